@@ -1,0 +1,118 @@
+//! The only file that names the crypto library.
+//!
+//! Verification needs public keys, digests, random bytes and one comparison in constant time. Keys are parsed once and
+//! kept: verifying with a parsed key is up to 12 % faster than from bytes.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PSS_2048_8192_SHA384, VerificationAlgorithm,
+};
+
+use crate::types::Sha256Digest;
+
+/// The signature schemes that the evidence of this field uses, each with its hash and padding fixed.
+///
+/// RSA keys have 2048 to 8192 bits or are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// JOSE `RS256`: MAA tokens.
+    RsaPkcs1Sha256,
+    /// X.509 `sha384WithRSAEncryption`: the chain of a UVM endorsement.
+    RsaPkcs1Sha384,
+    /// COSE `PS384` and AMD's certificates: salt of 48 bytes, MGF1 with SHA-384.
+    RsaPssSha384,
+    /// ECDSA P-256, signature as `r || s`: COSE `ES256`.
+    EcdsaP256Sha256,
+    /// ECDSA P-384, signature as `r || s` in 96 bytes: attestation reports and COSE `ES384`.
+    EcdsaP384Sha384,
+}
+
+impl Scheme {
+    fn algorithm(self) -> &'static dyn VerificationAlgorithm {
+        match self {
+            Self::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
+            Self::RsaPkcs1Sha384 => &RSA_PKCS1_2048_8192_SHA384,
+            Self::RsaPssSha384 => &RSA_PSS_2048_8192_SHA384,
+            Self::EcdsaP256Sha256 => &ECDSA_P256_SHA256_FIXED,
+            Self::EcdsaP384Sha384 => &ECDSA_P384_SHA384_FIXED,
+        }
+    }
+}
+
+/// A public key that fits its scheme, parsed.
+#[derive(Clone)]
+pub(crate) struct PublicKey {
+    key: ParsedPublicKey,
+}
+
+/// The bytes are not a key of the scheme, or the key is too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnusableKey;
+
+/// The signature does not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadSignature;
+
+impl PublicKey {
+    /// Reads a key from the DER of a `SubjectPublicKeyInfo`; for RSA the bare PKCS#1 `RSAPublicKey` works as well, for
+    /// ECDSA the bare uncompressed point.
+    pub(crate) fn from_der(scheme: Scheme, der: &[u8]) -> Result<Self, UnusableKey> {
+        ParsedPublicKey::new(scheme.algorithm(), der).map(|key| Self { key }).map_err(|_| UnusableKey)
+    }
+
+    /// Verifies a signature over a message.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        self.key.verify_sig(message, signature).map_err(|_| BadSignature)
+    }
+}
+
+impl std::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PublicKey")
+    }
+}
+
+/// SHA-256.
+pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data);
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// SHA-256 as a value to compare and show.
+pub(crate) fn sha256_digest(data: &[u8]) -> Sha256Digest {
+    Sha256Digest::new(sha256(data))
+}
+
+/// SHA-384.
+pub(crate) fn sha384(data: &[u8]) -> [u8; 48] {
+    let mut out = [0; 48];
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA384, data);
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// SHA-1, only to recompute the `x5t` form of a key id that a policy pins. Never a protection by itself.
+pub(crate) fn sha1_for_x5t(data: &[u8]) -> [u8; 20] {
+    let mut out = [0; 20];
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, data);
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// The operating system gave no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRandomness;
+
+/// 32 random bytes from the operating system.
+pub(crate) fn random_32() -> Result<[u8; 32], NoRandomness> {
+    let mut out = [0; 32];
+    aws_lc_rs::rand::fill(&mut out).map_err(|_| NoRandomness)?;
+    Ok(out)
+}
+
+/// Equality in a time that does not depend on where the bytes differ.
+pub(crate) fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}

@@ -1,0 +1,414 @@
+//! Newtypes for every byte string and number that has a meaning of its own.
+//!
+//! The bottom floor: nothing here knows what evidence is, where bytes come from, or what is required of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A text that should have been a fixed number of bytes in lower-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} lower-case hexadecimal digits, found {found}")]
+#[non_exhaustive]
+pub struct InvalidHex {
+    /// How many digits the value has.
+    pub expected: usize,
+    /// What came instead: a count of characters, or the fact that one of them is not a digit.
+    pub found: FoundInsteadOfHex,
+}
+
+/// What stood where hexadecimal digits were expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FoundInsteadOfHex {
+    /// A text of this many bytes.
+    Length(usize),
+    /// A character that is not one of `0-9a-f`.
+    NotADigit,
+}
+
+impl fmt::Display for FoundInsteadOfHex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(len) => write!(f, "a text of {len} bytes"),
+            Self::NotADigit => f.write_str("another character"),
+        }
+    }
+}
+
+/// Strict: exactly `out.len() * 2` digits of `0-9a-f`. One value has one text.
+pub(crate) fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), InvalidHex> {
+    let expected = out.len().saturating_mul(2);
+    let refuse = |found| InvalidHex { expected, found };
+    if text.len() != expected {
+        return Err(refuse(FoundInsteadOfHex::Length(text.len())));
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(refuse(FoundInsteadOfHex::NotADigit));
+    }
+    hex::decode_to_slice(text, out).map_err(|_| refuse(FoundInsteadOfHex::NotADigit))
+}
+
+macro_rules! byte_string {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        ///
+        /// Shown and stored as lower-case hexadecimal.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// The length in bytes.
+            pub const LEN: usize = $len;
+
+            /// Wraps the bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+
+            /// Reads lower-case hexadecimal text.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidHex`] for another length or any other character.
+            pub fn from_hex(text: &str) -> Result<Self, InvalidHex> {
+                let mut bytes = [0; $len];
+                decode_hex(text, &mut bytes)?;
+                Ok(Self(bytes))
+            }
+
+            /// The bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+
+            /// Whether every byte is zero, which in SEV-SNP evidence means "not set".
+            #[must_use]
+            pub fn is_zero(&self) -> bool {
+                self.0.iter().all(|byte| *byte == 0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidHex;
+
+            fn from_str(text: &str) -> Result<Self, InvalidHex> {
+                Self::from_hex(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::from_hex(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+byte_string!(
+    /// The challenge of one attestation: 32 bytes that nobody could have predicted, used once.
+    Nonce,
+    32
+);
+byte_string!(
+    /// The launch measurement (`MEASUREMENT`, AMD 56860 table 23): SHA-384 over the initial memory of the guest.
+    Measurement,
+    48
+);
+byte_string!(
+    /// `HOST_DATA` (AMD 56860 table 23). In a confidential container it is the SHA-256 of the CCE policy.
+    ///
+    /// The *host* sets it. It means something only together with a utility VM that enforces the policy it names,
+    /// so a [`crate::Policy`] that requires it also requires an endorsed UVM or a list of measurements.
+    HostData,
+    32
+);
+byte_string!(
+    /// `REPORT_DATA` (AMD 56860 table 23): 64 bytes chosen inside the guest.
+    ReportData,
+    64
+);
+byte_string!(
+    /// `REPORT_ID` (AMD 56860 table 23): names one guest for as long as it runs.
+    ReportId,
+    32
+);
+byte_string!(
+    /// `CHIP_ID` (AMD 56860 table 23). On Turin the first 8 bytes are used; all zero when masked or under a VLEK.
+    ChipId,
+    64
+);
+byte_string!(
+    /// SHA-384 of an ID or author key (`ID_KEY_DIGEST`, `AUTHOR_KEY_DIGEST`, AMD 56860 table 23).
+    KeyDigest,
+    48
+);
+byte_string!(
+    /// `FAMILY_ID` (AMD 56860 table 23), provided by the ID block.
+    FamilyId,
+    16
+);
+byte_string!(
+    /// `IMAGE_ID` (AMD 56860 table 23), provided by the ID block.
+    ImageId,
+    16
+);
+byte_string!(
+    /// SHA-256 of a TLS key as it stands in a certificate (the DER of `SubjectPublicKeyInfo`, RFC 5280 section 4.1).
+    SpkiDigest,
+    32
+);
+byte_string!(
+    /// SHA-256 of something else that is pinned: a policy, a certificate.
+    Sha256Digest,
+    32
+);
+
+/// Seconds since 1970-01-01 UTC. The pure part of this crate never asks the machine for the time: it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// A point in time, in seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
+    /// This time plus some seconds; stays at the end of time instead of wrapping.
+    #[must_use]
+    pub const fn plus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// This time minus some seconds; stays at 1970 instead of wrapping.
+    #[must_use]
+    pub const fn minus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_sub(seconds))
+    }
+}
+
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A family of AMD EPYC processors, as far as the signing hierarchy tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Product {
+    /// EPYC 7003.
+    Milan,
+    /// EPYC 9004, 8004: Genoa, and Bergamo and Siena, which share its hierarchy.
+    Genoa,
+    /// EPYC 9005.
+    Turin,
+}
+
+impl Product {
+    /// AMD's spelling, as in certificates and KDS addresses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Milan => "Milan",
+            Self::Genoa => "Genoa",
+            Self::Turin => "Turin",
+        }
+    }
+
+    /// Every product this crate has roots for.
+    pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The security version numbers of the parts of the trusted computing base (`TCB_VERSION`, AMD 56860 tables 3 and 4).
+///
+/// TCBs are compared part by part: the layouts of the products differ, so no order of the whole number means anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Tcb {
+    /// Firmware of the FMC; Turin and later, absent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fmc: Option<u8>,
+    /// PSP boot loader.
+    pub bootloader: u8,
+    /// PSP operating system ("TEE").
+    pub tee: u8,
+    /// SNP firmware.
+    pub snp: u8,
+    /// Lowest microcode patch level of all cores.
+    pub microcode: u8,
+}
+
+impl Tcb {
+    /// The parts in the order in which they are always shown.
+    #[must_use]
+    pub const fn new(fmc: Option<u8>, bootloader: u8, tee: u8, snp: u8, microcode: u8) -> Self {
+        Self { fmc, bootloader, tee, snp, microcode }
+    }
+}
+
+impl fmt::Display for Tcb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(fmc) = self.fmc {
+            write!(f, "fmc {fmc}, ")?;
+        }
+        write!(f, "bootloader {}, tee {}, snp {}, microcode {}", self.bootloader, self.tee, self.snp, self.microcode)
+    }
+}
+
+/// The address of an MAA instance exactly as its tokens name it: `https://` and an authority, nothing after it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Issuer(String);
+
+/// A text that is not the address of an MAA instance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host in lower case, no path and no trailing slash), found {found:?}"
+)]
+#[non_exhaustive]
+pub struct InvalidIssuer {
+    /// The text, shortened.
+    pub found: String,
+}
+
+impl Issuer {
+    /// Takes the address of an MAA instance.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidIssuer`] unless it is an `https` origin in the one form that URL parsing gives back unchanged.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidIssuer> {
+        let text = text.as_ref();
+        let refuse = || InvalidIssuer { found: shorten(text, 200) };
+        let url = url::Url::parse(text).map_err(|_| refuse())?;
+        let canonical = url.origin().ascii_serialization();
+        if url.scheme() != "https" || canonical != text {
+            return Err(refuse());
+        }
+        Ok(Self(canonical))
+    }
+
+    /// The address, as in a token's `iss`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The authority, which is what an agent is given as `maa_endpoint`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.0.strip_prefix("https://").unwrap_or(&self.0)
+    }
+
+    /// Where this instance publishes its keys.
+    #[must_use]
+    pub fn key_set_url(&self) -> String {
+        format!("{}/certs", self.0)
+    }
+
+    /// Whether Microsoft runs this instance with its default policy for everybody of a region (`shared*.attest.azure.net`).
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.authority().starts_with("shared") && self.authority().ends_with(".attest.azure.net")
+    }
+
+    /// Whether this instance is one of Azure's test ring.
+    #[must_use]
+    pub fn is_test_ring(&self) -> bool {
+        self.authority().ends_with(".test.attest.azure.net")
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// At most `max` characters of a text that somebody else wrote, control characters escaped: fit for an error message.
+pub(crate) fn shorten(text: &str, max: usize) -> String {
+    let mut shown: String = text.chars().take(max).flat_map(char::escape_debug).collect();
+    if text.chars().nth(max).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_has_one_text_for_each_value() {
+        let text = "00".repeat(31) + "0f";
+        assert_eq!(Nonce::from_hex(&text).unwrap().to_string(), text);
+        let refuse = |found| Err(InvalidHex { expected: 64, found });
+        assert_eq!(Nonce::from_hex(&text.to_uppercase()), refuse(FoundInsteadOfHex::NotADigit));
+        assert_eq!(Nonce::from_hex(&text[1..]), refuse(FoundInsteadOfHex::Length(63)));
+        assert_eq!(Nonce::from_hex(&text.replace('f', "g")), refuse(FoundInsteadOfHex::NotADigit));
+    }
+
+    #[test]
+    fn an_issuer_is_an_https_origin_in_its_one_form() {
+        for good in ["https://sharedneu.neu.attest.azure.net", "https://127.0.0.1:8443", "https://[::1]:1"] {
+            assert_eq!(Issuer::new(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "http://sharedneu.neu.attest.azure.net",
+            "https://sharedneu.neu.attest.azure.net/",
+            "https://SHAREDneu.neu.attest.azure.net",
+            "https://user@sharedneu.neu.attest.azure.net",
+            "https://sharedneu.neu.attest.azure.net:443",
+            "https://sharedneu.neu.attest.azure.net/certs",
+            "https://sharedneu.neu.attest.azure.net?x",
+            "sharedneu.neu.attest.azure.net",
+            "",
+        ] {
+            assert_eq!(Issuer::new(bad), Err(InvalidIssuer { found: bad.into() }));
+        }
+    }
+
+    #[test]
+    fn a_foreign_text_is_cut_and_escaped() {
+        assert_eq!(shorten("a\u{1b}[31mb", 10), "a\\u{1b}[31mb");
+        assert_eq!(shorten("abcdef", 3), "abc…");
+    }
+}

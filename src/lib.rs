@@ -10,9 +10,35 @@
     clippy::as_conversions
 )]
 
+mod appraise;
+mod attested;
+mod bind;
+mod challenge;
 mod claims;
 mod crypto;
+mod error;
+mod evidence;
+mod host_data;
+mod json;
+mod maa;
+mod policy;
+mod snp;
 mod types;
+mod uvm;
+mod verify;
 
+pub use appraise::{Appraisal, Check, Verdict};
+pub use attested::{Attested, Claims, Recorded};
+pub use challenge::{Challenge, Channel, ServerName};
 pub use claims::*;
+pub use error::{AttestationError, Category, ChannelNotBound};
+pub use evidence::{Endorsements, Evidence};
+pub use maa::{KeySet, KeySetError, TokenError};
+pub use policy::{
+    AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,
+    TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
+};
+pub use snp::{AmdAnchors, ReportError};
 pub use types::*;
+pub use uvm::EndorsementError;
+pub use verify::{verify, verify_recorded};

@@ -1,0 +1,165 @@
+use super::Recorder;
+use super::checks::{tcb, tcb_floor};
+use crate::claims::{Bit, HardwareClaims, PlatformInfo};
+use crate::error::{AttestationError, any_of};
+use crate::policy::{AbiVersion, Must, PlatformInfoBit, Policy};
+use crate::snp::VerifiedReport;
+
+/// The checks that only a hardware report allows.
+pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
+    let (require, hardware, product) = (policy.requirements(), report.hardware(), Some(report.product()));
+    signing_key(checks, hardware, policy);
+    revocation(checks, report, policy);
+    for advisory in policy.advisories().filter(|advisory| Some(advisory.product) == product) {
+        let reported = &report.snp().reported_tcb;
+        tcb_floor(checks, "reported", advisory.name, reported, &advisory.floor, Some(advisory.name));
+    }
+    for (tcb_name, name, actual, minima) in [
+        ("committed", "committed tcb", &hardware.committed_tcb, &require.committed_tcb),
+        ("current", "current tcb", &hardware.current_tcb, &require.current_tcb),
+        ("launch", "launch tcb", &hardware.launch_tcb, &require.launch_tcb),
+    ] {
+        tcb(checks, tcb_name, name, actual, product, minima);
+    }
+    firmware(checks, hardware, policy);
+    platform_info(checks, &hardware.platform_info, policy);
+    migration_agent(checks, hardware, policy);
+    guest_abi(checks, hardware, policy);
+    if require.author_key {
+        let found = if hardware.author_key_en { "used" } else { "not used" };
+        checks.require("author key enabled", hardware.author_key_en, "used", found, |appraisal| {
+            AttestationError::WrongGuestIdentity {
+                field: "author key",
+                expected: "an author key".to_owned(),
+                actual: "none".to_owned(),
+                appraisal,
+            }
+        });
+    }
+    mitigations(checks, "launch", "launch mitigations", require.launch_mitigations, hardware.launch_mitigation_vector);
+    mitigations(
+        checks,
+        "current",
+        "current mitigations",
+        require.current_mitigations,
+        hardware.current_mitigation_vector,
+    );
+}
+
+fn signing_key(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+    const NAME: &str = "signing key";
+    let actual = hardware.signing_key;
+    let Some(accepted) = policy.requirements().signing_keys.as_deref() else {
+        return checks.not_evaluated(NAME, "no kind of key is required", actual.to_string());
+    };
+    let expected = any_of(accepted);
+    checks.require(NAME, accepted.contains(&actual), expected.clone(), actual.to_string(), move |appraisal| {
+        AttestationError::WrongChip { field: NAME, expected, actual: actual.to_string(), appraisal }
+    });
+}
+
+fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
+    const NAME: &str = "revocation";
+    const EXPECTED: &str = "AMD's current list does not name the signing authority";
+    use crate::policy::RevocationRule;
+    // That a required list was there and current is a condition of the verification itself.
+    match (report.is_revocation_checked(), policy.amd().map(|amd| amd.revocation)) {
+        (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
+        (false, Some(RevocationRule::AllowOff)) => {
+            checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off")
+        }
+        (false, _) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: no current list could be had"),
+    }
+}
+
+fn firmware(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+    let require = policy.requirements();
+    for (firmware, name, minimum, actual) in [
+        ("running", "running firmware", require.minimum_firmware, hardware.current_firmware),
+        ("committed", "committed firmware", require.minimum_committed_firmware, hardware.committed_firmware),
+    ] {
+        let Some(minimum) = minimum else { continue };
+        let (expected, actual_text) = (format!("{minimum} or later"), actual.to_string());
+        checks.require(name, actual >= minimum, expected.clone(), actual_text.clone(), move |appraisal| {
+            AttestationError::FirmwareTooOld { firmware, expected, actual: actual_text, appraisal }
+        });
+    }
+    if require.committed_firmware_only {
+        let provisional = hardware.is_firmware_provisional();
+        let actual = format!("running {}, committed {}", hardware.current_firmware, hardware.committed_firmware);
+        checks.require("provisional firmware", !provisional, "none", actual.clone(), move |appraisal| {
+            AttestationError::FirmwareTooOld {
+                firmware: "running",
+                expected: "the committed one".to_owned(),
+                actual,
+                appraisal,
+            }
+        });
+    }
+}
+
+fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) {
+    for (bit, must) in &policy.requirements().platform_info {
+        let (name, actual) = match bit {
+            PlatformInfoBit::SmtEn => ("platform smt-en", actual.smt_en.into()),
+            PlatformInfoBit::TsmeEn => ("platform tsme-en", actual.tsme_en.into()),
+            PlatformInfoBit::EccEn => ("platform ecc-en", actual.ecc_en),
+            PlatformInfoBit::RaplDis => ("platform rapl-dis", actual.rapl_dis),
+            PlatformInfoBit::CiphertextHidingDramEn => ("platform ciphertext-hiding", actual.ciphertext_hiding_dram_en),
+            PlatformInfoBit::AliasCheckComplete => ("platform alias-check", actual.alias_check_complete),
+            PlatformInfoBit::TioEn => ("platform tio-en", actual.tio_en),
+        };
+        let (expected, holds) = match must {
+            Must::BeSet => ("set", actual == Bit::Set),
+            Must::BeClear => ("clear", actual == Bit::Clear),
+        };
+        if actual == Bit::NotReported {
+            checks.not_reported(name, expected);
+            continue;
+        }
+        let (bit, must) = (*bit, *must);
+        let found = if actual == Bit::Set { "set" } else { "clear" };
+        checks.require(name, holds, expected, found, move |appraisal| AttestationError::WrongPlatformInfo {
+            bit,
+            must,
+            appraisal,
+        });
+    }
+}
+
+/// A guest that has a migration agent can be moved, whatever its policy says at this moment.
+fn migration_agent(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+    const NAME: &str = "migration agent";
+    let none = hardware.report_id_ma.as_bytes().iter().all(|byte| *byte == 0xff);
+    match (none, policy.allowances().migration) {
+        (true, _) => checks.passed(NAME, "none", "none"),
+        (false, true) => checks.allowed(NAME, "none", "PRESENT: it can move the guest"),
+        (false, false) => {
+            checks.failed(NAME, "none", "present", |appraisal| AttestationError::MigrationAllowed { appraisal });
+        }
+    }
+}
+
+fn guest_abi(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+    let Some(minimum) = policy.requirements().minimum_guest_abi else { return };
+    let actual = AbiVersion { major: hardware.policy_abi_major, minor: hardware.policy_abi_minor };
+    let (expected, found) = (format!("{minimum} or later"), actual.to_string());
+    checks.require("guest abi", actual >= minimum, expected.clone(), found.clone(), move |appraisal| {
+        AttestationError::WrongGuestPolicy { bit: None, expected, actual: found, appraisal }
+    });
+}
+
+fn mitigations(
+    checks: &mut Recorder,
+    vector: &'static str,
+    name: &'static str,
+    required: Option<u64>,
+    actual: Option<u64>,
+) {
+    let Some(expected) = required else { return };
+    let text = format!("{expected:#x}");
+    let Some(actual) = actual else { return checks.not_reported(name, text) };
+    checks.require(name, actual & expected == expected, text, format!("{actual:#x}"), move |appraisal| {
+        AttestationError::MissingMitigations { vector, expected, actual, appraisal }
+    });
+}

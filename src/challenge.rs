@@ -1,0 +1,170 @@
+//! The facts of one connection: what was asked, of whom, when. Taken by value by the verification, used once.
+
+use serde::Serialize;
+
+use crate::crypto;
+use crate::error::AttestationError;
+use crate::types::{Nonce, SpkiDigest, UnixTime};
+
+/// The name and version of the bound protocol: who speaks (the server) and what the runtime data means.
+const PROTOCOL: &str = "blindbox-bound-server/1";
+
+/// One question to one peer: a fresh nonce, and what is known of the channel it is asked over.
+///
+/// Not `Clone`: an answer to a challenge is verified once.
+#[derive(Debug)]
+#[must_use = "a challenge that is not verified against proves nothing"]
+pub struct Challenge {
+    nonce: Nonce,
+    peer: Peer,
+    made_at: UnixTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Bound { key: SpkiDigest, server_name: ServerName },
+    UnboundTls,
+    UnboundCleartext,
+}
+
+/// How the connection is tied to the evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Channel {
+    /// TLS, and the evidence names the key of the connection.
+    Bound,
+    /// TLS with a validated server name; the evidence does not name the key. The policy allowed it.
+    UnboundTls,
+    /// Plain HTTP. The policy allowed it.
+    UnboundCleartext,
+}
+
+/// Whether the server's certificate was validated for the name in the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ServerName {
+    /// A trusted authority vouches for the name (Web PKI), so it is known whose instance it is.
+    Validated,
+    /// Not looked at: it is proven what runs, not whose instance it is.
+    NotEvaluated,
+}
+
+impl Challenge {
+    /// A challenge to the peer of a TLS connection, whose key the evidence must name.
+    ///
+    /// `key` is the SHA-256 of the `SubjectPublicKeyInfo` of *this* connection's certificate, after the handshake has
+    /// shown that the peer holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::Misconfigured`] when the operating system gives no random bytes.
+    pub fn bound(key: SpkiDigest, server_name: ServerName, now: UnixTime) -> Result<Self, AttestationError> {
+        Self::new(Peer::Bound { key, server_name }, now)
+    }
+
+    /// A challenge over TLS to an agent that attests any data. Only a policy with `allow_unbound_channel` accepts it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Challenge::bound`].
+    pub fn unbound_tls(now: UnixTime) -> Result<Self, AttestationError> {
+        Self::new(Peer::UnboundTls, now)
+    }
+
+    /// A challenge over plain HTTP. Only a policy with `allow_plain_http` accepts it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Challenge::bound`].
+    pub fn unbound_cleartext(now: UnixTime) -> Result<Self, AttestationError> {
+        Self::new(Peer::UnboundCleartext, now)
+    }
+
+    fn new(peer: Peer, made_at: UnixTime) -> Result<Self, AttestationError> {
+        let nonce = crypto::random_32().map_err(|crypto::NoRandomness| AttestationError::Misconfigured {
+            why: "the operating system gives no random bytes for a nonce".to_owned(),
+        })?;
+        Ok(Self { nonce: Nonce::new(nonce), peer, made_at })
+    }
+
+    /// The nonce, which is all that a bound request sends.
+    #[must_use]
+    pub fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
+    /// How the connection will be tied to the evidence, if it verifies.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        match self.peer {
+            Peer::Bound { .. } => Channel::Bound,
+            Peer::UnboundTls => Channel::UnboundTls,
+            Peer::UnboundCleartext => Channel::UnboundCleartext,
+        }
+    }
+
+    /// The runtime data that genuine evidence covers, byte for byte.
+    ///
+    /// For a bound channel the agent writes it and the client rebuilds it here from its own nonce and the key it sees;
+    /// for an unbound one the client sends it.
+    #[must_use]
+    pub fn runtime_data(&self) -> Vec<u8> {
+        match self.peer {
+            Peer::Bound { key, .. } => runtime_data(&self.nonce, &key),
+            Peer::UnboundTls | Peer::UnboundCleartext => format!(r#"{{"nonce":"{}"}}"#, self.nonce),
+        }
+        .into_bytes()
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(crate) fn made_at(&self) -> UnixTime {
+        self.made_at
+    }
+}
+
+/// The one text of a bound answer: keys in this order, no white space.
+fn runtime_data(nonce: &Nonce, key: &SpkiDigest) -> String {
+    format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":"{key}"}}"#)
+}
+
+/// The TLS key that an agent's runtime data names, if these are the bytes of a bound answer to this nonce.
+///
+/// Used to tell "another key" from "another nonce" in an error; the verdict itself compares whole texts.
+pub(crate) fn named_key(runtime_data: &[u8], nonce: &Nonce) -> Option<SpkiDigest> {
+    let text = std::str::from_utf8(runtime_data).ok()?;
+    let prefix = format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":""#);
+    SpkiDigest::from_hex(text.strip_prefix(&prefix)?.strip_suffix(r#""}"#)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_runtime_data_is_this_text_and_no_other() {
+        let nonce = Nonce::new([0x11; 32]);
+        let key = SpkiDigest::new([0xab; 32]);
+        let text = runtime_data(&nonce, &key);
+        let expected = format!(
+            r#"{{"nonce":"{}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{}"}}"#,
+            "11".repeat(32),
+            "ab".repeat(32)
+        );
+        assert_eq!(text, expected);
+        assert_eq!(named_key(text.as_bytes(), &nonce), Some(key));
+        assert_eq!(named_key(text.as_bytes(), &Nonce::new([0x12; 32])), None);
+        assert_eq!(named_key(text.replace(':', ": ").as_bytes(), &nonce), None);
+    }
+
+    #[test]
+    fn every_challenge_has_its_own_nonce() {
+        let now = UnixTime::from_secs(0);
+        let (a, b) = (Challenge::unbound_tls(now).unwrap(), Challenge::unbound_tls(now).unwrap());
+        assert_ne!(a.nonce(), b.nonce());
+    }
+}

@@ -1,0 +1,633 @@
+//! Everything that can go wrong, summed: one variant per cause, a frozen code and number for each.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::appraise::Appraisal;
+use crate::maa::{KeySetError, TokenError};
+use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
+use crate::snp::ReportError;
+use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest};
+use crate::uvm::EndorsementError;
+
+/// Why there is no attested connection.
+///
+/// Where a policy was not met, the variant is the gravest of its violations (in the order in which the variants stand
+/// here) and [`AttestationError::appraisal`] lists every check. `code` and `number` never change between releases and are
+/// never reused; new variants get new ones.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttestationError {
+    // --- Rejected: the evidence is genuine, and is not what the policy requires -----------------------------------
+    /// The guest policy allows the host to debug the guest: nothing in it is confidential.
+    #[error(
+        "attestation validation failed (enclave is in debug mode): expected a guest policy without debugging, found debugging allowed; deploy without debugging, or use `allow_debug` in development"
+    )]
+    DebugMode {
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The guest policy allows a migration agent to move the guest.
+    #[error(
+        "attestation validation failed (migration is allowed): expected a guest policy without migration, found migration allowed"
+    )]
+    MigrationAllowed {
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// MAA did not find the utility VM (or the confidential VM) compliant.
+    #[error("attestation validation failed (non-compliant uvm): expected {expected}, found {}", or_none(.status.as_deref()))]
+    NonCompliantUvm {
+        /// The accepted values of `x-ms-compliance-status`.
+        expected: String,
+        /// The value in the token; `None` when MAA gave no verdict.
+        status: Option<String>,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The host data is not the digest of an expected CCE policy: other code runs in the TEE.
+    #[error("attestation validation failed (invalid enclave code): expected host data {}, found {actual}; is this the CCE policy that is deployed?", any_of(.expected))]
+    InvalidEnclaveCode {
+        /// The accepted digests.
+        expected: Vec<HostData>,
+        /// The digest in the evidence.
+        actual: HostData,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The launch measurement is not among the reference values.
+    #[error("attestation validation failed (wrong launch measurement): expected {}, found {actual}", any_of(.expected))]
+    WrongMeasurement {
+        /// The accepted measurements.
+        expected: Vec<Measurement>,
+        /// The measurement in the evidence.
+        actual: Measurement,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The utility VM's endorsement comes from somebody else or is about something else.
+    #[error("attestation validation failed (wrong uvm endorsement): expected {field} {expected}, found {actual}")]
+    WrongUvm {
+        /// `issuer` or `feed`.
+        field: &'static str,
+        /// The required value.
+        expected: String,
+        /// The value in the endorsement, shortened.
+        actual: String,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The utility VM is older than allowed.
+    #[error(
+        "attestation validation failed (uvm too old): expected security version {minimum} or later, found {actual}"
+    )]
+    UvmTooOld {
+        /// The least version.
+        minimum: u64,
+        /// The version in the endorsement.
+        actual: u64,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The MAA instance applied another attestation policy than the one that is pinned.
+    #[error("attestation validation failed (wrong maa policy): expected policy hash {expected}, found {actual}")]
+    WrongMaaPolicy {
+        /// The pinned hash.
+        expected: Sha256Digest,
+        /// The hash in the token.
+        actual: Sha256Digest,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The token has the layout of another kind of TEE than the policy is for.
+    #[error("attestation validation failed (wrong kind of tee): expected {expected}, found {actual}")]
+    WrongTeeKind {
+        /// The kind that the policy is for.
+        expected: &'static str,
+        /// The kind of the evidence.
+        actual: &'static str,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The report was asked for from a privilege level that is not accepted.
+    #[error("attestation validation failed (wrong vmpl): expected {}, found {actual}", any_of(.expected))]
+    WrongVmpl {
+        /// The accepted levels.
+        expected: Vec<u32>,
+        /// The level in the evidence.
+        actual: u32,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// An identity of the guest (ID or author key, family, image, report id) is not an expected one.
+    #[error("attestation validation failed (wrong {field}): expected {expected}, found {actual}")]
+    WrongGuestIdentity {
+        /// Which identity.
+        field: &'static str,
+        /// The accepted values.
+        expected: String,
+        /// The value in the evidence.
+        actual: String,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// A part of a TCB is older than allowed.
+    #[error("attestation validation failed (tcb too old): expected {tcb} {part} {minimum} or later{}, found {}", because(.advisory.as_deref()), or_none(.actual.as_ref()))]
+    TcbTooOld {
+        /// `reported`, `committed`, `current` or `launch`.
+        tcb: &'static str,
+        /// The part, such as `snp` or `microcode`.
+        part: &'static str,
+        /// The least version.
+        minimum: u8,
+        /// The version in the evidence; `None` where the product has no such part.
+        actual: Option<u8>,
+        /// The advisory that set the floor, where it was not the caller.
+        advisory: Option<String>,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The SNP firmware is older than allowed, or provisional.
+    #[error(
+        "attestation validation failed (firmware too old): expected {firmware} firmware {expected}, found {actual}"
+    )]
+    FirmwareTooOld {
+        /// `running` or `committed`.
+        firmware: &'static str,
+        /// What was required.
+        expected: String,
+        /// The version in the report.
+        actual: String,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// `GUEST_SVN` of the report is lower than required.
+    #[error("attestation validation failed (guest svn too old): expected {minimum} or later, found {actual}")]
+    GuestSvnTooOld {
+        /// The least value.
+        minimum: u32,
+        /// The value in the evidence.
+        actual: u32,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// A bit of the guest policy, or its ABI version, is not as required.
+    #[error("attestation validation failed (wrong guest policy): expected {expected}, found {actual}")]
+    WrongGuestPolicy {
+        /// The bit; `None` for the ABI version.
+        bit: Option<GuestPolicyBit>,
+        /// What was required, in words.
+        expected: String,
+        /// What the evidence says, in words.
+        actual: String,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// A bit of `PLATFORM_INFO` is not as required.
+    #[error("attestation validation failed (wrong platform info): expected {bit:?} to {}, found otherwise", be(.must))]
+    WrongPlatformInfo {
+        /// The bit.
+        bit: PlatformInfoBit,
+        /// What it must be.
+        must: Must,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// A mitigation that was required is not in place.
+    #[error(
+        "attestation validation failed (missing mitigations): expected all of {expected:#x} in the {vector} vector, found {actual:#x}"
+    )]
+    MissingMitigations {
+        /// `launch` or `current`.
+        vector: &'static str,
+        /// The required bits.
+        expected: u64,
+        /// The bits in the report.
+        actual: u64,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The chip or its product is not an accepted one.
+    #[error("attestation validation failed (wrong chip): expected {field} {expected}, found {actual}")]
+    WrongChip {
+        /// `chip id` or `product`.
+        field: &'static str,
+        /// The accepted values.
+        expected: String,
+        /// The value in the evidence.
+        actual: String,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// Something that is required is not in evidence of this kind or version. Not reported is not passed.
+    #[error(
+        "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry"
+    )]
+    NotReported {
+        /// The claim.
+        claim: &'static str,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The token is older than the policy allows.
+    #[error("attestation validation failed (token too old): expected an age of at most {} s, found {} s", .maximum.as_secs(), .actual.as_secs())]
+    TokenTooOld {
+        /// The greatest age.
+        maximum: Duration,
+        /// The age.
+        actual: Duration,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+
+    // --- Untrusted: the evidence is not genuine, not about this peer, or not evidence at all ------------------------
+    /// The evidence is not of a SEV-SNP TEE.
+    #[error(
+        "attestation validation failed (not an enclave): expected evidence of a SEV-SNP TEE, found attestation type {attestation_type:?}"
+    )]
+    NotAnEnclave {
+        /// What the token says it is about, shortened.
+        attestation_type: String,
+    },
+    /// The token was not issued by the MAA instance that the policy names.
+    #[error("attestation validation failed (wrong attester): expected a token of {expected}, found {actual:?}")]
+    WrongAttester {
+        /// The instance that the policy names.
+        expected: Issuer,
+        /// The issuer in the token, shortened.
+        actual: String,
+    },
+    /// The TLS key of the connection is another than the attested one: somebody is in between.
+    #[error(
+        "attestation validation failed (channel mismatch): the evidence names the TLS key {attested}, the connection has {connected}; somebody terminates TLS in between"
+    )]
+    ChannelMismatch {
+        /// SHA-256 of the key that the evidence names, or `None` when the evidence does not say in a readable form.
+        attested: SpkiDigest,
+        /// SHA-256 of the key of the connection.
+        connected: SpkiDigest,
+    },
+    /// The evidence names no TLS key, so it says nothing of the connection.
+    #[error("attestation validation failed (channel not bound): {why}")]
+    ChannelNotBound {
+        /// What is missing and what to do.
+        why: ChannelNotBound,
+    },
+    /// Nonce, runtime data and report data do not agree: the evidence was not made for this challenge.
+    #[error("attestation validation failed (false attestation report): expected {what} {expected}, found {actual}")]
+    FalseAttestationReport {
+        /// What does not agree.
+        what: &'static str,
+        /// The expected value.
+        expected: String,
+        /// The value in the evidence, shortened.
+        actual: String,
+    },
+    /// Two pieces of evidence that should be about the same TEE disagree.
+    #[error(
+        "attestation validation failed (evidence mismatch): {field} is {left} in the {left_source} and {right} in the {right_source}"
+    )]
+    EvidenceMismatch {
+        /// The field.
+        field: &'static str,
+        /// Where the first value stands.
+        left_source: &'static str,
+        /// The first value.
+        left: String,
+        /// Where the second value stands.
+        right_source: &'static str,
+        /// The second value.
+        right: String,
+    },
+    /// The MAA token is malformed, not signed by the instance's key, or outside its life.
+    #[error("attestation validation failed (invalid token): {0}")]
+    InvalidToken(TokenError),
+    /// The MAA key set cannot be used.
+    #[error("attestation validation failed (invalid key set): {0}")]
+    InvalidKeySet(KeySetError),
+    /// The hardware report or its certificates do not verify.
+    #[error("attestation validation failed (invalid report): {0}")]
+    InvalidReport(ReportError),
+    /// The utility VM's endorsement does not verify.
+    #[error("attestation validation failed (invalid uvm endorsement): {0}")]
+    InvalidUvmEndorsement(EndorsementError),
+    /// Evidence that the policy's trust needs was not given.
+    #[error("attestation validation failed (missing evidence): the policy needs {what}")]
+    MissingEvidence {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The agent answered something that is not an answer.
+    #[error("the attestation agent gave an invalid answer: {why}")]
+    InvalidAgentAnswer {
+        /// What was expected and what came.
+        why: String,
+    },
+    /// The server's certificate does not carry the name of the URL, or no trusted authority vouches for it.
+    #[error("the server's name could not be validated: {why}")]
+    ServerNameNotValidated {
+        /// What the validation said.
+        why: String,
+    },
+
+    // --- Unavailable: no verdict; trying again may help where `is_retryable` says so --------------------------------
+    /// The agent has no token to give (no `/attest/maa`, or it refused).
+    #[error("the attestation agent has no MAA token to give (status {status}): {message}")]
+    MaaTokenNotFound {
+        /// The HTTP status.
+        status: u16,
+        /// What the agent said, shortened.
+        message: String,
+    },
+    /// The agent cannot be reached or failed.
+    #[error("the attestation agent cannot be reached: {why}")]
+    AgentUnreachable {
+        /// What happened.
+        why: String,
+    },
+    /// MAA's key set cannot be fetched.
+    #[error("the key set of {issuer} cannot be fetched: {why}")]
+    MaaUnreachable {
+        /// The instance.
+        issuer: Issuer,
+        /// What happened.
+        why: String,
+    },
+    /// AMD's key distribution service gave no certificate or revocation list.
+    #[error("AMD's certificates cannot be fetched: {why}")]
+    KdsUnreachable {
+        /// What happened.
+        why: String,
+    },
+    /// The application cannot be reached, or the connection broke.
+    #[error("the application cannot be reached: {why}")]
+    ApplicationUnreachable {
+        /// What happened.
+        why: String,
+    },
+    /// A deadline passed.
+    #[error("{what} took longer than {} ms", .after.as_millis())]
+    Timeout {
+        /// What was being done.
+        what: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// An answer was larger than any genuine one.
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge {
+        /// What it was.
+        what: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The attestation has ended and could not be renewed in time.
+    #[error("the attestation has ended; call `reattest()` or connect again")]
+    AttestationExpired,
+    /// The session has no attested key left after a refusal, and sends nothing until `reattest()` succeeds.
+    #[error("the session was closed after a refused attestation ({cause}); call `reattest()` or connect again")]
+    SessionPoisoned {
+        /// The code of the refusal.
+        cause: &'static str,
+    },
+    /// More unattested keys were presented than a deployment has.
+    #[error("too many unattested peers: {why}")]
+    TooManyUnattestedPeers {
+        /// Which limit.
+        why: &'static str,
+    },
+
+    // --- Misconfigured: the caller's to mend -------------------------------------------------------------------------
+    /// The policy cannot be used.
+    #[error("invalid policy: {0}")]
+    InvalidPolicy(InvalidPolicy),
+    /// The URL cannot be used.
+    #[error("invalid url: {why}")]
+    InvalidUrl {
+        /// What was expected.
+        why: &'static str,
+    },
+    /// The request cannot be sent over an attested session.
+    #[error("invalid request: {why}")]
+    InvalidRequest {
+        /// What was expected.
+        why: &'static str,
+    },
+    /// A setting of the verifier cannot be used.
+    #[error("misconfigured: {why}")]
+    Misconfigured {
+        /// Which, why, and what to do.
+        why: String,
+    },
+}
+
+/// Why the evidence says nothing of the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ChannelNotBound {
+    /// The policy says that the workload attests any data.
+    #[error(
+        "the policy says that this workload attests any data (`binding = \"none\"`), so its evidence cannot name the peer; \
+         deploy an agent that binds its own key, or say `allow_unbound_channel`"
+    )]
+    WorkloadDoesNotBind,
+    /// The agent answered a bound request without runtime data of its own.
+    #[error(
+        "the agent's answer carries no runtime data of its own, as agents do that attest whatever they are sent; \
+         deploy an agent that binds its own key"
+    )]
+    LegacyAnswer,
+}
+
+/// Whose move it is after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Category {
+    /// Genuine evidence that the policy does not accept.
+    Rejected,
+    /// Evidence that is not genuine or not about this peer. Assume an attack.
+    Untrusted,
+    /// No verdict could be reached.
+    Unavailable,
+    /// The caller's settings.
+    Misconfigured,
+}
+
+impl AttestationError {
+    /// A frozen name, such as `debug-mode`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.facts().0
+    }
+
+    /// A frozen number, for interfaces without text.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.facts().1
+    }
+
+    /// Whose move it is.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        self.facts().2
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::AgentUnreachable { .. }
+            | Self::MaaUnreachable { .. }
+            | Self::KdsUnreachable { .. }
+            | Self::ApplicationUnreachable { .. }
+            | Self::Timeout { .. }
+            | Self::TooManyUnattestedPeers { .. } => true,
+            Self::MaaTokenNotFound { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Every check of the appraisal, where the evidence was genuine and the policy was not met.
+    #[must_use]
+    pub fn appraisal(&self) -> Option<&Appraisal> {
+        match self {
+            Self::DebugMode { appraisal }
+            | Self::MigrationAllowed { appraisal }
+            | Self::NonCompliantUvm { appraisal, .. }
+            | Self::InvalidEnclaveCode { appraisal, .. }
+            | Self::WrongMeasurement { appraisal, .. }
+            | Self::WrongUvm { appraisal, .. }
+            | Self::UvmTooOld { appraisal, .. }
+            | Self::WrongMaaPolicy { appraisal, .. }
+            | Self::WrongTeeKind { appraisal, .. }
+            | Self::WrongVmpl { appraisal, .. }
+            | Self::WrongGuestIdentity { appraisal, .. }
+            | Self::TcbTooOld { appraisal, .. }
+            | Self::FirmwareTooOld { appraisal, .. }
+            | Self::GuestSvnTooOld { appraisal, .. }
+            | Self::WrongGuestPolicy { appraisal, .. }
+            | Self::WrongPlatformInfo { appraisal, .. }
+            | Self::MissingMitigations { appraisal, .. }
+            | Self::WrongChip { appraisal, .. }
+            | Self::NotReported { appraisal, .. }
+            | Self::TokenTooOld { appraisal, .. } => Some(appraisal),
+            _ => None,
+        }
+    }
+
+    /// Code, number, category: frozen. A number that is not here any more is not given to anything else.
+    fn facts(&self) -> (&'static str, u16, Category) {
+        use Category::{Misconfigured, Rejected, Unavailable, Untrusted};
+        match self {
+            Self::DebugMode { .. } => ("debug-mode", 101, Rejected),
+            Self::MigrationAllowed { .. } => ("migration-allowed", 102, Rejected),
+            Self::NonCompliantUvm { .. } => ("non-compliant-uvm", 103, Rejected),
+            Self::InvalidEnclaveCode { .. } => ("invalid-enclave-code", 104, Rejected),
+            Self::WrongMeasurement { .. } => ("wrong-measurement", 105, Rejected),
+            Self::WrongUvm { .. } => ("wrong-uvm", 106, Rejected),
+            Self::UvmTooOld { .. } => ("uvm-too-old", 107, Rejected),
+            Self::WrongMaaPolicy { .. } => ("wrong-maa-policy", 108, Rejected),
+            Self::WrongTeeKind { .. } => ("wrong-tee-kind", 109, Rejected),
+            Self::WrongVmpl { .. } => ("wrong-vmpl", 110, Rejected),
+            Self::WrongGuestIdentity { .. } => ("wrong-guest-identity", 111, Rejected),
+            Self::TcbTooOld { .. } => ("tcb-too-old", 112, Rejected),
+            Self::FirmwareTooOld { .. } => ("firmware-too-old", 113, Rejected),
+            Self::GuestSvnTooOld { .. } => ("guest-svn-too-old", 114, Rejected),
+            Self::WrongGuestPolicy { .. } => ("wrong-guest-policy", 115, Rejected),
+            Self::WrongPlatformInfo { .. } => ("wrong-platform-info", 116, Rejected),
+            Self::MissingMitigations { .. } => ("missing-mitigations", 117, Rejected),
+            Self::WrongChip { .. } => ("wrong-chip", 118, Rejected),
+            Self::NotReported { .. } => ("not-reported", 119, Rejected),
+            Self::TokenTooOld { .. } => ("token-too-old", 120, Rejected),
+            Self::NotAnEnclave { .. } => ("not-an-enclave", 201, Untrusted),
+            Self::WrongAttester { .. } => ("wrong-attester", 202, Untrusted),
+            Self::ChannelMismatch { .. } => ("channel-mismatch", 203, Untrusted),
+            Self::ChannelNotBound { .. } => ("channel-not-bound", 204, Untrusted),
+            Self::FalseAttestationReport { .. } => ("false-attestation-report", 205, Untrusted),
+            Self::EvidenceMismatch { .. } => ("evidence-mismatch", 206, Untrusted),
+            Self::InvalidToken(_) => ("invalid-token", 207, Untrusted),
+            Self::InvalidKeySet(_) => ("invalid-key-set", 208, Untrusted),
+            Self::InvalidReport(_) => ("invalid-report", 209, Untrusted),
+            Self::InvalidUvmEndorsement(_) => ("invalid-uvm-endorsement", 210, Untrusted),
+            Self::MissingEvidence { .. } => ("missing-evidence", 211, Untrusted),
+            Self::InvalidAgentAnswer { .. } => ("invalid-agent-answer", 212, Untrusted),
+            Self::ServerNameNotValidated { .. } => ("server-name-not-validated", 213, Untrusted),
+            Self::MaaTokenNotFound { .. } => ("maa-token-not-found", 301, Unavailable),
+            Self::AgentUnreachable { .. } => ("agent-unreachable", 302, Unavailable),
+            Self::MaaUnreachable { .. } => ("maa-unreachable", 303, Unavailable),
+            Self::KdsUnreachable { .. } => ("kds-unreachable", 304, Unavailable),
+            Self::ApplicationUnreachable { .. } => ("application-unreachable", 305, Unavailable),
+            Self::Timeout { .. } => ("timeout", 306, Unavailable),
+            Self::TooLarge { .. } => ("too-large", 307, Unavailable),
+            Self::AttestationExpired => ("attestation-expired", 308, Unavailable),
+            Self::SessionPoisoned { .. } => ("session-poisoned", 309, Unavailable),
+            Self::TooManyUnattestedPeers { .. } => ("too-many-unattested-peers", 310, Unavailable),
+            Self::InvalidPolicy(_) => ("invalid-policy", 401, Misconfigured),
+            Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
+            Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),
+            Self::Misconfigured { .. } => ("misconfigured", 404, Misconfigured),
+        }
+    }
+}
+
+impl From<TokenError> for AttestationError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotAnEnclave { attestation_type } => Self::NotAnEnclave { attestation_type },
+            TokenError::WrongIssuer { expected, actual } => Self::WrongAttester { expected, actual },
+            error => Self::InvalidToken(error),
+        }
+    }
+}
+
+impl From<KeySetError> for AttestationError {
+    fn from(error: KeySetError) -> Self {
+        Self::InvalidKeySet(error)
+    }
+}
+
+impl From<ReportError> for AttestationError {
+    fn from(error: ReportError) -> Self {
+        Self::InvalidReport(error)
+    }
+}
+
+impl From<EndorsementError> for AttestationError {
+    fn from(error: EndorsementError) -> Self {
+        Self::InvalidUvmEndorsement(error)
+    }
+}
+
+impl From<InvalidPolicy> for AttestationError {
+    fn from(error: InvalidPolicy) -> Self {
+        Self::InvalidPolicy(error)
+    }
+}
+
+/// `a`, or `one of a, b`.
+pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
+    let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
+    match texts.as_slice() {
+        [one] => one.clone(),
+        many => format!("one of {}", many.join(", ")),
+    }
+}
+
+fn or_none<T: fmt::Display + ?Sized>(value: Option<&T>) -> String {
+    value.map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+fn because(advisory: Option<&str>) -> String {
+    advisory.map_or_else(String::new, |advisory| format!(" ({advisory})"))
+}
+
+fn be(must: &Must) -> &'static str {
+    match must {
+        Must::BeSet => "be set",
+        Must::BeClear => "be clear",
+    }
+}

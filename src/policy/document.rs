@@ -1,0 +1,183 @@
+use serde::{Deserialize, Serialize};
+
+use super::require::Requirements;
+use super::trust::Trust;
+use super::workload::{Binding, GuestIdentity, UvmSvn, Workload};
+use super::{InvalidPolicy, advisories};
+use crate::types::shorten;
+
+/// A policy as it stands in a file. [`super::Policy`] is one that has passed [`Document::validate`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Document {
+    pub(super) version: u32,
+    pub(super) kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) binding: Option<Binding>,
+    pub(super) trust: Trust,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) workload: Option<Workload>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) guest: Option<GuestIdentity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) uvm: Option<UvmSvn>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) require: Requirements,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) allow: Allowances,
+}
+
+/// What kind of TEE the application runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    ConfidentialContainer,
+    ConfidentialVm,
+}
+
+/// The relaxations of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Allowances {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) debug: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) migration: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unbound_channel: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) plain_http: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unverified_name: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) direct_vm_token: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Document {
+    pub(super) const VERSION: u32 = 1;
+
+    pub(super) fn new(kind: Kind, trust: Trust) -> Self {
+        Self {
+            version: Self::VERSION,
+            kind,
+            binding: None,
+            trust,
+            workload: None,
+            guest: None,
+            uvm: None,
+            require: Requirements::default(),
+            allow: Allowances::default(),
+        }
+    }
+
+    pub(super) fn from_toml(text: &str) -> Result<Self, InvalidPolicy> {
+        toml::from_str(text).map_err(|error| InvalidPolicy::Malformed { why: shorten(&error.to_string(), 300) })
+    }
+
+    pub(super) fn from_json(text: &str) -> Result<Self, InvalidPolicy> {
+        let malformed = |why: String| InvalidPolicy::Malformed { why: shorten(&why, 300) };
+        // A map would take the last of two equal keys; the strict reader refuses them.
+        crate::json::check(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
+    }
+
+    pub(super) fn to_toml(&self) -> String {
+        // Strings, integers, lists and tables with text keys: all of it has a form in TOML and in JSON.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn binding(&self) -> Binding {
+        self.workload.as_ref().map(|workload| workload.binding).or(self.binding).unwrap_or(Binding::None)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+        if self.version != Self::VERSION {
+            return Err(InvalidPolicy::UnsupportedVersion { found: self.version });
+        }
+        self.trust.validate()?;
+        match self.kind {
+            Kind::ConfidentialContainer => self.validate_container()?,
+            Kind::ConfidentialVm => self.validate_vm()?,
+        }
+        self.require.validate(self.trust.amd.is_some(), self.trust.maa.is_some())?;
+        self.validate_allowances()
+    }
+
+    fn validate_container(&self) -> Result<(), InvalidPolicy> {
+        let contradiction = |why| Err(InvalidPolicy::Contradiction { why });
+        let Some(workload) = &self.workload else {
+            return contradiction("a confidential container needs `workload` with `host-data` and `binding`");
+        };
+        if self.guest.is_some() || self.binding.is_some() {
+            return contradiction("`guest` and a `binding` outside of `workload` belong to a confidential VM");
+        }
+        workload.validate()?;
+        if let Some(uvm) = &self.uvm {
+            uvm.validate()?;
+        }
+        if self.uvm.is_none() && self.require.measurements.is_none() {
+            return Err(InvalidPolicy::HostDataNotAnchored);
+        }
+        Ok(())
+    }
+
+    fn validate_vm(&self) -> Result<(), InvalidPolicy> {
+        let contradiction = |why| Err(InvalidPolicy::Contradiction { why });
+        let Some(guest) = &self.guest else {
+            return contradiction("a confidential VM needs `guest`, which says what is known of the VM");
+        };
+        if self.binding.is_none() {
+            return contradiction("a confidential VM needs `binding`: `own-key` or `none`");
+        }
+        if self.workload.is_some() || self.uvm.is_some() {
+            return contradiction("`workload` and `uvm` belong to a confidential container; a VM has no CCE policy");
+        }
+        if self.trust.amd.is_some() {
+            return contradiction(
+                "a confidential VM cannot be judged by its hardware report yet: the paravisor makes that report once at \
+                 boot, so it is fresh and bound only through the vTPM's quote, which this release does not verify; \
+                 use `trust.maa`",
+            );
+        }
+        guest.validate()
+    }
+
+    fn validate_allowances(&self) -> Result<(), InvalidPolicy> {
+        let contradiction = |why| Err(InvalidPolicy::Contradiction { why });
+        if self.allow.unbound_channel && self.binding() == Binding::OwnKey {
+            return contradiction(
+                "`allow.unbound-channel` is for workloads with `binding = \"none\"`: one that binds its own key is never \
+                 spoken to over an unbound channel",
+            );
+        }
+        if self.allow.plain_http && !self.allow.unbound_channel {
+            return contradiction("`allow.plain-http` needs `allow.unbound-channel`: a bound channel is always TLS");
+        }
+        if self.allow.unverified_name && self.allow.unbound_channel {
+            return contradiction(
+                "`allow.unverified-name` and `allow.unbound-channel` together would leave nothing that says who the \
+                 peer is; drop one of them",
+            );
+        }
+        if self.allow.direct_vm_token && self.kind != Kind::ConfidentialVm {
+            return contradiction("`allow.direct-vm-token` is for confidential VMs");
+        }
+        Ok(())
+    }
+
+    /// The floors of all advisories that the policy does not waive.
+    pub(super) fn advisories(&self) -> impl Iterator<Item = &'static advisories::Advisory> {
+        let amd = self.trust.amd.as_ref();
+        advisories::advisories().iter().filter(move |advisory| {
+            amd.is_some_and(|amd| amd.waived_advisories.iter().all(|name| name != advisory.name))
+        })
+    }
+}

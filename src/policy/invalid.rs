@@ -1,0 +1,90 @@
+use crate::types::{InvalidIssuer, Issuer};
+
+/// Why a policy cannot be used. Found when the policy is built or loaded, never at the first connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPolicy {
+    /// A list of accepted values is empty. It is never read as "any": leave the requirement out to not require it.
+    #[error("`{requirement}` is an empty list; name the accepted values, or leave it out to accept any")]
+    EmptyList {
+        /// The requirement, as in a policy file.
+        requirement: &'static str,
+    },
+    /// A list names the same value twice, which is a slip of somebody who meant another value.
+    #[error("`{requirement}` names {value} twice")]
+    DuplicateValue {
+        /// The requirement, as in a policy file.
+        requirement: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The value cannot be what the caller wants to require.
+    #[error("`{requirement}`: {why}")]
+    UnusableValue {
+        /// The requirement, as in a policy file.
+        requirement: &'static str,
+        /// What is wrong and what to do.
+        why: &'static str,
+    },
+    /// The issuer is not the address of an MAA instance.
+    #[error("`trust.maa.issuer`: {0}")]
+    Issuer(#[from] InvalidIssuer),
+    /// An MAA instance that Microsoft does not run for everybody applies a policy text that its owner can change.
+    #[error(
+        "`trust.maa`: {issuer} is not a shared instance: its owner writes the attestation policy that it applies; \
+         require the hash of the policy you know (`policy-hash`), or say `trust.maa.allow-any-policy`"
+    )]
+    MaaPolicyNotPinned {
+        /// The instance.
+        issuer: Issuer,
+    },
+    /// An instance of Azure's test ring.
+    #[error(
+        "`trust.maa`: {issuer} belongs to Azure's test ring; use a production instance, or say `trust.maa.allow-test-attester`"
+    )]
+    TestAttester {
+        /// The instance.
+        issuer: Issuer,
+    },
+    /// The host data is the digest of a CCE policy that allows everything.
+    #[error(
+        "`workload.host-data`: {digest} is the digest of an allow-all CCE policy, which lets the host run any code; \
+         generate a policy for your containers, or say `workload.allow-permissive`"
+    )]
+    PermissiveWorkload {
+        /// The digest.
+        digest: crate::types::HostData,
+    },
+    /// Nothing would make the host data mean anything: the host sets it, and only a known utility VM enforces it.
+    #[error(
+        "host data without an endorsed utility VM or a list of launch measurements proves nothing, since the host sets \
+         it; add `uvm.minimum-svn` or `require.measurements`"
+    )]
+    HostDataNotAnchored,
+    /// Two settings contradict each other, or one needs another that is not there.
+    #[error("{why}")]
+    Contradiction {
+        /// Which settings, why they do not go together, and what to do.
+        why: &'static str,
+    },
+    /// The policy asks for something that no evidence of the chosen trust carries.
+    #[error("`{requirement}` needs {needs}, which `trust` does not include")]
+    NotCoveredByTrust {
+        /// The requirement, as in a policy file.
+        requirement: &'static str,
+        /// The trust that could evaluate it.
+        needs: &'static str,
+    },
+    /// A text that is not a policy file.
+    #[error("the policy file cannot be read: {why}")]
+    Malformed {
+        /// Where and what, shortened.
+        why: String,
+    },
+    /// A policy file of a version that this release does not know.
+    #[error("the policy file is of version {found}; this release reads version 1")]
+    UnsupportedVersion {
+        /// The version in the file.
+        found: u32,
+    },
+}

@@ -1,0 +1,113 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::document::{Document, Kind};
+use super::require::{Must, PlatformInfoBit};
+use super::workload::Binding;
+
+/// Something that a policy leaves open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Lint {
+    /// A name that does not change between releases.
+    pub code: &'static str,
+    /// What is open, what it means, and what to do about it.
+    pub message: &'static str,
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// Gravest first.
+pub(super) fn lint(document: &Document) -> Vec<Lint> {
+    let (trust, require, allow) = (&document.trust, &document.require, &document.allow);
+    let container = document.kind == Kind::ConfidentialContainer;
+    let maa = trust.maa.as_ref();
+    let amd = trust.amd.as_ref();
+    let open = [
+        (allow.debug, "debug-allowed", "the host may read the memory of a guest that passes; for development only"),
+        (
+            document.workload.as_ref().is_some_and(|workload| workload.allow_permissive),
+            "permissive-workload-allowed",
+            "an allow-all CCE policy passes, with which the host runs any code in the TEE; for development only",
+        ),
+        (
+            allow.plain_http,
+            "plain-http-allowed",
+            "requests and answers go in clear; everything on the path reads and changes them",
+        ),
+        (
+            document.binding() == Binding::None,
+            "channel-not-bound",
+            "the workload does not bind its TLS key, so the evidence does not show that it is the peer; \
+             deploy an agent that does and use `binding = \"own-key\"`",
+        ),
+        (
+            !container,
+            "workload-not-evaluated",
+            "the evidence of a confidential VM does not show which operating system or application runs in it",
+        ),
+        (
+            document.guest.as_ref().is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none()),
+            "any-vm",
+            "every confidential VM of Azure passes, anybody's; pin `guest.measurements` or `guest.id-keys`",
+        ),
+        (
+            allow.migration,
+            "migration-allowed",
+            "a migration agent may move the guest to a machine that you did not see",
+        ),
+        (
+            allow.unverified_name,
+            "name-not-validated",
+            "anybody who starts the same workload passes for yours; validate the server's name, or pin id keys or chips",
+        ),
+        (
+            maa.is_some_and(|maa| maa.allow_any_policy && maa.policy_hash.is_none()),
+            "maa-policy-not-pinned",
+            "whoever owns the MAA instance decides what it calls compliant; pin `trust.maa.policy-hash`",
+        ),
+        (maa.is_some_and(|maa| maa.allow_test_attester), "test-attester-allowed", "Azure's test ring may judge"),
+        (
+            amd.is_some_and(|amd| amd.revocation != super::RevocationRule::Required),
+            "revocation-not-required",
+            "a signing authority that AMD has revoked may still pass",
+        ),
+        (
+            amd.is_some_and(|amd| !amd.waived_advisories.is_empty()),
+            "advisory-waived",
+            "a TCB with a published weakness passes",
+        ),
+        (
+            require.reported_tcb.is_empty(),
+            "no-minimum-tcb",
+            "no least TCB is required beyond the advisories that this release knows; set `require.reported-tcb`",
+        ),
+        (
+            amd.is_some() && require.platform_info.get(&PlatformInfoBit::AliasCheckComplete) != Some(&Must::BeSet),
+            "alias-check-not-required",
+            "a machine with tampered memory modules (BadRAM, AMD-SB-3015) may pass; \
+             require platform-info `alias-check-complete` where the firmware is new enough",
+        ),
+        (
+            require.chip_ids.is_none() && require.products.is_none() && amd.is_none_or(|amd| amd.products.is_none()),
+            "any-chip",
+            "any chip of any product passes; reports of a Milan chip whose seed was extracted can be forged at will",
+        ),
+        (
+            require.minimum_report_guest_svn.is_some() && require.id_keys.is_none(),
+            "guest-svn-without-id-key",
+            "the guest SVN comes from the ID block, which the host can sign with a key of its own; pin `id-keys` too",
+        ),
+        (
+            (require.family_ids.is_some() || require.image_ids.is_some()) && require.id_keys.is_none(),
+            "image-id-without-id-key",
+            "family and image ids come from the ID block, which the host can sign with a key of its own; pin `id-keys` too",
+        ),
+    ];
+    open.into_iter().filter(|(holds, _, _)| *holds).map(|(_, code, message)| Lint { code, message }).collect()
+}

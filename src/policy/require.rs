@@ -1,0 +1,403 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::InvalidPolicy;
+use crate::claims::{FirmwareVersion, SigningKey};
+use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, Tcb};
+
+/// What a policy requires beyond its constructor's arguments. Given means required.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Requirements {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) measurements: Option<Vec<Measurement>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compliance_status: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vmpl: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum_report_guest_svn: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id_keys: Option<Vec<KeyDigest>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) author_keys: Option<Vec<KeyDigest>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) family_ids: Option<Vec<FamilyId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_ids: Option<Vec<ImageId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chip_ids: Option<Vec<ChipId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) products: Option<Vec<Product>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) report_ids: Option<Vec<ReportId>>,
+    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
+    pub(crate) reported_tcb: TcbMinima,
+    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
+    pub(crate) committed_tcb: TcbMinima,
+    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
+    pub(crate) current_tcb: TcbMinima,
+    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
+    pub(crate) launch_tcb: TcbMinima,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) guest_policy: BTreeMap<GuestPolicyBit, Must>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum_guest_abi: Option<AbiVersion>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) platform_info: BTreeMap<PlatformInfoBit, Must>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum_firmware: Option<FirmwareVersion>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum_committed_firmware: Option<FirmwareVersion>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) committed_firmware_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signing_keys: Option<Vec<SigningKey>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) author_key: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) launch_mitigations: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) current_mitigations: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_token_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_session_age_seconds: Option<u64>,
+}
+
+impl Requirements {
+    pub(super) fn validate(&self, amd: bool, maa: bool) -> Result<(), InvalidPolicy> {
+        check_option("require.measurements", self.measurements.as_deref(), check_list)?;
+        check_option("require.compliance-status", self.compliance_status.as_deref(), check_list)?;
+        check_option("require.vmpl", self.vmpl.as_deref(), check_list)?;
+        check_option("require.id-keys", self.id_keys.as_deref(), check_digests)?;
+        check_option("require.author-keys", self.author_keys.as_deref(), check_digests)?;
+        check_option("require.family-ids", self.family_ids.as_deref(), check_list)?;
+        check_option("require.image-ids", self.image_ids.as_deref(), check_list)?;
+        check_option("require.chip-ids", self.chip_ids.as_deref(), check_list)?;
+        check_option("require.products", self.products.as_deref(), check_list)?;
+        check_option("require.signing-keys", self.signing_keys.as_deref(), check_list)?;
+        check_option("require.report-ids", self.report_ids.as_deref(), check_list)?;
+        if self.vmpl.iter().flatten().any(|vmpl| *vmpl > 3) {
+            let why = "there are the levels 0, 1, 2 and 3 only";
+            return Err(InvalidPolicy::UnusableValue { requirement: "require.vmpl", why });
+        }
+        if self.chip_ids.iter().flatten().any(ChipId::is_zero) {
+            let why = "an all-zero chip id means a masked one, which every chip can show";
+            return Err(InvalidPolicy::UnusableValue { requirement: "require.chip-ids", why });
+        }
+        if self.max_session_age_seconds == Some(0) || self.max_token_age_seconds == Some(0) {
+            let why = "is zero: nothing can be that young";
+            return Err(InvalidPolicy::UnusableValue { requirement: "require.max-*-age-seconds", why });
+        }
+        for (requirement, minima) in [
+            ("require.reported-tcb", &self.reported_tcb),
+            ("require.committed-tcb", &self.committed_tcb),
+            ("require.current-tcb", &self.current_tcb),
+            ("require.launch-tcb", &self.launch_tcb),
+        ] {
+            minima.validate(requirement)?;
+        }
+        let needs_report = [
+            ("require.committed-tcb", !self.committed_tcb.is_empty()),
+            ("require.current-tcb", !self.current_tcb.is_empty()),
+            ("require.launch-tcb", !self.launch_tcb.is_empty()),
+            ("require.minimum-guest-abi", self.minimum_guest_abi.is_some()),
+            ("require.platform-info", !self.platform_info.is_empty()),
+            ("require.minimum-firmware", self.minimum_firmware.is_some()),
+            ("require.minimum-committed-firmware", self.minimum_committed_firmware.is_some()),
+            ("require.committed-firmware-only", self.committed_firmware_only),
+            ("require.signing-keys", self.signing_keys.is_some()),
+            ("require.author-key", self.author_key),
+            ("require.launch-mitigations", self.launch_mitigations.is_some()),
+            ("require.current-mitigations", self.current_mitigations.is_some()),
+        ];
+        let needs_token = [
+            ("require.compliance-status", self.compliance_status.is_some()),
+            ("require.max-token-age-seconds", self.max_token_age_seconds.is_some()),
+        ];
+        let uncovered = |needs, list: &[(&'static str, bool)]| {
+            let missing = list.iter().find(|(_, given)| *given);
+            missing.map_or(Ok(()), |(requirement, _)| Err(InvalidPolicy::NotCoveredByTrust { requirement, needs }))
+        };
+        if !amd {
+            uncovered("AMD", &needs_report)?;
+        }
+        if !maa {
+            uncovered("MAA", &needs_token)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_option<T>(
+    requirement: &'static str,
+    values: Option<&[T]>,
+    check: fn(&'static str, &[T]) -> Result<(), InvalidPolicy>,
+) -> Result<(), InvalidPolicy> {
+    values.map_or(Ok(()), |values| check(requirement, values))
+}
+
+/// A list of accepted values names at least one, and none twice.
+pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), InvalidPolicy> {
+    if values.is_empty() {
+        return Err(InvalidPolicy::EmptyList { requirement });
+    }
+    let mut seen = BTreeSet::new();
+    match values.iter().find(|value| !seen.insert(*value)) {
+        Some(twice) => Err(InvalidPolicy::DuplicateValue { requirement, value: twice.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// As [`check_list`], for digests of keys: zeros stand for "no key was used", which is nobody's key.
+pub(super) fn check_digests(requirement: &'static str, digests: &[KeyDigest]) -> Result<(), InvalidPolicy> {
+    check_list(requirement, digests)?;
+    if digests.iter().any(KeyDigest::is_zero) {
+        let why = "an all-zero digest means that no key was used, so it names nobody";
+        return Err(InvalidPolicy::UnusableValue { requirement, why });
+    }
+    Ok(())
+}
+
+/// The least version of each part of a TCB; a part that is not given is not required.
+///
+/// Parts mean different things on different products, so the numbers belong to one product
+/// ([`TcbMinima`]) unless the caller knows that only one product is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct TcbMinimum {
+    /// Firmware of the FMC; Turin and later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fmc: Option<u8>,
+    /// PSP boot loader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootloader: Option<u8>,
+    /// PSP operating system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tee: Option<u8>,
+    /// SNP firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snp: Option<u8>,
+    /// Microcode patch level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microcode: Option<u8>,
+}
+
+impl TcbMinimum {
+    /// Requires nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// At least this SNP firmware.
+    #[must_use]
+    pub fn snp(mut self, version: u8) -> Self {
+        self.snp = Some(version);
+        self
+    }
+
+    /// At least this microcode.
+    #[must_use]
+    pub fn microcode(mut self, version: u8) -> Self {
+        self.microcode = Some(version);
+        self
+    }
+
+    /// At least this boot loader.
+    #[must_use]
+    pub fn bootloader(mut self, version: u8) -> Self {
+        self.bootloader = Some(version);
+        self
+    }
+
+    /// At least this PSP operating system.
+    #[must_use]
+    pub fn tee(mut self, version: u8) -> Self {
+        self.tee = Some(version);
+        self
+    }
+
+    /// At least this FMC firmware.
+    #[must_use]
+    pub fn fmc(mut self, version: u8) -> Self {
+        self.fmc = Some(version);
+        self
+    }
+
+    /// The first part that is too old, or that the TCB does not have.
+    pub(crate) fn first_unmet(&self, tcb: &Tcb) -> Option<(&'static str, u8, Option<u8>)> {
+        [
+            ("fmc", self.fmc, tcb.fmc),
+            ("bootloader", self.bootloader, Some(tcb.bootloader)),
+            ("tee", self.tee, Some(tcb.tee)),
+            ("snp", self.snp, Some(tcb.snp)),
+            ("microcode", self.microcode, Some(tcb.microcode)),
+        ]
+        .into_iter()
+        .find_map(|(part, minimum, actual)| {
+            let minimum = minimum?;
+            (actual.is_none_or(|actual| actual < minimum)).then_some((part, minimum, actual))
+        })
+    }
+}
+
+impl fmt::Display for TcbMinimum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("fmc", self.fmc),
+            ("bootloader", self.bootloader),
+            ("tee", self.tee),
+            ("snp", self.snp),
+            ("microcode", self.microcode),
+        ];
+        let mut separator = "";
+        for (part, minimum) in parts {
+            if let Some(minimum) = minimum {
+                write!(f, "{separator}{part} >= {minimum}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The least TCB for each product. Evidence of a product that is not named here is refused, unless `any` is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[non_exhaustive]
+pub struct TcbMinima {
+    /// For every product, and for evidence that does not name its product (MAA tokens from before 2026).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub any: Option<TcbMinimum>,
+    /// For Milan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milan: Option<TcbMinimum>,
+    /// For Genoa, Bergamo and Siena.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub genoa: Option<TcbMinimum>,
+    /// For Turin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turin: Option<TcbMinimum>,
+}
+
+impl TcbMinima {
+    /// The same minimum whatever the product. Right only where a single product is in use.
+    #[must_use]
+    pub fn any(minimum: TcbMinimum) -> Self {
+        Self { any: Some(minimum), ..Self::default() }
+    }
+
+    /// The minimum of one product; call [`TcbMinima::and`] for more.
+    #[must_use]
+    pub fn of(product: Product, minimum: TcbMinimum) -> Self {
+        Self::default().and(product, minimum)
+    }
+
+    /// Adds the minimum of another product.
+    #[must_use]
+    pub fn and(mut self, product: Product, minimum: TcbMinimum) -> Self {
+        match product {
+            Product::Milan => self.milan = Some(minimum),
+            Product::Genoa => self.genoa = Some(minimum),
+            Product::Turin => self.turin = Some(minimum),
+        }
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The minimum that holds for this product: its own, else the one for any.
+    pub(crate) fn for_product(&self, product: Option<Product>) -> Option<&TcbMinimum> {
+        let own = product.and_then(|product| match product {
+            Product::Milan => self.milan.as_ref(),
+            Product::Genoa => self.genoa.as_ref(),
+            Product::Turin => self.turin.as_ref(),
+        });
+        own.or(self.any.as_ref())
+    }
+
+    fn validate(&self, requirement: &'static str) -> Result<(), InvalidPolicy> {
+        let given = [self.any, self.milan, self.genoa, self.turin];
+        if given.into_iter().flatten().any(|minimum| minimum == TcbMinimum::default()) {
+            return Err(InvalidPolicy::EmptyList { requirement });
+        }
+        Ok(())
+    }
+}
+
+/// What a bit must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Must {
+    /// One.
+    #[serde(rename = "set")]
+    BeSet,
+    /// Zero.
+    #[serde(rename = "clear")]
+    BeClear,
+}
+
+/// Bits of the guest policy that can be required. Debugging and migration have rules of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum GuestPolicyBit {
+    /// Bit 16: simultaneous multithreading allowed.
+    Smt,
+    /// Bit 20: one socket only.
+    SingleSocket,
+    /// Bit 21: CXL allowed.
+    CxlAllow,
+    /// Bit 22: AES-256-XTS required.
+    #[serde(rename = "mem-aes-256-xts")]
+    MemAes256Xts,
+    /// Bit 23: RAPL must be off.
+    RaplDis,
+    /// Bit 24: ciphertext hiding for DRAM required.
+    CiphertextHidingDram,
+    /// Bit 25: no swapping of guest pages.
+    PageSwapDisable,
+}
+
+/// Bits of `PLATFORM_INFO` (AMD 56860 table 24) that can be required. Only a hardware report carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PlatformInfoBit {
+    /// Bit 0: simultaneous multithreading is on.
+    SmtEn,
+    /// Bit 1: transparent memory encryption is on.
+    TsmeEn,
+    /// Bit 2: the memory has error correction.
+    EccEn,
+    /// Bit 3: RAPL is off.
+    RaplDis,
+    /// Bit 4: ciphertext hiding is on.
+    CiphertextHidingDramEn,
+    /// Bit 5: no aliased memory was found since reset, the answer to BadRAM (AMD-SB-3015). Older firmware never sets it.
+    AliasCheckComplete,
+    /// Bit 7: SEV-TIO is on.
+    TioEn,
+}
+
+/// The version of the guest ABI that the guest policy asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbiVersion {
+    /// Major.
+    pub major: u8,
+    /// Minor.
+    pub minor: u8,
+}
+
+impl fmt::Display for AbiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}

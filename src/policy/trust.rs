@@ -1,0 +1,214 @@
+use serde::{Deserialize, Serialize};
+
+use super::InvalidPolicy;
+use crate::types::{Issuer, Product, Sha256Digest};
+
+/// Who may judge the evidence: Microsoft (MAA), AMD's own root as checked here, or both of them agreeing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Trust {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) maa: Option<MaaTrust>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) amd: Option<AmdTrust>,
+}
+
+/// The MAA instance that may judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct MaaTrust {
+    #[serde(deserialize_with = "issuer")]
+    pub(crate) issuer: Issuer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy_hash: Option<Sha256Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_id: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_any_policy: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_test_attester: bool,
+}
+
+/// How the hardware report is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct AmdTrust {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) products: Option<Vec<Product>>,
+    #[serde(default, skip_serializing_if = "is_required")]
+    pub(crate) revocation: RevocationRule,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waived_advisories: Vec<String>,
+}
+
+/// What happens when AMD's revocation list (CRL) cannot be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RevocationRule {
+    /// A current list is needed, or the report is refused.
+    #[default]
+    Required,
+    /// Without a list the result says so.
+    AllowBestEffort,
+    /// No list is looked at.
+    AllowOff,
+}
+
+fn is_required(rule: &RevocationRule) -> bool {
+    *rule == RevocationRule::Required
+}
+
+fn issuer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Issuer, D::Error> {
+    Issuer::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+impl Trust {
+    /// MAA's word: the token of this instance, such as `https://sharedneu.neu.attest.azure.net`.
+    ///
+    /// It proves that Microsoft's service checked the hardware report, the TCB and, for a container, the utility VM's
+    /// endorsement. It does not prove anything against MAA itself, nor against whoever can publish keys in its name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::Issuer`] unless the text is an `https` origin. There is no default and no wildcard: any tenant
+    /// can run an instance with a policy text of its own.
+    pub fn maa(issuer: impl AsRef<str>) -> Result<Self, InvalidPolicy> {
+        let issuer = Issuer::new(issuer)?;
+        let maa =
+            MaaTrust { issuer, policy_hash: None, key_id: None, allow_any_policy: false, allow_test_attester: false };
+        Ok(Self { maa: Some(maa), amd: None })
+    }
+
+    /// AMD's word alone: the hardware report, verified here down to AMD's pinned root. No MAA is asked.
+    #[must_use]
+    pub fn amd() -> Self {
+        Self { maa: None, amd: Some(AmdTrust::default()) }
+    }
+
+    /// Both, about the same TEE: the token and the report are verified and must agree on everything that both carry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trust::maa`].
+    pub fn maa_and_amd(issuer: impl AsRef<str>) -> Result<Self, InvalidPolicy> {
+        Ok(Self { amd: Some(AmdTrust::default()), ..Self::maa(issuer)? })
+    }
+
+    /// Requires `x-ms-policy-hash` to be this: SHA-256 of the attestation policy that the MAA instance must have applied.
+    #[must_use]
+    pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Self {
+        if let Some(maa) = &mut self.maa {
+            maa.policy_hash = Some(hash);
+        }
+        self
+    }
+
+    /// Requires the token to be signed by the key of this id. An id of the form that MAA derives from its key (SHA-256
+    /// of the public key, or SHA-1 of the certificate) also demands that the key in the key set hashes to it.
+    #[must_use]
+    pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Self {
+        if let Some(maa) = &mut self.maa {
+            maa.key_id = Some(key_id.into());
+        }
+        self
+    }
+
+    /// Accepts an instance that is not a shared one, whatever attestation policy its owner has given it.
+    #[must_use]
+    pub fn allow_any_maa_policy(mut self) -> Self {
+        if let Some(maa) = &mut self.maa {
+            maa.allow_any_policy = true;
+        }
+        self
+    }
+
+    /// Accepts an instance of Azure's test ring (`*.test.attest.azure.net`).
+    #[must_use]
+    pub fn allow_test_attester(mut self) -> Self {
+        if let Some(maa) = &mut self.maa {
+            maa.allow_test_attester = true;
+        }
+        self
+    }
+
+    /// Requires the processor to be of one of these families. Evidence that does not say is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::NotCoveredByTrust`] under MAA alone (use
+    /// [`Policy::require_products`](super::Policy::require_products) there), [`InvalidPolicy::EmptyList`].
+    pub fn require_products(mut self, products: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
+        const REQUIREMENT: &str = "trust.amd.products";
+        let Some(amd) = &mut self.amd else {
+            return Err(InvalidPolicy::NotCoveredByTrust { requirement: REQUIREMENT, needs: "AMD" });
+        };
+        let products: Vec<_> = products.into_iter().collect();
+        super::require::check_list(REQUIREMENT, &products)?;
+        amd.products = Some(products);
+        Ok(self)
+    }
+
+    /// Goes on without AMD's revocation list where it cannot be had; the result then says `not evaluated`.
+    #[must_use]
+    pub fn allow_best_effort_revocation(mut self) -> Self {
+        if let Some(amd) = &mut self.amd {
+            amd.revocation = RevocationRule::AllowBestEffort;
+        }
+        self
+    }
+
+    /// Never looks at AMD's revocation list; the result says `not evaluated`.
+    #[must_use]
+    pub fn allow_no_revocation_check(mut self) -> Self {
+        if let Some(amd) = &mut self.amd {
+            amd.revocation = RevocationRule::AllowOff;
+        }
+        self
+    }
+
+    /// Accepts a TCB below the floor of this one advisory, named as in [`advisories`](super::advisories).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::UnusableValue`] for an advisory that has no floor in this release.
+    pub fn allow_tcb_below(mut self, advisory: impl Into<String>) -> Result<Self, InvalidPolicy> {
+        let advisory = advisory.into();
+        super::advisories::check_known(&advisory)?;
+        if let Some(amd) = &mut self.amd
+            && !amd.waived_advisories.contains(&advisory)
+        {
+            amd.waived_advisories.push(advisory);
+        }
+        Ok(self)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+        if self.maa.is_none() && self.amd.is_none() {
+            return Err(InvalidPolicy::Contradiction {
+                why: "`trust` names nobody; add `trust.maa`, `trust.amd` or both",
+            });
+        }
+        if let Some(amd) = &self.amd {
+            if let Some(products) = &amd.products {
+                super::require::check_list("trust.amd.products", products)?;
+            }
+            amd.waived_advisories.iter().try_for_each(|name| super::advisories::check_known(name))?;
+        }
+        self.maa.as_ref().map_or(Ok(()), MaaTrust::validate)
+    }
+}
+
+impl MaaTrust {
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        if self.issuer.is_test_ring() && !self.allow_test_attester {
+            return Err(InvalidPolicy::TestAttester { issuer: self.issuer.clone() });
+        }
+        if !self.issuer.is_shared() && self.policy_hash.is_none() && !self.allow_any_policy {
+            return Err(InvalidPolicy::MaaPolicyNotPinned { issuer: self.issuer.clone() });
+        }
+        if self.key_id.as_deref() == Some("") {
+            return Err(InvalidPolicy::UnusableValue { requirement: "trust.maa.key-id", why: "is empty" });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+use serde::{Deserialize, Serialize};
+
+use super::InvalidPolicy;
+use crate::types::{HostData, KeyDigest, Measurement};
+
+/// Whether the measured configuration attests only its own TLS key. Evidence cannot show it: the caller must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binding {
+    /// Nothing in this configuration attests runtime data chosen by a caller, and its TLS key is made inside the TEE
+    /// after launch and never exists outside.
+    ///
+    /// Saying this of a workload for which it is not true lets anyone on the path have the workload attest *his* key,
+    /// and this crate cannot notice.
+    OwnKey,
+    /// It attests whatever it is asked to: BlindBox as first released, Microsoft's SKR container on a reachable port.
+    None,
+}
+
+/// The application that must run in a confidential container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Workload {
+    pub(crate) binding: Binding,
+    pub(crate) host_data: Vec<HostData>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_permissive: bool,
+}
+
+impl Workload {
+    /// A workload of this CCE policy, of which the caller knows [`Binding::OwnKey`].
+    #[must_use]
+    pub fn binds_its_own_key(host_data: HostData) -> Self {
+        Self { binding: Binding::OwnKey, host_data: vec![host_data], allow_permissive: false }
+    }
+
+    /// A workload of this CCE policy that attests any data ([`Binding::None`]). It never gives a bound session.
+    #[must_use]
+    pub fn attests_any_data(host_data: HostData) -> Self {
+        Self { binding: Binding::None, host_data: vec![host_data], allow_permissive: false }
+    }
+
+    /// Accepts another CCE policy beside the first, for the time of a rolling update. The same binding holds for it.
+    #[must_use]
+    pub fn or(mut self, host_data: HostData) -> Self {
+        self.host_data.push(host_data);
+        self
+    }
+
+    /// Accepts the known allow-all CCE policies, with which the host can run any code in the TEE. For development only.
+    #[must_use]
+    pub fn allow_permissive(mut self) -> Self {
+        self.allow_permissive = true;
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+        const REQUIREMENT: &str = "workload.host-data";
+        super::require::check_list(REQUIREMENT, &self.host_data)?;
+        for digest in &self.host_data {
+            if digest.is_zero() {
+                let why = "is all zero, which means that no CCE policy was set";
+                return Err(InvalidPolicy::UnusableValue { requirement: REQUIREMENT, why });
+            }
+            if digest.is_known_allow_all() && !self.allow_permissive {
+                return Err(InvalidPolicy::PermissiveWorkload { digest: *digest });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which confidential VM: what its evidence can show of it, which is not the operating system and not the application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GuestIdentity {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) measurements: Option<Vec<Measurement>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id_keys: Option<Vec<KeyDigest>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_any_azure_cvm: bool,
+}
+
+impl GuestIdentity {
+    /// One of these launch measurements, which on Azure name the paravisor and firmware of the VM.
+    #[must_use]
+    pub fn measured(measurements: impl IntoIterator<Item = Measurement>) -> Self {
+        let measurements = Some(measurements.into_iter().collect());
+        Self { measurements, id_keys: None, allow_any_azure_cvm: false }
+    }
+
+    /// An ID block signed by one of these keys, which on Azure are Microsoft's keys for its paravisor.
+    #[must_use]
+    pub fn signed_by(id_keys: impl IntoIterator<Item = KeyDigest>) -> Self {
+        let id_keys = Some(id_keys.into_iter().collect());
+        Self { measurements: None, id_keys, allow_any_azure_cvm: false }
+    }
+
+    /// Any confidential VM that MAA calls compliant.
+    #[must_use]
+    pub fn allow_any_azure_cvm() -> Self {
+        Self { measurements: None, id_keys: None, allow_any_azure_cvm: true }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+        if let Some(measurements) = &self.measurements {
+            super::require::check_list("guest.measurements", measurements)?;
+        }
+        if let Some(id_keys) = &self.id_keys {
+            super::require::check_digests("guest.id-keys", id_keys)?;
+        }
+        if self.measurements.is_none() && self.id_keys.is_none() && !self.allow_any_azure_cvm {
+            return Err(InvalidPolicy::Contradiction {
+                why: "`guest` says nothing of the VM; add `measurements` or `id-keys`, or say `allow-any-azure-cvm`",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The utility VM under a confidential container: the one its vendor endorses, and not older than this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UvmSvn {
+    pub(crate) minimum_svn: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) feed: Option<String>,
+}
+
+impl UvmSvn {
+    /// The issuer of the endorsements of Azure's utility VMs: Microsoft's supply-chain root, and the EKU of the team
+    /// that signs them.
+    pub const PRODUCTION_ISSUER: &str =
+        "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+    /// The feed of the utility VM of Azure Container Instances.
+    pub const PRODUCTION_FEED: &str = "ContainerPlat-AMD-UVM";
+
+    /// An endorsed utility VM of at least this security version. A recent one is a good choice: an older one may have
+    /// known faults that the host can bring back.
+    #[must_use]
+    pub fn at_least(minimum_svn: u64) -> Self {
+        Self { minimum_svn, issuer: None, feed: None }
+    }
+
+    /// Requires another issuer (a `did:x509`) than [`UvmSvn::PRODUCTION_ISSUER`], byte for byte.
+    #[must_use]
+    pub fn issued_by(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Requires another feed than [`UvmSvn::PRODUCTION_FEED`].
+    #[must_use]
+    pub fn of_feed(mut self, feed: impl Into<String>) -> Self {
+        self.feed = Some(feed.into());
+        self
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        self.issuer.as_deref().unwrap_or(Self::PRODUCTION_ISSUER)
+    }
+
+    pub(crate) fn feed(&self) -> &str {
+        self.feed.as_deref().unwrap_or(Self::PRODUCTION_FEED)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+        let why = "is zero, which every utility VM passes; name a version that you know";
+        if self.minimum_svn == 0 {
+            return Err(InvalidPolicy::UnusableValue { requirement: "uvm.minimum-svn", why });
+        }
+        Ok(())
+    }
+}

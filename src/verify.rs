@@ -1,0 +1,152 @@
+//! THE PIPELINE: five calls in order. Pure: bytes, a policy and a time in, a verdict out.
+
+use crate::appraise::{Facts, appraise};
+use crate::attested::{Attested, Claims, Recorded};
+use crate::bind::{self, OneTee};
+use crate::challenge::{Challenge, Peer, ServerName};
+use crate::error::{AttestationError, ChannelNotBound};
+use crate::evidence::{Endorsements, Evidence};
+use crate::maa::{self, TokenExpectations, VerifiedToken};
+use crate::policy::{Binding, Policy, RevocationRule};
+use crate::snp::{self, AmdAnchors, Collateral, Revocation, VerifiedReport};
+use crate::types::UnixTime;
+use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
+
+/// How long an attestation holds at most, unless the policy says otherwise.
+const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
+
+/// Verifies evidence that answers a challenge, and appraises it against a policy.
+///
+/// `Ok` means that all of it passed. The network is not touched, and the time is `now`.
+///
+/// # Errors
+///
+/// The first cryptographic failure, or the gravest violation of the policy with the whole appraisal.
+pub fn verify(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    challenge: Challenge,
+    policy: &Policy,
+    now: UnixTime,
+) -> Result<Attested, AttestationError> {
+    admit(&challenge, policy)?;
+    let token = token(evidence, endorsements, policy, now)?;
+    let report = report(evidence, endorsements, policy, now)?;
+    let endorsement = endorsement(evidence, policy)?;
+    let tee = OneTee::new(token, report, endorsement)?;
+    bind::to_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
+    let (server_name, key) = match challenge.peer() {
+        Peer::Bound { key, server_name } => (server_name, Some(key)),
+        Peer::UnboundTls => (ServerName::Validated, None),
+        Peer::UnboundCleartext => (ServerName::NotEvaluated, None),
+    };
+    let channel = (challenge.channel(), server_name);
+    let custom_anchors = endorsements.amd_anchors.is_some();
+    let snp = tee.snp().ok_or(NOTHING)?;
+    let appraisal = appraise(&Facts { tee: &tee, snp, channel: Some(channel), custom_anchors, now }, policy)?;
+    let life = (now, expiry(&tee, policy, now));
+    Ok(Attested::new((channel.0, channel.1, key), life, claims(&tee)?, appraisal))
+}
+
+/// Verifies recorded evidence and appraises it against a policy, as [`verify`] does but without a challenge: that it is
+/// fresh, and whose channel it is about, is not proved.
+///
+/// `evidence.runtime_data`, where given, must be what the evidence covers.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_recorded(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    policy: &Policy,
+    now: UnixTime,
+) -> Result<Recorded, AttestationError> {
+    let token = token(evidence, endorsements, policy, now)?;
+    let report = report(evidence, endorsements, policy, now)?;
+    let endorsement = endorsement(evidence, policy)?;
+    let tee = OneTee::new(token, report, endorsement)?;
+    if let Some(runtime_data) = &evidence.runtime_data {
+        bind::to_runtime_data(&tee, runtime_data)?;
+    }
+    let custom_anchors = endorsements.amd_anchors.is_some();
+    let snp = tee.snp().ok_or(NOTHING)?;
+    let appraisal = appraise(&Facts { tee: &tee, snp, channel: None, custom_anchors, now }, policy)?;
+    Ok(Recorded::new(now, expiry(&tee, policy, now), claims(&tee)?, appraisal))
+}
+
+const NOTHING: AttestationError = AttestationError::MissingEvidence { what: "an MAA token or a hardware report" };
+
+/// A policy is bound or unbound before the first byte; a challenge of the other kind is refused, never translated.
+pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
+    let allow = policy.allowances();
+    let admitted = match (challenge.peer(), policy.binding()) {
+        (Peer::Bound { .. }, Binding::OwnKey) => true,
+        (Peer::UnboundTls, Binding::None) => allow.unbound_channel,
+        (Peer::UnboundCleartext, Binding::None) => allow.unbound_channel && allow.plain_http,
+        _ => false,
+    };
+    if admitted {
+        return Ok(());
+    }
+    Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind })
+}
+
+fn token(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    policy: &Policy,
+    now: UnixTime,
+) -> Result<Option<VerifiedToken>, AttestationError> {
+    let Some(trust) = policy.maa() else { return Ok(None) };
+    let missing = |what| AttestationError::MissingEvidence { what };
+    let token = evidence.token.as_deref().ok_or(missing("an MAA token"))?;
+    let keys = endorsements.key_set.as_ref().ok_or(missing("the key set of the MAA instance"))?;
+    let expected = TokenExpectations::new(&trust.issuer, trust.key_id.as_deref());
+    Ok(Some(maa::verify(token, keys, &expected, now)?))
+}
+
+fn report(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    policy: &Policy,
+    now: UnixTime,
+) -> Result<Option<VerifiedReport>, AttestationError> {
+    let Some(trust) = policy.amd() else { return Ok(None) };
+    let missing = |what| AttestationError::MissingEvidence { what };
+    let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
+    let vek = endorsements.vek.as_deref().ok_or(missing("the certificate of the key that signed the report"))?;
+    let collateral = Collateral { vek, chain: &endorsements.chain, crl: endorsements.crl.as_deref() };
+    let anchors = endorsements.amd_anchors.as_ref().unwrap_or_else(|| AmdAnchors::builtin());
+    let revocation = match trust.revocation {
+        RevocationRule::Required => Revocation::Require,
+        RevocationRule::AllowBestEffort => Revocation::BestEffort,
+        RevocationRule::AllowOff => Revocation::Off,
+    };
+    Ok(Some(snp::verify(report, &collateral, anchors, revocation, now)?))
+}
+
+/// The document itself is needed where AMD alone judges; MAA checks it too, and says so in its claims.
+fn endorsement(evidence: &Evidence, policy: &Policy) -> Result<Option<VerifiedEndorsement>, AttestationError> {
+    let (Some(_), Some(uvm)) = (policy.amd(), policy.uvm()) else { return Ok(None) };
+    let document = evidence.uvm_endorsement.as_deref();
+    let document = document.ok_or(AttestationError::MissingEvidence { what: "the endorsement of the utility VM" })?;
+    let expected = EndorsementExpectations { issuer: uvm.issuer(), feed: uvm.feed() };
+    Ok(Some(uvm::verify(document, &expected)?))
+}
+
+fn expiry(tee: &OneTee, policy: &Policy, now: UnixTime) -> UnixTime {
+    let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
+    let token = tee.token.as_ref().map(|token| token.maa().expires_at);
+    let report = tee.report.as_ref().map(VerifiedReport::valid_until);
+    [token, report].into_iter().flatten().fold(now.plus(age), UnixTime::min)
+}
+
+fn claims(tee: &OneTee) -> Result<Claims, AttestationError> {
+    Ok(Claims {
+        snp: tee.snp().ok_or(NOTHING)?.clone(),
+        maa: tee.token.as_ref().map(|token| token.maa().clone()),
+        hardware: tee.report.as_ref().map(|report| report.hardware().clone()),
+        uvm: tee.uvm().cloned(),
+    })
+}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::appraise::Appraisal;
+use crate::appraisal::Appraisal;
 use crate::challenge::{Channel, ServerName};
 use crate::claims::{HardwareClaims, MaaClaims, SnpClaims, UvmClaims};
 use crate::types::{SpkiDigest, UnixTime};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::appraise::Appraisal;
+use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
 use crate::snp::ReportError;

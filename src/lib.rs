@@ -10,6 +10,7 @@
     clippy::as_conversions
 )]
 
+mod appraisal;
 mod appraise;
 mod attested;
 mod bind;
@@ -27,7 +28,7 @@ mod types;
 mod uvm;
 mod verify;
 
-pub use appraise::{Appraisal, Check, Verdict};
+pub use appraisal::{Appraisal, Check, Verdict};
 pub use attested::{Attested, Claims, Recorded};
 pub use challenge::{Challenge, Channel, ServerName};
 pub use claims::*;

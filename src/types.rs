@@ -344,10 +344,16 @@ impl Issuer {
         format!("{}/certs", self.0)
     }
 
-    /// Whether Microsoft runs this instance with its default policy for everybody of a region (`shared*.attest.azure.net`).
+    /// Whether Microsoft runs this instance with its default policy for everybody of a region:
+    /// `shared<region>.<region>.attest.azure.net`. Any other name, `sharedx.<region>` too, can be a tenant's own.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.authority().starts_with("shared") && self.authority().ends_with(".attest.azure.net")
+        let name = self.authority().strip_suffix(".attest.azure.net");
+        let name = name.map(|name| name.strip_suffix(".test").unwrap_or(name));
+        let labels = name.and_then(|name| name.split_once('.'));
+        labels.is_some_and(|(instance, region)| {
+            !region.is_empty() && !region.contains('.') && instance.strip_prefix("shared") == Some(region)
+        })
     }
 
     /// Whether this instance is one of Azure's test ring.
@@ -403,6 +409,22 @@ mod tests {
             "",
         ] {
             assert_eq!(Issuer::new(bad), Err(InvalidIssuer { found: bad.into() }));
+        }
+    }
+
+    #[test]
+    fn a_tenants_own_instance_is_not_a_shared_one() {
+        for (issuer, shared) in [
+            ("https://sharedneu.neu.attest.azure.net", true),
+            ("https://sharedeus2.eus2.test.attest.azure.net", true),
+            ("https://sharedevil.neu.attest.azure.net", false),
+            ("https://shared.attest.azure.net", false),
+            ("https://shared..attest.azure.net", false),
+            ("https://sharedneu.neu.attest.azure.net.example.com", false),
+            ("https://mine.neu.attest.azure.net", false),
+            ("https://sharedneu.neu.attest.azure.net:8443", false),
+        ] {
+            assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_shared()), Ok(shared), "{issuer}");
         }
     }
 

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Appraisal, Recorder, hardware};
+use super::{Recorder, hardware};
+use crate::appraisal::Appraisal;
 use crate::bind::OneTee;
 use crate::challenge::{Channel, ServerName};
 use crate::claims::{Bit, GuestPolicy, MaaClaims, SnpClaims, TokenShape, UvmClaims};

@@ -7,114 +7,11 @@ mod checks;
 mod hardware;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::sync::Arc;
 
-use serde::Serialize;
-
+use crate::appraisal::{Appraisal, Check, Verdict};
 use crate::error::AttestationError;
 
 pub(crate) use checks::{Facts, appraise};
-
-/// Every check of one appraisal, in the order in which they are shown.
-///
-/// [`fmt::Display`] is a table. Values that identify a machine are shortened there; [`Appraisal::full`] shows them whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appraisal {
-    checks: Arc<[Check]>,
-}
-
-/// One check: what was required, what the evidence says, and what follows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Check {
-    /// What was checked.
-    pub name: &'static str,
-    /// What passes.
-    pub expected: Cow<'static, str>,
-    /// What the evidence says.
-    pub actual: Cow<'static, str>,
-    /// What follows.
-    #[serde(flatten)]
-    pub verdict: Verdict,
-    /// Whether the values identify a machine or a guest, so that logs should not carry them.
-    #[serde(skip)]
-    identifying: bool,
-}
-
-/// What follows from a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", content = "why", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Verdict {
-    /// As required.
-    Passed,
-    /// Not as is safe, and the policy allows it.
-    Allowed,
-    /// Not as required. Only in the appraisal of an error.
-    Failed,
-    /// Nothing was required, or the evidence of this kind cannot say; and why.
-    NotEvaluated(&'static str),
-}
-
-impl Appraisal {
-    /// The checks.
-    #[must_use]
-    pub fn checks(&self) -> &[Check] {
-        &self.checks
-    }
-
-    /// The check of this name.
-    #[must_use]
-    pub fn check(&self, name: &str) -> Option<&Check> {
-        self.checks.iter().find(|check| check.name == name)
-    }
-
-    /// As a table that shows every value whole, identifying ones too.
-    #[must_use]
-    pub fn full(&self) -> impl fmt::Display + '_ {
-        Table { checks: &self.checks, full: true }
-    }
-}
-
-impl Serialize for Appraisal {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.checks.serialize(serializer)
-    }
-}
-
-impl fmt::Display for Appraisal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Table { checks: &self.checks, full: false }.fmt(f)
-    }
-}
-
-struct Table<'a> {
-    checks: &'a [Check],
-    full: bool,
-}
-
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for check in self.checks {
-            let actual = if check.identifying && !self.full { abbreviate(&check.actual) } else { check.actual.clone() };
-            let (verdict, detail) = match check.verdict {
-                Verdict::Passed => ("passed", actual),
-                Verdict::Allowed => ("ALLOWED", actual),
-                Verdict::Failed => ("FAILED", Cow::from(format!("expected {}, found {actual}", check.expected))),
-                Verdict::NotEvaluated(why) => ("not evaluated", Cow::from(why)),
-            };
-            writeln!(f, "{verdict:<13}  {:<24}  {detail}", check.name)?;
-        }
-        Ok(())
-    }
-}
-
-/// The first characters of an identifying value: enough to tell two apart in a log, not enough to recognise one.
-fn abbreviate(value: &str) -> Cow<'static, str> {
-    let head: String = value.chars().take(8).collect();
-    Cow::from(format!("{head}…"))
-}
 
 /// Collects checks; the gravest violation becomes the error.
 #[derive(Default)]
@@ -183,7 +80,7 @@ impl Recorder {
 
     /// All checks, if none failed; else the gravest violation, which is the one with the lowest number.
     pub(crate) fn finish(self) -> Result<Appraisal, AttestationError> {
-        let appraisal = Appraisal { checks: self.checks.into() };
+        let appraisal = Appraisal::new(self.checks);
         let violations = self.violations.into_iter().map(|violation| violation(appraisal.clone()));
         violations.min_by_key(AttestationError::number).map_or(Ok(appraisal), Err)
     }

@@ -1,0 +1,274 @@
+//! What a policy refuses to be, and that it survives a file.
+
+use blindbox_attestation::{
+    Binding, ChipId, GuestIdentity, GuestPolicyBit, HostData, InvalidPolicy, Issuer, KeyDigest, Measurement, Must,
+    PlatformInfoBit, Policy, Product, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+};
+use proptest::prelude::*;
+
+const SHARED: &str = "https://sharedneu.neu.attest.azure.net";
+
+fn host_data() -> HostData {
+    HostData::new([0x5a; 32])
+}
+
+fn container() -> Policy {
+    let workload = Workload::binds_its_own_key(host_data());
+    Policy::confidential_container(Trust::maa(SHARED).unwrap(), workload, UvmSvn::at_least(101)).unwrap()
+}
+
+fn container_of_both() -> Policy {
+    let workload = Workload::binds_its_own_key(host_data());
+    Policy::confidential_container(Trust::maa_and_amd(SHARED).unwrap(), workload, UvmSvn::at_least(101)).unwrap()
+}
+
+/// A policy that uses every field there is.
+fn everything() -> Policy {
+    let minima = TcbMinima::of(Product::Milan, TcbMinimum::new().snp(24).microcode(219))
+        .and(Product::Turin, TcbMinimum::new().fmc(1).bootloader(1).tee(1));
+    let trust = Trust::maa_and_amd(SHARED)
+        .unwrap()
+        .require_maa_key_id("kid")
+        .require_products([Product::Milan, Product::Turin])
+        .unwrap()
+        .allow_tcb_below("AMD-SB-3019")
+        .unwrap()
+        .allow_best_effort_revocation();
+    let workload = Workload::binds_its_own_key(host_data()).or(HostData::new([0x5b; 32])).allow_permissive();
+    let uvm = UvmSvn::at_least(100).issued_by("did:x509:0:sha256:x::eku:1.2").of_feed("Feed");
+    let require = Policy::confidential_container(trust, workload, uvm).unwrap();
+    require
+        .require_measurements([Measurement::new([1; 48])])
+        .and_then(|p| p.require_compliance_status(["azure-compliant-uvm"]))
+        .and_then(|p| p.require_vmpl([0, 1]))
+        .and_then(|p| p.require_report_guest_svn(2))
+        .and_then(|p| p.require_id_keys([KeyDigest::new([2; 48])]))
+        .and_then(|p| p.require_author_keys([KeyDigest::new([3; 48])]))
+        .and_then(Policy::require_author_key)
+        .and_then(|p| p.require_chip_ids([ChipId::new([4; 64])]))
+        .and_then(|p| p.require_products([Product::Milan]))
+        .and_then(|p| p.require_reported_tcb(minima))
+        .and_then(|p| p.require_committed_tcb(minima))
+        .and_then(|p| p.require_current_tcb(minima))
+        .and_then(|p| p.require_launch_tcb(minima))
+        .and_then(|p| p.require_guest_policy(GuestPolicyBit::MemAes256Xts, Must::BeSet))
+        .and_then(|p| p.require_guest_policy(GuestPolicyBit::Smt, Must::BeClear))
+        .and_then(|p| p.require_platform_info(PlatformInfoBit::AliasCheckComplete, Must::BeSet))
+        .and_then(Policy::require_committed_firmware_only)
+        .and_then(|p| p.require_launch_mitigations(0b11))
+        .and_then(|p| p.require_token_younger_than(600))
+        .and_then(|p| p.require_session_age(300))
+        .and_then(Policy::allow_debug)
+        .and_then(Policy::allow_migration)
+        .and_then(Policy::allow_unverified_name)
+        .unwrap()
+}
+
+#[test]
+fn a_policy_survives_toml_and_json() {
+    for policy in [container(), container_of_both(), everything()] {
+        assert_eq!(Policy::from_toml(&policy.to_toml()), Ok(policy.clone()), "{}", policy.to_toml());
+        assert_eq!(Policy::from_json(&policy.to_json()), Ok(policy.clone()), "{}", policy.to_json());
+        assert_eq!(Policy::from_json(&policy.to_json()).unwrap().digest(), policy.digest());
+    }
+    assert_ne!(container().digest(), container_of_both().digest());
+}
+
+#[test]
+fn the_file_of_the_documentation_is_the_policy_of_the_code() {
+    let text = format!(
+        r#"
+        version = 1
+        kind = "confidential-container"
+
+        [trust.maa]
+        issuer = "{SHARED}"
+
+        [workload]
+        binding = "own-key"
+        host-data = ["{}"]
+
+        [uvm]
+        minimum-svn = 101
+        "#,
+        host_data()
+    );
+    assert_eq!(Policy::from_toml(&text), Ok(container()));
+}
+
+#[test]
+fn an_unknown_or_repeated_field_is_refused_wherever_it_stands() {
+    let text = everything().to_toml();
+    for (at, _) in text.match_indices('\n') {
+        let changed = format!("{}\nunknown-field = 1\n{}", &text[..at], &text[at + 1..]);
+        let error = Policy::from_toml(&changed).unwrap_err();
+        assert!(matches!(error, InvalidPolicy::Malformed { .. }), "{error}\n{changed}");
+    }
+    let json = everything().to_json();
+    let doubled = json.replacen(r#""smt":"clear""#, r#""smt":"clear","smt":"set""#, 1);
+    assert_ne!(json, doubled);
+    assert!(matches!(Policy::from_json(&doubled), Err(InvalidPolicy::Malformed { .. })));
+}
+
+#[test]
+fn an_empty_list_is_never_any() {
+    let empty = |requirement| Err(InvalidPolicy::EmptyList { requirement });
+    assert_eq!(container().require_measurements([]), empty("require.measurements"));
+    assert_eq!(container().require_vmpl([]), empty("require.vmpl"));
+    assert_eq!(container().require_id_keys([]), empty("require.id-keys"));
+    assert_eq!(container().require_author_keys([]), empty("require.author-keys"));
+    assert_eq!(container().require_family_ids([]), empty("require.family-ids"));
+    assert_eq!(container().require_image_ids([]), empty("require.image-ids"));
+    assert_eq!(container().require_chip_ids([]), empty("require.chip-ids"));
+    assert_eq!(container().require_products([]), empty("require.products"));
+    assert_eq!(container().require_report_ids([]), empty("require.report-ids"));
+    assert_eq!(container().require_compliance_status::<&str>([]), empty("require.compliance-status"));
+    assert_eq!(container_of_both().require_signing_keys([]), empty("require.signing-keys"));
+    let nothing = TcbMinima::any(TcbMinimum::new());
+    assert_eq!(container().require_reported_tcb(nothing), empty("require.reported-tcb"));
+    let workload = Workload::binds_its_own_key(host_data());
+    let trust = Trust::maa(SHARED).unwrap();
+    assert_eq!(Policy::confidential_container_measured(trust, workload, []), empty("require.measurements"));
+}
+
+#[test]
+fn values_that_name_nobody_are_refused() {
+    let refused = |policy: Result<Policy, InvalidPolicy>, requirement| {
+        assert!(
+            matches!(&policy, Err(InvalidPolicy::UnusableValue { requirement: named, .. }) if *named == requirement),
+            "{policy:?}"
+        );
+    };
+    refused(container().require_vmpl([4]), "require.vmpl");
+    refused(container().require_id_keys([KeyDigest::new([0; 48])]), "require.id-keys");
+    refused(container().require_author_keys([KeyDigest::new([0; 48])]), "require.author-keys");
+    refused(container().require_chip_ids([ChipId::new([0; 64])]), "require.chip-ids");
+    refused(container().require_session_age(0), "require.max-*-age-seconds");
+    let zeros = Workload::binds_its_own_key(HostData::new([0; 32]));
+    let trust = || Trust::maa(SHARED).unwrap();
+    refused(Policy::confidential_container(trust(), zeros, UvmSvn::at_least(1)), "workload.host-data");
+    let workload = Workload::binds_its_own_key(host_data());
+    refused(Policy::confidential_container(trust(), workload, UvmSvn::at_least(0)), "uvm.minimum-svn");
+    let twice = container().require_vmpl([1, 1]);
+    assert_eq!(twice, Err(InvalidPolicy::DuplicateValue { requirement: "require.vmpl", value: "1".into() }));
+}
+
+#[test]
+fn an_allow_all_policy_is_refused_unless_allowed() {
+    let digest = "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20";
+    let digest = HostData::from_hex(digest).unwrap();
+    let trust = || Trust::maa(SHARED).unwrap();
+    let workload = Workload::binds_its_own_key(digest);
+    let refused = Policy::confidential_container(trust(), workload.clone(), UvmSvn::at_least(101));
+    assert_eq!(refused, Err(InvalidPolicy::PermissiveWorkload { digest }));
+    let allowed = Policy::confidential_container(trust(), workload.allow_permissive(), UvmSvn::at_least(101)).unwrap();
+    assert_eq!(allowed.lint()[0].code, "permissive-workload-allowed");
+}
+
+#[test]
+fn an_attester_that_somebody_else_writes_the_policy_of_is_pinned_or_waived() {
+    let with = |trust: Trust| {
+        Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmSvn::at_least(101))
+    };
+    let own = "https://mine.neu.attest.azure.net";
+    let issuer = Issuer::new(own).unwrap();
+    assert_eq!(with(Trust::maa(own).unwrap()), Err(InvalidPolicy::MaaPolicyNotPinned { issuer }));
+    let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(blindbox_attestation::Sha256Digest::new([1; 32]));
+    assert!(with(pinned).is_ok());
+    assert!(with(Trust::maa(own).unwrap().allow_any_maa_policy()).is_ok());
+    // A name that only looks shared is somebody's own.
+    let lookalike = "https://shared.attest.azure.net.example.com";
+    let issuer = Issuer::new(lookalike).unwrap();
+    assert_eq!(with(Trust::maa(lookalike).unwrap()), Err(InvalidPolicy::MaaPolicyNotPinned { issuer }));
+    let test = "https://sharedeus2.eus2.test.attest.azure.net";
+    let issuer = Issuer::new(test).unwrap();
+    assert_eq!(with(Trust::maa(test).unwrap()), Err(InvalidPolicy::TestAttester { issuer }));
+    assert!(with(Trust::maa(test).unwrap().allow_test_attester()).is_ok());
+}
+
+#[test]
+fn a_requirement_that_no_evidence_of_the_trust_can_show_is_refused() {
+    let uncovered = |requirement, needs| Err(InvalidPolicy::NotCoveredByTrust { requirement, needs });
+    let minima = TcbMinima::any(TcbMinimum::new().snp(1));
+    assert_eq!(container().require_committed_tcb(minima), uncovered("require.committed-tcb", "AMD"));
+    assert_eq!(
+        container().require_platform_info(PlatformInfoBit::EccEn, Must::BeSet),
+        uncovered("require.platform-info", "AMD")
+    );
+    let amd =
+        Policy::confidential_container(Trust::amd(), Workload::binds_its_own_key(host_data()), UvmSvn::at_least(101));
+    let amd = amd.unwrap();
+    assert_eq!(amd.require_token_younger_than(1), uncovered("require.max-token-age-seconds", "MAA"));
+}
+
+#[test]
+fn a_vm_is_judged_by_maa_only_and_named_somehow() {
+    let trust = || Trust::maa(SHARED).unwrap();
+    let any = GuestIdentity::allow_any_azure_cvm();
+    assert!(Policy::confidential_vm(trust(), any.clone(), Binding::OwnKey).is_ok());
+    for trust in [Trust::amd(), Trust::maa_and_amd(SHARED).unwrap()] {
+        let refused = Policy::confidential_vm(trust, any.clone(), Binding::OwnKey);
+        assert!(matches!(&refused, Err(InvalidPolicy::Contradiction { why }) if why.contains("vTPM")), "{refused:?}");
+    }
+    let nobody = Policy::confidential_vm(trust(), GuestIdentity::measured([]), Binding::OwnKey);
+    assert_eq!(nobody, Err(InvalidPolicy::EmptyList { requirement: "guest.measurements" }));
+}
+
+#[test]
+fn host_data_needs_something_that_enforces_it() {
+    let text = format!(
+        r#"{{"version":1,"kind":"confidential-container","trust":{{"maa":{{"issuer":"{SHARED}"}}}},
+            "workload":{{"binding":"own-key","host-data":["{}"]}}}}"#,
+        host_data()
+    );
+    assert_eq!(Policy::from_json(&text), Err(InvalidPolicy::HostDataNotAnchored));
+}
+
+#[test]
+fn channel_relaxations_do_not_combine_into_nothing() {
+    let contradiction = |policy: Result<Policy, InvalidPolicy>| {
+        assert!(matches!(policy, Err(InvalidPolicy::Contradiction { .. })), "{policy:?}");
+    };
+    contradiction(container().allow_unbound_channel());
+    contradiction(container().allow_plain_http());
+    let any_data = Workload::attests_any_data(host_data());
+    let unbound = Policy::confidential_container(Trust::maa(SHARED).unwrap(), any_data, UvmSvn::at_least(101)).unwrap();
+    contradiction(unbound.clone().allow_plain_http());
+    let unbound = unbound.allow_unbound_channel().unwrap();
+    contradiction(unbound.clone().allow_unverified_name());
+    assert!(unbound.allow_plain_http().is_ok());
+}
+
+#[test]
+fn lint_says_what_is_open() {
+    let codes: Vec<_> = container().lint().iter().map(|lint| lint.code).collect();
+    assert_eq!(codes, ["no-minimum-tcb", "any-chip"]);
+    let codes: Vec<_> = everything().lint().iter().map(|lint| lint.code).collect();
+    assert_eq!(
+        codes,
+        [
+            "debug-allowed",
+            "permissive-workload-allowed",
+            "migration-allowed",
+            "name-not-validated",
+            "revocation-not-required",
+            "advisory-waived"
+        ]
+    );
+}
+
+#[test]
+fn another_version_of_the_file_is_not_guessed_at() {
+    let text = container().to_toml().replace("version = 1", "version = 2");
+    assert_eq!(Policy::from_toml(&text), Err(InvalidPolicy::UnsupportedVersion { found: 2 }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_makes_the_readers_panic(text in ".{0,200}") {
+        let _ = Policy::from_toml(&text);
+        let _ = Policy::from_json(&text);
+    }
+}

@@ -12,7 +12,11 @@
 
 mod claims;
 mod crypto;
+mod json;
+#[allow(missing_docs)]
+pub mod maa;
 mod types;
 
 pub use claims::*;
+pub use json::{JsonError, JsonType};
 pub use types::*;

@@ -96,9 +96,7 @@ fn claims() -> Value {
     for name in ["attestation-protocol-ver", "osbuild", "osdistro", "ostype"] {
         claims[format!("x-ms-azurevm-{name}")] = "NotApplication".into();
     }
-    let key = |id: &str| {
-        json!({ "e": "AQAB", "key_ops": ["sign"], "kid": id, "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xa5; 256]) })
-    };
+    let key = |id: &str| json!({ "e": "AQAB", "key_ops": ["sign"], "kid": id, "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xa5; 256]) });
     claims["jti"] = "21".repeat(32).into();
     claims["x-ms-runtime"]["keys"] = json!([key("TpmEphemeralEncryptionKey")]);
     claims["x-ms-isolation-tee"]["x-ms-runtime"] = json!({

@@ -9,6 +9,7 @@
 mod reader;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 pub(crate) use reader::parse;
@@ -146,6 +147,8 @@ pub(crate) struct Object<'a> {
     /// Sorted by name.
     members: Vec<Member<'a>>,
     source: &'a str,
+    /// Where the next name that is asked for probably stands: after the last one. Only ever a short cut.
+    next: Cell<usize>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -191,7 +194,14 @@ impl<'a> Object<'a> {
     }
 
     fn get(&self, name: &str) -> Option<&Value<'a>> {
-        let at = self.members.binary_search_by(|member| (*member.name).cmp(name)).ok()?;
+        let at = match self.members.get(self.next.get()) {
+            Some(member) if member.name == name => self.next.get(),
+            _ => {
+                let at = self.members.binary_search_by(|member| (*member.name).cmp(name));
+                at.inspect_err(|at| self.next.set(*at)).ok()?
+            }
+        };
+        self.next.set(at.saturating_add(1));
         self.members.get(at).map(|member| &member.value)
     }
 }

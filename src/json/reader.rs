@@ -1,6 +1,7 @@
 //! From bytes to values.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::{JsonError, Member, Object, Value};
 use crate::types::shorten;
@@ -19,7 +20,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Value<'_>, JsonError> {
         return Err(JsonError::ByteOrderMark);
     }
     let text = std::str::from_utf8(document).map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() })?;
-    let mut reader = Reader { text, at: 0, depth: 0, values: 0 };
+    let mut reader = Reader { text, at: 0, depth: 0, values: 0, members: Vec::with_capacity(64) };
     reader.skip_white_space();
     let value = reader.value()?;
     reader.skip_white_space();
@@ -31,6 +32,8 @@ struct Reader<'a> {
     at: usize,
     depth: usize,
     values: usize,
+    /// The members of all objects that are not read to their end: one buffer that grows instead of one for each.
+    members: Vec<Member<'a>>,
 }
 
 impl<'a> Reader<'a> {
@@ -63,7 +66,7 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self) -> Result<Object<'a>, JsonError> {
         let start = self.at;
-        let mut members = Vec::new();
+        let outer = self.members.len();
         self.items(b'}', |reader| {
             if reader.peek() != Some(b'"') {
                 return Err(reader.syntax());
@@ -72,10 +75,13 @@ impl<'a> Reader<'a> {
             reader.skip_white_space();
             reader.expect(b':')?;
             reader.skip_white_space();
-            members.push(Member { name, value: reader.value()? });
+            let value = reader.value()?;
+            reader.members.push(Member { name, value });
             Ok(())
         })?;
-        Ok(Object { members: sorted(members)?, source: self.text.get(start..self.at).unwrap_or_default() })
+        let members = sorted(self.members.split_off(outer))?;
+        let source = self.text.get(start..self.at).unwrap_or_default();
+        Ok(Object { members, source, next: Cell::new(0) })
     }
 
     fn array(&mut self) -> Result<Vec<Value<'a>>, JsonError> {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::error::{TokenError, shown};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
-use crate::types::{InvalidHex, Issuer, Product, Sha256Digest, Tcb, UnixTime};
+use crate::types::{ChipId, InvalidHex, Issuer, Product, Sha256Digest, Tcb, UnixTime};
 
 /// How far two honest clocks may be apart, in seconds.
 const LEEWAY: u64 = 60;
@@ -33,7 +33,6 @@ const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
 const GUEST_SVN: &str = "x-ms-sevsnpvm-guestsvn";
 
 /// The claims other than issuer and times.
-#[derive(Clone, Debug)]
 pub(super) struct Claims {
     pub(super) compliance_status: Option<String>,
     pub(super) policy_hash: Sha256Digest,
@@ -143,47 +142,62 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
     })
 }
 
+/// In the order of the names, which is the order of MAA's tokens.
 fn snp(tee: &Object<'_>) -> Result<SnpClaims, TokenError> {
-    let chip_id = optional_hex(tee, "x-ms-sevsnpvm-chipid")?;
     Ok(SnpClaims {
-        measurement: hex(tee, MEASUREMENT)?,
+        author_key_digest: hex(tee, "x-ms-sevsnpvm-authorkeydigest")?,
+        product: product(tee)?,
+        chip_id: chip_id(tee)?,
+        family_id: hex(tee, "x-ms-sevsnpvm-familyId")?,
+        report_guest_svn: integer(tee, GUEST_SVN, "an integer below 2^32")?,
         host_data: hex(tee, "x-ms-sevsnpvm-hostdata")?,
+        id_key_digest: hex(tee, "x-ms-sevsnpvm-idkeydigest")?,
+        image_id: hex(tee, "x-ms-sevsnpvm-imageId")?,
+        measurement: hex(tee, MEASUREMENT)?,
         report_data: hex(tee, "x-ms-sevsnpvm-reportdata")?,
         report_id: hex(tee, "x-ms-sevsnpvm-reportid")?,
-        report_guest_svn: integer(tee, GUEST_SVN, "an integer below 2^32")?,
         vmpl: vmpl(tee)?,
+        reported_tcb: reported_tcb(tee)?,
         policy: guest_policy(tee)?,
-        reported_tcb: Tcb::new(
-            None,
-            svn(tee, "x-ms-sevsnpvm-bootloader-svn")?,
-            svn(tee, "x-ms-sevsnpvm-tee-svn")?,
-            svn(tee, "x-ms-sevsnpvm-snpfw-svn")?,
-            svn(tee, "x-ms-sevsnpvm-microcode-svn")?,
-        ),
-        id_key_digest: hex(tee, "x-ms-sevsnpvm-idkeydigest")?,
-        author_key_digest: hex(tee, "x-ms-sevsnpvm-authorkeydigest")?,
-        family_id: hex(tee, "x-ms-sevsnpvm-familyId")?,
-        image_id: hex(tee, "x-ms-sevsnpvm-imageId")?,
-        // Zeros are how a masked chip id reads: no chip is named.
-        chip_id: chip_id.filter(|id: &crate::types::ChipId| !id.is_zero()),
-        product: product(tee)?,
     })
+}
+
+fn reported_tcb(tee: &Object<'_>) -> Result<Tcb, TokenError> {
+    let svn = |name| integer(tee, name, "an integer below 256");
+    let bootloader = svn("x-ms-sevsnpvm-bootloader-svn")?;
+    let microcode = svn("x-ms-sevsnpvm-microcode-svn")?;
+    let snp = svn("x-ms-sevsnpvm-snpfw-svn")?;
+    let tee = svn("x-ms-sevsnpvm-tee-svn")?;
+    Ok(Tcb::new(None, bootloader, tee, snp, microcode))
 }
 
 fn guest_policy(tee: &Object<'_>) -> Result<GuestPolicy, TokenError> {
     let bit = |name| Ok::<_, TokenError>(optional::<bool>(tee, name)?.map_or(Bit::NotReported, Bit::from));
-    let mut policy = GuestPolicy::new(
-        required(tee, "x-ms-sevsnpvm-is-debuggable")?,
-        required(tee, "x-ms-sevsnpvm-migration-allowed")?,
-        required(tee, "x-ms-sevsnpvm-smt-allowed")?,
-    );
-    policy.single_socket = bit("x-ms-sevsnpvm-singlesocket")?;
-    policy.cxl_allow = bit("x-ms-sevsnpvm-cxl-allowed")?;
-    policy.mem_aes_256_xts = bit("x-ms-sevsnpvm-mem-aes256-xts-required")?;
-    policy.rapl_dis = bit("x-ms-sevsnpvm-rapl-disabled")?;
-    policy.ciphertext_hiding_dram = bit("x-ms-sevsnpvm-ciphertext-hiding-dram-enabled")?;
-    policy.page_swap_disable = bit("x-ms-sevsnpvm-page-swap-disabled")?;
-    Ok(policy)
+    let ciphertext_hiding_dram = bit("x-ms-sevsnpvm-ciphertext-hiding-dram-enabled")?;
+    let cxl_allow = bit("x-ms-sevsnpvm-cxl-allowed")?;
+    let debug = required(tee, "x-ms-sevsnpvm-is-debuggable")?;
+    let mem_aes_256_xts = bit("x-ms-sevsnpvm-mem-aes256-xts-required")?;
+    let migrate_ma = required(tee, "x-ms-sevsnpvm-migration-allowed")?;
+    let page_swap_disable = bit("x-ms-sevsnpvm-page-swap-disabled")?;
+    let rapl_dis = bit("x-ms-sevsnpvm-rapl-disabled")?;
+    let single_socket = bit("x-ms-sevsnpvm-singlesocket")?;
+    let smt = required(tee, "x-ms-sevsnpvm-smt-allowed")?;
+    Ok(GuestPolicy {
+        debug,
+        migrate_ma,
+        smt,
+        single_socket,
+        cxl_allow,
+        mem_aes_256_xts,
+        rapl_dis,
+        ciphertext_hiding_dram,
+        page_swap_disable,
+    })
+}
+
+/// Zeros are how a masked chip id reads: no chip is named.
+fn chip_id(tee: &Object<'_>) -> Result<Option<ChipId>, TokenError> {
+    Ok(optional_hex(tee, "x-ms-sevsnpvm-chipid")?.filter(|id: &ChipId| !id.is_zero()))
 }
 
 fn vmpl(tee: &Object<'_>) -> Result<u32, TokenError> {
@@ -282,10 +296,6 @@ fn hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<T, TokenEr
 fn optional_hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<Option<T>, TokenError> {
     let Some(text) = optional::<&str>(object, name)? else { return Ok(None) };
     text.parse().map(Some).map_err(|_: InvalidHex| TokenError::invalid(name, T::EXPECTED, text))
-}
-
-fn svn(object: &Object<'_>, name: &'static str) -> Result<u8, TokenError> {
-    integer(object, name, "an integer below 256")
 }
 
 fn integer<T: TryFrom<u64>>(object: &Object<'_>, name: &'static str, expected: &'static str) -> Result<T, TokenError> {

@@ -49,14 +49,15 @@ pub fn verify(
         issuer: expected.issuer.clone(),
         key_id: header.key_id,
         shape,
-        compliance_status: claims.compliance_status.clone(),
+        compliance_status: claims.compliance_status,
         policy_hash: claims.policy_hash,
-        token_id: claims.token_id.clone(),
+        token_id: claims.token_id,
         issued_at: times.issued_at,
         not_before: times.not_before,
         expires_at: times.expires_at,
     };
-    Ok(VerifiedToken { maa, claims })
+    let Claims { snp, uvm, runtime, client_nonce, .. } = claims;
+    Ok(VerifiedToken { maa, snp, uvm, runtime, client_nonce })
 }
 
 /// What the relying party knows about the token before it comes.
@@ -88,7 +89,10 @@ impl<'a> TokenExpectations<'a> {
 #[must_use = "a verified token attests nothing before its claims are bound to a challenge and appraised"]
 pub struct VerifiedToken {
     maa: MaaClaims,
-    claims: Claims,
+    snp: SnpClaims,
+    uvm: Option<UvmClaims>,
+    runtime: Option<Box<str>>,
+    client_nonce: Option<Vec<u8>>,
 }
 
 impl VerifiedToken {
@@ -101,13 +105,13 @@ impl VerifiedToken {
     /// The state of the TEE.
     #[must_use]
     pub fn snp(&self) -> &SnpClaims {
-        &self.claims.snp
+        &self.snp
     }
 
     /// The endorsement of the utility VM, if MAA was given one.
     #[must_use]
     pub fn uvm(&self) -> Option<&UvmClaims> {
-        self.claims.uvm.as_ref()
+        self.uvm.as_ref()
     }
 
     /// Whether the runtime data that MAA saw hashed in the report (`x-ms-runtime`) is this JSON value.
@@ -116,7 +120,7 @@ impl VerifiedToken {
     /// else: for tokens of the shape [`crate::TokenShape::AzureVm`].
     #[must_use]
     pub fn runtime_is(&self, expected: &[u8]) -> bool {
-        let Some(runtime) = &self.claims.runtime else { return false };
+        let Some(runtime) = &self.runtime else { return false };
         match (json::parse(runtime.as_bytes()), json::parse(expected)) {
             (Ok(runtime), Ok(expected)) => runtime == expected,
             _ => false,
@@ -130,7 +134,7 @@ impl VerifiedToken {
     /// no other, and it is not empty: anything else binds nothing.
     #[must_use]
     pub fn client_nonce(&self) -> Option<&[u8]> {
-        self.claims.client_nonce.as_deref()
+        self.client_nonce.as_deref()
     }
 }
 

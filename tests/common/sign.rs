@@ -9,6 +9,8 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use blindbox_attestation::maa::{KeySet, TokenError, TokenExpectations, VerifiedToken, verify};
+use blindbox_attestation::{Issuer, JsonType, UnixTime};
 use serde_json::{Value, json};
 
 pub const ISSUER: &str = "https://maa.example";
@@ -76,6 +78,11 @@ impl Signer {
 
     /// A self-signed certificate with an extension of so many bytes, as MAA carries its own evidence.
     pub fn certificate(&self, evidence_len: usize) -> Vec<u8> {
+        self.certificate_of(&self.spki, evidence_len)
+    }
+
+    /// The same of any key.
+    pub fn certificate_of(&self, spki: &[u8], evidence_len: usize) -> Vec<u8> {
         let sha256_with_rsa = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 0x0b, 5, 0];
         let time = tlv(0x17, &[b"200101000000Z"]);
         let oid = [0x06, 10, 0x2b, 6, 1, 4, 1, 0x82, 0x37, 0x69, 1, 1];
@@ -88,7 +95,7 @@ impl Signer {
                 &[0x30, 0],
                 &tlv(0x30, &[&time, &time]),
                 &[0x30, 0],
-                &self.spki,
+                spki,
                 &tlv(0xa3, &[&tlv(0x30, &[&extension])]),
             ],
         );
@@ -187,4 +194,39 @@ pub fn vm_claims() -> Value {
         "x-ms-isolation-tee": merged(snp_claims(), json!({ "x-ms-runtime": { "keys": [], "user-data": "00" } })),
     });
     merged(token_claims(), vm)
+}
+
+/// One value of each JSON type.
+pub fn any_of_each_type() -> [(Value, JsonType); 7] {
+    [
+        (Value::Null, JsonType::Null),
+        (json!(false), JsonType::Boolean),
+        (json!([]), JsonType::Array),
+        (json!("5"), JsonType::String),
+        (json!({}), JsonType::Object),
+        (json!(5), JsonType::UnsignedInteger),
+        (json!(-5), JsonType::OtherNumber),
+    ]
+}
+
+pub fn keys() -> KeySet {
+    KeySet::from_json(&key_set(&[signer().jwk(KEY_ID)])).unwrap()
+}
+
+pub fn check(token: &str) -> Result<VerifiedToken, TokenError> {
+    let issuer = Issuer::new(ISSUER).unwrap();
+    verify(token, &keys(), &TokenExpectations::new(&issuer), UnixTime::from_secs(NOW))
+}
+
+pub fn check_claims(claims: &Value) -> Result<VerifiedToken, TokenError> {
+    check(&signer().token(&header().to_string(), &claims.to_string()))
+}
+
+/// The error; a verified token has no equality to assert on.
+pub fn refusal(result: Result<VerifiedToken, TokenError>) -> TokenError {
+    result.map(|token| panic!("accepted: {token:?}")).unwrap_err()
+}
+
+pub fn base64_url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }

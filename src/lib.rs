@@ -17,13 +17,9 @@ mod bind;
 mod challenge;
 mod claims;
 mod crypto;
-mod error;
-mod evidence;
-mod host_data;
 mod json;
-mod maa;
-mod policy;
-mod snp;
+#[allow(missing_docs)]
+pub mod maa;
 mod types;
 mod uvm;
 mod verify;
@@ -32,14 +28,7 @@ pub use appraisal::{Appraisal, Check, Verdict};
 pub use attested::{Attested, Claims, Recorded};
 pub use challenge::{Challenge, Channel, ServerName};
 pub use claims::*;
-pub use error::{AttestationError, Category, ChannelNotBound};
-pub use evidence::{Endorsements, Evidence};
-pub use maa::{KeySet, KeySetError, TokenError};
-pub use policy::{
-    AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,
-    TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
-};
-pub use snp::{AmdAnchors, ReportError};
+pub use json::{JsonError, JsonType};
 pub use types::*;
 pub use uvm::EndorsementError;
 pub use verify::{verify, verify_recorded};

@@ -1,0 +1,328 @@
+//! From the JSON of a payload to typed claims.
+//!
+//! Names and types are those of real tokens of 2021 to 2026; MAA documents few of them. Claims are read from the place
+//! that the token's shape gives them, and nothing under `x-ms-runtime` or `x-ms-inittime` is ever read as a claim: those
+//! hold what the guest, or whoever talked to it, wanted there.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+use super::error::{TokenError, shown};
+use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
+use crate::json::{Object, Read};
+use crate::types::{ChipId, InvalidHex, Issuer, Product, Sha256Digest, Tcb, UnixTime};
+
+/// How far two honest clocks may be apart, in seconds.
+const LEEWAY: u64 = 60;
+
+/// The longest name that MAA gives something (a token, a status, a feed), in bytes: stops results that are megabytes long
+/// in somebody's log. Real ones have at most 110.
+const MAX_NAME: usize = 512;
+
+const ATTESTATION_TYPE: &str = "x-ms-attestation-type";
+const COMPLIANCE_STATUS: &str = "x-ms-compliance-status";
+const ISOLATION_TEE: &str = "x-ms-isolation-tee";
+const POLICY_HASH: &str = "x-ms-policy-hash";
+const RUNTIME: &str = "x-ms-runtime";
+const VERSION: &str = "x-ms-ver";
+const SNP_PREFIX: &str = "x-ms-sevsnpvm-";
+const VM_PREFIX: &str = "x-ms-azurevm-";
+const UVM_ENDORSEMENT: &str = "x-ms-sevsnpvm-uvm-endorsement";
+const UVM_ENDORSEMENT_HEADERS: &str = "x-ms-sevsnpvm-uvm-endorsement-headers";
+const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
+const GUEST_SVN: &str = "x-ms-sevsnpvm-guestsvn";
+
+/// The claims other than issuer and times.
+pub(super) struct Claims {
+    pub(super) compliance_status: Option<String>,
+    pub(super) policy_hash: Sha256Digest,
+    pub(super) token_id: String,
+    pub(super) snp: SnpClaims,
+    pub(super) uvm: Option<UvmClaims>,
+    /// The JSON text of `x-ms-runtime` where it is what the report's data binds.
+    pub(super) runtime: Option<Box<str>>,
+    pub(super) client_nonce: Option<Vec<u8>>,
+}
+
+/// The shape by the top-level attestation type alone, and the object that has the claims of the TEE.
+pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Object<'p>), TokenError> {
+    let not_an_enclave = |kind: &str| Err(TokenError::NotAnEnclave { attestation_type: shown(kind) });
+    match required(payload, ATTESTATION_TYPE)? {
+        "sevsnpvm" => {
+            refuse_foreign(payload, TokenShape::SevSnpVm)?;
+            Ok((TokenShape::SevSnpVm, payload))
+        }
+        kind @ "azurevm" => {
+            if let Some(name) = payload.names().find(|name| name.starts_with(SNP_PREFIX)) {
+                return Err(TokenError::MixedShapes { shape: TokenShape::AzureVm, claim: shown(name) });
+            }
+            // A trusted-launch VM: attested by its vTPM, with no TEE around it.
+            let Some(tee) = optional::<&Object<'_>>(payload, ISOLATION_TEE)? else { return not_an_enclave(kind) };
+            match required(tee, ATTESTATION_TYPE)? {
+                "sevsnpvm" => {
+                    refuse_foreign(tee, TokenShape::AzureVm)?;
+                    Ok((TokenShape::AzureVm, tee))
+                }
+                kind => not_an_enclave(kind),
+            }
+        }
+        kind => not_an_enclave(kind),
+    }
+}
+
+/// The claims of a SEV-SNP TEE have neither a TEE nor a VM of Azure's within.
+fn refuse_foreign(tee: &Object<'_>, shape: TokenShape) -> Result<(), TokenError> {
+    match tee.names().find(|name| *name == ISOLATION_TEE || name.starts_with(VM_PREFIX)) {
+        Some(name) => Err(TokenError::MixedShapes { shape, claim: shown(name) }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_issuer(payload: &Object<'_>, expected: &Issuer) -> Result<(), TokenError> {
+    let actual: &str = required(payload, "iss")?;
+    if actual == expected.as_str() {
+        Ok(())
+    } else {
+        Err(TokenError::WrongIssuer { expected: expected.clone(), actual: shown(actual) })
+    }
+}
+
+/// When the token was made and when it is valid.
+pub(super) struct Times {
+    pub(super) issued_at: UnixTime,
+    pub(super) not_before: UnixTime,
+    pub(super) expires_at: UnixTime,
+}
+
+impl Times {
+    pub(super) fn read(payload: &Object<'_>) -> Result<Self, TokenError> {
+        let time = |name| required(payload, name).map(UnixTime::from_secs);
+        Ok(Self { issued_at: time("iat")?, not_before: time("nbf")?, expires_at: time("exp")? })
+    }
+
+    pub(super) fn check(&self, now: UnixTime) -> Result<(), TokenError> {
+        let &Self { issued_at, not_before, expires_at } = self;
+        if expires_at <= issued_at || expires_at <= not_before {
+            return Err(TokenError::InvalidLifetime { issued_at, not_before, expires_at });
+        }
+        // RFC 7519 section 4.1.4: not accepted *on* or after the expiration time.
+        if now >= expires_at.plus(LEEWAY) {
+            return Err(TokenError::Expired { expires_at, now });
+        }
+        if now.plus(LEEWAY) < not_before {
+            return Err(TokenError::NotYetValid { not_before, now });
+        }
+        if now.plus(LEEWAY) < issued_at {
+            return Err(TokenError::IssuedInFuture { issued_at, now });
+        }
+        Ok(())
+    }
+}
+
+/// Reads the claims of a payload whose shape is known.
+pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) -> Result<Claims, TokenError> {
+    let version: &str = required(payload, VERSION)?;
+    if version != "1.0" {
+        return Err(TokenError::invalid(VERSION, "1.0, the version whose claims are known", version));
+    }
+    let runtime: Option<&Object<'_>> = optional(payload, RUNTIME)?;
+    let (runtime, client_nonce) = match (shape, runtime) {
+        (TokenShape::SevSnpVm, Some(runtime)) => (Some(runtime.source().into()), None),
+        (TokenShape::AzureVm, Some(runtime)) => (None, client_nonce(runtime)?),
+        (_, None) => (None, None),
+    };
+    Ok(Claims {
+        compliance_status: optional_name(tee, COMPLIANCE_STATUS)?,
+        policy_hash: policy_hash(payload)?,
+        token_id: name(payload, "jti")?,
+        snp: snp(tee)?,
+        uvm: uvm(tee)?,
+        runtime,
+        client_nonce,
+    })
+}
+
+/// In the order of the names, which is the order of MAA's tokens.
+fn snp(tee: &Object<'_>) -> Result<SnpClaims, TokenError> {
+    Ok(SnpClaims {
+        author_key_digest: hex(tee, "x-ms-sevsnpvm-authorkeydigest")?,
+        product: product(tee)?,
+        chip_id: chip_id(tee)?,
+        family_id: hex(tee, "x-ms-sevsnpvm-familyId")?,
+        report_guest_svn: integer(tee, GUEST_SVN, "an integer below 2^32")?,
+        host_data: hex(tee, "x-ms-sevsnpvm-hostdata")?,
+        id_key_digest: hex(tee, "x-ms-sevsnpvm-idkeydigest")?,
+        image_id: hex(tee, "x-ms-sevsnpvm-imageId")?,
+        measurement: hex(tee, MEASUREMENT)?,
+        report_data: hex(tee, "x-ms-sevsnpvm-reportdata")?,
+        report_id: hex(tee, "x-ms-sevsnpvm-reportid")?,
+        vmpl: vmpl(tee)?,
+        reported_tcb: reported_tcb(tee)?,
+        policy: guest_policy(tee)?,
+    })
+}
+
+fn reported_tcb(tee: &Object<'_>) -> Result<Tcb, TokenError> {
+    let svn = |name| integer(tee, name, "an integer below 256");
+    let bootloader = svn("x-ms-sevsnpvm-bootloader-svn")?;
+    let microcode = svn("x-ms-sevsnpvm-microcode-svn")?;
+    let snp = svn("x-ms-sevsnpvm-snpfw-svn")?;
+    let tee = svn("x-ms-sevsnpvm-tee-svn")?;
+    Ok(Tcb::new(None, bootloader, tee, snp, microcode))
+}
+
+fn guest_policy(tee: &Object<'_>) -> Result<GuestPolicy, TokenError> {
+    let bit = |name| Ok::<_, TokenError>(optional::<bool>(tee, name)?.map_or(Bit::NotReported, Bit::from));
+    let ciphertext_hiding_dram = bit("x-ms-sevsnpvm-ciphertext-hiding-dram-enabled")?;
+    let cxl_allow = bit("x-ms-sevsnpvm-cxl-allowed")?;
+    let debug = required(tee, "x-ms-sevsnpvm-is-debuggable")?;
+    let mem_aes_256_xts = bit("x-ms-sevsnpvm-mem-aes256-xts-required")?;
+    let migrate_ma = required(tee, "x-ms-sevsnpvm-migration-allowed")?;
+    let page_swap_disable = bit("x-ms-sevsnpvm-page-swap-disabled")?;
+    let rapl_dis = bit("x-ms-sevsnpvm-rapl-disabled")?;
+    let single_socket = bit("x-ms-sevsnpvm-singlesocket")?;
+    let smt = required(tee, "x-ms-sevsnpvm-smt-allowed")?;
+    Ok(GuestPolicy {
+        debug,
+        migrate_ma,
+        smt,
+        single_socket,
+        cxl_allow,
+        mem_aes_256_xts,
+        rapl_dis,
+        ciphertext_hiding_dram,
+        page_swap_disable,
+    })
+}
+
+/// Zeros are how a masked chip id reads: no chip is named.
+fn chip_id(tee: &Object<'_>) -> Result<Option<ChipId>, TokenError> {
+    Ok(optional_hex(tee, "x-ms-sevsnpvm-chipid")?.filter(|id: &ChipId| !id.is_zero()))
+}
+
+fn vmpl(tee: &Object<'_>) -> Result<u32, TokenError> {
+    const NAME: &str = "x-ms-sevsnpvm-vmpl";
+    const EXPECTED: &str = "a privilege level from 0 to 3";
+    match integer(tee, NAME, EXPECTED)? {
+        level @ 0..=3 => Ok(level),
+        // Such as 2^32 - 1, which marks a report that the host asked for.
+        other => Err(TokenError::invalid(NAME, EXPECTED, &other.to_string())),
+    }
+}
+
+fn product(tee: &Object<'_>) -> Result<Option<Product>, TokenError> {
+    const NAME: &str = "x-ms-sevsnpvm-chip-family";
+    let Some(family) = optional::<&str>(tee, NAME)? else { return Ok(None) };
+    let product = Product::ALL.into_iter().find(|product| product.as_str() == family);
+    product.map(Some).ok_or_else(|| TokenError::invalid(NAME, "Milan, Genoa or Turin", family))
+}
+
+/// The utility VM's endorsement: what it says, and the headers that say whose word it is. One without the other is
+/// neither.
+fn uvm(tee: &Object<'_>) -> Result<Option<UvmClaims>, TokenError> {
+    if !tee.contains(UVM_ENDORSEMENT) && !tee.contains(UVM_ENDORSEMENT_HEADERS) {
+        return Ok(None);
+    }
+    let endorsement: &Object<'_> = required(tee, UVM_ENDORSEMENT)?;
+    let headers: &Object<'_> = required(tee, UVM_ENDORSEMENT_HEADERS)?;
+    Ok(Some(UvmClaims {
+        issuer: name(headers, "iss")?,
+        feed: name(headers, "feed")?,
+        svn: uvm_svn(endorsement)?,
+        measurement: hex(endorsement, MEASUREMENT)?,
+    }))
+}
+
+/// The version is a text of decimal digits, and compared as a number: "104" is newer than "99".
+fn uvm_svn(endorsement: &Object<'_>) -> Result<u64, TokenError> {
+    const NUMBER: &str = "x-ms-sevsnpvm-guestsvn-int";
+    const EXPECTED: &str = "a decimal number without leading zeros";
+    let text: &str = required(endorsement, GUEST_SVN)?;
+    let svn: u64 = text.parse().map_err(|_| TokenError::invalid(GUEST_SVN, EXPECTED, text))?;
+    if svn.to_string() != text {
+        return Err(TokenError::invalid(GUEST_SVN, EXPECTED, text));
+    }
+    // Endorsements since version 103 say it once more.
+    match optional::<u64>(endorsement, NUMBER)? {
+        Some(number) if number != svn => {
+            Err(TokenError::invalid(NUMBER, "the number that x-ms-sevsnpvm-guestsvn says", &number.to_string()))
+        }
+        _ => Ok(svn),
+    }
+}
+
+fn policy_hash(payload: &Object<'_>) -> Result<Sha256Digest, TokenError> {
+    let text: &str = required(payload, POLICY_HASH)?;
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Sha256Digest::new).ok_or_else(|| TokenError::invalid(POLICY_HASH, "base64url of 32 bytes", text))
+}
+
+/// Whoever asked the VM for its attestation may have had anything attested beside the nonce, so only a payload of
+/// nothing else is an answer to a challenge.
+fn client_nonce(runtime: &Object<'_>) -> Result<Option<Vec<u8>>, TokenError> {
+    let Some(payload) = optional::<&Object<'_>>(runtime, "client-payload")? else { return Ok(None) };
+    if payload.names().len() != 1 {
+        return Ok(None);
+    }
+    let Some(nonce) = optional::<&str>(payload, "nonce")? else { return Ok(None) };
+    Ok(STANDARD.decode(nonce).ok().filter(|nonce| !nonce.is_empty()))
+}
+
+fn required<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<T, TokenError> {
+    object.required(name).map_err(TokenError::claim)
+}
+
+fn optional<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<Option<T>, TokenError> {
+    object.optional(name).map_err(TokenError::claim)
+}
+
+fn name(object: &Object<'_>, claim: &'static str) -> Result<String, TokenError> {
+    optional_name(object, claim)?.ok_or(TokenError::MissingClaim { name: claim })
+}
+
+fn optional_name(object: &Object<'_>, claim: &'static str) -> Result<Option<String>, TokenError> {
+    match optional::<&str>(object, claim)? {
+        Some(text) if text.is_empty() || text.len() > MAX_NAME => {
+            Err(TokenError::invalid(claim, "a text of 1 to 512 bytes", text))
+        }
+        text => Ok(text.map(ToOwned::to_owned)),
+    }
+}
+
+fn hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<T, TokenError> {
+    optional_hex(object, name)?.ok_or(TokenError::MissingClaim { name })
+}
+
+fn optional_hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<Option<T>, TokenError> {
+    let Some(text) = optional::<&str>(object, name)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_: InvalidHex| TokenError::invalid(name, T::EXPECTED, text))
+}
+
+fn integer<T: TryFrom<u64>>(object: &Object<'_>, name: &'static str, expected: &'static str) -> Result<T, TokenError> {
+    let number: u64 = required(object, name)?;
+    T::try_from(number).map_err(|_| TokenError::invalid(name, expected, &number.to_string()))
+}
+
+/// The byte strings of claims, with their lengths in words.
+trait FromHex: std::str::FromStr<Err = InvalidHex> {
+    const EXPECTED: &'static str;
+}
+
+macro_rules! from_hex {
+    ($($name:ident: $expected:literal,)*) => {
+        $(impl FromHex for crate::types::$name {
+            const EXPECTED: &'static str = concat!($expected, " lower-case hexadecimal digits");
+        })*
+    };
+}
+
+from_hex! {
+    ChipId: "128",
+    FamilyId: "32",
+    HostData: "64",
+    ImageId: "32",
+    KeyDigest: "96",
+    Measurement: "96",
+    ReportData: "128",
+    ReportId: "64",
+}

@@ -1,0 +1,322 @@
+//! The keys of an MAA instance, as it publishes them under `/certs` (JWK sets, RFC 7517).
+//!
+//! The names that JOSE has for algorithms, uses and operations come from `jsonwebtoken`, whose types these are. Its
+//! `JwkSet` is not used: it reads `null` as absence, forgets which member had the wrong type, and knows no key of an
+//! entry with `x5c` alone, which is what MAA published for years. Neither is its verifier (it takes the key apart at
+//! each use and cannot be shared between threads) nor its `decode`, which accepts tokens without `iss` and reads the
+//! clock itself.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{KeyAlgorithm, KeyOperations, PublicKeyUse};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as NotInText;
+
+use super::error::{KnownKeys, TokenError, shown};
+use super::spki::{self, RsaNumbers};
+use crate::crypto::{self, PublicKey, Scheme};
+use crate::json::{self, JsonError, JsonType, MemberError, MemberFlaw, Object, Read, Value};
+use crate::types::Sha256Digest;
+
+/// The largest key set that is read, in bytes: stops a server that never ends. One key with MAA's own evidence in its
+/// certificate takes 40 kB.
+const MAX_BYTES: usize = 2 << 20;
+
+/// The most keys in a set: stops a set whose keys take longer to parse than anyone waits. Real sets have 1 to 10.
+const MAX_KEYS: usize = 64;
+
+/// The shortest and longest RSA modulus that is used, in bits.
+const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// The longest exponent that is handed on, in bytes: stops one that takes seconds per signature. Real ones have 3.
+const MAX_EXPONENT_BYTES: usize = 8;
+
+/// The keys of one MAA instance, parsed once. Cheap to clone and to share between threads.
+///
+/// A set authenticates nothing by itself: it is as good as the connection it was fetched over, or as the place where
+/// the caller pinned it. Certificates in it are containers of keys; neither their chains nor their dates are checked.
+#[derive(Clone, Debug)]
+pub struct KeySet(Arc<Keys>);
+
+#[derive(Debug)]
+struct Keys {
+    usable: Vec<Key>,
+    unusable: Vec<(String, UnusableKey)>,
+    digest: Sha256Digest,
+}
+
+/// A key that may verify tokens.
+#[derive(Debug)]
+pub(super) struct Key {
+    id: String,
+    public: PublicKey,
+    spki: Vec<u8>,
+    certificate: Option<Vec<u8>>,
+}
+
+/// Why a document is not a usable key set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeySetError {
+    /// `keys` is not there or not an array, or the document not an object.
+    #[error("expected an object with an array `keys`, as an MAA instance publishes it under /certs")]
+    NotAKeySet,
+    /// The document is not JSON as this crate reads it.
+    #[error("the key set is refused: {0}")]
+    NotJson(#[from] JsonError),
+    /// Not one entry is a key that may verify tokens.
+    #[error("none of the {entries} entries of the key set is a usable key")]
+    NoUsableKey {
+        /// How many entries the set has.
+        entries: usize,
+    },
+    /// The document is larger than any genuine one.
+    #[error("the key set has {len} bytes, at most {max} are read")]
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The set has more entries than any genuine one.
+    #[error("the key set has {found} keys, at most {max} are read")]
+    TooManyKeys {
+        /// How many.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Why an entry of a key set is never used. The other entries are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnusableKey {
+    /// `x5c[0]` is not a certificate (base64 of DER, RFC 7517 section 4.7) with an RSA key.
+    #[error("its x5c does not begin with a certificate of an RSA key")]
+    BadCertificate,
+    /// `n` or `e` is not base64url of a number without leading zeros (RFC 7518 section 6.3.1).
+    #[error("its {name} is not a number in base64url")]
+    BadNumber {
+        /// The member.
+        name: &'static str,
+    },
+    /// `n` and `e` say one key, `x5c` another.
+    #[error("its certificate has another key than its n and e")]
+    CertificateOfAnotherKey,
+    /// The entry has neither `x5c` nor both `n` and `e`.
+    #[error("it has neither x5c nor both n and e")]
+    NoKey,
+    /// The cryptographic library refuses the numbers.
+    #[error("its numbers are no RSA key")]
+    NotAKey,
+    /// Another entry has the same id, and nobody can say which key is meant.
+    #[error("its id occurs twice")]
+    RepeatedId,
+    /// `alg` is not `RS256`.
+    #[error("its alg is not RS256")]
+    WrongAlgorithm,
+    /// `kty` is not `RSA`.
+    #[error("its kty is not RSA")]
+    WrongKeyType,
+    /// The modulus is too short to be safe, or too long to be quick.
+    #[error("its modulus has {bits} bits, expected 2048 to 8192")]
+    WrongSize {
+        /// Its length in bits.
+        bits: usize,
+    },
+    /// A member has another JSON type.
+    #[error("its {name} is {found}, expected {expected}")]
+    WrongType {
+        /// The member.
+        name: &'static str,
+        /// The type by RFC 7517.
+        expected: JsonType,
+        /// The type here.
+        found: JsonType,
+    },
+    /// `use` is not `sig`, or `key_ops` does not have `verify`.
+    #[error("its use or key_ops is not that of a key that verifies signatures")]
+    WrongUse,
+}
+
+impl KeySet {
+    /// Reads a JWK set.
+    ///
+    /// Entries with `n` and `e`, with `x5c` (then the key is that of the first certificate), or with both, which must
+    /// then agree. What is not an RSA key of at least 2048 bits for RS256 signatures is skipped; ids that occur twice
+    /// are not used at all.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError`] if the document is no key set, is too large, or has no usable key.
+    pub fn from_json(document: &[u8]) -> Result<Self, KeySetError> {
+        if document.len() > MAX_BYTES {
+            return Err(KeySetError::TooLarge { len: document.len(), max: MAX_BYTES });
+        }
+        let Value::Object(set) = json::parse(document)? else { return Err(KeySetError::NotAKeySet) };
+        let entries: &[Value<'_>] = set.required("keys").map_err(|_| KeySetError::NotAKeySet)?;
+        if entries.len() > MAX_KEYS {
+            return Err(KeySetError::TooManyKeys { found: entries.len(), max: MAX_KEYS });
+        }
+        let (usable, unusable) = sort_out(entries);
+        if usable.is_empty() {
+            return Err(KeySetError::NoUsableKey { entries: entries.len() });
+        }
+        Ok(Self(Arc::new(Keys { usable, unusable, digest: crypto::sha256_digest(document) })))
+    }
+
+    /// The ids of the usable keys.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.usable.iter().map(|key| &*key.id)
+    }
+
+    /// The ids of the entries that are never used, and why.
+    pub fn unusable(&self) -> impl Iterator<Item = (&str, &UnusableKey)> {
+        self.0.unusable.iter().map(|(id, reason)| (&**id, reason))
+    }
+
+    /// SHA-256 of the document.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        self.0.digest
+    }
+
+    /// The key of exactly this id. There is no other way to get one: "try them all" would let any key of the set stand
+    /// in for the one that was named.
+    pub(super) fn key(&self, id: &str) -> Result<&Key, TokenError> {
+        if let Some(key) = self.0.usable.iter().find(|key| key.id == id) {
+            return Ok(key);
+        }
+        let key_id = shown(id);
+        match self.0.unusable.iter().find(|(unusable, _)| unusable == id) {
+            Some((_, reason)) => Err(TokenError::UnusableKey { key_id, reason: reason.clone() }),
+            None => Err(TokenError::UnknownKey { key_id, known: KnownKeys::new(self.key_ids()) }),
+        }
+    }
+}
+
+impl Key {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Verifies RS256.
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), crypto::BadSignature> {
+        self.public.verify(message, signature)
+    }
+
+    /// Whether the id, if it has a form in which it is a digest, is that of this key.
+    pub(super) fn matches_digest_id(&self) -> bool {
+        !spki::is_digest(&self.id) || spki::is_digest_of(&self.id, &self.spki, self.certificate.as_deref())
+    }
+}
+
+/// Entries without an id cannot be named by a token: they are left out without a word.
+fn sort_out(entries: &[Value<'_>]) -> (Vec<Key>, Vec<(String, UnusableKey)>) {
+    let named = || {
+        entries.iter().filter_map(|entry| {
+            let entry = <&Object<'_>>::read(entry)?;
+            Some((entry.required::<&str>("kid").ok()?, entry))
+        })
+    };
+    let (mut usable, mut unusable) = (Vec::new(), Vec::new());
+    for (id, entry) in named() {
+        let key = match named().filter(|(other, _)| *other == id).count() {
+            1 => read_key(id, entry),
+            _ => Err(UnusableKey::RepeatedId),
+        };
+        match key {
+            Ok(key) => usable.push(key),
+            Err(reason) => unusable.push((id.to_owned(), reason)),
+        }
+    }
+    (usable, unusable)
+}
+
+fn read_key(id: &str, entry: &Object<'_>) -> Result<Key, UnusableKey> {
+    check_purpose(entry)?;
+    let certificate = first_certificate(entry)?;
+    let of_certificate = match &certificate {
+        Some(der) => Some(RsaNumbers::of_certificate(der).ok_or(UnusableKey::BadCertificate)?),
+        None => None,
+    };
+    let numbers = match (stated_numbers(entry)?, of_certificate) {
+        (Some(stated), Some(certified)) if stated != certified => return Err(UnusableKey::CertificateOfAnotherKey),
+        (Some(numbers), _) | (None, Some(numbers)) => numbers,
+        (None, None) => return Err(UnusableKey::NoKey),
+    };
+    if !MODULUS_BITS.contains(&numbers.bits()) {
+        return Err(UnusableKey::WrongSize { bits: numbers.bits() });
+    }
+    if numbers.e.len() > MAX_EXPONENT_BYTES {
+        return Err(UnusableKey::NotAKey);
+    }
+    let spki = numbers.spki();
+    let public = PublicKey::from_der(Scheme::RsaPkcs1Sha256, &spki).map_err(|_| UnusableKey::NotAKey)?;
+    Ok(Key { id: id.to_owned(), public, spki, certificate })
+}
+
+/// `alg`, `use` and `key_ops` may be absent, as they were until 2023; present they must fit.
+fn check_purpose(entry: &Object<'_>) -> Result<(), UnusableKey> {
+    if member::<&str>(entry, "kty")? != Some("RSA") {
+        return Err(UnusableKey::WrongKeyType);
+    }
+    if let Some(algorithm) = member::<&str>(entry, "alg")?
+        && KeyAlgorithm::from_str(algorithm).ok() != Some(KeyAlgorithm::RS256)
+    {
+        return Err(UnusableKey::WrongAlgorithm);
+    }
+    if let Some(usage) = member::<&str>(entry, "use")?
+        && named::<PublicKeyUse>(usage) != Some(PublicKeyUse::Signature)
+    {
+        return Err(UnusableKey::WrongUse);
+    }
+    if let Some(operations) = member::<&[Value<'_>]>(entry, "key_ops")? {
+        let verifies = |operation| named::<KeyOperations>(operation) == Some(KeyOperations::Verify);
+        if !operations.iter().filter_map(<&str>::read).any(verifies) {
+            return Err(UnusableKey::WrongUse);
+        }
+    }
+    Ok(())
+}
+
+/// A text as one of JOSE's names.
+fn named<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+    let text: serde::de::value::StrDeserializer<'de, NotInText> = text.into_deserializer();
+    T::deserialize(text).ok()
+}
+
+fn first_certificate(entry: &Object<'_>) -> Result<Option<Vec<u8>>, UnusableKey> {
+    let Some(chain) = member::<&[Value<'_>]>(entry, "x5c")? else { return Ok(None) };
+    let first = chain.first().and_then(<&str>::read).ok_or(UnusableKey::BadCertificate)?;
+    STANDARD.decode(first).map(Some).map_err(|_| UnusableKey::BadCertificate)
+}
+
+fn stated_numbers(entry: &Object<'_>) -> Result<Option<RsaNumbers>, UnusableKey> {
+    match (number(entry, "n")?, number(entry, "e")?) {
+        (Some(n), Some(e)) => Ok(Some(RsaNumbers { n, e })),
+        (None, None) => Ok(None),
+        _ => Err(UnusableKey::NoKey),
+    }
+}
+
+fn number(entry: &Object<'_>, name: &'static str) -> Result<Option<Vec<u8>>, UnusableKey> {
+    let Some(text) = member::<&str>(entry, name)? else { return Ok(None) };
+    let number = URL_SAFE_NO_PAD.decode(text).map_err(|_| UnusableKey::BadNumber { name })?;
+    match number.first() {
+        Some(1..) => Ok(Some(number)),
+        _ => Err(UnusableKey::BadNumber { name }),
+    }
+}
+
+fn member<'o, T: Read<'o>>(entry: &'o Object<'_>, name: &'static str) -> Result<Option<T>, UnusableKey> {
+    entry.optional(name).map_err(|MemberError { name, flaw }| match flaw {
+        MemberFlaw::WrongType { expected, found } => UnusableKey::WrongType { name, expected, found },
+        MemberFlaw::Missing => UnusableKey::NoKey,
+    })
+}

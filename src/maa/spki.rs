@@ -1,0 +1,105 @@
+//! RSA keys as numbers, as DER, and as the digests that MAA uses for key ids.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
+
+use crate::crypto;
+
+/// DER of `AlgorithmIdentifier { rsaEncryption, NULL }` (RFC 8017 appendix A.1).
+const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+
+/// Modulus and exponent, big endian, without leading zeros.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RsaNumbers {
+    pub(super) n: Vec<u8>,
+    pub(super) e: Vec<u8>,
+}
+
+impl RsaNumbers {
+    /// The key of a certificate, of which nothing else is looked at. `None` if it is no certificate, or of another kind
+    /// of key.
+    pub(super) fn of_certificate(der: &[u8]) -> Option<Self> {
+        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let PublicKey::RSA(key) = certificate.public_key().parsed().ok()? else { return None };
+        Some(Self { n: without_sign(key.modulus)?, e: without_sign(key.exponent)? })
+    }
+
+    /// How many bits the modulus has.
+    pub(super) fn bits(&self) -> usize {
+        let unused = self.n.first().map_or(0, |first| first.leading_zeros());
+        self.n.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0))
+    }
+
+    /// DER of the `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
+    pub(super) fn spki(&self) -> Vec<u8> {
+        let key = tlv(0x30, &[&integer(&self.n), &integer(&self.e)]);
+        tlv(0x30, &[RSA_ENCRYPTION, &tlv(0x03, &[&[0], &key])])
+    }
+}
+
+/// The bytes of a positive DER INTEGER. DER has a leading zero where the number would otherwise read as negative.
+fn without_sign(bytes: &[u8]) -> Option<Vec<u8>> {
+    match bytes {
+        [0, rest @ ..] if rest.first().is_some_and(|first| *first >= 0x80) => Some(rest.to_vec()),
+        [1..=0x7f, ..] => Some(bytes.to_vec()),
+        _ => None,
+    }
+}
+
+fn integer(number: &[u8]) -> Vec<u8> {
+    let sign: &[u8] = if number.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+    tlv(0x02, &[sign, number])
+}
+
+/// Tag, length, value. A key is shorter than 64 KiB by far: its modulus has at most 1024 bytes.
+fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let [.., high, low] = content.len().to_be_bytes();
+    let length: &[u8] = match (high, low) {
+        (0, 0..=0x7f) => &[low],
+        (0, _) => &[0x81, low],
+        _ => &[0x82, high, low],
+    };
+    [&[tag], length, &content].concat()
+}
+
+/// Whether a key id has one of the two forms in which it is a digest of the key or its certificate.
+pub(super) fn is_digest(key_id: &str) -> bool {
+    is_spki_digest(key_id) || is_certificate_digest(key_id)
+}
+
+/// Whether a key id is the digest of this key, or of its certificate, in the form that it has.
+///
+/// MAA's own keys: standard base64 of SHA-256 over the `SubjectPublicKeyInfo` as PEM text, with its final line end and one
+/// more NUL byte. Keys with a chain: base64url of SHA-1 over the certificate (`x5t`, RFC 7517 section 4.8). Both
+/// verified on the published key sets of 2021 to 2026.
+pub(super) fn is_digest_of(key_id: &str, spki: &[u8], certificate: Option<&[u8]>) -> bool {
+    if is_spki_digest(key_id) {
+        return STANDARD.encode(crypto::sha256(pem_and_nul(spki).as_bytes())) == key_id;
+    }
+    certificate.is_some_and(|der| URL_SAFE_NO_PAD.encode(crypto::sha1_for_x5t(der)) == key_id)
+}
+
+fn is_spki_digest(key_id: &str) -> bool {
+    STANDARD.decode(key_id).is_ok_and(|digest| digest.len() == 32)
+}
+
+fn is_certificate_digest(key_id: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(key_id).is_ok_and(|digest| digest.len() == 20)
+}
+
+fn pem_and_nul(spki: &[u8]) -> String {
+    let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
+    // 48 bytes make the 64 characters of a line.
+    for line in spki.chunks(48) {
+        STANDARD.encode_string(line, &mut pem);
+        pem.push('\n');
+    }
+    pem.push_str("-----END PUBLIC KEY-----\n\0");
+    pem
+}

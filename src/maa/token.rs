@@ -1,0 +1,227 @@
+//! The token itself: a JWS in its compact form (RFC 7515) over claims (RFC 7519).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::claims::{self, Claims, Times};
+use super::error::{TokenError, TokenPart, shown};
+use super::jwks::{Key, KeySet};
+use crate::claims::{MaaClaims, SnpClaims, UvmClaims};
+use crate::json::{self, Object, Value};
+use crate::types::{Issuer, UnixTime};
+
+/// The largest token that is read, in bytes: stops a peer that sends megabytes to be decoded. Real tokens have 2 to 7 kB.
+const MAX_BYTES: usize = 64 << 10;
+
+/// Verifies a token and reads its claims. Pure: no network, no clock.
+///
+/// In this order, stopping at the first failure: size, structure, header, key, signature, JSON of the payload, kind of
+/// TEE and shape, issuer, times, claims. The signature is checked over the bytes received. The algorithm is RS256
+/// whatever the header says, and no header parameter (`jwk`, `x5c`, `x5u`, `jku`) is ever a source of keys.
+///
+/// Times have a leeway of 60 seconds for clocks that disagree: a token is accepted from `nbf - 60` (inclusive) until
+/// `exp + 60` (exclusive), with `iat` at most 60 seconds after `now`.
+///
+/// # Errors
+///
+/// [`TokenError`], one variant for each cause.
+pub fn verify(
+    token: &str,
+    keys: &KeySet,
+    expected: &TokenExpectations<'_>,
+    now: UnixTime,
+) -> Result<VerifiedToken, TokenError> {
+    let parts = Parts::split(token)?;
+    let header = parts.header()?;
+    let key = expected_key(&header, keys, expected.key_id)?;
+    key.verify(parts.signed, &parts.signature)
+        .map_err(|_| TokenError::BadSignature { key_id: shown(&header.key_id) })?;
+
+    let payload = json::parse(&parts.payload).map_err(|error| TokenError::json(TokenPart::Payload, error))?;
+    let payload = object(TokenPart::Payload, &payload)?;
+    let (shape, tee) = claims::shape(payload)?;
+    claims::check_issuer(payload, expected.issuer)?;
+    header.check_key_set_url(expected.issuer)?;
+    let times = Times::read(payload)?;
+    times.check(now)?;
+    let claims = claims::read(payload, tee, shape)?;
+    let maa = MaaClaims {
+        issuer: expected.issuer.clone(),
+        key_id: header.key_id,
+        shape,
+        compliance_status: claims.compliance_status,
+        policy_hash: claims.policy_hash,
+        token_id: claims.token_id,
+        issued_at: times.issued_at,
+        not_before: times.not_before,
+        expires_at: times.expires_at,
+    };
+    let Claims { snp, uvm, runtime, client_nonce, .. } = claims;
+    Ok(VerifiedToken { maa, snp, uvm, runtime, client_nonce })
+}
+
+/// What the relying party knows about the token before it comes.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct TokenExpectations<'a> {
+    issuer: &'a Issuer,
+    key_id: Option<&'a str>,
+}
+
+impl<'a> TokenExpectations<'a> {
+    /// The MAA instance that must have issued the token.
+    pub fn new(issuer: &'a Issuer) -> Self {
+        Self { issuer, key_id: None }
+    }
+
+    /// The key that must have signed the token.
+    ///
+    /// The id is compared as text. If it has one of the two forms in which MAA's ids are digests (base64 of 32 bytes,
+    /// base64url of 20), then the key must have that digest: whoever serves the key set cannot put another one under
+    /// the pinned id.
+    pub fn key_id(self, key_id: &'a str) -> Self {
+        Self { key_id: Some(key_id), ..self }
+    }
+}
+
+/// A token whose signature, issuer and times were verified, with claims of the right types.
+#[derive(Clone, Debug)]
+#[must_use = "a verified token attests nothing before its claims are bound to a challenge and appraised"]
+pub struct VerifiedToken {
+    maa: MaaClaims,
+    snp: SnpClaims,
+    uvm: Option<UvmClaims>,
+    runtime: Option<Box<str>>,
+    client_nonce: Option<Vec<u8>>,
+}
+
+impl VerifiedToken {
+    /// What MAA says about itself and its judgement.
+    #[must_use]
+    pub fn maa(&self) -> &MaaClaims {
+        &self.maa
+    }
+
+    /// The state of the TEE.
+    #[must_use]
+    pub fn snp(&self) -> &SnpClaims {
+        &self.snp
+    }
+
+    /// The endorsement of the utility VM, if MAA was given one.
+    #[must_use]
+    pub fn uvm(&self) -> Option<&UvmClaims> {
+        self.uvm.as_ref()
+    }
+
+    /// Whether the runtime data that MAA saw hashed in the report (`x-ms-runtime`) is this JSON value.
+    ///
+    /// Order of members and white space do not matter, for MAA writes them anew. False where `x-ms-runtime` is something
+    /// else: for tokens of the shape [`crate::TokenShape::AzureVm`].
+    #[must_use]
+    pub fn runtime_is(&self, expected: &[u8]) -> bool {
+        let Some(runtime) = &self.runtime else { return false };
+        match (json::parse(runtime.as_bytes()), json::parse(expected)) {
+            (Ok(runtime), Ok(expected)) => runtime == expected,
+            _ => false,
+        }
+    }
+
+    /// What the guest attestation of a confidential VM was given to attest: the decoded `nonce` of
+    /// `x-ms-runtime.client-payload`.
+    ///
+    /// `None` unless the token has the shape [`crate::TokenShape::AzureVm`], the client payload has this one member and
+    /// no other, and it is not empty: anything else binds nothing.
+    #[must_use]
+    pub fn client_nonce(&self) -> Option<&[u8]> {
+        self.client_nonce.as_deref()
+    }
+}
+
+/// The three parts, decoded.
+struct Parts<'t> {
+    header: Vec<u8>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+    /// The bytes that are signed: both first parts as received, with the dot between them.
+    signed: &'t [u8],
+}
+
+impl<'t> Parts<'t> {
+    fn split(token: &'t str) -> Result<Self, TokenError> {
+        if token.len() > MAX_BYTES {
+            return Err(TokenError::TooLarge { len: token.len(), max: MAX_BYTES });
+        }
+        let not_three = || TokenError::NotThreeParts { found: token.split('.').count() };
+        let (signed, signature) = token.rsplit_once('.').ok_or_else(not_three)?;
+        let (header, payload) = signed.split_once('.').ok_or_else(not_three)?;
+        if payload.contains('.') {
+            return Err(not_three());
+        }
+        let decode = |part, text| URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::NotBase64Url { part });
+        Ok(Self {
+            header: decode(TokenPart::Header, header)?,
+            payload: decode(TokenPart::Payload, payload)?,
+            signature: decode(TokenPart::Signature, signature)?,
+            signed: signed.as_bytes(),
+        })
+    }
+
+    /// `alg`, `jku`, `kid` and `typ`, which every MAA token has and no other. Others are not read, `crit` is refused.
+    fn header(&self) -> Result<Header, TokenError> {
+        let header = json::parse(&self.header).map_err(|error| TokenError::json(TokenPart::Header, error))?;
+        let header = object(TokenPart::Header, &header)?;
+        let algorithm: &str = header.required("alg").map_err(TokenError::header)?;
+        if algorithm != "RS256" {
+            return Err(TokenError::UnsupportedAlgorithm { found: shown(algorithm) });
+        }
+        let token_type: &str = header.required("typ").map_err(TokenError::header)?;
+        if token_type != "JWT" {
+            return Err(TokenError::UnsupportedTokenType { found: shown(token_type) });
+        }
+        if header.contains("crit") {
+            return Err(TokenError::CriticalExtensions);
+        }
+        let key_id: &str = header.required("kid").map_err(TokenError::header)?;
+        let key_set_url: Option<&str> = header.optional("jku").map_err(TokenError::header)?;
+        Ok(Header { key_id: key_id.to_owned(), key_set_url: key_set_url.map(ToOwned::to_owned) })
+    }
+}
+
+struct Header {
+    key_id: String,
+    key_set_url: Option<String>,
+}
+
+impl Header {
+    /// Compared after the issuer, so that a token of another instance is reported as that. Nothing is ever fetched from
+    /// there.
+    fn check_key_set_url(&self, issuer: &Issuer) -> Result<(), TokenError> {
+        match &self.key_set_url {
+            Some(actual) if actual.strip_prefix(issuer.as_str()) != Some("/certs") => {
+                Err(TokenError::WrongKeySetUrl { expected: issuer.key_set_url(), actual: shown(actual) })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn expected_key<'k>(header: &Header, keys: &'k KeySet, pinned: Option<&str>) -> Result<&'k Key, TokenError> {
+    if let Some(pinned) = pinned
+        && pinned != header.key_id
+    {
+        return Err(TokenError::WrongKeyId { expected: shown(pinned), actual: shown(&header.key_id) });
+    }
+    let key = keys.key(&header.key_id)?;
+    if pinned.is_some() && !key.matches_digest_id() {
+        return Err(TokenError::KeyIsNotItsId { key_id: shown(key.id()) });
+    }
+    Ok(key)
+}
+
+fn object<'v>(part: TokenPart, value: &'v Value<'v>) -> Result<&'v Object<'v>, TokenError> {
+    match value {
+        Value::Object(object) => Ok(object),
+        other => Err(TokenError::NotAnObject { part, found: other.json_type() }),
+    }
+}

@@ -17,6 +17,8 @@ mod bind;
 mod challenge;
 mod claims;
 mod crypto;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 mod error;
 mod evidence;
 mod host_data;
@@ -25,7 +27,7 @@ mod maa;
 mod policy;
 mod snp;
 mod types;
-mod uvm;
+pub mod uvm;
 mod verify;
 
 pub use appraisal::{Appraisal, Check, Verdict};

@@ -36,6 +36,7 @@ pub use challenge::{Challenge, Channel, ServerName};
 pub use claims::*;
 pub use error::{AttestationError, Category, ChannelNotBound};
 pub use evidence::{Endorsements, Evidence};
+pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
 pub use maa::{KeySet, KeySetError, TokenError};
 pub use policy::{
     AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,

@@ -13,8 +13,9 @@ use blindbox_attestation::emulator::uvm::{
     ChainFault, LEAF_NAME, SIGNED_AT, Sha2, SigningAlgorithm, UvmSigner, text_payload,
 };
 use blindbox_attestation::uvm::{
-    Algorithm, CertificateDefect, CoseDefect, DidDefect, EndorsementError, EndorsementExpectations, EndorsementForm,
-    KeyUse, PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadDefect, VerifiedEndorsement, read_unverified, verify,
+    CertificateDefect, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, EndorsementExpectations,
+    EndorsementForm, KeyUse, PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadDefect, VerifiedEndorsement, read_unverified,
+    verify,
 };
 use coset::cbor::value::Value;
 use proptest::prelude::*;
@@ -457,10 +458,10 @@ fn each_fault_of_a_header_is_named() {
         // alg
         (text, without(1.into()), missing("signature algorithm (1)")),
         (text, with(1.into(), Value::Null), Malformed(CoseDefect::InvalidHeader)),
-        (text, with(1.into(), (-257).into()), UnsupportedAlgorithm { actual: Algorithm::Number(-257) }),
-        (text, with(1.into(), (-8).into()), UnsupportedAlgorithm { actual: Algorithm::Number(-8) }),
-        (text, with(1.into(), 5.into()), UnsupportedAlgorithm { actual: Algorithm::Number(5) }),
-        (text, with(1.into(), "none".into()), UnsupportedAlgorithm { actual: Algorithm::Text }),
+        (text, with(1.into(), (-257).into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-257) }),
+        (text, with(1.into(), (-8).into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-8) }),
+        (text, with(1.into(), 5.into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(5) }),
+        (text, with(1.into(), "none".into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Text }),
         (text, with(1.into(), (-38).into()), EndorsementError::KeyDoesNotFit { algorithm: -38 }),
         (text, with(1.into(), (-7).into()), EndorsementError::BadSignature),
         (text, with(1.into(), (-36).into()), EndorsementError::BadSignature),
@@ -592,7 +593,7 @@ fn a_signature_by_pkcs1_or_by_another_key_is_refused() {
     let cose = pkcs1.endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
     assert_eq!(
         verify(&cose, &expected(&pkcs1)),
-        Err(EndorsementError::UnsupportedAlgorithm { actual: Algorithm::Number(-257) })
+        Err(EndorsementError::UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-257) })
     );
     let other = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).build().unwrap();
     let header = signer().protected_header(EndorsementForm::TextHeaders, PRODUCTION_FEED, 1).unwrap();

@@ -7,7 +7,7 @@ use coset::{ContentType, CoseSign1, Label, RegisteredLabelWithPrivate, TaggedCbo
 use super::cbor;
 use super::chain::Certificate;
 use super::endorsement::{EndorsementForm, MAX_ENDORSEMENT_LEN};
-use super::error::{Algorithm, CoseDefect, EndorsementError};
+use super::error::{CoseAlgorithm, CoseDefect, EndorsementError};
 use crate::crypto::{Curve, Hash, PublicKey, Scheme, sha256, sha384, sha512};
 use crate::types::{UnixTime, shorten};
 
@@ -23,7 +23,7 @@ pub(super) struct Document {
     sign1: CoseSign1,
     /// The map of the unprotected header, kept for display only.
     pub(super) unprotected_len: usize,
-    pub(super) algorithm: Option<Algorithm>,
+    pub(super) algorithm: Option<CoseAlgorithm>,
     pub(super) form: EndorsementForm,
     pub(super) issuer: Option<String>,
     pub(super) feed: Option<String>,
@@ -51,9 +51,9 @@ impl Document {
             return Err(EndorsementError::CriticalHeaders);
         }
         let algorithm = header.alg.as_ref().map(|alg| match alg {
-            RegisteredLabelWithPrivate::Assigned(alg) => Algorithm::Number(alg.to_i64()),
-            RegisteredLabelWithPrivate::PrivateUse(alg) => Algorithm::Number(*alg),
-            RegisteredLabelWithPrivate::Text(_) => Algorithm::Text,
+            RegisteredLabelWithPrivate::Assigned(alg) => CoseAlgorithm::Number(alg.to_i64()),
+            RegisteredLabelWithPrivate::PrivateUse(alg) => CoseAlgorithm::Number(*alg),
+            RegisteredLabelWithPrivate::Text(_) => CoseAlgorithm::Text,
         });
         let fields = Fields { pairs: &header.rest };
         let mut read = Self {
@@ -174,7 +174,7 @@ impl Document {
     /// Verifies the signature over the protected header and payload as received.
     pub(super) fn check_signature(&self, leaf: &Certificate<'_>) -> Result<(), EndorsementError> {
         let algorithm = self.algorithm.ok_or(EndorsementError::MissingHeader { header: "signature algorithm (1)" })?;
-        let Algorithm::Number(number) = algorithm else {
+        let CoseAlgorithm::Number(number) = algorithm else {
             return Err(EndorsementError::UnsupportedAlgorithm { actual: algorithm });
         };
         let refuse_key = EndorsementError::KeyDoesNotFit { algorithm: number };

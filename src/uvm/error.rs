@@ -103,8 +103,8 @@ pub enum EndorsementError {
         "expected the signature algorithm PS256, PS384, PS512, ES256, ES384 or ES512, found COSE algorithm {actual}"
     )]
     UnsupportedAlgorithm {
-        /// The COSE algorithm number; `None` for a private one given as text.
-        actual: Algorithm,
+        /// The algorithm in the header.
+        actual: CoseAlgorithm,
     },
     /// The thumbprint in the header uses a hash that is not known here.
     #[error("expected a thumbprint by SHA-256 (-16), SHA-384 (-43) or SHA-512 (-44), found hash algorithm {actual}")]
@@ -171,14 +171,14 @@ pub enum EndorsementError {
 /// A signature algorithm as the header names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Algorithm {
+pub enum CoseAlgorithm {
     /// A number of the IANA registry "COSE Algorithms".
     Number(i64),
     /// A private one, by text.
     Text,
 }
 
-impl std::fmt::Display for Algorithm {
+impl std::fmt::Display for CoseAlgorithm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::chain::Certificate;
 use super::cose::Document;
 use super::endorsement::EndorsementForm;
-use super::error::{Algorithm, EndorsementError};
+use super::error::{CoseAlgorithm, EndorsementError};
 use crate::types::{Sha256Digest, UnixTime};
 
 /// The content of an endorsement that nobody has verified: anyone can have written it.
@@ -63,7 +63,7 @@ pub fn read_unverified(cose: &[u8]) -> Result<UnverifiedEndorsement, Endorsement
         feed: document.feed.clone(),
         header_svn: document.svn,
         signed_at: document.signed_at,
-        algorithm: document.algorithm.as_ref().map(Algorithm::to_string),
+        algorithm: document.algorithm.as_ref().map(CoseAlgorithm::to_string),
         chain: document.chain.iter().map(|der| describe(der)).collect(),
         payload: document.payload().to_vec(),
         unprotected_header_len: document.unprotected_len,

@@ -16,5 +16,5 @@ pub use endorsement::{
     EndorsementExpectations, EndorsementForm, MAX_ENDORSEMENT_LEN, PRODUCTION_FEED, PRODUCTION_ISSUER,
     VerifiedEndorsement, verify,
 };
-pub use error::{Algorithm, CertificateDefect, CoseDefect, DidDefect, EndorsementError, KeyUse, PayloadDefect};
+pub use error::{CertificateDefect, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, KeyUse, PayloadDefect};
 pub use inspect::{UnverifiedCertificate, UnverifiedEndorsement, read_unverified};

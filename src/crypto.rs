@@ -4,8 +4,11 @@
 //! kept: verifying with a parsed key is up to 12 % faster than from bytes.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PSS_2048_8192_SHA384, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
+    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1,
+    ECDSA_P521_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
 };
 
 use crate::types::Sha256Digest;
@@ -19,12 +22,34 @@ pub(crate) enum Scheme {
     RsaPkcs1Sha256,
     /// X.509 `sha384WithRSAEncryption`: the chain of a UVM endorsement.
     RsaPkcs1Sha384,
+    /// X.509 `sha512WithRSAEncryption`.
+    RsaPkcs1Sha512,
+    /// COSE `PS256` and X.509: salt of 32 bytes, MGF1 with SHA-256.
+    RsaPssSha256,
     /// COSE `PS384` and AMD's certificates: salt of 48 bytes, MGF1 with SHA-384.
     RsaPssSha384,
-    /// ECDSA P-256, signature as `r || s`: COSE `ES256`.
-    EcdsaP256Sha256,
-    /// ECDSA P-384, signature as `r || s` in 96 bytes: attestation reports and COSE `ES384`.
+    /// COSE `PS512` and X.509: salt of 64 bytes, MGF1 with SHA-512.
+    RsaPssSha512,
+    /// ECDSA P-384, signature as `r || s` in 96 bytes: attestation reports.
     EcdsaP384Sha384,
+    /// ECDSA with the signature in DER (`SEQUENCE { r, s }`): X.509 `ecdsa-with-SHA*`, and COSE once its `r || s` is in DER.
+    EcdsaDer(Curve, Hash),
+}
+
+/// An elliptic curve of NIST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+/// A hash of the SHA-2 family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
 }
 
 impl Scheme {
@@ -32,9 +57,20 @@ impl Scheme {
         match self {
             Self::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
             Self::RsaPkcs1Sha384 => &RSA_PKCS1_2048_8192_SHA384,
+            Self::RsaPkcs1Sha512 => &RSA_PKCS1_2048_8192_SHA512,
+            Self::RsaPssSha256 => &RSA_PSS_2048_8192_SHA256,
             Self::RsaPssSha384 => &RSA_PSS_2048_8192_SHA384,
-            Self::EcdsaP256Sha256 => &ECDSA_P256_SHA256_FIXED,
+            Self::RsaPssSha512 => &RSA_PSS_2048_8192_SHA512,
             Self::EcdsaP384Sha384 => &ECDSA_P384_SHA384_FIXED,
+            Self::EcdsaDer(Curve::P256, Hash::Sha256) => &ECDSA_P256_SHA256_ASN1,
+            Self::EcdsaDer(Curve::P256, Hash::Sha384) => &ECDSA_P256_SHA384_ASN1,
+            Self::EcdsaDer(Curve::P256, Hash::Sha512) => &ECDSA_P256_SHA512_ASN1,
+            Self::EcdsaDer(Curve::P384, Hash::Sha256) => &ECDSA_P384_SHA256_ASN1,
+            Self::EcdsaDer(Curve::P384, Hash::Sha384) => &ECDSA_P384_SHA384_ASN1,
+            Self::EcdsaDer(Curve::P384, Hash::Sha512) => &ECDSA_P384_SHA512_ASN1,
+            Self::EcdsaDer(Curve::P521, Hash::Sha256) => &ECDSA_P521_SHA256_ASN1,
+            Self::EcdsaDer(Curve::P521, Hash::Sha384) => &ECDSA_P521_SHA384_ASN1,
+            Self::EcdsaDer(Curve::P521, Hash::Sha512) => &ECDSA_P521_SHA512_ASN1,
         }
     }
 }
@@ -89,6 +125,14 @@ pub(crate) fn sha256_digest(data: &[u8]) -> Sha256Digest {
 pub(crate) fn sha384(data: &[u8]) -> [u8; 48] {
     let mut out = [0; 48];
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA384, data);
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// SHA-512.
+pub(crate) fn sha512(data: &[u8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, data);
     out.copy_from_slice(digest.as_ref());
     out
 }

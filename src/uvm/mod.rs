@@ -1,25 +1,20 @@
-//! Stand-in until the step lands.
-#![allow(missing_docs, unused)]
-use crate::claims::*;
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EndorsementError {
-    #[error("stand-in")]
-    StandIn,
-}
-pub struct EndorsementExpectations<'a> {
-    pub issuer: &'a str,
-    pub feed: &'a str,
-}
-#[derive(Clone, Debug)]
-pub struct VerifiedEndorsement {
-    claims: UvmClaims,
-}
-impl VerifiedEndorsement {
-    pub fn claims(&self) -> &UvmClaims {
-        &self.claims
-    }
-}
-pub fn verify(_: &[u8], _: &EndorsementExpectations<'_>) -> Result<VerifiedEndorsement, EndorsementError> {
-    Err(EndorsementError::StandIn)
-}
+//! Step 3, second half: is the utility VM one that its owner endorses?
+//!
+//! The endorsement is a `COSE_Sign1` (RFC 9052) that travels with the evidence. Its signer is named by a `did:x509`,
+//! which the policy pins, and it says which launch measurement is endorsed and how new it is.
+
+mod cbor;
+mod chain;
+mod cose;
+mod did_x509;
+mod endorsement;
+mod error;
+mod inspect;
+mod payload;
+
+pub use endorsement::{
+    EndorsementExpectations, EndorsementForm, MAX_ENDORSEMENT_LEN, PRODUCTION_FEED, PRODUCTION_ISSUER,
+    VerifiedEndorsement, verify,
+};
+pub use error::{CertificateDefect, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, KeyUse, PayloadDefect};
+pub use inspect::{UnverifiedCertificate, UnverifiedEndorsement, read_unverified};

@@ -1,16 +1,17 @@
-//! Where recorded evidence is.
+//! What the tests share.
+#![allow(dead_code)]
 
 use std::path::PathBuf;
 
-/// The folder of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate. Where neither
-/// exists, says so and gives nothing: the test returns.
-#[must_use]
+/// The directory of evidence recorded from real machines, or a loud word that the test skips.
 pub fn vectors() -> Option<PathBuf> {
-    let named = std::env::var_os("BLINDBOX_VECTORS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
-    if folder.is_dir() {
-        return Some(folder);
+    let found = match std::env::var_os("BLINDBOX_VECTORS") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
+    };
+    if found.is_dir() {
+        return Some(found);
     }
-    eprintln!("SKIPPED: no recorded evidence in {}; name its folder in BLINDBOX_VECTORS", folder.display());
+    eprintln!("SKIPPED: no recorded evidence (set BLINDBOX_VECTORS to the directory that has it)");
     None
 }

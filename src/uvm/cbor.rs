@@ -1,0 +1,322 @@
+//! The shape of a CBOR document, checked before any value in it is looked at.
+//!
+//! A general decoder accepts more than a signed document should be allowed to say: a key that stands twice in a nested
+//! map, a string in pieces. This file walks the bytes once, refuses those, and finds where the four parts of the
+//! `COSE_Sign1` begin and end, so that the part which nobody signed never reaches a decoder.
+
+use std::collections::BTreeSet;
+
+use super::error::CoseDefect;
+
+/// Deeper nesting than any header needs; bounds the recursion of the walk.
+const MAX_DEPTH: u8 = 16;
+
+const COSE_SIGN1_TAG: u64 = 18;
+
+/// The four parts of a tagged `COSE_Sign1` (RFC 9052 section 4.2), as received.
+#[derive(Debug)]
+pub(super) struct Sign1Parts<'a> {
+    /// The content of the protected header's byte string: exactly one strict CBOR map.
+    pub(super) protected: &'a [u8],
+    /// The unprotected header's map with its head: well-formed, otherwise unread.
+    pub(super) unprotected: &'a [u8],
+    /// The content of the payload's byte string.
+    pub(super) payload: &'a [u8],
+    /// The content of the signature's byte string.
+    pub(super) signature: &'a [u8],
+}
+
+/// Cuts a document into its parts.
+///
+/// Everything that the signature covers must have definite lengths and no duplicate key at any depth. The unprotected
+/// header is only skipped: anyone can change it, so nothing in it may decide anything.
+pub(super) fn split(document: &[u8]) -> Result<Sign1Parts<'_>, CoseDefect> {
+    let mut reader = Reader { rest: document };
+    if reader.head()? != (Head { major: Major::Tag, value: Some(COSE_SIGN1_TAG) }) {
+        return Err(CoseDefect::NotTagged);
+    }
+    if reader.head()? != (Head { major: Major::Array, value: Some(4) }) {
+        return Err(CoseDefect::NotFourItems);
+    }
+    let protected = reader.byte_string()?;
+    let mut header = Reader { rest: protected };
+    if header.peek_major()? != Major::Map {
+        return Err(CoseDefect::ProtectedNotAMap);
+    }
+    header.item(MAX_DEPTH, Rules::Strict)?;
+    header.end()?;
+
+    let before = reader.rest;
+    if reader.peek_major()? != Major::Map {
+        return Err(CoseDefect::UnprotectedNotAMap);
+    }
+    reader.item(MAX_DEPTH, Rules::WellFormed)?;
+    let unprotected =
+        before.len().checked_sub(reader.rest.len()).and_then(|len| before.get(..len)).ok_or(CoseDefect::Truncated)?;
+
+    // A detached payload (nil) would be verified over nothing: only a byte string is taken.
+    let payload = reader.byte_string()?;
+    let signature = reader.byte_string()?;
+    reader.end()?;
+    Ok(Sign1Parts { protected, unprotected, payload, signature })
+}
+
+/// How much is demanded of an item while walking over it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// Definite lengths, keys that are integers or text, no key twice.
+    Strict,
+    /// Well-formed in the sense of RFC 8949 section 5.3.1.
+    WellFormed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Major {
+    Unsigned,
+    Negative,
+    Bytes,
+    Text,
+    Array,
+    Map,
+    Tag,
+    Simple,
+}
+
+/// The first bytes of an item; `value` is `None` for an indefinite length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    major: Major,
+    value: Option<u64>,
+}
+
+/// What a map key is, whatever width its head was written in.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Integer(Major, u64),
+    Text(&'a [u8]),
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: u64) -> Result<&'a [u8], CoseDefect> {
+        let len = usize::try_from(len).map_err(|_| CoseDefect::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(CoseDefect::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CoseDefect> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(CoseDefect::Truncated)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn end(&self) -> Result<(), CoseDefect> {
+        if self.rest.is_empty() { Ok(()) } else { Err(CoseDefect::TrailingBytes) }
+    }
+
+    fn peek_major(&self) -> Result<Major, CoseDefect> {
+        Reader { rest: self.rest }.head().map(|head| head.major)
+    }
+
+    fn head(&mut self) -> Result<Head, CoseDefect> {
+        let [first] = self.array()?;
+        let major = match first >> 5 {
+            0 => Major::Unsigned,
+            1 => Major::Negative,
+            2 => Major::Bytes,
+            3 => Major::Text,
+            4 => Major::Array,
+            5 => Major::Map,
+            6 => Major::Tag,
+            _ => Major::Simple,
+        };
+        let value = match first & 0x1f {
+            small @ 0..=23 => Some(u64::from(small)),
+            24 => Some(u64::from(u8::from_be_bytes(self.array()?))),
+            25 => Some(u64::from(u16::from_be_bytes(self.array()?))),
+            26 => Some(u64::from(u32::from_be_bytes(self.array()?))),
+            27 => Some(u64::from_be_bytes(self.array()?)),
+            31 if matches!(major, Major::Bytes | Major::Text | Major::Array | Major::Map | Major::Simple) => None,
+            _ => return Err(CoseDefect::NotWellFormed),
+        };
+        Ok(Head { major, value })
+    }
+
+    /// A byte string in one piece.
+    fn byte_string(&mut self) -> Result<&'a [u8], CoseDefect> {
+        match self.head()? {
+            Head { major: Major::Bytes, value: Some(len) } => self.take(len),
+            Head { major: Major::Bytes, value: None } => Err(CoseDefect::IndefiniteLength),
+            _ => Err(CoseDefect::NotAByteString),
+        }
+    }
+
+    /// Walks over one item and everything in it.
+    fn item(&mut self, depth: u8, rules: Rules) -> Result<(), CoseDefect> {
+        let depth = depth.checked_sub(1).ok_or(CoseDefect::TooDeep)?;
+        let head = self.head()?;
+        let Some(value) = head.value else {
+            return match rules {
+                Rules::Strict => Err(CoseDefect::IndefiniteLength),
+                Rules::WellFormed => self.indefinite(head.major, depth),
+            };
+        };
+        match head.major {
+            Major::Unsigned | Major::Negative | Major::Simple => Ok(()),
+            Major::Bytes | Major::Text => self.take(value).map(|_| ()),
+            // Each turn of these loops consumes a byte or fails: a huge count costs nothing.
+            Major::Array => (0..value).try_for_each(|_| self.item(depth, rules)),
+            Major::Map => self.map(value, depth, rules),
+            Major::Tag => self.item(depth, rules),
+        }
+    }
+
+    fn map(&mut self, pairs: u64, depth: u8, rules: Rules) -> Result<(), CoseDefect> {
+        let mut seen = BTreeSet::new();
+        for _ in 0..pairs {
+            match rules {
+                Rules::Strict => {
+                    if !seen.insert(self.key()?) {
+                        return Err(CoseDefect::DuplicateKey);
+                    }
+                }
+                Rules::WellFormed => self.item(depth, rules)?,
+            }
+            self.item(depth, rules)?;
+        }
+        Ok(())
+    }
+
+    fn key(&mut self) -> Result<Key<'a>, CoseDefect> {
+        match self.head()? {
+            Head { major: major @ (Major::Unsigned | Major::Negative), value: Some(value) } => {
+                Ok(Key::Integer(major, value))
+            }
+            Head { major: Major::Text, value: Some(len) } => self.take(len).map(Key::Text),
+            Head { value: None, .. } => Err(CoseDefect::IndefiniteLength),
+            _ => Err(CoseDefect::UnusableKey),
+        }
+    }
+
+    /// The rest of an item of indefinite length, up to its break.
+    fn indefinite(&mut self, major: Major, depth: u8) -> Result<(), CoseDefect> {
+        const BREAK: Head = Head { major: Major::Simple, value: None };
+        if major == Major::Simple {
+            return Err(CoseDefect::NotWellFormed);
+        }
+        loop {
+            let mut ahead = Reader { rest: self.rest };
+            let head = ahead.head()?;
+            if head == BREAK {
+                self.rest = ahead.rest;
+                return Ok(());
+            }
+            match major {
+                Major::Bytes | Major::Text => match head {
+                    Head { major: of_chunk, value: Some(len) } if of_chunk == major => {
+                        ahead.take(len)?;
+                        self.rest = ahead.rest;
+                    }
+                    _ => return Err(CoseDefect::NotWellFormed),
+                },
+                Major::Array => self.item(depth, Rules::WellFormed)?,
+                Major::Map => {
+                    self.item(depth, Rules::WellFormed)?;
+                    self.item(depth, Rules::WellFormed)?;
+                }
+                _ => return Err(CoseDefect::NotWellFormed),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split_hex(text: &str) -> Result<String, CoseDefect> {
+        let document = hex::decode(text.replace(' ', "")).unwrap();
+        let parts = split(&document)?;
+        Ok(format!(
+            "{}/{}/{}/{}",
+            hex::encode(parts.protected),
+            hex::encode(parts.unprotected),
+            hex::encode(parts.payload),
+            hex::encode(parts.signature)
+        ))
+    }
+
+    #[test]
+    fn a_document_has_four_parts_and_one_tag() {
+        assert_eq!(split_hex("d2 84 43a10126 a0 4101 4102").unwrap(), "a10126/a0/01/02");
+        for (document, defect) in [
+            ("84 43a10126 a0 4101 4102", CoseDefect::NotTagged),
+            ("d1 84 43a10126 a0 4101 4102", CoseDefect::NotTagged),
+            ("d2 d2 84 43a10126 a0 4101 4102", CoseDefect::NotFourItems),
+            ("d2 83 43a10126 a0 4101", CoseDefect::NotFourItems),
+            ("d2 9f 43a10126 a0 4101 4102 ff", CoseDefect::NotFourItems),
+            ("d2 84 43a10126 a0 4101 4102 00", CoseDefect::TrailingBytes),
+            ("d2 84 43a10126 a0 f6 4102", CoseDefect::NotAByteString),
+            ("d2 84 43a10126 a0 5f4101ff 4102", CoseDefect::IndefiniteLength),
+            ("d2 84 43a10126 a0 4101 41", CoseDefect::Truncated),
+            ("d2 84 40 a0 4101 4102", CoseDefect::Truncated),
+            ("d2 84 4180 a0 4101 4102", CoseDefect::ProtectedNotAMap),
+            ("d2 84 44a1012600 a0 4101 4102", CoseDefect::TrailingBytes),
+            ("d2 84 43a10126 80 4101 4102", CoseDefect::UnprotectedNotAMap),
+            ("d2 84 5bffffffffffffffff", CoseDefect::Truncated),
+            ("d2 84 49bbffffffffffffffff a0 4101 4102", CoseDefect::Truncated),
+            ("", CoseDefect::Truncated),
+        ] {
+            assert_eq!(split_hex(document), Err(defect), "{document}");
+        }
+    }
+
+    #[test]
+    fn the_protected_header_is_strict_at_every_depth() {
+        let inside = |header: &str| {
+            let header = hex::decode(header.replace(' ', "")).unwrap();
+            split_hex(&format!("d284 58{:02x} {} a0 4101 4102", header.len(), hex::encode(header)))
+        };
+        for (header, defect) in [
+            ("a2 0126 0126", CoseDefect::DuplicateKey),
+            ("a2 0126 180126", CoseDefect::DuplicateKey),
+            ("a2 0126 1b000000000000000126", CoseDefect::DuplicateKey),
+            ("a2 616101 616102", CoseDefect::DuplicateKey),
+            ("a1 0f a2 0101 0102", CoseDefect::DuplicateKey),
+            ("a1 0f 81 c1 a2 616101 78016102", CoseDefect::DuplicateKey),
+            ("bf 0126 ff", CoseDefect::IndefiniteLength),
+            ("a1 0f bf 0101 ff", CoseDefect::IndefiniteLength),
+            ("a1 01 9f ff", CoseDefect::IndefiniteLength),
+            ("a1 01 5f ff", CoseDefect::IndefiniteLength),
+            ("a1 7f6161ff 01", CoseDefect::IndefiniteLength),
+            ("a1 4101 01", CoseDefect::UnusableKey),
+            ("a1 f6 01", CoseDefect::UnusableKey),
+            ("a1 01 1c", CoseDefect::NotWellFormed),
+            ("a1 01 81818181818181818181818181818181 01", CoseDefect::TooDeep),
+        ] {
+            assert_eq!(inside(header), Err(defect), "{header}");
+        }
+        inside("a3 0126 2001 6131 01").unwrap();
+    }
+
+    #[test]
+    fn the_unprotected_header_needs_only_an_end() {
+        for header in
+            ["a2 0101 0102", "bf 01 5f4101ff 02 9f01ff ff", "a1 61ff 01", "a1 80 f6", "bf ff", "a1 01 7f6161ff"]
+        {
+            let end = split_hex(&format!("d284 43a10126 {header} 4101 4102")).unwrap();
+            assert_eq!(end, format!("a10126/{}/01/02", header.replace(' ', "")));
+        }
+        for (header, defect) in [
+            ("bf 01 ff", CoseDefect::NotWellFormed),
+            ("bf 01 5f6161ff ff", CoseDefect::NotWellFormed),
+            ("a1 01 ff", CoseDefect::NotWellFormed),
+        ] {
+            assert_eq!(split_hex(&format!("d284 43a10126 {header} 4101 4102")), Err(defect), "{header}");
+        }
+    }
+}

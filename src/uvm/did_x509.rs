@@ -1,0 +1,219 @@
+//! `did:x509`: a name for a signer that is made of a certificate authority's fingerprint and what the leaf must be.
+//!
+//! `did:x509:0:sha256:<fingerprint>::eku:<object identifier>` (the did:x509 method specification, version 0). The
+//! fingerprint alone would accept every signer under that authority; the policies behind it name the one.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::chain::Certificate;
+use super::error::{DidDefect, EndorsementError};
+use crate::types::{Sha256Digest, shorten};
+
+/// A `did:x509`, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DidX509 {
+    fingerprint: Sha256Digest,
+    policies: Vec<Policy>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Policy {
+    /// The leaf has this extended key usage.
+    Eku(String),
+    /// The leaf's subject has these attributes: name, object identifier, value.
+    Subject(Vec<(String, String, String)>),
+}
+
+impl DidX509 {
+    /// Reads the text.
+    pub(super) fn parse(text: &str) -> Result<Self, DidDefect> {
+        let mut parts = text.split("::");
+        let fingerprint = parts
+            .next()
+            .and_then(|prefix| prefix.strip_prefix("did:x509:0:sha256:"))
+            .and_then(|fingerprint| URL_SAFE_NO_PAD.decode(fingerprint).ok())
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .ok_or(DidDefect::NotDidX509)?;
+        let policies = parts.map(Policy::parse).collect::<Result<Vec<_>, _>>()?;
+        if policies.is_empty() {
+            return Err(DidDefect::NotDidX509);
+        }
+        Ok(Self { fingerprint: Sha256Digest::new(fingerprint), policies })
+    }
+
+    /// Refuses a chain in which no certificate authority has the fingerprint.
+    pub(super) fn check_authority(&self, chain: &[Certificate<'_>]) -> Result<(), EndorsementError> {
+        let mut last = None;
+        for authority in chain.iter().skip(1) {
+            let fingerprint = authority.fingerprint();
+            if fingerprint == self.fingerprint {
+                return Ok(());
+            }
+            last = Some(fingerprint);
+        }
+        Err(EndorsementError::FingerprintNotInChain {
+            expected: self.fingerprint,
+            actual: last.unwrap_or(Sha256Digest::new([0; 32])),
+        })
+    }
+
+    /// Refuses a leaf that is not what the policies say.
+    pub(super) fn check_leaf(&self, leaf: &Certificate<'_>) -> Result<(), EndorsementError> {
+        self.policies.iter().try_for_each(|policy| policy.check(leaf))
+    }
+}
+
+impl Policy {
+    fn parse(text: &str) -> Result<Self, DidDefect> {
+        let (name, value) = text.split_once(':').ok_or(DidDefect::MalformedPolicy)?;
+        match name {
+            "eku" => {
+                let is_oid = value.contains('.')
+                    && value.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|digit| digit.is_ascii_digit()));
+                if is_oid { Ok(Self::Eku(value.to_owned())) } else { Err(DidDefect::MalformedPolicy) }
+            }
+            "subject" => {
+                let fields: Vec<&str> = value.split(':').collect();
+                let (pairs, rest) = fields.as_chunks::<2>();
+                if pairs.is_empty() || !rest.is_empty() {
+                    return Err(DidDefect::MalformedPolicy);
+                }
+                let mut attributes: Vec<(String, String, String)> = Vec::new();
+                for [name, value] in pairs {
+                    let oid = attribute_oid(name).ok_or(DidDefect::MalformedPolicy)?;
+                    if attributes.iter().any(|(_, seen, _)| *seen == oid) {
+                        return Err(DidDefect::MalformedPolicy);
+                    }
+                    let value = percent_decode(value).ok_or(DidDefect::MalformedPolicy)?;
+                    attributes.push(((*name).to_owned(), oid, value));
+                }
+                Ok(Self::Subject(attributes))
+            }
+            _ => Err(DidDefect::UnsupportedPolicy),
+        }
+    }
+
+    fn check(&self, leaf: &Certificate<'_>) -> Result<(), EndorsementError> {
+        match self {
+            Self::Eku(expected) => {
+                if leaf.uses().contains(expected) {
+                    return Ok(());
+                }
+                let actual = leaf.uses().iter().take(8).map(|oid| shorten(oid, 100)).collect();
+                Err(EndorsementError::WrongLeafUse { expected: shorten(expected, 100), actual })
+            }
+            Self::Subject(attributes) => attributes.iter().try_for_each(|(name, oid, expected)| {
+                let actual = leaf.subject_values(oid);
+                if actual.contains(expected) {
+                    return Ok(());
+                }
+                Err(EndorsementError::WrongLeafSubject {
+                    attribute: shorten(name, 100),
+                    expected: shorten(expected, 100),
+                    actual: actual.iter().take(8).map(|value| shorten(value, 100)).collect(),
+                })
+            }),
+        }
+    }
+}
+
+/// The attributes that the specification names, else an object identifier as it stands.
+fn attribute_oid(name: &str) -> Option<String> {
+    let oid = match name {
+        "CN" => "2.5.4.3",
+        "C" => "2.5.4.6",
+        "L" => "2.5.4.7",
+        "ST" => "2.5.4.8",
+        "STREET" => "2.5.4.9",
+        "O" => "2.5.4.10",
+        "OU" => "2.5.4.11",
+        dotted if dotted.contains('.') && dotted.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => dotted,
+        _ => return None,
+    };
+    Some(oid.to_owned())
+}
+
+/// Undoes percent-encoding (RFC 3986 section 2.1). Outside an escape only letters, digits, `.`, `-` and `_` may stand.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut decoded = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let mut octet = [0];
+                hex::decode_to_slice([bytes.next()?, bytes.next()?], &mut octet).ok()?;
+                decoded.extend(octet);
+            }
+            b'.' | b'-' | b'_' => decoded.push(byte),
+            letter if letter.is_ascii_alphanumeric() => decoded.push(letter),
+            _ => return None,
+        }
+    }
+    if decoded.is_empty() {
+        return None;
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &str = "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s";
+
+    #[test]
+    fn the_production_issuer_names_a_root_and_a_use() {
+        let did = DidX509::parse(crate::uvm::PRODUCTION_ISSUER).unwrap();
+        assert_eq!(did.fingerprint.to_string(), "23ffe2b8bdb9a1711515d4cffda04bc7f793d513c76c243f1020507d8669b7db");
+        assert_eq!(did.policies, [Policy::Eku("1.3.6.1.4.1.311.76.59.1.2".into())]);
+    }
+
+    #[test]
+    fn a_subject_is_percent_decoded() {
+        let did = DidX509::parse(&format!("{ROOT}::subject:CN:Test%20Leaf%20%28x%29:O:M::eku:1.2")).unwrap();
+        assert_eq!(
+            did.policies,
+            [
+                Policy::Subject(vec![
+                    ("CN".into(), "2.5.4.3".into(), "Test Leaf (x)".into()),
+                    ("O".into(), "2.5.4.10".into(), "M".into())
+                ]),
+                Policy::Eku("1.2".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let with = |policies: &str| format!("{ROOT}{policies}");
+        for (text, defect) in [
+            (String::new(), DidDefect::NotDidX509),
+            ("did:web:example.org".into(), DidDefect::NotDidX509),
+            (with(""), DidDefect::NotDidX509),
+            (with("=::eku:1.2"), DidDefect::NotDidX509),
+            (ROOT.replace(":0:", ":1:") + "::eku:1.2", DidDefect::NotDidX509),
+            (ROOT.replace("sha256", "sha384") + "::eku:1.2", DidDefect::NotDidX509),
+            ("did:x509:0:sha256:AAAA::eku:1.2".into(), DidDefect::NotDidX509),
+            (with("::"), DidDefect::MalformedPolicy),
+            (with("::eku"), DidDefect::MalformedPolicy),
+            (with("::eku:"), DidDefect::MalformedPolicy),
+            (with("::eku:1..2"), DidDefect::MalformedPolicy),
+            (with("::eku:1.2:1.3"), DidDefect::MalformedPolicy),
+            (with("::eku:1.2%2e3"), DidDefect::MalformedPolicy),
+            (with("::subject:CN"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:a:CN:b"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:a:2.5.4.3:b"), DidDefect::MalformedPolicy),
+            (with("::subject:XX:a"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:a b"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:%2"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:%gg"), DidDefect::MalformedPolicy),
+            (with("::subject:CN:%ff"), DidDefect::MalformedPolicy),
+            (with("::san:email:a%40b"), DidDefect::UnsupportedPolicy),
+            (with("::eku:1.2::fulcio-issuer:x"), DidDefect::UnsupportedPolicy),
+        ] {
+            assert_eq!(DidX509::parse(&text), Err(defect), "{text}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One call from the bytes of an endorsement to what its pinned issuer says about a utility VM.
+
+use serde::Serialize;
+
+use super::chain::{read_chain, verify_chain};
+use super::cose::Document;
+use super::did_x509::DidX509;
+use super::error::EndorsementError;
+use super::payload::{read_json, read_measurement};
+use crate::claims::UvmClaims;
+use crate::types::{UnixTime, shorten};
+
+/// Who endorses the utility VMs of Azure's confidential containers: the root "Microsoft Supply Chain RSA Root CA 2022"
+/// and, below it, a leaf for the use of signing them.
+pub const PRODUCTION_ISSUER: &str =
+    "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+
+/// What that issuer calls the utility VM of Azure Container Instances.
+pub const PRODUCTION_FEED: &str = "ContainerPlat-AMD-UVM";
+
+/// The most bytes an endorsement may have. Real ones have 6 to 11 kB; the rest is room for time stamps and transparency
+/// receipts in the unprotected header. The bound stops a peer from making its reader parse megabytes.
+pub const MAX_ENDORSEMENT_LEN: usize = 64 * 1024;
+
+/// Whose endorsement of what is accepted. Both are compared byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndorsementExpectations<'a> {
+    issuer: &'a str,
+    feed: &'a str,
+}
+
+impl<'a> EndorsementExpectations<'a> {
+    /// An issuer (a `did:x509` with `eku` or `subject` policies) and the feed it must endorse.
+    #[must_use]
+    pub const fn new(issuer: &'a str, feed: &'a str) -> Self {
+        Self { issuer, feed }
+    }
+
+    /// The utility VM of Azure Container Instances, endorsed by Microsoft.
+    #[must_use]
+    pub const fn production() -> EndorsementExpectations<'static> {
+        EndorsementExpectations::new(PRODUCTION_ISSUER, PRODUCTION_FEED)
+    }
+}
+
+/// Which of the two layouts an endorsement has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum EndorsementForm {
+    /// Issuer and feed under text keys, measurement and security version in a JSON payload: until version 103, and some
+    /// later ones.
+    TextHeaders,
+    /// Issuer, feed and security version as CWT claims (RFC 9597), and a payload that is the measurement itself.
+    CwtHashEnvelope,
+}
+
+/// An endorsement whose issuer, feed, certificate chain and signature were verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct VerifiedEndorsement {
+    claims: UvmClaims,
+    form: EndorsementForm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_at: Option<UnixTime>,
+    leaf_not_before: UnixTime,
+    leaf_not_after: UnixTime,
+}
+
+impl VerifiedEndorsement {
+    /// What is endorsed: issuer, feed, security version, launch measurement.
+    #[must_use]
+    pub const fn claims(&self) -> &UvmClaims {
+        &self.claims
+    }
+
+    /// The layout of the document.
+    #[must_use]
+    pub const fn form(&self) -> EndorsementForm {
+        self.form
+    }
+
+    /// When the issuer says it signed. Nobody else vouches for this time, and nothing was decided by it.
+    #[must_use]
+    pub const fn signed_at(&self) -> Option<UnixTime> {
+        self.signed_at
+    }
+
+    /// The life of the leaf certificate, first and last second. It is usually over: an endorsement outlives its leaf,
+    /// and ends when the policy demands a higher security version.
+    #[must_use]
+    pub const fn leaf_validity(&self) -> (UnixTime, UnixTime) {
+        (self.leaf_not_before, self.leaf_not_after)
+    }
+}
+
+/// Verifies an endorsement: a tagged `COSE_Sign1` (RFC 9052) as it comes with the evidence of a confidential container.
+///
+/// In this order, stopping at the first refusal:
+///
+/// 1. the document is strictly formed;
+/// 2. its issuer is the expected one, byte for byte, before anything that the document brings along is believed;
+/// 3. the certificate chain has the authority that the issuer names, and every link of it holds at the time the leaf
+///    certificate began to live;
+/// 4. the leaf certificate is for the use (or of the subject) that the issuer names;
+/// 5. the feed is the expected one;
+/// 6. the signature holds over protected header and payload as received;
+/// 7. the payload says which measurement is endorsed, and its security version.
+///
+/// The unprotected header has no part in this: it is skipped without being read. Whether the measurement is that of the
+/// report, and the security version high enough, is for the appraisal to say.
+///
+/// # Errors
+///
+/// [`EndorsementError`] names the cause.
+pub fn verify(cose: &[u8], expected: &EndorsementExpectations<'_>) -> Result<VerifiedEndorsement, EndorsementError> {
+    let document = Document::decode(cose)?;
+
+    let issuer = document.issuer.as_deref().ok_or(EndorsementError::MissingHeader { header: "iss" })?;
+    if issuer != expected.issuer {
+        return Err(EndorsementError::WrongIssuer {
+            expected: shorten(expected.issuer, 300),
+            actual: shorten(issuer, 300),
+        });
+    }
+    let did =
+        DidX509::parse(issuer).map_err(|defect| EndorsementError::Did { issuer: shorten(issuer, 300), defect })?;
+
+    let chain = read_chain(&document.chain)?;
+    did.check_authority(&chain)?;
+    verify_chain(&chain)?;
+    let (Some(leaf), Some(leaf_der)) = (chain.first(), document.chain.first()) else {
+        return Err(EndorsementError::MissingHeader { header: "x5chain (33)" });
+    };
+    did.check_leaf(leaf)?;
+    document.check_thumbprint(leaf_der)?;
+
+    let feed = document.feed.as_deref().ok_or(EndorsementError::MissingHeader { header: "feed" })?;
+    if feed != expected.feed {
+        return Err(EndorsementError::WrongFeed { expected: shorten(expected.feed, 100), actual: shorten(feed, 100) });
+    }
+
+    document.check_signature(leaf)?;
+
+    document.check_payload_type()?;
+    let (svn, measurement) = match document.form {
+        EndorsementForm::TextHeaders => read_json(document.payload()).map_err(EndorsementError::Payload)?,
+        EndorsementForm::CwtHashEnvelope => (
+            document.svn.ok_or(EndorsementError::MissingHeader { header: "CWT claim svn" })?,
+            read_measurement(document.payload()).map_err(EndorsementError::Payload)?,
+        ),
+    };
+    let (leaf_not_before, leaf_not_after) = leaf.validity();
+    Ok(VerifiedEndorsement {
+        claims: UvmClaims { issuer: issuer.to_owned(), feed: feed.to_owned(), svn, measurement },
+        form: document.form,
+        signed_at: document.signed_at,
+        leaf_not_before,
+        leaf_not_after,
+    })
+}

@@ -1,0 +1,366 @@
+//! Why an endorsement of a utility VM is refused: one variant for each cause.
+
+use crate::types::{Sha256Digest, UnixTime};
+
+/// An endorsement of a utility VM was refused.
+///
+/// Text in the variants is the document's own, shortened and escaped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndorsementError {
+    /// The signature does not verify with the key of the leaf certificate.
+    #[error(
+        "the endorsement's signature does not verify with the key of its leaf certificate: the document was changed or is forged"
+    )]
+    BadSignature,
+    /// A certificate of the chain is unusable.
+    #[error("certificate {index} of the endorsement's chain (0 is the leaf) {defect}")]
+    Certificate {
+        /// Its place in the chain, 0 for the leaf.
+        index: usize,
+        /// What is wrong with it.
+        defect: CertificateDefect,
+    },
+    /// Fewer certificates than a `did:x509` needs, or more than are looked at.
+    #[error("expected a chain of {min} to {max} certificates in the endorsement, found {actual}")]
+    ChainLength {
+        /// A leaf and one certificate authority.
+        min: usize,
+        /// Each further certificate costs a signature check.
+        max: usize,
+        /// How many the document carries.
+        actual: usize,
+    },
+    /// The document demands that its reader understands header parameters that this one does not know.
+    #[error(
+        "the endorsement marks header parameters as critical, none of which are known here; a newer version of this crate may be needed"
+    )]
+    CriticalHeaders,
+    /// The issuer is the expected one, but it is not a `did:x509` of a kind that can be resolved.
+    #[error("the issuer {issuer:?} {defect}")]
+    Did {
+        /// The issuer, shortened.
+        issuer: String,
+        /// Why it cannot be resolved.
+        defect: DidDefect,
+    },
+    /// No certificate authority of the chain has the fingerprint that the issuer names.
+    #[error(
+        "the issuer names the certificate authority with fingerprint {expected}, found {actual} as the root of the endorsement's chain"
+    )]
+    FingerprintNotInChain {
+        /// SHA-256 of the certificate that the issuer names.
+        expected: Sha256Digest,
+        /// SHA-256 of the last certificate of the chain.
+        actual: Sha256Digest,
+    },
+    /// The key of the leaf certificate does not fit the signature algorithm.
+    #[error(
+        "the key of the endorsement's leaf certificate does not fit its signature algorithm {algorithm}, or is too small"
+    )]
+    KeyDoesNotFit {
+        /// The COSE algorithm number.
+        algorithm: i64,
+    },
+    /// Not a `COSE_Sign1` as this crate reads it.
+    #[error("not a usable COSE_Sign1 document: {0}")]
+    Malformed(CoseDefect),
+    /// A header parameter that must be there is not.
+    #[error("the endorsement's protected header lacks {header}")]
+    MissingHeader {
+        /// The parameter.
+        header: &'static str,
+    },
+    /// The header speaks both forms at once.
+    #[error(
+        "the endorsement mixes the text-key form with the CWT form ({header} stands beside the other form's parameters)"
+    )]
+    MixedForms {
+        /// The parameter that belongs to the other form.
+        header: &'static str,
+    },
+    /// The payload is signed but does not say what it must.
+    #[error("the endorsement's payload {0}")]
+    Payload(PayloadDefect),
+    /// The thumbprint in the header is not that of the leaf certificate.
+    #[error("the endorsement's thumbprint header names certificate {expected}, its chain starts with {actual}")]
+    ThumbprintMismatch {
+        /// The hash in the header, hexadecimal.
+        expected: String,
+        /// The same hash of the leaf certificate, hexadecimal.
+        actual: String,
+    },
+    /// More bytes than an endorsement may have.
+    #[error("expected an endorsement of at most {limit} bytes, found {actual}")]
+    TooLarge {
+        /// [`super::MAX_ENDORSEMENT_LEN`].
+        limit: usize,
+        /// The size of the document.
+        actual: usize,
+    },
+    /// A signature algorithm that is not accepted for endorsements.
+    #[error(
+        "expected the signature algorithm PS256, PS384, PS512, ES256, ES384 or ES512, found COSE algorithm {actual}"
+    )]
+    UnsupportedAlgorithm {
+        /// The algorithm in the header.
+        actual: CoseAlgorithm,
+    },
+    /// The thumbprint in the header uses a hash that is not known here.
+    #[error("expected a thumbprint by SHA-256 (-16), SHA-384 (-43) or SHA-512 (-44), found hash algorithm {actual}")]
+    UnsupportedThumbprint {
+        /// The COSE algorithm number.
+        actual: i64,
+    },
+    /// Another content type than the form's.
+    #[error("expected the content type {expected:?}, found {actual:?}")]
+    WrongContentType {
+        /// The one of the form.
+        expected: &'static str,
+        /// The one in the header, shortened.
+        actual: String,
+    },
+    /// The issuer's endorsement of something else.
+    #[error("expected an endorsement of {expected:?}, found one of {actual:?}")]
+    WrongFeed {
+        /// The feed that the policy names.
+        expected: String,
+        /// The feed of the document, shortened.
+        actual: String,
+    },
+    /// A header parameter has another type than it must have, or a value out of its range.
+    #[error("the endorsement's {header} has the wrong type or is out of range")]
+    WrongHeaderType {
+        /// The parameter.
+        header: &'static str,
+    },
+    /// Somebody else endorsed this.
+    #[error("expected an endorsement issued by {expected:?}, found one issued by {actual:?}")]
+    WrongIssuer {
+        /// The issuer that the policy names.
+        expected: String,
+        /// The issuer of the document, shortened.
+        actual: String,
+    },
+    /// The leaf certificate is not for the use that the issuer names.
+    #[error("the issuer demands a leaf certificate for the use {expected}, found one for [{}]", actual.join(", "))]
+    WrongLeafUse {
+        /// The object identifier of the extended key usage.
+        expected: String,
+        /// Those of the leaf certificate.
+        actual: Vec<String>,
+    },
+    /// The leaf certificate is not of the subject that the issuer names.
+    #[error("the issuer demands a leaf certificate with the subject {attribute}={expected:?}, found [{}]", actual.join(", "))]
+    WrongLeafSubject {
+        /// The attribute of the subject.
+        attribute: String,
+        /// Its value as the issuer demands it, shortened.
+        expected: String,
+        /// Its values in the leaf certificate, shortened.
+        actual: Vec<String>,
+    },
+    /// The hash envelope uses another hash than the launch measurement.
+    #[error("expected a hash envelope of SHA-384 (-43), found hash algorithm {actual}")]
+    WrongPayloadHash {
+        /// The COSE algorithm number.
+        actual: i64,
+    },
+}
+
+/// A signature algorithm as the header names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CoseAlgorithm {
+    /// A number of the IANA registry "COSE Algorithms".
+    Number(i64),
+    /// A private one, by text.
+    Text,
+}
+
+impl std::fmt::Display for CoseAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text => f.write_str("given as text"),
+        }
+    }
+}
+
+/// Why bytes are no usable `COSE_Sign1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoseDefect {
+    /// A map of the signed part has the same key twice.
+    #[error("a header has the same key twice")]
+    DuplicateKey,
+    /// A signed string, array or map comes in pieces.
+    #[error("a signed item has an indefinite length")]
+    IndefiniteLength,
+    /// A well-known header parameter has a type that COSE does not allow.
+    #[error("a header parameter is not as RFC 9052 defines it")]
+    InvalidHeader,
+    /// Protected header, payload or signature is no byte string; a detached payload is one cause.
+    #[error("the protected header, payload or signature is not a byte string")]
+    NotAByteString,
+    /// The tag does not hold an array of four items.
+    #[error("expected an array of four items")]
+    NotFourItems,
+    /// The document does not begin with tag 18.
+    #[error("expected a document that begins with tag 18 (COSE_Sign1)")]
+    NotTagged,
+    /// Not CBOR.
+    #[error("not well-formed CBOR")]
+    NotWellFormed,
+    /// The protected header does not hold a map.
+    #[error("the protected header is not a map")]
+    ProtectedNotAMap,
+    /// Nested deeper than any header needs.
+    #[error("nested too deep")]
+    TooDeep,
+    /// Bytes follow the document, or the protected header's map.
+    #[error("bytes follow where the document should end")]
+    TrailingBytes,
+    /// The document ends before its last item does.
+    #[error("the document is cut off")]
+    Truncated,
+    /// The unprotected header is not a map.
+    #[error("the unprotected header is not a map")]
+    UnprotectedNotAMap,
+    /// A map of the signed part has a key that is neither an integer nor text.
+    #[error("a header key is neither an integer nor text")]
+    UnusableKey,
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateDefect {
+    /// The issuer's key does not verify its signature.
+    #[error("has a signature that its issuer's key does not verify")]
+    BadSignature,
+    /// It signs another certificate without being a certificate authority.
+    #[error("signs the one before it but is not a certificate authority")]
+    NotACa,
+    /// Its issuer is not the subject of the next certificate.
+    #[error("names another issuer than the certificate after it")]
+    IssuerMismatch,
+    /// Not a certificate, or with an extension twice, or with bytes behind it.
+    #[error("is not a well-formed X.509 certificate")]
+    Malformed,
+    /// Not valid at the time of the chain, which is the beginning of the leaf certificate's life.
+    #[error("is valid from {not_before} to {not_after}, not at {at} when the leaf certificate was made")]
+    OutsideValidity {
+        /// The time of the chain.
+        at: i64,
+        /// The beginning of its life.
+        not_before: i64,
+        /// The end of its life.
+        not_after: i64,
+    },
+    /// More certificate authorities below it than it allows.
+    #[error("allows {allowed} certificate authorities below it, found {actual}")]
+    PathTooLong {
+        /// Its path length constraint.
+        allowed: u32,
+        /// How many there are.
+        actual: u32,
+    },
+    /// A critical extension that is not understood.
+    #[error("has the critical extension {oid}, which is not known here")]
+    UnknownCriticalExtension {
+        /// The object identifier of the extension.
+        oid: String,
+    },
+    /// A signature algorithm that is not accepted, or not in its one encoding.
+    #[error("is signed with an algorithm or parameters that are not accepted")]
+    UnsupportedAlgorithm,
+    /// Its issuer's key does not fit the signature algorithm.
+    #[error("is signed with an algorithm that does not fit its issuer's key")]
+    UnusableKey,
+    /// The key may not be used for what it is used for.
+    #[error("has a key that may not be used for signing {0}")]
+    WrongKeyUsage(KeyUse),
+}
+
+/// What a key of the chain is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyUse {
+    /// To sign certificates.
+    Certificates,
+    /// To sign the endorsement.
+    Documents,
+}
+
+impl std::fmt::Display for KeyUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Certificates => "certificates",
+            Self::Documents => "documents",
+        })
+    }
+}
+
+/// Why an issuer cannot be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DidDefect {
+    /// Not of the form `did:x509:0:sha256:<43 characters>::<policy>`.
+    #[error("is not a did:x509 of version 0 with a SHA-256 fingerprint")]
+    NotDidX509,
+    /// A policy without a value, with one value too many, or with a wrong percent-encoding.
+    #[error("has a policy that cannot be read")]
+    MalformedPolicy,
+    /// A policy other than `eku` and `subject`.
+    #[error("has a policy other than eku and subject")]
+    UnsupportedPolicy,
+}
+
+/// What is wrong with a payload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadDefect {
+    /// A member stands twice, at any depth.
+    #[error("has the member {member:?} twice")]
+    DuplicateMember {
+        /// Its name, shortened.
+        member: String,
+    },
+    /// A member that must be there is not.
+    #[error("lacks the member {member}")]
+    MissingMember {
+        /// Its name.
+        member: &'static str,
+    },
+    /// Not a JSON object.
+    #[error("is not a JSON object")]
+    NotAnObject,
+    /// The two spellings of the security version say different numbers.
+    #[error("says svn {text} in one member and {number} in another")]
+    SvnDisagrees {
+        /// `x-ms-sevsnpvm-guestsvn`.
+        text: u64,
+        /// `x-ms-sevsnpvm-guestsvn-int`.
+        number: u64,
+    },
+    /// A hash envelope whose payload has another size than a launch measurement.
+    #[error("should be a launch measurement of {expected} bytes, found {actual} bytes")]
+    WrongLength {
+        /// 48.
+        expected: usize,
+        /// The size of the payload.
+        actual: usize,
+    },
+    /// A member has another type than it must have, or is not in its one spelling.
+    #[error("has a member {member} of the wrong type or spelling")]
+    WrongMemberType {
+        /// Its name.
+        member: &'static str,
+    },
+}
+
+/// Seconds of an X.509 time as this crate shows times; times before 1970 become 1970.
+pub(super) fn unix_time(seconds: i64) -> UnixTime {
+    UnixTime::from_secs(u64::try_from(seconds).unwrap_or(0))
+}

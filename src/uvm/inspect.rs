@@ -1,0 +1,83 @@
+//! What an endorsement says about itself, for tools that show it. Nothing here is verified.
+
+use serde::Serialize;
+
+use super::chain::Certificate;
+use super::cose::Document;
+use super::endorsement::EndorsementForm;
+use super::error::{CoseAlgorithm, EndorsementError};
+use crate::types::{Sha256Digest, UnixTime};
+
+/// The content of an endorsement that nobody has verified: anyone can have written it.
+///
+/// There is no way from here to a [`super::VerifiedEndorsement`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnverifiedEndorsement {
+    /// The layout.
+    pub form: EndorsementForm,
+    /// The issuer, if it names one.
+    pub issuer: Option<String>,
+    /// The feed, if it names one.
+    pub feed: Option<String>,
+    /// The security version, if the header carries it (CWT form); else it is in the payload.
+    pub header_svn: Option<u64>,
+    /// When it says it was signed.
+    pub signed_at: Option<UnixTime>,
+    /// The COSE algorithm number as text.
+    pub algorithm: Option<String>,
+    /// Its certificates, leaf first.
+    pub chain: Vec<UnverifiedCertificate>,
+    /// The payload, as received: JSON text or 48 bytes.
+    pub payload: Vec<u8>,
+    /// The size of the unprotected header in bytes.
+    pub unprotected_header_len: usize,
+}
+
+/// A certificate that nobody has verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnverifiedCertificate {
+    /// SHA-256 of the certificate.
+    pub fingerprint: Sha256Digest,
+    /// The subject; `None` where the certificate cannot be read.
+    pub subject: Option<String>,
+    /// The issuer; `None` where the certificate cannot be read.
+    pub issuer: Option<String>,
+    /// First and last second of its life; `None` where the certificate cannot be read.
+    pub validity: Option<(UnixTime, UnixTime)>,
+    /// The object identifiers of its extended key usage.
+    pub uses: Vec<String>,
+}
+
+/// Reads an endorsement without verifying anything.
+///
+/// # Errors
+///
+/// [`EndorsementError`] if the document is not strictly formed.
+pub fn read_unverified(cose: &[u8]) -> Result<UnverifiedEndorsement, EndorsementError> {
+    let document = Document::decode(cose)?;
+    Ok(UnverifiedEndorsement {
+        form: document.form,
+        issuer: document.issuer.clone(),
+        feed: document.feed.clone(),
+        header_svn: document.svn,
+        signed_at: document.signed_at,
+        algorithm: document.algorithm.as_ref().map(CoseAlgorithm::to_string),
+        chain: document.chain.iter().map(|der| describe(der)).collect(),
+        payload: document.payload().to_vec(),
+        unprotected_header_len: document.unprotected_len,
+    })
+}
+
+fn describe(der: &[u8]) -> UnverifiedCertificate {
+    let read = Certificate::read(der).ok();
+    let (subject, issuer) = read.as_ref().map(Certificate::names).unzip();
+    UnverifiedCertificate {
+        fingerprint: crate::crypto::sha256_digest(der),
+        subject,
+        issuer,
+        validity: read.as_ref().map(Certificate::validity),
+        uses: read.as_ref().map(|certificate| certificate.uses().to_vec()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,228 @@
+//! What an endorsement says: which measurement, how new.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::PayloadDefect;
+use crate::types::{Measurement, shorten};
+
+const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
+const SVN: &str = "x-ms-sevsnpvm-guestsvn";
+const SVN_NUMBER: &str = "x-ms-sevsnpvm-guestsvn-int";
+
+/// The JSON payload of the text-key form: security version and measurement.
+///
+/// The security version is a decimal text in one spelling, or a JSON integer (endorsements of both kinds were issued);
+/// since version 103 a second member repeats it as a number, and then both must agree. Members that are not known here
+/// are tolerated: the issuer signed them, and adding one must not lock every client out.
+pub(super) fn read_json(payload: &[u8]) -> Result<(u64, Measurement), PayloadDefect> {
+    let Ok(Json::Object(members)) = serde_json::from_slice(payload) else {
+        return Err(PayloadDefect::NotAnObject);
+    };
+    if let Some(member) = first_duplicate(&members) {
+        return Err(PayloadDefect::DuplicateMember { member: shorten(member, 100) });
+    }
+    let find = |name: &str| members.iter().find(|(member, _)| member == name).map(|(_, value)| value);
+    let require = |member| find(member).ok_or(PayloadDefect::MissingMember { member });
+
+    let wrong = |member| PayloadDefect::WrongMemberType { member };
+    let measurement = match require(MEASUREMENT)? {
+        Json::Text(text) => Measurement::from_hex(text).map_err(|_| wrong(MEASUREMENT))?,
+        _ => return Err(wrong(MEASUREMENT)),
+    };
+    let svn = match require(SVN)? {
+        Json::Text(text) => canonical_decimal(text).ok_or(wrong(SVN))?,
+        Json::Integer(number) => *number,
+        _ => return Err(wrong(SVN)),
+    };
+    match find(SVN_NUMBER) {
+        None => {}
+        Some(Json::Integer(number)) if *number == svn => {}
+        Some(Json::Integer(number)) => return Err(PayloadDefect::SvnDisagrees { text: svn, number: *number }),
+        Some(_) => return Err(wrong(SVN_NUMBER)),
+    }
+    Ok((svn, measurement))
+}
+
+/// The payload of the hash-envelope form is the measurement itself.
+pub(super) fn read_measurement(payload: &[u8]) -> Result<Measurement, PayloadDefect> {
+    <[u8; Measurement::LEN]>::try_from(payload)
+        .map(Measurement::new)
+        .map_err(|_| PayloadDefect::WrongLength { expected: Measurement::LEN, actual: payload.len() })
+}
+
+/// A number in the one decimal spelling it has: no sign, no leading zero.
+fn canonical_decimal(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+/// JSON with everything kept that decides, duplicates included.
+enum Json {
+    Object(Vec<(String, Json)>),
+    Array(Vec<Json>),
+    Text(String),
+    Integer(u64),
+    Other,
+}
+
+fn first_duplicate(members: &[(String, Json)]) -> Option<&str> {
+    let mut seen = std::collections::BTreeSet::new();
+    members
+        .iter()
+        .find(|(name, _)| !seen.insert(name))
+        .map(|(name, _)| name.as_str())
+        .or_else(|| members.iter().find_map(|(_, value)| duplicate_within(value)))
+}
+
+fn duplicate_within(value: &Json) -> Option<&str> {
+    match value {
+        Json::Object(members) => first_duplicate(members),
+        Json::Array(items) => items.iter().find_map(duplicate_within),
+        _ => None,
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
+        Ok(Json::Integer(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let mut read = Vec::new();
+        while let Some(item) = items.next_element()? {
+            read.push(item);
+        }
+        Ok(Json::Array(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let mut read = Vec::new();
+        while let Some(member) = members.next_entry()? {
+            read.push(member);
+        }
+        Ok(Json::Object(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex96() -> String {
+        "0a".repeat(48)
+    }
+
+    fn read(text: &str) -> Result<u64, PayloadDefect> {
+        read_json(text.replace("HEX", &hex96()).as_bytes()).map(|(svn, measurement)| {
+            assert_eq!(measurement.to_string(), hex96());
+            svn
+        })
+    }
+
+    #[test]
+    fn the_security_version_is_a_number_in_either_spelling() {
+        let with = |svn: &str| read(&format!(r#"{{"{SVN}":{svn},"{MEASUREMENT}":"HEX"}}"#));
+        assert_eq!(with("\"104\""), Ok(104));
+        assert_eq!(with("\"0\""), Ok(0));
+        assert_eq!(with("102"), Ok(102));
+        assert_eq!(with("\"18446744073709551615\""), Ok(u64::MAX));
+        for bad in [
+            "\"\"",
+            "\"099\"",
+            "\"+1\"",
+            "\"-1\"",
+            "\"1.0\"",
+            "\" 1\"",
+            "\"1e2\"",
+            "\"18446744073709551616\"",
+            "1.0",
+            "-1",
+            "1e2",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "\"\u{661}\"",
+        ] {
+            assert_eq!(with(bad), Err(PayloadDefect::WrongMemberType { member: SVN }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn both_spellings_agree_when_both_are_there() {
+        let with = |number: &str| read(&format!(r#"{{"{SVN_NUMBER}":{number},"{SVN}":"103","{MEASUREMENT}":"HEX"}}"#));
+        assert_eq!(with("103"), Ok(103));
+        assert_eq!(with("104"), Err(PayloadDefect::SvnDisagrees { text: 103, number: 104 }));
+        for bad in ["\"103\"", "103.0", "null", "-103", "[]"] {
+            assert_eq!(with(bad), Err(PayloadDefect::WrongMemberType { member: SVN_NUMBER }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_measurement_is_96_lower_case_digits() {
+        let with = |value: &str| read_json(format!(r#"{{"{SVN}":"1","{MEASUREMENT}":{value}}}"#).as_bytes());
+        let upper = hex96().to_uppercase();
+        for bad in [format!("\"{upper}\""), format!("\"{}\"", &hex96()[2..]), "null".into(), "1".into(), "\"\"".into()]
+        {
+            assert_eq!(with(&bad), Err(PayloadDefect::WrongMemberType { member: MEASUREMENT }), "{bad}");
+        }
+        assert_eq!(read(&format!(r#"{{"{SVN}":"1"}}"#)), Err(PayloadDefect::MissingMember { member: MEASUREMENT }));
+        let without = format!(r#"{{"{MEASUREMENT}":"HEX"}}"#);
+        assert_eq!(read(&without), Err(PayloadDefect::MissingMember { member: SVN }));
+    }
+
+    #[test]
+    fn unknown_members_pass_and_duplicates_do_not() {
+        let with = |more: &str| read(&format!(r#"{{"{SVN}":"1","{MEASUREMENT}":"HEX",{more}}}"#));
+        assert_eq!(with(r#""x":{"y":[1,-1,1.5,null,true,"z"]}"#), Ok(1));
+        for (more, member) in [
+            (r#""x-ms-sevsnpvm-guestsvn":"1""#, SVN),
+            (r#""x-ms-sevsnpvm-guestsv\u006e":"1""#, SVN),
+            (r#""x":1,"x":1"#, "x"),
+            (r#""x":[{"y":1,"y":2}]"#, "y"),
+        ] {
+            assert_eq!(with(more), Err(PayloadDefect::DuplicateMember { member: member.into() }), "{more}");
+        }
+        for text in ["", "[]", "\"x\"", "{} {}", "{", "\u{feff}{}", "null"] {
+            assert_eq!(read(text), Err(PayloadDefect::NotAnObject), "{text}");
+        }
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        assert_eq!(with(&format!(r#""x":{deep}"#)), Err(PayloadDefect::NotAnObject));
+    }
+}

@@ -1,0 +1,748 @@
+//! Endorsements of utility VMs: recorded ones, emulated ones, and everything that must be refused.
+#![cfg(feature = "emulator")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::Measurement;
+use blindbox_attestation::emulator::uvm::{
+    ChainFault, LEAF_NAME, SIGNED_AT, Sha2, SigningAlgorithm, UvmSigner, text_payload,
+};
+use blindbox_attestation::uvm::{
+    CertificateDefect, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, EndorsementExpectations,
+    EndorsementForm, KeyUse, PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadDefect, VerifiedEndorsement, read_unverified,
+    verify,
+};
+use coset::cbor::value::Value;
+use proptest::prelude::*;
+
+const PRODUCTION: EndorsementExpectations<'static> = EndorsementExpectations::production();
+const FORMS: [EndorsementForm; 2] = [EndorsementForm::TextHeaders, EndorsementForm::CwtHashEnvelope];
+
+fn measurement() -> Measurement {
+    Measurement::new([0xab; 48])
+}
+
+/// One signer for all tests that need no special one: P-384 leaf, so that every test is quick.
+fn signer() -> &'static UvmSigner {
+    static SIGNER: OnceLock<UvmSigner> = OnceLock::new();
+    SIGNER.get_or_init(|| UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).build().unwrap())
+}
+
+fn expected(signer: &UvmSigner) -> EndorsementExpectations<'_> {
+    EndorsementExpectations::new(signer.issuer(), PRODUCTION_FEED)
+}
+
+// Recorded evidence.
+
+#[test]
+fn recorded_endorsements_say_what_their_reports_measured() {
+    let Some(vectors) = common::vectors() else { return };
+    for (folder, svn) in [
+        ("snp-aci-milan-v2-uvm22", 22),
+        ("snp-aci-milan-v3-20250617", 101),
+        ("snp-aci-milan-v3-20250812", 101),
+        ("snp-aci-milan-v3-tav", 101),
+        ("snp-aci-genoa-v3-tav", 101),
+    ] {
+        let folder = vectors.join(folder);
+        let verified = verify(&read(&folder.join("uvm.cose")), &PRODUCTION).unwrap();
+        let claims = verified.claims();
+        let said: serde_json::Value = serde_json::from_slice(&read(&folder.join("expected.json"))).unwrap();
+        assert_eq!(claims.svn.to_string(), said["uvm"]["guestsvn"].as_str().unwrap());
+        assert_eq!(claims.svn, svn);
+        assert_eq!(claims.feed, said["uvm"]["feed"].as_str().unwrap());
+        assert_eq!(claims.issuer, said["uvm"]["iss"].as_str().unwrap());
+        assert_eq!(claims.measurement.to_string(), said["measurement"].as_str().unwrap());
+        assert_eq!(&read(&folder.join("report.bin"))[0x90..0xc0], claims.measurement.as_bytes());
+        assert_eq!(verified.form(), EndorsementForm::TextHeaders);
+        let (from, to) = verified.leaf_validity();
+        assert!(from < verified.signed_at().unwrap() && verified.signed_at().unwrap() < to);
+    }
+}
+
+#[test]
+fn the_recorded_security_context_carries_an_endorsement() {
+    let Some(vectors) = common::vectors() else { return };
+    let text = read(&vectors.join("security-context-aci/reference-info-base64"));
+    let cose = STANDARD.decode(text.trim_ascii()).unwrap();
+    let verified = verify(&cose, &PRODUCTION).unwrap();
+    assert_eq!(verified.claims().svn, 100);
+    assert_eq!(
+        verified.claims().measurement.to_string(),
+        "03fea02823189b25d0623a5c81f97c8ba4d2fbc48c914a55ce525f90454ddcec303743dac2fc013f0846912d1412f6df"
+    );
+}
+
+#[test]
+fn the_recorded_hash_envelope_carries_the_measurement_itself() {
+    let Some(vectors) = common::vectors() else { return };
+    let cose = read(&vectors.join("uvm-cose-cwt-hash-envelope/uvm_0.2.10.cose"));
+    let verified = verify(&cose, &PRODUCTION).unwrap();
+    assert_eq!(verified.form(), EndorsementForm::CwtHashEnvelope);
+    assert_eq!(verified.claims().svn, 104);
+    assert_eq!(
+        verified.claims().measurement.to_string(),
+        "4904167aa9102a7557b97ac102469f50289d5be76036fcbb8107897ee146a6184772c4ea6e3f050a1bac6951c285bc89"
+    );
+    assert_eq!(verified.signed_at().unwrap().as_secs(), 1_766_437_887);
+}
+
+#[test]
+fn every_bit_outside_the_unprotected_header_counts_and_none_inside() {
+    flip_bits("uvm-cose-cwt-hash-envelope/uvm_0.2.10.cose", |_, _| true);
+    flip_bits("snp-aci-milan-v2-uvm22/uvm.cose", |index, bit| index % 8 == bit);
+}
+
+#[test]
+#[ignore = "half a minute in a debug build"]
+fn every_bit_of_the_long_endorsement_too() {
+    flip_bits("snp-aci-milan-v2-uvm22/uvm.cose", |_, _| true);
+}
+
+fn flip_bits(file: &str, choose: impl Fn(usize, usize) -> bool + Sync) {
+    let Some(vectors) = common::vectors() else { return };
+    let cose = read(&vectors.join(file));
+    let genuine = verify(&cose, &PRODUCTION).unwrap();
+    let unprotected = unprotected_range(&cose);
+    let flip = |indices: std::ops::Range<usize>| {
+        let mut changed = cose.clone();
+        for (index, bit) in indices.flat_map(|index| (0..8).map(move |bit| (index, bit))) {
+            if !choose(index, bit) {
+                continue;
+            }
+            changed[index] ^= 1 << bit;
+            let verdict = verify(&changed, &PRODUCTION);
+            if unprotected.contains(&index) {
+                // A bit that moves the end of the header breaks the document; any other changes nothing.
+                match verdict {
+                    Ok(verified) => assert_eq!(verified, genuine, "{file} byte {index} bit {bit}"),
+                    Err(EndorsementError::Malformed(_)) => {}
+                    Err(other) => panic!("{file} byte {index} bit {bit}: {other}"),
+                }
+            } else {
+                assert!(verdict.is_err(), "{file}: byte {index} bit {bit} may be changed");
+            }
+            changed[index] ^= 1 << bit;
+        }
+    };
+    let middle = cose.len() / 2;
+    std::thread::scope(|threads| {
+        threads.spawn(|| flip(0..middle));
+        flip(middle..cose.len());
+    });
+}
+
+#[test]
+fn every_bit_of_the_content_of_the_recorded_timestamp_may_change() {
+    let Some(vectors) = common::vectors() else { return };
+    let cose = read(&vectors.join("snp-aci-milan-v2-uvm22/uvm.cose"));
+    let genuine = verify(&cose, &PRODUCTION).unwrap();
+    let unprotected = unprotected_range(&cose);
+    // a1, the key with its head, 59 and two bytes of length; then nothing but the token.
+    let content = unprotected.start + 1 + 10 + 3..unprotected.end;
+    let mut changed = cose.clone();
+    for index in content {
+        changed[index] ^= 0xff;
+        assert_eq!(verify(&changed, &PRODUCTION), Ok(genuine.clone()), "byte {index}");
+    }
+}
+
+#[test]
+fn another_unprotected_header_gives_the_same_verdict() {
+    let Some(vectors) = common::vectors() else { return };
+    let cose = read(&vectors.join("snp-aci-milan-v2-uvm22/uvm.cose"));
+    let genuine = verify(&cose, &PRODUCTION).unwrap();
+    let range = unprotected_range(&cose);
+    for header in [
+        "a0",
+        "a1 01 26",                         // alg: ES256
+        "a1 02 81 61 78",                   // crit: ["x"]
+        "a2 63697373 6178 6466656564 6178", // iss, feed
+        "a1 0f a1 01 6178",                 // CWT claims
+        "a1 18 21 41 00",                   // x5chain
+        "a1 18 22 82 2f 41 00",             // x5t
+        "a2 01 01 01 02",                   // the same key twice
+        "bf 01 5f 41 01 ff ff",             // indefinite lengths
+        "a1 61 ff 01",                      // text that is not UTF-8
+        "a1 80 f6",                         // a key that is an array
+    ] {
+        let header = hex::decode(header.replace(' ', "")).unwrap();
+        let other = [&cose[..range.start], &header, &cose[range.end..]].concat();
+        assert_eq!(verify(&other, &PRODUCTION), Ok(genuine.clone()));
+    }
+}
+
+#[test]
+fn a_genuine_endorsement_of_something_else_is_refused() {
+    let Some(vectors) = common::vectors() else { return };
+    let cose = read(&vectors.join("snp-aci-milan-v2-uvm22/uvm.cose"));
+    let other_use = PRODUCTION_ISSUER.replace("59.1.2", "59.1.5");
+    assert_eq!(
+        verify(&cose, &EndorsementExpectations::new(&other_use, PRODUCTION_FEED)),
+        Err(EndorsementError::WrongIssuer { expected: other_use.clone(), actual: PRODUCTION_ISSUER.into() })
+    );
+    assert_eq!(
+        verify(&cose, &EndorsementExpectations::new(PRODUCTION_ISSUER, "ConfAKS-AMD-UVM")),
+        Err(EndorsementError::WrongFeed { expected: "ConfAKS-AMD-UVM".into(), actual: PRODUCTION_FEED.into() })
+    );
+    let upper = PRODUCTION_ISSUER.replace("did:", "DID:");
+    assert_eq!(
+        verify(&cose, &EndorsementExpectations::new(&upper, PRODUCTION_FEED)),
+        Err(EndorsementError::WrongIssuer { expected: upper.clone(), actual: PRODUCTION_ISSUER.into() })
+    );
+}
+
+#[test]
+fn the_inspector_shows_a_recorded_endorsement_and_believes_nothing() {
+    let Some(vectors) = common::vectors() else { return };
+    let mut cose = read(&vectors.join("uvm-cose-cwt-hash-envelope/uvm_0.2.10.cose"));
+    let last = cose.len() - 1;
+    cose[last] ^= 1;
+    assert_eq!(verify(&cose, &PRODUCTION), Err(EndorsementError::BadSignature));
+    let shown = read_unverified(&cose).unwrap();
+    assert_eq!(shown.issuer.as_deref(), Some(PRODUCTION_ISSUER));
+    assert_eq!(shown.feed.as_deref(), Some(PRODUCTION_FEED));
+    assert_eq!(shown.header_svn, Some(104));
+    assert_eq!(shown.algorithm.as_deref(), Some("-38"));
+    assert_eq!(shown.chain.len(), 3);
+    assert_eq!(shown.chain[0].uses, ["1.3.6.1.4.1.311.76.59.1.1", "1.3.6.1.4.1.311.76.59.1.2"]);
+    assert!(shown.chain[0].subject.as_deref().unwrap().contains("CN=ContainerPlat"));
+    assert_eq!(
+        shown.chain[2].fingerprint.to_string(),
+        "23ffe2b8bdb9a1711515d4cffda04bc7f793d513c76c243f1020507d8669b7db"
+    );
+    assert_eq!(shown.payload.len(), 48);
+}
+
+// Emulated evidence: what must verify.
+
+#[test]
+fn both_forms_verify_with_every_algorithm() {
+    use SigningAlgorithm::{EcdsaP256, EcdsaP384, EcdsaP521, RsaPkcs1, RsaPss};
+    let pairs = [
+        (EcdsaP256, EcdsaP256),
+        (EcdsaP384, EcdsaP384),
+        (EcdsaP521, EcdsaP521),
+        (EcdsaP384, RsaPss(Sha2::Sha384)),
+        (RsaPkcs1(Sha2::Sha256), RsaPss(Sha2::Sha256)),
+        (RsaPkcs1(Sha2::Sha384), RsaPss(Sha2::Sha384)),
+        (RsaPkcs1(Sha2::Sha512), RsaPss(Sha2::Sha512)),
+        (RsaPss(Sha2::Sha256), EcdsaP256),
+        (RsaPss(Sha2::Sha384), EcdsaP256),
+        (RsaPss(Sha2::Sha512), EcdsaP256),
+    ];
+    for (authorities, leaf) in pairs {
+        for explicit in [false, true] {
+            let builder = UvmSigner::builder().authorities(authorities).leaf(leaf);
+            let signer = if explicit { builder.explicit_trailer() } else { builder }.build().unwrap();
+            for form in FORMS {
+                let cose = signer.endorse(form, 7, &measurement()).unwrap();
+                let verified = verify(&cose, &expected(&signer)).unwrap();
+                assert_eq!(verified.claims().svn, 7);
+                assert_eq!(verified.claims().measurement, measurement());
+                assert_eq!(verified.claims().feed, PRODUCTION_FEED);
+                assert_eq!(verified.claims().issuer, signer.issuer());
+                assert_eq!(verified.form(), form);
+                assert_eq!(verified.signed_at().unwrap().as_secs(), SIGNED_AT);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_leaf_may_be_named_by_its_subject() {
+    let did = signer().issuer_with("subject:CN:Emulated%20UVM%20signer%20%28do%20not%20trust%29");
+    let good = resigned(EndorsementForm::TextHeaders, |header| set(header, "iss", did.as_str()));
+    assert_eq!(verify_as(&good, &did).unwrap().claims().issuer, did);
+
+    let other = signer().issuer_with("subject:CN:Somebody");
+    let cose = resigned(EndorsementForm::TextHeaders, |header| set(header, "iss", other.as_str()));
+    assert_eq!(
+        verify_as(&cose, &other),
+        Err(EndorsementError::WrongLeafSubject {
+            attribute: "CN".into(),
+            expected: "Somebody".into(),
+            actual: vec![LEAF_NAME.into()]
+        })
+    );
+}
+
+#[test]
+fn the_newest_number_is_a_number() {
+    for svn in [0, 9, 10, 99, 104, u64::MAX] {
+        for form in FORMS {
+            let cose = signer().endorse(form, svn, &measurement()).unwrap();
+            assert_eq!(verify(&cose, &expected(signer())).unwrap().claims().svn, svn);
+        }
+    }
+}
+
+// Emulated evidence: what must be refused.
+
+#[test]
+fn a_self_made_root_with_a_did_that_fits_is_not_the_expected_issuer() {
+    let forger = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).build().unwrap();
+    for form in FORMS {
+        let cose = forger.endorse(form, 999, &measurement()).unwrap();
+        assert_eq!(
+            verify(&cose, &PRODUCTION),
+            Err(EndorsementError::WrongIssuer {
+                expected: PRODUCTION_ISSUER.into(),
+                actual: forger.issuer().to_owned()
+            })
+        );
+    }
+    // With the expected name over the forger's own chain, the name does not resolve.
+    let header = edited(&forger, EndorsementForm::TextHeaders, |header| set(header, "iss", signer().issuer()));
+    let cose = forger.sign(&header, &[0xa0], text_payload(999, &measurement()).as_bytes()).unwrap();
+    let root = read_unverified(&cose).unwrap().chain[2].fingerprint;
+    let named = read_unverified(&signer().endorse(FORMS[0], 1, &measurement()).unwrap()).unwrap().chain[2].fingerprint;
+    assert_eq!(
+        verify(&cose, &expected(signer())),
+        Err(EndorsementError::FingerprintNotInChain { expected: named, actual: root })
+    );
+    // With the genuine root put behind the forger's leaf, the links do not hold.
+    let genuine = signer().chain();
+    for (chain, index) in [
+        (vec![forger.chain()[0].clone(), genuine[1].clone(), genuine[2].clone()], 0),
+        (vec![forger.chain()[0].clone(), forger.chain()[1].clone(), genuine[2].clone()], 1),
+    ] {
+        let header = edited(&forger, EndorsementForm::TextHeaders, |header| {
+            set(header, "iss", signer().issuer());
+            set(header, 33, chain.into_iter().map(Value::Bytes).collect::<Vec<_>>());
+        });
+        let cose = forger.sign(&header, &[0xa0], text_payload(999, &measurement()).as_bytes()).unwrap();
+        assert_eq!(
+            verify(&cose, &expected(signer())),
+            Err(EndorsementError::Certificate { index, defect: CertificateDefect::BadSignature })
+        );
+    }
+}
+
+#[test]
+fn the_genuine_root_with_another_use_is_refused() {
+    for (uses, actual) in [
+        (vec!["1.3.6.1.4.1.311.76.59.1.1"], vec!["1.3.6.1.4.1.311.76.59.1.1"]),
+        (vec!["2.5.29.37.0"], vec!["2.5.29.37.0"]),
+        (
+            vec!["1.3.6.1.5.5.7.3.3", "1.3.6.1.4.1.311.76.59.1.21"],
+            vec!["1.3.6.1.5.5.7.3.3", "1.3.6.1.4.1.311.76.59.1.21"],
+        ),
+        (vec![], vec![]),
+    ] {
+        let signer = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP256).leaf_uses(uses).build().unwrap();
+        let cose = signer.endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
+        assert_eq!(
+            verify(&cose, &expected(&signer)),
+            Err(EndorsementError::WrongLeafUse {
+                expected: "1.3.6.1.4.1.311.76.59.1.2".into(),
+                actual: actual.into_iter().map(str::to_owned).collect()
+            })
+        );
+    }
+}
+
+#[test]
+fn another_feed_is_refused() {
+    for form in FORMS {
+        let cose = signer().endorse_feed(form, "ConfAKS-AMD-UVM", 1, &measurement()).unwrap();
+        assert_eq!(
+            verify(&cose, &expected(signer())),
+            Err(EndorsementError::WrongFeed { expected: PRODUCTION_FEED.into(), actual: "ConfAKS-AMD-UVM".into() })
+        );
+    }
+}
+
+#[test]
+fn each_fault_of_a_chain_is_named() {
+    let at = 1_735_689_600; // 2025-01-01, when the emulated leaf begins
+    for (fault, index, defect) in [
+        (ChainFault::AuthorityNotCa, 1, CertificateDefect::NotACa),
+        (ChainFault::AuthorityMayNotSign, 1, CertificateDefect::WrongKeyUsage(KeyUse::Certificates)),
+        (
+            ChainFault::AuthorityExpired,
+            1,
+            CertificateDefect::OutsideValidity { at, not_before: 1_640_995_200, not_after: 1_735_689_599 },
+        ),
+        (ChainFault::DuplicateExtension, 0, CertificateDefect::Malformed),
+        (ChainFault::ForgedLink, 0, CertificateDefect::BadSignature),
+        (ChainFault::IssuerMismatch, 0, CertificateDefect::IssuerMismatch),
+        (ChainFault::LeafMayNotSign, 0, CertificateDefect::WrongKeyUsage(KeyUse::Documents)),
+        (ChainFault::PathTooShort, 2, CertificateDefect::PathTooLong { allowed: 0, actual: 1 }),
+        (ChainFault::TrailingBytes, 0, CertificateDefect::Malformed),
+        (
+            ChainFault::UnknownCriticalExtension,
+            0,
+            CertificateDefect::UnknownCriticalExtension { oid: "1.2.3.4".into() },
+        ),
+        (ChainFault::WeakAlgorithm, 0, CertificateDefect::UnsupportedAlgorithm),
+    ] {
+        let signer = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).fault(fault).build().unwrap();
+        let cose = signer.endorse(EndorsementForm::CwtHashEnvelope, 1, &measurement()).unwrap();
+        assert_eq!(
+            verify(&cose, &expected(&signer)),
+            Err(EndorsementError::Certificate { index, defect }),
+            "{fault:?}"
+        );
+    }
+}
+
+#[test]
+fn a_chain_has_two_to_eight_certificates_in_order() {
+    let chain = signer().chain();
+    let with = |chain: Vec<Vec<u8>>| {
+        resigned(EndorsementForm::TextHeaders, |header| {
+            set(header, 33, chain.into_iter().map(Value::Bytes).collect::<Vec<_>>());
+        })
+    };
+    let length = |actual| Err(EndorsementError::ChainLength { min: 2, max: 8, actual });
+    assert_eq!(verify(&with(vec![]), &expected(signer())), length(0));
+    assert_eq!(verify(&with(vec![chain[0].clone()]), &expected(signer())), length(1));
+    assert_eq!(verify(&with(vec![chain[0].clone(); 9]), &expected(signer())), length(9));
+    let lone = resigned(EndorsementForm::TextHeaders, |header| set(header, 33, Value::Bytes(chain[0].clone())));
+    assert_eq!(verify(&lone, &expected(signer())), length(1));
+
+    let swapped = with(vec![chain[1].clone(), chain[0].clone(), chain[2].clone()]);
+    let (at, not_before, not_after) = (1_640_995_200, 1_735_689_600, 1_767_225_600);
+    assert_eq!(
+        verify(&swapped, &expected(signer())),
+        Err(EndorsementError::Certificate {
+            index: 1,
+            defect: CertificateDefect::OutsideValidity { at, not_before, not_after }
+        })
+    );
+    let gap = with(vec![chain[0].clone(), chain[2].clone()]);
+    assert_eq!(
+        verify(&gap, &expected(signer())),
+        Err(EndorsementError::Certificate { index: 0, defect: CertificateDefect::IssuerMismatch })
+    );
+    let rootless = with(vec![chain[0].clone(), chain[1].clone()]);
+    assert!(matches!(verify(&rootless, &expected(signer())), Err(EndorsementError::FingerprintNotInChain { .. })));
+    let garbage = with(vec![chain[0].clone(), vec![0x30], chain[2].clone()]);
+    assert_eq!(
+        verify(&garbage, &expected(signer())),
+        Err(EndorsementError::Certificate { index: 1, defect: CertificateDefect::Malformed })
+    );
+}
+
+#[test]
+fn each_fault_of_a_header_is_named() {
+    use EndorsementError::{
+        CriticalHeaders, Malformed, MissingHeader, MixedForms, UnsupportedAlgorithm, UnsupportedThumbprint,
+        WrongContentType, WrongHeaderType, WrongPayloadHash,
+    };
+    let text = EndorsementForm::TextHeaders;
+    let cwt = EndorsementForm::CwtHashEnvelope;
+    let missing = |header| MissingHeader { header };
+    let wrong = |header| WrongHeaderType { header };
+    type Edit = Box<dyn Fn(&mut Header)>;
+    let without = |key: Key| -> Edit { Box::new(move |header: &mut Header| remove(header, key)) };
+    let with =
+        |key: Key, value: Value| -> Edit { Box::new(move |header: &mut Header| set(header, key, value.clone())) };
+    let claim = |key: Key, value: Option<Value>| -> Edit {
+        Box::new(move |header: &mut Header| {
+            let (_, claims) = header.iter_mut().find(|(label, _)| *label == Value::from(15)).unwrap();
+            let claims = claims.as_map_mut().unwrap();
+            remove(claims, key);
+            if let Some(value) = &value {
+                set(claims, key, value.clone());
+            }
+        })
+    };
+    let cases: Vec<(EndorsementForm, Edit, EndorsementError)> = vec![
+        // alg
+        (text, without(1.into()), missing("signature algorithm (1)")),
+        (text, with(1.into(), Value::Null), Malformed(CoseDefect::InvalidHeader)),
+        (text, with(1.into(), (-257).into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-257) }),
+        (text, with(1.into(), (-8).into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-8) }),
+        (text, with(1.into(), 5.into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(5) }),
+        (text, with(1.into(), "none".into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Text }),
+        (text, with(1.into(), (-38).into()), EndorsementError::KeyDoesNotFit { algorithm: -38 }),
+        (text, with(1.into(), (-7).into()), EndorsementError::BadSignature),
+        (text, with(1.into(), (-36).into()), EndorsementError::BadSignature),
+        // crit
+        (text, with(2.into(), vec![Value::from("x")].into()), CriticalHeaders),
+        (text, with(2.into(), vec![Value::from(1)].into()), CriticalHeaders),
+        (text, with(2.into(), Vec::<Value>::new().into()), Malformed(CoseDefect::InvalidHeader)),
+        // content type
+        (text, without(3.into()), missing("content type (3)")),
+        (
+            text,
+            with(3.into(), "application/xml".into()),
+            WrongContentType { expected: "application/json", actual: "application/xml".into() },
+        ),
+        (
+            text,
+            with(3.into(), 0.into()),
+            WrongContentType { expected: "application/json", actual: "CoAP content format 0".into() },
+        ),
+        (text, with(3.into(), Value::Null), Malformed(CoseDefect::InvalidHeader)),
+        // x5chain, x5t
+        (text, without(33.into()), missing("x5chain (33)")),
+        (text, with(33.into(), "x".into()), wrong("x5chain (33)")),
+        (text, with(33.into(), vec![Value::from(1)].into()), wrong("x5chain (33)")),
+        (text, with(34.into(), Value::Null), wrong("x5t (34)")),
+        (text, with(34.into(), vec![Value::from(-16)].into()), wrong("x5t (34)")),
+        (text, with(34.into(), vec![Value::from("sha"), vec![0u8; 32].into()].into()), wrong("x5t (34)")),
+        (
+            text,
+            with(34.into(), vec![Value::from(-15), vec![0u8; 8].into()].into()),
+            UnsupportedThumbprint { actual: -15 },
+        ),
+        // iss, feed, signingtime
+        (text, without("iss".into()), missing("iss")),
+        (text, with("iss".into(), Value::Null), wrong("iss")),
+        (text, with("iss".into(), vec![1u8].into()), wrong("iss")),
+        (text, without("feed".into()), missing("feed")),
+        (text, with("feed".into(), 1.into()), wrong("feed")),
+        (text, with("signingtime".into(), "now".into()), wrong("signingtime")),
+        (text, with("signingtime".into(), Value::Tag(1, Box::new((-1).into()))), wrong("signingtime")),
+        (text, with("signingtime".into(), Value::Tag(1, Box::new(1.5.into()))), wrong("signingtime")),
+        (text, with("signingtime".into(), Value::Tag(0, Box::new(1.into()))), wrong("signingtime")),
+        // both forms at once
+        (text, with(15.into(), Value::Map(vec![])), MixedForms { header: "iss" }),
+        (text, with(258.into(), (-43).into()), MixedForms { header: "payload hash algorithm (258)" }),
+        (text, with(259.into(), "x/y".into()), MixedForms { header: "preimage content type (259)" }),
+        (cwt, with("iss".into(), signer().issuer().into()), MixedForms { header: "iss" }),
+        (cwt, with("feed".into(), PRODUCTION_FEED.into()), MixedForms { header: "feed" }),
+        (cwt, with("signingtime".into(), 1.into()), MixedForms { header: "signingtime" }),
+        (cwt, with(3.into(), "application/json".into()), MixedForms { header: "content type (3)" }),
+        // CWT
+        (cwt, with(15.into(), 1.into()), wrong("CWT claims (15)")),
+        (cwt, without(15.into()), MixedForms { header: "payload hash algorithm (258)" }),
+        (cwt, claim(1.into(), None), missing("iss")),
+        (cwt, claim(1.into(), Some(1.into())), wrong("CWT claim iss")),
+        (cwt, claim(2.into(), None), missing("feed")),
+        (cwt, claim(2.into(), Some(Value::Null)), wrong("CWT claim sub")),
+        (cwt, claim(6.into(), Some("x".into())), wrong("CWT claim iat")),
+        (cwt, claim("svn".into(), None), missing("CWT claim svn")),
+        (cwt, claim("svn".into(), Some("104".into())), wrong("CWT claim svn")),
+        (cwt, claim("svn".into(), Some((-1).into())), wrong("CWT claim svn")),
+        (cwt, claim("svn".into(), Some(104.0.into())), wrong("CWT claim svn")),
+        (cwt, claim("svn".into(), Some(Value::Null)), wrong("CWT claim svn")),
+        (cwt, without(258.into()), missing("payload hash algorithm (258)")),
+        (cwt, with(258.into(), (-16).into()), WrongPayloadHash { actual: -16 }),
+        (cwt, with(258.into(), "x".into()), wrong("payload hash algorithm (258)")),
+        (cwt, without(259.into()), missing("preimage content type (259)")),
+    ];
+    for (index, (form, edit, error)) in cases.into_iter().enumerate() {
+        assert_eq!(verify(&resigned(form, edit), &expected(signer())), Err(error), "case {index}");
+    }
+}
+
+#[test]
+fn a_thumbprint_names_the_leaf_or_is_absent() {
+    let root = signer().chain()[2].clone();
+    for form in FORMS {
+        let without = resigned(form, |header| remove(header, 34.into()));
+        assert!(verify(&without, &expected(signer())).is_ok());
+        let other = resigned(form, |header| {
+            set(header, 34, vec![Value::from(-16), sha256(&root).into()]);
+        });
+        assert_eq!(
+            verify(&other, &expected(signer())),
+            Err(EndorsementError::ThumbprintMismatch {
+                expected: hex::encode(sha256(&root)),
+                actual: hex::encode(sha256(&signer().chain()[0])),
+            })
+        );
+    }
+}
+
+#[test]
+fn an_issuer_that_cannot_be_resolved_is_refused_even_if_expected() {
+    for (did, defect) in [
+        ("did:web:example.org".to_owned(), DidDefect::NotDidX509),
+        (signer().issuer_with("san:dns:example.org"), DidDefect::UnsupportedPolicy),
+        (signer().issuer_with("eku:"), DidDefect::MalformedPolicy),
+    ] {
+        let cose = resigned(EndorsementForm::TextHeaders, |header| set(header, "iss", did.as_str()));
+        assert_eq!(verify_as(&cose, &did), Err(EndorsementError::Did { issuer: did.clone(), defect }));
+    }
+}
+
+#[test]
+fn a_payload_is_what_its_form_demands() {
+    let header = |form| signer().protected_header(form, PRODUCTION_FEED, 5).unwrap();
+    let with =
+        |form, payload: &[u8]| verify(&signer().sign(&header(form), &[0xa0], payload).unwrap(), &expected(signer()));
+    let refused = |defect| Err(EndorsementError::Payload(defect));
+    let cwt = EndorsementForm::CwtHashEnvelope;
+    for len in [0, 32, 47, 49, 64] {
+        assert_eq!(with(cwt, &vec![1; len]), refused(PayloadDefect::WrongLength { expected: 48, actual: len }));
+    }
+    let text = EndorsementForm::TextHeaders;
+    assert_eq!(with(text, &[1; 48]), refused(PayloadDefect::NotAnObject));
+    assert_eq!(
+        with(cwt, text_payload(5, &measurement()).as_bytes()),
+        refused(PayloadDefect::WrongLength { expected: 48, actual: 163 })
+    );
+    assert_eq!(with(text, b"{}"), refused(PayloadDefect::MissingMember { member: "x-ms-sevsnpvm-launchmeasurement" }));
+    let both = text_payload(5, &measurement()).replace('{', r#"{"x-ms-sevsnpvm-guestsvn-int":6,"#);
+    assert_eq!(with(text, both.as_bytes()), refused(PayloadDefect::SvnDisagrees { text: 5, number: 6 }));
+}
+
+#[test]
+fn a_signature_by_pkcs1_or_by_another_key_is_refused() {
+    let pkcs1 = UvmSigner::builder().leaf(SigningAlgorithm::RsaPkcs1(Sha2::Sha256)).build().unwrap();
+    let cose = pkcs1.endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
+    assert_eq!(
+        verify(&cose, &expected(&pkcs1)),
+        Err(EndorsementError::UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-257) })
+    );
+    let other = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).build().unwrap();
+    let header = signer().protected_header(EndorsementForm::TextHeaders, PRODUCTION_FEED, 1).unwrap();
+    let cose = other.sign(&header, &[0xa0], text_payload(1, &measurement()).as_bytes()).unwrap();
+    assert_eq!(verify(&cose, &expected(signer())), Err(EndorsementError::BadSignature));
+}
+
+#[test]
+fn size_and_shape_are_limited() {
+    let good = signer().endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
+    let header = signer().protected_header(EndorsementForm::TextHeaders, PRODUCTION_FEED, 1).unwrap();
+    let payload = text_payload(1, &measurement());
+    let receipts = |len: u16| {
+        let unprotected =
+            [&[0xa1, 0x19, 0x01, 0x8a, 0x59], len.to_be_bytes().as_slice(), &vec![7; len.into()]].concat();
+        signer().sign(&header, &unprotected, payload.as_bytes()).unwrap()
+    };
+    assert!(verify(&receipts(60_000), &expected(signer())).is_ok());
+    let long = receipts(65_000);
+    assert_eq!(
+        verify(&long, &expected(signer())),
+        Err(EndorsementError::TooLarge { limit: 65_536, actual: long.len() })
+    );
+    let malformed = |cose: &[u8], defect| {
+        assert_eq!(verify(cose, &expected(signer())), Err(EndorsementError::Malformed(defect)));
+    };
+    malformed(&[], CoseDefect::Truncated);
+    malformed(&good[1..], CoseDefect::NotTagged);
+    malformed(&good[..good.len() - 1], CoseDefect::Truncated);
+    malformed(&[good.as_slice(), &[0]].concat(), CoseDefect::TrailingBytes);
+    malformed(&[&[0xd2], good.as_slice()].concat(), CoseDefect::NotFourItems);
+
+    let twice = [&[header[0] + 1], &header[1..], &[0x01, 0x26]].concat();
+    malformed(&signer().sign(&twice, &[0xa0], payload.as_bytes()).unwrap(), CoseDefect::DuplicateKey);
+    let indefinite = [&[0xbf], &header[1..], &[0xff]].concat();
+    malformed(&signer().sign(&indefinite, &[0xa0], payload.as_bytes()).unwrap(), CoseDefect::IndefiniteLength);
+    let nested = resigned(EndorsementForm::CwtHashEnvelope, |header| {
+        let (_, claims) = header.iter_mut().find(|(label, _)| *label == Value::from(15)).unwrap();
+        claims.as_map_mut().unwrap().push(("svn".into(), 999.into()));
+    });
+    malformed(&nested, CoseDefect::DuplicateKey);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(verify(&bytes, &PRODUCTION).is_err());
+        let _ = read_unverified(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_headers_never_panic(header in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let cose = signer().sign(&[&[0xa7], header.as_slice()].concat(), &[0xa0], b"{}").unwrap();
+        prop_assert!(verify(&cose, &expected(signer())).is_err());
+    }
+
+    #[test]
+    fn mutations_never_panic(form in 0..2usize, edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut cose = signer().endorse(FORMS[form], 1, &measurement()).unwrap();
+        let good = cose.clone();
+        for (index, byte) in edits {
+            let index = index.index(cose.len());
+            cose[index] = byte;
+        }
+        if cose != good {
+            prop_assert!(verify(&cose, &expected(signer())).is_err());
+        }
+        let _ = read_unverified(&cose);
+    }
+}
+
+// Helpers.
+
+type Header = Vec<(Value, Value)>;
+
+#[derive(Clone, Copy)]
+enum Key {
+    Number(i64),
+    Text(&'static str),
+}
+
+impl From<i64> for Key {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&'static str> for Key {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl Key {
+    fn value(self) -> Value {
+        match self {
+            Self::Number(number) => number.into(),
+            Self::Text(text) => text.into(),
+        }
+    }
+}
+
+fn set(header: &mut Header, key: impl Into<Key>, value: impl Into<Value>) {
+    let key = key.into();
+    remove(header, key);
+    header.push((key.value(), value.into()));
+}
+
+fn remove(header: &mut Header, key: Key) {
+    header.retain(|(label, _)| *label != key.value());
+}
+
+fn edited(signer: &UvmSigner, form: EndorsementForm, edit: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let header = signer.protected_header(form, PRODUCTION_FEED, 5).unwrap();
+    let Value::Map(mut pairs) = coset::cbor::de::from_reader(header.as_slice()).unwrap() else { panic!("no map") };
+    edit(&mut pairs);
+    let mut bytes = Vec::new();
+    coset::cbor::ser::into_writer(&Value::Map(pairs), &mut bytes).unwrap();
+    bytes
+}
+
+/// A document of the common signer with an edited header, signed again.
+fn resigned(form: EndorsementForm, edit: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let header = edited(signer(), form, edit);
+    match form {
+        EndorsementForm::TextHeaders => signer().sign(&header, &[0xa0], text_payload(5, &measurement()).as_bytes()),
+        _ => signer().sign(&header, &[0xa0], measurement().as_bytes()),
+    }
+    .unwrap()
+}
+
+fn verify_as(cose: &[u8], issuer: &str) -> Result<VerifiedEndorsement, EndorsementError> {
+    verify(cose, &EndorsementExpectations::new(issuer, PRODUCTION_FEED))
+}
+
+/// Where the unprotected header is: after the tag, the array and the protected byte string of a recorded document.
+fn unprotected_range(cose: &[u8]) -> std::ops::Range<usize> {
+    assert_eq!(cose[..3], [0xd2, 0x84, 0x59]);
+    let start = 5 + usize::from(u16::from_be_bytes([cose[3], cose[4]]));
+    let len = read_unverified(cose).unwrap().unprotected_header_len;
+    start..start + len
+}
+
+fn sha256(data: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref().to_vec()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}

@@ -3,7 +3,9 @@
 //! [`SnpClaims`] is what an MAA token and a hardware report both say: the part that is compared between them and
 //! appraised once. What only one of them carries stands beside it, under the name of the one who says it.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 
 use crate::types::{
     ChipId, FamilyId, HostData, ImageId, Issuer, KeyDigest, Measurement, Product, ReportData, ReportId, Sha256Digest,
@@ -141,6 +143,157 @@ pub struct MaaClaims {
     pub not_before: UnixTime,
     /// `exp`.
     pub expires_at: UnixTime,
+}
+
+/// What only the hardware report says (AMD 56860 table 23), and what the certificate of its signing key adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HardwareClaims {
+    /// The version of the report's layout: 2 to 5. It says nothing about the processor.
+    pub version: u32,
+    /// The guest policy as one number; [`SnpClaims::policy`] has its bits by name.
+    #[serde(serialize_with = "hex_u64")]
+    pub policy: u64,
+    /// The firmware ABI that the guest policy asks for at least: major.
+    pub policy_abi_major: u8,
+    /// The firmware ABI that the guest policy asks for at least: minor.
+    pub policy_abi_minor: u8,
+    /// The TCB that runs at this moment (`CURRENT_TCB`).
+    pub current_tcb: Tcb,
+    /// The TCB below which the platform cannot go back (`COMMITTED_TCB`).
+    pub committed_tcb: Tcb,
+    /// The TCB that ran when the guest was launched or imported (`LAUNCH_TCB`).
+    pub launch_tcb: Tcb,
+    /// The firmware that runs at this moment.
+    pub current_firmware: FirmwareVersion,
+    /// The firmware below which the platform cannot go back.
+    pub committed_firmware: FirmwareVersion,
+    /// What the platform says of its own configuration.
+    pub platform_info: PlatformInfo,
+    /// An author key certified the ID key (`AUTHOR_KEY_EN`). Without it the author key digest means nothing.
+    pub author_key_en: bool,
+    /// The host asked the firmware not to sign with the chip's key (`MASK_CHIP_KEY`). Not the same as a masked chip id.
+    pub mask_chip_key: bool,
+    /// Which kind of key signed the report.
+    pub signing_key: SigningKey,
+    /// The [`ReportId`] of the guest's migration agent; all `ff` without one.
+    pub report_id_ma: ReportId,
+    /// Mitigations in force when the guest was launched; reports of version 5 say it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_u64_if_some")]
+    pub launch_mitigation_vector: Option<u64>,
+    /// Mitigations in force at this moment; reports of version 5 say it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_u64_if_some")]
+    pub current_mitigation_vector: Option<u64>,
+    /// The processor; reports of version 3 and later say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuid: Option<Cpuid>,
+    /// The cloud provider to whom AMD gave the signing key, from the certificate of a VLEK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub csp_id: Option<String>,
+}
+
+impl HardwareClaims {
+    /// Whether the platform runs firmware that it can still take back: current and committed differ.
+    #[must_use]
+    pub fn is_firmware_provisional(&self) -> bool {
+        self.current_firmware != self.committed_firmware || self.current_tcb != self.committed_tcb
+    }
+}
+
+/// A version of the SNP firmware. Ordered by major, minor, build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FirmwareVersion {
+    /// Major.
+    pub major: u8,
+    /// Minor.
+    pub minor: u8,
+    /// Build.
+    pub build: u8,
+}
+
+impl fmt::Display for FirmwareVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.build)
+    }
+}
+
+impl Serialize for FirmwareVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What the platform says of its own configuration (`PLATFORM_INFO`, AMD 56860 table 24).
+///
+/// A bit that a version of the report does not define is [`Bit::NotReported`], whatever stands there. Bits without a
+/// name are kept in `raw`: real platforms set bits that no published table names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlatformInfo {
+    /// The whole field.
+    #[serde(serialize_with = "hex_u64")]
+    pub raw: u64,
+    /// Bit 0: simultaneous multithreading is on.
+    pub smt_en: bool,
+    /// Bit 1: transparent memory encryption is on.
+    pub tsme_en: bool,
+    /// Bit 2: the memory has error correction. Older version 2 firmware does not say.
+    pub ecc_en: Bit,
+    /// Bit 3: running average power limit is off. Older version 2 firmware does not say.
+    pub rapl_dis: Bit,
+    /// Bit 4: ciphertext hiding for DRAM is on. Older version 2 firmware does not say.
+    pub ciphertext_hiding_dram_en: Bit,
+    /// Bit 5: the memory was checked for aliases since the last reset (the answer to BadRAM). Version 3 and later say it.
+    pub alias_check_complete: Bit,
+    /// Bit 7: trusted I/O is on. Version 5 says it.
+    pub tio_en: Bit,
+}
+
+/// Which kind of key signed a report (`SIGNING_KEY`, AMD 56860 table 23).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SigningKey {
+    /// The versioned chip endorsement key: one chip's own.
+    Vcek,
+    /// The versioned loaded endorsement key: a cloud provider's, the same on many chips.
+    Vlek,
+}
+
+impl fmt::Display for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vcek => "VCEK",
+            Self::Vlek => "VLEK",
+        })
+    }
+}
+
+/// The processor that made a report, as `CPUID` counts (extended and base fields combined).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Cpuid {
+    /// Family.
+    pub family: u8,
+    /// Model.
+    pub model: u8,
+    /// Stepping.
+    pub stepping: u8,
+}
+
+impl fmt::Display for Cpuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "family {:#04x} model {:#04x} stepping {:#04x}", self.family, self.model, self.stepping)
+    }
+}
+
+fn hex_u64<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{value:#018x}"))
+}
+
+fn hex_u64_if_some<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => hex_u64(value, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The utility VM, as its endorsement says it: from the token, or from the COSE document itself.

@@ -12,6 +12,9 @@
 
 mod claims;
 mod crypto;
+#[cfg(feature = "emulator")]
+pub mod emulator;
+pub mod snp;
 mod types;
 
 pub use claims::*;

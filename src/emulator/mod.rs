@@ -1,0 +1,3 @@
+//! AMD in a box.
+
+pub mod amd;

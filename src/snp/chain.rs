@@ -188,7 +188,10 @@ fn check_belongs_to(report: &RawReport<'_>, vek: &VekCertificate) -> Result<(), 
             return Err(ReportError::ChipIdMasked);
         }
         if report.chip_id != *certificate {
-            return Err(ReportError::ChipIdMismatch { report: report.chip_id, certificate: *certificate });
+            return Err(ReportError::ChipIdMismatch {
+                report: report.chip_id.into(),
+                certificate: (*certificate).into(),
+            });
         }
     }
     let (reported, certified) = (report.reported_tcb(vek.product())?, vek.tcb());

@@ -23,9 +23,9 @@ pub enum ReportError {
     )]
     ChipIdMismatch {
         /// `CHIP_ID` of the report.
-        report: ChipId,
+        report: Box<ChipId>,
         /// The hardware id of the certificate, followed by zeros where it is shorter.
-        certificate: ChipId,
+        certificate: Box<ChipId>,
     },
     /// The report does not say which chip made it, so no VCEK can be matched with it.
     #[error(

@@ -19,12 +19,7 @@ mod claims;
 mod crypto;
 #[cfg(feature = "emulator")]
 pub mod emulator;
-mod error;
-mod evidence;
-mod host_data;
-mod json;
-#[allow(missing_docs)]
-pub mod maa;
+pub mod snp;
 mod types;
 pub mod uvm;
 mod verify;

@@ -1,3 +1,3 @@
-//! A TEE in a box, with real signatures: for tests, never in a default build.
+//! AMD in a box.
 
-pub mod uvm;
+pub mod amd;

@@ -1,58 +1,191 @@
-//! Stand-in until the step lands.
-#![allow(missing_docs, unused)]
-use crate::claims::*;
-use crate::types::*;
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReportError {
-    #[error("stand-in")]
-    StandIn,
+//! Is the report really AMD's? The hardware's own word, verified down to the roots that AMD publishes.
+//!
+//! Pure: bytes, certificates and a time go in, a verdict comes out. Nothing here knows what a policy requires.
+//!
+//! A report is accepted when all of this holds:
+//!
+//! 1. it has the length, version and reserved bytes of AMD 56860, and a processor family whose roots are known;
+//! 2. the certificate of its signing key (VCEK or VLEK) is signed by the ASK or ASVK of that family, whose root, the
+//!    ARK, is pinned here by its key; all of them are valid now;
+//! 3. AMD has not revoked them ([`Revocation`]);
+//! 4. the certificate is for the kind of key, the processor family, the chip and exactly the TCB that the report names;
+//! 5. its key signed the report, over the bytes as they came.
+//!
+//! Agents, caches and AMD's download service are only carriers of certificates: nothing they send is trusted.
+
+mod anchors;
+mod certificate;
+mod chain;
+mod crl;
+mod der;
+mod error;
+mod kds;
+mod pem;
+mod product;
+mod report;
+mod vek;
+
+pub use anchors::{AmdAnchors, CustomAnchors};
+pub use chain::VerifiedVek;
+pub use crl::{NotEvaluated, Revocation, RevocationOutcome, VerifiedCrl};
+pub use error::{CertificateError, CertificateRole, CrlError, ReportError, TcbPart};
+pub use kds::{CollateralRequest, chain_path, crl_path, vcek_path};
+pub use report::REPORT_LEN;
+pub use vek::{VekCertificate, VekIdentity};
+
+use crate::claims::{HardwareClaims, SnpClaims};
+use crate::types::{Product, Sha256Digest, UnixTime};
+
+/// Verifies a report with what came along to verify it.
+///
+/// `report` is the 1184 bytes as the firmware made them, `now` the time at which certificates and lists must be valid.
+///
+/// # Errors
+///
+/// [`ReportError`] for the first of the conditions above that does not hold.
+pub fn verify(
+    report: &[u8],
+    collateral: &Collateral<'_>,
+    anchors: &AmdAnchors,
+    revocation: Revocation,
+    now: UnixTime,
+) -> Result<VerifiedReport, ReportError> {
+    let report = report::RawReport::read(report)?;
+    let vek = VerifiedVek::verify(collateral.vek, collateral.chain, anchors)?;
+    let verified_here;
+    let crl = match collateral.crl {
+        _ if revocation == Revocation::Off => Err(CrlError::Missing),
+        CrlSource::Missing => Err(CrlError::Missing),
+        CrlSource::Verified(crl) => Ok(crl),
+        CrlSource::Der(der) => {
+            verified_here = VerifiedCrl::verify_under(der, vek.certificate().product(), vek.ark());
+            verified_here.as_ref().map_err(Clone::clone)
+        }
+    };
+    vek.verify_raw(&report, crl, revocation, now)
 }
-#[derive(Clone, Debug)]
-pub struct AmdAnchors;
-impl AmdAnchors {
-    pub fn builtin() -> &'static Self {
-        &AmdAnchors
+
+/// What comes along with a report to verify it. All of it is untrusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Collateral<'a> {
+    vek: &'a [u8],
+    chain: Option<CaChain<'a>>,
+    crl: CrlSource<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum CrlSource<'a> {
+    Missing,
+    Der(&'a [u8]),
+    Verified(&'a VerifiedCrl),
+}
+
+impl<'a> Collateral<'a> {
+    /// The certificate of the signing key (VCEK or VLEK), in DER: [`VekCertificate::from_pem`] reads PEM.
+    #[must_use]
+    pub const fn new(vek: &'a [u8]) -> Self {
+        Self { vek, chain: None, crl: CrlSource::Missing }
+    }
+
+    /// The certificates of issuer and root that came along. They are not needed; if given, they must be AMD's.
+    #[must_use]
+    pub const fn with_chain(self, chain: CaChain<'a>) -> Self {
+        Self { chain: Some(chain), ..self }
+    }
+
+    /// AMD's revocation list for the product, in DER.
+    #[must_use]
+    pub const fn with_crl(self, der: &'a [u8]) -> Self {
+        Self { crl: CrlSource::Der(der), ..self }
+    }
+
+    /// AMD's revocation list for the product, verified before.
+    #[must_use]
+    pub const fn with_verified_crl(self, crl: &'a VerifiedCrl) -> Self {
+        Self { crl: CrlSource::Verified(crl), ..self }
     }
 }
-pub enum Revocation {
-    Require,
-    BestEffort,
-    Off,
+
+/// The certificates of issuer (ASK or ASVK) and root (ARK) as they came, in DER.
+#[derive(Clone, Copy, Debug)]
+pub struct CaChain<'a> {
+    /// ASK or ASVK.
+    pub issuer: &'a [u8],
+    /// ARK.
+    pub ark: &'a [u8],
 }
-pub struct Collateral<'a> {
-    pub vek: &'a [u8],
-    pub chain: &'a [Vec<u8>],
-    pub crl: Option<&'a [u8]>,
+
+/// The certificates of a PEM file, in DER: a VCEK or VLEK, its issuer and its root, in this order, as agents send them;
+/// the THIM service and AMD's KDS send the last two.
+///
+/// # Errors
+///
+/// [`CertificateError::Malformed`] for what is no PEM of certificates, [`CertificateError::TooLarge`] beyond any chain.
+pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
+    pem::certificates(text)
 }
-#[derive(Clone, Debug)]
+
+/// A report that is AMD's word: only [`verify`] and [`VerifiedVek::verify_with`] make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct VerifiedReport {
     snp: SnpClaims,
     hardware: HardwareClaims,
+    product: Product,
+    revocation: RevocationOutcome,
+    expires_at: UnixTime,
+    report_digest: Sha256Digest,
+    vek_digest: Sha256Digest,
+    custom_anchors: bool,
 }
+
 impl VerifiedReport {
-    pub fn snp(&self) -> &SnpClaims {
+    /// What the report and an MAA token both say.
+    #[must_use]
+    pub const fn snp(&self) -> &SnpClaims {
         &self.snp
     }
-    pub fn hardware(&self) -> &HardwareClaims {
+
+    /// What only the report says.
+    #[must_use]
+    pub const fn hardware(&self) -> &HardwareClaims {
         &self.hardware
     }
-    pub fn product(&self) -> Product {
-        Product::Milan
+
+    /// The processor family, as the certificate chain proves it.
+    #[must_use]
+    pub const fn product(&self) -> Product {
+        self.product
     }
-    pub fn is_revocation_checked(&self) -> bool {
-        false
+
+    /// What was found out about revocation.
+    #[must_use]
+    pub const fn revocation(&self) -> &RevocationOutcome {
+        &self.revocation
     }
-    pub fn valid_until(&self) -> UnixTime {
-        UnixTime::from_secs(0)
+
+    /// The last second at which everything used is valid: the certificates and, where one was checked, the revocation
+    /// list.
+    #[must_use]
+    pub const fn expires_at(&self) -> UnixTime {
+        self.expires_at
     }
-}
-pub fn verify(
-    _: &[u8],
-    _: &Collateral<'_>,
-    _: &AmdAnchors,
-    _: Revocation,
-    _: UnixTime,
-) -> Result<VerifiedReport, ReportError> {
-    Err(ReportError::StandIn)
+
+    /// SHA-256 of the report.
+    #[must_use]
+    pub const fn report_digest(&self) -> Sha256Digest {
+        self.report_digest
+    }
+
+    /// SHA-256 of the certificate of the signing key, in DER.
+    #[must_use]
+    pub const fn vek_digest(&self) -> Sha256Digest {
+        self.vek_digest
+    }
+
+    /// Whether it was verified under own anchors in place of AMD's.
+    #[must_use]
+    pub const fn is_under_custom_anchors(&self) -> bool {
+        self.custom_anchors
+    }
 }

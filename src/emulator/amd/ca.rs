@@ -1,0 +1,131 @@
+//! CA certificates: the hierarchy's own, issued anew, or issued wrongly.
+
+use super::keys::CaKey;
+use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss_with_trailer, signed};
+use crate::snp::CertificateRole;
+use crate::types::UnixTime;
+
+/// A CA certificate to be signed by the hierarchy's root.
+#[derive(Clone)]
+pub struct CaBuilder {
+    hierarchy: AmdHierarchy,
+    role: CertificateRole,
+    subject: String,
+    issuer: String,
+    serial: Vec<u8>,
+    validity: (u64, u64),
+    is_ca: bool,
+    path_len: Option<u8>,
+    key_usage: [u8; 2],
+    key: &'static CaKey,
+    signer: &'static CaKey,
+}
+
+impl std::fmt::Debug for CaBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CaBuilder({})", self.subject)
+    }
+}
+
+impl CaBuilder {
+    pub(super) fn new(hierarchy: &AmdHierarchy, role: CertificateRole) -> Self {
+        let is_root = role == CertificateRole::Ark;
+        Self {
+            role,
+            subject: hierarchy.name(role),
+            issuer: hierarchy.name(CertificateRole::Ark),
+            serial: hierarchy.serial(role).to_vec(),
+            validity: DEFAULT_VALIDITY,
+            is_ca: true,
+            path_len: if is_root { None } else { Some(0) },
+            // keyCertSign, and cRLSign for the root.
+            key_usage: if is_root { [1, 0x06] } else { [2, 0x04] },
+            key: hierarchy.key(role),
+            signer: hierarchy.key(CertificateRole::Ark),
+            hierarchy: hierarchy.clone(),
+        }
+    }
+
+    /// The common name.
+    #[must_use]
+    pub fn subject(self, common_name: &str) -> Self {
+        Self { subject: common_name.to_owned(), ..self }
+    }
+
+    /// The common name of the issuer.
+    #[must_use]
+    pub fn issuer(self, common_name: &str) -> Self {
+        Self { issuer: common_name.to_owned(), ..self }
+    }
+
+    /// The serial number.
+    #[must_use]
+    pub fn serial(self, serial: &[u8]) -> Self {
+        Self { serial: serial.to_vec(), ..self }
+    }
+
+    /// From and until when, both inclusive.
+    #[must_use]
+    pub fn valid(self, not_before: UnixTime, not_after: UnixTime) -> Self {
+        Self { validity: (not_before.as_secs(), not_after.as_secs()), ..self }
+    }
+
+    /// Whether it says that it is a CA.
+    #[must_use]
+    pub fn is_ca(self, is_ca: bool) -> Self {
+        Self { is_ca, ..self }
+    }
+
+    /// How many CAs may stand below it.
+    #[must_use]
+    pub fn path_len(self, path_len: Option<u8>) -> Self {
+        Self { path_len, ..self }
+    }
+
+    /// Takes away the right to sign certificates.
+    #[must_use]
+    pub fn without_cert_sign(self) -> Self {
+        Self { key_usage: [1, 0x02], ..self }
+    }
+
+    /// Gives it the key of another authority of the hierarchy.
+    #[must_use]
+    pub fn with_key_of(self, role: CertificateRole) -> Self {
+        Self { key: self.hierarchy.key(role), ..self }
+    }
+
+    /// Has it signed by another authority than the root.
+    #[must_use]
+    pub fn signed_by(self, role: CertificateRole) -> Self {
+        Self { signer: self.hierarchy.key(role), ..self }
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn issue(&self) -> Vec<u8> {
+        let is_ca = if self.is_ca { der::boolean(true) } else { Vec::new() };
+        let path_len = self.path_len.map(|length| der::integer(&[length])).unwrap_or_default();
+        let service = if self.role == CertificateRole::Asvk { "vlek" } else { "vcek" };
+        let crl = format!("https://kdsintf.amd.com/{service}/v1/{}/crl", self.hierarchy.product);
+        let crl = der::element(0xa0, &der::element(0xa0, &der::element(0x86, crl.as_bytes())));
+        let [unused_bits, bits] = self.key_usage;
+        let extensions = Extension::encode_all(&[
+            Extension::new("2.5.29.19", true, der::sequence(&[&is_ca, &path_len])),
+            Extension::new("2.5.29.15", true, der::element(0x03, &[unused_bits, bits])),
+            Extension::new("2.5.29.31", false, der::sequence(&[&der::sequence(&[&crl])])),
+        ]);
+        let (not_before, not_after) = self.validity;
+        let algorithm = rsa_pss_with_trailer();
+        let body = der::sequence(&[
+            &der::element(0xa0, &der::integer(&[2])),
+            &der::integer(&self.serial),
+            &algorithm,
+            &der::name(&self.issuer),
+            &der::sequence(&[&der::time(not_before), &der::time(not_after)]),
+            &der::name(&self.subject),
+            self.key.public(),
+            &der::element(0xa3, &extensions),
+        ]);
+        signed(&body, &algorithm, self.signer)
+    }
+}

@@ -1,0 +1,124 @@
+//! Revocation lists, as AMD's root issues them.
+
+use super::keys::CaKey;
+use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss, rsa_pss_with_trailer, signed};
+use crate::snp::CertificateRole;
+use crate::types::UnixTime;
+
+/// A revocation list to issue. By default nothing is revoked.
+#[derive(Clone)]
+pub struct CrlBuilder {
+    hierarchy: AmdHierarchy,
+    issuer: Vec<u8>,
+    this_update: u64,
+    next_update: Option<u64>,
+    entries: Vec<Vec<u8>>,
+    extensions: Vec<Extension>,
+    inner_algorithm: Vec<u8>,
+    signer: &'static CaKey,
+}
+
+impl std::fmt::Debug for CrlBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CrlBuilder({} entries)", self.entries.len())
+    }
+}
+
+impl CrlBuilder {
+    pub(super) fn new(hierarchy: &AmdHierarchy) -> Self {
+        let (this_update, next_update) = DEFAULT_VALIDITY;
+        Self {
+            issuer: der::name(&hierarchy.name(CertificateRole::Ark)),
+            this_update,
+            next_update: Some(next_update),
+            entries: Vec::new(),
+            extensions: vec![Extension::new("2.5.29.20", false, der::integer(&[1]))],
+            inner_algorithm: rsa_pss(),
+            signer: hierarchy.key(CertificateRole::Ark),
+            hierarchy: hierarchy.clone(),
+        }
+    }
+
+    /// Revokes an authority of the hierarchy.
+    #[must_use]
+    pub fn revoke(self, role: CertificateRole) -> Self {
+        let serial = self.hierarchy.serial(role);
+        self.revoke_serial(&serial)
+    }
+
+    /// Revokes a serial number.
+    #[must_use]
+    pub fn revoke_serial(mut self, serial: &[u8]) -> Self {
+        self.entries.push(der::sequence(&[&der::integer(serial), &der::time(self.this_update)]));
+        self
+    }
+
+    /// Revokes a serial number, with an extension in the entry (its OID dotted).
+    #[must_use]
+    pub fn revoke_with_extension(mut self, serial: &[u8], oid: &str, critical: bool, value: &[u8]) -> Self {
+        let extensions = Extension::encode_all(&[Extension::new(oid, critical, value.to_vec())]);
+        self.entries.push(der::sequence(&[&der::integer(serial), &der::time(self.this_update), &extensions]));
+        self
+    }
+
+    /// An entry of any bytes.
+    #[must_use]
+    pub fn raw_entry(mut self, der: &[u8]) -> Self {
+        self.entries.push(der.to_vec());
+        self
+    }
+
+    /// When the list was made.
+    #[must_use]
+    pub fn this_update(self, time: UnixTime) -> Self {
+        Self { this_update: time.as_secs(), ..self }
+    }
+
+    /// When its successor is due; `None` leaves it out.
+    #[must_use]
+    pub fn next_update(self, time: Option<UnixTime>) -> Self {
+        Self { next_update: time.map(UnixTime::as_secs), ..self }
+    }
+
+    /// The common name of the issuer.
+    #[must_use]
+    pub fn issuer(self, common_name: &str) -> Self {
+        Self { issuer: der::name(common_name), ..self }
+    }
+
+    /// One more extension of the list (its OID dotted).
+    #[must_use]
+    pub fn add_extension(mut self, oid: &str, critical: bool, value: &[u8]) -> Self {
+        self.extensions.push(Extension::new(oid, critical, value.to_vec()));
+        self
+    }
+
+    /// Names another encoding of the algorithm inside of the signed part than outside.
+    #[must_use]
+    pub fn differing_algorithms(self) -> Self {
+        Self { inner_algorithm: rsa_pss_with_trailer(), ..self }
+    }
+
+    /// Has it signed by another authority of a hierarchy.
+    #[must_use]
+    pub fn signed_by(self, hierarchy: &AmdHierarchy, role: CertificateRole) -> Self {
+        Self { signer: hierarchy.key(role), ..self }
+    }
+
+    /// The list in DER.
+    #[must_use]
+    pub fn issue(&self) -> Vec<u8> {
+        let next_update = self.next_update.map(der::time).unwrap_or_default();
+        let entries = if self.entries.is_empty() { Vec::new() } else { der::element(0x30, &self.entries.concat()) };
+        let body = der::sequence(&[
+            &der::integer(&[1]),
+            &self.inner_algorithm,
+            &self.issuer,
+            &der::time(self.this_update),
+            &next_update,
+            &entries,
+            &der::element(0xa0, &Extension::encode_all(&self.extensions)),
+        ]);
+        signed(&body, &rsa_pss(), self.signer)
+    }
+}

@@ -1,0 +1,374 @@
+//! Why a report, a certificate or a revocation list is refused.
+
+use std::fmt;
+
+use crate::claims::{Cpuid, SigningKey};
+use crate::types::{ChipId, Product, Tcb, UnixTime};
+
+/// Why a hardware report is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A certificate of the chain cannot be used.
+    #[error("the {role} certificate is refused: {cause}")]
+    Certificate {
+        /// Which certificate.
+        role: CertificateRole,
+        /// What is wrong with it.
+        cause: CertificateError,
+    },
+    /// The certificate is another chip's.
+    #[error(
+        "expected a VCEK of the chip that made the report ({report}), found one of chip {certificate}: fetch the VCEK by the report's chip id"
+    )]
+    ChipIdMismatch {
+        /// `CHIP_ID` of the report.
+        report: Box<ChipId>,
+        /// The hardware id of the certificate, followed by zeros where it is shorter.
+        certificate: Box<ChipId>,
+    },
+    /// The report does not say which chip made it, so no VCEK can be matched with it.
+    #[error(
+        "the report's chip id is masked (all zero), so its VCEK cannot be told: the host must unmask it, or sign with a VLEK"
+    )]
+    ChipIdMasked,
+    /// Revocation is required to be checked and cannot be.
+    #[error("revocation cannot be checked: {0}")]
+    Crl(CrlError),
+    /// The report has bytes that no value of the format stands for.
+    #[error("the report is not in the form that its version and processor have")]
+    NotCanonical,
+    /// The report and the certificate belong to different processor families.
+    #[error("expected a certificate of {report}, which made the report, found one of {certificate}")]
+    ProductMismatch {
+        /// The processor family in the report.
+        report: Product,
+        /// The processor family that the certificate's issuer stands for.
+        certificate: Product,
+    },
+    /// Bits that must have one value have another.
+    #[error("reserved bits of {field} are not as the specification demands: {actual:#x}")]
+    ReservedBits {
+        /// AMD's name of the field.
+        field: &'static str,
+        /// The field.
+        actual: u64,
+    },
+    /// A byte that must be zero is not.
+    #[error("the reserved byte at offset {offset:#x} of the report is not zero")]
+    ReservedByte {
+        /// Where, from the start of the report.
+        offset: usize,
+    },
+    /// AMD revoked a certificate of the chain.
+    #[error("AMD revoked the {role} certificate with serial number {serial}: nothing that it issued can be trusted")]
+    Revoked {
+        /// Which certificate.
+        role: CertificateRole,
+        /// Its serial number in hexadecimal.
+        serial: String,
+    },
+    /// The report was signed by one kind of key, the certificate is for the other.
+    #[error("the report says it is signed by a {report}, but the certificate is of a {certificate}")]
+    SigningKeyMismatch {
+        /// `SIGNING_KEY` of the report.
+        report: SigningKey,
+        /// What the certificate is for.
+        certificate: SigningKey,
+    },
+    /// The certificate stands for another TCB than the one reported.
+    #[error(
+        "expected a certificate for the reported TCB ({report}), found one for {certificate}: {part} differs, fetch the certificate for exactly the reported TCB"
+    )]
+    TcbMismatch {
+        /// The first part that differs.
+        part: TcbPart,
+        /// `REPORTED_TCB` of the report.
+        report: Tcb,
+        /// The TCB of the certificate.
+        certificate: Tcb,
+    },
+    /// The report carries no signature.
+    #[error("the report is not signed (the host masked the chip's key, or the signature is empty)")]
+    Unsigned,
+    /// No roots are known for the processor.
+    #[error("expected a processor of Milan, Genoa or Turin, found {cpuid}")]
+    UnsupportedProduct {
+        /// The processor in the report.
+        cpuid: Cpuid,
+    },
+    /// The signature algorithm is not ECDSA P-384 with SHA-384.
+    #[error("expected signature algorithm 1 (ECDSA P-384 with SHA-384), found {actual}")]
+    UnsupportedSignatureAlgorithm {
+        /// `SIGNATURE_ALGO`.
+        actual: u32,
+    },
+    /// The signing key is of a kind that does not exist.
+    #[error("expected a report signed by a VCEK (0) or a VLEK (1), found key kind {actual}")]
+    UnsupportedSigningKey {
+        /// `SIGNING_KEY`.
+        actual: u32,
+    },
+    /// The report has a version whose layout is not known.
+    #[error("expected a report of version 2, 3, 4 or 5, found {actual}")]
+    UnsupportedVersion {
+        /// `VERSION`.
+        actual: u32,
+    },
+    /// The report was not asked for by a guest.
+    #[error("expected a VMPL of 0 to 3, found {actual:#x} (0xffffffff: the host asked for the report, not the guest)")]
+    UnsupportedVmpl {
+        /// `VMPL`.
+        actual: u32,
+    },
+    /// The report has another length.
+    #[error("expected a report of {expected} bytes, found {actual}")]
+    WrongLength {
+        /// 1184.
+        expected: usize,
+        /// The bytes that came.
+        actual: usize,
+    },
+    /// The signature of the report does not verify.
+    #[error(
+        "the signature of the report does not verify under the certificate's key: the report was changed or forged"
+    )]
+    WrongSignature,
+}
+
+/// The place of a certificate in AMD's hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CertificateRole {
+    /// The root.
+    Ark,
+    /// The issuer of VCEKs.
+    Ask,
+    /// The issuer of VLEKs.
+    Asvk,
+    /// The certificate of the key that signed the report.
+    Vek,
+}
+
+impl fmt::Display for CertificateRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ark => "ARK",
+            Self::Ask => "ASK",
+            Self::Asvk => "ASVK",
+            Self::Vek => "VCEK/VLEK",
+        })
+    }
+}
+
+/// One part of a [`Tcb`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TcbPart {
+    /// [`Tcb::fmc`].
+    Fmc,
+    /// [`Tcb::bootloader`].
+    Bootloader,
+    /// [`Tcb::tee`].
+    Tee,
+    /// [`Tcb::snp`].
+    Snp,
+    /// [`Tcb::microcode`].
+    Microcode,
+}
+
+impl fmt::Display for TcbPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fmc => "fmc",
+            Self::Bootloader => "bootloader",
+            Self::Tee => "tee",
+            Self::Snp => "snp",
+            Self::Microcode => "microcode",
+        })
+    }
+}
+
+/// What is wrong with one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// The signature algorithm outside the signed part is not the one inside.
+    #[error("it names two different signature algorithms")]
+    AlgorithmsDiffer,
+    /// An extension occurs twice.
+    #[error("extension {oid} occurs more than once")]
+    DuplicateExtension {
+        /// The object identifier, dotted.
+        oid: String,
+    },
+    /// It was valid once.
+    #[error("it expired at {not_after} (it is {now} now)")]
+    Expired {
+        /// The last second of its validity.
+        not_after: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// It is not exactly one certificate in DER.
+    #[error("expected exactly one X.509 certificate in DER (or PEM), found something else")]
+    Malformed,
+    /// An extension is not in the encoding it must have.
+    #[error("extension {oid} is not encoded as it must be")]
+    MalformedExtension {
+        /// The object identifier, dotted.
+        oid: String,
+    },
+    /// An extension is missing.
+    #[error("extension {oid} is missing")]
+    MissingExtension {
+        /// The object identifier, dotted.
+        oid: String,
+    },
+    /// It does not say that its key may sign what it is to sign.
+    #[error("it is not a CA certificate of the kind that its place in the chain demands")]
+    NotACa,
+    /// Its key is not AMD's.
+    #[error("its key is not the one pinned for {product}: it is forged, or of another hierarchy")]
+    NotPinned {
+        /// The processor family whose root was expected.
+        product: Product,
+    },
+    /// It becomes valid later.
+    #[error("it is not valid before {not_before} (it is {now} now)")]
+    NotYetValid {
+        /// The first second of its validity.
+        not_before: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// It is longer than any certificate of AMD's.
+    #[error("expected at most {limit} bytes, found {actual}")]
+    TooLarge {
+        /// The most that is read.
+        limit: usize,
+        /// The bytes that came.
+        actual: usize,
+    },
+    /// An extension that such a certificate does not have.
+    #[error("extension {oid} does not belong into it")]
+    UnexpectedExtension {
+        /// The object identifier, dotted.
+        oid: String,
+    },
+    /// The signature algorithm is not RSA-PSS with SHA-384 in one of AMD's two encodings.
+    #[error(
+        "expected RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes as signature algorithm, found another"
+    )]
+    UnsupportedAlgorithm,
+    /// The key is of the wrong kind.
+    #[error("expected {expected} as its key, found another")]
+    UnsupportedKey {
+        /// The kind of key that this certificate must have.
+        expected: &'static str,
+    },
+    /// The structure version of the extensions does not fit the processor family.
+    #[error("expected structure version {expected} for {product}, found {actual}")]
+    UnsupportedStructVersion {
+        /// The processor family.
+        product: Product,
+        /// What its certificates carry.
+        expected: u8,
+        /// What this one carries.
+        actual: u8,
+    },
+    /// It is not X.509 version 3, or its serial number is not in DER.
+    #[error("expected an X.509 certificate of version 3")]
+    UnsupportedVersion,
+    /// The issuer is not the one expected.
+    #[error("expected {expected} as issuer, found {actual:?}")]
+    WrongIssuer {
+        /// The common name expected.
+        expected: String,
+        /// The common name found, shortened.
+        actual: String,
+    },
+    /// The product name in the certificate is not of the family whose key issued it.
+    #[error("expected {expected} as product name, found {actual:?}")]
+    WrongProductName {
+        /// The processor family.
+        expected: Product,
+        /// The name found, shortened.
+        actual: String,
+    },
+    /// The signature does not verify under the issuer's key.
+    #[error("its signature does not verify under AMD's key: it was changed or forged")]
+    WrongSignature,
+    /// The subject is not the one expected.
+    #[error("expected {expected} as subject, found {actual:?}")]
+    WrongSubject {
+        /// The common name expected.
+        expected: String,
+        /// The common name found, shortened.
+        actual: String,
+    },
+}
+
+/// What is wrong with a certificate revocation list.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CrlError {
+    /// The signature algorithm outside the signed part is not the one inside.
+    #[error("the revocation list names two different signature algorithms")]
+    AlgorithmsDiffer,
+    /// It is not exactly one revocation list in DER.
+    #[error("expected exactly one certificate revocation list in DER, found something else")]
+    Malformed,
+    /// None was given.
+    #[error("no revocation list was given: fetch AMD's for the product, or allow its absence")]
+    Missing,
+    /// It does not say until when it is good.
+    #[error("the revocation list does not say when the next one comes")]
+    NoNextUpdate,
+    /// It is from the future.
+    #[error("the revocation list is of {this_update}, which is later than now ({now})")]
+    NotYetValid {
+        /// When it was made.
+        this_update: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// A newer one exists.
+    #[error("the revocation list should have been replaced at {next_update} (it is {now} now): fetch the current one")]
+    Stale {
+        /// When its successor was due.
+        next_update: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// It is longer than is read.
+    #[error("expected a revocation list of at most {limit} bytes, found {actual}")]
+    TooLarge {
+        /// The most that is read.
+        limit: usize,
+        /// The bytes that came.
+        actual: usize,
+    },
+    /// The signature algorithm is not RSA-PSS with SHA-384 in one of AMD's two encodings.
+    #[error(
+        "expected RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes as the list's signature algorithm, found another"
+    )]
+    UnsupportedAlgorithm,
+    /// It has an extension that changes its meaning in a way that is not known here.
+    #[error("extension {oid} of the revocation list changes its meaning and is not supported")]
+    UnsupportedExtension {
+        /// The object identifier, dotted.
+        oid: String,
+    },
+    /// It is not by the root of the certificate's chain.
+    #[error("expected a revocation list by {expected}, found one by {actual:?}")]
+    WrongIssuer {
+        /// The common name of the root.
+        expected: String,
+        /// The common name found, shortened.
+        actual: String,
+    },
+    /// The signature does not verify under the root's key.
+    #[error("the signature of the revocation list does not verify under AMD's root key: it was changed or forged")]
+    WrongSignature,
+}

@@ -1,0 +1,159 @@
+//! What to ask AMD's Key Distribution Service (AMD 57230) for. Text only: nothing is fetched here, and nothing that is
+//! fetched is trusted.
+
+use std::fmt::Write as _;
+
+use super::error::ReportError;
+use super::product::{hardware_id_len, has_fmc};
+use super::report::RawReport;
+use crate::claims::SigningKey;
+use crate::types::{ChipId, Product, Tcb};
+
+/// What a report says about the certificate that is needed to verify it. Taken from an *unverified* report.
+///
+/// The paths are for AMD's service at `https://kdsintf.amd.com`, or a mirror of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollateralRequest {
+    signing_key: SigningKey,
+    product: Option<Product>,
+    chip_id: ChipId,
+    tcb_before_turin: Tcb,
+    tcb_from_turin: Tcb,
+}
+
+impl CollateralRequest {
+    /// Reads it from a report.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError`] for a report that cannot be verified with any certificate: wrong length, version, reserved bits,
+    /// processor or key kind.
+    pub fn from_report(report: &[u8]) -> Result<Self, ReportError> {
+        let report = RawReport::read(report)?;
+        Ok(Self {
+            signing_key: report.signing_key,
+            product: report.product,
+            chip_id: report.chip_id,
+            tcb_before_turin: report.reported_tcb(Product::Milan)?,
+            tcb_from_turin: report.reported_tcb(Product::Turin)?,
+        })
+    }
+
+    /// Which kind of key signed the report. VLEKs are given to cloud providers only: they come with the evidence.
+    #[must_use]
+    pub const fn signing_key(&self) -> SigningKey {
+        self.signing_key
+    }
+
+    /// The processor family; reports of version 2 do not say it.
+    #[must_use]
+    pub const fn product(&self) -> Option<Product> {
+        self.product
+    }
+
+    /// The processor families to try, the likeliest first: one where the report says it. A version 2 report leaves
+    /// Milan and Genoa, or Turin by the shape of its chip id.
+    #[must_use]
+    pub fn candidates(&self) -> &'static [Product] {
+        let is_short = self.chip_id.as_bytes().iter().skip(hardware_id_len(Product::Turin)).all(|byte| *byte == 0);
+        match self.product {
+            Some(Product::Milan) => &[Product::Milan],
+            Some(Product::Genoa) => &[Product::Genoa],
+            Some(Product::Turin) => &[Product::Turin],
+            None if is_short && !self.chip_id.is_zero() => &[Product::Turin],
+            None => &[Product::Milan, Product::Genoa],
+        }
+    }
+
+    /// The chip; `None` when the host masked it.
+    #[must_use]
+    pub fn chip_id(&self) -> Option<ChipId> {
+        (!self.chip_id.is_zero()).then_some(self.chip_id)
+    }
+
+    /// The TCB that the certificate must stand for, in the layout of a processor family.
+    #[must_use]
+    pub const fn reported_tcb(&self, product: Product) -> Tcb {
+        if has_fmc(product) { self.tcb_from_turin } else { self.tcb_before_turin }
+    }
+
+    /// Path and query of the VCEK; `None` under a VLEK and for a masked chip id, where there is nothing to ask for.
+    #[must_use]
+    pub fn vcek_path(&self, product: Product) -> Option<String> {
+        match self.signing_key {
+            SigningKey::Vcek => Some(vcek_path(product, self.chip_id()?, self.reported_tcb(product))),
+            SigningKey::Vlek => None,
+        }
+    }
+
+    /// Path of the certificates of issuer and root (PEM).
+    #[must_use]
+    pub fn chain_path(&self, product: Product) -> String {
+        chain_path(product, self.signing_key)
+    }
+
+    /// Path of the revocation list (DER).
+    #[must_use]
+    pub fn crl_path(&self, product: Product) -> String {
+        crl_path(product, self.signing_key)
+    }
+}
+
+/// Path and query of the VCEK of a chip at a TCB.
+#[must_use]
+pub fn vcek_path(product: Product, chip_id: ChipId, tcb: Tcb) -> String {
+    let mut path = format!("/vcek/v1/{product}/");
+    for byte in chip_id.as_bytes().iter().take(hardware_id_len(product)) {
+        let _ = write!(path, "{byte:02x}");
+    }
+    path.push('?');
+    if let Some(fmc) = tcb.fmc.filter(|_| has_fmc(product)) {
+        let _ = write!(path, "fmcSPL={fmc:02}&");
+    }
+    let Tcb { bootloader, tee, snp, microcode, .. } = tcb;
+    let _ = write!(path, "blSPL={bootloader:02}&teeSPL={tee:02}&snpSPL={snp:02}&ucodeSPL={microcode:02}");
+    path
+}
+
+/// Path of the certificates of issuer and root (PEM), for keys of one kind.
+#[must_use]
+pub fn chain_path(product: Product, kind: SigningKey) -> String {
+    format!("/{}/v1/{product}/cert_chain", service(kind))
+}
+
+/// Path of the revocation list (DER), for keys of one kind.
+#[must_use]
+pub fn crl_path(product: Product, kind: SigningKey) -> String {
+    format!("/{}/v1/{product}/crl", service(kind))
+}
+
+const fn service(kind: SigningKey) -> &'static str {
+    match kind {
+        SigningKey::Vcek => "vcek",
+        SigningKey::Vlek => "vlek",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_follow_the_product() {
+        let mut id = [0; 64];
+        for (byte, value) in id.iter_mut().zip(1..=8) {
+            *byte = value;
+        }
+        let chip = ChipId::new(id);
+        assert_eq!(
+            vcek_path(Product::Turin, chip, Tcb::new(Some(1), 2, 3, 4, 81)),
+            "/vcek/v1/Turin/0102030405060708?fmcSPL=01&blSPL=02&teeSPL=03&snpSPL=04&ucodeSPL=81"
+        );
+        assert_eq!(
+            vcek_path(Product::Genoa, chip, Tcb::new(None, 10, 0, 23, 219)),
+            format!("/vcek/v1/Genoa/0102030405060708{}?blSPL=10&teeSPL=00&snpSPL=23&ucodeSPL=219", "00".repeat(56))
+        );
+        assert_eq!(chain_path(Product::Milan, SigningKey::Vlek), "/vlek/v1/Milan/cert_chain");
+        assert_eq!(crl_path(Product::Milan, SigningKey::Vcek), "/vcek/v1/Milan/crl");
+    }
+}

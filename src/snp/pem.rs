@@ -1,0 +1,73 @@
+//! PEM (RFC 7468), as agents, the THIM service and AMD's KDS send certificates.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::certificate::MAX_CERTIFICATE_LEN;
+use super::error::CertificateError;
+
+/// A chain has three certificates; more is somebody trying to keep us busy.
+const MAX_CERTIFICATES: usize = 8;
+const MAX_LEN: usize = MAX_CERTIFICATES * MAX_CERTIFICATE_LEN * 2;
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// The DER of each certificate in a PEM file, in order. Text between the certificates is a comment.
+pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
+    if text.len() > MAX_LEN {
+        return Err(CertificateError::TooLarge { limit: MAX_LEN, actual: text.len() });
+    }
+    let text = std::str::from_utf8(text).map_err(|_| CertificateError::Malformed)?;
+    let mut found = Vec::new();
+    let mut open: Option<String> = None;
+    for line in text.lines().map(str::trim) {
+        match (&mut open, line) {
+            (None, BEGIN) => open = Some(String::new()),
+            (None, _) if line.starts_with("-----") => return Err(CertificateError::Malformed),
+            (None, _) => {}
+            (Some(base64), END) => {
+                let der = STANDARD.decode(base64).map_err(|_| CertificateError::Malformed)?;
+                found.push(der);
+                open = None;
+            }
+            (Some(base64), _) => base64.push_str(line),
+        }
+        if found.len() > MAX_CERTIFICATES {
+            return Err(CertificateError::Malformed);
+        }
+    }
+    if open.is_some() || found.is_empty() {
+        return Err(CertificateError::Malformed);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_gives_its_certificates_in_order() {
+        let text = format!("subject=x\n{BEGIN}\r\nAQID\r\nBA==\r\n{END}\n\n{BEGIN}\nBQ==\n{END}");
+        assert_eq!(certificates(text.as_bytes()), Ok(vec![vec![1, 2, 3, 4], vec![5]]));
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_refused() {
+        for text in [
+            String::new(),
+            "AQID".into(),
+            format!("{BEGIN}\nAQID\n"),
+            format!("{BEGIN}\nA*ID\n{END}"),
+            format!("{BEGIN}\n{BEGIN}\nAQID\n{END}"),
+            format!("-----BEGIN EC PRIVATE KEY-----\nAQID\n-----END EC PRIVATE KEY-----\n{BEGIN}\nAQID\n{END}"),
+            format!("{BEGIN}\nAQID\n{END}\n").repeat(9),
+        ] {
+            assert_eq!(certificates(text.as_bytes()), Err(CertificateError::Malformed), "{text}");
+        }
+        assert_eq!(certificates(&[0xff]), Err(CertificateError::Malformed));
+        let long = vec![b' '; MAX_LEN + 1];
+        assert_eq!(certificates(&long), Err(CertificateError::TooLarge { limit: MAX_LEN, actual: MAX_LEN + 1 }));
+    }
+}

@@ -17,6 +17,8 @@ mod bind;
 mod challenge;
 mod claims;
 mod crypto;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 mod error;
 mod evidence;
 mod host_data;

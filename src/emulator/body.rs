@@ -12,6 +12,9 @@ use tokio::time::{Instant, Sleep};
 /// How much white space one frame of an oversized body holds.
 static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
 
+/// Long enough for a loopback connection to send what it holds.
+const BEFORE_A_CUT: Duration = Duration::from_millis(20);
+
 /// What is sent after the head of an answer.
 pub(crate) enum Body {
     /// All of it at once.
@@ -20,8 +23,8 @@ pub(crate) enum Body {
     Dripping { rest: Bytes, every: Duration, pause: Pin<Box<Sleep>> },
     /// The bytes, then as much white space again and again: JSON allows it, only a limit stops it.
     Padded { first: Bytes, padding: u64 },
-    /// The bytes, then the connection is cut.
-    Cut(Option<Bytes>),
+    /// The bytes, then the connection is cut, after a pause in which they get sent.
+    Cut { first: Bytes, pause: Option<Pin<Box<Sleep>>> },
 }
 
 impl Body {
@@ -57,10 +60,16 @@ impl HttpBody for Body {
                 Bytes::from_static(PADDING.split_at(len).0)
             }
             Self::Padded { first, .. } => std::mem::take(first),
-            Self::Cut(first) => match first.take() {
-                Some(bytes) if !bytes.is_empty() => bytes,
-                _ => return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into()))),
-            },
+            Self::Cut { first, pause } if !first.is_empty() => {
+                *pause = Some(Box::pin(tokio::time::sleep(BEFORE_A_CUT)));
+                std::mem::take(first)
+            }
+            Self::Cut { pause, .. } => {
+                if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
         };
         Poll::Ready(if data.is_empty() { None } else { Some(Ok(Frame::data(data))) })
     }

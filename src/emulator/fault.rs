@@ -105,7 +105,7 @@ impl Fault {
             Self::Truncated => {
                 let length = answer.body.len();
                 let half = answer.body.split_to(length / 2);
-                return answer.with_length(length).send(Body::Cut(Some(half)));
+                return answer.with_length(length).send(Body::Cut { first: half, pause: None });
             }
             Self::Oversized(padding) => {
                 let first = std::mem::take(&mut answer.body);

@@ -70,10 +70,12 @@ pub(crate) fn bound_runtime_data(nonce: &str, key: &SpkiDigest) -> Vec<u8> {
     format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{key}"}}"#).into_bytes()
 }
 
-/// One request as understood: what to attest, and in which form to answer.
+/// One request as understood: what to attest, and what to say in the answer.
 struct Asked {
-    runtime_data: Vec<u8>,
-    bound: bool,
+    /// Hashed into the report.
+    attested: Vec<u8>,
+    /// Sent back; nothing in the legacy form.
+    said: Option<Vec<u8>>,
     endpoint: Option<String>,
 }
 
@@ -97,16 +99,16 @@ impl Agent {
         let request: Map<String, Value> =
             serde_json::from_slice(&call.body).map_err(|_| Answer::error(400, "the request is not a JSON object"))?;
         let asked = self.understand(call, &request, &knobs)?;
-        if !asked.bound {
+        if asked.said.is_none() {
             return self.attested(path, &asked, &knobs);
         }
-        let old = lock(&self.first_answers).get(path).cloned();
-        let old_nonce = asked_for_old_nonce(&asked, &knobs, call.key.unwrap_or(*lock(&self.key)));
-        let answer = match (knobs.contains(&Knob::OldAnswer), old) {
-            (true, Some(old)) => return Ok(old),
-            (true, None) => self.attested(path, &old_nonce, &knobs)?,
-            (false, _) => self.attested(path, &asked, &knobs)?,
-        };
+        let first = lock(&self.first_answers).get(path).cloned();
+        let replaying = knobs.contains(&Knob::OldAnswer);
+        if let Some(first) = first.filter(|_| replaying) {
+            return Ok(first);
+        }
+        let asked = if replaying { self.understand(call, &of_another_time(request), &knobs)? } else { asked };
+        let answer = self.attested(path, &asked, &knobs)?;
         lock(&self.first_answers).entry(path.to_owned()).or_insert_with(|| answer.clone());
         Ok(answer)
     }
@@ -118,8 +120,8 @@ impl Agent {
             return Err(Answer::error(400, "maa_endpoint is required"));
         }
         if let (Some(data), AgentForm::Legacy | AgentForm::Both) = (text("runtime_data"), self.form) {
-            let runtime_data = STANDARD.decode(data).map_err(|_| Answer::error(400, "runtime_data is not base64"))?;
-            return Ok(Asked { runtime_data, bound: false, endpoint });
+            let attested = STANDARD.decode(data).map_err(|_| Answer::error(400, "runtime_data is not base64"))?;
+            return Ok(Asked { attested, said: None, endpoint });
         }
         if self.form == AgentForm::Legacy || knobs.contains(&Knob::RefuseBoundForm) {
             return Err(Answer::error(400, "runtime_data is required"));
@@ -127,7 +129,8 @@ impl Agent {
         let nonce = text("nonce").and_then(|text| Nonce::from_hex(text).ok());
         let nonce = nonce.ok_or_else(|| Answer::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
         let key = call.key.unwrap_or(*lock(&self.key));
-        Ok(Asked { runtime_data: written(knobs, &nonce.to_string(), key), bound: true, endpoint })
+        let (attested, said) = written(knobs, &nonce.to_string(), key);
+        Ok(Asked { attested, said: Some(said), endpoint })
     }
 
     fn attested(&self, path: &str, asked: &Asked, knobs: &[Knob]) -> Result<Answer, Answer> {
@@ -136,7 +139,11 @@ impl Agent {
         let mut answer = Map::new();
         if path != "/attest/maa" {
             let Some(source) = &self.report_source else { return Err(Answer::not_found()) };
-            let evidence = source.evidence(&guest, &report_data(&asked.runtime_data));
+            let another = knobs.iter().rev().find_map(|knob| match knob {
+                Knob::ReportOf(guest) => Some(guest.as_ref()),
+                _ => None,
+            });
+            let evidence = source.evidence(another.unwrap_or(&guest), &report_data(&asked.attested));
             if path == "/attest/raw" {
                 return Ok(Answer::json(&json!({ "report": hex::encode(evidence.report) })));
             }
@@ -145,15 +152,10 @@ impl Agent {
             answer.insert("uvm_endorsements".into(), STANDARD.encode(evidence.uvm_endorsements).into());
             answer.insert("endorsed_tcb".into(), evidence.endorsed_tcb.into());
         }
-        if let (Some(endpoint), true) = (&asked.endpoint, asked.bound || path == "/attest/maa") {
-            answer.insert("token".into(), self.token(endpoint, &guest, &asked.runtime_data, knobs)?.into());
+        if let (Some(endpoint), true) = (&asked.endpoint, asked.said.is_some() || path == "/attest/maa") {
+            answer.insert("token".into(), self.token(endpoint, &guest, &asked.attested, knobs)?.into());
         }
-        if asked.bound && !knobs.contains(&Knob::AnswerInLegacyForm) {
-            let said = knobs.iter().rev().find_map(|knob| match knob {
-                Knob::RuntimeDataInAnswer(bytes) => Some(bytes),
-                _ => None,
-            });
-            let said = said.unwrap_or(&asked.runtime_data);
+        if let (Some(said), false) = (&asked.said, knobs.contains(&Knob::AnswerInLegacyForm)) {
             answer.insert("runtime_data".into(), STANDARD.encode(said).into());
         }
         Ok(Answer::json(&Value::Object(answer)))
@@ -180,21 +182,30 @@ impl Agent {
     }
 }
 
-/// What the agent writes in the bound form.
-fn written(knobs: &[Knob], nonce: &str, key: SpkiDigest) -> Vec<u8> {
-    let (mut nonce, mut key) = (nonce.to_owned(), key);
+/// The same request as somebody else sent it before.
+fn of_another_time(mut request: Map<String, Value>) -> Map<String, Value> {
+    request.insert("nonce".into(), hex::encode(random::<32>()).into());
+    request
+}
+
+/// What the agent attests and what it sends back in the bound form.
+fn written(knobs: &[Knob], nonce: &str, key: SpkiDigest) -> (Vec<u8>, Vec<u8>) {
+    let (mut attested_nonce, mut said_nonce, mut key) = (nonce.to_owned(), nonce.to_owned(), key);
+    let (mut attested, mut said) = (None, None);
     for knob in knobs {
         match knob {
-            Knob::OldNonce => nonce = hex::encode(random::<32>()),
+            Knob::OldNonce => {
+                attested_nonce = hex::encode(random::<32>());
+                said_nonce.clone_from(&attested_nonce);
+            }
+            Knob::OldToken => attested_nonce = hex::encode(random::<32>()),
             Knob::ForeignKey(foreign) => key = *foreign,
-            Knob::RuntimeData(bytes) => return bytes.clone(),
+            Knob::RuntimeData(bytes) => (attested, said) = (Some(bytes.clone()), Some(bytes.clone())),
+            Knob::RuntimeDataInAnswer(bytes) => said = Some(bytes.clone()),
             _ => {}
         }
     }
-    bound_runtime_data(&nonce, &key)
-}
-
-fn asked_for_old_nonce(asked: &Asked, knobs: &[Knob], key: SpkiDigest) -> Asked {
-    let runtime_data = written(knobs, &hex::encode(random::<32>()), key);
-    Asked { runtime_data, bound: true, endpoint: asked.endpoint.clone() }
+    let attested = attested.unwrap_or_else(|| bound_runtime_data(&attested_nonce, &key));
+    let said = said.unwrap_or_else(|| bound_runtime_data(&said_nonce, &key));
+    (attested, said)
 }

@@ -1,5 +1,6 @@
 //! The application that the emulated guest runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,9 +11,15 @@ use super::server::Call;
 /// The longest wait that a caller of `/slow` can ask for.
 const SLOWEST: u64 = 60_000;
 
+/// Fixed answers by path: content type and body.
+pub(crate) type Pages = BTreeMap<String, (String, Vec<u8>)>;
+
 /// `/` hello, `/echo` the body, `/generate` a text for `{"prompt": ...}`, `/headers` what was sent, `/redirect` to `/`,
 /// `/slow?ms=` an answer after that time, `/large?bytes=` so many bytes.
-pub(crate) async fn answer(call: &Call) -> Answer {
+pub(crate) async fn answer(pages: &Pages, call: &Call) -> Answer {
+    if let Some((content_type, body)) = pages.get(&call.path) {
+        return Answer::bytes(200, content_type, body.clone());
+    }
     match (call.method.as_str(), call.path.as_str()) {
         ("GET" | "HEAD", "/") => Answer::text(200, "hello from a BlindBox"),
         ("POST" | "PUT" | "PATCH", "/echo") => {

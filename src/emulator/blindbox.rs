@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::agent::Agent;
-use super::application;
+use super::application::{self, Pages};
 use super::builder::{AgentPlace, BlindBoxBuilder, Transport};
 use super::clock::Clock;
 use super::fault::{Answer, Fault, Faults};
@@ -265,12 +265,12 @@ impl BlindBox {
         let shown = (settings.transport != Transport::PlainHttp).then_some(&identity);
         let separate = settings.place == AgentPlace::OwnPort;
         let traffic = Traffic::default();
-        let serve = handler(&agent, &faults, !separate, true);
+        let serve = handler(&agent, &faults, !separate, Some(settings.pages.clone()));
         let application = Server::start(shown, protocols, traffic.clone(), serve).await?;
         let (mut separate_agent, mut agent_traffic) = (None, traffic.clone());
         if separate {
             agent_traffic = Traffic::default();
-            let serve = handler(&agent, &faults, true, false);
+            let serve = handler(&agent, &faults, true, None);
             separate_agent = Some(Server::start(shown, protocols, agent_traffic.clone(), serve).await?);
         }
         Ok(Self { settings, authority, agent, faults, application, separate_agent, traffic, agent_traffic })
@@ -292,14 +292,15 @@ impl std::fmt::Debug for BlindBox {
     }
 }
 
-fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, serves_agent: bool, serves_application: bool) -> Handler {
-    let (agent, faults) = (Arc::clone(agent), Arc::clone(faults));
+/// With pages it serves the application.
+fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, serves_agent: bool, pages: Option<Pages>) -> Handler {
+    let (agent, faults, pages) = (Arc::clone(agent), Arc::clone(faults), Arc::new(pages));
     Arc::new(move |call: Call| {
-        let (agent, faults) = (Arc::clone(&agent), Arc::clone(&faults));
+        let (agent, faults, pages) = (Arc::clone(&agent), Arc::clone(&faults), Arc::clone(&pages));
         Box::pin(async move {
-            let answer = match is_agent_path(&call.path) {
-                true if serves_agent => agent.answer(&call),
-                false if serves_application => application::answer(&call).await,
+            let answer = match (is_agent_path(&call.path), pages.as_ref()) {
+                (true, _) if serves_agent => agent.answer(&call),
+                (false, Some(pages)) => application::answer(pages, &call).await,
                 _ => Answer::not_found(),
             };
             faults.reply(&call.path, answer).await

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::agent::{AgentForm, ReportSource};
+use super::application::Pages;
 use super::blindbox::BlindBox;
 use super::guest::{CCE_POLICY, Guest};
 use super::keys::sha256;
@@ -30,6 +31,7 @@ pub struct BlindBoxBuilder {
     names: Vec<String>,
     pub(crate) knobs: Vec<Knob>,
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
+    pub(crate) pages: Pages,
 }
 
 /// Where the agent listens.
@@ -92,6 +94,7 @@ impl BlindBoxBuilder {
             names: Vec::new(),
             knobs: Vec::new(),
             report_source: None,
+            pages: Pages::default(),
         }
     }
 
@@ -177,6 +180,13 @@ impl BlindBoxBuilder {
     #[must_use]
     pub fn knob(mut self, knob: Knob) -> Self {
         self.knobs.push(knob);
+        self
+    }
+
+    /// A fixed answer of the application to any method on a path, before its own routes.
+    #[must_use]
+    pub fn page(mut self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.pages.insert(path.to_owned(), (content_type.to_owned(), body.into()));
         self
     }
 

@@ -44,6 +44,8 @@ pub enum Knob {
     // The runtime data that the agent writes in the bound form.
     /// Attests a nonce that nobody sent this time.
     OldNonce,
+    /// Attests a nonce that nobody sent this time, but sends back the proper runtime data.
+    OldToken,
     /// Sends the first answer it gave on this path again; one made for another nonce if there was none yet.
     OldAnswer,
     /// Names another TLS key than that of the connection.
@@ -60,6 +62,8 @@ pub enum Knob {
     AnswerInLegacyForm,
     /// Refuses a bound request (400) since it has no `runtime_data`, as an agent of the legacy form does.
     RefuseBoundForm,
+    /// The hardware report is of this guest, the token of the usual one.
+    ReportOf(Box<Guest>),
 
     // The token.
     /// Sets a claim, by its path as in [`Claims`].

@@ -74,7 +74,13 @@ impl CertificateRequest {
     /// For these DNS names and IP addresses, valid from a day before `now` for 397 days.
     #[must_use]
     pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(names: I, now: UnixTime) -> Self {
-        let names = names.into_iter().map(Into::into).collect();
+        let mut unique: Vec<String> = Vec::new();
+        for name in names.into_iter().map(Into::into) {
+            if !unique.contains(&name) {
+                unique.push(name);
+            }
+        }
+        let names = unique;
         Self { names, not_before: now.minus(DAY), not_after: now.plus(396 * DAY) }
     }
 

@@ -1,0 +1,16 @@
+//! Where recorded evidence is.
+
+use std::path::PathBuf;
+
+/// The folder of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate. Where neither
+/// exists, says so and gives nothing: the test returns.
+#[must_use]
+pub fn vectors() -> Option<PathBuf> {
+    let named = std::env::var_os("BLINDBOX_VECTORS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: no recorded evidence in {}; name its folder in BLINDBOX_VECTORS", folder.display());
+    None
+}

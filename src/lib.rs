@@ -19,7 +19,13 @@ mod claims;
 mod crypto;
 #[cfg(feature = "emulator")]
 pub mod emulator;
-pub mod snp;
+mod error;
+mod evidence;
+mod host_data;
+mod json;
+mod maa;
+mod policy;
+mod snp;
 mod types;
 pub mod uvm;
 mod verify;

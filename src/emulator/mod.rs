@@ -1,3 +1,88 @@
-//! AMD in a box.
+//! A BlindBox and an MAA in a box: real TLS and real signatures on loopback, and every failure on request.
+//!
+//! This is what the tests of this crate run against, and what an application that uses the crate can run its own
+//! integration tests against. Nothing here is part of verification: what the emulator vouches for is believed only by a
+//! verifier that was given the emulator's roots and issuer, by the same public settings that take real ones.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`Maa`] | an MAA instance: key set at `/certs`, tokens of both layouts, every fault of either |
+//! | [`BlindBox`] | an application with its agent in one emulated guest; [`Knob`]s change guest, agent and tokens while it runs |
+//! | [`Relay`] | a man in the middle who terminates TLS with a key of his own |
+//! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
+//! | [`Traffic`] | what reached each of them, to the byte |
+//!
+//! Everything listens on `127.0.0.1` with a port chosen by the system, is made per process, and stops when dropped.
+//! Servers run as tasks on the runtime that started them: a blocking client in the same test needs a multi-threaded one.
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> std::io::Result<()> {
+//! use blindbox_attestation::emulator::{BlindBox, Knob, Maa};
+//!
+//! let maa = Maa::start().await?;
+//! let blindbox = BlindBox::builder(&maa).start().await?;
+//! println!("{} attested by {}", blindbox.url(), blindbox.maa_issuer());
+//!
+//! blindbox.set(Knob::Debug); // from now on the guest is one that its host can look into
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! RSA keys are made when first needed and kept for the process. In a debug build of *your* crate that is slow unless its
+//! manifest has `[profile.dev.package.aws-lc-sys] opt-level = 3`.
 
-pub mod amd;
+#![allow(
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test server: a failed expectation is a bug of the emulator, and should stop the test that runs into it"
+)]
+
+mod agent;
+mod application;
+mod blindbox;
+mod body;
+mod builder;
+mod claims;
+mod clock;
+mod fault;
+mod guest;
+mod jwks;
+mod keys;
+mod knob;
+mod maa;
+mod proxy;
+mod relay;
+mod server;
+mod tls;
+mod token;
+mod traffic;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use agent::{AgentForm, HardwareEvidence, ReportSource};
+pub use blindbox::{BlindBox, OpenConnections};
+pub use builder::{AgentPlace, BlindBoxBuilder, ServerCertificate, Transport};
+pub use claims::{CONTAINER_POLICY_HASH, Claims, TOKEN_LIFETIME, VM_POLICY_HASH, report_data};
+pub use clock::Clock;
+pub use fault::Fault;
+pub use guest::{CCE_POLICY, Guest, PRODUCTION_UVM_ISSUER, UVM_FEED};
+pub use jwks::{KeyForm, KeySetKnob};
+pub use knob::Knob;
+pub use maa::{Maa, MaaBuilder};
+pub use proxy::TcpProxy;
+pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
+pub use server::HttpVersions;
+pub use tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsIdentity, TlsKey, TlsVersions};
+pub use token::TokenFault;
+pub use traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
+
+/// A test that failed while it held a lock must not hide its failure behind a poisoned one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn origin(scheme: &str, host: &str, port: u16) -> String {
+    format!("{scheme}://{host}:{port}")
+}

@@ -1,17 +1,16 @@
-//! What the tests share.
-#![allow(dead_code)]
+//! Where recorded evidence is.
 
 use std::path::PathBuf;
 
-/// The directory of evidence recorded from real machines, or a loud word that the test skips.
+/// The folder of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate. Where neither
+/// exists, says so and gives nothing: the test returns.
+#[must_use]
 pub fn vectors() -> Option<PathBuf> {
-    let found = match std::env::var_os("BLINDBOX_VECTORS") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
-    };
-    if found.is_dir() {
-        return Some(found);
+    let named = std::env::var_os("BLINDBOX_VECTORS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
+    if folder.is_dir() {
+        return Some(folder);
     }
-    eprintln!("SKIPPED: no recorded evidence (set BLINDBOX_VECTORS to the directory that has it)");
+    eprintln!("SKIPPED: no recorded evidence in {}; name its folder in BLINDBOX_VECTORS", folder.display());
     None
 }

@@ -1,0 +1,211 @@
+//! The agent inside the guest, in both forms of its requests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::claims::report_data;
+use super::fault::Answer;
+use super::guest::Guest;
+use super::keys::random;
+use super::knob::Knob;
+use super::lock;
+use super::maa::MaaState;
+use super::server::Call;
+use super::token::{self, TokenFault};
+use crate::types::{Nonce, ReportData, SpkiDigest};
+
+/// Which requests an agent takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AgentForm {
+    /// `nonce` only: the agent writes the runtime data, and nobody else can.
+    #[default]
+    Bound,
+    /// `runtime_data` only: attests what any caller sends, as BlindBox's agent and Microsoft's sidecar do.
+    Legacy,
+    /// Either, which is as weak as the legacy form and looks like the bound one.
+    Both,
+}
+
+/// Where hardware reports come from: fills `/attest/raw` and `/attest/combined`, which answer 404 without one.
+pub trait ReportSource: Send + Sync {
+    /// Evidence for a guest, with this report data in its report.
+    fn evidence(&self, guest: &Guest, report_data: &ReportData) -> HardwareEvidence;
+}
+
+/// A hardware report and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HardwareEvidence {
+    /// The report, 1184 bytes.
+    pub report: Vec<u8>,
+    /// The certificates of VCEK (or VLEK), ASK (or ASVK) and ARK, as PEM in this order.
+    pub endorsements_pem: String,
+    /// The endorsement of the utility VM: a COSE_Sign1 document.
+    pub uvm_endorsements: Vec<u8>,
+    /// The TCB of the VCEK in hexadecimal, 16 digits.
+    pub endorsed_tcb: String,
+}
+
+/// An agent and the guest it speaks for.
+pub(crate) struct Agent {
+    pub(crate) form: AgentForm,
+    pub(crate) guest: Mutex<Guest>,
+    pub(crate) knobs: Mutex<Vec<Knob>>,
+    pub(crate) attesters: Mutex<Vec<Arc<MaaState>>>,
+    /// Issues every token, whichever endpoint was asked for.
+    pub(crate) substitute: Mutex<Option<Arc<MaaState>>>,
+    /// The application's TLS key now.
+    pub(crate) key: Mutex<SpkiDigest>,
+    pub(crate) report_source: Option<Arc<dyn ReportSource>>,
+    /// By path, the first answer to a bound request.
+    pub(crate) first_answers: Mutex<BTreeMap<String, Answer>>,
+}
+
+/// The runtime data of the bound form for a nonce and a TLS key.
+pub(crate) fn bound_runtime_data(nonce: &str, key: &SpkiDigest) -> Vec<u8> {
+    format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{key}"}}"#).into_bytes()
+}
+
+/// One request as understood: what to attest, and what to say in the answer.
+struct Asked {
+    /// Hashed into the report.
+    attested: Vec<u8>,
+    /// Sent back; nothing in the legacy form.
+    said: Option<Vec<u8>>,
+    endpoint: Option<String>,
+}
+
+impl Agent {
+    pub(crate) fn answer(&self, call: &Call) -> Answer {
+        match (call.method.as_str(), call.path.as_str()) {
+            ("GET", "/status") => Answer::json(&json!({ "message": "Status OK" })),
+            ("POST", "/attest/maa" | "/attest/raw" | "/attest/combined") => {
+                self.attest(call).unwrap_or_else(|refusal| refusal)
+            }
+            _ => Answer::not_found(),
+        }
+    }
+
+    fn attest(&self, call: &Call) -> Result<Answer, Answer> {
+        let knobs = lock(&self.knobs).clone();
+        let path = call.path.as_str();
+        if path == "/attest/maa" && knobs.contains(&Knob::NoToken) {
+            return Err(Answer::not_found());
+        }
+        let request: Map<String, Value> =
+            serde_json::from_slice(&call.body).map_err(|_| Answer::error(400, "the request is not a JSON object"))?;
+        let asked = self.understand(call, &request, &knobs)?;
+        if asked.said.is_none() {
+            return self.attested(path, &asked, &knobs);
+        }
+        let first = lock(&self.first_answers).get(path).cloned();
+        let replaying = knobs.contains(&Knob::OldAnswer);
+        if let Some(first) = first.filter(|_| replaying) {
+            return Ok(first);
+        }
+        let asked = if replaying { self.understand(call, &of_another_time(request), &knobs)? } else { asked };
+        let answer = self.attested(path, &asked, &knobs)?;
+        lock(&self.first_answers).entry(path.to_owned()).or_insert_with(|| answer.clone());
+        Ok(answer)
+    }
+
+    fn understand(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Asked, Answer> {
+        let text = |name: &str| request.get(name).and_then(Value::as_str);
+        let endpoint = text("maa_endpoint").map(str::to_owned);
+        if call.path == "/attest/maa" && endpoint.is_none() {
+            return Err(Answer::error(400, "maa_endpoint is required"));
+        }
+        if let (Some(data), AgentForm::Legacy | AgentForm::Both) = (text("runtime_data"), self.form) {
+            let attested = STANDARD.decode(data).map_err(|_| Answer::error(400, "runtime_data is not base64"))?;
+            return Ok(Asked { attested, said: None, endpoint });
+        }
+        if self.form == AgentForm::Legacy || knobs.contains(&Knob::RefuseBoundForm) {
+            return Err(Answer::error(400, "runtime_data is required"));
+        }
+        let nonce = text("nonce").and_then(|text| Nonce::from_hex(text).ok());
+        let nonce = nonce.ok_or_else(|| Answer::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
+        let key = call.key.unwrap_or(*lock(&self.key));
+        let (attested, said) = written(knobs, &nonce.to_string(), key);
+        Ok(Asked { attested, said: Some(said), endpoint })
+    }
+
+    fn attested(&self, path: &str, asked: &Asked, knobs: &[Knob]) -> Result<Answer, Answer> {
+        let mut guest = lock(&self.guest).clone();
+        knobs.iter().for_each(|knob| knob.change_guest(&mut guest));
+        let mut answer = Map::new();
+        if path != "/attest/maa" {
+            let Some(source) = &self.report_source else { return Err(Answer::not_found()) };
+            let another = knobs.iter().rev().find_map(|knob| match knob {
+                Knob::ReportOf(guest) => Some(guest.as_ref()),
+                _ => None,
+            });
+            let evidence = source.evidence(another.unwrap_or(&guest), &report_data(&asked.attested));
+            if path == "/attest/raw" {
+                return Ok(Answer::json(&json!({ "report": hex::encode(evidence.report) })));
+            }
+            answer.insert("evidence".into(), STANDARD.encode(evidence.report).into());
+            answer.insert("endorsements".into(), STANDARD.encode(evidence.endorsements_pem).into());
+            answer.insert("uvm_endorsements".into(), STANDARD.encode(evidence.uvm_endorsements).into());
+            answer.insert("endorsed_tcb".into(), evidence.endorsed_tcb.into());
+        }
+        if let (Some(endpoint), true) = (&asked.endpoint, asked.said.is_some() || path == "/attest/maa") {
+            answer.insert("token".into(), self.token(endpoint, &guest, &asked.attested, knobs)?.into());
+        }
+        if let (Some(said), false) = (&asked.said, knobs.contains(&Knob::AnswerInLegacyForm)) {
+            answer.insert("runtime_data".into(), STANDARD.encode(said).into());
+        }
+        Ok(Answer::json(&Value::Object(answer)))
+    }
+
+    fn token(&self, endpoint: &str, guest: &Guest, runtime_data: &[u8], knobs: &[Knob]) -> Result<String, Answer> {
+        let asked = lock(&self.attesters).iter().find(|maa| maa.endpoint() == endpoint).cloned();
+        let maa = lock(&self.substitute).clone().or(asked);
+        let maa = maa.ok_or_else(|| Answer::error(403, "the attestation service cannot be reached"))?;
+        // MAA takes runtime data of the type JSON and refuses what is not.
+        if serde_json::from_slice::<Value>(runtime_data).is_err() {
+            return Err(Answer::error(403, "the attestation service refused the runtime data"));
+        }
+        let claims = maa.claims(guest, runtime_data);
+        let claims = knobs.iter().fold(claims, |claims, knob| knob.change_claims(claims));
+        let faults: Vec<TokenFault> = knobs
+            .iter()
+            .filter_map(|knob| match knob {
+                Knob::Token(fault) => Some(fault.clone()),
+                _ => None,
+            })
+            .collect();
+        Ok(token::sign(&maa, claims, &faults))
+    }
+}
+
+/// The same request as somebody else sent it before.
+fn of_another_time(mut request: Map<String, Value>) -> Map<String, Value> {
+    request.insert("nonce".into(), hex::encode(random::<32>()).into());
+    request
+}
+
+/// What the agent attests and what it sends back in the bound form.
+fn written(knobs: &[Knob], nonce: &str, key: SpkiDigest) -> (Vec<u8>, Vec<u8>) {
+    let (mut attested_nonce, mut said_nonce, mut key) = (nonce.to_owned(), nonce.to_owned(), key);
+    let (mut attested, mut said) = (None, None);
+    for knob in knobs {
+        match knob {
+            Knob::OldNonce => {
+                attested_nonce = hex::encode(random::<32>());
+                said_nonce.clone_from(&attested_nonce);
+            }
+            Knob::OldToken => attested_nonce = hex::encode(random::<32>()),
+            Knob::ForeignKey(foreign) => key = *foreign,
+            Knob::RuntimeData(bytes) => (attested, said) = (Some(bytes.clone()), Some(bytes.clone())),
+            Knob::RuntimeDataInAnswer(bytes) => said = Some(bytes.clone()),
+            _ => {}
+        }
+    }
+    let attested = attested.unwrap_or_else(|| bound_runtime_data(&attested_nonce, &key));
+    let said = said.unwrap_or_else(|| bound_runtime_data(&said_nonce, &key));
+    (attested, said)
+}

@@ -1,0 +1,309 @@
+//! An application and its agent in one emulated guest.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::agent::Agent;
+use super::application::{self, Pages};
+use super::builder::{AgentPlace, BlindBoxBuilder, Transport};
+use super::clock::Clock;
+use super::fault::{Answer, Fault, Faults};
+use super::guest::Guest;
+use super::keys::random;
+use super::knob::Knob;
+use super::maa::Maa;
+use super::server::{Call, Handler, Protocols, Server};
+use super::tls::{CertificateAuthority, TlsVersions};
+use super::traffic::{Traffic, is_agent_path};
+use super::{lock, origin};
+use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
+
+/// A running BlindBox; everything it started stops when it is dropped.
+///
+/// Its application answers `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
+/// Its agent answers `GET /status`, `POST /attest/maa`, `/attest/raw` and `/attest/combined`.
+pub struct BlindBox {
+    settings: BlindBoxBuilder,
+    authority: CertificateAuthority,
+    agent: Arc<Agent>,
+    faults: Arc<Faults>,
+    application: Server,
+    separate_agent: Option<Server>,
+    traffic: Traffic,
+    agent_traffic: Traffic,
+}
+
+/// What happens to connections that are open when a key changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenConnections {
+    /// They stay, under the key they were opened with.
+    Keep,
+    /// They are cut.
+    Drop,
+}
+
+impl BlindBox {
+    /// A BlindBox that an MAA instance attests. Unless changed it is a confidential container with a compliant utility
+    /// VM and a bound agent on the application's origin, over TLS 1.3, HTTP/2 or HTTP/1.1, with a P-256 key of its own.
+    #[must_use]
+    pub fn builder(maa: &Maa) -> BlindBoxBuilder {
+        BlindBoxBuilder::new(maa)
+    }
+
+    /// The application's address: `https://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of(self.address())
+    }
+
+    /// The agent's address, which is the application's unless it listens on a port of its own.
+    #[must_use]
+    pub fn agent_url(&self) -> String {
+        self.url_of(self.separate_agent.as_ref().map_or(self.address(), Server::address))
+    }
+
+    /// The application's socket address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.application.address()
+    }
+
+    /// The issuer of the tokens: what a policy names.
+    #[must_use]
+    pub fn maa_issuer(&self) -> Issuer {
+        self.settings.maa.issuer()
+    }
+
+    /// `x-ms-policy-hash` of the tokens: a policy pins it for an issuer that is not one of Azure's shared ones.
+    #[must_use]
+    pub fn maa_policy_hash(&self) -> Sha256Digest {
+        Maa::policy_hash(lock(&self.agent.guest).shape)
+    }
+
+    /// The authority behind the application's certificate.
+    #[must_use]
+    pub fn authority(&self) -> &CertificateAuthority {
+        &self.authority
+    }
+
+    /// The root for the application's server name.
+    #[must_use]
+    pub fn tls_root_pem(&self) -> String {
+        self.authority.root_pem()
+    }
+
+    /// As [`Self::tls_root_pem`], in DER.
+    #[must_use]
+    pub fn tls_root_der(&self) -> &[u8] {
+        self.authority.root_der()
+    }
+
+    /// The CCE policy as a client is given it: base64.
+    #[must_use]
+    pub fn cce_policy(&self) -> String {
+        STANDARD.encode(&self.settings.cce_policy)
+    }
+
+    /// The host data to expect: as started, whatever knobs say since.
+    #[must_use]
+    pub fn host_data(&self) -> HostData {
+        lock(&self.agent.guest).snp.host_data
+    }
+
+    /// The launch measurement to expect: as started, whatever knobs say since.
+    #[must_use]
+    pub fn measurement(&self) -> Measurement {
+        lock(&self.agent.guest).snp.measurement
+    }
+
+    /// The security version of the utility VM as started; none in a confidential VM.
+    #[must_use]
+    pub fn uvm_svn(&self) -> Option<u64> {
+        lock(&self.agent.guest).uvm.as_ref().map(|uvm| uvm.svn)
+    }
+
+    /// The guest as started, before knobs.
+    #[must_use]
+    pub fn guest(&self) -> Guest {
+        lock(&self.agent.guest).clone()
+    }
+
+    /// SHA-256 of the application's TLS key now.
+    #[must_use]
+    pub fn tls_key(&self) -> SpkiDigest {
+        *lock(&self.agent.key)
+    }
+
+    /// The clock that times tokens and certificates.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.settings.maa.clock()
+    }
+
+    /// Changes something; see [`Knob`].
+    pub fn set(&self, knob: Knob) {
+        lock(&self.agent.knobs).push(knob);
+    }
+
+    /// Takes back every knob, those of the builder too, and ends every fault and substitution.
+    pub fn reset(&self) {
+        lock(&self.agent.knobs).clear();
+        *lock(&self.agent.substitute) = None;
+        self.faults.recover();
+    }
+
+    /// Another guest from now on, as if the service had been deployed anew.
+    pub fn set_guest(&self, guest: Guest) {
+        *lock(&self.agent.guest) = guest;
+    }
+
+    /// Lets a further MAA instance attest this guest, for callers that ask for it.
+    pub fn attested_also_by(&self, maa: &Maa) {
+        lock(&self.agent.attesters).push(Arc::clone(maa.state()));
+    }
+
+    /// Gets every token from this instance from now on, whichever one the caller asks for.
+    pub fn attest_with(&self, maa: &Maa) {
+        *lock(&self.agent.substitute) = Some(Arc::clone(maa.state()));
+    }
+
+    /// Answers every request whose path begins so with a fault, until [`Self::recover`]: `/attest/`, `/echo`, `/`.
+    pub fn fail(&self, path: &str, fault: Fault) {
+        self.faults.schedule(path, fault, None);
+    }
+
+    /// Answers the next so many requests whose path begins so with a fault.
+    pub fn fail_times(&self, path: &str, times: u32, fault: Fault) {
+        self.faults.schedule(path, fault, Some(times));
+    }
+
+    /// Ends every fault. Knobs stay.
+    pub fn recover(&self) {
+        self.faults.recover();
+    }
+
+    /// Uses a new TLS key, attested like the first, for later connections.
+    pub fn rotate_tls_key(&self, open: OpenConnections) {
+        let identity = self.settings.identity(&self.authority);
+        *lock(&self.agent.key) = identity.spki_digest();
+        if self.settings.transport != Transport::PlainHttp {
+            self.servers().for_each(|server| server.set_identity(&identity));
+        }
+        if open == OpenConnections::Drop {
+            self.drop_connections();
+        }
+    }
+
+    /// Cuts every open connection.
+    pub fn drop_connections(&self) {
+        self.servers().for_each(Server::drop_connections);
+    }
+
+    /// Stops listening and cuts every connection: clients are refused until [`Self::restart`].
+    pub async fn stop(&self) {
+        for server in self.servers() {
+            server.stop_listening().await;
+        }
+    }
+
+    /// Starts the guest anew on the same port: another TLS key, another report id, no connection left.
+    ///
+    /// # Errors
+    ///
+    /// When the port has been taken meanwhile.
+    pub async fn restart(&self) -> io::Result<()> {
+        self.stop().await;
+        lock(&self.agent.guest).snp.report_id = ReportId::new(random());
+        self.rotate_tls_key(OpenConnections::Drop);
+        for server in self.servers() {
+            server.listen_again().await?;
+        }
+        Ok(())
+    }
+
+    /// What reached the application's port.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What reached the agent: the same record unless it listens on a port of its own.
+    #[must_use]
+    pub fn agent_traffic(&self) -> &Traffic {
+        &self.agent_traffic
+    }
+
+    /// The time by the clock of tokens and certificates.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.clock().now()
+    }
+
+    pub(crate) async fn start(settings: BlindBoxBuilder) -> io::Result<Self> {
+        let authority = settings.authority.clone();
+        let authority = authority.unwrap_or_else(|| CertificateAuthority::new("Emulated Web PKI of BlindBoxes"));
+        let identity = settings.identity(&authority);
+        let agent = Arc::new(Agent {
+            form: settings.form,
+            guest: Mutex::new(settings.guest.clone()),
+            knobs: Mutex::new(settings.knobs.clone()),
+            attesters: Mutex::new(vec![Arc::clone(&settings.maa)]),
+            substitute: Mutex::new(None),
+            key: Mutex::new(identity.spki_digest()),
+            report_source: settings.report_source.clone(),
+            first_answers: Mutex::new(BTreeMap::new()),
+        });
+        let faults = Arc::<Faults>::default();
+        let tls = if settings.transport == Transport::Tls12 { TlsVersions::Tls12 } else { TlsVersions::Tls13 };
+        let protocols = Protocols { http: settings.http, tls };
+        let shown = (settings.transport != Transport::PlainHttp).then_some(&identity);
+        let separate = settings.place == AgentPlace::OwnPort;
+        let traffic = Traffic::default();
+        let serve = handler(&agent, &faults, !separate, Some(settings.pages.clone()));
+        let application = Server::start(shown, protocols, traffic.clone(), serve).await?;
+        let (mut separate_agent, mut agent_traffic) = (None, traffic.clone());
+        if separate {
+            agent_traffic = Traffic::default();
+            let serve = handler(&agent, &faults, true, None);
+            separate_agent = Some(Server::start(shown, protocols, agent_traffic.clone(), serve).await?);
+        }
+        Ok(Self { settings, authority, agent, faults, application, separate_agent, traffic, agent_traffic })
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.application).chain(&self.separate_agent)
+    }
+
+    fn url_of(&self, address: SocketAddr) -> String {
+        let scheme = if self.settings.transport == Transport::PlainHttp { "http" } else { "https" };
+        origin(scheme, &self.settings.host, address.port())
+    }
+}
+
+impl std::fmt::Debug for BlindBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BlindBox({})", self.url())
+    }
+}
+
+/// With pages it serves the application.
+fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, serves_agent: bool, pages: Option<Pages>) -> Handler {
+    let (agent, faults, pages) = (Arc::clone(agent), Arc::clone(faults), Arc::new(pages));
+    Arc::new(move |call: Call| {
+        let (agent, faults, pages) = (Arc::clone(&agent), Arc::clone(&faults), Arc::clone(&pages));
+        Box::pin(async move {
+            let answer = match (is_agent_path(&call.path), pages.as_ref()) {
+                (true, _) if serves_agent => agent.answer(&call),
+                (false, Some(pages)) => application::answer(pages, &call).await,
+                _ => Answer::not_found(),
+            };
+            faults.reply(&call.path, answer).await
+        })
+    })
+}

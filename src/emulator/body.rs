@@ -1,0 +1,97 @@
+//! Bodies of answers, well-behaved and otherwise.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+/// How much white space one frame of an oversized body holds.
+static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
+
+/// Long enough for a loopback connection to send what it holds.
+const BEFORE_A_CUT: Duration = Duration::from_millis(20);
+
+/// What is sent after the head of an answer.
+pub(crate) enum Body {
+    /// All of it at once.
+    Whole(Bytes),
+    /// One byte at a time, with a pause before each.
+    Dripping { rest: Bytes, every: Duration, pause: Pin<Box<Sleep>> },
+    /// The bytes, then as much white space again and again: JSON allows it, only a limit stops it.
+    Padded { first: Bytes, padding: u64 },
+    /// The bytes, then the connection is cut, after a pause in which they get sent.
+    Cut { first: Bytes, pause: Option<Pin<Box<Sleep>>> },
+}
+
+impl Body {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(bytes.into())
+    }
+
+    pub(crate) fn dripping(rest: Bytes, every: Duration) -> Self {
+        Self::Dripping { rest, every, pause: Box::pin(tokio::time::sleep(every)) }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let data = match &mut *self {
+            Self::Whole(bytes) => std::mem::take(bytes),
+            Self::Dripping { rest, every, pause } => {
+                if rest.is_empty() {
+                    return Poll::Ready(None);
+                }
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                pause.as_mut().reset(Instant::now() + *every);
+                rest.split_to(1)
+            }
+            Self::Padded { first, padding } if first.is_empty() => {
+                let len = PADDING.len().min(usize::try_from(*padding).unwrap_or(usize::MAX));
+                *padding = padding.saturating_sub(PADDING.len().try_into().unwrap_or(u64::MAX));
+                Bytes::from_static(PADDING.split_at(len).0)
+            }
+            Self::Padded { first, .. } => std::mem::take(first),
+            Self::Cut { first, pause } if !first.is_empty() => {
+                *pause = Some(Box::pin(tokio::time::sleep(BEFORE_A_CUT)));
+                std::mem::take(first)
+            }
+            Self::Cut { pause, .. } => {
+                if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
+        };
+        Poll::Ready(if data.is_empty() { None } else { Some(Ok(Frame::data(data))) })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len().try_into().unwrap_or(u64::MAX)),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+/// The next data of a request's body; `None` at its end or when the client goes away.
+pub(crate) async fn next_data(body: &mut Incoming) -> Option<Bytes> {
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
+        if let Ok(data) = frame.into_data() {
+            return Some(data);
+        }
+    }
+}

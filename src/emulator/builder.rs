@@ -1,0 +1,233 @@
+//! Settings of a BlindBox.
+
+use std::io;
+use std::sync::Arc;
+
+use super::agent::{AgentForm, ReportSource};
+use super::application::Pages;
+use super::blindbox::BlindBox;
+use super::guest::{CCE_POLICY, Guest};
+use super::keys::sha256;
+use super::knob::Knob;
+use super::maa::{Maa, MaaState};
+use super::server::HttpVersions;
+use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsIdentity, TlsKey};
+use crate::types::HostData;
+
+/// Settings of a BlindBox before it starts.
+#[derive(Clone)]
+pub struct BlindBoxBuilder {
+    pub(crate) maa: Arc<MaaState>,
+    pub(crate) guest: Guest,
+    pub(crate) cce_policy: String,
+    pub(crate) form: AgentForm,
+    pub(crate) place: AgentPlace,
+    pub(crate) transport: Transport,
+    pub(crate) http: HttpVersions,
+    key_kind: KeyKind,
+    certificate: ServerCertificate,
+    pub(crate) authority: Option<CertificateAuthority>,
+    pub(crate) host: String,
+    names: Vec<String>,
+    pub(crate) knobs: Vec<Knob>,
+    pub(crate) report_source: Option<Arc<dyn ReportSource>>,
+    pub(crate) pages: Pages,
+}
+
+/// Where the agent listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AgentPlace {
+    /// On the application's origin, so that it is reached on the connection it is asked about.
+    #[default]
+    ApplicationOrigin,
+    /// On a port of its own with the application's scheme and TLS key, as BlindBox was first released.
+    OwnPort,
+}
+
+/// How the application is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Transport {
+    /// TLS 1.3.
+    #[default]
+    Tls13,
+    /// TLS 1.2 only.
+    Tls12,
+    /// HTTP without TLS.
+    PlainHttp,
+}
+
+/// The certificate over the application's TLS key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ServerCertificate {
+    /// Issued by [`BlindBox::authority`] for the names it is reached by.
+    #[default]
+    Issued,
+    /// Signed by the key itself.
+    SelfSigned,
+    /// Issued, but expired a day ago.
+    Expired,
+    /// Issued, but valid from tomorrow.
+    NotYetValid,
+    /// Issued for `another-name.example` only.
+    WrongName,
+    /// Issued by an authority that nobody knows.
+    UnknownAuthority,
+}
+
+impl BlindBoxBuilder {
+    pub(crate) fn new(maa: &Maa) -> Self {
+        Self {
+            maa: Arc::clone(maa.state()),
+            guest: Guest::container(),
+            cce_policy: CCE_POLICY.to_owned(),
+            form: AgentForm::default(),
+            place: AgentPlace::default(),
+            transport: Transport::default(),
+            http: HttpVersions::default(),
+            key_kind: KeyKind::default(),
+            certificate: ServerCertificate::default(),
+            authority: None,
+            host: "127.0.0.1".to_owned(),
+            names: Vec::new(),
+            knobs: Vec::new(),
+            report_source: None,
+            pages: Pages::default(),
+        }
+    }
+
+    /// The guest; [`Guest::container`] unless set.
+    #[must_use]
+    pub fn guest(mut self, guest: Guest) -> Self {
+        self.guest = guest;
+        self
+    }
+
+    /// A confidential container under this CCE policy (before base64), whose digest becomes the host data.
+    #[must_use]
+    pub fn cce_policy(mut self, policy: &str) -> Self {
+        policy.clone_into(&mut self.cce_policy);
+        self.guest.snp.host_data = HostData::new(sha256(policy.as_bytes()));
+        self
+    }
+
+    /// Which requests the agent takes.
+    #[must_use]
+    pub fn agent(mut self, form: AgentForm) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// Where the agent listens.
+    #[must_use]
+    pub fn agent_place(mut self, place: AgentPlace) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// How application and agent are reached.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Which versions of HTTP application and agent speak.
+    #[must_use]
+    pub fn http(mut self, versions: HttpVersions) -> Self {
+        self.http = versions;
+        self
+    }
+
+    /// The kind of TLS key.
+    #[must_use]
+    pub fn key_kind(mut self, kind: KeyKind) -> Self {
+        self.key_kind = kind;
+        self
+    }
+
+    /// The certificate over the TLS key.
+    #[must_use]
+    pub fn certificate(mut self, certificate: ServerCertificate) -> Self {
+        self.certificate = certificate;
+        self
+    }
+
+    /// The authority that issues certificates; one of its own unless set. Replicas share one.
+    #[must_use]
+    pub fn authority(mut self, authority: &CertificateAuthority) -> Self {
+        self.authority = Some(authority.clone());
+        self
+    }
+
+    /// The host in [`BlindBox::url`]: `127.0.0.1` unless set; `localhost` is another that works on loopback.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// A further name in the certificate, which has `127.0.0.1`, `localhost` and the host anyway.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
+    }
+
+    /// A change from the start; may be called again.
+    #[must_use]
+    pub fn knob(mut self, knob: Knob) -> Self {
+        self.knobs.push(knob);
+        self
+    }
+
+    /// A fixed answer of the application to any method on a path, before its own routes.
+    #[must_use]
+    pub fn page(mut self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.pages.insert(path.to_owned(), (content_type.to_owned(), body.into()));
+        self
+    }
+
+    /// Where hardware reports come from.
+    #[must_use]
+    pub fn report_source(mut self, source: Arc<dyn ReportSource>) -> Self {
+        self.report_source = Some(source);
+        self
+    }
+
+    /// Starts application and agent.
+    ///
+    /// # Errors
+    ///
+    /// When no port on loopback can be had.
+    pub async fn start(self) -> io::Result<BlindBox> {
+        BlindBox::start(self).await
+    }
+
+    pub(crate) fn identity(&self, authority: &CertificateAuthority) -> TlsIdentity {
+        const DAY: u64 = 24 * 60 * 60;
+        let now = self.maa.clock().now();
+        let key = TlsKey::generate(self.key_kind);
+        let mut names = vec!["127.0.0.1".to_owned(), "localhost".to_owned(), self.host.clone()];
+        names.extend(self.names.iter().cloned());
+        let request = CertificateRequest::new(names, now);
+        match self.certificate {
+            ServerCertificate::Issued => authority.issue(&key, &request),
+            ServerCertificate::SelfSigned => key.self_signed(&request),
+            ServerCertificate::Expired => authority.issue(&key, &request.valid(now.minus(30 * DAY), now.minus(DAY))),
+            ServerCertificate::NotYetValid => authority.issue(&key, &request.valid(now.plus(DAY), now.plus(30 * DAY))),
+            ServerCertificate::WrongName => {
+                authority.issue(&key, &CertificateRequest::new(["another-name.example"], now))
+            }
+            ServerCertificate::UnknownAuthority => CertificateAuthority::new("Unknown authority").issue(&key, &request),
+        }
+    }
+}
+
+impl std::fmt::Debug for BlindBoxBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlindBoxBuilder").field("form", &self.form).field("place", &self.place).finish_non_exhaustive()
+    }
+}

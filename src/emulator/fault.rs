@@ -1,0 +1,289 @@
+//! Ways in which a server can fail to give a proper answer.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::body::Bytes;
+
+use super::body::Body;
+use super::lock;
+use super::server::Reply;
+
+/// The longest time for which a server keeps silent when it hangs.
+const HANGING: Duration = Duration::from_secs(300);
+
+/// What a server does instead of answering properly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The proper answer, after this time.
+    Slow(Duration),
+    /// No answer at all while the connection stays open (for five minutes at most).
+    Hang,
+    /// The proper answer, one byte at a time with this pause before each.
+    Drip(Duration),
+    /// The connection is closed without an answer.
+    CloseEarly,
+    /// The head announces the whole answer, half of the body is sent, the connection is cut.
+    Truncated,
+    /// The proper answer followed by so many bytes of white space, without an announced length.
+    Oversized(u64),
+    /// As [`Self::Oversized`], but the head announces the length, so that a client can refuse before it reads.
+    OversizedAnnounced(u64),
+    /// Another status and body, with a `Retry-After` header of so many seconds if given.
+    Status {
+        /// The HTTP status code.
+        code: u16,
+        /// Seconds for the `Retry-After` header.
+        retry_after: Option<u64>,
+        /// The body, sent as `application/json`.
+        body: String,
+    },
+    /// A redirect (307) to another address.
+    Redirect(String),
+    /// The proper answer under another `Content-Type`; without one if empty.
+    ContentType(String),
+    /// The proper answer as a gzip stream with `Content-Encoding: gzip`, although nobody asked for it.
+    Gzip,
+    /// The proper answer without its last byte, complete as far as HTTP is concerned: JSON that does not end.
+    MalformedJson,
+    /// The proper answer with its first member once more at the end.
+    DuplicateMember,
+    /// The proper answer followed by a second JSON object.
+    TrailingJson,
+    /// Another body under the head of the proper answer.
+    Body(String),
+    /// The proper answer with one text replaced by another.
+    Replace {
+        /// The text to look for.
+        from: String,
+        /// What to put there, everywhere.
+        to: String,
+    },
+}
+
+impl Fault {
+    /// A status with a JSON body that names the error, as the agents write it.
+    #[must_use]
+    pub fn status(code: u16) -> Self {
+        Self::Status { code, retry_after: None, body: error_json(&format!("emulated status {code}")) }
+    }
+
+    /// `403` with `{"error": ...}`.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::Status { code: 403, retry_after: None, body: error_json("attestation is not available") }
+    }
+
+    /// `403` with two JSON objects in a row: BlindBox's agent as first released goes on after writing its error.
+    #[must_use]
+    pub fn forbidden_twice() -> Self {
+        let body = error_json("attestation is not available") + "{\"token\":\"\"}";
+        Self::Status { code: 403, retry_after: None, body }
+    }
+
+    /// `429` that asks to wait for so many seconds.
+    #[must_use]
+    pub fn too_many_requests(retry_after: u64) -> Self {
+        Self::Status { code: 429, retry_after: Some(retry_after), body: error_json("too many requests") }
+    }
+
+    async fn apply(self, mut answer: Answer) -> Reply {
+        match self {
+            Self::Slow(time) => tokio::time::sleep(time).await,
+            Self::Hang => {
+                tokio::time::sleep(HANGING).await;
+                return Reply::Close;
+            }
+            Self::CloseEarly => return Reply::Close,
+            Self::Drip(every) => {
+                let length = answer.body.len();
+                let body = Body::dripping(std::mem::take(&mut answer.body), every);
+                return answer.with_length(length).send(body);
+            }
+            Self::Truncated => {
+                let length = answer.body.len();
+                let half = answer.body.split_to(length / 2);
+                return answer.with_length(length).send(Body::Cut { first: half, pause: None });
+            }
+            Self::Oversized(padding) => {
+                let first = std::mem::take(&mut answer.body);
+                return answer.send(Body::Padded { first, padding });
+            }
+            Self::OversizedAnnounced(padding) => {
+                let first = std::mem::take(&mut answer.body);
+                let length = first.len().saturating_add(usize::try_from(padding).unwrap_or(usize::MAX));
+                return answer.with_length(length).send(Body::Padded { first, padding });
+            }
+            Self::Status { code, retry_after, body } => {
+                answer = Answer::json_text(code, body);
+                if let Some(seconds) = retry_after {
+                    answer = answer.header("retry-after", seconds.to_string());
+                }
+            }
+            Self::Redirect(to) => answer = Answer::text(307, "").header("location", to),
+            Self::ContentType(value) => {
+                answer.headers.retain(|(name, _)| *name != "content-type");
+                if !value.is_empty() {
+                    answer = answer.header("content-type", value);
+                }
+            }
+            Self::Gzip => {
+                answer.body = gzip(&answer.body).into();
+                answer = answer.header("content-encoding", "gzip");
+            }
+            Self::MalformedJson => answer.body.truncate(answer.body.len().saturating_sub(1)),
+            Self::DuplicateMember => answer.edit(|text| match serde_json::from_str(&text) {
+                Ok(serde_json::Value::Object(members)) => {
+                    let again = members.iter().next().map(|(name, value)| format!("{}:{value}", quoted(name)));
+                    format!("{},{}}}", text.strip_suffix('}').unwrap_or(&text), again.unwrap_or_default())
+                }
+                _ => text,
+            }),
+            Self::TrailingJson => answer.edit(|text| text + "{}"),
+            Self::Body(text) => answer.body = text.into(),
+            Self::Replace { from, to } => answer.edit(|text| text.replace(&from, &to)),
+        }
+        answer.into_reply()
+    }
+}
+
+/// The fault of one server, path by path, for a number of answers or until it recovers.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Vec<Scheduled>>);
+
+#[derive(Debug)]
+struct Scheduled {
+    path: String,
+    fault: Fault,
+    left: Option<u32>,
+}
+
+impl Faults {
+    /// `times` is `None` for "until it recovers".
+    pub(crate) fn schedule(&self, path: &str, fault: Fault, times: Option<u32>) {
+        lock(&self.0).push(Scheduled { path: path.to_owned(), fault, left: times });
+    }
+
+    pub(crate) fn recover(&self) {
+        lock(&self.0).clear();
+    }
+
+    /// The first fault on record for the path acts; one that is used up makes way for the next.
+    pub(crate) async fn reply(&self, path: &str, answer: Answer) -> Reply {
+        let fault = self.next(path);
+        match fault {
+            Some(fault) => fault.apply(answer).await,
+            None => answer.into_reply(),
+        }
+    }
+
+    fn next(&self, path: &str) -> Option<Fault> {
+        let mut schedule = lock(&self.0);
+        schedule.retain(|scheduled| scheduled.left != Some(0));
+        let scheduled = schedule.iter_mut().find(|scheduled| path.starts_with(&scheduled.path))?;
+        scheduled.left = scheduled.left.map(|left| left.saturating_sub(1));
+        Some(scheduled.fault.clone())
+    }
+}
+
+/// A proper answer, before any fault.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body: body.into() }
+    }
+
+    pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {
+        Self::bytes(status, "text/plain; charset=utf-8", body.into())
+    }
+
+    pub(crate) fn json(value: &serde_json::Value) -> Self {
+        Self::json_text(200, value.to_string())
+    }
+
+    pub(crate) fn json_text(status: u16, text: impl Into<String>) -> Self {
+        Self::bytes(status, "application/json; charset=utf-8", text.into())
+    }
+
+    /// `{"error": text}`, as the agents write it.
+    pub(crate) fn error(status: u16, text: &str) -> Self {
+        Self::json_text(status, error_json(text))
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::text(404, "404 page not found")
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn with_length(self, length: usize) -> Self {
+        self.header("content-length", length.to_string())
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(String) -> String) {
+        self.body = edit(String::from_utf8_lossy(&self.body).into_owned()).into();
+    }
+
+    /// Changes the members of a JSON object; anything else stays as it is.
+    pub(crate) fn change_json(mut self, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Self {
+        if let Ok(mut members) = serde_json::from_slice(&self.body) {
+            change(&mut members);
+            self.body = serde_json::Value::Object(members).to_string().into();
+        }
+        self
+    }
+
+    pub(crate) fn into_reply(mut self) -> Reply {
+        let body = Body::whole(std::mem::take(&mut self.body));
+        self.send(body)
+    }
+
+    fn send(self, body: Body) -> Reply {
+        let head = Response::builder().status(self.status);
+        let head = self.headers.into_iter().fold(head, |head, (name, value)| head.header(name, value));
+        Reply::Response(head.body(body).expect("statuses and headers of the emulator are valid"))
+    }
+}
+
+fn error_json(text: &str) -> String {
+    format!("{{\"error\":{}}}", quoted(text))
+}
+
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A gzip stream (RFC 1952) of stored blocks (RFC 1951 section 3.2.4): valid for any decoder, and no compressor needed.
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let blocks = data.chunks(0xffff);
+    let last = blocks.len().saturating_sub(1);
+    for (index, block) in blocks.enumerate() {
+        let len = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        out.push(u8::from(index == last));
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(&(!len).to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    let mut crc = u32::MAX;
+    for byte in data {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    out.extend_from_slice(&(!crc).to_le_bytes());
+    out.extend_from_slice(&u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out
+}

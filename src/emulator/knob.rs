@@ -1,0 +1,117 @@
+//! What can be changed about a BlindBox while it runs.
+
+use serde_json::Value;
+
+use super::claims::Claims;
+use super::guest::Guest;
+use super::token::TokenFault;
+use crate::types::{HostData, Measurement, SpkiDigest, Tcb};
+
+/// One change to an emulated guest, its agent, or the tokens made for it. Several act in the order set.
+///
+/// Changes of the guest show in the token and in the hardware report alike; changes of claims and tokens only in the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Knob {
+    // The guest.
+    /// The guest policy allows debugging: the host can read the guest's memory.
+    Debug,
+    /// The guest policy allows a migration agent.
+    MigrationAllowed,
+    /// Another launch measurement; the endorsement of the utility VM stays as it was.
+    Measurement(Measurement),
+    /// Another host data: another CCE policy.
+    HostData(HostData),
+    /// Asked for from another privilege level.
+    Vmpl(u32),
+    /// Another `GUEST_SVN` in the report (not the utility VM's).
+    ReportGuestSvn(u32),
+    /// Another reported TCB.
+    ReportedTcb(Tcb),
+    /// What MAA concludes about the utility VM; `None` leaves `x-ms-compliance-status` out.
+    ComplianceStatus(Option<String>),
+    /// Another security version of the utility VM in its endorsement.
+    UvmSvn(u64),
+    /// Another issuer of the endorsement.
+    UvmIssuer(String),
+    /// Another feed of the endorsement.
+    UvmFeed(String),
+    /// An endorsement of another measurement than the one launched.
+    UvmMeasurement(Measurement),
+    /// No endorsement of the utility VM in the token.
+    NoUvmEndorsement,
+
+    // The runtime data that the agent writes in the bound form.
+    /// Attests a nonce that nobody sent this time.
+    OldNonce,
+    /// Attests a nonce that nobody sent this time, but sends back the proper runtime data.
+    OldToken,
+    /// Sends the first answer it gave on this path again; one made for another nonce if there was none yet.
+    OldAnswer,
+    /// Names another TLS key than that of the connection.
+    ForeignKey(SpkiDigest),
+    /// Attests these bytes, and sends them back.
+    RuntimeData(Vec<u8>),
+    /// Attests the proper bytes, but sends these back.
+    RuntimeDataInAnswer(Vec<u8>),
+
+    // The agent.
+    /// `/attest/maa` is not there: 404, as when an agent was started without certificates.
+    NoToken,
+    /// Answers a bound request with a token only, as an agent of the legacy form would.
+    AnswerInLegacyForm,
+    /// Refuses a bound request (400) since it has no `runtime_data`, as an agent of the legacy form does.
+    RefuseBoundForm,
+    /// The hardware report is of this guest, the token of the usual one.
+    ReportOf(Box<Guest>),
+
+    // The token.
+    /// Sets a claim, by its path as in [`Claims`].
+    Claim(String, Value),
+    /// Removes a claim.
+    WithoutClaim(String),
+    /// Signs or spoils the token in another way.
+    Token(TokenFault),
+}
+
+impl Knob {
+    /// Sets a claim, by its path as in [`Claims`].
+    #[must_use]
+    pub fn claim(path: &str, value: impl Into<Value>) -> Self {
+        Self::Claim(path.to_owned(), value.into())
+    }
+
+    /// Removes a claim.
+    #[must_use]
+    pub fn without_claim(path: &str) -> Self {
+        Self::WithoutClaim(path.to_owned())
+    }
+
+    pub(crate) fn change_guest(&self, guest: &mut Guest) {
+        let uvm = guest.uvm.as_mut();
+        match self {
+            Self::Debug => guest.snp.policy.debug = true,
+            Self::MigrationAllowed => guest.snp.policy.migrate_ma = true,
+            Self::Measurement(measurement) => guest.snp.measurement = *measurement,
+            Self::HostData(host_data) => guest.snp.host_data = *host_data,
+            Self::Vmpl(vmpl) => guest.snp.vmpl = *vmpl,
+            Self::ReportGuestSvn(svn) => guest.snp.report_guest_svn = *svn,
+            Self::ReportedTcb(tcb) => guest.snp.reported_tcb = *tcb,
+            Self::ComplianceStatus(status) => guest.compliance_status.clone_from(status),
+            Self::UvmSvn(svn) => drop(uvm.map(|uvm| uvm.svn = *svn)),
+            Self::UvmIssuer(issuer) => drop(uvm.map(|uvm| uvm.issuer.clone_from(issuer))),
+            Self::UvmFeed(feed) => drop(uvm.map(|uvm| uvm.feed.clone_from(feed))),
+            Self::UvmMeasurement(measurement) => drop(uvm.map(|uvm| uvm.measurement = *measurement)),
+            Self::NoUvmEndorsement => guest.uvm = None,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn change_claims(&self, claims: Claims) -> Claims {
+        match self {
+            Self::Claim(path, value) => claims.claim(path, value.clone()),
+            Self::WithoutClaim(path) => claims.without(path),
+            _ => claims,
+        }
+    }
+}

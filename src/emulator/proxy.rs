@@ -1,0 +1,162 @@
+//! A network between client and server that is not to be relied upon.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::server::Tasks;
+use super::{lock, origin};
+
+/// Passes TCP connections on to one of several targets, and cuts, delays or refuses them on request.
+///
+/// It sees ciphertext only. Connections go round robin: with two [`super::BlindBox`]es as targets it is a load balancer in
+/// front of replicas. Stops when dropped.
+pub struct TcpProxy {
+    address: SocketAddr,
+    behaviour: Arc<Mutex<Behaviour>>,
+    accepting: Tasks,
+    connections: Tasks,
+}
+
+#[derive(Clone, Default)]
+struct Behaviour {
+    targets: Vec<SocketAddr>,
+    accepted: usize,
+    refuse: bool,
+    delay: Duration,
+    cut_after: Option<usize>,
+}
+
+impl TcpProxy {
+    /// Starts a proxy in front of these addresses.
+    ///
+    /// # Errors
+    ///
+    /// When no port on loopback can be had.
+    pub async fn start(targets: &[SocketAddr]) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let behaviour = Behaviour { targets: targets.to_vec(), ..Behaviour::default() };
+        let proxy = Self {
+            address: listener.local_addr()?,
+            behaviour: Arc::new(Mutex::new(behaviour)),
+            accepting: Tasks::default(),
+            connections: Tasks::default(),
+        };
+        let (behaviour, connections) = (Arc::clone(&proxy.behaviour), proxy.connections.clone());
+        proxy.accepting.spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let behaviour = Arc::clone(&behaviour);
+                        connections.spawn(async move {
+                            let _ = pass_on(stream, &behaviour).await;
+                        });
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// The address to connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as `https://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        origin("https", "127.0.0.1", self.address.port())
+    }
+
+    /// Later connections go to these addresses.
+    pub fn set_targets(&self, targets: &[SocketAddr]) {
+        lock(&self.behaviour).targets = targets.to_vec();
+    }
+
+    /// Whether later connections are closed as soon as they are accepted.
+    pub fn refuse(&self, refuse: bool) {
+        lock(&self.behaviour).refuse = refuse;
+    }
+
+    /// Holds up every piece of data, in both directions of later connections, for this time.
+    pub fn delay(&self, time: Duration) {
+        lock(&self.behaviour).delay = time;
+    }
+
+    /// Cuts each later connection when the server has sent so many bytes on it; `None` for never.
+    pub fn cut_after(&self, bytes: Option<usize>) {
+        lock(&self.behaviour).cut_after = bytes;
+    }
+
+    /// Cuts every open connection.
+    pub fn cut(&self) {
+        self.connections.abort_all();
+    }
+
+    /// How many connections were accepted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        lock(&self.behaviour).accepted
+    }
+}
+
+impl Drop for TcpProxy {
+    fn drop(&mut self) {
+        self.accepting.close();
+        self.connections.close();
+    }
+}
+
+impl std::fmt::Debug for TcpProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TcpProxy({})", self.address)
+    }
+}
+
+async fn pass_on(mut client: TcpStream, behaviour: &Mutex<Behaviour>) -> io::Result<()> {
+    let (now, target) = {
+        let mut behaviour = lock(behaviour);
+        let turn = behaviour.accepted;
+        behaviour.accepted += 1;
+        let target = behaviour.targets.get(turn.checked_rem(behaviour.targets.len()).unwrap_or(0)).copied();
+        (behaviour.clone(), target)
+    };
+    let Some(target) = target.filter(|_| !now.refuse) else { return Ok(()) };
+    let mut server = TcpStream::connect(target).await?;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    tokio::select! {
+        done = copy(&mut from_client, &mut to_server, now.delay, None) => done,
+        done = copy(&mut from_server, &mut to_client, now.delay, now.cut_after) => done,
+    }
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    delay: Duration,
+    limit: Option<usize>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut left = limit.unwrap_or(usize::MAX);
+    while left > 0 {
+        let room = buffer.len().min(left);
+        let read = from.read(buffer.split_at_mut(room).0).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        to.write_all(buffer.split_at(read).0).await?;
+        left -= read;
+    }
+    Ok(())
+}

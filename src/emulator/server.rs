@@ -1,0 +1,377 @@
+//! One HTTP server on loopback: TLS or clear, HTTP/1.1 and HTTP/2, every task owned by it.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::body::{Body, next_data};
+use super::lock;
+use super::tls::{TlsIdentity, TlsVersions};
+use super::traffic::{ConnectionState, Traffic};
+use crate::types::SpkiDigest;
+
+/// A client that connects and never shakes hands does not hold a task for longer.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// No connection of a test lives longer.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
+/// A request with a larger body is cut off.
+const BODY_LIMIT: usize = 32 * 1024 * 1024;
+
+/// A request that has arrived in full.
+pub(crate) struct Call {
+    pub(crate) method: hyper::Method,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: Bytes,
+    /// The key that the server proved on the connection of this request; none in clear.
+    pub(crate) key: Option<SpkiDigest>,
+}
+
+/// What a server does about a request.
+pub(crate) enum Reply {
+    Response(Response<Body>),
+    /// Closes the connection without a word.
+    Close,
+}
+
+pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
+
+/// Which protocols a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum HttpVersions {
+    /// HTTP/2 when the client offers it by ALPN, else HTTP/1.1.
+    #[default]
+    Both,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
+}
+
+impl HttpVersions {
+    pub(crate) fn alpn(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Self::Http1 => vec![b"http/1.1".to_vec()],
+            Self::Http2 => vec![b"h2".to_vec()],
+        }
+    }
+}
+
+/// The protocols of one server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Protocols {
+    pub(crate) http: HttpVersions,
+    pub(crate) tls: TlsVersions,
+}
+
+/// A running server; dropping it stops everything that it started.
+pub(crate) struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Tasks,
+}
+
+struct Shared {
+    handler: Handler,
+    traffic: Traffic,
+    protocols: Protocols,
+    /// `None` is plain HTTP.
+    tls: Mutex<Option<Endpoint>>,
+    tunnel: Mutex<Option<SocketAddr>>,
+    connections: Tasks,
+}
+
+#[derive(Clone)]
+struct Endpoint {
+    acceptor: TlsAcceptor,
+    key: SpkiDigest,
+}
+
+impl Server {
+    pub(crate) async fn start(
+        identity: Option<&TlsIdentity>,
+        protocols: Protocols,
+        traffic: Traffic,
+        handler: Handler,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::serve(listener, identity, protocols, traffic, handler)
+    }
+
+    /// Serves on a socket that is bound already, for a server whose certificate names its own port.
+    pub(crate) fn serve(
+        listener: TcpListener,
+        identity: Option<&TlsIdentity>,
+        protocols: Protocols,
+        traffic: Traffic,
+        handler: Handler,
+    ) -> io::Result<Self> {
+        let server = Self {
+            address: listener.local_addr()?,
+            shared: Arc::new(Shared {
+                handler,
+                traffic,
+                protocols,
+                tls: Mutex::new(None),
+                tunnel: Mutex::new(None),
+                connections: Tasks::default(),
+            }),
+            accepting: Tasks::default(),
+        };
+        if let Some(identity) = identity {
+            server.set_identity(identity);
+        }
+        server.accept_on(listener);
+        Ok(server)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The key and certificate of later connections.
+    pub(crate) fn set_identity(&self, identity: &TlsIdentity) {
+        let config = identity.server_config(self.shared.protocols.tls, self.shared.protocols.http.alpn());
+        let endpoint = Endpoint { acceptor: TlsAcceptor::from(Arc::new(config)), key: identity.spki_digest() };
+        *lock(&self.shared.tls) = Some(endpoint);
+    }
+
+    /// Passes later connections on, byte by byte, instead of serving them.
+    pub(crate) fn set_tunnel(&self, to: Option<SocketAddr>) {
+        *lock(&self.shared.tunnel) = to;
+    }
+
+    pub(crate) fn drop_connections(&self) {
+        self.shared.connections.abort_all();
+    }
+
+    /// Stops listening and drops every connection: clients are refused until [`Self::listen_again`].
+    pub(crate) async fn stop_listening(&self) {
+        self.accepting.abort_all();
+        self.shared.connections.abort_all();
+        self.accepting.gone().await;
+    }
+
+    pub(crate) async fn listen_again(&self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.accept_on(listener);
+        Ok(())
+    }
+
+    fn accept_on(&self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        self.accepting.spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let connection = Arc::clone(&shared).connection(stream);
+                        let limited = tokio::time::timeout(CONNECTION_LIMIT, connection);
+                        shared.connections.spawn(async move {
+                            let _ = limited.await;
+                        });
+                    }
+                    // Out of file descriptors, most likely: wait for some to come back.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.close();
+        self.shared.connections.close();
+    }
+}
+
+impl Shared {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream) {
+        let (id, received) = self.traffic.accepted();
+        let _ = stream.set_nodelay(true);
+        let tunnel = *lock(&self.tunnel);
+        if let Some(target) = tunnel {
+            self.traffic.update(id, |record| record.state = ConnectionState::Tunnelled);
+            if let Ok(mut onward) = TcpStream::connect(target).await {
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+            }
+            return;
+        }
+        let endpoint = lock(&self.tls).clone();
+        let Some(Endpoint { acceptor, key }) = endpoint else {
+            self.traffic.update(id, |record| record.state = ConnectionState::Cleartext);
+            return self.http(Counted { inner: stream, received }, id, None).await;
+        };
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else {
+            self.traffic.update(id, |record| record.state = ConnectionState::HandshakeFailed);
+            return;
+        };
+        let (_, tls) = stream.get_ref();
+        let name = tls.server_name().map(str::to_owned);
+        let protocol = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.traffic.update(id, |record| {
+            record.state = ConnectionState::Secured;
+            record.server_name = name;
+            record.protocol = protocol;
+            record.key = Some(key);
+            record.resumed = resumed;
+        });
+        self.http(Counted { inner: stream, received }, id, Some(key)).await;
+    }
+
+    async fn http<S>(self: Arc<Self>, stream: Counted<S>, id: u64, key: Option<SpkiDigest>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let closing = Arc::new(Notify::new());
+        let service = service_fn(|request| {
+            let (shared, closing) = (Arc::clone(&self), Arc::clone(&closing));
+            async move { shared.answer(request, id, key, &closing).await }
+        });
+        let mut builder = auto::Builder::new(self.connections.clone());
+        builder = match self.protocols.http {
+            HttpVersions::Both => builder,
+            HttpVersions::Http1 => builder.http1_only(),
+            HttpVersions::Http2 => builder.http2_only(),
+        };
+        builder.http1().timer(TokioTimer::new());
+        tokio::select! {
+            _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+            () = closing.notified() => {}
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        id: u64,
+        key: Option<SpkiDigest>,
+        closing: &Notify,
+    ) -> io::Result<Response<Body>> {
+        let (parts, mut incoming) = request.into_parts();
+        let number = self.traffic.head(id, &parts);
+        let mut body = Vec::new();
+        while let Some(data) = next_data(&mut incoming).await {
+            self.traffic.body(number, &data);
+            if body.len() + data.len() > BODY_LIMIT {
+                closing.notify_one();
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            body.extend_from_slice(&data);
+        }
+        let call = Call {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body: body.into(),
+            key,
+        };
+        match (self.handler)(call).await {
+            Reply::Response(response) => Ok(response),
+            Reply::Close => {
+                closing.notify_one();
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+}
+
+/// Tasks that end with whoever owns them; also the executor of HTTP/2, whose streams are tasks of their own.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Arc<Mutex<TaskSet>>);
+
+#[derive(Default)]
+struct TaskSet {
+    running: JoinSet<()>,
+    closed: bool,
+}
+
+impl Tasks {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut set = lock(&self.0);
+        while set.running.try_join_next().is_some() {}
+        if !set.closed {
+            set.running.spawn(task);
+        }
+    }
+
+    pub(crate) fn abort_all(&self) {
+        lock(&self.0).running.abort_all();
+    }
+
+    /// Ends every task and starts none any more. Needed because tasks of HTTP/2 hold this set that holds them.
+    pub(crate) fn close(&self) {
+        let mut set = lock(&self.0);
+        set.closed = true;
+        set.running.abort_all();
+    }
+
+    /// Waits until the tasks that were aborted have let go of what they held, a listening socket for one.
+    pub(crate) async fn gone(&self) {
+        let mut ending = std::mem::take(&mut lock(&self.0).running);
+        while ending.join_next().await.is_some() {}
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        self.spawn(async move {
+            task.await;
+        });
+    }
+}
+
+/// Counts what is read.
+struct Counted<S> {
+    inner: S,
+    received: Arc<AtomicU64>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let read = buf.filled().len().saturating_sub(before);
+        self.received.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::SeqCst);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

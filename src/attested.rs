@@ -53,6 +53,32 @@ pub struct Recorded {
     appraisal: Appraisal,
 }
 
+/// Evidence that verifies, of which nothing was required. It says what is in a file, not that anything is acceptable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct Unappraised {
+    verified_for: UnixTime,
+    claims: Claims,
+}
+
+impl Unappraised {
+    pub(crate) fn new(verified_for: UnixTime, claims: Claims) -> Self {
+        Self { verified_for, claims }
+    }
+
+    /// The state of the TEE.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The time for which the evidence was verified.
+    #[must_use]
+    pub fn verified_for(&self) -> UnixTime {
+        self.verified_for
+    }
+}
+
 impl Attested {
     pub(crate) fn new(
         (channel, server_name, key): (Channel, ServerName, Option<SpkiDigest>),

@@ -204,13 +204,13 @@ pub(crate) fn to_runtime_data(tee: &OneTee, runtime_data: &[u8]) -> Result<(), A
     match token.maa().shape {
         TokenShape::SevSnpVm => {
             covers(&token.snp().report_data, &digest)?;
-            if !token.runtime_equals(runtime_data) {
+            if !token.runtime_is(runtime_data) {
                 return Err(false_report("x-ms-runtime", &String::from_utf8_lossy(runtime_data), "something else"));
             }
         }
         TokenShape::AzureVm => {
             let expected = hex::encode(digest);
-            let nonce = token.client_payload_nonce().unwrap_or_default();
+            let nonce = token.client_nonce().unwrap_or_default();
             if !crypto::constant_time_eq(nonce, expected.as_bytes()) {
                 let actual = String::from_utf8_lossy(nonce);
                 return Err(false_report("x-ms-runtime.client-payload.nonce", &expected, &actual));

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::types::{
     ChipId, FamilyId, HostData, ImageId, Issuer, KeyDigest, Measurement, Product, ReportData, ReportId, Sha256Digest,
@@ -223,6 +223,17 @@ impl Serialize for FirmwareVersion {
     }
 }
 
+impl<'de> Deserialize<'de> for FirmwareVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut parts = text.split('.').map(str::parse);
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(build)), None) => Ok(Self { major, minor, build }),
+            _ => Err(serde::de::Error::custom("expected a firmware version such as \"1.55.29\"")),
+        }
+    }
+}
+
 /// What the platform says of its own configuration (`PLATFORM_INFO`, AMD 56860 table 24).
 ///
 /// A bit that a version of the report does not define is [`Bit::NotReported`], whatever stands there. Bits without a
@@ -250,7 +261,7 @@ pub struct PlatformInfo {
 }
 
 /// Which kind of key signed a report (`SIGNING_KEY`, AMD 56860 table 23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SigningKey {
     /// The versioned chip endorsement key: one chip's own.

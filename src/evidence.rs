@@ -1,7 +1,7 @@
 //! What goes into a verification. All of it is untrusted: it came from a network or a file.
 
 use crate::maa::KeySet;
-use crate::snp::AmdAnchors;
+use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek};
 
 /// What the attester says, as received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,12 +24,43 @@ pub struct Endorsements {
     /// The key set of the MAA instance that the policy names. Whoever supplies it decides what is genuine, so it comes over
     /// authenticated TLS from that instance, or is pinned.
     pub key_set: Option<KeySet>,
-    /// The certificate of the key that signed the report (VCEK or VLEK), as DER.
-    pub vek: Option<Vec<u8>>,
-    /// The certificates above it (ASK or ASVK, then ARK), as DER, where they are not the built-in ones.
-    pub chain: Vec<Vec<u8>>,
-    /// AMD's revocation list, as DER.
-    pub crl: Option<Vec<u8>>,
+    /// The certificate of the key that signed the report.
+    pub vek: Option<Vek>,
+    /// AMD's revocation list.
+    pub crl: Option<Crl>,
     /// Roots that *replace* AMD's built-in ones. The result says so.
     pub amd_anchors: Option<AmdAnchors>,
+}
+
+/// The certificate of the key that signed a report (VCEK or VLEK).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Vek {
+    /// As received, in DER, with the certificates above it where some came along: issuer (ASK or ASVK), then root (ARK).
+    Received {
+        /// The certificate of the signing key.
+        der: Vec<u8>,
+        /// Issuer and root; they must be AMD's.
+        chain: Option<(Vec<u8>, Vec<u8>)>,
+    },
+    /// Verified before: only what depends on this report and this time is checked again.
+    Verified(VerifiedVek),
+}
+
+impl Vek {
+    /// A certificate alone, in DER.
+    #[must_use]
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Self {
+        Self::Received { der: der.into(), chain: None }
+    }
+}
+
+/// AMD's revocation list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Crl {
+    /// As received, in DER.
+    Received(Vec<u8>),
+    /// Verified before: only its dates are checked again.
+    Verified(VerifiedCrl),
 }

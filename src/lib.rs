@@ -23,26 +23,30 @@ mod error;
 mod evidence;
 mod host_data;
 mod json;
-mod maa;
+pub mod maa;
 mod policy;
-mod snp;
+pub mod snp;
 mod types;
 pub mod uvm;
 mod verify;
 
 pub use appraisal::{Appraisal, Check, Verdict};
-pub use attested::{Attested, Claims, Recorded};
+pub use attested::{Attested, Claims, Recorded, Unappraised};
 pub use challenge::{Challenge, Channel, ServerName};
-pub use claims::*;
+pub use claims::{
+    Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, SnpClaims,
+    TokenShape, UvmClaims,
+};
 pub use error::{AttestationError, Category, ChannelNotBound};
-pub use evidence::{Endorsements, Evidence};
+pub use evidence::{Crl, Endorsements, Evidence, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
-pub use maa::{KeySet, KeySetError, TokenError};
+pub use json::{JsonError, JsonType};
 pub use policy::{
     AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,
     TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
 };
-pub use snp::{AmdAnchors, ReportError};
-pub use types::*;
-pub use uvm::EndorsementError;
-pub use verify::{verify, verify_recorded};
+pub use types::{
+    ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
+    Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime,
+};
+pub use verify::{verify, verify_recorded, verify_unappraised};

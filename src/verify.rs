@@ -1,15 +1,15 @@
 //! THE PIPELINE: five calls in order. Pure: bytes, a policy and a time in, a verdict out.
 
 use crate::appraise::{Facts, appraise};
-use crate::attested::{Attested, Claims, Recorded};
+use crate::attested::{Attested, Claims, Recorded, Unappraised};
 use crate::bind::{self, OneTee};
 use crate::challenge::{Challenge, Peer, ServerName};
 use crate::error::{AttestationError, ChannelNotBound};
-use crate::evidence::{Endorsements, Evidence};
+use crate::evidence::{Crl, Endorsements, Evidence, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
 use crate::policy::{Binding, Policy, RevocationRule};
-use crate::snp::{self, AmdAnchors, Collateral, Revocation, VerifiedReport};
-use crate::types::UnixTime;
+use crate::snp::{AmdAnchors, CaChain, ReportError, Revocation, VerifiedReport, VerifiedVek};
+use crate::types::{Issuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
 
 /// How long an attestation holds at most, unless the policy says otherwise.
@@ -41,9 +41,8 @@ pub fn verify(
         Peer::UnboundCleartext => (ServerName::NotEvaluated, None),
     };
     let channel = (challenge.channel(), server_name);
-    let custom_anchors = endorsements.amd_anchors.is_some();
     let snp = tee.snp().ok_or(NOTHING)?;
-    let appraisal = appraise(&Facts { tee: &tee, snp, channel: Some(channel), custom_anchors, now }, policy)?;
+    let appraisal = appraise(&Facts { tee: &tee, snp, channel: Some(channel), now }, policy)?;
     let life = (now, expiry(&tee, policy, now));
     Ok(Attested::new((channel.0, channel.1, key), life, claims(&tee)?, appraisal))
 }
@@ -69,13 +68,49 @@ pub fn verify_recorded(
     if let Some(runtime_data) = &evidence.runtime_data {
         bind::to_runtime_data(&tee, runtime_data)?;
     }
-    let custom_anchors = endorsements.amd_anchors.is_some();
     let snp = tee.snp().ok_or(NOTHING)?;
-    let appraisal = appraise(&Facts { tee: &tee, snp, channel: None, custom_anchors, now }, policy)?;
+    let appraisal = appraise(&Facts { tee: &tee, snp, channel: None, now }, policy)?;
     Ok(Recorded::new(now, expiry(&tee, policy, now), claims(&tee)?, appraisal))
 }
 
-const NOTHING: AttestationError = AttestationError::MissingEvidence { what: "an MAA token or a hardware report" };
+/// Verifies whatever evidence is given, and that it is all about one TEE, without requiring anything of it: for looking
+/// into files. A policy is what makes evidence mean something, so this proves nothing about a peer.
+///
+/// A token needs `issuer` and a key set, a report the certificate of its key. A revocation list, where given, must be
+/// genuine and current and not name the signing authority; without one revocation is not looked at. An endorsement of a
+/// utility VM must come from Microsoft's production issuer.
+///
+/// # Errors
+///
+/// The first cryptographic failure.
+pub fn verify_unappraised(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    issuer: Option<&Issuer>,
+    now: UnixTime,
+) -> Result<Unappraised, AttestationError> {
+    let token = match (&evidence.token, issuer) {
+        (None, _) => None,
+        (Some(_), None) => return Err(missing("the issuer that the token must have")),
+        (Some(_), Some(issuer)) => Some(verify_token(evidence, endorsements, &TokenExpectations::new(issuer), now)?),
+    };
+    let report = match &evidence.report {
+        None => None,
+        Some(_) => {
+            let revocation = if endorsements.crl.is_some() { Revocation::Require } else { Revocation::Off };
+            Some(verify_report(evidence, endorsements, revocation, now)?)
+        }
+    };
+    let document = evidence.uvm_endorsement.as_deref();
+    let endorsement = document.map(|document| uvm::verify(document, &EndorsementExpectations::production()));
+    let tee = OneTee::new(token, report, endorsement.transpose()?)?;
+    if let Some(runtime_data) = &evidence.runtime_data {
+        bind::to_runtime_data(&tee, runtime_data)?;
+    }
+    Ok(Unappraised::new(now, claims(&tee)?))
+}
+
+const NOTHING: AttestationError = missing("an MAA token or a hardware report");
 
 /// A policy is bound or unbound before the first byte; a challenge of the other kind is refused, never translated.
 pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
@@ -99,11 +134,22 @@ fn token(
     now: UnixTime,
 ) -> Result<Option<VerifiedToken>, AttestationError> {
     let Some(trust) = policy.maa() else { return Ok(None) };
-    let missing = |what| AttestationError::MissingEvidence { what };
+    let mut expected = TokenExpectations::new(&trust.issuer);
+    if let Some(key_id) = &trust.key_id {
+        expected = expected.key_id(key_id);
+    }
+    verify_token(evidence, endorsements, &expected, now).map(Some)
+}
+
+fn verify_token(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    expected: &TokenExpectations<'_>,
+    now: UnixTime,
+) -> Result<VerifiedToken, AttestationError> {
     let token = evidence.token.as_deref().ok_or(missing("an MAA token"))?;
     let keys = endorsements.key_set.as_ref().ok_or(missing("the key set of the MAA instance"))?;
-    let expected = TokenExpectations::new(&trust.issuer, trust.key_id.as_deref());
-    Ok(Some(maa::verify(token, keys, &expected, now)?))
+    Ok(maa::verify(token, keys, expected, now)?)
 }
 
 fn report(
@@ -113,32 +159,66 @@ fn report(
     now: UnixTime,
 ) -> Result<Option<VerifiedReport>, AttestationError> {
     let Some(trust) = policy.amd() else { return Ok(None) };
-    let missing = |what| AttestationError::MissingEvidence { what };
-    let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
-    let vek = endorsements.vek.as_deref().ok_or(missing("the certificate of the key that signed the report"))?;
-    let collateral = Collateral { vek, chain: &endorsements.chain, crl: endorsements.crl.as_deref() };
-    let anchors = endorsements.amd_anchors.as_ref().unwrap_or_else(|| AmdAnchors::builtin());
     let revocation = match trust.revocation {
         RevocationRule::Required => Revocation::Require,
         RevocationRule::AllowBestEffort => Revocation::BestEffort,
         RevocationRule::AllowOff => Revocation::Off,
     };
-    Ok(Some(snp::verify(report, &collateral, anchors, revocation, now)?))
+    verify_report(evidence, endorsements, revocation, now).map(Some)
+}
+
+fn verify_report(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    revocation: Revocation,
+    now: UnixTime,
+) -> Result<VerifiedReport, AttestationError> {
+    let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
+    let vek = endorsements.vek.as_ref().ok_or(missing("the certificate of the key that signed the report"))?;
+    let received;
+    let vek = match vek {
+        Vek::Verified(vek) => vek,
+        Vek::Received { der, chain } => {
+            let chain = chain.as_ref().map(|(issuer, ark)| CaChain { issuer, ark });
+            let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
+            received = VerifiedVek::verify(der, chain, &anchors)?;
+            &received
+        }
+    };
+    let list;
+    let crl = match &endorsements.crl {
+        _ if revocation == Revocation::Off => None,
+        None => None,
+        Some(Crl::Verified(list)) => Some(list),
+        Some(Crl::Received(der)) => {
+            list = vek.verify_crl(der);
+            match (&list, revocation) {
+                (Ok(list), _) => Some(list),
+                (Err(_), Revocation::BestEffort) => None,
+                (Err(error), _) => return Err(ReportError::Crl(error.clone()).into()),
+            }
+        }
+    };
+    Ok(vek.verify_with(report, crl, revocation, now)?)
+}
+
+const fn missing(what: &'static str) -> AttestationError {
+    AttestationError::MissingEvidence { what }
 }
 
 /// The document itself is needed where AMD alone judges; MAA checks it too, and says so in its claims.
 fn endorsement(evidence: &Evidence, policy: &Policy) -> Result<Option<VerifiedEndorsement>, AttestationError> {
     let (Some(_), Some(uvm)) = (policy.amd(), policy.uvm()) else { return Ok(None) };
     let document = evidence.uvm_endorsement.as_deref();
-    let document = document.ok_or(AttestationError::MissingEvidence { what: "the endorsement of the utility VM" })?;
-    let expected = EndorsementExpectations { issuer: uvm.issuer(), feed: uvm.feed() };
+    let document = document.ok_or(missing("the endorsement of the utility VM"))?;
+    let expected = EndorsementExpectations::new(uvm.issuer(), uvm.feed());
     Ok(Some(uvm::verify(document, &expected)?))
 }
 
 fn expiry(tee: &OneTee, policy: &Policy, now: UnixTime) -> UnixTime {
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
     let token = tee.token.as_ref().map(|token| token.maa().expires_at);
-    let report = tee.report.as_ref().map(VerifiedReport::valid_until);
+    let report = tee.report.as_ref().map(VerifiedReport::expires_at);
     [token, report].into_iter().flatten().fold(now.plus(age), UnixTime::min)
 }
 

@@ -8,6 +8,7 @@ use crate::challenge::{Channel, ServerName};
 use crate::claims::{Bit, GuestPolicy, MaaClaims, SnpClaims, TokenShape, UvmClaims};
 use crate::error::{AttestationError, any_of};
 use crate::policy::{GuestPolicyBit, Kind, Must, Policy, TcbMinima};
+use crate::snp::VerifiedReport;
 use crate::types::{Product, Tcb, UnixTime};
 
 /// What the appraisal looks at.
@@ -16,7 +17,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) snp: &'a SnpClaims,
     /// The connection; `None` for recorded evidence.
     pub(crate) channel: Option<(Channel, ServerName)>,
-    pub(crate) custom_anchors: bool,
     pub(crate) now: UnixTime,
 }
 
@@ -106,7 +106,7 @@ fn sources(checks: &mut Recorder, facts: &Facts<'_>) {
         }
         None => checks.not_evaluated("hardware report", "not asked: the policy trusts MAA's check of it", "none"),
     }
-    if facts.custom_anchors {
+    if facts.tee.report.as_ref().is_some_and(VerifiedReport::is_under_custom_anchors) {
         checks.allowed("anchors", "built-in", "custom: the roots are the caller's own");
     }
 }

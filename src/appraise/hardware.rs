@@ -3,7 +3,7 @@ use super::checks::{tcb, tcb_floor};
 use crate::claims::{Bit, HardwareClaims, PlatformInfo};
 use crate::error::{AttestationError, any_of};
 use crate::policy::{AbiVersion, Must, PlatformInfoBit, Policy};
-use crate::snp::VerifiedReport;
+use crate::snp::{RevocationOutcome, VerifiedReport};
 
 /// The checks that only a hardware report allows.
 pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
@@ -63,7 +63,8 @@ fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
     const EXPECTED: &str = "AMD's current list does not name the signing authority";
     use crate::policy::RevocationRule;
     // That a required list was there and current is a condition of the verification itself.
-    match (report.is_revocation_checked(), policy.amd().map(|amd| amd.revocation)) {
+    let checked = matches!(report.revocation(), RevocationOutcome::Checked { .. });
+    match (checked, policy.amd().map(|amd| amd.revocation)) {
         (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
         (false, Some(RevocationRule::AllowOff)) => {
             checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off")

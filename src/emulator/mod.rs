@@ -40,6 +40,7 @@
 )]
 
 mod agent;
+pub mod amd;
 mod application;
 mod blindbox;
 mod body;
@@ -58,6 +59,7 @@ mod server;
 mod tls;
 mod token;
 mod traffic;
+pub mod uvm;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

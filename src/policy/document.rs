@@ -81,7 +81,7 @@ impl Document {
     pub(super) fn from_json(text: &str) -> Result<Self, InvalidPolicy> {
         let malformed = |why: String| InvalidPolicy::Malformed { why: shorten(&why, 300) };
         // A map would take the last of two equal keys; the strict reader refuses them.
-        crate::json::check(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
+        crate::json::parse(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
         serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
     }
 

@@ -69,6 +69,15 @@ impl VerifiedVek {
         self.verify_raw(&RawReport::read(report)?, crl.ok_or(CrlError::Missing), revocation, now)
     }
 
+    /// Verifies a revocation list (DER) under the root of this key's processor family.
+    ///
+    /// # Errors
+    ///
+    /// [`CrlError`], as [`VerifiedCrl::verify`].
+    pub fn verify_crl(&self, der: &[u8]) -> Result<VerifiedCrl, CrlError> {
+        VerifiedCrl::verify_under(der, self.certificate().product(), self.ark())
+    }
+
     /// The certificate.
     #[must_use]
     pub fn certificate(&self) -> &VekCertificate {

@@ -58,6 +58,7 @@ mod server;
 mod tls;
 mod token;
 mod traffic;
+pub mod uvm;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -25,8 +25,10 @@ pub const MAX_ENDORSEMENT_LEN: usize = 64 * 1024;
 /// Whose endorsement of what is accepted. Both are compared byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndorsementExpectations<'a> {
-    issuer: &'a str,
-    feed: &'a str,
+    /// The `did:x509` of who must endorse.
+    pub issuer: &'a str,
+    /// What must be endorsed.
+    pub feed: &'a str,
 }
 
 impl<'a> EndorsementExpectations<'a> {

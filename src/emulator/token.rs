@@ -17,7 +17,7 @@ pub enum TokenFault {
     Expired,
     /// `nbf` is an hour ahead; `iat` is now.
     NotYetValid,
-    /// `iat` and `nbf` are an hour ahead.
+    /// `iat` is an hour ahead; `nbf` is now.
     IssuedInTheFuture,
     /// `iat` and `nbf` are so many seconds ago, `exp` lies ahead: genuine, but made before anybody asked.
     IssuedAgo(u64),
@@ -61,6 +61,15 @@ pub enum TokenFault {
     CutToken(usize),
     /// This text in place of a token.
     NotAToken(String),
+}
+
+impl TokenFault {
+    /// Writes a member of the header twice, the second time with this text as its value.
+    #[must_use]
+    pub fn duplicate_header(name: &str, second: &str) -> Self {
+        let start = format!("{}:", quoted(name));
+        Self::ReplaceInHeader("}".to_owned(), format!(",{start}{}}}", quoted(second)))
+    }
 }
 
 /// Signs claims with the instance's key, each fault applied.
@@ -114,10 +123,7 @@ impl Draft {
                 self.set("exp", now.minus(HOUR).as_secs());
             }
             TokenFault::NotYetValid => self.set("nbf", now.plus(HOUR).as_secs()),
-            TokenFault::IssuedInTheFuture => {
-                self.set("iat", now.plus(HOUR).as_secs());
-                self.set("nbf", now.plus(HOUR).as_secs());
-            }
+            TokenFault::IssuedInTheFuture => self.set("iat", now.plus(HOUR).as_secs()),
             TokenFault::IssuedAgo(seconds) => {
                 self.set("iat", now.minus(*seconds).as_secs());
                 self.set("nbf", now.minus(*seconds).as_secs());
@@ -214,14 +220,4 @@ fn signing_input(header: &str, payload: &str) -> String {
 
 fn compact(input: &str, signature: &[u8]) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-/// A header member that occurs twice, as an edit of the header's text.
-impl TokenFault {
-    /// Writes a member of the header twice, the second time with this text as its value.
-    #[must_use]
-    pub fn duplicate_header(name: &str, second: &str) -> Self {
-        let start = format!("{}:", quoted(name));
-        Self::ReplaceInHeader("}".to_owned(), format!(",{start}{}}}", quoted(second)))
-    }
 }

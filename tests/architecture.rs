@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. Modules on one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
-    &["types", "json"],
-    &["claims", "crypto", "appraisal"],
+    &["types"],
+    &["claims", "crypto", "json", "appraisal"],
     &["host_data"],
     &["maa", "snp", "uvm", "policy"],
     &["error"],

@@ -28,7 +28,7 @@ pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
 use document::Document;
 
 use crate::claims::{FirmwareVersion, SigningKey};
-use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, Sha256Digest};
+use crate::types::{ChipId, FamilyId, ImageId, Issuer, KeyDigest, Measurement, Product, ReportId, Sha256Digest};
 
 /// The appraisal policy: who may judge, what must run, and how strict to be about the rest.
 ///
@@ -142,6 +142,12 @@ impl Policy {
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         crate::crypto::sha256_digest(self.to_json().as_bytes())
+    }
+
+    /// The MAA instance that the policy names, where MAA is to judge.
+    #[must_use]
+    pub fn attester(&self) -> Option<&Issuer> {
+        self.maa().map(|maa| &maa.issuer)
     }
 
     /// What this policy leaves open, in words, gravest first. An empty answer is rare and fine.

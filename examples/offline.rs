@@ -1,0 +1,244 @@
+//! Verifies recorded evidence from files. No network, and the time is what you say it is.
+//!
+//! ```console
+//! $ cargo run --example offline -- --token token.jwt --jwks certs.json --issuer https://sharedeus.eus.attest.azure.net --at 1791503200
+//! $ cargo run --example offline -- --report report.bin --vek vcek.der --uvm uvm.cose --at 1755000000 --policy policy.toml
+//! ```
+//!
+//! Exit code 0 and the appraisal on standard output; else 1 and `error[<code>]: <message>` on standard error. Without a policy the
+//! evidence is verified and nothing is required of it, and the output says so.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use blindbox_attestation::maa::KeySet;
+use blindbox_attestation::snp::certificates_from_pem;
+use blindbox_attestation::{
+    AttestationError, CcePolicy, Claims, Crl, Endorsements, Evidence, HostData, Issuer, Policy, Recorded, Unappraised,
+    UnixTime, Vek, verify_recorded, verify_unappraised,
+};
+use clap::Parser;
+use serde_json::{Value, json};
+
+/// Verify recorded attestation evidence from files, without a network.
+#[derive(Parser)]
+struct Arguments {
+    /// The MAA token (a JWT).
+    #[arg(long, value_name = "FILE", requires_all = ["jwks"])]
+    token: Option<PathBuf>,
+    /// The key set of the MAA instance, as its /certs gives it.
+    #[arg(long, value_name = "FILE", requires = "token")]
+    jwks: Option<PathBuf>,
+    /// The MAA instance that must have issued the token, such as https://sharedeus.eus.attest.azure.net.
+    #[arg(long, value_name = "URL", requires = "token")]
+    issuer: Option<String>,
+    /// The hardware report: 1184 bytes.
+    #[arg(long, value_name = "FILE", requires = "vek")]
+    report: Option<PathBuf>,
+    /// The certificate of the key that signed the report (VCEK or VLEK), DER or PEM.
+    #[arg(long, value_name = "FILE", requires = "report")]
+    vek: Option<PathBuf>,
+    /// The certificates above it (ASK or ASVK, ARK), PEM. Not needed: AMD's are built in, and these must be AMD's.
+    #[arg(long, value_name = "FILE", requires = "report")]
+    chain: Option<PathBuf>,
+    /// AMD's revocation list, DER.
+    #[arg(long, value_name = "FILE", requires = "report")]
+    crl: Option<PathBuf>,
+    /// The endorsement of the utility VM: a COSE_Sign1 document.
+    #[arg(long, value_name = "FILE")]
+    uvm: Option<PathBuf>,
+    /// The CCE policy (base64, or the Rego text) whose digest the host data must be.
+    #[arg(long, value_name = "FILE")]
+    cce_policy: Option<PathBuf>,
+    /// The runtime data that the evidence must cover.
+    #[arg(long, value_name = "FILE")]
+    runtime_data: Option<PathBuf>,
+    /// The time to verify for, in seconds since 1970-01-01 UTC.
+    #[arg(long, value_name = "UNIX_SECONDS")]
+    at: u64,
+    /// The policy to appraise against, TOML or JSON.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Print JSON: every claim and every check.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(output) => {
+            println!("{output}");
+            ExitCode::SUCCESS
+        }
+        Err(Failure { code, message }) => {
+            eprintln!("error[{code}]: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Failure {
+    code: &'static str,
+    message: String,
+}
+
+impl<E: Into<AttestationError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let mut message = error.to_string();
+        if let Some(appraisal) = error.appraisal() {
+            message = format!("{message}\n\n{}", appraisal.full());
+        }
+        Self { code: error.code(), message }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<String, Failure> {
+    let policy = arguments.policy.as_deref().map(read_policy).transpose()?;
+    let (evidence, endorsements) = (evidence(arguments)?, endorsements(arguments)?);
+    let issuer = arguments.issuer.as_ref().map(|url| Issuer::new(url).map_err(|error| bad_usage("--issuer", error)));
+    let issuer = issuer.transpose()?;
+    if evidence.token.is_none() && evidence.report.is_none() {
+        return Err(bad_usage("--token or --report", "one of them is needed"));
+    }
+    let now = UnixTime::from_secs(arguments.at);
+    let Some(policy) = policy else {
+        let verified = verify_unappraised(&evidence, &endorsements, issuer.as_ref(), now)?;
+        check_host_data(arguments, verified.claims())?;
+        return Ok(if arguments.json { unappraised_json(&verified) } else { unappraised_text(&verified) });
+    };
+    if let Some(issuer) = &issuer {
+        // The policy names who may judge; a second opinion on the command line must not be ignored in silence.
+        if policy.attester() != Some(issuer) {
+            return Err(bad_usage("--issuer", "is not the MAA instance that the policy names"));
+        }
+    }
+    let recorded = verify_recorded(&evidence, &endorsements, &policy, now)?;
+    check_host_data(arguments, recorded.claims())?;
+    Ok(if arguments.json { recorded_json(&recorded) } else { recorded_text(&recorded) })
+}
+
+fn evidence(arguments: &Arguments) -> Result<Evidence, Failure> {
+    let mut evidence = Evidence::default();
+    if let Some(path) = &arguments.token {
+        let text = String::from_utf8(read(path)?).map_err(|error| bad_usage("--token", error))?;
+        evidence.token = Some(text.trim_end().to_owned());
+    }
+    evidence.report = arguments.report.as_deref().map(read).transpose()?;
+    evidence.uvm_endorsement = arguments.uvm.as_deref().map(read).transpose()?;
+    evidence.runtime_data = arguments.runtime_data.as_deref().map(read).transpose()?;
+    Ok(evidence)
+}
+
+fn endorsements(arguments: &Arguments) -> Result<Endorsements, Failure> {
+    let mut endorsements = Endorsements::default();
+    if let Some(path) = &arguments.jwks {
+        endorsements.key_set = Some(KeySet::from_json(&read(path)?)?);
+    }
+    if let Some(path) = &arguments.vek {
+        let mut certificates = certificates(path)?.into_iter();
+        let Some(der) = certificates.next() else { return Err(bad_usage("--vek", "holds no certificate")) };
+        // The rest of a bundle is the chain, unless one is given.
+        let rest: Vec<_> = match &arguments.chain {
+            Some(path) => self::certificates(path)?,
+            None => certificates.collect(),
+        };
+        let chain = match <[Vec<u8>; 2]>::try_from(rest) {
+            Ok([issuer, ark]) => Some((issuer, ark)),
+            Err(rest) if rest.is_empty() => None,
+            Err(_) => return Err(bad_usage("--chain", "expected two certificates: ASK or ASVK, then ARK")),
+        };
+        endorsements.vek = Some(Vek::Received { der, chain });
+    }
+    endorsements.crl = arguments.crl.as_deref().map(read).transpose()?.map(Crl::Received);
+    Ok(endorsements)
+}
+
+/// One certificate in DER, or a bundle in PEM.
+fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let bytes = read(path)?;
+    if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return certificates_from_pem(&bytes)
+            .map_err(|error| Failure { code: "invalid-report", message: format!("{}: {error}", path.display()) });
+    }
+    Ok(vec![bytes])
+}
+
+/// The host data of the evidence against a CCE policy given by file.
+fn check_host_data(arguments: &Arguments, claims: &Claims) -> Result<(), Failure> {
+    let Some(path) = &arguments.cce_policy else { return Ok(()) };
+    let (expected, actual) = (read_cce_policy(path)?, claims.snp.host_data);
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Failure {
+        code: "invalid-enclave-code",
+        message: format!(
+            "attestation validation failed (invalid enclave code): expected host data {expected} (the digest of {}), \
+             found {actual}",
+            path.display()
+        ),
+    })
+}
+
+/// Base64 as deployments carry it, or the text itself.
+fn read_cce_policy(path: &Path) -> Result<HostData, Failure> {
+    let bytes = read(path)?;
+    let base64 = std::str::from_utf8(&bytes).ok().and_then(|text| CcePolicy::from_base64(text).ok());
+    let policy = match base64 {
+        Some(policy) => policy,
+        None => CcePolicy::from_rego(bytes).map_err(|error| bad_usage("--cce-policy", error))?,
+    };
+    Ok(policy.digest())
+}
+
+fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let text = String::from_utf8(read(path)?).map_err(|error| bad_usage("--policy", error))?;
+    let json = text.trim_start().starts_with('{');
+    Ok(if json { Policy::from_json(&text)? } else { Policy::from_toml(&text)? })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| bad_usage(&path.display().to_string(), error))
+}
+
+fn bad_usage(what: &str, error: impl Into<Box<dyn Error>>) -> Failure {
+    Failure { code: "usage", message: format!("{what}: {}", error.into()) }
+}
+
+fn recorded_text(recorded: &Recorded) -> String {
+    let (at, end) = (recorded.verified_for(), recorded.expires_at());
+    format!("verified and accepted for {at}; the verdict ends at {end}\n\n{}", recorded.appraisal().full())
+        .trim_end()
+        .to_owned()
+}
+
+fn unappraised_text(verified: &Unappraised) -> String {
+    let claims = serde_json::to_string_pretty(verified.claims()).unwrap_or_default();
+    format!(
+        "verified for {}; NOTHING WAS APPRAISED: no policy was given, so this says what the evidence claims, not that it \
+         is acceptable\n\n{claims}",
+        verified.verified_for()
+    )
+}
+
+fn recorded_json(recorded: &Recorded) -> String {
+    to_json(true, recorded.verified_for(), recorded.claims(), json!(recorded.appraisal()))
+}
+
+fn unappraised_json(verified: &Unappraised) -> String {
+    to_json(false, verified.verified_for(), verified.claims(), json!([]))
+}
+
+fn to_json(appraised: bool, at: UnixTime, claims: &Claims, checks: Value) -> String {
+    let output = json!({
+        "verified": true,
+        "appraised": appraised,
+        "verified_for": at,
+        "claims": claims,
+        "checks": checks,
+    });
+    serde_json::to_string_pretty(&output).unwrap_or_default()
+}

@@ -26,6 +26,9 @@ fn each_time_has_its_own_error() {
         Err(TokenError::InvalidLifetime { issued_at, not_before, expires_at })
     };
     assert_eq!(with(NOW + 60, NOW, NOW + 100), Ok(()));
+    assert_eq!(with(NOW, NOW + 60, NOW + 100), Ok(()));
+    assert_eq!(with(NOW - 100, NOW, NOW - 59), never(NOW - 100, NOW, NOW - 59));
+    assert_eq!(with(NOW - 100, NOW - 100, NOW - 59), Ok(()));
     assert_eq!(
         with(NOW + 61, NOW, NOW + 100),
         Err(TokenError::IssuedInFuture { issued_at: time(NOW + 61), now: time(NOW) })

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use blindbox_attestation::maa::{KeySet, TokenError, TokenExpectations, TokenPart, UnusableKey, VerifiedToken, verify};
 use blindbox_attestation::{Bit, Issuer, JsonError, JsonType, Product, Tcb, TokenShape, UnixTime};
 use serde_json::{Value, json};
@@ -213,12 +213,24 @@ fn no_byte_of_a_genuine_token_can_be_changed() {
         }
     }
     for (changed, part) in [
-        (format!("{}A", recorded.token), TokenPart::Signature),
         (format!("{}=", recorded.token), TokenPart::Signature),
         (format!("{}\n", recorded.token), TokenPart::Signature),
         (format!(" {}", recorded.token), TokenPart::Header),
     ] {
         assert_eq!(refusal(recorded.verify(&changed, recorded.issued_at)), TokenError::NotBase64Url { part });
+    }
+}
+
+#[test]
+fn a_longer_signature_is_refused() {
+    let token = signer().token(&header().to_string(), &container_claims().to_string());
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    for longer in
+        [[&[0], &signature[..]].concat(), [&signature[..], &[0]].concat(), signature[1..].to_vec(), Vec::new()]
+    {
+        let error = refusal(check(&format!("{signed}.{}", base64_url(&longer))));
+        assert_eq!(error, TokenError::BadSignature { key_id: KEY_ID.into() });
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Value<'_>, JsonError> {
         return Err(JsonError::ByteOrderMark);
     }
     let text = std::str::from_utf8(document).map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() })?;
-    let mut reader = Reader { text, at: 0, depth: 0, values: 0, members: Vec::with_capacity(64) };
+    let mut reader = Reader { text, at: 0, depth: 0, values: 0, members: Vec::with_capacity(text.len() / 64) };
     reader.skip_white_space();
     let value = reader.value()?;
     reader.skip_white_space();
@@ -113,6 +113,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.step();
         let plain = self.plain()?;
@@ -135,6 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text up to the next quote, backslash or control character.
+    #[inline(always)]
     fn plain(&mut self) -> Result<&'a str, JsonError> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let end = self.at.saturating_add(plain_len(rest));

@@ -4,6 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../common/sev_data.rs"]
+mod sev_data;
+
 mod certificates;
 mod emulated;
 mod properties;

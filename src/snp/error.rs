@@ -19,7 +19,9 @@ pub enum ReportError {
     },
     /// The certificate is another chip's.
     #[error(
-        "expected a VCEK of the chip that made the report ({report}), found one of chip {certificate}: fetch the VCEK by the report's chip id"
+        "expected a VCEK of the chip that made the report ({}), found one of chip {}: fetch the VCEK by the report's chip id",
+        beginning(report),
+        beginning(certificate)
     )]
     ChipIdMismatch {
         /// `CHIP_ID` of the report.
@@ -134,6 +136,11 @@ pub enum ReportError {
         "the signature of the report does not verify under the certificate's key: the report was changed or forged"
     )]
     WrongSignature,
+}
+
+/// Enough of a chip id to tell two apart. In full it names one machine, which does not belong into a log.
+fn beginning(chip_id: &ChipId) -> String {
+    format!("{:.16}…", chip_id.to_string())
 }
 
 /// The place of a certificate in AMD's hierarchy.

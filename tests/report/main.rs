@@ -1,0 +1,20 @@
+//! Step 3: is the report really AMD's?
+#![cfg(feature = "emulator")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[path = "../common/sev_data.rs"]
+mod sev_data;
+
+mod certificates;
+mod emulated;
+mod properties;
+mod recorded;
+mod revocation;
+mod sev_package;
+
+use blindbox_attestation::UnixTime;
+
+/// Inside the validity of everything that the emulator issues.
+const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blindbox_attestation::maa::KeySet;
-use blindbox_attestation::snp::certificates_from_pem;
+use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem};
 use blindbox_attestation::{
     AttestationError, CcePolicy, Claims, Crl, Endorsements, Evidence, HostData, Issuer, Policy, Recorded, Unappraised,
     UnixTime, Vek, verify_recorded, verify_unappraised,
@@ -107,7 +107,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     let Some(policy) = policy else {
         let verified = verify_unappraised(&evidence, &endorsements, issuer.as_ref(), now)?;
         check_host_data(arguments, verified.claims())?;
-        return Ok(if arguments.json { unappraised_json(&verified) } else { unappraised_text(&verified) });
+        return Ok(if arguments.json { unappraised_json(&evidence, &verified) } else { unappraised_text(&verified) });
     };
     if let Some(issuer) = &issuer {
         // The policy names who may judge; a second opinion on the command line must not be ignored in silence.
@@ -117,7 +117,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     }
     let recorded = verify_recorded(&evidence, &endorsements, &policy, now)?;
     check_host_data(arguments, recorded.claims())?;
-    Ok(if arguments.json { recorded_json(&recorded) } else { recorded_text(&recorded) })
+    Ok(if arguments.json { recorded_json(&evidence, &recorded) } else { recorded_text(&recorded) })
 }
 
 fn evidence(arguments: &Arguments) -> Result<Evidence, Failure> {
@@ -224,16 +224,20 @@ fn unappraised_text(verified: &Unappraised) -> String {
     )
 }
 
-fn recorded_json(recorded: &Recorded) -> String {
-    to_json(true, recorded.verified_for(), recorded.claims(), json!(recorded.appraisal()))
+fn recorded_json(evidence: &Evidence, recorded: &Recorded) -> String {
+    to_json(evidence, true, recorded.verified_for(), recorded.claims(), json!(recorded.appraisal()))
 }
 
-fn unappraised_json(verified: &Unappraised) -> String {
-    to_json(false, verified.verified_for(), verified.claims(), json!([]))
+fn unappraised_json(evidence: &Evidence, verified: &Unappraised) -> String {
+    to_json(evidence, false, verified.verified_for(), verified.claims(), json!([]))
 }
 
-fn to_json(appraised: bool, at: UnixTime, claims: &Claims, checks: Value) -> String {
+fn to_json(evidence: &Evidence, appraised: bool, at: UnixTime, claims: &Claims, checks: Value) -> String {
+    // The report's fields as they stand in its bytes, which by now are verified, if the report was asked for.
+    let report = claims.hardware.as_ref().and(evidence.report.as_deref());
+    let report = report.and_then(|bytes| UnverifiedReport::read(bytes).ok());
     let output = json!({
+        "report": report,
         "verified": true,
         "appraised": appraised,
         "verified_for": at,

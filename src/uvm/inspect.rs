@@ -1,6 +1,6 @@
 //! What an endorsement says about itself, for tools that show it. Nothing here is verified.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::chain::Certificate;
 use super::cose::Document;
@@ -28,7 +28,8 @@ pub struct UnverifiedEndorsement {
     pub algorithm: Option<String>,
     /// Its certificates, leaf first.
     pub chain: Vec<UnverifiedCertificate>,
-    /// The payload, as received: JSON text or 48 bytes.
+    /// The payload, as received: JSON text or 48 bytes. Serialised as text, or as hexadecimal where it is not text.
+    #[serde(serialize_with = "text_or_hex")]
     pub payload: Vec<u8>,
     /// The size of the unprotected header in bytes.
     pub unprotected_header_len: usize,
@@ -79,5 +80,12 @@ fn describe(der: &[u8]) -> UnverifiedCertificate {
         issuer,
         validity: read.as_ref().map(Certificate::validity),
         uses: read.as_ref().map(|certificate| certificate.uses().to_vec()).unwrap_or_default(),
+    }
+}
+
+fn text_or_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serializer.serialize_str(text),
+        Err(_) => serializer.serialize_str(&hex::encode(bytes)),
     }
 }

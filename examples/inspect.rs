@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use blindbox_attestation::snp::{AmdAnchors, REPORT_LEN, UnverifiedReport, VekCertificate, VerifiedVek};
+use blindbox_attestation::snp::{
+    AmdAnchors, REPORT_LEN, UnverifiedReport, VekCertificate, VerifiedVek, certificates_from_pem,
+};
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use clap::Parser;
 use serde_json::{Value, json};
@@ -32,7 +34,11 @@ fn main() -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     for file in &Arguments::parse().files {
         match inspect(file) {
-            Ok(output) => println!("{}", serde_json::to_string_pretty(&output).unwrap_or_default()),
+            Ok(outputs) => {
+                for output in outputs {
+                    println!("{}", serde_json::to_string_pretty(&output).unwrap_or_default());
+                }
+            }
             Err(message) => {
                 eprintln!("error[unreadable]: {}: {message}", file.display());
                 exit = ExitCode::FAILURE;
@@ -42,20 +48,19 @@ fn main() -> ExitCode {
     exit
 }
 
-fn inspect(file: &Path) -> Result<Value, String> {
+fn inspect(file: &Path) -> Result<Vec<Value>, String> {
     let bytes = fs::read(file).map_err(|error| error.to_string())?;
-    if bytes.len() == REPORT_LEN {
-        return report(&bytes);
-    }
     if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
-        let vek = VekCertificate::from_pem(&bytes).map_err(|error| error.to_string())?;
-        return certificate(vek.as_der());
+        let bundle = certificates_from_pem(&bytes).map_err(|error| error.to_string())?;
+        return bundle.iter().map(|der| certificate(der)).collect();
     }
-    match bytes.first() {
+    let output = match bytes.first() {
+        _ if bytes.len() == REPORT_LEN => report(&bytes),
         Some(0x30) => certificate(&bytes),
         Some(b'e') => token(&bytes),
         _ => endorsement(&bytes),
-    }
+    };
+    output.map(|output| vec![output])
 }
 
 fn report(bytes: &[u8]) -> Result<Value, String> {

@@ -97,9 +97,9 @@ impl<E: Into<AttestationError>> From<E> for Failure {
 
 fn run(arguments: &Arguments) -> Result<String, Failure> {
     let policy = arguments.policy.as_deref().map(read_policy).transpose()?;
-    let (evidence, endorsements) = (evidence(arguments)?, endorsements(arguments)?);
     let issuer = arguments.issuer.as_ref().map(|url| Issuer::new(url).map_err(|error| bad_usage("--issuer", error)));
     let issuer = issuer.transpose()?;
+    let (evidence, endorsements) = (evidence(arguments)?, endorsements(arguments)?);
     if evidence.token.is_none() && evidence.report.is_none() {
         return Err(bad_usage("--token or --report", "one of them is needed"));
     }

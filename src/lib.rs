@@ -1,4 +1,40 @@
-//! x
+//! Client-side attestation verification for a BlindBox: an application in an AMD SEV-SNP confidential container or
+//! confidential VM on Azure.
+//!
+//! A [`Session`](session::Session) exists only after the peer has proven, over that very connection, that it is the
+//! expected code inside a genuine, non-debug TEE. `Ok` means that all of it holds:
+//!
+//! 1. the peer is a genuine SEV-SNP TEE, as checked by MAA, by this crate down to AMD's root, or by both ([`Trust`]);
+//! 2. the code inside is the expected code: launch measurement, host data = SHA-256 of the CCE policy ([`Workload`]);
+//! 3. it runs in production mode, not debug;
+//! 4. the utility VM is one that its vendor endorses, not older than allowed ([`UvmSvn`]);
+//! 5. whoever signed the verdict is who the policy names;
+//! 6. the answer is fresh and the TLS key of the connection is the attested one ([`Challenge`]).
+//!
+//! The README says what this does not prove. Read it before you say [`Workload::binds_its_own_key`].
+//!
+//! # The steps
+//!
+//! | step | question | module |
+//! |---|---|---|
+//! | 1 | fetch: evidence from the agent, keys from MAA, certificates from AMD | `fetch` (feature `client`) |
+//! | 2 | is the token really MAA's? | [`maa`] |
+//! | 3 | is the report really AMD's, is the utility VM endorsed? | [`snp`], [`uvm`] |
+//! | 4 | same TEE, this nonce, this channel's key? | `bind` |
+//! | 5 | does it meet the policy? every requirement is checked and reported | `appraise` ([`Policy`], [`Appraisal`]) |
+//! | 6 | a session whose every connection is held to an attested key | `session` (feature `client`) |
+//!
+//! Steps 2 to 5 are [`verify`]: bytes, a policy and a time in, a verdict out, without network, clock or environment.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `client` (default) | the network: `verify_connection`, `Verifier`, `Session` |
+//! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
+//!
+//! Features only add; none changes a verdict.
+
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(

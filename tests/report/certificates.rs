@@ -198,6 +198,8 @@ fn a_certificate_issued_by_the_wrong_authority_is_refused() {
         let builder = amd.vcek().signed_by(&amd, role);
         assert_eq!(refused(&amd, &builder), Some(CertificateError::WrongSignature), "{role}");
     }
+    let cause = CertificateError::WrongIssuer { expected: "SEV-Turin".into(), actual: "SEV-Turin".into() };
+    assert_eq!(refused(&amd, &amd.vcek().issuer_of("Somebody", "SEV-Turin")), Some(cause));
     // A VLEK that the issuer of VCEKs signed, under its own name.
     let cause = CertificateError::WrongSubject { expected: "SEV-VCEK".into(), actual: "SEV-VLEK".into() };
     let builder = amd.vlek().issuer("SEV-Turin").signed_by(&amd, CertificateRole::Ask);
@@ -232,6 +234,19 @@ fn an_authority_that_amd_issued_anew_is_accepted_and_checked() {
     assert_eq!(refused(&ca().path_len(None).issue()), no_ca);
     assert_eq!(refused(&ca().path_len(Some(1)).issue()), no_ca);
     assert_eq!(refused(&ca().without_cert_sign().issue()), no_ca);
+    let unknown = CertificateError::UnexpectedExtension { oid: "1.2.3.4".into() };
+    let critical = ca().add_extension("1.2.3.4", true, &[5, 0]).issue();
+    assert_eq!(refused(&critical), Some(refuse(CertificateRole::Ask, unknown)));
+    assert_eq!(refused(&ca().add_extension("1.2.3.4", false, &[5, 0]).issue()), None);
+    let twice = CertificateError::DuplicateExtension { oid: "2.5.29.19".into() };
+    let not_a_ca_after_all = ca().add_extension("2.5.29.19", true, &[0x30, 0]).issue();
+    assert_eq!(refused(&not_a_ca_after_all), Some(refuse(CertificateRole::Ask, twice)));
+    let expected = "an RSA key of 4096 bits with exponent 65537";
+    let p384 = hex::decode("3076301006072a8648ce3d020106052b8104002203620004").unwrap();
+    for spki in [[&p384[..], &[1; 96]].concat(), rsa_2048(), exponent_3(&amd)] {
+        let cause = CertificateError::UnsupportedKey { expected };
+        assert_eq!(refused(&ca().public_key(&spki).issue()), Some(refuse(CertificateRole::Ask, cause)));
+    }
     let wrong_signature = Some(refuse(CertificateRole::Ask, CertificateError::WrongSignature));
     assert_eq!(refused(&ca().signed_by(CertificateRole::Ask).issue()), wrong_signature);
     let wrong_issuer = CertificateError::WrongIssuer { expected: "ARK-Genoa".into(), actual: "ARK-Milan".into() };
@@ -243,6 +258,21 @@ fn an_authority_that_amd_issued_anew_is_accepted_and_checked() {
     let ark = amd.ca(CertificateRole::Ark).serial(&[2, 0, 7]).issue();
     let chain = CaChain { issuer: amd.ask(), ark: &ark };
     assert_eq!(VerifiedVek::verify(vcek.der(), Some(chain), &amd.anchors()).err(), None);
+}
+
+/// The `SubjectPublicKeyInfo` of an odd number of 2048 bits.
+fn rsa_2048() -> Vec<u8> {
+    let before = "30820122300d06092a864886f70d01010105000382010f003082010a0282010100";
+    [&hex::decode(before).unwrap()[..], &[0xff; 256], &[2, 3, 1, 0, 1]].concat()
+}
+
+/// The key of the ASK, with another exponent in as many bytes.
+fn exponent_3(amd: &AmdHierarchy) -> Vec<u8> {
+    let before = hex::decode("30820222300d06092a864886f70d01010105000382020f003082020a0282020100").unwrap();
+    let start = amd.ask().windows(before.len()).position(|window| window == before).unwrap();
+    let mut spki = amd.ask()[start..start + 550].to_vec();
+    *spki.last_mut().unwrap() = 3;
+    spki
 }
 
 #[test]
@@ -288,6 +318,10 @@ fn own_anchors_must_be_a_hierarchy() {
     assert_eq!(refused(CustomAnchors { ark: forger.ark(), ..files }), wrong(CertificateRole::Ask));
     let not_self_signed = amd.ca(CertificateRole::Ark).signed_by(CertificateRole::Ask).issue();
     assert_eq!(refused(CustomAnchors { ark: &not_self_signed, ..files }), wrong(CertificateRole::Ark));
+    let cannot_revoke = amd.ca(CertificateRole::Ark).without_crl_sign().issue();
+    let cause = CertificateError::NotACa;
+    let expected = Some(ReportError::Certificate { role: CertificateRole::Ark, cause });
+    assert_eq!(refused(CustomAnchors { ark: &cannot_revoke, ..files }), expected);
     assert!(amd.anchors().is_custom());
     assert_eq!(amd.anchors().fingerprint(), amd.anchors().fingerprint());
     assert_ne!(amd.anchors().fingerprint(), forger.anchors().fingerprint());

@@ -17,7 +17,8 @@ pub struct CaBuilder {
     is_ca: bool,
     path_len: Option<u8>,
     key_usage: [u8; 2],
-    key: &'static CaKey,
+    extensions: Vec<Extension>,
+    public_key: Vec<u8>,
     signer: &'static CaKey,
 }
 
@@ -40,7 +41,8 @@ impl CaBuilder {
             path_len: if is_root { None } else { Some(0) },
             // keyCertSign, and cRLSign for the root.
             key_usage: if is_root { [1, 0x06] } else { [2, 0x04] },
-            key: hierarchy.key(role),
+            extensions: Vec::new(),
+            public_key: hierarchy.key(role).public().to_vec(),
             signer: hierarchy.key(CertificateRole::Ark),
             hierarchy: hierarchy.clone(),
         }
@@ -91,7 +93,26 @@ impl CaBuilder {
     /// Gives it the key of another authority of the hierarchy.
     #[must_use]
     pub fn with_key_of(self, role: CertificateRole) -> Self {
-        Self { key: self.hierarchy.key(role), ..self }
+        Self { public_key: self.hierarchy.key(role).public().to_vec(), ..self }
+    }
+
+    /// Gives it any `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn public_key(self, spki: &[u8]) -> Self {
+        Self { public_key: spki.to_vec(), ..self }
+    }
+
+    /// Takes away the root's right to sign revocation lists.
+    #[must_use]
+    pub fn without_crl_sign(self) -> Self {
+        Self { key_usage: [2, 0x04], ..self }
+    }
+
+    /// One more extension (its OID dotted), also if there is one of this OID.
+    #[must_use]
+    pub fn add_extension(mut self, oid: &str, critical: bool, value: &[u8]) -> Self {
+        self.extensions.push(Extension::new(oid, critical, value.to_vec()));
+        self
     }
 
     /// Has it signed by another authority than the root.
@@ -109,11 +130,12 @@ impl CaBuilder {
         let crl = format!("https://kdsintf.amd.com/{service}/v1/{}/crl", self.hierarchy.product);
         let crl = der::element(0xa0, &der::element(0xa0, &der::element(0x86, crl.as_bytes())));
         let [unused_bits, bits] = self.key_usage;
-        let extensions = Extension::encode_all(&[
+        let mut extensions = vec![
             Extension::new("2.5.29.19", true, der::sequence(&[&is_ca, &path_len])),
             Extension::new("2.5.29.15", true, der::element(0x03, &[unused_bits, bits])),
             Extension::new("2.5.29.31", false, der::sequence(&[&der::sequence(&[&crl])])),
-        ]);
+        ];
+        extensions.extend_from_slice(&self.extensions);
         let (not_before, not_after) = self.validity;
         let algorithm = rsa_pss_with_trailer();
         let body = der::sequence(&[
@@ -123,8 +145,8 @@ impl CaBuilder {
             &der::name(&self.issuer),
             &der::sequence(&[&der::time(not_before), &der::time(not_after)]),
             &der::name(&self.subject),
-            self.key.public(),
-            &der::element(0xa3, &extensions),
+            &self.public_key,
+            &der::element(0xa3, &Extension::encode_all(&extensions)),
         ]);
         signed(&body, &algorithm, self.signer)
     }

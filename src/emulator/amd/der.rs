@@ -67,6 +67,11 @@ pub(super) fn oid(text: &str) -> Vec<u8> {
 
 /// AMD's form of a name: everything but the common name is the same in all of its certificates.
 pub(super) fn name(common_name: &str) -> Vec<u8> {
+    name_of("Advanced Micro Devices", common_name)
+}
+
+/// The same of another organisation.
+pub(super) fn name_of(organization: &str, common_name: &str) -> Vec<u8> {
     let attribute = |oid_text: &str, tag: u8, text: &str| {
         element(0x31, &sequence(&[&oid(oid_text), &element(tag, text.as_bytes())]))
     };
@@ -75,7 +80,7 @@ pub(super) fn name(common_name: &str) -> Vec<u8> {
         &attribute("2.5.4.6", 0x13, "US"),
         &attribute("2.5.4.7", 0x0c, "Santa Clara"),
         &attribute("2.5.4.8", 0x0c, "CA"),
-        &attribute("2.5.4.10", 0x0c, "Advanced Micro Devices"),
+        &attribute("2.5.4.10", 0x0c, organization),
         &attribute("2.5.4.3", 0x0c, common_name),
     ])
 }

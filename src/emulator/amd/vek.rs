@@ -61,7 +61,7 @@ pub struct VekBuilder {
     chip_id: ChipId,
     tcb: Tcb,
     subject: String,
-    issuer: String,
+    issuer: Vec<u8>,
     version: Vec<u8>,
     validity: (u64, u64),
     inner_algorithm: Vec<u8>,
@@ -113,7 +113,7 @@ impl VekBuilder {
             chip_id,
             tcb: Tcb::new(None, 0, 0, 0, 0),
             subject: format!("SEV-{kind}"),
-            issuer: hierarchy.name(role),
+            issuer: der::name(&hierarchy.name(role)),
             version: der::element(0xa0, &der::integer(&[2])),
             validity: DEFAULT_VALIDITY,
             inner_algorithm: rsa_pss(),
@@ -180,7 +180,13 @@ impl VekBuilder {
     /// The common name of the issuer.
     #[must_use]
     pub fn issuer(self, common_name: &str) -> Self {
-        Self { issuer: common_name.to_owned(), ..self }
+        Self { issuer: der::name(common_name), ..self }
+    }
+
+    /// The issuer, of another organisation than AMD.
+    #[must_use]
+    pub fn issuer_of(self, organization: &str, common_name: &str) -> Self {
+        Self { issuer: der::name_of(organization, common_name), ..self }
     }
 
     /// The value of an extension (its OID dotted), raw.
@@ -259,7 +265,7 @@ impl VekBuilder {
             // AMD numbers all of them 0.
             &der::integer(&[0]),
             &self.inner_algorithm,
-            &der::name(&self.issuer),
+            &self.issuer,
             &der::sequence(&[&der::time(not_before), &der::time(not_after)]),
             &der::name(&self.subject),
             self.public_key.as_deref().unwrap_or(&key.public()),

@@ -1,0 +1,11 @@
+//! A text that claims to be a CCE policy never panics.
+#![no_main]
+
+use blindbox_attestation::CcePolicy;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(policy) = CcePolicy::from_rego(data) {
+        let _ = policy.findings();
+    }
+});

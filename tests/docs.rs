@@ -1,0 +1,457 @@
+//! The documents in `docs/` say what the code does: codes, fields, checks, test vectors and files are compared with it.
+#![cfg(feature = "emulator")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::emulator::report_data;
+use blindbox_attestation::{AttestationError, Challenge, InvalidPolicy, Policy, ServerName, SpkiDigest, UnixTime};
+use serde_json::Value;
+
+const ERRORS: &str = include_str!("../docs/errors.md");
+const POLICY: &str = include_str!("../docs/policy.md");
+const CHECKS: &str = include_str!("../docs/checks.md");
+const PROTOCOL: &str = include_str!("../docs/protocol.md");
+const COOKBOOK: &str = include_str!("../docs/cookbook.md");
+const THREATS: &str = include_str!("../docs/threat-model.md");
+const TRUST: &str = include_str!("../docs/trust.md");
+const README: &str = include_str!("../README.md");
+
+const DOCUMENTS: [(&str, &str); 7] = [
+    ("errors.md", ERRORS),
+    ("policy.md", POLICY),
+    ("checks.md", CHECKS),
+    ("protocol.md", PROTOCOL),
+    ("cookbook.md", COOKBOOK),
+    ("threat-model.md", THREATS),
+    ("trust.md", TRUST),
+];
+
+/// The cells of every table row.
+fn rows(document: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(str::trim).collect())
+}
+
+/// The text between backticks, if that is all.
+fn code(cell: &str) -> Option<&str> {
+    cell.strip_prefix('`')?.strip_suffix('`').filter(|inner| !inner.contains('`'))
+}
+
+/// Every text between single backticks.
+fn codes(document: &str) -> BTreeSet<&str> {
+    document.split('\n').flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Fenced blocks whose first line begins like this: the rest of that line, and the text.
+fn blocks<'a>(document: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
+    let mut found = Vec::new();
+    let mut fences = document.split("\n```");
+    fences.next();
+    while let (Some(block), after) = (fences.next(), fences.next()) {
+        assert!(after.is_some(), "a block has no end");
+        let (first, text) = block.split_once('\n').unwrap();
+        let (name, info) = first.split_once(' ').unwrap_or((first, ""));
+        if name == language {
+            found.push((info, text));
+        }
+    }
+    found
+}
+
+fn source(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// From this line to the first line that is `}` with the same indentation.
+fn body<'a>(source: &'a str, start: &str) -> &'a str {
+    let (before, rest) = source.split_once(start).unwrap_or_else(|| panic!("no {start:?} in the source"));
+    let line = before.rsplit('\n').next().unwrap();
+    let indentation = &line[..line.len() - line.trim_start().len()];
+    rest.split(&format!("\n{indentation}}}")).next().unwrap()
+}
+
+/// The variants of a public enum.
+fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+    let body = body(source, &format!("pub enum {name} {{"));
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let names = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    names.map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap()).collect()
+}
+
+/// The fields of a struct, as they stand in a policy file.
+fn fields(source: &str, name: &str) -> Vec<String> {
+    let body = body(source, &format!("struct {name} {{"));
+    let lines = body.lines().filter_map(|line| line.trim().strip_prefix("pub(")?.split_once(") "));
+    lines.map(|(_, field)| field.split(':').next().unwrap().replace('_', "-")).collect()
+}
+
+#[derive(Debug, PartialEq)]
+struct Facts {
+    code: String,
+    number: u16,
+    category: String,
+    retryable: String,
+}
+
+/// The frozen codes: what `docs/errors.md` says is what every release before this one said.
+#[test]
+fn every_error_is_documented_with_its_frozen_code() {
+    let source = source("src/error.rs");
+    let retryable = body(&source, "pub fn is_retryable(&self) -> bool {");
+    let (always, sometimes) = retryable.split_once("=> true").unwrap();
+    let is_in = |text: &str, variant: &str| text.contains(&format!("Self::{variant} "));
+    let facts = body(&source, "fn facts(&self) -> (&'static str, u16, Category) {");
+    let mut coded = BTreeMap::new();
+    for line in facts.lines().filter(|line| line.contains("=> (\"")) {
+        let (pattern, values) = line.trim().split_once(" => (").unwrap();
+        let variant = pattern.strip_prefix("Self::").unwrap().split([' ', '(']).next().unwrap();
+        let values: Vec<_> = values.trim_end_matches("),").split(", ").collect();
+        let [code, number, category] = values[..] else { panic!("{line}") };
+        let retryable = match (is_in(always, variant), is_in(sometimes, variant)) {
+            (true, _) => "yes",
+            (false, true) => "if the status is 429 or 5xx",
+            (false, false) => "no",
+        };
+        let facts = Facts {
+            code: code.trim_matches('"').to_owned(),
+            number: number.parse().unwrap(),
+            category: category.to_owned(),
+            retryable: retryable.to_owned(),
+        };
+        coded.insert(variant, facts);
+    }
+    let all = variants(&source, "AttestationError");
+    assert!(all.len() >= 47, "the source is not read as it is written: {all:?}");
+    assert_eq!(coded.keys().copied().collect::<BTreeSet<_>>(), all.iter().copied().collect());
+
+    let mut documented = BTreeMap::new();
+    let mut category = "";
+    for line in ERRORS.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            category = heading;
+        }
+        let cells = rows(line).next().unwrap_or_default();
+        let [number, error_code, variant, retryable, when, _] = cells[..] else { continue };
+        let (Ok(number), Some(error_code), Some(variant)) = (number.parse(), code(error_code), code(variant)) else {
+            continue;
+        };
+        assert!(!when.is_empty(), "{variant} has no explanation");
+        let (code, category, retryable) = (error_code.to_owned(), category.to_owned(), retryable.to_owned());
+        let before = documented.insert(variant, Facts { code, number, category, retryable });
+        assert_eq!(before, None, "{variant} stands twice");
+    }
+    for variant in &all {
+        assert_eq!(documented.get(variant), coded.get(variant), "{variant} in docs/errors.md and in src/error.rs");
+    }
+    let gone = documented.keys().find(|variant| !coded.contains_key(**variant));
+    assert_eq!(gone, None, "documented, and not in the source: a frozen code must not disappear");
+    let numbers: BTreeSet<_> = documented.values().map(|facts| facts.number).collect();
+    assert_eq!(numbers.len(), documented.len(), "a number is used twice");
+}
+
+/// The same through the public interface, for the variants that can be made without evidence.
+#[test]
+fn the_codes_in_the_document_are_those_of_the_values() {
+    let why = String::new;
+    let errors = [
+        AttestationError::NotAnEnclave { attestation_type: why() },
+        AttestationError::MissingEvidence { what: "" },
+        AttestationError::InvalidAgentAnswer { why: why() },
+        AttestationError::AgentUnreachable { why: why() },
+        AttestationError::KdsUnreachable { why: why() },
+        AttestationError::AttestationExpired,
+        AttestationError::SessionPoisoned { cause: "debug-mode" },
+        AttestationError::TooManyUnattestedPeers { why: "" },
+        AttestationError::InvalidPolicy(InvalidPolicy::HostDataNotAnchored),
+        AttestationError::InvalidUrl { why: "" },
+        AttestationError::Misconfigured { why: why() },
+    ];
+    for error in errors {
+        let row = rows(ERRORS).find(|cells| cells.get(1).and_then(|cell| code(cell)) == Some(error.code())).unwrap();
+        assert_eq!(row[0], error.number().to_string());
+        assert_eq!(row[3] == "yes", error.is_retryable(), "{}", error.code());
+        let hundred = match format!("{:?}", error.category()).as_str() {
+            "Rejected" => 1,
+            "Untrusted" => 2,
+            "Unavailable" => 3,
+            _ => 4,
+        };
+        assert_eq!(error.number() / 100, hundred);
+    }
+}
+
+#[test]
+fn every_error_of_a_step_is_named() {
+    let named = codes(ERRORS);
+    for (path, name) in [
+        ("src/error.rs", "ChannelNotBound"),
+        ("src/maa/error.rs", "TokenError"),
+        ("src/maa/jwks.rs", "KeySetError"),
+        ("src/maa/jwks.rs", "UnusableKey"),
+        ("src/snp/error.rs", "ReportError"),
+        ("src/snp/error.rs", "CertificateError"),
+        ("src/snp/error.rs", "CrlError"),
+        ("src/uvm/error.rs", "EndorsementError"),
+        ("src/policy/invalid.rs", "InvalidPolicy"),
+    ] {
+        assert!(name == "ChannelNotBound" || named.contains(name), "{name} is not in docs/errors.md");
+        let source = source(path);
+        let variants = variants(&source, name);
+        assert!(!variants.is_empty(), "{name}");
+        for variant in variants {
+            assert!(named.contains(variant), "{name}::{variant} is not in docs/errors.md");
+        }
+    }
+}
+
+#[test]
+fn names_of_errors_in_the_documents_exist() {
+    let mut known = BTreeSet::new();
+    for (path, names) in [
+        ("src/error.rs", &["AttestationError", "ChannelNotBound", "Category"][..]),
+        ("src/maa/error.rs", &["TokenError"]),
+        ("src/maa/jwks.rs", &["KeySetError", "UnusableKey"]),
+        ("src/snp/error.rs", &["ReportError", "CertificateError", "CrlError", "CertificateRole"]),
+        ("src/uvm/error.rs", &["EndorsementError"]),
+        ("src/policy/invalid.rs", &["InvalidPolicy"]),
+    ] {
+        let source = source(path);
+        for name in names {
+            known.extend(variants(&source, name).into_iter().map(str::to_owned));
+        }
+    }
+    // The last column of a table of checks, attacks or requirements.
+    for (name, document) in [("checks.md", CHECKS), ("threat-model.md", THREATS), ("policy.md", POLICY)] {
+        for row in rows(document) {
+            for error in codes(row.last().unwrap()) {
+                let is_name = error.starts_with(|c: char| c.is_ascii_uppercase())
+                    && error.chars().all(|c| c.is_ascii_alphanumeric())
+                    && error.contains(|c: char| c.is_ascii_lowercase());
+                assert!(
+                    !is_name || known.contains(error) || error == "Recorded",
+                    "{name} names {error}, which is no error"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_policy_is_documented() {
+    let documented: BTreeSet<_> = rows(POLICY).flat_map(|cells| codes(cells[0])).collect();
+    for (path, structure, table) in [
+        ("src/policy/document.rs", "Document", ""),
+        ("src/policy/document.rs", "Allowances", "allow."),
+        ("src/policy/trust.rs", "MaaTrust", "trust.maa."),
+        ("src/policy/trust.rs", "AmdTrust", "trust.amd."),
+        ("src/policy/workload.rs", "Workload", "workload."),
+        ("src/policy/workload.rs", "GuestIdentity", "guest."),
+        ("src/policy/workload.rs", "UvmSvn", "uvm."),
+        ("src/policy/require.rs", "Requirements", "require."),
+    ] {
+        let fields = fields(&source(path), structure);
+        assert!(fields.len() >= 3, "{structure}: {fields:?}");
+        for field in fields {
+            let field = format!("{table}{field}");
+            assert!(documented.contains(field.as_str()), "`{field}` is not in docs/policy.md");
+        }
+    }
+    let all = codes(POLICY);
+    for (path, structure) in [("src/policy/require.rs", "TcbMinimum"), ("src/policy/require.rs", "TcbMinima")] {
+        let source = source(path);
+        let body = body(&source, &format!("pub struct {structure} {{"));
+        for field in body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()) {
+            assert!(all.contains(field), "{field} of a TCB minimum is not in docs/policy.md");
+        }
+    }
+}
+
+#[test]
+fn every_method_that_requires_or_allows_is_documented() {
+    let documented = codes(POLICY);
+    for path in ["src/policy/mod.rs", "src/policy/trust.rs", "src/policy/workload.rs"] {
+        let source = source(path);
+        let methods = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
+        let methods = methods.map(|rest| rest.split(['(', '<']).next().unwrap());
+        for method in methods.filter(|name| name.starts_with("require_") || name.starts_with("allow_")) {
+            let named = documented.iter().any(|code| code.rsplit("::").next() == Some(method));
+            assert!(named, "{method} is not in docs/policy.md");
+        }
+    }
+}
+
+#[test]
+fn every_lint_is_documented() {
+    let documented = codes(POLICY);
+    let source = source("src/policy/lint.rs");
+    let texts = source.split('"').skip(1).step_by(2);
+    let is_code = |text: &&str| text.contains('-') && text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let lints: Vec<_> = texts.filter(is_code).collect();
+    assert!(lints.len() >= 17, "{lints:?}");
+    for lint in lints {
+        assert!(documented.contains(lint), "the lint {lint} is not in docs/policy.md");
+    }
+}
+
+#[test]
+fn policy_files_in_the_documents_are_read_as_they_say() {
+    let mut refusals = 0;
+    for (name, document) in DOCUMENTS {
+        for (info, text) in blocks(document, "toml") {
+            let policy = Policy::from_toml(text);
+            match info.strip_prefix("refused=") {
+                None => {
+                    let policy = policy.unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+                    assert_eq!(Policy::from_toml(&policy.to_toml()), Ok(policy), "{name}");
+                }
+                Some(variant) => {
+                    refusals += 1;
+                    let error = format!("{:?}", policy.expect_err(text));
+                    assert!(error.starts_with(variant), "{name}: expected {variant}, found {error}");
+                }
+            }
+        }
+    }
+    assert_eq!(refusals, 3);
+    let readme: Vec<_> =
+        blocks(README, "toml").into_iter().filter(|(_, text)| text.starts_with("version = 1")).collect();
+    assert_eq!(readme.len(), 1);
+    for (_, text) in readme {
+        assert!(Policy::from_toml(text).is_ok(), "{:?}", Policy::from_toml(text));
+    }
+}
+
+#[test]
+fn every_check_of_the_appraisal_is_documented() {
+    let documented = codes(CHECKS);
+    for path in ["src/appraise/checks.rs", "src/appraise/hardware.rs"] {
+        let source = source(path);
+        let mut found = 0;
+        // The first text behind each call that records a check, and names that stand in a constant or a table of bits.
+        for call in ["passed(", "allowed(", "failed(", "require(", "not_evaluated(", "not_reported("] {
+            for (at, _) in source.match_indices(&format!("checks.{call}")) {
+                let argument = source[at..].split_once('(').unwrap().1.trim_start();
+                let Some(name) = argument.strip_prefix('"').and_then(|rest| rest.split('"').next()) else { continue };
+                assert!(documented.contains(name), "the check {name:?} is not in docs/checks.md");
+                found += 1;
+            }
+        }
+        for helper in ["const NAME: &str = ", "one_of(checks, ", "chip(checks, "] {
+            for (at, _) in source.match_indices(helper) {
+                let name = source[at + helper.len()..].strip_prefix('"').and_then(|rest| rest.split('"').next());
+                assert!(name.is_none_or(|name| documented.contains(name)), "{name:?} is not in docs/checks.md");
+            }
+        }
+        for text in source.split('"').skip(1).step_by(2) {
+            let is_bit = text.starts_with("policy ") || text.starts_with("platform ") || text.ends_with(" tcb");
+            if is_bit && !text.contains(" the ") {
+                assert!(documented.contains(text), "the check {text:?} is not in docs/checks.md");
+            }
+        }
+        assert!(found >= 3, "{path} is not read as it is written");
+    }
+}
+
+#[test]
+fn advisories_are_documented_with_their_floors() {
+    for advisory in blindbox_attestation::advisories() {
+        let row = rows(TRUST).find(|cells| cells[0] == advisory.name).unwrap();
+        assert_eq!(row[1], advisory.published);
+        let floor = advisory.floor.snp.unwrap();
+        let said = format!("`snp` {floor} ({floor:#04x})");
+        assert!(row.contains(&said.as_str()), "{}: {said}", advisory.name);
+    }
+}
+
+#[test]
+fn the_test_vectors_of_the_protocol_hold() {
+    let blocks = blocks(PROTOCOL, "json");
+    let [("vectors", text)] = blocks[..] else { panic!("one block of vectors: {blocks:?}") };
+    let Value::Array(vectors) = serde_json::from_str(text).unwrap() else { panic!("an array") };
+    let mut bound = 0;
+    for vector in &vectors {
+        let field = |name: &str| vector.get(name).and_then(Value::as_str);
+        let runtime_data = field("runtime_data").unwrap();
+        let nonce = field("nonce").unwrap();
+        match field("spki_sha256") {
+            Some(key) => {
+                bound += 1;
+                let written = format!(
+                    "{{\"nonce\":\"{nonce}\",\"protocol\":\"blindbox-bound-server/1\",\"tls-spki-sha256\":\"{key}\"}}"
+                );
+                assert_eq!(runtime_data, written);
+                assert_eq!(runtime_data.len(), 198);
+                if let Some(der) = field("spki_der") {
+                    assert_eq!(key, sha256(&hex::decode(der).unwrap()));
+                }
+            }
+            None => {
+                assert_eq!(runtime_data, format!("{{\"nonce\":\"{nonce}\"}}"));
+                assert_eq!(runtime_data.len(), 76);
+            }
+        }
+        let digest = sha256(runtime_data.as_bytes());
+        assert_eq!(field("sha256"), Some(digest.as_str()));
+        let expected = digest.clone() + &"00".repeat(32);
+        assert_eq!(field("report_data"), Some(expected.as_str()));
+        assert_eq!(report_data(runtime_data.as_bytes()).to_string(), expected);
+        if let Some(text) = field("runtime_data_base64") {
+            assert_eq!(text, STANDARD.encode(runtime_data));
+        }
+        if let Some(text) = field("client_payload_nonce") {
+            assert_eq!(text, STANDARD.encode(&digest));
+        }
+    }
+    assert_eq!((vectors.len(), bound), (3, 2));
+}
+
+/// Nonces are random, so the vectors themselves cannot be asked of a challenge: the form of the document is.
+#[test]
+fn a_challenge_expects_the_runtime_data_of_the_document() {
+    let form = blocks(PROTOCOL, "text")[0].1;
+    let (now, key) = (UnixTime::from_secs(0), SpkiDigest::new([0xab; 32]));
+    let challenge = Challenge::bound(key, ServerName::Validated, now).unwrap();
+    let text = form
+        .replace("<nonce, 64 hex digits>", &challenge.nonce().to_string())
+        .replace("<SPKI digest, 64 hex digits>", &key.to_string());
+    assert_eq!(challenge.runtime_data(), text.as_bytes());
+
+    let challenge = Challenge::unbound_tls(now).unwrap();
+    let text = format!("{{\"nonce\":\"{}\"}}", challenge.nonce());
+    assert_eq!(challenge.runtime_data(), text.as_bytes());
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let anchor = |heading: &str| -> String {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
+    };
+    let anchors: BTreeMap<_, BTreeSet<_>> = DOCUMENTS
+        .iter()
+        .map(|(name, text)| {
+            let headings = text.lines().filter(|line| line.starts_with('#'));
+            (*name, headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect())
+        })
+        .collect();
+    for (name, document) in DOCUMENTS {
+        for target in document.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { name } else { file };
+            let headings = anchors.get(file).unwrap_or_else(|| panic!("{name} links to {target}"));
+            assert!(fragment.is_empty() || headings.contains(fragment), "{name} links to {target}");
+        }
+        assert!(document.lines().count() <= 300, "{name} is too long to be read");
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
+}

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::claims::report_data;
 use super::fault::Answer;
 use super::guest::Guest;
+use super::hardware::HardwareKnob;
 use super::keys::random;
 use super::knob::Knob;
 use super::lock;
@@ -33,8 +34,8 @@ pub enum AgentForm {
 
 /// Where hardware reports come from: fills `/attest/raw` and `/attest/combined`, which answer 404 without one.
 pub trait ReportSource: Send + Sync {
-    /// Evidence for a guest, with this report data in its report.
-    fn evidence(&self, guest: &Guest, report_data: &ReportData) -> HardwareEvidence;
+    /// Evidence for a guest, with this report data in its report, and with those of the changes that the source knows.
+    fn evidence(&self, guest: &Guest, report_data: &ReportData, knobs: &[HardwareKnob]) -> HardwareEvidence;
 }
 
 /// A hardware report and what proves it.
@@ -42,11 +43,12 @@ pub trait ReportSource: Send + Sync {
 pub struct HardwareEvidence {
     /// The report, 1184 bytes.
     pub report: Vec<u8>,
-    /// The certificates of VCEK (or VLEK), ASK (or ASVK) and ARK, as PEM in this order.
+    /// The certificates of VCEK (or VLEK), ASK (or ASVK) and ARK, as PEM in this order. When empty the agent leaves the
+    /// member out.
     pub endorsements_pem: String,
-    /// The endorsement of the utility VM: a COSE_Sign1 document.
+    /// The endorsement of the utility VM: a COSE_Sign1 document. When empty the agent leaves the member out.
     pub uvm_endorsements: Vec<u8>,
-    /// The TCB of the VCEK in hexadecimal, 16 digits.
+    /// The TCB of the VCEK in hexadecimal: 16 digits, the bytes in the order in which they stand in a report.
     pub endorsed_tcb: String,
 }
 
@@ -143,20 +145,36 @@ impl Agent {
                 Knob::ReportOf(guest) => Some(guest.as_ref()),
                 _ => None,
             });
-            let evidence = source.evidence(another.unwrap_or(&guest), &report_data(&asked.attested));
-            if path == "/attest/raw" {
-                return Ok(Answer::json(&json!({ "report": hex::encode(evidence.report) })));
-            }
-            answer.insert("evidence".into(), STANDARD.encode(evidence.report).into());
-            answer.insert("endorsements".into(), STANDARD.encode(evidence.endorsements_pem).into());
-            answer.insert("uvm_endorsements".into(), STANDARD.encode(evidence.uvm_endorsements).into());
-            answer.insert("endorsed_tcb".into(), evidence.endorsed_tcb.into());
+            let changes: Vec<HardwareKnob> = knobs
+                .iter()
+                .filter_map(|knob| match knob {
+                    Knob::Hardware(change) => Some(change.clone()),
+                    _ => None,
+                })
+                .collect();
+            let guest = another.unwrap_or(&guest);
+            let evidence = source.evidence(guest, &report_data(&asked.attested), &changes);
+            evidence.write(path, &mut answer);
         }
-        if let (Some(endpoint), true) = (&asked.endpoint, asked.said.is_some() || path == "/attest/maa") {
-            answer.insert("token".into(), self.token(endpoint, &guest, &asked.attested, knobs)?.into());
+        let wants_token = path == "/attest/maa" || (path == "/attest/combined" && asked.said.is_some());
+        if let (Some(endpoint), true) = (&asked.endpoint, wants_token) {
+            let token = if knobs.contains(&Knob::TokenOfAnotherReport) {
+                let earlier = bound_runtime_data(&hex::encode(random::<32>()), &lock(&self.key));
+                self.token(endpoint, &guest, &earlier, knobs)?
+            } else {
+                self.token(endpoint, &guest, &asked.attested, knobs)?
+            };
+            answer.insert("token".into(), token.into());
         }
-        if let (Some(said), false) = (&asked.said, knobs.contains(&Knob::AnswerInLegacyForm)) {
+        if let (Some(said), false) = (&asked.said, path == "/attest/raw" || knobs.contains(&Knob::AnswerInLegacyForm)) {
             answer.insert("runtime_data".into(), STANDARD.encode(said).into());
+        }
+        for knob in knobs {
+            match knob {
+                Knob::AnswerMember(name, value) => drop(answer.insert(name.clone(), value.clone())),
+                Knob::WithoutAnswerMember(name) => drop(answer.remove(name)),
+                _ => {}
+            }
         }
         Ok(Answer::json(&Value::Object(answer)))
     }
@@ -179,6 +197,23 @@ impl Agent {
             })
             .collect();
         Ok(token::sign(&maa, claims, &faults))
+    }
+}
+
+impl HardwareEvidence {
+    fn write(self, path: &str, answer: &mut Map<String, Value>) {
+        if path == "/attest/raw" {
+            answer.insert("report".into(), hex::encode(self.report).into());
+            return;
+        }
+        answer.insert("evidence".into(), STANDARD.encode(self.report).into());
+        if !self.endorsements_pem.is_empty() {
+            answer.insert("endorsements".into(), STANDARD.encode(self.endorsements_pem).into());
+        }
+        if !self.uvm_endorsements.is_empty() {
+            answer.insert("uvm_endorsements".into(), STANDARD.encode(self.uvm_endorsements).into());
+        }
+        answer.insert("endorsed_tcb".into(), self.endorsed_tcb.into());
     }
 }
 

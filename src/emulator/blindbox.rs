@@ -17,6 +17,7 @@ use super::guest::Guest;
 use super::keys::random;
 use super::knob::Knob;
 use super::maa::Maa;
+use super::platform::Platform;
 use super::server::{Call, Handler, Protocols, Server};
 use super::tls::{CertificateAuthority, TlsVersions};
 use super::traffic::{Traffic, is_agent_path};
@@ -128,6 +129,18 @@ impl BlindBox {
         lock(&self.agent.guest).uvm.as_ref().map(|uvm| uvm.svn)
     }
 
+    /// Who endorses the utility VM, as started; none in a confidential VM.
+    #[must_use]
+    pub fn uvm_issuer(&self) -> Option<String> {
+        lock(&self.agent.guest).uvm.as_ref().map(|uvm| uvm.issuer.clone())
+    }
+
+    /// The machine that the guest runs on, where one was given.
+    #[must_use]
+    pub fn platform(&self) -> Option<&Platform> {
+        self.settings.platform.as_ref()
+    }
+
     /// The guest as started, before knobs.
     #[must_use]
     pub fn guest(&self) -> Guest {
@@ -158,8 +171,11 @@ impl BlindBox {
         self.faults.recover();
     }
 
-    /// Another guest from now on, as if the service had been deployed anew.
-    pub fn set_guest(&self, guest: Guest) {
+    /// Another guest from now on, on the same machine, as if the service had been deployed anew.
+    pub fn set_guest(&self, mut guest: Guest) {
+        if let Some(platform) = &self.settings.platform {
+            platform.place(&mut guest);
+        }
         *lock(&self.agent.guest) = guest;
     }
 
@@ -245,7 +261,10 @@ impl BlindBox {
         self.clock().now()
     }
 
-    pub(crate) async fn start(settings: BlindBoxBuilder) -> io::Result<Self> {
+    pub(crate) async fn start(mut settings: BlindBoxBuilder) -> io::Result<Self> {
+        if let Some(platform) = &settings.platform {
+            platform.place(&mut settings.guest);
+        }
         let authority = settings.authority.clone();
         let authority = authority.unwrap_or_else(|| CertificateAuthority::new("Emulated Web PKI of BlindBoxes"));
         let identity = settings.identity(&authority);

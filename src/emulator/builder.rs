@@ -10,6 +10,7 @@ use super::guest::{CCE_POLICY, Guest};
 use super::keys::sha256;
 use super::knob::Knob;
 use super::maa::{Maa, MaaState};
+use super::platform::Platform;
 use super::server::HttpVersions;
 use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsIdentity, TlsKey};
 use crate::types::HostData;
@@ -31,6 +32,7 @@ pub struct BlindBoxBuilder {
     names: Vec<String>,
     pub(crate) knobs: Vec<Knob>,
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
+    pub(crate) platform: Option<Platform>,
     pub(crate) pages: Pages,
 }
 
@@ -94,6 +96,7 @@ impl BlindBoxBuilder {
             names: Vec::new(),
             knobs: Vec::new(),
             report_source: None,
+            platform: None,
             pages: Pages::default(),
         }
     }
@@ -190,7 +193,16 @@ impl BlindBoxBuilder {
         self
     }
 
-    /// Where hardware reports come from.
+    /// The machine that the guest runs on, with which the agent has hardware reports. Chip, processor family, TCB and the
+    /// issuer of the utility VM's endorsement become the machine's, whatever the guest said of them.
+    #[must_use]
+    pub fn platform(mut self, platform: &Platform) -> Self {
+        self.report_source = Some(Arc::new(platform.clone()));
+        self.platform = Some(platform.clone());
+        self
+    }
+
+    /// Another source of hardware reports than a [`Platform`].
     #[must_use]
     pub fn report_source(mut self, source: Arc<dyn ReportSource>) -> Self {
         self.report_source = Some(source);

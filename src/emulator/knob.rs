@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::claims::Claims;
 use super::guest::Guest;
+use super::hardware::HardwareKnob;
 use super::token::TokenFault;
 use crate::types::{HostData, Measurement, SpkiDigest, Tcb};
 
@@ -32,13 +33,13 @@ pub enum Knob {
     ComplianceStatus(Option<String>),
     /// Another security version of the utility VM in its endorsement.
     UvmSvn(u64),
-    /// Another issuer of the endorsement.
+    /// Another issuer of the endorsement, in the token. The document's issuer is always the one who signs it.
     UvmIssuer(String),
     /// Another feed of the endorsement.
     UvmFeed(String),
     /// An endorsement of another measurement than the one launched.
     UvmMeasurement(Measurement),
-    /// No endorsement of the utility VM in the token.
+    /// No endorsement of the utility VM.
     NoUvmEndorsement,
 
     // The runtime data that the agent writes in the bound form.
@@ -62,10 +63,21 @@ pub enum Knob {
     AnswerInLegacyForm,
     /// Refuses a bound request (400) since it has no `runtime_data`, as an agent of the legacy form does.
     RefuseBoundForm,
-    /// The hardware report is of this guest, the token of the usual one.
+    /// Sets a member of the answers to attestation requests.
+    AnswerMember(String, Value),
+    /// Leaves a member out of the answers to attestation requests.
+    WithoutAnswerMember(String),
+
+    // The hardware evidence.
+    /// The hardware report is of this guest, the token of the usual one. It is taken as it is, on whichever chip it runs;
+    /// [`super::Platform::place`] moves it to the usual one's.
     ReportOf(Box<Guest>),
+    /// Changes the hardware evidence and leaves the token as it is.
+    Hardware(HardwareKnob),
 
     // The token.
+    /// The token that comes with a report is of another one: of the same guest, for a nonce that nobody sent this time.
+    TokenOfAnotherReport,
     /// Sets a claim, by its path as in [`Claims`].
     Claim(String, Value),
     /// Removes a claim.
@@ -85,6 +97,18 @@ impl Knob {
     #[must_use]
     pub fn without_claim(path: &str) -> Self {
         Self::WithoutClaim(path.to_owned())
+    }
+
+    /// Sets a member of the answers to attestation requests.
+    #[must_use]
+    pub fn answer_member(name: &str, value: impl Into<Value>) -> Self {
+        Self::AnswerMember(name.to_owned(), value.into())
+    }
+
+    /// Leaves a member out of the answers to attestation requests.
+    #[must_use]
+    pub fn without_answer_member(name: &str) -> Self {
+        Self::WithoutAnswerMember(name.to_owned())
     }
 
     pub(crate) fn change_guest(&self, guest: &mut Guest) {

@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`Maa`] | an MAA instance: key set at `/certs`, tokens of both layouts, every fault of either |
 //! | [`BlindBox`] | an application with its agent in one emulated guest; [`Knob`]s change guest, agent and tokens while it runs |
+//! | [`Platform`] | the machine under it: an AMD processor and its signing key, an endorsed utility VM |
+//! | [`Kds`] | AMD's Key Distribution Service (and Azure's THIM) for every machine of the process |
 //! | [`Relay`] | a man in the middle who terminates TLS with a key of his own |
 //! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
 //! | [`Traffic`] | what reached each of them, to the byte |
@@ -48,11 +50,15 @@ mod builder;
 mod claims;
 mod clock;
 mod fault;
+mod foundry;
 mod guest;
+mod hardware;
 mod jwks;
+mod kds;
 mod keys;
 mod knob;
 mod maa;
+mod platform;
 mod proxy;
 mod relay;
 mod server;
@@ -70,9 +76,12 @@ pub use claims::{CONTAINER_POLICY_HASH, Claims, TOKEN_LIFETIME, VM_POLICY_HASH, 
 pub use clock::Clock;
 pub use fault::Fault;
 pub use guest::{CCE_POLICY, Guest, PRODUCTION_UVM_ISSUER, UVM_FEED};
+pub use hardware::HardwareKnob;
 pub use jwks::{KeyForm, KeySetKnob};
+pub use kds::{Kds, KdsBuilder, KdsKnob};
 pub use knob::Knob;
 pub use maa::{Maa, MaaBuilder};
+pub use platform::{Platform, PlatformBuilder};
 pub use proxy::TcpProxy;
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
 pub use server::HttpVersions;

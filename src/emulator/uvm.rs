@@ -5,6 +5,8 @@
 mod keys;
 mod x509;
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coset::cbor::value::Value;
@@ -102,8 +104,6 @@ impl UvmSignerBuilder {
     ///
     /// [`KeyFailure`] if a key could not be made.
     pub fn build(self) -> Result<UvmSigner, KeyFailure> {
-        const ROOT: &str = "Emulated UVM root (do not trust)";
-        const INTERMEDIATE: &str = "Emulated UVM CA (do not trust)";
         let fault = |fault| self.fault == Some(fault);
         let root_key = Signer::generate(self.authorities, RsaOwner::Authority)?;
         let intermediate_key = Signer::generate(self.authorities, RsaOwner::Authority)?;
@@ -134,58 +134,72 @@ impl UvmSignerBuilder {
             public_key: intermediate_key.public_key()?,
             algorithm: algorithm.clone(),
         };
-        let mut leaf_extensions = vec![
+        let chain = vec![
+            self.leaf_certificate(&leaf_key, &intermediate_key)?,
+            intermediate.sign(&root_key)?,
+            root.sign(&root_key)?,
+        ];
+        let root_fingerprint = chain.last().map(|root| sha256(root)).unwrap_or_default();
+        Ok(UvmSigner {
+            root_did: format!("did:x509:0:sha256:{}", URL_SAFE_NO_PAD.encode(root_fingerprint)),
+            issuer: format!("did:x509:0:sha256:{}::eku:{UVM_USE}", URL_SAFE_NO_PAD.encode(root_fingerprint)),
+            chain,
+            authority: Arc::new(intermediate_key),
+            key: Arc::new(leaf_key),
+            settings: self,
+        })
+    }
+
+    fn leaf_certificate(&self, key: &Signer, authority: &Signer) -> Result<Vec<u8>, KeyFailure> {
+        let fault = |fault| self.fault == Some(fault);
+        let mut extensions = vec![
             basic_constraints(false, None),
             key_usage(if fault(ChainFault::LeafMayNotSign) { 0x20 } else { 0x80 }),
         ];
         if !self.leaf_uses.is_empty() {
-            leaf_extensions.push(extended_key_usage(&self.leaf_uses));
+            extensions.push(extended_key_usage(&self.leaf_uses));
         }
         if fault(ChainFault::DuplicateExtension) {
-            leaf_extensions.push(key_usage(0x80));
+            extensions.push(key_usage(0x80));
         }
         if fault(ChainFault::UnknownCriticalExtension) {
-            leaf_extensions.push(extension("1.2.3.4", true, &tlv(0x05, &[])));
+            extensions.push(extension("1.2.3.4", true, &tlv(0x05, &[])));
         }
         let leaf = CertificateSpec {
             subject: LEAF_NAME,
             issuer: if fault(ChainFault::IssuerMismatch) { "Somebody else" } else { INTERMEDIATE },
             not_before: "250101000000Z",
             not_after: "260101000000Z",
-            extensions: leaf_extensions,
-            public_key: leaf_key.public_key()?,
+            extensions,
+            public_key: key.public_key()?,
             algorithm: if fault(ChainFault::WeakAlgorithm) {
                 // sha1WithRSAEncryption
                 b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05\x05\x00".to_vec()
             } else {
-                algorithm
+                algorithm_identifier(self.authorities, self.explicit_trailer)
             },
         };
-        let signs_leaf = if fault(ChainFault::ForgedLink) { &leaf_key } else { &intermediate_key };
-        let mut chain = vec![leaf.sign(signs_leaf)?, intermediate.sign(&root_key)?, root.sign(&root_key)?];
-        let root_fingerprint = chain.last().map(|root| sha256(root)).unwrap_or_default();
-        if fault(ChainFault::TrailingBytes)
-            && let Some(leaf) = chain.first_mut()
-        {
-            leaf.push(0);
+        let mut der = leaf.sign(if fault(ChainFault::ForgedLink) { key } else { authority })?;
+        if fault(ChainFault::TrailingBytes) {
+            der.push(0);
         }
-        Ok(UvmSigner {
-            root_did: format!("did:x509:0:sha256:{}", URL_SAFE_NO_PAD.encode(root_fingerprint)),
-            issuer: format!("did:x509:0:sha256:{}::eku:{UVM_USE}", URL_SAFE_NO_PAD.encode(root_fingerprint)),
-            chain,
-            key: leaf_key,
-            algorithm: self.leaf,
-        })
+        Ok(der)
     }
 }
 
-/// Someone who endorses utility VMs.
+const ROOT: &str = "Emulated UVM root (do not trust)";
+const INTERMEDIATE: &str = "Emulated UVM CA (do not trust)";
+
+/// Someone who endorses utility VMs. Clones have the same keys.
+#[derive(Clone)]
 pub struct UvmSigner {
     root_did: String,
     issuer: String,
     chain: Vec<Vec<u8>>,
-    key: Signer,
-    algorithm: SigningAlgorithm,
+    /// Signed the leaf.
+    authority: Arc<Signer>,
+    key: Arc<Signer>,
+    settings: UvmSignerBuilder,
 }
 
 impl UvmSigner {
@@ -221,6 +235,26 @@ impl UvmSigner {
         format!("{}::{policies}", self.root_did)
     }
 
+    /// The same signer with a leaf for other uses: endorsements go on naming the same issuer.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFailure`] if the leaf could not be signed.
+    pub fn with_leaf_uses<'a>(&self, uses: impl IntoIterator<Item = &'a str>) -> Result<Self, KeyFailure> {
+        let settings = self.settings.clone().leaf_uses(uses);
+        let mut chain = self.chain.clone();
+        if let Some(leaf) = chain.first_mut() {
+            *leaf = settings.leaf_certificate(&self.key, &self.authority)?;
+        }
+        Ok(Self { chain, settings, ..self.clone() })
+    }
+
+    /// The same signer, whose endorsements name another issuer: the forger's way.
+    #[must_use]
+    pub fn claiming(&self, issuer: &str) -> Self {
+        Self { issuer: issuer.to_owned(), ..self.clone() }
+    }
+
     /// The certificates in DER, leaf first.
     #[must_use]
     pub fn chain(&self) -> &[Vec<u8>] {
@@ -230,7 +264,7 @@ impl UvmSigner {
     /// The COSE number of the algorithm that this signer signs with.
     #[must_use]
     pub const fn algorithm(&self) -> i64 {
-        match self.algorithm {
+        match self.settings.leaf {
             SigningAlgorithm::EcdsaP256 => -7,
             SigningAlgorithm::EcdsaP384 => -35,
             SigningAlgorithm::EcdsaP521 => -36,

@@ -159,7 +159,7 @@ async fn another_attester_can_be_asked_or_substituted() {
 async fn an_agent_can_have_its_own_port_and_hardware_reports() {
     struct Source;
     impl ReportSource for Source {
-        fn evidence(&self, guest: &Guest, report_data: &ReportData) -> HardwareEvidence {
+        fn evidence(&self, guest: &Guest, report_data: &ReportData, _: &[HardwareKnob]) -> HardwareEvidence {
             HardwareEvidence {
                 report: [report_data.as_bytes().as_slice(), guest.snp.report_id.as_bytes()].concat(),
                 endorsements_pem: "PEM".into(),

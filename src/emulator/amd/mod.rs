@@ -34,6 +34,7 @@ mod vek;
 pub use ca::CaBuilder;
 pub use crl::CrlBuilder;
 pub use report::ReportBuilder;
+pub(super) use report::tcb_bytes;
 pub use vek::{Vek, VekBuilder};
 
 use base64::Engine as _;

@@ -218,7 +218,8 @@ impl ReportBuilder {
     }
 }
 
-fn tcb_bytes(product: Product, tcb: Tcb) -> [u8; 8] {
+/// A TCB as it stands in a report.
+pub(in crate::emulator) fn tcb_bytes(product: Product, tcb: Tcb) -> [u8; 8] {
     let Tcb { fmc, bootloader, tee, snp, microcode } = tcb;
     match product {
         Product::Milan | Product::Genoa => [bootloader, tee, 0, 0, 0, 0, snp, microcode],

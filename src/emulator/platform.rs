@@ -21,6 +21,22 @@ use crate::uvm::EndorsementForm;
 /// endorsement are the machine's ([`Platform::place`]); a [`super::Knob::ReportedTcb`] makes AMD certify the chip's key
 /// for that TCB, as it does for real ones.
 ///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// use blindbox_attestation::Product;
+/// use blindbox_attestation::emulator::{BlindBox, HardwareKnob, Kds, Knob, Maa, Platform};
+///
+/// let (maa, kds) = (Maa::start().await?, Kds::start().await?);
+/// let platform = Platform::new(Product::Genoa);
+/// let blindbox = BlindBox::builder(&maa).platform(&platform).start().await?;
+/// println!("{} on {platform:?}, revocation lists at {}", blindbox.url(), kds.url());
+///
+/// blindbox.set(Knob::Hardware(HardwareKnob::MaskedChipId)); // from now on nobody can tell the VCEK
+/// # Ok(())
+/// # }
+/// ```
+///
 /// All machines of a process have the same AMD, whose RSA-4096 keys are made when the first machine is: that takes about
 /// a second.
 #[derive(Clone)]

@@ -132,7 +132,7 @@ impl UvmSignerBuilder {
                 key_usage(if fault(ChainFault::AuthorityMayNotSign) { 0x80 } else { 0x86 }),
             ],
             public_key: intermediate_key.public_key()?,
-            algorithm: algorithm.clone(),
+            algorithm,
         };
         let chain = vec![
             self.leaf_certificate(&leaf_key, &intermediate_key)?,
@@ -186,9 +186,6 @@ impl UvmSignerBuilder {
         Ok(der)
     }
 }
-
-const ROOT: &str = "Emulated UVM root (do not trust)";
-const INTERMEDIATE: &str = "Emulated UVM CA (do not trust)";
 
 /// Someone who endorses utility VMs. Clones have the same keys.
 #[derive(Clone)]
@@ -377,3 +374,6 @@ fn encode(value: &Value) -> Result<Vec<u8>, KeyFailure> {
     coset::cbor::ser::into_writer(value, &mut bytes).map_err(|_| KeyFailure)?;
     Ok(bytes)
 }
+
+const ROOT: &str = "Emulated UVM root (do not trust)";
+const INTERMEDIATE: &str = "Emulated UVM CA (do not trust)";

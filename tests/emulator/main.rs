@@ -17,6 +17,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 mod blindbox;
 #[path = "../common/mod.rs"]
 mod common;
+mod hardware;
+mod kds;
 mod maa;
 mod network;
 

@@ -1,0 +1,260 @@
+//! [`verify_connection`] and the [`Verifier`] behind it: settings in, attested sessions out.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use url::Url;
+
+use crate::clock::Clock;
+use crate::error::AttestationError;
+use crate::evidence::KeySetSource;
+use crate::fetch::{self, KeySets};
+use crate::maa::KeySet;
+use crate::policy::Policy;
+use crate::session::{Session, Settings};
+use crate::snp::AmdAnchors;
+use crate::tls::{self, Roots};
+use crate::types::UnixTime;
+
+/// Proves what is behind a URL before a byte of the application is sent to it.
+///
+/// `Ok` is a session with a live connection to a peer for whom every check of the policy passed. This is
+/// [`Verifier::connect`] with the settings of [`Verifier::builder`] as they are; the key sets of MAA instances are kept for
+/// the process.
+///
+/// ```no_run
+/// # use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload, verify_connection};
+/// # async fn f(cce_policy: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// let policy = Policy::confidential_container(
+///     Trust::maa("https://sharedneu.neu.attest.azure.net")?,
+///     Workload::binds_its_own_key(HostData::from_cce_policy(cce_policy)?),
+///     UvmSvn::at_least(101),
+/// )?;
+/// let session = verify_connection("https://my-app.example", &policy).await?;
+/// println!("{}", session.attestation());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`AttestationError`], one variant for each cause. Then there is no session, and nothing was sent but the request for
+/// attestation.
+pub async fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
+    static VERIFIER: OnceLock<Result<Verifier, AttestationError>> = OnceLock::new();
+    let verifier = VERIFIER.get_or_init(|| Verifier::builder().build()).clone()?;
+    verifier.connect(url, policy).await
+}
+
+/// Opens attested sessions. Cheap to clone, and to be shared: clones share key sets and what is under way.
+///
+/// Nothing that depends on a policy outlives the calls that asked for it: every call of [`Verifier::connect`] has its peer
+/// attested anew, or shares an attestation that another call with an equal policy, peer and origin is waiting for at the same
+/// time.
+#[derive(Clone)]
+#[must_use]
+pub struct Verifier {
+    settings: Arc<Settings>,
+}
+
+impl Verifier {
+    /// Settings, each with a default.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+
+    /// Attests the peer behind a URL and opens a session with it.
+    ///
+    /// The URL is an origin, or an origin with a base path that all requests are below. A DNS name in it is validated by
+    /// authorities as well, unless the policy has `allow_unverified_name`; for an IP address or `localhost` the attested key
+    /// alone counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify_connection`].
+    pub async fn connect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
+        Session::open(&self.settings, url.as_ref(), policy).await
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("deadline", &self.settings.deadline).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Verifier`].
+///
+/// Three kinds of trust are set here, and never mix: roots for the *application's* server name, roots for the servers of
+/// *collateral* (the key sets of MAA, AMD's certificates), and anchors of the *evidence* itself (AMD's roots, a pinned key
+/// set). Whoever controls the collateral roots can, under MAA trust, supply the keys that tokens are verified with.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifierBuilder {
+    clock: Clock,
+    deadline: Duration,
+    application_roots: (Vec<Vec<u8>>, bool),
+    collateral_roots: CollateralRoots,
+    key_set: Option<KeySet>,
+    agent: Option<String>,
+    proxy: Option<String>,
+    addresses: Vec<(String, SocketAddr)>,
+    amd_anchors: Option<AmdAnchors>,
+}
+
+#[derive(Clone, Debug)]
+enum CollateralRoots {
+    BuiltIn,
+    Platform,
+    Own(Vec<u8>),
+}
+
+impl Default for VerifierBuilder {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            deadline: Duration::from_secs(30),
+            application_roots: (Vec::new(), false),
+            collateral_roots: CollateralRoots::BuiltIn,
+            key_set: None,
+            agent: None,
+            proxy: None,
+            addresses: Vec::new(),
+            amd_anchors: None,
+        }
+    }
+}
+
+impl VerifierBuilder {
+    /// The time of day, in place of the machine's clock. Lifetimes also end by a monotonic clock, so that setting this one
+    /// back keeps nothing alive.
+    pub fn clock(mut self, now: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
+        self.clock = Clock::new(now);
+        self
+    }
+
+    /// The most time that finding and attesting a peer may take, all of it together; 30 seconds unless set.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Further authorities for the application's server name, beside the platform's: PEM (one or more) or DER.
+    pub fn extra_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
+        self.application_roots.0.push(roots.as_ref().to_vec());
+        self
+    }
+
+    /// The only authorities for the application's server name, in place of the platform's: PEM (one or more) or DER.
+    pub fn only_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
+        self.application_roots = (vec![roots.as_ref().to_vec()], true);
+        self
+    }
+
+    /// The platform's authorities for the servers of collateral, in place of the web's roots that are compiled in. Whoever
+    /// can add a root to this machine can then, under MAA trust, say which tokens are genuine.
+    pub fn platform_collateral_roots(mut self) -> Self {
+        self.collateral_roots = CollateralRoots::Platform;
+        self
+    }
+
+    /// The only authorities for the servers of collateral: PEM (one or more) or DER.
+    pub fn collateral_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
+        self.collateral_roots = CollateralRoots::Own(roots.as_ref().to_vec());
+        self
+    }
+
+    /// The key set of the MAA instance, in place of the one that it publishes. It is used for whichever instance a policy
+    /// names, and never refreshed: a key that MAA takes out of use goes on being believed.
+    pub fn pin_key_set(mut self, key_set: KeySet) -> Self {
+        self.key_set = Some(key_set);
+        self
+    }
+
+    /// AMD's roots, in place of the ones that are compiled in. Every result then says `anchors: custom`.
+    pub fn amd_anchors(mut self, anchors: AmdAnchors) -> Self {
+        self.amd_anchors = Some(anchors);
+        self
+    }
+
+    /// Where the attestation agent is, in place of the application's own origin (bound sessions) or its port 8080 (unbound
+    /// ones). A bound session whose agent is elsewhere supports exactly one instance of the application.
+    pub fn agent(mut self, url: impl Into<String>) -> Self {
+        self.agent = Some(url.into());
+        self
+    }
+
+    /// An HTTP proxy to go through, such as `http://proxy.example:3128`. None unless set: the environment is not looked at.
+    /// TLS goes through it end to end.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// The address of a host, in place of what name resolution says; port 0 stands for the URL's own. Names are validated as
+    /// they would be without it.
+    pub fn resolve(mut self, host: impl Into<String>, address: SocketAddr) -> Self {
+        self.addresses.push((host.into(), address));
+        self
+    }
+
+    /// Makes the verifier.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::Misconfigured`] or [`AttestationError::InvalidUrl`] for a setting that cannot be used.
+    pub fn build(self) -> Result<Verifier, AttestationError> {
+        let proxy = self.proxy.as_deref().map(proxy).transpose()?;
+        let agent = self.agent.as_deref().map(agent).transpose()?;
+        let key_sets = match self.key_set {
+            Some(key_set) => KeySets::pinned(key_set, self.clock.clone()),
+            None => {
+                let (roots, source) = match &self.collateral_roots {
+                    CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::WebRoots),
+                    CollateralRoots::Platform => (Roots::Platform(Vec::new()), KeySetSource::PlatformRoots),
+                    CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
+                };
+                let config = tls::named(roots.verifier()?, &self.clock)?;
+                let client = fetch::client(config, proxy.as_ref())?.https_only(true);
+                let client = client.connect_timeout(self.deadline).build();
+                let client = client.map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))?;
+                KeySets::fetched(client, source, self.clock.clone())
+            }
+        };
+        let (files, only) = self.application_roots;
+        let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
+        let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
+        let mut settings = Settings::new(self.clock, key_sets, application_roots);
+        settings.deadline = self.deadline;
+        settings.agent = agent;
+        settings.proxy = proxy;
+        settings.addresses = self.addresses;
+        settings.amd_anchors = self.amd_anchors;
+        Ok(Verifier { settings: Arc::new(settings) })
+    }
+}
+
+fn agent(text: &str) -> Result<Url, AttestationError> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.host().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    let why = "expected as the agent's address an origin, perhaps with a path, such as https://my-app.example:8080";
+    url.ok_or(AttestationError::InvalidUrl { why })
+}
+
+/// To a proxy over TLS the session's own TLS settings would apply, which accept the attested peer only.
+fn proxy(text: &str) -> Result<Url, AttestationError> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
+    url.ok_or_else(|| misconfigured("expected as the proxy's address one such as http://proxy.example:3128"))
+}
+
+fn misconfigured(why: &str) -> AttestationError {
+    AttestationError::Misconfigured { why: why.to_owned() }
+}

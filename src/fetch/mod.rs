@@ -1,0 +1,17 @@
+//! Step 1: getting evidence and what vouches for it. The only code that talks to agents, MAA and AMD.
+//!
+//! Everything has a size limit, a deadline and no redirects, and carries no credentials. What comes back is untrusted
+//! bytes: nothing here decides anything.
+
+mod agent;
+mod cache;
+mod deadline;
+mod failure;
+mod http;
+mod maa;
+
+pub(crate) use agent::{Answer, Question, ask};
+pub(crate) use deadline::Deadline;
+pub(crate) use failure::{Trouble, TroubleKind, explain, find};
+pub(crate) use http::client;
+pub(crate) use maa::KeySets;

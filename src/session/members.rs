@@ -1,0 +1,191 @@
+//! The attested keys of a session, and the ones that were refused.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use super::life::Life;
+use super::line::Line;
+use crate::attested::Attested;
+use crate::clock::Clock;
+use crate::error::{AttestationError, Category};
+use crate::types::SpkiDigest;
+
+/// The most attested keys of a session: replicas of one deployment, and those that restarts within the last hour left over.
+const MAX_KEYS: usize = 64;
+
+/// How many keys that are not attested yet a session may meet within [`A_MINUTE`]: stops someone on the path who shows a
+/// new key each time and has us ask for evidence without end.
+const MAX_NEW_KEYS: usize = 120;
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// How long a refused key is refused from memory, and how many are remembered.
+const REMEMBERED: Duration = Duration::from_secs(30);
+const MAX_REMEMBERED: usize = 256;
+
+/// An attested key, or the one peer of a session that is not bound to keys.
+#[derive(Debug)]
+pub(super) struct Member {
+    line: Option<Line>,
+    client: Client,
+    life: Mutex<Life>,
+    refused: watch::Sender<Option<AttestationError>>,
+    /// Held by the task that renews; says when the next attempt may be made.
+    pub(super) renewal: AsyncMutex<Option<Instant>>,
+}
+
+impl Member {
+    pub(super) fn key(&self) -> Option<SpkiDigest> {
+        self.line.as_ref().map(Line::key)
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn life(&self) -> Life {
+        lock(&self.life).clone()
+    }
+
+    /// Ends when the key is refused; never before.
+    pub(super) async fn refusal(&self) -> AttestationError {
+        let mut refused = self.refused.subscribe();
+        let refusal = refused.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        match refusal {
+            Some(error) => error,
+            // The sender is ours: it lives as long as this.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Members(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    members: Vec<Arc<Member>>,
+    latest: Option<Arc<Attested>>,
+    refused: Vec<(SpkiDigest, Instant, AttestationError)>,
+    met: Vec<Instant>,
+    poisoned: Option<&'static str>,
+    /// Counts connections that came in.
+    connections: u64,
+}
+
+impl Members {
+    /// An error if the session is closed until [`Members::join`].
+    pub(super) fn check_not_poisoned(&self) -> Result<(), AttestationError> {
+        lock(&self.0).poisoned.map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
+    }
+
+    /// Those whose attestation holds. The others are dropped, and with them the connections that wait in their pools.
+    pub(super) fn holding(&self, clock: &Clock) -> Vec<Arc<Member>> {
+        let mut state = lock(&self.0);
+        state.members.retain(|member| member.life().holds(clock));
+        state.members.clone()
+    }
+
+    pub(super) fn find(&self, key: Option<SpkiDigest>, clock: &Clock) -> Option<Arc<Member>> {
+        self.holding(clock).into_iter().find(|member| member.key() == key)
+    }
+
+    pub(super) fn latest(&self) -> Option<Arc<Attested>> {
+        lock(&self.0).latest.clone()
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        lock(&self.0).connections
+    }
+
+    /// Another connection of an attested key.
+    pub(super) fn reinforce(&self, member: &Member, line: &Line) {
+        if let Some(own) = &member.line {
+            own.take_over(line);
+        }
+        let mut state = lock(&self.0);
+        state.connections = state.connections.wrapping_add(1);
+    }
+
+    /// A peer has been attested: it joins, or goes on with its new attestation.
+    pub(super) fn join(&self, (line, client): (Option<Line>, Client), life: Life) -> Result<Arc<Member>, AttestationError> {
+        let key = line.as_ref().map(Line::key);
+        let mut state = lock(&self.0);
+        state.poisoned = None;
+        state.latest = Some(Arc::clone(life.attested()));
+        state.connections = state.connections.wrapping_add(1);
+        state.refused.retain(|(refused, ..)| Some(*refused) != key);
+        if let Some(member) = state.members.iter().find(|member| member.key() == key) {
+            *lock(&member.life) = life;
+            if let (Some(own), Some(line)) = (&member.line, &line) {
+                own.take_over(line);
+            }
+            return Ok(Arc::clone(member));
+        }
+        if state.members.len() >= MAX_KEYS {
+            return Err(AttestationError::TooManyUnattestedPeers { why: "the session has 64 attested keys already" });
+        }
+        let (refused, renewal) = (watch::Sender::new(None), AsyncMutex::new(None));
+        let member = Arc::new(Member { line, client, life: Mutex::new(life), refused, renewal });
+        state.members.push(Arc::clone(&member));
+        Ok(member)
+    }
+
+    /// A member goes on with its new attestation.
+    pub(super) fn renew(&self, member: &Member, life: Life) {
+        lock(&self.0).latest = Some(Arc::clone(life.attested()));
+        *lock(&member.life) = life;
+    }
+
+    /// A peer was not attested. If that is a verdict on it, then it is out: its connections are closed, what it is about to
+    /// answer is cancelled, and a session without any other is closed.
+    pub(super) fn leave(&self, key: Option<SpkiDigest>, error: &AttestationError) {
+        if !is_verdict(error) {
+            return;
+        }
+        let mut state = lock(&self.0);
+        if let Some(key) = key {
+            state.refused.retain(|(_, since, _)| since.elapsed() < REMEMBERED);
+            if state.refused.len() < MAX_REMEMBERED {
+                state.refused.push((key, Instant::now(), error.clone()));
+            }
+        }
+        let (out, rest): (Vec<_>, _) = std::mem::take(&mut state.members).into_iter().partition(|m| m.key() == key);
+        state.members = rest;
+        for member in &out {
+            member.refused.send_replace(Some(error.clone()));
+        }
+        if !out.is_empty() && state.members.is_empty() {
+            state.poisoned = Some(error.code());
+        }
+    }
+
+    /// Whether a key that is not attested may be asked for evidence.
+    pub(super) fn may_ask(&self, key: SpkiDigest) -> Result<(), AttestationError> {
+        let mut state = lock(&self.0);
+        let refused = state.refused.iter().find(|(refused, since, _)| *refused == key && since.elapsed() < REMEMBERED);
+        if let Some((.., error)) = refused {
+            return Err(error.clone());
+        }
+        state.met.retain(|since| since.elapsed() < A_MINUTE);
+        if state.met.len() >= MAX_NEW_KEYS {
+            return Err(AttestationError::TooManyUnattestedPeers {
+                why: "more than 120 keys that are not attested were shown within a minute",
+            });
+        }
+        state.met.push(Instant::now());
+        Ok(())
+    }
+}
+
+/// Whether an error says something of the peer, and not of the way to a verdict.
+pub(super) fn is_verdict(error: &AttestationError) -> bool {
+    matches!(error.category(), Category::Rejected | Category::Untrusted)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

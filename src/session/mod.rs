@@ -1,0 +1,434 @@
+//! Step 6: the session. Every byte goes to a peer that has proven what it is.
+//!
+//! A session is a set of attested TLS keys, each with its own connections. A new connection is opened without any expectation
+//! ([`line`]), and nothing is sent on it but, where its key is not attested yet, the request for attestation.
+
+mod attest;
+mod life;
+mod line;
+mod members;
+mod request;
+mod settings;
+mod target;
+mod verdicts;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use reqwest::{Client, Response};
+use tokio::sync::Semaphore;
+use url::Url;
+
+pub use request::Request;
+pub(crate) use settings::Settings;
+
+use attest::attest;
+use life::Life;
+use line::{Line, NoConnection, dial};
+use members::{Member, Members, is_verdict};
+use request::Parts;
+use target::Base;
+use verdicts::About;
+
+use crate::attested::Attested;
+use crate::challenge::{Challenge, Channel, ServerName};
+use crate::clock::Moment;
+use crate::error::{AttestationError, ChannelNotBound};
+use crate::fetch::{Deadline, TroubleKind, explain, find};
+use crate::policy::{Binding, Policy};
+use crate::tls::NameVerifier;
+use crate::types::{Sha256Digest, SpkiDigest};
+
+/// The port of an agent that does not bind, as BlindBox was first released.
+const AGENT_PORT: u16 = 8080;
+
+/// How many connections of one session are opened, and their peers attested, at the same time.
+const DOORS: usize = 8;
+
+/// How often a request looks for another connection after others took the one that was opened for it.
+const MAX_TRIES: usize = 32;
+
+/// How long an answer may go on after the attestation of its peer has ended.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// An HTTP session with an attested peer, from [`crate::verify_connection`].
+///
+/// Cheap to clone; clones share connections and attestations. Requests go to targets on the session's origin:
+///
+/// ```no_run
+/// # async fn f(session: blindbox_attestation::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let answer = session.post("/generate").json(&serde_json::json!({ "prompt": "hi" })).send().await?;
+/// println!("{}", answer.text().await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Nothing leads from it to an HTTP client that would talk to somebody else, or to the same host by another key:
+///
+/// ```compile_fail,E0616
+/// # fn f(session: blindbox_attestation::Session) {
+/// let client = session.shared;
+/// # }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # fn f(session: blindbox_attestation::Session) {
+/// let client: reqwest::Client = session.client();
+/// # }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # fn f(session: blindbox_attestation::Session) {
+/// let client: reqwest::Client = session.into();
+/// # }
+/// ```
+///
+/// And there is none without an attestation:
+///
+/// ```compile_fail
+/// let session = blindbox_attestation::Session::default();
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Session {
+    shared: Arc<Shared>,
+    first: Arc<Attested>,
+}
+
+struct Shared {
+    settings: Arc<Settings>,
+    policy: Policy,
+    policy_digest: Sha256Digest,
+    base: Base,
+    route: Route,
+    members: Members,
+    doors: Semaphore,
+}
+
+/// The way to the peer, settled before the first byte by policy and URL.
+enum Route {
+    /// By keys that the evidence names.
+    Bound {
+        names: Option<NameVerifier>,
+        /// Where the agent is, if not on the application's origin.
+        agent: Option<(Client, Url)>,
+    },
+    /// By the server's name, or by nothing: only with the policy's leave.
+    Unbound { channel: Channel, client: Client, agent: Url },
+}
+
+/// Whether a peer that is attested already is asked again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Anew {
+    Always,
+    IfNeeded,
+}
+
+impl Session {
+    /// Opens a session: its first peer is attested when it is there.
+    pub(crate) async fn open(settings: &Arc<Settings>, url: &str, policy: &Policy) -> Result<Self, AttestationError> {
+        let base = Base::parse(url)?;
+        let route = Route::new(settings, &base, policy)?;
+        let asked = settings.clock.moment();
+        // So that tasks which start at the same time have all said so before the first of them has a verdict to share.
+        tokio::task::yield_now().await;
+        let shared = Shared {
+            settings: Arc::clone(settings),
+            policy: policy.clone(),
+            policy_digest: policy.digest(),
+            base,
+            route,
+            members: Members::default(),
+            doors: Semaphore::new(DOORS),
+        };
+        let member = shared.attest_another(asked, Anew::Always, &Deadline::after(settings.deadline)).await?;
+        Ok(Self { shared: Arc::new(shared), first: Arc::clone(member.life().attested()) })
+    }
+
+    /// A `GET` request to a target on the session's origin, such as `/status`.
+    pub fn get(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::GET, target)
+    }
+
+    /// A `POST` request.
+    pub fn post(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::POST, target)
+    }
+
+    /// A `PUT` request.
+    pub fn put(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::PUT, target)
+    }
+
+    /// A `PATCH` request.
+    pub fn patch(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::PATCH, target)
+    }
+
+    /// A `DELETE` request.
+    pub fn delete(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::DELETE, target)
+    }
+
+    /// A `HEAD` request.
+    pub fn head(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::HEAD, target)
+    }
+
+    /// An `OPTIONS` request.
+    pub fn options(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::OPTIONS, target)
+    }
+
+    /// A request of any method but `CONNECT` and `TRACE`.
+    ///
+    /// `target` begins with one slash and stays within the session's origin and base path.
+    pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
+        Request::new(self.clone(), method, target.as_ref())
+    }
+
+    /// The latest attestation: of the peer, or of the one among several replicas that was attested last.
+    #[must_use]
+    pub fn attestation(&self) -> Arc<Attested> {
+        self.shared.members.latest().unwrap_or_else(|| Arc::clone(&self.first))
+    }
+
+    /// How connections are tied to the evidence.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.first.channel()
+    }
+
+    /// Opens a new connection and has its peer attested anew, whatever is known of it. Opens a poisoned session again.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::verify_connection`]. A refusal takes the peer's key out of the session.
+    pub async fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
+        let shared = &self.shared;
+        let deadline = Deadline::after(shared.settings.deadline);
+        let member = shared.attest_another(shared.settings.clock.moment(), Anew::Always, &deadline).await?;
+        Ok(Arc::clone(member.life().attested()))
+    }
+
+    pub(super) async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {
+        let Some(timeout) = parts.timeout else {
+            return self.shared.send(parts, &Deadline::after(Duration::MAX)).await;
+        };
+        let deadline = Deadline::after(timeout);
+        deadline.run("the request", self.shared.send(parts, &deadline)).await?
+    }
+}
+
+impl Route {
+    fn new(settings: &Settings, base: &Base, policy: &Policy) -> Result<Self, AttestationError> {
+        let allow = policy.allowances();
+        if policy.binding() == Binding::OwnKey {
+            if !base.is_https() {
+                return Err(AttestationError::InvalidUrl { why: "expected https: a channel in clear cannot be bound" });
+            }
+            let by_name = base.has_dns_name() && !allow.unverified_name;
+            let names = if by_name { Some(settings.application_names()?) } else { None };
+            let agent = match &settings.agent {
+                Some(url) if url.scheme() != "https" => {
+                    let why = "the agent of a bound session is asked over https".to_owned();
+                    return Err(AttestationError::Misconfigured { why });
+                }
+                Some(url) => Some((settings.agent_client()?, url.clone())),
+                None => None,
+            };
+            return Ok(Self::Bound { names, agent });
+        }
+        if !allow.unbound_channel {
+            return Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind });
+        }
+        let agent = settings.agent.clone().map_or_else(|| base.on_port(AGENT_PORT), Ok)?;
+        let in_clear = !base.is_https() || agent.scheme() != "https";
+        if in_clear && !allow.plain_http {
+            return Err(AttestationError::InvalidUrl { why: "expected https: the policy does not allow plain http" });
+        }
+        let (channel, client) = match in_clear {
+            false => (Channel::UnboundTls, settings.named_client()?),
+            true => (Channel::UnboundCleartext, settings.plain_client()?),
+        };
+        Ok(Self::Unbound { channel, client, agent })
+    }
+}
+
+impl Shared {
+    async fn send(&self, parts: &Parts, deadline: &Deadline) -> Result<Response, AttestationError> {
+        self.members.check_not_poisoned()?;
+        let url = self.base.resolve(&parts.target, &parts.query)?;
+        let asked = self.settings.clock.moment();
+        self.renew_the_late().await?;
+        let mut patient = true;
+        for _ in 0..MAX_TRIES {
+            let connections = self.members.connections();
+            if let Some(response) = self.send_to_anyone(parts, &url, deadline).await? {
+                return Ok(response);
+            }
+            let attesting = Deadline::after(self.settings.deadline.min(deadline.left()));
+            let waiting = attesting.run("waiting for another connection", self.doors.acquire());
+            let door = waiting.await?.map_err(|_| AttestationError::AttestationExpired)?;
+            // Others who waited here have opened connections meanwhile, and one may be enough for all.
+            if patient && self.members.connections() != connections {
+                patient = false;
+                continue;
+            }
+            let member = self.attest_another(asked, Anew::IfNeeded, &attesting).await?;
+            drop(door);
+            if let Some(response) = self.send_to(&member, parts, &url, deadline).await? {
+                return Ok(response);
+            }
+        }
+        Err(AttestationError::ApplicationUnreachable { why: "its connections close before they can be used".to_owned() })
+    }
+
+    /// Sends to a peer whose attestation holds and to whom a connection is open. `None`: there is none, nothing was sent.
+    async fn send_to_anyone(
+        &self,
+        parts: &Parts,
+        url: &Url,
+        deadline: &Deadline,
+    ) -> Result<Option<Response>, AttestationError> {
+        for member in self.members.holding(&self.settings.clock) {
+            if let Some(response) = self.send_to(&member, parts, url, deadline).await? {
+                return Ok(Some(response));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send_to(
+        &self,
+        member: &Member,
+        parts: &Parts,
+        url: &Url,
+        deadline: &Deadline,
+    ) -> Result<Option<Response>, AttestationError> {
+        let life = member.life();
+        let left = life.left(&self.settings.clock);
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let mut request = member.client().request(parts.method.clone(), url.clone()).headers(parts.headers.clone());
+        if let Some(body) = &parts.body {
+            request = request.body(body.clone());
+        }
+        let request = request.timeout(left.saturating_add(GRACE).min(deadline.left()));
+        let outcome = tokio::select! {
+            biased;
+            refusal = member.refusal() => return Err(refusal),
+            outcome = request.send() => outcome,
+        };
+        let error = match outcome {
+            Ok(response) => return Ok(Some(response)),
+            Err(error) => error,
+        };
+        if find::<NoConnection>(&error).is_some() {
+            return Ok(None);
+        }
+        let trouble = explain(&error);
+        Err(match trouble.kind {
+            TroubleKind::Timeout if !life.holds(&self.settings.clock) => AttestationError::AttestationExpired,
+            TroubleKind::Timeout if deadline.left().is_zero() => deadline.passed("the request"),
+            TroubleKind::Name => AttestationError::ServerNameNotValidated { why: trouble.why },
+            _ => AttestationError::ApplicationUnreachable { why: trouble.why },
+        })
+    }
+
+    /// Opens a connection and makes sure that its peer is attested.
+    async fn attest_another(
+        &self,
+        asked: Moment,
+        anew: Anew,
+        deadline: &Deadline,
+    ) -> Result<Arc<Member>, AttestationError> {
+        let (settings, clock) = (&self.settings, &self.settings.clock);
+        let (line, client, agent) = match &self.route {
+            Route::Bound { names, agent } => {
+                let line = dial(settings, &self.base.root(), names.clone(), deadline).await?;
+                let client = line.client().clone();
+                (Some(line), client.clone(), agent.clone().unwrap_or((client, self.base.root())))
+            }
+            Route::Unbound { client, agent, .. } => (None, client.clone(), (client.clone(), agent.clone())),
+        };
+        let key = line.as_ref().map(Line::key);
+        if anew == Anew::IfNeeded {
+            if let Some(member) = self.members.find(key, clock) {
+                if let Some(line) = &line {
+                    self.members.reinforce(&member, line);
+                }
+                return Ok(member);
+            }
+            key.map_or(Ok(()), |key| self.members.may_ask(key))?;
+        }
+        let about = About { key, origin: self.base.origin(), policy: self.policy_digest };
+        let attestation = || self.attest(key, (&agent.0, &agent.1), deadline);
+        let outcome = settings.verdicts.attest(about, asked, (clock, deadline), attestation).await;
+        match outcome {
+            Ok(life) => self.members.join((line, client), life),
+            Err(error) => {
+                self.members.leave(key, &error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn attest(
+        &self,
+        key: Option<SpkiDigest>,
+        agent: (&Client, &Url),
+        deadline: &Deadline,
+    ) -> Result<Life, AttestationError> {
+        let now = self.settings.clock.now();
+        let challenge = match (&self.route, key) {
+            (Route::Bound { names, .. }, Some(key)) => {
+                let validated = if names.is_some() { ServerName::Validated } else { ServerName::NotEvaluated };
+                Challenge::bound(key, validated, now)?
+            }
+            (Route::Unbound { channel: Channel::UnboundTls, .. }, _) => Challenge::unbound_tls(now)?,
+            (Route::Unbound { channel: Channel::UnboundCleartext, .. }, _) => Challenge::unbound_cleartext(now)?,
+            _ => return Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind }),
+        };
+        attest(&self.settings, &self.policy, challenge, agent, deadline).await
+    }
+
+    /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
+    /// no other. Where no verdict can be had, the old one holds to its end.
+    async fn renew_the_late(&self) -> Result<(), AttestationError> {
+        for member in self.members.holding(&self.settings.clock) {
+            let life = member.life();
+            if !life.is_late(&self.settings.clock) {
+                continue;
+            }
+            let Ok(mut paused_until) = member.renewal.try_lock() else { continue };
+            if paused_until.is_some_and(|until| Instant::now() < until) {
+                continue;
+            }
+            let agent = match &self.route {
+                Route::Bound { agent: Some((client, url)), .. } => (client, url.clone()),
+                Route::Bound { agent: None, .. } => (member.client(), self.base.root()),
+                Route::Unbound { client, agent, .. } => (client, agent.clone()),
+            };
+            let deadline = Deadline::after(self.settings.deadline);
+            match self.attest(member.key(), (agent.0, &agent.1), &deadline).await {
+                Ok(life) => self.members.renew(&member, life),
+                Err(error) if is_verdict(&error) => {
+                    self.members.leave(member.key(), &error);
+                    return Err(error);
+                }
+                Err(_) => *paused_until = life.pause(),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({}, {:?})", self.shared.base.url(), self.channel())
+    }
+}

@@ -1,0 +1,156 @@
+//! One request of a session: plain parts, checked as they come, and sent by the session alone.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::Method;
+use reqwest::Response;
+use serde::Serialize;
+
+use super::Session;
+use crate::error::AttestationError;
+
+/// Headers that say where a message goes, how it is framed or what becomes of the connection: who could set them could send
+/// the request to another host behind the peer, or a second request inside of it.
+const RESERVED: &[&str] = &[
+    "alt-used",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request to the attested peer, from [`Session::get`] and its siblings.
+///
+/// It owns plain parts and no connection. What is wrong with it is said by [`Request::send`].
+///
+/// No HTTP client can be had from it, so that nothing goes around the checks:
+///
+/// ```compile_fail,E0599
+/// # async fn f(session: blindbox_attestation::Session) {
+/// session.get("/").client();
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct Request {
+    session: Session,
+    parts: Parts,
+    invalid: Option<AttestationError>,
+}
+
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) method: Method,
+    pub(super) target: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Request {
+    pub(super) fn new(session: Session, method: Method, target: &str) -> Self {
+        let mut invalid = None;
+        if matches!(method, Method::CONNECT | Method::TRACE) {
+            invalid = Some(AttestationError::InvalidRequest { why: "expected a method other than CONNECT and TRACE" });
+        }
+        let parts = Parts {
+            method,
+            target: target.to_owned(),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: None,
+            timeout: None,
+        };
+        Self { session, parts, invalid }
+    }
+
+    /// Adds a header.
+    ///
+    /// Those that belong to the connection or frame the message (`Host`, `Connection`, `Content-Length`, `Proxy-*`, ...) make
+    /// the request invalid.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        match checked_header(name.as_ref(), value.as_ref()) {
+            Ok((name, value)) => drop(self.parts.headers.append(name, value)),
+            Err(why) => self.refuse(why),
+        }
+        self
+    }
+
+    /// Adds a parameter to the query, encoded as in forms.
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// The body: a value as JSON, with the content type of JSON unless another one is set.
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => {
+                self.parts.body = Some(body.into());
+                let json = HeaderValue::from_static("application/json");
+                self.parts.headers.entry(CONTENT_TYPE).or_insert(json);
+            }
+            Err(_) => self.refuse("expected a body that can be written as JSON"),
+        }
+        self
+    }
+
+    /// The body, as it is.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.parts.body = Some(Bytes::from(body.into()));
+        self
+    }
+
+    /// The most time that all of it may take, until the end of the answer's body. None unless set: an answer may be long.
+    /// Finding the peer and attesting it has the verifier's deadline in any case.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.parts.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends the request to an attested peer. The only place that touches the network.
+    ///
+    /// In this order: the session is not poisoned; its attestation holds, or is made anew; the target is within the session's
+    /// origin; a connection whose key is attested. The request is sent once: it is tried again only where it was never
+    /// begun. Redirects are given back as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request.
+    pub async fn send(self) -> Result<Response, AttestationError> {
+        if let Some(error) = self.invalid {
+            return Err(error);
+        }
+        self.session.send(&self.parts).await
+    }
+
+    fn refuse(&mut self, why: &'static str) {
+        self.invalid.get_or_insert(AttestationError::InvalidRequest { why });
+    }
+}
+
+fn checked_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let name = HeaderName::try_from(name).map_err(|_| "expected the name of a header")?;
+    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
+        return Err("expected no header that belongs to the connection, such as Host or Content-Length");
+    }
+    let value = HeaderValue::try_from(value).map_err(|_| "expected the value of a header, without line breaks")?;
+    Ok((name, value))
+}
+
+/// Without headers, query and body, which may be secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {:?})", self.parts.method, self.parts.target.split('?').next().unwrap_or_default())
+    }
+}

@@ -1,0 +1,79 @@
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use reqwest::{Client, ClientBuilder};
+use url::Url;
+
+use super::line::build;
+use super::verdicts::Verdicts;
+use crate::clock::Clock;
+use crate::error::AttestationError;
+use crate::fetch::{self, KeySets};
+use crate::snp::AmdAnchors;
+use crate::tls::{self, NameVerifier, Roots};
+
+/// What a verifier is set to, and what its sessions share.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) agent: Option<Url>,
+    pub(crate) proxy: Option<Url>,
+    pub(crate) addresses: Vec<(String, SocketAddr)>,
+    pub(crate) amd_anchors: Option<AmdAnchors>,
+    pub(crate) key_sets: KeySets,
+    pub(crate) application_roots: Roots,
+    application_names: OnceLock<NameVerifier>,
+    pub(super) verdicts: Verdicts,
+}
+
+impl Settings {
+    pub(crate) fn new(clock: Clock, key_sets: KeySets, application_roots: Roots) -> Self {
+        Self {
+            clock,
+            deadline: Duration::from_secs(30),
+            agent: None,
+            proxy: None,
+            addresses: Vec::new(),
+            amd_anchors: None,
+            key_sets,
+            application_roots,
+            application_names: OnceLock::new(),
+            verdicts: Verdicts::default(),
+        }
+    }
+
+    /// Validates names of applications. Made when first needed: a session that goes by the key alone needs no roots.
+    pub(super) fn application_names(&self) -> Result<NameVerifier, AttestationError> {
+        if let Some(names) = self.application_names.get() {
+            return Ok(names.clone());
+        }
+        let names = self.application_roots.verifier()?;
+        Ok(self.application_names.get_or_init(|| names).clone())
+    }
+
+    /// A client of the application or its agent, as far as it is the same for all.
+    pub(super) fn client(&self, tls: rustls::ClientConfig) -> Result<ClientBuilder, AttestationError> {
+        let client = fetch::client(tls, self.proxy.as_ref())?.connect_timeout(self.deadline);
+        Ok(self.addresses.iter().fold(client, |client, (host, address)| client.resolve(host, *address)))
+    }
+
+    /// A client of an agent that is not on the application's origin. Evidence protects itself: who carries it is nothing
+    /// to us.
+    pub(super) fn agent_client(&self) -> Result<Client, AttestationError> {
+        let (config, _) = tls::observing(None, &self.clock)?;
+        build(self.client(config)?.https_only(true))
+    }
+
+    /// A client that goes by the name of the server.
+    pub(super) fn named_client(&self) -> Result<Client, AttestationError> {
+        let config = tls::named(self.application_names()?, &self.clock)?;
+        build(self.client(config)?.https_only(true))
+    }
+
+    /// A client in clear.
+    pub(super) fn plain_client(&self) -> Result<Client, AttestationError> {
+        build(self.client(tls::closed(&self.clock)?)?)
+    }
+}

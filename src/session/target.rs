@@ -1,0 +1,232 @@
+//! Where requests go: one origin and a base path, whatever a caller writes.
+
+use url::{Host, Url};
+
+use crate::error::AttestationError;
+
+/// The longest target, in bytes.
+const MAX_TARGET: usize = 64 * 1024;
+
+/// The origin of a session and the path that all its requests are below.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    url: Url,
+}
+
+impl Base {
+    /// Reads the URL that the caller wrote.
+    pub(super) fn parse(text: &str) -> Result<Self, AttestationError> {
+        let invalid = |why| Err(AttestationError::InvalidUrl { why });
+        let Ok(mut url) = Url::parse(text) else {
+            return invalid("expected an absolute URL such as https://my-app.example");
+        };
+        if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+            return invalid("expected a URL without white space, control characters and backslashes");
+        }
+        if !matches!(url.scheme(), "https" | "http") {
+            return invalid("expected the scheme https");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return invalid("expected no user name and password in it");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return invalid("expected neither a query nor a fragment: these belong to requests");
+        }
+        if url.host().is_none() || url.port() == Some(0) {
+            return invalid("expected a host, and a port that is not 0");
+        }
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+        Ok(Self { url })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Whether the caller went by a name that an authority can vouch for. What the server shows has no say in it.
+    pub(super) fn has_dns_name(&self) -> bool {
+        matches!(self.url.host(), Some(Host::Domain(name)) if name != "localhost")
+    }
+
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    /// The root of the origin.
+    pub(super) fn root(&self) -> Url {
+        let mut root = self.url.clone();
+        root.set_path("/");
+        root
+    }
+
+    /// The same host and scheme on another port.
+    pub(super) fn on_port(&self, port: u16) -> Result<Url, AttestationError> {
+        let mut other = self.root();
+        match other.set_port(Some(port)) {
+            Ok(()) => Ok(other),
+            Err(()) => Err(AttestationError::InvalidUrl { why: "expected a host that can have a port" }),
+        }
+    }
+
+    /// The URL of a request. Its origin is compared again after everything is put together.
+    pub(super) fn resolve(&self, target: &str, query: &[(String, String)]) -> Result<Url, AttestationError> {
+        let invalid = |why| Err(AttestationError::InvalidRequest { why });
+        if !target.starts_with('/') || target.starts_with("//") {
+            return invalid("expected a target that begins with exactly one slash, such as /generate");
+        }
+        if target.len() > MAX_TARGET {
+            return invalid("expected a target of at most 64 KiB");
+        }
+        if target.contains(|c: char| c.is_control() || c == '\\' || c == '#') {
+            return invalid("expected a target without control characters, backslashes and fragments");
+        }
+        let path = target.split('?').next().unwrap_or_default();
+        if path.split('/').any(is_dots) {
+            return invalid("expected a target without the segments . and ..");
+        }
+        let text = format!("{}{}{target}", self.origin(), self.url.path().trim_end_matches('/'));
+        let Ok(mut url) = Url::parse(&text) else { return invalid("expected a target that can be part of a URL") };
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let below = url.path().strip_prefix(self.url.path().trim_end_matches('/'));
+        let inside = below.is_some_and(|rest| rest.starts_with('/'));
+        let same = url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none();
+        if !same || !inside {
+            return invalid("expected a target within the session's origin and base path");
+        }
+        Ok(url)
+    }
+}
+
+/// `.` and `..` in any of their spellings (URL standard, "double-dot URL path segment").
+fn is_dots(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn base(text: &str) -> Base {
+        Base::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_base_is_an_origin_with_a_path() {
+        for (text, origin) in [
+            ("https://app.example", "https://app.example"),
+            ("https://app.example:8443/", "https://app.example:8443"),
+            ("https://app.example/api/v1/", "https://app.example"),
+            ("https://127.0.0.1:1/x", "https://127.0.0.1:1"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(base(text).origin(), origin);
+        }
+        for bad in [
+            "",
+            "app.example",
+            "app.example:443",
+            "//app.example",
+            "/x",
+            "ftp://app.example",
+            "https://",
+            "https://user@app.example",
+            "https://user:pw@app.example",
+            "https://:pw@app.example",
+            "https://app.example?x",
+            "https://app.example/#x",
+            "https://app.example\\evil",
+            "https://app.example/ x",
+            "https://app.example\n",
+            " https://app.example",
+            "https://app.example:0",
+            "https://app.example:65536",
+        ] {
+            assert!(
+                matches!(Base::parse(bad), Err(AttestationError::InvalidUrl { .. })),
+                "{bad:?} gave {:?}",
+                Base::parse(bad)
+            );
+        }
+    }
+
+    #[test]
+    fn the_kind_of_name_follows_from_what_the_caller_wrote() {
+        for (text, dns) in [
+            ("https://app.example", true),
+            ("https://localhost.example", true),
+            ("https://localhost", false),
+            ("https://127.0.0.1", false),
+            ("https://0x7f.1", false),
+            ("https://[::1]", false),
+        ] {
+            assert_eq!(base(text).has_dns_name(), dns, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_stays_within_the_base() {
+        let plain = base("https://app.example");
+        let below = base("https://app.example:8443/api/v1/");
+        let at = |base: &Base, target: &str| base.resolve(target, &[]).unwrap().to_string();
+        assert_eq!(at(&plain, "/"), "https://app.example/");
+        assert_eq!(at(&plain, "/a//b?c=d&e"), "https://app.example/a//b?c=d&e");
+        assert_eq!(at(&below, "/generate"), "https://app.example:8443/api/v1/generate");
+        assert_eq!(at(&below, "/@evil.example/:80"), "https://app.example:8443/api/v1/@evil.example/:80");
+        assert_eq!(at(&below, "/..x/...?../.."), "https://app.example:8443/api/v1/..x/...?../..");
+        let query = [("q".to_owned(), "a b&c".to_owned())];
+        assert_eq!(plain.resolve("/s?x=1", &query).unwrap().as_str(), "https://app.example/s?x=1&q=a+b%26c");
+        for bad in [
+            "",
+            "x",
+            "//evil.example/",
+            "///evil.example",
+            "/\\evil.example",
+            "\\/evil.example",
+            "https://evil.example/",
+            "@evil.example",
+            ":80/",
+            ".evil.example",
+            "/\tx",
+            "/\r\nHost: evil.example",
+            "/\u{0}",
+            "/x#y",
+            "/..",
+            "/./x",
+            "/../x",
+            "/a/../../x",
+            "/%2e%2E/x",
+            "/.%2e",
+        ] {
+            for base in [&plain, &below] {
+                assert!(
+                    matches!(base.resolve(bad, &[]), Err(AttestationError::InvalidRequest { .. })),
+                    "{bad:?} gave {:?}",
+                    base.resolve(bad, &[])
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_target_leaves_the_origin(target in "[/\\\\@:.?#%a-z0-9 \t\u{0}-\u{20}\u{ff0f}]{0,24}") {
+            let base = base("https://app.example/api");
+            if let Ok(url) = base.resolve(&target, &[]) {
+                prop_assert_eq!(url.origin().ascii_serialization(), "https://app.example");
+                prop_assert!(url.path().starts_with("/api/"));
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! TLS as this crate uses it: which key a peer has proven to hold, and whether a name was validated.
+//!
+//! Everything here names its crypto provider. A process-wide default, whoever installed it, changes nothing.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::time_provider::TimeProvider;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+
+use crate::clock::Clock;
+use crate::crypto;
+use crate::error::AttestationError;
+use crate::types::SpkiDigest;
+
+/// The most certificates that are read from one file of roots: more than any platform has.
+const MAX_ROOTS: usize = 2_000;
+
+/// Validates the name of a server by authorities.
+pub(crate) type NameVerifier = Arc<dyn ServerCertVerifier>;
+
+/// Why a handshake was refused here, on top of the reasons that the TLS library has itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// No public key can be read from the certificate.
+    #[error("the server's certificate cannot be read")]
+    UnreadableCertificate,
+    /// A connection that replaces another shows another key.
+    #[error("the server shows another TLS key than before")]
+    OtherKey,
+    /// A client that never opens connections was asked to.
+    #[error("no connection is opened here")]
+    Closed,
+}
+
+/// The key that the peer of a connection has proven to hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProvenKey(Arc<OnceLock<SpkiDigest>>);
+
+impl ProvenKey {
+    pub(crate) fn get(&self) -> Option<SpkiDigest> {
+        self.0.get().copied()
+    }
+}
+
+/// A configuration for one connection whose key is not known beforehand: it is recorded once the peer has proven to hold
+/// it, and no later handshake can show another. TLS 1.3 only; no resumption and no early data, since both skip the
+/// certificate.
+pub(crate) fn observing(
+    name: Option<NameVerifier>,
+    clock: &Clock,
+) -> Result<(ClientConfig, ProvenKey), AttestationError> {
+    let key = ProvenKey::default();
+    let verifier = KeyObserver { name, key: key.clone() };
+    Ok((config(Arc::new(verifier), clock, &[&rustls::version::TLS13])?, key))
+}
+
+/// A configuration for servers that are known by their name alone.
+pub(crate) fn named(name: NameVerifier, clock: &Clock) -> Result<ClientConfig, AttestationError> {
+    config(name, clock, &[&rustls::version::TLS13, &rustls::version::TLS12])
+}
+
+/// A configuration under which no handshake succeeds, for clients that are given their connections.
+pub(crate) fn closed(clock: &Clock) -> Result<ClientConfig, AttestationError> {
+    config(Arc::new(Nobody), clock, &[&rustls::version::TLS13])
+}
+
+fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    clock: &Clock,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<ClientConfig, AttestationError> {
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(CallersTime(clock.clone())))
+        .with_protocol_versions(versions)
+        .map_err(|_| misconfigured("the crypto provider has no cipher suites for TLS"))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+/// Authorities that may vouch for a server's name.
+#[derive(Clone, Debug)]
+pub(crate) enum Roots {
+    /// The web's roots, compiled in.
+    BuiltIn,
+    /// The platform's, and these.
+    Platform(Vec<CertificateDer<'static>>),
+    /// These and no others.
+    Only(Vec<CertificateDer<'static>>),
+}
+
+impl Roots {
+    /// Reading the platform's roots takes some 40 ms: keep what this gives.
+    pub(crate) fn verifier(&self) -> Result<NameVerifier, AttestationError> {
+        match self {
+            Self::BuiltIn => {
+                let store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+                web_pki(store)
+            }
+            Self::Platform(extra) => {
+                match rustls_platform_verifier::Verifier::new_with_extra_roots(extra.clone(), provider()) {
+                    Ok(verifier) => Ok(Arc::new(verifier)),
+                    // A bare container has no roots of its own; the caller's are still good.
+                    Err(_) if !extra.is_empty() => Self::Only(extra.clone()).verifier(),
+                    Err(_) => Err(misconfigured(
+                        "the platform has no root certificates; install them (`ca-certificates`) or give roots to the verifier",
+                    )),
+                }
+            }
+            Self::Only(roots) => {
+                let mut store = RootCertStore::empty();
+                for root in roots {
+                    store.add(root.clone()).map_err(|_| misconfigured("a root certificate cannot be used"))?;
+                }
+                web_pki(store)
+            }
+        }
+    }
+}
+
+fn web_pki(store: RootCertStore) -> Result<NameVerifier, AttestationError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider()).build();
+    Ok(verifier.map_err(|_| misconfigured("there is no root certificate to validate server names with"))?)
+}
+
+/// Reads root certificates: PEM, one or more, or the DER of one.
+pub(crate) fn read_roots(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, AttestationError> {
+    const BAD: &str = "a root certificate is neither PEM nor DER";
+    let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
+    let roots: Vec<_> = if is_pem {
+        let read = CertificateDer::pem_slice_iter(bytes).take(MAX_ROOTS).collect::<Result<_, _>>();
+        read.map_err(|_| misconfigured(BAD))?
+    } else {
+        vec![CertificateDer::from(bytes.to_vec())]
+    };
+    let mut store = RootCertStore::empty();
+    roots.iter().try_for_each(|root| store.add(root.clone())).map_err(|_| misconfigured(BAD))?;
+    if roots.is_empty() {
+        return Err(misconfigured("a file of root certificates has none"));
+    }
+    Ok(roots)
+}
+
+fn misconfigured(why: &str) -> AttestationError {
+    AttestationError::Misconfigured { why: why.to_owned() }
+}
+
+/// Looks at the key, not (unless asked to) at the name. The certificate is a container of the key: its dates and chain
+/// say nothing that the evidence does not say better.
+#[derive(Debug)]
+struct KeyObserver {
+    name: Option<NameVerifier>,
+    key: ProvenKey,
+}
+
+impl ServerCertVerifier for KeyObserver {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let key = key_of(end_entity)?;
+        if self.key.get().is_some_and(|proven| proven != key) {
+            return Err(refused(Refusal::OtherKey));
+        }
+        match &self.name {
+            Some(name) => name.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            None => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(refused(Refusal::Closed))
+    }
+
+    /// The proof of possession. Only now is the key of the certificate the key of the peer.
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        let valid = rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)?;
+        let key = key_of(cert)?;
+        if *self.key.0.get_or_init(|| key) != key {
+            return Err(refused(Refusal::OtherKey));
+        }
+        Ok(valid)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// SHA-256 of the whole `SubjectPublicKeyInfo`, as read by the same parser that checks the handshake's signature.
+fn key_of(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate).map_err(|_| refused(Refusal::UnreadableCertificate))?;
+    Ok(SpkiDigest::new(crypto::sha256(&parsed.subject_public_key_info())))
+}
+
+fn refused(refusal: Refusal) -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+}
+
+/// The refusal inside an error of the TLS library, if it is one of ours.
+pub(crate) fn refusal(error: &rustls::Error) -> Option<Refusal> {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else { return None };
+    inner.downcast_ref().copied()
+}
+
+/// Refuses everybody.
+#[derive(Debug)]
+struct Nobody;
+
+impl ServerCertVerifier for Nobody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Err(refused(Refusal::Closed))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(refused(Refusal::Closed))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(refused(Refusal::Closed))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Certificates are judged at the time that evidence is judged at.
+#[derive(Debug)]
+struct CallersTime(Clock);
+
+impl TimeProvider for CallersTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(self.0.now().as_secs())))
+    }
+}

@@ -218,8 +218,8 @@ impl VerifierBuilder {
                 };
                 let config = tls::named(roots.verifier()?, &self.clock)?;
                 let client = fetch::client(config, proxy.as_ref())?.https_only(true);
-                let client = client.connect_timeout(self.deadline).build();
-                let client = client.map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))?;
+                let client =
+                    client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))?;
                 KeySets::fetched(client, source, self.clock.clone())
             }
         };

@@ -52,16 +52,26 @@ mod attested;
 mod bind;
 mod challenge;
 mod claims;
+#[cfg(feature = "client")]
+mod clock;
+#[cfg(feature = "client")]
+mod connect;
 mod crypto;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod error;
 mod evidence;
+#[cfg(feature = "client")]
+mod fetch;
 mod host_data;
 mod json;
 pub mod maa;
 mod policy;
+#[cfg(feature = "client")]
+mod session;
 pub mod snp;
+#[cfg(feature = "client")]
+mod tls;
 mod types;
 pub mod uvm;
 mod verify;
@@ -73,14 +83,18 @@ pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, SnpClaims,
     TokenShape, UvmClaims,
 };
+#[cfg(feature = "client")]
+pub use connect::{Verifier, VerifierBuilder, verify_connection};
 pub use error::{AttestationError, Category, ChannelNotBound};
-pub use evidence::{Crl, Endorsements, Evidence, Vek};
+pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
 pub use json::{JsonError, JsonType};
 pub use policy::{
     AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,
     TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
 };
+#[cfg(feature = "client")]
+pub use session::{Request, Session};
 pub use types::{
     ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
     Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime,

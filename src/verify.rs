@@ -42,7 +42,8 @@ pub fn verify(
     };
     let channel = (challenge.channel(), server_name);
     let snp = tee.snp().ok_or(NOTHING)?;
-    let appraisal = appraise(&Facts { tee: &tee, snp, channel: Some(channel), now }, policy)?;
+    let appraisal =
+        appraise(&Facts { tee: &tee, snp, key_set: endorsements.key_set_source, channel: Some(channel), now }, policy)?;
     let life = (now, expiry(&tee, policy, now));
     Ok(Attested::new((channel.0, channel.1, key), life, claims(&tee)?, appraisal))
 }
@@ -69,7 +70,8 @@ pub fn verify_recorded(
         bind::to_runtime_data(&tee, runtime_data)?;
     }
     let snp = tee.snp().ok_or(NOTHING)?;
-    let appraisal = appraise(&Facts { tee: &tee, snp, channel: None, now }, policy)?;
+    let appraisal =
+        appraise(&Facts { tee: &tee, snp, key_set: endorsements.key_set_source, channel: None, now }, policy)?;
     Ok(Recorded::new(now, expiry(&tee, policy, now), claims(&tee)?, appraisal))
 }
 

@@ -7,6 +7,7 @@ use crate::bind::OneTee;
 use crate::challenge::{Channel, ServerName};
 use crate::claims::{Bit, GuestPolicy, MaaClaims, SnpClaims, TokenShape, UvmClaims};
 use crate::error::{AttestationError, any_of};
+use crate::evidence::KeySetSource;
 use crate::policy::{GuestPolicyBit, Kind, Must, Policy, TcbMinima};
 use crate::snp::VerifiedReport;
 use crate::types::{Product, Tcb, UnixTime};
@@ -15,6 +16,7 @@ use crate::types::{Product, Tcb, UnixTime};
 pub(crate) struct Facts<'a> {
     pub(crate) tee: &'a OneTee,
     pub(crate) snp: &'a SnpClaims,
+    pub(crate) key_set: KeySetSource,
     /// The connection; `None` for recorded evidence.
     pub(crate) channel: Option<(Channel, ServerName)>,
     pub(crate) now: UnixTime,
@@ -96,6 +98,7 @@ fn sources(checks: &mut Recorder, facts: &Facts<'_>) {
             let maa = token.maa();
             let signed = format!("signed by {}, key {}", maa.issuer, crate::types::shorten(&maa.key_id, 64));
             checks.passed("maa token", "signed by the named MAA instance", signed);
+            checks.passed("key set", "pinned, or fetched over authenticated TLS", facts.key_set.to_string());
         }
         None => checks.not_evaluated("maa token", "not asked: the policy trusts AMD alone", "none"),
     }

@@ -83,12 +83,7 @@ struct Agent<'a> {
 }
 
 impl Agent<'_> {
-    async fn post(
-        &self,
-        path: &str,
-        challenge: &Challenge,
-        maa: Option<&Issuer>,
-    ) -> Result<Vec<u8>, AttestationError> {
+    async fn post(&self, path: &str, challenge: &Challenge, maa: Option<&Issuer>) -> Result<Vec<u8>, AttestationError> {
         let bound = challenge.channel() == Channel::Bound;
         let mut body = Map::new();
         if let Some(issuer) = maa {
@@ -101,8 +96,7 @@ impl Agent<'_> {
         }
         let (url, body) = (below(self.base, path), Json::Object(body).to_string());
         let what = "the answer of the attestation agent";
-        let exchange =
-            Exchange { doing: DOING, what, limit: MAX_BYTES, deadline: self.deadline, reconnects: !bound };
+        let exchange = Exchange { doing: DOING, what, limit: MAX_BYTES, deadline: self.deadline, reconnects: !bound };
         let answer = exchange
             .run(|| {
                 let request = self.client.post(url.clone()).body(body.clone());
@@ -146,9 +140,7 @@ fn accept(answer: Answered, bound: bool) -> Result<Vec<u8>, AttestationError> {
             Err(AttestationError::MaaTokenNotFound { status, message })
         }
         300..=399 => Err(invalid(&format!("expected an answer, found a redirect (status {status})"))),
-        429 | 500.. => {
-            Err(AttestationError::AgentUnreachable { why: format!("it answered with the status {status}") })
-        }
+        429 | 500.. => Err(AttestationError::AgentUnreachable { why: format!("it answered with the status {status}") }),
         _ => Err(invalid(&format!("expected the status 200, found {status}"))),
     }
 }
@@ -195,10 +187,7 @@ impl Answer {
     }
 }
 
-fn read<T>(
-    body: &[u8],
-    take: impl FnOnce(&Object<'_>) -> Result<T, AttestationError>,
-) -> Result<T, AttestationError> {
+fn read<T>(body: &[u8], take: impl FnOnce(&Object<'_>) -> Result<T, AttestationError>) -> Result<T, AttestationError> {
     match json::parse(body).map_err(|error| invalid(&format!("expected one JSON object: {error}")))? {
         Value::Object(answer) => take(&answer),
         other => Err(invalid(&format!("expected a JSON object, found {}", other.json_type()))),

@@ -31,7 +31,7 @@ impl<T> Default for Cell<T> {
 }
 
 impl<T: Clone> Cell<T> {
-    /// The value, if it is not older than that; else a new one.
+    /// The value, if it is younger than that; else a new one.
     pub(super) async fn get<F: Future<Output = Result<T, AttestationError>>>(
         &self,
         (clock, at_most): (&Clock, Duration),
@@ -60,7 +60,7 @@ impl<T: Clone> Cell<T> {
     fn kept_for(&self, clock: &Clock, at_most: Duration) -> Option<T> {
         let kept = self.kept();
         let (fetched, value) = kept.value.as_ref()?;
-        (clock.since(*fetched) <= at_most).then(|| value.clone())
+        (clock.since(*fetched) < at_most).then(|| value.clone())
     }
 
     fn found_since(&self, asked: Moment) -> Option<Result<T, AttestationError>> {
@@ -89,7 +89,11 @@ mod tests {
         AttestationError::KdsUnreachable { why: "down".to_owned() }
     }
 
-    async fn get(cell: &Cell<u32>, fetches: &AtomicU32, outcome: Result<u32, AttestationError>) -> Result<u32, AttestationError> {
+    async fn get(
+        cell: &Cell<u32>,
+        fetches: &AtomicU32,
+        outcome: Result<u32, AttestationError>,
+    ) -> Result<u32, AttestationError> {
         let deadline = Deadline::after(Duration::from_secs(5));
         cell.get((&Clock::system(), HOUR), ("fetching", &deadline), || async {
             fetches.fetch_add(1, Ordering::SeqCst);

@@ -10,8 +10,8 @@ mod failure;
 mod http;
 mod maa;
 
-pub(crate) use agent::{Answer, Question, ask};
+pub(crate) use agent::{Question, ask};
 pub(crate) use deadline::Deadline;
-pub(crate) use failure::{Trouble, TroubleKind, explain, find};
+pub(crate) use failure::{TroubleKind, explain, find};
 pub(crate) use http::client;
 pub(crate) use maa::KeySets;

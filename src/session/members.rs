@@ -111,7 +111,11 @@ impl Members {
     }
 
     /// A peer has been attested: it joins, or goes on with its new attestation.
-    pub(super) fn join(&self, (line, client): (Option<Line>, Client), life: Life) -> Result<Arc<Member>, AttestationError> {
+    pub(super) fn join(
+        &self,
+        (line, client): (Option<Line>, Client),
+        life: Life,
+    ) -> Result<Arc<Member>, AttestationError> {
         let key = line.as_ref().map(Line::key);
         let mut state = lock(&self.0);
         state.poisoned = None;

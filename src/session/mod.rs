@@ -213,7 +213,7 @@ impl Session {
         Ok(Arc::clone(member.life().attested()))
     }
 
-    pub(super) async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {
+    async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {
         let Some(timeout) = parts.timeout else {
             return self.shared.send(parts, &Deadline::after(Duration::MAX)).await;
         };
@@ -283,7 +283,9 @@ impl Shared {
                 return Ok(response);
             }
         }
-        Err(AttestationError::ApplicationUnreachable { why: "its connections close before they can be used".to_owned() })
+        Err(AttestationError::ApplicationUnreachable {
+            why: "its connections close before they can be used".to_owned(),
+        })
     }
 
     /// Sends to a peer whose attestation holds and to whom a connection is open. `None`: there is none, nothing was sent.

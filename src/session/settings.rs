@@ -55,7 +55,7 @@ impl Settings {
 
     /// A client of the application or its agent, as far as it is the same for all.
     pub(super) fn client(&self, tls: rustls::ClientConfig) -> Result<ClientBuilder, AttestationError> {
-        let client = fetch::client(tls, self.proxy.as_ref())?.connect_timeout(self.deadline);
+        let client = fetch::client(tls, self.proxy.as_ref())?;
         Ok(self.addresses.iter().fold(client, |client, (host, address)| client.resolve(host, *address)))
     }
 
@@ -69,11 +69,11 @@ impl Settings {
     /// A client that goes by the name of the server.
     pub(super) fn named_client(&self) -> Result<Client, AttestationError> {
         let config = tls::named(self.application_names()?, &self.clock)?;
-        build(self.client(config)?.https_only(true))
+        build(self.client(config)?.https_only(true).connect_timeout(self.deadline))
     }
 
     /// A client in clear.
     pub(super) fn plain_client(&self) -> Result<Client, AttestationError> {
-        build(self.client(tls::closed(&self.clock)?)?)
+        build(self.client(tls::closed(&self.clock)?)?.connect_timeout(self.deadline))
     }
 }

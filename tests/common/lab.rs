@@ -1,0 +1,85 @@
+//! An emulated MAA and BlindBox, and a verifier that knows the roots of both.
+#![allow(dead_code)]
+
+use std::time::Duration;
+
+use blindbox_attestation::emulator::{AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Maa};
+use blindbox_attestation::{AttestationError, Policy, Session, Trust, UvmSvn, Verifier, VerifierBuilder, Workload};
+
+pub struct Lab {
+    pub maa: Maa,
+    pub blindbox: BlindBox,
+}
+
+impl Lab {
+    pub async fn start() -> Self {
+        Self::with(|blindbox| blindbox).await
+    }
+
+    pub async fn with(change: impl FnOnce(BlindBoxBuilder) -> BlindBoxBuilder) -> Self {
+        let maa = Maa::start().await.unwrap();
+        let blindbox = change(BlindBox::builder(&maa)).start().await.unwrap();
+        Self { maa, blindbox }
+    }
+
+    /// A BlindBox as first released: attests what it is sent, on a port of its own.
+    pub async fn legacy() -> Self {
+        Self::with(|blindbox| blindbox.agent(AgentForm::Legacy).agent_place(AgentPlace::OwnPort)).await
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust::maa(self.blindbox.maa_issuer().as_str())
+            .unwrap()
+            .require_maa_policy_hash(self.blindbox.maa_policy_hash())
+    }
+
+    /// Everything that is expected of the BlindBox as it was started.
+    pub fn policy(&self) -> Policy {
+        self.policy_for(Workload::binds_its_own_key(self.blindbox.host_data()))
+    }
+
+    /// The same, of a workload that attests what it is sent.
+    pub fn unbound_policy(&self) -> Policy {
+        self.policy_for(Workload::attests_any_data(self.blindbox.host_data()))
+    }
+
+    pub fn policy_for(&self, workload: Workload) -> Policy {
+        Policy::confidential_container(self.trust(), workload, UvmSvn::at_least(100)).unwrap()
+    }
+
+    pub fn builder(&self) -> VerifierBuilder {
+        let clock = self.blindbox.clock().clone();
+        Verifier::builder()
+            .clock(move || clock.now())
+            .only_application_roots(self.blindbox.tls_root_pem())
+            .collateral_roots(self.maa.tls_root_pem())
+            .deadline(Duration::from_secs(20))
+    }
+
+    pub fn verifier(&self) -> Verifier {
+        self.builder().build().unwrap()
+    }
+
+    /// A new verifier, and a session of it with the BlindBox.
+    pub async fn connect(&self) -> Result<Session, AttestationError> {
+        self.verifier().connect(self.blindbox.url(), &self.policy()).await
+    }
+
+    /// The error of a connection that must fail without a byte for the application.
+    pub async fn refusal(&self) -> AttestationError {
+        let error = self.connect().await.expect_err("a session, where there must be none");
+        assert_eq!(self.blindbox.traffic().application_bytes(), 0);
+        error
+    }
+}
+
+/// One request, answered by whoever is there.
+pub async fn hello(session: &Session) -> Result<String, AttestationError> {
+    Ok(session.get("/").send().await?.text().await.unwrap())
+}
+
+/// Until the client has seen that its connections were cut: a request that is written to one of them may have arrived for all
+/// it knows, and is not sent again.
+pub async fn noticed() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}

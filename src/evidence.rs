@@ -1,5 +1,7 @@
 //! What goes into a verification. All of it is untrusted: it came from a network or a file.
 
+use serde::Serialize;
+
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek};
 
@@ -24,12 +26,32 @@ pub struct Endorsements {
     /// The key set of the MAA instance that the policy names. Whoever supplies it decides what is genuine, so it comes over
     /// authenticated TLS from that instance, or is pinned.
     pub key_set: Option<KeySet>,
+    /// How the key set was come by. Nothing is decided by it; the result says it.
+    pub key_set_source: KeySetSource,
     /// The certificate of the key that signed the report.
     pub vek: Option<Vek>,
     /// AMD's revocation list.
     pub crl: Option<Crl>,
     /// Roots that *replace* AMD's built-in ones. The result says so.
     pub amd_anchors: Option<AmdAnchors>,
+}
+
+/// How the key set of an MAA instance was come by, which is how far to trust what its keys sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KeySetSource {
+    /// The caller gave it and knows where it is from.
+    #[default]
+    Given,
+    /// Pinned by the caller, in place of what the instance publishes.
+    Pinned,
+    /// Fetched from the instance, under the web's roots as they are compiled in.
+    BuiltInRoots,
+    /// Fetched from the instance, under the roots of the platform.
+    PlatformRoots,
+    /// Fetched from the instance, under roots of the caller.
+    OwnRoots,
 }
 
 /// The certificate of the key that signed a report (VCEK or VLEK).

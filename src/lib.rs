@@ -38,7 +38,7 @@ pub use claims::{
     TokenShape, UvmClaims,
 };
 pub use error::{AttestationError, Category, ChannelNotBound};
-pub use evidence::{Crl, Endorsements, Evidence, Vek};
+pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
 pub use json::{JsonError, JsonType};
 pub use policy::{

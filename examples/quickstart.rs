@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let blindbox = BlindBox::builder(&maa).start().await?;
 
     // What this client insists on. The emulated MAA is not one of Microsoft's shared instances, so its policy is pinned.
-    let trust = Trust::maa(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash());
+    let trust = Trust::maa(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
     let workload = Workload::binds_its_own_key(blindbox.host_data());
     let policy = Policy::confidential_container(trust, workload, UvmSvn::at_least(100))?;
     // The emulator's roots enter by the same door as real ones.

@@ -29,9 +29,6 @@ pub struct Check {
     /// What follows.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// Whether the values identify a machine or a guest, so that logs should not carry them.
-    #[serde(skip)]
-    pub(crate) identifying: bool,
 }
 
 /// What follows from a check.
@@ -93,11 +90,13 @@ struct Table<'a> {
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for check in self.checks {
-            let actual = if check.identifying && !self.full { abbreviate(&check.actual) } else { check.actual.clone() };
+            let whole = self.full || !is_identifying(check.name);
+            let show = |value| if whole { Cow::Borrowed(value) } else { abbreviate(value) };
+            let actual = show(&check.actual);
             let (verdict, detail) = match check.verdict {
                 Verdict::Passed => ("passed", actual),
                 Verdict::Allowed => ("ALLOWED", actual),
-                Verdict::Failed => ("FAILED", Cow::from(format!("expected {}, found {actual}", check.expected))),
+                Verdict::Failed => ("FAILED", Cow::from(format!("expected {}, found {actual}", show(&check.expected)))),
                 Verdict::NotEvaluated(why) => ("not evaluated", Cow::from(why)),
             };
             writeln!(f, "{verdict:<13}  {:<24}  {detail}", check.name)?;
@@ -106,8 +105,18 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// The first characters of an identifying value: enough to tell two apart in a log, not enough to recognise one.
-fn abbreviate(value: &str) -> Cow<'static, str> {
-    let head: String = value.chars().take(8).collect();
-    Cow::from(format!("{head}…"))
+/// Whether the values of a check or field identify a machine or a guest, so that logs should not carry them whole.
+pub(crate) fn is_identifying(name: &str) -> bool {
+    matches!(name, "chip id" | "report id")
+}
+
+/// The first characters of each long word: enough to tell two apart in a log, not enough to recognise one.
+pub(crate) fn abbreviate(value: &str) -> Cow<'_, str> {
+    const KEPT: usize = 8;
+    let shorten = |word: &str| match word.char_indices().nth(KEPT) {
+        Some((at, _)) => format!("{}…", word.get(..at).unwrap_or_default()),
+        None => word.to_owned(),
+    };
+    let words: Vec<_> = value.split(' ').map(shorten).collect();
+    Cow::from(words.join(" "))
 }

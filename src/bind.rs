@@ -15,7 +15,7 @@ use crate::crypto;
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
-use crate::types::{ReportData, UnixTime, shorten};
+use crate::types::{ChipId, ReportData, UnixTime, shorten};
 use crate::uvm::VerifiedEndorsement;
 
 /// How far our clock may be behind the clock that wrote `iat`.
@@ -27,6 +27,8 @@ pub(crate) struct OneTee {
     pub(crate) token: Option<VerifiedToken>,
     pub(crate) report: Option<VerifiedReport>,
     pub(crate) endorsement: Option<VerifiedEndorsement>,
+    /// The TEE's state; the report's own word where there is one, since it carries more.
+    pub(crate) snp: SnpClaims,
 }
 
 impl OneTee {
@@ -36,18 +38,21 @@ impl OneTee {
         report: Option<VerifiedReport>,
         endorsement: Option<VerifiedEndorsement>,
     ) -> Result<Self, AttestationError> {
-        if let (Some(token), Some(report)) = (&token, &report) {
-            same_tee(token.snp(), report.snp())?;
-        }
-        let one = Self { token, report, endorsement };
+        let snp = match (&token, &report) {
+            (Some(token), Some(report)) => {
+                same_tee(token.snp(), report.snp())?;
+                report.snp()
+            }
+            (None, Some(report)) => report.snp(),
+            (Some(token), None) => token.snp(),
+            (None, None) => {
+                return Err(AttestationError::MissingEvidence { what: "an MAA token or a hardware report" });
+            }
+        };
+        let snp = snp.clone();
+        let one = Self { token, report, endorsement, snp };
         one.same_uvm()?;
         Ok(one)
-    }
-
-    /// The TEE's state; the report's own word where there is one, since it carries more.
-    pub(crate) fn snp(&self) -> Option<&SnpClaims> {
-        let report = self.report.as_ref().map(VerifiedReport::snp);
-        report.or_else(|| self.token.as_ref().map(VerifiedToken::snp))
     }
 
     /// The utility VM's endorsement: the document's own word where there is one.
@@ -61,14 +66,13 @@ impl OneTee {
         const ENDORSEMENT: &str = "uvm endorsement";
         const TOKEN: &str = "token";
         const FIELD: &str = "launch measurement";
-        let Some(snp) = self.snp() else { return Ok(()) };
         let token = self.token.as_ref().and_then(VerifiedToken::uvm);
         let document = self.endorsement.as_ref().map(VerifiedEndorsement::claims);
         if let Some(uvm) = token {
-            equal(FIELD, ("token's uvm endorsement", &uvm.measurement), ("evidence", &snp.measurement))?;
+            equal(FIELD, ("token's uvm endorsement", &uvm.measurement), ("evidence", &self.snp.measurement))?;
         }
         if let Some(uvm) = document {
-            equal(FIELD, (ENDORSEMENT, &uvm.measurement), ("evidence", &snp.measurement))?;
+            equal(FIELD, (ENDORSEMENT, &uvm.measurement), ("evidence", &self.snp.measurement))?;
         }
         if let (Some(token), Some(document)) = (token, document) {
             equal("uvm issuer", (TOKEN, &token.issuer), (ENDORSEMENT, &document.issuer))?;
@@ -135,8 +139,9 @@ fn same_tee(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationErro
     both("author key digest", author_key_digest, &report.author_key_digest)?;
     both("family id", family_id, &report.family_id)?;
     both("image id", image_id, &report.image_id)?;
-    if let (Some(token), Some(report)) = (chip_id, &report.chip_id) {
-        both("chip id", token, report)?;
+    // Tokens from before 2026 do not say it; a report that does not say it has it masked.
+    if let Some(token) = chip_id {
+        both("chip id", token, &report.chip_id.unwrap_or(ChipId::new([0; ChipId::LEN])))?;
     }
     if let (Some(token), Some(report)) = (product, &report.product) {
         both("product", token, report)?;

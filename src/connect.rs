@@ -212,7 +212,7 @@ impl VerifierBuilder {
             Some(key_set) => KeySets::pinned(key_set, self.clock.clone()),
             None => {
                 let (roots, source) = match &self.collateral_roots {
-                    CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::WebRoots),
+                    CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::BuiltInRoots),
                     CollateralRoots::Platform => (Roots::Platform(Vec::new()), KeySetSource::PlatformRoots),
                     CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
                 };

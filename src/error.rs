@@ -1,11 +1,12 @@
 //! Everything that can go wrong, summed: one variant per cause, a frozen code and number for each.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::appraisal::Appraisal;
+use crate::appraisal::{Appraisal, abbreviate, is_identifying};
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
 use crate::snp::ReportError;
@@ -34,6 +35,16 @@ pub enum AttestationError {
         "attestation validation failed (migration is allowed): expected a guest policy without migration, found migration allowed"
     )]
     MigrationAllowed {
+        /// Every check.
+        appraisal: Appraisal,
+    },
+    /// The token has the layout of another kind of TEE than the policy is for.
+    #[error("attestation validation failed (wrong kind of tee): expected {expected}, found {actual}")]
+    WrongTeeKind {
+        /// The kind that the policy is for.
+        expected: &'static str,
+        /// The kind of the evidence.
+        actual: &'static str,
         /// Every check.
         appraisal: Appraisal,
     },
@@ -101,16 +112,6 @@ pub enum AttestationError {
         /// Every check.
         appraisal: Appraisal,
     },
-    /// The token has the layout of another kind of TEE than the policy is for.
-    #[error("attestation validation failed (wrong kind of tee): expected {expected}, found {actual}")]
-    WrongTeeKind {
-        /// The kind that the policy is for.
-        expected: &'static str,
-        /// The kind of the evidence.
-        actual: &'static str,
-        /// Every check.
-        appraisal: Appraisal,
-    },
     /// The report was asked for from a privilege level that is not accepted.
     #[error("attestation validation failed (wrong vmpl): expected {}, found {actual}", any_of(.expected))]
     WrongVmpl {
@@ -122,7 +123,7 @@ pub enum AttestationError {
         appraisal: Appraisal,
     },
     /// An identity of the guest (ID or author key, family, image, report id) is not an expected one.
-    #[error("attestation validation failed (wrong {field}): expected {expected}, found {actual}")]
+    #[error("attestation validation failed (wrong {field}): expected {}, found {}", in_logs(.field, .expected), in_logs(.field, .actual))]
     WrongGuestIdentity {
         /// Which identity.
         field: &'static str,
@@ -210,7 +211,7 @@ pub enum AttestationError {
         appraisal: Appraisal,
     },
     /// The chip or its product is not an accepted one.
-    #[error("attestation validation failed (wrong chip): expected {field} {expected}, found {actual}")]
+    #[error("attestation validation failed (wrong chip): expected {field} {}, found {}", in_logs(.field, .expected), in_logs(.field, .actual))]
     WrongChip {
         /// `chip id` or `product`.
         field: &'static str,
@@ -287,7 +288,8 @@ pub enum AttestationError {
     },
     /// Two pieces of evidence that should be about the same TEE disagree.
     #[error(
-        "attestation validation failed (evidence mismatch): {field} is {left} in the {left_source} and {right} in the {right_source}"
+        "attestation validation failed (evidence mismatch): {field} is {} in the {left_source} and {} in the {right_source}",
+        in_logs(.field, .left), in_logs(.field, .right)
     )]
     EvidenceMismatch {
         /// The field.
@@ -434,6 +436,15 @@ pub enum ChannelNotBound {
          deploy an agent that binds its own key, or say `allow_unbound_channel`"
     )]
     WorkloadDoesNotBind,
+    /// The policy is for a workload that binds its own key, and is never used over a channel that is not bound.
+    #[error(
+        "the policy is for a workload that binds its own key (`binding = \"own-key\"`), so the challenge must name the \
+         key of the connection"
+    )]
+    ChannelMustBeBound,
+    /// The channel is in clear, and the policy allows an unbound one over TLS only.
+    #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
+    PlainHttp,
     /// The agent answered a bound request without runtime data of its own.
     #[error(
         "the agent's answer carries no runtime data of its own, as agents do that attest whatever they are sent; \
@@ -468,6 +479,15 @@ impl AttestationError {
     #[must_use]
     pub fn number(&self) -> u16 {
         self.facts().1
+    }
+
+    /// Which of several violations becomes the error: the one with the lowest value.
+    pub(crate) fn gravity(&self) -> u32 {
+        match self {
+            // Beside the policy for a container the rest of a VM's appraisal means nothing, and the other way round.
+            Self::WrongTeeKind { .. } => 1025,
+            error => u32::from(error.number()).saturating_mul(10),
+        }
     }
 
     /// Whose move it is.
@@ -615,6 +635,11 @@ pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
         [one] => one.clone(),
         many => format!("one of {}", many.join(", ")),
     }
+}
+
+/// A value as messages show it: logs carry no more of what identifies a machine or guest than tells two apart.
+fn in_logs<'a>(field: &str, value: &'a str) -> Cow<'a, str> {
+    if is_identifying(field) { abbreviate(value) } else { Cow::Borrowed(value) }
 }
 
 fn or_none<T: fmt::Display + ?Sized>(value: Option<&T>) -> String {

@@ -1,6 +1,6 @@
 //! What goes into a verification. All of it is untrusted: it came from a network or a file.
 
-use std::fmt;
+use serde::Serialize;
 
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek};
@@ -26,7 +26,7 @@ pub struct Endorsements {
     /// The key set of the MAA instance that the policy names. Whoever supplies it decides what is genuine, so it comes over
     /// authenticated TLS from that instance, or is pinned.
     pub key_set: Option<KeySet>,
-    /// How the key set was come by. The result says so.
+    /// How the key set was come by. Nothing is decided by it; the result says it.
     pub key_set_source: KeySetSource,
     /// The certificate of the key that signed the report.
     pub vek: Option<Vek>,
@@ -36,31 +36,22 @@ pub struct Endorsements {
     pub amd_anchors: Option<AmdAnchors>,
 }
 
-/// How the key set of an MAA instance was come by: under MAA trust, whoever could have put another in its place can say which
-/// tokens are genuine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How the key set of an MAA instance was come by, which is how far to trust what its keys sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KeySetSource {
-    /// The caller supplied it.
+    /// The caller gave it and knows where it is from.
     #[default]
+    Given,
+    /// Pinned by the caller, in place of what the instance publishes.
     Pinned,
-    /// Fetched from the instance, whose name the web's roots vouched for, as compiled in.
-    WebRoots,
-    /// Fetched from the instance, whose name the roots of this machine vouched for.
+    /// Fetched from the instance, under the web's roots as they are compiled in.
+    BuiltInRoots,
+    /// Fetched from the instance, under the roots of the platform.
     PlatformRoots,
-    /// Fetched from the instance, whose name the caller's own roots vouched for.
+    /// Fetched from the instance, under roots of the caller.
     OwnRoots,
-}
-
-impl fmt::Display for KeySetSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pinned => "pinned by the caller",
-            Self::WebRoots => "fetched from the instance, under the web's roots",
-            Self::PlatformRoots => "fetched from the instance, under this machine's roots",
-            Self::OwnRoots => "fetched from the instance, under the caller's own roots",
-        })
-    }
 }
 
 /// The certificate of the key that signed a report (VCEK or VLEK).

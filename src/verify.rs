@@ -41,11 +41,10 @@ pub fn verify(
         Peer::UnboundCleartext => (ServerName::NotEvaluated, None),
     };
     let channel = (challenge.channel(), server_name);
-    let snp = tee.snp().ok_or(NOTHING)?;
-    let appraisal =
-        appraise(&Facts { tee: &tee, snp, key_set: endorsements.key_set_source, channel: Some(channel), now }, policy)?;
+    let facts = Facts { tee: &tee, channel: Some(channel), key_set_source: endorsements.key_set_source, now };
+    let appraisal = appraise(&facts, policy)?;
     let life = (now, expiry(&tee, policy, now));
-    Ok(Attested::new((channel.0, channel.1, key), life, claims(&tee)?, appraisal))
+    Ok(Attested::new((channel.0, channel.1, key), life, claims(tee), appraisal))
 }
 
 /// Verifies recorded evidence and appraises it against a policy, as [`verify`] does but without a challenge: that it is
@@ -69,10 +68,9 @@ pub fn verify_recorded(
     if let Some(runtime_data) = &evidence.runtime_data {
         bind::to_runtime_data(&tee, runtime_data)?;
     }
-    let snp = tee.snp().ok_or(NOTHING)?;
-    let appraisal =
-        appraise(&Facts { tee: &tee, snp, key_set: endorsements.key_set_source, channel: None, now }, policy)?;
-    Ok(Recorded::new(now, expiry(&tee, policy, now), claims(&tee)?, appraisal))
+    let facts = Facts { tee: &tee, channel: None, key_set_source: endorsements.key_set_source, now };
+    let appraisal = appraise(&facts, policy)?;
+    Ok(Recorded::new(now, expiry(&tee, policy, now), claims(tee), appraisal))
 }
 
 /// Verifies whatever evidence is given, and that it is all about one TEE, without requiring anything of it: for looking
@@ -109,24 +107,21 @@ pub fn verify_unappraised(
     if let Some(runtime_data) = &evidence.runtime_data {
         bind::to_runtime_data(&tee, runtime_data)?;
     }
-    Ok(Unappraised::new(now, claims(&tee)?))
+    Ok(Unappraised::new(now, claims(tee)))
 }
-
-const NOTHING: AttestationError = missing("an MAA token or a hardware report");
 
 /// A policy is bound or unbound before the first byte; a challenge of the other kind is refused, never translated.
 pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
     let allow = policy.allowances();
-    let admitted = match (challenge.peer(), policy.binding()) {
-        (Peer::Bound { .. }, Binding::OwnKey) => true,
-        (Peer::UnboundTls, Binding::None) => allow.unbound_channel,
-        (Peer::UnboundCleartext, Binding::None) => allow.unbound_channel && allow.plain_http,
-        _ => false,
+    let why = match (policy.binding(), challenge.peer()) {
+        (Binding::OwnKey, Peer::Bound { .. }) => return Ok(()),
+        (Binding::OwnKey, _) => ChannelNotBound::ChannelMustBeBound,
+        (Binding::None, Peer::UnboundTls) if allow.unbound_channel => return Ok(()),
+        (Binding::None, Peer::UnboundCleartext) if allow.plain_http => return Ok(()),
+        (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotBound::PlainHttp,
+        (Binding::None, _) => ChannelNotBound::WorkloadDoesNotBind,
     };
-    if admitted {
-        return Ok(());
-    }
-    Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind })
+    Err(AttestationError::ChannelNotBound { why })
 }
 
 fn token(
@@ -224,11 +219,11 @@ fn expiry(tee: &OneTee, policy: &Policy, now: UnixTime) -> UnixTime {
     [token, report].into_iter().flatten().fold(now.plus(age), UnixTime::min)
 }
 
-fn claims(tee: &OneTee) -> Result<Claims, AttestationError> {
-    Ok(Claims {
-        snp: tee.snp().ok_or(NOTHING)?.clone(),
+fn claims(tee: OneTee) -> Claims {
+    Claims {
         maa: tee.token.as_ref().map(|token| token.maa().clone()),
         hardware: tee.report.as_ref().map(|report| report.hardware().clone()),
         uvm: tee.uvm().cloned(),
-    })
+        snp: tee.snp,
+    }
 }

@@ -1,8 +1,9 @@
 //! What a policy refuses to be, and that it survives a file.
 
 use blindbox_attestation::{
-    Binding, ChipId, GuestIdentity, GuestPolicyBit, HostData, InvalidPolicy, Issuer, KeyDigest, Measurement, Must,
-    PlatformInfoBit, Policy, Product, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+    Binding, ChipId, FamilyId, GuestIdentity, GuestPolicyBit, HostData, ImageId, InvalidPolicy, Issuer, KeyDigest,
+    Measurement, Must, PlatformInfoBit, Policy, Product, ReportId, Sha256Digest, TcbMinima, TcbMinimum, Trust, UvmSvn,
+    Workload,
 };
 use proptest::prelude::*;
 
@@ -29,6 +30,7 @@ fn everything() -> Policy {
     let trust = Trust::maa_and_amd(SHARED)
         .unwrap()
         .require_maa_key_id("kid")
+        .unwrap()
         .require_products([Product::Milan, Product::Turin])
         .unwrap()
         .allow_tcb_below("AMD-SB-3019")
@@ -46,7 +48,6 @@ fn everything() -> Policy {
         .and_then(|p| p.require_author_keys([KeyDigest::new([3; 48])]))
         .and_then(Policy::require_author_key)
         .and_then(|p| p.require_chip_ids([ChipId::new([4; 64])]))
-        .and_then(|p| p.require_products([Product::Milan]))
         .and_then(|p| p.require_reported_tcb(minima))
         .and_then(|p| p.require_committed_tcb(minima))
         .and_then(|p| p.require_current_tcb(minima))
@@ -143,7 +144,7 @@ fn values_that_name_nobody_are_refused() {
     refused(container().require_id_keys([KeyDigest::new([0; 48])]), "require.id-keys");
     refused(container().require_author_keys([KeyDigest::new([0; 48])]), "require.author-keys");
     refused(container().require_chip_ids([ChipId::new([0; 64])]), "require.chip-ids");
-    refused(container().require_session_age(0), "require.max-*-age-seconds");
+    refused(container().require_session_age(0), "require.max-session-age-seconds");
     let zeros = Workload::binds_its_own_key(HostData::new([0; 32]));
     let trust = || Trust::maa(SHARED).unwrap();
     refused(Policy::confidential_container(trust(), zeros, UvmSvn::at_least(1)), "workload.host-data");
@@ -151,6 +152,79 @@ fn values_that_name_nobody_are_refused() {
     refused(Policy::confidential_container(trust(), workload, UvmSvn::at_least(0)), "uvm.minimum-svn");
     let twice = container().require_vmpl([1, 1]);
     assert_eq!(twice, Err(InvalidPolicy::DuplicateValue { requirement: "require.vmpl", value: "1".into() }));
+}
+
+#[test]
+fn zeros_name_nobody() {
+    let unusable = |policy: Result<Policy, InvalidPolicy>, requirement| match policy {
+        Err(InvalidPolicy::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+        other => panic!("{requirement}: {other:?}"),
+    };
+    unusable(container().require_measurements([Measurement::new([0; 48])]), "require.measurements");
+    unusable(container().require_family_ids([FamilyId::new([0; 16])]), "require.family-ids");
+    unusable(container().require_image_ids([ImageId::new([0; 16])]), "require.image-ids");
+    unusable(container().require_report_ids([ReportId::new([0; 32])]), "require.report-ids");
+    unusable(container().require_compliance_status([""]), "require.compliance-status");
+    let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey);
+    unusable(vm(GuestIdentity::measured([Measurement::new([0; 48])])), "guest.measurements");
+    unusable(vm(GuestIdentity::signed_by([KeyDigest::new([0; 48])])), "guest.id-keys");
+}
+
+#[test]
+fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
+    let unusable = |policy: Result<Policy, InvalidPolicy>, requirement| match policy {
+        Err(InvalidPolicy::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+        other => panic!("{requirement}: {other:?}"),
+    };
+    for number in [0, 1 << 63, u64::MAX] {
+        unusable(container_of_both().require_launch_mitigations(number), "require.launch-mitigations");
+        unusable(container_of_both().require_current_mitigations(number), "require.current-mitigations");
+        unusable(container().require_token_younger_than(number), "require.max-token-age-seconds");
+        unusable(container().require_session_age(number), "require.max-session-age-seconds");
+        let workload = Workload::binds_its_own_key(host_data());
+        let trust = Trust::maa(SHARED).unwrap();
+        unusable(Policy::confidential_container(trust, workload, UvmSvn::at_least(number)), "uvm.minimum-svn");
+    }
+    let greatest = container_of_both().require_launch_mitigations((1 << 63) - 1).unwrap();
+    assert_eq!(Policy::from_toml(&greatest.to_toml()), Ok(greatest));
+}
+
+#[test]
+fn the_same_requirement_is_given_once() {
+    let twice = |policy: Result<Policy, InvalidPolicy>| {
+        assert!(matches!(&policy, Err(InvalidPolicy::Contradiction { why }) if why.contains("once")), "{policy:?}");
+    };
+    let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey).unwrap();
+    let (measurement, key) = (Measurement::new([1; 48]), KeyDigest::new([1; 48]));
+    twice(vm(GuestIdentity::measured([measurement])).require_measurements([measurement]));
+    twice(vm(GuestIdentity::signed_by([key])).require_id_keys([key]));
+    assert!(vm(GuestIdentity::signed_by([key])).require_measurements([measurement]).is_ok());
+    let trust = Trust::amd().require_products([Product::Milan]).unwrap();
+    let workload = Workload::binds_its_own_key(host_data());
+    let container = Policy::confidential_container(trust, workload, UvmSvn::at_least(101)).unwrap();
+    twice(container.require_products([Product::Milan]));
+}
+
+#[test]
+fn null_is_no_value() {
+    let text = container().to_json();
+    for (from, to) in [
+        (r#""version":1"#, r#""version":1,"guest":null"#),
+        (r#""version":1"#, r#""version":1,"require":{"measurements":null}"#),
+        (r#""binding":"own-key""#, r#""binding":"own-key","allow-permissive":null"#),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text);
+        assert!(matches!(Policy::from_json(&changed), Err(InvalidPolicy::Malformed { .. })), "{changed}");
+    }
+}
+
+#[test]
+fn what_is_required_of_maa_is_not_dropped_where_maa_is_not_asked() {
+    let uncovered = |requirement| Err(InvalidPolicy::NotCoveredByTrust { requirement, needs: "MAA" });
+    let hash = Sha256Digest::new([1; 32]);
+    assert_eq!(Trust::amd().require_maa_policy_hash(hash), uncovered("trust.maa.policy-hash"));
+    assert_eq!(Trust::amd().require_maa_key_id("kid"), uncovered("trust.maa.key-id"));
 }
 
 #[test]
@@ -173,7 +247,7 @@ fn an_attester_that_somebody_else_writes_the_policy_of_is_pinned_or_waived() {
     let own = "https://mine.neu.attest.azure.net";
     let issuer = Issuer::new(own).unwrap();
     assert_eq!(with(Trust::maa(own).unwrap()), Err(InvalidPolicy::MaaPolicyNotPinned { issuer }));
-    let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(blindbox_attestation::Sha256Digest::new([1; 32]));
+    let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(Sha256Digest::new([1; 32])).unwrap();
     assert!(with(pinned).is_ok());
     assert!(with(Trust::maa(own).unwrap().allow_any_maa_policy()).is_ok());
     // A name that only looks shared is somebody's own.
@@ -251,6 +325,7 @@ fn lint_says_what_is_open() {
             "permissive-workload-allowed",
             "migration-allowed",
             "name-not-validated",
+            "own-uvm-issuer",
             "revocation-not-required",
             "advisory-waived"
         ]

@@ -1,26 +1,17 @@
-use super::Recorder;
-use super::checks::{tcb, tcb_floor};
-use crate::claims::{Bit, HardwareClaims, PlatformInfo};
+use super::guest::must_be;
+use super::{Recorder, tcb};
+use crate::claims::{HardwareClaims, PlatformInfo};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{AbiVersion, Must, PlatformInfoBit, Policy};
+use crate::policy::{AbiVersion, PlatformInfoBit, Policy, RevocationRule};
 use crate::snp::{RevocationOutcome, VerifiedReport};
 
 /// The checks that only a hardware report allows.
 pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
-    let (require, hardware, product) = (policy.requirements(), report.hardware(), Some(report.product()));
+    let (require, hardware) = (policy.requirements(), report.hardware());
     signing_key(checks, hardware, policy);
     revocation(checks, report, policy);
-    for advisory in policy.advisories().filter(|advisory| Some(advisory.product) == product) {
-        let reported = &report.snp().reported_tcb;
-        tcb_floor(checks, "reported", advisory.name, reported, &advisory.floor, Some(advisory.name));
-    }
-    for (tcb_name, name, actual, minima) in [
-        ("committed", "committed tcb", &hardware.committed_tcb, &require.committed_tcb),
-        ("current", "current tcb", &hardware.current_tcb, &require.current_tcb),
-        ("launch", "launch tcb", &hardware.launch_tcb, &require.launch_tcb),
-    ] {
-        tcb(checks, tcb_name, name, actual, product, minima);
-    }
+    tcb::floors(checks, &report.snp().reported_tcb, report.product(), policy);
+    tcb::of_hardware(checks, hardware, report.product(), policy);
     firmware(checks, hardware, policy);
     platform_info(checks, &hardware.platform_info, policy);
     migration_agent(checks, hardware, policy);
@@ -61,7 +52,6 @@ fn signing_key(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy
 fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
     const NAME: &str = "revocation";
     const EXPECTED: &str = "AMD's current list does not name the signing authority";
-    use crate::policy::RevocationRule;
     // That a required list was there and current is a condition of the verification itself.
     let checked = matches!(report.revocation(), RevocationOutcome::Checked { .. });
     match (checked, policy.amd().map(|amd| amd.revocation)) {
@@ -110,17 +100,8 @@ fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) 
             PlatformInfoBit::AliasCheckComplete => ("platform alias-check", actual.alias_check_complete),
             PlatformInfoBit::TioEn => ("platform tio-en", actual.tio_en),
         };
-        let (expected, holds) = match must {
-            Must::BeSet => ("set", actual == Bit::Set),
-            Must::BeClear => ("clear", actual == Bit::Clear),
-        };
-        if actual == Bit::NotReported {
-            checks.not_reported(name, expected);
-            continue;
-        }
         let (bit, must) = (*bit, *must);
-        let found = if actual == Bit::Set { "set" } else { "clear" };
-        checks.require(name, holds, expected, found, move |appraisal| AttestationError::WrongPlatformInfo {
+        must_be(checks, name, actual, must, move |_, _, appraisal| AttestationError::WrongPlatformInfo {
             bit,
             must,
             appraisal,

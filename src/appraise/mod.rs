@@ -3,85 +3,49 @@
 //! Cryptographic steps stop at their first failure; this one runs every check, so that whoever reads the result sees all
 //! that is wrong at once.
 
-mod checks;
+mod guest;
 mod hardware;
+mod maa;
+mod recorder;
+mod sources;
+mod tcb;
+mod workload;
 
-use std::borrow::Cow;
-
-use crate::appraisal::{Appraisal, Check, Verdict};
+use crate::appraisal::Appraisal;
+use crate::bind::OneTee;
+use crate::challenge::{Channel, ServerName};
 use crate::error::AttestationError;
+use crate::evidence::KeySetSource;
+use crate::policy::Policy;
+use crate::types::UnixTime;
+use recorder::Recorder;
 
-pub(crate) use checks::{Facts, appraise};
-
-/// Collects checks; the gravest violation becomes the error.
-#[derive(Default)]
-pub(crate) struct Recorder {
-    checks: Vec<Check>,
-    violations: Vec<Violation>,
+/// What the appraisal looks at.
+pub(crate) struct Facts<'a> {
+    pub(crate) tee: &'a OneTee,
+    /// The connection; `None` for recorded evidence.
+    pub(crate) channel: Option<(Channel, ServerName)>,
+    pub(crate) key_set_source: KeySetSource,
+    pub(crate) now: UnixTime,
 }
 
-type Violation = Box<dyn FnOnce(Appraisal) -> AttestationError>;
-type Text = Cow<'static, str>;
-
-impl Recorder {
-    pub(crate) fn passed(&mut self, name: &'static str, expected: impl Into<Text>, actual: impl Into<Text>) {
-        self.record(name, expected.into(), actual.into(), Verdict::Passed);
+/// Runs every check of the policy.
+pub(crate) fn appraise(facts: &Facts<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
+    let checks = &mut Recorder::default();
+    let tee = facts.tee;
+    sources::connection(checks, facts);
+    workload::host_data(checks, &tee.snp, policy);
+    sources::sources(checks, facts, policy);
+    guest::policy(checks, &tee.snp.policy, policy);
+    workload::measurement(checks, &tee.snp, policy);
+    workload::uvm(checks, tee.uvm(), policy);
+    if let Some(token) = &tee.token {
+        maa::appraise(checks, token.maa(), facts.now, policy);
     }
-
-    pub(crate) fn allowed(&mut self, name: &'static str, expected: impl Into<Text>, actual: impl Into<Text>) {
-        self.record(name, expected.into(), actual.into(), Verdict::Allowed);
+    guest::identity(checks, tee, policy);
+    tcb::reported(checks, &tee.snp, policy);
+    if let Some(report) = &tee.report {
+        hardware::appraise(checks, report, policy);
     }
-
-    pub(crate) fn not_evaluated(&mut self, name: &'static str, why: &'static str, actual: impl Into<Text>) {
-        self.record(name, Cow::from("anything"), actual.into(), Verdict::NotEvaluated(why));
-    }
-
-    pub(crate) fn failed(
-        &mut self,
-        name: &'static str,
-        expected: impl Into<Text>,
-        actual: impl Into<Text>,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
-    ) {
-        self.record(name, expected.into(), actual.into(), Verdict::Failed);
-        self.violations.push(Box::new(violation));
-    }
-
-    /// Passed or failed, by a condition.
-    pub(crate) fn require(
-        &mut self,
-        name: &'static str,
-        holds: bool,
-        expected: impl Into<Text>,
-        actual: impl Into<Text>,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
-    ) {
-        if holds { self.passed(name, expected, actual) } else { self.failed(name, expected, actual, violation) }
-    }
-
-    /// Something required that evidence of this kind does not carry.
-    pub(crate) fn not_reported(&mut self, name: &'static str, expected: impl Into<Text>) {
-        self.failed(name, expected, "not reported", move |appraisal| AttestationError::NotReported {
-            claim: name,
-            appraisal,
-        });
-    }
-
-    /// Marks the last check's values as identifying a machine or guest.
-    pub(crate) fn identifying(&mut self) {
-        if let Some(check) = self.checks.last_mut() {
-            check.identifying = true;
-        }
-    }
-
-    fn record(&mut self, name: &'static str, expected: Text, actual: Text, verdict: Verdict) {
-        self.checks.push(Check { name, expected, actual, verdict, identifying: false });
-    }
-
-    /// All checks, if none failed; else the gravest violation, which is the one with the lowest number.
-    pub(crate) fn finish(self) -> Result<Appraisal, AttestationError> {
-        let appraisal = Appraisal::new(self.checks);
-        let violations = self.violations.into_iter().map(|violation| violation(appraisal.clone()));
-        violations.min_by_key(AttestationError::number).map_or(Ok(appraisal), Err)
-    }
+    std::mem::take(checks).finish()
 }

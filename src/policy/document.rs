@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::InvalidPolicy;
 use super::require::Requirements;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmSvn, Workload};
-use super::{InvalidPolicy, advisories};
-use crate::types::shorten;
+use crate::types::{KeyDigest, Measurement, Product, shorten};
 
 /// A policy as it stands in a file. [`super::Policy`] is one that has passed [`Document::validate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,10 @@ impl Document {
         let malformed = |why: String| InvalidPolicy::Malformed { why: shorten(&why, 300) };
         // A map would take the last of two equal keys; the strict reader refuses them.
         crate::json::parse(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        if has_null(&value) {
+            return Err(malformed("`null` is no value of a policy; leave out what is not required".to_owned()));
+        }
         serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
     }
 
@@ -108,6 +113,7 @@ impl Document {
             Kind::ConfidentialVm => self.validate_vm()?,
         }
         self.require.validate(self.trust.amd.is_some(), self.trust.maa.is_some())?;
+        self.validate_no_two_lists()?;
         self.validate_allowances()
     }
 
@@ -173,11 +179,49 @@ impl Document {
         Ok(())
     }
 
-    /// The floors of all advisories that the policy does not waive.
-    pub(super) fn advisories(&self) -> impl Iterator<Item = &'static advisories::Advisory> {
-        let amd = self.trust.amd.as_ref();
-        advisories::advisories().iter().filter(move |advisory| {
-            amd.is_some_and(|amd| amd.waived_advisories.iter().all(|name| name != advisory.name))
-        })
+    pub(super) fn measurements(&self) -> Option<&[Measurement]> {
+        let guest = self.guest.as_ref().and_then(|guest| guest.measurements.as_deref());
+        guest.or(self.require.measurements.as_deref())
+    }
+
+    pub(super) fn id_keys(&self) -> Option<&[KeyDigest]> {
+        let guest = self.guest.as_ref().and_then(|guest| guest.id_keys.as_deref());
+        guest.or(self.require.id_keys.as_deref())
+    }
+
+    pub(super) fn products(&self) -> Option<&[Product]> {
+        let amd = self.trust.amd.as_ref().and_then(|amd| amd.products.as_deref());
+        amd.or(self.require.products.as_deref())
+    }
+
+    /// Two lists for one value would be one list with a surprise.
+    fn validate_no_two_lists(&self) -> Result<(), InvalidPolicy> {
+        let (require, guest) = (&self.require, self.guest.as_ref());
+        let given_twice = [
+            (
+                guest.is_some_and(|guest| guest.measurements.is_some()) && require.measurements.is_some(),
+                "`guest.measurements` and `require.measurements` are the same requirement; give it once",
+            ),
+            (
+                guest.is_some_and(|guest| guest.id_keys.is_some()) && require.id_keys.is_some(),
+                "`guest.id-keys` and `require.id-keys` are the same requirement; give it once",
+            ),
+            (
+                self.trust.amd.as_ref().is_some_and(|amd| amd.products.is_some()) && require.products.is_some(),
+                "`trust.amd.products` and `require.products` are the same requirement; give it once",
+            ),
+        ];
+        let first = given_twice.into_iter().find(|(twice, _)| *twice);
+        first.map_or(Ok(()), |(_, why)| Err(InvalidPolicy::Contradiction { why }))
+    }
+}
+
+/// In a file `null` is what a program writes for a value that it does not have: never the wish to require nothing.
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        _ => false,
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::document::{Document, Kind};
 use super::require::{Must, PlatformInfoBit};
-use super::workload::Binding;
+use super::workload::{Binding, UvmSvn};
 
 /// Something that a policy leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -71,6 +71,11 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "maa-policy-not-pinned",
             "whoever owns the MAA instance decides what it calls compliant; pin `trust.maa.policy-hash`",
         ),
+        (
+            document.uvm.as_ref().is_some_and(|uvm| uvm.issuer() != UvmSvn::PRODUCTION_ISSUER),
+            "own-uvm-issuer",
+            "somebody else than Microsoft says which utility VM is good, and with it what the host data means",
+        ),
         (maa.is_some_and(|maa| maa.allow_test_attester), "test-attester-allowed", "Azure's test ring may judge"),
         (
             amd.is_some_and(|amd| amd.revocation != super::RevocationRule::Required),
@@ -94,17 +99,17 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              require platform-info `alias-check-complete` where the firmware is new enough",
         ),
         (
-            require.chip_ids.is_none() && require.products.is_none() && amd.is_none_or(|amd| amd.products.is_none()),
+            require.chip_ids.is_none() && document.products().is_none(),
             "any-chip",
             "any chip of any product passes; reports of a Milan chip whose seed was extracted can be forged at will",
         ),
         (
-            require.minimum_report_guest_svn.is_some() && require.id_keys.is_none(),
+            require.minimum_report_guest_svn.is_some() && document.id_keys().is_none(),
             "guest-svn-without-id-key",
             "the guest SVN comes from the ID block, which the host can sign with a key of its own; pin `id-keys` too",
         ),
         (
-            (require.family_ids.is_some() || require.image_ids.is_some()) && require.id_keys.is_none(),
+            (require.family_ids.is_some() || require.image_ids.is_some()) && document.id_keys().is_none(),
             "image-id-without-id-key",
             "family and image ids come from the ID block, which the host can sign with a key of its own; pin `id-keys` too",
         ),

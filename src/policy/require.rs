@@ -69,28 +69,28 @@ pub(crate) struct Requirements {
 
 impl Requirements {
     pub(super) fn validate(&self, amd: bool, maa: bool) -> Result<(), InvalidPolicy> {
-        check_option("require.measurements", self.measurements.as_deref(), check_list)?;
-        check_option("require.compliance-status", self.compliance_status.as_deref(), check_list)?;
-        check_option("require.vmpl", self.vmpl.as_deref(), check_list)?;
-        check_option("require.id-keys", self.id_keys.as_deref(), check_digests)?;
-        check_option("require.author-keys", self.author_keys.as_deref(), check_digests)?;
-        check_option("require.family-ids", self.family_ids.as_deref(), check_list)?;
-        check_option("require.image-ids", self.image_ids.as_deref(), check_list)?;
-        check_option("require.chip-ids", self.chip_ids.as_deref(), check_list)?;
-        check_option("require.products", self.products.as_deref(), check_list)?;
-        check_option("require.signing-keys", self.signing_keys.as_deref(), check_list)?;
-        check_option("require.report-ids", self.report_ids.as_deref(), check_list)?;
+        check_names("require.measurements", self.measurements.as_deref(), Measurement::is_zero)?;
+        check_names("require.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
+        check_names("require.author-keys", self.author_keys.as_deref(), KeyDigest::is_zero)?;
+        check_names("require.family-ids", self.family_ids.as_deref(), FamilyId::is_zero)?;
+        check_names("require.image-ids", self.image_ids.as_deref(), ImageId::is_zero)?;
+        check_names("require.chip-ids", self.chip_ids.as_deref(), ChipId::is_zero)?;
+        check_names("require.report-ids", self.report_ids.as_deref(), ReportId::is_zero)?;
+        check_names("require.compliance-status", self.compliance_status.as_deref(), String::is_empty)?;
+        check_names("require.vmpl", self.vmpl.as_deref(), |_| false)?;
+        check_names("require.products", self.products.as_deref(), |_| false)?;
+        check_names("require.signing-keys", self.signing_keys.as_deref(), |_| false)?;
         if self.vmpl.iter().flatten().any(|vmpl| *vmpl > 3) {
             let why = "there are the levels 0, 1, 2 and 3 only";
             return Err(InvalidPolicy::UnusableValue { requirement: "require.vmpl", why });
         }
-        if self.chip_ids.iter().flatten().any(ChipId::is_zero) {
-            let why = "an all-zero chip id means a masked one, which every chip can show";
-            return Err(InvalidPolicy::UnusableValue { requirement: "require.chip-ids", why });
-        }
-        if self.max_session_age_seconds == Some(0) || self.max_token_age_seconds == Some(0) {
-            let why = "is zero: nothing can be that young";
-            return Err(InvalidPolicy::UnusableValue { requirement: "require.max-*-age-seconds", why });
+        for (requirement, number) in [
+            ("require.max-token-age-seconds", self.max_token_age_seconds),
+            ("require.max-session-age-seconds", self.max_session_age_seconds),
+            ("require.launch-mitigations", self.launch_mitigations),
+            ("require.current-mitigations", self.current_mitigations),
+        ] {
+            check_number(requirement, number)?;
         }
         for (requirement, minima) in [
             ("require.reported-tcb", &self.reported_tcb),
@@ -132,14 +132,6 @@ impl Requirements {
     }
 }
 
-fn check_option<T>(
-    requirement: &'static str,
-    values: Option<&[T]>,
-    check: fn(&'static str, &[T]) -> Result<(), InvalidPolicy>,
-) -> Result<(), InvalidPolicy> {
-    values.map_or(Ok(()), |values| check(requirement, values))
-}
-
 /// A list of accepted values names at least one, and none twice.
 pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), InvalidPolicy> {
     if values.is_empty() {
@@ -152,14 +144,29 @@ pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, value
     }
 }
 
-/// As [`check_list`], for digests of keys: zeros stand for "no key was used", which is nobody's key.
-pub(super) fn check_digests(requirement: &'static str, digests: &[KeyDigest]) -> Result<(), InvalidPolicy> {
-    check_list(requirement, digests)?;
-    if digests.iter().any(KeyDigest::is_zero) {
-        let why = "an all-zero digest means that no key was used, so it names nobody";
+/// As [`check_list`], where there is a list, for values of which zeros mean that nothing was set: they are nobody's.
+pub(super) fn check_names<T: Ord + fmt::Display>(
+    requirement: &'static str,
+    values: Option<&[T]>,
+    is_nobody: impl Fn(&T) -> bool,
+) -> Result<(), InvalidPolicy> {
+    let Some(values) = values else { return Ok(()) };
+    check_list(requirement, values)?;
+    if values.iter().any(is_nobody) {
+        let why = "is empty or all zero, which is what evidence says where nothing was set: it names nobody";
         return Err(InvalidPolicy::UnusableValue { requirement, why });
     }
     Ok(())
+}
+
+/// Zero requires nothing, and a policy file holds no number beyond 2^63 - 1 (TOML 1.0).
+pub(super) fn check_number(requirement: &'static str, number: Option<u64>) -> Result<(), InvalidPolicy> {
+    let why = match number {
+        Some(0) => "is zero, which requires nothing or what nothing can meet",
+        Some(number) if i64::try_from(number).is_err() => "is beyond 2^63 - 1, which a policy file cannot hold",
+        _ => return Ok(()),
+    };
+    Err(InvalidPolicy::UnusableValue { requirement, why })
 }
 
 /// The least version of each part of a TCB; a part that is not given is not required.

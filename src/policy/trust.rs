@@ -95,22 +95,28 @@ impl Trust {
     }
 
     /// Requires `x-ms-policy-hash` to be this: SHA-256 of the attestation policy that the MAA instance must have applied.
-    #[must_use]
-    pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Self {
-        if let Some(maa) = &mut self.maa {
-            maa.policy_hash = Some(hash);
-        }
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked.
+    pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Result<Self, InvalidPolicy> {
+        self.maa_or_refuse("trust.maa.policy-hash")?.policy_hash = Some(hash);
+        Ok(self)
     }
 
     /// Requires the token to be signed by the key of this id. An id of the form that MAA derives from its key (SHA-256
     /// of the public key, or SHA-1 of the certificate) also demands that the key in the key set hashes to it.
-    #[must_use]
-    pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Self {
-        if let Some(maa) = &mut self.maa {
-            maa.key_id = Some(key_id.into());
-        }
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked.
+    pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, InvalidPolicy> {
+        self.maa_or_refuse("trust.maa.key-id")?.key_id = Some(key_id.into());
+        Ok(self)
+    }
+
+    fn maa_or_refuse(&mut self, requirement: &'static str) -> Result<&mut MaaTrust, InvalidPolicy> {
+        self.maa.as_mut().ok_or(InvalidPolicy::NotCoveredByTrust { requirement, needs: "MAA" })
     }
 
     /// Accepts an instance that is not a shared one, whatever attestation policy its owner has given it.

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
+use super::require::{check_list, check_names, check_number};
 use crate::types::{HostData, KeyDigest, Measurement};
 
 /// Whether the measured configuration attests only its own TLS key. Evidence cannot show it: the caller must know it.
@@ -56,7 +57,7 @@ impl Workload {
 
     pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
         const REQUIREMENT: &str = "workload.host-data";
-        super::require::check_list(REQUIREMENT, &self.host_data)?;
+        check_list(REQUIREMENT, &self.host_data)?;
         for digest in &self.host_data {
             if digest.is_zero() {
                 let why = "is all zero, which means that no CCE policy was set";
@@ -104,12 +105,8 @@ impl GuestIdentity {
     }
 
     pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
-        if let Some(measurements) = &self.measurements {
-            super::require::check_list("guest.measurements", measurements)?;
-        }
-        if let Some(id_keys) = &self.id_keys {
-            super::require::check_digests("guest.id-keys", id_keys)?;
-        }
+        check_names("guest.measurements", self.measurements.as_deref(), Measurement::is_zero)?;
+        check_names("guest.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         if self.measurements.is_none() && self.id_keys.is_none() && !self.allow_any_azure_cvm {
             return Err(InvalidPolicy::Contradiction {
                 why: "`guest` says nothing of the VM; add `measurements` or `id-keys`, or say `allow-any-azure-cvm`",
@@ -168,10 +165,6 @@ impl UvmSvn {
     }
 
     pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
-        let why = "is zero, which every utility VM passes; name a version that you know";
-        if self.minimum_svn == 0 {
-            return Err(InvalidPolicy::UnusableValue { requirement: "uvm.minimum-svn", why });
-        }
-        Ok(())
+        check_number("uvm.minimum-svn", Some(self.minimum_svn))
     }
 }

@@ -31,6 +31,7 @@ impl Lab {
         Trust::maa(self.blindbox.maa_issuer().as_str())
             .unwrap()
             .require_maa_policy_hash(self.blindbox.maa_policy_hash())
+            .unwrap()
     }
 
     /// Everything that is expected of the BlindBox as it was started.

@@ -81,7 +81,7 @@ fn endorsements(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Endorsements 
 
 /// Everything together, under a policy that trusts MAA and AMD.
 fn appraise(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Result<Recorded, AttestationError> {
-    let trust = Trust::maa_and_amd(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash());
+    let trust = Trust::maa_and_amd(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
     let uvm = UvmSvn::at_least(101).issued_by(blindbox.uvm_issuer().unwrap());
     let policy = Policy::confidential_container(trust, workload, uvm).unwrap();

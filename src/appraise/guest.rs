@@ -1,0 +1,130 @@
+use std::fmt;
+
+use super::Recorder;
+use crate::appraisal::Appraisal;
+use crate::bind::OneTee;
+use crate::claims::{Bit, GuestPolicy, SigningKey};
+use crate::error::{AttestationError, any_of};
+use crate::policy::{GuestPolicyBit, Must, Policy};
+
+/// What the guest allows the platform to do to it.
+pub(super) fn policy(checks: &mut Recorder, actual: &GuestPolicy, policy: &Policy) {
+    let allow = policy.allowances();
+    checks.off("debug", actual.debug, allow.debug, "the host can read the guest's memory", |appraisal| {
+        AttestationError::DebugMode { appraisal }
+    });
+    checks.off("migration", actual.migrate_ma, allow.migration, "an agent can move the guest", |appraisal| {
+        AttestationError::MigrationAllowed { appraisal }
+    });
+    for (bit, must) in &policy.requirements().guest_policy {
+        let (name, actual) = bit_of(*bit, actual);
+        let bit = Some(*bit);
+        must_be(checks, name, actual, *must, move |expected, found, appraisal| AttestationError::WrongGuestPolicy {
+            bit,
+            expected: format!("{name} {expected}"),
+            actual: found.to_owned(),
+            appraisal,
+        });
+    }
+}
+
+fn bit_of(bit: GuestPolicyBit, policy: &GuestPolicy) -> (&'static str, Bit) {
+    match bit {
+        GuestPolicyBit::Smt => ("policy smt", policy.smt.into()),
+        GuestPolicyBit::SingleSocket => ("policy single-socket", policy.single_socket),
+        GuestPolicyBit::CxlAllow => ("policy cxl-allow", policy.cxl_allow),
+        GuestPolicyBit::MemAes256Xts => ("policy mem-aes-256-xts", policy.mem_aes_256_xts),
+        GuestPolicyBit::RaplDis => ("policy rapl-dis", policy.rapl_dis),
+        GuestPolicyBit::CiphertextHidingDram => ("policy ciphertext-hiding", policy.ciphertext_hiding_dram),
+        GuestPolicyBit::PageSwapDisable => ("policy page-swap-disable", policy.page_swap_disable),
+    }
+}
+
+/// One bit as required; evidence that does not say it is refused.
+pub(super) fn must_be(
+    checks: &mut Recorder,
+    name: &'static str,
+    actual: Bit,
+    must: Must,
+    violation: impl FnOnce(&'static str, &'static str, Appraisal) -> AttestationError + 'static,
+) {
+    let expected = match must {
+        Must::BeSet => "set",
+        Must::BeClear => "clear",
+    };
+    let found = match actual {
+        Bit::NotReported => return checks.not_reported(name, expected),
+        Bit::Set => "set",
+        Bit::Clear => "clear",
+    };
+    checks.require(name, expected == found, expected, found, move |appraisal| violation(expected, found, appraisal));
+}
+
+/// Which guest, on which chip.
+pub(super) fn identity(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
+    let (require, snp) = (policy.requirements(), &tee.snp);
+    let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
+    let actual = snp.vmpl;
+    checks.require("vmpl", vmpl.contains(&actual), any_of(&vmpl), actual.to_string(), move |appraisal| {
+        AttestationError::WrongVmpl { expected: vmpl, actual, appraisal }
+    });
+    if let Some(minimum) = require.minimum_report_guest_svn {
+        let actual = snp.report_guest_svn;
+        let expected = format!("{minimum} or later");
+        checks.require("report guest svn", actual >= minimum, expected, actual.to_string(), move |appraisal| {
+            AttestationError::GuestSvnTooOld { minimum, actual, appraisal }
+        });
+    }
+    one_of(checks, "id key", policy.id_keys(), &snp.id_key_digest);
+    author_key(checks, tee, policy);
+    one_of(checks, "family id", require.family_ids.as_deref(), &snp.family_id);
+    one_of(checks, "image id", require.image_ids.as_deref(), &snp.image_id);
+    one_of(checks, "report id", require.report_ids.as_deref(), &snp.report_id);
+    // A VLEK is the same on many chips and its certificate names none: whoever has it from one can claim to be another.
+    let signed_by_many = tee.report.as_ref().is_some_and(|report| report.hardware().signing_key == SigningKey::Vlek);
+    chip(checks, "chip id", require.chip_ids.as_deref(), snp.chip_id.as_ref().filter(|_| !signed_by_many));
+    chip(checks, "product", policy.products(), snp.product.as_ref());
+}
+
+/// The digest of an author key means something only where the report says that an author key was used. A token does not
+/// say it; but zeros are nobody's key, and no policy accepts them.
+fn author_key(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
+    const NAME: &str = "author key";
+    let accepted = policy.requirements().author_keys.as_deref();
+    let unused = tee.report.as_ref().is_some_and(|report| !report.hardware().author_key_en);
+    match accepted {
+        Some(accepted) if unused => {
+            let (expected, found) = (any_of(accepted), "none");
+            checks.failed(NAME, expected.clone(), found, move |appraisal| AttestationError::WrongGuestIdentity {
+                field: NAME,
+                expected,
+                actual: found.to_owned(),
+                appraisal,
+            });
+        }
+        _ => one_of(checks, NAME, accepted, &tee.snp.author_key_digest),
+    }
+}
+
+fn one_of<T: PartialEq + fmt::Display>(checks: &mut Recorder, name: &'static str, accepted: Option<&[T]>, actual: &T) {
+    let Some(accepted) = accepted else { return };
+    let (expected, found) = (any_of(accepted), actual.to_string());
+    checks.require(name, accepted.contains(actual), expected.clone(), found.clone(), move |appraisal| {
+        AttestationError::WrongGuestIdentity { field: name, expected, actual: found, appraisal }
+    });
+}
+
+fn chip<T: PartialEq + fmt::Display>(
+    checks: &mut Recorder,
+    name: &'static str,
+    accepted: Option<&[T]>,
+    actual: Option<&T>,
+) {
+    let Some(accepted) = accepted else { return };
+    let expected = any_of(accepted);
+    let Some(actual) = actual else { return checks.not_reported(name, expected) };
+    let found = actual.to_string();
+    checks.require(name, accepted.contains(actual), expected.clone(), found.clone(), move |appraisal| {
+        AttestationError::WrongChip { field: name, expected, actual: found, appraisal }
+    });
+}

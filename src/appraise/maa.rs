@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use super::Recorder;
+use crate::claims::{MaaClaims, TokenShape};
+use crate::error::{AttestationError, any_of};
+use crate::policy::{Kind, Policy};
+use crate::types::{UnixTime, shorten};
+
+/// What only MAA says.
+pub(super) fn appraise(checks: &mut Recorder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
+    kind_of_tee(checks, maa, policy);
+    compliance(checks, maa, policy);
+    policy_hash(checks, maa, policy);
+    age(checks, maa, now, policy);
+}
+
+const COMPLIANT_CVM: &str = "azure-compliant-cvm";
+const COMPLIANT_UVM: &str = "azure-compliant-uvm";
+
+/// The layout and the compliance verdict together say which kind of TEE MAA judged: a direct token of a confidential VM
+/// has a container's layout.
+fn kind_of_tee(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+    const NAME: &str = "kind of tee";
+    const CONTAINER: &str = "a confidential container";
+    const VM: &str = "a confidential VM";
+    const DIRECT: &str = "a confidential VM, attested directly";
+    let actual = match (maa.shape, maa.compliance_status.as_deref()) {
+        (TokenShape::AzureVm, _) => VM,
+        (TokenShape::SevSnpVm, Some(COMPLIANT_CVM)) => DIRECT,
+        (TokenShape::SevSnpVm, _) => CONTAINER,
+    };
+    let expected = match policy.kind() {
+        Kind::ConfidentialContainer => CONTAINER,
+        Kind::ConfidentialVm => VM,
+    };
+    if expected == VM && actual == DIRECT && policy.allowances().direct_vm_token {
+        return checks.allowed(NAME, expected, actual);
+    }
+    checks.require(NAME, expected == actual, expected, actual, move |appraisal| AttestationError::WrongTeeKind {
+        expected,
+        actual,
+        appraisal,
+    });
+}
+
+fn compliance(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+    const NAME: &str = "compliance";
+    let own = policy.requirements().compliance_status.as_deref();
+    let status = maa.compliance_status.as_deref();
+    let shown = status.map(|status| shorten(status, 64));
+    let text = shown.clone().unwrap_or_else(|| "none".to_owned());
+    let (expected, holds) = match (own, policy.kind(), policy.uvm()) {
+        (Some(list), _, _) => (any_of(list), list.iter().any(|accepted| Some(accepted.as_str()) == status)),
+        (None, Kind::ConfidentialVm, _) => (COMPLIANT_CVM.to_owned(), status == Some(COMPLIANT_CVM)),
+        (None, Kind::ConfidentialContainer, Some(_)) => (COMPLIANT_UVM.to_owned(), status == Some(COMPLIANT_UVM)),
+        (None, Kind::ConfidentialContainer, None) => {
+            return checks.not_evaluated(NAME, "the policy pins the launch measurement instead", text);
+        }
+    };
+    checks.require(NAME, holds, expected.clone(), text, move |appraisal| AttestationError::NonCompliantUvm {
+        expected,
+        status: shown,
+        appraisal,
+    });
+}
+
+fn policy_hash(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+    const NAME: &str = "maa policy hash";
+    let actual = maa.policy_hash;
+    match policy.maa().and_then(|trust| trust.policy_hash) {
+        Some(expected) => {
+            checks.require(NAME, expected == actual, expected.to_string(), actual.to_string(), move |appraisal| {
+                AttestationError::WrongMaaPolicy { expected, actual, appraisal }
+            });
+        }
+        None if maa.issuer.is_shared() => {
+            let why = "not pinned; a shared instance applies Microsoft's default policy";
+            checks.not_evaluated(NAME, why, actual.to_string());
+        }
+        None => {
+            let any = format!("ANY: the owner of the instance decides what is compliant, here by {actual}");
+            checks.allowed(NAME, "pinned", any);
+        }
+    }
+}
+
+fn age(checks: &mut Recorder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
+    let Some(maximum) = policy.requirements().max_token_age_seconds else { return };
+    let age = now.as_secs().saturating_sub(maa.issued_at.as_secs());
+    let expected = format!("at most {maximum} s");
+    checks.require("token age", age <= maximum, expected, format!("{age} s"), move |appraisal| {
+        let (maximum, actual) = (Duration::from_secs(maximum), Duration::from_secs(age));
+        AttestationError::TokenTooOld { maximum, actual, appraisal }
+    });
+}

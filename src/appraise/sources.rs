@@ -1,0 +1,90 @@
+use super::{Facts, Recorder};
+use crate::challenge::{Channel, ServerName};
+use crate::claims::MaaClaims;
+use crate::evidence::KeySetSource;
+use crate::policy::{Policy, UvmSvn};
+use crate::snp::VerifiedReport;
+use crate::types::shorten;
+
+/// Whom the evidence is about: is it the peer, and when was it made?
+pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>) {
+    const BOUND: &str = "bound to the attested TLS key";
+    let Some((channel, server_name)) = facts.channel else {
+        checks.not_evaluated("channel", "recorded evidence has no channel", "none");
+        checks.not_evaluated("freshness", "recorded evidence answers nobody's nonce", "none");
+        return;
+    };
+    match channel {
+        Channel::Bound => checks.passed("channel", BOUND, BOUND),
+        Channel::UnboundTls => {
+            checks.allowed("channel", BOUND, "NOT BOUND: TLS, but the evidence does not name the peer's key");
+        }
+        Channel::UnboundCleartext => {
+            checks.allowed("channel", BOUND, "NOT BOUND AND IN CLEAR: anyone on the path reads and changes everything");
+        }
+    }
+    match server_name {
+        ServerName::Validated => checks.passed("server name", "validated", "validated"),
+        ServerName::NotEvaluated => checks.not_evaluated(
+            "server name",
+            "goes by the attested key alone (proves what runs, not whose instance it is)",
+            "any",
+        ),
+    }
+    checks.passed("freshness", "made for our nonce", "made for our nonce");
+}
+
+/// Whose word the evidence is.
+pub(super) fn sources(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
+    match &facts.tee.token {
+        Some(token) => {
+            maa_token(checks, token.maa());
+            key_set(checks, facts.key_set_source);
+        }
+        None => checks.not_evaluated("maa token", "not asked: the policy trusts AMD alone", "none"),
+    }
+    match &facts.tee.report {
+        Some(report) => {
+            let signed = format!("signed down to AMD's {} root", report.product());
+            checks.passed("hardware report", "signed down to AMD's root", signed);
+        }
+        None => checks.not_evaluated("hardware report", "not asked: the policy trusts MAA's check of it", "none"),
+    }
+    anchors(checks, facts, policy);
+}
+
+fn maa_token(checks: &mut Recorder, maa: &MaaClaims) {
+    const NAME: &str = "maa token";
+    let signed = format!("signed by {}, key {}", maa.issuer, shorten(&maa.key_id, 64));
+    if maa.issuer.is_test_ring() {
+        checks.allowed(NAME, "signed by a production instance", format!("TEST RING of Azure: {signed}"));
+    } else {
+        checks.passed(NAME, "signed by the named MAA instance", signed);
+    }
+}
+
+fn key_set(checks: &mut Recorder, source: KeySetSource) {
+    const NAME: &str = "maa key set";
+    const EXPECTED: &str = "from the instance itself";
+    match source {
+        KeySetSource::Given => checks.not_evaluated(NAME, "given by the caller, who knows where it is from", "given"),
+        KeySetSource::Pinned => checks.passed(NAME, EXPECTED, "pinned by the caller"),
+        KeySetSource::BuiltInRoots => checks.passed(NAME, EXPECTED, "fetched, under the compiled-in web roots"),
+        KeySetSource::PlatformRoots => checks.passed(NAME, EXPECTED, "fetched, under the platform's roots"),
+        KeySetSource::OwnRoots => checks.passed(NAME, EXPECTED, "fetched, under the caller's own roots"),
+    }
+}
+
+/// Anchors of the caller's own are as good as the caller: the result says which of them there are.
+fn anchors(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
+    let amd = facts.tee.report.as_ref().is_some_and(VerifiedReport::is_under_custom_anchors);
+    let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmSvn::PRODUCTION_ISSUER);
+    let key_set = facts.tee.token.is_some() && facts.key_set_source == KeySetSource::Pinned;
+    let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "maa key set")];
+    let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();
+    if own.is_empty() {
+        checks.passed("anchors", "built-in", "built-in");
+    } else {
+        checks.allowed("anchors", "built-in", format!("CUSTOM, the caller's own: {}", own.join(", ")));
+    }
+}

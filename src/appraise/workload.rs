@@ -1,0 +1,82 @@
+use super::Recorder;
+use crate::claims::{SnpClaims, UvmClaims};
+use crate::error::{AttestationError, any_of};
+use crate::policy::{Kind, Policy};
+use crate::types::shorten;
+
+/// The application, by the digest of its CCE policy.
+pub(super) fn host_data(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy) {
+    let actual = snp.host_data;
+    let Some(workload) = policy.workload() else {
+        let why = "Azure CVM: the evidence does not show which operating system or application runs";
+        return checks.not_evaluated("workload", why, format!("host data {actual}"));
+    };
+    let expected = workload.host_data.clone();
+    checks.require(
+        "workload",
+        expected.contains(&actual),
+        format!("host data {}", any_of(&expected)),
+        format!("host data {actual}"),
+        move |appraisal| AttestationError::InvalidEnclaveCode { expected, actual, appraisal },
+    );
+    if workload.allow_permissive && actual.is_known_allow_all() {
+        checks.allowed("cce policy", "not an allow-all policy", "ALLOWS ALL: the host can run any code in the TEE");
+    }
+}
+
+/// What was loaded before anything ran: the utility VM, or the paravisor of a confidential VM.
+pub(super) fn measurement(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy) {
+    const NAME: &str = "launch measurement";
+    let actual = snp.measurement;
+    if let Some(expected) = policy.measurements() {
+        let expected = expected.to_vec();
+        return checks.require(
+            NAME,
+            expected.contains(&actual),
+            any_of(&expected),
+            actual.to_string(),
+            move |appraisal| AttestationError::WrongMeasurement { expected, actual, appraisal },
+        );
+    }
+    if policy.guest().is_some_and(|guest| guest.id_keys.is_none()) {
+        checks.allowed(NAME, "a known one", format!("ANY Azure CVM: {actual}"));
+    } else if policy.uvm().is_some() {
+        checks.not_evaluated(NAME, "no reference value: the endorsement vouches for it", actual.to_string());
+    } else {
+        checks.not_evaluated(NAME, "no reference value: the ID key vouches for it", actual.to_string());
+    }
+}
+
+/// The utility VM, by its endorsement.
+pub(super) fn uvm(checks: &mut Recorder, endorsed: Option<&UvmClaims>, policy: &Policy) {
+    const NAME: &str = "uvm endorsement";
+    let Some(required) = policy.uvm() else {
+        let why = match policy.kind() {
+            Kind::ConfidentialContainer => "the policy pins the launch measurement instead",
+            Kind::ConfidentialVm => "a confidential VM has no utility VM",
+        };
+        return checks.not_evaluated(NAME, why, "any");
+    };
+    let minimum = required.minimum_svn;
+    let expected = format!("security version {minimum} or later");
+    let Some(endorsed) = endorsed else {
+        return checks.not_reported(NAME, expected);
+    };
+    for (name, field, expected, actual) in [
+        ("uvm issuer", "issuer", required.issuer(), endorsed.issuer.as_str()),
+        ("uvm feed", "feed", required.feed(), endorsed.feed.as_str()),
+    ] {
+        let holds = expected == actual;
+        let (expected, actual) = (expected.to_owned(), shorten(actual, 200));
+        checks.require(name, holds, expected.clone(), actual.clone(), move |appraisal| AttestationError::WrongUvm {
+            field,
+            expected,
+            actual,
+            appraisal,
+        });
+    }
+    let actual = endorsed.svn;
+    checks.require(NAME, actual >= minimum, expected, format!("security version {actual}"), move |appraisal| {
+        AttestationError::UvmTooOld { minimum, actual, appraisal }
+    });
+}

@@ -1,0 +1,320 @@
+use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, TcbMinima};
+use super::{InvalidPolicy, Policy};
+use crate::claims::{FirmwareVersion, SigningKey};
+use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
+
+/// What may be required besides. Each fails with [`InvalidPolicy`] when the value cannot be used, or when the evidence of
+/// the policy's trust can never show it.
+impl Policy {
+    /// The launch measurement must be one of these, beside the utility VM's endorsement.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`]; as for every method of this block.
+    pub fn require_measurements(self, any_of: impl IntoIterator<Item = Measurement>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.measurements = Some(any_of.into_iter().collect()))
+    }
+
+    /// MAA's `x-ms-compliance-status` must be one of these instead of the usual one of the kind
+    /// (`azure-compliant-uvm` for containers, `azure-compliant-cvm` for VMs).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_compliance_status<S: Into<String>>(
+        self,
+        any_of: impl IntoIterator<Item = S>,
+    ) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.compliance_status = Some(any_of.into_iter().map(Into::into).collect()))
+    }
+
+    /// The report must have been asked for from one of these privilege levels instead of level 0.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_vmpl(self, any_of: impl IntoIterator<Item = u32>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.vmpl = Some(any_of.into_iter().collect()))
+    }
+
+    /// `GUEST_SVN` of the report must be at least this. It comes from the ID block, so pin the ID key with it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_report_guest_svn(self, at_least: u32) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.minimum_report_guest_svn = Some(at_least))
+    }
+
+    /// The ID block must be signed by one of these keys (SHA-384 digests).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_id_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.id_keys = Some(any_of.into_iter().collect()))
+    }
+
+    /// The ID key must be signed by one of these author keys (SHA-384 digests).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_author_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.author_keys = Some(any_of.into_iter().collect()))
+    }
+
+    /// An author key must have been used (`AUTHOR_KEY_EN`), whichever it was. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_author_key(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.author_key = true)
+    }
+
+    /// `FAMILY_ID` must be one of these.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_family_ids(self, any_of: impl IntoIterator<Item = FamilyId>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.family_ids = Some(any_of.into_iter().collect()))
+    }
+
+    /// `IMAGE_ID` must be one of these.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_image_ids(self, any_of: impl IntoIterator<Item = ImageId>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.image_ids = Some(any_of.into_iter().collect()))
+    }
+
+    /// The chip must be one of these. Evidence that does not say is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_chip_ids(self, any_of: impl IntoIterator<Item = ChipId>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.chip_ids = Some(any_of.into_iter().collect()))
+    }
+
+    /// The processor must be of one of these families. Evidence that does not say is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_products(self, any_of: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.products = Some(any_of.into_iter().collect()))
+    }
+
+    /// The guest must be one of these running guests (`REPORT_ID`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_report_ids(self, any_of: impl IntoIterator<Item = ReportId>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.report_ids = Some(any_of.into_iter().collect()))
+    }
+
+    /// The report must be signed by one of these kinds of key, such as a chip's own VCEK. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_signing_keys(self, any_of: impl IntoIterator<Item = SigningKey>) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.signing_keys = Some(any_of.into_iter().collect()))
+    }
+
+    /// Least versions of `REPORTED_TCB`, the TCB that the signing key stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.reported_tcb = minima)
+    }
+
+    /// Least versions of `COMMITTED_TCB`, below which the platform can no longer go back. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.committed_tcb = minima)
+    }
+
+    /// Least versions of `CURRENT_TCB`, what runs now. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.current_tcb = minima)
+    }
+
+    /// Least versions of `LAUNCH_TCB`, what ran when the guest was launched or imported. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.launch_tcb = minima)
+    }
+
+    /// A bit of the guest policy must be set or clear. Evidence that does not carry the bit is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_guest_policy(self, bit: GuestPolicyBit, must: Must) -> Result<Self, InvalidPolicy> {
+        self.with(|d| {
+            d.require.guest_policy.insert(bit, must);
+        })
+    }
+
+    /// The guest policy must ask for at least this version of the guest ABI. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_guest_abi(self, at_least: AbiVersion) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.minimum_guest_abi = Some(at_least))
+    }
+
+    /// A bit of `PLATFORM_INFO` must be set or clear. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_platform_info(self, bit: PlatformInfoBit, must: Must) -> Result<Self, InvalidPolicy> {
+        self.with(|d| {
+            d.require.platform_info.insert(bit, must);
+        })
+    }
+
+    /// The running SNP firmware must be at least this. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_firmware(self, at_least: FirmwareVersion) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.minimum_firmware = Some(at_least))
+    }
+
+    /// The committed SNP firmware must be at least this. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_committed_firmware_version(self, at_least: FirmwareVersion) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.minimum_committed_firmware = Some(at_least))
+    }
+
+    /// The running firmware and TCB must be the committed ones: no provisional firmware. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_committed_firmware_only(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.committed_firmware_only = true)
+    }
+
+    /// All these bits of `LAUNCH_MIT_VECTOR` must be set (reports of version 5 and later). Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_launch_mitigations(self, mask: u64) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.launch_mitigations = Some(mask))
+    }
+
+    /// All these bits of `CURRENT_MIT_VECTOR` must be set (reports of version 5 and later). Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_current_mitigations(self, mask: u64) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.current_mitigations = Some(mask))
+    }
+
+    /// The token must be younger than this when it is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_token_younger_than(self, seconds: u64) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.max_token_age_seconds = Some(seconds))
+    }
+
+    /// The attestation of a session ends at the latest this long after it was made (default: one hour).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_session_age(self, at_most_seconds: u64) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.require.max_session_age_seconds = Some(at_most_seconds))
+    }
+}
+
+/// Relaxations. Each shows in the result.
+impl Policy {
+    /// Accepts guests whose memory the host may read and write. For development only.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`]; as for every method of this block.
+    pub fn allow_debug(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.allow.debug = true)
+    }
+
+    /// Accepts guests that a migration agent may move.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn allow_migration(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.allow.migration = true)
+    }
+
+    /// Accepts a channel whose key the evidence does not name, over TLS with a validated server name. The evidence then
+    /// shows that *some* genuine BlindBox answered, not that it is the peer: whoever holds the server's certificate, or
+    /// sits behind it, can relay. Only for workloads that attest any data ([`Binding::None`]).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn allow_unbound_channel(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.allow.unbound_channel = true)
+    }
+
+    /// Accepts plain HTTP for an unbound channel: anyone on the path reads and changes everything.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn allow_plain_http(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.allow.plain_http = true)
+    }
+
+    /// For a URL with a DNS name, goes by the attested key alone and does not validate the server's name: it is then
+    /// proven what runs, not whose instance it is.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn allow_unverified_name(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.allow.unverified_name = true)
+    }
+
+    /// Accepts a confidential VM's token in the layout of MAA's `SevSnpVm` endpoint (claims at top level,
+    /// `azure-compliant-cvm`), which direct attestation inside a VM gives.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn allow_direct_vm_token(self) -> Result<Self, InvalidPolicy> {
+        self.with(|d| d.allow.direct_vm_token = true)
+    }
+}

@@ -1,0 +1,254 @@
+//! Token, report and endorsement in one verification tell one story.
+
+use blindbox_attestation::emulator::Claims;
+use blindbox_attestation::emulator::amd::ReportBuilder;
+use blindbox_attestation::{
+    AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, Trust, Vek, Verdict, verify,
+};
+use serde_json::{Value, json};
+
+use crate::scene::*;
+
+fn mismatch(result: Result<impl std::fmt::Debug, AttestationError>, named: &str) {
+    match result {
+        Err(AttestationError::EvidenceMismatch { field, .. }) => assert_eq!(field, named),
+        other => panic!("{named}: {other:?}"),
+    }
+}
+
+#[test]
+fn evidence_that_agrees_passes() {
+    let attested = attest(&endorsed_container(), &both_policy()).unwrap();
+    assert_eq!(attested.channel(), Channel::Bound);
+    let claims = attested.claims();
+    assert!(claims.maa.is_some() && claims.hardware.is_some() && claims.uvm.is_some());
+    let check = attested.appraisal().check("hardware report").unwrap();
+    assert_eq!((check.verdict, &*check.actual), (Verdict::Passed, "signed down to AMD's Milan root"));
+}
+
+/// Each claim that MAA copies from the report, the name it has in errors, and another value.
+fn claims_of_the_report() -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("x-ms-sevsnpvm-reportid", "report id", json!("11".repeat(32))),
+        ("x-ms-sevsnpvm-launchmeasurement", "launch measurement", json!("11".repeat(48))),
+        ("x-ms-sevsnpvm-hostdata", "host data", json!("11".repeat(32))),
+        ("x-ms-sevsnpvm-reportdata", "report data", json!("11".repeat(64))),
+        ("x-ms-sevsnpvm-guestsvn", "report guest svn", json!(3)),
+        ("x-ms-sevsnpvm-vmpl", "vmpl", json!(1)),
+        ("x-ms-sevsnpvm-is-debuggable", "guest policy debug", json!(true)),
+        ("x-ms-sevsnpvm-migration-allowed", "guest policy migrate-ma", json!(true)),
+        ("x-ms-sevsnpvm-smt-allowed", "guest policy smt", json!(false)),
+        ("x-ms-sevsnpvm-singlesocket", "guest policy single-socket", json!(true)),
+        ("x-ms-sevsnpvm-cxl-allowed", "guest policy cxl-allow", json!(true)),
+        ("x-ms-sevsnpvm-mem-aes256-xts-required", "guest policy mem-aes-256-xts", json!(true)),
+        ("x-ms-sevsnpvm-rapl-disabled", "guest policy rapl-dis", json!(true)),
+        ("x-ms-sevsnpvm-ciphertext-hiding-dram-enabled", "guest policy ciphertext-hiding-dram", json!(true)),
+        ("x-ms-sevsnpvm-page-swap-disabled", "guest policy page-swap-disable", json!(true)),
+        ("x-ms-sevsnpvm-bootloader-svn", "reported tcb bootloader", json!(99)),
+        ("x-ms-sevsnpvm-tee-svn", "reported tcb tee", json!(99)),
+        ("x-ms-sevsnpvm-snpfw-svn", "reported tcb snp", json!(99)),
+        ("x-ms-sevsnpvm-microcode-svn", "reported tcb microcode", json!(99)),
+        ("x-ms-sevsnpvm-idkeydigest", "id key digest", json!("11".repeat(48))),
+        ("x-ms-sevsnpvm-authorkeydigest", "author key digest", json!("11".repeat(48))),
+        ("x-ms-sevsnpvm-familyId", "family id", json!("11".repeat(16))),
+        ("x-ms-sevsnpvm-imageId", "image id", json!("11".repeat(16))),
+        ("x-ms-sevsnpvm-chipid", "chip id", json!("11".repeat(64))),
+        ("x-ms-sevsnpvm-chip-family", "product", json!("Genoa")),
+    ]
+}
+
+#[test]
+fn a_token_that_differs_in_one_field_is_refused_and_the_field_named() {
+    for (claim, field, other) in claims_of_the_report() {
+        let verdict = attest_claims(&endorsed_container(), &both_policy(), |claims| claims.claim(claim, other));
+        mismatch(verdict, field);
+    }
+}
+
+#[test]
+fn every_claim_of_the_report_is_compared() {
+    // The claims of the table are all that the token has of a report.
+    let compared: Vec<_> = claims_of_the_report().into_iter().map(|(claim, ..)| claim).collect();
+    let value = claims(&endorsed_container(), b"{}");
+    let of_report = value.value().as_object().unwrap().keys().filter(|name| name.starts_with("x-ms-sevsnpvm-"));
+    for name in of_report.filter(|name| !name.contains("uvm-endorsement")) {
+        assert!(compared.contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn a_report_that_differs_in_one_field_is_refused_and_the_field_named() {
+    let changes: [(&str, fn(ReportBuilder) -> ReportBuilder); 17] = [
+        ("report id", |report| report.report_id([1; 32])),
+        ("launch measurement", |report| report.measurement([1; 48])),
+        ("host data", |report| report.host_data([1; 32])),
+        ("report data", |report| report.report_data([1; 64])),
+        ("report guest svn", |report| report.guest_svn(3)),
+        ("vmpl", |report| report.vmpl(1)),
+        ("guest policy smt", |report| report.policy(0x2_001f)),
+        ("guest policy migrate-ma", |report| report.policy(0x7_001f)),
+        ("guest policy debug", |report| report.policy(0xb_001f)),
+        ("guest policy single-socket", |report| report.policy(0x13_001f)),
+        ("guest policy cxl-allow", |report| report.policy(0x23_001f)),
+        ("guest policy mem-aes-256-xts", |report| report.policy(0x43_001f)),
+        ("guest policy rapl-dis", |report| report.policy(0x83_001f)),
+        ("guest policy ciphertext-hiding-dram", |report| report.policy(0x103_001f)),
+        ("guest policy page-swap-disable", |report| report.policy(0x203_001f)),
+        ("id key digest", |report| report.id_key_digest([1; 48])),
+        ("image id", |report| report.image_id([1; 16])),
+    ];
+    for (field, change) in changes {
+        mismatch(attest_report(&endorsed_container(), &both_policy(), change), field);
+    }
+}
+
+#[test]
+fn the_token_of_one_guest_with_the_report_of_another_is_refused_by_the_report_id() {
+    // A second guest of the same image on the same chip, which attests whatever it is asked to.
+    let (one, other) = (endorsed_container(), endorsed_container());
+    let challenge = bound();
+    let data = challenge.runtime_data();
+    let mut mixed = evidence(&one, &data);
+    mixed.report = evidence(&other, &data).report;
+    let verdict = verify(&mixed, &endorsements(), challenge, &both_policy(), NOW);
+    let expected = AttestationError::EvidenceMismatch {
+        field: "report id",
+        left_source: "token",
+        left: one.snp.report_id.to_string(),
+        right_source: "hardware report",
+        right: other.snp.report_id.to_string(),
+    };
+    assert_eq!(verdict, Err(expected));
+}
+
+#[test]
+fn a_report_id_of_zeros_names_no_guest() {
+    let mut guest = endorsed_container();
+    guest.snp.report_id = blindbox_attestation::ReportId::new([0; 32]);
+    match attest(&guest, &both_policy()) {
+        Err(AttestationError::FalseAttestationReport { what, .. }) => assert_eq!(what, "report id"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_older_token_that_says_less_is_compared_in_what_it_says() {
+    let older = |claims: Claims| {
+        let names = [
+            "chipid",
+            "chip-family",
+            "singlesocket",
+            "cxl-allowed",
+            "mem-aes256-xts-required",
+            "rapl-disabled",
+            "ciphertext-hiding-dram-enabled",
+            "page-swap-disabled",
+        ];
+        names.into_iter().fold(claims, |claims, name| claims.without(&format!("x-ms-sevsnpvm-{name}")))
+    };
+    let attested = attest_claims(&endorsed_container(), &both_policy(), older).unwrap();
+    // The report says more, and its word is what counts.
+    assert_eq!(attested.claims().snp.chip_id, Some(vek().chip_id()));
+}
+
+#[test]
+fn a_chip_that_the_report_masks_is_not_the_one_that_the_token_names() {
+    // A report under a VLEK may have its chip masked; then MAA saw no chip either.
+    let vlek = amd().vlek().issue();
+    let challenge = bound();
+    let data = challenge.runtime_data();
+    let guest = endorsed_container();
+    let mut of_vlek = evidence(&guest, &data);
+    of_vlek.report = Some(report(&guest, &data).sign(&vlek));
+    let mut endorsements = endorsements();
+    endorsements.vek = Some(Vek::from_der(vlek.der()));
+    mismatch(verify(&of_vlek, &endorsements, challenge, &both_policy(), NOW), "chip id");
+
+    let challenge = bound();
+    let data = challenge.runtime_data();
+    let mut agreeing = evidence(&guest, &data);
+    agreeing.report = Some(report(&guest, &data).sign(&vlek));
+    agreeing.token = Some(sign(&claims(&guest, &data).claim("x-ms-sevsnpvm-chipid", "0".repeat(128))));
+    let attested = verify(&agreeing, &endorsements, challenge, &both_policy(), NOW).unwrap();
+    assert_eq!(attested.claims().snp.chip_id, None);
+}
+
+#[test]
+fn a_product_that_the_report_does_not_say_is_that_of_its_chain() {
+    let attested = attest_report(&endorsed_container(), &both_policy(), |report| report.version(2)).unwrap();
+    assert_eq!(attested.claims().snp.product, Some(blindbox_attestation::Product::Milan));
+    let genoa = Cpuid { family: 0x19, model: 0x11, stepping: 1 };
+    let refused = attest_report(&endorsed_container(), &both_policy(), |report| report.cpuid(genoa)).unwrap_err();
+    assert_eq!(refused.code(), "invalid-report");
+}
+
+#[test]
+fn an_endorsement_is_of_this_launch_measurement() {
+    let guest = endorsed_container();
+    for policy in [amd_policy(), both_policy()] {
+        let challenge = bound();
+        let mut evidence = evidence(&guest, &challenge.runtime_data());
+        let mut other = guest.clone();
+        other.uvm.as_mut().unwrap().measurement = Measurement::new([1; 48]);
+        evidence.uvm_endorsement = Some(endorsement(&other));
+        let verdict = verify(&evidence, &endorsements(), challenge, &policy, NOW);
+        let expected = AttestationError::EvidenceMismatch {
+            field: "launch measurement",
+            left_source: "uvm endorsement",
+            left: Measurement::new([1; 48]).to_string(),
+            right_source: "evidence",
+            right: guest.snp.measurement.to_string(),
+        };
+        assert_eq!(verdict, Err(expected));
+    }
+    let path = "x-ms-sevsnpvm-uvm-endorsement/x-ms-sevsnpvm-launchmeasurement";
+    for (guest, policy) in [(container(), maa_policy()), (guest, both_policy())] {
+        let other = |claims: Claims| claims.claim(path, "11".repeat(48));
+        mismatch(attest_claims(&guest, &policy, other), "launch measurement");
+    }
+}
+
+#[test]
+fn the_endorsement_that_maa_saw_is_the_one_that_we_see() {
+    const ENDORSEMENT: &str = "x-ms-sevsnpvm-uvm-endorsement";
+    for (path, field, other) in [
+        (format!("{ENDORSEMENT}-headers/iss"), "uvm issuer", "did:x509:0:sha256:y::eku:1.2"),
+        (format!("{ENDORSEMENT}-headers/feed"), "uvm feed", "AnotherFeed"),
+        (format!("{ENDORSEMENT}/x-ms-sevsnpvm-guestsvn"), "uvm security version", "103"),
+    ] {
+        mismatch(attest_claims(&endorsed_container(), &both_policy(), |claims| claims.claim(&path, other)), field);
+    }
+}
+
+#[test]
+fn what_the_trust_needs_must_be_there() {
+    type Change = fn(&mut blindbox_attestation::Evidence, &mut blindbox_attestation::Endorsements);
+    let cases: [(&str, Change); 5] = [
+        ("an MAA token", |evidence, _| evidence.token = None),
+        ("the key set of the MAA instance", |_, endorsements| endorsements.key_set = None),
+        ("a hardware report", |evidence, _| evidence.report = None),
+        ("the certificate of the key that signed the report", |_, endorsements| endorsements.vek = None),
+        ("the endorsement of the utility VM", |evidence, _| evidence.uvm_endorsement = None),
+    ];
+    for (what, change) in cases {
+        let challenge = bound();
+        let mut evidence = evidence(&endorsed_container(), &challenge.runtime_data());
+        let mut endorsements = endorsements();
+        change(&mut evidence, &mut endorsements);
+        let verdict = verify(&evidence, &endorsements, challenge, &both_policy(), NOW);
+        assert_eq!(verdict, Err(AttestationError::MissingEvidence { what }));
+    }
+}
+
+#[test]
+fn a_measured_container_of_both_needs_no_endorsement() {
+    let guest = endorsed_container();
+    let trust = Trust::maa_and_amd(ISSUER).unwrap();
+    let policy = Policy::confidential_container_measured(trust, workload(), [guest.snp.measurement]).unwrap();
+    let challenge = bound();
+    let mut evidence = evidence(&guest, &challenge.runtime_data());
+    evidence.uvm_endorsement = None;
+    let attested = verify(&evidence, &endorsements(), challenge, &policy, NOW).unwrap();
+    assert_eq!(attested.appraisal().check("launch measurement").unwrap().verdict, Verdict::Passed);
+    assert_eq!(ChipId::LEN, 64);
+}

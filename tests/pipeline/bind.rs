@@ -1,0 +1,246 @@
+//! Step 4: this nonce, this key, this TEE.
+
+use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::{
+    AttestationError, Binding, Challenge, Channel, ChannelNotBound, GuestIdentity, Policy, ServerName, SpkiDigest,
+    Trust, UvmSvn, Workload, verify,
+};
+use serde_json::json;
+
+use crate::scene::*;
+
+fn false_report(result: Result<impl std::fmt::Debug, AttestationError>, named: &str) {
+    match result {
+        Err(AttestationError::FalseAttestationReport { what, .. }) => assert_eq!(what, named),
+        other => panic!("{named}: {other:?}"),
+    }
+}
+
+const UNBOUND: fn(blindbox_attestation::UnixTime) -> Result<Challenge, AttestationError> = Challenge::unbound_tls;
+
+#[test]
+fn evidence_for_another_nonce_is_refused_under_every_trust() {
+    for policy in [maa_policy(), both_policy(), amd_policy()] {
+        let guest = if policy == maa_policy() { container() } else { endorsed_container() };
+        let old = bound();
+        // All of it is of the old challenge.
+        let evidence_of_old = evidence(&guest, &old.runtime_data());
+        false_report(verify(&evidence_of_old, &endorsements(), bound(), &policy, NOW), "runtime data");
+        // The runtime data is made to fit.
+        let challenge = bound();
+        let mut replayed = evidence_of_old;
+        replayed.runtime_data = Some(challenge.runtime_data());
+        false_report(verify(&replayed, &endorsements(), challenge, &policy, NOW), "report data");
+    }
+}
+
+#[test]
+fn evidence_that_names_another_key_is_a_channel_mismatch() {
+    let other = SpkiDigest::new([0xcd; 32]);
+    for policy in [maa_policy(), both_policy(), amd_policy()] {
+        let guest = if policy == maa_policy() { container() } else { endorsed_container() };
+        let challenge = bound();
+        let text = String::from_utf8(challenge.runtime_data()).unwrap();
+        let named = text.replace(&KEY.to_string(), &other.to_string());
+        let verdict = verify(&evidence(&guest, named.as_bytes()), &endorsements(), challenge, &policy, NOW);
+        assert_eq!(verdict, Err(AttestationError::ChannelMismatch { attested: other, connected: KEY }));
+    }
+}
+
+#[test]
+fn an_answer_without_runtime_data_is_an_old_agents() {
+    for policy in [maa_policy(), both_policy(), amd_policy()] {
+        let guest = if policy == maa_policy() { container() } else { endorsed_container() };
+        let challenge = bound();
+        let mut evidence = evidence(&guest, &challenge.runtime_data());
+        evidence.runtime_data = None;
+        let verdict = verify(&evidence, &endorsements(), challenge, &policy, NOW);
+        assert_eq!(verdict, Err(AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer }));
+    }
+}
+
+#[test]
+fn the_runtime_data_is_this_text_and_no_other() {
+    let changes: [fn(String) -> String; 7] = [
+        |text| text.replace(':', ": "),
+        |text| text + " ",
+        |text| text.replace("blindbox-bound-server/1", "blindbox-bound-server/2"),
+        |text| text.replace("blindbox-bound-server/1", "blindbox-bound-client/1"),
+        |text| text.replace('}', r#","more":1}"#),
+        |text| text.to_uppercase(),
+        |_| String::new(),
+    ];
+    for change in changes {
+        let challenge = bound();
+        let changed = change(String::from_utf8(challenge.runtime_data()).unwrap());
+        let evidence = evidence(&container(), changed.as_bytes());
+        false_report(verify(&evidence, &endorsements(), challenge, &maa_policy(), NOW), "runtime data");
+    }
+}
+
+#[test]
+fn all_64_bytes_of_the_report_data_count() {
+    for at in [0, 31, 32, 63] {
+        let challenge = bound();
+        let mut report_data = *blindbox_attestation::emulator::report_data(&challenge.runtime_data()).as_bytes();
+        report_data[at] ^= 1;
+        let text = hex::encode(report_data);
+        let verdict = attest_for(challenge, &container(), |claims| claims.claim("x-ms-sevsnpvm-reportdata", text));
+        false_report(verdict, "report data");
+        let challenge = bound();
+        let data = challenge.runtime_data();
+        let mut report_data = *blindbox_attestation::emulator::report_data(&data).as_bytes();
+        report_data[at] ^= 1;
+        let mut evidence = evidence(&endorsed_container(), &data);
+        evidence.report = Some(report(&endorsed_container(), &data).report_data(report_data).sign(vek()));
+        false_report(verify(&evidence, &endorsements(), challenge, &amd_policy(), NOW), "report data");
+    }
+}
+
+fn attest_for(
+    challenge: Challenge,
+    guest: &Guest,
+    change: impl FnOnce(Claims) -> Claims,
+) -> Result<blindbox_attestation::Attested, AttestationError> {
+    let data = challenge.runtime_data();
+    let mut evidence = evidence(guest, &data);
+    evidence.token = Some(sign(&change(claims(guest, &data))));
+    let policy =
+        if guest.compliance_status.as_deref() == Some("azure-compliant-cvm") { vm_policy() } else { maa_policy() };
+    verify(&evidence, &endorsements(), challenge, &policy, NOW)
+}
+
+#[test]
+fn what_maa_saw_as_runtime_data_must_be_ours() {
+    let changes: [fn(Claims) -> Claims; 5] = [
+        |claims| claims.without("x-ms-runtime"),
+        |claims| claims.claim("x-ms-runtime", json!({})),
+        |claims| claims.claim("x-ms-runtime/nonce", "00".repeat(32)),
+        |claims| claims.claim("x-ms-runtime/more", 1),
+        |claims| claims.without("x-ms-runtime/protocol"),
+    ];
+    for change in changes {
+        false_report(attest_claims(&container(), &maa_policy(), change), "x-ms-runtime");
+    }
+    // Order and white space are MAA's to choose.
+    let turned = attest_claims(&container(), &maa_policy(), |claims| {
+        let runtime = claims.value()["x-ms-runtime"].clone();
+        let members: Vec<_> =
+            runtime.as_object().unwrap().iter().rev().map(|(name, value)| format!("{name:?} : {value}")).collect();
+        let from = format!(r#""x-ms-runtime":{runtime}"#);
+        claims.replace_text(from, format!(r#""x-ms-runtime": {{ {} }}"#, members.join(" , ")))
+    });
+    assert_eq!(turned.unwrap().channel(), Channel::Bound);
+}
+
+#[test]
+fn a_token_from_before_the_question_is_no_answer() {
+    let challenge = || Challenge::bound(KEY, ServerName::Validated, NOW).unwrap();
+    let issued = |ago: u64| {
+        move |claims: Claims| {
+            let at = NOW.minus(ago).as_secs();
+            claims.claim("iat", at).claim("nbf", at)
+        }
+    };
+    assert!(attest_for(challenge(), &container(), issued(60)).is_ok());
+    false_report(attest_for(challenge(), &container(), issued(61)), "a token issued after");
+    false_report(attest_for(challenge(), &Guest::confidential_vm(), issued(61)), "a token issued after");
+}
+
+#[test]
+fn a_vm_answers_in_its_client_payload() {
+    let vm = Guest::confidential_vm();
+    let verdict = attest_for(bound(), &vm, |claims| claims).unwrap();
+    assert_eq!((verdict.channel(), verdict.key()), (Channel::Bound, Some(&KEY)));
+    const NONCE: &str = "x-ms-runtime.client-payload.nonce";
+    const PATH: &str = "x-ms-runtime/client-payload/nonce";
+    let changes: [fn(Claims) -> Claims; 9] = [
+        |claims| claims.without("x-ms-runtime"),
+        |claims| claims.without("x-ms-runtime/client-payload"),
+        |claims| claims.claim("x-ms-runtime/client-payload", json!({})),
+        |claims| claims.claim("x-ms-runtime/client-payload/more", "x"),
+        |claims| claims.claim(PATH, ""),
+        |claims| claims.claim(PATH, "AAAA"),
+        |claims| claims.claim(PATH, "not base64!"),
+        // The digits themselves, and the digest itself, are not base64 of the digits.
+        |claims| claims.claim(PATH, "00".repeat(32)),
+        // What binds a container binds no VM.
+        |claims| {
+            let nested = claims.value()["x-ms-isolation-tee"].clone();
+            claims.without("x-ms-runtime").claim("x-ms-isolation-tee/x-ms-runtime", nested)
+        },
+    ];
+    for change in changes {
+        false_report(attest_for(bound(), &vm, change), NONCE);
+    }
+    // Of another challenge.
+    let other = bound();
+    let challenge = bound();
+    let mut evidence = evidence(&vm, &other.runtime_data());
+    evidence.runtime_data = Some(challenge.runtime_data());
+    false_report(verify(&evidence, &endorsements(), challenge, &vm_policy(), NOW), NONCE);
+}
+
+#[test]
+fn the_nested_runtime_of_a_vm_is_not_ours_to_compare() {
+    // A man in the middle gets a genuine VM token over a nonce of his own, and writes ours where the report binds it.
+    let vm = Guest::confidential_vm();
+    let verdict = attest_for(bound(), &vm, |claims| {
+        let zeros = "0".repeat(128);
+        claims.claim("x-ms-isolation-tee/x-ms-sevsnpvm-reportdata", zeros)
+    });
+    assert!(verdict.is_ok(), "{verdict:?}");
+}
+
+#[test]
+fn a_policy_admits_the_challenges_of_its_own_kind_only() {
+    let of = |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmSvn::at_least(101));
+    let own_key = of(workload()).unwrap();
+    let any_data = of(Workload::attests_any_data(host_data())).unwrap();
+    let unbound = any_data.clone().allow_unbound_channel().unwrap();
+    let in_clear = unbound.clone().allow_plain_http().unwrap();
+    let vm = |binding| {
+        let guest = GuestIdentity::allow_any_azure_cvm();
+        Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, binding).unwrap()
+    };
+    let vm_own_key = vm(Binding::OwnKey);
+    let vm_unbound = vm(Binding::None).allow_unbound_channel().unwrap();
+
+    let make: [fn() -> Challenge; 3] = [bound, || UNBOUND(NOW).unwrap(), || Challenge::unbound_cleartext(NOW).unwrap()];
+    let (no, must, http) =
+        (ChannelNotBound::WorkloadDoesNotBind, ChannelNotBound::ChannelMustBeBound, ChannelNotBound::PlainHttp);
+    let (bound_tls, tls, clear) = (Ok(Channel::Bound), Ok(Channel::UnboundTls), Ok(Channel::UnboundCleartext));
+    let container = container();
+    let vm = Guest::confidential_vm();
+    for (name, policy, guest, expected) in [
+        ("own key", &own_key, &container, [bound_tls, Err(must), Err(must)]),
+        ("any data", &any_data, &container, [Err(no); 3]),
+        ("unbound", &unbound, &container, [Err(no), tls, Err(http)]),
+        ("in clear", &in_clear, &container, [Err(no), tls, clear]),
+        ("vm, own key", &vm_own_key, &vm, [bound_tls, Err(must), Err(must)]),
+        ("vm, unbound", &vm_unbound, &vm, [Err(no), tls, Err(http)]),
+    ] {
+        for (make, expected) in make.iter().zip(expected) {
+            let challenge = make();
+            let evidence = evidence(guest, &challenge.runtime_data());
+            let verdict = verify(&evidence, &endorsements(), challenge, policy, NOW);
+            let expected = expected.map_err(|why| AttestationError::ChannelNotBound { why });
+            assert_eq!(verdict.map(|attested| attested.channel()), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_bound_answer_never_makes_an_unbound_channel_bound() {
+    let any_data = Workload::attests_any_data(host_data());
+    let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmSvn::at_least(101)).unwrap();
+    let policy = policy.allow_unbound_channel().unwrap();
+    let challenge = UNBOUND(NOW).unwrap();
+    let data = challenge.runtime_data();
+    let mut evidence = evidence(&container(), &data);
+    // Whatever the agent says it attested: an unbound policy does not ask.
+    evidence.runtime_data = Some(bound().runtime_data());
+    let attested = verify(&evidence, &endorsements(), challenge, &policy, NOW).unwrap();
+    assert_eq!((attested.channel(), attested.key()), (Channel::UnboundTls, None));
+    assert!(attested.to_string().starts_with("ALLOWED        channel"), "{attested}");
+}

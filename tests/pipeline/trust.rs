@@ -1,0 +1,336 @@
+//! Evidence that is genuine, and would pass for more than it is.
+
+use blindbox_attestation::emulator::amd::AmdHierarchy;
+use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::snp::{CertificateRole, CrlError, ReportError};
+use blindbox_attestation::uvm::EndorsementError;
+use blindbox_attestation::{
+    AttestationError, Attested, Binding, Challenge, ChipId, Crl, Endorsements, Evidence, GuestIdentity, KeySetSource,
+    Policy, Product, Sha256Digest, Trust, UvmSvn, Vek, Verdict, Workload, verify,
+};
+
+use crate::scene::*;
+
+type Change = fn(&mut Evidence, &mut Endorsements);
+
+fn attest_with(guest: &Guest, policy: &Policy, change: impl FnOnce(&mut Evidence, &mut Endorsements)) -> Verdicts {
+    let challenge = bound();
+    let mut evidence = evidence(guest, &challenge.runtime_data());
+    let mut endorsements = endorsements();
+    change(&mut evidence, &mut endorsements);
+    verify(&evidence, &endorsements, challenge, policy, NOW)
+}
+
+type Verdicts = Result<Attested, AttestationError>;
+
+fn check(attested: &Attested, name: &str) -> (Verdict, String) {
+    let check = attested.appraisal().check(name).unwrap_or_else(|| panic!("no {name} in\n{attested}"));
+    (check.verdict, check.actual.to_string())
+}
+
+#[test]
+fn evidence_that_the_policy_does_not_ask_for_has_no_say() {
+    // Under MAA alone nobody looks at a report, genuine or not; and the result does not speak of one.
+    let nonsense: Change = |evidence, endorsements| {
+        evidence.report = Some(vec![0; 1184]);
+        evidence.uvm_endorsement = Some(vec![0; 100]);
+        endorsements.vek = None;
+    };
+    let attested = attest_with(&container(), &maa_policy(), nonsense).unwrap();
+    assert_eq!(attested.claims().hardware, None);
+    // Nor at a token under AMD alone, whatever it allows itself to say.
+    let attested = attest_with(&endorsed_container(), &amd_policy(), |evidence, endorsements| {
+        evidence.token = Some("nonsense".into());
+        endorsements.key_set = None;
+    });
+    let attested = attested.unwrap();
+    assert_eq!(attested.claims().maa, None);
+    assert!(matches!(check(&attested, "maa token").0, Verdict::NotEvaluated(_)));
+    assert_eq!(attested.appraisal().check("compliance"), None);
+}
+
+#[test]
+fn own_anchors_mark_the_result() {
+    let built_in = |attested: &Attested| assert_eq!(check(attested, "anchors"), (Verdict::Passed, "built-in".into()));
+    let own = |attested: &Attested, which: &str| {
+        assert_eq!(check(attested, "anchors"), (Verdict::Allowed, format!("CUSTOM, the caller's own: {which}")));
+    };
+    built_in(&attest(&container(), &maa_policy()).unwrap());
+    let pinned: Change = |_, endorsements| endorsements.key_set_source = KeySetSource::Pinned;
+    own(&attest_with(&container(), &maa_policy(), pinned).unwrap(), "maa key set");
+    own(&attest(&endorsed_container(), &amd_policy()).unwrap(), "hardware roots, issuer of uvm endorsements");
+    let uvm = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), own_uvm()).unwrap();
+    own(&attest(&endorsed_container(), &uvm).unwrap(), "issuer of uvm endorsements");
+    let all = attest_with(&endorsed_container(), &both_policy(), pinned).unwrap();
+    own(&all, "hardware roots, issuer of uvm endorsements, maa key set");
+    let measured = Policy::confidential_container_measured(Trust::amd(), workload(), [container().snp.measurement]);
+    own(&attest(&container(), &measured.unwrap()).unwrap(), "hardware roots");
+}
+
+#[test]
+fn a_result_says_how_the_key_set_was_come_by() {
+    for (source, expected) in [
+        (KeySetSource::Pinned, (Verdict::Passed, "pinned by the caller")),
+        (KeySetSource::BuiltInRoots, (Verdict::Passed, "fetched, under the compiled-in web roots")),
+        (KeySetSource::PlatformRoots, (Verdict::Passed, "fetched, under the platform's roots")),
+        (KeySetSource::OwnRoots, (Verdict::Passed, "fetched, under the caller's own roots")),
+        (KeySetSource::Given, (Verdict::NotEvaluated("given by the caller, who knows where it is from"), "given")),
+    ] {
+        let attested = attest_with(&container(), &maa_policy(), |_, given| given.key_set_source = source).unwrap();
+        assert_eq!(check(&attested, "maa key set"), (expected.0, expected.1.to_owned()));
+    }
+}
+
+#[test]
+fn only_the_pinned_roots_count_whatever_comes_along() {
+    let real = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.amd_anchors = None;
+    let refused = attest_with(&endorsed_container(), &amd_policy(), real).unwrap_err();
+    assert_eq!(refused.code(), "invalid-report", "the emulator is not AMD");
+    // A chain of the same names, with a report and a VCEK that fit it.
+    let forger = AmdHierarchy::impostor(Product::Milan);
+    let forged = forger.vcek().issue();
+    let guest = endorsed_container();
+    let challenge = bound();
+    let data = challenge.runtime_data();
+    let mut evidence = evidence(&guest, &data);
+    evidence.report = Some(report(&guest, &data).sign(&forged));
+    let mut endorsements = endorsements();
+    let chain = Some((forger.ask().to_vec(), forger.ark().to_vec()));
+    endorsements.vek = Some(Vek::Received { der: forged.der().to_vec(), chain });
+    let refused = verify(&evidence, &endorsements, challenge, &amd_policy(), NOW).unwrap_err();
+    assert_eq!(refused.code(), "invalid-report");
+}
+
+#[test]
+fn somebody_elses_endorsement_counts_only_where_the_policy_names_him() {
+    let production = Policy::confidential_container(Trust::amd(), workload(), UvmSvn::at_least(101)).unwrap();
+    let refused = attest(&endorsed_container(), &production);
+    let Err(AttestationError::InvalidUvmEndorsement(EndorsementError::WrongIssuer { expected, .. })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(expected, UvmSvn::PRODUCTION_ISSUER);
+}
+
+#[test]
+fn a_list_that_is_needed_is_there_genuine_and_current() {
+    let crl = |make: fn() -> Option<Vec<u8>>| {
+        move |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.crl = make().map(Crl::Received)
+    };
+    let ended = NOW.minus(1);
+    let stale = move || Some(amd().crl().next_update(Some(NOW.minus(1))).issue());
+    let refused = attest_with(&endorsed_container(), &amd_policy(), crl(stale));
+    let expected = CrlError::Stale { next_update: ended, now: NOW };
+    assert_eq!(refused, Err(AttestationError::InvalidReport(ReportError::Crl(expected))));
+    let refused = attest_with(&endorsed_container(), &amd_policy(), crl(|| None));
+    assert_eq!(refused, Err(AttestationError::InvalidReport(ReportError::Crl(CrlError::Missing))));
+    let foreign = || Some(AmdHierarchy::impostor(Product::Milan).crl().issue());
+    let refused = attest_with(&endorsed_container(), &amd_policy(), crl(foreign)).unwrap_err();
+    assert!(matches!(refused, AttestationError::InvalidReport(ReportError::Crl(_))), "{refused:?}");
+
+    let with = |trust| Policy::confidential_container(trust, workload(), own_uvm()).unwrap();
+    let best_effort = with(Trust::amd().allow_best_effort_revocation());
+    let none = "NOT CHECKED: no current list could be had";
+    for change in [crl(|| None), crl(foreign), crl(stale)] {
+        let attested = attest_with(&endorsed_container(), &best_effort, change).unwrap();
+        assert_eq!(check(&attested, "revocation"), (Verdict::Allowed, none.into()));
+    }
+    // What a genuine list revokes is revoked, with the best effort too, and also when the list is old.
+    let revoked = || Some(amd().crl().revoke(CertificateRole::Ask).issue());
+    let old = || Some(amd().crl().revoke(CertificateRole::Ask).next_update(Some(NOW.minus(1))).issue());
+    for policy in [amd_policy(), best_effort] {
+        for change in [crl(revoked), crl(old)] {
+            let refused = attest_with(&endorsed_container(), &policy, change).unwrap_err();
+            assert!(matches!(refused, AttestationError::InvalidReport(ReportError::Revoked { .. })), "{refused:?}");
+        }
+    }
+    let off = with(Trust::amd().allow_no_revocation_check());
+    let attested = attest_with(&endorsed_container(), &off, crl(|| None)).unwrap();
+    assert_eq!(check(&attested, "revocation"), (Verdict::Allowed, "NOT CHECKED: the policy turns it off".into()));
+    let attested = attest(&endorsed_container(), &amd_policy()).unwrap();
+    assert_eq!(check(&attested, "revocation"), (Verdict::Passed, "not revoked".into()));
+}
+
+#[test]
+fn a_key_of_many_chips_vouches_for_none() {
+    // The chip id in the report is that of an accepted chip. Whoever has the VLEK from any other chip can write it.
+    let guest = endorsed_container();
+    let vlek = amd().vlek().issue();
+    let accepted = guest.snp.chip_id.unwrap();
+    let attest = |policy: &Policy| {
+        let challenge = bound();
+        let data = challenge.runtime_data();
+        let mut evidence = evidence(&guest, &data);
+        evidence.report = Some(report(&guest, &data).chip_id(accepted).sign(&vlek));
+        let mut endorsements = endorsements();
+        endorsements.vek = Some(Vek::from_der(vlek.der()));
+        verify(&evidence, &endorsements, challenge, policy, NOW)
+    };
+    assert!(attest(&amd_policy()).is_ok());
+    for policy in [amd_policy(), both_policy()] {
+        let refused = attest(&policy.require_chip_ids([accepted]).unwrap()).unwrap_err();
+        let AttestationError::NotReported { claim, .. } = refused else { panic!("{refused:?}") };
+        assert_eq!(claim, "chip id");
+    }
+    let vcek_only = amd_policy().require_signing_keys([blindbox_attestation::SigningKey::Vcek]).unwrap();
+    let Err(AttestationError::WrongChip { field, expected, actual, .. }) = attest(&vcek_only) else { panic!() };
+    assert_eq!((field, expected.as_str(), actual.as_str()), ("signing key", "VCEK", "VLEK"));
+}
+
+#[test]
+fn an_author_key_counts_where_one_was_used() {
+    let mut guest = endorsed_container();
+    let digest = blindbox_attestation::KeyDigest::new([0x42; 48]);
+    guest.snp.author_key_digest = digest;
+    let policy = amd_policy().require_author_keys([digest]).unwrap();
+    let Err(AttestationError::WrongGuestIdentity { field, expected, actual, .. }) = attest(&guest, &policy) else {
+        panic!("the report says that no author key was used")
+    };
+    assert_eq!((field, expected, actual.as_str()), ("author key", digest.to_string(), "none"));
+    assert!(attest_report(&guest, &policy, |report| report.key_info(1)).is_ok());
+}
+
+#[test]
+fn a_measured_container_is_judged_by_its_measurement_alone() {
+    let mut guest = container();
+    guest.compliance_status = None;
+    guest.uvm = None;
+    let trust = || Trust::maa(ISSUER).unwrap();
+    let measured = |of| Policy::confidential_container_measured(trust(), workload(), [of]).unwrap();
+    let attested = attest(&guest, &measured(guest.snp.measurement)).unwrap();
+    assert!(matches!(check(&attested, "compliance").0, Verdict::NotEvaluated(_)));
+    let other = blindbox_attestation::Measurement::new([1; 48]);
+    assert!(matches!(attest(&guest, &measured(other)), Err(AttestationError::WrongMeasurement { .. })));
+    // The host data of a measured utility VM is as fixed as ever.
+    let mut other = guest.clone();
+    other.snp.host_data = blindbox_attestation::HostData::new([0; 32]);
+    let refused = attest(&other, &measured(guest.snp.measurement));
+    assert!(matches!(refused, Err(AttestationError::InvalidEnclaveCode { .. })));
+    // A VM of the same measurement is no container, whatever else is required of its status.
+    guest.compliance_status = Some("azure-compliant-cvm".into());
+    for policy in [
+        measured(guest.snp.measurement),
+        measured(guest.snp.measurement).require_compliance_status(["azure-compliant-cvm"]).unwrap(),
+    ] {
+        assert!(matches!(attest(&guest, &policy), Err(AttestationError::WrongTeeKind { .. })));
+    }
+}
+
+#[test]
+fn one_kind_of_tee_never_passes_for_another() {
+    const CONTAINER: &str = "a confidential container";
+    const VM: &str = "a confidential VM";
+    const DIRECT: &str = "a confidential VM, attested directly";
+    let any_vm = || {
+        let any = GuestIdentity::allow_any_azure_cvm();
+        Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), any, Binding::OwnKey).unwrap()
+    };
+    let direct = || any_vm().allow_direct_vm_token().unwrap();
+    let mut silent_direct = Guest::confidential_vm_direct();
+    silent_direct.compliance_status = None;
+    for (guest, policy, expected, actual) in [
+        (Guest::confidential_vm(), maa_policy(), CONTAINER, VM),
+        (Guest::confidential_vm_direct(), maa_policy(), CONTAINER, DIRECT),
+        (container(), any_vm(), VM, CONTAINER),
+        (container(), direct(), VM, CONTAINER),
+        (Guest::confidential_vm_direct(), any_vm(), VM, DIRECT),
+        (silent_direct, direct(), VM, CONTAINER),
+    ] {
+        match attest(&guest, &policy) {
+            Err(AttestationError::WrongTeeKind { expected: e, actual: a, .. }) => {
+                assert_eq!((e, a), (expected, actual))
+            }
+            other => panic!("{actual} for {expected}: {other:?}"),
+        }
+    }
+    let attested = attest(&Guest::confidential_vm_direct(), &direct()).unwrap();
+    assert_eq!(check(&attested, "kind of tee"), (Verdict::Allowed, DIRECT.into()));
+    let attested = attest(&Guest::confidential_vm(), &direct()).unwrap();
+    assert_eq!(check(&attested, "kind of tee"), (Verdict::Passed, VM.into()));
+}
+
+#[test]
+fn a_vm_must_be_compliant_where_its_tee_is() {
+    let mut guest = Guest::confidential_vm();
+    guest.compliance_status = None;
+    // Said at the top, where whoever asked for the attestation of the VM does not write, but where nobody judges either.
+    let said = |claims: Claims| claims.claim("x-ms-compliance-status", "azure-compliant-cvm");
+    match attest_claims(&guest, &vm_policy(), said) {
+        Err(AttestationError::NonCompliantUvm { status: None, expected, .. }) => {
+            assert_eq!(expected, "azure-compliant-cvm");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_instance_of_the_test_ring_or_of_anybody_is_said_so() {
+    let at = |issuer: &str, trust: Trust| {
+        let policy = Policy::confidential_container(trust, workload(), UvmSvn::at_least(101)).unwrap();
+        attest_claims(&container(), &policy, |claims| claims.claim("iss", issuer))
+    };
+    let test = "https://sharedneu.neu.test.attest.azure.net";
+    let attested = at(test, Trust::maa(test).unwrap().allow_test_attester()).unwrap();
+    let (verdict, actual) = check(&attested, "maa token");
+    assert_eq!(verdict, Verdict::Allowed);
+    assert!(actual.starts_with("TEST RING of Azure: signed by https://sharedneu.neu.test.attest"), "{actual}");
+    assert!(matches!(check(&attested, "maa policy hash").0, Verdict::NotEvaluated(_)));
+
+    let own = "https://mine.neu.attest.azure.net";
+    let attested = at(own, Trust::maa(own).unwrap().allow_any_maa_policy()).unwrap();
+    let (verdict, actual) = check(&attested, "maa policy hash");
+    assert!(verdict == Verdict::Allowed && actual.starts_with("ANY: "), "{actual}");
+    let applied = attested.claims().maa.as_ref().unwrap().policy_hash;
+    let attested = at(own, Trust::maa(own).unwrap().require_maa_policy_hash(applied).unwrap()).unwrap();
+    assert_eq!(check(&attested, "maa policy hash"), (Verdict::Passed, applied.to_string()));
+    let pinned = Sha256Digest::new([1; 32]);
+    match at(own, Trust::maa(own).unwrap().require_maa_policy_hash(pinned).unwrap()) {
+        Err(AttestationError::WrongMaaPolicy { expected, actual, .. }) => {
+            assert_eq!((expected, actual), (pinned, applied));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_token_of_another_instance_is_no_token_of_this_one() {
+    let refused = attest_claims(&container(), &maa_policy(), |claims| {
+        claims.claim("iss", "https://sharedweu.weu.attest.azure.net")
+    });
+    match refused {
+        Err(AttestationError::WrongAttester { expected, actual }) => {
+            assert_eq!((expected.as_str(), actual.as_str()), (ISSUER, "https://sharedweu.weu.attest.azure.net"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn relaxations_of_the_channel_show_first() {
+    let any_data = Workload::attests_any_data(host_data());
+    let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmSvn::at_least(101)).unwrap();
+    let policy = policy.allow_unbound_channel().unwrap().allow_plain_http().unwrap();
+    let challenge = Challenge::unbound_cleartext(NOW).unwrap();
+    let evidence = evidence(&container(), &challenge.runtime_data());
+    let attested = verify(&evidence, &endorsements(), challenge, &policy, NOW).unwrap();
+    let table = attested.to_string();
+    let expected = "ALLOWED        channel                   NOT BOUND AND IN CLEAR: anyone on the path reads and changes \
+                    everything";
+    assert_eq!(table.lines().next(), Some(expected));
+    assert!(matches!(check(&attested, "server name").0, Verdict::NotEvaluated(_)));
+}
+
+#[test]
+fn a_product_of_the_callers_choice_is_required_of_every_evidence() {
+    let milan = maa_policy().require_products([Product::Milan]).unwrap();
+    assert!(attest(&container(), &milan).is_ok());
+    // An older token does not say it.
+    let refused = attest_claims(&container(), &milan, |claims| claims.without("x-ms-sevsnpvm-chip-family"));
+    assert!(matches!(refused, Err(AttestationError::NotReported { claim: "product", .. })), "{refused:?}");
+    let chips = maa_policy().require_chip_ids([vek().chip_id()]).unwrap();
+    for masked in [None, Some(ChipId::new([0; 64]))] {
+        let mut guest = container();
+        guest.snp.chip_id = masked;
+        let refused = attest(&guest, &chips);
+        assert!(matches!(refused, Err(AttestationError::NotReported { claim: "chip id", .. })), "{refused:?}");
+    }
+}

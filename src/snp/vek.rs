@@ -1,11 +1,11 @@
 //! The certificate of the key that signs reports: VCEK and VLEK (AMD 57230).
 
 use super::certificate::{CaCertificate, Certificate, Validity};
-use super::der::{Signed, ia5_string, small_integer};
 use super::error::CertificateError;
 use super::product::{hardware_id_len, has_fmc, is_name_of};
 use crate::claims::SigningKey;
 use crate::crypto::{PublicKey, Scheme, sha256_digest};
+use crate::der::{Signed, ia5_string, small_integer};
 use crate::types::{ChipId, Product, Sha256Digest, Tcb, UnixTime, shorten};
 
 /// A VCEK or VLEK certificate as it came. What it says is not verified: that is what [`super::VerifiedVek`] is for.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::snp::{
-    AmdAnchors, REPORT_LEN, UnverifiedReport, VekCertificate, VerifiedVek, certificates_from_pem,
+    AmdAnchors, CertificateError, REPORT_LEN, UnverifiedReport, VekCertificate, VerifiedVek, certificates_from_pem,
 };
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use clap::Parser;
@@ -87,12 +87,15 @@ fn token(bytes: &[u8]) -> Result<Value, String> {
 }
 
 fn certificate(der: &[u8]) -> Result<Value, String> {
-    let Ok(vek) = VekCertificate::from_der(der) else { return other_certificate(der) };
+    let vek = match VekCertificate::from_der(der) {
+        Ok(vek) => vek,
+        Err(error) => return other_certificate(der, &error),
+    };
     let verified = VerifiedVek::verify(der, None, &AmdAnchors::builtin());
     Ok(json!({
         "kind": "certificate",
         "verified": verified.is_ok(),
-        "why": verified.err().map_or("signed down to AMD's built-in root".to_owned(), |error| error.to_string()),
+        "why": verified.err().map_or("signed down to AMD's built-in root; dates and revocation were not looked at".to_owned(), |error| error.to_string()),
         "signing_key": vek.kind(),
         "product": vek.product(),
         "product_name": vek.product_name(),
@@ -117,13 +120,13 @@ fn endorsement(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// A certificate that is not of a signing key: AMD's authorities, or anything else.
-fn other_certificate(der: &[u8]) -> Result<Value, String> {
+fn other_certificate(der: &[u8], error: &CertificateError) -> Result<Value, String> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
     let extensions = certificate.extensions().iter().map(|extension| extension.oid.to_id_string());
     Ok(json!({
         "kind": "certificate",
         "verified": false,
-        "why": "it is not the certificate of a VCEK or VLEK",
+        "why": format!("as the certificate of a VCEK or VLEK it is refused: {error}"),
         "subject": certificate.subject().to_string(),
         "issuer": certificate.issuer().to_string(),
         "serial": certificate.raw_serial_as_string(),

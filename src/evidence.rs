@@ -65,7 +65,7 @@ pub enum Vek {
         /// Issuer and root; they must be AMD's.
         chain: Option<(Vec<u8>, Vec<u8>)>,
     },
-    /// Verified before: only what depends on this report and this time is checked again.
+    /// Verified before, under the same anchors: only what depends on this report and this time is checked again.
     Verified(VerifiedVek),
 }
 

@@ -57,6 +57,7 @@ mod clock;
 #[cfg(feature = "client")]
 mod connect;
 mod crypto;
+mod der;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod error;

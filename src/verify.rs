@@ -8,7 +8,7 @@ use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::{Crl, Endorsements, Evidence, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
 use crate::policy::{Binding, Policy, RevocationRule};
-use crate::snp::{AmdAnchors, CaChain, ReportError, Revocation, VerifiedReport, VerifiedVek};
+use crate::snp::{AmdAnchors, CaChain, CrlError, Revocation, VerifiedReport, VerifiedVek};
 use crate::types::{Issuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
 
@@ -172,31 +172,30 @@ fn verify_report(
 ) -> Result<VerifiedReport, AttestationError> {
     let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
     let vek = endorsements.vek.as_ref().ok_or(missing("the certificate of the key that signed the report"))?;
+    let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
     let received;
     let vek = match vek {
-        Vek::Verified(vek) => vek,
+        Vek::Verified(vek) => {
+            vek.check_anchors(&anchors)?;
+            vek
+        }
         Vek::Received { der, chain } => {
             let chain = chain.as_ref().map(|(issuer, ark)| CaChain { issuer, ark });
-            let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
             received = VerifiedVek::verify(der, chain, &anchors)?;
             &received
         }
     };
     let list;
     let crl = match &endorsements.crl {
-        _ if revocation == Revocation::Off => None,
-        None => None,
-        Some(Crl::Verified(list)) => Some(list),
+        _ if revocation == Revocation::Off => Err(CrlError::Missing),
+        None => Err(CrlError::Missing),
+        Some(Crl::Verified(list)) => Ok(list),
         Some(Crl::Received(der)) => {
             list = vek.verify_crl(der);
-            match (&list, revocation) {
-                (Ok(list), _) => Some(list),
-                (Err(_), Revocation::BestEffort) => None,
-                (Err(error), _) => return Err(ReportError::Crl(error.clone()).into()),
-            }
+            list.as_ref().map_err(Clone::clone)
         }
     };
-    Ok(vek.verify_with(report, crl, revocation, now)?)
+    Ok(vek.verify_given(report, crl, revocation, now)?)
 }
 
 const fn missing(what: &'static str) -> AttestationError {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. Modules on one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
     &["types"],
-    &["claims", "crypto", "json", "appraisal"],
+    &["claims", "crypto", "der", "json", "appraisal"],
     &["host_data"],
     &["maa", "snp", "uvm", "policy"],
     &["error"],

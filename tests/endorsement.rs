@@ -431,6 +431,27 @@ fn a_chain_has_two_to_eight_certificates_in_order() {
 }
 
 #[test]
+fn a_certificate_has_nothing_behind_its_signature() {
+    for index in 0..3 {
+        let mut chain = signer().chain().to_vec();
+        let certificate = &mut chain[index];
+        let head = match certificate[1] {
+            0x81 => 3,
+            _ => 4,
+        };
+        certificate.extend([0x05, 0x00]);
+        let length = u16::try_from(certificate.len() - head).unwrap().to_be_bytes();
+        *certificate = [&[0x30, 0x82], &length[..], &certificate[head..]].concat();
+        let cose = resigned(EndorsementForm::TextHeaders, |header| {
+            set(header, 33, chain.into_iter().map(Value::Bytes).collect::<Vec<_>>());
+            remove(header, 34.into());
+        });
+        let malformed = EndorsementError::Certificate { index, defect: CertificateDefect::Malformed };
+        assert_eq!(verify(&cose, &expected(signer())), Err(malformed));
+    }
+}
+
+#[test]
 fn each_fault_of_a_header_is_named() {
     use EndorsementError::{
         CriticalHeaders, Malformed, MissingHeader, MixedForms, UnsupportedAlgorithm, UnsupportedThumbprint,

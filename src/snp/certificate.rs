@@ -6,9 +6,9 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
-use super::der::{CONTEXT_0, CONTEXT_3, INTEGER, Reader, SEQUENCE, Signed};
 use super::error::{CertificateError, CertificateRole, ReportError};
 use crate::crypto::{PublicKey, Scheme, sha256_digest};
+use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, Reader, SEQUENCE, Signed};
 use crate::types::{Sha256Digest, UnixTime, shorten};
 
 /// AMD's certificates have 1.3 to 1.7 KB. More is somebody trying to keep us busy.

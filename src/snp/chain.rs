@@ -66,7 +66,27 @@ impl VerifiedVek {
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<VerifiedReport, ReportError> {
-        self.verify_raw(&RawReport::read(report)?, crl.ok_or(CrlError::Missing), revocation, now)
+        self.verify_given(report, crl.ok_or(CrlError::Missing), revocation, now)
+    }
+
+    /// The same with the reason why a list that came cannot be used.
+    pub(crate) fn verify_given(
+        &self,
+        report: &[u8],
+        crl: Result<&VerifiedCrl, CrlError>,
+        revocation: Revocation,
+        now: UnixTime,
+    ) -> Result<VerifiedReport, ReportError> {
+        self.verify_raw(&RawReport::read(report)?, crl, revocation, now)
+    }
+
+    /// Refuses a handle that was verified under another root than these anchors have.
+    pub(crate) fn check_anchors(&self, anchors: &AmdAnchors) -> Result<(), ReportError> {
+        let product = self.certificate().product();
+        match anchors.product(product) {
+            Some(pinned) if pinned.ark.key_digest == self.ark().key_digest => Ok(()),
+            _ => Err(not_pinned(product)),
+        }
     }
 
     /// Verifies a revocation list (DER) under the root of this key's processor family.

@@ -7,12 +7,12 @@ use x509_parser::x509::X509Name;
 
 use super::anchors::AmdAnchors;
 use super::certificate::{CaCertificate, common_name, is_rsa_pss_sha384, unix_time, without_leading_zeros};
-use super::der::{
+use super::error::CrlError;
+use crate::crypto::sha256_digest;
+use crate::der::{
     BOOLEAN, CONTEXT_0, Element, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, Signed,
     UTC_TIME,
 };
-use super::error::CrlError;
-use crate::crypto::sha256_digest;
 use crate::types::{Product, Sha256Digest, UnixTime};
 
 /// AMD's lists have 1 KB. More than this is somebody trying to keep us busy.

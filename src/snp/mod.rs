@@ -17,7 +17,6 @@ mod anchors;
 mod certificate;
 mod chain;
 mod crl;
-mod der;
 mod error;
 mod inspect;
 mod kds;

@@ -1,11 +1,11 @@
 //! The certificate of the key that signs reports: VCEK and VLEK (AMD 57230).
 
 use super::certificate::{CaCertificate, Certificate, Validity};
-use super::der::{Signed, ia5_string, small_integer};
 use super::error::CertificateError;
 use super::product::{hardware_id_len, has_fmc, is_name_of};
 use crate::claims::SigningKey;
 use crate::crypto::{PublicKey, Scheme, sha256_digest};
+use crate::der::{Signed, ia5_string, octet_string, small_integer};
 use crate::types::{ChipId, Product, Sha256Digest, Tcb, UnixTime, shorten};
 
 /// A VCEK or VLEK certificate as it came. What it says is not verified: that is what [`super::VerifiedVek`] is for.
@@ -278,15 +278,20 @@ impl<'a> VekExtensions<'a> {
         self.text(PRODUCT_NAME)
     }
 
-    /// The chip's hardware id (raw bytes, in no ASN.1 wrapping) in a VCEK, the cloud provider's name in a VLEK.
+    /// The chip's hardware id in a VCEK, the cloud provider's name in a VLEK.
+    ///
+    /// AMD's table calls the id an octet string, which RFC 5280 would have in DER, and AMD's service leaves it bare. The
+    /// length tells one from the other, so that an id is never taken for a wrapping.
     fn identity(&self, product: Product, kind: SigningKey) -> Result<VekIdentity, CertificateError> {
         match kind {
             SigningKey::Vcek => {
                 self.refuse(CSP_ID)?;
-                let id = self.require(HARDWARE_ID)?;
+                let value = self.require(HARDWARE_ID)?;
+                let expected = hardware_id_len(product);
+                let id = if value.len() == expected { Some(value) } else { octet_string(value) };
                 let mut chip_id = [0; ChipId::LEN];
-                match chip_id.get_mut(..id.len()) {
-                    Some(start) if id.len() == hardware_id_len(product) => start.copy_from_slice(id),
+                match id.and_then(|id| Some((chip_id.get_mut(..id.len())?, id))) {
+                    Some((start, id)) if id.len() == expected => start.copy_from_slice(id),
                     _ => return Err(CertificateError::MalformedExtension { oid: dotted(HARDWARE_ID) }),
                 }
                 Ok(VekIdentity::Chip(ChipId::new(chip_id)))

@@ -3,13 +3,14 @@
 //! A small validator of its own, because a general one asks what this chain cannot answer (a server name, a TLS use, the
 //! present time) and accepts more algorithms than these chains have.
 
-use x509_parser::asn1_rs::{Any, FromDer, SequenceOf};
+use x509_parser::asn1_rs::{FromDer, SequenceOf};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{BasicConstraints, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::Oid;
 
 use super::error::{CertificateDefect, EndorsementError, KeyUse, unix_time};
 use crate::crypto::{Curve, Hash, PublicKey, Scheme, sha256_digest};
+use crate::der::Signed;
 use crate::types::{Sha256Digest, UnixTime};
 
 /// A leaf and at least one certificate authority.
@@ -21,29 +22,23 @@ pub(super) const MAX_CHAIN: usize = 8;
 #[derive(Debug)]
 pub(super) struct Certificate<'a> {
     der: &'a [u8],
+    signed: Signed<'a>,
     x509: X509Certificate<'a>,
-    /// The signature algorithm as it stands in the certificate.
-    algorithm: &'a [u8],
     basic_constraints: Option<BasicConstraints>,
     key_usage: Option<KeyUsage>,
     extended_key_usage: Vec<String>,
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads one certificate; duplicate extensions, unknown critical ones and trailing bytes are refused.
+    /// Reads one certificate; duplicate extensions, unknown critical ones and bytes without a place in it are refused.
     pub(super) fn read(der: &'a [u8]) -> Result<Self, CertificateDefect> {
+        let signed = Signed::read(der).ok_or(CertificateDefect::Malformed)?;
         let (rest, x509) = X509Certificate::from_der(der).map_err(|_| CertificateDefect::Malformed)?;
         if !rest.is_empty() || x509.tbs_certificate.signature != x509.signature_algorithm {
             return Err(CertificateDefect::Malformed);
         }
-        let mut certificate = Self {
-            der,
-            algorithm: outer_algorithm(der, x509.tbs_certificate.as_ref()).ok_or(CertificateDefect::Malformed)?,
-            x509,
-            basic_constraints: None,
-            key_usage: None,
-            extended_key_usage: Vec::new(),
-        };
+        let mut certificate =
+            Self { der, signed, x509, basic_constraints: None, key_usage: None, extended_key_usage: Vec::new() };
         certificate.read_extensions()?;
         Ok(certificate)
     }
@@ -171,20 +166,16 @@ impl<'a> Certificate<'a> {
         if self.x509.issuer().as_raw() != issuer.x509.subject().as_raw() {
             return Err(CertificateDefect::IssuerMismatch);
         }
-        let scheme = match CERTIFICATE_ALGORITHMS.iter().find(|(der, _)| *der == self.algorithm) {
+        let scheme = match CERTIFICATE_ALGORITHMS.iter().find(|(der, _)| *der == self.signed.algorithm) {
             Some((_, CertificateScheme::Rsa(scheme))) => *scheme,
             Some((_, CertificateScheme::Ecdsa(hash))) => {
                 Scheme::EcdsaDer(issuer.curve().ok_or(CertificateDefect::UnusableKey)?, *hash)
             }
             None => return Err(CertificateDefect::UnsupportedAlgorithm),
         };
-        let signature = &self.x509.signature_value;
-        if signature.unused_bits != 0 {
-            return Err(CertificateDefect::Malformed);
-        }
         PublicKey::from_der(scheme, issuer.public_key())
             .map_err(|_| CertificateDefect::UnusableKey)?
-            .verify(self.x509.tbs_certificate.as_ref(), &signature.data)
+            .verify(self.signed.body.whole, self.signed.signature)
             .map_err(|_| CertificateDefect::BadSignature)
     }
 }
@@ -228,14 +219,6 @@ pub(super) fn verify_chain(chain: &[Certificate<'_>]) -> Result<(), EndorsementE
         certificate.check_issued_by(issuer).map_err(refuse(index))?;
     }
     Ok(())
-}
-
-/// The `AlgorithmIdentifier` behind the signed part, as it stands in the bytes.
-fn outer_algorithm<'a>(der: &'a [u8], tbs: &[u8]) -> Option<&'a [u8]> {
-    let (_, outer) = Any::from_der(der).ok()?;
-    let behind_tbs = outer.data.get(tbs.len()..)?;
-    let (rest, _) = Any::from_der(behind_tbs).ok()?;
-    behind_tbs.get(..behind_tbs.len().checked_sub(rest.len())?)
 }
 
 #[derive(Clone, Copy)]

@@ -1,11 +1,8 @@
 //! What an endorsement says: which measurement, how new.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-
 use super::error::PayloadDefect;
-use crate::types::{Measurement, shorten};
+use crate::json::{JsonError, MemberError, MemberFlaw, Value, parse};
+use crate::types::Measurement;
 
 const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
 const SVN: &str = "x-ms-sevsnpvm-guestsvn";
@@ -17,32 +14,30 @@ const SVN_NUMBER: &str = "x-ms-sevsnpvm-guestsvn-int";
 /// since version 103 a second member repeats it as a number, and then both must agree. Members that are not known here
 /// are tolerated: the issuer signed them, and adding one must not lock every client out.
 pub(super) fn read_json(payload: &[u8]) -> Result<(u64, Measurement), PayloadDefect> {
-    let Ok(Json::Object(members)) = serde_json::from_slice(payload) else {
-        return Err(PayloadDefect::NotAnObject);
+    let members = match parse(payload) {
+        Ok(Value::Object(members)) => members,
+        Err(JsonError::DuplicateMember { name }) => return Err(PayloadDefect::DuplicateMember { member: name }),
+        Ok(_) | Err(_) => return Err(PayloadDefect::NotAnObject),
     };
-    if let Some(member) = first_duplicate(&members) {
-        return Err(PayloadDefect::DuplicateMember { member: shorten(member, 100) });
-    }
-    let find = |name: &str| members.iter().find(|(member, _)| member == name).map(|(_, value)| value);
-    let require = |member| find(member).ok_or(PayloadDefect::MissingMember { member });
-
     let wrong = |member| PayloadDefect::WrongMemberType { member };
-    let measurement = match require(MEASUREMENT)? {
-        Json::Text(text) => Measurement::from_hex(text).map_err(|_| wrong(MEASUREMENT))?,
-        _ => return Err(wrong(MEASUREMENT)),
+    let measurement = Measurement::from_hex(members.required(MEASUREMENT)?).map_err(|_| wrong(MEASUREMENT))?;
+    let svn = match members.required::<u64>(SVN) {
+        Ok(number) => number,
+        Err(_) => canonical_decimal(members.required(SVN)?).ok_or(wrong(SVN))?,
     };
-    let svn = match require(SVN)? {
-        Json::Text(text) => canonical_decimal(text).ok_or(wrong(SVN))?,
-        Json::Integer(number) => *number,
-        _ => return Err(wrong(SVN)),
-    };
-    match find(SVN_NUMBER) {
-        None => {}
-        Some(Json::Integer(number)) if *number == svn => {}
-        Some(Json::Integer(number)) => return Err(PayloadDefect::SvnDisagrees { text: svn, number: *number }),
-        Some(_) => return Err(wrong(SVN_NUMBER)),
+    match members.optional::<u64>(SVN_NUMBER)? {
+        Some(number) if number != svn => Err(PayloadDefect::SvnDisagrees { text: svn, number }),
+        _ => Ok((svn, measurement)),
     }
-    Ok((svn, measurement))
+}
+
+impl From<MemberError> for PayloadDefect {
+    fn from(MemberError { name: member, flaw }: MemberError) -> Self {
+        match flaw {
+            MemberFlaw::Missing => Self::MissingMember { member },
+            MemberFlaw::WrongType { .. } => Self::WrongMemberType { member },
+        }
+    }
 }
 
 /// The payload of the hash-envelope form is the measurement itself.
@@ -56,88 +51,6 @@ pub(super) fn read_measurement(payload: &[u8]) -> Result<Measurement, PayloadDef
 fn canonical_decimal(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
-}
-
-/// JSON with everything kept that decides, duplicates included.
-enum Json {
-    Object(Vec<(String, Json)>),
-    Array(Vec<Json>),
-    Text(String),
-    Integer(u64),
-    Other,
-}
-
-fn first_duplicate(members: &[(String, Json)]) -> Option<&str> {
-    let mut seen = std::collections::BTreeSet::new();
-    members
-        .iter()
-        .find(|(name, _)| !seen.insert(name))
-        .map(|(name, _)| name.as_str())
-        .or_else(|| members.iter().find_map(|(_, value)| duplicate_within(value)))
-}
-
-fn duplicate_within(value: &Json) -> Option<&str> {
-    match value {
-        Json::Object(members) => first_duplicate(members),
-        Json::Array(items) => items.iter().find_map(duplicate_within),
-        _ => None,
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Integer(number))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
-        let mut read = Vec::new();
-        while let Some(item) = items.next_element()? {
-            read.push(item);
-        }
-        Ok(Json::Array(read))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
-        let mut read = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            read.push(member);
-        }
-        Ok(Json::Object(read))
-    }
 }
 
 #[cfg(test)]

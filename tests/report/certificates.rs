@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::amd::{AmdHierarchy, VekBuilder};
 use blindbox_attestation::snp::{
     self, AmdAnchors, CaChain, CertificateError, CertificateRole, Collateral, CustomAnchors, ReportError, Revocation,
-    VekCertificate, VerifiedVek,
+    VekCertificate, VekIdentity, VerifiedVek,
 };
 use blindbox_attestation::{Product, SigningKey, Tcb, UnixTime};
 
@@ -83,16 +83,33 @@ fn the_set_of_extensions_is_exact() {
 fn identity_and_names_are_those_of_the_product() {
     for product in Product::ALL {
         let amd = AmdHierarchy::new(product);
-        let length = if product == Product::Turin { 8 } else { 64 };
+        let length: u8 = if product == Product::Turin { 8 } else { 64 };
         for wrong in [0, 7, 9, 63, 65] {
             let builder = amd.vcek().replace_extension(&oid("4"), &vec![1; wrong]);
             let cause = CertificateError::MalformedExtension { oid: oid("4") };
             assert_eq!(refused(&amd, &builder), Some(cause), "{product} {wrong}");
         }
-        // Raw bytes, not an OCTET STRING of them.
-        let wrapped = [&[4, length], &vec![1; usize::from(length)][..]].concat();
-        let builder = amd.vcek().replace_extension(&oid("4"), &wrapped);
-        assert_eq!(refused(&amd, &builder), Some(CertificateError::MalformedExtension { oid: oid("4") }));
+        // The bare bytes as AMD's service sends them, or an OCTET STRING of them as its table says.
+        let mut id = vec![0; usize::from(length)];
+        id[..2].copy_from_slice(&[4, length - 2]);
+        for value in [id.clone(), [&[4, length], &id[..]].concat()] {
+            let vek = amd.vcek().replace_extension(&oid("4"), &value).issue();
+            let expected: Vec<u8> = id.iter().copied().chain(std::iter::repeat(0)).take(64).collect();
+            let VekIdentity::Chip(chip) = VekCertificate::from_der(vek.der()).unwrap().identity().clone() else {
+                panic!("a VCEK")
+            };
+            assert_eq!(chip.as_bytes()[..], expected, "{product}");
+        }
+        for (tag, header_length) in [(4, length - 1), (4, length + 1), (5, length), (0x24, length)] {
+            let wrapped = [&[tag, header_length], &id[..]].concat();
+            let builder = amd.vcek().replace_extension(&oid("4"), &wrapped);
+            assert_eq!(refused(&amd, &builder), Some(CertificateError::MalformedExtension { oid: oid("4") }));
+        }
+        for other in [length - 1, length + 1] {
+            let wrapped = [&[4, other], &vec![1; usize::from(other)][..]].concat();
+            let builder = amd.vcek().replace_extension(&oid("4"), &wrapped);
+            assert_eq!(refused(&amd, &builder), Some(CertificateError::MalformedExtension { oid: oid("4") }));
+        }
 
         for other in Product::ALL.into_iter().filter(|other| *other != product) {
             let cause = CertificateError::WrongProductName { expected: product, actual: other.to_string() };

@@ -1,15 +1,18 @@
 //! Reports of every product, version and kind of key, right and wrong in every single way.
 
-use blindbox_attestation::emulator::amd::{AmdHierarchy, ReportBuilder, Vek};
+use blindbox_attestation::emulator::amd::{self, AmdHierarchy, ReportBuilder};
 use blindbox_attestation::snp::{
-    self, Collateral, CollateralRequest, REPORT_LEN, ReportError, Revocation, TcbPart, VerifiedCrl, VerifiedReport,
-    VerifiedVek,
+    self, AmdAnchors, CertificateError, CertificateRole, Collateral, CollateralRequest, REPORT_LEN, ReportError,
+    Revocation, TcbPart, VerifiedCrl, VerifiedReport, VerifiedVek,
 };
-use blindbox_attestation::{Bit, ChipId, Cpuid, FirmwareVersion, Product, SigningKey, Tcb};
+use blindbox_attestation::{
+    AttestationError, Bit, ChipId, Cpuid, Endorsements, Evidence, FirmwareVersion, Product, SigningKey, Tcb, Vek,
+    verify_unappraised,
+};
 
 use crate::NOW;
 
-fn verify(amd: &AmdHierarchy, vek: &Vek, report: &[u8]) -> Result<VerifiedReport, ReportError> {
+fn verify(amd: &AmdHierarchy, vek: &amd::Vek, report: &[u8]) -> Result<VerifiedReport, ReportError> {
     let cold = snp::verify(report, &Collateral::new(vek.der()), &amd.anchors(), Revocation::Off, NOW);
     let warm = VerifiedVek::verify(vek.der(), None, &amd.anchors());
     assert_eq!(warm.and_then(|warm| warm.verify_with(report, None, Revocation::Off, NOW)), cold);
@@ -345,4 +348,25 @@ fn handles_are_shared_between_threads() {
     check::<VerifiedCrl>();
     check::<snp::AmdAnchors>();
     check::<ReportError>();
+}
+
+#[test]
+fn a_handle_counts_under_its_own_anchors_only() {
+    let (amd, other) = (AmdHierarchy::new(Product::Milan), AmdHierarchy::impostor(Product::Milan));
+    let vek = amd.vcek().issue();
+    let mut evidence = Evidence::default();
+    evidence.report = Some(amd.report().sign(&vek));
+    let verify = |anchors: Option<AmdAnchors>| {
+        let mut endorsements = Endorsements::default();
+        endorsements.vek = Some(Vek::Verified(VerifiedVek::verify(vek.der(), None, &amd.anchors()).unwrap()));
+        endorsements.amd_anchors = anchors;
+        verify_unappraised(&evidence, &endorsements, None, NOW).err()
+    };
+    assert_eq!(verify(Some(amd.anchors())), None);
+    let cause = CertificateError::NotPinned { product: Product::Milan };
+    let not_pinned = ReportError::Certificate { role: CertificateRole::Ark, cause };
+    let genoa_only = AmdHierarchy::new(Product::Genoa).anchors();
+    for anchors in [None, Some(other.anchors()), Some(genoa_only)] {
+        assert_eq!(verify(anchors), Some(AttestationError::InvalidReport(not_pinned.clone())));
+    }
 }

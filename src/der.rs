@@ -121,10 +121,19 @@ pub(crate) fn small_integer(der: &[u8]) -> Option<u8> {
 
 /// An `IA5String` that is all of the bytes.
 pub(crate) fn ia5_string(der: &[u8]) -> Option<&str> {
+    std::str::from_utf8(whole(der, IA5_STRING)?).ok().filter(|text| text.is_ascii())
+}
+
+/// An `OCTET STRING` that is all of the bytes.
+pub(crate) fn octet_string(der: &[u8]) -> Option<&[u8]> {
+    whole(der, OCTET_STRING)
+}
+
+fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
     let mut reader = Reader::new(der);
-    let contents = reader.expect(IA5_STRING)?.contents;
+    let contents = reader.expect(tag)?.contents;
     reader.finish()?;
-    std::str::from_utf8(contents).ok().filter(|text| text.is_ascii())
+    Some(contents)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. Modules on one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
     &["types"],
-    &["claims", "crypto", "der", "json", "appraisal"],
+    &["claims", "crypto", "der", "json", "appraisal", "clock"],
     &["host_data"],
     &["maa", "snp", "uvm", "policy"],
     &["error"],
@@ -16,10 +16,12 @@ const FLOORS: &[&[&str]] = &[
     &["appraise"],
     &["attested"],
     &["verify"],
-    &["fetch", "tls"],
+    &["tls"],
+    &["fetch"],
     &["session"],
     &["connect"],
     &["blocking"],
+    &["inspect"],
     &["emulator"],
 ];
 

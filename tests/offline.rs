@@ -202,7 +202,7 @@ fn amd_alone_accepts_a_real_container_and_refuses_a_real_debug_guest() {
         "version = 1\nkind = \"confidential-container\"\n[trust.amd]\nrevocation = \"allow-off\"\n\
          waived-advisories = [\"AMD-SB-3019\"]\n[workload]\nbinding = \"own-key\"\nhost-data = [\"{host_data}\"]\n\
          [require]\nmeasurements = [\"{}\"]\n",
-        "00".repeat(48)
+        "11".repeat(48)
     );
     let measured = folder.write("measured.toml", measured);
     let arguments = ["--report", &report, "--vek", &vek, "--at", at, "--policy", &measured];

@@ -315,7 +315,7 @@ pub struct Issuer(String);
 /// A text that is not the address of an MAA instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host in lower case, no path and no trailing slash), found {found:?}"
+    "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host of lower-case letters, digits and hyphens between single dots, no path and no trailing slash), found {found:?}"
 )]
 #[non_exhaustive]
 pub struct InvalidIssuer {
@@ -328,13 +328,19 @@ impl Issuer {
     ///
     /// # Errors
     ///
-    /// [`InvalidIssuer`] unless it is an `https` origin in the one form that URL parsing gives back unchanged.
+    /// [`InvalidIssuer`] unless it is an `https` origin in the one form that URL parsing gives back unchanged, and its host
+    /// an address or a plain name: a wildcard names nobody, and a dot at the end would be a second name of one instance.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidIssuer> {
         let text = text.as_ref();
         let refuse = || InvalidIssuer { found: shorten(text, 200) };
         let url = url::Url::parse(text).map_err(|_| refuse())?;
         let canonical = url.origin().ascii_serialization();
-        if url.scheme() != "https" || canonical != text {
+        let host_is_plain = match url.host() {
+            Some(url::Host::Domain(name)) => is_plain_name(name),
+            Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)) => true,
+            None => false,
+        };
+        if url.scheme() != "https" || canonical != text || !host_is_plain {
             return Err(refuse());
         }
         Ok(Self(canonical))
@@ -365,16 +371,23 @@ impl Issuer {
         let name = self.authority().strip_suffix(".attest.azure.net");
         let name = name.map(|name| name.strip_suffix(".test").unwrap_or(name));
         let labels = name.and_then(|name| name.split_once('.'));
-        labels.is_some_and(|(instance, region)| {
-            !region.is_empty() && !region.contains('.') && instance.strip_prefix("shared") == Some(region)
-        })
+        labels
+            .is_some_and(|(instance, region)| !region.contains('.') && instance.strip_prefix("shared") == Some(region))
     }
 
-    /// Whether this instance is one of Azure's test ring.
+    /// Whether this instance is one of Azure's test ring, on whichever port.
     #[must_use]
     pub fn is_test_ring(&self) -> bool {
-        self.authority().ends_with(".test.attest.azure.net")
+        let authority = self.authority();
+        let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+        host.ends_with(".test.attest.azure.net")
     }
+}
+
+/// Labels of `a-z`, `0-9` and `-` between single dots. URL parsing lets much else pass, such as `*` and quotes.
+fn is_plain_name(name: &str) -> bool {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain))
 }
 
 impl fmt::Display for Issuer {
@@ -419,6 +432,15 @@ mod tests {
             "https://sharedneu.neu.attest.azure.net:443",
             "https://sharedneu.neu.attest.azure.net/certs",
             "https://sharedneu.neu.attest.azure.net?x",
+            "https://sharedneu.neu.attest.azure.net.",
+            "https://.attest.azure.net",
+            "https://shared..attest.azure.net",
+            "https://*.attest.azure.net",
+            "https://shared_neu.neu.attest.azure.net",
+            "https://a`b{}&c",
+            "https://b\u{fc}cher.example",
+            "https://%61.example",
+            "https://1.2",
             "sharedneu.neu.attest.azure.net",
             "",
         ] {
@@ -433,12 +455,25 @@ mod tests {
             ("https://sharedeus2.eus2.test.attest.azure.net", true),
             ("https://sharedevil.neu.attest.azure.net", false),
             ("https://shared.attest.azure.net", false),
-            ("https://shared..attest.azure.net", false),
             ("https://sharedneu.neu.attest.azure.net.example.com", false),
             ("https://mine.neu.attest.azure.net", false),
             ("https://sharedneu.neu.attest.azure.net:8443", false),
         ] {
             assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_shared()), Ok(shared), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn the_test_ring_is_known_on_every_port() {
+        for (issuer, test_ring) in [
+            ("https://sharedeus2.eus2.test.attest.azure.net", true),
+            ("https://mine.eus2.test.attest.azure.net", true),
+            ("https://sharedeus2.eus2.test.attest.azure.net:8443", true),
+            ("https://sharedeus2.eus2.attest.azure.net", false),
+            ("https://sharedeus2.eus2.test.attest.azure.net.example.com", false),
+            ("https://[::1]:8443", false),
+        ] {
+            assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_test_ring()), Ok(test_ring), "{issuer}");
         }
     }
 

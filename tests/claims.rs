@@ -381,6 +381,22 @@ fn texts_from_a_token_are_shortened_and_escaped() {
 }
 
 #[test]
+fn a_malformed_chip_id_is_not_repeated_in_full() {
+    let found = |text: String| {
+        let mut claims = container_claims();
+        claims["x-ms-sevsnpvm-chipid"] = text.into();
+        let TokenError::InvalidClaim { name, found, .. } = refusal(check_claims(&claims)) else {
+            panic!("another error")
+        };
+        assert_eq!(name, "x-ms-sevsnpvm-chipid");
+        found
+    };
+    assert_eq!(found("C1".repeat(64)), "C1C1C1C1C1C1C1C1…");
+    assert_eq!(found("c1".repeat(63)), "c1c1c1c1c1c1c1c1… (126 bytes)");
+    assert_eq!(found(String::new()), " (0 bytes)");
+}
+
+#[test]
 fn any_mutation_of_a_signed_payload_is_read_without_panic() {
     use proptest::prelude::*;
     let payload = vm_claims().to_string().into_bytes();

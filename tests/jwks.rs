@@ -146,6 +146,9 @@ fn numbers_have_one_form_and_a_size() {
     {
         assert_eq!(unusable(&with(name, text.into())), Some(UnusableKey::BadNumber { name }), "{name} {text}");
     }
+    let mut even = signer().modulus().to_vec();
+    even[255] ^= 1;
+    assert_eq!(unusable(&with("n", number(&even))), Some(UnusableKey::NotAKey));
     for exponent in [&[1][..], &[2], &[1, 0, 0], &[1; 9], &[0xff; 70_000]] {
         assert_eq!(unusable(&with("e", number(exponent))), Some(UnusableKey::NotAKey), "{exponent:?}");
     }

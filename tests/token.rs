@@ -235,6 +235,30 @@ fn a_longer_signature_is_refused() {
 }
 
 #[test]
+fn a_signature_is_below_the_modulus() {
+    // `s + n` is the same number modulo `n`, and where it still fits it has the same length: a second signature of the
+    // same token, if numbers were not compared with the modulus.
+    let (signed, second) = (0..)
+        .find_map(|id| {
+            let mut claims = container_claims();
+            claims["jti"] = format!("token {id}").into();
+            let token = signer().token(&header().to_string(), &claims.to_string());
+            let (signed, signature) = token.rsplit_once('.').unwrap();
+            let mut sum = URL_SAFE_NO_PAD.decode(signature).unwrap();
+            let mut carry = 0;
+            for (byte, modulus) in sum.iter_mut().zip(signer().modulus()).rev() {
+                carry += u16::from(*byte) + u16::from(*modulus);
+                *byte = carry.to_le_bytes()[0];
+                carry >>= 8;
+            }
+            (carry == 0).then(|| (signed.to_owned(), sum))
+        })
+        .unwrap();
+    let error = refusal(check(&format!("{signed}.{}", base64_url(&second))));
+    assert_eq!(error, TokenError::BadSignature { key_id: KEY_ID.into() });
+}
+
+#[test]
 fn a_changed_byte_is_refused_for_its_part() {
     let token = signer().token(&header().to_string(), &container_claims().to_string());
     let dots: Vec<usize> = token.match_indices('.').map(|(at, _)| at).collect();

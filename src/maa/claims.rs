@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::error::{TokenError, shown};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
-use crate::types::{ChipId, InvalidHex, Issuer, Product, Sha256Digest, Tcb, UnixTime};
+use crate::types::{ChipId, FoundInsteadOfHex, InvalidHex, Issuer, Product, Sha256Digest, Tcb, UnixTime, shorten};
 
 /// How far two honest clocks may be apart, in seconds.
 const LEEWAY: u64 = 60;
@@ -295,12 +295,25 @@ fn hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<T, TokenEr
 
 fn optional_hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<Option<T>, TokenError> {
     let Some(text) = optional::<&str>(object, name)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|_: InvalidHex| TokenError::invalid(name, T::EXPECTED, text))
+    text.parse().map(Some).map_err(|error: InvalidHex| TokenError::InvalidClaim {
+        name,
+        expected: T::EXPECTED,
+        found: beginning(text, error.found),
+    })
 }
 
 fn integer<T: TryFrom<u64>>(object: &Object<'_>, name: &'static str, expected: &'static str) -> Result<T, TokenError> {
     let number: u64 = required(object, name)?;
     T::try_from(number).map_err(|_| TokenError::invalid(name, expected, &number.to_string()))
+}
+
+/// Of a byte string only the beginning: a chip id in the wrong case would still name a machine in somebody's log.
+fn beginning(text: &str, found: FoundInsteadOfHex) -> String {
+    let beginning = shorten(text, 16);
+    match found {
+        FoundInsteadOfHex::Length(len) => format!("{beginning} ({len} bytes)"),
+        FoundInsteadOfHex::NotADigit => beginning,
+    }
 }
 
 /// The byte strings of claims, with their lengths in words.

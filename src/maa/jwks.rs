@@ -32,7 +32,8 @@ const MAX_KEYS: usize = 64;
 /// The shortest and longest RSA modulus that is used, in bits.
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The longest exponent that is handed on, in bytes: stops one that takes seconds per signature. Real ones have 3.
+/// The longest exponent that is handed on, in bytes: keeps the key's DER below 64 KiB. What takes seconds per signature the
+/// library refuses itself (more than 33 bits). Real ones have 3.
 const MAX_EXPONENT_BYTES: usize = 8;
 
 /// The keys of one MAA instance, parsed once. Cheap to clone and to share between threads.

@@ -16,8 +16,8 @@ const MAX_BYTES: usize = 64 << 10;
 /// Verifies a token and reads its claims. Pure: no network, no clock.
 ///
 /// In this order, stopping at the first failure: size, structure, header, key, signature, JSON of the payload, kind of
-/// TEE and shape, issuer, times, claims. The signature is checked over the bytes received. The algorithm is RS256
-/// whatever the header says, and no header parameter (`jwk`, `x5c`, `x5u`, `jku`) is ever a source of keys.
+/// TEE and shape, issuer, `jku`, times, claims. The signature is checked over the bytes received. The algorithm is RS256
+/// or the token is refused, and no header parameter (`jwk`, `x5c`, `x5u`, `jku`) is ever a source of keys.
 ///
 /// Times have a leeway of 60 seconds for clocks that disagree: a token is accepted from `nbf - 60` (inclusive) until
 /// `exp + 60` (exclusive), with `iat` at most 60 seconds after `now`.

@@ -10,7 +10,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::fetch::{self, KeySets};
+use crate::fetch::{self, Kds, KeySets};
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::session::{Session, Settings};
@@ -102,7 +102,11 @@ pub struct VerifierBuilder {
     proxy: Option<String>,
     addresses: Vec<(String, SocketAddr)>,
     amd_anchors: Option<AmdAnchors>,
+    kds: Option<String>,
 }
+
+/// AMD's Key Distribution Service (AMD 57230).
+const KDS: &str = "https://kdsintf.amd.com";
 
 #[derive(Clone, Debug)]
 enum CollateralRoots {
@@ -123,6 +127,7 @@ impl Default for VerifierBuilder {
             proxy: None,
             addresses: Vec::new(),
             amd_anchors: None,
+            kds: None,
         }
     }
 }
@@ -179,6 +184,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// A mirror of AMD's Key Distribution Service, with its paths below this address. What it hands out is verified as AMD's
+    /// own would be, so it needs no trust, and may speak plain HTTP.
+    pub fn kds(mut self, url: impl Into<String>) -> Self {
+        self.kds = Some(url.into());
+        self
+    }
+
     /// Where the attestation agent is, in place of the application's own origin (bound sessions) or its port 8080 (unbound
     /// ones). A bound session whose agent is elsewhere supports exactly one instance of the application.
     pub fn agent(mut self, url: impl Into<String>) -> Self {
@@ -208,25 +220,27 @@ impl VerifierBuilder {
     pub fn build(self) -> Result<Verifier, AttestationError> {
         let proxy = self.proxy.as_deref().map(proxy).transpose()?;
         let agent = self.agent.as_deref().map(agent).transpose()?;
+        let kds = kds(self.kds.as_deref().unwrap_or(KDS))?;
+        let (roots, source) = match &self.collateral_roots {
+            CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::BuiltInRoots),
+            CollateralRoots::Platform => (Roots::Platform(Vec::new()), KeySetSource::PlatformRoots),
+            CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
+        };
+        let roots = roots.verifier()?;
+        let collateral = |https_only| {
+            let client = fetch::client(tls::named(roots.clone(), &self.clock)?, proxy.as_ref())?.https_only(https_only);
+            client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))
+        };
         let key_sets = match self.key_set {
             Some(key_set) => KeySets::pinned(key_set, self.clock.clone()),
-            None => {
-                let (roots, source) = match &self.collateral_roots {
-                    CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::BuiltInRoots),
-                    CollateralRoots::Platform => (Roots::Platform(Vec::new()), KeySetSource::PlatformRoots),
-                    CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
-                };
-                let config = tls::named(roots.verifier()?, &self.clock)?;
-                let client = fetch::client(config, proxy.as_ref())?.https_only(true);
-                let client =
-                    client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))?;
-                KeySets::fetched(client, source, self.clock.clone())
-            }
+            None => KeySets::fetched(collateral(true)?, source, self.clock.clone()),
         };
+        let anchors = self.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
+        let kds = Kds::new(collateral(kds.scheme() == "https")?, kds, anchors, self.clock.clone());
         let (files, only) = self.application_roots;
         let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
-        let mut settings = Settings::new(self.clock, key_sets, application_roots);
+        let mut settings = Settings::new(self.clock, (key_sets, kds), application_roots);
         settings.deadline = self.deadline;
         settings.agent = agent;
         settings.proxy = proxy;
@@ -237,16 +251,24 @@ impl VerifierBuilder {
 }
 
 fn agent(text: &str) -> Result<Url, AttestationError> {
-    let url = Url::parse(text).ok().filter(|url| {
+    let why = "expected as the agent's address an origin, perhaps with a path, such as https://my-app.example:8080";
+    address(text).ok_or(AttestationError::InvalidUrl { why })
+}
+
+fn kds(text: &str) -> Result<Url, AttestationError> {
+    let why = "expected as the mirror's address an origin, perhaps with a path, such as https://kds.example";
+    address(text).ok_or(AttestationError::InvalidUrl { why })
+}
+
+fn address(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| {
         matches!(url.scheme(), "https" | "http")
             && url.host().is_some()
             && url.username().is_empty()
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none()
-    });
-    let why = "expected as the agent's address an origin, perhaps with a path, such as https://my-app.example:8080";
-    url.ok_or(AttestationError::InvalidUrl { why })
+    })
 }
 
 /// To a proxy over TLS the session's own TLS settings would apply, which accept the attested peer only.

@@ -56,8 +56,14 @@ pub(crate) fn observing(
     clock: &Clock,
 ) -> Result<(ClientConfig, ProvenKey), AttestationError> {
     let key = ProvenKey::default();
-    let verifier = KeyObserver { name, key: key.clone() };
+    let verifier = KeyObserver { name, key: Some(key.clone()) };
     Ok((config(Arc::new(verifier), clock, &[&rustls::version::TLS13])?, key))
+}
+
+/// A configuration for whoever answers, by whatever key: only for what protects itself.
+pub(crate) fn anybody(clock: &Clock) -> Result<ClientConfig, AttestationError> {
+    let verifier = KeyObserver { name: None, key: None };
+    config(Arc::new(verifier), clock, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
 
 /// A configuration for servers that are known by their name alone.
@@ -164,7 +170,13 @@ fn misconfigured(why: &str) -> AttestationError {
 #[derive(Debug)]
 struct KeyObserver {
     name: Option<NameVerifier>,
-    key: ProvenKey,
+    key: Option<ProvenKey>,
+}
+
+impl KeyObserver {
+    fn proven(&self) -> Option<SpkiDigest> {
+        self.key.as_ref().and_then(ProvenKey::get)
+    }
 }
 
 impl ServerCertVerifier for KeyObserver {
@@ -177,7 +189,7 @@ impl ServerCertVerifier for KeyObserver {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let key = key_of(end_entity)?;
-        if self.key.get().is_some_and(|proven| proven != key) {
+        if self.proven().is_some_and(|proven| proven != key) {
             return Err(refused(Refusal::OtherKey));
         }
         match &self.name {
@@ -188,11 +200,15 @@ impl ServerCertVerifier for KeyObserver {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(refused(Refusal::Closed))
+        if self.key.is_some() {
+            return Err(refused(Refusal::Closed));
+        }
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
     }
 
     /// The proof of possession. Only now is the key of the certificate the key of the peer.
@@ -205,10 +221,10 @@ impl ServerCertVerifier for KeyObserver {
         let algorithms = provider().signature_verification_algorithms;
         let valid = rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)?;
         let key = key_of(cert)?;
-        if *self.key.0.get_or_init(|| key) != key {
-            return Err(refused(Refusal::OtherKey));
+        match &self.key {
+            Some(proven) if *proven.0.get_or_init(|| key) != key => Err(refused(Refusal::OtherKey)),
+            _ => Ok(valid),
         }
-        Ok(valid)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -409,11 +409,19 @@ async fn a_new_key_each_time_ends_somewhere() {
 }
 
 #[tokio::test]
-async fn an_answer_that_outlives_the_attestation() {
+async fn an_answer_that_does_not_begin_in_time() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
     let error = session.get("/slow?ms=5000").timeout(Duration::from_millis(300)).send().await.unwrap_err();
     assert_eq!(error, Timeout { what: "the request", after: Duration::from_millis(300) });
+
+    // The attestation ends while the answer is waited for.
+    let policy = lab.policy().require_session_age(2).unwrap();
+    let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+    let error = session.get("/slow?ms=20000").send().await.unwrap_err();
+    assert_eq!(error, AttestationExpired);
+    // The next request has it made anew.
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 
 #[tokio::test]

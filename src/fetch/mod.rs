@@ -8,10 +8,12 @@ mod cache;
 mod deadline;
 mod failure;
 mod http;
+mod kds;
 mod maa;
 
 pub(crate) use agent::{Question, ask};
 pub(crate) use deadline::Deadline;
 pub(crate) use failure::{TroubleKind, explain, find};
 pub(crate) use http::client;
+pub(crate) use kds::Kds;
 pub(crate) use maa::KeySets;

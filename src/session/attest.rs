@@ -36,13 +36,23 @@ pub(super) async fn attest(
             None => Ok(None),
         }
     };
-    let (answer, mut key_set) = tokio::try_join!(ask(client, agent, question, *deadline), key_set)?;
+    let evidence = async {
+        let answer = ask(client, agent, question, *deadline).await?;
+        let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else { return Ok((answer, None)) };
+        let certificates = answer.certificates.as_deref();
+        let collateral = settings.kds.collateral(report, certificates, trust.revocation, deadline).await?;
+        Ok((answer, Some(collateral)))
+    };
+    let ((answer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
     if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
         && names_unknown_key(&answer.evidence, keys)
     {
         key_set = Some(settings.key_sets.get_again(issuer, deadline).await?);
     }
+    let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
     let endorsements = Endorsements {
+        vek,
+        crl,
         key_set,
         key_set_source: settings.key_sets.source(),
         amd_anchors: settings.amd_anchors.clone(),

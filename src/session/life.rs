@@ -34,11 +34,11 @@ impl Life {
 
     /// Whether the last fifth has begun, in which a request renews it.
     pub(super) fn is_late(&self, clock: &Clock) -> bool {
-        self.left(clock) <= self.span / 5
+        self.span.checked_div(5).is_some_and(|fifth| self.left(clock) <= fifth)
     }
 
     /// When an unsuccessful renewal is tried again: not with every request.
     pub(super) fn pause(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.span / 50)
+        Instant::now().checked_add(self.span.checked_div(50)?)
     }
 }

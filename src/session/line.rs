@@ -48,6 +48,14 @@ impl Line {
         &self.client
     }
 
+    /// Says that a connection is about to come back from the answer it was used for. HTTP/1.1 has one answer at a time, and the
+    /// client finds out that a connection is free a moment after the answer has been read: without this wait another
+    /// connection would be opened for every other request.
+    pub(super) fn expect_back(&self, within: Duration) {
+        let mut until = self.waiting.until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = (*until).max(Instant::now().checked_add(within));
+    }
+
     /// Takes over the connection that another line of the same key was opened with.
     pub(super) fn take_over(&self, other: &Self) {
         if self.key == other.key {
@@ -98,13 +106,16 @@ pub(super) fn build(client: ClientBuilder) -> Result<Client, AttestationError> {
 
 /// Connections that wait for a request, of a type that only the HTTP library can name.
 #[derive(Clone, Default)]
-struct Waiting(Arc<Mutex<Vec<(Instant, Connection)>>>);
+struct Waiting {
+    connections: Arc<Mutex<Vec<(Instant, Connection)>>>,
+    until: Arc<Mutex<Option<Instant>>>,
+}
 
 type Connection = Box<dyn Any + Send>;
 
 impl Waiting {
     fn lock(&self) -> MutexGuard<'_, Vec<(Instant, Connection)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take<C: 'static>(&self) -> Option<C> {
@@ -112,6 +123,18 @@ impl Waiting {
         waiting.retain(|(since, _)| since.elapsed() < FRESH);
         let (_, connection) = waiting.pop()?;
         connection.downcast().ok().map(|connection| *connection)
+    }
+
+    /// The client watches its pool meanwhile, and goes on as soon as a connection is back there.
+    async fn take_or_wait<C: 'static>(&self) -> Result<C, Failure> {
+        if let Some(connection) = self.take() {
+            return Ok(connection);
+        }
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        self.take().ok_or_else(|| NoConnection.into())
     }
 }
 
@@ -162,7 +185,7 @@ where
     fn call(&mut self, target: Target) -> Self::Future {
         let waiting = self.gate.waiting.clone();
         if !self.gate.opens {
-            return Box::pin(async move { waiting.take().ok_or_else(|| NoConnection.into()) });
+            return Box::pin(async move { waiting.take_or_wait().await });
         }
         let connecting = self.connector.call(target);
         Box::pin(async move {

@@ -25,6 +25,12 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 const REMEMBERED: Duration = Duration::from_secs(30);
 const MAX_REMEMBERED: usize = 256;
 
+/// How long the connection that evidence came over takes at most to be free for the application.
+const AFTER_ATTESTATION: Duration = Duration::from_millis(250);
+
+/// How often a waiting request looks at the wall clock, which may be set.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(1);
+
 /// An attested key, or the one peer of a session that is not bound to keys.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -45,8 +51,26 @@ impl Member {
         &self.client
     }
 
+    /// As [`Line::expect_back`].
+    pub(super) fn expect_back(&self, within: Duration) {
+        if let Some(line) = &self.line {
+            line.expect_back(within);
+        }
+    }
+
     pub(super) fn life(&self) -> Life {
         lock(&self.life).clone()
+    }
+
+    /// Ends when the attestation does. What is waited for meanwhile may renew it.
+    pub(super) async fn end(&self, clock: &Clock) {
+        loop {
+            let left = self.life().left(clock);
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)).await;
+        }
     }
 
     /// Ends when the key is refused; never before.
@@ -101,6 +125,14 @@ impl Members {
         lock(&self.0).connections
     }
 
+    /// A member has answered: it is asked first next time.
+    pub(super) fn answered(&self, member: &Arc<Member>) {
+        let mut state = lock(&self.0);
+        if let Some(at) = state.members.iter().position(|other| Arc::ptr_eq(other, member)) {
+            state.members.swap(0, at);
+        }
+    }
+
     /// Another connection of an attested key.
     pub(super) fn reinforce(&self, member: &Member, line: &Line) {
         if let Some(own) = &member.line {
@@ -111,13 +143,22 @@ impl Members {
     }
 
     /// A peer has been attested: it joins, or goes on with its new attestation.
+    ///
+    /// A session that was closed meanwhile stays so, unless it was to be opened again.
     pub(super) fn join(
         &self,
         (line, client): (Option<Line>, Client),
         life: Life,
+        reopens: bool,
     ) -> Result<Arc<Member>, AttestationError> {
         let key = line.as_ref().map(Line::key);
+        if let Some(line) = &line {
+            line.expect_back(AFTER_ATTESTATION);
+        }
         let mut state = lock(&self.0);
+        if let (Some(cause), false) = (state.poisoned, reopens) {
+            return Err(AttestationError::SessionPoisoned { cause });
+        }
         state.poisoned = None;
         state.latest = Some(Arc::clone(life.attested()));
         state.connections = state.connections.wrapping_add(1);
@@ -127,6 +168,7 @@ impl Members {
             if let (Some(own), Some(line)) = (&member.line, &line) {
                 own.take_over(line);
             }
+            member.expect_back(AFTER_ATTESTATION);
             return Ok(Arc::clone(member));
         }
         if state.members.len() >= MAX_KEYS {
@@ -142,6 +184,7 @@ impl Members {
     pub(super) fn renew(&self, member: &Member, life: Life) {
         lock(&self.0).latest = Some(Arc::clone(life.attested()));
         *lock(&member.life) = life;
+        member.expect_back(AFTER_ATTESTATION);
     }
 
     /// A peer was not attested. If that is a verdict on it, then it is out: its connections are closed, what it is about to

@@ -8,6 +8,7 @@ mod life;
 mod line;
 mod members;
 mod request;
+mod route;
 mod settings;
 mod target;
 mod verdicts;
@@ -29,26 +30,26 @@ use life::Life;
 use line::{Line, NoConnection, dial};
 use members::{Member, Members, is_verdict};
 use request::Parts;
+use route::Route;
 use target::Base;
 use verdicts::About;
 
 use crate::attested::Attested;
-use crate::challenge::{Challenge, Channel, ServerName};
+use crate::challenge::Channel;
 use crate::clock::Moment;
-use crate::error::{AttestationError, ChannelNotBound};
+use crate::error::AttestationError;
 use crate::fetch::{Deadline, TroubleKind, explain, find};
-use crate::policy::{Binding, Policy};
-use crate::tls::NameVerifier;
+use crate::policy::Policy;
 use crate::types::{Sha256Digest, SpkiDigest};
-
-/// The port of an agent that does not bind, as BlindBox was first released.
-const AGENT_PORT: u16 = 8080;
 
 /// How many connections of one session are opened, and their peers attested, at the same time.
 const DOORS: usize = 8;
 
 /// How often a request looks for another connection after others took the one that was opened for it.
 const MAX_TRIES: usize = 32;
+
+/// How long a connection takes at most to be free for the next request after an answer was read.
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
 
 /// How long an answer may go on after the attestation of its peer has ended.
 const GRACE: Duration = Duration::from_secs(60);
@@ -105,18 +106,6 @@ struct Shared {
     route: Route,
     members: Members,
     doors: Semaphore,
-}
-
-/// The way to the peer, settled before the first byte by policy and URL.
-enum Route {
-    /// By keys that the evidence names.
-    Bound {
-        names: Option<NameVerifier>,
-        /// Where the agent is, if not on the application's origin.
-        agent: Option<(Client, Url)>,
-    },
-    /// By the server's name, or by nothing: only with the policy's leave.
-    Unbound { channel: Channel, client: Client, agent: Url },
 }
 
 /// Whether a peer that is attested already is asked again.
@@ -222,41 +211,6 @@ impl Session {
     }
 }
 
-impl Route {
-    fn new(settings: &Settings, base: &Base, policy: &Policy) -> Result<Self, AttestationError> {
-        let allow = policy.allowances();
-        if policy.binding() == Binding::OwnKey {
-            if !base.is_https() {
-                return Err(AttestationError::InvalidUrl { why: "expected https: a channel in clear cannot be bound" });
-            }
-            let by_name = base.has_dns_name() && !allow.unverified_name;
-            let names = if by_name { Some(settings.application_names()?) } else { None };
-            let agent = match &settings.agent {
-                Some(url) if url.scheme() != "https" => {
-                    let why = "the agent of a bound session is asked over https".to_owned();
-                    return Err(AttestationError::Misconfigured { why });
-                }
-                Some(url) => Some((settings.agent_client()?, url.clone())),
-                None => None,
-            };
-            return Ok(Self::Bound { names, agent });
-        }
-        if !allow.unbound_channel {
-            return Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind });
-        }
-        let agent = settings.agent.clone().map_or_else(|| base.on_port(AGENT_PORT), Ok)?;
-        let in_clear = !base.is_https() || agent.scheme() != "https";
-        if in_clear && !allow.plain_http {
-            return Err(AttestationError::InvalidUrl { why: "expected https: the policy does not allow plain http" });
-        }
-        let (channel, client) = match in_clear {
-            false => (Channel::UnboundTls, settings.named_client()?),
-            true => (Channel::UnboundCleartext, settings.plain_client()?),
-        };
-        Ok(Self::Unbound { channel, client, agent })
-    }
-}
-
 impl Shared {
     async fn send(&self, parts: &Parts, deadline: &Deadline) -> Result<Response, AttestationError> {
         self.members.check_not_poisoned()?;
@@ -295,7 +249,10 @@ impl Shared {
         url: &Url,
         deadline: &Deadline,
     ) -> Result<Option<Response>, AttestationError> {
-        for member in self.members.holding(&self.settings.clock) {
+        for (place, member) in self.members.holding(&self.settings.clock).into_iter().enumerate() {
+            if place == 0 {
+                member.expect_back(BETWEEN_ANSWERS);
+            }
             if let Some(response) = self.send_to(&member, parts, url, deadline).await? {
                 return Ok(Some(response));
             }
@@ -305,13 +262,12 @@ impl Shared {
 
     async fn send_to(
         &self,
-        member: &Member,
+        member: &Arc<Member>,
         parts: &Parts,
         url: &Url,
         deadline: &Deadline,
     ) -> Result<Option<Response>, AttestationError> {
-        let life = member.life();
-        let left = life.left(&self.settings.clock);
+        let left = member.life().left(&self.settings.clock);
         if left.is_zero() {
             return Ok(None);
         }
@@ -323,10 +279,14 @@ impl Shared {
         let outcome = tokio::select! {
             biased;
             refusal = member.refusal() => return Err(refusal),
+            () = member.end(&self.settings.clock) => return Err(AttestationError::AttestationExpired),
             outcome = request.send() => outcome,
         };
         let error = match outcome {
-            Ok(response) => return Ok(Some(response)),
+            Ok(response) => {
+                self.members.answered(member);
+                return Ok(Some(response));
+            }
             Err(error) => error,
         };
         if find::<NoConnection>(&error).is_some() {
@@ -334,7 +294,6 @@ impl Shared {
         }
         let trouble = explain(&error);
         Err(match trouble.kind {
-            TroubleKind::Timeout if !life.holds(&self.settings.clock) => AttestationError::AttestationExpired,
             TroubleKind::Timeout if deadline.left().is_zero() => deadline.passed("the request"),
             TroubleKind::Name => AttestationError::ServerNameNotValidated { why: trouble.why },
             _ => AttestationError::ApplicationUnreachable { why: trouble.why },
@@ -349,14 +308,15 @@ impl Shared {
         deadline: &Deadline,
     ) -> Result<Arc<Member>, AttestationError> {
         let (settings, clock) = (&self.settings, &self.settings.clock);
-        let (line, client, agent) = match &self.route {
-            Route::Bound { names, agent } => {
+        let (line, client) = match &self.route {
+            Route::Bound { names, .. } => {
                 let line = dial(settings, &self.base.root(), names.clone(), deadline).await?;
                 let client = line.client().clone();
-                (Some(line), client.clone(), agent.clone().unwrap_or((client, self.base.root())))
+                (Some(line), client)
             }
-            Route::Unbound { client, agent, .. } => (None, client.clone(), (client.clone(), agent.clone())),
+            Route::Unbound { client, .. } => (None, client.clone()),
         };
+        let agent = self.route.agent(&client, &self.base);
         let key = line.as_ref().map(Line::key);
         if anew == Anew::IfNeeded {
             if let Some(member) = self.members.find(key, clock) {
@@ -371,7 +331,7 @@ impl Shared {
         let attestation = || self.attest(key, (&agent.0, &agent.1), deadline);
         let outcome = settings.verdicts.attest(about, asked, (clock, deadline), attestation).await;
         match outcome {
-            Ok(life) => self.members.join((line, client), life),
+            Ok(life) => self.members.join((line, client), life, anew == Anew::Always),
             Err(error) => {
                 self.members.leave(key, &error);
                 Err(error)
@@ -385,16 +345,7 @@ impl Shared {
         agent: (&Client, &Url),
         deadline: &Deadline,
     ) -> Result<Life, AttestationError> {
-        let now = self.settings.clock.now();
-        let challenge = match (&self.route, key) {
-            (Route::Bound { names, .. }, Some(key)) => {
-                let validated = if names.is_some() { ServerName::Validated } else { ServerName::NotEvaluated };
-                Challenge::bound(key, validated, now)?
-            }
-            (Route::Unbound { channel: Channel::UnboundTls, .. }, _) => Challenge::unbound_tls(now)?,
-            (Route::Unbound { channel: Channel::UnboundCleartext, .. }, _) => Challenge::unbound_cleartext(now)?,
-            _ => return Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind }),
-        };
+        let challenge = self.route.challenge(key, self.settings.clock.now())?;
         attest(&self.settings, &self.policy, challenge, agent, deadline).await
     }
 
@@ -410,13 +361,9 @@ impl Shared {
             if paused_until.is_some_and(|until| Instant::now() < until) {
                 continue;
             }
-            let agent = match &self.route {
-                Route::Bound { agent: Some((client, url)), .. } => (client, url.clone()),
-                Route::Bound { agent: None, .. } => (member.client(), self.base.root()),
-                Route::Unbound { client, agent, .. } => (client, agent.clone()),
-            };
+            let (client, agent) = self.route.agent(member.client(), &self.base);
             let deadline = Deadline::after(self.settings.deadline);
-            match self.attest(member.key(), (agent.0, &agent.1), &deadline).await {
+            match self.attest(member.key(), (&client, &agent), &deadline).await {
                 Ok(life) => self.members.renew(&member, life),
                 Err(error) if is_verdict(&error) => {
                     self.members.leave(member.key(), &error);

@@ -9,7 +9,7 @@ use super::line::build;
 use super::verdicts::Verdicts;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::fetch::{self, KeySets};
+use crate::fetch::{self, Kds, KeySets};
 use crate::snp::AmdAnchors;
 use crate::tls::{self, NameVerifier, Roots};
 
@@ -23,13 +23,14 @@ pub(crate) struct Settings {
     pub(crate) addresses: Vec<(String, SocketAddr)>,
     pub(crate) amd_anchors: Option<AmdAnchors>,
     pub(crate) key_sets: KeySets,
+    pub(crate) kds: Kds,
     pub(crate) application_roots: Roots,
     application_names: OnceLock<NameVerifier>,
     pub(super) verdicts: Verdicts,
 }
 
 impl Settings {
-    pub(crate) fn new(clock: Clock, key_sets: KeySets, application_roots: Roots) -> Self {
+    pub(crate) fn new(clock: Clock, (key_sets, kds): (KeySets, Kds), application_roots: Roots) -> Self {
         Self {
             clock,
             deadline: Duration::from_secs(30),
@@ -38,6 +39,7 @@ impl Settings {
             addresses: Vec::new(),
             amd_anchors: None,
             key_sets,
+            kds,
             application_roots,
             application_names: OnceLock::new(),
             verdicts: Verdicts::default(),
@@ -62,8 +64,7 @@ impl Settings {
     /// A client of an agent that is not on the application's origin. Evidence protects itself: who carries it is nothing
     /// to us.
     pub(super) fn agent_client(&self) -> Result<Client, AttestationError> {
-        let (config, _) = tls::observing(None, &self.clock)?;
-        build(self.client(config)?.https_only(true))
+        build(self.client(tls::anybody(&self.clock)?)?.https_only(true).connect_timeout(self.deadline))
     }
 
     /// A client that goes by the name of the server.
@@ -72,8 +73,10 @@ impl Settings {
         build(self.client(config)?.https_only(true).connect_timeout(self.deadline))
     }
 
-    /// A client in clear.
-    pub(super) fn plain_client(&self) -> Result<Client, AttestationError> {
-        build(self.client(tls::closed(&self.clock)?)?.connect_timeout(self.deadline))
+    /// A client that goes in clear where the URL says so, and by the name of the server where not.
+    pub(super) fn plain_client(&self, wants_tls: bool) -> Result<Client, AttestationError> {
+        let config =
+            if wants_tls { tls::named(self.application_names()?, &self.clock) } else { tls::closed(&self.clock) };
+        build(self.client(config?)?.connect_timeout(self.deadline))
     }
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Maa};
+use blindbox_attestation::emulator::{AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Kds, Maa, Platform};
 use blindbox_attestation::{AttestationError, Policy, Session, Trust, UvmSvn, Verifier, VerifierBuilder, Workload};
 
 pub struct Lab {
     pub maa: Maa,
     pub blindbox: BlindBox,
+    pub kds: Option<Kds>,
 }
 
 impl Lab {
@@ -19,7 +20,35 @@ impl Lab {
     pub async fn with(change: impl FnOnce(BlindBoxBuilder) -> BlindBoxBuilder) -> Self {
         let maa = Maa::start().await.unwrap();
         let blindbox = change(BlindBox::builder(&maa)).start().await.unwrap();
-        Self { maa, blindbox }
+        Self { maa, blindbox, kds: None }
+    }
+
+    /// A BlindBox on a machine whose reports are verified down to the emulated AMD.
+    pub async fn on(platform: &Platform) -> Self {
+        let kds = Kds::start().await.unwrap();
+        let lab = Self::with(|blindbox| blindbox.platform(platform)).await;
+        Self { kds: Some(kds), ..lab }
+    }
+
+    pub fn kds(&self) -> &Kds {
+        self.kds.as_ref().unwrap()
+    }
+
+    /// AMD's word alone.
+    pub fn amd_policy(&self) -> Policy {
+        self.hardware_policy(Trust::amd())
+    }
+
+    /// MAA's word and AMD's, about the same TEE.
+    pub fn both_policy(&self) -> Policy {
+        let trust = Trust::maa_and_amd(self.blindbox.maa_issuer().as_str()).unwrap();
+        self.hardware_policy(trust.require_maa_policy_hash(self.blindbox.maa_policy_hash()).unwrap())
+    }
+
+    pub fn hardware_policy(&self, trust: Trust) -> Policy {
+        let workload = Workload::binds_its_own_key(self.blindbox.host_data());
+        let uvm = UvmSvn::at_least(100).issued_by(self.blindbox.uvm_issuer().unwrap());
+        Policy::confidential_container(trust, workload, uvm).unwrap()
     }
 
     /// A BlindBox as first released: attests what it is sent, on a port of its own.
@@ -50,11 +79,15 @@ impl Lab {
 
     pub fn builder(&self) -> VerifierBuilder {
         let clock = self.blindbox.clock().clone();
-        Verifier::builder()
+        let builder = Verifier::builder()
             .clock(move || clock.now())
             .only_application_roots(self.blindbox.tls_root_pem())
-            .collateral_roots(self.maa.tls_root_pem())
-            .deadline(Duration::from_secs(20))
+            .deadline(Duration::from_secs(20));
+        let Some(kds) = &self.kds else { return builder.collateral_roots(self.maa.tls_root_pem()) };
+        builder
+            .collateral_roots(self.maa.tls_root_pem() + &kds.tls_root_pem())
+            .kds(kds.url())
+            .amd_anchors(self.blindbox.platform().unwrap().anchors())
     }
 
     pub fn verifier(&self) -> Verifier {

@@ -1,0 +1,175 @@
+//! Certificates and revocation lists of AMD: from the agent, or from AMD's Key Distribution Service or a mirror of it.
+//!
+//! Whoever carries them is not trusted. What is kept was verified under the roots first, by this verifier; dates, TCB and
+//! chip id are checked against each report again.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::Client;
+use url::Url;
+
+use super::cache::Cell;
+use super::deadline::Deadline;
+use super::http::{Answered, Exchange, Failure};
+use crate::claims::SigningKey;
+use crate::clock::Clock;
+use crate::error::AttestationError;
+use crate::evidence::{Crl, Vek};
+use crate::policy::RevocationRule;
+use crate::snp::{
+    AmdAnchors, CaChain, CollateralRequest, ReportError, VerifiedCrl, VerifiedVek, certificates_from_pem,
+};
+use crate::types::Product;
+
+/// The largest answers that are read, in bytes: stop a server that never ends. Certificates have 2 KB, lists 1 KB.
+const MAX_CERTIFICATE: u64 = 64 << 10;
+const MAX_LIST: u64 = 1 << 20;
+
+/// How long a certificate is kept. It holds for years; this bounds the memory of a verifier that meets many machines.
+const CERTIFICATES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a revocation list is used, if it is not due earlier: a revocation is noticed within this time.
+const LISTS_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// The most entries that are kept of each kind: stops peers that claim a new chip each time.
+const MAX_KEPT: usize = 256;
+
+const DOING: &str = "fetching AMD's certificates";
+
+/// Where AMD's certificates come from.
+#[derive(Debug)]
+pub(crate) struct Kds {
+    client: Client,
+    base: Url,
+    anchors: AmdAnchors,
+    clock: Clock,
+    certificates: Kept<String, VerifiedVek>,
+    lists: Kept<(Product, SigningKey), VerifiedCrl>,
+}
+
+impl Kds {
+    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock) -> Self {
+        Self { client, base, anchors, clock, certificates: Kept::default(), lists: Kept::default() }
+    }
+
+    /// What it takes to verify a report: the certificate of its key, and AMD's revocation list.
+    pub(crate) async fn collateral(
+        &self,
+        report: &[u8],
+        sent_along: Option<&[u8]>,
+        revocation: RevocationRule,
+        deadline: &Deadline,
+    ) -> Result<(Vek, Option<Crl>), AttestationError> {
+        let vek = match sent_along {
+            Some(certificates) => self.read(certificates)?,
+            None => self.fetch_certificate(&CollateralRequest::from_report(report)?, deadline).await?,
+        };
+        let list = match revocation {
+            RevocationRule::AllowOff => None,
+            RevocationRule::AllowBestEffort => self.fetch_list(&vek, deadline).await.ok(),
+            RevocationRule::Required => Some(self.fetch_list(&vek, deadline).await?),
+        };
+        Ok((Vek::Verified(vek), list.map(Crl::Verified)))
+    }
+
+    /// Certificates that an agent sent: that of the signing key, alone or with its issuer and root.
+    fn read(&self, certificates: &[u8]) -> Result<VerifiedVek, AttestationError> {
+        let certificates =
+            certificates_from_pem(certificates).map_err(|error| AttestationError::InvalidAgentAnswer {
+                why: format!("expected certificates as PEM in \"endorsements\": {error}"),
+            })?;
+        let (vek, chain) = match certificates.as_slice() {
+            [vek] => (vek, None),
+            [vek, issuer, ark] => (vek, Some(CaChain { issuer, ark })),
+            other => {
+                let why = format!("expected one or three certificates in \"endorsements\", found {}", other.len());
+                return Err(AttestationError::InvalidAgentAnswer { why });
+            }
+        };
+        Ok(VerifiedVek::verify(vek, chain, &self.anchors)?)
+    }
+
+    async fn fetch_certificate(
+        &self,
+        request: &CollateralRequest,
+        deadline: &Deadline,
+    ) -> Result<VerifiedVek, AttestationError> {
+        let what = "the certificate of the key that signed the report";
+        let mut refused = AttestationError::MissingEvidence { what };
+        if request.signing_key() == SigningKey::Vcek && request.chip_id().is_none() {
+            return Err(ReportError::ChipIdMasked.into());
+        }
+        for product in request.candidates() {
+            // AMD hands out VCEKs only: a VLEK comes along or not at all.
+            let Some(path) = request.vcek_path(*product) else { return Err(refused) };
+            let cell = self.certificates.cell(path.clone());
+            let fetch = || async {
+                let der = self.get(&path, MAX_CERTIFICATE, *deadline).await?;
+                Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
+            };
+            let mut outcome = cell.get((&self.clock, CERTIFICATES_KEPT), (DOING, deadline), fetch).await;
+            if outcome.as_ref().is_ok_and(|vek| vek.certificate().not_after() < self.clock.now()) {
+                outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
+            }
+            match outcome {
+                Ok(vek) => return Ok(vek),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn fetch_list(&self, vek: &VerifiedVek, deadline: &Deadline) -> Result<VerifiedCrl, AttestationError> {
+        let (product, kind) = (vek.certificate().product(), vek.certificate().kind());
+        let cell = self.lists.cell((product, kind));
+        let fetch = || async {
+            let der = self.get(&crate::snp::crl_path(product, kind), MAX_LIST, *deadline).await?;
+            vek.verify_crl(&der).map_err(|error| ReportError::Crl(error).into())
+        };
+        let list = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await?;
+        if list.next_update() > self.clock.now() {
+            return Ok(list);
+        }
+        // Due: there may be a new one. If not, the verification says what is wrong with the old one.
+        cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await
+    }
+
+    async fn get(&self, path: &str, limit: u64, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
+        let unreachable = |why: String| AttestationError::KdsUnreachable { why };
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let exchange = Exchange { doing: DOING, what: "AMD's answer", limit, deadline, reconnects: true };
+        match exchange.run(|| self.client.get(&url)).await {
+            Ok(Answered { status: 200, body, .. }) => Ok(body),
+            Ok(Answered { status: 404, .. }) => {
+                Err(unreachable("it has no certificate for this chip and TCB (status 404)".to_owned()))
+            }
+            Ok(Answered { status, .. }) => Err(unreachable(format!("it answered with the status {status}"))),
+            Err(Failure::Trouble(trouble)) => Err(unreachable(trouble.why)),
+            Err(Failure::Encoded) => Err(unreachable("it sent compressed data, which nobody asked for".to_owned())),
+            Err(Failure::Other(error)) => Err(error),
+        }
+    }
+}
+
+/// One cell for each key.
+#[derive(Debug)]
+struct Kept<K, T>(Mutex<HashMap<K, Arc<Cell<T>>>>);
+
+impl<K, T> Default for Kept<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T> Kept<K, T> {
+    fn cell(&self, key: K) -> Arc<Cell<T>> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() >= MAX_KEPT && !cells.contains_key(&key) {
+            cells.retain(|_, cell| Arc::strong_count(cell) > 1);
+        }
+        Arc::clone(cells.entry(key).or_default())
+    }
+}

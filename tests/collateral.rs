@@ -1,0 +1,210 @@
+//! Hardware reports over the network: from the agent, with certificates from it or from AMD's service.
+#![cfg(feature = "emulator")]
+
+#[path = "common/lab.rs"]
+mod lab;
+
+use blindbox_attestation::emulator::{
+    AgentForm, AgentPlace, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
+};
+use blindbox_attestation::snp::ReportError;
+use blindbox_attestation::{AttestationError, Channel, Policy, Product, Trust, UvmSvn, Verdict, Workload};
+use lab::{Lab, hello};
+
+async fn refused(lab: &Lab, policy: &Policy) -> AttestationError {
+    let error = lab.verifier().connect(lab.blindbox.url(), policy).await.expect_err("a session");
+    assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+    error
+}
+
+#[tokio::test]
+async fn a_report_is_verified_down_to_the_roots_with_and_without_maa() {
+    for product in Product::ALL {
+        let lab = Lab::on(&Platform::new(product)).await;
+        for (policy, fetches) in [(lab.amd_policy(), 0), (lab.both_policy(), 1)] {
+            let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+            assert_eq!(session.channel(), Channel::Bound);
+            let attested = session.attestation();
+            assert!(attested.claims().hardware.is_some());
+            assert_eq!(attested.claims().maa.is_some(), fetches == 1);
+            assert_eq!(attested.appraisal().check("anchors").unwrap().verdict, Verdict::Allowed);
+            assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+            assert_eq!(lab.maa.key_set_fetches(), fetches);
+        }
+        // One request for one report, and the token of exactly this report.
+        assert_eq!(lab.blindbox.traffic().count("/attest/combined"), 2);
+        assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 0);
+        assert_eq!((lab.kds().vcek_fetches(), lab.kds().crl_fetches()), (0, 2));
+    }
+}
+
+#[tokio::test]
+async fn what_the_agent_does_not_send_comes_from_amds_service_once() {
+    for product in Product::ALL {
+        let lab = Lab::on(&Platform::new(product)).await;
+        lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+        let (verifier, policy) = (lab.verifier(), lab.amd_policy());
+        for _ in 0..2 {
+            let _ = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+        }
+        assert_eq!((lab.kds().vcek_fetches(), lab.kds().crl_fetches()), (1, 1));
+        // A list is looked at again after an hour.
+        lab.blindbox.clock().advance(3600);
+        let _ = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+        assert_eq!((lab.kds().vcek_fetches(), lab.kds().crl_fetches()), (1, 2));
+    }
+    // A report of version 2 does not say its family: the likeliest is tried first.
+    let lab = Lab::on(&Platform::builder(Product::Genoa).report_version(2).build()).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    assert_eq!(lab.kds().vcek_fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_mirror_needs_no_trust() {
+    let platform = Platform::new(Product::Milan);
+    let lab = Lab::on(&platform).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    let mirror = Kds::builder().plain_http().start().await.unwrap();
+    let verifier = || lab.builder().kds(mirror.url()).build().unwrap();
+    let _ = verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    assert_eq!(lab.kds().traffic().requests(), []);
+
+    for knob in [
+        KdsKnob::ForgedVcek,
+        KdsKnob::VcekOfAnotherChip,
+        KdsKnob::ForgedCrl,
+        KdsKnob::CrlOf(Product::Genoa),
+        KdsKnob::ExpiredCrl,
+        KdsKnob::IssuerRevoked,
+        KdsKnob::RootRevoked,
+    ] {
+        let mirror = Kds::builder().plain_http().knob(knob.clone()).start().await.unwrap();
+        let verifier = lab.builder().kds(mirror.url()).build().unwrap();
+        let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
+        assert!(matches!(error, AttestationError::InvalidReport(_)), "{knob:?}: {error:?}");
+        assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_the_agent_sends_along_is_not_trusted() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    for knob in [
+        HardwareKnob::ForgedHierarchy,
+        HardwareKnob::ForgedChain,
+        HardwareKnob::ChainOf(Product::Genoa),
+        HardwareKnob::CertificateOfAnotherChip,
+        HardwareKnob::CertificateOfOtherKind,
+        HardwareKnob::ReportBitFlipped(0x90 * 8),
+        HardwareKnob::Unsigned,
+    ] {
+        lab.blindbox.reset();
+        lab.blindbox.set(Knob::Hardware(knob.clone()));
+        let error = refused(&lab, &lab.amd_policy()).await;
+        assert!(matches!(error, AttestationError::InvalidReport(_)), "{knob:?}: {error:?}");
+    }
+    lab.blindbox.reset();
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoChain));
+    let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::Certificates("x".to_owned())));
+    let error = refused(&lab, &lab.amd_policy()).await;
+    assert!(matches!(error, AttestationError::InvalidAgentAnswer { .. }), "{error:?}");
+    lab.blindbox.reset();
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::MaskedChipId));
+    assert_eq!(refused(&lab, &lab.amd_policy()).await, AttestationError::InvalidReport(ReportError::ChipIdMasked));
+    lab.blindbox.reset();
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoEndorsement));
+    let missing = AttestationError::MissingEvidence { what: "the endorsement of the utility VM" };
+    assert_eq!(refused(&lab, &lab.amd_policy()).await, missing);
+    lab.blindbox.reset();
+    for knob in [HardwareKnob::ForgedEndorsement, HardwareKnob::EndorsedByAnother] {
+        lab.blindbox.set(Knob::Hardware(knob.clone()));
+        let error = refused(&lab, &lab.amd_policy()).await;
+        assert!(matches!(error, AttestationError::InvalidUvmEndorsement(_)), "{knob:?}: {error:?}");
+        lab.blindbox.reset();
+    }
+}
+
+#[tokio::test]
+async fn a_vlek_comes_along_or_not_at_all() {
+    let lab = Lab::on(&Platform::builder(Product::Milan).vlek().build()).await;
+    let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    assert_eq!(lab.kds().count("/vlek/v1/Milan/crl"), 1);
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    let missing = AttestationError::MissingEvidence { what: "the certificate of the key that signed the report" };
+    assert_eq!(refused(&lab, &lab.amd_policy()).await, missing);
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_a_refusal_only_where_its_word_is_required() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    let best_effort = lab.hardware_policy(Trust::amd().allow_best_effort_revocation());
+    let off = lab.hardware_policy(Trust::amd().allow_no_revocation_check());
+    for fault in
+        [Fault::status(500), Fault::too_many_requests(3600), Fault::CloseEarly, Fault::status(404), Fault::Gzip]
+    {
+        lab.kds().fail("/", fault);
+        let error = refused(&lab, &lab.amd_policy()).await;
+        assert!(matches!(error, AttestationError::KdsUnreachable { .. }), "{error:?}");
+        for policy in [&best_effort, &off] {
+            let _ = lab.verifier().connect(lab.blindbox.url(), policy).await.unwrap();
+        }
+        lab.kds().recover();
+    }
+    lab.kds().fail("/", Fault::Oversized(2 << 20));
+    let error = refused(&lab, &lab.amd_policy()).await;
+    assert_eq!(error, AttestationError::TooLarge { what: "AMD's answer", limit: 1 << 20 });
+    lab.kds().recover();
+    // What passes is tried again.
+    lab.kds().fail_times("/", 2, Fault::status(503));
+    let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+}
+
+#[tokio::test]
+async fn token_and_report_must_be_of_one_tee_and_one_question() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    let mut other = Guest::container();
+    lab.blindbox.platform().unwrap().place(&mut other);
+    lab.blindbox.set(Knob::ReportOf(Box::new(other)));
+    let error = refused(&lab, &lab.both_policy()).await;
+    assert!(matches!(error, AttestationError::EvidenceMismatch { field: "report id", .. }), "{error:?}");
+    lab.blindbox.reset();
+    lab.blindbox.set(Knob::TokenOfAnotherReport);
+    let error = refused(&lab, &lab.both_policy()).await;
+    assert!(matches!(error, AttestationError::EvidenceMismatch { field: "report data", .. }), "{error:?}");
+    lab.blindbox.reset();
+    lab.blindbox.set(Knob::without_answer_member("token"));
+    let error = refused(&lab, &lab.both_policy()).await;
+    assert!(matches!(error, AttestationError::InvalidAgentAnswer { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_relay_gets_nothing_under_amds_word_either() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    let relay = Relay::start(&lab.blindbox).await.unwrap();
+    let error = lab.verifier().connect(relay.url(), &lab.amd_policy()).await.unwrap_err();
+    let expected = AttestationError::ChannelMismatch { attested: lab.blindbox.tls_key(), connected: relay.tls_key() };
+    assert_eq!(error, expected);
+    assert_eq!(relay.traffic().application_bytes(), 0);
+}
+
+#[tokio::test]
+async fn an_unbound_agent_gives_reports_too() {
+    let platform = Platform::new(Product::Milan);
+    let maa = Maa::start().await.unwrap();
+    let blindbox =
+        BlindBox::builder(&maa).platform(&platform).agent(AgentForm::Legacy).agent_place(AgentPlace::OwnPort);
+    let blindbox = blindbox.start().await.unwrap();
+    let lab = Lab { maa, blindbox, kds: Some(Kds::start().await.unwrap()) };
+    let trust = Trust::maa_and_amd(lab.blindbox.maa_issuer().as_str()).unwrap();
+    let trust = trust.require_maa_policy_hash(lab.blindbox.maa_policy_hash()).unwrap();
+    let uvm = UvmSvn::at_least(100).issued_by(lab.blindbox.uvm_issuer().unwrap());
+    let workload = Workload::attests_any_data(lab.blindbox.host_data());
+    let policy = Policy::confidential_container(trust, workload, uvm).unwrap().allow_unbound_channel().unwrap();
+    let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
+    let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+    assert_eq!(session.channel(), Channel::UnboundTls);
+    assert!(session.attestation().claims().hardware.is_some());
+}

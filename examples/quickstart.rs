@@ -1,5 +1,5 @@
 //! A client that talks to one BlindBox and to nobody else, with everything it needs inside: an emulated BlindBox with its agent, an
-//! emulated MAA, and a man in the middle, on loopback, with real TLS and real signatures.
+//! emulated MAA, an emulated AMD and a man in the middle, on loopback, with real TLS and real signatures.
 //!
 //! ```console
 //! $ cargo run --example quickstart
@@ -7,51 +7,74 @@
 
 use std::error::Error;
 
-use blindbox_attestation::emulator::{AgentForm, BlindBox, Knob, Maa, Relay, RelayMode};
-use blindbox_attestation::{AttestationError, HostData, Policy, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::emulator::{AgentForm, BlindBox, HardwareKnob, Kds, Knob, Maa, Platform, Relay};
+use blindbox_attestation::{AttestationError, HostData, Policy, Product, Trust, UvmSvn, Verifier, Workload};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let maa = Maa::start().await?;
-    let blindbox = BlindBox::builder(&maa).start().await?;
+    println!(
+        "starting an emulated machine, its BlindBox, an MAA and AMD's key service (their RSA keys take a moment) ..."
+    );
+    let (maa, amd, machine) = (Maa::start().await?, Kds::start().await?, Platform::new(Product::Genoa));
+    let blindbox = BlindBox::builder(&maa).platform(&machine).start().await?;
 
-    // What this client insists on. The emulated MAA is not one of Microsoft's shared instances, so its policy is pinned.
-    let trust = Trust::maa(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
-    let workload = Workload::binds_its_own_key(blindbox.host_data());
-    let policy = Policy::confidential_container(trust, workload, UvmSvn::at_least(100))?;
+    // What this client insists on. The emulated MAA is not one of Microsoft's shared instances, so its policy is pinned; the
+    // utility VM's vendor is emulated too.
+    let maa_alone = Trust::maa(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
+    let both = Trust::maa_and_amd(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
+    let expect = |trust| {
+        let workload = Workload::binds_its_own_key(blindbox.host_data());
+        let uvm = UvmSvn::at_least(101).issued_by(machine.uvm_issuer());
+        Policy::confidential_container(trust, workload, uvm)
+    };
+    let (maa_alone, both) = (expect(maa_alone)?, expect(both)?);
     // The emulator's roots enter by the same door as real ones.
-    let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build()?;
+    let verifier = Verifier::builder()
+        .collateral_roots(maa.tls_root_pem() + &amd.tls_root_pem())
+        .amd_anchors(machine.anchors())
+        .kds(amd.url())
+        .build()?;
 
-    heading("the genuine BlindBox");
-    let session = verifier.connect(blindbox.url(), &policy).await?;
+    heading("the genuine BlindBox, by the word of MAA and of AMD");
+    let session = verifier.connect(blindbox.url(), &both).await?;
     println!("{}", session.attestation());
     let answer = session.post("/echo").body("a secret for the proven peer").send().await?;
     println!("POST /echo: {} {:?}", answer.status(), answer.text().await?);
 
     heading("everybody else");
-    let refused = async |what: &str| show(what, verifier.connect(blindbox.url(), &policy).await.err());
+    let maa_says = async |what: &str| show(what, verifier.connect(blindbox.url(), &maa_alone).await.err());
+    let both_say = async |what: &str| show(what, verifier.connect(blindbox.url(), &both).await.err());
+
     blindbox.set(Knob::Debug);
-    refused("a debug guest").await;
+    maa_says("a debug guest").await;
     blindbox.reset();
 
     blindbox.set(Knob::ComplianceStatus(None));
-    refused("a non-compliant UVM").await;
+    maa_says("a non-compliant UVM").await;
     blindbox.reset();
 
     blindbox.set(Knob::HostData(HostData::new([0x66; 32])));
-    refused("another workload").await;
+    maa_says("another workload").await;
     blindbox.reset();
 
     blindbox.set(Knob::OldNonce);
-    refused("a replayed nonce").await;
+    maa_says("a replayed nonce").await;
     blindbox.reset();
 
-    let relay = Relay::builder().mode(RelayMode::Forward).start(&blindbox).await?;
-    show("a man in the middle", verifier.connect(relay.url(), &policy).await.err());
-    println!("{:<22} {} bytes of the application reached him", "", relay.traffic().application_bytes());
+    blindbox.set(Knob::Hardware(HardwareKnob::ForgedHierarchy));
+    both_say("a forged AMD root").await;
+    blindbox.reset();
+
+    blindbox.set(Knob::TokenOfAnotherReport);
+    both_say("a token of another TEE").await;
+    blindbox.reset();
+
+    let relay = Relay::start(&blindbox).await?;
+    show("a man in the middle", verifier.connect(relay.url(), &maa_alone).await.err());
+    println!("    ({} bytes of the application reached him)", relay.traffic().application_bytes());
 
     let legacy = BlindBox::builder(&maa).agent(AgentForm::Legacy).start().await?;
-    show("a BlindBox that binds no key", verifier.connect(legacy.url(), &policy).await.err());
+    show("a BlindBox that binds no key", verifier.connect(legacy.url(), &maa_alone).await.err());
     Ok(())
 }
 
@@ -61,7 +84,7 @@ fn heading(text: &str) {
 
 fn show(what: &str, error: Option<AttestationError>) {
     match error {
-        Some(error) => println!("{what:<28} error[{}]: {error}", error.code()),
+        Some(error) => println!("{what}\n    error[{}]: {error}", error.code()),
         None => panic!("{what} was accepted"),
     }
 }

@@ -69,11 +69,11 @@ pub(crate) struct Requirements {
 
 impl Requirements {
     pub(super) fn validate(&self, amd: bool, maa: bool) -> Result<(), InvalidPolicy> {
-        check_names("require.measurements", self.measurements.as_deref(), Measurement::is_zero)?;
+        check_names("require.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("require.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_names("require.author-keys", self.author_keys.as_deref(), KeyDigest::is_zero)?;
-        check_names("require.family-ids", self.family_ids.as_deref(), FamilyId::is_zero)?;
-        check_names("require.image-ids", self.image_ids.as_deref(), ImageId::is_zero)?;
+        check_names("require.family-ids", self.family_ids.as_deref(), |_| false)?;
+        check_names("require.image-ids", self.image_ids.as_deref(), |_| false)?;
         check_names("require.chip-ids", self.chip_ids.as_deref(), ChipId::is_zero)?;
         check_names("require.report-ids", self.report_ids.as_deref(), ReportId::is_zero)?;
         check_names("require.compliance-status", self.compliance_status.as_deref(), String::is_empty)?;

@@ -261,7 +261,7 @@ fn every_field_of_a_policy_is_documented() {
         }
     }
     let all = codes(POLICY);
-    for (path, structure) in [("src/policy/require.rs", "TcbMinimum"), ("src/policy/require.rs", "TcbMinima")] {
+    for (path, structure) in [("src/policy/tcb.rs", "TcbMinimum"), ("src/policy/tcb.rs", "TcbMinima")] {
         let source = source(path);
         let body = body(&source, &format!("pub struct {structure} {{"));
         for field in body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()) {

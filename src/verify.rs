@@ -43,7 +43,8 @@ pub fn verify(
     let channel = (challenge.channel(), server_name);
     let facts = Facts { tee: &tee, channel: Some(channel), key_set_source: endorsements.key_set_source, now };
     let appraisal = appraise(&facts, policy)?;
-    let life = (now, expiry(&tee, policy, now));
+    let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
+    let life = (now, now.plus(age).min(end(&tee)));
     Ok(Attested::new((channel.0, channel.1, key), life, claims(tee), appraisal))
 }
 
@@ -70,7 +71,7 @@ pub fn verify_recorded(
     }
     let facts = Facts { tee: &tee, channel: None, key_set_source: endorsements.key_set_source, now };
     let appraisal = appraise(&facts, policy)?;
-    Ok(Recorded::new(now, expiry(&tee, policy, now), claims(tee), appraisal))
+    Ok(Recorded::new(now, end(&tee), claims(tee), appraisal))
 }
 
 /// Verifies whatever evidence is given, and that it is all about one TEE, without requiring anything of it: for looking
@@ -211,11 +212,11 @@ fn endorsement(evidence: &Evidence, policy: &Policy) -> Result<Option<VerifiedEn
     Ok(Some(uvm::verify(document, &expected)?))
 }
 
-fn expiry(tee: &OneTee, policy: &Policy, now: UnixTime) -> UnixTime {
-    let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
+/// The earliest end of the evidence and of what vouches for it.
+fn end(tee: &OneTee) -> UnixTime {
     let token = tee.token.as_ref().map(|token| token.maa().expires_at);
     let report = tee.report.as_ref().map(VerifiedReport::expires_at);
-    [token, report].into_iter().flatten().fold(now.plus(age), UnixTime::min)
+    [token, report].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
 }
 
 fn claims(tee: OneTee) -> Claims {

@@ -64,14 +64,20 @@ fn maa_token(checks: &mut Recorder, maa: &MaaClaims) {
 }
 
 fn key_set(checks: &mut Recorder, source: KeySetSource) {
-    const NAME: &str = "maa key set";
+    const NAME: &str = "key set";
     const EXPECTED: &str = "from the instance itself";
     match source {
         KeySetSource::Given => checks.not_evaluated(NAME, "given by the caller, who knows where it is from", "given"),
         KeySetSource::Pinned => checks.passed(NAME, EXPECTED, "pinned by the caller"),
-        KeySetSource::BuiltInRoots => checks.passed(NAME, EXPECTED, "fetched, under the compiled-in web roots"),
-        KeySetSource::PlatformRoots => checks.passed(NAME, EXPECTED, "fetched, under the platform's roots"),
-        KeySetSource::OwnRoots => checks.passed(NAME, EXPECTED, "fetched, under the caller's own roots"),
+        KeySetSource::BuiltInRoots => {
+            checks.passed(NAME, EXPECTED, "fetched from the instance, under the compiled-in web roots")
+        }
+        KeySetSource::PlatformRoots => {
+            checks.passed(NAME, EXPECTED, "fetched from the instance, under the platform's roots")
+        }
+        KeySetSource::OwnRoots => {
+            checks.passed(NAME, EXPECTED, "fetched from the instance, under the caller's own roots")
+        }
     }
 }
 
@@ -80,7 +86,7 @@ fn anchors(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
     let amd = facts.tee.report.as_ref().is_some_and(VerifiedReport::is_under_custom_anchors);
     let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmSvn::PRODUCTION_ISSUER);
     let key_set = facts.tee.token.is_some() && facts.key_set_source == KeySetSource::Pinned;
-    let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "maa key set")];
+    let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "key set")];
     let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();
     if own.is_empty() {
         checks.passed("anchors", "built-in", "built-in");

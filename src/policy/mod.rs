@@ -12,13 +12,15 @@ mod invalid;
 mod lint;
 mod require;
 mod settings;
+mod tcb;
 mod trust;
 mod workload;
 
 pub use advisories::{Advisory, advisories};
 pub use invalid::InvalidPolicy;
 pub use lint::Lint;
-pub use require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, TcbMinima, TcbMinimum};
+pub use require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit};
+pub use tcb::{TcbMinima, TcbMinimum};
 pub use trust::Trust;
 pub use workload::{Binding, GuestIdentity, UvmSvn, Workload};
 

@@ -1,4 +1,5 @@
-use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, TcbMinima};
+use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit};
+use super::tcb::TcbMinima;
 use super::{InvalidPolicy, Policy};
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};

@@ -36,7 +36,7 @@ fn a_bound_container_under_maa() {
         ]
     );
     let verdict = |name| attested.appraisal().check(name).unwrap_or_else(|| panic!("{name}")).verdict;
-    for name in ["maa token", "maa key set", "anchors", "debug", "migration", "uvm issuer", "uvm endorsement"] {
+    for name in ["maa token", "key set", "anchors", "debug", "migration", "uvm issuer", "uvm endorsement"] {
         assert_eq!(verdict(name), Verdict::Passed, "{name}");
     }
     for name in ["kind of tee", "compliance", "vmpl"] {
@@ -203,6 +203,7 @@ fn record(guest: &Guest) -> Result<Recorded, AttestationError> {
 fn recorded_evidence_proves_neither_freshness_nor_a_channel() {
     let recorded = record(&endorsed_container()).unwrap();
     assert_eq!(recorded.verified_for(), NOW);
+    assert_eq!(recorded.expires_at(), NOW.plus(8 * HOUR), "the end of the token: there is no session to end before");
     for name in ["channel", "freshness"] {
         assert!(matches!(recorded.appraisal().check(name).unwrap().verdict, Verdict::NotEvaluated(_)), "{name}");
     }

@@ -57,12 +57,12 @@ fn own_anchors_mark_the_result() {
     };
     built_in(&attest(&container(), &maa_policy()).unwrap());
     let pinned: Change = |_, endorsements| endorsements.key_set_source = KeySetSource::Pinned;
-    own(&attest_with(&container(), &maa_policy(), pinned).unwrap(), "maa key set");
+    own(&attest_with(&container(), &maa_policy(), pinned).unwrap(), "key set");
     own(&attest(&endorsed_container(), &amd_policy()).unwrap(), "hardware roots, issuer of uvm endorsements");
     let uvm = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), own_uvm()).unwrap();
     own(&attest(&endorsed_container(), &uvm).unwrap(), "issuer of uvm endorsements");
     let all = attest_with(&endorsed_container(), &both_policy(), pinned).unwrap();
-    own(&all, "hardware roots, issuer of uvm endorsements, maa key set");
+    own(&all, "hardware roots, issuer of uvm endorsements, key set");
     let measured = Policy::confidential_container_measured(Trust::amd(), workload(), [container().snp.measurement]);
     own(&attest(&container(), &measured.unwrap()).unwrap(), "hardware roots");
 }
@@ -71,13 +71,13 @@ fn own_anchors_mark_the_result() {
 fn a_result_says_how_the_key_set_was_come_by() {
     for (source, expected) in [
         (KeySetSource::Pinned, (Verdict::Passed, "pinned by the caller")),
-        (KeySetSource::BuiltInRoots, (Verdict::Passed, "fetched, under the compiled-in web roots")),
-        (KeySetSource::PlatformRoots, (Verdict::Passed, "fetched, under the platform's roots")),
-        (KeySetSource::OwnRoots, (Verdict::Passed, "fetched, under the caller's own roots")),
+        (KeySetSource::BuiltInRoots, (Verdict::Passed, "fetched from the instance, under the compiled-in web roots")),
+        (KeySetSource::PlatformRoots, (Verdict::Passed, "fetched from the instance, under the platform's roots")),
+        (KeySetSource::OwnRoots, (Verdict::Passed, "fetched from the instance, under the caller's own roots")),
         (KeySetSource::Given, (Verdict::NotEvaluated("given by the caller, who knows where it is from"), "given")),
     ] {
         let attested = attest_with(&container(), &maa_policy(), |_, given| given.key_set_source = source).unwrap();
-        assert_eq!(check(&attested, "maa key set"), (expected.0, expected.1.to_owned()));
+        assert_eq!(check(&attested, "key set"), (expected.0, expected.1.to_owned()));
     }
 }
 

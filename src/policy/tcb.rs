@@ -1,0 +1,176 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::InvalidPolicy;
+use crate::types::{Product, Tcb};
+
+/// The least version of each part of a TCB; a part that is not given is not required.
+///
+/// Parts mean different things on different products, so the numbers belong to one product
+/// ([`TcbMinima`]) unless the caller knows that only one product is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct TcbMinimum {
+    /// Firmware of the FMC; Turin and later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fmc: Option<u8>,
+    /// PSP boot loader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootloader: Option<u8>,
+    /// PSP operating system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tee: Option<u8>,
+    /// SNP firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snp: Option<u8>,
+    /// Microcode patch level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microcode: Option<u8>,
+}
+
+impl TcbMinimum {
+    /// Requires nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// At least this SNP firmware.
+    #[must_use]
+    pub fn snp(mut self, version: u8) -> Self {
+        self.snp = Some(version);
+        self
+    }
+
+    /// At least this microcode.
+    #[must_use]
+    pub fn microcode(mut self, version: u8) -> Self {
+        self.microcode = Some(version);
+        self
+    }
+
+    /// At least this boot loader.
+    #[must_use]
+    pub fn bootloader(mut self, version: u8) -> Self {
+        self.bootloader = Some(version);
+        self
+    }
+
+    /// At least this PSP operating system.
+    #[must_use]
+    pub fn tee(mut self, version: u8) -> Self {
+        self.tee = Some(version);
+        self
+    }
+
+    /// At least this FMC firmware.
+    #[must_use]
+    pub fn fmc(mut self, version: u8) -> Self {
+        self.fmc = Some(version);
+        self
+    }
+
+    /// The first part that is too old, or that the TCB does not have.
+    pub(crate) fn first_unmet(&self, tcb: &Tcb) -> Option<(&'static str, u8, Option<u8>)> {
+        [
+            ("fmc", self.fmc, tcb.fmc),
+            ("bootloader", self.bootloader, Some(tcb.bootloader)),
+            ("tee", self.tee, Some(tcb.tee)),
+            ("snp", self.snp, Some(tcb.snp)),
+            ("microcode", self.microcode, Some(tcb.microcode)),
+        ]
+        .into_iter()
+        .find_map(|(part, minimum, actual)| {
+            let minimum = minimum?;
+            (actual.is_none_or(|actual| actual < minimum)).then_some((part, minimum, actual))
+        })
+    }
+}
+
+impl fmt::Display for TcbMinimum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("fmc", self.fmc),
+            ("bootloader", self.bootloader),
+            ("tee", self.tee),
+            ("snp", self.snp),
+            ("microcode", self.microcode),
+        ];
+        let mut separator = "";
+        for (part, minimum) in parts {
+            if let Some(minimum) = minimum {
+                write!(f, "{separator}{part} >= {minimum}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The least TCB for each product. Evidence of a product that is not named here is refused, unless `any` is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[non_exhaustive]
+pub struct TcbMinima {
+    /// For every product, and for evidence that does not name its product (MAA tokens from before 2026).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub any: Option<TcbMinimum>,
+    /// For Milan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milan: Option<TcbMinimum>,
+    /// For Genoa, Bergamo and Siena.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub genoa: Option<TcbMinimum>,
+    /// For Turin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turin: Option<TcbMinimum>,
+}
+
+impl TcbMinima {
+    /// The same minimum whatever the product. Right only where a single product is in use.
+    #[must_use]
+    pub fn any(minimum: TcbMinimum) -> Self {
+        Self { any: Some(minimum), ..Self::default() }
+    }
+
+    /// The minimum of one product; call [`TcbMinima::and`] for more.
+    #[must_use]
+    pub fn of(product: Product, minimum: TcbMinimum) -> Self {
+        Self::default().and(product, minimum)
+    }
+
+    /// Adds the minimum of another product.
+    #[must_use]
+    pub fn and(mut self, product: Product, minimum: TcbMinimum) -> Self {
+        match product {
+            Product::Milan => self.milan = Some(minimum),
+            Product::Genoa => self.genoa = Some(minimum),
+            Product::Turin => self.turin = Some(minimum),
+        }
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The minimum that holds for this product: its own, else the one for any.
+    pub(crate) fn for_product(&self, product: Option<Product>) -> Option<&TcbMinimum> {
+        let own = product.and_then(|product| match product {
+            Product::Milan => self.milan.as_ref(),
+            Product::Genoa => self.genoa.as_ref(),
+            Product::Turin => self.turin.as_ref(),
+        });
+        own.or(self.any.as_ref())
+    }
+
+    pub(super) fn validate(&self, requirement: &'static str) -> Result<(), InvalidPolicy> {
+        let given = [self.any, self.milan, self.genoa, self.turin];
+        if given.into_iter().flatten().any(|minimum| minimum == TcbMinimum::default()) {
+            return Err(InvalidPolicy::EmptyList { requirement });
+        }
+        Ok(())
+    }
+}

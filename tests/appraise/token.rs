@@ -283,7 +283,8 @@ fn which_chip_it_is() {
 
 #[test]
 fn each_part_of_the_reported_tcb_is_new_enough() {
-    let parts: [(&'static str, fn(u8) -> TcbMinimum, u8); 4] = [
+    type Minimum = fn(u8) -> TcbMinimum;
+    let parts: [(&'static str, Minimum, u8); 4] = [
         ("bootloader", |version| TcbMinimum::new().bootloader(version), 4),
         ("tee", |version| TcbMinimum::new().tee(version), 0),
         ("snp", |version| TcbMinimum::new().snp(version), 24),

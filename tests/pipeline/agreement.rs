@@ -78,7 +78,8 @@ fn every_claim_of_the_report_is_compared() {
 
 #[test]
 fn a_report_that_differs_in_one_field_is_refused_and_the_field_named() {
-    let changes: [(&str, fn(ReportBuilder) -> ReportBuilder); 17] = [
+    type Change = fn(ReportBuilder) -> ReportBuilder;
+    let changes: [(&str, Change); 17] = [
         ("report id", |report| report.report_id([1; 32])),
         ("launch measurement", |report| report.measurement([1; 48])),
         ("host data", |report| report.host_data([1; 32])),

@@ -129,8 +129,8 @@ async fn a_name_is_validated_where_the_caller_went_by_one() {
 async fn the_result_says_how_the_key_set_was_come_by() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
-    let shown = |session: &Session| session.attestation().appraisal().check("maa key set").unwrap().actual.to_string();
-    assert_eq!(shown(&session), "fetched, under the caller's own roots");
+    let shown = |session: &Session| session.attestation().appraisal().check("key set").unwrap().actual.to_string();
+    assert_eq!(shown(&session), "fetched from the instance, under the caller's own roots");
     let key_set = blindbox_attestation::maa::KeySet::from_json(lab.maa.key_set().as_bytes()).unwrap();
     let fetches = lab.maa.key_set_fetches();
     let verifier = lab.builder().pin_key_set(key_set).build().unwrap();

@@ -320,3 +320,9 @@ pub struct UvmClaims {
     /// The launch measurement that is endorsed.
     pub measurement: Measurement,
 }
+
+impl UvmClaims {
+    pub(crate) const PRODUCTION_ISSUER: &str =
+        "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+    pub(crate) const PRODUCTION_FEED: &str = "ContainerPlat-AMD-UVM";
+}

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::appraisal::{Appraisal, abbreviate, is_identifying};
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
-use crate::snp::ReportError;
+use crate::snp::{CrlError, ReportError};
 use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest};
 use crate::uvm::EndorsementError;
 
@@ -265,7 +265,7 @@ pub enum AttestationError {
         "attestation validation failed (channel mismatch): the evidence names the TLS key {attested}, the connection has {connected}; somebody terminates TLS in between"
     )]
     ChannelMismatch {
-        /// SHA-256 of the key that the evidence names, or `None` when the evidence does not say in a readable form.
+        /// SHA-256 of the key that the evidence names.
         attested: SpkiDigest,
         /// SHA-256 of the key of the connection.
         connected: SpkiDigest,
@@ -400,6 +400,13 @@ pub enum AttestationError {
         /// Which limit.
         why: &'static str,
     },
+    /// AMD's revocation list must be looked at, and none is at hand that is current. Whoever controls the network can bring
+    /// this about, and gains nothing by it.
+    #[error("whether AMD has revoked the signing authority cannot be told: {why}")]
+    RevocationUnavailable {
+        /// [`CrlError::Missing`] or [`CrlError::Stale`]; what else is wrong with a list is [`ReportError::Crl`].
+        why: CrlError,
+    },
 
     // --- Misconfigured: the caller's to mend -------------------------------------------------------------------------
     /// The policy cannot be used.
@@ -505,8 +512,8 @@ impl AttestationError {
             | Self::KdsUnreachable { .. }
             | Self::ApplicationUnreachable { .. }
             | Self::Timeout { .. }
-            | Self::TooManyUnattestedPeers { .. } => true,
-            Self::MaaTokenNotFound { status, .. } => *status == 429 || *status >= 500,
+            | Self::TooManyUnattestedPeers { .. }
+            | Self::RevocationUnavailable { .. } => true,
             _ => false,
         }
     }
@@ -586,6 +593,7 @@ impl AttestationError {
             Self::AttestationExpired => ("attestation-expired", 308, Unavailable),
             Self::SessionPoisoned { .. } => ("session-poisoned", 309, Unavailable),
             Self::TooManyUnattestedPeers { .. } => ("too-many-unattested-peers", 310, Unavailable),
+            Self::RevocationUnavailable { .. } => ("revocation-unavailable", 311, Unavailable),
             Self::InvalidPolicy(_) => ("invalid-policy", 401, Misconfigured),
             Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
             Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),
@@ -612,7 +620,10 @@ impl From<KeySetError> for AttestationError {
 
 impl From<ReportError> for AttestationError {
     fn from(error: ReportError) -> Self {
-        Self::InvalidReport(error)
+        match error {
+            ReportError::Crl(why @ (CrlError::Missing | CrlError::Stale { .. })) => Self::RevocationUnavailable { why },
+            error => Self::InvalidReport(error),
+        }
     }
 }
 

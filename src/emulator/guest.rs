@@ -7,11 +7,10 @@ use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, 
 /// The issuer of Azure's production utility VMs.
 ///
 /// The endorsement claims of a token carry it as MAA's word; nothing in an emulated token proves them but its signature.
-pub const PRODUCTION_UVM_ISSUER: &str =
-    "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+pub const PRODUCTION_UVM_ISSUER: &str = UvmClaims::PRODUCTION_ISSUER;
 
 /// The feed of the utility VM of Azure Container Instances.
-pub const UVM_FEED: &str = "ContainerPlat-AMD-UVM";
+pub const UVM_FEED: &str = UvmClaims::PRODUCTION_FEED;
 
 /// The CCE policy of the emulated confidential container, before base64: it allows one container and no shell in it.
 pub const CCE_POLICY: &str = r#"package policy

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
 use super::require::{check_list, check_names, check_number};
+use crate::claims::UvmClaims;
 use crate::types::{HostData, KeyDigest, Measurement};
 
 /// Whether the measured configuration attests only its own TLS key. Evidence cannot show it: the caller must know it.
@@ -130,10 +131,9 @@ pub struct UvmSvn {
 impl UvmSvn {
     /// The issuer of the endorsements of Azure's utility VMs: Microsoft's supply-chain root, and the EKU of the team
     /// that signs them.
-    pub const PRODUCTION_ISSUER: &str =
-        "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+    pub const PRODUCTION_ISSUER: &str = UvmClaims::PRODUCTION_ISSUER;
     /// The feed of the utility VM of Azure Container Instances.
-    pub const PRODUCTION_FEED: &str = "ContainerPlat-AMD-UVM";
+    pub const PRODUCTION_FEED: &str = UvmClaims::PRODUCTION_FEED;
 
     /// An endorsed utility VM of at least this security version. A recent one is a good choice: an older one may have
     /// known faults that the host can bring back.

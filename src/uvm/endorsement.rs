@@ -12,11 +12,10 @@ use crate::types::{UnixTime, shorten};
 
 /// Who endorses the utility VMs of Azure's confidential containers: the root "Microsoft Supply Chain RSA Root CA 2022"
 /// and, below it, a leaf for the use of signing them.
-pub const PRODUCTION_ISSUER: &str =
-    "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+pub const PRODUCTION_ISSUER: &str = UvmClaims::PRODUCTION_ISSUER;
 
 /// What that issuer calls the utility VM of Azure Container Instances.
-pub const PRODUCTION_FEED: &str = "ContainerPlat-AMD-UVM";
+pub const PRODUCTION_FEED: &str = UvmClaims::PRODUCTION_FEED;
 
 /// The most bytes an endorsement may have. Real ones have 6 to 11 kB; the rest is room for time stamps and transparency
 /// receipts in the unprotected header. The bound stops a peer from making its reader parse megabytes.

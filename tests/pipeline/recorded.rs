@@ -156,8 +156,8 @@ fn revocation_is_looked_at_unless_the_policy_says_otherwise() {
     let folder = vectors.join("snp-aci-milan-v3-20250617");
     let set = Set::hardware(&folder);
     let refused = set.verify(&container(&folder, &set, Trust::amd(), 101));
-    let missing = blindbox_attestation::snp::ReportError::Crl(blindbox_attestation::snp::CrlError::Missing);
-    assert_eq!(refused, Err(AttestationError::InvalidReport(missing)));
+    let why = blindbox_attestation::snp::CrlError::Missing;
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why }));
     let best_effort = set.verify(&container(&folder, &set, Trust::amd().allow_best_effort_revocation(), 101)).unwrap();
     let check = best_effort.appraisal().check("revocation").unwrap();
     assert_eq!((check.verdict, &*check.actual), (Verdict::Allowed, "NOT CHECKED: no current list could be had"));

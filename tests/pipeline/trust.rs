@@ -120,12 +120,16 @@ fn a_list_that_is_needed_is_there_genuine_and_current() {
     let stale = move || Some(amd().crl().next_update(Some(NOW.minus(1))).issue());
     let refused = attest_with(&endorsed_container(), &amd_policy(), crl(stale));
     let expected = CrlError::Stale { next_update: ended, now: NOW };
-    assert_eq!(refused, Err(AttestationError::InvalidReport(ReportError::Crl(expected))));
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why: expected }));
     let refused = attest_with(&endorsed_container(), &amd_policy(), crl(|| None));
-    assert_eq!(refused, Err(AttestationError::InvalidReport(ReportError::Crl(CrlError::Missing))));
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why: CrlError::Missing }));
     let foreign = || Some(AmdHierarchy::impostor(Product::Milan).crl().issue());
     let refused = attest_with(&endorsed_container(), &amd_policy(), crl(foreign)).unwrap_err();
     assert!(matches!(refused, AttestationError::InvalidReport(ReportError::Crl(_))), "{refused:?}");
+    let future = || Some(amd().crl().this_update(NOW.plus(1)).issue());
+    let refused = attest_with(&endorsed_container(), &amd_policy(), crl(future));
+    let expected = CrlError::NotYetValid { this_update: NOW.plus(1), now: NOW };
+    assert_eq!(refused, Err(AttestationError::InvalidReport(ReportError::Crl(expected))));
 
     let with = |trust| Policy::confidential_container(trust, workload(), own_uvm()).unwrap();
     let best_effort = with(Trust::amd().allow_best_effort_revocation());

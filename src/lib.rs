@@ -77,6 +77,15 @@ mod types;
 pub mod uvm;
 mod verify;
 
+/// The examples in the documents are compiled, and run where they need no network.
+#[cfg(all(doctest, feature = "client"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/cookbook.md")]
+    mod cookbook {}
+}
+
 pub use appraisal::{Appraisal, Check, Verdict};
 pub use attested::{Attested, Claims, Recorded, Unappraised};
 pub use challenge::{Challenge, Channel, ServerName};

@@ -84,7 +84,7 @@ impl Policy {
     }
 
     /// A confidential VM, through MAA. Its evidence shows a genuine, non-debug Azure CVM of a given configuration, not
-    /// which operating system or application runs in it: the result says so first.
+    /// which operating system or application runs in it: the result says so.
     ///
     /// # Errors
     ///

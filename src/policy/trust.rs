@@ -154,7 +154,7 @@ impl Trust {
         Ok(self)
     }
 
-    /// Goes on without AMD's revocation list where it cannot be had; the result then says `not evaluated`.
+    /// Goes on without AMD's revocation list where it cannot be had; the result then says that it was not checked.
     #[must_use]
     pub fn allow_best_effort_revocation(mut self) -> Self {
         if let Some(amd) = &mut self.amd {
@@ -163,7 +163,7 @@ impl Trust {
         self
     }
 
-    /// Never looks at AMD's revocation list; the result says `not evaluated`.
+    /// Never looks at AMD's revocation list; the result says so.
     #[must_use]
     pub fn allow_no_revocation_check(mut self) -> Self {
         if let Some(amd) = &mut self.amd {

@@ -506,16 +506,16 @@ impl AttestationError {
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::AgentUnreachable { .. }
-            | Self::MaaUnreachable { .. }
-            | Self::KdsUnreachable { .. }
-            | Self::ApplicationUnreachable { .. }
-            | Self::Timeout { .. }
-            | Self::TooManyUnattestedPeers { .. }
-            | Self::RevocationUnavailable { .. } => true,
-            _ => false,
-        }
+                | Self::MaaUnreachable { .. }
+                | Self::KdsUnreachable { .. }
+                | Self::ApplicationUnreachable { .. }
+                | Self::Timeout { .. }
+                | Self::TooManyUnattestedPeers { .. }
+                | Self::RevocationUnavailable { .. }
+        )
     }
 
     /// Every check of the appraisal, where the evidence was genuine and the policy was not met.

@@ -398,7 +398,13 @@ impl fmt::Display for Issuer {
 
 /// At most `max` characters of a text that somebody else wrote, control characters escaped: fit for an error message.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
-    let mut shown: String = text.chars().take(max).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for character in text.chars().take(max) {
+        match character {
+            '"' | '\'' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
     if text.chars().nth(max).is_some() {
         shown.push('…');
     }
@@ -481,5 +487,6 @@ mod tests {
     fn a_foreign_text_is_cut_and_escaped() {
         assert_eq!(shorten("a\u{1b}[31mb", 10), "a\\u{1b}[31mb");
         assert_eq!(shorten("abcdef", 3), "abc…");
+        assert_eq!(shorten(r#"{"a":"it's"}"#, 20), r#"{"a":"it's"}"#);
     }
 }

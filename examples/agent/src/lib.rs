@@ -15,6 +15,15 @@
 //! | `forward` | everything else, to the application |
 //! | `server` | connections: TLS 1.3, limits, which key each one was opened with |
 
+#![deny(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
 mod body;
 mod bound;
 mod config;

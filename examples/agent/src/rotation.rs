@@ -146,9 +146,16 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(pem)
 }
 
-/// Whoever reads the file sees the old text or the new one, never half of it.
+/// Whoever reads the file sees the old text or the new one, never half of it. The directory may be one that the host writes to:
+/// a link that it put there is replaced, not followed to a file of this container.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    use io::Write as _;
     let beside = path.with_extension("new");
-    std::fs::write(&beside, text)?;
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
+    file.write_all(text.as_bytes())?;
     std::fs::rename(beside, path)
 }

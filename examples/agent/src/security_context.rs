@@ -92,6 +92,24 @@ fn only_match(root: &Path) -> Result<PathBuf, EvidenceError> {
 mod tests {
     use super::*;
 
+    /// The files of a real container, where they are at hand.
+    #[test]
+    fn the_files_of_a_real_container_are_read() {
+        let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors");
+        let vectors = std::env::var_os("BLINDBOX_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+        let directory = vectors.join("security-context-aci");
+        if !directory.is_dir() {
+            eprintln!("SKIPPED: no recorded evidence (set BLINDBOX_VECTORS)");
+            return;
+        }
+        let context = SecurityContext::find(Some(&directory)).unwrap();
+        let host = context.host_certificates().unwrap();
+        assert_eq!(host.tcb, "0300000000000873");
+        assert_eq!(host.certificates.matches("-----BEGIN CERTIFICATE-----").count(), 3);
+        // A tagged COSE_Sign1.
+        assert!(context.uvm_endorsement().unwrap().starts_with(&[0xd2, 0x84]));
+    }
+
     #[test]
     fn one_directory_is_found_and_two_are_refused() {
         let root = tempfile::tempdir().unwrap();

@@ -57,7 +57,10 @@ impl Sidecar {
 
     async fn post(&self, path: &str, request: &Value) -> Result<Bytes, EvidenceError> {
         let Loopback(address) = self.0;
-        let connect = async { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Stream>) };
+        let connect = async {
+            let stream: Box<dyn Stream> = Box::new(TcpStream::connect(address).await?);
+            Ok(stream)
+        };
         let answer = post_json(connect, &address.to_string(), path, request).await;
         match answer.map_err(|error| EvidenceError::Sidecar(error.to_string()))? {
             (hyper::StatusCode::OK, body) => Ok(body),

@@ -33,8 +33,16 @@ impl Client {
     }
 
     pub async fn with(address: SocketAddr, change: impl FnOnce(&mut ClientConfig)) -> std::io::Result<Self> {
+        Self::speaking(rustls::ALL_VERSIONS, address, change).await
+    }
+
+    pub async fn speaking(
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        address: SocketAddr,
+        change: impl FnOnce(&mut ClientConfig),
+    ) -> std::io::Result<Self> {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Looks))
@@ -53,6 +61,11 @@ impl Client {
     pub fn spki_digest(&self) -> String {
         let (_, certificate) = X509Certificate::from_der(&self.chain[0]).unwrap();
         hex::encode(digest(&SHA256, certificate.public_key().raw))
+    }
+
+    /// The connection, for another version of HTTP.
+    pub fn into_stream(self) -> TlsStream<TcpStream> {
+        self.stream
     }
 
     pub fn tls(&self) -> &rustls::ClientConnection {
@@ -134,11 +147,12 @@ impl ServerCertVerifier for Looks {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2".to_owned()))
+        let algorithms = default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &algorithms)
     }
 
     fn verify_tls13_signature(

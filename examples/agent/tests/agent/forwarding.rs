@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Response;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::client::{Client, get};
 use crate::lab::{TestServer, agent_without_machine, application, config, echo};
@@ -34,6 +35,29 @@ async fn a_request_arrives_as_it_was_sent_and_says_who_sent_it() {
     ] {
         assert_eq!(head.headers[name], value, "{name}");
     }
+}
+
+#[tokio::test]
+async fn http_2_arrives_as_http_1_1_and_its_reserved_paths_do_not() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let client = Client::with(agent.address(), |config| config.alpn_protocols = vec![b"h2".to_vec()]).await.unwrap();
+    let stream = TokioIo::new(client.into_stream());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |path: &str| {
+        let request =
+            Request::get(format!("https://my-app.example{path}")).header("cookie", "a=1").header("cookie", "b=2");
+        sender.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask("/a?b").await, 200);
+    assert_eq!(ask("/%61ttest/raw").await, 404);
+    assert_eq!(ask("/x/../attest/raw").await, 400);
+    let arrived = application.arrived();
+    let (head, _) = &arrived[0];
+    assert_eq!((arrived.len(), head.version, head.uri.to_string()), (1, hyper::Version::HTTP_11, "/a?b".to_owned()));
+    assert_eq!(head.headers["host"], "my-app.example");
+    assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
 }
 
 #[tokio::test]

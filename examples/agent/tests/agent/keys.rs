@@ -148,6 +148,19 @@ async fn the_request_is_for_the_key_and_names_and_no_file_holds_a_key() {
 }
 
 #[tokio::test]
+async fn a_link_where_the_request_is_written_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "untouched").unwrap();
+    for name in ["tls.new", "tls.csr"] {
+        std::os::unix::fs::symlink(&victim, directory.path().join(name)).unwrap();
+    }
+    let (_agent, _application) = with_files(directory.path(), 3600).await;
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+    assert!(std::fs::read_to_string(directory.path().join("tls.csr")).unwrap().contains("CERTIFICATE REQUEST"));
+}
+
+#[tokio::test]
 async fn a_key_ends_with_its_life_and_its_connections_with_it() {
     let application = application().await;
     let (agent, _) = agent_without_machine(&application, "", "[key]\nlifetime-seconds = 1").await;

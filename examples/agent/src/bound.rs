@@ -9,8 +9,8 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::MaaHost;
@@ -55,6 +55,18 @@ struct CombinedRequest {
     maa_endpoint: Option<String>,
 }
 
+#[derive(Serialize)]
+struct CombinedAnswer {
+    evidence: String,
+    endorsements: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uvm_endorsements: Option<String>,
+    endorsed_tcb: String,
+    runtime_data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
 /// 64 lower-case hexadecimal digits, and nothing that could change the text it is put into.
 struct Nonce(String);
 
@@ -76,21 +88,22 @@ impl Bound {
         let _place = self.limiter.admit().ok_or(TOO_MANY)?;
         let runtime_data = runtime_data(&nonce, spki_digest);
         let hardware = self.source.hardware(&runtime_data).await.map_err(|error| no_evidence(&error))?;
-        let mut answer = json!({
-            "evidence": STANDARD.encode(&hardware.report),
-            "endorsements": STANDARD.encode(&hardware.certificates),
-            "endorsed_tcb": hardware.reported_tcb(),
-            "runtime_data": STANDARD.encode(&runtime_data),
-        });
-        if let Some(endorsement) = &hardware.uvm_endorsement {
-            answer["uvm_endorsements"] = STANDARD.encode(endorsement).into();
-        }
-        if let Some(host) = host {
-            // From exactly this report: token and report are then about one moment, and have to agree on everything.
-            let token = self.maa.token(host, &hardware, &runtime_data).await.map_err(|error| no_evidence(&error))?;
-            answer["token"] = token.into();
-        }
-        Ok(answer)
+        // From exactly this report: token and report are then about one moment, and have to agree on everything.
+        let token = match host {
+            Some(host) => {
+                Some(self.maa.token(host, &hardware, &runtime_data).await.map_err(|error| no_evidence(&error))?)
+            }
+            None => None,
+        };
+        let answer = CombinedAnswer {
+            evidence: STANDARD.encode(&hardware.report),
+            endorsements: STANDARD.encode(&hardware.certificates),
+            uvm_endorsements: hardware.uvm_endorsement.as_ref().map(|endorsement| STANDARD.encode(endorsement)),
+            endorsed_tcb: hardware.reported_tcb(),
+            runtime_data: STANDARD.encode(&runtime_data),
+            token,
+        };
+        Ok(json!(answer))
     }
 
     /// Compared as a text with the list, so that there is nothing to interpret.

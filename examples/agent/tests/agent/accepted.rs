@@ -101,7 +101,7 @@ async fn a_report_without_maa() {
 async fn a_token_and_the_very_report_it_was_made_from() {
     let scene = Scene::start().await;
     let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
-    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm));
+    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let attested = scene.appraise("/attest/combined", trust, true).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
     assert_eq!((scene.machine.reports(), scene.attester.count()), (1, 1));
@@ -148,7 +148,7 @@ async fn the_sidecar_is_the_second_source() {
     let config = config(&format!("http://{}", application.address), &top, "");
     let agent = Agent::start(&config, sidecar_source(&sidecar)).await.unwrap();
     let trust = Trust::maa(maa.issuer()).unwrap();
-    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm));
+    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build().unwrap();
     let url = format!("https://{}", agent.address());
     let session = verifier.connect(url, &policy(trust, &machine)).await.unwrap();
@@ -166,7 +166,7 @@ async fn with_the_sidecar_too_a_token_is_made_from_the_report_beside_it() {
     let agent = agent(&attester, &application, sidecar_source(&sidecar)).await;
     let scene = Scene { machine, attester, application, agent };
     let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
-    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm));
+    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let attested = scene.appraise("/attest/combined", trust, true).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
     assert_eq!((scene.machine.reports(), sidecar.count(), scene.attester.count()), (1, 1, 1));

@@ -200,7 +200,7 @@ impl Attester {
     }
 
     pub fn trust(&self) -> Trust {
-        Trust::maa(&self.issuer).unwrap().require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm))
+        Trust::maa(&self.issuer).unwrap().require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap()
     }
 }
 

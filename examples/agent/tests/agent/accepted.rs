@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_agent::{Agent, Source};
-use blindbox_attestation::emulator::Maa;
+use blindbox_attestation::emulator::{Kds, Maa};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
@@ -126,6 +126,25 @@ async fn a_session_over_it_reaches_the_application_and_nothing_else() {
     let answer = session.post("/generate?n=1").body("prompt").send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "/generate?n=1 prompt");
     assert_eq!(scene.application.count(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_takes_nobodys_word_alone() {
+    let scene = Scene::start().await;
+    let kds = Kds::start().await.unwrap();
+    let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
+    let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
+    let verifier = Verifier::builder()
+        .collateral_roots(scene.attester.root_pem.clone() + &kds.tls_root_pem())
+        .amd_anchors(scene.machine.platform.anchors())
+        .kds(kds.url())
+        .build()
+        .unwrap();
+    let url = format!("https://{}", scene.agent.address());
+    let session = verifier.connect(url, &policy(trust, &scene.machine)).await.unwrap();
+    assert_eq!(session.get("/hello").send().await.unwrap().text().await.unwrap(), "/hello ");
+    // The agent's certificates were enough; only the revocation list came from AMD.
+    assert_eq!((scene.machine.reports(), kds.vcek_fetches(), kds.crl_fetches()), (1, 0, 1));
 }
 
 #[tokio::test]

@@ -247,3 +247,19 @@ refuses_configuration! {
     a_configuration_with_the_sidecar_as_the_application: ("", "sidecar = \"http://127.0.0.1:8000\"");
     a_configuration_without_names: ("[\"a.example\"]", "[]");
 }
+
+/// The example has every member, switched on or off, and is understood.
+#[test]
+fn the_example_of_a_configuration_is_understood() {
+    let text = include_str!("../../agent.toml");
+    let all: String = text
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .fold(String::new(), |all, line| all + line + "\n");
+    for text in [text, &all] {
+        Config::from_toml(text).unwrap();
+    }
+    for member in ["maa-roots", "security-context", "sidecar", "csr-file", "certificate-file"] {
+        assert!(all.lines().any(|line| line.starts_with(member)), "{member}");
+    }
+}

@@ -1,0 +1,74 @@
+//! Bodies on their way through, with a bound on silence and on bytes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the agent answers with.
+pub(crate) type Answer = UnsyncBoxBody<Bytes, BoxError>;
+
+pub(crate) fn whole(body: impl Into<Bytes>) -> Answer {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that ends with an error when nothing comes for a while, or when it is longer than allowed.
+pub(crate) struct Guarded {
+    inner: Incoming,
+    left: u64,
+    idle: Duration,
+    silence: Pin<Box<Sleep>>,
+    too_long: Arc<AtomicBool>,
+}
+
+impl Guarded {
+    pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Self {
+        let silence = Box::pin(tokio::time::sleep(idle));
+        Self { inner, left: limit, idle, silence, too_long: Arc::default() }
+    }
+
+    /// Whether it was longer than allowed, as far as it was read.
+    pub(crate) fn too_long(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.too_long)
+    }
+}
+
+impl Body for Guarded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.silence.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("nothing came for too long".into())));
+        }
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let again = Instant::now() + self.idle;
+        self.silence.as_mut().reset(again);
+        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match self.left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {
+            Some(left) => self.left = left,
+            None => {
+                self.too_long.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err("the body is too long".into())));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

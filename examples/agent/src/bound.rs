@@ -1,0 +1,184 @@
+//! The bound requests of `docs/protocol.md`: the caller gives a nonce, the runtime data are written here.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, StatusCode};
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::config::MaaHost;
+use crate::evidence::{EvidenceError, Source};
+use crate::limit::Limiter;
+use crate::maa::MaaClient;
+use crate::say;
+
+/// The most bytes of a request, which has about 130. More is somebody who fills memory.
+const MAX_REQUEST: usize = 1024;
+
+/// How long a request may take to arrive whole.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// Answers both requests.
+pub(crate) struct Bound {
+    pub(crate) source: Source,
+    pub(crate) maa: MaaClient,
+    pub(crate) hosts: Vec<MaaHost>,
+    pub(crate) limiter: Limiter,
+}
+
+/// Why there is no evidence: a status, and a text that never repeats what the caller sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) text: &'static str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaaRequest {
+    maa_endpoint: String,
+    nonce: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CombinedRequest {
+    nonce: String,
+    #[serde(default, deserialize_with = "present")]
+    maa_endpoint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CombinedAnswer {
+    evidence: String,
+    endorsements: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uvm_endorsements: Option<String>,
+    endorsed_tcb: String,
+    runtime_data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// 64 lower-case hexadecimal digits, and nothing that could change the text it is put into.
+struct Nonce(String);
+
+impl Bound {
+    pub(crate) async fn maa(&self, request: Request<Incoming>, spki_digest: &str) -> Result<Value, Refusal> {
+        let request: MaaRequest = read(request).await?;
+        let nonce = Nonce::read(request.nonce)?;
+        let host = self.host(&request.maa_endpoint)?;
+        let _place = self.limiter.admit().ok_or(TOO_MANY)?;
+        let runtime_data = runtime_data(&nonce, spki_digest);
+        let token = self.source.token(&self.maa, host, &runtime_data).await.map_err(|error| no_evidence(&error))?;
+        Ok(json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) }))
+    }
+
+    pub(crate) async fn combined(&self, request: Request<Incoming>, spki_digest: &str) -> Result<Value, Refusal> {
+        let request: CombinedRequest = read(request).await?;
+        let nonce = Nonce::read(request.nonce)?;
+        let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint)).transpose()?;
+        let _place = self.limiter.admit().ok_or(TOO_MANY)?;
+        let runtime_data = runtime_data(&nonce, spki_digest);
+        let hardware = self.source.hardware(&runtime_data).await.map_err(|error| no_evidence(&error))?;
+        // From exactly this report: token and report are then about one moment, and have to agree on everything.
+        let token = match host {
+            Some(host) => {
+                Some(self.maa.token(host, &hardware, &runtime_data).await.map_err(|error| no_evidence(&error))?)
+            }
+            None => None,
+        };
+        let answer = CombinedAnswer {
+            evidence: STANDARD.encode(&hardware.report),
+            endorsements: STANDARD.encode(&hardware.certificates),
+            uvm_endorsements: hardware.uvm_endorsement.as_ref().map(|endorsement| STANDARD.encode(endorsement)),
+            endorsed_tcb: hardware.reported_tcb(),
+            runtime_data: STANDARD.encode(&runtime_data),
+            token,
+        };
+        Ok(json!(answer))
+    }
+
+    /// Compared as a text with the list, so that there is nothing to interpret.
+    fn host(&self, endpoint: &str) -> Result<&MaaHost, Refusal> {
+        let refusal = Refusal { status: StatusCode::FORBIDDEN, text: "this MAA host is not on the agent's list" };
+        self.hosts.iter().find(|host| host.as_str() == endpoint).ok_or(refusal)
+    }
+}
+
+impl Nonce {
+    fn read(text: String) -> Result<Self, Refusal> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if text.len() == 64 && digits {
+            return Ok(Self(text));
+        }
+        Err(bad("nonce must be 64 lower-case hexadecimal digits"))
+    }
+}
+
+/// These bytes and no others: members in this order, no white space.
+fn runtime_data(Nonce(nonce): &Nonce, spki_digest: &str) -> Vec<u8> {
+    format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{spki_digest}"}}"#)
+        .into_bytes()
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let json = request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/json");
+    if !json {
+        return Err(bad("the request must be application/json"));
+    }
+    let body = Limited::new(request.into_body(), MAX_REQUEST).collect();
+    let late = Refusal { status: StatusCode::REQUEST_TIMEOUT, text: "the request did not arrive in time" };
+    let body: Bytes = match tokio::time::timeout(ARRIVAL, body).await.map_err(|_| late)? {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            return Err(Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" });
+        }
+        Err(_) => return Err(bad("the request did not arrive whole")),
+    };
+    // An array of the right length would be taken for the members in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("the request must be one JSON object"));
+    }
+    serde_json::from_slice(&body)
+        .map_err(|_| bad("the request must have nonce and maa_endpoint, once each, and nothing else"))
+}
+
+/// `null` is not the same as absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+const TOO_MANY: Refusal =
+    Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many attestations at the moment" };
+
+fn bad(text: &'static str) -> Refusal {
+    Refusal { status: StatusCode::BAD_REQUEST, text }
+}
+
+fn no_evidence(error: &EvidenceError) -> Refusal {
+    say(error);
+    Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vector of `docs/protocol.md`, section 3.
+    #[test]
+    fn the_runtime_data_are_those_of_the_protocols_test_vector() {
+        let nonce = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".to_owned();
+        let key = "5a7a78cca4a0f420d9bc62bb669c3c2759e39f723d3ae10dcbe0f0815a07ecd4";
+        let data = runtime_data(&Nonce::read(nonce).unwrap(), key);
+        let expected = "928ed74b131bf18c392a1041bd01c4cf91e234c4adb7569a4b5034b615610788".to_owned() + &"0".repeat(64);
+        assert_eq!(hex::encode(crate::evidence::report_data(&data)), expected);
+    }
+}

@@ -1,0 +1,232 @@
+//! The configuration: a TOML file that belongs into the measured image. There is no setting for a private key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+/// What the agent is told. Unknown members are refused: a misspelt limit must not be no limit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where everything goes that is not the agent's.
+    pub application: Application,
+    /// DNS names and IP addresses for the certificate, and for nothing else.
+    pub names: Vec<String>,
+    /// The MAA instances that may be asked for tokens. Whoever could name another would have the agent connect anywhere,
+    /// and evidence judged by an instance whose policy he wrote.
+    #[serde(default)]
+    pub maa: Vec<MaaHost>,
+    /// Roots for the servers of MAA, in PEM; Mozilla's unless set.
+    #[serde(default)]
+    pub maa_roots: Option<PathBuf>,
+    /// Reports from Microsoft's sidecar instead of the guest device. Weaker: see the README.
+    #[serde(default)]
+    pub sidecar: Option<Loopback>,
+    /// The directory of the security context; found by itself unless set.
+    #[serde(default)]
+    pub security_context: Option<PathBuf>,
+    /// The TLS key's life and certificate.
+    #[serde(default)]
+    pub key: KeyConfig,
+    /// Bounds on work.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The life of a TLS key, and how a certificate for it gets in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct KeyConfig {
+    /// No key serves longer than this.
+    pub lifetime_seconds: u64,
+    /// Where the certificate signing request of the newest key is written.
+    pub csr_file: Option<PathBuf>,
+    /// Where the certificate chain for it is looked for. Until one is there the certificate is self-signed.
+    pub certificate_file: Option<PathBuf>,
+}
+
+impl Default for KeyConfig {
+    fn default() -> Self {
+        Self { lifetime_seconds: 24 * 60 * 60, csr_file: None, certificate_file: None }
+    }
+}
+
+/// Bounds on work, each against somebody who asks without end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Attestations per second over time: each costs a report of the firmware, which serves one at a time and throttles,
+    /// and a call to MAA.
+    pub attestations_per_second: u32,
+    /// Attestations at once after a quiet time: a client that opens several connections.
+    pub attestation_burst: u32,
+    /// Attestations under way at a time.
+    pub attestations_in_flight: u32,
+    /// Open connections: file descriptors and memory.
+    pub connections: u32,
+    /// Bytes of a request's body to the application.
+    pub body_bytes: u64,
+    /// Seconds of silence within a request, an answer or between requests of HTTP/1.1.
+    pub idle_seconds: u64,
+    /// Seconds until a connection is asked to end, so that nobody holds a place for ever.
+    pub connection_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attestations_per_second: 5,
+            attestation_burst: 40,
+            attestations_in_flight: 8,
+            connections: 1024,
+            body_bytes: 16 * 1024 * 1024,
+            idle_seconds: 60,
+            connection_seconds: 60 * 60,
+        }
+    }
+}
+
+/// Where the application listens: not reachable from outside, so that there is no way around the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// `http://127.0.0.1:8000`.
+    Tcp(SocketAddr),
+    /// `unix:/run/application.sock`.
+    Unix(PathBuf),
+}
+
+/// `http://` and a loopback address with a port. A name could come to mean another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loopback(pub SocketAddr);
+
+/// The authority of an MAA instance, such as `sharedneu.neu.attest.azure.net`: no scheme, path or user part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaaHost(String);
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidConfig {
+    /// The file cannot be read.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// It is not TOML with the members that the agent knows.
+    #[error("the configuration is not understood: {0}")]
+    Malformed(#[from] toml::de::Error),
+    /// A value makes no sense.
+    #[error("{0}")]
+    Value(&'static str),
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, InvalidConfig> {
+        Self::from_toml(&std::fs::read_to_string(path)?)
+    }
+
+    /// Reads a text.
+    pub fn from_toml(text: &str) -> Result<Self, InvalidConfig> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the values make sense together.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let Limits { attestations_per_second, attestation_burst, attestations_in_flight, connections, .. } =
+            self.limits;
+        let Limits { body_bytes, idle_seconds, connection_seconds, .. } = self.limits;
+        let reason = if self.names.is_empty() {
+            "names is empty: a certificate needs at least one name or address"
+        } else if self.key.lifetime_seconds == 0 || self.key.lifetime_seconds > 30 * 24 * 60 * 60 {
+            "key.lifetime-seconds must be between 1 and 30 days: keys are made to be short-lived"
+        } else if self.key.certificate_file.is_some() && self.key.csr_file.is_none() {
+            "key.certificate-file without key.csr-file: a certificate can only be for a key that is made here"
+        } else if [attestations_per_second, attestation_burst, attestations_in_flight, connections].contains(&0)
+            || [body_bytes, idle_seconds, connection_seconds].contains(&0)
+        {
+            "a limit is 0: write a bound, there is no value for none"
+        } else if self.sidecar.is_some_and(|sidecar| self.application == Application::Tcp(sidecar.0)) {
+            "the application's address is the sidecar's: callers would reach what attests any data"
+        } else {
+            return Ok(());
+        };
+        Err(InvalidConfig::Value(reason))
+    }
+}
+
+impl MaaHost {
+    /// The host with its port if it has one, as callers write it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(host, _)| host)
+    }
+
+    /// The port, 443 unless written.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.split_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
+    }
+}
+
+impl FromStr for MaaHost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+        let named = !host.is_empty() && host.len() <= 253 && host.bytes().all(plain);
+        let numbered = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port));
+        if named && numbered && !host.starts_with('.') && !host.ends_with('.') && !host.contains("..") {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("an MAA host is written as sharedneu.neu.attest.azure.net: no scheme, path, user or wildcard")
+    }
+}
+
+impl FromStr for Loopback {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        match address.and_then(|address| address.parse::<SocketAddr>().ok()) {
+            Some(address) if address.ip().is_loopback() && address.port() != 0 => Ok(Self(address)),
+            _ => Err("an address here is written as http://127.0.0.1:8000: a loopback address with its port, no name"),
+        }
+    }
+}
+
+impl FromStr for Application {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            Some(_) => Err("the path of a Unix socket begins with /"),
+            None => text.parse().map(|Loopback(address)| Self::Tcp(address)),
+        }
+    }
+}
+
+/// `Deserialize` through `FromStr`.
+macro_rules! from_text {
+    ($($name:ident)*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+from_text!(Application Loopback MaaHost);

@@ -1,0 +1,146 @@
+//! Everything that is not the agent's, to the application: HTTP/1.1 on loopback or a Unix socket.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+
+use crate::body::{Answer, BoxError, Guarded};
+use crate::bound::Refusal;
+use crate::config::{Application, Limits};
+use crate::net;
+use crate::say;
+
+/// Headers that are about one connection (RFC 9110 section 7.6.1), and what older programs take for such.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authorization"),
+];
+
+/// What a proxy says about its caller. Callers must not be able to say it of themselves.
+const FORWARDED: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
+
+/// How long the application may take to begin its answer.
+const ANSWER: Duration = Duration::from_secs(300);
+
+pub(crate) struct Forward {
+    application: Application,
+    body_bytes: u64,
+    idle: Duration,
+}
+
+impl Forward {
+    pub(crate) fn new(application: Application, limits: &Limits) -> Self {
+        Self { application, body_bytes: limits.body_bytes, idle: Duration::from_secs(limits.idle_seconds) }
+    }
+
+    pub(crate) async fn pass(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Response<Answer>, Refusal> {
+        let request = self.request(request, caller)?;
+        let too_long = request.body().too_long();
+        let answer = tokio::time::timeout(ANSWER, async {
+            net::send(net::to_application(&self.application).await?, request).await
+        });
+        let answer: Result<Response<Incoming>, BoxError> = answer.await.map_err(|_| LATE)?;
+        let (mut head, body) = answer
+            .map_err(|error| {
+                if too_long.load(Ordering::Relaxed) {
+                    return TOO_LONG;
+                }
+                say(format_args!("the application does not answer: {error}"));
+                NO_ANSWER
+            })?
+            .into_parts();
+        if head.status.is_informational() {
+            return Err(NO_ANSWER);
+        }
+        strip_hop_by_hop(&mut head.headers);
+        Ok(Response::from_parts(head, Guarded::new(body, u64::MAX, self.idle).boxed_unsync()))
+    }
+
+    /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
+    fn request(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Request<Guarded>, Refusal> {
+        let (mut head, body) = request.into_parts();
+        // Behind either, bytes would go through that are no requests, past everything here.
+        if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
+            return Err(Refusal {
+                status: StatusCode::NOT_IMPLEMENTED,
+                text: "tunnels and upgrades are not supported",
+            });
+        }
+        if body.size_hint().lower() > self.body_bytes {
+            return Err(TOO_LONG);
+        }
+        let host = host(&head.uri, &head.headers)?;
+        let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        strip_hop_by_hop(&mut head.headers);
+        FORWARDED.iter().for_each(|name| drop(head.headers.remove(*name)));
+        // Answered here, as soon as the body is read.
+        head.headers.remove(EXPECT);
+        join_cookies(&mut head.headers)?;
+        head.headers.insert(HOST, host);
+        let caller = HeaderValue::try_from(caller.to_canonical().to_string()).map_err(|_| BAD)?;
+        head.headers.insert("x-forwarded-for", caller);
+        head.headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        let mut passed = Request::new(Guarded::new(body, self.body_bytes, self.idle));
+        *passed.method_mut() = head.method;
+        *passed.uri_mut() = Uri::from(target);
+        *passed.headers_mut() = head.headers;
+        Ok(passed)
+    }
+}
+
+/// Also those that `Connection` names (RFC 9110 section 7.6.1), save what frames or routes the message.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
+        .collect();
+    HOP_BY_HOP.iter().chain(&named).for_each(|name| drop(headers.remove(name)));
+}
+
+/// One host, whichever way it is said; two would be one for us and another for the application.
+fn host(target: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
+    let mut named = headers.get_all(HOST).iter();
+    let (first, second) = (named.next(), named.next());
+    let authority = target.authority().map(|authority| authority.as_str());
+    match (authority, first, second) {
+        (Some(text), None, None) => HeaderValue::from_str(text).map_err(|_| BAD),
+        (Some(text), Some(host), None) if host.as_bytes() == text.as_bytes() => Ok(host.clone()),
+        (None, Some(host), None) => Ok(host.clone()),
+        _ => Err(BAD),
+    }
+}
+
+/// HTTP/2 may send cookies in several fields, HTTP/1.1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1 {
+        let joined = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice())).map_err(|_| BAD)?;
+        headers.insert(COOKIE, joined);
+    }
+    Ok(())
+}
+
+const BAD: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request is ambiguous" };
+const LATE: Refusal = Refusal { status: StatusCode::GATEWAY_TIMEOUT, text: "the application does not answer" };
+const NO_ANSWER: Refusal = Refusal { status: StatusCode::BAD_GATEWAY, text: "the application does not answer" };
+const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };

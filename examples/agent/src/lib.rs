@@ -1,0 +1,57 @@
+//! The reference agent of a BlindBox: what has to run *inside* the TEE so that a client can prove whose TLS key it talks to.
+//!
+//! It ends TLS with a key that it makes at start and that nobody can give it, answers the bound requests of
+//! `docs/protocol.md`, and passes everything else to the application on loopback or a Unix socket. Read the README before
+//! you deploy it: what it promises depends on what else runs beside it.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `key` | the TLS key: made here, never loaded, never written |
+//! | `rotation` | makes a new one on a schedule |
+//! | `route` | which path is the agent's, whichever way it is written |
+//! | `bound` | the two bound requests: read strictly, runtime data written here |
+//! | `evidence` | where reports come from: the guest device, or a sidecar |
+//! | `maa` | the token for a report |
+//! | `forward` | everything else, to the application |
+//! | `server` | connections: TLS 1.3, limits, which key each one was opened with |
+
+#![deny(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
+mod body;
+mod bound;
+mod config;
+mod device;
+mod evidence;
+mod forward;
+mod key;
+mod limit;
+mod maa;
+mod net;
+mod rotation;
+mod route;
+mod security_context;
+mod server;
+mod sidecar;
+
+pub use config::{Application, Config, InvalidConfig, KeyConfig, Limits, Loopback, MaaHost};
+#[cfg(target_os = "linux")]
+pub use device::GuestDevice;
+pub use evidence::{Device, EvidenceError, Source};
+pub use key::{ChainError, KeyError, TlsKey};
+pub use maa::MaaClient;
+pub use route::{Route, classify};
+pub use security_context::SecurityContext;
+pub use server::{Agent, StartError};
+pub use sidecar::Sidecar;
+
+/// Says something to whoever operates the agent. No evidence, no request, no address of a caller is ever said.
+pub(crate) fn say(what: impl std::fmt::Display) {
+    eprintln!("blindbox-agent: {what}");
+}

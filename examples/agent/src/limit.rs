@@ -1,0 +1,43 @@
+//! How many attestations there may be.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::config::Limits;
+
+/// A bucket that fills at a steady rate, and a number of places. It is one for all callers: behind a balancer they all have
+/// one address, and a bucket for each address is no bound for somebody with many.
+pub(crate) struct Limiter {
+    per_second: f64,
+    burst: f64,
+    bucket: Mutex<(f64, Instant)>,
+    places: Semaphore,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let burst = f64::from(limits.attestation_burst);
+        Self {
+            per_second: f64::from(limits.attestations_per_second),
+            burst,
+            bucket: Mutex::new((burst, Instant::now())),
+            places: Semaphore::new(usize::try_from(limits.attestations_in_flight).unwrap_or(1)),
+        }
+    }
+
+    /// Leave to attest, held while it is done.
+    pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
+        let place = self.places.try_acquire().ok()?;
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let filled = bucket.0 + now.duration_since(bucket.1).as_secs_f64() * self.per_second;
+        *bucket = (filled.min(self.burst), now);
+        if bucket.0 < 1.0 {
+            return None;
+        }
+        bucket.0 -= 1.0;
+        Some(place)
+    }
+}

@@ -1,0 +1,171 @@
+//! A client that writes its requests byte by byte, and trusts nobody: it only looks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+pub struct Client {
+    stream: TlsStream<TcpStream>,
+    pub chain: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::with(address, |_| {}).await.unwrap()
+    }
+
+    pub async fn with(address: SocketAddr, change: impl FnOnce(&mut ClientConfig)) -> std::io::Result<Self> {
+        Self::speaking(rustls::ALL_VERSIONS, address, change).await
+    }
+
+    pub async fn speaking(
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        address: SocketAddr,
+        change: impl FnOnce(&mut ClientConfig),
+    ) -> std::io::Result<Self> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Looks))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        change(&mut config);
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = TcpStream::connect(address).await?;
+        let stream = connector.connect(ServerName::from(address.ip()), stream).await?;
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = certificates.iter().map(|certificate| certificate.to_vec()).collect();
+        Ok(Self { stream, chain })
+    }
+
+    /// SHA-256 of the `SubjectPublicKeyInfo` as it stands in the certificate of this connection.
+    pub fn spki_digest(&self) -> String {
+        let (_, certificate) = X509Certificate::from_der(&self.chain[0]).unwrap();
+        hex::encode(digest(&SHA256, certificate.public_key().raw))
+    }
+
+    /// The connection, for another version of HTTP.
+    pub fn into_stream(self) -> TlsStream<TcpStream> {
+        self.stream
+    }
+
+    pub fn tls(&self) -> &rustls::ClientConnection {
+        self.stream.get_ref().1
+    }
+
+    pub async fn write(&mut self, request: &str) {
+        self.stream.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    pub async fn send(&mut self, request: &str) -> Answer {
+        self.write(request).await;
+        self.read().await.expect("an answer")
+    }
+
+    pub async fn post(&mut self, path: &str, body: &str) -> Answer {
+        self.send(&post(path, body)).await
+    }
+
+    /// One answer; none when the connection ends before it.
+    pub async fn read(&mut self) -> Option<Answer> {
+        let mut received = Vec::new();
+        let head = loop {
+            if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+                break received.drain(..end + 4).collect::<Vec<u8>>();
+            }
+            if self.stream.read_buf(&mut received).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        };
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+        let length: usize = length.parse().unwrap();
+        while received.len() < length {
+            assert_ne!(self.stream.read_buf(&mut received).await.unwrap(), 0);
+        }
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Some(Answer { status, head, body: String::from_utf8(received).unwrap() })
+    }
+
+    /// Whether the other end has closed, and nothing came before.
+    pub async fn closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0; 1]).await, Ok(0) | Err(_))
+    }
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+pub fn post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: agent\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: agent\r\n\r\n")
+}
+
+/// Looks at certificates without an opinion, but has the peer prove that it holds the key.
+#[derive(Debug)]
+struct Looks;
+
+impl ServerCertVerifier for Looks {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,176 @@
+//! What reaches the application, and how.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::client::{Client, get};
+use crate::lab::{TestServer, agent_without_machine, application, config, echo};
+
+fn request(headers: &str) -> String {
+    format!("POST /a//b?c=d%20e HTTP/1.1\r\nhost: my-app.example\r\ncontent-length: 4\r\n{headers}\r\nbody")
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_it_was_sent_and_says_who_sent_it() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let mut client = Client::connect(agent.address()).await;
+    let answer = client.send(&request("x-mine: 1\r\nauthorization: Bearer t\r\n")).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "/a//b?c=d%20e body"));
+    assert!(answer.head.contains("x-application: yes"));
+    let (head, body) = application.arrived().remove(0);
+    assert_eq!((head.method.as_str(), head.version), ("POST", hyper::Version::HTTP_11));
+    assert_eq!(body, "body");
+    for (name, value) in [
+        ("host", "my-app.example"),
+        ("x-mine", "1"),
+        ("authorization", "Bearer t"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+    ] {
+        assert_eq!(head.headers[name], value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn http_2_arrives_as_http_1_1_and_its_reserved_paths_do_not() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let client = Client::with(agent.address(), |config| config.alpn_protocols = vec![b"h2".to_vec()]).await.unwrap();
+    let stream = TokioIo::new(client.into_stream());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |path: &str| {
+        let request =
+            Request::get(format!("https://my-app.example{path}")).header("cookie", "a=1").header("cookie", "b=2");
+        sender.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask("/a?b").await, 200);
+    assert_eq!(ask("/%61ttest/raw").await, 404);
+    assert_eq!(ask("/x/../attest/raw").await, 400);
+    let arrived = application.arrived();
+    let (head, _) = &arrived[0];
+    assert_eq!((arrived.len(), head.version, head.uri.to_string()), (1, hyper::Version::HTTP_11, "/a?b".to_owned()));
+    assert_eq!(head.headers["host"], "my-app.example");
+    assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+}
+
+#[tokio::test]
+async fn headers_of_one_connection_stay_on_it() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let mut client = Client::connect(agent.address()).await;
+    let headers = "connection: keep-alive, x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=9\r\nte: trailers\r\n\
+                   proxy-authorization: Basic eA==\r\nproxy-connection: keep-alive\r\ntrailer: x\r\n";
+    let answer = client.send(&request(headers)).await;
+    assert!(!answer.head.contains("keep-alive:"), "{}", answer.head);
+    let (head, _) = application.arrived().remove(0);
+    for name in
+        ["connection", "x-hop", "keep-alive", "te", "proxy-authorization", "proxy-connection", "trailer", "upgrade"]
+    {
+        assert!(!head.headers.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_cannot_say_that_it_is_another() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let mut client = Client::connect(agent.address()).await;
+    let headers = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: http\r\nforwarded: for=10.0.0.1\r\n\
+                   x-forwarded-host: evil\r\nx-real-ip: 10.0.0.1\r\n\
+                   connection: x-forwarded-for, content-length, host\r\n";
+    assert_eq!(client.send(&request(headers)).await.status, 200);
+    let (head, body) = application.arrived().remove(0);
+    assert_eq!(head.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["127.0.0.1"]);
+    assert_eq!(head.headers["x-forwarded-proto"], "https");
+    assert_eq!((head.headers["host"].as_bytes(), body.as_ref()), (b"my-app.example".as_slice(), b"body".as_slice()));
+    for name in ["forwarded", "x-forwarded-host", "x-real-ip"] {
+        assert!(!head.headers.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_request_is_a_request_of_its_own() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let mut client = Client::connect(agent.address()).await;
+    // Both framings at once: whichever wins, the agent and the application have to agree on it.
+    client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.write("0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    while client.read().await.is_some_and(|answer| answer.body != "/smuggled ") {}
+    let arrived = application.arrived();
+    assert!(arrived.iter().all(|(head, body)| body.is_empty() && head.method != "SMUGGLED"), "{arrived:?}");
+    assert!(arrived.len() <= 2, "{arrived:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_too_long_is_cut_off() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "[limits]\nbody-bytes = 10").await;
+    let mut client = Client::connect(agent.address()).await;
+    client.write("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.write("8\r\n12345678\r\n8\r\n12345678\r\n0\r\n\r\n").await;
+    assert_eq!(client.read().await.unwrap().status, 413);
+    assert_eq!(application.count(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_stops_coming_is_given_up() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "[limits]\nidle-seconds = 1").await;
+    let mut client = Client::connect(agent.address()).await;
+    client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1").await;
+    let answer = tokio::time::timeout(Duration::from_secs(10), client.read()).await.unwrap();
+    assert!(answer.is_none_or(|answer| answer.status == 502));
+    assert_eq!(application.count(), 0);
+    let mut silent = Client::connect(agent.address()).await;
+    silent.write("GET / HT").await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), silent.read()).await.unwrap();
+    assert!(ended.is_none_or(|answer| answer.status == 408));
+}
+
+#[tokio::test]
+async fn an_application_behind_a_unix_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("application.sock");
+    let application = TestServer::unix(&path, echo());
+    let maa = std::sync::Arc::new(blindbox_attestation::emulator::Maa::start().await.unwrap());
+    let sidecar = crate::lab::sidecar(&crate::lab::Machine::new(), &maa).await;
+    let config = config(&format!("unix:{}", path.display()), "", "");
+    let agent = blindbox_agent::Agent::start(&config, crate::lab::sidecar_source(&sidecar)).await.unwrap();
+    let mut client = Client::connect(agent.address()).await;
+    assert_eq!(client.send(&get("/over/unix")).await.body, "/over/unix ");
+    assert_eq!(application.count(), 1);
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_answer() {
+    let application = application().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nobody.sock");
+    let (gone, _) = agent_without_machine(&application, "", "").await;
+    let maa = Arc::new(blindbox_attestation::emulator::Maa::start().await.unwrap());
+    let sidecar = crate::lab::sidecar(&crate::lab::Machine::new(), &maa).await;
+    let config = config(&format!("unix:{}", path.display()), "", "");
+    let agent = blindbox_agent::Agent::start(&config, crate::lab::sidecar_source(&sidecar)).await.unwrap();
+    let answer = Client::connect(agent.address()).await.send(&get("/")).await;
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (502, Some("the application does not answer")));
+    // The other one still does.
+    assert_eq!(Client::connect(gone.address()).await.send(&get("/")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_application_that_would_switch_protocols() {
+    let switching = TestServer::plain(Arc::new(|_, _| {
+        Response::builder().status(101).header("upgrade", "x").body(Full::new(Bytes::new())).unwrap()
+    }))
+    .await;
+    let (agent, _) = agent_without_machine(&switching, "", "").await;
+    assert_eq!(Client::connect(agent.address()).await.send(&get("/")).await.status, 502);
+}

@@ -1,0 +1,211 @@
+//! The TLS key: made by the agent, certified from outside, replaced on a schedule.
+
+use std::path::Path;
+use std::time::Duration;
+
+use blindbox_agent::Agent;
+use rcgen::PublicKeyData as _;
+use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+
+use crate::client::{Client, get};
+use crate::lab::{Machine, TestServer, agent_without_machine, application, config};
+
+/// Someone who certifies what is asked, as ACME does.
+struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        Self(Issuer::new(params, key), der)
+    }
+
+    fn certify(&self, request: &Path) -> String {
+        let request = std::fs::read_to_string(request).unwrap();
+        let request = CertificateSigningRequestParams::from_pem(&request).unwrap();
+        request.signed_by(&self.0).unwrap().pem()
+    }
+}
+
+async fn with_files(directory: &Path, lifetime: u64) -> (Agent, TestServer) {
+    let application = application().await;
+    let tables = format!(
+        "[key]\nlifetime-seconds = {lifetime}\ncsr-file = {:?}\ncertificate-file = {:?}",
+        directory.join("tls.csr"),
+        directory.join("tls.pem")
+    );
+    let (agent, _) = agent_without_machine(&application, "", &tables).await;
+    (agent, application)
+}
+
+/// Until a new connection shows what is looked for.
+async fn until(agent: &Agent, seen: impl Fn(&Client) -> bool) -> Client {
+    for _ in 0..100 {
+        let client = Client::connect(agent.address()).await;
+        if seen(&client) {
+            return client;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not within ten seconds");
+}
+
+/// How the certificate looks when it is not the agent's own.
+fn certified(authority: &Authority, client: &Client) -> bool {
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+    let (_, leaf) = X509Certificate::from_der(&client.chain[0]).unwrap();
+    let (_, root) = X509Certificate::from_der(&authority.1).unwrap();
+    leaf.issuer() == root.subject() && leaf.issuer() != leaf.subject()
+}
+
+#[tokio::test]
+async fn every_agent_makes_its_own_key_and_has_it_proven() {
+    let application = application().await;
+    let (one, _) = agent_without_machine(&application, "", "").await;
+    let (other, _) = agent_without_machine(&application, "", "").await;
+    assert_ne!(one.spki_digest(), other.spki_digest());
+    assert_eq!(Client::connect(one.address()).await.spki_digest(), one.spki_digest());
+}
+
+#[tokio::test]
+async fn connections_are_never_resumed() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let resumption = rustls::client::Resumption::in_memory_sessions(8);
+    for _ in 0..3 {
+        let mut client = Client::with(agent.address(), |config| config.resumption = resumption.clone()).await.unwrap();
+        assert_eq!(client.send(&get("/status")).await.status, 200);
+        assert_eq!(client.tls().handshake_kind(), Some(rustls::HandshakeKind::Full));
+        assert_eq!(client.tls().tls13_tickets_received(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_its_own_key_is_used_and_keeps_connections_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _application) = with_files(directory.path(), 3600).await;
+    let mut before = Client::connect(agent.address()).await;
+    let authority = Authority::new();
+    std::fs::write(directory.path().join("tls.pem"), authority.certify(&directory.path().join("tls.csr"))).unwrap();
+    let after = until(&agent, |client| certified(&authority, client)).await;
+    assert_eq!(after.spki_digest(), before.spki_digest());
+    assert_eq!(before.send(&get("/status")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_key_is_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _application) = with_files(directory.path(), 3600).await;
+    let authority = Authority::new();
+    let foreign = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&foreign, &authority.0).unwrap().pem();
+    still_its_own(&agent, directory.path(), &certificate).await;
+}
+
+#[tokio::test]
+async fn a_file_with_a_private_key_is_not_used_even_beside_a_good_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _application) = with_files(directory.path(), 3600).await;
+    let good = Authority::new().certify(&directory.path().join("tls.csr"));
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    still_its_own(&agent, directory.path(), &(good + &key)).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_certificate_is_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _application) = with_files(directory.path(), 3600).await;
+    still_its_own(&agent, directory.path(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").await;
+    still_its_own(&agent, directory.path(), "").await;
+}
+
+async fn still_its_own(agent: &Agent, directory: &Path, file: &str) {
+    let (before, chain) = (agent.spki_digest(), Client::connect(agent.address()).await.chain);
+    std::fs::write(directory.join("tls.pem"), file).unwrap();
+    // The file is looked at every two seconds.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let after = Client::connect(agent.address()).await;
+    assert_eq!((after.spki_digest(), after.chain), (before, chain));
+}
+
+#[tokio::test]
+async fn the_request_is_for_the_key_and_names_and_no_file_holds_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _application) = with_files(directory.path(), 3600).await;
+    let files: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
+    assert_eq!(files.len(), 1);
+    let text = std::fs::read_to_string(files[0].path()).unwrap();
+    assert!(text.starts_with("-----BEGIN CERTIFICATE REQUEST-----") && !text.contains("PRIVATE"));
+    let request = CertificateSigningRequestParams::from_pem(&text).unwrap();
+    let spki = request.public_key.subject_public_key_info();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &spki);
+    assert_eq!(hex::encode(digest), agent.spki_digest());
+    assert_eq!(request.params.subject_alt_names.len(), 2);
+}
+
+#[tokio::test]
+async fn a_link_where_the_request_is_written_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "untouched").unwrap();
+    for name in ["tls.new", "tls.csr"] {
+        std::os::unix::fs::symlink(&victim, directory.path().join(name)).unwrap();
+    }
+    let (_agent, _application) = with_files(directory.path(), 3600).await;
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+    assert!(std::fs::read_to_string(directory.path().join("tls.csr")).unwrap().contains("CERTIFICATE REQUEST"));
+}
+
+#[tokio::test]
+async fn a_key_ends_with_its_life_and_its_connections_with_it() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "[key]\nlifetime-seconds = 1").await;
+    let mut old = Client::connect(agent.address()).await;
+    let key = old.spki_digest();
+    let mut new = until(&agent, |client| client.spki_digest() != key).await;
+    assert_eq!(new.send(&get("/status")).await.status, 200);
+    assert!(tokio::time::timeout(Duration::from_secs(5), old.closed()).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_next_key_takes_over_when_its_certificate_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _application) = with_files(directory.path(), 6).await;
+    let request = directory.path().join("tls.csr");
+    let (first_key, first_request) = (agent.spki_digest(), std::fs::read(&request).unwrap());
+    // At two thirds of the life.
+    while std::fs::read(&request).unwrap() == first_request {
+        assert_eq!(agent.spki_digest(), first_key);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let authority = Authority::new();
+    std::fs::write(directory.path().join("tls.pem"), authority.certify(&request)).unwrap();
+    let client = until(&agent, |client| client.spki_digest() != first_key).await;
+    assert!(certified(&authority, &client));
+}
+
+/// What is attested on a connection is the key of that connection, not the one that serves by now.
+#[tokio::test]
+async fn an_attestation_names_the_key_that_its_connection_was_opened_with() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let machine = Machine::new();
+    let (application, context) = (application().await, machine.security_context());
+    let address = format!("http://{}", application.address);
+    let config = config(&address, "", "[key]\nlifetime-seconds = 2");
+    let agent = Agent::start(&config, machine.source(&context)).await.unwrap();
+    let mut client = Client::connect(agent.address()).await;
+    // A request that has begun keeps its connection open over the change.
+    let body = json!({ "nonce": "0".repeat(64) }).to_string();
+    let (head, rest) = (crate::client::post("/attest/combined", &body), 10);
+    client.write(&head[..head.len() - rest]).await;
+    let key = client.spki_digest();
+    until(&agent, |client| client.spki_digest() != key).await;
+    client.write(&head[head.len() - rest..]).await;
+    let answer = client.read().await.unwrap().json();
+    let runtime_data = STANDARD.decode(answer["runtime_data"].as_str().unwrap()).unwrap();
+    assert!(String::from_utf8(runtime_data).unwrap().contains(&key));
+}

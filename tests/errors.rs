@@ -240,7 +240,7 @@ async fn no_token_to_give() {
     for (fault, said) in [
         (Fault::forbidden(), "attestation is not available"),
         // As BlindBox's agent was first released: two objects in a row, shown as they are.
-        (Fault::forbidden_twice(), r#"{\"error\":\"attestation is not available\"}{\"token\":\"\"}"#),
+        (Fault::forbidden_twice(), r#"{"error":"attestation is not available"}{"token":""}"#),
         (
             Fault::Status {
                 code: 403,

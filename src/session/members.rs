@@ -94,7 +94,7 @@ struct State {
     members: Vec<Arc<Member>>,
     latest: Option<Arc<Attested>>,
     refused: Vec<(SpkiDigest, Instant, AttestationError)>,
-    met: Vec<Instant>,
+    met: Vec<(SpkiDigest, Instant)>,
     poisoned: Option<&'static str>,
     /// Counts connections that came in.
     connections: u64,
@@ -217,13 +217,17 @@ impl Members {
         if let Some((.., error)) = refused {
             return Err(error.clone());
         }
-        state.met.retain(|since| since.elapsed() < A_MINUTE);
+        state.met.retain(|(_, since)| since.elapsed() < A_MINUTE);
+        // Requests that meet the same key count once, or an outage of its agent would outlast itself.
+        if state.met.iter().any(|(met, _)| *met == key) {
+            return Ok(());
+        }
         if state.met.len() >= MAX_NEW_KEYS {
             return Err(AttestationError::TooManyUnattestedPeers {
                 why: "more than 120 keys that are not attested were shown within a minute",
             });
         }
-        state.met.push(Instant::now());
+        state.met.push((key, Instant::now()));
         Ok(())
     }
 }

@@ -216,7 +216,7 @@ impl Shared {
         self.members.check_not_poisoned()?;
         let url = self.base.resolve(&parts.target, &parts.query)?;
         let asked = self.settings.clock.moment();
-        self.renew_the_late().await?;
+        self.renew_the_late(deadline).await?;
         let mut patient = true;
         for _ in 0..MAX_TRIES {
             let connections = self.members.connections();
@@ -350,8 +350,8 @@ impl Shared {
     }
 
     /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
-    /// no other. Where no verdict can be had, the old one holds to its end.
-    async fn renew_the_late(&self) -> Result<(), AttestationError> {
+    /// no other. Where no verdict can be had, the old one holds to its end, and half of the request's time is left for it.
+    async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
         for member in self.members.holding(&self.settings.clock) {
             let life = member.life();
             if !life.is_late(&self.settings.clock) {
@@ -362,14 +362,20 @@ impl Shared {
                 continue;
             }
             let (client, agent) = self.route.agent(member.client(), &self.base);
-            let deadline = Deadline::after(self.settings.deadline);
+            // Beforehand, since a request that is given up goes no further than this.
+            *paused_until = life.pause();
+            let half = deadline.left().checked_div(2).unwrap_or_default();
+            let deadline = Deadline::after(self.settings.deadline.min(half));
             match self.attest(member.key(), (&client, &agent), &deadline).await {
-                Ok(life) => self.members.renew(&member, life),
+                Ok(life) => {
+                    *paused_until = None;
+                    self.members.renew(&member, life);
+                }
                 Err(error) if is_verdict(&error) => {
                     self.members.leave(member.key(), &error);
                     return Err(error);
                 }
-                Err(_) => *paused_until = life.pause(),
+                Err(_) => {}
             }
         }
         Ok(())

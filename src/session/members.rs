@@ -58,6 +58,11 @@ impl Member {
         }
     }
 
+    /// As [`Line::misses`].
+    pub(super) fn misses(&self) -> u64 {
+        self.line.as_ref().map_or(0, Line::misses)
+    }
+
     pub(super) fn life(&self) -> Life {
         lock(&self.life).clone()
     }

@@ -349,6 +349,21 @@ impl Shared {
         attest(&self.settings, &self.policy, challenge, agent, deadline).await
     }
 
+    /// Attests a member over a new connection, if that one is to the same key; a balancer may lead it to another.
+    async fn attest_by_another(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
+        let Route::Bound { names, .. } = &self.route else { return Err(AttestationError::AttestationExpired) };
+        let line = dial(&self.settings, &self.base.root(), names.clone(), deadline).await?;
+        let key = Some(line.key());
+        if key != member.key() {
+            if let Some(other) = self.members.find(key, &self.settings.clock) {
+                self.members.reinforce(&other, &line);
+            }
+            return Err(AttestationError::AttestationExpired);
+        }
+        let (client, agent) = self.route.agent(line.client(), &self.base);
+        self.attest(key, (&client, &agent), deadline).await
+    }
+
     /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
     /// no other. Where no verdict can be had, the old one holds to its end, and half of the request's time is left for it.
     async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
@@ -366,7 +381,13 @@ impl Shared {
             *paused_until = life.pause();
             let half = deadline.left().checked_div(2).unwrap_or_default();
             let deadline = Deadline::after(self.settings.deadline.min(half));
-            match self.attest(member.key(), (&client, &agent), &deadline).await {
+            let misses = member.misses();
+            let mut outcome = self.attest(member.key(), (&client, &agent), &deadline).await;
+            if outcome.is_err() && member.misses() != misses {
+                // Every connection is in use, or gone, and nothing was asked.
+                outcome = self.attest_by_another(&member, &deadline).await;
+            }
+            match outcome {
                 Ok(life) => {
                     *paused_until = None;
                     self.members.renew(&member, life);

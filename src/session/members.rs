@@ -237,9 +237,11 @@ impl Members {
     }
 }
 
-/// Whether an error says something of the peer, and not of the way to a verdict.
+/// Whether an error says something of the peer, and not of the way to a verdict. A key set that cannot be read is the MAA
+/// instance's own affair, as one that cannot be fetched.
 pub(super) fn is_verdict(error: &AttestationError) -> bool {
-    matches!(error.category(), Category::Rejected | Category::Untrusted)
+    !matches!(error, AttestationError::InvalidKeySet(_))
+        && matches!(error.category(), Category::Rejected | Category::Untrusted)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -104,8 +104,12 @@ async fn one_verifier_and_two_policies_in_either_order_and_at_once() {
         (lab.policy_for(other_code), "invalid-enclave-code"),
         (lab.policy().require_vmpl([1]).unwrap(), "wrong-vmpl"),
         (
-            blindbox_attestation::Policy::confidential_container(lab.trust(), same_code.clone(), UvmSvn::at_least(9999))
-                .unwrap(),
+            blindbox_attestation::Policy::confidential_container(
+                lab.trust(),
+                same_code.clone(),
+                UvmSvn::at_least(9999),
+            )
+            .unwrap(),
             "uvm-too-old",
         ),
         // The agent does not get tokens there.

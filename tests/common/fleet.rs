@@ -78,6 +78,11 @@ impl Fleet {
         all
     }
 
+    /// The connections of a replica on which requests for the application arrived.
+    pub fn application_connections(&self, replica: usize) -> BTreeSet<u64> {
+        self.audits[replica].used.clone()
+    }
+
     /// How often each key was asked for evidence.
     pub fn attestations(&self) -> BTreeMap<SpkiDigest, usize> {
         self.audits.iter().flat_map(|audit| audit.asked.clone()).collect()
@@ -90,6 +95,7 @@ struct Audit {
     asked: BTreeMap<SpkiDigest, usize>,
     arrivals: BTreeMap<String, usize>,
     keys: BTreeMap<u64, SpkiDigest>,
+    used: BTreeSet<u64>,
 }
 
 impl Audit {
@@ -111,6 +117,7 @@ impl Audit {
             return;
         }
         assert!(self.asked.contains_key(&key), "{} went to a key that nobody had asked for evidence", request.path);
+        self.used.insert(request.connection);
         if let Some(id) = request.header("x-id") {
             *self.arrivals.entry(id.to_owned()).or_default() += 1;
         }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::keys::random;
 use super::server::Tasks;
 use super::{lock, origin};
 
 /// Passes TCP connections on to one of several targets, and cuts, delays or refuses them on request.
 ///
-/// It sees ciphertext only. Connections go round robin: with two [`super::BlindBox`]es as targets it is a load balancer in
-/// front of replicas. Stops when dropped.
+/// It sees ciphertext only. Connections go round robin, or at random where asked for: with two [`super::BlindBox`]es as
+/// targets it is a load balancer in front of replicas. Stops when dropped.
 pub struct TcpProxy {
     address: SocketAddr,
     behaviour: Arc<Mutex<Behaviour>>,
@@ -26,6 +27,8 @@ pub struct TcpProxy {
 struct Behaviour {
     targets: Vec<SocketAddr>,
     accepted: usize,
+    open: usize,
+    at_random: bool,
     refuse: bool,
     delay: Duration,
     cut_after: Option<usize>,
@@ -80,6 +83,11 @@ impl TcpProxy {
         lock(&self.behaviour).targets = targets.to_vec();
     }
 
+    /// Whether later connections go to a target at random, in place of round robin.
+    pub fn balance_at_random(&self, at_random: bool) {
+        lock(&self.behaviour).at_random = at_random;
+    }
+
     /// Whether later connections are closed as soon as they are accepted.
     pub fn refuse(&self, refuse: bool) {
         lock(&self.behaviour).refuse = refuse;
@@ -105,6 +113,28 @@ impl TcpProxy {
     pub fn connections(&self) -> usize {
         lock(&self.behaviour).accepted
     }
+
+    /// How many connections are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        lock(&self.behaviour).open
+    }
+}
+
+/// Counts one open connection while it lives, however its task ends.
+struct Open<'b>(&'b Mutex<Behaviour>);
+
+impl<'b> Open<'b> {
+    fn new(behaviour: &'b Mutex<Behaviour>) -> Self {
+        lock(behaviour).open += 1;
+        Self(behaviour)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        lock(self.0).open -= 1;
+    }
 }
 
 impl Drop for TcpProxy {
@@ -121,9 +151,10 @@ impl std::fmt::Debug for TcpProxy {
 }
 
 async fn pass_on(mut client: TcpStream, behaviour: &Mutex<Behaviour>) -> io::Result<()> {
+    let _open = Open::new(behaviour);
     let (now, target) = {
         let mut behaviour = lock(behaviour);
-        let turn = behaviour.accepted;
+        let turn = if behaviour.at_random { usize::from_ne_bytes(random()) } else { behaviour.accepted };
         behaviour.accepted += 1;
         let target = behaviour.targets.get(turn.checked_rem(behaviour.targets.len()).unwrap_or(0)).copied();
         (behaviour.clone(), target)

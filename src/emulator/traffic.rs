@@ -146,6 +146,12 @@ impl Traffic {
         lock(&self.0).requests.clear();
     }
 
+    /// Every request so far, to be forgotten here: for those who look at many of them piece by piece.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<RequestRecord> {
+        std::mem::take(&mut lock(&self.0).requests).into_iter().map(|(_, request)| request).collect()
+    }
+
     pub(crate) fn accepted(&self) -> (u64, Arc<AtomicU64>) {
         let mut record = lock(&self.0);
         let id = u64::try_from(record.connections.len()).unwrap_or(u64::MAX).saturating_add(1);

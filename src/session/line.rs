@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -54,6 +55,11 @@ impl Line {
     pub(super) fn expect_back(&self, within: Duration) {
         let mut until = self.waiting.until.lock().unwrap_or_else(PoisonError::into_inner);
         *until = (*until).max(Instant::now().checked_add(within));
+    }
+
+    /// How often there was no connection to be had.
+    pub(super) fn misses(&self) -> u64 {
+        self.waiting.misses.load(Ordering::SeqCst)
     }
 
     /// Takes over the connection that another line of the same key was opened with.
@@ -109,6 +115,7 @@ pub(super) fn build(client: ClientBuilder) -> Result<Client, AttestationError> {
 struct Waiting {
     connections: Arc<Mutex<Vec<(Instant, Connection)>>>,
     until: Arc<Mutex<Option<Instant>>>,
+    misses: Arc<AtomicU64>,
 }
 
 type Connection = Box<dyn Any + Send>;
@@ -134,7 +141,10 @@ impl Waiting {
         if let Some(until) = until {
             tokio::time::sleep_until(until.into()).await;
         }
-        self.take().ok_or_else(|| NoConnection.into())
+        self.take().ok_or_else(|| {
+            self.misses.fetch_add(1, Ordering::SeqCst);
+            NoConnection.into()
+        })
     }
 }
 

@@ -58,6 +58,11 @@ impl Member {
         }
     }
 
+    /// As [`Line::misses`].
+    pub(super) fn misses(&self) -> u64 {
+        self.line.as_ref().map_or(0, Line::misses)
+    }
+
     pub(super) fn life(&self) -> Life {
         lock(&self.life).clone()
     }
@@ -94,7 +99,7 @@ struct State {
     members: Vec<Arc<Member>>,
     latest: Option<Arc<Attested>>,
     refused: Vec<(SpkiDigest, Instant, AttestationError)>,
-    met: Vec<Instant>,
+    met: Vec<(SpkiDigest, Instant)>,
     poisoned: Option<&'static str>,
     /// Counts connections that came in.
     connections: u64,
@@ -217,20 +222,26 @@ impl Members {
         if let Some((.., error)) = refused {
             return Err(error.clone());
         }
-        state.met.retain(|since| since.elapsed() < A_MINUTE);
+        state.met.retain(|(_, since)| since.elapsed() < A_MINUTE);
+        // Requests that meet the same key count once, or an outage of its agent would outlast itself.
+        if state.met.iter().any(|(met, _)| *met == key) {
+            return Ok(());
+        }
         if state.met.len() >= MAX_NEW_KEYS {
             return Err(AttestationError::TooManyUnattestedPeers {
                 why: "more than 120 keys that are not attested were shown within a minute",
             });
         }
-        state.met.push(Instant::now());
+        state.met.push((key, Instant::now()));
         Ok(())
     }
 }
 
-/// Whether an error says something of the peer, and not of the way to a verdict.
+/// Whether an error says something of the peer, and not of the way to a verdict. A key set that cannot be read is the MAA
+/// instance's own affair, as one that cannot be fetched.
 pub(super) fn is_verdict(error: &AttestationError) -> bool {
-    matches!(error.category(), Category::Rejected | Category::Untrusted)
+    !matches!(error, AttestationError::InvalidKeySet(_))
+        && matches!(error.category(), Category::Rejected | Category::Untrusted)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -216,7 +216,7 @@ impl Shared {
         self.members.check_not_poisoned()?;
         let url = self.base.resolve(&parts.target, &parts.query)?;
         let asked = self.settings.clock.moment();
-        self.renew_the_late().await?;
+        self.renew_the_late(deadline).await?;
         let mut patient = true;
         for _ in 0..MAX_TRIES {
             let connections = self.members.connections();
@@ -349,9 +349,24 @@ impl Shared {
         attest(&self.settings, &self.policy, challenge, agent, deadline).await
     }
 
+    /// Attests a member over a new connection, if that one is to the same key; a balancer may lead it to another.
+    async fn attest_by_another(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
+        let Route::Bound { names, .. } = &self.route else { return Err(AttestationError::AttestationExpired) };
+        let line = dial(&self.settings, &self.base.root(), names.clone(), deadline).await?;
+        let key = Some(line.key());
+        if key != member.key() {
+            if let Some(other) = self.members.find(key, &self.settings.clock) {
+                self.members.reinforce(&other, &line);
+            }
+            return Err(AttestationError::AttestationExpired);
+        }
+        let (client, agent) = self.route.agent(line.client(), &self.base);
+        self.attest(key, (&client, &agent), deadline).await
+    }
+
     /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
-    /// no other. Where no verdict can be had, the old one holds to its end.
-    async fn renew_the_late(&self) -> Result<(), AttestationError> {
+    /// no other. Where no verdict can be had, the old one holds to its end, and half of the request's time is left for it.
+    async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
         for member in self.members.holding(&self.settings.clock) {
             let life = member.life();
             if !life.is_late(&self.settings.clock) {
@@ -362,14 +377,26 @@ impl Shared {
                 continue;
             }
             let (client, agent) = self.route.agent(member.client(), &self.base);
-            let deadline = Deadline::after(self.settings.deadline);
-            match self.attest(member.key(), (&client, &agent), &deadline).await {
-                Ok(life) => self.members.renew(&member, life),
+            // Beforehand, since a request that is given up goes no further than this.
+            *paused_until = life.pause();
+            let half = deadline.left().checked_div(2).unwrap_or_default();
+            let deadline = Deadline::after(self.settings.deadline.min(half));
+            let misses = member.misses();
+            let mut outcome = self.attest(member.key(), (&client, &agent), &deadline).await;
+            if outcome.is_err() && member.misses() != misses {
+                // Every connection is in use, or gone, and nothing was asked.
+                outcome = self.attest_by_another(&member, &deadline).await;
+            }
+            match outcome {
+                Ok(life) => {
+                    *paused_until = None;
+                    self.members.renew(&member, life);
+                }
                 Err(error) if is_verdict(&error) => {
                     self.members.leave(member.key(), &error);
                     return Err(error);
                 }
-                Err(_) => *paused_until = life.pause(),
+                Err(_) => {}
             }
         }
         Ok(())

@@ -9,8 +9,10 @@ use crate::files;
 use crate::outcome::{Failure, print};
 
 #[derive(Args)]
-#[command(after_help = "Only what can be told from a file alone is verified: certificates and revocation lists against \
-AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised.")]
+#[command(
+    after_help = "Only what can be told from a file alone is verified: certificates and revocation lists against \
+AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised."
+)]
 pub struct Arguments {
     /// A token (JWT), a report (1184 bytes), a key set (JSON), certificates (DER or PEM), a revocation list (DER) or the
     /// endorsement of a utility VM (COSE_Sign1); `-` is standard input.

@@ -20,6 +20,7 @@ mod inspect;
 mod outcome;
 mod policy;
 mod proxy;
+mod stop;
 mod terminal;
 mod verify;
 

@@ -190,13 +190,12 @@ impl New {
             (Some(issuer), true) => Trust::maa_and_amd(issuer),
             (None, _) => Ok(Trust::amd()),
         };
-        let mut trust = trust.map_err(invalid)?;
-        if let Some(hash) = self.maa_policy_hash {
-            trust = trust.require_maa_policy_hash(hash);
-        }
-        if self.allow_any_maa_policy {
-            trust = trust.allow_any_maa_policy();
-        }
+        let trust = match self.maa_policy_hash {
+            Some(hash) => trust.and_then(|trust| trust.require_maa_policy_hash(hash)),
+            None => trust,
+        };
+        let trust = trust.map_err(invalid)?;
+        let trust = if self.allow_any_maa_policy { trust.allow_any_maa_policy() } else { trust };
         Ok(if self.allow_test_attester { trust.allow_test_attester() } else { trust })
     }
 

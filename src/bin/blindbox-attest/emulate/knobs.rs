@@ -201,7 +201,7 @@ const GROUPS: &[Group] = &[
                 hardware(HardwareKnob::Certificates(value.to_owned()))
             }),
             Entry("endorsement-hash-envelope", "the endorsement in its newer form", |_| {
-                hardware(HardwareKnob::EndorsementForm(EndorsementForm::HashEnvelope))
+                hardware(HardwareKnob::EndorsementForm(EndorsementForm::CwtHashEnvelope))
             }),
             Entry("endorsed-by-another", "somebody else, in his own name", |_| {
                 hardware(HardwareKnob::EndorsedByAnother)
@@ -212,9 +212,7 @@ const GROUPS: &[Group] = &[
             Entry("endorser-use=OID", "a leaf for another use", |value| {
                 hardware(HardwareKnob::EndorserUse(value.to_owned()))
             }),
-            Entry("endorsed-feed=TEXT", "another feed", |value| {
-                hardware(HardwareKnob::EndorsedFeed(value.to_owned()))
-            }),
+            Entry("endorsed-feed=TEXT", "another feed", |value| hardware(HardwareKnob::EndorsedFeed(value.to_owned()))),
             Entry("endorsed-svn=SVN", "another version", |value| hardware(HardwareKnob::EndorsedSvn(number(value)?))),
             Entry("endorsed-measurement=HEX", "another measurement", |value| {
                 hardware(HardwareKnob::EndorsedMeasurement(Measurement::from_hex(value).map_err(text)?))

@@ -4,7 +4,7 @@ mod faults;
 mod knobs;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +13,9 @@ use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, Guest, HttpVersions, Kds, Maa, Platform, Relay, RelayMode, ServerCertificate,
     Transport,
 };
-use blindbox_attestation::{AttestationError, Binding, GuestIdentity, InvalidPolicy, Policy, Product, Trust, UvmSvn, Workload};
+use blindbox_attestation::{
+    AttestationError, Binding, GuestIdentity, InvalidPolicy, Policy, Product, Trust, UvmSvn, Workload,
+};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -204,7 +206,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         emulation.write(folder, &policy).map_err(|error| files::about(folder, error))?;
     }
     print(&emulation.describe(&policy).to_string())?;
-    crate::proxy::until_stopped(!arguments.ignore_stdin).await?;
+    crate::stop::asked(!arguments.ignore_stdin).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -293,7 +295,7 @@ impl Arguments {
             })
             .certificate(self.certificate.into());
         if self.guest == GuestKind::Vm {
-            builder = builder.guest(Guest::vm());
+            builder = builder.guest(Guest::confidential_vm());
         }
         if let Some(path) = &self.cce_policy {
             let policy = files::cce_policy(path)?;
@@ -328,12 +330,13 @@ impl Arguments {
         if self.product.is_none() && trust != TrustArgument::Maa {
             return Err(Failure::usage("--trust amd and both need --product"));
         }
+        let pinned = |trust: Trust| trust.require_maa_policy_hash(emulation.blindbox.maa_policy_hash());
         let trust = match trust {
-            TrustArgument::Maa => Trust::maa(maa.as_str()),
+            TrustArgument::Maa => Trust::maa(maa.as_str()).and_then(pinned),
             TrustArgument::Amd => Ok(Trust::amd()),
-            TrustArgument::Both => Trust::maa_and_amd(maa.as_str()),
+            TrustArgument::Both => Trust::maa_and_amd(maa.as_str()).and_then(pinned),
         };
-        let trust = trust.map_err(invalid)?.require_maa_policy_hash(emulation.blindbox.maa_policy_hash());
+        let trust = trust.map_err(invalid)?;
         let binds = self.agent == AgentArgument::Bound;
         let policy = match self.guest {
             GuestKind::Container => {

@@ -98,7 +98,7 @@ pub use policy::{
     TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{Request, Session};
+pub use session::{Collected, Request, Session};
 pub use types::{
     ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
     Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime,

@@ -4,6 +4,9 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use blindbox_attestation::UnixTime;
+use x509_parser::time::ASN1Time;
+
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const BOLD_RED: &str = "1;31";
@@ -18,6 +21,14 @@ pub fn table(text: &str) -> String {
         return text.to_owned();
     }
     text.lines().map(|line| paint(line) + "\n").collect()
+}
+
+/// A time for people.
+pub fn time(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok();
+    let readable = seconds.and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
+    let readable = readable.and_then(|time| time.to_rfc2822().ok());
+    readable.unwrap_or_else(|| time.to_string())
 }
 
 /// An error as one line.

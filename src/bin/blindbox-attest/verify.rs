@@ -45,7 +45,7 @@ fn accepted(arguments: &Arguments, attested: &Attested) -> Result<ExitCode, Fail
     }
     let appraisal = attested.appraisal();
     let table = if arguments.full { appraisal.full().to_string() } else { appraisal.to_string() };
-    print(&format!("{url} is attested until {}\n\n{}", attested.expires_at(), terminal::table(&table)))
+    print(&format!("{url} is attested until {}\n\n{}", terminal::time(attested.expires_at()), terminal::table(&table)))
 }
 
 fn refused(arguments: &Arguments, error: &AttestationError) -> Result<ExitCode, Failure> {

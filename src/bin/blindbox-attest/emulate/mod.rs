@@ -2,6 +2,7 @@
 
 mod faults;
 mod knobs;
+mod orders;
 
 use std::fs;
 use std::io;
@@ -114,7 +115,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Go on when standard input is closed; only a signal ends it.
+    /// Do not read orders, and go on when standard input is closed; only a signal ends it.
     #[arg(long)]
     ignore_stdin: bool,
 }
@@ -206,7 +207,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         emulation.write(folder, &policy).map_err(|error| files::about(folder, error))?;
     }
     print(&emulation.describe(&policy).to_string())?;
-    crate::stop::asked(!arguments.ignore_stdin).await?;
+    let orders = if arguments.ignore_stdin { None } else { Some(orders::from_stdin()) };
+    tokio::select! {
+        ended = orders::obey(&emulation, orders) => ended?,
+        stopped = crate::stop::asked() => stopped?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -439,7 +444,8 @@ fn invalid(error: InvalidPolicy) -> Failure {
 fn long_help() -> String {
     format!(
         "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs, and \
-         serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}",
+         serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
+        orders::HELP,
         knobs::help(),
         faults::help()
     )

@@ -84,7 +84,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     tokio::select! {
         () = serve(&listener, Arc::new(forwarder)) => {}
-        stopped = stop::asked(false) => stopped?,
+        stopped = stop::asked() => stopped?,
     }
     Ok(ExitCode::SUCCESS)
 }

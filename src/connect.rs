@@ -13,7 +13,7 @@ use crate::evidence::KeySetSource;
 use crate::fetch::{self, Kds, KeySets};
 use crate::maa::KeySet;
 use crate::policy::Policy;
-use crate::session::{Session, Settings};
+use crate::session::{Collected, Session, Settings, collect};
 use crate::snp::AmdAnchors;
 use crate::tls::{self, Roots};
 use crate::types::UnixTime;
@@ -76,6 +76,16 @@ impl Verifier {
     /// As [`verify_connection`].
     pub async fn connect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
         Session::open(&self.settings, url.as_ref(), policy).await
+    }
+
+    /// Asks the peer behind a URL for what the policy needs, and gives back what came, unverified: to keep evidence of a peer
+    /// that is refused, for instance. Nothing but the request for attestation is sent.
+    ///
+    /// # Errors
+    ///
+    /// Where the peer gives no evidence at all. What is missing of what vouches for it is in the result.
+    pub async fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Collected, AttestationError> {
+        collect(&self.settings, url.as_ref(), policy).await
     }
 }
 

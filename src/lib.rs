@@ -31,6 +31,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `client` (default) | the network: `verify_connection`, `Verifier`, `Session` |
+//! | `cli` | the command `blindbox-attest` |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
 //! Features only add; none changes a verdict.
@@ -65,6 +66,7 @@ mod evidence;
 #[cfg(feature = "client")]
 mod fetch;
 mod host_data;
+mod inspect;
 mod json;
 pub mod maa;
 mod policy;
@@ -98,13 +100,14 @@ pub use connect::{Verifier, VerifierBuilder, verify_connection};
 pub use error::{AttestationError, Category, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
+pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
     AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,
     TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{Request, Session};
+pub use session::{Collected, Request, Session};
 pub use types::{
     ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
     Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime,

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["bind"],
     &["appraise"],
     &["attested"],
-    &["verify"],
+    &["verify", "inspect"],
     &["tls"],
     &["fetch"],
     &["session"],

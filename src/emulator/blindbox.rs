@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::net::TcpListener;
 
 use super::agent::Agent;
 use super::application::{self, Pages};
@@ -285,12 +286,14 @@ impl BlindBox {
         let separate = settings.place == AgentPlace::OwnPort;
         let traffic = Traffic::default();
         let serve = handler(&agent, &faults, !separate, Some(settings.pages.clone()));
-        let application = Server::start(shown, protocols, traffic.clone(), serve).await?;
+        let listener = TcpListener::bind((settings.ip, settings.ports.0)).await?;
+        let application = Server::serve(listener, shown, protocols, traffic.clone(), serve)?;
         let (mut separate_agent, mut agent_traffic) = (None, traffic.clone());
         if separate {
             agent_traffic = Traffic::default();
             let serve = handler(&agent, &faults, true, None);
-            separate_agent = Some(Server::start(shown, protocols, agent_traffic.clone(), serve).await?);
+            let listener = TcpListener::bind((settings.ip, settings.ports.1)).await?;
+            separate_agent = Some(Server::serve(listener, shown, protocols, agent_traffic.clone(), serve)?);
         }
         Ok(Self { settings, authority, agent, faults, application, separate_agent, traffic, agent_traffic })
     }

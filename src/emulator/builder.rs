@@ -1,6 +1,7 @@
 //! Settings of a BlindBox.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::agent::{AgentForm, ReportSource};
@@ -34,6 +35,8 @@ pub struct BlindBoxBuilder {
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
     pub(crate) platform: Option<Platform>,
     pub(crate) pages: Pages,
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) ports: (u16, u16),
 }
 
 /// Where the agent listens.
@@ -98,6 +101,8 @@ impl BlindBoxBuilder {
             report_source: None,
             platform: None,
             pages: Pages::default(),
+            ip: Ipv4Addr::LOCALHOST,
+            ports: (0, 0),
         }
     }
 
@@ -172,6 +177,28 @@ impl BlindBoxBuilder {
         self
     }
 
+    /// The address to listen on, which also becomes the host: `127.0.0.1` unless set; any of `127.0.0.0/8`.
+    #[must_use]
+    pub fn ip(mut self, ip: Ipv4Addr) -> Self {
+        self.ip = ip;
+        self.host = ip.to_string();
+        self
+    }
+
+    /// The application's port; chosen by the system unless set.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.ports.0 = port;
+        self
+    }
+
+    /// The agent's port where it has one of its own ([`AgentPlace::OwnPort`]), such as 8080; chosen by the system unless set.
+    #[must_use]
+    pub fn agent_port(mut self, port: u16) -> Self {
+        self.ports.1 = port;
+        self
+    }
+
     /// A further name in the certificate, which has `127.0.0.1`, `localhost` and the host anyway.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
@@ -213,7 +240,7 @@ impl BlindBoxBuilder {
     ///
     /// # Errors
     ///
-    /// When no port on loopback can be had.
+    /// When the port cannot be had, or the address is not on loopback.
     pub async fn start(self) -> io::Result<BlindBox> {
         BlindBox::start(self).await
     }

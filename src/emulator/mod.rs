@@ -14,7 +14,7 @@
 //! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
 //! | [`Traffic`] | what reached each of them, to the byte |
 //!
-//! Everything listens on `127.0.0.1` with a port chosen by the system, is made per process, and stops when dropped.
+//! Everything listens on `127.0.0.1` with a port chosen by the system unless told otherwise, is made per process, and stops when dropped.
 //! Servers run as tasks on the runtime that started them: a blocking client in the same test needs a multi-threaded one.
 //!
 //! ```

@@ -166,6 +166,13 @@ impl Platform {
         foundry::anchors()
     }
 
+    /// The emulated AMD's certificates for its family as PEM: ARK, ASK, ASVK. For verifiers in other processes.
+    #[must_use]
+    pub fn roots_pem(&self) -> String {
+        let hierarchy = hierarchy(Maker::Amd, self.0.product);
+        [hierarchy.ark(), hierarchy.ask(), hierarchy.asvk()].map(pem).concat()
+    }
+
     /// A revocation list for its family that revokes nothing, in DER.
     #[must_use]
     pub fn crl(&self) -> Vec<u8> {

@@ -20,7 +20,8 @@ use crate::error::AttestationError;
 use crate::evidence::{Crl, Vek};
 use crate::policy::RevocationRule;
 use crate::snp::{
-    AmdAnchors, CaChain, CollateralRequest, ReportError, VerifiedCrl, VerifiedVek, certificates_from_pem,
+    AmdAnchors, CaChain, CollateralRequest, ReportError, VekCertificate, VerifiedCrl, VerifiedVek,
+    certificates_from_pem,
 };
 use crate::types::Product;
 
@@ -38,6 +39,8 @@ const LISTS_KEPT: Duration = Duration::from_secs(60 * 60);
 const MAX_KEPT: usize = 256;
 
 const DOING: &str = "fetching AMD's certificates";
+
+const CERTIFICATE: &str = "the certificate of the key that signed the report";
 
 /// Where AMD's certificates come from.
 #[derive(Debug)]
@@ -75,6 +78,35 @@ impl Kds {
         Ok((Vek::Verified(vek), list.map(Crl::Verified)))
     }
 
+    /// The same as documents, unread as far as may be: certificates (those that were sent along, or AMD's), and the list.
+    pub(crate) async fn documents(
+        &self,
+        report: &[u8],
+        sent_along: Option<Vec<u8>>,
+        deadline: &Deadline,
+    ) -> (Result<Vec<u8>, AttestationError>, Result<Vec<u8>, AttestationError>) {
+        let request = match CollateralRequest::from_report(report) {
+            Ok(request) => request,
+            Err(error) => return (sent_along.ok_or(error.clone().into()), Err(error.into())),
+        };
+        let mut products = request.candidates();
+        let mut certificates = sent_along.ok_or(AttestationError::MissingEvidence { what: CERTIFICATE });
+        for product in products {
+            let Some(path) = request.vcek_path(*product).filter(|_| certificates.is_err()) else { continue };
+            certificates = self.get(&path, MAX_CERTIFICATE, *deadline).await;
+            if certificates.is_ok() {
+                products = std::slice::from_ref(product);
+            }
+        }
+        // A report of version 2 does not say its product; its certificate does.
+        let named = certificates.as_ref().ok().and_then(|certificates| product_of(certificates));
+        let Some(product) = named.or(products.first().copied()) else {
+            return (certificates, Err(AttestationError::MissingEvidence { what: "the product of the report" }));
+        };
+        let list = self.get(&request.crl_path(product), MAX_LIST, *deadline).await;
+        (certificates, list)
+    }
+
     /// Certificates that an agent sent: that of the signing key, alone or with its issuer and root.
     fn read(&self, certificates: &[u8]) -> Result<VerifiedVek, AttestationError> {
         let certificates =
@@ -97,8 +129,7 @@ impl Kds {
         request: &CollateralRequest,
         deadline: &Deadline,
     ) -> Result<VerifiedVek, AttestationError> {
-        let what = "the certificate of the key that signed the report";
-        let mut refused = AttestationError::MissingEvidence { what };
+        let mut refused = AttestationError::MissingEvidence { what: CERTIFICATE };
         if request.signing_key() == SigningKey::Vcek && request.chip_id().is_none() {
             return Err(ReportError::ChipIdMasked.into());
         }
@@ -152,6 +183,14 @@ impl Kds {
             Err(Failure::Other(error)) => Err(error),
         }
     }
+}
+
+fn product_of(certificates: &[u8]) -> Option<Product> {
+    let certificate = match certificates_from_pem(certificates).ok().and_then(|bundle| bundle.into_iter().next()) {
+        Some(first) => VekCertificate::from_der(&first),
+        None => VekCertificate::from_der(certificates),
+    };
+    certificate.ok().map(|certificate| certificate.product())
 }
 
 /// One cell for each key.

@@ -61,6 +61,22 @@ impl KeySets {
         }
     }
 
+    /// The key set that the caller supplied for all instances.
+    pub(crate) fn pinned_set(&self) -> Option<&KeySet> {
+        match &self.source {
+            Source::Pinned(key_set) => Some(key_set),
+            Source::Fetched { .. } => None,
+        }
+    }
+
+    /// The key set of an instance as it stands there now, unread.
+    pub(crate) async fn document(&self, issuer: &Issuer, deadline: &Deadline) -> Result<Vec<u8>, AttestationError> {
+        match &self.source {
+            Source::Pinned(_) => Err(AttestationError::MissingEvidence { what: "a key set that is not pinned" }),
+            Source::Fetched { client, .. } => fetch_document(client, issuer, *deadline).await,
+        }
+    }
+
     /// The key set of an instance.
     pub(crate) async fn get(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
         self.at_most(LIFETIME, issuer, deadline).await
@@ -88,6 +104,10 @@ impl KeySets {
 }
 
 async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<KeySet, AttestationError> {
+    Ok(KeySet::from_json(&fetch_document(client, issuer, deadline).await?)?)
+}
+
+async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
     let unreachable = |why: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), why };
     let what = "the key set of the MAA instance";
     let exchange = Exchange { doing: DOING, what, limit: MAX_BYTES, deadline, reconnects: true };
@@ -99,7 +119,7 @@ async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<K
         Failure::Other(error) => error,
     })?;
     match answer.status {
-        200 if answer.is_json() => Ok(KeySet::from_json(&answer.body)?),
+        200 if answer.is_json() => Ok(answer.body),
         200 => Err(unreachable("its answer is not of the type application/json".to_owned())),
         status => Err(unreachable(format!("it answered with the status {status}"))),
     }

@@ -4,6 +4,7 @@
 //! ([`line`]), and nothing is sent on it but, where its key is not attested yet, the request for attestation.
 
 mod attest;
+mod collect;
 mod life;
 mod line;
 mod members;
@@ -22,6 +23,8 @@ use reqwest::{Client, Response};
 use tokio::sync::Semaphore;
 use url::Url;
 
+pub use collect::Collected;
+pub(crate) use collect::collect;
 pub use request::Request;
 pub(crate) use settings::Settings;
 

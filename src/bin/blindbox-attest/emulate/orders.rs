@@ -1,0 +1,109 @@
+//! What a test tells the emulator while it runs: one order a line on standard input, one answer a line.
+
+use std::io::{self, BufRead};
+
+use blindbox_attestation::emulator::{Kds, OpenConnections};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::Emulation;
+use super::faults::{self, FaultAt};
+use super::knobs::{self, Change};
+use crate::outcome::{Failure, print};
+
+pub const HELP: &str = "\
+Orders, one a line on standard input; each is answered by one line of JSON with `ok`:
+  knob NAME[=VALUE]          sets a knob
+  fail PATH=FAULT            fails requests of application and agent; also fail-maa and fail-kds
+  reset                      takes back every knob and fault, those of the command line too
+  rotate-tls-key             a new TLS key, attested like the first; open connections are cut
+  rotate-maa-key             a new key signs tokens; the old one is gone from the key set
+  restart                    the guest starts anew: another key, another report id
+  stop                       stops listening until `restart`
+  traffic                    counts what reached application, agent and MAA";
+
+/// Lines of standard input until it is closed, read on a thread of its own: nothing can interrupt that.
+pub fn from_stdin() -> UnboundedReceiver<String> {
+    let (sender, orders) = unbounded_channel();
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    orders
+}
+
+/// Until no more orders can come. Without any it never ends.
+pub async fn obey(emulation: &Emulation, orders: Option<UnboundedReceiver<String>>) -> Result<(), Failure> {
+    let Some(mut orders) = orders else { return std::future::pending().await };
+    while let Some(order) = orders.recv().await {
+        if order.trim().is_empty() {
+            continue;
+        }
+        let answer = match emulation.obey(order.trim()).await {
+            Ok(answer) => answer,
+            Err(error) => json!({ "ok": false, "error": error }),
+        };
+        print(&answer.to_string())?;
+    }
+    Ok(())
+}
+
+impl Emulation {
+    async fn obey(&self, order: &str) -> Result<Value, String> {
+        let (verb, object) = order.split_once(' ').unwrap_or((order, ""));
+        let fault = || faults::parse(object);
+        match verb {
+            "knob" => self.set(knobs::parse(object)?)?,
+            "fail" => {
+                let FaultAt { path, fault } = fault()?;
+                self.blindbox.fail(&path, fault);
+            }
+            "fail-maa" => self.maa.fail(fault()?.fault),
+            "fail-kds" => {
+                let FaultAt { path, fault } = fault()?;
+                self.kds()?.fail(&path, fault);
+            }
+            "reset" => {
+                self.blindbox.reset();
+                self.maa.recover();
+                self.kds.iter().for_each(Kds::recover);
+            }
+            "rotate-tls-key" => self.blindbox.rotate_tls_key(OpenConnections::Drop),
+            "rotate-maa-key" => self.maa.rotate_key(),
+            "restart" => self.blindbox.restart().await.map_err(|error| error.to_string())?,
+            "stop" => self.blindbox.stop().await,
+            "traffic" => return Ok(self.traffic()),
+            _ => return Err(format!("no order is called {verb:?}; see --help")),
+        }
+        Ok(json!({ "ok": true }))
+    }
+
+    fn set(&self, change: Change) -> Result<(), String> {
+        match change {
+            Change::BlindBox(knob) => self.blindbox.set(*knob),
+            Change::KeySet(knob) => self.maa.set(knob),
+            Change::Kds(knob) => self.kds()?.set(knob),
+        }
+        Ok(())
+    }
+
+    fn kds(&self) -> Result<&Kds, String> {
+        self.kds.as_ref().ok_or_else(|| "there is no KDS without --product".to_owned())
+    }
+
+    fn traffic(&self) -> Value {
+        let (application, agent) = (self.blindbox.traffic(), self.blindbox.agent_traffic());
+        json!({
+            "ok": true,
+            "application_requests": application.application_requests(),
+            "application_bytes": application.application_bytes(),
+            "agent_bytes": agent.agent_bytes(),
+            "key_set_fetches": self.maa.key_set_fetches(),
+            "relay_application_bytes": self.relay.as_ref().map(|relay| relay.traffic().application_bytes()),
+        })
+    }
+}

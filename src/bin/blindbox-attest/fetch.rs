@@ -1,0 +1,141 @@
+//! `fetch`: evidence into a folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use blindbox_attestation::{AttestationError, Collected, Policy, verify_recorded};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::connection::Connection;
+use crate::files;
+use crate::outcome::{Failure, error_json, exit_code, print, print_json};
+use crate::terminal::{self, with_progress};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+
+    /// The folder, which is made if it is not there. Files of earlier evidence are not overwritten: it must be empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Print one JSON object: the files, and the verdict.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let connection = &arguments.connection;
+    let policy = connection.policy()?;
+    let verifier = connection.verifier()?;
+    let failed = |error: io::Error| files::about(&arguments.out, error);
+    make_empty(&arguments.out).map_err(failed)?;
+    let doing = format!("asking {}", connection.url);
+    let collected = with_progress(&doing, verifier.collect(&connection.url, &policy)).await?;
+    let outcome = judge(&collected, &policy);
+    let about = describe(connection, &policy, &collected, &outcome);
+    let written = save(&arguments.out, &collected, &policy, &about).map_err(failed)?;
+    report(&arguments, &collected, &written, &outcome)
+}
+
+/// Whether the policy accepts it, as a record: what is saved here proves nothing later about a connection.
+fn judge(collected: &Collected, policy: &Policy) -> Result<(), AttestationError> {
+    if let Some(missing) = collected.missing.first() {
+        return Err(missing.clone());
+    }
+    let endorsements = collected.endorsements()?;
+    verify_recorded(&collected.evidence, &endorsements, policy, collected.asked_at).map(drop)
+}
+
+fn describe(
+    connection: &Connection,
+    policy: &Policy,
+    collected: &Collected,
+    outcome: &Result<(), AttestationError>,
+) -> Value {
+    let missing: Vec<Value> = collected.missing.iter().map(error_json).collect();
+    json!({
+        "url": connection.url,
+        "asked_at": collected.asked_at,
+        "nonce": collected.nonce.to_string(),
+        "channel": collected.channel,
+        "tls_key": collected.tls_key,
+        "policy_digest": policy.digest(),
+        "accepted": outcome.is_ok(),
+        "error": outcome.as_ref().err().map(error_json),
+        "missing": missing,
+    })
+}
+
+fn save(folder: &Path, collected: &Collected, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
+    let evidence = &collected.evidence;
+    let pem = collected.certificates.as_deref().is_some_and(|bytes| bytes.starts_with(b"-----BEGIN"));
+    let (token, about, policy) = (evidence.token.as_deref(), format!("{about:#}\n"), policy.to_toml());
+    let documents = [
+        ("token.jwt", token.map(str::as_bytes)),
+        ("runtime-data.json", evidence.runtime_data.as_deref()),
+        ("report.bin", evidence.report.as_deref()),
+        ("uvm-endorsement.cose", evidence.uvm_endorsement.as_deref()),
+        (if pem { "certificates.pem" } else { "vcek.der" }, collected.certificates.as_deref()),
+        ("revocation-list.der", collected.revocation_list.as_deref()),
+        ("key-set.json", collected.key_set.as_deref()),
+        ("policy.toml", Some(policy.as_bytes())),
+        ("about.json", Some(about.as_bytes())),
+    ];
+    let mut written = Vec::new();
+    for (name, bytes) in documents {
+        if let Some(bytes) = bytes {
+            fs::write(folder.join(name), bytes)?;
+            written.push(name);
+        }
+    }
+    Ok(written)
+}
+
+fn make_empty(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    match fs::read_dir(folder)?.next() {
+        None => Ok(()),
+        Some(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected an empty folder")),
+    }
+}
+
+fn report(
+    arguments: &Arguments,
+    collected: &Collected,
+    written: &[&str],
+    outcome: &Result<(), AttestationError>,
+) -> Result<ExitCode, Failure> {
+    if arguments.json {
+        print_json(&json!({
+            "folder": arguments.out,
+            "files": written,
+            "accepted": outcome.is_ok(),
+            "error": outcome.as_ref().err().map(error_json),
+        }))?;
+    } else {
+        let lines: String = written.iter().map(|name| format!("{}\n", arguments.out.join(name).display())).collect();
+        print(&lines)?;
+        for missing in &collected.missing {
+            crate::outcome::note(&format!("note: {missing}"));
+        }
+    }
+    match outcome {
+        Ok(()) => {
+            if !arguments.json {
+                crate::outcome::note("the policy accepts this evidence, as a record");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            if !arguments.json {
+                crate::outcome::note(&terminal::error(error.code(), &error.to_string()));
+            }
+            Ok(ExitCode::from(exit_code(error)))
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Files that commands are given.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use blindbox_attestation::maa::KeySet;
+use blindbox_attestation::snp::{AmdAnchors, CustomAnchors, certificates_from_pem};
+use blindbox_attestation::{AttestationError, CcePolicy, Policy, Product};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::outcome::Failure;
+
+/// The largest file that is read, in bytes: stops a slip such as a device or an image. CCE policies are the largest, with some
+/// hundred kB.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads a file, or standard input for `-`.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let limit = MAX_BYTES.saturating_add(1);
+    let read = match path.to_str() {
+        Some("-") => io::stdin().lock().take(limit).read_to_end(&mut bytes),
+        _ => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| about(path, error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_BYTES) {
+        return Err(about(path, format!("is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(read(path)?).map_err(|_| about(path, "is not text in UTF-8"))
+}
+
+/// A policy, in JSON if it begins with a brace, else in TOML.
+pub fn policy(path: &Path) -> Result<Policy, Failure> {
+    let text = read_text(path)?;
+    let policy = if text.trim_start().starts_with('{') { Policy::from_json(&text) } else { Policy::from_toml(&text) };
+    policy.map_err(|error| AttestationError::InvalidPolicy(error).into())
+}
+
+/// A CCE policy: base64 as deployments carry it, or the Rego text itself.
+pub fn cce_policy(path: &Path) -> Result<CcePolicy, Failure> {
+    let bytes = read(path)?;
+    let base64 = std::str::from_utf8(&bytes).ok().and_then(|text| CcePolicy::from_base64(text).ok());
+    match base64 {
+        Some(policy) => Ok(policy),
+        None => CcePolicy::from_rego(bytes).map_err(|error| about(path, error)),
+    }
+}
+
+pub fn key_set(path: &Path) -> Result<KeySet, Failure> {
+    KeySet::from_json(&read(path)?).map_err(|error| AttestationError::InvalidKeySet(error).into())
+}
+
+/// Several files of roots as one bundle.
+pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
+    let mut bundle = Vec::new();
+    for path in paths {
+        let bytes = read(path)?;
+        if paths.len() > 1 && !bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+            return Err(about(path, "is not PEM: several files of roots are read as PEM only"));
+        }
+        bundle.extend_from_slice(&bytes);
+        bundle.push(b'\n');
+    }
+    // One certificate in DER ends where it ends.
+    if bundle.first() == Some(&0x30) {
+        bundle.pop();
+    }
+    Ok(bundle)
+}
+
+/// ARK, ASK and ASVK of processor families, told apart by their common names as AMD gives them.
+pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
+    let pem = read(path)?;
+    let certificates = certificates_from_pem(&pem).map_err(|error| about(path, error))?;
+    let mut named = Vec::new();
+    for der in &certificates {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| about(path, "holds no X.509 certificate"))?;
+        let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        named.push((name.unwrap_or_default().to_owned(), der.as_slice()));
+    }
+    let find = |name: String| named.iter().find(|(found, _)| *found == name).map(|(_, der)| *der);
+    let mut families = Vec::new();
+    for product in Product::ALL {
+        let ark = find(format!("ARK-{product}"));
+        let (ask, asvk) = (find(format!("SEV-{product}")), find(format!("SEV-VLEK-{product}")));
+        if let (Some(ark), Some(ask), Some(asvk)) = (ark, ask, asvk) {
+            families.push(CustomAnchors { product, ark, ask, asvk });
+        }
+    }
+    if families.is_empty() {
+        return Err(about(path, "expected ARK, ASK and ASVK of a processor family, such as ARK-Milan, in PEM"));
+    }
+    AmdAnchors::custom(families).map_err(|error| about(path, error))
+}
+
+/// What is wrong with a file.
+pub fn about(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::setting(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,39 @@
+//! `host-data`: what a CCE policy becomes, and what it should not allow.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::files;
+use crate::outcome::{Failure, print, print_json};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The CCE policy: base64 as `az confcom` prints it, or the Rego text; `-` is standard input.
+    #[arg(value_name = "CCE_POLICY_FILE")]
+    file: PathBuf,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 1 if there are findings.
+    #[arg(long)]
+    deny_findings: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let policy = files::cce_policy(&arguments.file)?;
+    let findings: Vec<String> = policy.findings().iter().map(ToString::to_string).collect();
+    if arguments.json {
+        let digest = policy.digest();
+        print_json(&json!({ "host_data": digest, "bytes": policy.text().len(), "findings": findings }))?;
+    } else {
+        let lines = findings.iter().map(|finding| format!("finding: {finding}\n")).collect::<String>();
+        print(&format!("{}\n{lines}", policy.digest()))?;
+    }
+    let denied = arguments.deny_findings && !findings.is_empty();
+    Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,121 @@
+//! `blindbox-attest`: prove what a BlindBox runs, from a shell.
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+
+mod connection;
+#[cfg(feature = "emulator")]
+mod emulate;
+mod fetch;
+mod files;
+mod host_data;
+mod inspect;
+mod outcome;
+mod policy;
+mod proxy;
+mod stop;
+mod terminal;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use outcome::{Failure, USAGE};
+
+/// What stands below the help of every command.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  accepted, done
+   1  rejected: genuine evidence that the policy does not accept
+   2  untrusted: not genuine, or not about this peer; assume an attack
+   3  unavailable: no verdict could be reached; trying again may help
+   4  misconfigured: a file, a policy or a setting cannot be used
+  64  usage: the command line itself";
+
+#[cfg(not(feature = "emulator"))]
+const ABOUT_EMULATE: &str = "This build has no `emulate`: it comes with the crate's feature `emulator`.\n\n";
+#[cfg(feature = "emulator")]
+const ABOUT_EMULATE: &str = "";
+
+/// Prove what a BlindBox (an application in an AMD SEV-SNP TEE on Azure) runs before sending it one byte.
+#[derive(Parser)]
+#[command(name = "blindbox-attest", version, after_help = format!("{ABOUT_EMULATE}{EXIT_CODES}"))]
+#[command(propagate_version = true, max_term_width = 120)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Attest a peer and show every check of the policy.
+    #[command(after_help = EXIT_CODES)]
+    Verify(verify::Arguments),
+    /// Save a peer's evidence, and what vouches for it, in a folder; then say whether the policy accepts it.
+    #[command(after_help = EXIT_CODES)]
+    Fetch(fetch::Arguments),
+    /// Say what files of evidence are and print them in full, verified or not.
+    Inspect(inspect::Arguments),
+    /// Write, check and show policy files.
+    Policy(policy::Arguments),
+    /// Print the host data that a CCE policy becomes, and what the CCE policy should not allow.
+    HostData(host_data::Arguments),
+    /// Serve a local plain-HTTP port whose other end is an attested session.
+    #[command(after_help = EXIT_CODES)]
+    Proxy(proxy::Arguments),
+    /// Serve an emulated BlindBox, MAA and AMD on loopback, for tests.
+    #[cfg(feature = "emulator")]
+    Emulate(emulate::Arguments),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match CommandLine::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    run(arguments.command).unwrap_or_else(|failure| failure.report())
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Verify(arguments) => wait_for(verify::run(arguments)),
+        Command::Fetch(arguments) => wait_for(fetch::run(arguments)),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Policy(arguments) => policy::run(arguments),
+        Command::HostData(arguments) => host_data::run(&arguments),
+        Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
+        #[cfg(feature = "emulator")]
+        Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "blindbox-attest", &mut script);
+            outcome::print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+fn wait_for(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::setting(format!("no threads to work with: {error}")))?;
+    let done = runtime.block_on(work);
+    // Something may still wait for an answer that nobody wants any more.
+    runtime.shutdown_background();
+    done
+}

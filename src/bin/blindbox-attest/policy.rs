@@ -1,0 +1,301 @@
+//! `policy`: write, check and show policy files.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use blindbox_attestation::{
+    AttestationError, Binding, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest,
+    Trust, UvmSvn, Workload,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::files;
+use crate::outcome::{Failure, note, print, print_json};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print a new policy in TOML; what it leaves open goes to standard error.
+    New(Box<New>),
+    /// Say whether a policy can be used, and what it leaves open.
+    Lint(Lint),
+    /// Print a policy as it was understood, and its digest.
+    Show(Show),
+}
+
+#[derive(Args)]
+struct New {
+    /// The kind of TEE.
+    #[arg(long, value_enum, default_value = "container")]
+    kind: Kind,
+
+    /// Trust this MAA instance, such as https://sharedneu.neu.attest.azure.net. With --amd both must agree.
+    #[arg(long, value_name = "URL", required_unless_present = "amd", help_heading = "Who may judge")]
+    maa: Option<String>,
+
+    /// Trust AMD: reports are verified here, down to AMD's root.
+    #[arg(long, help_heading = "Who may judge")]
+    amd: bool,
+
+    /// The SHA-256 of the attestation policy that the MAA instance must have applied, in hexadecimal. Needed for an instance
+    /// that is not a shared one.
+    #[arg(long, value_name = "HEX", requires = "maa", value_parser = sha256, help_heading = "Who may judge")]
+    maa_policy_hash: Option<Sha256Digest>,
+
+    /// Accept an instance that is not a shared one, whatever attestation policy its owner has given it.
+    #[arg(long, requires = "maa", help_heading = "Who may judge")]
+    allow_any_maa_policy: bool,
+
+    /// Accept an instance of Azure's test ring.
+    #[arg(long, requires = "maa", help_heading = "Who may judge")]
+    allow_test_attester: bool,
+
+    /// Whether the workload binds its TLS key to its evidence. `own-key` is YOUR WORD that nothing in it attests data chosen
+    /// by a caller, and that its key is made inside the TEE and never leaves; evidence cannot show it. BlindBox as first
+    /// released and Microsoft's SKR container are `none`.
+    #[arg(long, value_enum, help_heading = "What must run")]
+    binding: BindingArgument,
+
+    /// The CCE policy of the container (base64 or Rego text).
+    #[arg(long, value_name = "FILE", conflicts_with = "host_data", help_heading = "What must run")]
+    cce_policy: Option<PathBuf>,
+
+    /// The host data of the container: the SHA-256 of its CCE policy, in hexadecimal. May be repeated.
+    #[arg(long, value_name = "HEX", value_parser = host_data, help_heading = "What must run")]
+    host_data: Vec<HostData>,
+
+    /// Accept a known allow-all CCE policy, with which the host runs any code. For development only.
+    #[arg(long, help_heading = "What must run")]
+    allow_permissive_workload: bool,
+
+    /// The least security version of the container's utility VM, such as 101.
+    #[arg(long, value_name = "SVN", help_heading = "What must run")]
+    uvm_svn: Option<u64>,
+
+    /// An accepted launch measurement, in hexadecimal: of the utility VM in place of --uvm-svn or beside it, or of a
+    /// confidential VM. May be repeated.
+    #[arg(long, value_name = "HEX", value_parser = measurement, help_heading = "What must run")]
+    measurement: Vec<Measurement>,
+
+    /// An accepted ID key of a confidential VM (SHA-384, in hexadecimal). May be repeated.
+    #[arg(long, value_name = "HEX", value_parser = id_key, help_heading = "What must run")]
+    id_key: Vec<KeyDigest>,
+
+    /// Accept any confidential VM that MAA calls compliant, anybody's.
+    #[arg(long, conflicts_with_all = ["measurement", "id_key"], help_heading = "What must run")]
+    allow_any_azure_cvm: bool,
+
+    /// Accept a channel that the evidence does not speak of, for --binding none.
+    #[arg(long, help_heading = "Relaxations")]
+    allow_unbound_channel: bool,
+
+    /// Accept plain HTTP for an unbound channel.
+    #[arg(long, requires = "allow_unbound_channel", help_heading = "Relaxations")]
+    allow_plain_http: bool,
+
+    /// Accept a guest that its host may debug. For development only.
+    #[arg(long, help_heading = "Relaxations")]
+    allow_debug: bool,
+
+    /// Do not validate the server's name: what runs is proven, not whose instance it is.
+    #[arg(long, help_heading = "Relaxations")]
+    allow_unverified_name: bool,
+
+    /// Print JSON in place of TOML.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A confidential container (Azure Container Instances and alike).
+    Container,
+    /// A confidential VM, of which evidence does not show what runs in it.
+    Vm,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BindingArgument {
+    /// It attests only its own TLS key.
+    OwnKey,
+    /// It attests whatever it is asked to.
+    None,
+}
+
+#[derive(Args)]
+struct Lint {
+    /// The policy, in TOML or JSON; `-` is standard input.
+    file: PathBuf,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 1 if anything is left open.
+    #[arg(long)]
+    deny_open: bool,
+}
+
+#[derive(Args)]
+struct Show {
+    /// The policy, in TOML or JSON; `-` is standard input.
+    file: PathBuf,
+
+    /// Print JSON in place of TOML.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        Command::New(new) => new.run(),
+        Command::Lint(lint) => lint.run(),
+        Command::Show(show) => show.run(),
+    }
+}
+
+impl New {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let policy = self.build()?;
+        for open in policy.lint() {
+            note(&format!("note: {open}"));
+        }
+        print(&if self.json { pretty(&policy) } else { policy.to_toml() })
+    }
+
+    fn build(&self) -> Result<Policy, Failure> {
+        let policy = match self.kind {
+            Kind::Container => self.container()?,
+            Kind::Vm => self.vm()?,
+        };
+        let steps: [(bool, fn(Policy) -> Result<Policy, InvalidPolicy>); 4] = [
+            (self.allow_unbound_channel, Policy::allow_unbound_channel),
+            (self.allow_plain_http, Policy::allow_plain_http),
+            (self.allow_debug, Policy::allow_debug),
+            (self.allow_unverified_name, Policy::allow_unverified_name),
+        ];
+        let asked = steps.into_iter().filter(|(asked, _)| *asked);
+        asked.map(|(_, allow)| allow).try_fold(policy, |policy, allow| allow(policy)).map_err(invalid)
+    }
+
+    fn trust(&self) -> Result<Trust, Failure> {
+        let trust = match (&self.maa, self.amd) {
+            (Some(issuer), false) => Trust::maa(issuer),
+            (Some(issuer), true) => Trust::maa_and_amd(issuer),
+            (None, _) => Ok(Trust::amd()),
+        };
+        let trust = match self.maa_policy_hash {
+            Some(hash) => trust.and_then(|trust| trust.require_maa_policy_hash(hash)),
+            None => trust,
+        };
+        let trust = trust.map_err(invalid)?;
+        let trust = if self.allow_any_maa_policy { trust.allow_any_maa_policy() } else { trust };
+        Ok(if self.allow_test_attester { trust.allow_test_attester() } else { trust })
+    }
+
+    fn container(&self) -> Result<Policy, Failure> {
+        if !self.id_key.is_empty() || self.allow_any_azure_cvm {
+            return Err(Failure::usage("--id-key and --allow-any-azure-cvm belong to --kind vm"));
+        }
+        let mut digests = self.host_data.iter().copied();
+        let first = match &self.cce_policy {
+            Some(path) => Some(files::cce_policy(path)?.digest()),
+            None => digests.next(),
+        };
+        let first = first.ok_or_else(|| Failure::usage("a container needs --cce-policy or --host-data"))?;
+        let workload = match self.binding {
+            BindingArgument::OwnKey => Workload::binds_its_own_key(first),
+            BindingArgument::None => Workload::attests_any_data(first),
+        };
+        let workload = digests.fold(workload, Workload::or);
+        let workload = if self.allow_permissive_workload { workload.allow_permissive() } else { workload };
+        let (trust, measurements) = (self.trust()?, self.measurement.iter().copied());
+        let policy = match (self.uvm_svn, self.measurement.is_empty()) {
+            (None, true) => return Err(Failure::usage("a container needs --uvm-svn or --measurement")),
+            (None, false) => Policy::confidential_container_measured(trust, workload, measurements),
+            (Some(svn), true) => Policy::confidential_container(trust, workload, UvmSvn::at_least(svn)),
+            (Some(svn), false) => Policy::confidential_container(trust, workload, UvmSvn::at_least(svn))
+                .and_then(|policy| policy.require_measurements(measurements)),
+        };
+        policy.map_err(invalid)
+    }
+
+    fn vm(&self) -> Result<Policy, Failure> {
+        if self.cce_policy.is_some() || !self.host_data.is_empty() || self.uvm_svn.is_some() {
+            return Err(Failure::usage("--cce-policy, --host-data and --uvm-svn belong to --kind container"));
+        }
+        let measurements = self.measurement.iter().copied();
+        let id_keys = self.id_key.iter().copied();
+        let guest = match (self.measurement.is_empty(), self.id_key.is_empty()) {
+            (true, true) if self.allow_any_azure_cvm => GuestIdentity::allow_any_azure_cvm(),
+            (true, true) => {
+                return Err(Failure::usage("a VM needs --measurement or --id-key, or --allow-any-azure-cvm"));
+            }
+            (false, _) => GuestIdentity::measured(measurements),
+            (true, false) => GuestIdentity::signed_by(id_keys.clone()),
+        };
+        let binding = match self.binding {
+            BindingArgument::OwnKey => Binding::OwnKey,
+            BindingArgument::None => Binding::None,
+        };
+        let policy = Policy::confidential_vm(self.trust()?, guest, binding).map_err(invalid)?;
+        let both = !self.measurement.is_empty() && !self.id_key.is_empty();
+        if both { policy.require_id_keys(id_keys).map_err(invalid) } else { Ok(policy) }
+    }
+}
+
+impl Lint {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let policy = files::policy(&self.file)?;
+        let open = policy.lint();
+        if self.json {
+            print_json(&json!({ "digest": policy.digest(), "open": open }))?;
+        } else if open.is_empty() {
+            print("nothing is left open")?;
+        } else {
+            print(&open.iter().map(|open| format!("{open}\n")).collect::<String>())?;
+        }
+        Ok(if self.deny_open && !open.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+impl Show {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let policy = files::policy(&self.file)?;
+        if self.json {
+            return print(&pretty(&policy));
+        }
+        print(&format!("# digest {}\n{}", policy.digest(), policy.to_toml()))
+    }
+}
+
+fn pretty(policy: &Policy) -> String {
+    let value: Option<serde_json::Value> = serde_json::from_str(&policy.to_json()).ok();
+    value.map_or_else(|| policy.to_json(), |value| format!("{value:#}"))
+}
+
+fn invalid(error: InvalidPolicy) -> Failure {
+    AttestationError::InvalidPolicy(error).into()
+}
+
+fn sha256(text: &str) -> Result<Sha256Digest, String> {
+    Sha256Digest::from_hex(text).map_err(|error| error.to_string())
+}
+
+fn host_data(text: &str) -> Result<HostData, String> {
+    HostData::from_hex(text).map_err(|error| error.to_string())
+}
+
+fn measurement(text: &str) -> Result<Measurement, String> {
+    Measurement::from_hex(text).map_err(|error| error.to_string())
+}
+
+fn id_key(text: &str) -> Result<KeyDigest, String> {
+    KeyDigest::from_hex(text).map_err(|error| error.to_string())
+}

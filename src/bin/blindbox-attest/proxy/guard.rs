@@ -1,0 +1,104 @@
+//! Which requests of local clients are taken.
+
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request;
+use hyper::{Method, StatusCode};
+
+/// The header with the access token. A web page cannot set it without asking first, and is told no.
+pub const TOKEN_HEADER: &str = "X-Blindbox-Token";
+
+/// Why a request went nowhere.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: &'static str,
+}
+
+pub struct Guard {
+    hosts: Vec<String>,
+    token: Option<String>,
+}
+
+impl Guard {
+    pub fn new(hosts: Vec<String>, token: Option<String>) -> Self {
+        Self { hosts, token }
+    }
+
+    pub fn check(&self, head: &request::Parts) -> Result<(), Refusal> {
+        check_target(head)?;
+        let host = self.check_host(&head.headers)?;
+        check_site(&head.headers, host)?;
+        self.check_token(&head.headers)
+    }
+
+    /// Against DNS rebinding: a page of a name that was made to resolve to loopback sends that name.
+    fn check_host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
+        let host = only(headers, header::HOST).and_then(|host| host.to_str().ok());
+        host.filter(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
+            .ok_or_else(|| refusal(StatusCode::FORBIDDEN, "wrong-host", "expected as Host the address of this proxy"))
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(expected) = &self.token else { return Ok(()) };
+        let given = only(headers, TOKEN_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+        if same(given, expected.as_bytes()) {
+            return Ok(());
+        }
+        let message = "expected the header X-Blindbox-Token with the token that was printed at the start";
+        Err(refusal(StatusCode::UNAUTHORIZED, "wrong-access-token", message))
+    }
+}
+
+/// Only `origin-form` (RFC 9112 section 3.2.1): nobody but the session decides where requests go.
+fn check_target(head: &request::Parts) -> Result<(), Refusal> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        let message = "expected a method other than CONNECT and TRACE";
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method-refused", message));
+    }
+    if head.uri.scheme().is_some() || head.uri.authority().is_some() || !head.uri.path().starts_with('/') {
+        let message = "expected a target that is a path: this is no proxy for other addresses";
+        return Err(refusal(StatusCode::BAD_REQUEST, "target-refused", message));
+    }
+    let upgrades = head.headers.contains_key(header::UPGRADE)
+        || tokens(&head.headers, header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    if upgrades {
+        let message = "connections are not upgraded: what follows would not be requests";
+        return Err(refusal(StatusCode::NOT_IMPLEMENTED, "upgrade-refused", message));
+    }
+    Ok(())
+}
+
+/// Browsers say which page makes a request. Those of other sites have no business here.
+fn check_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+    let own = format!("http://{host}");
+    let origin_is_own = headers.get_all(header::ORIGIN).iter().all(|origin| origin.as_bytes() == own.as_bytes());
+    let site_is_own =
+        headers.get_all("sec-fetch-site").iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    if origin_is_own && site_is_own {
+        return Ok(());
+    }
+    let message = "a web page of another site asked for this (Origin, Sec-Fetch-Site)";
+    Err(refusal(StatusCode::FORBIDDEN, "cross-site", message))
+}
+
+/// The value of a header that stands there exactly once.
+fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The members of a header that is a list.
+pub fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',').map(str::trim))
+}
+
+/// In a time that does not tell how much of the token was right.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).fold(0, |all, (l, r)| all | (l ^ r)) == 0
+}
+
+fn refusal(status: StatusCode, code: &'static str, message: &'static str) -> Refusal {
+    Refusal { status, code, message }
+}

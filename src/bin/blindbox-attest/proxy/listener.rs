@@ -1,0 +1,143 @@
+//! Where the proxy listens: nowhere that another machine can reach.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::outcome::Failure;
+
+/// Where to listen, as on the command line.
+#[derive(Clone)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let usable = cfg!(unix) && !path.is_empty();
+            return if usable { Ok(Self::Unix(path.into())) } else { Err("expected a path behind unix:".to_owned()) };
+        }
+        let address: SocketAddr = text.parse().map_err(|_| "expected 127.0.0.1:PORT, [::1]:PORT or unix:PATH")?;
+        if !address.ip().is_loopback() {
+            return Err("expected an address on loopback: who reaches the port speaks in your name".to_owned());
+        }
+        Ok(Self::Tcp(address))
+    }
+}
+
+pub enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixListener, PathBuf),
+}
+
+pub enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Listener {
+    pub async fn bind(listen: &Listen) -> Result<Self, Failure> {
+        match listen {
+            Listen::Tcp(address) => {
+                let failed = |error: io::Error| Failure::setting(format!("{address}: {error}"));
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                Ok(Self::Tcp(listener, address))
+            }
+            #[cfg(unix)]
+            Listen::Unix(path) => {
+                let failed = |error| Failure::setting(format!("{}: {error}", path.display()));
+                Ok(Self::Unix(private_socket(path).map_err(failed)?, path.clone()))
+            }
+            #[cfg(not(unix))]
+            Listen::Unix(_) => Err(Failure::usage("this system has no Unix sockets")),
+        }
+    }
+
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener, _) => listener.accept().await.map(|(stream, _)| {
+                let _ = stream.set_nodelay(true);
+                Stream::Tcp(stream)
+            }),
+            #[cfg(unix)]
+            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+
+    /// As a client is told.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(_, address) => format!("http://{address}"),
+            #[cfg(unix)]
+            Self::Unix(_, path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// What `Host` may be: the address itself. A page from elsewhere whose name was made to resolve to loopback has another.
+    pub fn hosts(&self) -> Vec<String> {
+        match self {
+            Self::Tcp(_, address) => {
+                let named = [address.to_string(), format!("localhost:{}", address.port())];
+                let plain = |host: &String| host.strip_suffix(":80").map(str::to_owned);
+                let without_port: Vec<String> = named.iter().filter_map(plain).collect();
+                named.into_iter().chain(without_port).collect()
+            }
+            #[cfg(unix)]
+            Self::Unix(..) => vec!["localhost".to_owned()],
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A socket that only this user can connect to. It is made in a folder that nobody else can enter and moved to its place
+/// when its mode is set, so that there is no moment at which others could use it.
+#[cfg(unix)]
+fn private_socket(path: &std::path::Path) -> io::Result<UnixListener> {
+    use std::fs::{self, DirBuilder, Permissions};
+    use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+
+    let in_use = |why| io::Error::new(io::ErrorKind::AddrInUse, why);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => return Err(in_use("there is a file that is no socket")),
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(in_use("somebody listens there already")),
+            // Left over by one that was killed.
+            Err(_) => fs::remove_file(path)?,
+        },
+    }
+    let mut folder = path.as_os_str().to_owned();
+    folder.push(format!(".{}", std::process::id()));
+    let folder = PathBuf::from(folder);
+    DirBuilder::new().mode(0o700).create(&folder)?;
+    let made = folder.join("s");
+    let bound = UnixListener::bind(&made).and_then(|listener| {
+        fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+        fs::rename(&made, path)?;
+        Ok(listener)
+    });
+    let _ = fs::remove_file(&made);
+    let _ = fs::remove_dir(&folder);
+    bound
+}

@@ -1,0 +1,139 @@
+//! `proxy`: a local plain-HTTP port whose other end is an attested session.
+//!
+//! Whoever can reach the port speaks in the name of whoever started it, so the port is on loopback or a Unix socket, wants a
+//! token, and refuses what a web page in a browser of this machine could make it do.
+
+mod answer;
+mod forward;
+mod guard;
+mod listener;
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use blindbox_attestation::{Challenge, UnixTime};
+use clap::Args;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::connection::Connection;
+use crate::outcome::{Failure, note, print};
+use crate::{stop, terminal};
+use forward::Forwarder;
+use guard::{Guard, TOKEN_HEADER};
+use listener::{Listen, Listener, Stream};
+
+/// How many connections are served at the same time; more wait in the system's queue. Bounds memory and file descriptors.
+const MAX_CONNECTIONS: usize = 128;
+
+/// How long a client may take for the head of a request: stops connections that are held open for nothing.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+
+    /// Where to listen: 127.0.0.1:PORT, [::1]:PORT or unix:PATH. Port 0 lets the system choose.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", help_heading = "Local port")]
+    listen: Listen,
+
+    /// Serve whoever can reach the port. Otherwise each request needs the header X-Blindbox-Token with the token that is
+    /// printed once at the start.
+    #[arg(long, help_heading = "Local port")]
+    no_access_token: bool,
+
+    /// The largest body of a request, in bytes. It is held in memory.
+    #[arg(long, value_name = "BYTES", default_value = "33554432", help_heading = "Local port")]
+    max_request: usize,
+
+    /// The largest body of an answer, in bytes. It is passed on as it comes.
+    #[arg(long, value_name = "BYTES", default_value = "4294967296", help_heading = "Local port")]
+    max_answer: u64,
+
+    /// Print one line of JSON in place of text when the port is open.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let connection = &arguments.connection;
+    let policy = connection.policy()?;
+    let session = connection.connect(&policy).await?;
+    let listener = Listener::bind(&arguments.listen).await?;
+    let token = if arguments.no_access_token { None } else { Some(random_token()?) };
+    announce(&arguments, &listener, token.as_deref())?;
+    if token.is_none() && !arguments.json {
+        note("note: no access token: every program and user that can reach the port speaks in your name");
+    }
+    let forwarder = Forwarder {
+        guard: Guard::new(listener.hosts(), token),
+        session,
+        base: connection.url.clone(),
+        max_request: arguments.max_request,
+        max_answer: arguments.max_answer,
+        renewal: tokio::sync::Mutex::new(None),
+    };
+    tokio::select! {
+        () = serve(&listener, Arc::new(forwarder)) => {}
+        stopped = stop::asked() => stopped?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<ExitCode, Failure> {
+    let (address, url) = (listener.address(), &arguments.connection.url);
+    if arguments.json {
+        let header = token.map(|_| TOKEN_HEADER);
+        let line = json!({ "listen": address, "url": url, "token_header": header, "token": token });
+        return print(&line.to_string());
+    }
+    let token = token.map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
+    print(&format!("{address} goes to {url}, attested{token}"))
+}
+
+async fn serve(listener: &Listener, forwarder: Arc<Forwarder>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok(stream) => {
+                let forwarder = Arc::clone(&forwarder);
+                tokio::spawn(async move {
+                    connection(stream, &forwarder).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to come back.
+                note(&terminal::error("accept", &error.to_string()));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: Stream, forwarder: &Forwarder) {
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(forwarder.answer(request).await) });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD);
+    let _ = match stream {
+        Stream::Tcp(stream) => server.serve_connection(TokioIo::new(stream), service).await,
+        #[cfg(unix)]
+        Stream::Unix(stream) => server.serve_connection(TokioIo::new(stream), service).await,
+    };
+}
+
+/// 32 bytes from the operating system, in hexadecimal: a nonce that is never sent to anybody.
+fn random_token() -> Result<String, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Challenge::unbound_tls(UnixTime::from_secs(now.as_secs()))?.nonce().to_string())
+}

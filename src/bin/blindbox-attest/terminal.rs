@@ -1,0 +1,94 @@
+//! What is different where a person looks: colour and progress.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use blindbox_attestation::UnixTime;
+use x509_parser::time::ASN1Time;
+
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const BOLD_RED: &str = "1;31";
+const FAINT: &str = "2";
+
+/// How long something may take before it is said that it is under way.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The table of an appraisal, in colour where standard output is a terminal and nobody asked for none (`NO_COLOR`).
+pub fn table(text: &str) -> String {
+    if !coloured(&io::stdout()) {
+        return text.to_owned();
+    }
+    text.lines().map(|line| paint(line) + "\n").collect()
+}
+
+/// A time for people.
+pub fn time(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok();
+    let readable = seconds.and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
+    let readable = readable.and_then(|time| time.to_rfc2822().ok());
+    readable.unwrap_or_else(|| time.to_string())
+}
+
+/// An error as one line.
+pub fn error(code: &str, message: &str) -> String {
+    let head = format!("error[{code}]");
+    let head = if coloured(&io::stderr()) { in_colour(BOLD_RED, &head) } else { head };
+    format!("{head}: {message}")
+}
+
+/// Waits for something, and says so on standard error if that is a terminal and it takes a while.
+pub async fn with_progress<T>(doing: &str, work: impl Future<Output = T>) -> T {
+    if !io::stderr().is_terminal() {
+        return work.await;
+    }
+    let begun = Instant::now();
+    let mut work = std::pin::pin!(work);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + PATIENCE, Duration::from_millis(250));
+    let mut shown = false;
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = tick.tick() => {
+                shown = true;
+                show(&format!("\r\x1b[K{doing}: {:.1} s", begun.elapsed().as_secs_f32()));
+            }
+        }
+    };
+    if shown {
+        show("\r\x1b[K");
+    }
+    done
+}
+
+fn show(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+fn coloured(stream: &impl IsTerminal) -> bool {
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let unable = env::var_os("TERM").is_some_and(|value| value == "dumb");
+    stream.is_terminal() && !unwanted && !unable
+}
+
+/// A line of the table, which begins with its verdict.
+fn paint(line: &str) -> String {
+    let colour = match line {
+        _ if line.starts_with("passed") => GREEN,
+        _ if line.starts_with("ALLOWED") => YELLOW,
+        _ if line.starts_with("FAILED") => BOLD_RED,
+        _ if line.starts_with("not evaluated") => FAINT,
+        _ => return line.to_owned(),
+    };
+    // The verdict's column is 13 wide.
+    match line.split_at_checked(13) {
+        Some((verdict, rest)) => in_colour(colour, verdict) + rest,
+        None => in_colour(colour, line),
+    }
+}
+
+fn in_colour(colour: &str, text: &str) -> String {
+    format!("\x1b[{colour}m{text}\x1b[0m")
+}

@@ -1,0 +1,241 @@
+//! What a file is, and what it says: for looking at, never for deciding.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::json::{self, JsonError};
+use crate::maa::{KeySet, KeySetError};
+use crate::snp::{
+    AmdAnchors, CertificateError, REPORT_LEN, ReportError, UnverifiedReport, VekCertificate, VerifiedCrl, VerifiedVek,
+    certificates_from_pem,
+};
+use crate::types::Product;
+use crate::uvm::{self, EndorsementError, EndorsementExpectations};
+
+/// Why the bytes cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// Text that begins like PEM and is not.
+    #[error("it begins like PEM and cannot be read as such: {0}")]
+    Pem(#[from] CertificateError),
+    /// 1184 bytes that are no report.
+    #[error("it has the length of a report and cannot be read as such: {0}")]
+    Report(#[from] ReportError),
+    /// A part of a token that is not base64url of JSON.
+    #[error("it begins like a token, but its {part} is not JSON in base64url")]
+    Token {
+        /// `header` or `claims`.
+        part: &'static str,
+    },
+    /// Text that begins like JSON and is no key set.
+    #[error("it begins like JSON and is no key set: {0}")]
+    KeySet(#[from] KeySetError),
+    /// DER that is neither a certificate nor a revocation list of AMD.
+    #[error("it begins like DER, and is neither a certificate nor a revocation list under AMD's built-in roots")]
+    Der,
+    /// Nothing else fits.
+    #[error(
+        "it is no token, report, key set, certificate or revocation list, and cannot be read as an endorsement: {0}"
+    )]
+    Endorsement(#[from] EndorsementError),
+}
+
+/// One thing in a file: what it is, whether it could be verified from the file alone, and all that it says.
+///
+/// Serialised it is one object with `kind`, `verified`, `why` and the contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct Inspection {
+    kind: EvidenceKind,
+    verified: bool,
+    why: String,
+    #[serde(flatten)]
+    contents: Map<String, Value>,
+}
+
+/// Kinds of evidence, and of what vouches for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum EvidenceKind {
+    /// A certificate, of a signing key or anything else.
+    Certificate,
+    /// The endorsement of a utility VM (COSE_Sign1).
+    Endorsement,
+    /// The key set of an MAA instance.
+    KeySet,
+    /// A hardware report.
+    Report,
+    /// A revocation list of AMD.
+    RevocationList,
+    /// An MAA token (JWT).
+    Token,
+}
+
+/// Tells what the bytes of a file are, and shows them in full; a bundle in PEM has several things in it.
+///
+/// Only what can be told from the file alone is verified: certificates and revocation lists against AMD's built-in roots,
+/// endorsements against Microsoft's production issuer. A token needs a key set and a report its certificate: see
+/// [`crate::verify_unappraised`].
+///
+/// # Errors
+///
+/// [`InspectError`] for bytes that are none of [`EvidenceKind`].
+pub fn inspect(bytes: &[u8]) -> Result<Vec<Inspection>, InspectError> {
+    let text = bytes.trim_ascii_start();
+    if text.starts_with(b"-----BEGIN") {
+        return certificates_from_pem(bytes)?.iter().map(|der| certificate(der)).collect();
+    }
+    let one = match text.first() {
+        _ if bytes.len() == REPORT_LEN => report(bytes),
+        Some(b'{') => key_set(bytes),
+        Some(b'e') => token(text.trim_ascii_end()),
+        _ if bytes.first() == Some(&0x30) => certificate(bytes),
+        _ => endorsement(bytes),
+    };
+    Ok(vec![one?])
+}
+
+impl Inspection {
+    fn new(kind: EvidenceKind, outcome: Result<String, String>, contents: Value) -> Self {
+        let verified = outcome.is_ok();
+        let contents = match contents {
+            Value::Object(members) => members,
+            other => Map::from_iter([("contents".to_owned(), other)]),
+        };
+        Self { kind, verified, why: outcome.unwrap_or_else(|why| why), contents }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> EvidenceKind {
+        self.kind
+    }
+
+    /// Whether its signatures were verified. No policy was applied in any case.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Down to what it was verified, or why it was not.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+/// As JSON over several lines.
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string_pretty(self).unwrap_or_default())
+    }
+}
+
+fn report(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    let report = UnverifiedReport::read(bytes)?;
+    let why = "a report alone cannot be verified: it takes the certificate of the key that signed it".to_owned();
+    Ok(Inspection::new(EvidenceKind::Report, Err(why), json!({ "report": report })))
+}
+
+fn token(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    let mut parts = bytes.split(|byte| *byte == b'.');
+    let (header, first) = token_part("header", parts.next())?;
+    let (claims, second) = token_part("claims", parts.next())?;
+    let mut why = "a token alone cannot be verified: it takes the key set of its issuer".to_owned();
+    if let Some(refusal) = first.or(second) {
+        // What is shown has then lost something, such as the first of two equal members.
+        why = format!("{why}; it would be refused in any case: {refusal}");
+    }
+    Ok(Inspection::new(EvidenceKind::Token, Err(why), json!({ "header": header, "claims": claims })))
+}
+
+fn token_part(part: &'static str, text: Option<&[u8]>) -> Result<(Value, Option<JsonError>), InspectError> {
+    let unreadable = InspectError::Token { part };
+    let text = URL_SAFE_NO_PAD.decode(text.unwrap_or_default()).map_err(|_| unreadable.clone())?;
+    let shown = serde_json::from_slice(&text).map_err(|_| unreadable)?;
+    Ok((shown, json::parse(&text).err()))
+}
+
+fn key_set(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    let keys = KeySet::from_json(bytes)?;
+    let unusable = keys.unusable().map(|(id, why)| json!({ "kid": id, "why": why.to_string() }));
+    let contents = json!({
+        "usable": keys.key_ids().collect::<Vec<_>>(),
+        "unusable": unusable.collect::<Vec<_>>(),
+        "sha256": keys.digest(),
+    });
+    let why = "nobody signs a key set: it is as good as the connection that it was fetched over".to_owned();
+    Ok(Inspection::new(EvidenceKind::KeySet, Err(why), contents))
+}
+
+fn certificate(der: &[u8]) -> Result<Inspection, InspectError> {
+    let vek = match VekCertificate::from_der(der) {
+        Ok(vek) => vek,
+        Err(error) => return other_der(der, &error),
+    };
+    let outcome = match VerifiedVek::verify(der, None, &AmdAnchors::builtin()) {
+        Ok(_) => Ok("signed down to AMD's built-in root; dates and revocation were not looked at".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let contents = json!({
+        "signing_key": vek.kind(),
+        "product": vek.product(),
+        "product_name": vek.product_name(),
+        "identity": format!("{:?}", vek.identity()),
+        "tcb": vek.tcb(),
+        "not_before": vek.not_before(),
+        "not_after": vek.not_after(),
+        "sha256": vek.digest(),
+    });
+    Ok(Inspection::new(EvidenceKind::Certificate, outcome, contents))
+}
+
+/// Not of a signing key: a revocation list, one of AMD's authorities, or anything else.
+fn other_der(der: &[u8], refusal: &CertificateError) -> Result<Inspection, InspectError> {
+    let anchors = AmdAnchors::builtin();
+    let lists = Product::ALL.into_iter().map(|product| VerifiedCrl::verify(der, product, &anchors));
+    if let Some(list) = lists.into_iter().find_map(Result::ok) {
+        let contents = json!({
+            "product": list.product(),
+            "this_update": list.this_update(),
+            "next_update": list.next_update(),
+            "sha256": list.digest(),
+        });
+        return Ok(Inspection::new(
+            EvidenceKind::RevocationList,
+            Ok("signed by AMD's built-in root; dates were not looked at".to_owned()),
+            contents,
+        ));
+    }
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| InspectError::Der)?;
+    let extensions = certificate.extensions().iter().map(|extension| extension.oid.to_id_string());
+    let contents = json!({
+        "subject": certificate.subject().to_string(),
+        "issuer": certificate.issuer().to_string(),
+        "serial": certificate.raw_serial_as_string(),
+        "not_before": certificate.validity().not_before.timestamp(),
+        "not_after": certificate.validity().not_after.timestamp(),
+        "signature_algorithm": certificate.signature_algorithm.algorithm.to_id_string(),
+        "extensions": extensions.collect::<Vec<_>>(),
+        "sha256": crate::crypto::sha256_digest(der),
+        "trailing_bytes": rest.len(),
+    });
+    let why = format!("as the certificate of a VCEK or VLEK it is refused: {refusal}");
+    Ok(Inspection::new(EvidenceKind::Certificate, Err(why), contents))
+}
+
+fn endorsement(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    let document = uvm::read_unverified(bytes)?;
+    let (outcome, claims) = match uvm::verify(bytes, &EndorsementExpectations::production()) {
+        Ok(verified) => (Ok("signed by Microsoft's production issuer".to_owned()), Some(verified.claims().clone())),
+        Err(error) => (Err(error.to_string()), None),
+    };
+    Ok(Inspection::new(EvidenceKind::Endorsement, outcome, json!({ "claims": claims, "document": document })))
+}

@@ -1,0 +1,138 @@
+//! Evidence for a file: the questions of an attestation, and the answers as they came.
+
+use std::sync::Arc;
+
+use super::line::{Line, dial};
+use super::route::Route;
+use super::settings::Settings;
+use super::target::Base;
+use crate::challenge::Channel;
+use crate::error::AttestationError;
+use crate::evidence::{Crl, Endorsements, Evidence, Vek};
+use crate::fetch::{Deadline, Question, ask};
+use crate::maa::KeySet;
+use crate::policy::Policy;
+use crate::snp::{AmdAnchors, certificates_from_pem};
+use crate::types::{Nonce, SpkiDigest, UnixTime};
+
+/// What a peer and the services that vouch for it said, as received: to be kept and looked into. Nothing of it is verified,
+/// and there is no way from it to a session; [`crate::verify_recorded`] tells whether a policy would accept it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Collected {
+    /// What the agent said. For an unbound policy the runtime data are ours.
+    pub evidence: Evidence,
+    /// The certificates that the agent sent along (PEM), or the one that AMD's service has (DER).
+    pub certificates: Option<Vec<u8>>,
+    /// AMD's revocation list, in DER.
+    pub revocation_list: Option<Vec<u8>>,
+    /// The key set of the MAA instance, in JSON; none if one is pinned.
+    pub key_set: Option<Vec<u8>>,
+    /// What could not be had of what vouches for the evidence, and why.
+    pub missing: Vec<AttestationError>,
+    /// How the peer was reached.
+    pub channel: Channel,
+    /// The TLS key of the connection, where the policy is for a bound channel.
+    pub tls_key: Option<SpkiDigest>,
+    /// What the peer was asked with.
+    pub nonce: Nonce,
+    /// When.
+    pub asked_at: UnixTime,
+    pinned_key_set: Option<KeySet>,
+    amd_anchors: Option<AmdAnchors>,
+}
+
+impl Collected {
+    /// What vouches for the evidence, with the verifier's anchors, for [`crate::verify_recorded`].
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidKeySet`] or [`AttestationError::InvalidReport`] for documents that cannot be read.
+    pub fn endorsements(&self) -> Result<Endorsements, AttestationError> {
+        let key_set = match (&self.pinned_key_set, &self.key_set) {
+            (Some(pinned), _) => Some(pinned.clone()),
+            (None, Some(document)) => Some(KeySet::from_json(document)?),
+            (None, None) => None,
+        };
+        Ok(Endorsements {
+            key_set,
+            vek: self.certificates.as_deref().map(vek).transpose()?,
+            crl: self.revocation_list.clone().map(Crl::Received),
+            amd_anchors: self.amd_anchors.clone(),
+            ..Endorsements::default()
+        })
+    }
+}
+
+/// Asks a peer as for an attestation, on a connection that nothing else is sent on.
+pub(crate) async fn collect(
+    settings: &Arc<Settings>,
+    url: &str,
+    policy: &Policy,
+) -> Result<Collected, AttestationError> {
+    let deadline = Deadline::after(settings.deadline);
+    let base = Base::parse(url)?;
+    let route = Route::new(settings, &base, policy)?;
+    let (line, own) = match &route {
+        Route::Bound { names, .. } => {
+            let line = dial(settings, &base.root(), names.clone(), &deadline).await?;
+            let client = line.client().clone();
+            (Some(line), client)
+        }
+        Route::Unbound { client, .. } => (None, client.clone()),
+    };
+    let (client, agent) = route.agent(&own, &base);
+    let tls_key = line.as_ref().map(Line::key);
+    let asked_at = settings.clock.now();
+    let challenge = route.challenge(tls_key, asked_at)?;
+    let maa = policy.maa().map(|trust| &trust.issuer);
+    let question = Question { challenge: &challenge, maa, hardware: policy.amd().is_some() };
+    let mut answer = ask(&client, &agent, question, deadline).await?;
+    answer.evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
+    let mut collected = Collected {
+        evidence: answer.evidence,
+        certificates: answer.certificates,
+        revocation_list: None,
+        key_set: None,
+        missing: Vec::new(),
+        channel: challenge.channel(),
+        tls_key,
+        nonce: *challenge.nonce(),
+        asked_at,
+        pinned_key_set: settings.key_sets.pinned_set().cloned(),
+        amd_anchors: settings.amd_anchors.clone(),
+    };
+    if let (Some(issuer), None) = (maa, &collected.pinned_key_set) {
+        match settings.key_sets.document(issuer, &deadline).await {
+            Ok(document) => collected.key_set = Some(document),
+            Err(error) => collected.missing.push(error),
+        }
+    }
+    if let Some(report) = &collected.evidence.report {
+        let sent_along = collected.certificates.take();
+        let (certificates, list) = settings.kds.documents(report, sent_along, &deadline).await;
+        let mut keep = |outcome: Result<Vec<u8>, AttestationError>| match outcome {
+            Ok(document) => Some(document),
+            Err(error) => {
+                collected.missing.push(error);
+                None
+            }
+        };
+        collected.certificates = keep(certificates);
+        collected.revocation_list = keep(list);
+    }
+    Ok(collected)
+}
+
+fn vek(certificates: &[u8]) -> Result<Vek, AttestationError> {
+    if !certificates.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Ok(Vek::from_der(certificates));
+    }
+    let bad = |why: String| AttestationError::InvalidAgentAnswer { why };
+    let bundle = certificates_from_pem(certificates).map_err(|error| bad(error.to_string()))?;
+    match bundle.as_slice() {
+        [der] => Ok(Vek::from_der(der.clone())),
+        [der, issuer, ark] => Ok(Vek::Received { der: der.clone(), chain: Some((issuer.clone(), ark.clone())) }),
+        other => Err(bad(format!("expected one or three certificates, found {}", other.len()))),
+    }
+}

@@ -1,0 +1,242 @@
+//! Every knob and every fault of the emulator, and what `verify` makes of each.
+
+use std::collections::BTreeSet;
+
+use crate::tool::{Emulator, Outcome, run};
+
+const ACCEPTED: &str = "-";
+
+/// Of a container judged by MAA.
+const MAA: &[(&str, i32, &str)] = &[
+    ("knob debug", 1, "debug-mode"),
+    ("knob migration-allowed", 1, "migration-allowed"),
+    ("knob measurement=<96>", 2, "evidence-mismatch"),
+    ("knob host-data=<64>", 1, "invalid-enclave-code"),
+    ("knob vmpl=1", 1, "wrong-vmpl"),
+    ("knob report-guest-svn=7", 0, ACCEPTED),
+    ("knob reported-tcb=3.0.8.115", 0, ACCEPTED),
+    ("knob compliance-status=azure-signed-katacc-uvm", 1, "non-compliant-uvm"),
+    ("knob no-compliance-status", 1, "non-compliant-uvm"),
+    ("knob uvm-svn=99", 1, "uvm-too-old"),
+    ("knob uvm-issuer=did:x509:0:sha256:x", 1, "wrong-uvm"),
+    ("knob uvm-feed=Another", 1, "wrong-uvm"),
+    ("knob uvm-measurement=<96>", 2, "evidence-mismatch"),
+    ("knob no-uvm-endorsement", 1, "not-reported"),
+    ("knob old-nonce", 2, "false-attestation-report"),
+    ("knob old-token", 2, "false-attestation-report"),
+    ("knob old-answer", 2, "false-attestation-report"),
+    ("knob foreign-key=<64>", 2, "channel-mismatch"),
+    (r#"knob runtime-data={"nonce":"x"}"#, 2, "false-attestation-report"),
+    (r#"knob runtime-data-in-answer={"nonce":"x"}"#, 2, "false-attestation-report"),
+    ("knob no-token", 3, "maa-token-not-found"),
+    ("knob answer-in-legacy-form", 2, "channel-not-bound"),
+    ("knob refuse-bound-form", 2, "channel-not-bound"),
+    ("knob answer-member=token:1", 2, "invalid-agent-answer"),
+    ("knob without-answer-member=token", 2, "invalid-agent-answer"),
+    ("knob without-answer-member=runtime_data", 2, "channel-not-bound"),
+    (r#"knob claim=x-ms-sevsnpvm-is-debuggable:"false""#, 2, "invalid-token"),
+    ("knob without-claim=x-ms-sevsnpvm-is-debuggable", 2, "invalid-token"),
+    ("knob token-expired", 2, "invalid-token"),
+    ("knob token-not-yet-valid", 2, "invalid-token"),
+    ("knob token-issued-in-the-future", 2, "invalid-token"),
+    ("knob token-issued-ago=600", 2, "false-attestation-report"),
+    ("knob token-issuer=https://sharedeus.eus.attest.azure.net", 2, "wrong-attester"),
+    ("knob token-unknown-kid", 2, "invalid-token"),
+    ("knob token-kid=x", 2, "invalid-token"),
+    ("knob token-foreign-key", 2, "invalid-token"),
+    ("knob token-bad-signature", 2, "invalid-token"),
+    ("knob token-tampered-claims", 2, "invalid-token"),
+    ("knob token-alg-none", 2, "invalid-token"),
+    ("knob token-hs256", 2, "invalid-token"),
+    ("knob token-alg=RS384", 2, "invalid-token"),
+    ("knob token-sgx", 2, "not-an-enclave"),
+    ("knob token-duplicate-claim=x-ms-sevsnpvm-vmpl:0", 2, "invalid-token"),
+    (r#"knob token-header=crit:["x"]"#, 2, "invalid-token"),
+    ("knob token-without-header=kid", 2, "invalid-token"),
+    ("knob token-cut=100", 2, "invalid-token"),
+    ("knob not-a-token=hello", 2, "invalid-token"),
+    ("knob keys-certificate-only", 0, ACCEPTED),
+    ("knob keys-numbers-only", 0, ACCEPTED),
+    ("knob keys-chain-of-three", 0, ACCEPTED),
+    ("knob keys-large-certificates", 0, ACCEPTED),
+    ("knob keys-legacy-rsa-1024", 0, ACCEPTED),
+    ("knob keys-duplicate-kid", 2, "invalid-key-set"),
+    ("knob keys-mismatched-certificate", 2, "invalid-key-set"),
+    ("knob keys-many=63", 0, ACCEPTED),
+    ("knob keys-many=64", 2, "invalid-key-set"),
+    ("knob keys-none", 2, "invalid-key-set"),
+    (r#"knob keys-extra={"kid":"x","kty":"EC"}"#, 0, ACCEPTED),
+    (r#"knob keys-member=alg:"RS512""#, 2, "invalid-key-set"),
+    ("knob keys-without-member=kid", 2, "invalid-key-set"),
+    ("knob keys-text=hello", 2, "invalid-key-set"),
+    ("fail /attest/=slow:100", 0, ACCEPTED),
+    ("fail /attest/=hang", 3, "timeout"),
+    ("fail /attest/=drip:100", 3, "timeout"),
+    ("fail /attest/=close-early", 3, "agent-unreachable"),
+    ("fail /attest/=truncated", 3, "agent-unreachable"),
+    ("fail /attest/=oversized:10000000", 3, "too-large"),
+    ("fail /attest/=oversized-announced:10000000", 3, "too-large"),
+    ("fail /attest/=status:500", 3, "agent-unreachable"),
+    ("fail /attest/=forbidden", 3, "maa-token-not-found"),
+    ("fail /attest/=forbidden-twice", 3, "maa-token-not-found"),
+    ("fail /attest/=too-many-requests:60", 3, "agent-unreachable"),
+    ("fail /attest/=redirect:https://my-app.example/", 2, "invalid-agent-answer"),
+    ("fail /attest/=content-type:text/html", 2, "invalid-agent-answer"),
+    ("fail /attest/=gzip", 2, "invalid-agent-answer"),
+    ("fail /attest/=malformed-json", 2, "invalid-agent-answer"),
+    ("fail /attest/=duplicate-member", 2, "invalid-agent-answer"),
+    ("fail /attest/=trailing-json", 2, "invalid-agent-answer"),
+    ("fail /attest/=body:hello", 2, "invalid-agent-answer"),
+    ("fail-maa /certs=hang", 3, "timeout"),
+    ("fail-maa /certs=status:503", 3, "maa-unreachable"),
+];
+
+/// Of a container judged by MAA and AMD. What AMD's service says of certificates counts where none come along.
+const HARDWARE: &[(&str, i32, &str)] = &[
+    ("knob debug", 1, "debug-mode"),
+    ("knob reported-tcb=3.0.8.115", 1, "tcb-too-old"),
+    ("knob token-of-another-report", 2, "evidence-mismatch"),
+    ("knob report-bit-flipped=1000", 2, "invalid-report"),
+    ("knob report-bytes=336:ff", 2, "evidence-mismatch"),
+    ("knob report=00", 2, "invalid-report"),
+    ("knob report-data=<128>", 2, "evidence-mismatch"),
+    ("knob report-version=9", 2, "invalid-report"),
+    ("knob masked-chip-id", 2, "invalid-report"),
+    ("knob host-requested", 2, "invalid-report"),
+    ("knob unsigned", 2, "invalid-report"),
+    ("knob certificate-of-another-chip", 2, "invalid-report"),
+    ("knob certificate-tcb=1.1.1.1", 2, "invalid-report"),
+    ("knob certificate-of-other-kind", 2, "invalid-report"),
+    ("knob forged-hierarchy", 2, "invalid-report"),
+    ("knob forged-chain", 2, "invalid-report"),
+    ("knob chain-of=genoa", 2, "invalid-report"),
+    ("knob garbage-chain", 2, "invalid-report"),
+    ("knob no-chain", 0, ACCEPTED),
+    ("knob no-certificates", 0, ACCEPTED),
+    ("knob certificates=hello", 2, "invalid-agent-answer"),
+    ("knob endorsement-hash-envelope", 0, ACCEPTED),
+    ("knob endorsed-by-another", 2, "invalid-uvm-endorsement"),
+    ("knob forged-endorsement", 2, "invalid-uvm-endorsement"),
+    ("knob endorser-use=1.2.3", 2, "invalid-uvm-endorsement"),
+    ("knob endorsed-feed=Another", 2, "invalid-uvm-endorsement"),
+    ("knob endorsed-svn=1", 2, "evidence-mismatch"),
+    ("knob endorsed-measurement=<96>", 2, "evidence-mismatch"),
+    ("knob endorsement-bit-flipped=9000", 2, "invalid-uvm-endorsement"),
+    ("knob endorsement=00", 2, "invalid-uvm-endorsement"),
+    ("knob no-endorsement", 2, "missing-evidence"),
+    ("knob no-certificates;knob kds-vcek-of-another-chip", 2, "invalid-report"),
+    ("knob no-certificates;knob kds-vcek-tcb=1.1.1.1", 2, "invalid-report"),
+    ("knob no-certificates;knob kds-forged-vcek", 2, "invalid-report"),
+    // Nobody needs the chains: AMD's authorities are compiled in.
+    ("knob no-certificates;knob kds-forged-chain", 0, ACCEPTED),
+    ("knob no-certificates;knob kds-chain-of=genoa", 0, ACCEPTED),
+    ("knob kds-forged-crl", 2, "invalid-report"),
+    ("knob kds-crl-of=genoa", 2, "invalid-report"),
+    ("knob kds-expired-crl", 2, "invalid-report"),
+    ("knob kds-issuer-revoked", 2, "invalid-report"),
+    ("knob kds-root-revoked", 2, "invalid-report"),
+    ("fail-kds /vcek/=status:500", 3, "kds-unreachable"),
+    ("fail-kds /vcek/=hang", 3, "timeout"),
+];
+
+#[test]
+fn every_knob_of_guest_agent_token_and_key_set() {
+    check(Emulator::start(&[]), MAA);
+}
+
+#[test]
+fn every_knob_of_hardware_evidence_and_amds_service() {
+    check(Emulator::start(&["--product", "milan"]), HARDWARE);
+}
+
+fn check(mut emulator: Emulator, table: &[(&str, i32, &str)]) {
+    for (orders, exit, code) in table {
+        emulator.order("reset");
+        orders.split(';').for_each(|order| drop(emulator.order(&filled_in(order))));
+        let patience = if *code == "timeout" { "0.7" } else { "30" };
+        let outcome = emulator.verify(&["--json", "--timeout", patience]);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (*exit, *code), "{orders}: {}", outcome.out);
+        let verdict = if *exit == 0 { "accepted" } else { "refused" };
+        assert_eq!(outcome.json()["verdict"], verdict);
+    }
+    // Whatever went wrong, nobody but the agent was spoken to.
+    assert_eq!(emulator.application_bytes(), 0);
+}
+
+fn filled_in(order: &str) -> String {
+    ["64", "96", "128"].iter().fold(order.to_owned(), |order, length| {
+        order.replace(&format!("<{length}>"), &"cd".repeat(length.parse::<usize>().unwrap() / 2))
+    })
+}
+
+#[test]
+fn the_tables_leave_out_no_knob_and_no_fault() {
+    let help = run(&["emulate", "--help"]).out;
+    let lines = |title: &str| {
+        let section = help.split_once(title).unwrap().1;
+        let section = section.split("\n\n").next().unwrap();
+        let names = section.lines().filter(|line| line.contains("  ") && line.trim_start().contains("  "));
+        let names = names.map(|line| line.trim_start().split(' ').next().unwrap().to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    let orders = || MAA.iter().chain(HARDWARE).flat_map(|(orders, ..)| orders.split(';'));
+    let known: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
+    let knobs = lines("\nKnobs:");
+    let missing: Vec<_> = knobs.iter().filter(|form| !known.contains(form.split('=').next().unwrap())).collect();
+    assert!(knobs.len() > 80, "{knobs:?}");
+    assert!(missing.is_empty(), "{missing:?}");
+
+    let known: BTreeSet<_> =
+        orders().filter_map(|order| order.strip_prefix("fail ")?.split_once('=')?.1.split(':').next()).collect();
+    let faults = lines("\nFaults:");
+    let missing: Vec<_> = faults.iter().filter(|form| !known.contains(form.split(':').next().unwrap())).collect();
+    assert!(faults.len() > 15, "{faults:?}");
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn knobs_and_faults_are_options_too() {
+    let arguments = ["--knob", "vmpl=1", "--knob", "keys-numbers-only", "--fail", "/echo=status:500"];
+    let mut emulator = Emulator::start(&arguments);
+    assert_eq!(emulator.verify(&["--json"]).code(), "wrong-vmpl");
+    emulator.order("reset");
+    assert_eq!(emulator.verify(&["--json"]).exit, 0);
+
+    let emulator = Emulator::start(&["--fail-maa", "/certs=status:503"]);
+    assert_eq!(emulator.verify(&["--json"]).code(), "maa-unreachable");
+    let arguments = ["--product", "genoa", "--knob", "kds-expired-crl", "--trust", "amd"];
+    let emulator = Emulator::start(&arguments);
+    assert_eq!(emulator.verify(&["--json"]).code(), "invalid-report");
+    let emulator = Emulator::start(&["--product", "turin", "--vlek", "--fail-kds", "/vlek/=close-early"]);
+    assert_eq!(emulator.verify(&["--json"]).code(), "kds-unreachable");
+}
+
+#[test]
+fn what_cannot_be_understood_is_refused() {
+    let refused = |arguments: &[&str], what: &str| {
+        let Outcome { exit, err, .. } = run(arguments);
+        assert_eq!(exit, 64, "{arguments:?}: {err}");
+        assert!(err.contains(what), "{arguments:?}: {err}");
+    };
+    refused(&["emulate", "--knob", "debugg"], "no knob is called \"debugg\"");
+    refused(&["emulate", "--knob", "debug=1"], "expected debug");
+    refused(&["emulate", "--knob", "vmpl"], "expected vmpl=LEVEL");
+    refused(&["emulate", "--knob", "vmpl=x"], "expected a number");
+    refused(&["emulate", "--knob", "measurement=00"], "96");
+    refused(&["emulate", "--knob", "kds-root-revoked"], "needs --product");
+    refused(&["emulate", "--trust", "amd"], "need --product");
+    refused(&["emulate", "--fail", "hang"], "expected PATH=FAULT");
+    refused(&["emulate", "--fail", "attest=hang"], "begins with a slash");
+    refused(&["emulate", "--fail", "/=slow"], "expected slow:MS");
+    refused(&["emulate", "--fail", "/=status:999"], "from 200 to 599");
+    refused(&["emulate", "--fail-kds", "/=hang"], "--product");
+
+    let outcome = run(&["emulate", "--ip", "192.0.2.1"]);
+    assert_eq!((outcome.exit, outcome.err.contains("on loopback only")), (4, true), "{}", outcome.err);
+    let mut emulator = Emulator::start(&[]);
+    for (order, error) in [("knob", "no knob"), ("jump", "no order is called"), ("fail-kds /=hang", "no KDS")] {
+        let answer = emulator.ask(order);
+        assert_eq!(answer["ok"], false);
+        assert!(answer["error"].as_str().unwrap().contains(error), "{answer}");
+    }
+}

@@ -1,0 +1,12 @@
+//! `blindbox-attest` as it is used: the program itself against the emulator that it serves.
+
+#![cfg(all(feature = "cli", feature = "emulator"))]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod files;
+mod knobs;
+mod policy;
+mod proxy;
+mod tool;
+mod verify;

@@ -1,0 +1,83 @@
+use std::fs;
+
+use crate::tool::{Emulator, run};
+
+#[test]
+fn a_new_policy_is_one_that_the_emulated_blindbox_meets() {
+    let emulator = Emulator::start(&[]);
+    let issuer = emulator.serving.said["maa"]["issuer"].as_str().unwrap();
+    let hash = emulator.serving.said["maa"]["policy_hash"].as_str().unwrap();
+    let cce_policy = emulator.path("cce-policy.base64");
+    let arguments = [
+        ["policy", "new", "--binding", "own-key"],
+        ["--maa", issuer, "--maa-policy-hash", hash],
+        ["--cce-policy", &cce_policy, "--uvm-svn", "100"],
+    ];
+    let made = run(&arguments.concat());
+    assert_eq!(made.exit, 0, "{}", made.err);
+    assert!(made.err.contains("note: no-minimum-tcb: "), "{}", made.err);
+    fs::write(emulator.file("policy.toml"), &made.out).unwrap();
+    assert_eq!(emulator.verify(&[]).exit, 0);
+
+    let policy = emulator.path("policy.toml");
+    let shown = run(&["policy", "show", &policy]);
+    assert_eq!(shown.exit, 0);
+    assert!(shown.out.starts_with("# digest "), "{}", shown.out);
+    assert_eq!(shown.out.split_once('\n').unwrap().1, made.out);
+
+    // The same in JSON, which is read as well.
+    let json = run(&["policy", "show", &policy, "--json"]);
+    fs::write(emulator.file("policy.toml"), &json.out).unwrap();
+    assert_eq!(run(&["policy", "show", &policy]).out, shown.out);
+    assert_eq!(emulator.verify(&[]).exit, 0);
+}
+
+#[test]
+fn a_policy_that_leaves_much_open() {
+    let digest = "5a".repeat(32);
+    let vm = ["policy", "new", "--kind", "vm", "--binding", "none", "--allow-unbound-channel", "--allow-any-azure-cvm"];
+    let made = run(&[&vm[..], &["--maa", "https://sharedneu.neu.attest.azure.net"]].concat());
+    assert_eq!(made.exit, 0, "{}", made.err);
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("policy.toml");
+    fs::write(&file, &made.out).unwrap();
+    let file = file.to_str().unwrap();
+    let lint = run(&["policy", "lint", file]);
+    assert_eq!(lint.exit, 0);
+    let codes: Vec<_> = lint.out.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(codes, ["channel-not-bound", "workload-not-evaluated", "any-vm", "no-minimum-tcb", "any-chip"]);
+    assert_eq!(run(&["policy", "lint", file, "--deny-open"]).exit, 1);
+    let json = run(&["policy", "lint", file, "--json"]).json();
+    assert_eq!(json["open"][0]["code"], "channel-not-bound");
+    assert_eq!(json["digest"].as_str().unwrap().len(), 64);
+
+    let amd = ["policy", "new", "--amd", "--binding", "own-key", "--host-data", &digest, "--measurement"];
+    let made = run(&[&amd[..], &[&"ab".repeat(48)]].concat());
+    assert_eq!(made.exit, 0, "{}", made.err);
+    assert!(made.out.contains("[trust.amd]"), "{}", made.out);
+}
+
+#[test]
+fn a_policy_that_cannot_be() {
+    let digest = "5a".repeat(32);
+    let container = ["policy", "new", "--binding", "own-key", "--uvm-svn", "101"];
+    for (more, exit, what) in [
+        (vec!["--host-data", &digest], 64, "--maa"),
+        (vec!["--amd"], 64, "--cce-policy or --host-data"),
+        (vec!["--amd", "--host-data", "5a"], 64, "64"),
+        (vec!["--amd", "--host-data", &digest, "--id-key", &"ab".repeat(48)], 64, "belong to --kind vm"),
+        (vec!["--amd", "--kind", "vm"], 64, "belong to --kind container"),
+        (vec!["--maa", "https://my.neu.attest.azure.net", "--host-data", &digest], 4, "policy-hash"),
+        (vec!["--maa", "sharedneu", "--host-data", &digest], 4, "error[invalid-policy]"),
+        (vec!["--amd", "--host-data", &digest, "--allow-unbound-channel"], 4, "binding"),
+        (vec!["--amd", "--host-data", &digest, "--allow-plain-http"], 64, "--allow-unbound-channel"),
+    ] {
+        let outcome = run(&[&container[..], &more].concat());
+        assert_eq!(outcome.exit, exit, "{more:?}: {} {}", outcome.out, outcome.err);
+        assert!(outcome.err.contains(what), "{more:?}: {}", outcome.err);
+        assert_eq!(outcome.out, "");
+    }
+    // Whether a workload binds is never assumed.
+    let outcome = run(&["policy", "new", "--amd", "--host-data", &digest, "--uvm-svn", "101"]);
+    assert_eq!((outcome.exit, outcome.err.contains("--binding")), (64, true));
+}

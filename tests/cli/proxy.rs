@@ -1,0 +1,457 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::tool::{Emulator, Serving, command, run, skipped};
+
+/// A proxy in front of an emulated BlindBox.
+struct Proxy {
+    emulator: Emulator,
+    serving: Serving,
+}
+
+impl Proxy {
+    fn start(more: &[&str]) -> Self {
+        Self::in_front_of(Emulator::start(&[]), more)
+    }
+
+    fn in_front_of(emulator: Emulator, more: &[&str]) -> Self {
+        let mut command = command();
+        command.args(["proxy", emulator.url(), "--json"]).args(emulator.trusting()).args(more);
+        Self { serving: Serving::start(command), emulator }
+    }
+
+    /// `127.0.0.1:PORT`.
+    fn host(&self) -> &str {
+        self.serving.text("listen").strip_prefix("http://").unwrap()
+    }
+
+    fn token(&self) -> String {
+        format!("X-Blindbox-Token: {}", self.serving.text("token"))
+    }
+
+    /// Sends a request line and headers, with the proper `Host` and token.
+    fn ask(&self, line: &str, headers: &[&str]) -> Answer {
+        let token = self.token();
+        let mut all = vec![token.as_str()];
+        all.extend(headers);
+        self.ask_plainly(line, &all, "")
+    }
+
+    fn ask_plainly(&self, line: &str, headers: &[&str], body: &str) -> Answer {
+        self.send(&request(line, &format!("Host: {}", self.host()), headers, body))
+    }
+
+    fn send(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.host()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        Answer::read(stream)
+    }
+}
+
+fn request(line: &str, host: &str, headers: &[&str], body: &str) -> String {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    format!("{line} HTTP/1.1\r\n{host}\r\nConnection: close\r\n{headers}\r\n{body}")
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn read(mut stream: impl Read) -> Self {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
+    }
+
+    /// The code of an answer of the proxy's own, which stands in its body and in a header.
+    fn code(&self) -> String {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
+        let code = body["error"]["code"].as_str().unwrap().to_owned();
+        assert_eq!(self.header("x-blindbox-error"), Some(code.as_str()));
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        code
+    }
+}
+
+/// What is refused never reaches the application.
+fn refused(mut proxy: Proxy, answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer:?}");
+    assert_eq!(proxy.emulator.application_bytes(), 0);
+}
+
+#[test]
+fn curl_talks_to_an_attested_peer() {
+    let proxy = Proxy::start(&[]);
+    let (url, token) = (format!("http://{}/generate", proxy.host()), proxy.token());
+    let arguments = ["-sS", "--fail", "-H", &token, "-d", r#"{"prompt":"who are you?"}"#, &url];
+    let answer = match Command::new("curl").args(arguments).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        }
+        Err(_) => {
+            skipped("no curl; asking without it");
+            let body = r#"{"prompt":"who are you?"}"#;
+            let length = format!("Content-Length: {}", body.len());
+            proxy.ask_plainly("POST /generate", &[&token, &length], body).body
+        }
+    };
+    assert_eq!(answer, r#"{"text":"an answer to: who are you?"}"#);
+}
+
+#[test]
+fn answers_are_passed_on_as_they_come() {
+    let mut proxy = Proxy::start(&[]);
+    let hello = proxy.ask("GET /?x=1", &[]);
+    assert_eq!((hello.status, hello.body.as_str()), (200, "hello from a BlindBox"));
+    assert_eq!(hello.header("x-blindbox-error"), None);
+    let head = proxy.ask("HEAD /", &[]);
+    assert_eq!((head.status, head.body.as_str(), head.header("content-length")), (200, "", Some("21")));
+    let large = proxy.ask("GET /large?bytes=3000000", &[]);
+    assert_eq!((large.status, large.body.len()), (200, 3_000_000));
+    assert_eq!(proxy.ask("GET /nothing-there", &[]).status, 404);
+    let chunked = "POST /echo HTTP/1.1\r\nHost: HOST\r\nTOKEN\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    let answer = proxy.send(&chunked.replace("HOST", proxy.host()).replace("TOKEN", &proxy.token()));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "abcde"));
+    assert!(proxy.emulator.application_bytes() > 0);
+}
+
+#[test]
+fn headers_of_the_hop_and_the_token_stay_here() {
+    let proxy = Proxy::start(&[]);
+    let own = format!("Origin: http://{}", proxy.host());
+    let answer = proxy.ask(
+        "GET /headers",
+        &[
+            "X-Kept: 1",
+            "Cookie: a=b",
+            "Authorization: Bearer secret",
+            "Connection: x-dropped",
+            "X-Dropped: 1",
+            "Keep-Alive: 5",
+            "Proxy-Authorization: Basic eDp5",
+            "Proxy-Connection: keep-alive",
+            "TE: trailers",
+            "Trailer: x",
+            "Expect: 100-continue",
+            "Sec-Fetch-Site: same-origin",
+            &own,
+        ],
+    );
+    let headers: Vec<(String, String)> = serde_json::from_str(&answer.body).unwrap();
+    let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "host").collect();
+    assert_eq!(names, ["x-kept", "cookie", "authorization"], "{answer:?}");
+    assert!(!answer.body.contains(proxy.serving.text("token")));
+}
+
+#[test]
+fn a_redirect_to_the_application_stays_within_the_proxy() {
+    let proxy = Proxy::start(&[]);
+    let to_itself = format!("GET /redirect?to={}/echo?a=b", proxy.emulator.url());
+    assert_eq!(proxy.ask(&to_itself, &[]).header("location"), Some("/echo?a=b"));
+    let elsewhere = proxy.ask("GET /redirect?to=https://elsewhere.example/x", &[]);
+    assert_eq!(elsewhere.header("location"), Some("https://elsewhere.example/x"));
+}
+
+#[test]
+fn no_token() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask_plainly("GET /", &[], "");
+    refused(proxy, &answer, 401, "wrong-access-token");
+}
+
+#[test]
+fn a_wrong_token() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask_plainly("GET /", &[&format!("X-Blindbox-Token: {}", "0".repeat(64))], "");
+    refused(proxy, &answer, 401, "wrong-access-token");
+}
+
+#[test]
+fn two_tokens() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask("GET /", &["X-Blindbox-Token: x"]);
+    refused(proxy, &answer, 401, "wrong-access-token");
+}
+
+#[test]
+fn a_proxy_without_a_token_serves_everybody() {
+    let proxy = Proxy::start(&["--no-access-token"]);
+    assert_eq!(proxy.serving.said["token"], Value::Null);
+    assert_eq!(proxy.ask_plainly("GET /", &[], "").status, 200);
+}
+
+#[test]
+fn a_token_is_new_each_time() {
+    let (one, two) = (Proxy::start(&[]), Proxy::start(&[]));
+    assert_eq!(one.serving.text("token").len(), 64);
+    assert_ne!(one.serving.text("token"), two.serving.text("token"));
+}
+
+#[test]
+fn a_name_that_was_made_to_resolve_to_loopback() {
+    let proxy = Proxy::start(&["--no-access-token"]);
+    let port = proxy.host().split(':').next_back().unwrap();
+    for host in
+        [&format!("evil.example:{port}"), "127.0.0.1", "127.0.0.1:1", "localhost", "", "127.0.0.1:80@evil.example"]
+    {
+        let answer = proxy.send(&request("GET /", &format!("Host: {host}"), &[], ""));
+        assert_eq!((answer.status, answer.code().as_str()), (403, "wrong-host"), "{host}: {answer:?}");
+    }
+    let answer = proxy.send(&request("GET /", &format!("Host: {0}\r\nHost: {0}", proxy.host()), &[], ""));
+    assert_eq!((answer.status, answer.code().as_str()), (403, "wrong-host"));
+    let answer = proxy.send("GET / HTTP/1.0\r\n\r\n");
+    refused(proxy, &answer, 403, "wrong-host");
+}
+
+#[test]
+fn localhost_is_the_same_place() {
+    let proxy = Proxy::start(&["--no-access-token"]);
+    let host = proxy.host().replace("127.0.0.1", "localhost");
+    assert_eq!(proxy.send(&request("GET /", &format!("Host: {host}"), &[], "")).status, 200);
+}
+
+#[test]
+fn a_page_of_another_site() {
+    let proxy = Proxy::start(&["--no-access-token"]);
+    let own = format!("Origin: http://{}", proxy.host());
+    for header in ["Origin: https://evil.example", "Origin: null", "Origin: http://127.0.0.1:1"] {
+        let answer = proxy.ask_plainly("GET /", &[header], "");
+        assert_eq!((answer.status, answer.code().as_str()), (403, "cross-site"), "{header}");
+        let answer = proxy.ask_plainly("GET /", &[&own, header], "");
+        assert_eq!(answer.code(), "cross-site", "{header}");
+    }
+    for header in ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: x"] {
+        let answer = proxy.ask_plainly("GET /", &[&own, header], "");
+        assert_eq!((answer.status, answer.code().as_str()), (403, "cross-site"), "{header}");
+    }
+    let answer = proxy.ask_plainly("OPTIONS /", &["Origin: https://evil.example"], "");
+    refused(proxy, &answer, 403, "cross-site");
+}
+
+#[test]
+fn connect() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask("CONNECT my-app.example:443", &[]);
+    refused(proxy, &answer, 405, "method-refused");
+}
+
+#[test]
+fn trace() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask("TRACE /", &[]);
+    refused(proxy, &answer, 405, "method-refused");
+}
+
+#[test]
+fn an_absolute_target() {
+    let proxy = Proxy::start(&[]);
+    let absolute = format!("GET {}/", proxy.emulator.url());
+    assert_eq!(proxy.ask(&absolute, &[]).code(), "target-refused");
+    let answer = proxy.ask("GET http://evil.example/", &[]);
+    refused(proxy, &answer, 400, "target-refused");
+}
+
+#[test]
+fn a_target_that_is_no_path() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask("OPTIONS *", &[]);
+    refused(proxy, &answer, 400, "target-refused");
+}
+
+#[test]
+fn a_target_that_the_session_refuses() {
+    let proxy = Proxy::start(&[]);
+    assert_eq!(proxy.ask("GET //evil.example/", &[]).code(), "invalid-request");
+    let answer = proxy.ask("GET /a/../b", &[]);
+    refused(proxy, &answer, 400, "invalid-request");
+}
+
+#[test]
+fn an_upgrade() {
+    let proxy = Proxy::start(&[]);
+    assert_eq!(proxy.ask("GET /", &["Upgrade: websocket"]).code(), "upgrade-refused");
+    let answer = proxy.ask("GET /", &["Connection: Upgrade, HTTP2-Settings"]);
+    refused(proxy, &answer, 501, "upgrade-refused");
+}
+
+#[test]
+fn http_2_without_asking() {
+    let mut proxy = Proxy::start(&["--no-access-token"]);
+    let answer = proxy.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(answer.status == 0 || answer.status == 400, "{answer:?}");
+    assert_eq!(proxy.emulator.application_bytes(), 0);
+}
+
+#[test]
+fn a_body_that_is_too_large() {
+    let proxy = Proxy::start(&["--max-request", "10"]);
+    let token = proxy.token();
+    let announced = proxy.ask_plainly("POST /echo", &[&token, "Content-Length: 11"], "");
+    assert_eq!((announced.status, announced.code().as_str()), (413, "request-too-large"));
+    let chunked = ["Transfer-Encoding: chunked", &token];
+    let answer = proxy.ask_plainly("POST /echo", &chunked, "b\r\nhello world\r\n0\r\n\r\n");
+    assert_eq!(proxy.ask_plainly("POST /echo", &[&token, "Content-Length: 10"], "0123456789").body, "0123456789");
+    assert_eq!((answer.status, answer.code().as_str()), (413, "request-too-large"));
+}
+
+#[test]
+fn an_answer_that_is_too_large() {
+    let proxy = Proxy::start(&["--max-answer", "100000"]);
+    assert_eq!(proxy.ask("GET /large?bytes=100000", &[]).body.len(), 100_000);
+    // It has begun, so all that is left is to break off.
+    assert!(proxy.ask("GET /large?bytes=1000000", &[]).body.len() <= 100_000);
+}
+
+#[test]
+fn a_head_that_is_too_large() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask("GET /", &[&format!("X: {}", "x".repeat(100_000))]);
+    assert_eq!(answer.status, 431, "{answer:?}");
+}
+
+#[test]
+fn a_peer_that_is_refused_later() {
+    let mut proxy = Proxy::start(&[]);
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    let before = proxy.emulator.application_bytes();
+    proxy.emulator.order("knob debug");
+    proxy.emulator.order("rotate-tls-key");
+    let answer = proxy.ask("POST /generate", &["Content-Length: 0"]);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "debug-mode"), "{answer:?}");
+    let error: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(error["error"]["category"], "rejected");
+    assert_eq!(error["error"]["number"], 101);
+    assert_eq!(proxy.ask("GET /", &[]).status, 502);
+    assert_eq!(proxy.emulator.application_bytes(), before);
+
+    // Once it is in order again the proxy notices, after a pause.
+    proxy.emulator.order("reset");
+    let recovered = (0..60).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        proxy.ask("GET /", &[]).status == 200
+    });
+    assert!(recovered);
+}
+
+#[test]
+fn a_peer_that_is_gone() {
+    let mut proxy = Proxy::start(&[]);
+    proxy.emulator.order("stop");
+    let answer = proxy.ask("GET /", &[]);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "application-unreachable"), "{answer:?}");
+    proxy.emulator.order("restart");
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+}
+
+#[test]
+fn a_peer_that_is_refused_at_once_is_no_proxy() {
+    let emulator = Emulator::start(&["--knob", "debug"]);
+    let mut arguments = vec!["proxy".to_owned(), emulator.url().to_owned()];
+    arguments.extend(emulator.trusting());
+    let outcome = run(&arguments);
+    assert_eq!((outcome.exit, outcome.out.as_str()), (1, ""));
+    assert!(outcome.err.starts_with("error[debug-mode]: "), "{}", outcome.err);
+}
+
+#[test]
+fn an_address_that_others_can_reach() {
+    for listen in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0", "localhost:0", "8080", "unix:"] {
+        let outcome = run(&["proxy", "https://my-app.example", "--policy", "x", "--listen", listen]);
+        assert_eq!(outcome.exit, 64, "{listen}: {}", outcome.err);
+    }
+}
+
+#[test]
+fn text_says_where_and_with_what_once() {
+    use std::io::{BufRead, BufReader};
+    let emulator = Emulator::start(&[]);
+    let mut command = command();
+    command.args(["proxy", emulator.url()]).args(emulator.trusting()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let (first, second) = (lines.next().unwrap(), lines.next().unwrap());
+    assert!(first.starts_with("http://127.0.0.1:") && first.ends_with(", attested"), "{first}");
+    assert!(second.starts_with("X-Blindbox-Token: "), "{second}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lines.next(), None);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn ask(path: &str, host: &str, token: &str) -> Answer {
+        let mut stream = UnixStream::connect(path).unwrap();
+        stream.write_all(request("GET /", &format!("Host: {host}"), &[token], "").as_bytes()).unwrap();
+        Answer::read(stream)
+    }
+
+    #[test]
+    fn a_socket_of_this_user_alone() {
+        let emulator = Emulator::start(&[]);
+        let path = emulator.path("socket");
+        let listen = format!("unix:{path}");
+        let mut proxy = Proxy::in_front_of(emulator, &["--listen", &listen]);
+        assert_eq!(proxy.serving.text("listen"), listen);
+        let token = proxy.token();
+        assert_eq!(ask(&path, "localhost", &token).body, "hello from a BlindBox");
+        assert_eq!(ask(&path, "evil.example", &token).code(), "wrong-host");
+        assert_eq!(ask(&path, "localhost", "X: y").code(), "wrong-access-token");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        // It goes with the proxy, and nothing is left of how it was made.
+        let killed = Command::new("kill").args(["-TERM", &proxy.serving.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(proxy.serving.wait(), 0);
+        let left: Vec<_> =
+            std::fs::read_dir(proxy.emulator.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_str().unwrap().contains("socket")), "{left:?}");
+    }
+
+    #[test]
+    fn a_place_that_is_taken() {
+        let emulator = Emulator::start(&[]);
+        let bind = |path: &str| {
+            let mut arguments =
+                vec!["proxy".to_owned(), emulator.url().to_owned(), "--listen".to_owned(), format!("unix:{path}")];
+            arguments.extend(emulator.trusting());
+            run(&arguments)
+        };
+        let outcome = bind(&emulator.path("policy.toml"));
+        assert_eq!((outcome.exit, outcome.err.contains("a file that is no socket")), (4, true), "{}", outcome.err);
+        let socket = emulator.path("taken");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let outcome = bind(&socket);
+        assert_eq!(
+            (outcome.exit, outcome.err.contains("somebody listens there already")),
+            (4, true),
+            "{}",
+            outcome.err
+        );
+        drop(listener);
+        // What is left of one that was killed is taken away.
+        let path = format!("unix:{socket}");
+        let proxy = Proxy::in_front_of(Emulator::start(&[]), &["--listen", &path]);
+        assert_eq!(ask(&socket, "localhost", &proxy.token()).status, 200);
+    }
+}

@@ -1,0 +1,191 @@
+//! The program as a child, and the emulator that it serves.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub struct Outcome {
+    pub exit: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Outcome {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {:?}, {:?}", self.out, self.err))
+    }
+
+    /// The code of the error, in JSON.
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or("-").to_owned()
+    }
+}
+
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blindbox-attest"));
+    command.stdin(Stdio::null()).env_remove("NO_COLOR");
+    command
+}
+
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Outcome {
+    let output = command().args(arguments).output().unwrap();
+    Outcome {
+        exit: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A program that serves, until this is dropped, and what it said first.
+pub struct Serving {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    pub said: Value,
+}
+
+impl Serving {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut serving = Self { child, input, output, said: Value::Null };
+        serving.said = serving.read();
+        serving
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        self.said[name].as_str().unwrap_or_else(|| panic!("{name} in {}", self.said))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn wait(&mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    fn read(&mut self) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("no line of JSON: {line:?}"))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `blindbox-attest emulate`, and the files that it wrote.
+pub struct Emulator {
+    pub serving: Serving,
+    pub folder: TempDir,
+}
+
+impl Emulator {
+    pub fn start(arguments: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut command = command();
+        command.arg("emulate").args(arguments).arg("--out").arg(folder.path());
+        Self { serving: Serving::start(command), folder }
+    }
+
+    pub fn url(&self) -> &str {
+        self.serving.text("url")
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.file(name).to_str().unwrap().to_owned()
+    }
+
+    /// Gives an order, which must be obeyed.
+    pub fn order(&mut self, order: &str) -> Value {
+        let answer = self.ask(order);
+        assert_eq!(answer["ok"], true, "{order}: {answer}");
+        answer
+    }
+
+    pub fn ask(&mut self, order: &str) -> Value {
+        writeln!(self.serving.input, "{order}").unwrap();
+        self.serving.read()
+    }
+
+    pub fn application_bytes(&mut self) -> u64 {
+        self.order("traffic")["application_bytes"].as_u64().unwrap()
+    }
+
+    /// The options that make a client trust what is emulated.
+    pub fn trusting(&self) -> Vec<String> {
+        let mut options = vec!["--policy".to_owned(), self.path("policy.toml")];
+        options.extend(["--collateral-root".to_owned(), self.path("collateral-root.pem")]);
+        options.extend(["--application-root".to_owned(), self.path("application-root.pem")]);
+        if let Some(kds) = self.serving.said["kds"]["url"].as_str() {
+            options.extend(["--amd-roots".to_owned(), self.path("amd-roots.pem")]);
+            options.extend(["--kds".to_owned(), kds.to_owned()]);
+        }
+        options
+    }
+
+    pub fn verify(&self, more: &[&str]) -> Outcome {
+        self.verify_at(self.url(), more)
+    }
+
+    pub fn verify_at(&self, url: &str, more: &[&str]) -> Outcome {
+        let mut arguments = vec!["verify".to_owned(), url.to_owned()];
+        arguments.extend(self.trusting());
+        arguments.extend(more.iter().map(|text| (*text).to_owned()));
+        run(&arguments)
+    }
+}
+
+/// Replaces what is another each time: ports, times, and long values in hexadecimal and base64.
+pub fn steady(text: &str) -> String {
+    let mut steady = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let run: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "+/_-".contains(*c)).collect();
+        let after = &rest[run.len()..];
+        let hex = run.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+        let digits = run.chars().all(|c| c.is_ascii_digit());
+        match run.len() {
+            0 => {
+                steady.push(first);
+                rest = &rest[first.len_utf8()..];
+                continue;
+            }
+            length @ (32 | 64 | 96 | 128) if hex => steady.push_str(&format!("<{length} digits>")),
+            8 if hex && after.starts_with('…') => steady.push_str("<8 digits>"),
+            43 => steady.push_str("<base64>"),
+            10 if digits => steady.push_str("<time>"),
+            _ if digits && steady.ends_with("127.0.0.1:") => steady.push_str("<port>"),
+            _ => steady.push_str(&run),
+        }
+        rest = after;
+    }
+    let lines = steady.lines().map(|line| match line.split_once("is attested until ") {
+        Some((head, _)) => format!("{head}is attested until <time>"),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Says that a test did nothing.
+pub fn skipped(why: &str) {
+    // Not `eprintln!`: the test harness swallows what that prints in a test that passes, as this one will.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.try_exists().unwrap()
+}

@@ -1,0 +1,263 @@
+use std::net::TcpListener;
+
+use crate::tool::{Emulator, command, run, skipped, steady};
+
+#[test]
+fn an_accepted_peer_as_a_table() {
+    let mut emulator = Emulator::start(&[]);
+    let outcome = emulator.verify(&[]);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+    assert_eq!(steady(&outcome.out), ACCEPTED.trim());
+    assert_eq!(emulator.application_bytes(), 0);
+}
+
+#[test]
+fn a_rejected_peer_as_a_table() {
+    let mut emulator = Emulator::start(&["--knob", "debug"]);
+    let outcome = emulator.verify(&[]);
+    assert_eq!(outcome.exit, 1);
+    assert_eq!(steady(&outcome.out), REJECTED.trim());
+    let message = "error[debug-mode]: attestation validation failed (enclave is in debug mode): expected a guest \
+                   policy without debugging, found debugging allowed; deploy without debugging, or use `allow_debug` \
+                   in development\n";
+    assert_eq!(outcome.err, message);
+    assert_eq!(emulator.application_bytes(), 0);
+}
+
+#[test]
+fn an_untrusted_peer_has_no_table() {
+    let emulator = Emulator::start(&["--knob", "token-alg-none"]);
+    let outcome = emulator.verify(&[]);
+    assert_eq!((outcome.exit, outcome.out.as_str()), (2, ""));
+    let message = "error[invalid-token]: attestation validation failed (invalid token): the header names the \
+                   algorithm \"none\", expected RS256\n";
+    assert_eq!(outcome.err, message);
+}
+
+#[test]
+fn an_accepted_peer_in_json() {
+    let emulator = Emulator::start(&[]);
+    let outcome = emulator.verify(&["--json"]);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+    assert_eq!(steady(&outcome.out), include_str!("accepted.json").trim());
+}
+
+#[test]
+fn a_rejected_peer_in_json() {
+    let emulator = Emulator::start(&["--knob", "vmpl=1"]);
+    let outcome = emulator.verify(&["--json"]);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (1, ""));
+    let json = outcome.json();
+    let members: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members, ["appraisal", "error", "url", "verdict"]);
+    assert_eq!(json["verdict"], "refused");
+    let expected = r#"{"category":"rejected","code":"wrong-vmpl","message":"attestation validation failed (wrong vmpl): expected 0, found 1","number":110,"retryable":false}"#;
+    assert_eq!(json["error"].to_string(), expected);
+    let checks = json["appraisal"].as_array().unwrap();
+    let failed: Vec<_> = checks.iter().filter(|check| check["verdict"] == "failed").collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].to_string(), r#"{"actual":"1","expected":"0","name":"vmpl","verdict":"failed"}"#);
+}
+
+#[test]
+fn an_untrusted_peer_in_json() {
+    let emulator = Emulator::start(&["--knob", "token-sgx"]);
+    let outcome = emulator.verify(&["--json"]);
+    assert_eq!(outcome.exit, 2);
+    let expected = r#"{
+  "appraisal": null,
+  "error": {
+    "category": "untrusted",
+    "code": "not-an-enclave",
+    "message": "attestation validation failed (not an enclave): expected evidence of a SEV-SNP TEE, found attestation type \"sgx\"",
+    "number": 201,
+    "retryable": false
+  },
+  "url": "https://127.0.0.1:<port>",
+  "verdict": "refused"
+}"#;
+    assert_eq!(steady(&outcome.out), expected);
+}
+
+#[test]
+fn each_trust_and_each_processor() {
+    for (arguments, expected) in [
+        (["--product", "milan", "--trust", "maa"], "judged by MAA"),
+        (["--product", "genoa", "--trust", "amd"], "signed down to AMD's Genoa root"),
+        (["--product", "turin", "--trust", "both"], "signed down to AMD's Turin root"),
+    ] {
+        let outcome = Emulator::start(&arguments).verify(&[]);
+        assert_eq!(outcome.exit, 0, "{arguments:?}: {}", outcome.err);
+        assert_eq!(outcome.out.contains("CUSTOM"), arguments[3] != "maa", "{}", outcome.out);
+        assert!(arguments[3] == "maa" || outcome.out.contains(expected), "{}", outcome.out);
+    }
+}
+
+#[test]
+fn a_vlek_comes_along() {
+    let outcome = Emulator::start(&["--product", "genoa", "--vlek"]).verify(&["--full"]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+}
+
+#[test]
+fn a_confidential_vm_says_first_what_is_not_evaluated() {
+    let outcome = Emulator::start(&["--guest", "vm"]).verify(&[]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("workload                  the evidence"), "{}", outcome.out);
+}
+
+#[test]
+fn each_man_in_the_middle() {
+    for (mode, exit, code) in [
+        ("tunnel", 0, "-"),
+        ("forward", 2, "channel-mismatch"),
+        ("replay", 2, "false-attestation-report"),
+        ("legacy-form", 2, "channel-not-bound"),
+    ] {
+        let mut emulator = Emulator::start(&["--relay", mode]);
+        let url = emulator.serving.text("relay_url").to_owned();
+        let outcome = emulator.verify_at(&url, &["--json"]);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (exit, code), "{mode}: {}", outcome.out);
+        assert_eq!(emulator.order("traffic")["relay_application_bytes"], 0);
+        assert_eq!(emulator.application_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_legacy_agent_on_a_chosen_address_and_port() {
+    if !cfg!(target_os = "linux") {
+        return skipped("only 127.0.0.1 is on loopback here");
+    }
+    let free = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port().to_string();
+    let emulator = Emulator::start(&["--agent", "legacy", "--ip", "127.0.0.2", "--agent-port", &free]);
+    let agent = emulator.serving.text("agent_url").to_owned();
+    assert_eq!(agent, format!("https://127.0.0.2:{free}"));
+    assert!(emulator.url().starts_with("https://127.0.0.2:"));
+    let outcome = emulator.verify(&["--agent", &agent]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("ALLOWED        channel"), "{}", outcome.out);
+
+    // Its evidence says nothing of the channel, so a policy for one that binds has no use for it.
+    let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
+    let policy = policy.replace("binding = \"none\"", "binding = \"own-key\"").replace("unbound-channel = true", "");
+    std::fs::write(emulator.file("policy.toml"), policy).unwrap();
+    assert_eq!(emulator.verify(&["--agent", &agent, "--json"]).code(), "channel-not-bound");
+}
+
+#[test]
+fn a_dns_name_is_validated_under_the_roots_that_are_given() {
+    let emulator = Emulator::start(&["--certificate", "unknown-authority"]);
+    let port = emulator.url().rsplit(':').next().unwrap();
+    let (url, resolve) = (format!("https://my-app.example:{port}"), format!("my-app.example=127.0.0.1:{port}"));
+    let outcome = emulator.verify_at(&url, &["--resolve", &resolve, "--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "server-name-not-validated"), "{}", outcome.out);
+
+    let emulator = Emulator::start(&["--host", "my-app.example"]);
+    let address = emulator.url().replace("https://my-app.example:", "my-app.example=127.0.0.1:");
+    let outcome = emulator.verify(&["--resolve", &address]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("passed         server name"), "{}", outcome.out);
+}
+
+#[test]
+fn a_pinned_key_set_asks_nobody() {
+    let mut emulator = Emulator::start(&[]);
+    let key_set = emulator.path("key-set.json");
+    let outcome = emulator.verify(&["--key-set", &key_set]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert_eq!(emulator.order("traffic")["key_set_fetches"], 0);
+    emulator.order("rotate-maa-key");
+    assert_eq!(emulator.verify(&["--key-set", &key_set, "--json"]).code(), "invalid-token");
+    assert_eq!(emulator.verify(&["--json"]).exit, 0);
+}
+
+#[test]
+fn nobody_listens() {
+    let mut emulator = Emulator::start(&[]);
+    emulator.order("stop");
+    let outcome = emulator.verify(&["--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (3, "application-unreachable"), "{}", outcome.out);
+    assert_eq!(outcome.json()["error"]["retryable"], true);
+    emulator.order("restart");
+    assert_eq!(emulator.verify(&["--json"]).exit, 0);
+}
+
+#[test]
+fn what_is_not_usable_has_the_exit_code_of_its_kind() {
+    let emulator = Emulator::start(&[]);
+    let policy = emulator.path("policy.toml");
+    let file = |name: &str, text: &str| {
+        std::fs::write(emulator.file(name), text).unwrap();
+        emulator.path(name)
+    };
+    for (arguments, exit, what) in [
+        (vec![], 64, "Usage"),
+        (vec!["verify"], 64, "required"),
+        (vec!["verify", "https://my-app.example"], 64, "--policy"),
+        (vec!["verify", "https://my-app.example", "--policy", &policy, "--timeout", "0"], 64, "0.001 to 3600"),
+        (vec!["verify", "https://my-app.example", "--policy", &policy, "--resolve", "x"], 64, "HOST=IP:PORT"),
+        (vec!["verify", "https://my-app.example", "--policy", "/none"], 4, "error[misconfigured]: /none"),
+        (vec!["verify", "https://my-app.example", "--policy", &file("empty", "")], 4, "error[invalid-policy]"),
+        (vec!["verify", "my-app.example", "--policy", &policy], 4, "error[invalid-url]"),
+        (vec!["verify", "http://my-app.example", "--policy", &policy], 4, "error[invalid-url]"),
+        (
+            vec!["verify", "https://my-app.example", "--policy", &policy, "--amd-roots", &file("x.pem", "x")],
+            4,
+            "error[misconfigured]",
+        ),
+        (
+            vec!["verify", "https://my-app.example", "--policy", &policy, "--collateral-root", &file("x.pem", "x")],
+            4,
+            "error[misconfigured]",
+        ),
+    ] {
+        let outcome = run(&arguments);
+        assert_eq!(outcome.exit, exit, "{arguments:?}: {}", outcome.err);
+        assert!(outcome.err.contains(what), "{arguments:?}: {}", outcome.err);
+    }
+    for help in ["--help", "--version"] {
+        let outcome = run(&[help]);
+        assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+        assert!(outcome.out.contains("blindbox-attest"));
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_only() {
+    let emulator = Emulator::start(&[]);
+    assert!(!emulator.verify(&[]).out.contains('\x1b'));
+    let verify = format!(
+        "{} verify {} {}",
+        env!("CARGO_BIN_EXE_blindbox-attest"),
+        emulator.url(),
+        emulator.trusting().join(" ")
+    );
+    let on_a_terminal = |environment: &str| {
+        let script = std::process::Command::new("script")
+            .args(["-qec", &verify, "/dev/null"])
+            .env("TERM", "xterm")
+            .env("NO_COLOR", environment)
+            .stdin(std::process::Stdio::null())
+            .output();
+        script.ok().filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let Some(coloured) = on_a_terminal("") else { return skipped("no `script` of util-linux to make a terminal with") };
+    assert!(coloured.contains("\x1b[32mpassed       \x1b[0m  channel"), "{coloured:?}");
+    assert!(!on_a_terminal("1").unwrap().contains("\x1b[32m"));
+}
+
+#[test]
+fn an_emulator_ends_with_its_input() {
+    let mut command = command();
+    command.arg("emulate").stdin(std::process::Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+const ACCEPTED: &str = "
+https://127.0.0.1:<port> is attested until <time>
+";
+
+const REJECTED: &str = "
+";

@@ -31,6 +31,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `client` (default) | the network: `verify_connection`, `Verifier`, `Session` |
+//! | `blocking` | the same for callers without an async runtime |
 //! | `cli` | the command `blindbox-attest` |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
@@ -51,6 +52,8 @@ mod appraisal;
 mod appraise;
 mod attested;
 mod bind;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod challenge;
 mod claims;
 #[cfg(feature = "client")]

@@ -1,0 +1,168 @@
+//! The runtime that does the work while callers wait.
+//!
+//! Callers wait on a channel of the standard library and never poll or enter a runtime themselves: nothing that tokio could
+//! panic about, and no wake-up that only the caller's own thread could deliver.
+
+use std::future::Future;
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::task::{Context, Waker};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::coop;
+
+use crate::error::AttestationError;
+
+/// The most threads for the work: signatures take milliseconds, the rest is waiting for the network.
+const WORKERS: usize = 4;
+
+/// The most threads for name lookups, which the system gives as blocking calls only.
+const LOOKUPS: usize = 16;
+
+const NAME: &str = "blindbox-blocking";
+
+/// More than any budget: tokio counts them in a byte.
+const MORE_THAN_A_BUDGET: usize = 300;
+
+/// Has work done, and waits for its outcome.
+pub(super) fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, AttestationError> {
+    let background = available()?;
+    let (give, take) = mpsc::sync_channel(1);
+    let task = async move {
+        // The caller waits for it.
+        let _ = give.send(work.await);
+    };
+    // Not joined: whoever waits sees the sender go.
+    drop(background.runtime.spawn(task));
+    take.recv().map_err(|_| {
+        misconfigured("the work panicked, and was given up; only the verifier's own clock is code that can: look there")
+    })
+}
+
+/// An error where [`run`] does nothing.
+pub(super) fn check() -> Result<(), AttestationError> {
+    available().map(drop)
+}
+
+fn available() -> Result<&'static Background, AttestationError> {
+    if is_in_async_code() {
+        return Err(misconfigured(
+            "the blocking API was called in async code, whose thread it would hold up; use the async API there, or call \
+             this one within `tokio::task::spawn_blocking`",
+        ));
+    }
+    let background = Background::shared()?;
+    background.check_process(std::process::id())?;
+    Ok(background)
+}
+
+/// Whether tokio is polling a future on this thread, as far as can be seen: see the module above.
+fn is_in_async_code() -> bool {
+    if Handle::try_current().is_err() {
+        return false;
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    let mut spent = Vec::new();
+    let mut limited = false;
+    while !limited && spent.len() < MORE_THAN_A_BUDGET {
+        match coop::poll_proceed(&mut context) {
+            std::task::Poll::Ready(unit) => spent.push(unit),
+            std::task::Poll::Pending => limited = true,
+        }
+    }
+    // Each one restores what was there before it: the first must be the last.
+    while spent.pop().is_some() {}
+    limited
+}
+
+/// The one runtime. Never dropped: that would block, which is not allowed everywhere.
+struct Background {
+    runtime: Runtime,
+    process: u32,
+}
+
+impl Background {
+    fn shared() -> Result<&'static Self, AttestationError> {
+        static SHARED: OnceLock<Background> = OnceLock::new();
+        static STARTING: Mutex<()> = Mutex::new(());
+        if let Some(background) = SHARED.get() {
+            return Ok(background);
+        }
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(background) = SHARED.get() {
+            return Ok(background);
+        }
+        let background = Self::start().map_err(|error| {
+            let kind = error.kind();
+            misconfigured(&format!("the threads of the blocking API cannot be started ({kind}); is there a limit?"))
+        })?;
+        Ok(SHARED.get_or_init(|| background))
+    }
+
+    /// On a thread of its own: tokio panics where it gets no threads.
+    fn start() -> io::Result<Self> {
+        let start = || {
+            let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS));
+            Builder::new_multi_thread()
+                .worker_threads(workers)
+                .max_blocking_threads(LOOKUPS)
+                .thread_name(NAME)
+                .enable_io()
+                .enable_time()
+                .build()
+        };
+        let starting = thread::Builder::new().name(NAME.to_owned()).spawn(start)?;
+        let runtime = starting.join().map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))??;
+        Ok(Self { runtime, process: std::process::id() })
+    }
+
+    /// An error in a child of the process that the threads are in.
+    fn check_process(&self, process: u32) -> Result<(), AttestationError> {
+        if self.process == process {
+            return Ok(());
+        }
+        Err(misconfigured(
+            "this process was forked from one that had used the blocking API, whose threads are not in it; fork first, and \
+             connect in the child",
+        ))
+    }
+}
+
+fn misconfigured(why: &str) -> AttestationError {
+    AttestationError::Misconfigured { why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_for_a_budget_leaves_it_as_it_is() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..10 {
+                assert!(is_in_async_code());
+                assert!(coop::has_budget_remaining());
+            }
+        });
+        assert!(!is_in_async_code());
+        let _entered = runtime.enter();
+        assert!(!is_in_async_code());
+    }
+
+    #[test]
+    fn a_child_process_is_told_that_the_threads_are_not_there() {
+        let background = Background::shared().unwrap();
+        assert_eq!(background.check_process(std::process::id()), Ok(()));
+        let error = background.check_process(std::process::id().wrapping_add(1)).unwrap_err();
+        assert!(matches!(&error, AttestationError::Misconfigured { why } if why.contains("fork first")), "{error}");
+    }
+
+    #[test]
+    fn work_that_panics_is_an_error() {
+        let error = run(async { assert_eq!(1, 2, "as a clock might") }).unwrap_err();
+        assert!(matches!(&error, AttestationError::Misconfigured { why } if why.contains("clock")), "{error}");
+        assert_eq!(run(async { 1 }), Ok(1));
+    }
+}

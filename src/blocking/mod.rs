@@ -1,0 +1,202 @@
+//! The same, for callers without an async runtime.
+//!
+//! ```no_run
+//! use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload, blocking};
+//!
+//! # fn talk(cce_policy: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Policy::confidential_container(
+//!     Trust::maa("https://sharedneu.neu.attest.azure.net")?,
+//!     Workload::binds_its_own_key(HostData::from_cce_policy(cce_policy)?),
+//!     UvmSvn::at_least(101),
+//! )?;
+//! let session = blocking::verify_connection("https://my-app.example", &policy)?;
+//! println!("{}", session.attestation());
+//! println!("{}", session.post("/generate").json("hi").send()?.text()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every check, limit and error is that of the async API: the calls here hand their work to it and wait. Waiting has its
+//! limits from the verifier's `deadline` and from [`Request::timeout`].
+//!
+//! # Threads
+//!
+//! The work is done by a runtime of its own, of which there is one per process, however many verifiers and sessions there
+//! are. It is started by the first call that needs it, never stops, and has at most 4 threads for the work and 16 for name
+//! lookups (these end when idle), named `blindbox-blocking`. Everything here may be used from any number of threads at
+//! once, and dropped anywhere.
+//!
+//! Threads do not survive a `fork()`. A child of a process that has used this module gets
+//! [`AttestationError::Misconfigured`] instead of waiting for ever: fork first, connect then.
+//!
+//! # Inside an async runtime
+//!
+//! A call that would hold up a thread on which tokio is polling a future gives [`AttestationError::Misconfigured`], and sends
+//! nothing. Use the async API there, or call this one where blocking is allowed:
+//!
+//! | where | calls |
+//! |---|---|
+//! | a thread without a runtime, also below `Handle::enter` | work |
+//! | `tokio::task::spawn_blocking`, `tokio::task::block_in_place` | work |
+//! | in `async` code, whether a task or the future of `block_on`, on any kind of runtime | are refused |
+//! | in the verifier's own clock | are refused |
+//!
+//! Whether a future is being polled is told from the task budget (`tokio::task::coop`): tokio gives one to everything that
+//! it polls, and takes it away where blocking is allowed. What has no budget cannot be seen: code in
+//! `tokio::task::unconstrained`, and executors other than tokio's. A call from there holds up its thread, as any blocking call
+//! would, until the work is done by the threads of this module.
+
+mod background;
+mod request;
+mod response;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use http::Method;
+
+pub use request::Request;
+pub use response::{BodyError, Reader, Response};
+
+use crate::attested::Attested;
+use crate::challenge::Channel;
+use crate::connect::VerifierBuilder;
+use crate::error::AttestationError;
+use crate::policy::Policy;
+
+/// Proves what is behind a URL before a byte of the application is sent to it, and waits for the outcome.
+///
+/// As [`crate::verify_connection`].
+///
+/// # Errors
+///
+/// [`AttestationError`], one variant for each cause; [`AttestationError::Misconfigured`] inside an async runtime.
+pub fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
+    static VERIFIER: OnceLock<Result<Verifier, AttestationError>> = OnceLock::new();
+    let verifier = VERIFIER.get_or_init(|| crate::Verifier::builder().build_blocking()).clone()?;
+    verifier.connect(url, policy)
+}
+
+impl VerifierBuilder {
+    /// Makes a verifier for callers without an async runtime. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// As [`VerifierBuilder::build`].
+    pub fn build_blocking(self) -> Result<Verifier, AttestationError> {
+        Ok(Verifier { verifier: self.build()? })
+    }
+}
+
+/// Opens attested sessions, from [`VerifierBuilder::build_blocking`]. As [`crate::Verifier`]: cheap to clone, and to be shared.
+///
+/// There is no way to one from an async verifier: connections belong to the runtime that opened them.
+#[derive(Clone)]
+#[must_use]
+pub struct Verifier {
+    verifier: crate::Verifier,
+}
+
+impl Verifier {
+    /// Attests the peer behind a URL and opens a session with it. As [`crate::Verifier::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As [`verify_connection`].
+    pub fn connect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
+        let (verifier, url, policy) = (self.verifier.clone(), url.as_ref().to_owned(), policy.clone());
+        let session = background::run(async move { verifier.connect(url, &policy).await })??;
+        Ok(Session { session })
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+/// An HTTP session with an attested peer, from [`verify_connection`]. As [`crate::Session`].
+///
+/// Cheap to clone; clones share connections and attestations.
+///
+/// ```compile_fail,E0616
+/// # fn f(session: blindbox_attestation::blocking::Session) {
+/// let session = session.session;
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Session {
+    session: crate::Session,
+}
+
+impl Session {
+    /// A `GET` request to a target on the session's origin, such as `/status`.
+    pub fn get(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::GET, target)
+    }
+
+    /// A `POST` request.
+    pub fn post(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::POST, target)
+    }
+
+    /// A `PUT` request.
+    pub fn put(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::PUT, target)
+    }
+
+    /// A `PATCH` request.
+    pub fn patch(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::PATCH, target)
+    }
+
+    /// A `DELETE` request.
+    pub fn delete(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::DELETE, target)
+    }
+
+    /// A `HEAD` request.
+    pub fn head(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::HEAD, target)
+    }
+
+    /// An `OPTIONS` request.
+    pub fn options(&self, target: impl AsRef<str>) -> Request {
+        self.request(Method::OPTIONS, target)
+    }
+
+    /// A request of any method but `CONNECT` and `TRACE`. As [`crate::Session::request`].
+    pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
+        Request::new(self.session.request(method, target))
+    }
+
+    /// The latest attestation. Does not block.
+    #[must_use]
+    pub fn attestation(&self) -> Arc<Attested> {
+        self.session.attestation()
+    }
+
+    /// How connections are tied to the evidence. Does not block.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.session.channel()
+    }
+
+    /// Opens a new connection and has its peer attested anew. As [`crate::Session::reattest`].
+    ///
+    /// # Errors
+    ///
+    /// As [`verify_connection`]. A refusal takes the peer's key out of the session.
+    pub fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
+        let session = self.session.clone();
+        background::run(async move { session.reattest().await })?
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "blocking::{:?}", self.session)
+    }
+}

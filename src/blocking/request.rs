@@ -1,0 +1,66 @@
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::background;
+use super::response::Response;
+use crate::error::AttestationError;
+
+/// A request to the attested peer, from [`Session::get`](super::Session::get) and its siblings. As [`crate::Request`].
+#[derive(Clone)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct Request {
+    request: crate::Request,
+    timeout: Option<Duration>,
+}
+
+impl Request {
+    pub(super) fn new(request: crate::Request) -> Self {
+        Self { request, timeout: None }
+    }
+
+    /// Adds a header. As [`crate::Request::header`].
+    pub fn header(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        Self { request: self.request.header(name, value), ..self }
+    }
+
+    /// Adds a parameter to the query, encoded as in forms.
+    pub fn query(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { request: self.request.query(name, value), ..self }
+    }
+
+    /// The body: a value as JSON, with the content type of JSON unless another one is set.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        Self { request: self.request.json(value), ..self }
+    }
+
+    /// The body, as it is.
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { request: self.request.body(body), ..self }
+    }
+
+    /// The most time that all of it may take, until the end of the answer's body. None unless set: an answer may be long.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { request: self.request.timeout(timeout), timeout: Some(timeout) }
+    }
+
+    /// Sends the request to an attested peer, and waits until the answer begins. As [`crate::Request::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request. Inside an async
+    /// runtime [`AttestationError::Misconfigured`], and nothing was sent.
+    pub fn send(self) -> Result<Response, AttestationError> {
+        let begun = Instant::now();
+        let response = background::run(self.request.send())??;
+        Ok(Response::new(response, self.timeout.map(|timeout| (begun, timeout))))
+    }
+}
+
+/// Without headers, query and body, which may be secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "blocking::{:?}", self.request)
+    }
+}

@@ -1,0 +1,226 @@
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, StatusCode, Version};
+use serde::de::DeserializeOwned;
+
+use super::background;
+use crate::error::AttestationError;
+use crate::fetch::{TroubleKind, explain};
+
+/// An answer of the attested peer, from [`Request::send`](super::Request::send): its head. The body is read by the methods that
+/// take the response; they wait for it.
+#[must_use]
+pub struct Response {
+    response: reqwest::Response,
+    limit: Limit,
+}
+
+/// When the request was begun, and how long all of it may take; without it the attestation's end is the only limit.
+type Limit = Option<(Instant, Duration)>;
+
+impl Response {
+    pub(super) fn new(response: reqwest::Response, limit: Limit) -> Self {
+        Self { response, limit }
+    }
+
+    /// The status. Those of errors and redirects are answers like any other.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// The version of HTTP.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.response.version()
+    }
+
+    /// The size of the body in bytes, where the peer has announced it.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// The whole body, however large. [`Response::reader`] is for bodies that need a limit.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::Timeout`] by the request's timeout, [`AttestationError::AttestationExpired`] by the end of the
+    /// attestation, [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
+    /// [`AttestationError::Misconfigured`] inside an async runtime.
+    pub fn bytes(self) -> Result<Vec<u8>, AttestationError> {
+        let body = background::run(self.response.bytes())?;
+        body.map(Vec::from).map_err(|error| unread(&error, self.limit))
+    }
+
+    /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// As [`Response::bytes`].
+    pub fn text(self) -> Result<String, AttestationError> {
+        let bytes = self.bytes()?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The whole body, read as JSON. Neither the status nor the content type is looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`]: the body could not be read, or is not JSON of that form.
+    pub fn json<T: DeserializeOwned>(self) -> Result<T, BodyError> {
+        let bytes = self.bytes()?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
+    }
+
+    /// The body while it comes in: what has arrived can be read, and a line can be had before the next one is written.
+    pub fn reader(self) -> Reader {
+        Reader { state: State::Open(self.response), limit: self.limit, chunk: Bytes::new() }
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "blocking::Response({})", self.status())
+    }
+}
+
+/// Why a body could not be had in the form that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It could not be read to its end.
+    #[error(transparent)]
+    Unread(#[from] AttestationError),
+    /// It is not JSON, or JSON of another form.
+    #[error("expected an answer in JSON of the form asked for; it is something else at line {line}, column {column}")]
+    NotThisJson {
+        /// The line, from 1 on; 0 where the whole is meant.
+        line: usize,
+        /// The column, in bytes from 1 on; 0 where the whole is meant.
+        column: usize,
+    },
+}
+
+/// The body of an answer as a stream, from [`Response::reader`].
+///
+/// Its errors are [`io::Error`]s around an [`AttestationError`] (see [`io::Error::get_ref`]) as [`Response::bytes`] gives it.
+/// A body that breaks off is an error each time it is read, and never looks like one that has ended.
+///
+/// ```no_run
+/// # fn f(session: blindbox_attestation::blocking::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::io::BufRead;
+///
+/// for line in session.get("/events").send()?.reader().lines() {
+///     println!("{}", line?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct Reader {
+    state: State,
+    limit: Limit,
+    chunk: Bytes,
+}
+
+enum State {
+    Open(reqwest::Response),
+    Ended,
+    Failed(AttestationError),
+}
+
+impl Reader {
+    fn next_chunk(&mut self) -> Result<(), AttestationError> {
+        // In a place where it cannot be read nothing is lost: it can be elsewhere.
+        background::check()?;
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => Ok(()),
+            State::Failed(error) => {
+                self.state = State::Failed(error.clone());
+                Err(error)
+            }
+            State::Open(mut response) => {
+                let outcome = background::run(async move {
+                    let chunk = response.chunk().await;
+                    (chunk, response)
+                });
+                let failure = match outcome {
+                    Ok((Ok(Some(chunk)), response)) => {
+                        (self.state, self.chunk) = (State::Open(response), chunk);
+                        return Ok(());
+                    }
+                    Ok((Ok(None), _)) => return Ok(()),
+                    Ok((Err(error), _)) => unread(&error, self.limit),
+                    Err(error) => error,
+                };
+                self.state = State::Failed(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.chunk.is_empty() && !matches!(self.state, State::Ended) {
+            self.next_chunk().map_err(|error| io::Error::new(kind(&error), error))?;
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.chunk.advance(count.min(self.chunk.len()));
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Open(_) => "open",
+            State::Ended => "ended",
+            State::Failed(_) => "failed",
+        };
+        write!(f, "blocking::Reader({state})")
+    }
+}
+
+fn kind(error: &AttestationError) -> io::ErrorKind {
+    match error {
+        AttestationError::Timeout { .. } | AttestationError::AttestationExpired => io::ErrorKind::TimedOut,
+        AttestationError::ApplicationUnreachable { .. } => io::ErrorKind::ConnectionAborted,
+        _ => io::ErrorKind::Other,
+    }
+}
+
+fn unread(error: &reqwest::Error, limit: Limit) -> AttestationError {
+    let trouble = explain(error);
+    match (trouble.kind, limit) {
+        (TroubleKind::Timeout, Some((begun, after))) if begun.elapsed() >= after => {
+            AttestationError::Timeout { what: "the request", after }
+        }
+        (TroubleKind::Timeout, _) => AttestationError::AttestationExpired,
+        _ => AttestationError::ApplicationUnreachable { why: trouble.why },
+    }
+}

@@ -60,9 +60,10 @@ pub use response::{BodyError, Reader, Response};
 
 use crate::attested::Attested;
 use crate::challenge::Channel;
-use crate::connect::VerifierBuilder;
+use crate::connect::{self, VerifierBuilder};
 use crate::error::AttestationError;
 use crate::policy::Policy;
+use crate::session;
 
 /// Proves what is behind a URL before a byte of the application is sent to it, and waits for the outcome.
 ///
@@ -73,7 +74,7 @@ use crate::policy::Policy;
 /// [`AttestationError`], one variant for each cause; [`AttestationError::Misconfigured`] inside an async runtime.
 pub fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
     static VERIFIER: OnceLock<Result<Verifier, AttestationError>> = OnceLock::new();
-    let verifier = VERIFIER.get_or_init(|| crate::Verifier::builder().build_blocking()).clone()?;
+    let verifier = VERIFIER.get_or_init(|| connect::Verifier::builder().build_blocking()).clone()?;
     verifier.connect(url, policy)
 }
 
@@ -94,7 +95,7 @@ impl VerifierBuilder {
 #[derive(Clone)]
 #[must_use]
 pub struct Verifier {
-    verifier: crate::Verifier,
+    verifier: connect::Verifier,
 }
 
 impl Verifier {
@@ -128,7 +129,7 @@ impl fmt::Debug for Verifier {
 #[derive(Clone)]
 #[must_use]
 pub struct Session {
-    session: crate::Session,
+    session: session::Session,
 }
 
 impl Session {

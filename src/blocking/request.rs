@@ -6,17 +6,18 @@ use serde::Serialize;
 use super::background;
 use super::response::Response;
 use crate::error::AttestationError;
+use crate::session;
 
 /// A request to the attested peer, from [`Session::get`](super::Session::get) and its siblings. As [`crate::Request`].
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
-    request: crate::Request,
+    request: session::Request,
     timeout: Option<Duration>,
 }
 
 impl Request {
-    pub(super) fn new(request: crate::Request) -> Self {
+    pub(super) fn new(request: session::Request) -> Self {
         Self { request, timeout: None }
     }
 

@@ -1,15 +1,16 @@
-//! The runtime that does the work while callers wait.
+//! The threads that do the work while callers wait.
 //!
 //! Callers wait on a channel of the standard library and never poll or enter a runtime themselves: nothing that tokio could
 //! panic about, and no wake-up that only the caller's own thread could deliver.
 
 use std::future::Future;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio::task::coop;
 
 use crate::error::AttestationError;
@@ -17,8 +18,8 @@ use crate::error::AttestationError;
 /// The most threads for the work: signatures take milliseconds, the rest is waiting for the network.
 const WORKERS: usize = 4;
 
-/// The most threads for name lookups, which the system gives as blocking calls only.
-const LOOKUPS: usize = 16;
+/// The most further threads of each for name lookups, which the system gives as blocking calls only.
+const LOOKUPS: usize = 4;
 
 const NAME: &str = "blindbox-blocking";
 
@@ -34,9 +35,11 @@ pub(super) fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'sta
         let _ = give.send(work.await);
     };
     // Not joined: whoever waits sees the sender go.
-    drop(background.runtime.spawn(task));
+    drop(background.worker()?.spawn(task));
     take.recv().map_err(|_| {
-        misconfigured("the work panicked, and was given up; only the verifier's own clock is code that can: look there")
+        misconfigured(
+            "the work panicked, and was given up; it calls the verifier's clock, and needs threads for name lookups: look there",
+        )
     })
 }
 
@@ -67,8 +70,8 @@ fn is_in_async_code() -> bool {
     let mut limited = false;
     while !limited && spent.len() < MORE_THAN_A_BUDGET {
         match coop::poll_proceed(&mut context) {
-            std::task::Poll::Ready(unit) => spent.push(unit),
-            std::task::Poll::Pending => limited = true,
+            Poll::Ready(unit) => spent.push(unit),
+            Poll::Pending => limited = true,
         }
     }
     // Each one restores what was there before it: the first must be the last.
@@ -76,9 +79,10 @@ fn is_in_async_code() -> bool {
     limited
 }
 
-/// The one runtime. Never dropped: that would block, which is not allowed everywhere.
+/// The threads of the process. They never end: to stop a runtime would block, which is not allowed everywhere.
 struct Background {
-    runtime: Runtime,
+    workers: Vec<Handle>,
+    next: AtomicUsize,
     process: u32,
 }
 
@@ -93,28 +97,28 @@ impl Background {
         if let Some(background) = SHARED.get() {
             return Ok(background);
         }
-        let background = Self::start().map_err(|error| {
-            let kind = error.kind();
-            misconfigured(&format!("the threads of the blocking API cannot be started ({kind}); is there a limit?"))
-        })?;
+        let background = Self::start()?;
         Ok(SHARED.get_or_init(|| background))
     }
 
-    /// On a thread of its own: tokio panics where it gets no threads.
-    fn start() -> io::Result<Self> {
-        let start = || {
-            let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS));
-            Builder::new_multi_thread()
-                .worker_threads(workers)
-                .max_blocking_threads(LOOKUPS)
-                .thread_name(NAME)
-                .enable_io()
-                .enable_time()
-                .build()
-        };
-        let starting = thread::Builder::new().name(NAME.to_owned()).spawn(start)?;
-        let runtime = starting.join().map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))??;
-        Ok(Self { runtime, process: std::process::id() })
+    /// Fewer threads than wanted are enough.
+    fn start() -> Result<Self, AttestationError> {
+        let wanted = thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS));
+        let mut workers = Vec::new();
+        while workers.len() < wanted {
+            match start_worker() {
+                Ok(worker) => workers.push(worker),
+                Err(error) if workers.is_empty() => return Err(no_threads(&error)),
+                Err(_) => break,
+            }
+        }
+        Ok(Self { workers, next: AtomicUsize::new(0), process: std::process::id() })
+    }
+
+    /// Each in turn. Whichever it is: connections and wake-ups cross from one to the other.
+    fn worker(&self) -> Result<&Handle, AttestationError> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.workers.len());
+        turn.and_then(|turn| self.workers.get(turn)).ok_or_else(|| no_threads(&io::ErrorKind::NotFound.into()))
     }
 
     /// An error in a child of the process that the threads are in.
@@ -127,6 +131,34 @@ impl Background {
              connect in the child",
         ))
     }
+}
+
+/// A thread with a runtime of its own. One runtime with several threads would be started by tokio, which panics, and waits for
+/// ever, where the system gives it fewer of them.
+fn start_worker() -> io::Result<Handle> {
+    let (give, take) = mpsc::sync_channel(1);
+    let work = move || match Builder::new_current_thread()
+        .max_blocking_threads(LOOKUPS)
+        .thread_name(NAME)
+        .enable_io()
+        .enable_time()
+        .build()
+    {
+        Ok(runtime) => {
+            let _ = give.send(Ok(runtime.handle().clone()));
+            runtime.block_on(std::future::pending::<()>());
+        }
+        Err(error) => {
+            let _ = give.send(Err(error));
+        }
+    };
+    // Not joined: it never ends.
+    drop(thread::Builder::new().name(NAME.to_owned()).spawn(work)?);
+    take.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
+fn no_threads(error: &io::Error) -> AttestationError {
+    misconfigured(&format!("the threads of the blocking API cannot be started: {error}; is there a limit to them?"))
 }
 
 fn misconfigured(why: &str) -> AttestationError {

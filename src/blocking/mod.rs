@@ -21,10 +21,9 @@
 //!
 //! # Threads
 //!
-//! The work is done by a runtime of its own, of which there is one per process, however many verifiers and sessions there
-//! are. It is started by the first call that needs it, never stops, and has at most 4 threads for the work and 16 for name
-//! lookups (these end when idle), named `blindbox-blocking`. Everything here may be used from any number of threads at
-//! once, and dropped anywhere.
+//! The work is done by background threads, of which there is one set per process, however many verifiers and sessions there
+//! are: at most 4 for the work, and 16 for name lookups, which end when idle. They are started by the first call that needs
+//! them, and named `blindbox-blocking`. Everything here may be used from any number of threads at once, and dropped anywhere.
 //!
 //! Threads do not survive a `fork()`. A child of a process that has used this module gets
 //! [`AttestationError::Misconfigured`] instead of waiting for ever: fork first, connect then.

@@ -80,13 +80,14 @@ impl Kit {
         assert_eq!(text, "hello from a BlindBox");
     }
 
-    fn is_refused(self) {
-        drop(self.is_refused_here());
+    fn refuses(self) {
+        drop(self.refuses_here());
     }
 
     /// Gives back what can be used elsewhere.
-    fn is_refused_here(mut self) -> (Session, Reader) {
+    fn refuses_here(mut self) -> (Session, Reader) {
         assert_in_async_code(&self.verifier.connect(&self.url, &self.policy).unwrap_err());
+        assert_in_async_code(&self.verifier.collect(&self.url, &self.policy).unwrap_err());
         assert_in_async_code(&blocking::verify_connection(&self.url, &self.policy).unwrap_err());
         assert_in_async_code(&self.session.get("/").send().unwrap_err());
         assert_in_async_code(&self.session.reattest().unwrap_err());
@@ -177,6 +178,16 @@ fn a_session_that_was_refused_is_closed_until_it_is_attested_again() {
     let attested = session.reattest().unwrap();
     assert!(Arc::ptr_eq(&attested, &session.attestation()));
     assert_eq!(hello(&session).unwrap(), "hello from a BlindBox");
+}
+
+#[test]
+fn evidence_of_a_peer_that_refuses_can_be_kept() {
+    let bench = Bench::start();
+    bench.lab.blindbox.set(Knob::Debug);
+    let collected = bench.verifier().collect(bench.lab.blindbox.url(), &bench.lab.policy()).unwrap();
+    assert!(collected.evidence.token.is_some() && collected.missing.is_empty(), "{:?}", collected.missing);
+    assert_eq!(collected.tls_key, Some(bench.lab.blindbox.tls_key()));
+    assert_eq!(bench.lab.blindbox.traffic().application_bytes(), 0);
 }
 
 #[test]
@@ -318,7 +329,7 @@ fn async_code_gets_an_error_and_sends_nothing() {
     let untouched = || assert_eq!(traffic.requests().len(), 0);
 
     let kit = bench.kit();
-    let (session, mut reader) = other.block_on(async { kit.is_refused_here() });
+    let (session, mut reader) = other.block_on(async { kit.refuses_here() });
     untouched();
     // What was refused there is as good as before where blocking is allowed.
     let mut text = String::new();
@@ -327,16 +338,16 @@ fn async_code_gets_an_error_and_sends_nothing() {
     assert_eq!(hello(&session).unwrap(), "hello from a BlindBox");
 
     let kit = bench.kit();
-    other.block_on(async { tokio::spawn(async { kit.is_refused() }).await.unwrap() });
+    other.block_on(async { tokio::spawn(async { kit.refuses() }).await.unwrap() });
     untouched();
     let kit = bench.kit();
-    other.block_on(local.run_until(async { tokio::task::spawn_local(async { kit.is_refused() }).await.unwrap() }));
+    other.block_on(local.run_until(async { tokio::task::spawn_local(async { kit.refuses() }).await.unwrap() }));
     untouched();
     let kit = bench.kit();
-    several.block_on(async { kit.is_refused() });
+    several.block_on(async { kit.refuses() });
     untouched();
     let kit = bench.kit();
-    several.block_on(async { tokio::spawn(async { kit.is_refused() }).await.unwrap() });
+    several.block_on(async { tokio::spawn(async { kit.refuses() }).await.unwrap() });
     untouched();
     // Also after an await, among others, and when the task has nothing left to spend.
     let kit = bench.kit();
@@ -347,13 +358,13 @@ fn async_code_gets_an_error_and_sends_nothing() {
         while tokio::task::coop::has_budget_remaining() {
             tokio::task::consume_budget().await;
         }
-        tokio::join!(async { kit.is_refused() }, tokio::task::yield_now());
+        tokio::join!(async { kit.refuses() }, tokio::task::yield_now());
     });
     untouched();
     // A runtime below `spawn_blocking` is one like any other.
     let kit = bench.kit();
     several.block_on(async {
-        tokio::task::spawn_blocking(|| current_thread().block_on(async { kit.is_refused() })).await.unwrap();
+        tokio::task::spawn_blocking(|| current_thread().block_on(async { kit.refuses() })).await.unwrap();
     });
     untouched();
 }

@@ -62,7 +62,7 @@ use crate::challenge::Channel;
 use crate::connect::{self, VerifierBuilder};
 use crate::error::AttestationError;
 use crate::policy::Policy;
-use crate::session;
+use crate::session::{self, Collected};
 
 /// Proves what is behind a URL before a byte of the application is sent to it, and waits for the outcome.
 ///
@@ -107,6 +107,17 @@ impl Verifier {
         let (verifier, url, policy) = (self.verifier.clone(), url.as_ref().to_owned(), policy.clone());
         let session = background::run(async move { verifier.connect(url, &policy).await })??;
         Ok(Session { session })
+    }
+
+    /// Asks the peer behind a URL for what the policy needs, and gives back what came, unverified. As
+    /// [`crate::Verifier::collect`].
+    ///
+    /// # Errors
+    ///
+    /// Where the peer gives no evidence at all; [`AttestationError::Misconfigured`] inside an async runtime.
+    pub fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Collected, AttestationError> {
+        let (verifier, url, policy) = (self.verifier.clone(), url.as_ref().to_owned(), policy.clone());
+        background::run(async move { verifier.collect(url, &policy).await })?
     }
 }
 

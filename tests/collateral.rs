@@ -4,6 +4,8 @@
 #[path = "common/lab.rs"]
 mod lab;
 
+use std::time::Duration;
+
 use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
 };
@@ -58,6 +60,19 @@ async fn what_the_agent_does_not_send_comes_from_amds_service_once() {
     lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
     let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
     assert_eq!(lab.kds().vcek_fetches(), 2);
+}
+
+#[tokio::test]
+async fn the_list_is_fetched_while_the_certificate_is() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    let session = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    let chip = session.attestation().claims().snp.chip_id.unwrap();
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    lab.kds().fail(&format!("/vcek/v1/Milan/{}", hex::encode(chip.as_bytes())), Fault::Hang);
+    let verifier = lab.builder().deadline(Duration::from_secs(1)).build().unwrap();
+    let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
+    assert!(matches!(error, AttestationError::Timeout { .. }), "{error:?}");
+    assert_eq!((lab.kds().vcek_fetches(), lab.kds().crl_fetches()), (1, 2));
 }
 
 #[tokio::test]

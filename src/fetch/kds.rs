@@ -66,14 +66,33 @@ impl Kds {
         revocation: RevocationRule,
         deadline: &Deadline,
     ) -> Result<(Vek, Option<Crl>), AttestationError> {
-        let vek = match sent_along {
-            Some(certificates) => self.read(certificates)?,
-            None => self.fetch_certificate(&CollateralRequest::from_report(report)?, deadline).await?,
+        let list = |product, kind| async move {
+            match revocation {
+                RevocationRule::AllowOff => Ok(None),
+                RevocationRule::AllowBestEffort => Ok(self.fetch_list(product, kind, deadline).await.ok()),
+                RevocationRule::Required => self.fetch_list(product, kind, deadline).await.map(Some),
+            }
         };
-        let list = match revocation {
-            RevocationRule::AllowOff => None,
-            RevocationRule::AllowBestEffort => self.fetch_list(&vek, deadline).await.ok(),
-            RevocationRule::Required => Some(self.fetch_list(&vek, deadline).await?),
+        let of = |vek: &VerifiedVek| list(vek.certificate().product(), vek.certificate().kind());
+        let (vek, list) = match sent_along {
+            Some(certificates) => {
+                let vek = self.read(certificates)?;
+                let list = of(&vek).await?;
+                (vek, list)
+            }
+            None => {
+                let request = CollateralRequest::from_report(report)?;
+                let certificate = self.fetch_certificate(&request, deadline);
+                match request.product() {
+                    // The report says which list it will be: no need to wait for the certificate.
+                    Some(product) => tokio::try_join!(certificate, list(product, request.signing_key()))?,
+                    None => {
+                        let vek = certificate.await?;
+                        let list = of(&vek).await?;
+                        (vek, list)
+                    }
+                }
+            }
         };
         Ok((Vek::Verified(vek), list.map(Crl::Verified)))
     }
@@ -153,12 +172,16 @@ impl Kds {
         Err(refused)
     }
 
-    async fn fetch_list(&self, vek: &VerifiedVek, deadline: &Deadline) -> Result<VerifiedCrl, AttestationError> {
-        let (product, kind) = (vek.certificate().product(), vek.certificate().kind());
+    async fn fetch_list(
+        &self,
+        product: Product,
+        kind: SigningKey,
+        deadline: &Deadline,
+    ) -> Result<VerifiedCrl, AttestationError> {
         let cell = self.lists.cell((product, kind));
         let fetch = || async {
             let der = self.get(&crate::snp::crl_path(product, kind), MAX_LIST, *deadline).await?;
-            vek.verify_crl(&der).map_err(|error| ReportError::Crl(error).into())
+            VerifiedCrl::verify(&der, product, &self.anchors).map_err(|error| ReportError::Crl(error).into())
         };
         let list = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await?;
         if list.next_update() > self.clock.now() {

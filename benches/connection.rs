@@ -1,0 +1,188 @@
+//! What one attested connection costs the client, beside the bare cost of the same connection.
+//!
+//! `cargo bench --bench connection`. The servers are the emulator's, on loopback, on a thread of their own; the key set is
+//! cached and MAA is trusted, as with every connection but the first of an hour. All cases run in every round, in changing order; a figure
+//! is the median over the rounds. Two things are measured: the time on the clock, in which the servers' work is included, and the
+//! processor time of the client's thread, in which it is not (Linux only).
+//!
+//! "Bare" is the same HTTP library with the same TLS settings (TLS 1.3, no resumption, no early data, the server's key
+//! proven but no name validated), which opens a connection and sends one request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blindbox_attestation::emulator::{BlindBox, Guest, Maa};
+use blindbox_attestation::{Nonce, Policy, Trust, UvmSvn, Verifier, Workload};
+use reqwest::{Client, RequestBuilder};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+
+const ROUNDS: usize = 301;
+/// Warm requests in each round.
+const BATCH: u32 = 10;
+/// The length of the application's answer.
+const HELLO: usize = "hello from a BlindBox".len();
+
+fn main() {
+    let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let maa = servers.block_on(Maa::start()).unwrap();
+    let blindbox = servers.block_on(BlindBox::builder(&maa).start()).unwrap();
+    let trust = Trust::maa(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
+    let workload = Workload::binds_its_own_key(blindbox.host_data());
+    let policy = Policy::confidential_container(trust, workload, UvmSvn::at_least(100)).unwrap();
+    let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build().unwrap();
+    let (url, hello) = (blindbox.url(), format!("{}/", blindbox.url()));
+
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // The first connection fetches the key set.
+    let session = runtime.block_on(verifier.connect(&url, &policy)).unwrap();
+    let pooled = bare();
+    let answer = async |request: RequestBuilder| request.send().await.unwrap().bytes().await.unwrap().len();
+    let attestation = |client: &Client| {
+        let nonce = Nonce::new([7; 32]).to_string();
+        let body = json!({ "maa_endpoint": maa.endpoint(), "nonce": nonce }).to_string();
+        client.post(format!("{url}/attest/maa")).header("content-type", "application/json").body(body)
+    };
+
+    let names = [
+        "bare: TLS, request",
+        "bare: TLS, attestation unread, request",
+        "attested: connect(), request",
+        "bare: request over an open connection",
+        "attested: request over an open connection",
+        "the emulator signs one token",
+    ];
+    let mut cases = names.map(|_| Vec::new());
+    for round in 0..ROUNDS {
+        for place in 0..cases.len() {
+            // Forwards and backwards in turn, from another case each time: what one leaves in the caches, and the next
+            // finds there, is nobody's advantage.
+            let case = (round + place * (1 + round % 2 * 4)) % cases.len();
+            let client = bare();
+            let times = match case {
+                0 => measure(&runtime, 1, async || assert_eq!(answer(client.get(&hello)).await, HELLO)),
+                1 => measure(&runtime, 1, async || {
+                    assert!(answer(attestation(&client)).await > 1000);
+                    assert_eq!(answer(client.get(&hello)).await, HELLO);
+                }),
+                2 => measure(&runtime, 1, async || {
+                    let session = verifier.connect(&url, &policy).await.unwrap();
+                    assert_eq!(session.get("/").send().await.unwrap().bytes().await.unwrap().len(), HELLO);
+                }),
+                3 => measure(&runtime, BATCH, async || assert_eq!(answer(pooled.get(&hello)).await, HELLO)),
+                4 => measure(&runtime, BATCH, async || {
+                    assert_eq!(session.get("/").send().await.unwrap().bytes().await.unwrap().len(), HELLO);
+                }),
+                _ => measure(&runtime, 1, async || {
+                    assert!(maa.sign_with(maa.claims(&Guest::container(), b"{}"), &[]).len() > 1000);
+                }),
+            };
+            cases[case].push(times);
+        }
+    }
+    let connections = blindbox.traffic().tls_connections();
+    assert_eq!(connections, 2 + 3 * ROUNDS, "connections are opened when measured, and at no other time");
+
+    println!("{:<44} {:>10} {:>14}", "medians in us", "clock", "client's CPU");
+    let medians = cases.map(|times| (median(times.iter().map(|it| it.0)), median(times.iter().map(|it| it.1))));
+    for (name, (clock, cpu)) in names.iter().zip(medians) {
+        println!("{name:<44} {clock:>10.0} {cpu:>14.0}");
+    }
+    let [cold_bare, cold_asking, cold, warm_bare, warm, _] = medians;
+    for (name, ours, bare) in [
+        ("connection / bare", cold, cold_bare),
+        ("connection / bare with attestation unread", cold, cold_asking),
+        ("open connection / bare", warm, warm_bare),
+    ] {
+        println!("{name:<44} {:>10.2} {:>14.2}", ours.0 / bare.0, ours.1 / bare.1);
+    }
+}
+
+/// Time on the clock and of this thread's processor, in microseconds. Everything the client does is on this thread.
+fn measure(runtime: &Runtime, times: u32, mut run: impl AsyncFnMut()) -> (f64, f64) {
+    let used = processor_time();
+    let start = Instant::now();
+    runtime.block_on(async {
+        for _ in 0..times {
+            run().await;
+        }
+    });
+    let clock = start.elapsed();
+    let used = processor_time() - used;
+    // Connections that are closed now are not the next one's business.
+    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
+    (clock.as_secs_f64() * 1e6 / f64::from(times), used / f64::from(times))
+}
+
+/// What this thread has used of the processor, in microseconds; not a number where the system does not say.
+fn processor_time() -> f64 {
+    // The kernel counts up to the last time that the thread gave up the processor.
+    std::thread::sleep(Duration::from_micros(1));
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = statistics.split(' ').next().and_then(|used| used.parse::<f64>().ok());
+    nanoseconds.map_or(f64::NAN, |used| used / 1e3)
+}
+
+fn median(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// A client of its own connections, with the settings of the crate's.
+fn bare() -> Client {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ProvenKey(provider)))
+        .with_no_client_auth();
+    tls.resumption = Resumption::disabled();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+}
+
+/// The server must hold the key that it shows; whose it is does not matter, as in a session that goes by the key.
+#[derive(Debug)]
+struct ProvenKey(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for ProvenKey {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        unreachable!("TLS 1.3 only")
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

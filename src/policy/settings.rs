@@ -281,7 +281,7 @@ impl Policy {
 
     /// Accepts a channel whose key the evidence does not name, over TLS with a validated server name. The evidence then
     /// shows that *some* genuine BlindBox answered, not that it is the peer: whoever holds the server's certificate, or
-    /// sits behind it, can relay. Only for workloads that attest any data ([`Binding::None`]).
+    /// sits behind it, can relay. Only for workloads that attest any data ([`Binding::None`](super::Binding::None)).
     ///
     /// # Errors
     ///

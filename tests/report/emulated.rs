@@ -130,7 +130,8 @@ fn a_tcb_that_differs_in_any_one_part_is_refused() {
             change(&mut tcb, by);
             tcb
         };
-        let mut parts: Vec<(TcbPart, fn(&mut Tcb, i8))> = vec![
+        type Step = fn(&mut Tcb, i8);
+        let mut parts: Vec<(TcbPart, Step)> = vec![
             (TcbPart::Bootloader, |tcb, by| tcb.bootloader = tcb.bootloader.wrapping_add_signed(by)),
             (TcbPart::Tee, |tcb, by| tcb.tee = tcb.tee.wrapping_add_signed(by)),
             (TcbPart::Snp, |tcb, by| tcb.snp = tcb.snp.wrapping_add_signed(by)),

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::cache::Cell;
 use super::deadline::Deadline;
+use super::disk::{Disk, Listed, fits};
 use super::http::{Answered, Exchange, Failure};
 use crate::claims::SigningKey;
 use crate::clock::Clock;
@@ -20,10 +21,9 @@ use crate::error::AttestationError;
 use crate::evidence::{Crl, Vek};
 use crate::policy::RevocationRule;
 use crate::snp::{
-    AmdAnchors, CaChain, CollateralRequest, ReportError, VekCertificate, VerifiedCrl, VerifiedVek,
-    certificates_from_pem,
+    AmdAnchors, CaChain, CollateralRequest, ReportError, VekCertificate, VerifiedVek, certificates_from_pem, crl_path,
 };
-use crate::types::Product;
+use crate::types::{Product, UnixTime};
 
 /// The largest answers that are read, in bytes: stop a server that never ends. Certificates have 2 KB, lists 1 KB.
 const MAX_CERTIFICATE: u64 = 64 << 10;
@@ -50,12 +50,13 @@ pub(crate) struct Kds {
     anchors: AmdAnchors,
     clock: Clock,
     certificates: Kept<String, VerifiedVek>,
-    lists: Kept<(Product, SigningKey), VerifiedCrl>,
+    lists: Kept<(Product, SigningKey), Listed>,
+    disk: Option<Disk>,
 }
 
 impl Kds {
-    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock) -> Self {
-        Self { client, base, anchors, clock, certificates: Kept::default(), lists: Kept::default() }
+    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock, disk: Option<Disk>) -> Self {
+        Self { client, base, anchors, clock, certificates: Kept::default(), lists: Kept::default(), disk }
     }
 
     /// What it takes to verify a report: the certificate of its key, and AMD's revocation list.
@@ -75,7 +76,7 @@ impl Kds {
             RevocationRule::AllowBestEffort => self.fetch_list(&vek, deadline).await.ok(),
             RevocationRule::Required => Some(self.fetch_list(&vek, deadline).await?),
         };
-        Ok((Vek::Verified(vek), list.map(Crl::Verified)))
+        Ok((Vek::Verified(vek), list.map(|listed| Crl::Verified(listed.list))))
     }
 
     /// The same as documents, unread as far as may be: certificates (those that were sent along, or AMD's), and the list.
@@ -137,12 +138,11 @@ impl Kds {
             // AMD hands out VCEKs only: a VLEK comes along or not at all.
             let Some(path) = request.vcek_path(*product) else { return Err(refused) };
             let cell = self.certificates.cell(path.clone());
-            let fetch = || async {
-                let der = self.get(&path, MAX_CERTIFICATE, *deadline).await?;
-                Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
-            };
+            let fetch = || self.find_certificate(request, *product, &path, *deadline);
             let mut outcome = cell.get((&self.clock, CERTIFICATES_KEPT), (DOING, deadline), fetch).await;
-            if outcome.as_ref().is_ok_and(|vek| vek.certificate().not_after() < self.clock.now()) {
+            let useless =
+                |vek: &VerifiedVek| !fits(request, *product, vek) || vek.certificate().not_after() < self.clock.now();
+            if outcome.as_ref().is_ok_and(useless) {
                 outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
             }
             match outcome {
@@ -153,19 +153,67 @@ impl Kds {
         Err(refused)
     }
 
-    async fn fetch_list(&self, vek: &VerifiedVek, deadline: &Deadline) -> Result<VerifiedCrl, AttestationError> {
-        let (product, kind) = (vek.certificate().product(), vek.certificate().kind());
-        let cell = self.lists.cell((product, kind));
-        let fetch = || async {
-            let der = self.get(&crate::snp::crl_path(product, kind), MAX_LIST, *deadline).await?;
-            vek.verify_crl(&der).map_err(|error| ReportError::Crl(error).into())
-        };
-        let list = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await?;
-        if list.next_update() > self.clock.now() {
-            return Ok(list);
+    async fn find_certificate(
+        &self,
+        request: &CollateralRequest,
+        product: Product,
+        path: &str,
+        deadline: Deadline,
+    ) -> Result<VerifiedVek, AttestationError> {
+        if let Some(disk) = &self.disk
+            && let Some(vek) = disk.certificate(request, product, self.clock.now()).await
+        {
+            return Ok(vek);
+        }
+        let der = self.get(path, MAX_CERTIFICATE, deadline).await?;
+        let vek = VerifiedVek::verify(&der, None, &self.anchors)?;
+        if let Some(disk) = &self.disk {
+            disk.keep_certificate(request, product, &vek, self.clock.now()).await;
+        }
+        Ok(vek)
+    }
+
+    async fn fetch_list(&self, vek: &VerifiedVek, deadline: &Deadline) -> Result<Listed, AttestationError> {
+        let cell = self.lists.cell((vek.certificate().product(), vek.certificate().kind()));
+        let fetch = || self.find_list(vek, cell.last(), *deadline);
+        let listed = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await?;
+        if is_current(&listed, self.clock.now()) {
+            return Ok(listed);
         }
         // Due: there may be a new one. If not, the verification says what is wrong with the old one.
         cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await
+    }
+
+    /// The latest list that is known of: one that was replaced does not come back, whoever brings it.
+    async fn find_list(
+        &self,
+        vek: &VerifiedVek,
+        known: Option<Listed>,
+        deadline: Deadline,
+    ) -> Result<Listed, AttestationError> {
+        let stored = match &self.disk {
+            Some(disk) => disk.list(vek).await,
+            None => None,
+        };
+        let known = match stored {
+            Some(stored) => {
+                let newest = stored.newest(known);
+                if is_current(&newest, self.clock.now()) {
+                    return Ok(newest);
+                }
+                Some(newest)
+            }
+            None => known,
+        };
+        let path = crl_path(vek.certificate().product(), vek.certificate().kind());
+        let der = self.get(&path, MAX_LIST, deadline).await?;
+        let list = vek.verify_crl(&der).map_err(ReportError::Crl)?;
+        let fetched = Listed { list, fetched: self.clock.now() };
+        if let Some(disk) = &self.disk {
+            disk.keep_list(vek, &der, &fetched).await;
+        }
+        let newest = fetched.clone().newest(known);
+        Ok(Listed { fetched: fetched.fetched, ..newest })
     }
 
     async fn get(&self, path: &str, limit: u64, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
@@ -191,6 +239,12 @@ fn product_of(certificates: &[u8]) -> Option<Product> {
         None => VekCertificate::from_der(certificates),
     };
     certificate.ok().map(|certificate| certificate.product())
+}
+
+/// Whether a list needs no look at whether there is a later one.
+fn is_current(listed: &Listed, now: UnixTime) -> bool {
+    let age = now.as_secs().checked_sub(listed.fetched.as_secs());
+    listed.list.next_update() > now && age.is_some_and(|age| Duration::from_secs(age) < LISTS_KEPT)
 }
 
 /// One cell for each key.

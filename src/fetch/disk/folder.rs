@@ -59,7 +59,38 @@ mod tests {
         };
     }
 
+    /// Writers that each replace only what is less than theirs, and readers meanwhile.
+    macro_rules! together {
+        ($name:ident, $folder:ty) => {
+            #[test]
+            fn $name() {
+                const SIZE: usize = 50_000;
+                let place = tempfile::tempdir().unwrap();
+                let folder = <$folder>::open(&place.path().join("cache")).unwrap();
+                std::thread::scope(|scope| {
+                    for number in 1..=8_u8 {
+                        let folder = &folder;
+                        scope.spawn(move || {
+                            folder.replace("x", &vec![number; SIZE], SIZE, |there| there[0] < number).unwrap();
+                        });
+                        scope.spawn(move || {
+                            for _ in 0..50 {
+                                if let Some(content) = folder.read("x", SIZE) {
+                                    assert_eq!(content, vec![content[0]; SIZE]);
+                                }
+                            }
+                        });
+                    }
+                });
+                assert_eq!(folder.read("x", SIZE).unwrap(), vec![8; SIZE]);
+            }
+        };
+    }
+
     #[cfg(unix)]
     both!(private, private::Folder);
     both!(by_path, by_path::Folder);
+    #[cfg(unix)]
+    together!(private_together, private::Folder);
+    together!(by_path_together, by_path::Folder);
 }

@@ -13,6 +13,7 @@ use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::fetch::{self, Disk, Kds, KeySets};
 use crate::maa::KeySet;
+use crate::observe;
 use crate::policy::Policy;
 use crate::session::{Collected, Session, Settings, collect};
 use crate::snp::AmdAnchors;
@@ -272,6 +273,7 @@ impl VerifierBuilder {
         settings.proxy = proxy;
         settings.addresses = self.addresses;
         settings.amd_anchors = self.amd_anchors;
+        observe::describe();
         Ok(Verifier { settings: Arc::new(settings) })
     }
 }

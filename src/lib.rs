@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `client` (default) | the network: `verify_connection`, `Verifier`, `Session` |
 //! | `cli` | the command `blindbox-attest` |
+//! | `metrics` | counters through the facade `metrics`, beside the events of `tracing` that are always there |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
 //! Features only add; none changes a verdict.
@@ -69,6 +70,8 @@ mod host_data;
 mod inspect;
 mod json;
 pub mod maa;
+#[cfg(feature = "client")]
+mod observe;
 mod policy;
 #[cfg(feature = "client")]
 mod session;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use url::Url;
@@ -19,6 +19,7 @@ use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::{Crl, Vek};
+use crate::observe::Lookup;
 use crate::policy::RevocationRule;
 use crate::snp::{
     AmdAnchors, CaChain, CollateralRequest, ReportError, VekCertificate, VerifiedVek, certificates_from_pem, crl_path,
@@ -138,13 +139,15 @@ impl Kds {
             // AMD hands out VCEKs only: a VLEK comes along or not at all.
             let Some(path) = request.vcek_path(*product) else { return Err(refused) };
             let cell = self.certificates.cell(path.clone());
-            let fetch = || self.find_certificate(request, *product, &path, *deadline);
+            let lookup = Lookup::new("vcek");
+            let fetch = || self.find_certificate(request, *product, (&path, &lookup), *deadline);
             let mut outcome = cell.get((&self.clock, CERTIFICATES_KEPT), (DOING, deadline), fetch).await;
             let useless =
                 |vek: &VerifiedVek| !fits(request, *product, vek) || vek.certificate().not_after() < self.clock.now();
             if outcome.as_ref().is_ok_and(useless) {
                 outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
             }
+            lookup.ended(&outcome);
             match outcome {
                 Ok(vek) => return Ok(vek),
                 Err(error) => refused = error,
@@ -157,16 +160,21 @@ impl Kds {
         &self,
         request: &CollateralRequest,
         product: Product,
-        path: &str,
+        (path, lookup): (&str, &Lookup),
         deadline: Deadline,
     ) -> Result<VerifiedVek, AttestationError> {
+        let begun = Instant::now();
         if let Some(disk) = &self.disk
             && let Some(vek) = disk.certificate(request, product, self.clock.now()).await
         {
+            lookup.on_disk(begun);
             return Ok(vek);
         }
-        let der = self.get(path, MAX_CERTIFICATE, deadline).await?;
-        let vek = VerifiedVek::verify(&der, None, &self.anchors)?;
+        let fetch = async {
+            let der = self.get(path, MAX_CERTIFICATE, deadline).await?;
+            Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
+        };
+        let vek = lookup.on_network(fetch).await?;
         if let Some(disk) = &self.disk {
             disk.keep_certificate(request, product, &vek, self.clock.now()).await;
         }
@@ -175,22 +183,25 @@ impl Kds {
 
     async fn fetch_list(&self, vek: &VerifiedVek, deadline: &Deadline) -> Result<Listed, AttestationError> {
         let cell = self.lists.cell((vek.certificate().product(), vek.certificate().kind()));
-        let fetch = || self.find_list(vek, cell.last(), *deadline);
-        let listed = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await?;
-        if is_current(&listed, self.clock.now()) {
-            return Ok(listed);
+        let lookup = Lookup::new("crl");
+        let fetch = || self.find_list(vek, (cell.last(), &lookup), *deadline);
+        let mut outcome = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await;
+        if outcome.as_ref().is_ok_and(|listed| !is_current(listed, self.clock.now())) {
+            // Due: there may be a new one. If not, the verification says what is wrong with the old one.
+            outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
         }
-        // Due: there may be a new one. If not, the verification says what is wrong with the old one.
-        cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await
+        lookup.ended(&outcome);
+        outcome
     }
 
     /// The latest list that is known of: one that was replaced does not come back, whoever brings it.
     async fn find_list(
         &self,
         vek: &VerifiedVek,
-        known: Option<Listed>,
+        (known, lookup): (Option<Listed>, &Lookup),
         deadline: Deadline,
     ) -> Result<Listed, AttestationError> {
+        let begun = Instant::now();
         let stored = match &self.disk {
             Some(disk) => disk.list(vek).await,
             None => None,
@@ -199,6 +210,7 @@ impl Kds {
             Some(stored) => {
                 let newest = stored.newest(known);
                 if is_current(&newest, self.clock.now()) {
+                    lookup.on_disk(begun);
                     return Ok(newest);
                 }
                 Some(newest)
@@ -206,8 +218,12 @@ impl Kds {
             None => known,
         };
         let path = crl_path(vek.certificate().product(), vek.certificate().kind());
-        let der = self.get(&path, MAX_LIST, deadline).await?;
-        let list = vek.verify_crl(&der).map_err(ReportError::Crl)?;
+        let fetch = async {
+            let der = self.get(&path, MAX_LIST, deadline).await?;
+            let list = vek.verify_crl(&der).map_err(ReportError::Crl)?;
+            Ok((der, list))
+        };
+        let (der, list) = lookup.on_network(fetch).await?;
         let fetched = Listed { list, fetched: self.clock.now() };
         if let Some(disk) = &self.disk {
             disk.keep_list(vek, &der, &fetched).await;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::fetch::{self, Kds, KeySets};
+use crate::fetch::{self, Disk, Kds, KeySets};
 use crate::maa::KeySet;
+use crate::observe;
 use crate::policy::Policy;
 use crate::session::{Collected, Session, Settings, collect};
 use crate::snp::AmdAnchors;
@@ -113,6 +115,7 @@ pub struct VerifierBuilder {
     addresses: Vec<(String, SocketAddr)>,
     amd_anchors: Option<AmdAnchors>,
     kds: Option<String>,
+    cache_dir: Option<PathBuf>,
 }
 
 /// AMD's Key Distribution Service (AMD 57230).
@@ -138,6 +141,7 @@ impl Default for VerifierBuilder {
             addresses: Vec::new(),
             amd_anchors: None,
             kds: None,
+            cache_dir: None,
         }
     }
 }
@@ -201,6 +205,18 @@ impl VerifierBuilder {
         self
     }
 
+    /// A folder to keep AMD's certificates and revocation lists in, for processes to come. None unless set; made if it is not
+    /// there.
+    ///
+    /// It must be this user's, with permissions for nobody else, and no link; several processes may share it. Everything in
+    /// it is verified under AMD's pinned roots at every load. A revocation list from it counts as long as one in memory:
+    /// one hour from its fetch, and a list that is older than one kept here takes nobody in. Key sets of MAA and verdicts
+    /// are never written. On Windows permissions are not checked: the folder is as private as its place.
+    pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_dir = Some(path.into());
+        self
+    }
+
     /// Where the attestation agent is, in place of the application's own origin (bound sessions) or its port 8080 (unbound
     /// ones). A bound session whose agent is elsewhere supports exactly one instance of the application.
     pub fn agent(mut self, url: impl Into<String>) -> Self {
@@ -246,7 +262,8 @@ impl VerifierBuilder {
             None => KeySets::fetched(collateral(true)?, source, self.clock.clone()),
         };
         let anchors = self.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
-        let kds = Kds::new(collateral(kds.scheme() == "https")?, kds, anchors, self.clock.clone());
+        let disk = self.cache_dir.map(|path| Disk::open(&path, &anchors)).transpose()?;
+        let kds = Kds::new(collateral(kds.scheme() == "https")?, kds, anchors, self.clock.clone(), disk);
         let (files, only) = self.application_roots;
         let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
@@ -256,6 +273,7 @@ impl VerifierBuilder {
         settings.proxy = proxy;
         settings.addresses = self.addresses;
         settings.amd_anchors = self.amd_anchors;
+        observe::describe();
         Ok(Verifier { settings: Arc::new(settings) })
     }
 }

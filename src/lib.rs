@@ -33,6 +33,7 @@
 //! | `client` (default) | the network: `verify_connection`, `Verifier`, `Session` |
 //! | `blocking` | the same for callers without an async runtime |
 //! | `cli` | the command `blindbox-attest` |
+//! | `metrics` | counters through the facade `metrics`, beside the events of `tracing` that are always there |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
 //! Features only add; none changes a verdict.
@@ -72,6 +73,8 @@ mod host_data;
 mod inspect;
 mod json;
 pub mod maa;
+#[cfg(feature = "client")]
+mod observe;
 mod policy;
 #[cfg(feature = "client")]
 mod session;

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["appraise"],
     &["attested"],
     &["verify", "inspect"],
-    &["tls"],
+    &["tls", "observe"],
     &["fetch"],
     &["session"],
     &["connect"],

@@ -55,6 +55,8 @@ pub enum KdsKnob {
     CrlOf(Product),
     /// Revocation lists that should have been replaced in 2021.
     ExpiredCrl,
+    /// Revocation lists that were made at this time.
+    CrlMadeAt(UnixTime),
     /// Revocation lists that revoke the issuer: the ASK, and for VLEKs the ASVK.
     IssuerRevoked,
     /// Revocation lists that revoke the root.
@@ -355,6 +357,7 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
     };
     let list = knobs.iter().fold(hierarchy(maker, family).crl(), |list, knob| match knob {
         KdsKnob::ExpiredCrl => list.next_update(Some(UnixTime::from_secs(MADE_AT).plus(YEAR))),
+        KdsKnob::CrlMadeAt(time) => list.this_update(*time),
         KdsKnob::IssuerRevoked => list.revoke(issuer),
         KdsKnob::RootRevoked => list.revoke(CertificateRole::Ark),
         _ => list,

@@ -59,6 +59,11 @@ impl<T: Clone> Cell<T> {
         outcome
     }
 
+    /// The last value, however old.
+    pub(super) fn last(&self) -> Option<T> {
+        self.kept().value.as_ref().map(|(_, value)| value.clone())
+    }
+
     fn kept_for(&self, clock: &Clock, at_most: Duration) -> Option<T> {
         let kept = self.kept();
         let (fetched, value) = kept.value.as_ref()?;

@@ -6,24 +6,26 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use url::Url;
 
 use super::cache::Cell;
 use super::deadline::Deadline;
+use super::disk::{Disk, Listed, fits};
 use super::http::{Answered, Exchange, Failure};
 use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::{Crl, Vek};
+use crate::observe::Lookup;
 use crate::policy::RevocationRule;
 use crate::snp::{
     AmdAnchors, CaChain, CollateralRequest, ReportError, VekCertificate, VerifiedCrl, VerifiedVek,
-    certificates_from_pem,
+    certificates_from_pem, crl_path,
 };
-use crate::types::Product;
+use crate::types::{Product, UnixTime};
 
 /// The largest answers that are read, in bytes: stop a server that never ends. Certificates have 2 KB, lists 1 KB.
 const MAX_CERTIFICATE: u64 = 64 << 10;
@@ -50,12 +52,13 @@ pub(crate) struct Kds {
     anchors: AmdAnchors,
     clock: Clock,
     certificates: Kept<String, VerifiedVek>,
-    lists: Kept<(Product, SigningKey), VerifiedCrl>,
+    lists: Kept<(Product, SigningKey), Listed>,
+    disk: Option<Disk>,
 }
 
 impl Kds {
-    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock) -> Self {
-        Self { client, base, anchors, clock, certificates: Kept::default(), lists: Kept::default() }
+    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock, disk: Option<Disk>) -> Self {
+        Self { client, base, anchors, clock, certificates: Kept::default(), lists: Kept::default(), disk }
     }
 
     /// What it takes to verify a report: the certificate of its key, and AMD's revocation list.
@@ -94,7 +97,7 @@ impl Kds {
                 }
             }
         };
-        Ok((Vek::Verified(vek), list.map(Crl::Verified)))
+        Ok((Vek::Verified(vek), list.map(|listed| Crl::Verified(listed.list))))
     }
 
     /// The same as documents, unread as far as may be: certificates (those that were sent along, or AMD's), and the list.
@@ -156,14 +159,15 @@ impl Kds {
             // AMD hands out VCEKs only: a VLEK comes along or not at all.
             let Some(path) = request.vcek_path(*product) else { return Err(refused) };
             let cell = self.certificates.cell(path.clone());
-            let fetch = || async {
-                let der = self.get(&path, MAX_CERTIFICATE, *deadline).await?;
-                Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
-            };
+            let lookup = Lookup::new("vcek");
+            let fetch = || self.find_certificate(request, *product, (&path, &lookup), *deadline);
             let mut outcome = cell.get((&self.clock, CERTIFICATES_KEPT), (DOING, deadline), fetch).await;
-            if outcome.as_ref().is_ok_and(|vek| vek.certificate().not_after() < self.clock.now()) {
+            let useless =
+                |vek: &VerifiedVek| !fits(request, *product, vek) || vek.certificate().not_after() < self.clock.now();
+            if outcome.as_ref().is_ok_and(useless) {
                 outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
             }
+            lookup.ended(&outcome);
             match outcome {
                 Ok(vek) => return Ok(vek),
                 Err(error) => refused = error,
@@ -172,23 +176,85 @@ impl Kds {
         Err(refused)
     }
 
+    async fn find_certificate(
+        &self,
+        request: &CollateralRequest,
+        product: Product,
+        (path, lookup): (&str, &Lookup),
+        deadline: Deadline,
+    ) -> Result<VerifiedVek, AttestationError> {
+        let begun = Instant::now();
+        if let Some(disk) = &self.disk
+            && let Some(vek) = disk.certificate(request, product, self.clock.now()).await
+        {
+            lookup.on_disk(begun);
+            return Ok(vek);
+        }
+        let fetch = async {
+            let der = self.get(path, MAX_CERTIFICATE, deadline).await?;
+            Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
+        };
+        let vek = lookup.on_network(fetch).await?;
+        if let Some(disk) = &self.disk {
+            disk.keep_certificate(request, product, &vek, self.clock.now()).await;
+        }
+        Ok(vek)
+    }
+
     async fn fetch_list(
         &self,
         product: Product,
         kind: SigningKey,
         deadline: &Deadline,
-    ) -> Result<VerifiedCrl, AttestationError> {
+    ) -> Result<Listed, AttestationError> {
         let cell = self.lists.cell((product, kind));
-        let fetch = || async {
-            let der = self.get(&crate::snp::crl_path(product, kind), MAX_LIST, *deadline).await?;
-            VerifiedCrl::verify(&der, product, &self.anchors).map_err(|error| ReportError::Crl(error).into())
-        };
-        let list = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await?;
-        if list.next_update() > self.clock.now() {
-            return Ok(list);
+        let lookup = Lookup::new("crl");
+        let fetch = || self.find_list((product, kind), (cell.last(), &lookup), *deadline);
+        let mut outcome = cell.get((&self.clock, LISTS_KEPT), (DOING, deadline), fetch).await;
+        if outcome.as_ref().is_ok_and(|listed| !is_current(listed, self.clock.now())) {
+            // Due: there may be a new one. If not, the verification says what is wrong with the old one.
+            outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
         }
-        // Due: there may be a new one. If not, the verification says what is wrong with the old one.
-        cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await
+        lookup.ended(&outcome);
+        outcome
+    }
+
+    /// The latest list that is known of: one that was replaced does not come back, whoever brings it.
+    async fn find_list(
+        &self,
+        (product, kind): (Product, SigningKey),
+        (known, lookup): (Option<Listed>, &Lookup),
+        deadline: Deadline,
+    ) -> Result<Listed, AttestationError> {
+        let begun = Instant::now();
+        let stored = match &self.disk {
+            Some(disk) => disk.list(product, kind).await,
+            None => None,
+        };
+        let known = match stored {
+            Some(stored) => {
+                let newest = stored.newest(known);
+                if is_current(&newest, self.clock.now()) {
+                    lookup.on_disk(begun);
+                    return Ok(newest);
+                }
+                Some(newest)
+            }
+            None => known,
+        };
+        let path = crl_path(product, kind);
+        let fetch = async {
+            let der = self.get(&path, MAX_LIST, deadline).await?;
+            let list = VerifiedCrl::verify(&der, product, &self.anchors).map_err(ReportError::Crl)?;
+            Ok((der, list))
+        };
+        let (der, list) = lookup.on_network(fetch).await?;
+        let fetched = Listed { list, fetched: self.clock.now() };
+        if let Some(disk) = &self.disk {
+            disk.keep_list((product, kind), &der, &fetched).await;
+        }
+        let newest = fetched.clone().newest(known);
+        Ok(Listed { fetched: fetched.fetched, ..newest })
     }
 
     async fn get(&self, path: &str, limit: u64, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
@@ -214,6 +280,12 @@ fn product_of(certificates: &[u8]) -> Option<Product> {
         None => VekCertificate::from_der(certificates),
     };
     certificate.ok().map(|certificate| certificate.product())
+}
+
+/// Whether a list needs no look at whether there is a later one.
+fn is_current(listed: &Listed, now: UnixTime) -> bool {
+    let age = now.as_secs().checked_sub(listed.fetched.as_secs());
+    listed.list.next_update() > now && age.is_some_and(|age| Duration::from_secs(age) < LISTS_KEPT)
 }
 
 /// One cell for each key.

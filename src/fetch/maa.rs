@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::maa::KeySet;
+use crate::observe::Lookup;
 use crate::types::Issuer;
 
 /// The largest key set that is read, in bytes: stops a server that never ends. One key can take 40 kB.
@@ -99,7 +100,11 @@ impl KeySets {
             }
             Arc::clone(cells.entry(issuer.clone()).or_default())
         };
-        cell.get((&self.clock, age), (DOING, deadline), || fetch(client, issuer, *deadline)).await
+        let lookup = Lookup::new("key-set");
+        let fetch = || lookup.on_network(fetch(client, issuer, *deadline));
+        let outcome = cell.get((&self.clock, age), (DOING, deadline), fetch).await;
+        lookup.ended(&outcome);
+        outcome
     }
 }
 

@@ -6,6 +6,7 @@
 mod agent;
 mod cache;
 mod deadline;
+mod disk;
 mod failure;
 mod http;
 mod kds;
@@ -13,6 +14,7 @@ mod maa;
 
 pub(crate) use agent::{Question, ask};
 pub(crate) use deadline::Deadline;
+pub(crate) use disk::Disk;
 pub(crate) use failure::{TroubleKind, explain, find};
 pub(crate) use http::client;
 pub(crate) use kds::Kds;

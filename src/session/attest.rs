@@ -13,6 +13,7 @@ use crate::evidence::{Endorsements, Evidence};
 use crate::fetch::{Deadline, Question, ask};
 use crate::json::{self, Value};
 use crate::maa::KeySet;
+use crate::observe::{self, Step};
 use crate::policy::Policy;
 use crate::verify::verify;
 
@@ -32,22 +33,23 @@ pub(super) async fn attest(
     };
     let key_set = async {
         match question.maa {
-            Some(issuer) => settings.key_sets.get(issuer, deadline).await.map(Some),
+            Some(issuer) => observe::step(Step::KeySet, settings.key_sets.get(issuer, deadline)).await.map(Some),
             None => Ok(None),
         }
     };
     let evidence = async {
-        let answer = ask(client, agent, question, *deadline).await?;
+        let answer = observe::step(Step::Agent, ask(client, agent, question, *deadline)).await?;
         let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else { return Ok((answer, None)) };
         let certificates = answer.certificates.as_deref();
-        let collateral = settings.kds.collateral(report, certificates, trust.revocation, deadline).await?;
+        let collateral = settings.kds.collateral(report, certificates, trust.revocation, deadline);
+        let collateral = observe::step(Step::Certificates, collateral).await?;
         Ok((answer, Some(collateral)))
     };
     let ((answer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
     if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
         && names_unknown_key(&answer.evidence, keys)
     {
-        key_set = Some(settings.key_sets.get_again(issuer, deadline).await?);
+        key_set = Some(observe::step(Step::KeySet, settings.key_sets.get_again(issuer, deadline)).await?);
     }
     let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
     let endorsements = Endorsements {
@@ -58,7 +60,8 @@ pub(super) async fn attest(
         amd_anchors: settings.amd_anchors.clone(),
         ..Endorsements::default()
     };
-    let attested = verify(&answer.evidence, &endorsements, challenge, policy, settings.clock.now())?;
+    let verdict = || verify(&answer.evidence, &endorsements, challenge, policy, settings.clock.now());
+    let attested = observe::step_now(Step::Verify, verdict)?;
     Ok(Life::new(attested, begun))
 }
 

@@ -11,6 +11,7 @@ use super::line::Line;
 use crate::attested::Attested;
 use crate::clock::Clock;
 use crate::error::{AttestationError, Category};
+use crate::observe;
 use crate::types::SpkiDigest;
 
 /// The most attested keys of a session: replicas of one deployment, and those that restarts within the last hour left over.
@@ -114,8 +115,12 @@ impl Members {
     /// Those whose attestation holds. The others are dropped, and with them the connections that wait in their pools.
     pub(super) fn holding(&self, clock: &Clock) -> Vec<Arc<Member>> {
         let mut state = lock(&self.0);
+        let before = state.members.len();
         state.members.retain(|member| member.life().holds(clock));
-        state.members.clone()
+        let members = state.members.clone();
+        drop(state);
+        observe::expired(before.saturating_sub(members.len()), members.len());
+        members
     }
 
     pub(super) fn find(&self, key: Option<SpkiDigest>, clock: &Clock) -> Option<Arc<Member>> {
@@ -182,6 +187,9 @@ impl Members {
         let (refused, renewal) = (watch::Sender::new(None), AsyncMutex::new(None));
         let member = Arc::new(Member { line, client, life: Mutex::new(life), refused, renewal });
         state.members.push(Arc::clone(&member));
+        let keys = state.members.len();
+        drop(state);
+        observe::joined(key, keys);
         Ok(member)
     }
 
@@ -213,6 +221,9 @@ impl Members {
         if !out.is_empty() && state.members.is_empty() {
             state.poisoned = Some(error.code());
         }
+        let keys = state.members.len();
+        drop(state);
+        observe::refused(key, error, !out.is_empty(), keys);
     }
 
     /// Whether a key that is not attested may be asked for evidence.

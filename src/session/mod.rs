@@ -42,6 +42,7 @@ use crate::challenge::Channel;
 use crate::clock::Moment;
 use crate::error::AttestationError;
 use crate::fetch::{Deadline, TroubleKind, explain, find};
+use crate::observe::{self, Step};
 use crate::policy::Policy;
 use crate::types::{Sha256Digest, SpkiDigest};
 
@@ -135,7 +136,8 @@ impl Session {
             members: Members::default(),
             doors: Semaphore::new(DOORS),
         };
-        let member = shared.attest_another(asked, Anew::Always, &Deadline::after(settings.deadline)).await?;
+        let (origin, deadline) = (shared.base.origin(), Deadline::after(settings.deadline));
+        let member = observe::connect(&origin, shared.attest_another(asked, Anew::Always, &deadline)).await?;
         Ok(Self { shared: Arc::new(shared), first: Arc::clone(member.life().attested()) })
     }
 
@@ -313,7 +315,8 @@ impl Shared {
         let (settings, clock) = (&self.settings, &self.settings.clock);
         let (line, client) = match &self.route {
             Route::Bound { names, .. } => {
-                let line = dial(settings, &self.base.root(), names.clone(), deadline).await?;
+                let root = self.base.root();
+                let line = observe::step(Step::Dial, dial(settings, &root, names.clone(), deadline)).await?;
                 let client = line.client().clone();
                 (Some(line), client)
             }
@@ -328,7 +331,9 @@ impl Shared {
                 }
                 return Ok(member);
             }
-            key.map_or(Ok(()), |key| self.members.may_ask(key))?;
+            if let Some(key) = key {
+                self.members.may_ask(key).inspect_err(|error| observe::refused_unasked(key, error))?;
+            }
         }
         let about = About { key, origin: self.base.origin(), policy: self.policy_digest };
         let attestation = || self.attest(key, (&agent.0, &agent.1), deadline);
@@ -349,13 +354,14 @@ impl Shared {
         deadline: &Deadline,
     ) -> Result<Life, AttestationError> {
         let challenge = self.route.challenge(key, self.settings.clock.now())?;
-        attest(&self.settings, &self.policy, challenge, agent, deadline).await
+        observe::attestation(attest(&self.settings, &self.policy, challenge, agent, deadline)).await
     }
 
     /// Attests a member over a new connection, if that one is to the same key; a balancer may lead it to another.
     async fn attest_by_another(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
         let Route::Bound { names, .. } = &self.route else { return Err(AttestationError::AttestationExpired) };
-        let line = dial(&self.settings, &self.base.root(), names.clone(), deadline).await?;
+        let root = self.base.root();
+        let line = observe::step(Step::Dial, dial(&self.settings, &root, names.clone(), deadline)).await?;
         let key = Some(line.key());
         if key != member.key() {
             if let Some(other) = self.members.find(key, &self.settings.clock) {
@@ -385,12 +391,15 @@ impl Shared {
             let half = deadline.left().checked_div(2).unwrap_or_default();
             let deadline = Deadline::after(self.settings.deadline.min(half));
             let misses = member.misses();
-            let mut outcome = self.attest(member.key(), (&client, &agent), &deadline).await;
-            if outcome.is_err() && member.misses() != misses {
+            let attempt = async {
+                let outcome = self.attest(member.key(), (&client, &agent), &deadline).await;
+                if outcome.is_ok() || member.misses() == misses {
+                    return outcome;
+                }
                 // Every connection is in use, or gone, and nothing was asked.
-                outcome = self.attest_by_another(&member, &deadline).await;
-            }
-            match outcome {
+                self.attest_by_another(&member, &deadline).await
+            };
+            match observe::renewal(attempt).await {
                 Ok(life) => {
                     *paused_until = None;
                     self.members.renew(&member, life);

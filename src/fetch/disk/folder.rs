@@ -1,0 +1,96 @@
+//! A folder that belongs to this user alone.
+
+#[cfg(any(not(unix), test))]
+mod by_path;
+#[cfg(unix)]
+mod private;
+
+#[cfg(not(unix))]
+pub(super) use by_path::Folder;
+#[cfg(unix)]
+pub(super) use private::Folder;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+/// The content of a regular file that is not larger than that.
+fn read_at_most(file: File, limit: usize) -> Option<Vec<u8>> {
+    let limit = u64::try_from(limit).ok()?;
+    if !file.metadata().ok().filter(std::fs::Metadata::is_file)?.len().le(&limit) {
+        return None;
+    }
+    let mut content = Vec::new();
+    // It may grow meanwhile.
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut content).ok()?;
+    u64::try_from(read).is_ok_and(|read| read <= limit).then_some(content)
+}
+
+fn in_words(error: &io::Error) -> String {
+    error.kind().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What holds on every platform.
+    macro_rules! both {
+        ($name:ident, $folder:ty) => {
+            #[test]
+            fn $name() {
+                let place = tempfile::tempdir().unwrap();
+                let path = place.path().join("a").join("b");
+                let folder = <$folder>::open(&path).unwrap();
+                assert_eq!(folder.read("x", 8), None);
+                folder.replace("x", b"one", 8, |_| panic!("there is none")).unwrap();
+                folder.replace("x", b"two", 8, |there| there != b"one").unwrap();
+                assert_eq!(folder.read("x", 8).unwrap(), b"one");
+                folder.replace("x", b"three", 8, |there| there == b"one").unwrap();
+                assert_eq!(folder.read("x", 5).unwrap(), b"three");
+                assert_eq!(folder.read("x", 4), None);
+                // One that is too large is as good as none.
+                folder.replace("x", b"four", 4, |_| panic!("it is not readable")).unwrap();
+                assert_eq!(folder.read("x", 4).unwrap(), b"four");
+                std::fs::create_dir(path.join("y")).unwrap();
+                assert_eq!(folder.read("y", 8), None);
+                assert!(folder.replace("y", b"five", 8, |_| true).is_err());
+                assert!(!path.join("x.new").exists() && !path.join("y.new").exists());
+            }
+        };
+    }
+
+    /// Writers that each replace only what is less than theirs, and readers meanwhile.
+    macro_rules! together {
+        ($name:ident, $folder:ty) => {
+            #[test]
+            fn $name() {
+                const SIZE: usize = 50_000;
+                let place = tempfile::tempdir().unwrap();
+                let folder = <$folder>::open(&place.path().join("cache")).unwrap();
+                std::thread::scope(|scope| {
+                    for number in 1..=8_u8 {
+                        let folder = &folder;
+                        scope.spawn(move || {
+                            folder.replace("x", &vec![number; SIZE], SIZE, |there| there[0] < number).unwrap();
+                        });
+                        scope.spawn(move || {
+                            for _ in 0..50 {
+                                if let Some(content) = folder.read("x", SIZE) {
+                                    assert_eq!(content, vec![content[0]; SIZE]);
+                                }
+                            }
+                        });
+                    }
+                });
+                assert_eq!(folder.read("x", SIZE).unwrap(), vec![8; SIZE]);
+            }
+        };
+    }
+
+    #[cfg(unix)]
+    both!(private, private::Folder);
+    both!(by_path, by_path::Folder);
+    #[cfg(unix)]
+    together!(private_together, private::Folder);
+    together!(by_path_together, by_path::Folder);
+}

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+const ATTESTATIONS: &str = "blindbox_attestations_total";
+const DURATION: &str = "blindbox_attestation_duration_seconds";
+const SESSION_KEYS: &str = "blindbox_session_keys";
+const FETCHES: &str = "blindbox_fetches_total";
+const RENEWALS: &str = "blindbox_renewals_total";
+const REFUSED_PEERS: &str = "blindbox_refused_peers_total";
+
+pub(super) fn describe() {
+    describe_counter!(ATTESTATIONS, "Attestations of peers, by outcome and category");
+    describe_histogram!(DURATION, Unit::Seconds, "Time from the question to the verdict, by category");
+    describe_histogram!(SESSION_KEYS, Unit::Count, "Attested keys of a session, each time that their number changes");
+    describe_counter!(
+        FETCHES,
+        "Key sets, certificates and revocation lists that were needed, by where they were found"
+    );
+    describe_counter!(RENEWALS, "Renewals of attestations, by outcome");
+    describe_counter!(REFUSED_PEERS, "Peers that were refused, by outcome and by what they were refused");
+}
+
+pub(super) fn attestation(outcome: &'static str, category: &'static str, duration: Duration) {
+    counter!(ATTESTATIONS, "outcome" => outcome, "category" => category).increment(1);
+    histogram!(DURATION, "category" => category).record(duration.as_secs_f64());
+}
+
+pub(super) fn session_keys(keys: usize) {
+    histogram!(SESSION_KEYS).record(f64::from(u32::try_from(keys).unwrap_or(u32::MAX)));
+}
+
+pub(super) fn fetch(what: &'static str, source: &'static str, outcome: &'static str) {
+    counter!(FETCHES, "what" => what, "source" => source, "outcome" => outcome).increment(1);
+}
+
+pub(super) fn renewal(outcome: &'static str) {
+    counter!(RENEWALS, "outcome" => outcome).increment(1);
+}
+
+pub(super) fn refused_peer(outcome: &'static str, by: &'static str) {
+    counter!(REFUSED_PEERS, "outcome" => outcome, "by" => by).increment(1);
+}

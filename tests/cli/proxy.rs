@@ -353,12 +353,12 @@ fn a_peer_that_is_refused_later() {
 fn a_session_that_was_closed_opens_again_when_the_peer_is_in_order() {
     let emulator = Emulator::start(&[]);
     let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
-    std::fs::write(emulator.file("policy.toml"), policy + "\n[require]\nmax-session-age-seconds = 3\n").unwrap();
+    std::fs::write(emulator.file("policy.toml"), policy + "\n[require]\nmax-session-age-seconds = 10\n").unwrap();
     let mut proxy = Proxy::in_front_of(emulator, &[]);
     proxy.emulator.order("knob debug");
     let before = proxy.emulator.application_bytes();
     // Late in its life the attestation is renewed, and refused: the session is closed.
-    std::thread::sleep(std::time::Duration::from_millis(2600));
+    std::thread::sleep(std::time::Duration::from_millis(8300));
     assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
     assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
     // It was tried again just now, and that was enough for a while.

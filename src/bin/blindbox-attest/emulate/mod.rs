@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentPlace, BlindBox, Guest, HttpVersions, Kds, Maa, Platform, Relay, RelayMode, ServerCertificate,
-    Transport,
+    AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, Maa, Platform, Relay, RelayMode,
+    ServerCertificate, Transport,
 };
 use blindbox_attestation::{
     AttestationError, Binding, GuestIdentity, InvalidPolicy, Policy, Product, Trust, UvmSvn, Workload,
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::files;
 use crate::outcome::{Failure, print};
+use crate::terminal::with_progress;
 use faults::FaultAt;
 use knobs::Change;
 
@@ -228,7 +229,7 @@ impl Arguments {
         for FaultAt { fault, .. } in &self.fail_maa {
             maa.fail(fault.clone());
         }
-        let platform = self.platform();
+        let platform = self.platform().await?;
         let kds = match &platform {
             Some(_) => Some(self.kds().await.map_err(starting)?),
             None => None,
@@ -244,13 +245,19 @@ impl Arguments {
         Ok(Emulation { maa, blindbox, kds, platform, relay })
     }
 
-    fn platform(&self) -> Option<Platform> {
-        let builder = Platform::builder(match self.product? {
-            ProductArgument::Milan => Product::Milan,
-            ProductArgument::Genoa => Product::Genoa,
-            ProductArgument::Turin => Product::Turin,
-        });
-        Some(if self.vlek { builder.vlek() } else { builder }.build())
+    async fn platform(&self) -> Result<Option<Platform>, Failure> {
+        let product = match self.product {
+            Some(ProductArgument::Milan) => Product::Milan,
+            Some(ProductArgument::Genoa) => Product::Genoa,
+            Some(ProductArgument::Turin) => Product::Turin,
+            None => return Ok(None),
+        };
+        let builder = Platform::builder(product);
+        let builder = if self.vlek { builder.vlek() } else { builder };
+        // Three RSA keys of 4096 bits take their time.
+        let making = tokio::task::spawn_blocking(move || builder.build());
+        let made = with_progress("making the emulated AMD's keys", making).await;
+        made.map(Some).map_err(|error| Failure::setting(format!("the emulated AMD cannot be made: {error}")))
     }
 
     async fn kds(&self) -> io::Result<Kds> {
@@ -267,11 +274,7 @@ impl Arguments {
         Ok(kds)
     }
 
-    fn blindbox(
-        &self,
-        maa: &Maa,
-        platform: Option<&Platform>,
-    ) -> Result<blindbox_attestation::emulator::BlindBoxBuilder, Failure> {
+    fn blindbox(&self, maa: &Maa, platform: Option<&Platform>) -> Result<BlindBoxBuilder, Failure> {
         let legacy = self.agent == AgentArgument::Legacy;
         let own_port = match self.agent_place {
             Some(PlaceArgument::Origin) => false,

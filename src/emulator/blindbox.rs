@@ -263,6 +263,9 @@ impl BlindBox {
     }
 
     pub(crate) async fn start(mut settings: BlindBoxBuilder) -> io::Result<Self> {
+        if !settings.ip.is_loopback() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it listens on loopback only"));
+        }
         if let Some(platform) = &settings.platform {
             platform.place(&mut settings.guest);
         }

@@ -132,7 +132,7 @@ const HARDWARE: &[(&str, i32, &str)] = &[
     ("knob no-certificates;knob kds-chain-of=genoa", 0, ACCEPTED),
     ("knob kds-forged-crl", 2, "invalid-report"),
     ("knob kds-crl-of=genoa", 2, "invalid-report"),
-    ("knob kds-expired-crl", 2, "invalid-report"),
+    ("knob kds-expired-crl", 3, "revocation-unavailable"),
     ("knob kds-issuer-revoked", 2, "invalid-report"),
     ("knob kds-root-revoked", 2, "invalid-report"),
     ("fail-kds /vcek/=status:500", 3, "kds-unreachable"),
@@ -206,7 +206,7 @@ fn knobs_and_faults_are_options_too() {
     assert_eq!(emulator.verify(&["--json"]).code(), "maa-unreachable");
     let arguments = ["--product", "genoa", "--knob", "kds-expired-crl", "--trust", "amd"];
     let emulator = Emulator::start(&arguments);
-    assert_eq!(emulator.verify(&["--json"]).code(), "invalid-report");
+    assert_eq!(emulator.verify(&["--json"]).code(), "revocation-unavailable");
     let emulator = Emulator::start(&["--product", "turin", "--vlek", "--fail-kds", "/vlek/=close-early"]);
     assert_eq!(emulator.verify(&["--json"]).code(), "kds-unreachable");
 }

@@ -128,6 +128,8 @@ enum BindingArgument {
     None,
 }
 
+type Allow = fn(Policy) -> Result<Policy, InvalidPolicy>;
+
 #[derive(Args)]
 struct Lint {
     /// The policy, in TOML or JSON; `-` is standard input.
@@ -174,14 +176,12 @@ impl New {
             Kind::Container => self.container()?,
             Kind::Vm => self.vm()?,
         };
-        let steps: [(bool, fn(Policy) -> Result<Policy, InvalidPolicy>); 4] = [
-            (self.allow_unbound_channel, Policy::allow_unbound_channel),
-            (self.allow_plain_http, Policy::allow_plain_http),
-            (self.allow_debug, Policy::allow_debug),
-            (self.allow_unverified_name, Policy::allow_unverified_name),
-        ];
-        let asked = steps.into_iter().filter(|(asked, _)| *asked);
-        asked.map(|(_, allow)| allow).try_fold(policy, |policy, allow| allow(policy)).map_err(invalid)
+        let allow = |asked: bool, allow: Allow, policy: Policy| if asked { allow(policy) } else { Ok(policy) };
+        allow(self.allow_unbound_channel, Policy::allow_unbound_channel, policy)
+            .and_then(|policy| allow(self.allow_plain_http, Policy::allow_plain_http, policy))
+            .and_then(|policy| allow(self.allow_debug, Policy::allow_debug, policy))
+            .and_then(|policy| allow(self.allow_unverified_name, Policy::allow_unverified_name, policy))
+            .map_err(invalid)
     }
 
     fn trust(&self) -> Result<Trust, Failure> {

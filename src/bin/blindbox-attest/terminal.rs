@@ -45,12 +45,12 @@ pub async fn with_progress<T>(doing: &str, work: impl Future<Output = T>) -> T {
     }
     let begun = Instant::now();
     let mut work = std::pin::pin!(work);
-    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + PATIENCE, Duration::from_millis(250));
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
     let mut shown = false;
     let done = loop {
         tokio::select! {
             done = &mut work => break done,
-            _ = tick.tick() => {
+            _ = tick.tick() => if begun.elapsed() >= PATIENCE {
                 shown = true;
                 show(&format!("\r\x1b[K{doing}: {:.1} s", begun.elapsed().as_secs_f32()));
             }

@@ -2,194 +2,31 @@
 
 mod faults;
 mod knobs;
+mod options;
 mod orders;
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentPlace, BlindBox, Guest, HttpVersions, Kds, Maa, Platform, Relay, RelayMode, ServerCertificate,
-    Transport,
+    AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, Maa, Platform, Relay, Transport,
 };
 use blindbox_attestation::{
     AttestationError, Binding, GuestIdentity, InvalidPolicy, Policy, Product, Trust, UvmSvn, Workload,
 };
-use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::files;
 use crate::outcome::{Failure, print};
+use crate::terminal::with_progress;
 use faults::FaultAt;
 use knobs::Change;
-
-#[derive(Args)]
-#[command(after_help = "See --help for every knob and fault.", after_long_help = long_help())]
-pub struct Arguments {
-    /// The kind of guest.
-    #[arg(long, value_enum, default_value = "container", help_heading = "Guest")]
-    guest: GuestKind,
-
-    /// The CCE policy of the container (base64 or Rego text), whose digest becomes the host data.
-    #[arg(long, value_name = "FILE", help_heading = "Guest")]
-    cce_policy: Option<PathBuf>,
-
-    /// The processor under the guest: adds hardware reports and a KDS.
-    #[arg(long, value_enum, help_heading = "Guest")]
-    product: Option<ProductArgument>,
-
-    /// Reports are signed by a VLEK instead of the chip's VCEK.
-    #[arg(long, requires = "product", help_heading = "Guest")]
-    vlek: bool,
-
-    /// Who judges in the policy that is printed; `amd` and `both` need --product, with which `both` is the default.
-    #[arg(long, value_enum, help_heading = "Guest")]
-    trust: Option<TrustArgument>,
-
-    /// Which requests the agent takes. `legacy` is BlindBox as first released: on a port of its own, attesting what it is sent.
-    #[arg(long, value_enum, default_value = "bound", help_heading = "Agent and application")]
-    agent: AgentArgument,
-
-    /// Where the agent listens; a legacy agent has a port of its own unless this says otherwise.
-    #[arg(long, value_enum, help_heading = "Agent and application")]
-    agent_place: Option<PlaceArgument>,
-
-    /// The address to listen on, within 127.0.0.0/8.
-    #[arg(long, default_value = "127.0.0.1", value_name = "IP", help_heading = "Agent and application")]
-    ip: Ipv4Addr,
-
-    /// The application's port; 0 lets the system choose.
-    #[arg(long, default_value = "0", help_heading = "Agent and application")]
-    port: u16,
-
-    /// The agent's port where it has one of its own, such as 8080; 0 lets the system choose.
-    #[arg(long, default_value = "0", value_name = "PORT", help_heading = "Agent and application")]
-    agent_port: u16,
-
-    /// How application and agent are reached.
-    #[arg(long, value_enum, default_value = "tls13", help_heading = "Agent and application")]
-    transport: TransportArgument,
-
-    /// Which versions of HTTP they speak.
-    #[arg(long, value_enum, default_value = "both", help_heading = "Agent and application")]
-    http: HttpArgument,
-
-    /// The certificate over the TLS key.
-    #[arg(long, value_enum, default_value = "issued", help_heading = "Agent and application")]
-    certificate: CertificateArgument,
-
-    /// The host in the URL that is printed, in place of the address; `localhost` works on loopback.
-    #[arg(long, value_name = "NAME", help_heading = "Agent and application")]
-    host: Option<String>,
-
-    /// The host in the issuer of the MAA instance.
-    #[arg(long, default_value = "127.0.0.1", value_name = "NAME", help_heading = "Agent and application")]
-    maa_host: String,
-
-    /// A man in the middle, with a URL of his own in what is printed.
-    #[arg(long, value_enum, value_name = "MODE", help_heading = "What goes wrong")]
-    relay: Option<RelayArgument>,
-
-    /// Changes guest, agent, token, key set, hardware evidence or KDS. May be repeated.
-    #[arg(long, value_name = "NAME[=VALUE]", value_parser = knobs::parse, help_heading = "What goes wrong")]
-    knob: Vec<Change>,
-
-    /// Fails every request of application and agent whose path begins so. May be repeated.
-    #[arg(long, value_name = "PATH=FAULT", value_parser = faults::parse, help_heading = "What goes wrong")]
-    fail: Vec<FaultAt>,
-
-    /// Fails requests for the key set, at /certs. May be repeated.
-    #[arg(long, value_name = "PATH=FAULT", value_parser = faults::parse, help_heading = "What goes wrong")]
-    fail_maa: Vec<FaultAt>,
-
-    /// Fails requests of AMD's service. May be repeated.
-    #[arg(
-        long, value_name = "PATH=FAULT", value_parser = faults::parse, requires = "product",
-        help_heading = "What goes wrong"
-    )]
-    fail_kds: Vec<FaultAt>,
-
-    /// Also write the policy, the roots, the CCE policy and the key set as files into this folder.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-
-    /// Do not read orders, and go on when standard input is closed; only a signal ends it.
-    #[arg(long)]
-    ignore_stdin: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum GuestKind {
-    Container,
-    Vm,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ProductArgument {
-    Milan,
-    Genoa,
-    Turin,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TrustArgument {
-    Maa,
-    Amd,
-    Both,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AgentArgument {
-    Bound,
-    Legacy,
-    Both,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PlaceArgument {
-    Origin,
-    OwnPort,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TransportArgument {
-    Tls13,
-    Tls12,
-    PlainHttp,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum HttpArgument {
-    Both,
-    Http1,
-    Http2,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum CertificateArgument {
-    Issued,
-    SelfSigned,
-    Expired,
-    NotYetValid,
-    WrongName,
-    UnknownAuthority,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum RelayArgument {
-    /// Passes connections through untouched.
-    Tunnel,
-    /// Ends TLS with a key of his own and forwards requests for the agent.
-    Forward,
-    /// Has a legacy agent attest his own key in the bound form.
-    AttestOwnKey,
-    /// Answers with evidence that he got earlier.
-    Replay,
-    /// Forwards, but takes the runtime data out of answers.
-    LegacyForm,
-}
+pub use options::Arguments;
+use options::{
+    AgentArgument, GuestKind, HttpArgument, PlaceArgument, ProductArgument, TransportArgument, TrustArgument,
+};
 
 /// All that runs; it stops when dropped.
 struct Emulation {
@@ -228,7 +65,7 @@ impl Arguments {
         for FaultAt { fault, .. } in &self.fail_maa {
             maa.fail(fault.clone());
         }
-        let platform = self.platform();
+        let platform = self.platform().await?;
         let kds = match &platform {
             Some(_) => Some(self.kds().await.map_err(starting)?),
             None => None,
@@ -244,13 +81,19 @@ impl Arguments {
         Ok(Emulation { maa, blindbox, kds, platform, relay })
     }
 
-    fn platform(&self) -> Option<Platform> {
-        let builder = Platform::builder(match self.product? {
-            ProductArgument::Milan => Product::Milan,
-            ProductArgument::Genoa => Product::Genoa,
-            ProductArgument::Turin => Product::Turin,
-        });
-        Some(if self.vlek { builder.vlek() } else { builder }.build())
+    async fn platform(&self) -> Result<Option<Platform>, Failure> {
+        let product = match self.product {
+            Some(ProductArgument::Milan) => Product::Milan,
+            Some(ProductArgument::Genoa) => Product::Genoa,
+            Some(ProductArgument::Turin) => Product::Turin,
+            None => return Ok(None),
+        };
+        let builder = Platform::builder(product);
+        let builder = if self.vlek { builder.vlek() } else { builder };
+        // Three RSA keys of 4096 bits take their time.
+        let making = tokio::task::spawn_blocking(move || builder.build());
+        let made = with_progress("making the emulated AMD's keys", making).await;
+        made.map(Some).map_err(|error| Failure::setting(format!("the emulated AMD cannot be made: {error}")))
     }
 
     async fn kds(&self) -> io::Result<Kds> {
@@ -267,11 +110,7 @@ impl Arguments {
         Ok(kds)
     }
 
-    fn blindbox(
-        &self,
-        maa: &Maa,
-        platform: Option<&Platform>,
-    ) -> Result<blindbox_attestation::emulator::BlindBoxBuilder, Failure> {
+    fn blindbox(&self, maa: &Maa, platform: Option<&Platform>) -> Result<BlindBoxBuilder, Failure> {
         let legacy = self.agent == AgentArgument::Legacy;
         let own_port = match self.agent_place {
             Some(PlaceArgument::Origin) => false,
@@ -412,41 +251,6 @@ impl Emulation {
     }
 }
 
-impl From<RelayArgument> for RelayMode {
-    fn from(mode: RelayArgument) -> Self {
-        match mode {
-            RelayArgument::Tunnel => Self::Tunnel,
-            RelayArgument::Forward => Self::Forward,
-            RelayArgument::AttestOwnKey => Self::AttestOwnKey,
-            RelayArgument::Replay => Self::Replay,
-            RelayArgument::LegacyForm => Self::LegacyForm,
-        }
-    }
-}
-
-impl From<CertificateArgument> for ServerCertificate {
-    fn from(certificate: CertificateArgument) -> Self {
-        match certificate {
-            CertificateArgument::Issued => Self::Issued,
-            CertificateArgument::SelfSigned => Self::SelfSigned,
-            CertificateArgument::Expired => Self::Expired,
-            CertificateArgument::NotYetValid => Self::NotYetValid,
-            CertificateArgument::WrongName => Self::WrongName,
-            CertificateArgument::UnknownAuthority => Self::UnknownAuthority,
-        }
-    }
-}
-
 fn invalid(error: InvalidPolicy) -> Failure {
     AttestationError::InvalidPolicy(error).into()
-}
-
-fn long_help() -> String {
-    format!(
-        "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs, and \
-         serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
-        orders::HELP,
-        knobs::help(),
-        faults::help()
-    )
 }

@@ -7,6 +7,9 @@ use hyper::{Method, StatusCode};
 /// The header with the access token. A web page cannot set it without asking first, and is told no.
 pub const TOKEN_HEADER: &str = "X-Blindbox-Token";
 
+/// The largest target and headers together, in bytes: applications accept no more either.
+pub const MAX_HEAD: usize = 64 << 10;
+
 /// Why a request went nowhere.
 #[derive(Debug)]
 pub struct Refusal {
@@ -26,6 +29,7 @@ impl Guard {
     }
 
     pub fn check(&self, head: &request::Parts) -> Result<(), Refusal> {
+        check_size(head)?;
         check_target(head)?;
         let host = self.check_host(&head.headers)?;
         check_site(&head.headers, host)?;
@@ -48,6 +52,16 @@ impl Guard {
         let message = "expected the header X-Blindbox-Token with the token that was printed at the start";
         Err(refusal(StatusCode::UNAUTHORIZED, "wrong-access-token", message))
     }
+}
+
+fn check_size(head: &request::Parts) -> Result<(), Refusal> {
+    let headers = head.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len()));
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if headers.fold(target, usize::saturating_add) <= MAX_HEAD {
+        return Ok(());
+    }
+    let message = "expected target and headers of at most 64 KiB";
+    Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", message))
 }
 
 /// Only `origin-form` (RFC 9112 section 3.2.1): nobody but the session decides where requests go.

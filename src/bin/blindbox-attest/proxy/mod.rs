@@ -25,7 +25,7 @@ use crate::connection::Connection;
 use crate::outcome::{Failure, note, print};
 use crate::{stop, terminal};
 use forward::Forwarder;
-use guard::{Guard, TOKEN_HEADER};
+use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
 
 /// How many connections are served at the same time; more wait in the system's queue. Bounds memory and file descriptors.
@@ -33,9 +33,6 @@ const MAX_CONNECTIONS: usize = 128;
 
 /// How long a client may take for the head of a request: stops connections that are held open for nothing.
 const HEAD_TIME: Duration = Duration::from_secs(30);
-
-/// The largest head of a request, in bytes.
-const MAX_HEAD: usize = 64 << 10;
 
 #[derive(Args)]
 pub struct Arguments {

@@ -1,0 +1,212 @@
+//! The options of `emulate`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use blindbox_attestation::emulator::{RelayMode, ServerCertificate};
+use clap::{Args, ValueEnum};
+
+use super::faults::{self, FaultAt};
+use super::knobs::{self, Change};
+use super::orders;
+
+#[derive(Args)]
+#[command(after_help = "See --help for every knob and fault.", after_long_help = long_help())]
+pub struct Arguments {
+    /// The kind of guest.
+    #[arg(long, value_enum, default_value = "container", help_heading = "Guest")]
+    pub guest: GuestKind,
+
+    /// The CCE policy of the container (base64 or Rego text), whose digest becomes the host data.
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    pub cce_policy: Option<PathBuf>,
+
+    /// The processor under the guest: adds hardware reports and a KDS.
+    #[arg(long, value_enum, help_heading = "Guest")]
+    pub product: Option<ProductArgument>,
+
+    /// Reports are signed by a VLEK instead of the chip's VCEK.
+    #[arg(long, requires = "product", help_heading = "Guest")]
+    pub vlek: bool,
+
+    /// Who judges in the policy that is printed; `amd` and `both` need --product, with which `both` is the default.
+    #[arg(long, value_enum, help_heading = "Guest")]
+    pub trust: Option<TrustArgument>,
+
+    /// Which requests the agent takes. `legacy` is BlindBox as first released: on a port of its own, attesting what it is sent.
+    #[arg(long, value_enum, default_value = "bound", help_heading = "Agent and application")]
+    pub agent: AgentArgument,
+
+    /// Where the agent listens; a legacy agent has a port of its own unless this says otherwise.
+    #[arg(long, value_enum, help_heading = "Agent and application")]
+    pub agent_place: Option<PlaceArgument>,
+
+    /// The address to listen on, within 127.0.0.0/8.
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP", help_heading = "Agent and application")]
+    pub ip: Ipv4Addr,
+
+    /// The application's port; 0 lets the system choose.
+    #[arg(long, default_value = "0", help_heading = "Agent and application")]
+    pub port: u16,
+
+    /// The agent's port where it has one of its own, such as 8080; 0 lets the system choose.
+    #[arg(long, default_value = "0", value_name = "PORT", help_heading = "Agent and application")]
+    pub agent_port: u16,
+
+    /// How application and agent are reached.
+    #[arg(long, value_enum, default_value = "tls13", help_heading = "Agent and application")]
+    pub transport: TransportArgument,
+
+    /// Which versions of HTTP they speak.
+    #[arg(long, value_enum, default_value = "both", help_heading = "Agent and application")]
+    pub http: HttpArgument,
+
+    /// The certificate over the TLS key.
+    #[arg(long, value_enum, default_value = "issued", help_heading = "Agent and application")]
+    pub certificate: CertificateArgument,
+
+    /// The host in the URL that is printed, in place of the address; `localhost` works on loopback.
+    #[arg(long, value_name = "NAME", help_heading = "Agent and application")]
+    pub host: Option<String>,
+
+    /// The host in the issuer of the MAA instance.
+    #[arg(long, default_value = "127.0.0.1", value_name = "NAME", help_heading = "Agent and application")]
+    pub maa_host: String,
+
+    /// A man in the middle, with a URL of his own in what is printed.
+    #[arg(long, value_enum, value_name = "MODE", help_heading = "What goes wrong")]
+    pub relay: Option<RelayArgument>,
+
+    /// Changes guest, agent, token, key set, hardware evidence or KDS. May be repeated.
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = knobs::parse, help_heading = "What goes wrong")]
+    pub knob: Vec<Change>,
+
+    /// Fails every request of application and agent whose path begins so. May be repeated.
+    #[arg(long, value_name = "PATH=FAULT", value_parser = faults::parse, help_heading = "What goes wrong")]
+    pub fail: Vec<FaultAt>,
+
+    /// Fails requests for the key set, at /certs. May be repeated.
+    #[arg(long, value_name = "PATH=FAULT", value_parser = faults::parse, help_heading = "What goes wrong")]
+    pub fail_maa: Vec<FaultAt>,
+
+    /// Fails requests of AMD's service. May be repeated.
+    #[arg(
+        long, value_name = "PATH=FAULT", value_parser = faults::parse, requires = "product",
+        help_heading = "What goes wrong"
+    )]
+    pub fail_kds: Vec<FaultAt>,
+
+    /// Also write the policy, the roots, the CCE policy and the key set as files into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Do not read orders, and go on when standard input is closed; only a signal ends it.
+    #[arg(long)]
+    pub ignore_stdin: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GuestKind {
+    Container,
+    Vm,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ProductArgument {
+    Milan,
+    Genoa,
+    Turin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrustArgument {
+    Maa,
+    Amd,
+    Both,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AgentArgument {
+    Bound,
+    Legacy,
+    Both,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum PlaceArgument {
+    Origin,
+    OwnPort,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportArgument {
+    Tls13,
+    Tls12,
+    PlainHttp,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum HttpArgument {
+    Both,
+    Http1,
+    Http2,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum CertificateArgument {
+    Issued,
+    SelfSigned,
+    Expired,
+    NotYetValid,
+    WrongName,
+    UnknownAuthority,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum RelayArgument {
+    /// Passes connections through untouched.
+    Tunnel,
+    /// Ends TLS with a key of his own and forwards requests for the agent.
+    Forward,
+    /// Has a legacy agent attest his own key in the bound form.
+    AttestOwnKey,
+    /// Answers with evidence that he got earlier.
+    Replay,
+    /// Forwards, but takes the runtime data out of answers.
+    LegacyForm,
+}
+
+impl From<RelayArgument> for RelayMode {
+    fn from(mode: RelayArgument) -> Self {
+        match mode {
+            RelayArgument::Tunnel => Self::Tunnel,
+            RelayArgument::Forward => Self::Forward,
+            RelayArgument::AttestOwnKey => Self::AttestOwnKey,
+            RelayArgument::Replay => Self::Replay,
+            RelayArgument::LegacyForm => Self::LegacyForm,
+        }
+    }
+}
+
+impl From<CertificateArgument> for ServerCertificate {
+    fn from(certificate: CertificateArgument) -> Self {
+        match certificate {
+            CertificateArgument::Issued => Self::Issued,
+            CertificateArgument::SelfSigned => Self::SelfSigned,
+            CertificateArgument::Expired => Self::Expired,
+            CertificateArgument::NotYetValid => Self::NotYetValid,
+            CertificateArgument::WrongName => Self::WrongName,
+            CertificateArgument::UnknownAuthority => Self::UnknownAuthority,
+        }
+    }
+}
+
+fn long_help() -> String {
+    format!(
+        "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs, and \
+         serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
+        orders::HELP,
+        knobs::help(),
+        faults::help()
+    )
+}

@@ -1,0 +1,257 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::tool::{Emulator, Serving, command, run, skipped};
+
+mod refusals;
+#[cfg(unix)]
+mod unix;
+
+/// A proxy in front of an emulated BlindBox.
+struct Proxy {
+    emulator: Emulator,
+    serving: Serving,
+}
+
+impl Proxy {
+    fn start(more: &[&str]) -> Self {
+        Self::in_front_of(Emulator::start(&[]), more)
+    }
+
+    fn in_front_of(emulator: Emulator, more: &[&str]) -> Self {
+        let mut command = command();
+        command.args(["proxy", emulator.url(), "--json"]).args(emulator.trusting()).args(more);
+        Self { serving: Serving::start(command), emulator }
+    }
+
+    /// `127.0.0.1:PORT`.
+    fn host(&self) -> &str {
+        self.serving.text("listen").strip_prefix("http://").unwrap()
+    }
+
+    fn token(&self) -> String {
+        format!("X-Blindbox-Token: {}", self.serving.text("token"))
+    }
+
+    /// Sends a request line and headers, with the proper `Host` and token.
+    fn ask(&self, line: &str, headers: &[&str]) -> Answer {
+        let token = self.token();
+        let mut all = vec![token.as_str()];
+        all.extend(headers);
+        self.ask_plainly(line, &all, "")
+    }
+
+    fn ask_plainly(&self, line: &str, headers: &[&str], body: &str) -> Answer {
+        self.send(&request(line, &format!("Host: {}", self.host()), headers, body))
+    }
+
+    fn send(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.host()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        Answer::read(stream)
+    }
+}
+
+fn request(line: &str, host: &str, headers: &[&str], body: &str) -> String {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    format!("{line} HTTP/1.1\r\n{host}\r\nConnection: close\r\n{headers}\r\n{body}")
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn read(mut stream: impl Read) -> Self {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
+    }
+
+    /// The code of an answer of the proxy's own, which stands in its body and in a header.
+    fn code(&self) -> String {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
+        let code = body["error"]["code"].as_str().unwrap().to_owned();
+        assert_eq!(self.header("x-blindbox-error"), Some(code.as_str()));
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        code
+    }
+}
+
+#[test]
+fn curl_talks_to_an_attested_peer() {
+    let proxy = Proxy::start(&[]);
+    let (url, token) = (format!("http://{}/generate", proxy.host()), proxy.token());
+    let arguments = ["-sS", "--fail", "-H", &token, "-d", r#"{"prompt":"who are you?"}"#, &url];
+    let answer = match Command::new("curl").args(arguments).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        }
+        Err(_) => {
+            skipped("no curl; asking without it");
+            let body = r#"{"prompt":"who are you?"}"#;
+            let length = format!("Content-Length: {}", body.len());
+            proxy.ask_plainly("POST /generate", &[&token, &length], body).body
+        }
+    };
+    assert_eq!(answer, r#"{"text":"an answer to: who are you?"}"#);
+}
+
+#[test]
+fn answers_are_passed_on_as_they_come() {
+    let mut proxy = Proxy::start(&[]);
+    let hello = proxy.ask("GET /?x=1", &[]);
+    assert_eq!((hello.status, hello.body.as_str()), (200, "hello from a BlindBox"));
+    assert_eq!(hello.header("x-blindbox-error"), None);
+    let head = proxy.ask("HEAD /", &[]);
+    assert_eq!((head.status, head.body.as_str(), head.header("content-length")), (200, "", Some("21")));
+    let large = proxy.ask("GET /large?bytes=3000000", &[]);
+    assert_eq!((large.status, large.body.len()), (200, 3_000_000));
+    assert_eq!(proxy.ask("GET /nothing-there", &[]).status, 404);
+    let chunked = "POST /echo HTTP/1.1\r\nHost: HOST\r\nTOKEN\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    let answer = proxy.send(&chunked.replace("HOST", proxy.host()).replace("TOKEN", &proxy.token()));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "abcde"));
+    assert!(proxy.emulator.application_bytes() > 0);
+}
+
+#[test]
+fn headers_of_the_hop_and_the_token_stay_here() {
+    let proxy = Proxy::start(&[]);
+    let own = format!("Origin: http://{}", proxy.host());
+    let answer = proxy.ask(
+        "GET /headers",
+        &[
+            "X-Kept: 1",
+            "Cookie: a=b",
+            "Authorization: Bearer secret",
+            "Connection: x-dropped",
+            "X-Dropped: 1",
+            "Keep-Alive: 5",
+            "Proxy-Authorization: Basic eDp5",
+            "Proxy-Connection: keep-alive",
+            "TE: trailers",
+            "Trailer: x",
+            "Expect: 100-continue",
+            "Sec-Fetch-Site: same-origin",
+            &own,
+        ],
+    );
+    let headers: Vec<(String, String)> = serde_json::from_str(&answer.body).unwrap();
+    let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    // The session asks for any type where the client did not say.
+    assert_eq!(names, ["x-kept", "cookie", "authorization", "accept"], "{answer:?}");
+    assert!(!answer.body.contains(proxy.serving.text("token")));
+}
+
+#[test]
+fn a_redirect_to_the_application_stays_within_the_proxy() {
+    let proxy = Proxy::start(&[]);
+    let to_itself = format!("GET /redirect?to={}/echo?a=b", proxy.emulator.url());
+    assert_eq!(proxy.ask(&to_itself, &[]).header("location"), Some("/echo?a=b"));
+    let elsewhere = proxy.ask("GET /redirect?to=https://elsewhere.example/x", &[]);
+    assert_eq!(elsewhere.header("location"), Some("https://elsewhere.example/x"));
+}
+
+#[test]
+fn a_peer_that_is_refused_later() {
+    let mut proxy = Proxy::start(&[]);
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    let before = proxy.emulator.application_bytes();
+    proxy.emulator.order("knob debug");
+    proxy.emulator.order("rotate-tls-key");
+    let answer = proxy.ask("POST /generate", &["Content-Length: 0"]);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "debug-mode"), "{answer:?}");
+    let error: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(error["error"]["category"], "rejected");
+    assert_eq!(error["error"]["number"], 101);
+    assert_eq!(proxy.ask("GET /", &[]).status, 502);
+    assert_eq!(proxy.emulator.application_bytes(), before);
+
+    // A restart in order has another key, which is asked at once; the refused one is refused for a while.
+    proxy.emulator.order("reset");
+    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
+    proxy.emulator.order("rotate-tls-key");
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+}
+
+#[test]
+fn a_session_that_was_closed_opens_again_when_the_peer_is_in_order() {
+    let emulator = Emulator::start(&[]);
+    let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
+    std::fs::write(emulator.file("policy.toml"), policy + "\n[require]\nmax-session-age-seconds = 10\n").unwrap();
+    let mut proxy = Proxy::in_front_of(emulator, &[]);
+    proxy.emulator.order("knob debug");
+    let before = proxy.emulator.application_bytes();
+    // Late in its life the attestation is renewed, and refused: the session is closed.
+    std::thread::sleep(std::time::Duration::from_millis(8300));
+    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
+    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
+    // It was tried again just now, and that was enough for a while.
+    proxy.emulator.order("reset");
+    assert_eq!(proxy.ask("GET /", &[]).code(), "session-poisoned");
+    assert_eq!(proxy.emulator.application_bytes(), before);
+    let opened = (0..60).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        proxy.ask("GET /", &[]).status == 200
+    });
+    assert!(opened);
+}
+
+#[test]
+fn a_peer_that_is_gone() {
+    let mut proxy = Proxy::start(&[]);
+    proxy.emulator.order("stop");
+    let answer = proxy.ask("GET /", &[]);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "application-unreachable"), "{answer:?}");
+    proxy.emulator.order("restart");
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+}
+
+#[test]
+fn a_peer_that_is_refused_at_once_is_no_proxy() {
+    let emulator = Emulator::start(&["--knob", "debug"]);
+    let mut arguments = vec!["proxy".to_owned(), emulator.url().to_owned()];
+    arguments.extend(emulator.trusting());
+    let outcome = run(&arguments);
+    assert_eq!((outcome.exit, outcome.out.as_str()), (1, ""));
+    assert!(outcome.err.starts_with("error[debug-mode]: "), "{}", outcome.err);
+}
+
+#[test]
+fn an_address_that_others_can_reach() {
+    for listen in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0", "localhost:0", "8080", "unix:"] {
+        let outcome = run(&["proxy", "https://my-app.example", "--policy", "x", "--listen", listen]);
+        assert_eq!(outcome.exit, 64, "{listen}: {}", outcome.err);
+    }
+}
+
+#[test]
+fn text_says_where_and_with_what_once() {
+    use std::io::{BufRead, BufReader};
+    let emulator = Emulator::start(&[]);
+    let mut command = command();
+    command.args(["proxy", emulator.url()]).args(emulator.trusting()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let (first, second) = (lines.next().unwrap(), lines.next().unwrap());
+    assert!(first.starts_with("http://127.0.0.1:") && first.ends_with(", attested"), "{first}");
+    assert!(second.starts_with("X-Blindbox-Token: "), "{second}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lines.next(), None);
+}

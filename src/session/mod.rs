@@ -3,6 +3,7 @@
 //! A session is a set of attested TLS keys, each with its own connections. A new connection is opened without any expectation
 //! ([`line`]), and nothing is sent on it but, where its key is not attested yet, the request for attestation.
 
+mod answer;
 mod attest;
 mod collect;
 mod life;
@@ -288,7 +289,7 @@ impl Shared {
         let error = match outcome {
             Ok(response) => {
                 self.members.answered(member);
-                return Ok(Some(response));
+                return Ok(Some(answer::guarded(response, Box::pin(member.refusal()))));
             }
             Err(error) => error,
         };

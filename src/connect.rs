@@ -53,8 +53,8 @@ pub async fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<
 /// Opens attested sessions. Cheap to clone, and to be shared: clones share key sets and what is under way.
 ///
 /// Nothing that depends on a policy outlives the calls that asked for it: every call of [`Verifier::connect`] has its peer
-/// attested anew, or shares an attestation that another call with an equal policy, peer and origin is waiting for at the same
-/// time.
+/// attested anew, or shares the attestation of another call with an equal policy, peer and origin that it overlaps in time,
+/// made at most two seconds ago.
 #[derive(Clone)]
 #[must_use]
 pub struct Verifier {

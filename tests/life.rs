@@ -214,6 +214,40 @@ async fn a_refusal_takes_the_key_out_at_once() {
 }
 
 #[tokio::test]
+async fn an_answer_of_a_refused_peer_is_cut_off() {
+    for http in BOTH_VERSIONS {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+        let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
+        lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(100)));
+        let mut answer = session.get("/?q").send().await.unwrap();
+        // What an answer says of itself is kept.
+        let said = (answer.content_length(), answer.url().as_str(), answer.status().as_u16());
+        assert_eq!(said, (Some(21), format!("{}/?q", network.url()).as_str(), 200));
+        assert!(answer.headers().contains_key("content-type"));
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), "h");
+        lab.blindbox.recover();
+        lab.blindbox.set(Knob::Debug);
+        let refusal = session.reattest().await.unwrap_err();
+        let begun = Instant::now();
+        let error = loop {
+            match answer.chunk().await {
+                Ok(chunk) => drop(chunk.expect("an end without an error")),
+                Err(error) => break error,
+            }
+        };
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        // The typed error is among the causes.
+        let mut cause: &(dyn std::error::Error + 'static) = &error;
+        while cause.downcast_ref::<AttestationError>().is_none() {
+            cause = cause.source().unwrap_or_else(|| panic!("{error:?}"));
+        }
+        assert_eq!(cause.downcast_ref(), Some(&refusal));
+        until("every connection is closed", || network.open_connections() == 0).await;
+    }
+}
+
+#[tokio::test]
 async fn a_poisoned_session_stays_so_until_an_attestation_succeeds() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();

@@ -1,5 +1,6 @@
 //! The attested keys of a session, and the ones that were refused.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -79,14 +80,16 @@ impl Member {
         }
     }
 
-    /// Ends when the key is refused; never before.
-    pub(super) async fn refusal(&self) -> AttestationError {
+    /// Ends when the key is refused; never before. Holds on to nothing of the member.
+    pub(super) fn refusal(&self) -> impl Future<Output = AttestationError> + Send + Sync + use<> {
         let mut refused = self.refused.subscribe();
-        let refusal = refused.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
-        match refusal {
-            Some(error) => error,
-            // The sender is ours: it lives as long as this.
-            None => std::future::pending().await,
+        async move {
+            let refusal = refused.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+            match refusal {
+                Some(error) => error,
+                // The key left without being refused.
+                None => std::future::pending().await,
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A session is a set of attested TLS keys, each with its own connections. A new connection is opened without any expectation
 //! ([`line`]), and nothing is sent on it but, where its key is not attested yet, the request for attestation.
 
+mod answer;
 mod attest;
 mod collect;
 mod life;
@@ -35,11 +36,10 @@ use members::{Member, Members, is_verdict};
 use request::Parts;
 use route::Route;
 use target::Base;
-use verdicts::About;
+use verdicts::{About, Asked};
 
 use crate::attested::Attested;
 use crate::challenge::Channel;
-use crate::clock::Moment;
 use crate::error::AttestationError;
 use crate::fetch::{Deadline, TroubleKind, explain, find};
 use crate::observe::{self, Step};
@@ -124,20 +124,21 @@ impl Session {
     pub(crate) async fn open(settings: &Arc<Settings>, url: &str, policy: &Policy) -> Result<Self, AttestationError> {
         let base = Base::parse(url)?;
         let route = Route::new(settings, &base, policy)?;
-        let asked = settings.clock.moment();
-        // So that tasks which start at the same time have all said so before the first of them has a verdict to share.
+        let policy_digest = policy.digest();
+        let call = settings.verdicts.call(base.origin(), policy_digest, &settings.clock);
+        // So that tasks which start at the same time have all said so before the first of them is done.
         tokio::task::yield_now().await;
         let shared = Shared {
             settings: Arc::clone(settings),
             policy: policy.clone(),
-            policy_digest: policy.digest(),
+            policy_digest,
             base,
             route,
             members: Members::default(),
             doors: Semaphore::new(DOORS),
         };
         let (origin, deadline) = (shared.base.origin(), Deadline::after(settings.deadline));
-        let member = observe::connect(&origin, shared.attest_another(asked, Anew::Always, &deadline)).await?;
+        let member = observe::connect(&origin, shared.attest_another(call.asked, Anew::Always, &deadline)).await?;
         Ok(Self { shared: Arc::new(shared), first: Arc::clone(member.life().attested()) })
     }
 
@@ -203,7 +204,7 @@ impl Session {
     pub async fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
         let shared = &self.shared;
         let deadline = Deadline::after(shared.settings.deadline);
-        let member = shared.attest_another(shared.settings.clock.moment(), Anew::Always, &deadline).await?;
+        let member = shared.attest_another(Asked::now(&shared.settings.clock), Anew::Always, &deadline).await?;
         Ok(Arc::clone(member.life().attested()))
     }
 
@@ -220,7 +221,7 @@ impl Shared {
     async fn send(&self, parts: &Parts, deadline: &Deadline) -> Result<Response, AttestationError> {
         self.members.check_not_poisoned()?;
         let url = self.base.resolve(&parts.target, &parts.query)?;
-        let asked = self.settings.clock.moment();
+        let asked = Asked::now(&self.settings.clock);
         self.renew_the_late(deadline).await?;
         let mut patient = true;
         for _ in 0..MAX_TRIES {
@@ -290,7 +291,7 @@ impl Shared {
         let error = match outcome {
             Ok(response) => {
                 self.members.answered(member);
-                return Ok(Some(response));
+                return Ok(Some(answer::guarded(response, Box::pin(member.refusal()))));
             }
             Err(error) => error,
         };
@@ -308,7 +309,7 @@ impl Shared {
     /// Opens a connection and makes sure that its peer is attested.
     async fn attest_another(
         &self,
-        asked: Moment,
+        asked: Asked,
         anew: Anew,
         deadline: &Deadline,
     ) -> Result<Arc<Member>, AttestationError> {

@@ -124,6 +124,9 @@ impl Request {
     /// origin; a connection whose key is attested. The request is sent once: it is tried again only where it was never
     /// begun. Redirects are given back as they are.
     ///
+    /// The body of an answer goes on for a minute at most after the attestation has ended, and is cut off when the peer is
+    /// refused: reading it then gives an error with an [`AttestationError`] among its causes.
+    ///
     /// # Errors
     ///
     /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request.

@@ -21,6 +21,7 @@ mod counters {
 }
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,10 @@ use tracing::{Instrument as _, Span, debug, debug_span, info, info_span, warn};
 
 use crate::error::{AttestationError, Category};
 use crate::types::SpkiDigest;
+
+/// Work under way. In a box: a future holds what it waits for, and each layer around it would double what is not small to begin
+/// with, until a caller's stack is too small for it.
+pub(crate) type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, AttestationError>> + Send + 'w>>;
 
 /// What the events of this crate are filtered by.
 const TARGET: &str = "blindbox_attestation";
@@ -86,18 +91,18 @@ pub(crate) fn describe() {
 }
 
 /// Does a step.
-pub(crate) async fn step<T>(
+pub(crate) fn step<'w, T: 'w>(
     step: Step,
-    work: impl Future<Output = Result<T, AttestationError>>,
-) -> Result<T, AttestationError> {
+    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
+) -> Work<'w, T> {
+    let work: Work<'w, T> = Box::pin(work);
     let begun = Instant::now();
-    async {
+    let observed = async move {
         let outcome = work.await;
         step.ended(begun, outcome.as_ref().err());
         outcome
-    }
-    .instrument(step.span())
-    .await
+    };
+    Box::pin(observed.instrument(step.span()))
 }
 
 /// Does a step that waits for nothing.
@@ -114,27 +119,28 @@ pub(crate) fn step_now<T>(
 }
 
 /// Opens a session.
-pub(crate) async fn connect<T>(
+pub(crate) fn connect<'w, T: 'w>(
     origin: &str,
-    work: impl Future<Output = Result<T, AttestationError>>,
-) -> Result<T, AttestationError> {
+    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
+) -> Work<'w, T> {
+    let work: Work<'w, T> = Box::pin(work);
     let begun = Instant::now();
-    async {
+    let observed = async move {
         let outcome = work.await;
         let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), OK), milliseconds(begun.elapsed()));
         debug!(target: TARGET, outcome = outcome_code, duration_ms, "connect");
         outcome
-    }
-    .instrument(info_span!(target: TARGET, "connect", origin))
-    .await
+    };
+    Box::pin(observed.instrument(info_span!(target: TARGET, "connect", origin)))
 }
 
 /// Attests one peer.
-pub(crate) async fn attestation<T>(
-    work: impl Future<Output = Result<T, AttestationError>>,
-) -> Result<T, AttestationError> {
+pub(crate) fn attestation<'w, T: 'w>(
+    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
+) -> Work<'w, T> {
+    let work: Work<'w, T> = Box::pin(work);
     let begun = Instant::now();
-    async {
+    let observed = async move {
         let outcome = work.await;
         let (error, duration) = (outcome.as_ref().err(), begun.elapsed());
         let (outcome_code, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
@@ -149,23 +155,22 @@ pub(crate) async fn attestation<T>(
             }
         }
         outcome
-    }
-    .instrument(info_span!(target: TARGET, "attest"))
-    .await
+    };
+    Box::pin(observed.instrument(info_span!(target: TARGET, "attest")))
 }
 
 /// Renews the attestation of a peer.
-pub(crate) async fn renewal<T>(work: impl Future<Output = Result<T, AttestationError>>) -> Result<T, AttestationError> {
+pub(crate) fn renewal<'w, T: 'w>(work: impl Future<Output = Result<T, AttestationError>> + Send + 'w) -> Work<'w, T> {
+    let work: Work<'w, T> = Box::pin(work);
     let begun = Instant::now();
-    async {
+    let observed = async move {
         let outcome = work.await;
         let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
         counters::renewal(outcome_code);
         debug!(target: TARGET, outcome = outcome_code, duration_ms, "renew");
         outcome
-    }
-    .instrument(info_span!(target: TARGET, "renew"))
-    .await
+    };
+    Box::pin(observed.instrument(info_span!(target: TARGET, "renew")))
 }
 
 /// An attested key came into a session that has so many now.

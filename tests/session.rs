@@ -503,3 +503,16 @@ fn sessions_and_verifiers_can_be_shared() {
     shared::<Session>();
     shared::<blindbox_attestation::Verifier>();
 }
+
+#[tokio::test]
+async fn what_a_caller_waits_for_fits_on_its_stack() {
+    let lab = Lab::start().await;
+    let (verifier, policy) = (lab.verifier(), lab.policy());
+    let connecting = verifier.connect(lab.blindbox.url(), &policy);
+    assert!(size_of_val(&connecting) < 8 * 1024, "connect: {}", size_of_val(&connecting));
+    let session = connecting.await.unwrap();
+    let sending = session.get("/").send();
+    assert!(size_of_val(&sending) < 8 * 1024, "send: {}", size_of_val(&sending));
+    let attesting = session.reattest();
+    assert!(size_of_val(&attesting) < 8 * 1024, "reattest: {}", size_of_val(&attesting));
+}

@@ -86,18 +86,11 @@ pub(crate) fn describe() {
 }
 
 /// Does a step.
-pub(crate) async fn step<T>(
+pub(crate) fn step<T>(
     step: Step,
     work: impl Future<Output = Result<T, AttestationError>>,
-) -> Result<T, AttestationError> {
-    let begun = Instant::now();
-    async {
-        let outcome = work.await;
-        step.ended(begun, outcome.as_ref().err());
-        outcome
-    }
-    .instrument(step.span())
-    .await
+) -> impl Future<Output = Result<T, AttestationError>> {
+    measured(work, move || step.span(), move |begun, outcome| step.ended(begun, outcome.as_ref().err()))
 }
 
 /// Does a step that waits for nothing.
@@ -114,58 +107,71 @@ pub(crate) fn step_now<T>(
 }
 
 /// Opens a session.
-pub(crate) async fn connect<T>(
+pub(crate) fn connect<T>(
     origin: &str,
     work: impl Future<Output = Result<T, AttestationError>>,
-) -> Result<T, AttestationError> {
-    let begun = Instant::now();
-    async {
-        let outcome = work.await;
-        let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), OK), milliseconds(begun.elapsed()));
-        debug!(target: TARGET, outcome = outcome_code, duration_ms, "connect");
-        outcome
-    }
-    .instrument(info_span!(target: TARGET, "connect", origin))
-    .await
+) -> impl Future<Output = Result<T, AttestationError>> {
+    let span = move || info_span!(target: TARGET, "connect", origin);
+    measured(work, span, |begun, outcome| {
+        let (outcome, duration_ms) = (code(outcome.as_ref().err(), OK), milliseconds(begun.elapsed()));
+        debug!(target: TARGET, outcome, duration_ms, "connect");
+    })
 }
 
 /// Attests one peer.
-pub(crate) async fn attestation<T>(
+pub(crate) fn attestation<T>(
     work: impl Future<Output = Result<T, AttestationError>>,
-) -> Result<T, AttestationError> {
-    let begun = Instant::now();
-    async {
-        let outcome = work.await;
-        let (error, duration) = (outcome.as_ref().err(), begun.elapsed());
-        let (outcome_code, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
-        counters::attestation(outcome_code, category, duration);
-        let duration_ms = milliseconds(duration);
-        match error {
-            None => info!(target: TARGET, outcome = outcome_code, duration_ms, "attested"),
-            Some(error) => {
-                let (number, retryable) = (u64::from(error.number()), error.is_retryable());
-                warn!(target: TARGET, outcome = outcome_code, number, category, retryable, duration_ms, "not attested");
-                debug!(target: TARGET, outcome = outcome_code, %error, "reason");
-            }
-        }
-        outcome
-    }
-    .instrument(info_span!(target: TARGET, "attest"))
-    .await
+) -> impl Future<Output = Result<T, AttestationError>> {
+    measured(
+        work,
+        || info_span!(target: TARGET, "attest"),
+        |begun, outcome| {
+            let (error, duration) = (outcome.as_ref().err(), begun.elapsed());
+            let (outcome, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
+            counters::attestation(outcome, category, duration);
+            let duration_ms = milliseconds(duration);
+            let Some(error) = error else {
+                info!(target: TARGET, outcome, duration_ms, "attested");
+                return;
+            };
+            let (number, retryable) = (u64::from(error.number()), error.is_retryable());
+            warn!(target: TARGET, outcome, number, category, retryable, duration_ms, "not attested");
+            debug!(target: TARGET, outcome, %error, "reason");
+        },
+    )
 }
 
 /// Renews the attestation of a peer.
-pub(crate) async fn renewal<T>(work: impl Future<Output = Result<T, AttestationError>>) -> Result<T, AttestationError> {
-    let begun = Instant::now();
-    async {
+pub(crate) fn renewal<T>(
+    work: impl Future<Output = Result<T, AttestationError>>,
+) -> impl Future<Output = Result<T, AttestationError>> {
+    measured(
+        work,
+        || info_span!(target: TARGET, "renew"),
+        |begun, outcome| {
+            let (outcome, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
+            counters::renewal(outcome);
+            debug!(target: TARGET, outcome, duration_ms, "renew");
+        },
+    )
+}
+
+/// Does work within a span, and tells of its end there.
+///
+/// Futures contain what they wait for, and twice what they are given: in a box, the layers of this module cost the stack of a
+/// caller nothing.
+fn measured<T>(
+    work: impl Future<Output = Result<T, AttestationError>>,
+    span: impl FnOnce() -> Span,
+    ended: impl FnOnce(Instant, &Result<T, AttestationError>),
+) -> impl Future<Output = Result<T, AttestationError>> {
+    let (work, span, begun) = (Box::pin(work), span(), Instant::now());
+    async move {
         let outcome = work.await;
-        let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
-        counters::renewal(outcome_code);
-        debug!(target: TARGET, outcome = outcome_code, duration_ms, "renew");
+        ended(begun, &outcome);
         outcome
     }
-    .instrument(info_span!(target: TARGET, "renew"))
-    .await
+    .instrument(span)
 }
 
 /// An attested key came into a session that has so many now.
@@ -224,14 +230,16 @@ impl Lookup {
     }
 
     /// Looks on the network.
-    pub(crate) async fn on_network<T>(
+    pub(crate) fn on_network<T>(
         &self,
         work: impl Future<Output = Result<T, AttestationError>>,
-    ) -> Result<T, AttestationError> {
-        let begun = Instant::now();
-        let outcome = work.await;
-        self.looked(Source::Network, begun.elapsed(), outcome.as_ref().err());
-        outcome
+    ) -> impl Future<Output = Result<T, AttestationError>> {
+        let (work, begun) = (Box::pin(work), Instant::now());
+        async move {
+            let outcome = work.await;
+            self.looked(Source::Network, begun.elapsed(), outcome.as_ref().err());
+            outcome
+        }
     }
 
     /// It was on disk.

@@ -165,9 +165,7 @@ pub(crate) fn renewal<'w, T: 'w>(work: impl Future<Output = Result<T, Attestatio
     let begun = Instant::now();
     let observed = async move {
         let outcome = work.await;
-        let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
-        counters::renewal(outcome_code);
-        debug!(target: TARGET, outcome = outcome_code, duration_ms, "renew");
+        ended(begun, &outcome);
         outcome
     };
     Box::pin(observed.instrument(info_span!(target: TARGET, "renew")))
@@ -229,14 +227,16 @@ impl Lookup {
     }
 
     /// Looks on the network.
-    pub(crate) async fn on_network<T>(
+    pub(crate) fn on_network<T>(
         &self,
         work: impl Future<Output = Result<T, AttestationError>>,
-    ) -> Result<T, AttestationError> {
-        let begun = Instant::now();
-        let outcome = work.await;
-        self.looked(Source::Network, begun.elapsed(), outcome.as_ref().err());
-        outcome
+    ) -> impl Future<Output = Result<T, AttestationError>> {
+        let (work, begun) = (Box::pin(work), Instant::now());
+        async move {
+            let outcome = work.await;
+            self.looked(Source::Network, begun.elapsed(), outcome.as_ref().err());
+            outcome
+        }
     }
 
     /// It was on disk.

@@ -165,7 +165,9 @@ pub(crate) fn renewal<'w, T: 'w>(work: impl Future<Output = Result<T, Attestatio
     let begun = Instant::now();
     let observed = async move {
         let outcome = work.await;
-        ended(begun, &outcome);
+        let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
+        counters::renewal(outcome_code);
+        debug!(target: TARGET, outcome = outcome_code, duration_ms, "renew");
         outcome
     };
     Box::pin(observed.instrument(info_span!(target: TARGET, "renew")))

@@ -85,12 +85,15 @@ pub(crate) fn describe() {
     counters::describe();
 }
 
+// What is told of is boxed: a future that wraps another has room for it twice, and these are nested. Unboxed they would
+// overflow the stack of a debug build.
+
 /// Does a step.
 pub(crate) async fn step<T>(
     step: Step,
     work: impl Future<Output = Result<T, AttestationError>>,
 ) -> Result<T, AttestationError> {
-    let begun = Instant::now();
+    let (begun, work) = (Instant::now(), Box::pin(work));
     async {
         let outcome = work.await;
         step.ended(begun, outcome.as_ref().err());
@@ -118,7 +121,7 @@ pub(crate) async fn connect<T>(
     origin: &str,
     work: impl Future<Output = Result<T, AttestationError>>,
 ) -> Result<T, AttestationError> {
-    let begun = Instant::now();
+    let (begun, work) = (Instant::now(), Box::pin(work));
     async {
         let outcome = work.await;
         let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), OK), milliseconds(begun.elapsed()));
@@ -133,7 +136,7 @@ pub(crate) async fn connect<T>(
 pub(crate) async fn attestation<T>(
     work: impl Future<Output = Result<T, AttestationError>>,
 ) -> Result<T, AttestationError> {
-    let begun = Instant::now();
+    let (begun, work) = (Instant::now(), Box::pin(work));
     async {
         let outcome = work.await;
         let (error, duration) = (outcome.as_ref().err(), begun.elapsed());
@@ -156,7 +159,7 @@ pub(crate) async fn attestation<T>(
 
 /// Renews the attestation of a peer.
 pub(crate) async fn renewal<T>(work: impl Future<Output = Result<T, AttestationError>>) -> Result<T, AttestationError> {
-    let begun = Instant::now();
+    let (begun, work) = (Instant::now(), Box::pin(work));
     async {
         let outcome = work.await;
         let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
@@ -229,7 +232,7 @@ impl Lookup {
         work: impl Future<Output = Result<T, AttestationError>>,
     ) -> Result<T, AttestationError> {
         let begun = Instant::now();
-        let outcome = work.await;
+        let outcome = Box::pin(work).await;
         self.looked(Source::Network, begun.elapsed(), outcome.as_ref().err());
         outcome
     }

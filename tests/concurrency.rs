@@ -259,3 +259,18 @@ async fn others_take_over_what_a_task_gave_up() {
     }
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), if others == 0 { 1 } else { 2 });
 }
+
+/// Futures are moved through the stacks of callers and runtimes, of which a debug build uses much.
+#[tokio::test]
+async fn futures_are_small() {
+    let lab = Lab::start().await;
+    let (verifier, url, policy) = (lab.verifier(), lab.blindbox.url(), lab.policy());
+    let session = verifier.connect(&url, &policy).await.unwrap();
+    let sizes = [
+        std::mem::size_of_val(&verifier.connect(&url, &policy)),
+        std::mem::size_of_val(&blindbox_attestation::verify_connection(&url, &policy)),
+        std::mem::size_of_val(&session.get("/").send()),
+        std::mem::size_of_val(&session.reattest()),
+    ];
+    assert!(sizes.iter().all(|size| *size < 16 << 10), "{sizes:?}");
+}

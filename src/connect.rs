@@ -54,7 +54,7 @@ pub async fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<
 ///
 /// Nothing that depends on a policy outlives the calls that asked for it: every call of [`Verifier::connect`] has its peer
 /// attested anew, or shares the attestation of another call with an equal policy, peer and origin that it overlaps in time,
-/// made at most two seconds ago.
+/// made at most five seconds ago.
 #[derive(Clone)]
 #[must_use]
 pub struct Verifier {

@@ -35,10 +35,10 @@ fn static_policy() -> &'static blindbox_attestation::Policy {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_tasks_before_replicas_cause_one_fetch_and_one_attestation_per_key() {
     let mut fleet = Fleet::start(3, HttpVersions::Http2, Balancing::RoundRobin).await;
-    let verifier = fleet.verifier();
+    let (verifier, policy) = (fleet.verifier(), fleet.policy());
     let tasks: Vec<_> = (0..1000)
         .map(|number| {
-            let (verifier, url, policy) = (verifier.clone(), fleet.balancer.url(), fleet.policy());
+            let (verifier, url, policy) = (verifier.clone(), fleet.balancer.url(), policy.clone());
             tokio::spawn(async move {
                 let session = verifier.connect(url, &policy).await?;
                 let id = format!("{number}");
@@ -258,4 +258,19 @@ async fn others_take_over_what_a_task_gave_up() {
         assert_eq!(task.await.unwrap(), Ok(()));
     }
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), if others == 0 { 1 } else { 2 });
+}
+
+/// Futures are moved through the stacks of callers and runtimes, of which a debug build uses much.
+#[tokio::test]
+async fn futures_are_small() {
+    let lab = Lab::start().await;
+    let (verifier, url, policy) = (lab.verifier(), lab.blindbox.url(), lab.policy());
+    let session = verifier.connect(&url, &policy).await.unwrap();
+    let sizes = [
+        std::mem::size_of_val(&verifier.connect(&url, &policy)),
+        std::mem::size_of_val(&blindbox_attestation::verify_connection(&url, &policy)),
+        std::mem::size_of_val(&session.get("/").send()),
+        std::mem::size_of_val(&session.reattest()),
+    ];
+    assert!(sizes.iter().all(|size| *size < 16 << 10), "{sizes:?}");
 }

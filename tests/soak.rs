@@ -45,8 +45,8 @@ async fn a_long_soak() {
 
 #[derive(Default)]
 struct Tally {
-    /// The ids of requests that were answered.
-    answered: BTreeSet<String>,
+    /// The numbers of the requests that were answered.
+    answered: Vec<usize>,
     /// Those whose answer broke off after it had begun.
     broken_off: usize,
     errors: BTreeMap<&'static str, usize>,
@@ -59,13 +59,16 @@ async fn soak(requests: usize, http: HttpVersions) {
     let begun = Instant::now();
     let (sent, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let workers: Vec<_> =
-        (0..WORKERS).map(|worker| tokio::spawn(work(session.clone(), worker, requests, Arc::clone(&sent)))).collect();
+        (0..WORKERS).map(|_| tokio::spawn(work(session.clone(), requests, Arc::clone(&sent)))).collect();
     let watch = tokio::spawn(watch_memory(Arc::clone(&sent), Arc::clone(&over)));
 
+    // How often each request arrived: small, since memory is looked at.
+    let mut arrivals = vec![0_u8; requests];
     let mut trouble = Trouble::new(&fleet).await;
     while sent.load(Ordering::SeqCst) < requests {
         trouble.next(&mut fleet).await;
         fleet.audit();
+        count(&mut fleet, &mut arrivals);
         assert_eq!(trouble.relay.traffic().application_bytes(), 0);
         let next = sent.load(Ordering::SeqCst) + PACE;
         while sent.load(Ordering::SeqCst) < next.min(requests) {
@@ -86,6 +89,7 @@ async fn soak(requests: usize, http: HttpVersions) {
     over.store(true, Ordering::SeqCst);
     let memory = watch.await.unwrap();
     fleet.audit();
+    count(&mut fleet, &mut arrivals);
 
     // Not one byte to a man in the middle, nothing to a key that was not asked for evidence (see `Fleet::audit`), and nothing
     // to a key that was refused.
@@ -97,10 +101,9 @@ async fn soak(requests: usize, http: HttpVersions) {
         assert!(on_it.is_disjoint(&fleet.application_connections(*replica)), "a refused key got a request");
     }
     // Every answer belongs to one request, and no request was done twice.
-    let arrivals = fleet.arrivals();
-    let twice: Vec<_> = arrivals.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
-    let unseen: Vec<_> = tally.answered.iter().filter(|id| !arrivals.contains_key(*id)).collect();
+    let twice: Vec<_> = (0..requests).filter(|number| arrivals[*number] > 1).collect();
+    assert!(twice.is_empty(), "arrived more than once: {twice:?}");
+    let unseen: Vec<_> = tally.answered.iter().filter(|number| arrivals[**number] == 0).collect();
     assert!(unseen.is_empty(), "answered by nobody: {unseen:?}");
     // None lost: each is answered, or has its error.
     let failed: usize = tally.errors.values().sum();
@@ -127,6 +130,12 @@ async fn soak(requests: usize, http: HttpVersions) {
     }
 }
 
+fn count(fleet: &mut Fleet, arrivals: &mut [u8]) {
+    for (id, times) in fleet.take_arrivals() {
+        arrivals[id.parse::<usize>().unwrap()] += u8::try_from(times).unwrap();
+    }
+}
+
 /// What may come of a request here, besides an answer.
 const EXPECTED: &[&str] = &[
     "application-unreachable",
@@ -144,13 +153,14 @@ const EXPECTED: &[&str] = &[
     "too-many-unattested-peers",
 ];
 
-async fn work(session: Session, worker: usize, requests: usize, sent: Arc<AtomicUsize>) -> Tally {
+async fn work(session: Session, requests: usize, sent: Arc<AtomicUsize>) -> Tally {
     let mut tally = Tally::default();
-    for number in 0.. {
-        if sent.fetch_add(1, Ordering::SeqCst) >= requests {
-            break;
+    loop {
+        let number = sent.fetch_add(1, Ordering::SeqCst);
+        if number >= requests {
+            return tally;
         }
-        let id = format!("{worker}-{number}");
+        let id = number.to_string();
         let begun = Instant::now();
         let request = session.post("/echo").header("x-id", &id).body(id.clone().repeat(20)).timeout(PATIENCE / 2);
         let outcome = request.send().await;
@@ -158,7 +168,7 @@ async fn work(session: Session, worker: usize, requests: usize, sent: Arc<Atomic
             Ok(answer) if answer.status() == 200 => match answer.text().await {
                 Ok(text) => {
                     assert_eq!(text, id.repeat(20), "an answer to another request");
-                    tally.answered.insert(id);
+                    tally.answered.push(number);
                 }
                 Err(_) => tally.broken_off += 1,
             },
@@ -174,7 +184,6 @@ async fn work(session: Session, worker: usize, requests: usize, sent: Arc<Atomic
         }
         tally.slowest = tally.slowest.max(begun.elapsed());
     }
-    tally
 }
 
 /// One thing after the other goes wrong.

@@ -20,13 +20,13 @@ impl Deadline {
         self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Does one step. `what` is what the error says took too long.
+    /// Does one step, boxed since steps are nested. `what` is what the error says took too long.
     pub(crate) async fn run<T>(
         &self,
         what: &'static str,
         step: impl Future<Output = T>,
     ) -> Result<T, AttestationError> {
-        tokio::time::timeout(self.left(), step).await.map_err(|_| self.passed(what))
+        tokio::time::timeout(self.left(), Box::pin(step)).await.map_err(|_| self.passed(what))
     }
 
     /// The error for a step that took too long.

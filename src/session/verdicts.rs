@@ -30,7 +30,7 @@ type Verdict = Option<(Moment, Result<Life, AttestationError>)>;
 
 /// How old an attestation may be that a call shares with one that it overlaps: a thousand tasks that start together do not
 /// all get to run before the first of them has its verdict.
-const OVERLAP: Duration = Duration::from_secs(2);
+const OVERLAP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
@@ -56,7 +56,7 @@ pub(super) struct Call<'v> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     at: Moment,
-    /// From when on an attestation that succeeded will do.
+    /// When the first of the calls that overlap with it began.
     since: Moment,
 }
 
@@ -66,9 +66,9 @@ impl Asked {
         Self { at, since: at }
     }
 
-    /// Whether a verdict of that time is an answer. A failure is not, once it is known: who asks later may have more luck.
-    fn is_answered_by(self, at: Moment, outcome: &Result<Life, AttestationError>) -> bool {
-        at.is_since(if outcome.is_ok() { self.since } else { self.at })
+    /// Whether a verdict of that time is an answer. A failure that was known before is not: who asks later may have more luck.
+    fn is_answered_by(self, at: Moment, outcome: &Result<Life, AttestationError>, clock: &Clock) -> bool {
+        at.is_since(self.at) || (outcome.is_ok() && at.is_since(self.since) && clock.since(at) <= OVERLAP)
     }
 }
 
@@ -91,9 +91,6 @@ impl Verdicts {
         let now = clock.moment();
         let mut calls = lock(&self.calls);
         let others = calls.entry(about.clone()).or_insert(Calls { under_way: 0, since: now });
-        if clock.since(others.since) > OVERLAP {
-            others.since = now;
-        }
         others.under_way = others.under_way.saturating_add(1);
         Call { verdicts: self, about, asked: Asked { at: now, since: others.since } }
     }
@@ -110,7 +107,7 @@ impl Verdicts {
     ) -> Result<Life, AttestationError> {
         let flight = self.flight(about);
         let mut verdict = deadline.run("waiting for an attestation that is under way", flight.lock()).await?;
-        if let Some((_, outcome)) = verdict.as_ref().filter(|(at, outcome)| asked.is_answered_by(*at, outcome)) {
+        if let Some((_, outcome)) = verdict.as_ref().filter(|(at, outcome)| asked.is_answered_by(*at, outcome, clock)) {
             return outcome.clone();
         }
         let outcome = attestation().await;

@@ -78,6 +78,13 @@ impl Fleet {
         all
     }
 
+    /// The same, to be forgotten here.
+    pub fn take_arrivals(&mut self) -> BTreeMap<String, usize> {
+        let all = self.arrivals();
+        self.audits.iter_mut().for_each(|audit| audit.arrivals.clear());
+        all
+    }
+
     /// The connections of a replica on which requests for the application arrived.
     pub fn application_connections(&self, replica: usize) -> BTreeSet<u64> {
         self.audits[replica].used.clone()

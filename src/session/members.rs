@@ -13,6 +13,7 @@ use crate::attested::Attested;
 use crate::clock::Clock;
 use crate::error::{AttestationError, Category};
 use crate::observe;
+use crate::snp::ReportError;
 use crate::types::SpkiDigest;
 
 /// The most attested keys of a session: replicas of one deployment, and those that restarts within the last hour left over.
@@ -252,9 +253,10 @@ impl Members {
 }
 
 /// Whether an error says something of the peer, and not of the way to a verdict. A key set that cannot be read is the MAA
-/// instance's own affair, as one that cannot be fetched.
+/// instance's own affair, as one that cannot be fetched; and so is a bad revocation list that of AMD's service or a mirror.
 pub(super) fn is_verdict(error: &AttestationError) -> bool {
-    !matches!(error, AttestationError::InvalidKeySet(_))
+    use AttestationError::{InvalidKeySet, InvalidReport};
+    !matches!(error, InvalidKeySet(_) | InvalidReport(ReportError::Crl(_)))
         && matches!(error.category(), Category::Rejected | Category::Untrusted)
 }
 

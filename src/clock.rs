@@ -56,6 +56,10 @@ impl Moment {
     pub(crate) fn is_since(self, other: Self) -> bool {
         self.monotonic >= other.monotonic
     }
+
+    pub(crate) fn is_after(self, at: Instant) -> bool {
+        self.monotonic > at
+    }
 }
 
 #[cfg(test)]

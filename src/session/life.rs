@@ -22,6 +22,11 @@ impl Life {
         &self.attested
     }
 
+    /// Whether the peer was asked after that.
+    pub(super) fn begun_after(&self, at: Instant) -> bool {
+        self.begun.is_after(at)
+    }
+
     /// How much of it is left; nothing at its end and after.
     pub(super) fn left(&self, clock: &Clock) -> Duration {
         let by_wall = self.attested.expires_at().as_secs().saturating_sub(clock.now().as_secs());

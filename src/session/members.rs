@@ -13,6 +13,7 @@ use crate::attested::Attested;
 use crate::clock::Clock;
 use crate::error::{AttestationError, Category};
 use crate::observe;
+use crate::snp::ReportError;
 use crate::types::SpkiDigest;
 
 /// The most attested keys of a session: replicas of one deployment, and those that restarts within the last hour left over.
@@ -102,7 +103,7 @@ pub(super) struct Members(Mutex<State>);
 struct State {
     members: Vec<Arc<Member>>,
     latest: Option<Arc<Attested>>,
-    refused: Vec<(SpkiDigest, Instant, AttestationError)>,
+    refused: Vec<(Option<SpkiDigest>, Instant, AttestationError)>,
     met: Vec<(SpkiDigest, Instant)>,
     poisoned: Option<&'static str>,
     /// Counts connections that came in.
@@ -172,10 +173,15 @@ impl Members {
         if let (Some(cause), false) = (state.poisoned, reopens) {
             return Err(AttestationError::SessionPoisoned { cause });
         }
+        // Whoever holds back an answer from before a refusal gains nothing by it.
+        let refused = state.refused.iter().find(|(refused, since, _)| *refused == key && !life.begun_after(*since));
+        if let Some((.., error)) = refused {
+            return Err(error.clone());
+        }
         state.poisoned = None;
         state.latest = Some(Arc::clone(life.attested()));
         state.connections = state.connections.wrapping_add(1);
-        state.refused.retain(|(refused, ..)| Some(*refused) != key);
+        state.refused.retain(|(refused, ..)| *refused != key);
         if let Some(member) = state.members.iter().find(|member| member.key() == key) {
             *lock(&member.life) = life;
             if let (Some(own), Some(line)) = (&member.line, &line) {
@@ -210,11 +216,9 @@ impl Members {
             return;
         }
         let mut state = lock(&self.0);
-        if let Some(key) = key {
-            state.refused.retain(|(_, since, _)| since.elapsed() < REMEMBERED);
-            if state.refused.len() < MAX_REMEMBERED {
-                state.refused.push((key, Instant::now(), error.clone()));
-            }
+        state.refused.retain(|(_, since, _)| since.elapsed() < REMEMBERED);
+        if state.refused.len() < MAX_REMEMBERED {
+            state.refused.push((key, Instant::now(), error.clone()));
         }
         let (out, rest): (Vec<_>, _) = std::mem::take(&mut state.members).into_iter().partition(|m| m.key() == key);
         state.members = rest;
@@ -232,7 +236,8 @@ impl Members {
     /// Whether a key that is not attested may be asked for evidence.
     pub(super) fn may_ask(&self, key: SpkiDigest) -> Result<(), AttestationError> {
         let mut state = lock(&self.0);
-        let refused = state.refused.iter().find(|(refused, since, _)| *refused == key && since.elapsed() < REMEMBERED);
+        let refused =
+            state.refused.iter().find(|(refused, since, _)| *refused == Some(key) && since.elapsed() < REMEMBERED);
         if let Some((.., error)) = refused {
             return Err(error.clone());
         }
@@ -252,9 +257,10 @@ impl Members {
 }
 
 /// Whether an error says something of the peer, and not of the way to a verdict. A key set that cannot be read is the MAA
-/// instance's own affair, as one that cannot be fetched.
+/// instance's own affair, as one that cannot be fetched; and so is a bad revocation list that of AMD's service or a mirror.
 pub(super) fn is_verdict(error: &AttestationError) -> bool {
-    !matches!(error, AttestationError::InvalidKeySet(_))
+    use AttestationError::{InvalidKeySet, InvalidReport};
+    !matches!(error, InvalidKeySet(_) | InvalidReport(ReportError::Crl(_)))
         && matches!(error.category(), Category::Rejected | Category::Untrusted)
 }
 

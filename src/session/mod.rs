@@ -340,6 +340,8 @@ impl Shared {
         let attestation = || self.attest(key, (&agent.0, &agent.1), deadline);
         let outcome = settings.verdicts.attest(about, asked, (clock, deadline), attestation).await;
         match outcome {
+            // It took longer than the attestation lasts.
+            Ok(life) if !life.holds(clock) => Err(AttestationError::AttestationExpired),
             Ok(life) => self.members.join((line, client), life, anew == Anew::Always),
             Err(error) => {
                 self.members.leave(key, &error);
@@ -362,7 +364,9 @@ impl Shared {
     async fn attest_by_another(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
         let Route::Bound { names, .. } = &self.route else { return Err(AttestationError::AttestationExpired) };
         let root = self.base.root();
-        let line = observe::step(Step::Dial, dial(&self.settings, &root, names.clone(), deadline)).await?;
+        let line = observe::step(Step::Dial, dial(&self.settings, &root, names.clone(), deadline)).await;
+        // What is wrong with another connection says nothing of this member.
+        let Ok(line) = line else { return Err(AttestationError::AttestationExpired) };
         let key = Some(line.key());
         if key != member.key() {
             if let Some(other) = self.members.find(key, &self.settings.clock) {
@@ -394,7 +398,9 @@ impl Shared {
             let misses = member.misses();
             let attempt = async {
                 let outcome = self.attest(member.key(), (&client, &agent), &deadline).await;
-                if outcome.is_ok() || member.misses() == misses {
+                // Misses are counted for all requests: a refusal is one, whatever else they met.
+                let is_final = outcome.as_ref().map_or_else(is_verdict, |_| true);
+                if is_final || member.misses() == misses {
                     return outcome;
                 }
                 // Every connection is in use, or gone, and nothing was asked.

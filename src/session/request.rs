@@ -28,6 +28,9 @@ const RESERVED: &[&str] = &[
     "upgrade",
 ];
 
+/// The most headers of a request: a map of headers that is full panics. Servers take some hundred.
+const MAX_HEADERS: usize = 1_000;
+
 /// A request to the attested peer, from [`Session::get`] and its siblings.
 ///
 /// It owns plain parts and no connection. What is wrong with it is said by [`Request::send`].
@@ -80,6 +83,7 @@ impl Request {
     /// the request invalid.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         match checked_header(name.as_ref(), value.as_ref()) {
+            Ok(_) if self.parts.headers.len() >= MAX_HEADERS => self.refuse("expected at most 1000 headers"),
             Ok((name, value)) => drop(self.parts.headers.append(name, value)),
             Err(why) => self.refuse(why),
         }

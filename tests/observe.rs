@@ -528,3 +528,24 @@ async fn a_refusal_from_memory_is_told_and_counted() {
     assert_eq!(recorder.of("blindbox_refused_peers_total"), refused);
     assert_eq!(recorder.of("blindbox_attestations_total")["outcome=debug-mode,category=rejected"], 1);
 }
+
+#[test]
+fn the_library_writes_to_no_stream_and_installs_nothing() {
+    fn check(folder: &std::path::Path) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("bin") {
+                check(&path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                for line in code {
+                    for word in ["print!(", "println!(", "dbg!(", "set_global", "install_default(", "set_hook("] {
+                        assert!(!line.contains(word), "{}: {line}", path.display());
+                    }
+                }
+            }
+        }
+    }
+    check(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+}

@@ -19,7 +19,7 @@ const THREATS: &str = include_str!("../docs/threat-model.md");
 const TRUST: &str = include_str!("../docs/trust.md");
 const README: &str = include_str!("../README.md");
 
-const DOCUMENTS: [(&str, &str); 7] = [
+const DOCUMENTS: [(&str, &str); 10] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("checks.md", CHECKS),
@@ -27,6 +27,9 @@ const DOCUMENTS: [(&str, &str); 7] = [
     ("cookbook.md", COOKBOOK),
     ("threat-model.md", THREATS),
     ("trust.md", TRUST),
+    ("faults.md", include_str!("../docs/faults.md")),
+    ("observability.md", include_str!("../docs/observability.md")),
+    ("performance.md", include_str!("../docs/performance.md")),
 ];
 
 /// The cells of every table row.

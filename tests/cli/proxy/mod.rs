@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -42,6 +43,18 @@ impl Proxy {
         let mut all = vec![token.as_str()];
         all.extend(headers);
         self.ask_plainly(line, &all, "")
+    }
+
+    /// After a cut: a request on a connection whose end was not noticed yet fails without a verdict, and is not sent again.
+    fn ask_once_noticed(&self, line: &str, headers: &[&str]) -> Answer {
+        for _ in 0..50 {
+            let answer = self.ask(line, headers);
+            if answer.header("x-blindbox-error") != Some("application-unreachable") {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the application stays unreachable");
     }
 
     fn ask_plainly(&self, line: &str, headers: &[&str], body: &str) -> Answer {
@@ -174,7 +187,7 @@ fn a_peer_that_is_refused_later() {
     let before = proxy.emulator.application_bytes();
     proxy.emulator.order("knob debug");
     proxy.emulator.order("rotate-tls-key");
-    let answer = proxy.ask("POST /generate", &["Content-Length: 0"]);
+    let answer = proxy.ask_once_noticed("POST /generate", &["Content-Length: 0"]);
     assert_eq!((answer.status, answer.code().as_str()), (502, "debug-mode"), "{answer:?}");
     let error: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(error["error"]["category"], "rejected");
@@ -186,7 +199,7 @@ fn a_peer_that_is_refused_later() {
     proxy.emulator.order("reset");
     assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
     proxy.emulator.order("rotate-tls-key");
-    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    assert_eq!(proxy.ask_once_noticed("GET /", &[]).status, 200);
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! Everything that can go wrong, summed: one variant per cause, a frozen code and number for each.
 
+mod codes;
+mod steps;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use codes::Category;
 
 use crate::appraisal::{Appraisal, abbreviate, is_identifying};
 use crate::maa::{KeySetError, TokenError};
@@ -458,185 +463,6 @@ pub enum ChannelNotBound {
          deploy an agent that binds its own key"
     )]
     LegacyAnswer,
-}
-
-/// Whose move it is after an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Category {
-    /// Genuine evidence that the policy does not accept.
-    Rejected,
-    /// Evidence that is not genuine or not about this peer. Assume an attack.
-    Untrusted,
-    /// No verdict could be reached.
-    Unavailable,
-    /// The caller's settings.
-    Misconfigured,
-}
-
-impl AttestationError {
-    /// A frozen name, such as `debug-mode`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.facts().0
-    }
-
-    /// A frozen number, for interfaces without text.
-    #[must_use]
-    pub fn number(&self) -> u16 {
-        self.facts().1
-    }
-
-    /// Which of several violations becomes the error: the one with the lowest value.
-    pub(crate) fn gravity(&self) -> u32 {
-        match self {
-            // Beside the policy for a container the rest of a VM's appraisal means nothing, and the other way round.
-            Self::WrongTeeKind { .. } => 1025,
-            error => u32::from(error.number()).saturating_mul(10),
-        }
-    }
-
-    /// Whose move it is.
-    #[must_use]
-    pub fn category(&self) -> Category {
-        self.facts().2
-    }
-
-    /// Whether the same call may succeed later without anybody changing anything.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::AgentUnreachable { .. }
-                | Self::MaaUnreachable { .. }
-                | Self::KdsUnreachable { .. }
-                | Self::ApplicationUnreachable { .. }
-                | Self::Timeout { .. }
-                | Self::TooManyUnattestedPeers { .. }
-                | Self::RevocationUnavailable { .. }
-        )
-    }
-
-    /// Every check of the appraisal, where the evidence was genuine and the policy was not met.
-    #[must_use]
-    pub fn appraisal(&self) -> Option<&Appraisal> {
-        match self {
-            Self::DebugMode { appraisal }
-            | Self::MigrationAllowed { appraisal }
-            | Self::NonCompliantUvm { appraisal, .. }
-            | Self::InvalidEnclaveCode { appraisal, .. }
-            | Self::WrongMeasurement { appraisal, .. }
-            | Self::WrongUvm { appraisal, .. }
-            | Self::UvmTooOld { appraisal, .. }
-            | Self::WrongMaaPolicy { appraisal, .. }
-            | Self::WrongTeeKind { appraisal, .. }
-            | Self::WrongVmpl { appraisal, .. }
-            | Self::WrongGuestIdentity { appraisal, .. }
-            | Self::TcbTooOld { appraisal, .. }
-            | Self::FirmwareTooOld { appraisal, .. }
-            | Self::GuestSvnTooOld { appraisal, .. }
-            | Self::WrongGuestPolicy { appraisal, .. }
-            | Self::WrongPlatformInfo { appraisal, .. }
-            | Self::MissingMitigations { appraisal, .. }
-            | Self::WrongChip { appraisal, .. }
-            | Self::NotReported { appraisal, .. }
-            | Self::TokenTooOld { appraisal, .. } => Some(appraisal),
-            _ => None,
-        }
-    }
-
-    /// Code, number, category: frozen. A number that is not here any more is not given to anything else.
-    fn facts(&self) -> (&'static str, u16, Category) {
-        use Category::{Misconfigured, Rejected, Unavailable, Untrusted};
-        match self {
-            Self::DebugMode { .. } => ("debug-mode", 101, Rejected),
-            Self::MigrationAllowed { .. } => ("migration-allowed", 102, Rejected),
-            Self::NonCompliantUvm { .. } => ("non-compliant-uvm", 103, Rejected),
-            Self::InvalidEnclaveCode { .. } => ("invalid-enclave-code", 104, Rejected),
-            Self::WrongMeasurement { .. } => ("wrong-measurement", 105, Rejected),
-            Self::WrongUvm { .. } => ("wrong-uvm", 106, Rejected),
-            Self::UvmTooOld { .. } => ("uvm-too-old", 107, Rejected),
-            Self::WrongMaaPolicy { .. } => ("wrong-maa-policy", 108, Rejected),
-            Self::WrongTeeKind { .. } => ("wrong-tee-kind", 109, Rejected),
-            Self::WrongVmpl { .. } => ("wrong-vmpl", 110, Rejected),
-            Self::WrongGuestIdentity { .. } => ("wrong-guest-identity", 111, Rejected),
-            Self::TcbTooOld { .. } => ("tcb-too-old", 112, Rejected),
-            Self::FirmwareTooOld { .. } => ("firmware-too-old", 113, Rejected),
-            Self::GuestSvnTooOld { .. } => ("guest-svn-too-old", 114, Rejected),
-            Self::WrongGuestPolicy { .. } => ("wrong-guest-policy", 115, Rejected),
-            Self::WrongPlatformInfo { .. } => ("wrong-platform-info", 116, Rejected),
-            Self::MissingMitigations { .. } => ("missing-mitigations", 117, Rejected),
-            Self::WrongChip { .. } => ("wrong-chip", 118, Rejected),
-            Self::NotReported { .. } => ("not-reported", 119, Rejected),
-            Self::TokenTooOld { .. } => ("token-too-old", 120, Rejected),
-            Self::NotAnEnclave { .. } => ("not-an-enclave", 201, Untrusted),
-            Self::WrongAttester { .. } => ("wrong-attester", 202, Untrusted),
-            Self::ChannelMismatch { .. } => ("channel-mismatch", 203, Untrusted),
-            Self::ChannelNotBound { .. } => ("channel-not-bound", 204, Untrusted),
-            Self::FalseAttestationReport { .. } => ("false-attestation-report", 205, Untrusted),
-            Self::EvidenceMismatch { .. } => ("evidence-mismatch", 206, Untrusted),
-            Self::InvalidToken(_) => ("invalid-token", 207, Untrusted),
-            Self::InvalidKeySet(_) => ("invalid-key-set", 208, Untrusted),
-            Self::InvalidReport(_) => ("invalid-report", 209, Untrusted),
-            Self::InvalidUvmEndorsement(_) => ("invalid-uvm-endorsement", 210, Untrusted),
-            Self::MissingEvidence { .. } => ("missing-evidence", 211, Untrusted),
-            Self::InvalidAgentAnswer { .. } => ("invalid-agent-answer", 212, Untrusted),
-            Self::ServerNameNotValidated { .. } => ("server-name-not-validated", 213, Untrusted),
-            Self::MaaTokenNotFound { .. } => ("maa-token-not-found", 301, Unavailable),
-            Self::AgentUnreachable { .. } => ("agent-unreachable", 302, Unavailable),
-            Self::MaaUnreachable { .. } => ("maa-unreachable", 303, Unavailable),
-            Self::KdsUnreachable { .. } => ("kds-unreachable", 304, Unavailable),
-            Self::ApplicationUnreachable { .. } => ("application-unreachable", 305, Unavailable),
-            Self::Timeout { .. } => ("timeout", 306, Unavailable),
-            Self::TooLarge { .. } => ("too-large", 307, Unavailable),
-            Self::AttestationExpired => ("attestation-expired", 308, Unavailable),
-            Self::SessionPoisoned { .. } => ("session-poisoned", 309, Unavailable),
-            Self::TooManyUnattestedPeers { .. } => ("too-many-unattested-peers", 310, Unavailable),
-            Self::RevocationUnavailable { .. } => ("revocation-unavailable", 311, Unavailable),
-            Self::InvalidPolicy(_) => ("invalid-policy", 401, Misconfigured),
-            Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
-            Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),
-            Self::Misconfigured { .. } => ("misconfigured", 404, Misconfigured),
-        }
-    }
-}
-
-impl From<TokenError> for AttestationError {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::NotAnEnclave { attestation_type } => Self::NotAnEnclave { attestation_type },
-            TokenError::WrongIssuer { expected, actual } => Self::WrongAttester { expected, actual },
-            error => Self::InvalidToken(error),
-        }
-    }
-}
-
-impl From<KeySetError> for AttestationError {
-    fn from(error: KeySetError) -> Self {
-        Self::InvalidKeySet(error)
-    }
-}
-
-impl From<ReportError> for AttestationError {
-    fn from(error: ReportError) -> Self {
-        match error {
-            ReportError::Crl(why @ (CrlError::Missing | CrlError::Stale { .. })) => Self::RevocationUnavailable { why },
-            error => Self::InvalidReport(error),
-        }
-    }
-}
-
-impl From<EndorsementError> for AttestationError {
-    fn from(error: EndorsementError) -> Self {
-        Self::InvalidUvmEndorsement(error)
-    }
-}
-
-impl From<InvalidPolicy> for AttestationError {
-    fn from(error: InvalidPolicy) -> Self {
-        Self::InvalidPolicy(error)
-    }
 }
 
 /// `a`, or `one of a, b`.

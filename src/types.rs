@@ -2,10 +2,14 @@
 //!
 //! The bottom floor: nothing here knows what evidence is, where bytes come from, or what is required of them.
 
+mod issuer;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use issuer::{InvalidIssuer, Issuer};
 
 /// A text that should have been a fixed number of bytes in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -307,95 +311,6 @@ impl fmt::Display for Tcb {
     }
 }
 
-/// The address of an MAA instance exactly as its tokens name it: `https://` and an authority, nothing after it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Issuer(String);
-
-/// A text that is not the address of an MAA instance.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host of lower-case letters, digits and hyphens between single dots, no path and no trailing slash), found {found:?}"
-)]
-#[non_exhaustive]
-pub struct InvalidIssuer {
-    /// The text, shortened.
-    pub found: String,
-}
-
-impl Issuer {
-    /// Takes the address of an MAA instance.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidIssuer`] unless it is an `https` origin in the one form that URL parsing gives back unchanged, and its host
-    /// an address or a plain name: a wildcard names nobody, and a dot at the end would be a second name of one instance.
-    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidIssuer> {
-        let text = text.as_ref();
-        let refuse = || InvalidIssuer { found: shorten(text, 200) };
-        let url = url::Url::parse(text).map_err(|_| refuse())?;
-        let canonical = url.origin().ascii_serialization();
-        let host_is_plain = match url.host() {
-            Some(url::Host::Domain(name)) => is_plain_name(name),
-            Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)) => true,
-            None => false,
-        };
-        if url.scheme() != "https" || canonical != text || !host_is_plain {
-            return Err(refuse());
-        }
-        Ok(Self(canonical))
-    }
-
-    /// The address, as in a token's `iss`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The authority, which is what an agent is given as `maa_endpoint`.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        self.0.strip_prefix("https://").unwrap_or(&self.0)
-    }
-
-    /// Where this instance publishes its keys.
-    #[must_use]
-    pub fn key_set_url(&self) -> String {
-        format!("{}/certs", self.0)
-    }
-
-    /// Whether Microsoft runs this instance with its default policy for everybody of a region:
-    /// `shared<region>.<region>.attest.azure.net`. Any other name, `sharedx.<region>` too, can be a tenant's own.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        let name = self.authority().strip_suffix(".attest.azure.net");
-        let name = name.map(|name| name.strip_suffix(".test").unwrap_or(name));
-        let labels = name.and_then(|name| name.split_once('.'));
-        labels
-            .is_some_and(|(instance, region)| !region.contains('.') && instance.strip_prefix("shared") == Some(region))
-    }
-
-    /// Whether this instance is one of Azure's test ring, on whichever port.
-    #[must_use]
-    pub fn is_test_ring(&self) -> bool {
-        let authority = self.authority();
-        let host = authority.split_once(':').map_or(authority, |(host, _)| host);
-        host.ends_with(".test.attest.azure.net")
-    }
-}
-
-/// Labels of `a-z`, `0-9` and `-` between single dots. URL parsing lets much else pass, such as `*` and quotes.
-fn is_plain_name(name: &str) -> bool {
-    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain))
-}
-
-impl fmt::Display for Issuer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// At most `max` characters of a text that somebody else wrote, control characters escaped: fit for an error message.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
     let mut shown = String::new();
@@ -423,64 +338,6 @@ mod tests {
         assert_eq!(Nonce::from_hex(&text.to_uppercase()), refuse(FoundInsteadOfHex::NotADigit));
         assert_eq!(Nonce::from_hex(&text[1..]), refuse(FoundInsteadOfHex::Length(63)));
         assert_eq!(Nonce::from_hex(&text.replace('f', "g")), refuse(FoundInsteadOfHex::NotADigit));
-    }
-
-    #[test]
-    fn an_issuer_is_an_https_origin_in_its_one_form() {
-        for good in ["https://sharedneu.neu.attest.azure.net", "https://127.0.0.1:8443", "https://[::1]:1"] {
-            assert_eq!(Issuer::new(good).unwrap().as_str(), good);
-        }
-        for bad in [
-            "http://sharedneu.neu.attest.azure.net",
-            "https://sharedneu.neu.attest.azure.net/",
-            "https://SHAREDneu.neu.attest.azure.net",
-            "https://user@sharedneu.neu.attest.azure.net",
-            "https://sharedneu.neu.attest.azure.net:443",
-            "https://sharedneu.neu.attest.azure.net/certs",
-            "https://sharedneu.neu.attest.azure.net?x",
-            "https://sharedneu.neu.attest.azure.net.",
-            "https://.attest.azure.net",
-            "https://shared..attest.azure.net",
-            "https://*.attest.azure.net",
-            "https://shared_neu.neu.attest.azure.net",
-            "https://a`b{}&c",
-            "https://b\u{fc}cher.example",
-            "https://%61.example",
-            "https://1.2",
-            "sharedneu.neu.attest.azure.net",
-            "",
-        ] {
-            assert_eq!(Issuer::new(bad), Err(InvalidIssuer { found: bad.into() }));
-        }
-    }
-
-    #[test]
-    fn a_tenants_own_instance_is_not_a_shared_one() {
-        for (issuer, shared) in [
-            ("https://sharedneu.neu.attest.azure.net", true),
-            ("https://sharedeus2.eus2.test.attest.azure.net", true),
-            ("https://sharedevil.neu.attest.azure.net", false),
-            ("https://shared.attest.azure.net", false),
-            ("https://sharedneu.neu.attest.azure.net.example.com", false),
-            ("https://mine.neu.attest.azure.net", false),
-            ("https://sharedneu.neu.attest.azure.net:8443", false),
-        ] {
-            assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_shared()), Ok(shared), "{issuer}");
-        }
-    }
-
-    #[test]
-    fn the_test_ring_is_known_on_every_port() {
-        for (issuer, test_ring) in [
-            ("https://sharedeus2.eus2.test.attest.azure.net", true),
-            ("https://mine.eus2.test.attest.azure.net", true),
-            ("https://sharedeus2.eus2.test.attest.azure.net:8443", true),
-            ("https://sharedeus2.eus2.attest.azure.net", false),
-            ("https://sharedeus2.eus2.test.attest.azure.net.example.com", false),
-            ("https://[::1]:8443", false),
-        ] {
-            assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_test_ring()), Ok(test_ring), "{issuer}");
-        }
     }
 
     #[test]

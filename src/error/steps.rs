@@ -1,0 +1,44 @@
+//! The error of a step becomes an error of the whole.
+
+use super::AttestationError;
+use crate::maa::{KeySetError, TokenError};
+use crate::policy::InvalidPolicy;
+use crate::snp::{CrlError, ReportError};
+use crate::uvm::EndorsementError;
+
+impl From<TokenError> for AttestationError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotAnEnclave { attestation_type } => Self::NotAnEnclave { attestation_type },
+            TokenError::WrongIssuer { expected, actual } => Self::WrongAttester { expected, actual },
+            error => Self::InvalidToken(error),
+        }
+    }
+}
+
+impl From<KeySetError> for AttestationError {
+    fn from(error: KeySetError) -> Self {
+        Self::InvalidKeySet(error)
+    }
+}
+
+impl From<ReportError> for AttestationError {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Crl(why @ (CrlError::Missing | CrlError::Stale { .. })) => Self::RevocationUnavailable { why },
+            error => Self::InvalidReport(error),
+        }
+    }
+}
+
+impl From<EndorsementError> for AttestationError {
+    fn from(error: EndorsementError) -> Self {
+        Self::InvalidUvmEndorsement(error)
+    }
+}
+
+impl From<InvalidPolicy> for AttestationError {
+    fn from(error: InvalidPolicy) -> Self {
+        Self::InvalidPolicy(error)
+    }
+}

@@ -11,7 +11,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::fetch::{self, Disk, Kds, KeySets};
+use crate::fetch::{self, Disk, Kds, KeySets, Thim};
 use crate::maa::KeySet;
 use crate::observe;
 use crate::policy::Policy;
@@ -115,6 +115,7 @@ pub struct VerifierBuilder {
     addresses: Vec<(String, SocketAddr)>,
     amd_anchors: Option<AmdAnchors>,
     kds: Option<String>,
+    thim: Option<String>,
     cache_dir: Option<PathBuf>,
 }
 
@@ -141,6 +142,7 @@ impl Default for VerifierBuilder {
             addresses: Vec::new(),
             amd_anchors: None,
             kds: None,
+            thim: None,
             cache_dir: None,
         }
     }
@@ -205,6 +207,14 @@ impl VerifierBuilder {
         self
     }
 
+    /// A service to ask for the certificate of a report's key before AMD's: Azure's THIM
+    /// (`http://169.254.169.254/metadata/THIM/amd/certification`), which knows the machine that it is asked on, or one with the
+    /// same answer. It needs no trust, and may speak plain HTTP; what does not fit the report is not used.
+    pub fn thim(mut self, url: impl Into<String>) -> Self {
+        self.thim = Some(url.into());
+        self
+    }
+
     /// A folder to keep AMD's certificates and revocation lists in, for processes to come. None unless set; made if it is not
     /// there.
     ///
@@ -263,7 +273,13 @@ impl VerifierBuilder {
         };
         let anchors = self.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
         let disk = self.cache_dir.map(|path| Disk::open(&path, &anchors)).transpose()?;
-        let kds = Kds::new(collateral(kds.scheme() == "https")?, kds, anchors, self.clock.clone(), disk);
+        let thim = self.thim.as_deref().map(thim).transpose()?;
+        let thim = match thim {
+            Some(url) => Some(Thim::new(collateral(url.scheme() == "https")?, url)),
+            None => None,
+        };
+        let kds = Kds::new(collateral(kds.scheme() == "https")?, kds, anchors, self.clock.clone());
+        let kds = kds.on_disk(disk).after(thim);
         let (files, only) = self.application_roots;
         let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
@@ -292,6 +308,11 @@ fn agent(text: &str) -> Result<Url, AttestationError> {
 
 fn kds(text: &str) -> Result<Url, AttestationError> {
     let why = "expected as the mirror's address an origin, perhaps with a path, such as https://kds.example";
+    address(text).ok_or(AttestationError::InvalidUrl { why })
+}
+
+fn thim(text: &str) -> Result<Url, AttestationError> {
+    let why = "expected as the address of a THIM service an address such as http://169.254.169.254/metadata/THIM/amd/certification";
     address(text).ok_or(AttestationError::InvalidUrl { why })
 }
 

@@ -10,7 +10,7 @@ use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
 };
 use blindbox_attestation::snp::{CrlError, ReportError};
-use blindbox_attestation::{AttestationError, Channel, Policy, Product, Trust, UvmSvn, Verdict, Workload};
+use blindbox_attestation::{AttestationError, Channel, ChipId, Policy, Product, Trust, UvmSvn, Verdict, Workload};
 use lab::{Lab, hello};
 
 async fn refused(lab: &Lab, policy: &Policy) -> AttestationError {
@@ -227,4 +227,25 @@ async fn an_unbound_agent_gives_reports_too() {
     let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
     assert_eq!(session.channel(), Channel::UnboundTls);
     assert!(session.attestation().claims().hardware.is_some());
+}
+
+#[tokio::test]
+async fn the_hosts_own_certificate_is_asked_for_first_and_used_only_if_it_fits() {
+    let platform = Platform::new(Product::Genoa);
+    let lab = Lab::on(&platform).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    let service = Kds::builder().plain_http().thim(&platform).start().await.unwrap();
+    let verifier = lab.builder().thim(service.thim_url()).build().unwrap();
+    let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    assert_eq!(lab.kds().vcek_fetches(), 0);
+
+    // Another machine's, or none at all: AMD's own is asked.
+    let elsewhere = Platform::builder(Product::Genoa).chip_id(ChipId::new([7; 64])).build();
+    let other = Kds::builder().plain_http().thim(&elsewhere).start().await.unwrap();
+    let down = Kds::builder().plain_http().start().await.unwrap();
+    for (service, fetches) in [(&other, 1), (&down, 2)] {
+        let verifier = lab.builder().thim(service.thim_url()).build().unwrap();
+        let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+        assert_eq!(lab.kds().vcek_fetches(), fetches);
+    }
 }

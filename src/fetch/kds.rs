@@ -15,6 +15,7 @@ use super::cache::Cell;
 use super::deadline::Deadline;
 use super::disk::{Disk, Listed, fits};
 use super::http::{Answered, Exchange, Failure};
+use super::thim::Thim;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
@@ -54,11 +55,23 @@ pub(crate) struct Kds {
     certificates: Kept<String, VerifiedVek>,
     lists: Kept<(Product, SigningKey), Listed>,
     disk: Option<Disk>,
+    thim: Option<Thim>,
 }
 
 impl Kds {
-    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock, disk: Option<Disk>) -> Self {
-        Self { client, base, anchors, clock, certificates: Kept::default(), lists: Kept::default(), disk }
+    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock) -> Self {
+        let (certificates, lists) = (Kept::default(), Kept::default());
+        Self { client, base, anchors, clock, certificates, lists, disk: None, thim: None }
+    }
+
+    /// Keeps what was fetched on disk as well.
+    pub(crate) fn on_disk(self, disk: Option<Disk>) -> Self {
+        Self { disk, ..self }
+    }
+
+    /// Asks a service with the certificates of one host first.
+    pub(crate) fn after(self, thim: Option<Thim>) -> Self {
+        Self { thim, ..self }
     }
 
     /// What it takes to verify a report: the certificate of its key, and AMD's revocation list.
@@ -191,6 +204,11 @@ impl Kds {
             return Ok(vek);
         }
         let fetch = async {
+            if let Some(thim) = &self.thim
+                && let Some(vek) = thim.certificate(request, product, &self.anchors, deadline).await
+            {
+                return Ok(vek);
+            }
             let der = self.get(path, MAX_CERTIFICATE, deadline).await?;
             Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
         };

@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod kds;
 mod maa;
+mod thim;
 
 pub(crate) use agent::{Question, ask};
 pub(crate) use deadline::Deadline;
@@ -19,3 +20,4 @@ pub(crate) use failure::{TroubleKind, explain, find};
 pub(crate) use http::client;
 pub(crate) use kds::Kds;
 pub(crate) use maa::KeySets;
+pub(crate) use thim::Thim;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::claims::SigningKey;
 use crate::crypto::sha256;
 use crate::error::AttestationError;
-use crate::snp::{AmdAnchors, CollateralRequest, VekIdentity, VerifiedCrl, VerifiedVek, crl_path};
+use crate::snp::{AmdAnchors, CollateralRequest, VerifiedCrl, VerifiedVek, crl_path};
 use crate::types::{Product, Sha256Digest, UnixTime};
 use folder::Folder;
 
@@ -76,7 +76,7 @@ impl Disk {
         let name = self.certificate_name(&request.vcek_path(product)?);
         let (_, der) = self.read(name).await?;
         let vek = VerifiedVek::verify(&der, None, &self.anchors).ok()?;
-        (fits(request, product, &vek) && vek.certificate().not_after() >= now).then_some(vek)
+        (request.is_met_by(product, &vek) && vek.certificate().not_after() >= now).then_some(vek)
     }
 
     /// Keeps the certificate for a report, if it is that.
@@ -87,7 +87,7 @@ impl Disk {
         vek: &VerifiedVek,
         now: UnixTime,
     ) {
-        if let (Some(path), true) = (request.vcek_path(product), fits(request, product, vek)) {
+        if let (Some(path), true) = (request.vcek_path(product), request.is_met_by(product, vek)) {
             self.write(self.certificate_name(&path), now, vek.certificate().as_der(), |_| true).await;
         }
     }
@@ -143,14 +143,6 @@ impl Disk {
         let replaces = move |there: &[u8]| decode(there).is_none_or(|(_, der)| replaces(der));
         in_time(move || folder.replace(&name, &file, MAX_FILE, replaces)).await;
     }
-}
-
-/// Whether a certificate is the one that verifies a report of a processor family: of its chip and exactly its TCB.
-pub(super) fn fits(request: &CollateralRequest, product: Product, vek: &VerifiedVek) -> bool {
-    let certificate = vek.certificate();
-    certificate.product() == product
-        && matches!(certificate.identity(), VekIdentity::Chip(chip) if Some(*chip) == request.chip_id())
-        && certificate.tcb() == request.reported_tcb(product)
 }
 
 fn decode(file: &[u8]) -> Option<(UnixTime, &[u8])> {

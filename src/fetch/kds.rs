@@ -13,7 +13,7 @@ use url::Url;
 
 use super::cache::Cell;
 use super::deadline::Deadline;
-use super::disk::{Disk, Listed, fits};
+use super::disk::{Disk, Listed};
 use super::http::{Answered, Exchange, Failure};
 use super::thim::Thim;
 use crate::claims::SigningKey;
@@ -175,8 +175,9 @@ impl Kds {
             let lookup = Lookup::new("vcek");
             let fetch = || self.find_certificate(request, *product, (&path, &lookup), *deadline);
             let mut outcome = cell.get((&self.clock, CERTIFICATES_KEPT), (DOING, deadline), fetch).await;
-            let useless =
-                |vek: &VerifiedVek| !fits(request, *product, vek) || vek.certificate().not_after() < self.clock.now();
+            let useless = |vek: &VerifiedVek| {
+                !request.is_met_by(*product, vek) || vek.certificate().not_after() < self.clock.now()
+            };
             if outcome.as_ref().is_ok_and(useless) {
                 outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
             }

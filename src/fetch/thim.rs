@@ -8,7 +8,6 @@ use reqwest::Client;
 use url::Url;
 
 use super::deadline::Deadline;
-use super::disk::fits;
 use super::http::{Answered, Exchange};
 use crate::json::{self, Value};
 use crate::snp::{AmdAnchors, CollateralRequest, VerifiedVek, certificates_from_pem};
@@ -44,6 +43,6 @@ impl Thim {
         let Ok(Value::Object(answer)) = json::parse(&body) else { return None };
         let certificates = certificates_from_pem(answer.required::<&str>("vcekCert").ok()?.as_bytes()).ok()?;
         let vek = VerifiedVek::verify(certificates.first()?, None, anchors).ok()?;
-        fits(request, product, &vek).then_some(vek)
+        request.is_met_by(product, &vek).then_some(vek)
     }
 }

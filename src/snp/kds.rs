@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::chain::VerifiedVek;
 use super::error::ReportError;
 use super::product::{hardware_id_len, has_fmc};
 use super::report::RawReport;
+use super::vek::VekIdentity;
 use crate::claims::SigningKey;
 use crate::types::{ChipId, Product, Tcb};
 
@@ -75,6 +77,16 @@ impl CollateralRequest {
     #[must_use]
     pub const fn reported_tcb(&self, product: Product) -> Tcb {
         if has_fmc(product) { self.tcb_from_turin } else { self.tcb_before_turin }
+    }
+
+    /// Whether a certificate is the one that verifies the report, if the report is of this processor family: of its chip
+    /// and exactly its TCB.
+    #[must_use]
+    pub fn is_met_by(&self, product: Product, vek: &VerifiedVek) -> bool {
+        let certificate = vek.certificate();
+        certificate.product() == product
+            && matches!(certificate.identity(), VekIdentity::Chip(chip) if Some(*chip) == self.chip_id())
+            && certificate.tcb() == self.reported_tcb(product)
     }
 
     /// Path and query of the VCEK; `None` under a VLEK and for a masked chip id, where there is nothing to ask for.

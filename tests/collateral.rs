@@ -239,12 +239,14 @@ async fn the_hosts_own_certificate_is_asked_for_first_and_used_only_if_it_fits()
     let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
     assert_eq!(lab.kds().vcek_fetches(), 0);
 
-    // Another machine's, or none at all: AMD's own is asked.
+    // Another machine's, none at all, or no answer: AMD's own is asked.
     let elsewhere = Platform::builder(Product::Genoa).chip_id(ChipId::new([7; 64])).build();
     let other = Kds::builder().plain_http().thim(&elsewhere).start().await.unwrap();
     let down = Kds::builder().plain_http().start().await.unwrap();
-    for (service, fetches) in [(&other, 1), (&down, 2)] {
-        let verifier = lab.builder().thim(service.thim_url()).build().unwrap();
+    let hangs = Kds::builder().plain_http().thim(&platform).start().await.unwrap();
+    hangs.fail("/", Fault::Hang);
+    for (service, fetches) in [(&other, 1), (&down, 2), (&hangs, 3)] {
+        let verifier = lab.builder().thim(service.thim_url()).deadline(Duration::from_secs(10)).build().unwrap();
         let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
         assert_eq!(lab.kds().vcek_fetches(), fetches);
     }

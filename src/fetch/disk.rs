@@ -8,8 +8,10 @@
 mod folder;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::claims::SigningKey;
 use crate::crypto::sha256;
@@ -27,6 +29,10 @@ const HEAD: usize = 16;
 
 /// How long a file may take to be read or written: a network drive that hangs must cost less than fetching.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many files of this process are read or written at a time. One that hangs keeps its thread for good, and the threads of
+/// a runtime are few: those left are for name lookups.
+static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
 /// The folder, as the roots that its files are verified under see it.
 #[derive(Clone, Debug)]
@@ -125,7 +131,7 @@ impl Disk {
 
     async fn read(&self, name: String) -> Option<(UnixTime, Vec<u8>)> {
         let folder = Arc::clone(&self.folder);
-        let file = in_time(move || folder.read(&name, MAX_FILE)).await??;
+        let file = in_time(&PLACES, move || folder.read(&name, MAX_FILE)).await??;
         let (fetched, der) = decode(&file)?;
         Some((fetched, der.to_vec()))
     }
@@ -141,7 +147,7 @@ impl Disk {
         let folder = Arc::clone(&self.folder);
         let file = [&MAGIC[..], &at.as_secs().to_be_bytes(), der].concat();
         let replaces = move |there: &[u8]| decode(there).is_none_or(|(_, der)| replaces(der));
-        in_time(move || folder.replace(&name, &file, MAX_FILE, replaces)).await;
+        in_time(&PLACES, move || folder.replace(&name, &file, MAX_FILE, replaces)).await;
     }
 }
 
@@ -151,7 +157,49 @@ fn decode(file: &[u8]) -> Option<(UnixTime, &[u8])> {
     Some((UnixTime::from_secs(u64::from_be_bytes(fetched.try_into().ok()?)), der))
 }
 
-/// Files are read and written on a thread for such things. One that hangs is left to itself.
-async fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await.ok()?.ok()
+/// Files are read and written on a thread for such things. One that hangs is left to itself, and its place with it.
+async fn in_time<T: Send + 'static>(places: &Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let places = Arc::clone(places);
+    let work = async {
+        let place = places.acquire_owned().await.ok()?;
+        let work = move || {
+            let done = work();
+            drop(place);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    };
+    tokio::time::timeout(PATIENCE, work).await.ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_that_hang_take_no_more_threads_than_there_are_places() {
+        let places = Arc::new(Semaphore::new(2));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (let_go, hung) = mpsc::channel::<()>();
+        let hung = Arc::new(std::sync::Mutex::new(hung));
+        let hangs = || {
+            let (begun, hung) = (Arc::clone(&begun), Arc::clone(&hung));
+            in_time(&places, move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                hung.lock().unwrap().recv().is_err()
+            })
+        };
+        assert_eq!(tokio::join!(hangs(), hangs(), hangs(), hangs()), (None, None, None, None));
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        drop(let_go);
+        // Those that end at last give their places back; those that waited in vain were never begun.
+        while places.available_permits() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(in_time(&places, || 1).await, Some(1));
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+    }
 }

@@ -4,6 +4,8 @@
 //! It is of use to whoever verifies a guest on the same machine, or serves the same answer from elsewhere. It is not trusted: a
 //! certificate that does not verify, or is of another chip or TCB, is as good as none.
 
+use std::time::Duration;
+
 use reqwest::Client;
 use url::Url;
 
@@ -15,6 +17,9 @@ use crate::types::Product;
 
 /// The largest answer that is read, in bytes: stops a server that never ends. A genuine one has 10 KB.
 const MAX_ANSWER: u64 = 64 << 10;
+
+/// How long it may take, and no more than half of what is left: where it hangs, AMD's must still be asked.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Thim {
@@ -36,6 +41,8 @@ impl Thim {
         deadline: Deadline,
     ) -> Option<VerifiedVek> {
         let (doing, what) = ("fetching the host's certificate", "the answer with the host's certificate");
+        let half = deadline.left().checked_div(2).unwrap_or_default();
+        let deadline = Deadline::after(half.min(PATIENCE));
         let exchange = Exchange { doing, what, limit: MAX_ANSWER, deadline, reconnects: true };
         // Azure's metadata services want this header, so that a page in a browser cannot ask them.
         let answer = exchange.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;

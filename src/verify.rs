@@ -8,7 +8,7 @@ use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::{Crl, Endorsements, Evidence, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
 use crate::policy::{Binding, Policy, RevocationRule};
-use crate::snp::{AmdAnchors, CaChain, CrlError, Revocation, VerifiedReport, VerifiedVek};
+use crate::snp::{self, AmdAnchors, CaChain, Collateral, Revocation, VerifiedReport};
 use crate::types::{Issuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
 
@@ -174,29 +174,17 @@ fn verify_report(
     let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
     let vek = endorsements.vek.as_ref().ok_or(missing("the certificate of the key that signed the report"))?;
     let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
-    let received;
-    let vek = match vek {
-        Vek::Verified(vek) => {
-            vek.check_anchors(&anchors)?;
-            vek
-        }
-        Vek::Received { der, chain } => {
-            let chain = chain.as_ref().map(|(issuer, ark)| CaChain { issuer, ark });
-            received = VerifiedVek::verify(der, chain, &anchors)?;
-            &received
-        }
+    let collateral = match vek {
+        Vek::Verified(vek) => Collateral::verified(vek),
+        Vek::Received { der, chain: None } => Collateral::new(der),
+        Vek::Received { der, chain: Some((issuer, ark)) } => Collateral::new(der).with_chain(CaChain { issuer, ark }),
     };
-    let list;
-    let crl = match &endorsements.crl {
-        _ if revocation == Revocation::Off => Err(CrlError::Missing),
-        None => Err(CrlError::Missing),
-        Some(Crl::Verified(list)) => Ok(list),
-        Some(Crl::Received(der)) => {
-            list = vek.verify_crl(der);
-            list.as_ref().map_err(Clone::clone)
-        }
+    let collateral = match &endorsements.crl {
+        None => collateral,
+        Some(Crl::Verified(list)) => collateral.with_verified_crl(list),
+        Some(Crl::Received(der)) => collateral.with_crl(der),
     };
-    Ok(vek.verify_given(report, crl, revocation, now)?)
+    Ok(snp::verify(report, &collateral, &anchors, revocation, now)?)
 }
 
 const fn missing(what: &'static str) -> AttestationError {

@@ -66,22 +66,11 @@ impl VerifiedVek {
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<VerifiedReport, ReportError> {
-        self.verify_given(report, crl.ok_or(CrlError::Missing), revocation, now)
-    }
-
-    /// The same with the reason why a list that came cannot be used.
-    pub(crate) fn verify_given(
-        &self,
-        report: &[u8],
-        crl: Result<&VerifiedCrl, CrlError>,
-        revocation: Revocation,
-        now: UnixTime,
-    ) -> Result<VerifiedReport, ReportError> {
-        self.verify_raw(&RawReport::read(report)?, crl, revocation, now)
+        self.verify_raw(&RawReport::read(report)?, crl.ok_or(CrlError::Missing), revocation, now)
     }
 
     /// Refuses a handle that was verified under another root than these anchors have.
-    pub(crate) fn check_anchors(&self, anchors: &AmdAnchors) -> Result<(), ReportError> {
+    pub(super) fn check_anchors(&self, anchors: &AmdAnchors) -> Result<(), ReportError> {
         let product = self.certificate().product();
         match anchors.product(product) {
             Some(pinned) if pinned.ark.key_digest == self.ark().key_digest => Ok(()),
@@ -108,7 +97,8 @@ impl VerifiedVek {
         &self.inner.ark
     }
 
-    pub(crate) fn verify_raw(
+    /// The same with the reason why a list that came cannot be used.
+    pub(super) fn verify_raw(
         &self,
         report: &RawReport<'_>,
         crl: Result<&VerifiedCrl, CrlError>,

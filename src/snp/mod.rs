@@ -52,14 +52,24 @@ pub fn verify(
     now: UnixTime,
 ) -> Result<VerifiedReport, ReportError> {
     let report = report::RawReport::read(report)?;
-    let vek = VerifiedVek::verify(collateral.vek, collateral.chain, anchors)?;
+    let verified_here;
+    let vek = match collateral.vek {
+        VekSource::Verified(vek) => {
+            vek.check_anchors(anchors)?;
+            vek
+        }
+        VekSource::Der(der) => {
+            verified_here = VerifiedVek::verify(der, collateral.chain, anchors)?;
+            &verified_here
+        }
+    };
     let verified_here;
     let crl = match collateral.crl {
         _ if revocation == Revocation::Off => Err(CrlError::Missing),
         CrlSource::Missing => Err(CrlError::Missing),
         CrlSource::Verified(crl) => Ok(crl),
         CrlSource::Der(der) => {
-            verified_here = VerifiedCrl::verify_under(der, vek.certificate().product(), vek.ark());
+            verified_here = vek.verify_crl(der);
             verified_here.as_ref().map_err(Clone::clone)
         }
     };
@@ -69,9 +79,15 @@ pub fn verify(
 /// What comes along with a report to verify it. All of it is untrusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Collateral<'a> {
-    vek: &'a [u8],
+    vek: VekSource<'a>,
     chain: Option<CaChain<'a>>,
     crl: CrlSource<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum VekSource<'a> {
+    Der(&'a [u8]),
+    Verified(&'a VerifiedVek),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,10 +101,18 @@ impl<'a> Collateral<'a> {
     /// The certificate of the signing key (VCEK or VLEK), in DER: [`VekCertificate::from_pem`] reads PEM.
     #[must_use]
     pub const fn new(vek: &'a [u8]) -> Self {
-        Self { vek, chain: None, crl: CrlSource::Missing }
+        Self { vek: VekSource::Der(vek), chain: None, crl: CrlSource::Missing }
     }
 
-    /// The certificates of issuer and root that came along. They are not needed; if given, they must be AMD's.
+    /// The certificate of the signing key, verified before under the same roots: what depends on the report and the time is
+    /// checked again.
+    #[must_use]
+    pub const fn verified(vek: &'a VerifiedVek) -> Self {
+        Self { vek: VekSource::Verified(vek), chain: None, crl: CrlSource::Missing }
+    }
+
+    /// The certificates of issuer and root that came along. They are not needed; if given, they must be AMD's. Of no use beside a
+    /// certificate that was verified before.
     #[must_use]
     pub const fn with_chain(self, chain: CaChain<'a>) -> Self {
         Self { chain: Some(chain), ..self }

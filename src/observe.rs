@@ -72,8 +72,8 @@ impl Step {
         }
     }
 
-    fn ended(self, begun: Instant, error: Option<&AttestationError>) {
-        let (step, outcome, duration_ms) = (self.name(), code(error, OK), milliseconds(begun.elapsed()));
+    fn ended(self, error: Option<&AttestationError>, duration: Duration) {
+        let (step, outcome, duration_ms) = (self.name(), code(error, OK), milliseconds(duration));
         match error {
             // Without a connection there is no attestation that would tell of it.
             Some(error) if matches!(self, Self::Dial) => {
@@ -90,19 +90,28 @@ pub(crate) fn describe() {
     counters::describe();
 }
 
+/// Does work within a span, and tells how it ended.
+fn observed<'w, T: 'w>(
+    span: Span,
+    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
+    ended: impl FnOnce(Option<&AttestationError>, Duration) + Send + 'w,
+) -> Work<'w, T> {
+    let work: Work<'w, T> = Box::pin(work);
+    let begun = Instant::now();
+    let told = async move {
+        let outcome = work.await;
+        ended(outcome.as_ref().err(), begun.elapsed());
+        outcome
+    };
+    Box::pin(told.instrument(span))
+}
+
 /// Does a step.
 pub(crate) fn step<'w, T: 'w>(
     step: Step,
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
 ) -> Work<'w, T> {
-    let work: Work<'w, T> = Box::pin(work);
-    let begun = Instant::now();
-    let observed = async move {
-        let outcome = work.await;
-        step.ended(begun, outcome.as_ref().err());
-        outcome
-    };
-    Box::pin(observed.instrument(step.span()))
+    observed(step.span(), work, move |error, duration| step.ended(error, duration))
 }
 
 /// Does a step that waits for nothing.
@@ -113,7 +122,7 @@ pub(crate) fn step_now<T>(
     let begun = Instant::now();
     step.span().in_scope(|| {
         let outcome = work();
-        step.ended(begun, outcome.as_ref().err());
+        step.ended(outcome.as_ref().err(), begun.elapsed());
         outcome
     })
 }
@@ -123,54 +132,37 @@ pub(crate) fn connect<'w, T: 'w>(
     origin: &str,
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
 ) -> Work<'w, T> {
-    let work: Work<'w, T> = Box::pin(work);
-    let begun = Instant::now();
-    let observed = async move {
-        let outcome = work.await;
-        let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), OK), milliseconds(begun.elapsed()));
-        debug!(target: TARGET, outcome = outcome_code, duration_ms, "connect");
-        outcome
-    };
-    Box::pin(observed.instrument(info_span!(target: TARGET, "connect", origin)))
+    observed(info_span!(target: TARGET, "connect", origin), work, |error, duration| {
+        let (outcome, duration_ms) = (code(error, OK), milliseconds(duration));
+        debug!(target: TARGET, outcome, duration_ms, "connect");
+    })
 }
 
 /// Attests one peer.
 pub(crate) fn attestation<'w, T: 'w>(
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
 ) -> Work<'w, T> {
-    let work: Work<'w, T> = Box::pin(work);
-    let begun = Instant::now();
-    let observed = async move {
-        let outcome = work.await;
-        let (error, duration) = (outcome.as_ref().err(), begun.elapsed());
-        let (outcome_code, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
-        counters::attestation(outcome_code, category, duration);
+    observed(info_span!(target: TARGET, "attest"), work, |error, duration| {
+        let (outcome, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
+        counters::attestation(outcome, category, duration);
         let duration_ms = milliseconds(duration);
-        match error {
-            None => info!(target: TARGET, outcome = outcome_code, duration_ms, "attested"),
-            Some(error) => {
-                let (number, retryable) = (u64::from(error.number()), error.is_retryable());
-                warn!(target: TARGET, outcome = outcome_code, number, category, retryable, duration_ms, "not attested");
-                debug!(target: TARGET, outcome = outcome_code, %error, "reason");
-            }
-        }
-        outcome
-    };
-    Box::pin(observed.instrument(info_span!(target: TARGET, "attest")))
+        let Some(error) = error else {
+            info!(target: TARGET, outcome, duration_ms, "attested");
+            return;
+        };
+        let (number, retryable) = (u64::from(error.number()), error.is_retryable());
+        warn!(target: TARGET, outcome, number, category, retryable, duration_ms, "not attested");
+        debug!(target: TARGET, outcome, %error, "reason");
+    })
 }
 
 /// Renews the attestation of a peer.
 pub(crate) fn renewal<'w, T: 'w>(work: impl Future<Output = Result<T, AttestationError>> + Send + 'w) -> Work<'w, T> {
-    let work: Work<'w, T> = Box::pin(work);
-    let begun = Instant::now();
-    let observed = async move {
-        let outcome = work.await;
-        let (outcome_code, duration_ms) = (code(outcome.as_ref().err(), ACCEPTED), milliseconds(begun.elapsed()));
-        counters::renewal(outcome_code);
-        debug!(target: TARGET, outcome = outcome_code, duration_ms, "renew");
-        outcome
-    };
-    Box::pin(observed.instrument(info_span!(target: TARGET, "renew")))
+    observed(info_span!(target: TARGET, "renew"), work, |error, duration| {
+        let (outcome, duration_ms) = (code(error, ACCEPTED), milliseconds(duration));
+        counters::renewal(outcome);
+        debug!(target: TARGET, outcome, duration_ms, "renew");
+    })
 }
 
 /// An attested key came into a session that has so many now.

@@ -1,17 +1,19 @@
 //! Everything that can go wrong, summed: one variant per cause, a frozen code and number for each.
 
+mod channel;
 mod codes;
 mod steps;
+mod words;
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
+pub use channel::ChannelNotBound;
 pub use codes::Category;
+pub(crate) use words::any_of;
 
-use crate::appraisal::{Appraisal, abbreviate, is_identifying};
+use words::{be, because, in_logs, or_none};
+
+use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
 use crate::snp::{CrlError, ReportError};
@@ -435,61 +437,4 @@ pub enum AttestationError {
         /// Which, why, and what to do.
         why: String,
     },
-}
-
-/// Why the evidence says nothing of the channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ChannelNotBound {
-    /// The policy says that the workload attests any data.
-    #[error(
-        "the policy says that this workload attests any data (`binding = \"none\"`), so its evidence cannot name the peer; \
-         deploy an agent that binds its own key, or say `allow_unbound_channel`"
-    )]
-    WorkloadDoesNotBind,
-    /// The policy is for a workload that binds its own key, and is never used over a channel that is not bound.
-    #[error(
-        "the policy is for a workload that binds its own key (`binding = \"own-key\"`), so the challenge must name the \
-         key of the connection"
-    )]
-    ChannelMustBeBound,
-    /// The channel is in clear, and the policy allows an unbound one over TLS only.
-    #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
-    PlainHttp,
-    /// The agent answered a bound request without runtime data of its own.
-    #[error(
-        "the agent's answer carries no runtime data of its own, as agents do that attest whatever they are sent; \
-         deploy an agent that binds its own key"
-    )]
-    LegacyAnswer,
-}
-
-/// `a`, or `one of a, b`.
-pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
-    let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
-    match texts.as_slice() {
-        [one] => one.clone(),
-        many => format!("one of {}", many.join(", ")),
-    }
-}
-
-/// A value as messages show it: logs carry no more of what identifies a machine or guest than tells two apart.
-fn in_logs<'a>(field: &str, value: &'a str) -> Cow<'a, str> {
-    if is_identifying(field) { abbreviate(value) } else { Cow::Borrowed(value) }
-}
-
-fn or_none<T: fmt::Display + ?Sized>(value: Option<&T>) -> String {
-    value.map_or_else(|| "none".to_owned(), ToString::to_string)
-}
-
-fn because(advisory: Option<&str>) -> String {
-    advisory.map_or_else(String::new, |advisory| format!(" ({advisory})"))
-}
-
-fn be(must: &Must) -> &'static str {
-    match must {
-        Must::BeSet => "be set",
-        Must::BeClear => "be clear",
-    }
 }

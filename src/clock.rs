@@ -33,8 +33,7 @@ impl Clock {
 
     /// How long ago a moment was, by whichever of the clocks says more: setting one back keeps nothing alive.
     pub(crate) fn since(&self, moment: Moment) -> Duration {
-        let wall = self.now().as_secs().saturating_sub(moment.wall.as_secs());
-        Duration::from_secs(wall).max(moment.monotonic.elapsed())
+        self.moment().after(moment)
     }
 }
 
@@ -55,6 +54,12 @@ impl Moment {
     /// Whether this moment is not before the other; by the clock that only goes forward.
     pub(crate) fn is_since(self, other: Self) -> bool {
         self.monotonic >= other.monotonic
+    }
+
+    /// How long after the other, by whichever of the clocks says more; nothing if it is before.
+    pub(crate) fn after(self, other: Self) -> Duration {
+        let wall = self.wall.as_secs().saturating_sub(other.wall.as_secs());
+        Duration::from_secs(wall).max(self.monotonic.saturating_duration_since(other.monotonic))
     }
 
     pub(crate) fn is_after(self, at: Instant) -> bool {

@@ -71,7 +71,7 @@ async fn somebody_elses_connection_is_no_verdict_on_the_peer() {
 async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
-    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_millis(1_500)));
+    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_secs(4)));
     let held_back = tokio::spawn({
         let session = session.clone();
         async move { session.reattest().await }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -53,9 +53,8 @@ impl Request {
     /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request. Inside an async
     /// runtime [`AttestationError::Misconfigured`], and nothing was sent.
     pub fn send(self) -> Result<Response, AttestationError> {
-        let begun = Instant::now();
         let response = background::run(self.request.send())??;
-        Ok(Response::new(response, self.timeout.map(|timeout| (begun, timeout))))
+        Ok(Response::new(response, self.timeout))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
@@ -8,22 +8,19 @@ use serde::de::DeserializeOwned;
 
 use super::background;
 use crate::error::AttestationError;
-use crate::fetch::{TroubleKind, explain};
+use crate::fetch::{TroubleKind, explain, find};
 
 /// An answer of the attested peer, from [`Request::send`](super::Request::send): its head. The body is read by the methods that
 /// take the response; they wait for it.
 #[must_use]
 pub struct Response {
     response: reqwest::Response,
-    limit: Limit,
+    timeout: Option<Duration>,
 }
 
-/// When the request was begun, and how long all of it may take; without it the attestation's end is the only limit.
-type Limit = Option<(Instant, Duration)>;
-
 impl Response {
-    pub(super) fn new(response: reqwest::Response, limit: Limit) -> Self {
-        Self { response, limit }
+    pub(super) fn new(response: reqwest::Response, timeout: Option<Duration>) -> Self {
+        Self { response, timeout }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -54,12 +51,13 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`AttestationError::Timeout`] by the request's timeout, [`AttestationError::AttestationExpired`] by the end of the
-    /// attestation, [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
+    /// The refusal of the peer, if it was refused meanwhile; [`AttestationError::Timeout`] by the request's timeout,
+    /// [`AttestationError::AttestationExpired`] a minute after the end of the attestation,
+    /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
     /// [`AttestationError::Misconfigured`] inside an async runtime.
     pub fn bytes(self) -> Result<Vec<u8>, AttestationError> {
         let body = background::run(self.response.bytes())?;
-        body.map(Vec::from).map_err(|error| unread(&error, self.limit))
+        body.map(Vec::from).map_err(|error| unread(&error, self.timeout))
     }
 
     /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
@@ -85,7 +83,7 @@ impl Response {
 
     /// The body while it comes in: what has arrived can be read, and a line can be had before the next one is written.
     pub fn reader(self) -> Reader {
-        Reader { state: State::Open(self.response), limit: self.limit, chunk: Bytes::new() }
+        Reader { state: State::Open(self.response), timeout: self.timeout, chunk: Bytes::new() }
     }
 }
 
@@ -130,7 +128,7 @@ pub enum BodyError {
 #[must_use]
 pub struct Reader {
     state: State,
-    limit: Limit,
+    timeout: Option<Duration>,
     chunk: Bytes,
 }
 
@@ -161,7 +159,7 @@ impl Reader {
                         return Ok(());
                     }
                     Ok((Ok(None), _)) => return Ok(()),
-                    Ok((Err(error), _)) => unread(&error, self.limit),
+                    Ok((Err(error), _)) => unread(&error, self.timeout),
                     Err(error) => error,
                 };
                 self.state = State::Failed(failure.clone());
@@ -214,13 +212,14 @@ fn kind(error: &AttestationError) -> io::ErrorKind {
     }
 }
 
-fn unread(error: &reqwest::Error, limit: Limit) -> AttestationError {
+fn unread(error: &reqwest::Error, timeout: Option<Duration>) -> AttestationError {
+    // The peer was refused meanwhile, or its attestation has ended.
+    if let Some(error) = find::<AttestationError>(error) {
+        return error.clone();
+    }
     let trouble = explain(error);
-    match (trouble.kind, limit) {
-        (TroubleKind::Timeout, Some((begun, after))) if begun.elapsed() >= after => {
-            AttestationError::Timeout { what: "the request", after }
-        }
-        (TroubleKind::Timeout, _) => AttestationError::AttestationExpired,
+    match (trouble.kind, timeout) {
+        (TroubleKind::Timeout, Some(after)) => AttestationError::Timeout { what: "the request", after },
         _ => AttestationError::ApplicationUnreachable { why: trouble.why },
     }
 }

@@ -1,7 +1,6 @@
-//! The body of an answer, which is cut off when its peer is refused meanwhile.
+//! The body of an answer, which is cut off when its peer is refused meanwhile, or was attested too long ago.
 
 use std::error::Error;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,27 +8,24 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{Response, ResponseBuilderExt as _};
 
-use crate::error::AttestationError;
+use super::standing::Ending;
 
-/// Ends with the refusal of a peer, if there is one.
-pub(super) type Refusal = Pin<Box<dyn Future<Output = AttestationError> + Send + Sync>>;
-
-/// The same answer, whose body ends with an error as soon as its peer is refused. What was read until then has been given out.
-pub(super) fn guarded(response: Response, refusal: Refusal) -> Response {
+/// The same answer, whose body ends with an error at this ending. What was read until then has been given out.
+pub(super) fn guarded(response: Response, ending: Ending) -> Response {
     let url = response.url().clone();
     let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
     // The one thing that is lost on the way.
     if let Ok(with_url) = http::Response::builder().url(url).body(()) {
         parts.extensions.extend(with_url.into_parts().0.extensions);
     }
-    let body = reqwest::Body::wrap(Guarded { body: Some(body), refusal });
+    let body = reqwest::Body::wrap(Guarded { body: Some(body), ending });
     Response::from(http::Response::from_parts(parts, body))
 }
 
 struct Guarded {
     /// `None` once it was cut off, so that nothing holds on to the connection.
     body: Option<reqwest::Body>,
-    refusal: Refusal,
+    ending: Ending,
 }
 
 impl Body for Guarded {
@@ -43,7 +39,7 @@ impl Body for Guarded {
         if let Poll::Ready(None) = polled {
             return polled;
         }
-        match self.refusal.as_mut().poll(cx) {
+        match self.ending.as_mut().poll(cx) {
             Poll::Ready(error) => {
                 self.body = None;
                 Poll::Ready(Some(Err(error.into())))

@@ -22,24 +22,25 @@ impl Life {
         &self.attested
     }
 
-    /// Whether the peer was asked after that.
-    pub(super) fn begun_after(&self, at: Instant) -> bool {
-        self.begun.is_after(at)
+    /// When the peer was asked.
+    pub(super) fn begun(&self) -> Moment {
+        self.begun
     }
 
-    /// How much of it is left; nothing at its end and after.
-    pub(super) fn left(&self, clock: &Clock) -> Duration {
-        let by_wall = self.attested.expires_at().as_secs().saturating_sub(clock.now().as_secs());
-        Duration::from_secs(by_wall).min(self.span.saturating_sub(clock.since(self.begun)))
+    /// How much of it and of a time of grace after it is left; nothing at the end of that and after.
+    pub(super) fn left(&self, clock: &Clock, grace: Duration) -> Duration {
+        let end = Duration::from_secs(self.attested.expires_at().as_secs()).saturating_add(grace);
+        let by_wall = end.saturating_sub(Duration::from_secs(clock.now().as_secs()));
+        by_wall.min(self.span.saturating_add(grace).saturating_sub(clock.since(self.begun)))
     }
 
     pub(super) fn holds(&self, clock: &Clock) -> bool {
-        !self.left(clock).is_zero()
+        !self.left(clock, Duration::ZERO).is_zero()
     }
 
     /// Whether the last fifth has begun, in which a request renews it.
     pub(super) fn is_late(&self, clock: &Clock) -> bool {
-        self.span.checked_div(5).is_some_and(|fifth| self.left(clock) <= fifth)
+        self.span.checked_div(5).is_some_and(|fifth| self.left(clock, Duration::ZERO) <= fifth)
     }
 
     /// When an unsuccessful renewal is tried again: not with every request.

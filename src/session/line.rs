@@ -27,6 +27,9 @@ use crate::types::SpkiDigest;
 /// How long a connection may wait for its request: nobody looks at it meanwhile, and the peer may close it.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// How many may wait for one: more than are opened at a time.
+const MAX_WAITING: usize = 16;
+
 /// The client of one TLS key. Every connection in it was proven to be to a peer that holds this key.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -66,8 +69,16 @@ impl Line {
     pub(super) fn take_over(&self, other: &Self) {
         if self.key == other.key {
             let connections = std::mem::take(&mut *other.waiting.lock());
-            self.waiting.lock().extend(connections);
+            let mut waiting = self.waiting.lock();
+            waiting.extend(connections);
+            let too_many = waiting.len().saturating_sub(MAX_WAITING);
+            drop(waiting.drain(..too_many));
         }
+    }
+
+    /// Closes connections that have waited too long: a peer whose answers come over another one never uses them.
+    pub(super) fn drop_stale(&self) {
+        self.waiting.lock().retain(|(since, _)| since.elapsed() < FRESH);
     }
 }
 

@@ -1,14 +1,14 @@
 //! The attested keys of a session, and the ones that were refused.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::life::Life;
 use super::line::Line;
+use super::standing::Standing;
 use crate::attested::Attested;
 use crate::clock::Clock;
 use crate::error::{AttestationError, Category};
@@ -16,7 +16,8 @@ use crate::observe;
 use crate::snp::ReportError;
 use crate::types::SpkiDigest;
 
-/// The most attested keys of a session: replicas of one deployment, and those that restarts within the last hour left over.
+/// The most attested keys of a session: replicas of one deployment, and those that restarts left over. Beyond it the key that
+/// was of no use for the longest time makes room.
 const MAX_KEYS: usize = 64;
 
 /// How many keys that are not attested yet a session may meet within [`A_MINUTE`]: stops someone on the path who shows a
@@ -31,27 +32,32 @@ const MAX_REMEMBERED: usize = 256;
 /// How long the connection that evidence came over takes at most to be free for the application.
 const AFTER_ATTESTATION: Duration = Duration::from_millis(250);
 
-/// How often a waiting request looks at the wall clock, which may be set.
-const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(1);
-
 /// An attested key, or the one peer of a session that is not bound to keys.
 #[derive(Debug)]
 pub(super) struct Member {
     line: Option<Line>,
     client: Client,
-    life: Mutex<Life>,
-    refused: watch::Sender<Option<AttestationError>>,
+    standing: Arc<Standing>,
+    used: Mutex<Instant>,
     /// Held by the task that renews; says when the next attempt may be made.
     pub(super) renewal: AsyncMutex<Option<Instant>>,
 }
 
 impl Member {
     pub(super) fn key(&self) -> Option<SpkiDigest> {
-        self.line.as_ref().map(Line::key)
+        self.standing.key()
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.standing.life()
     }
 
     /// As [`Line::expect_back`].
@@ -65,43 +71,20 @@ impl Member {
     pub(super) fn misses(&self) -> u64 {
         self.line.as_ref().map_or(0, Line::misses)
     }
-
-    pub(super) fn life(&self) -> Life {
-        lock(&self.life).clone()
-    }
-
-    /// Ends when the attestation does. What is waited for meanwhile may renew it.
-    pub(super) async fn end(&self, clock: &Clock) {
-        loop {
-            let left = self.life().left(clock);
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)).await;
-        }
-    }
-
-    /// Ends when the key is refused; never before. Holds on to nothing of the member.
-    pub(super) fn refusal(&self) -> impl Future<Output = AttestationError> + Send + Sync + use<> {
-        let mut refused = self.refused.subscribe();
-        async move {
-            let refusal = refused.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
-            match refusal {
-                Some(error) => error,
-                // The key left without being refused.
-                None => std::future::pending().await,
-            }
-        }
-    }
 }
 
 /// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Members(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Members {
+    clock: Clock,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     members: Vec<Arc<Member>>,
+    /// Of keys that left without a refusal, while something is under way with them: one may come yet.
+    departed: Vec<Weak<Standing>>,
     latest: Option<Arc<Attested>>,
     refused: Vec<(Option<SpkiDigest>, Instant, AttestationError)>,
     met: Vec<(SpkiDigest, Instant)>,
@@ -110,40 +93,67 @@ struct State {
     connections: u64,
 }
 
+impl State {
+    fn depart(&mut self, member: &Member) {
+        self.departed.retain(|standing| standing.strong_count() > 0);
+        self.departed.push(Arc::downgrade(&member.standing));
+    }
+
+    /// Lets the key go that was of no use for the longest time; false if all of them are in use.
+    fn make_room(&mut self) -> bool {
+        let unused = self.members.iter().enumerate().filter(|(_, member)| !member.standing.is_in_use());
+        let Some(at) = unused.min_by_key(|(_, member)| *lock(&member.used)).map(|(at, _)| at) else { return false };
+        let member = self.members.swap_remove(at);
+        self.depart(&member);
+        true
+    }
+}
+
 impl Members {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
     /// An error if the session is closed until [`Members::join`].
     pub(super) fn check_not_poisoned(&self) -> Result<(), AttestationError> {
-        lock(&self.0).poisoned.map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
+        lock(&self.state).poisoned.map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
     }
 
     /// Those whose attestation holds. The others are dropped, and with them the connections that wait in their pools.
-    pub(super) fn holding(&self, clock: &Clock) -> Vec<Arc<Member>> {
-        let mut state = lock(&self.0);
-        let before = state.members.len();
-        state.members.retain(|member| member.life().holds(clock));
+    pub(super) fn holding(&self) -> Vec<Arc<Member>> {
+        let mut state = lock(&self.state);
+        let ended = |member: &mut Arc<Member>| !member.life().holds(&self.clock);
+        let ended: Vec<_> = state.members.extract_if(.., ended).collect();
+        for member in &ended {
+            state.depart(member);
+        }
         let members = state.members.clone();
         drop(state);
-        observe::expired(before.saturating_sub(members.len()), members.len());
+        observe::expired(ended.len(), members.len());
+        for line in members.iter().filter_map(|member| member.line.as_ref()) {
+            line.drop_stale();
+        }
         members
     }
 
-    pub(super) fn find(&self, key: Option<SpkiDigest>, clock: &Clock) -> Option<Arc<Member>> {
-        self.holding(clock).into_iter().find(|member| member.key() == key)
+    pub(super) fn find(&self, key: Option<SpkiDigest>) -> Option<Arc<Member>> {
+        self.holding().into_iter().find(|member| member.key() == key)
     }
 
     pub(super) fn latest(&self) -> Option<Arc<Attested>> {
-        lock(&self.0).latest.clone()
+        lock(&self.state).latest.clone()
     }
 
     pub(super) fn connections(&self) -> u64 {
-        lock(&self.0).connections
+        lock(&self.state).connections
     }
 
     /// A member has answered: it is asked first next time.
     pub(super) fn answered(&self, member: &Arc<Member>) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if let Some(at) = state.members.iter().position(|other| Arc::ptr_eq(other, member)) {
             state.members.swap(0, at);
+            *lock(&member.used) = Instant::now();
         }
     }
 
@@ -152,7 +162,7 @@ impl Members {
         if let Some(own) = &member.line {
             own.take_over(line);
         }
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.connections = state.connections.wrapping_add(1);
     }
 
@@ -169,12 +179,13 @@ impl Members {
         if let Some(line) = &line {
             line.expect_back(AFTER_ATTESTATION);
         }
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if let (Some(cause), false) = (state.poisoned, reopens) {
             return Err(AttestationError::SessionPoisoned { cause });
         }
         // Whoever holds back an answer from before a refusal gains nothing by it.
-        let refused = state.refused.iter().find(|(refused, since, _)| *refused == key && !life.begun_after(*since));
+        let is_older = |since: &Instant| !life.begun().is_after(*since);
+        let refused = state.refused.iter().find(|(refused, since, _)| *refused == key && is_older(since));
         if let Some((.., error)) = refused {
             return Err(error.clone());
         }
@@ -183,18 +194,19 @@ impl Members {
         state.connections = state.connections.wrapping_add(1);
         state.refused.retain(|(refused, ..)| *refused != key);
         if let Some(member) = state.members.iter().find(|member| member.key() == key) {
-            *lock(&member.life) = life;
+            member.standing.renew(life);
             if let (Some(own), Some(line)) = (&member.line, &line) {
                 own.take_over(line);
             }
             member.expect_back(AFTER_ATTESTATION);
             return Ok(Arc::clone(member));
         }
-        if state.members.len() >= MAX_KEYS {
-            return Err(AttestationError::TooManyUnattestedPeers { why: "the session has 64 attested keys already" });
+        if state.members.len() >= MAX_KEYS && !state.make_room() {
+            return Err(AttestationError::TooManyUnattestedPeers { why: "the session has 64 attested keys in use" });
         }
-        let (refused, renewal) = (watch::Sender::new(None), AsyncMutex::new(None));
-        let member = Arc::new(Member { line, client, life: Mutex::new(life), refused, renewal });
+        let standing = Arc::new(Standing::new(key, life, self.clock.clone()));
+        let (used, renewal) = (Mutex::new(Instant::now()), AsyncMutex::new(None));
+        let member = Arc::new(Member { line, client, standing, used, renewal });
         state.members.push(Arc::clone(&member));
         let keys = state.members.len();
         drop(state);
@@ -204,8 +216,8 @@ impl Members {
 
     /// A member goes on with its new attestation.
     pub(super) fn renew(&self, member: &Member, life: Life) {
-        lock(&self.0).latest = Some(Arc::clone(life.attested()));
-        *lock(&member.life) = life;
+        lock(&self.state).latest = Some(Arc::clone(life.attested()));
+        member.standing.renew(life);
         member.expect_back(AFTER_ATTESTATION);
     }
 
@@ -215,15 +227,16 @@ impl Members {
         if !is_verdict(error) {
             return;
         }
-        let mut state = lock(&self.0);
-        state.refused.retain(|(_, since, _)| since.elapsed() < REMEMBERED);
-        if state.refused.len() < MAX_REMEMBERED {
-            state.refused.push((key, Instant::now(), error.clone()));
+        let mut state = lock(&self.state);
+        state.refused.retain(|(refused, since, _)| *refused != key && since.elapsed() < REMEMBERED);
+        if state.refused.len() >= MAX_REMEMBERED {
+            state.refused.remove(0);
         }
-        let (out, rest): (Vec<_>, _) = std::mem::take(&mut state.members).into_iter().partition(|m| m.key() == key);
-        state.members = rest;
-        for member in &out {
-            member.refused.send_replace(Some(error.clone()));
+        state.refused.push((key, Instant::now(), error.clone()));
+        let out: Vec<_> = state.members.extract_if(.., |member| member.key() == key).collect();
+        let departed = state.departed.iter().filter_map(Weak::upgrade).filter(|standing| standing.key() == key);
+        for standing in departed.chain(out.iter().map(|member| Arc::clone(&member.standing))) {
+            standing.refuse(error);
         }
         if !out.is_empty() && state.members.is_empty() {
             state.poisoned = Some(error.code());
@@ -235,7 +248,7 @@ impl Members {
 
     /// Whether a key that is not attested may be asked for evidence.
     pub(super) fn may_ask(&self, key: SpkiDigest) -> Result<(), AttestationError> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let refused =
             state.refused.iter().find(|(refused, since, _)| *refused == Some(key) && since.elapsed() < REMEMBERED);
         if let Some((.., error)) = refused {

@@ -12,15 +12,17 @@ mod members;
 mod request;
 mod route;
 mod settings;
+mod standing;
 mod target;
+mod upload;
 mod verdicts;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Method;
-use reqwest::{Client, Response};
+use http::{Method, StatusCode};
+use reqwest::{Body, Client, Response};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -36,6 +38,7 @@ use members::{Member, Members, is_verdict};
 use request::Parts;
 use route::Route;
 use target::Base;
+use upload::Upload;
 use verdicts::{About, Asked};
 
 use crate::attested::Attested;
@@ -51,6 +54,9 @@ const DOORS: usize = 8;
 
 /// How often a request looks for another connection after others took the one that was opened for it.
 const MAX_TRIES: usize = 32;
+
+/// How often a request looks whether a connection that others opened will do, before it opens one of its own.
+const PATIENCE: u32 = 4;
 
 /// How long a connection takes at most to be free for the next request after an answer was read.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
@@ -134,7 +140,7 @@ impl Session {
             policy_digest,
             base,
             route,
-            members: Members::default(),
+            members: Members::new(settings.clock.clone()),
             doors: Semaphore::new(DOORS),
         };
         let (origin, deadline) = (shared.base.origin(), Deadline::after(settings.deadline));
@@ -204,7 +210,7 @@ impl Session {
     pub async fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
         let shared = &self.shared;
         let deadline = Deadline::after(shared.settings.deadline);
-        let member = shared.attest_another(Asked::now(&shared.settings.clock), Anew::Always, &deadline).await?;
+        let member = shared.attest_another(Asked::anew(&shared.settings.clock), Anew::Always, &deadline).await?;
         Ok(Arc::clone(member.life().attested()))
     }
 
@@ -223,18 +229,18 @@ impl Shared {
         let url = self.base.resolve(&parts.target, &parts.query)?;
         let asked = Asked::now(&self.settings.clock);
         self.renew_the_late(deadline).await?;
-        let mut patient = true;
+        let attesting = Deadline::after(self.settings.deadline.min(deadline.left()));
+        let mut patience = PATIENCE;
         for _ in 0..MAX_TRIES {
             let connections = self.members.connections();
             if let Some(response) = self.send_to_anyone(parts, &url, deadline).await? {
                 return Ok(response);
             }
-            let attesting = Deadline::after(self.settings.deadline.min(deadline.left()));
             let waiting = attesting.run("waiting for another connection", self.doors.acquire());
             let door = waiting.await?.map_err(|_| AttestationError::AttestationExpired)?;
             // Others who waited here have opened connections meanwhile, and one may be enough for all.
-            if patient && self.members.connections() != connections {
-                patient = false;
+            if patience > 0 && self.members.connections() != connections {
+                patience = patience.saturating_sub(1);
                 continue;
             }
             let member = self.attest_another(asked, Anew::IfNeeded, &attesting).await?;
@@ -255,7 +261,7 @@ impl Shared {
         url: &Url,
         deadline: &Deadline,
     ) -> Result<Option<Response>, AttestationError> {
-        for (place, member) in self.members.holding(&self.settings.clock).into_iter().enumerate() {
+        for (place, member) in self.members.holding().into_iter().enumerate() {
             if place == 0 {
                 member.expect_back(BETWEEN_ANSWERS);
             }
@@ -273,28 +279,37 @@ impl Shared {
         url: &Url,
         deadline: &Deadline,
     ) -> Result<Option<Response>, AttestationError> {
-        let left = member.life().left(&self.settings.clock);
-        if left.is_zero() {
+        let standing = member.standing();
+        if !standing.life().holds(&self.settings.clock) {
             return Ok(None);
         }
         let mut request = member.client().request(parts.method.clone(), url.clone()).headers(parts.headers.clone());
         if let Some(body) = &parts.body {
-            request = request.body(body.clone());
+            request = request.body(Body::wrap(Upload::new(body.clone(), standing)));
         }
-        let request = request.timeout(left.saturating_add(GRACE).min(deadline.left()));
+        if parts.timeout.is_some() {
+            request = request.timeout(deadline.left());
+        }
         let outcome = tokio::select! {
             biased;
-            refusal = member.refusal() => return Err(refusal),
-            () = member.end(&self.settings.clock) => return Err(AttestationError::AttestationExpired),
+            error = standing.ending(Duration::ZERO) => return Err(error),
             outcome = request.send() => outcome,
         };
         let error = match outcome {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let why = "it switches to another protocol, which nobody asked for".to_owned();
+                return Err(AttestationError::ApplicationUnreachable { why });
+            }
             Ok(response) => {
                 self.members.answered(member);
-                return Ok(Some(answer::guarded(response, Box::pin(member.refusal()))));
+                return Ok(Some(answer::guarded(response, standing.ending(GRACE))));
             }
             Err(error) => error,
         };
+        // Of the body on its way out: the peer was refused, or its attestation has ended.
+        if let Some(error) = find::<AttestationError>(&error) {
+            return Err(error.clone());
+        }
         if find::<NoConnection>(&error).is_some() {
             return Ok(None);
         }
@@ -326,7 +341,7 @@ impl Shared {
         let agent = self.route.agent(&client, &self.base);
         let key = line.as_ref().map(Line::key);
         if anew == Anew::IfNeeded {
-            if let Some(member) = self.members.find(key, clock) {
+            if let Some(member) = self.members.find(key) {
                 if let Some(line) = &line {
                     self.members.reinforce(&member, line);
                 }
@@ -336,7 +351,7 @@ impl Shared {
                 self.members.may_ask(key).inspect_err(|error| observe::refused_unasked(key, error))?;
             }
         }
-        let about = About { key, origin: self.base.origin(), policy: self.policy_digest };
+        let about = self.about(key);
         let attestation = || self.attest(key, (&agent.0, &agent.1), deadline);
         let outcome = settings.verdicts.attest(about, asked, (clock, deadline), attestation).await;
         match outcome {
@@ -348,6 +363,10 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+
+    fn about(&self, key: Option<SpkiDigest>) -> About {
+        About { key, origin: self.base.origin(), policy: self.policy_digest }
     }
 
     async fn attest(
@@ -369,7 +388,7 @@ impl Shared {
         let Ok(line) = line else { return Err(AttestationError::AttestationExpired) };
         let key = Some(line.key());
         if key != member.key() {
-            if let Some(other) = self.members.find(key, &self.settings.clock) {
+            if let Some(other) = self.members.find(key) {
                 self.members.reinforce(&other, &line);
             }
             return Err(AttestationError::AttestationExpired);
@@ -379,9 +398,12 @@ impl Shared {
     }
 
     /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
-    /// no other. Where no verdict can be had, the old one holds to its end, and half of the request's time is left for it.
+    /// no other. Where no verdict can be had, the old one holds to its end. All of it takes at most the verifier's deadline
+    /// and half of the request's time, and each key half of what is left of that.
     async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
-        for member in self.members.holding(&self.settings.clock) {
+        let half = deadline.left().checked_div(2).unwrap_or_default();
+        let all = Deadline::after(self.settings.deadline.min(half));
+        for member in self.members.holding() {
             let life = member.life();
             if !life.is_late(&self.settings.clock) {
                 continue;
@@ -390,28 +412,16 @@ impl Shared {
             if paused_until.is_some_and(|until| Instant::now() < until) {
                 continue;
             }
-            let (client, agent) = self.route.agent(member.client(), &self.base);
             // Beforehand, since a request that is given up goes no further than this.
             *paused_until = life.pause();
-            let half = deadline.left().checked_div(2).unwrap_or_default();
-            let deadline = Deadline::after(self.settings.deadline.min(half));
-            let misses = member.misses();
-            let attempt = async {
-                let outcome = self.attest(member.key(), (&client, &agent), &deadline).await;
-                // Misses are counted for all requests: a refusal is one, whatever else they met.
-                let is_final = outcome.as_ref().map_or_else(is_verdict, |_| true);
-                if is_final || member.misses() == misses {
-                    return outcome;
-                }
-                // Every connection is in use, or gone, and nothing was asked.
-                self.attest_by_another(&member, &deadline).await
-            };
-            match observe::renewal(attempt).await {
+            let deadline = Deadline::after(all.left().checked_div(2).unwrap_or_default());
+            match observe::renewal(self.attest_again(&member, &deadline)).await {
                 Ok(life) => {
                     *paused_until = None;
                     self.members.renew(&member, life);
                 }
                 Err(error) if is_verdict(&error) => {
+                    self.settings.verdicts.refused(&self.about(member.key()), &self.settings.clock);
                     self.members.leave(member.key(), &error);
                     return Err(error);
                 }
@@ -419,6 +429,19 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    async fn attest_again(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
+        let (client, agent) = self.route.agent(member.client(), &self.base);
+        let misses = member.misses();
+        let outcome = self.attest(member.key(), (&client, &agent), deadline).await;
+        // Misses are counted for all requests: a refusal is one, whatever else they met.
+        let is_final = outcome.as_ref().map_or_else(is_verdict, |_| true);
+        if is_final || member.misses() == misses || !member.standing().is_in_use() {
+            return outcome;
+        }
+        // Every connection is in use, and nothing was asked. Of a key that nobody uses they are gone, and so may its peer be.
+        self.attest_by_another(member, deadline).await
     }
 }
 

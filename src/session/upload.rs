@@ -1,0 +1,51 @@
+//! The body of a request, which goes on only while its peer is attested.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::standing::Standing;
+
+/// How much is given to the HTTP library at a time, in bytes. What it has been given it sends, whatever becomes of the request
+/// meanwhile: a body that it had whole would reach a peer that was refused long ago.
+const PIECE: usize = 16 << 10;
+
+/// See the module.
+pub(super) struct Upload {
+    rest: Bytes,
+    standing: Arc<Standing>,
+}
+
+impl Upload {
+    pub(super) fn new(body: Bytes, standing: &Arc<Standing>) -> Self {
+        Self { rest: body, standing: Arc::clone(standing) }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        if let Err(error) = self.standing.check() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let size = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(size)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+    }
+}

@@ -23,7 +23,8 @@ use tokio::sync::Semaphore;
 
 use crate::connection::Connection;
 use crate::outcome::{Failure, note, print};
-use crate::{stop, terminal};
+use crate::stop::Stop;
+use crate::terminal;
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
@@ -67,6 +68,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let session = connection.connect(&policy).await?;
     let listener = Listener::bind(&arguments.listen).await?;
     let token = if arguments.no_access_token { None } else { Some(random_token()?) };
+    // Before anybody knows of it, so that the socket goes with it in any case.
+    let mut stop = Stop::listen()?;
     announce(&arguments, &listener, token.as_deref())?;
     if token.is_none() && !arguments.json {
         note("note: no access token: every program and user that can reach the port speaks in your name");
@@ -81,7 +84,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     tokio::select! {
         () = serve(&listener, Arc::new(forwarder)) => {}
-        stopped = stop::asked() => stopped?,
+        () = stop.asked() => {}
     }
     Ok(ExitCode::SUCCESS)
 }

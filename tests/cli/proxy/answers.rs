@@ -1,5 +1,7 @@
 //! An answer that is not whole must not look whole.
 
+use std::io::Read as _;
+
 use super::Proxy;
 
 /// The bytes that were announced, and those that came.
@@ -53,4 +55,23 @@ fn answers_without_a_body() {
         assert_eq!((answer.status, answer.body.as_str()), (status, ""), "{answer:?}");
         assert_eq!((answer.header("transfer-encoding"), answer.header("x-blindbox-error")), (None, None));
     }
+}
+
+#[test]
+fn clients_that_leave_their_answers_unread_hold_up_nobody_else() {
+    let proxy = Proxy::start(&[]);
+    let large = format!("GET /large?bytes=16000000 HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n", proxy.host(), proxy.token());
+    let mut first = [0; 15];
+    let unread: Vec<_> = (0..6)
+        .map(|_| {
+            let mut stream = proxy.begin(&large);
+            stream.read_exact(&mut first).unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200 OK");
+            stream
+        })
+        .collect();
+    // What is on its way to them is as much as there will be.
+    let whole = proxy.ask("GET /large?bytes=3000000", &[]);
+    assert_eq!((whole.status, whole.body.len()), (200, 3_000_000));
+    drop(unread);
 }

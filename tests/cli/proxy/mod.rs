@@ -1,6 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -32,10 +32,14 @@ impl Proxy {
 
     /// A proxy of one that is below a path.
     fn below(path: &str, emulator: Emulator, more: &[&str]) -> Self {
+        Self { serving: Serving::start(Self::command(path, &emulator, more)), emulator }
+    }
+
+    fn command(path: &str, emulator: &Emulator, more: &[&str]) -> Command {
         let mut command = command();
         let url = format!("{}{path}", emulator.url());
         command.args(["proxy", &url, "--json"]).args(emulator.trusting()).args(more);
-        Self { serving: Serving::start(command), emulator }
+        command
     }
 
     /// `127.0.0.1:PORT`.
@@ -265,6 +269,18 @@ fn a_peer_that_is_gone() {
 }
 
 #[test]
+fn errors_that_nobody_reads_hold_up_nothing() {
+    let emulator = Emulator::start(&[]);
+    let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
+    let mut proxy = Proxy { serving, emulator };
+    proxy.emulator.order("stop");
+    // More of them than a pipe takes.
+    for _ in 0..1000 {
+        assert_eq!(proxy.ask("GET /", &[]).code(), "application-unreachable");
+    }
+}
+
+#[test]
 fn a_peer_that_is_refused_at_once_is_no_proxy() {
     let emulator = Emulator::start(&["--knob", "debug"]);
     let mut arguments = vec!["proxy".to_owned(), emulator.url().to_owned()];
@@ -287,7 +303,7 @@ fn text_says_where_and_with_what_once() {
     use std::io::{BufRead, BufReader};
     let emulator = Emulator::start(&[]);
     let mut command = command();
-    command.args(["proxy", emulator.url()]).args(emulator.trusting()).stdout(std::process::Stdio::piped());
+    command.args(["proxy", emulator.url()]).args(emulator.trusting()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let (first, second) = (lines.next().unwrap(), lines.next().unwrap());

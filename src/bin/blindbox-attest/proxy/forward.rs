@@ -11,8 +11,7 @@ use super::answer::{self, AnswerBody, Answers};
 use super::bodies::Bodies;
 use super::guard::{Guard, Refusal};
 use super::headers;
-use crate::outcome::note;
-use crate::terminal;
+use super::notes::Notes;
 
 /// How long a session that was closed after a refusal is left alone before it is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -22,6 +21,7 @@ pub struct Forwarder {
     pub session: Session,
     pub bodies: Bodies,
     pub answers: Answers,
+    pub notes: Notes,
     /// When a closed session was last tried again.
     pub renewal: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -50,7 +50,7 @@ impl Forwarder {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
-                note(&terminal::error(error.code(), &error.to_string()));
+                self.notes.error(error.code(), &error.to_string());
                 answer::of_error(&error)
             }
         }

@@ -9,6 +9,7 @@ mod forward;
 mod guard;
 mod headers;
 mod listener;
+mod notes;
 mod patience;
 mod redirect;
 
@@ -29,12 +30,12 @@ use tokio::sync::Semaphore;
 use crate::connection::Connection;
 use crate::outcome::{Failure, note, print};
 use crate::stop::Stop;
-use crate::terminal;
 use answer::Answers;
 use bodies::Bodies;
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
+use notes::Notes;
 use patience::Patient;
 use redirect::Redirects;
 
@@ -106,6 +107,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         guard: Guard::new(listener.hosts(), token),
         session,
         bodies: Bodies::new(arguments.max_request, arguments.max_held),
+        notes: Notes::new()?,
         answers: Answers { redirects, most: arguments.max_answer },
         renewal: tokio::sync::Mutex::new(None),
     };
@@ -141,7 +143,7 @@ async fn serve(listener: &Listener, forwarder: Arc<Forwarder>) {
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back.
-                note(&terminal::error("accept", &error.to_string()));
+                forwarder.notes.error("accept", &error.to_string());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

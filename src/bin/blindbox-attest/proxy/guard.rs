@@ -1,6 +1,5 @@
 //! Which requests of local clients are taken.
 
-use aws_lc_rs::constant_time;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, StatusCode, Version};
@@ -50,8 +49,7 @@ impl Guard {
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(expected) = &self.token else { return Ok(()) };
         let given = only(headers, TOKEN_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
-        // In a time that does not tell how much of it was right.
-        if constant_time::verify_slices_are_equal(given, expected.as_bytes()).is_ok() {
+        if same(given, expected.as_bytes()) {
             return Ok(());
         }
         let message = "expected the header X-Blindbox-Token with the token that was printed at the start";
@@ -119,6 +117,11 @@ fn check_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
 pub fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
+}
+
+/// In a time that does not tell how much of the token was right.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).fold(0, |all, (l, r)| all | (l ^ r)) == 0
 }
 
 pub fn refusal(status: StatusCode, code: &'static str, message: &'static str) -> Refusal {

@@ -17,9 +17,10 @@ const PROTOCOL: &str = include_str!("../docs/protocol.md");
 const COOKBOOK: &str = include_str!("../docs/cookbook.md");
 const THREATS: &str = include_str!("../docs/threat-model.md");
 const TRUST: &str = include_str!("../docs/trust.md");
+const PROXY: &str = include_str!("../docs/proxy.md");
 const README: &str = include_str!("../README.md");
 
-const DOCUMENTS: [(&str, &str); 10] = [
+const DOCUMENTS: [(&str, &str); 11] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("checks.md", CHECKS),
@@ -30,6 +31,7 @@ const DOCUMENTS: [(&str, &str); 10] = [
     ("faults.md", include_str!("../docs/faults.md")),
     ("observability.md", include_str!("../docs/observability.md")),
     ("performance.md", include_str!("../docs/performance.md")),
+    ("proxy.md", PROXY),
 ];
 
 /// The cells of every table row.
@@ -297,6 +299,27 @@ fn every_lint_is_documented() {
     for lint in lints {
         assert!(documented.contains(lint), "the lint {lint} is not in docs/policy.md");
     }
+}
+
+#[test]
+fn every_refusal_of_the_proxy_is_documented() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/blindbox-attest/proxy");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let mut refusals = BTreeSet::new();
+    for file in files {
+        for refusal in file.split(" refusal(StatusCode::").chain(file.split("(refusal(StatusCode::")).skip(1) {
+            let Some((status, rest)) = refusal.split_once(", \"") else { continue };
+            if status.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+                refusals.insert((status.to_lowercase().replace('_', " "), rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+    let documented = rows(PROXY).filter_map(|row| match row[..] {
+        [status, code_, _] => Some((status.split_once(' ')?.1.to_lowercase(), code(code_)?.to_owned())),
+        _ => None,
+    });
+    assert_eq!(documented.collect::<BTreeSet<_>>(), refusals);
+    assert_eq!(refusals.len(), 16);
 }
 
 #[test]

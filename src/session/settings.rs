@@ -13,6 +13,10 @@ use crate::fetch::{self, Kds, KeySets};
 use crate::snp::AmdAnchors;
 use crate::tls::{self, NameVerifier, Roots};
 
+/// What may be on its way over one connection of HTTP/2, to all its readers together. What each of them leaves unread is
+/// bounded by itself (2 MiB); with no more than some of those for all, a few that do not read would hold up everybody else.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+
 /// What a verifier is set to, and what its sessions share.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -57,7 +61,7 @@ impl Settings {
 
     /// A client of the application or its agent, as far as it is the same for all.
     pub(super) fn client(&self, tls: rustls::ClientConfig) -> Result<ClientBuilder, AttestationError> {
-        let client = fetch::client(tls, self.proxy.as_ref())?;
+        let client = fetch::client(tls, self.proxy.as_ref())?.http2_initial_connection_window_size(CONNECTION_WINDOW);
         Ok(self.addresses.iter().fold(client, |client, (host, address)| client.resolve(host, *address)))
     }
 

@@ -4,23 +4,43 @@ use std::io;
 
 use crate::outcome::Failure;
 
-/// Waits for Ctrl-C, or a request to terminate.
-pub async fn asked() -> Result<(), Failure> {
-    let signal = tokio::select! {
-        signal = tokio::signal::ctrl_c() => signal,
-        signal = termination() => signal,
-    };
-    signal.map_err(|error| Failure::setting(format!("signals cannot be waited for: {error}")))
+/// From now on Ctrl-C, or a request to terminate, does not end this program at once: whoever has this ends it in good order.
+pub struct Stop {
+    #[cfg(unix)]
+    signals: [tokio::signal::unix::Signal; 2],
 }
 
-#[cfg(unix)]
-async fn termination() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    signal(SignalKind::terminate())?.recv().await;
-    Ok(())
-}
+impl Stop {
+    pub fn listen() -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::setting(format!("signals cannot be waited for: {error}"));
+        Self::new().map_err(failed)
+    }
 
-#[cfg(not(unix))]
-async fn termination() -> io::Result<()> {
-    std::future::pending().await
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
+    }
+
+    /// Waits until that is asked for.
+    #[cfg(unix)]
+    pub async fn asked(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    pub async fn asked(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

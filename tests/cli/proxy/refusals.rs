@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Answer, Proxy, request};
+use crate::tool::Emulator;
 
 /// What is refused never reaches the application.
 fn refused(mut proxy: Proxy, answer: &Answer, status: u16, code: &str) {
@@ -82,7 +83,21 @@ fn a_page_of_another_site() {
         let answer = proxy.ask_plainly("GET /", &[&own, header], "");
         assert_eq!((answer.status, answer.code().as_str()), (403, "cross-site"), "{header}");
     }
-    let answer = proxy.ask_plainly("OPTIONS /", &["Origin: https://evil.example"], "");
+    // What needs no leave beforehand, from a browser that says where it comes from in one way or the other.
+    for header in ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"] {
+        let simple = [header, "Content-Type: text/plain", "Content-Length: 2", "Sec-Fetch-Mode: no-cors"];
+        let answer = proxy.ask_plainly("POST /echo", &simple, "{}");
+        assert_eq!((answer.status, answer.code().as_str()), (403, "cross-site"), "{header}");
+    }
+    // And what asks for leave gets none.
+    let preflight = [
+        "Origin: https://evil.example",
+        "Access-Control-Request-Method: POST",
+        "Access-Control-Request-Headers: x-blindbox-token",
+        "Access-Control-Request-Private-Network: true",
+    ];
+    let answer = proxy.ask_plainly("OPTIONS /", &preflight, "");
+    assert!(!answer.head.contains("access-control-"), "{answer:?}");
     refused(proxy, &answer, 403, "cross-site");
 }
 
@@ -119,8 +134,21 @@ fn a_target_that_is_no_path() {
 #[test]
 fn a_target_that_the_session_refuses() {
     let proxy = Proxy::start(&[]);
-    assert_eq!(proxy.ask("GET //evil.example/", &[]).code(), "invalid-request");
+    for target in ["//evil.example/", "/\\evil.example/", "/a\\b", "/..", "/a/../b", "/a/%2E%2e/b", "/a/.%2e", "/%2e"] {
+        let answer = proxy.ask(&format!("GET {target}"), &[]);
+        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid-request"), "{target}");
+    }
+    let below = Proxy::below("/api", Emulator::start(&[]), &[]);
+    let answer = below.ask("GET /../echo", &[]);
+    refused(below, &answer, 400, "invalid-request");
     let answer = proxy.ask("GET /a/../b", &[]);
+    refused(proxy, &answer, 400, "invalid-request");
+}
+
+#[test]
+fn a_header_that_is_no_text() {
+    let proxy = Proxy::start(&[]);
+    let answer = proxy.ask("GET /", &["X-Name: caf\u{e9}"]);
     refused(proxy, &answer, 400, "invalid-request");
 }
 

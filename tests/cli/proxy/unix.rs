@@ -1,6 +1,6 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Command;
 
 use super::{Answer, Proxy, request};
@@ -35,6 +35,20 @@ fn a_socket_of_this_user_alone() {
 }
 
 #[test]
+fn a_socket_of_somebody_else_stays() {
+    let emulator = Emulator::start(&[]);
+    let path = emulator.path("socket");
+    let mut proxy = Proxy::in_front_of(emulator, &["--listen", &format!("unix:{path}")]);
+    std::fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    let killed = Command::new("kill").args(["-TERM", &proxy.serving.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(proxy.serving.wait(), 0);
+    UnixStream::connect(&path).unwrap();
+    drop(other);
+}
+
+#[test]
 fn a_place_that_is_taken() {
     let emulator = Emulator::start(&[]);
     let bind = |path: &str| {
@@ -45,6 +59,13 @@ fn a_place_that_is_taken() {
     };
     let outcome = bind(&emulator.path("policy.toml"));
     assert_eq!((outcome.exit, outcome.err.contains("a file that is no socket")), (4, true), "{}", outcome.err);
+    // Whoever listens here does not take connections, and lives all the same.
+    let datagrams = emulator.path("datagrams");
+    let other = UnixDatagram::bind(&datagrams).unwrap();
+    let outcome = bind(&datagrams);
+    assert_eq!((outcome.exit, outcome.err.contains("datagrams")), (4, true), "{}", outcome.err);
+    UnixDatagram::unbound().unwrap().send_to(b"x", &datagrams).unwrap();
+    drop(other);
     let socket = emulator.path("taken");
     let listener = UnixListener::bind(&socket).unwrap();
     let outcome = bind(&socket);

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::files;
 use crate::outcome::{Failure, print};
+use crate::stop::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;
 use knobs::Change;
@@ -43,11 +44,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(folder) = &arguments.out {
         emulation.write(folder, &policy).map_err(|error| files::about(folder, error))?;
     }
+    let mut stop = Stop::listen()?;
     print(&emulation.describe(&policy).to_string())?;
     let orders = if arguments.ignore_stdin { None } else { Some(orders::from_stdin()) };
     tokio::select! {
         ended = orders::obey(&emulation, orders) => ended?,
-        stopped = crate::stop::asked() => stopped?,
+        () = stop.asked() => {}
     }
     Ok(ExitCode::SUCCESS)
 }

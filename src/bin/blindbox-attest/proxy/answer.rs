@@ -7,15 +7,57 @@ use std::task::{Context, Poll};
 use blindbox_attestation::AttestationError;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use url::Url;
 
-use super::guard::Refusal;
+use super::guard::{Refusal, refusal};
+use super::headers;
+use super::redirect::Redirects;
 use crate::outcome::error_json;
 
 /// The header with the code of an answer that is the proxy's own, which no answer of the application has.
 pub const ERROR_HEADER: &str = "x-blindbox-error";
+
+/// How answers of the application are passed on.
+pub struct Answers {
+    pub redirects: Redirects,
+    /// The largest body, in bytes.
+    pub most: u64,
+}
+
+impl Answers {
+    /// The answer to a request for `asked`, which is a URL of the application.
+    pub fn pass_on(
+        &self,
+        method: &Method,
+        asked: &Url,
+        response: Response<reqwest::Body>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (head, body) = response.into_parts();
+        if head.status.is_informational() {
+            let message = "the application went over to another protocol, which nobody asked for";
+            return Err(refusal(StatusCode::BAD_GATEWAY, "answer-refused", message));
+        }
+        // Where no body comes, a length may be told all the same.
+        let empty = *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if !empty && body.size_hint().lower() > self.most {
+            let message = "the answer is larger than --max-answer";
+            return Err(refusal(StatusCode::BAD_GATEWAY, "answer-too-large", message));
+        }
+        // The length is that of the body, whatever else was said of it: what is cut off by it would look whole.
+        let of_body = |name: &HeaderName| *name == CONTENT_LENGTH && !empty;
+        let kept = head.headers.iter().filter(|(name, _)| headers::of_answer(name, &head.headers) && !of_body(name));
+        let mut headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.redirects.rewrite(asked, &mut headers)?;
+        // Nothing else of the head: not its version, nor what the HTTP library keeps with it.
+        let mut answer = Response::new(AnswerBody::Passed(Box::new(body), self.most));
+        *answer.status_mut() = head.status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+}
 
 /// The body of an answer.
 pub enum AnswerBody {
@@ -33,9 +75,12 @@ pub fn of_error(error: &AttestationError) -> Response<AnswerBody> {
     own(status, error.code(), error_json(error))
 }
 
+/// The connection ends with it: who is not let in cannot keep it, and what else was sent on it is not read.
 pub fn of_refusal(refusal: &Refusal) -> Response<AnswerBody> {
     let error = json!({ "code": refusal.code, "category": "proxy", "message": refusal.message });
-    own(refusal.status, refusal.code, error)
+    let mut answer = own(refusal.status, refusal.code, error);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn own(status: StatusCode, code: &'static str, error: Value) -> Response<AnswerBody> {
@@ -88,5 +133,63 @@ impl Body for AnswerBody {
             }
             Self::Passed(body, _) => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed_on(
+        status: u16,
+        lines: &[(&'static str, &'static [u8])],
+        body: &'static str,
+    ) -> Result<Response<AnswerBody>, &'static str> {
+        let redirects = Redirects::new("https://app.example", false).unwrap();
+        let mut response = Response::new(reqwest::Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in lines {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            response.headers_mut().append(HeaderName::from_static(name), value);
+        }
+        let asked = Url::parse("https://app.example/a/b").unwrap();
+        let answers = Answers { redirects, most: 10 };
+        answers.pass_on(&Method::GET, &asked, response).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn an_answer_that_is_none() {
+        for status in [100, 101, 103, 199] {
+            assert_eq!(passed_on(status, &[], "").err(), Some("answer-refused"), "{status}");
+        }
+        assert_eq!(passed_on(200, &[], "hello world").err(), Some("answer-too-large"));
+        let two: &[(_, &[u8])] = &[("location", b"/x"), ("location", b"https://evil.example/")];
+        for status in [200, 201, 302, 304] {
+            assert_eq!(passed_on(status, two, "").err(), Some("redirect-refused"), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_not_that_of_the_body() {
+        for length in [&b"3"[..], b"8", b"5"] {
+            let answer =
+                passed_on(200, &[("transfer-encoding", b"chunked"), ("content-length", length)], "hello").unwrap();
+            assert_eq!((answer.headers().len(), answer.body().size_hint().exact()), (0, Some(5)));
+        }
+        // Where there is no body it is all that is known.
+        let unchanged = passed_on(304, &[("content-length", b"8")], "").unwrap();
+        assert_eq!(unchanged.headers()[CONTENT_LENGTH], "8");
+    }
+
+    #[test]
+    fn lines_of_the_same_name_and_bytes_of_any_kind_stay() {
+        let lines: &[(_, &[u8])] =
+            &[("set-cookie", b"a=b; Secure"), ("set-cookie", b"c=d"), ("x-name", b"caf\xe9"), ("location", b"c")];
+        let answer = passed_on(201, lines, "hello").unwrap();
+        let found = answer.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let expected: &[(_, &[u8])] =
+            &[("set-cookie", b"a=b; Secure"), ("set-cookie", b"c=d"), ("x-name", b"caf\xe9"), ("location", b"/a/c")];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert_eq!((answer.status(), answer.body().size_hint().exact()), (StatusCode::CREATED, Some(5)));
     }
 }

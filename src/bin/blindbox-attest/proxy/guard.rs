@@ -2,7 +2,9 @@
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request;
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Version};
+
+use super::headers::names;
 
 /// The header with the access token. A web page cannot set it without asking first, and is told no.
 pub const TOKEN_HEADER: &str = "X-Blindbox-Token";
@@ -33,7 +35,8 @@ impl Guard {
         check_target(head)?;
         let host = self.check_host(&head.headers)?;
         check_site(&head.headers, host)?;
-        self.check_token(&head.headers)
+        self.check_token(&head.headers)?;
+        check_framing(head)
     }
 
     /// Against DNS rebinding: a page of a name that was made to resolve to loopback sends that name.
@@ -74,11 +77,25 @@ fn check_target(head: &request::Parts) -> Result<(), Refusal> {
         let message = "expected a target that is a path: this is no proxy for other addresses";
         return Err(refusal(StatusCode::BAD_REQUEST, "target-refused", message));
     }
-    let upgrades = head.headers.contains_key(header::UPGRADE)
-        || tokens(&head.headers, header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    if upgrades {
+    if head.headers.contains_key(header::UPGRADE) || names(&head.headers, header::CONNECTION, "upgrade") {
         let message = "connections are not upgraded: what follows would not be requests";
         return Err(refusal(StatusCode::NOT_IMPLEMENTED, "upgrade-refused", message));
+    }
+    Ok(())
+}
+
+/// Whether the end of the request, and that of its answer, can be told for certain.
+fn check_framing(head: &request::Parts) -> Result<(), Refusal> {
+    if head.version != Version::HTTP_11 {
+        let message = "expected HTTP/1.1: an older client cannot tell an answer that is cut off from a whole one";
+        return Err(refusal(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version-refused", message));
+    }
+    // Any other coding would stay on the body, and nothing would say so any more.
+    let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if coded && !only(&head.headers, header::TRANSFER_ENCODING).is_some_and(chunked) {
+        let message = "expected as Transfer-Encoding chunked, once, or none";
+        return Err(refusal(StatusCode::NOT_IMPLEMENTED, "framing-refused", message));
     }
     Ok(())
 }
@@ -97,15 +114,9 @@ fn check_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
 }
 
 /// The value of a header that stands there exactly once.
-fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
+pub fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
-}
-
-/// The members of a header that is a list.
-pub fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',').map(str::trim))
 }
 
 /// In a time that does not tell how much of the token was right.
@@ -113,6 +124,6 @@ fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).fold(0, |all, (l, r)| all | (l ^ r)) == 0
 }
 
-fn refusal(status: StatusCode, code: &'static str, message: &'static str) -> Refusal {
+pub fn refusal(status: StatusCode, code: &'static str, message: &'static str) -> Refusal {
     Refusal { status, code, message }
 }

@@ -37,8 +37,12 @@ impl FromStr for Listen {
 pub enum Listener {
     Tcp(TcpListener, SocketAddr),
     #[cfg(unix)]
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, PathBuf, Socket),
 }
+
+/// Which file a socket is: its device and number.
+#[cfg(unix)]
+type Socket = (u64, u64);
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -58,7 +62,8 @@ impl Listener {
             #[cfg(unix)]
             Listen::Unix(path) => {
                 let failed = |error| Failure::setting(format!("{}: {error}", path.display()));
-                Ok(Self::Unix(private_socket(path).map_err(failed)?, path.clone()))
+                let (listener, socket) = private_socket(path).map_err(failed)?;
+                Ok(Self::Unix(listener, path.clone(), socket))
             }
             #[cfg(not(unix))]
             Listen::Unix(_) => Err(Failure::usage("this system has no Unix sockets")),
@@ -72,7 +77,7 @@ impl Listener {
                 Stream::Tcp(stream)
             }),
             #[cfg(unix)]
-            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            Self::Unix(listener, ..) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
     }
 
@@ -81,7 +86,7 @@ impl Listener {
         match self {
             Self::Tcp(_, address) => format!("http://{address}"),
             #[cfg(unix)]
-            Self::Unix(_, path) => format!("unix:{}", path.display()),
+            Self::Unix(_, path, _) => format!("unix:{}", path.display()),
         }
     }
 
@@ -103,8 +108,11 @@ impl Listener {
 #[cfg(unix)]
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
+        if let Self::Unix(_, path, socket) = self {
+            // Somebody else may have put another one there.
+            if std::fs::symlink_metadata(&*path).is_ok_and(|found| identity(&found) == *socket) {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
 }
@@ -112,7 +120,7 @@ impl Drop for Listener {
 /// A socket that only this user can connect to. It is made in a folder that nobody else can enter and moved to its place
 /// when its mode is set, so that there is no moment at which others could use it.
 #[cfg(unix)]
-fn private_socket(path: &std::path::Path) -> io::Result<UnixListener> {
+fn private_socket(path: &std::path::Path) -> io::Result<(UnixListener, Socket)> {
     use std::fs::{self, DirBuilder, Permissions};
     use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 
@@ -124,7 +132,9 @@ fn private_socket(path: &std::path::Path) -> io::Result<UnixListener> {
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(in_use("somebody listens there already")),
             // Left over by one that was killed.
-            Err(_) => fs::remove_file(path)?,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            // Whoever that is, it is not known to be gone.
+            Err(error) => return Err(error),
         },
     }
     let mut folder = path.as_os_str().to_owned();
@@ -134,10 +144,17 @@ fn private_socket(path: &std::path::Path) -> io::Result<UnixListener> {
     let made = folder.join("s");
     let bound = UnixListener::bind(&made).and_then(|listener| {
         fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+        let socket = identity(&fs::symlink_metadata(&made)?);
         fs::rename(&made, path)?;
-        Ok(listener)
+        Ok((listener, socket))
     });
     let _ = fs::remove_file(&made);
     let _ = fs::remove_dir(&folder);
     bound
+}
+
+#[cfg(unix)]
+fn identity(found: &std::fs::Metadata) -> Socket {
+    use std::os::unix::fs::MetadataExt;
+    (found.dev(), found.ino())
 }

@@ -4,9 +4,14 @@
 //! token, and refuses what a web page in a browser of this machine could make it do.
 
 mod answer;
+mod bodies;
 mod forward;
 mod guard;
+mod headers;
 mod listener;
+mod notes;
+mod patience;
+mod redirect;
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -19,20 +24,29 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use crate::connection::Connection;
 use crate::outcome::{Failure, note, print};
-use crate::{stop, terminal};
+use crate::stop::Stop;
+use answer::Answers;
+use bodies::Bodies;
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
+use notes::Notes;
+use patience::Patient;
+use redirect::Redirects;
 
 /// How many connections are served at the same time; more wait in the system's queue. Bounds memory and file descriptors.
 const MAX_CONNECTIONS: usize = 128;
 
 /// How long a client may take for the head of a request: stops connections that are held open for nothing.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client may leave an answer unread before it is cut off.
+const UNREAD_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -48,13 +62,23 @@ pub struct Arguments {
     #[arg(long, help_heading = "Local port")]
     no_access_token: bool,
 
-    /// The largest body of a request, in bytes. It is held in memory.
+    /// The largest body of a request, in bytes. It is held in memory until the application answers.
     #[arg(long, value_name = "BYTES", default_value = "33554432", help_heading = "Local port")]
     max_request: usize,
+
+    /// The most that the bodies of all requests take in memory at a time, in bytes. Others wait for 5 seconds and are refused
+    /// then. One of the largest size always has room.
+    #[arg(long, value_name = "BYTES", default_value = "268435456", help_heading = "Local port")]
+    max_held: usize,
 
     /// The largest body of an answer, in bytes. It is passed on as it comes.
     #[arg(long, value_name = "BYTES", default_value = "4294967296", help_heading = "Local port")]
     max_answer: u64,
+
+    /// Pass on a `Location` that names another origin. Otherwise such an answer is refused: a client that follows it
+    /// takes its request, its headers and its token to where nothing is attested.
+    #[arg(long, help_heading = "Local port")]
+    allow_redirects_elsewhere: bool,
 
     /// Print one line of JSON in place of text when the port is open.
     #[arg(long)]
@@ -64,24 +88,32 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let connection = &arguments.connection;
     let policy = connection.policy()?;
+    let redirects = Redirects::new(&connection.url, arguments.allow_redirects_elsewhere)?;
     let session = connection.connect(&policy).await?;
     let listener = Listener::bind(&arguments.listen).await?;
     let token = if arguments.no_access_token { None } else { Some(random_token()?) };
+    // Before anybody knows of it, so that the socket goes with it in any case.
+    let mut stop = Stop::listen()?;
     announce(&arguments, &listener, token.as_deref())?;
     if token.is_none() && !arguments.json {
         note("note: no access token: every program and user that can reach the port speaks in your name");
     }
+    if arguments.allow_redirects_elsewhere && !arguments.json {
+        note(
+            "note: redirects to other origins are passed on: who follows one is not within the attested session any more",
+        );
+    }
     let forwarder = Forwarder {
         guard: Guard::new(listener.hosts(), token),
         session,
-        base: connection.url.clone(),
-        max_request: arguments.max_request,
-        max_answer: arguments.max_answer,
+        bodies: Bodies::new(arguments.max_request, arguments.max_held),
+        notes: Notes::new()?,
+        answers: Answers { redirects, most: arguments.max_answer },
         renewal: tokio::sync::Mutex::new(None),
     };
     tokio::select! {
         () = serve(&listener, Arc::new(forwarder)) => {}
-        stopped = stop::asked() => stopped?,
+        () = stop.asked() => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -111,7 +143,7 @@ async fn serve(listener: &Listener, forwarder: Arc<Forwarder>) {
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back.
-                note(&terminal::error("accept", &error.to_string()));
+                forwarder.notes.error("accept", &error.to_string());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -119,14 +151,18 @@ async fn serve(listener: &Listener, forwarder: Arc<Forwarder>) {
 }
 
 async fn connection(stream: Stream, forwarder: &Forwarder) {
+    match stream {
+        Stream::Tcp(stream) => exchange(stream, forwarder).await,
+        #[cfg(unix)]
+        Stream::Unix(stream) => exchange(stream, forwarder).await,
+    }
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forwarder) {
     let service = service_fn(|request| async move { Ok::<_, Infallible>(forwarder.answer(request).await) });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD);
-    let _ = match stream {
-        Stream::Tcp(stream) => server.serve_connection(TokioIo::new(stream), service).await,
-        #[cfg(unix)]
-        Stream::Unix(stream) => server.serve_connection(TokioIo::new(stream), service).await,
-    };
+    let _ = server.serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIME)), service).await;
 }
 
 /// 32 bytes from the operating system, in hexadecimal: a nonce that is never sent to anybody.

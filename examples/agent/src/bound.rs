@@ -130,8 +130,9 @@ fn runtime_data(Nonce(nonce): &Nonce, spki_digest: &str) -> Vec<u8> {
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
-    let json = request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/json");
-    if !json {
+    let mut types = request.headers().get_all(CONTENT_TYPE).iter();
+    let json = types.next().is_some_and(|value| value.as_bytes() == b"application/json");
+    if !json || types.next().is_some() {
         return Err(bad("the request must be application/json"));
     }
     let body = Limited::new(request.into_body(), MAX_REQUEST).collect();

@@ -116,6 +116,15 @@ refuses! {
     400 no_host_in_a_request: "GET / HTTP/1.1\r\n\r\n";
     400 another_host_in_the_target: "GET http://evil.example/ HTTP/1.1\r\nhost: agent\r\n\r\n";
     413 a_long_body: get("/").replace("\r\n\r\n", "\r\ncontent-length: 16777217\r\n\r\n");
+    400 a_user_in_the_host: get("/").replace("host: agent", "host: evil@agent");
+    400 a_path_in_the_host: get("/").replace("host: agent", "host: agent/evil");
+    400 an_empty_host_in_a_request: get("/").replace("host: agent", "host:");
+    501 a_coding_beside_chunked: with("transfer-encoding: gzip, chunked");
+    501 chunked_twice: with("transfer-encoding: chunked, chunked");
+    501 chunked_in_two_headers: with("transfer-encoding: chunked\r\ntransfer-encoding: chunked");
+    400 two_content_types: typed("application/json\r\ncontent-type: text/plain");
+    404 a_final_dot: post("/attest./raw", "{}");
+    400 an_overlong_letter: post("/%C1%A1ttest/raw", "{}");
     400 two_lengths: with("content-length: 1\r\ncontent-length: 2");
     400 an_unknown_coding: with("transfer-encoding: evil");
     431 long_headers: with(&format!("evil: {}", "x".repeat(80_000)));

@@ -1,9 +1,9 @@
 //! How many attestations there may be.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
 
@@ -13,7 +13,7 @@ pub(crate) struct Limiter {
     per_second: f64,
     burst: f64,
     bucket: Mutex<(f64, Instant)>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Limiter {
@@ -23,13 +23,13 @@ impl Limiter {
             per_second: f64::from(limits.attestations_per_second),
             burst,
             bucket: Mutex::new((burst, Instant::now())),
-            places: Semaphore::new(usize::try_from(limits.attestations_in_flight).unwrap_or(1)),
+            places: Arc::new(Semaphore::new(usize::try_from(limits.attestations_in_flight).unwrap_or(1))),
         }
     }
 
-    /// Leave to attest, held while it is done.
-    pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
-        let place = self.places.try_acquire().ok()?;
+    /// Leave to attest, held until it is done.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let filled = bucket.0 + now.duration_since(bucket.1).as_secs_f64() * self.per_second;

@@ -40,7 +40,7 @@ const STREAMS: u32 = 64;
 /// Bytes of headers in a request.
 const HEADERS: u32 = 32 * 1024;
 
-/// A running agent. Everything it started ends when it is dropped.
+/// A running agent. Everything it started ends when it is dropped, save an attestation that is under way.
 pub struct Agent {
     address: SocketAddr,
     identities: watch::Receiver<Arc<Identity>>,

@@ -7,10 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_agent::{Agent, Config};
 use blindbox_attestation::emulator::Maa;
+use bytes::Bytes;
+use http_body_util::Full;
 use serde_json::json;
 
 use crate::client::{Answer, Client, get, post};
-use crate::lab::{Attester, Machine, TestServer, agent_without_machine, application, config, sidecar, sidecar_source};
+use crate::lab::{
+    Attester, Machine, TestServer, agent_without_machine, application, config, pass, sidecar, sidecar_source,
+};
 
 const N: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const MAA: &str = "/attest/maa";
@@ -188,6 +192,33 @@ async fn a_report_over_other_data_from_the_sidecar() {
     let sidecar = sidecar(&machine, &maa).await;
     let agent = with_source(sidecar_source(&sidecar), "").await;
     assert_eq!(Client::connect(agent.address()).await.send(&nonce(N)).await.status, 403);
+}
+
+/// Redirects are not followed, and answers bounded in length and time. MAA is asked by the same code, over TLS.
+#[tokio::test]
+async fn a_sidecar_that_sends_elsewhere_or_too_much() {
+    for (status, length) in [(302, 0), (307, 0), (200, 300_000), (500, 0)] {
+        let sidecar = TestServer::plain(Arc::new(move |_, _| {
+            let answer = hyper::Response::builder().status(status).header("location", "/elsewhere");
+            answer.body(Full::new(Bytes::from(" ".repeat(length)))).unwrap()
+        }))
+        .await;
+        let agent = with_source(sidecar_source(&sidecar), "").await;
+        let answer = Client::connect(agent.address()).await.send(&nonce(N)).await;
+        assert_eq!((answer.status, sidecar.count()), (403, 1), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_does_not_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sidecar = TestServer::at(listener.local_addr().unwrap());
+    let agent = with_source(sidecar_source(&sidecar), "").await;
+    let mut client = Client::connect(agent.address()).await;
+    client.write(&nonce(N)).await;
+    let _held = listener.accept().await.unwrap();
+    pass(16).await;
+    assert_eq!(client.read().await.unwrap().status, 403);
 }
 
 #[tokio::test]

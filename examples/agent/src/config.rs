@@ -146,6 +146,8 @@ impl Config {
             "key.lifetime-seconds must be between 1 and 30 days: keys are made to be short-lived"
         } else if self.key.certificate_file.is_some() && self.key.csr_file.is_none() {
             "key.certificate-file without key.csr-file: a certificate can only be for a key that is made here"
+        } else if self.key.certificate_file.is_some() && self.key.certificate_file == self.key.csr_file {
+            "key.csr-file is key.certificate-file: one would be written over the other"
         } else if [attestations_per_second, attestation_burst, attestations_in_flight, connections].contains(&0)
             || [body_bytes, idle_seconds, connection_seconds].contains(&0)
         {

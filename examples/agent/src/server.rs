@@ -21,6 +21,7 @@ use crate::body::{Answer, whole};
 use crate::bound::{Bound, Refusal};
 use crate::config::{Config, InvalidConfig, Limits};
 use crate::evidence::Source;
+use crate::files::Files;
 use crate::forward::Forward;
 use crate::key::{Identity, KeyError};
 use crate::limit::Limiter;
@@ -56,6 +57,9 @@ pub enum StartError {
     /// The first key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The thread that files are read on.
+    #[error("there is no thread for files: {0}")]
+    Files(io::Error),
     /// The address.
     #[error("the address cannot be listened on: {0}")]
     Listen(#[from] io::Error),
@@ -75,7 +79,8 @@ impl Agent {
         let maa = MaaClient::new(config.maa_roots.as_deref())?;
         let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits) };
         let forward = Forward::new(config.application.clone(), &limits);
-        let (rotation, identities) = Rotation::start(config)?;
+        let files = Files::start(&config.key).map_err(StartError::Files)?;
+        let (rotation, identities) = Rotation::start(config, files)?;
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
@@ -105,10 +110,16 @@ impl Agent {
 async fn accept(listener: TcpListener, identities: watch::Receiver<Arc<Identity>>, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(usize::try_from(shared.limits.connections).unwrap_or(1)));
     let mut connections = JoinSet::new();
+    let mut keys = identities.clone();
     loop {
         // Beyond the bound callers wait in the system's queue.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = ended(&mut keys) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, caller)) => {
                 let (shared, identities) = (Arc::clone(&shared), identities.clone());
                 connections.spawn(async move {
@@ -160,11 +171,15 @@ async fn connection(
     let _ = tokio::time::timeout(DRAIN, serving).await;
 }
 
-/// Until new connections are opened with another key. A new certificate for the same one changes nothing.
+/// Until no key is made any more: the last one must not serve on.
+async fn ended(keys: &mut watch::Receiver<Arc<Identity>>) {
+    while keys.changed().await.is_ok() {}
+}
+
+/// Until new connections are opened with another key, or no key is made any more. A new certificate for the same one changes
+/// nothing.
 async fn another_key(identities: &mut watch::Receiver<Arc<Identity>>, spki_digest: &str) {
-    if identities.wait_for(|identity| identity.spki_digest != spki_digest).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    let _ = identities.wait_for(|identity| identity.spki_digest != spki_digest).await;
 }
 
 impl Shared {

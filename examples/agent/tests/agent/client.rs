@@ -41,6 +41,12 @@ impl Client {
         address: SocketAddr,
         change: impl FnOnce(&mut ClientConfig),
     ) -> std::io::Result<Self> {
+        let mut config = Self::config(versions);
+        change(&mut config);
+        Self::over(TcpStream::connect(address).await?, config).await
+    }
+
+    fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
@@ -48,10 +54,12 @@ impl Client {
             .with_custom_certificate_verifier(Arc::new(Looks))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        change(&mut config);
-        let connector = TlsConnector::from(Arc::new(config));
-        let stream = TcpStream::connect(address).await?;
-        let stream = connector.connect(ServerName::from(address.ip()), stream).await?;
+        config
+    }
+
+    async fn over(stream: TcpStream, config: ClientConfig) -> std::io::Result<Self> {
+        let name = ServerName::from(stream.peer_addr()?.ip());
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = certificates.iter().map(|certificate| certificate.to_vec()).collect();
         Ok(Self { stream, chain })
@@ -79,6 +87,11 @@ impl Client {
     pub async fn send(&mut self, request: &str) -> Answer {
         self.write(request).await;
         self.read().await.expect("an answer")
+    }
+
+    /// Whether there was an answer; a connection may end in between.
+    pub async fn try_send(&mut self, request: &str) -> bool {
+        self.stream.write_all(request.as_bytes()).await.is_ok() && self.read().await.is_some()
     }
 
     pub async fn post(&mut self, path: &str, body: &str) -> Answer {

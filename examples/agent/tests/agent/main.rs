@@ -6,4 +6,5 @@ mod client;
 mod forwarding;
 mod keys;
 mod lab;
+mod process;
 mod refusals;

@@ -278,6 +278,7 @@ refuses_configuration! {
     a_configuration_with_a_certificate_but_no_request: ("", "[key]\ncertificate-file = \"/run/tls.pem\"");
     a_configuration_with_a_key_for_ever: ("", "[key]\nlifetime-seconds = 31536000");
     a_configuration_with_a_limit_of_zero: ("", "[limits]\nconnections = 0");
+    a_configuration_whose_request_is_its_certificate: ("", "[key]\ncsr-file = \"/run/tls\"\ncertificate-file = \"/run/tls\"");
     a_configuration_with_a_misspelt_limit: ("", "[limits]\nconnectoins = 1");
     a_configuration_with_a_wildcard_for_maa: ("", "maa = [\"*.attest.azure.net\"]");
     a_configuration_with_a_url_for_maa: ("", "maa = [\"https://sharedneu.neu.attest.azure.net\"]");

@@ -1,6 +1,7 @@
 //! Everything that is not the agent's, to the application: HTTP/1.1 on loopback or a Unix socket.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hyper::header::{
 };
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use tokio::sync::Semaphore;
 
 use crate::body::{Answer, BoxError, Guarded};
 use crate::bound::Refusal;
@@ -43,16 +45,19 @@ pub(crate) struct Forward {
     application: Application,
     body_bytes: u64,
     idle: Duration,
+    places: Arc<Semaphore>,
 }
 
 impl Forward {
     pub(crate) fn new(application: Application, limits: &Limits) -> Self {
-        Self { application, body_bytes: limits.body_bytes, idle: Duration::from_secs(limits.idle_seconds) }
+        let places = Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1)));
+        Self { application, body_bytes: limits.body_bytes, idle: Duration::from_secs(limits.idle_seconds), places }
     }
 
     pub(crate) async fn pass(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Response<Answer>, Refusal> {
         let request = self.request(request, caller)?;
         let too_long = request.body().too_long();
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)?;
         let answer = tokio::time::timeout(ANSWER, async {
             net::send(net::to_application(&self.application).await?, request).await
         });
@@ -73,7 +78,7 @@ impl Forward {
         if body.size_hint().exact().is_none() {
             head.headers.remove(CONTENT_LENGTH);
         }
-        Ok(Response::from_parts(head, Guarded::new(body, u64::MAX, self.idle).boxed_unsync()))
+        Ok(Response::from_parts(head, Guarded::new(body, u64::MAX, self.idle).keeping(place).boxed_unsync()))
     }
 
     /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
@@ -179,4 +184,5 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
 const BAD: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request is ambiguous" };
 const LATE: Refusal = Refusal { status: StatusCode::GATEWAY_TIMEOUT, text: "the application does not answer" };
 const NO_ANSWER: Refusal = Refusal { status: StatusCode::BAD_GATEWAY, text: "the application does not answer" };
+const TOO_MANY: Refusal = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "too many requests at the moment" };
 const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };

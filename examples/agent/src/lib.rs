@@ -14,7 +14,9 @@
 //! | `evidence` | where reports come from: the guest device, or a sidecar |
 //! | `maa` | the token for a report |
 //! | `forward` | everything else, to the application |
-//! | `server` | connections: TLS 1.3, limits, which key each one was opened with |
+//! | `server` | who gets a connection, and which part of the agent answers a request |
+//! | `connection` | TLS 1.3, which key each one was opened with, when it ends |
+//! | `activity` | whether it is used |
 
 #![deny(
     missing_docs,
@@ -28,9 +30,11 @@
 use std::sync::LazyLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+mod activity;
 mod body;
 mod bound;
 mod config;
+mod connection;
 mod device;
 mod evidence;
 mod files;

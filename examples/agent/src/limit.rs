@@ -1,5 +1,7 @@
-//! How many attestations there may be.
+//! How many attestations there may be, and how many connections of one caller.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -39,5 +41,73 @@ impl Limiter {
         }
         bucket.0 -= 1.0;
         Some(place)
+    }
+}
+
+/// How many connections each address has.
+pub(crate) struct Callers {
+    most: u32,
+    open: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+/// One connection of an address.
+pub(crate) struct CallerPlace {
+    address: IpAddr,
+    open: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+impl Callers {
+    pub(crate) fn new(most: u32) -> Self {
+        Self { most, open: Arc::default() }
+    }
+
+    pub(crate) fn admit(&self, address: IpAddr) -> Option<CallerPlace> {
+        let address = network(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = open.entry(address).or_insert(0);
+        if *number >= self.most {
+            return None;
+        }
+        *number += 1;
+        Some(CallerPlace { address, open: Arc::clone(&self.open) })
+    }
+}
+
+impl Drop for CallerPlace {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = open.get_mut(&self.address) {
+            *number = number.saturating_sub(1);
+            if *number == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Of IPv6 a caller has 64 bits to himself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_of_ipv6_is_one_caller_and_so_is_one_address_of_ipv4_however_written() {
+        let callers = Callers::new(1);
+        let admit = |address: &str| callers.admit(address.parse().unwrap());
+        let first = admit("2001:db8::1");
+        assert!(first.is_some() && admit("2001:db8::ffff:1").is_none());
+        let (neighbour, old) = (admit("2001:db8:0:1::1"), admit("192.0.2.1"));
+        assert!(neighbour.is_some() && old.is_some() && admit("::ffff:192.0.2.1").is_none());
+        drop(first);
+        assert!(admit("2001:db8::2").is_some());
+        drop((neighbour, old));
+        assert!(callers.open.lock().unwrap().is_empty());
     }
 }

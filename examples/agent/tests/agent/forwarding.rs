@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::client::{Client, get};
+use crate::client::{Client, get, http2};
 use crate::lab::{TestServer, agent_without_machine, application, config, echo};
 
 fn request(headers: &str) -> String {
@@ -41,10 +40,7 @@ async fn a_request_arrives_as_it_was_sent_and_says_who_sent_it() {
 async fn http_2_arrives_as_http_1_1_and_its_reserved_paths_do_not() {
     let application = application().await;
     let (agent, _) = agent_without_machine(&application, "", "").await;
-    let client = Client::with(agent.address(), |config| config.alpn_protocols = vec![b"h2".to_vec()]).await.unwrap();
-    let stream = TokioIo::new(client.into_stream());
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-    tokio::spawn(connection);
+    let (mut sender, _connection) = http2(agent.address()).await;
     let mut ask = async |path: &str| {
         let request =
             Request::get(format!("https://my-app.example{path}")).header("cookie", "a=1").header("cookie", "b=2");
@@ -144,10 +140,7 @@ async fn an_empty_body_stays_one() {
 async fn a_host_that_http_2_says_twice() {
     let application = application().await;
     let (agent, _) = agent_without_machine(&application, "", "").await;
-    let client = Client::with(agent.address(), |config| config.alpn_protocols = vec![b"h2".to_vec()]).await.unwrap();
-    let stream = TokioIo::new(client.into_stream());
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-    tokio::spawn(connection);
+    let (mut sender, _connection) = http2(agent.address()).await;
     for (authority, host, status) in
         [("a.example", "a.example", 200), ("a.example", "evil.example", 400), ("evil@a.example", "evil@a.example", 400)]
     {

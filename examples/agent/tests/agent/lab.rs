@@ -357,6 +357,12 @@ pub async fn agent_with_device(device: impl Device, application: &TestServer, to
     Agent::start(&config, Source::Device(Arc::new(device), context)).await.unwrap()
 }
 
+/// An application whose every answer has so many bytes.
+pub async fn long_answers(bytes: usize) -> TestServer {
+    let body = Bytes::from(vec![b'x'; bytes]);
+    TestServer::plain(Arc::new(move |_, _| answer(200, body.clone()))).await
+}
+
 /// Time goes by for everything here, and none for the network.
 pub async fn pass(seconds: u64) {
     tokio::time::pause();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,18 +22,28 @@ pub(crate) fn whole(body: impl Into<Bytes>) -> Answer {
 }
 
 /// A body that ends with an error when nothing comes for a while, or when it is longer than allowed.
+///
+/// Only the time in which it was waited for is silence. When whoever it goes to takes his time, nobody waits.
 pub(crate) struct Guarded {
     inner: Incoming,
     left: u64,
     idle: Duration,
     silence: Pin<Box<Sleep>>,
+    waiting: bool,
     too_long: Arc<AtomicBool>,
+    /// Given back with the body.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Guarded {
     pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Self {
         let silence = Box::pin(tokio::time::sleep(idle));
-        Self { inner, left: limit, idle, silence, too_long: Arc::default() }
+        Self { inner, left: limit, idle, silence, waiting: false, too_long: Arc::default(), _place: None }
+    }
+
+    /// Keeps a place until the body has ended.
+    pub(crate) fn keeping(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Whether it was longer than allowed, as far as it was read.
@@ -46,12 +57,15 @@ impl Body for Guarded {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.silence.as_mut().poll(cx).is_ready() {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            if !std::mem::replace(&mut self.waiting, true) {
+                let end = Instant::now() + self.idle;
+                self.silence.as_mut().reset(end);
+            }
+            ready!(self.silence.as_mut().poll(cx));
             return Poll::Ready(Some(Err("nothing came for too long".into())));
-        }
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let again = Instant::now() + self.idle;
-        self.silence.as_mut().reset(again);
+        };
+        self.waiting = false;
         let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
         let length = frame.data_ref().map_or(0, Bytes::len);
         match self.left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {

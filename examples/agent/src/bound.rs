@@ -1,5 +1,6 @@
 //! The bound requests of `docs/protocol.md`: the caller gives a nonce, the runtime data are written here.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -74,36 +75,58 @@ impl Bound {
     pub(crate) async fn maa(&self, request: Request<Incoming>, spki_digest: &str) -> Result<Value, Refusal> {
         let request: MaaRequest = read(request).await?;
         let nonce = Nonce::read(request.nonce)?;
-        let host = self.host(&request.maa_endpoint)?;
-        let _place = self.limiter.admit().ok_or(TOO_MANY)?;
+        let host = self.host(&request.maa_endpoint)?.clone();
+        let (source, maa) = (self.source.clone(), self.maa.clone());
         let runtime_data = runtime_data(&nonce, spki_digest);
-        let token = self.source.token(&self.maa, host, &runtime_data).await.map_err(|error| no_evidence(&error))?;
-        Ok(json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) }))
+        self.attest(async move {
+            let token = source.token(&maa, &host, &runtime_data).await?;
+            Ok(json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) }))
+        })
+        .await
     }
 
     pub(crate) async fn combined(&self, request: Request<Incoming>, spki_digest: &str) -> Result<Value, Refusal> {
         let request: CombinedRequest = read(request).await?;
         let nonce = Nonce::read(request.nonce)?;
-        let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint)).transpose()?;
-        let _place = self.limiter.admit().ok_or(TOO_MANY)?;
+        let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint).cloned()).transpose()?;
+        let (source, maa) = (self.source.clone(), self.maa.clone());
         let runtime_data = runtime_data(&nonce, spki_digest);
-        let hardware = self.source.hardware(&runtime_data).await.map_err(|error| no_evidence(&error))?;
-        // From exactly this report: token and report are then about one moment, and have to agree on everything.
-        let token = match host {
-            Some(host) => {
-                Some(self.maa.token(host, &hardware, &runtime_data).await.map_err(|error| no_evidence(&error))?)
-            }
-            None => None,
+        self.attest(async move {
+            let hardware = source.hardware(&runtime_data).await?;
+            // From exactly this report: token and report are then about one moment, and have to agree on everything.
+            let token = match host {
+                Some(host) => Some(maa.token(&host, &hardware, &runtime_data).await?),
+                None => None,
+            };
+            Ok(json!(CombinedAnswer {
+                evidence: STANDARD.encode(&hardware.report),
+                endorsements: STANDARD.encode(&hardware.certificates),
+                uvm_endorsements: hardware.uvm_endorsement.as_ref().map(|endorsement| STANDARD.encode(endorsement)),
+                endorsed_tcb: hardware.reported_tcb(),
+                runtime_data: STANDARD.encode(&runtime_data),
+                token,
+            }))
+        })
+        .await
+    }
+
+    /// Does the work in a task of its own. A caller who goes away does not end it: the device, or a name server, that was
+    /// asked works on, and its place must not be free for the next one before it is done.
+    async fn attest(
+        &self,
+        work: impl Future<Output = Result<Value, EvidenceError>> + Send + 'static,
+    ) -> Result<Value, Refusal> {
+        let place = self.limiter.admit().ok_or(TOO_MANY)?;
+        let task = tokio::spawn(async move {
+            let done = work.await;
+            drop(place);
+            done
+        });
+        let no_evidence = |error: &dyn Display| {
+            say(error);
+            Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" }
         };
-        let answer = CombinedAnswer {
-            evidence: STANDARD.encode(&hardware.report),
-            endorsements: STANDARD.encode(&hardware.certificates),
-            uvm_endorsements: hardware.uvm_endorsement.as_ref().map(|endorsement| STANDARD.encode(endorsement)),
-            endorsed_tcb: hardware.reported_tcb(),
-            runtime_data: STANDARD.encode(&runtime_data),
-            token,
-        };
-        Ok(json!(answer))
+        task.await.map_err(|error| no_evidence(&error))?.map_err(|error| no_evidence(&error))
     }
 
     /// Compared as a text with the list, so that there is nothing to interpret.
@@ -130,8 +153,9 @@ fn runtime_data(Nonce(nonce): &Nonce, spki_digest: &str) -> Vec<u8> {
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
-    let json = request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/json");
-    if !json {
+    let mut types = request.headers().get_all(CONTENT_TYPE).iter();
+    let json = types.next().is_some_and(|value| value.as_bytes() == b"application/json");
+    if !json || types.next().is_some() {
         return Err(bad("the request must be application/json"));
     }
     let body = Limited::new(request.into_body(), MAX_REQUEST).collect();
@@ -161,11 +185,6 @@ const TOO_MANY: Refusal =
 
 fn bad(text: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, text }
-}
-
-fn no_evidence(error: &EvidenceError) -> Refusal {
-    say(error);
-    Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" }
 }
 
 #[cfg(test)]

@@ -69,9 +69,14 @@ pub struct Limits {
     pub attestations_in_flight: u32,
     /// Open connections: file descriptors and memory.
     pub connections: u32,
+    /// Of those, how many one address may have (of IPv6 one /64): against a caller who takes every place. Where callers come
+    /// through something that hides their addresses this is a bound for all of them.
+    pub connections_per_address: u32,
+    /// Requests to the application under way at a time: each has a connection to it.
+    pub requests_in_flight: u32,
     /// Bytes of a request's body to the application.
     pub body_bytes: u64,
-    /// Seconds of silence within a request, an answer or between requests of HTTP/1.1.
+    /// Seconds of silence within a request, within an answer, of a caller who does not take an answer, or between requests.
     pub idle_seconds: u64,
     /// Seconds until a connection is asked to end, so that nobody holds a place for ever.
     pub connection_seconds: u64,
@@ -84,6 +89,8 @@ impl Default for Limits {
             attestation_burst: 40,
             attestations_in_flight: 8,
             connections: 1024,
+            connections_per_address: 256,
+            requests_in_flight: 2048,
             body_bytes: 16 * 1024 * 1024,
             idle_seconds: 60,
             connection_seconds: 60 * 60,
@@ -139,17 +146,24 @@ impl Config {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let Limits { attestations_per_second, attestation_burst, attestations_in_flight, connections, .. } =
             self.limits;
+        let Limits { connections_per_address, requests_in_flight, .. } = self.limits;
         let Limits { body_bytes, idle_seconds, connection_seconds, .. } = self.limits;
+        let month = 30 * 24 * 60 * 60;
         let reason = if self.names.is_empty() {
             "names is empty: a certificate needs at least one name or address"
-        } else if self.key.lifetime_seconds == 0 || self.key.lifetime_seconds > 30 * 24 * 60 * 60 {
+        } else if self.key.lifetime_seconds == 0 || self.key.lifetime_seconds > month {
             "key.lifetime-seconds must be between 1 and 30 days: keys are made to be short-lived"
         } else if self.key.certificate_file.is_some() && self.key.csr_file.is_none() {
             "key.certificate-file without key.csr-file: a certificate can only be for a key that is made here"
-        } else if [attestations_per_second, attestation_burst, attestations_in_flight, connections].contains(&0)
+        } else if self.key.certificate_file.is_some() && self.key.certificate_file == self.key.csr_file {
+            "key.csr-file is key.certificate-file: one would be written over the other"
+        } else if [attestations_per_second, attestation_burst, attestations_in_flight].contains(&0)
+            || [connections, connections_per_address, requests_in_flight].contains(&0)
             || [body_bytes, idle_seconds, connection_seconds].contains(&0)
         {
             "a limit is 0: write a bound, there is no value for none"
+        } else if idle_seconds.max(connection_seconds) > month {
+            "a limit in seconds is more than 30 days"
         } else if self.sidecar.is_some_and(|sidecar| self.application == Application::Tcp(sidecar.0)) {
             "the application's address is the sidecar's: callers would reach what attests any data"
         } else {

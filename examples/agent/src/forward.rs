@@ -1,6 +1,7 @@
 //! Everything that is not the agent's, to the application: HTTP/1.1 on loopback or a Unix socket.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use tokio::sync::Semaphore;
 
 use crate::body::{Answer, BoxError, Guarded};
 use crate::bound::Refusal;
@@ -32,9 +34,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-authorization"),
 ];
 
-/// What a proxy says about its caller. Callers must not be able to say it of themselves.
-const FORWARDED: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
+/// What a proxy says about its caller or the target, beside `X-Forwarded-*`. Callers must not be able to say it.
+const FORWARDED: [&str; 7] =
+    ["forwarded", "true-client-ip", "x-client-ip", "x-forwarded", "x-original-url", "x-real-ip", "x-rewrite-url"];
 
 /// How long the application may take to begin its answer.
 const ANSWER: Duration = Duration::from_secs(300);
@@ -43,16 +45,19 @@ pub(crate) struct Forward {
     application: Application,
     body_bytes: u64,
     idle: Duration,
+    places: Arc<Semaphore>,
 }
 
 impl Forward {
     pub(crate) fn new(application: Application, limits: &Limits) -> Self {
-        Self { application, body_bytes: limits.body_bytes, idle: Duration::from_secs(limits.idle_seconds) }
+        let places = Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1)));
+        Self { application, body_bytes: limits.body_bytes, idle: Duration::from_secs(limits.idle_seconds), places }
     }
 
     pub(crate) async fn pass(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Response<Answer>, Refusal> {
         let request = self.request(request, caller)?;
         let too_long = request.body().too_long();
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)?;
         let answer = tokio::time::timeout(ANSWER, async {
             net::send(net::to_application(&self.application).await?, request).await
         });
@@ -70,7 +75,10 @@ impl Forward {
             return Err(NO_ANSWER);
         }
         strip_hop_by_hop(&mut head.headers);
-        Ok(Response::from_parts(head, Guarded::new(body, u64::MAX, self.idle).boxed_unsync()))
+        if body.size_hint().exact().is_none() {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        Ok(Response::from_parts(head, Guarded::new(body, u64::MAX, self.idle).keeping(place).boxed_unsync()))
     }
 
     /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
@@ -83,13 +91,30 @@ impl Forward {
                 text: "tunnels and upgrades are not supported",
             });
         }
+        // What is coded in another way beside would be passed on as if it were not.
+        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() {
+            return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, text: "this coding is not supported" });
+        }
         if body.size_hint().lower() > self.body_bytes {
             return Err(TOO_LONG);
         }
         let host = host(&head.uri, &head.headers)?;
         let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         strip_hop_by_hop(&mut head.headers);
-        FORWARDED.iter().for_each(|name| drop(head.headers.remove(*name)));
+        strip_forwarded(&mut head.headers);
+        // Framed anew by what was read here, so that nobody else's count of bytes comes through.
+        match body.size_hint().exact() {
+            Some(length) if head.headers.contains_key(CONTENT_LENGTH) => {
+                head.headers.insert(CONTENT_LENGTH, length.into());
+            }
+            Some(_) => {}
+            None => {
+                head.headers.remove(CONTENT_LENGTH);
+                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+        }
         // Answered here, as soon as the body is read.
         head.headers.remove(EXPECT);
         join_cookies(&mut head.headers)?;
@@ -117,17 +142,33 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     HOP_BY_HOP.iter().chain(&named).for_each(|name| drop(headers.remove(name)));
 }
 
+/// Gateways in the manner of CGI take an underscore for a hyphen, so names are compared that way; and headers of a connection
+/// that are written so go too.
+fn strip_forwarded(headers: &mut HeaderMap) {
+    let ours = |name: &&HeaderName| {
+        let name = name.as_str().replace('_', "-");
+        name.starts_with("x-forwarded-")
+            || FORWARDED.contains(&name.as_str())
+            || HOP_BY_HOP.iter().any(|hop| hop.as_str() == name)
+    };
+    let named: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    named.iter().for_each(|name| drop(headers.remove(name)));
+}
+
 /// One host, whichever way it is said; two would be one for us and another for the application.
 fn host(target: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     let mut named = headers.get_all(HOST).iter();
     let (first, second) = (named.next(), named.next());
     let authority = target.authority().map(|authority| authority.as_str());
-    match (authority, first, second) {
-        (Some(text), None, None) => HeaderValue::from_str(text).map_err(|_| BAD),
-        (Some(text), Some(host), None) if host.as_bytes() == text.as_bytes() => Ok(host.clone()),
-        (None, Some(host), None) => Ok(host.clone()),
-        _ => Err(BAD),
-    }
+    let host = match (authority, first, second) {
+        (Some(text), None, None) => HeaderValue::from_str(text).map_err(|_| BAD)?,
+        (Some(text), Some(host), None) if host.as_bytes() == text.as_bytes() => host.clone(),
+        (None, Some(host), None) => host.clone(),
+        _ => return Err(BAD),
+    };
+    // A name or address and a port: a user part or a path would be read in more than one way.
+    let plain = Authority::try_from(host.as_bytes()).is_ok_and(|authority| !authority.as_str().contains('@'));
+    if plain { Ok(host) } else { Err(BAD) }
 }
 
 /// HTTP/2 may send cookies in several fields, HTTP/1.1 has one (RFC 9113 section 8.2.3).
@@ -143,4 +184,5 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
 const BAD: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request is ambiguous" };
 const LATE: Refusal = Refusal { status: StatusCode::GATEWAY_TIMEOUT, text: "the application does not answer" };
 const NO_ANSWER: Refusal = Refusal { status: StatusCode::BAD_GATEWAY, text: "the application does not answer" };
+const TOO_MANY: Refusal = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "too many requests at the moment" };
 const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };

@@ -13,6 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+const BEGIN: &[u8] = b"-----BEGIN";
+
 /// An ECDSA P-256 key made in this process.
 pub struct TlsKey {
     pair: KeyPair,
@@ -95,12 +97,17 @@ impl TlsKey {
 
     /// With a chain from outside, leaf first, which has to be for this very key.
     pub(crate) fn with_chain(&self, pem: &[u8]) -> Result<Identity, ChainError> {
+        // Before it is taken apart, because what is not known there is passed over: an encrypted key, for one.
+        let begun = pem.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
         let mut chain = Vec::new();
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
             match section.map_err(|_| ChainError::NotPem)? {
                 (SectionKind::Certificate, der) => chain.push(CertificateDer::from(der)),
                 _ => return Err(ChainError::NotOnlyCertificates),
             }
+        }
+        if begun != chain.len() {
+            return Err(ChainError::NotOnlyCertificates);
         }
         self.identity(chain)
     }
@@ -141,5 +148,36 @@ struct One(Arc<CertifiedKey>);
 impl ResolvesServerCert for One {
     fn resolve(&self, _hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> TlsKey {
+        TlsKey::generate(&["localhost".to_owned()], Duration::from_secs(60)).unwrap()
+    }
+
+    fn certificate(key: &TlsKey) -> String {
+        key.params.self_signed(&key.pair).unwrap().pem()
+    }
+
+    #[test]
+    fn only_certificates_with_its_own_first_are_taken() {
+        let (key, other) = (key(), key());
+        let (good, foreign) = (certificate(&key), certificate(&other));
+        let taken = |pem: &str| key.with_chain(pem.as_bytes()).map(|identity| identity.spki_digest.clone());
+        assert_eq!(taken(&good).as_deref(), Ok(key.spki_digest()));
+        assert_eq!(taken(&(good.clone() + &foreign)).as_deref(), Ok(key.spki_digest()));
+        assert_eq!(taken(&(foreign + &good)), Err(ChainError::AnotherKey));
+        assert_eq!(taken(""), Err(ChainError::Empty));
+        assert_eq!(taken("-----BEGIN CERTIFICATE-----\n"), Err(ChainError::NotPem));
+        for label in ["PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY", "ANYTHING"] {
+            let section = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+            assert_eq!(taken(&(good.clone() + &section)), Err(ChainError::NotOnlyCertificates), "{label}");
+            assert_eq!(taken(&(section.clone() + &good)), Err(ChainError::NotOnlyCertificates), "{label}");
+            assert_eq!(taken(&(good.clone() + " " + &section)), Err(ChainError::NotOnlyCertificates), "{label}");
+        }
     }
 }

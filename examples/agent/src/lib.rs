@@ -10,10 +10,13 @@
 //! | `rotation` | makes a new one on a schedule |
 //! | `route` | which path is the agent's, whichever way it is written |
 //! | `bound` | the two bound requests: read strictly, runtime data written here |
+//! | `files` | request and certificate, on a thread that may hang without holding up a key's end |
 //! | `evidence` | where reports come from: the guest device, or a sidecar |
 //! | `maa` | the token for a report |
 //! | `forward` | everything else, to the application |
-//! | `server` | connections: TLS 1.3, limits, which key each one was opened with |
+//! | `server` | who gets a connection, and which part of the agent answers a request |
+//! | `connection` | TLS 1.3, which key each one was opened with, when it ends |
+//! | `activity` | whether it is used |
 
 #![deny(
     missing_docs,
@@ -24,11 +27,17 @@
     clippy::as_conversions
 )]
 
+use std::sync::LazyLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+mod activity;
 mod body;
 mod bound;
 mod config;
+mod connection;
 mod device;
 mod evidence;
+mod files;
 mod forward;
 mod key;
 mod limit;
@@ -52,6 +61,15 @@ pub use server::{Agent, StartError};
 pub use sidecar::Sidecar;
 
 /// Says something to whoever operates the agent. No evidence, no request, no address of a caller is ever said.
+///
+/// Nobody waits for it to be read: who collects it belongs to the host, and a full pipe would hold up the end of a key. When
+/// too much waits, what is said is lost.
 pub(crate) fn say(what: impl std::fmt::Display) {
-    eprintln!("blindbox-agent: {what}");
+    static LINES: LazyLock<SyncSender<String>> = LazyLock::new(|| {
+        let (lines, waiting) = sync_channel::<String>(64);
+        let write = move || waiting.iter().for_each(|line| eprintln!("blindbox-agent: {line}"));
+        let _ = std::thread::Builder::new().name("words".to_owned()).spawn(write);
+        lines
+    });
+    let _ = LINES.try_send(what.to_string());
 }

@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::body::BoxError;
 use crate::config::Application;
+use crate::connection::BUFFER;
 
 /// How long MAA or the sidecar may take for an answer.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -42,7 +43,8 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut http = hyper::client::conn::http1::Builder::new();
+    let (mut sender, connection) = http.max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Its failure is the failure of the request or of the body that is read from it.
         let _ = connection.await;

@@ -1,7 +1,6 @@
 //! Which key serves now, and when the next one takes over.
 
-use std::io;
-use std::path::Path;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{Config, KeyConfig};
+use crate::files::Files;
 use crate::key::{ChainError, Identity, KeyError, TlsKey};
 use crate::say;
-
-/// How often the certificate file is looked at.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// The most bytes of a certificate file: a chain has a few kilobytes.
-const MAX_CHAIN: u64 = 64 * 1024;
 
 /// The keys of an agent: the one in use and, while its certificate is awaited, the next.
 pub(crate) struct Rotation {
@@ -24,7 +18,7 @@ pub(crate) struct Rotation {
     settings: KeyConfig,
     current: Aged,
     next: Option<Aged>,
-    last_file: Option<Vec<u8>>,
+    files: Files,
     serving: watch::Sender<Arc<Identity>>,
 }
 
@@ -35,27 +29,35 @@ struct Aged {
 
 impl Rotation {
     /// Makes the first key.
-    pub(crate) fn start(config: &Config) -> Result<(Self, watch::Receiver<Arc<Identity>>), KeyError> {
+    pub(crate) fn start(config: &Config, files: Files) -> Result<(Self, watch::Receiver<Arc<Identity>>), KeyError> {
         let (names, settings) = (config.names.clone(), config.key.clone());
         let current = Aged::new(&names, &settings)?;
         let (serving, identities) = watch::channel(Arc::new(current.key.self_signed()?));
-        let rotation = Self { names, settings, current, next: None, last_file: None, serving };
+        let rotation = Self { names, settings, current, next: None, files, serving };
         rotation.announce(&rotation.current.key)?;
         Ok((rotation, identities))
     }
 
-    /// Goes on for ever.
+    /// Ends only when no key can be made: no randomness, most likely. The agent ends with it, since the last key must not
+    /// serve beyond its life.
     pub(crate) async fn run(mut self) {
+        let Err(error) = self.go_on().await;
+        say(error);
+    }
+
+    async fn go_on(&mut self) -> Result<Infallible, KeyError> {
         loop {
             let end = self.current.made + self.lifetime();
             let early = self.current.made + self.lifetime() * 2 / 3;
             let certified = self.settings.certificate_file.is_some();
             tokio::select! {
-                () = tokio::time::sleep_until(end) => self.take_over(),
-                () = tokio::time::sleep_until(early), if certified && self.next.is_none() => self.prepare(),
-                () = tokio::time::sleep(LOOK), if certified => {}
+                biased;
+                () = tokio::time::sleep_until(end) => self.take_over()?,
+                () = tokio::time::sleep_until(early), if certified && self.next.is_none() => {
+                    self.next = Some(self.prepare()?);
+                }
+                pem = self.files.certificate() => self.certified(&pem),
             }
-            self.look_for_certificate();
         }
     }
 
@@ -63,71 +65,48 @@ impl Rotation {
         Duration::from_secs(self.settings.lifetime_seconds)
     }
 
-    /// Makes the next key while there is time to have it certified.
-    fn prepare(&mut self) {
-        match Aged::new(&self.names, &self.settings).and_then(|next| self.announce(&next.key).map(|()| next)) {
-            Ok(next) => self.next = Some(next),
-            Err(error) => say(error),
-        }
+    fn prepare(&self) -> Result<Aged, KeyError> {
+        let next = Aged::new(&self.names, &self.settings)?;
+        self.announce(&next.key)?;
+        Ok(next)
     }
 
     /// The life of the current key is over. Whether or not a certificate came for the next one, it does not go on.
-    fn take_over(&mut self) {
-        if self.next.is_none() {
-            self.prepare();
-        }
-        let Some(next) = self.next.take() else {
-            // No randomness, most likely. Try again soon; the old key stays meanwhile.
-            self.current.made += Duration::from_secs(5);
-            return;
-        };
+    fn take_over(&mut self) -> Result<(), KeyError> {
+        let next = self.next.take().map_or_else(|| self.prepare(), Ok)?;
         if self.settings.certificate_file.is_some() {
             say("no certificate has come for the next key in time; it serves with one that it signed itself");
         }
-        self.promote(next, None);
+        let identity = next.key.self_signed()?;
+        self.promote(next, identity);
+        Ok(())
     }
 
-    fn promote(&mut self, next: Aged, identity: Option<Identity>) {
-        match identity.map_or_else(|| next.key.self_signed(), Ok) {
-            Ok(identity) => {
-                self.current = next;
-                self.serving.send_replace(Arc::new(identity));
+    fn promote(&mut self, next: Aged, identity: Identity) {
+        self.current = next;
+        self.serving.send_replace(Arc::new(identity));
+    }
+
+    /// Something new is in the certificate file.
+    fn certified(&mut self, pem: &[u8]) {
+        if let Some(next) = self.next.take() {
+            match next.key.with_chain(pem) {
+                Ok(identity) => return self.promote(next, identity),
+                Err(_) => self.next = Some(next),
             }
+        }
+        match self.current.key.with_chain(pem) {
+            Ok(identity) => drop(self.serving.send_replace(Arc::new(identity))),
+            // What is there while the next certificate is awaited is the one of a key before.
+            Err(ChainError::AnotherKey) if self.next.is_some() => {}
             Err(error) => say(error),
         }
-    }
-
-    fn look_for_certificate(&mut self) {
-        let Some(path) = &self.settings.certificate_file else { return };
-        let Ok(pem) = read(path) else { return };
-        if self.last_file.as_ref() == Some(&pem) {
-            return;
-        }
-        let next = self.next.as_ref().map(|next| next.key.with_chain(&pem));
-        match next {
-            Some(Ok(identity)) => {
-                if let Some(next) = self.next.take() {
-                    self.promote(next, Some(identity));
-                }
-            }
-            _ => match self.current.key.with_chain(&pem) {
-                Ok(identity) => drop(self.serving.send_replace(Arc::new(identity))),
-                // What is there while the next certificate is awaited is the one of a key before.
-                Err(ChainError::AnotherKey) if self.next.is_some() => {}
-                Err(error) => say(error),
-            },
-        }
-        self.last_file = Some(pem);
     }
 
     /// Says which key there is, and asks for a certificate where one is wanted.
     fn announce(&self, key: &TlsKey) -> Result<(), KeyError> {
         say(format_args!("new TLS key, SHA-256 of its SubjectPublicKeyInfo {}", key.spki_digest()));
-        if let Some(path) = &self.settings.csr_file
-            && let Err(error) = replace(path, &key.request_pem()?)
-        {
-            say(format_args!("the certificate signing request cannot be written: {error}"));
-        }
+        self.files.ask(key.request_pem()?);
         Ok(())
     }
 }
@@ -139,23 +118,49 @@ impl Aged {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-    let mut pem = Vec::new();
-    std::fs::File::open(path)?.take(MAX_CHAIN).read_to_end(&mut pem)?;
-    Ok(pem)
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
 
-/// Whoever reads the file sees the old text or the new one, never half of it. The directory may be one that the host writes to:
-/// a link that it put there is replaced, not followed to a file of this container.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    use io::Write as _;
-    let beside = path.with_extension("new");
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    use super::*;
+
+    fn config() -> Config {
+        let text = "listen = \"127.0.0.1:0\"\napplication = \"http://127.0.0.1:1\"\nnames = [\"localhost\"]\n\
+                    [key]\nlifetime-seconds = 60\ncsr-file = \"/csr\"\ncertificate-file = \"/certificate\"";
+        Config::from_toml(text).unwrap()
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(beside, path)
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_end_in_time_while_files_hang_and_only_one_look_ever_hangs() {
+        let (calls, (let_go, hanging)) = (Arc::<AtomicUsize>::default(), channel::<()>());
+        let counted = Arc::clone(&calls);
+        let files = Files::with(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = hanging.recv();
+            None
+        });
+        let begun = Instant::now();
+        let (rotation, mut keys) = Rotation::start(&config(), files.unwrap()).unwrap();
+        let mut last = keys.borrow_and_update().spki_digest.clone();
+        let running = tokio::spawn(rotation.run());
+        for n in 1..=5 {
+            keys.changed().await.unwrap();
+            let next = keys.borrow_and_update().spki_digest.clone();
+            assert_ne!(std::mem::replace(&mut last, next), last);
+            assert!(begun.elapsed() <= Duration::from_secs(60 * n + 1));
+        }
+        assert!(calls.load(Ordering::SeqCst) <= 1);
+        running.abort();
+        drop(let_go);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_no_key_can_be_made_the_last_one_does_not_serve_on() {
+        let files = Files::with(|_| None).unwrap();
+        let (mut rotation, mut keys) = Rotation::start(&config(), files).unwrap();
+        rotation.names = vec!["not a name\u{fffd}".to_owned()];
+        tokio::time::timeout(Duration::from_secs(61), rotation.run()).await.unwrap();
+        assert!(keys.changed().await.is_err());
+    }
 }

@@ -58,7 +58,7 @@ fn by_first_segment(path: &str) -> Route {
     let segments = decoded
         .split(|byte| matches!(byte, b'/' | b'\\'))
         .map(|segment| segment.split(|byte| matches!(byte, b';' | b'?' | b'#')).next().unwrap_or_default())
-        .map(|segment| segment.trim_ascii())
+        .map(<[u8]>::trim_ascii)
         .filter(|segment| !segment.is_empty());
     let mut first = None;
     for segment in segments {
@@ -68,12 +68,25 @@ fn by_first_segment(path: &str) -> Route {
         }
         first = first.or(Some(segment));
     }
-    match first {
+    match first.map(without_final_dots) {
         Some(first) if RESERVED.iter().any(|name| first.eq_ignore_ascii_case(name)) => Route::Reserved,
         // Characters outside ASCII have look-alikes that fold to it: KELVIN SIGN, LONG S, full-width letters.
-        Some(first) if !first.is_ascii() && folds_to_reserved(first) => Route::Reserved,
+        Some(first) if !first.is_ascii() => match std::str::from_utf8(first) {
+            Ok(first) if folds_to_reserved(first) => Route::Reserved,
+            Ok(_) => Route::Application,
+            // Lenient decoders take an ASCII letter in two bytes, or leave out what they do not understand.
+            Err(_) => Route::Ambiguous,
+        },
         _ => Route::Application,
     }
+}
+
+/// Some file systems leave them out.
+fn without_final_dots(mut segment: &[u8]) -> &[u8] {
+    while let [rest @ .., b'.' | b' '] = segment {
+        segment = rest;
+    }
+    segment
 }
 
 /// Percent-decoded until nothing changes.
@@ -89,8 +102,7 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn folds_to_reserved(segment: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(segment) else { return false };
+fn folds_to_reserved(text: &str) -> bool {
     let narrow = |c: char| match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         _ => c,
@@ -146,6 +158,9 @@ mod tests {
             "/attest%3fx",
             "/;/attest/raw",
             "/key%23x",
+            "/attest./raw",
+            "/attest.%20/raw",
+            "/status..;x",
             "/%E2%84%AAey/release",
             "/%C5%BFtatus",
             "/%EF%BD%81ttest/raw",
@@ -167,6 +182,8 @@ mod tests {
             "/att%00est",
             "/%0aattest",
             "/%25252525252561ttest",
+            "/%C1%A1ttest/raw",
+            "/%E1ttest",
             "*",
         ] {
             assert_eq!(get(path), Route::Ambiguous, "{path}");
@@ -175,9 +192,19 @@ mod tests {
 
     #[test]
     fn the_rest_is_the_applications() {
-        for path in
-            ["/", "/generate", "/attestation", "/keys", "/v1/attest", "/statuses?q=/attest/raw", "/100%25", "/a%2Fb"]
-        {
+        for path in [
+            "/",
+            "/generate",
+            "/attestation",
+            "/keys",
+            "/v1/attest",
+            "/statuses?q=/attest/raw",
+            "/100%25",
+            "/a%2Fb",
+            "/a.b/c.",
+            "/%C3%A4",
+            "/files/%E4.txt",
+        ] {
             assert_eq!(get(path), Route::Application, "{path}");
         }
     }

@@ -1,7 +1,6 @@
 //! The files that Azure's utility VM puts into every confidential container: certificates of the host's processor, and who
 //! endorses the utility VM. The host wrote them, and nobody believes them: they are signed by AMD and Microsoft.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -9,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::evidence::EvidenceError;
+use crate::files;
 
 /// The most bytes of one file; real ones have 6 to 15 kB.
 const MAX_FILE: u64 = 256 * 1024;
@@ -62,9 +62,7 @@ impl SecurityContext {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, EvidenceError> {
-        let mut text = String::new();
-        std::fs::File::open(self.0.join(name))
-            .and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
+        let text = files::read(&self.0.join(name), MAX_FILE)
             .map_err(|error| EvidenceError::SecurityContext(format!("{name}: {error}")))?;
         STANDARD.decode(text.trim_ascii()).map_err(|_| bad(name))
     }

@@ -1,46 +1,33 @@
-//! Connections: TLS 1.3, one key each, bounded in number, time and size.
+//! A running agent: who gets a connection, and which part of the agent answers a request.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::body::{Answer, whole};
 use crate::bound::{Bound, Refusal};
 use crate::config::{Config, InvalidConfig, Limits};
+use crate::connection::serve;
 use crate::evidence::Source;
+use crate::files::Files;
 use crate::forward::Forward;
 use crate::key::{Identity, KeyError};
-use crate::limit::Limiter;
+use crate::limit::{Callers, Limiter};
 use crate::maa::MaaClient;
 use crate::rotation::Rotation;
 use crate::route::{Route, classify};
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How long what has begun may go on after its connection was asked to end.
-const DRAIN: Duration = Duration::from_secs(60);
-
-/// Streams of HTTP/2 at a time on one connection.
-const STREAMS: u32 = 64;
-
-/// Bytes of headers in a request.
-const HEADERS: u32 = 32 * 1024;
-
-/// A running agent. Everything it started ends when it is dropped.
+/// A running agent. Everything it started ends when it is dropped, save an attestation that is under way.
 pub struct Agent {
     address: SocketAddr,
     identities: watch::Receiver<Arc<Identity>>,
@@ -56,15 +43,19 @@ pub enum StartError {
     /// The first key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The thread that files are read on.
+    #[error("there is no thread for files: {0}")]
+    Files(io::Error),
     /// The address.
     #[error("the address cannot be listened on: {0}")]
     Listen(#[from] io::Error),
 }
 
-struct Shared {
+/// What every connection needs.
+pub(crate) struct Shared {
     bound: Bound,
     forward: Forward,
-    limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 impl Agent {
@@ -75,7 +66,8 @@ impl Agent {
         let maa = MaaClient::new(config.maa_roots.as_deref())?;
         let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits) };
         let forward = Forward::new(config.application.clone(), &limits);
-        let (rotation, identities) = Rotation::start(config)?;
+        let files = Files::start(&config.key).map_err(StartError::Files)?;
+        let (rotation, identities) = Rotation::start(config, files)?;
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
@@ -103,72 +95,56 @@ impl Agent {
 }
 
 async fn accept(listener: TcpListener, identities: watch::Receiver<Arc<Identity>>, shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(usize::try_from(shared.limits.connections).unwrap_or(1)));
+    let places = usize::try_from(shared.limits.connections).unwrap_or(1);
+    let (callers, free) = (Callers::new(shared.limits.connections_per_address), Arc::new(Semaphore::new(places)));
     let mut connections = JoinSet::new();
+    let mut handshakes: VecDeque<Weak<Notify>> = VecDeque::new();
+    let mut keys = identities.clone();
     loop {
         // Beyond the bound callers wait in the system's queue.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, caller)) => {
-                let (shared, identities) = (Arc::clone(&shared), identities.clone());
-                connections.spawn(async move {
-                    connection(stream, caller.ip(), identities, shared).await;
-                    drop(place);
-                });
-            }
-            // Out of file descriptors, most likely: wait for some to come back.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+        let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            biased;
+            () = ended(&mut keys) => return,
+            accepted = listener.accept() => accepted,
+        };
         while connections.try_join_next().is_some() {}
+        let Ok((stream, caller)) = accepted else {
+            // Out of file descriptors, most likely: wait for some to come back.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Some(own_place) = callers.admit(caller.ip()) else { continue };
+        // Handshakes have half of the places at most: silence costs nothing, so beyond that the oldest gives way.
+        handshakes.retain(|handshake| handshake.strong_count() > 0);
+        if handshakes.len() >= (places / 2).max(1)
+            && let Some(oldest) = handshakes.pop_front().and_then(|oldest| oldest.upgrade())
+        {
+            oldest.notify_one();
+        }
+        let give_way = Arc::new(Notify::new());
+        handshakes.push_back(Arc::downgrade(&give_way));
+        let serving = serve(stream, caller.ip(), identities.clone(), Arc::clone(&shared), give_way);
+        connections.spawn(async move {
+            serving.await;
+            drop((place, own_place));
+        });
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    caller: IpAddr,
-    mut identities: watch::Receiver<Arc<Identity>>,
-    shared: Arc<Shared>,
-) {
-    let _ = stream.set_nodelay(true);
-    // This connection's for good, whatever key serves later: what is attested on it is the key it was opened with.
-    let identity = Arc::clone(&identities.borrow_and_update());
-    let handshake = TlsAcceptor::from(Arc::clone(&identity.tls)).accept(stream);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
-    let limits = &shared.limits;
-    let idle = Duration::from_secs(limits.idle_seconds);
-    let age = Duration::from_secs(limits.connection_seconds);
-
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(64 * 1024);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADERS)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let service = service_fn(|request| {
-        let (shared, identity) = (Arc::clone(&shared), Arc::clone(&identity));
-        async move { Ok::<_, std::convert::Infallible>(shared.answer(request, caller, &identity.spki_digest).await) }
-    });
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        _ = &mut serving => return,
-        () = another_key(&mut identities, &identity.spki_digest) => {}
-        () = tokio::time::sleep(age) => {}
-    }
-    serving.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(DRAIN, serving).await;
-}
-
-/// Until new connections are opened with another key. A new certificate for the same one changes nothing.
-async fn another_key(identities: &mut watch::Receiver<Arc<Identity>>, spki_digest: &str) {
-    if identities.wait_for(|identity| identity.spki_digest != spki_digest).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+/// Until no key is made any more: the last one must not serve on.
+async fn ended(keys: &mut watch::Receiver<Arc<Identity>>) {
+    while keys.changed().await.is_ok() {}
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>, caller: IpAddr, spki_digest: &str) -> Response<Answer> {
+    /// Answers a request on a connection that was opened with this key.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        caller: IpAddr,
+        spki_digest: &str,
+    ) -> Response<Answer> {
         let answer = match classify(request.method(), request.uri()) {
             Route::Status => Ok(json_answer(StatusCode::OK, &json!({ "message": "Status OK" }))),
             Route::Maa => self.bound.maa(request, spki_digest).await.map(|body| json_answer(StatusCode::OK, &body)),
@@ -187,7 +163,9 @@ impl Shared {
 fn refused(refusal: &Refusal) -> Response<Answer> {
     let mut answer = json_answer(refusal.status, &json!({ "error": refusal.text }));
     match refusal.status {
-        StatusCode::TOO_MANY_REQUESTS => drop(answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            drop(answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1")))
+        }
         StatusCode::METHOD_NOT_ALLOWED => {
             drop(answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST")))
         }

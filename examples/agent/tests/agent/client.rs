@@ -1,16 +1,21 @@
 //! A client that writes its requests byte by byte, and trusts nobody: it only looks.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -41,6 +46,19 @@ impl Client {
         address: SocketAddr,
         change: impl FnOnce(&mut ClientConfig),
     ) -> std::io::Result<Self> {
+        let mut config = Self::config(versions);
+        change(&mut config);
+        Self::over(TcpStream::connect(address).await?, config).await
+    }
+
+    /// From an address of the caller's choice.
+    pub async fn from(local: IpAddr, address: SocketAddr) -> std::io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((local, 0).into())?;
+        Self::over(socket.connect(address).await?, Self::config(rustls::ALL_VERSIONS)).await
+    }
+
+    fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
@@ -48,10 +66,12 @@ impl Client {
             .with_custom_certificate_verifier(Arc::new(Looks))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        change(&mut config);
-        let connector = TlsConnector::from(Arc::new(config));
-        let stream = TcpStream::connect(address).await?;
-        let stream = connector.connect(ServerName::from(address.ip()), stream).await?;
+        config
+    }
+
+    async fn over(stream: TcpStream, config: ClientConfig) -> std::io::Result<Self> {
+        let name = ServerName::from(stream.peer_addr()?.ip());
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = certificates.iter().map(|certificate| certificate.to_vec()).collect();
         Ok(Self { stream, chain })
@@ -81,6 +101,11 @@ impl Client {
         self.read().await.expect("an answer")
     }
 
+    /// Whether there was an answer; a connection may end in between.
+    pub async fn try_send(&mut self, request: &str) -> bool {
+        self.stream.write_all(request.as_bytes()).await.is_ok() && self.read().await.is_some()
+    }
+
     pub async fn post(&mut self, path: &str, body: &str) -> Answer {
         self.send(&post(path, body)).await
     }
@@ -106,6 +131,13 @@ impl Client {
         Some(Answer { status, head, body: String::from_utf8(received).unwrap() })
     }
 
+    /// Everything until the other end closes or cuts.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut received = Vec::new();
+        while self.stream.read_buf(&mut received).await.unwrap_or(0) > 0 {}
+        received
+    }
+
     /// Whether the other end has closed, and nothing came before.
     pub async fn closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0; 1]).await, Ok(0) | Err(_))
@@ -116,6 +148,13 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
+}
+
+/// A client of HTTP/2: what requests are sent with, and the connection, which goes on by itself.
+pub async fn http2(address: SocketAddr) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
+    let client = Client::with(address, |config| config.alpn_protocols = vec![b"h2".to_vec()]).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(client.into_stream())).await.unwrap();
+    (sender, tokio::spawn(connection))
 }
 
 pub fn post(path: &str, body: &str) -> String {

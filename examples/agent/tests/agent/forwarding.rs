@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::client::{Client, get};
+use crate::client::{Client, get, http2};
 use crate::lab::{TestServer, agent_without_machine, application, config, echo};
 
 fn request(headers: &str) -> String {
@@ -41,10 +40,7 @@ async fn a_request_arrives_as_it_was_sent_and_says_who_sent_it() {
 async fn http_2_arrives_as_http_1_1_and_its_reserved_paths_do_not() {
     let application = application().await;
     let (agent, _) = agent_without_machine(&application, "", "").await;
-    let client = Client::with(agent.address(), |config| config.alpn_protocols = vec![b"h2".to_vec()]).await.unwrap();
-    let stream = TokioIo::new(client.into_stream());
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-    tokio::spawn(connection);
+    let (mut sender, _connection) = http2(agent.address()).await;
     let mut ask = async |path: &str| {
         let request =
             Request::get(format!("https://my-app.example{path}")).header("cookie", "a=1").header("cookie", "b=2");
@@ -84,15 +80,20 @@ async fn a_caller_cannot_say_that_it_is_another() {
     let mut client = Client::connect(agent.address()).await;
     let headers = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: http\r\nforwarded: for=10.0.0.1\r\n\
                    x-forwarded-host: evil\r\nx-real-ip: 10.0.0.1\r\n\
+                   x_forwarded_for: 10.0.0.1\r\nX-Forwarded_Proto: http\r\nproxy_authorization: x\r\n\
+                   x-forwarded-prefix: /evil\r\nx-original-url: /attest/raw\r\nx-rewrite-url: /key\r\n\
                    connection: x-forwarded-for, content-length, host\r\n";
     assert_eq!(client.send(&request(headers)).await.status, 200);
     let (head, body) = application.arrived().remove(0);
     assert_eq!(head.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["127.0.0.1"]);
     assert_eq!(head.headers["x-forwarded-proto"], "https");
     assert_eq!((head.headers["host"].as_bytes(), body.as_ref()), (b"my-app.example".as_slice(), b"body".as_slice()));
-    for name in ["forwarded", "x-forwarded-host", "x-real-ip"] {
-        assert!(!head.headers.contains_key(name), "{name}");
-    }
+    // Gateways in the manner of CGI take an underscore for a hyphen.
+    let arrived: Vec<&str> = head.headers.keys().map(hyper::header::HeaderName::as_str).collect();
+    let mut rest: Vec<&str> =
+        arrived.iter().copied().filter(|name| !["content-length", "host"].contains(name)).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, ["x-forwarded-for", "x-forwarded-proto"]);
 }
 
 #[tokio::test]
@@ -107,6 +108,47 @@ async fn what_follows_a_request_is_a_request_of_its_own() {
     let arrived = application.arrived();
     assert!(arrived.iter().all(|(head, body)| body.is_empty() && head.method != "SMUGGLED"), "{arrived:?}");
     assert!(arrived.len() <= 2, "{arrived:?}");
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_arrives_whole_whatever_the_method_and_its_trailers_do_not() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    for method in ["GET", "POST"] {
+        let mut client = Client::connect(agent.address()).await;
+        let head = "HTTP/1.1\r\nhost: a\r\ntransfer-encoding: Chunked\r\ntrailer: x-forwarded-for, x-late\r\n\r\n";
+        client.write(&format!("{method} / {head}")).await;
+        client.write("4\r\nbody\r\n0\r\nx-forwarded-for: 10.0.0.1\r\nx-late: 1\r\n\r\n").await;
+        assert_eq!(client.read().await.unwrap().body, "/ body", "{method}");
+        let (head, _) = application.arrived().remove(0);
+        assert_eq!(head.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["127.0.0.1"]);
+        assert!(!head.headers.contains_key("content-length") && !head.headers.contains_key("x-late"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_body_stays_one() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let mut client = Client::connect(agent.address()).await;
+    assert_eq!(client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 00\r\n\r\n").await.body, "/ ");
+    let (head, _) = application.arrived().remove(0);
+    assert_eq!((&head.headers["content-length"], head.headers.get("transfer-encoding")), (&"0".parse().unwrap(), None));
+}
+
+#[tokio::test]
+async fn a_host_that_http_2_says_twice() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let (mut sender, _connection) = http2(agent.address()).await;
+    for (authority, host, status) in
+        [("a.example", "a.example", 200), ("a.example", "evil.example", 400), ("evil@a.example", "evil@a.example", 400)]
+    {
+        let request = Request::get(format!("https://{authority}/")).header("host", host);
+        let answer = sender.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{authority} {host}");
+    }
+    assert_eq!(application.count(), 1);
 }
 
 #[tokio::test]

@@ -38,7 +38,19 @@ async fn with_files(directory: &Path, lifetime: u64) -> (Agent, TestServer) {
         directory.join("tls.pem")
     );
     let (agent, _) = agent_without_machine(&application, "", &tables).await;
+    written(&directory.join("tls.csr"), |_| true).await;
     (agent, application)
+}
+
+/// The request, when there is one that is looked for. Files are not waited for by the agent.
+async fn written(request: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    for _ in 0..500 {
+        match std::fs::read(request) {
+            Ok(text) if text.starts_with(b"-----BEGIN CERTIFICATE REQUEST-----") && wanted(&text) => return text,
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    panic!("no request within ten seconds");
 }
 
 /// Until a new connection shows what is looked for.
@@ -172,16 +184,28 @@ async fn a_key_ends_with_its_life_and_its_connections_with_it() {
 }
 
 #[tokio::test]
+async fn a_pipe_where_the_certificate_is_looked_for_keeps_no_key_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(directory.path().join("tls.pem")).status().unwrap();
+    assert!(made.success());
+    let (agent, _application) = with_files(directory.path(), 1).await;
+    let first = agent.spki_digest();
+    let second = until(&agent, |client| client.spki_digest() != first).await.spki_digest();
+    until(&agent, |client| ![&first, &second].contains(&&client.spki_digest())).await;
+}
+
+#[tokio::test]
 async fn the_next_key_takes_over_when_its_certificate_comes() {
     let directory = tempfile::tempdir().unwrap();
     let (agent, _application) = with_files(directory.path(), 6).await;
     let request = directory.path().join("tls.csr");
     let (first_key, first_request) = (agent.spki_digest(), std::fs::read(&request).unwrap());
     // At two thirds of the life.
-    while std::fs::read(&request).unwrap() == first_request {
+    written(&request, |request| {
         assert_eq!(agent.spki_digest(), first_key);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        request != first_request
+    })
+    .await;
     let authority = Authority::new();
     std::fs::write(directory.path().join("tls.pem"), authority.certify(&request)).unwrap();
     let client = until(&agent, |client| client.spki_digest() != first_key).await;

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -105,9 +106,14 @@ impl TestServer {
         self.arrived.lock().unwrap().len()
     }
 
+    /// One that a test serves by itself.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, arrived: Arc::default() }
+    }
+
     pub async fn plain(handler: Handler) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), arrived: Arc::default() };
+        let server = Self::at(listener.local_addr().unwrap());
         let arrived = Arc::clone(&server.arrived);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -119,7 +125,7 @@ impl TestServer {
 
     pub fn unix(path: &std::path::Path, handler: Handler) -> Self {
         let listener = UnixListener::bind(path).unwrap();
-        let server = Self { address: (Ipv4Addr::LOCALHOST, 0).into(), arrived: Arc::default() };
+        let server = Self::at((Ipv4Addr::LOCALHOST, 0).into());
         let arrived = Arc::clone(&server.arrived);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -335,6 +341,11 @@ pub async fn agent_without_machine(application: &TestServer, top: &str, tables: 
         }
     }
     let reports = Arc::<AtomicUsize>::default();
+    (agent_with_device(Counting(Arc::clone(&reports)), application, top, tables).await, reports)
+}
+
+/// Starts an agent with a device of a test's own, and files in the form of a security context.
+pub async fn agent_with_device(device: impl Device, application: &TestServer, top: &str, tables: &str) -> Agent {
     let directory = tempfile::tempdir().unwrap();
     let host = json!({ "vcekCert": "", "tcbm": "0000000000000000", "certificateChain": "" });
     std::fs::write(directory.path().join("host-amd-cert-base64"), STANDARD.encode(host.to_string())).unwrap();
@@ -342,7 +353,19 @@ pub async fn agent_without_machine(application: &TestServer, top: &str, tables: 
     let context = SecurityContext::find(Some(directory.path())).unwrap();
     // The files have to be there for as long as reports are asked for.
     let _ = directory.keep();
-    let source = Source::Device(Arc::new(Counting(Arc::clone(&reports))), context);
     let config = config(&format!("http://{}", application.address), top, tables);
-    (Agent::start(&config, source).await.unwrap(), reports)
+    Agent::start(&config, Source::Device(Arc::new(device), context)).await.unwrap()
+}
+
+/// An application whose every answer has so many bytes.
+pub async fn long_answers(bytes: usize) -> TestServer {
+    let body = Bytes::from(vec![b'x'; bytes]);
+    TestServer::plain(Arc::new(move |_, _| answer(200, body.clone()))).await
+}
+
+/// Time goes by for everything here, and none for the network.
+pub async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }

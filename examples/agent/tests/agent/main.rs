@@ -1,8 +1,10 @@
 //! An agent on loopback, with everything around it emulated.
 
 mod accepted;
+mod bounds;
 mod client;
 mod forwarding;
 mod keys;
 mod lab;
+mod process;
 mod refusals;

@@ -7,10 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_agent::{Agent, Config};
 use blindbox_attestation::emulator::Maa;
+use bytes::Bytes;
+use http_body_util::Full;
 use serde_json::json;
 
 use crate::client::{Answer, Client, get, post};
-use crate::lab::{Attester, Machine, TestServer, agent_without_machine, application, config, sidecar, sidecar_source};
+use crate::lab::{
+    Attester, Machine, TestServer, agent_without_machine, application, config, pass, sidecar, sidecar_source,
+};
 
 const N: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const MAA: &str = "/attest/maa";
@@ -116,9 +120,18 @@ refuses! {
     400 no_host_in_a_request: "GET / HTTP/1.1\r\n\r\n";
     400 another_host_in_the_target: "GET http://evil.example/ HTTP/1.1\r\nhost: agent\r\n\r\n";
     413 a_long_body: get("/").replace("\r\n\r\n", "\r\ncontent-length: 16777217\r\n\r\n");
+    400 a_user_in_the_host: get("/").replace("host: agent", "host: evil@agent");
+    400 a_path_in_the_host: get("/").replace("host: agent", "host: agent/evil");
+    400 an_empty_host_in_a_request: get("/").replace("host: agent", "host:");
+    501 a_coding_beside_chunked: with("transfer-encoding: gzip, chunked");
+    501 chunked_twice: with("transfer-encoding: chunked, chunked");
+    501 chunked_in_two_headers: with("transfer-encoding: chunked\r\ntransfer-encoding: chunked");
+    400 two_content_types: typed("application/json\r\ncontent-type: text/plain");
+    404 a_final_dot: post("/attest./raw", "{}");
+    400 an_overlong_letter: post("/%C1%A1ttest/raw", "{}");
     400 two_lengths: with("content-length: 1\r\ncontent-length: 2");
     400 an_unknown_coding: with("transfer-encoding: evil");
-    431 long_headers: with(&format!("evil: {}", "x".repeat(80_000)));
+    431 long_headers: with(&format!("evil: {}", "x".repeat(33_000)));
 }
 
 #[tokio::test]
@@ -181,6 +194,33 @@ async fn a_report_over_other_data_from_the_sidecar() {
     assert_eq!(Client::connect(agent.address()).await.send(&nonce(N)).await.status, 403);
 }
 
+/// Redirects are not followed, and answers bounded in length and time. MAA is asked by the same code, over TLS.
+#[tokio::test]
+async fn a_sidecar_that_sends_elsewhere_or_too_much() {
+    for (status, length) in [(302, 0), (307, 0), (200, 300_000), (500, 0)] {
+        let sidecar = TestServer::plain(Arc::new(move |_, _| {
+            let answer = hyper::Response::builder().status(status).header("location", "/elsewhere");
+            answer.body(Full::new(Bytes::from(" ".repeat(length)))).unwrap()
+        }))
+        .await;
+        let agent = with_source(sidecar_source(&sidecar), "").await;
+        let answer = Client::connect(agent.address()).await.send(&nonce(N)).await;
+        assert_eq!((answer.status, sidecar.count()), (403, 1), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_does_not_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sidecar = TestServer::at(listener.local_addr().unwrap());
+    let agent = with_source(sidecar_source(&sidecar), "").await;
+    let mut client = Client::connect(agent.address()).await;
+    client.write(&nonce(N)).await;
+    let _held = listener.accept().await.unwrap();
+    pass(16).await;
+    assert_eq!(client.read().await.unwrap().status, 403);
+}
+
 #[tokio::test]
 async fn a_certificate_of_the_host_for_another_tcb() {
     let machine = Machine::new();
@@ -238,6 +278,10 @@ refuses_configuration! {
     a_configuration_with_a_certificate_but_no_request: ("", "[key]\ncertificate-file = \"/run/tls.pem\"");
     a_configuration_with_a_key_for_ever: ("", "[key]\nlifetime-seconds = 31536000");
     a_configuration_with_a_limit_of_zero: ("", "[limits]\nconnections = 0");
+    a_configuration_with_a_limit_of_zero_requests: ("", "[limits]\nrequests-in-flight = 0");
+    a_configuration_with_silence_for_ever: ("", "[limits]\nidle-seconds = 9223372036854775807");
+    a_configuration_with_connections_for_ever: ("", "[limits]\nconnection-seconds = 9223372036854775807");
+    a_configuration_whose_request_is_its_certificate: ("", "[key]\ncsr-file = \"/run/tls\"\ncertificate-file = \"/run/tls\"");
     a_configuration_with_a_misspelt_limit: ("", "[limits]\nconnectoins = 1");
     a_configuration_with_a_wildcard_for_maa: ("", "maa = [\"*.attest.azure.net\"]");
     a_configuration_with_a_url_for_maa: ("", "maa = [\"https://sharedneu.neu.attest.azure.net\"]");

@@ -1,0 +1,114 @@
+//! Whose move it is on a connection. Whoever makes none for too long loses his place.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::body::{Answer, BoxError};
+
+/// What goes on on one connection.
+pub(crate) struct Activity(Mutex<State>);
+
+struct State {
+    /// Requests whose answer is not yet handed over whole; and since when they wait for the caller to take more of it, if
+    /// they do not wait for the agent or the application.
+    open: HashMap<u64, Option<Instant>>,
+    begun: u64,
+    /// When the last one ended.
+    since: Instant,
+}
+
+/// One request, until its answer has been handed over.
+pub(crate) struct Exchange {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State { open: HashMap::new(), begun: 0, since: Instant::now() }))
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>) -> Exchange {
+        let mut state = self.state();
+        state.begun = state.begun.wrapping_add(1);
+        let number = state.begun;
+        state.open.insert(number, None);
+        Exchange { activity: Arc::clone(self), number }
+    }
+
+    /// Waits until it has been the caller's move all this time: no request, or an answer that he does not take. Pings and
+    /// other frames are no move, nor is another request beside that answer. Says whether there is such an answer.
+    pub(crate) async fn quiet(&self, bound: Duration) -> bool {
+        loop {
+            let (since, open) = {
+                let state = self.state();
+                let oldest = state.open.values().flatten().min().copied();
+                match state.open.is_empty() {
+                    true => (state.since, false),
+                    false => (oldest.unwrap_or_else(Instant::now), true),
+                }
+            };
+            if since.elapsed() >= bound {
+                return open;
+            }
+            tokio::time::sleep_until(since + bound).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exchange {
+    /// There is an answer: until it is asked for, it is the caller who takes his time.
+    pub(crate) fn answer(self, inner: Answer) -> Watched {
+        self.waits_for_caller(true);
+        Watched { inner, exchange: self }
+    }
+
+    fn waits_for_caller(&self, does: bool) {
+        self.activity.state().open.insert(self.number, does.then(Instant::now));
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.activity.state();
+        state.open.remove(&self.number);
+        state.since = Instant::now();
+    }
+}
+
+/// An answer that keeps count: it is asked for more when the caller took what there was.
+pub(crate) struct Watched {
+    inner: Answer,
+    exchange: Exchange,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.exchange.waits_for_caller(false);
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        self.exchange.waits_for_caller(true);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,109 @@
+//! One connection: TLS 1.3 with one key, then the version of HTTP that was agreed on, for as long as it is used.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::activity::Activity;
+use crate::key::Identity;
+use crate::server::Shared;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long what has begun may go on after its connection was asked to end.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// The same where nothing has begun: for the other end to say that it understood.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Streams of HTTP/2 at a time on one connection.
+const STREAMS: u32 = 64;
+
+/// Bytes of headers in a request.
+const HEADERS: u16 = 32 * 1024;
+
+/// Bytes that wait to be read or written, for a connection of HTTP/1.1 or a stream of HTTP/2.
+pub(crate) const BUFFER: usize = 64 * 1024;
+
+/// Serves a caller. The handshake gives up when it is told to.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    caller: IpAddr,
+    mut identities: watch::Receiver<Arc<Identity>>,
+    shared: Arc<Shared>,
+    give_way: Arc<Notify>,
+) {
+    let _ = stream.set_nodelay(true);
+    // This connection's for good, whatever key serves later: what is attested on it is the key it was opened with.
+    let identity = Arc::clone(&identities.borrow_and_update());
+    let handshake = TlsAcceptor::from(Arc::clone(&identity.tls)).accept(stream);
+    let handshake = tokio::select! {
+        done = tokio::time::timeout(HANDSHAKE, handshake) => done,
+        () = give_way.notified() => return,
+    };
+    drop(give_way);
+    let Ok(Ok(stream)) = handshake else { return };
+
+    let idle = Duration::from_secs(shared.limits.idle_seconds);
+    let age = Duration::from_secs(shared.limits.connection_seconds);
+    let activity = Arc::new(Activity::new());
+    let until = async {
+        tokio::select! {
+            () = another_key(&mut identities, &identity.spki_digest) => DRAIN,
+            () = tokio::time::sleep(age) => DRAIN,
+            open = activity.quiet(idle) => if open { DRAIN } else { GOODBYE },
+        }
+    };
+    let service = service_fn(|request: Request<Incoming>| {
+        let (shared, identity, exchange) = (Arc::clone(&shared), Arc::clone(&identity), activity.begin());
+        async move {
+            let answer: Response<_> = shared.answer(request, caller, &identity.spki_digest).await;
+            Ok::<_, std::convert::Infallible>(answer.map(|inner| exchange.answer(inner)))
+        }
+    });
+    // By what was agreed on, not by the first bytes: who sends none would be waited for without a bound.
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let stream = TokioIo::new(stream);
+    if h2 {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEADERS.into())
+            .max_send_buf_size(BUFFER)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        to_its_end(http.serve_connection(stream, service), until).await;
+    } else {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER).max_header_size(HEADERS.into());
+        to_its_end(http.serve_connection(stream, service), until).await;
+    }
+}
+
+/// Until it ends by itself, or is asked to and has had the time for it.
+async fn to_its_end(connection: impl GracefulConnection, until: impl Future<Output = Duration>) {
+    let mut connection = std::pin::pin!(connection);
+    let drain = tokio::select! {
+        _ = &mut connection => return,
+        drain = until => drain,
+    };
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(drain, connection).await;
+}
+
+/// Until new connections are opened with another key, or no key is made any more. A new certificate for the same one changes
+/// nothing.
+async fn another_key(identities: &mut watch::Receiver<Arc<Identity>>, spki_digest: &str) {
+    let _ = identities.wait_for(|identity| identity.spki_digest != spki_digest).await;
+}

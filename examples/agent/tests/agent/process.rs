@@ -1,0 +1,64 @@
+//! The program itself.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::{Client, get, post};
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Who collects what the agent says belongs to the host as often as not, and a pipe that nobody reads is soon full.
+#[tokio::test]
+async fn an_agent_whose_words_nobody_takes_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.toml");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\napplication = \"http://127.0.0.1:1\"\nnames = [\"localhost\"]\n\
+         sidecar = \"http://{nobody}\"\n[key]\nlifetime-seconds = 3\n\
+         [limits]\nattestations-per-second = 1000000\nattestation-burst = 1000000"
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blindbox-agent"));
+    let mut agent = Running(command.arg("--config").arg(&path).stderr(Stdio::piped()).spawn().unwrap());
+    let mut words = BufReader::new(agent.0.stderr.take().unwrap());
+    let mut line = String::new();
+    let address: SocketAddr = loop {
+        line.clear();
+        assert_ne!(words.read_line(&mut line).unwrap(), 0, "the agent did not start");
+        if let Some((_, address)) = line.trim_end().split_once("listening on ") {
+            break address.parse().unwrap();
+        }
+    };
+    // Each of these is worth a line of about a hundred bytes; a pipe holds 64 KiB.
+    let request = post("/attest/combined", &json!({ "nonce": "0".repeat(64) }).to_string());
+    let mut client = Client::connect(address).await;
+    let first = client.spki_digest();
+    let ask = async {
+        for _ in 0..2000 {
+            if !client.try_send(&request).await {
+                client = Client::connect(address).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ask).await.expect("the agent waits for somebody to read");
+    let rotated = async {
+        while Client::connect(address).await.spki_digest() == first {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(Client::connect(address).await.send(&get("/status")).await.status, 200);
+    };
+    tokio::time::timeout(Duration::from_secs(60), rotated).await.expect("the first key serves on");
+    drop(words);
+}

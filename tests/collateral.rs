@@ -85,14 +85,19 @@ async fn a_mirror_needs_no_trust() {
     let _ = verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
     assert_eq!(lab.kds().traffic().requests(), []);
 
-    for knob in [
-        KdsKnob::ForgedVcek,
-        KdsKnob::VcekOfAnotherChip,
-        KdsKnob::ForgedCrl,
-        KdsKnob::CrlOf(Product::Genoa),
-        KdsKnob::IssuerRevoked,
-        KdsKnob::RootRevoked,
+    // A certificate that is not the one of the report's key is as good as none.
+    for (knob, says) in [
+        (KdsKnob::ForgedVcek, "it gave a certificate that does not verify"),
+        (KdsKnob::VcekOfAnotherChip, "it gave the certificate of another chip, TCB or product"),
     ] {
+        let mirror = Kds::builder().plain_http().knob(knob).start().await.unwrap();
+        let verifier = lab.builder().kds(mirror.url()).build().unwrap();
+        let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
+        let AttestationError::KdsUnreachable { why } = error else { panic!("{error:?}") };
+        assert!(why.starts_with(says), "{why}");
+        assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+    }
+    for knob in [KdsKnob::ForgedCrl, KdsKnob::CrlOf(Product::Genoa), KdsKnob::IssuerRevoked, KdsKnob::RootRevoked] {
         let mirror = Kds::builder().plain_http().knob(knob.clone()).start().await.unwrap();
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();
         let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();

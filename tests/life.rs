@@ -37,6 +37,15 @@ async fn soon(task: tokio::task::JoinHandle<AttestationError>) -> AttestationErr
     tokio::time::timeout(Duration::from_secs(5), task).await.expect("an end of what is under way").unwrap()
 }
 
+/// The typed error among the causes of an answer that broke off.
+fn cause(error: &reqwest::Error) -> Option<&AttestationError> {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    while cause.downcast_ref::<AttestationError>().is_none() {
+        cause = cause.source()?;
+    }
+    cause.downcast_ref()
+}
+
 fn life_of(session: &Session) -> u64 {
     session.attestation().expires_at().as_secs() - session.attestation().issued_at().as_secs()
 }
@@ -237,14 +246,46 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
             }
         };
         assert!(begun.elapsed() < Duration::from_secs(1));
-        // The typed error is among the causes.
-        let mut cause: &(dyn std::error::Error + 'static) = &error;
-        while cause.downcast_ref::<AttestationError>().is_none() {
-            cause = cause.source().unwrap_or_else(|| panic!("{error:?}"));
-        }
-        assert_eq!(cause.downcast_ref(), Some(&refusal));
+        assert_eq!(cause(&error), Some(&refusal));
         until("every connection is closed", || network.open_connections() == 0).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_from_before_the_end_is_cut_off_by_a_refusal_too() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
+    let session = lab.connect().await.unwrap();
+    lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(200)));
+    let mut answer = session.get("/").send().await.unwrap();
+    answer.chunk().await.unwrap();
+    lab.blindbox.recover();
+    // Its attestation ends, the key is attested anew, and then refused.
+    lab.blindbox.clock().advance(3600);
+    hello(&session).await.unwrap();
+    lab.blindbox.set(Knob::Debug);
+    let refusal = session.reattest().await.unwrap_err();
+    assert!(matches!(refusal, AttestationError::DebugMode { .. }), "{refusal:?}");
+    let error = loop {
+        match answer.chunk().await {
+            Ok(chunk) => drop(chunk.expect("an end without an error")),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(cause(&error), Some(&refusal));
+}
+
+#[tokio::test]
+async fn a_renewal_keeps_a_long_answer_going() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    lab.blindbox.fail_times("/echo", 1, Fault::Drip(Duration::from_millis(100)));
+    let mut answer = session.post("/echo").body("0123456789012345678901234567890123456789").send().await.unwrap();
+    answer.chunk().await.unwrap();
+    lab.blindbox.clock().advance(2900);
+    hello(&session).await.unwrap();
+    // Long after the end of the attestation that it began under.
+    lab.blindbox.clock().advance(2500);
+    assert_eq!(answer.text().await.unwrap().len(), 39);
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ async fn a_certificate_of_another_chip_or_tcb_is_not_in_the_way_of_the_right_one
         let way = TcpProxy::start(&[address(&wrong)]).await.unwrap();
         let verifier = lab.builder().kds(format!("http://{}", way.address())).build().unwrap();
         let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
-        assert!(matches!(error, AttestationError::InvalidReport(_)), "{error:?}");
+        assert!(matches!(error, AttestationError::KdsUnreachable { .. }), "{error:?}");
         way.set_targets(&[address(&right)]);
         way.cut();
         let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
@@ -133,6 +133,24 @@ async fn a_bad_revocation_list_is_no_verdict_on_the_peer() {
             true => assert_eq!(outcome.as_deref(), Ok("hello from a BlindBox")),
             false => assert!(matches!(outcome, Err(AttestationError::InvalidReport(_))), "{outcome:?}"),
         }
+    }
+}
+
+/// A bad certificate of AMD's service, or of a mirror, did so too.
+#[tokio::test]
+async fn a_bad_certificate_of_a_mirror_is_no_verdict_on_the_peer() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    let policy = lab.amd_policy().require_session_age(30 * 3600).unwrap();
+    for knob in [KdsKnob::ForgedVcek, KdsKnob::VcekOfAnotherChip] {
+        let mirror = Kds::builder().plain_http().start().await.unwrap();
+        let verifier = lab.builder().kds(mirror.url()).build().unwrap();
+        let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+        let life = session.attestation().expires_at().as_secs() - session.attestation().issued_at().as_secs();
+        lab.blindbox.clock().advance(life * 9 / 10);
+        mirror.set(knob);
+        assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+        assert_eq!(mirror.vcek_fetches(), 2);
     }
 }
 

@@ -12,6 +12,9 @@ use super::keys::random;
 use super::server::Tasks;
 use super::{lock, origin};
 
+/// How often a connection that is at a stand looks whether it may go on.
+const STEP: Duration = Duration::from_millis(5);
+
 /// Passes TCP connections on to one of several targets, and cuts, delays or refuses them on request.
 ///
 /// It sees ciphertext only. Connections go round robin, or at random where asked for: with two [`super::BlindBox`]es as
@@ -32,6 +35,9 @@ struct Behaviour {
     refuse: bool,
     delay: Duration,
     cut_after: Option<usize>,
+    /// Connections before this one are at a stand.
+    stalled: usize,
+    to_servers: u64,
 }
 
 impl TcpProxy {
@@ -103,6 +109,23 @@ impl TcpProxy {
         lock(&self.behaviour).cut_after = bytes;
     }
 
+    /// Passes nothing on from the clients of the connections that were accepted so far, until [`Self::go_on`].
+    pub fn stall(&self) {
+        let mut behaviour = lock(&self.behaviour);
+        behaviour.stalled = behaviour.accepted;
+    }
+
+    /// Ends [`Self::stall`].
+    pub fn go_on(&self) {
+        lock(&self.behaviour).stalled = 0;
+    }
+
+    /// How many bytes of clients were passed on.
+    #[must_use]
+    pub fn bytes_to_servers(&self) -> u64 {
+        lock(&self.behaviour).to_servers
+    }
+
     /// Cuts every open connection.
     pub fn cut(&self) {
         self.connections.abort_all();
@@ -163,15 +186,23 @@ async fn pass_on(mut client: TcpStream, behaviour: &Mutex<Behaviour>) -> io::Res
     let mut server = TcpStream::connect(target).await?;
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
+    let up = |size: usize| async move {
+        while lock(behaviour).stalled >= now.accepted {
+            tokio::time::sleep(STEP).await;
+        }
+        lock(behaviour).to_servers += u64::try_from(size).unwrap_or(u64::MAX);
+    };
+    let down = |_| std::future::ready(());
     tokio::select! {
-        done = copy(&mut from_client, &mut to_server, now.delay, None) => done,
-        done = copy(&mut from_server, &mut to_client, now.delay, now.cut_after) => done,
+        done = copy((&mut from_client, &mut to_server), up, now.delay, None) => done,
+        done = copy((&mut from_server, &mut to_client), down, now.delay, now.cut_after) => done,
     }
 }
 
-async fn copy(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
+/// `admit` is waited for before each piece of data, whose size it is told.
+async fn copy<F: Future<Output = ()>>(
+    (from, to): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
+    admit: impl Fn(usize) -> F,
     delay: Duration,
     limit: Option<usize>,
 ) -> io::Result<()> {
@@ -186,6 +217,7 @@ async fn copy(
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        admit(read).await;
         to.write_all(buffer.split_at(read).0).await?;
         left -= read;
     }

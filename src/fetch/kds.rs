@@ -175,10 +175,7 @@ impl Kds {
             let lookup = Lookup::new("vcek");
             let fetch = || self.find_certificate(request, *product, (&path, &lookup), *deadline);
             let mut outcome = cell.get((&self.clock, CERTIFICATES_KEPT), (DOING, deadline), fetch).await;
-            let useless = |vek: &VerifiedVek| {
-                !request.is_met_by(*product, vek) || vek.certificate().not_after() < self.clock.now()
-            };
-            if outcome.as_ref().is_ok_and(useless) {
+            if outcome.as_ref().is_ok_and(|vek| vek.certificate().not_after() < self.clock.now()) {
                 outcome = cell.get((&self.clock, Duration::ZERO), (DOING, deadline), fetch).await;
             }
             lookup.ended(&outcome);
@@ -211,7 +208,13 @@ impl Kds {
                 return Ok(vek);
             }
             let der = self.get(path, MAX_CERTIFICATE, deadline).await?;
-            Ok(VerifiedVek::verify(&der, None, &self.anchors)?)
+            // What is wrong with it says something of the service or of who is on the way to it, nothing of the peer.
+            let useless = |why: String| AttestationError::KdsUnreachable { why };
+            match VerifiedVek::verify(&der, None, &self.anchors) {
+                Ok(vek) if request.is_met_by(product, &vek) => Ok(vek),
+                Ok(_) => Err(useless("it gave the certificate of another chip, TCB or product".to_owned())),
+                Err(error) => Err(useless(format!("it gave a certificate that does not verify: {error}"))),
+            }
         };
         let vek = lookup.on_network(fetch).await?;
         if let Some(disk) = &self.disk {

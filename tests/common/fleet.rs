@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use blindbox_attestation::emulator::{BlindBox, HttpVersions, Maa, RequestRecord, TcpProxy};
-use blindbox_attestation::{AttestationError, Policy, Session, SpkiDigest, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{
+    AttestationError, Policy, Session, SpkiDigest, Trust, UvmSvn, Verifier, VerifierBuilder, Workload,
+};
 
 pub struct Fleet {
     pub maa: Maa,
@@ -48,10 +50,13 @@ impl Fleet {
         Policy::confidential_container(trust, workload, UvmSvn::at_least(100)).unwrap()
     }
 
-    pub fn verifier(&self) -> Verifier {
+    pub fn builder(&self) -> VerifierBuilder {
         let clock = self.maa.clock().clone();
-        let builder = Verifier::builder().clock(move || clock.now()).collateral_roots(self.maa.tls_root_pem());
-        builder.deadline(Duration::from_secs(30)).build().unwrap()
+        Verifier::builder().clock(move || clock.now()).collateral_roots(self.maa.tls_root_pem())
+    }
+
+    pub fn verifier(&self) -> Verifier {
+        self.builder().deadline(Duration::from_secs(30)).build().unwrap()
     }
 
     pub async fn connect(&self) -> Result<Session, AttestationError> {

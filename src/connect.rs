@@ -107,6 +107,7 @@ impl fmt::Debug for Verifier {
 pub struct VerifierBuilder {
     clock: Clock,
     deadline: Duration,
+    request_timeout: Option<Duration>,
     application_roots: (Vec<Vec<u8>>, bool),
     collateral_roots: CollateralRoots,
     key_set: Option<KeySet>,
@@ -134,6 +135,7 @@ impl Default for VerifierBuilder {
         Self {
             clock: Clock::system(),
             deadline: Duration::from_secs(30),
+            request_timeout: None,
             application_roots: (Vec::new(), false),
             collateral_roots: CollateralRoots::BuiltIn,
             key_set: None,
@@ -159,6 +161,14 @@ impl VerifierBuilder {
     /// The most time that finding and attesting a peer may take, all of it together; 30 seconds unless set.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The most time that a request of a session may take, until the end of its answer's body, unless
+    /// [`crate::Request::timeout`] says otherwise. None unless set, since answers may be long: then a peer that never answers
+    /// is waited for until its attestation ends.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = Some(timeout);
         self
     }
 
@@ -228,7 +238,8 @@ impl VerifierBuilder {
     }
 
     /// Where the attestation agent is, in place of the application's own origin (bound sessions) or its port 8080 (unbound
-    /// ones). A bound session whose agent is elsewhere supports exactly one instance of the application.
+    /// ones). A bound session whose agent is elsewhere supports exactly one instance of the application. Nobody there needs to
+    /// be trusted, but whoever answers there can close a session, as anybody can who stands in its way.
     pub fn agent(mut self, url: impl Into<String>) -> Self {
         self.agent = Some(url.into());
         self
@@ -285,6 +296,7 @@ impl VerifierBuilder {
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
         let mut settings = Settings::new(self.clock, (key_sets, kds), application_roots);
         settings.deadline = self.deadline;
+        settings.request_timeout = self.request_timeout;
         settings.agent = agent;
         settings.proxy = proxy;
         settings.addresses = self.addresses;

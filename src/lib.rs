@@ -106,6 +106,8 @@ pub use connect::{Verifier, VerifierBuilder, verify_connection};
 pub use error::{AttestationError, Category, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
+#[cfg(feature = "client")]
+pub use http::{HeaderMap, Method, StatusCode};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
@@ -113,7 +115,7 @@ pub use policy::{
     TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{Collected, Request, Session};
+pub use session::{Body, BodyError, Collected, Request, Response, Session};
 pub use types::{
     ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
     Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime,

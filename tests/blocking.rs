@@ -290,6 +290,23 @@ fn a_body_that_breaks_off_never_looks_like_one_that_has_ended() {
 }
 
 #[test]
+fn a_body_of_a_refused_peer_ends_with_the_refusal() {
+    let bench = Bench::start();
+    let session = bench.connect();
+    bench.lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(100)));
+    let whole = session.get("/").send().unwrap();
+    let mut read = session.get("/").send().unwrap().reader();
+    read.read_exact(&mut [0]).unwrap();
+    bench.lab.blindbox.recover();
+    bench.lab.blindbox.set(Knob::Debug);
+    let refusal = session.reattest().unwrap_err();
+    assert_eq!(refusal.code(), "debug-mode");
+    assert_eq!(whole.bytes().unwrap_err(), refusal);
+    let error = read.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.get_ref().and_then(|error| error.downcast_ref()), Some(&refusal));
+}
+
+#[test]
 fn waiting_has_an_end() {
     let bench = Bench::start();
     let session = bench.connect();

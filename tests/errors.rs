@@ -292,7 +292,7 @@ async fn nobody_there() {
 
     lab.blindbox.stop().await;
     let error = assert_error!(lab.refusal().await, ApplicationUnreachable { .. });
-    assert_eq!(error, ApplicationUnreachable { why: "connection refused".to_owned() });
+    assert_eq!(error, ApplicationUnreachable { why: format!("{}: connection refused", lab.blindbox.url()) });
 }
 
 #[tokio::test]

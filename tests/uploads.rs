@@ -28,13 +28,12 @@ async fn upload(http: HttpVersions) -> (Lab, TcpProxy, Session, tokio::task::Joi
     let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
     hello(&session).await.unwrap();
     network.stall();
-    let sent = network.bytes_to_servers();
+    let (begun, sent) = (network.bytes_from_clients(), network.bytes_to_servers());
     let task = tokio::spawn({
         let session = session.clone();
         async move { session.post("/echo").body(vec![7; SIZE]).send().await.unwrap_err() }
     });
-    // It has begun to wait for those who do not read.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("the upload has begun", || network.bytes_from_clients() > begun).await;
     assert_eq!(network.bytes_to_servers(), sent);
     (lab, network, session, task)
 }
@@ -75,7 +74,7 @@ async fn bodies_of_every_size_arrive_as_they_are() {
         let requests = lab.blindbox.traffic().requests();
         let lengths = requests.iter().filter(|request| request.path == "/echo");
         let lengths: Vec<_> = lengths.map(|request| request.header("content-length").map(str::to_owned)).collect();
-        let expected = [None, Some("1"), Some("16384"), Some("16385"), Some("3145728")];
+        let expected = [Some("0"), Some("1"), Some("16384"), Some("16385"), Some("3145728")];
         assert_eq!(lengths.iter().map(Option::as_deref).collect::<Vec<_>>(), expected, "{http:?}");
     }
 }

@@ -54,8 +54,9 @@ use std::sync::{Arc, OnceLock};
 
 use http::Method;
 
+pub use crate::session::BodyError;
 pub use request::Request;
-pub use response::{BodyError, Reader, Response};
+pub use response::{Reader, Response};
 
 use crate::attested::Attested;
 use crate::challenge::Channel;

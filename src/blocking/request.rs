@@ -13,37 +13,46 @@ use crate::session;
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     request: session::Request,
-    timeout: Option<Duration>,
 }
 
 impl Request {
     pub(super) fn new(request: session::Request) -> Self {
-        Self { request, timeout: None }
+        Self { request }
     }
 
     /// Adds a header. As [`crate::Request::header`].
     pub fn header(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        Self { request: self.request.header(name, value), ..self }
+        Self { request: self.request.header(name, value) }
     }
 
     /// Adds a parameter to the query, encoded as in forms.
     pub fn query(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { request: self.request.query(name, value), ..self }
+        Self { request: self.request.query(name, value) }
     }
 
     /// The body: a value as JSON, with the content type of JSON unless another one is set.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
-        Self { request: self.request.json(value), ..self }
+        Self { request: self.request.json(value) }
+    }
+
+    /// The body: pairs as an HTML form writes them. As [`crate::Request::form`].
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self { request: self.request.form(pairs) }
+    }
+
+    /// The header `Authorization: Bearer ...`. As [`crate::Request::bearer_auth`].
+    pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
+        Self { request: self.request.bearer_auth(token) }
     }
 
     /// The body, as it is.
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self { request: self.request.body(body), ..self }
+        Self { request: self.request.body(body) }
     }
 
     /// The most time that all of it may take, until the end of the answer's body. None unless set: an answer may be long.
     pub fn timeout(self, timeout: Duration) -> Self {
-        Self { request: self.request.timeout(timeout), timeout: Some(timeout) }
+        Self { request: self.request.timeout(timeout) }
     }
 
     /// Sends the request to an attested peer, and waits until the answer begins. As [`crate::Request::send`].
@@ -54,7 +63,7 @@ impl Request {
     /// runtime [`AttestationError::Misconfigured`], and nothing was sent.
     pub fn send(self) -> Result<Response, AttestationError> {
         let response = background::run(self.request.send())??;
-        Ok(Response::new(response, self.timeout))
+        Ok(Response::new(response))
     }
 }
 

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
@@ -8,19 +7,17 @@ use serde::de::DeserializeOwned;
 
 use super::background;
 use crate::error::AttestationError;
-use crate::fetch::{TroubleKind, explain, find};
+use crate::session::{self, BodyError};
 
 /// An answer of the attested peer, from [`Request::send`](super::Request::send): its head. The body is read by the methods that
 /// take the response; they wait for it.
-#[must_use]
 pub struct Response {
-    response: reqwest::Response,
-    timeout: Option<Duration>,
+    response: session::Response,
 }
 
 impl Response {
-    pub(super) fn new(response: reqwest::Response, timeout: Option<Duration>) -> Self {
-        Self { response, timeout }
+    pub(super) fn new(response: session::Response) -> Self {
+        Self { response }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -56,8 +53,7 @@ impl Response {
     /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
     /// [`AttestationError::Misconfigured`] inside an async runtime.
     pub fn bytes(self) -> Result<Vec<u8>, AttestationError> {
-        let body = background::run(self.response.bytes())?;
-        body.map(Vec::from).map_err(|error| unread(&error, self.timeout))
+        background::run(self.response.bytes())?.map(Vec::from)
     }
 
     /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
@@ -83,7 +79,7 @@ impl Response {
 
     /// The body while it comes in: what has arrived can be read, and a line can be had before the next one is written.
     pub fn reader(self) -> Reader {
-        Reader { state: State::Open(self.response), timeout: self.timeout, chunk: Bytes::new() }
+        Reader { state: State::Open(self.response), chunk: Bytes::new() }
     }
 }
 
@@ -93,27 +89,11 @@ impl fmt::Debug for Response {
     }
 }
 
-/// Why a body could not be had in the form that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BodyError {
-    /// It could not be read to its end.
-    #[error(transparent)]
-    Unread(#[from] AttestationError),
-    /// It is not JSON, or JSON of another form.
-    #[error("expected an answer in JSON of the form asked for; it is something else at line {line}, column {column}")]
-    NotThisJson {
-        /// The line, from 1 on; 0 where the whole is meant.
-        line: usize,
-        /// The column, in bytes from 1 on; 0 where the whole is meant.
-        column: usize,
-    },
-}
-
 /// The body of an answer as a stream, from [`Response::reader`].
 ///
 /// Its errors are [`io::Error`]s around an [`AttestationError`] (see [`io::Error::get_ref`]) as [`Response::bytes`] gives it.
-/// A body that breaks off is an error each time it is read, and never looks like one that has ended.
+/// A body that breaks off is an error each time it is read, and never looks like one that has ended: leave a loop over it at
+/// the first error.
 ///
 /// ```no_run
 /// # fn f(session: blindbox_attestation::blocking::Session) -> Result<(), Box<dyn std::error::Error>> {
@@ -128,12 +108,11 @@ pub enum BodyError {
 #[must_use]
 pub struct Reader {
     state: State,
-    timeout: Option<Duration>,
     chunk: Bytes,
 }
 
 enum State {
-    Open(reqwest::Response),
+    Open(session::Response),
     Ended,
     Failed(AttestationError),
 }
@@ -159,8 +138,7 @@ impl Reader {
                         return Ok(());
                     }
                     Ok((Ok(None), _)) => return Ok(()),
-                    Ok((Err(error), _)) => unread(&error, self.timeout),
-                    Err(error) => error,
+                    Ok((Err(error), _)) | Err(error) => error,
                 };
                 self.state = State::Failed(failure.clone());
                 Err(failure)
@@ -209,17 +187,5 @@ fn kind(error: &AttestationError) -> io::ErrorKind {
         AttestationError::Timeout { .. } | AttestationError::AttestationExpired => io::ErrorKind::TimedOut,
         AttestationError::ApplicationUnreachable { .. } => io::ErrorKind::ConnectionAborted,
         _ => io::ErrorKind::Other,
-    }
-}
-
-fn unread(error: &reqwest::Error, timeout: Option<Duration>) -> AttestationError {
-    // The peer was refused meanwhile, or its attestation has ended.
-    if let Some(error) = find::<AttestationError>(error) {
-        return error.clone();
-    }
-    let trouble = explain(error);
-    match (trouble.kind, timeout) {
-        (TroubleKind::Timeout, Some(after)) => AttestationError::Timeout { what: "the request", after },
-        _ => AttestationError::ApplicationUnreachable { why: trouble.why },
     }
 }

@@ -37,6 +37,7 @@ struct Behaviour {
     cut_after: Option<usize>,
     /// Connections before this one are at a stand.
     stalled: usize,
+    from_clients: u64,
     to_servers: u64,
 }
 
@@ -120,6 +121,12 @@ impl TcpProxy {
         lock(&self.behaviour).stalled = 0;
     }
 
+    /// How many bytes of clients were read.
+    #[must_use]
+    pub fn bytes_from_clients(&self) -> u64 {
+        lock(&self.behaviour).from_clients
+    }
+
     /// How many bytes of clients were passed on.
     #[must_use]
     pub fn bytes_to_servers(&self) -> u64 {
@@ -187,10 +194,12 @@ async fn pass_on(mut client: TcpStream, behaviour: &Mutex<Behaviour>) -> io::Res
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let up = |size: usize| async move {
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        lock(behaviour).from_clients += size;
         while lock(behaviour).stalled >= now.accepted {
             tokio::time::sleep(STEP).await;
         }
-        lock(behaviour).to_servers += u64::try_from(size).unwrap_or(u64::MAX);
+        lock(behaviour).to_servers += size;
     };
     let down = |_| std::future::ready(());
     tokio::select! {

@@ -104,11 +104,11 @@ impl Agent<'_> {
             })
             .await;
         match answer {
-            Ok(answer) => accept(answer, bound),
+            Ok(answer) => accept(answer, bound, &url),
             Err(Failure::Trouble(trouble)) if trouble.kind == super::TroubleKind::Name => {
-                Err(AttestationError::ServerNameNotValidated { why: trouble.why })
+                Err(AttestationError::ServerNameNotValidated { why: trouble.at(&url) })
             }
-            Err(Failure::Trouble(trouble)) => Err(AttestationError::AgentUnreachable { why: trouble.why }),
+            Err(Failure::Trouble(trouble)) => Err(AttestationError::AgentUnreachable { why: trouble.at(&url) }),
             Err(Failure::Encoded) => Err(invalid("expected JSON as it is, found compressed data")),
             Err(Failure::Other(error)) => Err(error),
         }
@@ -122,7 +122,7 @@ fn below(base: &Url, path: &str) -> Url {
 }
 
 /// The body of an answer that is one.
-fn accept(answer: Answered, bound: bool) -> Result<Vec<u8>, AttestationError> {
+fn accept(answer: Answered, bound: bool, url: &Url) -> Result<Vec<u8>, AttestationError> {
     let status = answer.status;
     match status {
         200 if answer.is_json() => Ok(answer.body),
@@ -140,7 +140,10 @@ fn accept(answer: Answered, bound: bool) -> Result<Vec<u8>, AttestationError> {
             Err(AttestationError::MaaTokenNotFound { status, message })
         }
         300..=399 => Err(invalid(&format!("expected an answer, found a redirect (status {status})"))),
-        429 | 500.. => Err(AttestationError::AgentUnreachable { why: format!("it answered with the status {status}") }),
+        429 | 500.. => {
+            let origin = url.origin().ascii_serialization();
+            Err(AttestationError::AgentUnreachable { why: format!("{origin} answered with the status {status}") })
+        }
         _ => Err(invalid(&format!("expected the status 200, found {status}"))),
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use rustls::CertificateError;
+use url::Url;
 
 use crate::types::shorten;
 
@@ -24,6 +25,13 @@ pub(crate) enum TroubleKind {
     Broken,
     /// A timer of the HTTP library.
     Timeout,
+}
+
+impl Trouble {
+    /// What happened, and where.
+    pub(crate) fn at(self, url: &Url) -> String {
+        format!("{}: {}", url.origin().ascii_serialization(), self.why)
+    }
 }
 
 /// The first error of a type among the causes. The causes of `io::Error` are not in its `source()`: that skips one.

@@ -289,7 +289,7 @@ impl Kds {
                 Err(unreachable("it has no certificate for this chip and TCB (status 404)".to_owned()))
             }
             Ok(Answered { status, .. }) => Err(unreachable(format!("it answered with the status {status}"))),
-            Err(Failure::Trouble(trouble)) => Err(unreachable(trouble.why)),
+            Err(Failure::Trouble(trouble)) => Err(unreachable(trouble.at(&self.base))),
             Err(Failure::Encoded) => Err(unreachable("it sent compressed data, which nobody asked for".to_owned())),
             Err(Failure::Other(error)) => Err(error),
         }

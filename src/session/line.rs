@@ -98,20 +98,26 @@ pub(super) async fn dial(
     let Err(outcome) = deadline.run("opening a connection", never_sent).await? else {
         return Err(AttestationError::Misconfigured { why: "the HTTP client does not take layers".to_owned() });
     };
-    let (Some(key), false) = (key.get(), waiting.lock().is_empty()) else { return Err(not_opened(&outcome)) };
+    let (Some(key), false) = (key.get(), waiting.lock().is_empty()) else {
+        return Err(not_opened(&outcome, origin, settings.proxy.as_ref()));
+    };
     let inside = Gate { opens: false, waiting: waiting.clone() };
     let client = settings.client(tls::closed(&settings.clock)?)?.https_only(true).connector_layer(inside);
     Ok(Line { key, client: build(client)?, waiting })
 }
 
-fn not_opened(error: &reqwest::Error) -> AttestationError {
+fn not_opened(error: &reqwest::Error, origin: &Url, proxy: Option<&Url>) -> AttestationError {
     if let Some(Refusal::UnreadableCertificate) = find::<rustls::Error>(error).and_then(tls::refusal) {
         return AttestationError::ServerNameNotValidated { why: Refusal::UnreadableCertificate.to_string() };
     }
-    let trouble = explain(error);
-    match trouble.kind {
-        TroubleKind::Name => AttestationError::ServerNameNotValidated { why: trouble.why },
-        _ => AttestationError::ApplicationUnreachable { why: trouble.why },
+    let (trouble, proxy) = (explain(error), proxy.and_then(Url::host_str));
+    let (kind, mut why) = (trouble.kind, trouble.at(origin));
+    if let Some(proxy) = proxy {
+        why.push_str(&format!(" (through the proxy {proxy})"));
+    }
+    match kind {
+        TroubleKind::Name => AttestationError::ServerNameNotValidated { why },
+        _ => AttestationError::ApplicationUnreachable { why },
     }
 }
 

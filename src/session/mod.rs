@@ -3,13 +3,13 @@
 //! A session is a set of attested TLS keys, each with its own connections. A new connection is opened without any expectation
 //! ([`line`]), and nothing is sent on it but, where its key is not attested yet, the request for attestation.
 
-mod answer;
 mod attest;
 mod collect;
 mod life;
 mod line;
 mod members;
 mod request;
+mod response;
 mod route;
 mod settings;
 mod standing;
@@ -21,14 +21,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
-use reqwest::{Body, Client, Response};
+use http::Method;
+use http::header::CONTENT_LENGTH;
+use reqwest::Client;
 use tokio::sync::Semaphore;
 use url::Url;
 
 pub use collect::Collected;
 pub(crate) use collect::collect;
 pub use request::Request;
+pub use response::{Body, BodyError, Response};
 pub(crate) use settings::Settings;
 
 use attest::attest;
@@ -285,7 +287,11 @@ impl Shared {
         }
         let mut request = member.client().request(parts.method.clone(), url.clone()).headers(parts.headers.clone());
         if let Some(body) = &parts.body {
-            request = request.body(Body::wrap(Upload::new(body.clone(), standing)));
+            // The HTTP library says nothing of an empty body, and some servers want to hear it (RFC 9110 section 8.6).
+            if body.is_empty() {
+                request = request.header(CONTENT_LENGTH, 0);
+            }
+            request = request.body(reqwest::Body::wrap(Upload::new(body.clone(), standing)));
         }
         if parts.timeout.is_some() {
             request = request.timeout(deadline.left());
@@ -296,13 +302,13 @@ impl Shared {
             outcome = request.send() => outcome,
         };
         let error = match outcome {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(response) if response.status().is_informational() => {
                 let why = "it switches to another protocol, which nobody asked for".to_owned();
                 return Err(AttestationError::ApplicationUnreachable { why });
             }
             Ok(response) => {
                 self.members.answered(member);
-                return Ok(Some(answer::guarded(response, standing.ending(GRACE))));
+                return Ok(Some(Response::new(response, standing.ending(GRACE), parts.timeout)));
             }
             Err(error) => error,
         };
@@ -316,8 +322,8 @@ impl Shared {
         let trouble = explain(&error);
         Err(match trouble.kind {
             TroubleKind::Timeout if deadline.left().is_zero() => deadline.passed("the request"),
-            TroubleKind::Name => AttestationError::ServerNameNotValidated { why: trouble.why },
-            _ => AttestationError::ApplicationUnreachable { why: trouble.why },
+            TroubleKind::Name => AttestationError::ServerNameNotValidated { why: trouble.at(url) },
+            _ => AttestationError::ApplicationUnreachable { why: trouble.at(url) },
         })
     }
 

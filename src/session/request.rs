@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::Response;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use super::Session;
+use super::{Response, Session};
 use crate::error::AttestationError;
 
 /// Headers that say where a message goes, how it is framed or what becomes of the connection: who could set them could send
@@ -72,7 +71,7 @@ impl Request {
             query: Vec::new(),
             headers: HeaderMap::new(),
             body: None,
-            timeout: None,
+            timeout: session.shared.settings.request_timeout,
         };
         Self { session, parts, invalid }
     }
@@ -109,14 +108,35 @@ impl Request {
         self
     }
 
+    /// The body: pairs as an HTML form writes them, with that content type unless another one is set.
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        self.parts.body = Some(form.into());
+        let urlencoded = HeaderValue::from_static("application/x-www-form-urlencoded");
+        self.parts.headers.entry(CONTENT_TYPE).or_insert(urlencoded);
+        self
+    }
+
+    /// The header `Authorization: Bearer ...` (RFC 6750), in place of another `Authorization`.
+    pub fn bearer_auth(mut self, token: impl AsRef<str>) -> Self {
+        match HeaderValue::try_from(format!("Bearer {}", token.as_ref())) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                self.parts.headers.insert(AUTHORIZATION, value);
+            }
+            Err(_) => self.refuse("expected a token without line breaks"),
+        }
+        self
+    }
+
     /// The body, as it is.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.parts.body = Some(Bytes::from(body.into()));
         self
     }
 
-    /// The most time that all of it may take, until the end of the answer's body. None unless set: an answer may be long.
-    /// Finding the peer and attesting it has the verifier's deadline in any case.
+    /// The most time that all of it may take, until the end of the answer's body, in place of
+    /// [`crate::VerifierBuilder::request_timeout`]. Finding the peer and attesting it has the verifier's deadline in any case.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.parts.timeout = Some(timeout);
         self
@@ -129,7 +149,7 @@ impl Request {
     /// begun. Redirects are given back as they are.
     ///
     /// The body of an answer goes on for a minute at most after the attestation has ended, and is cut off when the peer is
-    /// refused: reading it then gives an error with an [`AttestationError`] among its causes.
+    /// refused: reading it then gives that error.
     ///
     /// # Errors
     ///

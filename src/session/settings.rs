@@ -22,6 +22,7 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
+    pub(crate) request_timeout: Option<Duration>,
     pub(crate) agent: Option<Url>,
     pub(crate) proxy: Option<Url>,
     pub(crate) addresses: Vec<(String, SocketAddr)>,
@@ -38,6 +39,7 @@ impl Settings {
         Self {
             clock,
             deadline: Duration::from_secs(30),
+            request_timeout: None,
             agent: None,
             proxy: None,
             addresses: Vec::new(),

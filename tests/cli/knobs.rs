@@ -124,9 +124,9 @@ const HARDWARE: &[(&str, i32, &str)] = &[
     ("knob endorsement-bit-flipped=9000", 2, "invalid-uvm-endorsement"),
     ("knob endorsement=00", 2, "invalid-uvm-endorsement"),
     ("knob no-endorsement", 2, "missing-evidence"),
-    ("knob no-certificates;knob kds-vcek-of-another-chip", 2, "invalid-report"),
-    ("knob no-certificates;knob kds-vcek-tcb=1.1.1.1", 2, "invalid-report"),
-    ("knob no-certificates;knob kds-forged-vcek", 2, "invalid-report"),
+    ("knob no-certificates;knob kds-vcek-of-another-chip", 3, "kds-unreachable"),
+    ("knob no-certificates;knob kds-vcek-tcb=1.1.1.1", 3, "kds-unreachable"),
+    ("knob no-certificates;knob kds-forged-vcek", 3, "kds-unreachable"),
     // Nobody needs the chains: AMD's authorities are compiled in.
     ("knob no-certificates;knob kds-forged-chain", 0, ACCEPTED),
     ("knob no-certificates;knob kds-chain-of=genoa", 0, ACCEPTED),

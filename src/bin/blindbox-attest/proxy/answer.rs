@@ -33,7 +33,7 @@ impl Answers {
         &self,
         method: &Method,
         asked: &Url,
-        response: Response<reqwest::Body>,
+        response: Response<impl Body<Data = Bytes, Error = AttestationError> + Send + Sync + 'static>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (head, body) = response.into_parts();
         if head.status.is_informational() {
@@ -52,7 +52,7 @@ impl Answers {
         let mut headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
         self.redirects.rewrite(asked, &mut headers)?;
         // Nothing else of the head: not its version, nor what the HTTP library keeps with it.
-        let mut answer = Response::new(AnswerBody::Passed(Box::new(body), self.most));
+        let mut answer = Response::new(AnswerBody::Passed(Box::pin(body), self.most));
         *answer.status_mut() = head.status;
         *answer.headers_mut() = headers;
         Ok(answer)
@@ -63,7 +63,7 @@ impl Answers {
 pub enum AnswerBody {
     Own(Option<Bytes>),
     /// Of the application, with what may still come.
-    Passed(Box<reqwest::Body>, u64),
+    Passed(Pin<Box<dyn Body<Data = Bytes, Error = AttestationError> + Send + Sync>>, u64),
 }
 
 /// An answer in place of the application's, where there is no attested peer to ask.
@@ -101,7 +101,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Passed(body, left) => {
-                let frame = match Pin::new(body.as_mut()).poll_frame(context) {
+                let frame = match body.as_mut().poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => frame,
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
                     Poll::Ready(None) => return Poll::Ready(None),
@@ -140,13 +140,31 @@ impl Body for AnswerBody {
 mod tests {
     use super::*;
 
+    struct Whole(Option<Bytes>);
+
+    impl Body for Whole {
+        type Data = Bytes;
+        type Error = AttestationError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, AttestationError>>> {
+            Poll::Ready(self.0.take().map(|text| Ok(Frame::data(text))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.as_ref().map_or(0, |text| u64::try_from(text.len()).unwrap()))
+        }
+    }
+
     fn passed_on(
         status: u16,
         lines: &[(&'static str, &'static [u8])],
         body: &'static str,
     ) -> Result<Response<AnswerBody>, &'static str> {
         let redirects = Redirects::new("https://app.example", false).unwrap();
-        let mut response = Response::new(reqwest::Body::from(body));
+        let mut response = Response::new(Whole(Some(Bytes::from(body))));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for (name, value) in lines {
             let value = HeaderValue::from_bytes(value).unwrap();

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::{AttestationError, Request as SessionRequest, Session};
+use blindbox_attestation::{AttestationError, Request as SessionRequest, Response as SessionResponse, Session};
 use hyper::body::Incoming;
 use hyper::http::request;
 use hyper::{Request, Response};
+use url::Url;
 
 use super::answer::{self, AnswerBody, Answers};
 use super::bodies::Bodies;
@@ -67,7 +68,8 @@ impl Forwarder {
         }
         let response = self.send(request).await?;
         drop(held);
-        let asked = response.url().clone();
+        let asked =
+            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { why: "expected a URL" })?;
         Ok(self.answers.pass_on(&head.method, &asked, response.into())?)
     }
 
@@ -84,7 +86,7 @@ impl Forwarder {
         Ok(request)
     }
 
-    async fn send(&self, request: SessionRequest) -> Result<reqwest::Response, AttestationError> {
+    async fn send(&self, request: SessionRequest) -> Result<SessionResponse, AttestationError> {
         // The copy shares the body.
         match request.clone().send().await {
             // Nothing was sent. The application may be in order again meanwhile: everything is checked anew.

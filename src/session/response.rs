@@ -1,0 +1,208 @@
+//! An answer of the attested peer. Its body is cut off when the peer is refused meanwhile, or was attested too long ago.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use serde::de::DeserializeOwned;
+
+use super::standing::Ending;
+use crate::error::AttestationError;
+use crate::fetch::{TroubleKind, explain};
+
+/// An answer of the attested peer, from [`Request::send`](crate::Request::send): its head, and its body while it comes in.
+pub struct Response {
+    head: http::response::Parts,
+    url: String,
+    body: Body,
+}
+
+/// The body of an answer: a stream for everything that takes an [`http_body::Body`], such as a response of axum or hyper.
+///
+/// It ends with the refusal of the peer if it is refused meanwhile, and at the latest a minute after the end of the
+/// attestation. A body that breaks off never looks like one that has ended.
+pub struct Body {
+    /// `None` once it was cut off, so that nothing holds on to the connection.
+    inner: Option<reqwest::Body>,
+    ending: Ending,
+    timeout: Option<Duration>,
+    /// Of whom, for errors.
+    origin: String,
+}
+
+/// Why a body could not be had in the form that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It could not be read to its end.
+    #[error(transparent)]
+    Unread(#[from] AttestationError),
+    /// It is not JSON, or JSON of another form.
+    #[error("expected an answer in JSON of the form asked for; it is something else at line {line}, column {column}")]
+    NotThisJson {
+        /// The line, from 1 on; 0 where the whole is meant.
+        line: usize,
+        /// The column, in bytes from 1 on; 0 where the whole is meant.
+        column: usize,
+    },
+}
+
+impl Response {
+    pub(super) fn new(response: reqwest::Response, ending: Ending, timeout: Option<Duration>) -> Self {
+        let (url, origin) = (response.url().to_string(), response.url().origin().ascii_serialization());
+        let (mut head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        // What the HTTP library keeps with an answer may lead to the connection.
+        head.extensions = http::Extensions::new();
+        Self { head, url, body: Body { inner: Some(body), ending, timeout, origin } }
+    }
+
+    /// The status. Those of errors and redirects are answers like any other.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The version of HTTP.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The URL that was asked for: against it a relative `Location` is read.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The size of the body in bytes, where the peer has announced it.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// The whole body, however large. [`Response::chunk`] is for bodies that need a limit.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the peer, if it was refused meanwhile; [`AttestationError::Timeout`] by the request's timeout,
+    /// [`AttestationError::AttestationExpired`] a minute after the end of the attestation,
+    /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
+    pub async fn bytes(mut self) -> Result<Bytes, AttestationError> {
+        let first = self.chunk().await?.unwrap_or_default();
+        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut whole = BytesMut::from(first);
+        whole.extend_from_slice(&second);
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// As [`Response::bytes`].
+    pub async fn text(self) -> Result<String, AttestationError> {
+        let bytes = Vec::from(self.bytes().await?);
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The whole body, read as JSON. Neither the status nor the content type is looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`]: the body could not be read, or is not JSON of that form.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, BodyError> {
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
+    }
+
+    /// What comes next of the body, as soon as it has arrived; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Response::bytes`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, AttestationError> {
+        loop {
+            match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => return Ok(Some(data)),
+                // Trailers.
+                Some(Err(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+impl From<Response> for http::Response<Body> {
+    fn from(response: Response) -> Self {
+        Self::from_parts(response.head, response.body)
+    }
+}
+
+/// Without headers and body, which may be secret.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({})", self.status())
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = AttestationError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AttestationError>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let polled = Pin::new(inner).poll_frame(cx);
+        // The end of an answer is the end: there is nothing left to cut off, and nothing to wait for.
+        if let Poll::Ready(None) = polled {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(error) = self.ending.as_mut().poll(cx) {
+            self.inner = None;
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = ready!(polled).transpose();
+        Poll::Ready(frame.map_err(|error| self.explain(&error)).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(SizeHint::default, http_body::Body::size_hint)
+    }
+}
+
+impl Body {
+    fn explain(&self, error: &reqwest::Error) -> AttestationError {
+        let trouble = explain(error);
+        match (trouble.kind, self.timeout) {
+            (TroubleKind::Timeout, Some(after)) => AttestationError::Timeout { what: "the request", after },
+            _ => AttestationError::ApplicationUnreachable { why: format!("{}: {}", self.origin, trouble.why) },
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({:?})", self.size_hint().exact())
+    }
+}

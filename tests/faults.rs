@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::{
-    Fault, HttpVersions, Knob, OpenConnections, Platform, ServerCertificate, TcpProxy, Transport,
+    Fault, HardwareKnob, HttpVersions, Kds, Knob, OpenConnections, Platform, ServerCertificate, TcpProxy, Transport,
 };
 use blindbox_attestation::{AttestationError, Product, UnixTime, VerifierBuilder};
 use lab::{Lab, hello, noticed};
@@ -127,6 +127,7 @@ async fn what_comes_of_each_fault_is_what_is_written() {
         tokio::spawn(faults_of_the_agent()),
         tokio::spawn(faults_of_maa()),
         tokio::spawn(faults_of_amds_service()),
+        tokio::spawn(faults_of_thim()),
         tokio::spawn(faults_of_the_way_to_the_application()),
         tokio::spawn(clocks_that_disagree()),
         tokio::spawn(faults_during_a_request()),
@@ -215,6 +216,32 @@ async fn faults_of_amds_service() {
     let (took, outcome) = attempt(&lab, lab.builder(), &lab.blindbox.url(), LONG).await;
     outcomes.add(("KDS", "is down"), took, LONG, outcome);
     outcomes.assert_documented(&["KDS"]);
+}
+
+/// What a service with one host's certificates may do wrong, AMD's being there for what it does not give.
+async fn faults_of_thim() {
+    let platform = Platform::new(Product::Milan);
+    let lab = Lab::on(&platform).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    let thim = Kds::builder().plain_http().thim(&platform).start().await.unwrap();
+    let mut outcomes = Outcomes::default();
+    for (name, fault) in [
+        ("never answers", Fault::Hang),
+        ("fails (500)", Fault::status(500)),
+        ("closes the connection without an answer", Fault::CloseEarly),
+        ("redirects", Fault::Redirect(lab.kds().url().to_owned())),
+        ("sends 100 MB", Fault::Oversized(100 << 20)),
+        ("sends something else", Fault::Body("<html>maintenance</html>".to_owned())),
+    ] {
+        thim.fail("/", fault);
+        let (took, outcome) = attempt(&lab, lab.builder().thim(thim.thim_url()), &lab.blindbox.url(), LONG).await;
+        outcomes.add(("THIM", name), took, LONG, outcome);
+        thim.recover();
+    }
+    thim.stop().await;
+    let (took, outcome) = attempt(&lab, lab.builder().thim(thim.thim_url()), &lab.blindbox.url(), LONG).await;
+    outcomes.add(("THIM", "is down"), took, LONG, outcome);
+    outcomes.assert_documented(&["THIM"]);
 }
 
 /// Somebody who accepts connections and says this, or nothing.
@@ -332,6 +359,7 @@ async fn faults_during_a_request() {
             // Once, whatever came of it.
             assert_eq!(lab.blindbox.traffic().count("/echo"), 1, "{http:?} {fault:?}");
             lab.blindbox.recover();
+            noticed().await;
             assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
         }
         // What is the application's own answer, is none of ours.
@@ -391,7 +419,7 @@ async fn there_is_one_deadline_for_everything() {
 
 #[test]
 fn every_row_has_a_test() {
-    let places = ["agent", "MAA", "KDS", "application", "clock", "request"];
+    let places = ["agent", "MAA", "KDS", "THIM", "application", "clock", "request"];
     let documented = documented();
     assert!(documented.len() > 60, "{}", documented.len());
     for ((place, fault), _) in documented {

@@ -7,7 +7,7 @@ mod lab;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{Fault, Knob, TcpProxy};
+use blindbox_attestation::emulator::{BlindBox, Fault, Knob, TcpProxy};
 use blindbox_attestation::{AttestationError, Session};
 use lab::{Lab, hello, noticed};
 
@@ -17,6 +17,10 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(5), "{what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+async fn another(lab: &Lab) -> BlindBox {
+    BlindBox::builder(&lab.maa).start().await.unwrap()
 }
 
 #[track_caller]
@@ -97,4 +101,26 @@ async fn one_connection_that_breaks_is_not_everybodys() {
     }
     let tried = lab.blindbox.traffic().count("/attest/maa") - asked;
     assert!((2..=10).contains(&tried), "{tried}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_refused_again_and_again_crowds_out_no_other() {
+    let lab = Lab::start().await;
+    let (one, other) = (another(&lab).await, another(&lab).await);
+    let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+    let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
+    one.set(Knob::Debug);
+    other.set(Knob::Debug);
+    network.set_targets(&[one.address()]);
+    // More often than refused keys are remembered.
+    for _ in 0..257 {
+        debug_mode(session.reattest().await);
+    }
+    network.set_targets(&[other.address()]);
+    network.cut();
+    noticed().await;
+    for _ in 0..3 {
+        debug_mode(hello(&session).await);
+    }
+    assert_eq!(other.traffic().count("/attest/maa"), 1);
 }

@@ -78,6 +78,9 @@ const GRACE: Duration = Duration::from_secs(60);
 /// # }
 /// ```
 ///
+/// A connection is driven by the runtime in which it was opened: use a session in one runtime, or open one in each. A request
+/// whose future is neither polled nor dropped holds up others that wait for the same attestation, until their deadline.
+///
 /// Nothing leads from it to an HTTP client that would talk to somebody else, or to the same host by another key:
 ///
 /// ```compile_fail,E0616

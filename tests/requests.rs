@@ -1,0 +1,66 @@
+//! What a request can carry, and how its answer is read.
+#![cfg(feature = "emulator")]
+
+#[path = "common/lab.rs"]
+mod lab;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use blindbox_attestation::emulator::Fault;
+use blindbox_attestation::{AttestationError, Body, BodyError, StatusCode};
+use http_body::Body as _;
+use lab::Lab;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn forms_and_bearer_tokens_are_written_as_servers_read_them() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    let form = session.post("/echo").form([("a b", "c&d"), ("\u{e9}", "")]).bearer_auth("one").bearer_auth("two");
+    let answer = form.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(answer.text().await.unwrap(), "a+b=c%26d&%C3%A9=");
+    let request = lab.blindbox.traffic().requests().pop().unwrap();
+    assert_eq!(request.header("authorization"), Some("Bearer two"));
+    let error = session.get("/").bearer_auth("one\r\nx: y").send().await.unwrap_err();
+    assert_eq!(error, AttestationError::InvalidRequest { why: "expected a token without line breaks" });
+}
+
+#[tokio::test]
+async fn requests_have_the_verifiers_timeout_unless_they_have_their_own() {
+    let lab = Lab::start().await;
+    let short = Duration::from_millis(300);
+    let verifier = lab.builder().request_timeout(short).build().unwrap();
+    let session = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
+    let error = session.get("/slow?ms=60000").send().await.unwrap_err();
+    assert_eq!(error, AttestationError::Timeout { what: "the request", after: short });
+    lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(50)));
+    let error = session.get("/").send().await.unwrap().bytes().await.unwrap_err();
+    assert_eq!(error, AttestationError::Timeout { what: "the request", after: short });
+    let request = session.get("/").timeout(Duration::from_secs(20));
+    assert_eq!(request.send().await.unwrap().bytes().await.unwrap(), "hello from a BlindBox");
+}
+
+#[tokio::test]
+async fn an_answer_is_read_in_the_form_that_is_asked_for() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    let echo = async |body: &str| session.post("/echo").body(body).send().await.unwrap();
+    assert_eq!(echo("{\"a\": [1]}").await.json::<Value>().await.unwrap(), json!({ "a": [1] }));
+    let error = echo("{\n  no").await.json::<Value>().await.unwrap_err();
+    assert_eq!(error, BodyError::NotThisJson { line: 2, column: 3 });
+    lab.blindbox.fail("/echo", Fault::Truncated);
+    let url = lab.blindbox.url();
+    let why = format!("{url}: the connection was closed before the answer was complete");
+    let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
+    assert_eq!(error, BodyError::Unread(AttestationError::ApplicationUnreachable { why }));
+    // As a stream, for whatever takes one.
+    lab.blindbox.recover();
+    let answer: http::Response<Body> = echo("whole").await.into();
+    assert_eq!((answer.status(), answer.body().size_hint().exact()), (StatusCode::OK, Some(5)));
+    let mut body = answer.into_body();
+    let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+    assert_eq!((frame.into_data().unwrap(), body.is_end_stream()), ("whole".into(), true));
+}

@@ -12,6 +12,7 @@ mod invalid;
 mod lint;
 mod require;
 mod settings;
+mod tables;
 mod tcb;
 mod trust;
 mod workload;

@@ -178,3 +178,118 @@ fn what_is_wrong_with_a_file_is_one_line_with_its_place() {
         assert!(message.chars().all(|c| !c.is_control()) && message.chars().count() < 1000, "{message:?}");
     }
 }
+
+/// Of every list and table: empty it says nothing, and saying nothing is not how a requirement is left out.
+#[test]
+fn an_empty_list_or_table_is_refused_wherever_it_stands() {
+    // Trust in AMD with all that goes with it, and no relaxation: both are said by an empty table.
+    let may_be_empty = ["/trust/amd", "/allow"];
+    for file in files() {
+        let empty = |value: &Value| if value.is_array() { json!([]) } else { json!({}) };
+        for path in paths(&file, |value| value.is_array() || value.is_object()) {
+            let changed = with(&file, &path, empty(file.pointer(&path).unwrap()));
+            let name = path.trim_start_matches('/').replace('/', ".");
+            for read in [read_json(&changed), read_toml(&changed)] {
+                match (name.as_str(), read) {
+                    (_, Ok(_)) if may_be_empty.contains(&path.as_str()) => {}
+                    (_, Err(InvalidPolicy::EmptyList { requirement })) => {
+                        assert!(name.starts_with(requirement), "{name}")
+                    }
+                    // Something that must be there is not.
+                    (
+                        "" | "trust.maa" | "workload" | "uvm" | "require" | "require.minimum-guest-abi",
+                        Err(InvalidPolicy::Malformed { .. }),
+                    ) => {}
+                    ("trust" | "guest", Err(InvalidPolicy::Contradiction { .. })) => {}
+                    (_, other) => panic!("{name}: {other:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_twice_is_refused_in_every_list() {
+    for file in files() {
+        for path in paths(&file, Value::is_array) {
+            let values = file.pointer(&path).unwrap().as_array().unwrap();
+            let changed = with(&file, &path, json!([values[0], values[0]]));
+            let name = path.trim_start_matches('/').replace('/', ".");
+            for read in [read_json(&changed), read_toml(&changed)] {
+                let Err(InvalidPolicy::DuplicateValue { requirement, .. }) = read else { panic!("{name}: {read:?}") };
+                assert_eq!(requirement, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_every_evidence_meets_is_no_requirement() {
+    let [container, _] = files();
+    for (path, nothing) in [
+        ("/uvm/minimum-svn", json!(0)),
+        ("/uvm/issuer", json!("")),
+        ("/uvm/feed", json!("")),
+        ("/trust/maa/key-id", json!("")),
+        ("/require/compliance-status", json!([""])),
+        ("/require/minimum-report-guest-svn", json!(0)),
+        ("/require/reported-tcb/milan", json!({ "snp": 0, "tee": 0 })),
+        ("/require/launch-tcb/any/", json!(0)),
+        ("/require/minimum-guest-abi", json!({ "major": 0, "minor": 0 })),
+        ("/require/minimum-firmware", json!("0.0.0")),
+        ("/require/minimum-committed-firmware", json!("0.0.0")),
+        ("/require/launch-mitigations", json!(0)),
+        ("/require/max-token-age-seconds", json!(0)),
+    ] {
+        let (path, nothing) = match path.strip_suffix('/') {
+            Some(path) => (path, json!({ "snp": nothing })),
+            None => (path, nothing),
+        };
+        let read = read_json(&with(&container, path, nothing));
+        let Err(InvalidPolicy::UnusableValue { requirement, .. }) = read else { panic!("{path}: {read:?}") };
+        assert!(path.replace('/', ".")[1..].starts_with(requirement), "{path}: {requirement}");
+    }
+    // A real TCB has parts of version zero beside others.
+    assert!(read_json(&with(&container, "/require/reported-tcb/milan", json!({ "snp": 24, "tee": 0 }))).is_ok());
+}
+
+#[test]
+fn any_vm_is_not_a_certain_one() {
+    let [_, vm] = files();
+    let digest = "5a".repeat(48);
+    let any = |more: Value| {
+        let mut guest = json!({ "allow-any-azure-cvm": true });
+        guest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with(&vm, "/guest", guest)
+    };
+    assert!(read_json(&any(json!({}))).is_ok());
+    let require = |more: Value| with(&any(json!({})), "/require", more);
+    for changed in [
+        any(json!({ "measurements": [digest] })),
+        any(json!({ "id-keys": [digest] })),
+        require(json!({ "measurements": [digest] })),
+        require(json!({ "id-keys": [digest] })),
+    ] {
+        let read = read_json(&changed);
+        assert!(matches!(&read, Err(InvalidPolicy::Contradiction { why }) if why.contains("any VM")), "{read:?}");
+    }
+}
+
+#[test]
+fn what_to_do_about_an_empty_list_is_true_of_that_list() {
+    for (requirement, expected) in [
+        ("workload.host-data", "cannot be left out"),
+        ("guest.measurements", "allow-any-azure-cvm"),
+        ("require.measurements", "uvm.minimum-svn"),
+        ("require.vmpl", "only level 0"),
+        ("require.compliance-status", "the usual one of the kind"),
+        ("require.reported-tcb", "no least version"),
+        ("require.guest-policy", "require none"),
+        ("trust.amd.waived-advisories", "waive none"),
+        ("require.chip-ids", "leave it out to accept any"),
+    ] {
+        let message = InvalidPolicy::EmptyList { requirement }.to_string();
+        assert!(message.contains(expected) && message.starts_with(&format!("`{requirement}` is empty; ")), "{message}");
+        assert_eq!(message.contains("to accept any"), requirement == "require.chip-ids", "{message}");
+    }
+}

@@ -1,5 +1,5 @@
 use serde::de::Error;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::InvalidPolicy;
@@ -24,7 +24,7 @@ pub(super) struct Document {
     pub(super) guest: Option<GuestIdentity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) uvm: Option<UvmSvn>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, deserialize_with = "something", skip_serializing_if = "is_default")]
     pub(super) require: Requirements,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) allow: Allowances,
@@ -60,6 +60,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Requirements that are written down and require nothing are those of somebody who meant some.
+fn something<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Requirements, D::Error> {
+    let require = Requirements::deserialize(deserializer)?;
+    if is_default(&require) {
+        return Err(D::Error::custom("`require` requires nothing; leave it out, or say what is required"));
+    }
+    Ok(require)
+}
+
 impl Document {
     pub(super) const VERSION: u32 = 1;
 
@@ -88,7 +97,9 @@ impl Document {
         let read = || {
             let value: Value = serde_json::from_str(text)?;
             if has_null(&value) {
-                return Err(serde_json::Error::custom("`null` is no value of a policy; leave out what is not required"));
+                return Err(serde_json::Error::custom(
+                    "`null` is no value of a policy; leave out what is not required",
+                ));
             }
             let mut reader = serde_json::Deserializer::from_str(text);
             let document = tables::read(&mut reader)?;
@@ -165,7 +176,13 @@ impl Document {
                  use `trust.maa`",
             );
         }
-        guest.validate()
+        guest.validate()?;
+        if guest.allow_any_azure_cvm && (self.measurements().is_some() || self.id_keys().is_some()) {
+            return contradiction(
+                "`guest.allow-any-azure-cvm` accepts any VM, while `measurements` or `id-keys` say which; drop one of them",
+            );
+        }
+        Ok(())
     }
 
     fn validate_allowances(&self) -> Result<(), InvalidPolicy> {

@@ -211,7 +211,7 @@ impl Policy {
 
     /// Whether a TCB below the floor of this advisory passes.
     pub(crate) fn waives(&self, advisory: &str) -> bool {
-        self.amd().is_some_and(|amd| amd.waived_advisories.iter().any(|name| name == advisory))
+        self.amd().is_some_and(|amd| amd.waived_advisories.iter().flatten().any(|name| name == advisory))
     }
 
     /// Whether the channel must be bound to the evidence, which follows from what the caller knows of the workload.

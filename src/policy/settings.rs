@@ -134,7 +134,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.reported_tcb = minima)
+        self.with(|d| d.require.reported_tcb = Some(minima))
     }
 
     /// Least versions of `COMMITTED_TCB`, below which the platform can no longer go back. Needs AMD trust.
@@ -143,7 +143,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.committed_tcb = minima)
+        self.with(|d| d.require.committed_tcb = Some(minima))
     }
 
     /// Least versions of `CURRENT_TCB`, what runs now. Needs AMD trust.
@@ -152,7 +152,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.current_tcb = minima)
+        self.with(|d| d.require.current_tcb = Some(minima))
     }
 
     /// Least versions of `LAUNCH_TCB`, what ran when the guest was launched or imported. Needs AMD trust.
@@ -161,7 +161,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.launch_tcb = minima)
+        self.with(|d| d.require.launch_tcb = Some(minima))
     }
 
     /// A bit of the guest policy must be set or clear. Evidence that does not carry the bit is refused.
@@ -171,7 +171,7 @@ impl Policy {
     /// [`InvalidPolicy`].
     pub fn require_guest_policy(self, bit: GuestPolicyBit, must: Must) -> Result<Self, InvalidPolicy> {
         self.with(|d| {
-            d.require.guest_policy.insert(bit, must);
+            d.require.guest_policy.get_or_insert_default().insert(bit, must);
         })
     }
 
@@ -191,7 +191,7 @@ impl Policy {
     /// [`InvalidPolicy`].
     pub fn require_platform_info(self, bit: PlatformInfoBit, must: Must) -> Result<Self, InvalidPolicy> {
         self.with(|d| {
-            d.require.platform_info.insert(bit, must);
+            d.require.platform_info.get_or_insert_default().insert(bit, must);
         })
     }
 

@@ -233,24 +233,18 @@ fn what_every_evidence_meets_is_no_requirement() {
         ("/trust/maa/key-id", json!("")),
         ("/require/compliance-status", json!([""])),
         ("/require/minimum-report-guest-svn", json!(0)),
-        ("/require/reported-tcb/milan", json!({ "snp": 0, "tee": 0 })),
-        ("/require/launch-tcb/any/", json!(0)),
         ("/require/minimum-guest-abi", json!({ "major": 0, "minor": 0 })),
         ("/require/minimum-firmware", json!("0.0.0")),
         ("/require/minimum-committed-firmware", json!("0.0.0")),
         ("/require/launch-mitigations", json!(0)),
         ("/require/max-token-age-seconds", json!(0)),
     ] {
-        let (path, nothing) = match path.strip_suffix('/') {
-            Some(path) => (path, json!({ "snp": nothing })),
-            None => (path, nothing),
-        };
         let read = read_json(&with(&container, path, nothing));
         let Err(InvalidPolicy::UnusableValue { requirement, .. }) = read else { panic!("{path}: {read:?}") };
         assert!(path.replace('/', ".")[1..].starts_with(requirement), "{path}: {requirement}");
     }
-    // A real TCB has parts of version zero beside others.
-    assert!(read_json(&with(&container, "/require/reported-tcb/milan", json!({ "snp": 24, "tee": 0 }))).is_ok());
+    // A real TCB has parts of version zero; given, they say which product it is, and that it has the part.
+    assert!(read_json(&with(&container, "/require/reported-tcb/milan", json!({ "tee": 0 }))).is_ok());
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) use document::{Allowances, Kind};
 pub(crate) use require::Requirements;
 pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
 
+use std::str::FromStr;
+
 use document::Document;
 
 use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
@@ -157,6 +159,24 @@ impl Policy {
     #[must_use]
     pub fn lint(&self) -> Vec<Lint> {
         lint::lint(&self.document)
+    }
+}
+
+/// A policy file in JSON if it begins with a brace, else in TOML: for programs that take either.
+///
+/// ```
+/// # use blindbox_attestation::{HostData, InvalidPolicy, Policy, Trust, UvmSvn, Workload};
+/// # let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
+/// # let policy = Policy::confidential_container(Trust::amd(), workload, UvmSvn::at_least(101))?;
+/// assert_eq!(policy.to_toml().parse(), Ok(policy.clone()));
+/// assert_eq!(policy.to_json().parse(), Ok(policy));
+/// # Ok::<(), InvalidPolicy>(())
+/// ```
+impl FromStr for Policy {
+    type Err = InvalidPolicy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+        if text.trim_start().starts_with('{') { Self::from_json(text) } else { Self::from_toml(text) }
     }
 }
 

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
-use super::require::{check_given, check_number};
+use super::require::check_given;
 use crate::types::{Product, Tcb};
 
 /// The least version of each part of a TCB; a part that is not given is not required.
@@ -71,10 +71,6 @@ impl TcbMinimum {
     pub fn fmc(mut self, version: u8) -> Self {
         self.fmc = Some(version);
         self
-    }
-
-    fn greatest(&self) -> Option<u8> {
-        [self.fmc, self.bootloader, self.tee, self.snp, self.microcode].into_iter().flatten().max()
     }
 
     /// The first part that is too old, or that the TCB does not have.
@@ -171,7 +167,6 @@ impl TcbMinima {
         check_given(requirement, *self == Self::default())?;
         for minimum in [self.any, self.milan, self.genoa, self.turin].into_iter().flatten() {
             check_given(requirement, minimum == TcbMinimum::default())?;
-            check_number(requirement, minimum.greatest().map(u64::from))?;
         }
         Ok(())
     }

@@ -214,6 +214,19 @@ fn the_same_requirement_is_given_once() {
 }
 
 #[test]
+fn a_bit_is_required_once() {
+    let twice = |requirement, value: &str| Err(InvalidPolicy::DuplicateValue { requirement, value: value.into() });
+    for must in [Must::BeSet, Must::BeClear] {
+        let policy = container().require_guest_policy(GuestPolicyBit::MemAes256Xts, Must::BeSet).unwrap();
+        let refused = policy.require_guest_policy(GuestPolicyBit::MemAes256Xts, must);
+        assert_eq!(refused, twice("require.guest-policy", "mem-aes-256-xts"));
+        let policy = container_of_both().require_platform_info(PlatformInfoBit::EccEn, Must::BeSet).unwrap();
+        let refused = policy.require_platform_info(PlatformInfoBit::EccEn, must);
+        assert_eq!(refused, twice("require.platform-info", "ecc-en"));
+    }
+}
+
+#[test]
 fn null_is_no_value() {
     let text = container().to_json();
     for (from, to) in [

@@ -250,6 +250,20 @@ pub enum PlatformInfoBit {
     TioEn,
 }
 
+/// As in a policy file.
+impl fmt::Display for GuestPolicyBit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// As in a policy file.
+impl fmt::Display for PlatformInfoBit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// The version of the guest ABI that the guest policy asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ mod words;
 
 use std::time::Duration;
 
-pub use channel::ChannelNotBound;
+pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::Category;
 pub(crate) use words::any_of;
 
@@ -436,5 +436,11 @@ pub enum AttestationError {
     Misconfigured {
         /// Which, why, and what to do.
         why: String,
+    },
+    /// The policy and the channel do not go together. Nobody was asked for evidence.
+    #[error("channel not allowed: {why}")]
+    ChannelNotAllowed {
+        /// What does not go together and what to do.
+        why: ChannelNotAllowed,
     },
 }

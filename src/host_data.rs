@@ -22,8 +22,18 @@ pub enum InvalidCcePolicy {
     #[error("expected a CCE policy, found an empty text")]
     Empty,
     /// Not base64 in its one form.
-    #[error("expected a CCE policy in base64 (standard alphabet with padding), as `az confcom` prints it")]
+    #[error(
+        "expected a CCE policy in base64 (standard alphabet with padding, on one line), as `az confcom` prints it; \
+         take the text of `ccePolicy` again, or encode the Rego text with `base64 -w 0`"
+    )]
     NotBase64,
+    /// A Rego text was expected, and this is base64: whole, or with line breaks, without padding or cut off.
+    #[error(
+        "expected the Rego text of a CCE policy, found base64; read it as base64, and if it is refused as that (line \
+         breaks in it, no padding, cut off), take the text of `ccePolicy` again: standard alphabet with padding, on one \
+         line"
+    )]
+    Base64InsteadOfRego,
 }
 
 /// A CCE policy: the Rego text that the utility VM of a confidential container enforces.
@@ -33,12 +43,17 @@ pub struct CcePolicy {
 }
 
 impl CcePolicy {
-    /// Reads base64 as `az confcom` prints it and a deployment template carries it (`ccePolicy`). White space around it is
-    /// ignored.
+    /// Reads base64 as `az confcom` prints it and a deployment template carries it (`ccePolicy`): on one line. White space
+    /// around it is ignored.
+    ///
+    /// Line breaks within it are refused and not removed. What is deployed has none, so a text with line breaks is a
+    /// copy that went through something else, which may have left out a line as well; the digest would be one of
+    /// another policy, and nothing would say why no evidence meets it.
     ///
     /// # Errors
     ///
-    /// [`InvalidCcePolicy`] for anything but the standard alphabet with padding, and for an empty text.
+    /// [`InvalidCcePolicy`] for anything but the standard alphabet with padding, for an empty text, and for what is still
+    /// base64 after it was decoded.
     pub fn from_base64(base64: &str) -> Result<Self, InvalidCcePolicy> {
         let text = STANDARD.decode(base64.trim_ascii()).map_err(|_| InvalidCcePolicy::NotBase64)?;
         Self::from_rego(text)
@@ -48,11 +63,15 @@ impl CcePolicy {
     ///
     /// # Errors
     ///
-    /// [`InvalidCcePolicy::Empty`] for an empty text.
+    /// [`InvalidCcePolicy::Empty`] for an empty text or one of white space, [`InvalidCcePolicy::Base64InsteadOfRego`] for
+    /// one of base64 characters and white space only: no Rego text is, and its digest would be that of no deployment.
     pub fn from_rego(text: impl Into<Vec<u8>>) -> Result<Self, InvalidCcePolicy> {
         let text = text.into();
-        if text.is_empty() {
+        if text.trim_ascii().is_empty() {
             return Err(InvalidCcePolicy::Empty);
+        }
+        if is_like_base64(&text) {
+            return Err(InvalidCcePolicy::Base64InsteadOfRego);
         }
         Ok(Self { text })
     }
@@ -86,6 +105,20 @@ impl CcePolicy {
         }
         findings
     }
+}
+
+/// Characters of base64 or base64url and white space, in UTF-8 or as some shells write text (UTF-16, a byte order mark).
+/// A package clause is in the same characters, and is Rego.
+fn is_like_base64(text: &[u8]) -> bool {
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+    let text = marks.iter().find_map(|mark| text.strip_prefix(*mark)).unwrap_or(text);
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+    text.iter().any(is_digit) && text.iter().all(|byte| is_digit(byte) || is_blank(byte)) && !has_package_clause(text)
+}
+
+fn has_package_clause(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"package policy")
 }
 
 impl fmt::Debug for CcePolicy {
@@ -307,7 +340,7 @@ fn read_findings(text: &str, findings: &mut Vec<CcePolicyFinding>) {
         "scratch_mount",
         "scratch_unmount",
     ];
-    if !text.lines().any(|line| line.trim_end() == "package policy") {
+    if !has_package_clause(text.as_bytes()) {
         findings.push(CcePolicyFinding::NotRead);
         return;
     }

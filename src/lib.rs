@@ -103,7 +103,7 @@ pub use claims::{
 };
 #[cfg(feature = "client")]
 pub use connect::{Verifier, VerifierBuilder, verify_connection};
-pub use error::{AttestationError, Category, ChannelNotBound};
+pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
 #[cfg(feature = "client")]

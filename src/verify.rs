@@ -4,7 +4,7 @@ use crate::appraise::{Facts, appraise};
 use crate::attested::{Attested, Claims, Recorded, Unappraised};
 use crate::bind::{self, OneTee};
 use crate::challenge::{Challenge, Peer, ServerName};
-use crate::error::{AttestationError, ChannelNotBound};
+use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Crl, Endorsements, Evidence, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
 use crate::policy::{Binding, Policy, RevocationRule};
@@ -116,13 +116,13 @@ pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), Attest
     let allow = policy.allowances();
     let why = match (policy.binding(), challenge.peer()) {
         (Binding::OwnKey, Peer::Bound { .. }) => return Ok(()),
-        (Binding::OwnKey, _) => ChannelNotBound::ChannelMustBeBound,
+        (Binding::OwnKey, _) => ChannelNotAllowed::ChannelMustBeBound,
         (Binding::None, Peer::UnboundTls) if allow.unbound_channel => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.plain_http => return Ok(()),
-        (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotBound::PlainHttp,
-        (Binding::None, _) => ChannelNotBound::WorkloadDoesNotBind,
+        (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotAllowed::PlainHttp,
+        (Binding::None, _) => ChannelNotAllowed::WorkloadDoesNotBind,
     };
-    Err(AttestationError::ChannelNotBound { why })
+    Err(AttestationError::ChannelNotAllowed { why })
 }
 
 fn token(

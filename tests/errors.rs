@@ -12,8 +12,8 @@ use blindbox_attestation::emulator::{
 };
 use blindbox_attestation::maa::{KeySet, KeySetError, TokenError};
 use blindbox_attestation::{
-    AttestationError, Binding, Category, ChannelNotBound, ChipId, GuestIdentity, GuestPolicyBit, HostData, Issuer,
-    KeyDigest, Measurement, Must, Policy, SpkiDigest, Tcb, TcbMinima, TcbMinimum, Verdict,
+    AttestationError, Binding, Category, ChannelNotAllowed, ChannelNotBound, ChipId, GuestIdentity, GuestPolicyBit,
+    HostData, Issuer, KeyDigest, Measurement, Must, Policy, SpkiDigest, Tcb, TcbMinima, TcbMinimum, Verdict,
 };
 use lab::{Lab, hello, noticed};
 
@@ -486,7 +486,7 @@ async fn requests_that_cannot_be_sent() {
 async fn a_workload_that_does_not_bind() {
     let lab = Lab::with(|blindbox| blindbox.agent(AgentForm::Legacy)).await;
     let error = lab.verifier().connect(lab.blindbox.url(), &lab.unbound_policy()).await.unwrap_err();
-    assert_eq!(error, AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind });
+    assert_eq!(error, AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
     assert_eq!(lab.blindbox.traffic().connections().len(), 0);
     assert_eq!(lab.refusal().await, AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer });
 }

@@ -88,6 +88,57 @@ fn base64_has_one_form() {
     assert_ne!(CcePolicy::from_rego("package policy").unwrap().digest(), digest);
 }
 
+/// Wrapped, without padding, cut off: whoever is told that it is no base64 takes it for the Rego text, and its digest is
+/// that of nothing that was ever deployed.
+#[test]
+fn base64_is_never_taken_for_the_text() {
+    let text = "package policy\n\napi_version := \"0.10.0\"\nmount_device := {\"allowed\": true}\n# end\n";
+    let base64 = STANDARD.encode(text);
+    assert!(base64.ends_with('='), "{base64}");
+    let lines: Vec<_> = base64.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    for (what, copy) in [
+        ("whole", base64.clone().into_bytes()),
+        ("wrapped by `fold` or `base64`", lines.join("\n").into_bytes()),
+        ("wrapped with a line feed at the end", format!("{}\n", lines.join("\n")).into_bytes()),
+        ("wrapped on Windows", lines.join("\r\n").into_bytes()),
+        ("with spaces", lines.join(" ").into_bytes()),
+        ("without padding", base64.trim_end_matches('=').to_owned().into_bytes()),
+        ("cut off", base64.as_bytes()[..base64.len() - 6].to_vec()),
+        ("in the alphabet of URLs", b"cGFja2FnZSBwb2xpY3kK_-_-".to_vec()),
+        ("with a byte order mark", format!("\u{feff}{base64}").into_bytes()),
+        ("as PowerShell writes it", [vec![0xff, 0xfe], utf16(&base64)].concat()),
+        ("in UTF-16 without a mark", utf16(&base64)),
+        ("twice encoded", STANDARD.encode(&base64).into_bytes()),
+    ] {
+        assert_eq!(CcePolicy::from_rego(copy.clone()), Err(InvalidCcePolicy::Base64InsteadOfRego), "{what}");
+        // What is one line of the one form is read as base64; nothing else is.
+        let read = CcePolicy::from_base64(&String::from_utf8_lossy(&copy));
+        match what {
+            "whole" => assert_eq!(read.unwrap().text(), text.as_bytes()),
+            "twice encoded" => assert_eq!(read, Err(InvalidCcePolicy::Base64InsteadOfRego)),
+            _ => assert_eq!(read, Err(InvalidCcePolicy::NotBase64), "{what}"),
+        }
+    }
+    for (blank, error) in [(" \r\n\t", InvalidCcePolicy::Empty), ("\n", InvalidCcePolicy::Empty)] {
+        assert_eq!(CcePolicy::from_rego(blank), Err(error));
+    }
+    for rego in ["package policy", "package policy\r\n", "package policy\nx = y\n", "a := true", "{}"] {
+        assert_eq!(CcePolicy::from_rego(rego).unwrap().text(), rego.as_bytes());
+    }
+    assert!(InvalidCcePolicy::Base64InsteadOfRego.to_string().contains("on one line"));
+}
+
+#[test]
+fn recorded_policies_are_read_from_base64_and_from_rego_and_never_wrapped() {
+    let Some(vectors) = common::vectors() else { return };
+    let base64 = std::fs::read_to_string(vectors.join("security-context-aci/security-policy-base64")).unwrap();
+    let policy = CcePolicy::from_base64(&base64).unwrap();
+    assert_eq!(CcePolicy::from_rego(policy.text()), Ok(policy));
+    let wrapped: Vec<_> = base64.trim().as_bytes().chunks(76).collect();
+    assert_eq!(CcePolicy::from_rego(wrapped.join(&b'\n')), Err(InvalidCcePolicy::Base64InsteadOfRego));
+}
+
 const HEAD: &str =
     "package policy\n\nimport future.keywords.every\n\napi_version := \"0.10.0\"\nframework_version := \"0.2.3\"\n\n";
 const TAIL: &str = "\nallow_properties_access := false\nallow_dump_stacks := false\n\nmount_device := data.framework.mount_device\ncreate_container := data.framework.create_container\nexec_in_container := data.framework.exec_in_container\n\nreason := {\"errors\": data.framework.errors}\n";

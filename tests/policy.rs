@@ -125,7 +125,13 @@ fn an_empty_list_is_never_any() {
     assert_eq!(container().require_compliance_status::<&str>([]), empty("require.compliance-status"));
     assert_eq!(container_of_both().require_signing_keys([]), empty("require.signing-keys"));
     let nothing = TcbMinima::any(TcbMinimum::new());
-    assert_eq!(container().require_reported_tcb(nothing), empty("require.reported-tcb"));
+    for nothing in [nothing, TcbMinima::default()] {
+        assert_eq!(container().require_reported_tcb(nothing), empty("require.reported-tcb"));
+        assert_eq!(container_of_both().require_committed_tcb(nothing), empty("require.committed-tcb"));
+        assert_eq!(container_of_both().require_current_tcb(nothing), empty("require.current-tcb"));
+        assert_eq!(container_of_both().require_launch_tcb(nothing), empty("require.launch-tcb"));
+    }
+    assert_eq!(Trust::amd().require_products([]), Err(InvalidPolicy::EmptyList { requirement: "trust.amd.products" }));
     let workload = Workload::binds_its_own_key(host_data());
     let trust = Trust::maa(SHARED).unwrap();
     assert_eq!(Policy::confidential_container_measured(trust, workload, []), empty("require.measurements"));
@@ -149,6 +155,13 @@ fn values_that_name_nobody_are_refused() {
     refused(Policy::confidential_container(trust(), zeros, UvmSvn::at_least(1)), "workload.host-data");
     let workload = Workload::binds_its_own_key(host_data());
     refused(Policy::confidential_container(trust(), workload, UvmSvn::at_least(0)), "uvm.minimum-svn");
+    let uvm = |uvm| Policy::confidential_container(trust(), Workload::binds_its_own_key(host_data()), uvm);
+    refused(uvm(UvmSvn::at_least(1).issued_by("")), "uvm.issuer");
+    refused(uvm(UvmSvn::at_least(1).of_feed("")), "uvm.feed");
+    let waived = || Trust::amd().allow_tcb_below("AMD-SB-3019").unwrap();
+    let duplicate =
+        InvalidPolicy::DuplicateValue { requirement: "trust.amd.waived-advisories", value: "AMD-SB-3019".into() };
+    assert_eq!(waived().allow_tcb_below("AMD-SB-3019"), Err(duplicate));
     let twice = container().require_vmpl([1, 1]);
     assert_eq!(twice, Err(InvalidPolicy::DuplicateValue { requirement: "require.vmpl", value: "1".into() }));
 }
@@ -198,6 +211,19 @@ fn the_same_requirement_is_given_once() {
     let workload = Workload::binds_its_own_key(host_data());
     let container = Policy::confidential_container(trust, workload, UvmSvn::at_least(101)).unwrap();
     twice(container.require_products([Product::Milan]));
+}
+
+#[test]
+fn a_bit_is_required_once() {
+    let twice = |requirement, value: &str| Err(InvalidPolicy::DuplicateValue { requirement, value: value.into() });
+    for must in [Must::BeSet, Must::BeClear] {
+        let policy = container().require_guest_policy(GuestPolicyBit::MemAes256Xts, Must::BeSet).unwrap();
+        let refused = policy.require_guest_policy(GuestPolicyBit::MemAes256Xts, must);
+        assert_eq!(refused, twice("require.guest-policy", "mem-aes-256-xts"));
+        let policy = container_of_both().require_platform_info(PlatformInfoBit::EccEn, Must::BeSet).unwrap();
+        let refused = policy.require_platform_info(PlatformInfoBit::EccEn, must);
+        assert_eq!(refused, twice("require.platform-info", "ecc-en"));
+    }
 }
 
 #[test]

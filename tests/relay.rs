@@ -6,7 +6,7 @@
 mod lab;
 
 use blindbox_attestation::emulator::{AgentForm, Knob, Relay, RelayCertificate, RelayMode};
-use blindbox_attestation::{AttestationError, Channel, ChannelNotBound, Session, Workload};
+use blindbox_attestation::{AttestationError, Channel, ChannelNotAllowed, ChannelNotBound, Session, Workload};
 use lab::{Lab, hello, noticed};
 
 async fn lured(lab: &Lab, relay: &Relay) -> Result<Session, AttestationError> {
@@ -68,7 +68,7 @@ async fn an_agent_that_attests_what_it_is_sent_can_be_made_to_attest_the_relays_
         // Who says what the workload is like is safe: nothing is even asked.
         let attests_any_data = lab.unbound_policy();
         let error = lab.verifier().connect(relay.url(), &attests_any_data).await.unwrap_err();
-        assert_eq!(error, AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind });
+        assert_eq!(error, AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
         assert_eq!(relay.traffic().connections().len(), 0);
         assert_nothing_leaked(&relay);
 

@@ -10,7 +10,9 @@ use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, Fault, HttpVersions, KeyKind, Knob, OpenConnections, ServerCertificate, TcpProxy,
     Transport,
 };
-use blindbox_attestation::{AttestationError, Channel, ChannelNotBound, HostData, Policy, Session, Verdict, Workload};
+use blindbox_attestation::{
+    AttestationError, Channel, ChannelNotAllowed, HostData, Policy, Session, Verdict, Workload,
+};
 use lab::{Lab, hello, noticed};
 use serde_json::{Value, json};
 
@@ -405,7 +407,7 @@ async fn an_unbound_channel_needs_leave_and_says_so_first() {
     let lab = Lab::legacy().await;
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
     let refused = verifier.connect(lab.blindbox.url(), &lab.unbound_policy()).await.unwrap_err();
-    assert_eq!(refused, AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind });
+    assert_eq!(refused, AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
     assert_eq!(lab.blindbox.agent_traffic().connections().len(), 0);
 
     let policy = lab.unbound_policy().allow_unbound_channel().unwrap();

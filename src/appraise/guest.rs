@@ -16,7 +16,7 @@ pub(super) fn policy(checks: &mut Recorder, actual: &GuestPolicy, policy: &Polic
     checks.off("migration", actual.migrate_ma, allow.migration, "an agent can move the guest", |appraisal| {
         AttestationError::MigrationAllowed { appraisal }
     });
-    for (bit, must) in &policy.requirements().guest_policy {
+    for (bit, must) in policy.requirements().guest_policy.iter().flatten() {
         let (name, actual) = bit_of(*bit, actual);
         let bit = Some(*bit);
         must_be(checks, name, actual, *must, move |expected, found, appraisal| AttestationError::WrongGuestPolicy {

@@ -90,7 +90,7 @@ fn firmware(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
 }
 
 fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) {
-    for (bit, must) in &policy.requirements().platform_info {
+    for (bit, must) in policy.requirements().platform_info.iter().flatten() {
         let (name, actual) = match bit {
             PlatformInfoBit::SmtEn => ("platform smt-en", actual.smt_en.into()),
             PlatformInfoBit::TsmeEn => ("platform tsme-en", actual.tsme_en.into()),

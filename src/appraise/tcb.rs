@@ -6,7 +6,7 @@ use crate::types::{Product, Tcb};
 
 /// The TCB that every evidence carries.
 pub(super) fn reported(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy) {
-    let minima = &policy.requirements().reported_tcb;
+    let minima = policy.requirements().reported_tcb.as_ref();
     tcb(checks, ("reported", "reported tcb"), &snp.reported_tcb, snp.product, minima);
 }
 
@@ -18,7 +18,7 @@ pub(super) fn of_hardware(checks: &mut Recorder, hardware: &HardwareClaims, prod
         (("current", "current tcb"), &hardware.current_tcb, &require.current_tcb),
         (("launch", "launch tcb"), &hardware.launch_tcb, &require.launch_tcb),
     ] {
-        tcb(checks, names, actual, Some(product), minima);
+        tcb(checks, names, actual, Some(product), minima.as_ref());
     }
 }
 
@@ -40,11 +40,11 @@ fn tcb(
     (tcb, name): (&'static str, &'static str),
     actual: &Tcb,
     product: Option<Product>,
-    minima: &TcbMinima,
+    minima: Option<&TcbMinima>,
 ) {
-    if minima.is_empty() {
+    let Some(minima) = minima else {
         return checks.not_evaluated(name, "no minimum in the policy", actual.to_string());
-    }
+    };
     match (minima.for_product(product), product) {
         (Some(minimum), _) => at_least(checks, (tcb, name), actual, minimum, None),
         (None, None) => checks.claim_not_reported(name, "product", "a product that the policy has a minimum for"),

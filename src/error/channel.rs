@@ -1,4 +1,4 @@
-//! Why a channel is not bound to the evidence.
+//! Why there is no channel that the evidence speaks of, or none that the policy allows.
 
 use serde::Serialize;
 
@@ -7,6 +7,19 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ChannelNotBound {
+    /// The agent answered a bound request without runtime data of its own.
+    #[error(
+        "the agent's answer carries no runtime data of its own, as agents do that attest whatever they are sent; \
+         deploy an agent that binds its own key"
+    )]
+    LegacyAnswer,
+}
+
+/// Why the policy does not allow a channel of this kind. Found before anybody is asked: it says nothing of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ChannelNotAllowed {
     /// The policy says that the workload attests any data.
     #[error(
         "the policy says that this workload attests any data (`binding = \"none\"`), so its evidence cannot name the peer; \
@@ -22,10 +35,4 @@ pub enum ChannelNotBound {
     /// The channel is in clear, and the policy allows an unbound one over TLS only.
     #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
     PlainHttp,
-    /// The agent answered a bound request without runtime data of its own.
-    #[error(
-        "the agent's answer carries no runtime data of its own, as agents do that attest whatever they are sent; \
-         deploy an agent that binds its own key"
-    )]
-    LegacyAnswer,
 }

@@ -1,6 +1,7 @@
 //! What a program needs to know of an error: frozen names and numbers, whose move it is, whether to try again.
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::AttestationError;
 use crate::appraisal::Appraisal;
@@ -18,6 +19,33 @@ pub enum Category {
     Unavailable,
     /// The caller's settings.
     Misconfigured,
+}
+
+/// The form for machines, in which the command gives its errors too. The checks of an appraisal are not in it, since they
+/// show values that identify a machine or guest whole: [`AttestationError::appraisal`] has a form of its own.
+///
+/// ```
+/// # use blindbox_attestation::AttestationError;
+/// let error = AttestationError::SessionPoisoned { cause: "debug-mode" };
+/// let json = serde_json::to_value(&error)?;
+/// assert_eq!(json["code"], "session-poisoned");
+/// assert_eq!(json["number"], 309);
+/// assert_eq!(json["category"], "unavailable");
+/// assert_eq!(json["retryable"], false);
+/// assert_eq!(json["message"], error.to_string());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+impl Serialize for AttestationError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (code, number, category) = self.facts();
+        let mut object = serializer.serialize_struct("AttestationError", 5)?;
+        object.serialize_field("code", code)?;
+        object.serialize_field("number", &number)?;
+        object.serialize_field("category", &category)?;
+        object.serialize_field("retryable", &self.is_retryable())?;
+        object.serialize_field("message", &self.to_string())?;
+        object.end()
+    }
 }
 
 impl AttestationError {
@@ -143,6 +171,7 @@ impl AttestationError {
             Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
             Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),
             Self::Misconfigured { .. } => ("misconfigured", 404, Misconfigured),
+            Self::ChannelNotAllowed { .. } => ("channel-not-allowed", 405, Misconfigured),
         }
     }
 }

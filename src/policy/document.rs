@@ -1,8 +1,10 @@
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::InvalidPolicy;
 use super::require::Requirements;
+use super::tables;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmSvn, Workload};
 use crate::types::{KeyDigest, Measurement, Product, shorten};
@@ -22,7 +24,7 @@ pub(super) struct Document {
     pub(super) guest: Option<GuestIdentity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) uvm: Option<UvmSvn>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, deserialize_with = "something", skip_serializing_if = "is_default")]
     pub(super) require: Requirements,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) allow: Allowances,
@@ -58,6 +60,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Requirements that are written down and require nothing are those of somebody who meant some.
+fn something<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Requirements, D::Error> {
+    let require = Requirements::deserialize(deserializer)?;
+    if is_default(&require) {
+        return Err(D::Error::custom("`require` requires nothing; leave it out, or say what is required"));
+    }
+    Ok(require)
+}
+
 impl Document {
     pub(super) const VERSION: u32 = 1;
 
@@ -76,18 +87,30 @@ impl Document {
     }
 
     pub(super) fn from_toml(text: &str) -> Result<Self, InvalidPolicy> {
-        toml::from_str(text).map_err(|error| InvalidPolicy::Malformed { why: shorten(&error.to_string(), 300) })
+        let read = toml::Deserializer::parse(text).and_then(tables::read);
+        read.map_err(|error| malformed(error.span().map(|span| Place::of(text, span.start)), error.message()))
     }
 
     pub(super) fn from_json(text: &str) -> Result<Self, InvalidPolicy> {
-        let malformed = |why: String| InvalidPolicy::Malformed { why: shorten(&why, 300) };
         // A map would take the last of two equal keys; the strict reader refuses them.
-        crate::json::parse(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
-        let value: Value = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-        if has_null(&value) {
-            return Err(malformed("`null` is no value of a policy; leave out what is not required".to_owned()));
-        }
-        serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
+        crate::json::parse(text.as_bytes()).map_err(|error| malformed(None, &error.to_string()))?;
+        let read = || {
+            let value: Value = serde_json::from_str(text)?;
+            if has_null(&value) {
+                return Err(serde_json::Error::custom(
+                    "`null` is no value of a policy; leave out what is not required",
+                ));
+            }
+            let mut reader = serde_json::Deserializer::from_str(text);
+            let document = tables::read(&mut reader)?;
+            reader.end().map(|()| document)
+        };
+        read().map_err(|error: serde_json::Error| {
+            let place = Place { line: error.line(), column: error.column() };
+            let message = error.to_string();
+            let message = message.strip_suffix(&format!(" at line {} column {}", place.line, place.column));
+            malformed((place.line > 0).then_some(place), message.unwrap_or(&error.to_string()))
+        })
     }
 
     pub(super) fn to_toml(&self) -> String {
@@ -153,7 +176,13 @@ impl Document {
                  use `trust.maa`",
             );
         }
-        guest.validate()
+        guest.validate()?;
+        if guest.allow_any_azure_cvm && (self.measurements().is_some() || self.id_keys().is_some()) {
+            return contradiction(
+                "`guest.allow-any-azure-cvm` accepts any VM, while `measurements` or `id-keys` say which; drop one of them",
+            );
+        }
+        Ok(())
     }
 
     fn validate_allowances(&self) -> Result<(), InvalidPolicy> {
@@ -214,6 +243,31 @@ impl Document {
         let first = given_twice.into_iter().find(|(twice, _)| *twice);
         first.map_or(Ok(()), |(_, why)| Err(InvalidPolicy::Contradiction { why }))
     }
+}
+
+/// Where in a file, counted from one as editors do; columns in characters.
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    fn of(text: &str, byte: usize) -> Self {
+        let before = text.get(..byte).unwrap_or(text);
+        let line = before.matches('\n').count().saturating_add(1);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
+        Self { line, column }
+    }
+}
+
+/// One line, whatever the reader's message and the names in it are made of.
+fn malformed(place: Option<Place>, message: &str) -> InvalidPolicy {
+    let message = shorten(&message.lines().collect::<Vec<_>>().join(", "), 300);
+    let why = match place {
+        Some(Place { line, column }) => format!("line {line}, column {column}: {message}"),
+        None => message,
+    };
+    InvalidPolicy::Malformed { why }
 }
 
 /// In a file `null` is what a program writes for a value that it does not have: never the wish to require nothing.

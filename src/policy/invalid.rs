@@ -4,8 +4,8 @@ use crate::types::{InvalidIssuer, Issuer};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPolicy {
-    /// A list of accepted values is empty. It is never read as "any": leave the requirement out to not require it.
-    #[error("`{requirement}` is an empty list; name the accepted values, or leave it out to accept any")]
+    /// A list or table is empty. It is never read as "any" or "nothing": leave it out to not require it.
+    #[error("`{requirement}` is empty; {}", instead_of_nothing(.requirement))]
     EmptyList {
         /// The requirement, as in a policy file.
         requirement: &'static str,
@@ -87,4 +87,31 @@ pub enum InvalidPolicy {
         /// The version in the file.
         found: u32,
     },
+}
+
+/// What to do about an empty list or table: what leaving it out means is another thing for each.
+fn instead_of_nothing(requirement: &str) -> &'static str {
+    match requirement {
+        "workload.host-data" => {
+            "name the digest of each accepted CCE policy; it cannot be left out, since nothing else says what must run"
+        }
+        "guest.measurements" | "guest.id-keys" => {
+            "name the accepted values, or leave it out and say in another way which VM: `measurements`, `id-keys` or \
+             `allow-any-azure-cvm`"
+        }
+        "require.measurements" => {
+            "name the accepted values, or leave it out; a confidential container then needs `uvm.minimum-svn`"
+        }
+        "require.compliance-status" => {
+            "name the accepted values, or leave it out to accept only the usual one of the kind"
+        }
+        "require.vmpl" => "name the accepted levels, or leave it out to accept only level 0",
+        "trust.amd.waived-advisories" => "name the advisories, or leave it out to waive none",
+        "require.reported-tcb" | "require.committed-tcb" | "require.current-tcb" | "require.launch-tcb" => {
+            "give at least one product (or `any`), and for each at least one part, such as `snp`; or leave it out to \
+             require no least version"
+        }
+        "require.guest-policy" | "require.platform-info" => "say what a bit must be, or leave it out to require none",
+        _ => "name the accepted values, or leave it out to accept any",
+    }
 }

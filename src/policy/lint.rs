@@ -83,17 +83,19 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "a signing authority that AMD has revoked may still pass",
         ),
         (
-            amd.is_some_and(|amd| !amd.waived_advisories.is_empty()),
+            amd.is_some_and(|amd| amd.waived_advisories.is_some()),
             "advisory-waived",
             "a TCB with a published weakness passes",
         ),
         (
-            require.reported_tcb.is_empty(),
+            require.reported_tcb.is_none(),
             "no-minimum-tcb",
             "no least TCB is required beyond the advisories that this release knows; set `require.reported-tcb`",
         ),
         (
-            amd.is_some() && require.platform_info.get(&PlatformInfoBit::AliasCheckComplete) != Some(&Must::BeSet),
+            amd.is_some()
+                && require.platform_info.as_ref().and_then(|bits| bits.get(&PlatformInfoBit::AliasCheckComplete))
+                    != Some(&Must::BeSet),
             "alias-check-not-required",
             "a machine with tampered memory modules (BadRAM, AMD-SB-3015) may pass; \
              require platform-info `alias-check-complete` where the firmware is new enough",

@@ -12,6 +12,7 @@ mod invalid;
 mod lint;
 mod require;
 mod settings;
+mod tables;
 mod tcb;
 mod trust;
 mod workload;
@@ -27,6 +28,8 @@ pub use workload::{Binding, GuestIdentity, UvmSvn, Workload};
 pub(crate) use document::{Allowances, Kind};
 pub(crate) use require::Requirements;
 pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
+
+use std::str::FromStr;
 
 use document::Document;
 
@@ -159,6 +162,24 @@ impl Policy {
     }
 }
 
+/// A policy file in JSON if it begins with a brace, else in TOML: for programs that take either.
+///
+/// ```
+/// # use blindbox_attestation::{HostData, InvalidPolicy, Policy, Trust, UvmSvn, Workload};
+/// # let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
+/// # let policy = Policy::confidential_container(Trust::amd(), workload, UvmSvn::at_least(101))?;
+/// assert_eq!(policy.to_toml().parse(), Ok(policy.clone()));
+/// assert_eq!(policy.to_json().parse(), Ok(policy));
+/// # Ok::<(), InvalidPolicy>(())
+/// ```
+impl FromStr for Policy {
+    type Err = InvalidPolicy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+        if text.trim_start().starts_with('{') { Self::from_json(text) } else { Self::from_toml(text) }
+    }
+}
+
 /// What the rest of the crate reads.
 impl Policy {
     pub(crate) fn kind(&self) -> Kind {
@@ -210,7 +231,7 @@ impl Policy {
 
     /// Whether a TCB below the floor of this advisory passes.
     pub(crate) fn waives(&self, advisory: &str) -> bool {
-        self.amd().is_some_and(|amd| amd.waived_advisories.iter().any(|name| name == advisory))
+        self.amd().is_some_and(|amd| amd.waived_advisories.iter().flatten().any(|name| name == advisory))
     }
 
     /// Whether the channel must be bound to the evidence, which follows from what the caller knows of the workload.

@@ -34,20 +34,20 @@ pub(crate) struct Requirements {
     pub(crate) products: Option<Vec<Product>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) report_ids: Option<Vec<ReportId>>,
-    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
-    pub(crate) reported_tcb: TcbMinima,
-    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
-    pub(crate) committed_tcb: TcbMinima,
-    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
-    pub(crate) current_tcb: TcbMinima,
-    #[serde(skip_serializing_if = "TcbMinima::is_empty")]
-    pub(crate) launch_tcb: TcbMinima,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) guest_policy: BTreeMap<GuestPolicyBit, Must>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reported_tcb: Option<TcbMinima>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) committed_tcb: Option<TcbMinima>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) current_tcb: Option<TcbMinima>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) launch_tcb: Option<TcbMinima>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) guest_policy: Option<BTreeMap<GuestPolicyBit, Must>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) minimum_guest_abi: Option<AbiVersion>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) platform_info: BTreeMap<PlatformInfoBit, Must>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) platform_info: Option<BTreeMap<PlatformInfoBit, Must>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) minimum_firmware: Option<FirmwareVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +90,10 @@ impl Requirements {
             ("require.max-session-age-seconds", self.max_session_age_seconds),
             ("require.launch-mitigations", self.launch_mitigations),
             ("require.current-mitigations", self.current_mitigations),
+            ("require.minimum-report-guest-svn", self.minimum_report_guest_svn.map(u64::from)),
+            ("require.minimum-guest-abi", self.minimum_guest_abi.map(|abi| u64::from(abi.major | abi.minor))),
+            ("require.minimum-firmware", self.minimum_firmware.map(any_part)),
+            ("require.minimum-committed-firmware", self.minimum_committed_firmware.map(any_part)),
         ] {
             check_number(requirement, number)?;
         }
@@ -99,14 +103,20 @@ impl Requirements {
             ("require.current-tcb", &self.current_tcb),
             ("require.launch-tcb", &self.launch_tcb),
         ] {
-            minima.validate(requirement)?;
+            minima.as_ref().map_or(Ok(()), |minima| minima.validate(requirement))?;
+        }
+        for (requirement, bits) in [
+            ("require.guest-policy", self.guest_policy.as_ref().map(BTreeMap::len)),
+            ("require.platform-info", self.platform_info.as_ref().map(BTreeMap::len)),
+        ] {
+            check_given(requirement, bits == Some(0))?;
         }
         let needs_report = [
-            ("require.committed-tcb", !self.committed_tcb.is_empty()),
-            ("require.current-tcb", !self.current_tcb.is_empty()),
-            ("require.launch-tcb", !self.launch_tcb.is_empty()),
+            ("require.committed-tcb", self.committed_tcb.is_some()),
+            ("require.current-tcb", self.current_tcb.is_some()),
+            ("require.launch-tcb", self.launch_tcb.is_some()),
             ("require.minimum-guest-abi", self.minimum_guest_abi.is_some()),
-            ("require.platform-info", !self.platform_info.is_empty()),
+            ("require.platform-info", self.platform_info.is_some()),
             ("require.minimum-firmware", self.minimum_firmware.is_some()),
             ("require.minimum-committed-firmware", self.minimum_committed_firmware.is_some()),
             ("require.committed-firmware-only", self.committed_firmware_only),
@@ -133,11 +143,27 @@ impl Requirements {
     }
 }
 
-/// A list of accepted values names at least one, and none twice.
-pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), InvalidPolicy> {
-    if values.is_empty() {
-        return Err(InvalidPolicy::EmptyList { requirement });
+/// Zero if every part is, which every firmware meets.
+fn any_part(version: FirmwareVersion) -> u64 {
+    u64::from(version.major | version.minor | version.build)
+}
+
+/// A list or table that is given says something: empty, it would require nothing without a word.
+pub(super) fn check_given(requirement: &'static str, is_empty: bool) -> Result<(), InvalidPolicy> {
+    if is_empty { Err(InvalidPolicy::EmptyList { requirement }) } else { Ok(()) }
+}
+
+/// A text that is given is one.
+pub(super) fn check_text(requirement: &'static str, text: Option<&str>) -> Result<(), InvalidPolicy> {
+    match text {
+        Some("") => Err(InvalidPolicy::UnusableValue { requirement, why: "is empty" }),
+        _ => Ok(()),
     }
+}
+
+/// A list of values names at least one, and none twice.
+pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), InvalidPolicy> {
+    check_given(requirement, values.is_empty())?;
     let mut seen = BTreeSet::new();
     match values.iter().find(|value| !seen.insert(*value)) {
         Some(twice) => Err(InvalidPolicy::DuplicateValue { requirement, value: twice.to_string() }),
@@ -222,6 +248,20 @@ pub enum PlatformInfoBit {
     AliasCheckComplete,
     /// Bit 7: SEV-TIO is on.
     TioEn,
+}
+
+/// As in a policy file.
+impl fmt::Display for GuestPolicyBit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// As in a policy file.
+impl fmt::Display for PlatformInfoBit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// The version of the guest ABI that the guest policy asks for.

@@ -1,4 +1,7 @@
-use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, Requirements};
 use super::tcb::TcbMinima;
 use super::{InvalidPolicy, Policy};
 use crate::claims::{FirmwareVersion, SigningKey};
@@ -134,7 +137,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.reported_tcb = minima)
+        self.with(|d| d.require.reported_tcb = Some(minima))
     }
 
     /// Least versions of `COMMITTED_TCB`, below which the platform can no longer go back. Needs AMD trust.
@@ -143,7 +146,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.committed_tcb = minima)
+        self.with(|d| d.require.committed_tcb = Some(minima))
     }
 
     /// Least versions of `CURRENT_TCB`, what runs now. Needs AMD trust.
@@ -152,7 +155,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.current_tcb = minima)
+        self.with(|d| d.require.current_tcb = Some(minima))
     }
 
     /// Least versions of `LAUNCH_TCB`, what ran when the guest was launched or imported. Needs AMD trust.
@@ -161,18 +164,16 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.launch_tcb = minima)
+        self.with(|d| d.require.launch_tcb = Some(minima))
     }
 
     /// A bit of the guest policy must be set or clear. Evidence that does not carry the bit is refused.
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
+    /// [`InvalidPolicy`]; [`InvalidPolicy::DuplicateValue`] for a bit that is required already.
     pub fn require_guest_policy(self, bit: GuestPolicyBit, must: Must) -> Result<Self, InvalidPolicy> {
-        self.with(|d| {
-            d.require.guest_policy.insert(bit, must);
-        })
+        self.with_bit("require.guest-policy", |require| &mut require.guest_policy, bit, must)
     }
 
     /// The guest policy must ask for at least this version of the guest ABI. Needs AMD trust.
@@ -188,11 +189,9 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
+    /// [`InvalidPolicy`]; [`InvalidPolicy::DuplicateValue`] for a bit that is required already.
     pub fn require_platform_info(self, bit: PlatformInfoBit, must: Must) -> Result<Self, InvalidPolicy> {
-        self.with(|d| {
-            d.require.platform_info.insert(bit, must);
-        })
+        self.with_bit("require.platform-info", |require| &mut require.platform_info, bit, must)
     }
 
     /// The running SNP firmware must be at least this. Needs AMD trust.
@@ -256,6 +255,22 @@ impl Policy {
     /// [`InvalidPolicy`].
     pub fn require_session_age(self, at_most_seconds: u64) -> Result<Self, InvalidPolicy> {
         self.with(|d| d.require.max_session_age_seconds = Some(at_most_seconds))
+    }
+}
+
+impl Policy {
+    /// The later of two values for a bit would take the place of the first without a word.
+    fn with_bit<B: Copy + Ord + fmt::Display>(
+        mut self,
+        requirement: &'static str,
+        bits: impl FnOnce(&mut Requirements) -> &mut Option<BTreeMap<B, Must>>,
+        bit: B,
+        must: Must,
+    ) -> Result<Self, InvalidPolicy> {
+        match bits(&mut self.document.require).get_or_insert_default().insert(bit, must) {
+            Some(_) => Err(InvalidPolicy::DuplicateValue { requirement, value: bit.to_string() }),
+            None => Self::checked(self.document),
+        }
     }
 }
 

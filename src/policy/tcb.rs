@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
+use super::require::check_given;
 use crate::types::{Product, Tcb};
 
 /// The least version of each part of a TCB; a part that is not given is not required.
@@ -152,10 +153,6 @@ impl TcbMinima {
         self
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The minimum that holds for this product: its own, else the one for any.
     pub(crate) fn for_product(&self, product: Option<Product>) -> Option<&TcbMinimum> {
         let own = product.and_then(|product| match product {
@@ -167,9 +164,9 @@ impl TcbMinima {
     }
 
     pub(super) fn validate(&self, requirement: &'static str) -> Result<(), InvalidPolicy> {
-        let given = [self.any, self.milan, self.genoa, self.turin];
-        if given.into_iter().flatten().any(|minimum| minimum == TcbMinimum::default()) {
-            return Err(InvalidPolicy::EmptyList { requirement });
+        check_given(requirement, *self == Self::default())?;
+        for minimum in [self.any, self.milan, self.genoa, self.turin].into_iter().flatten() {
+            check_given(requirement, minimum == TcbMinimum::default())?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
+use super::require::{check_names, check_text};
 use crate::types::{Issuer, Product, Sha256Digest};
 
 /// Who may judge the evidence: Microsoft (MAA), AMD's own root as checked here, or both of them agreeing.
@@ -37,8 +38,8 @@ pub(crate) struct AmdTrust {
     pub(crate) products: Option<Vec<Product>>,
     #[serde(default, skip_serializing_if = "is_required")]
     pub(crate) revocation: RevocationRule,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) waived_advisories: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waived_advisories: Option<Vec<String>>,
 }
 
 /// What happens when AMD's revocation list (CRL) cannot be had.
@@ -144,13 +145,11 @@ impl Trust {
     /// [`InvalidPolicy::NotCoveredByTrust`] under MAA alone (use
     /// [`Policy::require_products`](super::Policy::require_products) there), [`InvalidPolicy::EmptyList`].
     pub fn require_products(mut self, products: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
-        const REQUIREMENT: &str = "trust.amd.products";
         let Some(amd) = &mut self.amd else {
-            return Err(InvalidPolicy::NotCoveredByTrust { requirement: REQUIREMENT, needs: "AMD" });
+            return Err(InvalidPolicy::NotCoveredByTrust { requirement: "trust.amd.products", needs: "AMD" });
         };
-        let products: Vec<_> = products.into_iter().collect();
-        super::require::check_list(REQUIREMENT, &products)?;
-        amd.products = Some(products);
+        amd.products = Some(products.into_iter().collect());
+        amd.validate()?;
         Ok(self)
     }
 
@@ -176,14 +175,14 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::UnusableValue`] for an advisory that has no floor in this release.
+    /// [`InvalidPolicy::UnusableValue`] for an advisory that has no floor in this release,
+    /// [`InvalidPolicy::DuplicateValue`] for one that is waived already.
     pub fn allow_tcb_below(mut self, advisory: impl Into<String>) -> Result<Self, InvalidPolicy> {
         let advisory = advisory.into();
         super::advisories::check_known(&advisory)?;
-        if let Some(amd) = &mut self.amd
-            && !amd.waived_advisories.contains(&advisory)
-        {
-            amd.waived_advisories.push(advisory);
+        if let Some(amd) = &mut self.amd {
+            amd.waived_advisories.get_or_insert_default().push(advisory);
+            amd.validate()?;
         }
         Ok(self)
     }
@@ -194,12 +193,7 @@ impl Trust {
                 why: "`trust` names nobody; add `trust.maa`, `trust.amd` or both",
             });
         }
-        if let Some(amd) = &self.amd {
-            if let Some(products) = &amd.products {
-                super::require::check_list("trust.amd.products", products)?;
-            }
-            amd.waived_advisories.iter().try_for_each(|name| super::advisories::check_known(name))?;
-        }
+        self.amd.as_ref().map_or(Ok(()), AmdTrust::validate)?;
         self.maa.as_ref().map_or(Ok(()), MaaTrust::validate)
     }
 }
@@ -212,9 +206,14 @@ impl MaaTrust {
         if !self.issuer.is_shared() && self.policy_hash.is_none() && !self.allow_any_policy {
             return Err(InvalidPolicy::MaaPolicyNotPinned { issuer: self.issuer.clone() });
         }
-        if self.key_id.as_deref() == Some("") {
-            return Err(InvalidPolicy::UnusableValue { requirement: "trust.maa.key-id", why: "is empty" });
-        }
-        Ok(())
+        check_text("trust.maa.key-id", self.key_id.as_deref())
+    }
+}
+
+impl AmdTrust {
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        check_names("trust.amd.products", self.products.as_deref(), |_| false)?;
+        check_names("trust.amd.waived-advisories", self.waived_advisories.as_deref(), |_| false)?;
+        self.waived_advisories.iter().flatten().try_for_each(|name| super::advisories::check_known(name))
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
-use super::require::{check_list, check_names, check_number};
+use super::require::{check_list, check_names, check_number, check_text};
 use crate::claims::UvmClaims;
 use crate::types::{HostData, KeyDigest, Measurement};
 
@@ -165,6 +165,8 @@ impl UvmSvn {
     }
 
     pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
-        check_number("uvm.minimum-svn", Some(self.minimum_svn))
+        check_number("uvm.minimum-svn", Some(self.minimum_svn))?;
+        check_text("uvm.issuer", self.issuer.as_deref())?;
+        check_text("uvm.feed", self.feed.as_deref())
     }
 }

@@ -4,7 +4,7 @@ use url::Url;
 use super::settings::Settings;
 use super::target::Base;
 use crate::challenge::{Challenge, Channel, ServerName};
-use crate::error::{AttestationError, ChannelNotBound};
+use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::policy::{Binding, Policy};
 use crate::tls::NameVerifier;
 use crate::types::{SpkiDigest, UnixTime};
@@ -44,7 +44,7 @@ impl Route {
             return Ok(Self::Bound { names, agent });
         }
         if !allow.unbound_channel {
-            return Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind });
+            return Err(AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
         }
         let agent = settings.agent.clone().map_or_else(|| base.on_port(AGENT_PORT), Ok)?;
         let in_clear = !base.is_https() || agent.scheme() != "https";
@@ -67,7 +67,7 @@ impl Route {
             }
             (Self::Unbound { channel: Channel::UnboundTls, .. }, None) => Challenge::unbound_tls(now),
             (Self::Unbound { channel: Channel::UnboundCleartext, .. }, None) => Challenge::unbound_cleartext(now),
-            _ => Err(AttestationError::ChannelNotBound { why: ChannelNotBound::WorkloadDoesNotBind }),
+            _ => Err(AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind }),
         }
     }
 

@@ -8,8 +8,8 @@ use blindbox_attestation::maa::{KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    Appraisal, AttestationError, Category, ChannelNotBound, HostData, InvalidPolicy, Issuer, Measurement, Must,
-    PlatformInfoBit, Policy, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, Verdict,
+    Appraisal, AttestationError, Category, ChannelNotAllowed, ChannelNotBound, HostData, InvalidPolicy, Issuer,
+    Measurement, Must, PlatformInfoBit, Policy, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, Verdict,
 };
 
 use crate::scene::*;
@@ -222,6 +222,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (InvalidUrl { why: "it" }, "invalid-url", 402, Mine, false),
         (InvalidRequest { why: "it" }, "invalid-request", 403, Mine, false),
         (Misconfigured { why: text() }, "misconfigured", 404, Mine, false),
+        (ChannelNotAllowed { why: self::ChannelNotAllowed::PlainHttp }, "channel-not-allowed", 405, Mine, false),
     ]
 }
 
@@ -232,6 +233,14 @@ fn codes_and_numbers_of_errors_are_frozen() {
         let actual = (error.code(), error.number(), error.category(), error.is_retryable());
         assert_eq!(actual, (*code, *number, *category, *retryable), "{error}");
         assert_eq!(error.appraisal().is_some(), *category == Category::Rejected, "{code}");
+        let json = serde_json::json!({
+            "code": code,
+            "number": number,
+            "category": category,
+            "retryable": retryable,
+            "message": error.to_string(),
+        });
+        assert_eq!(serde_json::to_value(error).unwrap(), json);
         let text = error.to_string();
         assert!(text.starts_with(|first: char| !first.is_uppercase()) || text.starts_with("AMD's"), "{text}");
         assert!(!text.contains("  ") && !text.ends_with('.'), "{text}");

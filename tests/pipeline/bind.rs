@@ -2,8 +2,8 @@
 
 use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::{
-    AttestationError, Binding, Challenge, Channel, ChannelNotBound, GuestIdentity, Policy, ServerName, SpkiDigest,
-    Trust, UvmSvn, Workload, verify,
+    AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, GuestIdentity, Policy,
+    ServerName, SpkiDigest, Trust, UvmSvn, Workload, verify,
 };
 use serde_json::json;
 
@@ -208,7 +208,7 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
 
     let make: [fn() -> Challenge; 3] = [bound, || UNBOUND(NOW).unwrap(), || Challenge::unbound_cleartext(NOW).unwrap()];
     let (no, must, http) =
-        (ChannelNotBound::WorkloadDoesNotBind, ChannelNotBound::ChannelMustBeBound, ChannelNotBound::PlainHttp);
+        (ChannelNotAllowed::WorkloadDoesNotBind, ChannelNotAllowed::ChannelMustBeBound, ChannelNotAllowed::PlainHttp);
     let (bound_tls, tls, clear) = (Ok(Channel::Bound), Ok(Channel::UnboundTls), Ok(Channel::UnboundCleartext));
     let container = container();
     let vm = Guest::confidential_vm();
@@ -224,7 +224,7 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
             let challenge = make();
             let evidence = evidence(guest, &challenge.runtime_data());
             let verdict = verify(&evidence, &endorsements(), challenge, policy, NOW);
-            let expected = expected.map_err(|why| AttestationError::ChannelNotBound { why });
+            let expected = expected.map_err(|why| AttestationError::ChannelNotAllowed { why });
             assert_eq!(verdict.map(|attested| attested.channel()), expected, "{name}");
         }
     }

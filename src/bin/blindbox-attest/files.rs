@@ -36,9 +36,7 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 
 /// A policy, in JSON if it begins with a brace, else in TOML.
 pub fn policy(path: &Path) -> Result<Policy, Failure> {
-    let text = read_text(path)?;
-    let policy = if text.trim_start().starts_with('{') { Policy::from_json(&text) } else { Policy::from_toml(&text) };
-    policy.map_err(|error| AttestationError::InvalidPolicy(error).into())
+    read_text(path)?.parse::<Policy>().map_err(|error| AttestationError::InvalidPolicy(error).into())
 }
 
 /// A CCE policy: base64 as deployments carry it, or the Rego text itself.

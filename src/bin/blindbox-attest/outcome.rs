@@ -64,13 +64,7 @@ pub fn exit_code(error: &AttestationError) -> u8 {
 
 /// An error for machines.
 pub fn error_json(error: &AttestationError) -> Value {
-    json!({
-        "code": error.code(),
-        "number": error.number(),
-        "category": error.category(),
-        "retryable": error.is_retryable(),
-        "message": error.to_string(),
-    })
+    json!(error)
 }
 
 /// Prints to standard output. A reader who has gone away (`| head`) is no failure of ours.

@@ -437,7 +437,7 @@ pub enum AttestationError {
         /// Which, why, and what to do.
         why: String,
     },
-    /// The policy and the channel do not go together. Nobody was asked for evidence.
+    /// The policy and the channel do not go together, whoever the peer is: found before a session asks anybody.
     #[error("channel not allowed: {why}")]
     ChannelNotAllowed {
         /// What does not go together and what to do.

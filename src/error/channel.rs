@@ -15,7 +15,8 @@ pub enum ChannelNotBound {
     LegacyAnswer,
 }
 
-/// Why the policy does not allow a channel of this kind. Found before anybody is asked: it says nothing of the peer.
+/// Why the policy does not allow a channel of this kind. It follows from the policy and the channel alone and says nothing of
+/// the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -245,7 +245,7 @@ impl Document {
     }
 }
 
-/// Where in a file, counted from one as editors do; columns in characters.
+/// Where in a file, counted from one as editors do: in TOML the start of what is wrong, in JSON where its reader stood.
 struct Place {
     line: usize,
     column: usize,

@@ -166,7 +166,7 @@ impl VerifierBuilder {
 
     /// The most time that a request of a session may take, until the end of its answer's body, unless
     /// [`crate::Request::timeout`] says otherwise. None unless set, since answers may be long: then a peer that never answers
-    /// is waited for until its attestation ends.
+    /// is waited for until its attestation ends, and is not renewed by other requests.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = Some(timeout);
         self

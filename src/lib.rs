@@ -107,7 +107,7 @@ pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
 #[cfg(feature = "client")]
-pub use http::{HeaderMap, Method, StatusCode};
+pub use http::{HeaderMap, Method, StatusCode, Version};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{

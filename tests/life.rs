@@ -238,6 +238,8 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
         };
         assert!(begun.elapsed() < Duration::from_secs(1));
         assert_eq!(error, refusal);
+        // It goes on saying so, and never looks like one that has ended.
+        assert_eq!(answer.chunk().await.unwrap_err(), refusal);
         until("every connection is closed", || network.open_connections() == 0).await;
     }
 }
@@ -274,7 +276,9 @@ async fn a_renewal_keeps_a_long_answer_going() {
     answer.chunk().await.unwrap();
     lab.blindbox.clock().advance(2900);
     hello(&session).await.unwrap();
-    // Long after the end of the attestation that it began under.
+    // Long after the end of the attestation that it began under, and once more after one has ended.
+    lab.blindbox.clock().advance(3605);
+    hello(&session).await.unwrap();
     lab.blindbox.clock().advance(2500);
     assert_eq!(answer.text().await.unwrap().len(), 39);
 }

@@ -10,7 +10,7 @@ use blindbox_attestation::emulator::{
     BlindBox, Fault, HardwareKnob, HttpVersions, Kds, KdsKnob, Knob, Platform, Relay, RelayCertificate, TcpProxy,
 };
 use blindbox_attestation::{AttestationError, Product, Tcb, Verifier};
-use lab::{Lab, hello};
+use lab::{Lab, hello, noticed};
 
 /// The refusal of a renewal was forgotten when other requests looked for a connection meanwhile and a new one led to another
 /// peer: the refused one went on getting requests until its old attestation ended.
@@ -79,6 +79,8 @@ async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     while lab.blindbox.traffic().count("/attest/maa") < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // Its answer is made by then, and held back.
+    noticed().await;
     lab.blindbox.clock().advance(2900);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();

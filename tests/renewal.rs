@@ -8,8 +8,8 @@ mod lab;
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::Session;
-use blindbox_attestation::emulator::{AgentPlace, Fault, HttpVersions, OpenConnections, TcpProxy};
+use blindbox_attestation::emulator::{AgentPlace, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
+use blindbox_attestation::{AttestationError, Session};
 use fleet::{Balancing, Fleet};
 use lab::{Lab, hello, noticed};
 
@@ -46,12 +46,40 @@ async fn an_outage_of_many_agents_costs_one_request_one_deadline() {
     let begun = Instant::now();
     hello(&session).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-    // And the next one nothing: each of them was tried.
+    // What there was no time for is the next one's, and then each of them was tried.
+    hello(&session).await.unwrap();
     assert_eq!(fleet.count("/attest/maa"), 10);
     let begun = Instant::now();
     hello(&session).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(fleet.count("/attest/maa"), 10);
+}
+
+/// Connections that the server closes sooner than the next request comes: there is none open to renew over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_open_connection_the_one_for_the_request_renews() {
+    for http in [HttpVersions::Http1, HttpVersions::Http2] {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+        let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
+        hello(&session).await.unwrap();
+        let next = async || {
+            network.cut();
+            noticed().await;
+            hello(&session).await
+        };
+        lab.blindbox.clock().advance(LATE);
+        next().await.unwrap();
+        assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2, "{http:?}");
+        next().await.unwrap();
+        assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2, "{http:?}");
+        // And finds out that the peer is another.
+        lab.blindbox.clock().advance(LATE);
+        lab.blindbox.set(Knob::Debug);
+        let (requests, error) = (lab.blindbox.traffic().application_requests(), next().await.unwrap_err());
+        assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+        assert_eq!(lab.blindbox.traffic().application_requests(), requests);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,4 +133,13 @@ async fn a_peer_that_restarts_all_the_time_does_not_lock_a_session_out() {
     }
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(echo.text().await.unwrap(), "0123456789");
+    // Answers that were read hold on to no key.
+    let mut read = Vec::new();
+    for _ in 0..66 {
+        let mut answer = session.get("/").send().await.unwrap();
+        while answer.chunk().await.unwrap().is_some() {}
+        read.push(answer);
+        lab.blindbox.rotate_tls_key(OpenConnections::Keep);
+        session.reattest().await.unwrap();
+    }
 }

@@ -24,6 +24,24 @@ async fn forms_and_bearer_tokens_are_written_as_servers_read_them() {
     assert_eq!(answer.text().await.unwrap(), "a+b=c%26d&%C3%A9=");
     let request = lab.blindbox.traffic().requests().pop().unwrap();
     assert_eq!(request.header("authorization"), Some("Bearer two"));
+    // One of each, the one that was said last; and what a body is of itself only where nothing else was said.
+    let post = || session.post("/echo");
+    for (request, content_type, authorization) in [
+        (post().json(&1).form([("a", "b")]), Some("application/x-www-form-urlencoded"), None),
+        (post().form([("a", "b")]).body("x"), None, None),
+        (post().form([("a", "b")]).header("content-type", "text/plain"), Some("text/plain"), None),
+        (post().header("content-type", "text/plain").json(&1), Some("text/plain"), None),
+        (post().bearer_auth("t").header("authorization", "Basic x"), None, Some("Basic x")),
+        (post().header("authorization", "Basic x").bearer_auth("t"), None, Some("Bearer t")),
+    ] {
+        request.send().await.unwrap();
+        let sent = lab.blindbox.traffic().requests().pop().unwrap();
+        let all = |name: &'static str| {
+            sent.headers.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(all("content-type").collect::<Vec<_>>(), Vec::from_iter(content_type));
+        assert_eq!(all("authorization").collect::<Vec<_>>(), Vec::from_iter(authorization));
+    }
     let error = session.get("/").bearer_auth("one\r\nx: y").send().await.unwrap_err();
     assert_eq!(error, AttestationError::InvalidRequest { why: "expected a token without line breaks" });
 }
@@ -54,8 +72,12 @@ async fn an_answer_is_read_in_the_form_that_is_asked_for() {
     lab.blindbox.fail("/echo", Fault::Truncated);
     let url = lab.blindbox.url();
     let why = format!("{url}: the connection was closed before the answer was complete");
+    let cut = AttestationError::ApplicationUnreachable { why };
     let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
-    assert_eq!(error, BodyError::Unread(AttestationError::ApplicationUnreachable { why }));
+    assert_eq!(error, BodyError::Unread(cut.clone()));
+    let mut answer = echo("0123456789").await;
+    while answer.chunk().await.is_ok() {}
+    assert_eq!(answer.chunk().await, Err(cut));
     // As a stream, for whatever takes one.
     lab.blindbox.recover();
     let answer: http::Response<Body> = echo("whole").await.into();

@@ -50,7 +50,7 @@ impl Request {
         Self { request: self.request.body(body) }
     }
 
-    /// The most time that all of it may take, until the end of the answer's body. None unless set: an answer may be long.
+    /// The most time that all of it may take, until the end of the answer's body. As [`crate::Request::timeout`].
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { request: self.request.timeout(timeout) }
     }

@@ -38,6 +38,12 @@ impl Response {
         self.response.version()
     }
 
+    /// The URL that was asked for: against it a relative `Location` is read.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.response.url()
+    }
+
     /// The size of the body in bytes, where the peer has announced it.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {

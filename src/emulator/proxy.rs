@@ -35,7 +35,7 @@ struct Behaviour {
     refuse: bool,
     delay: Duration,
     cut_after: Option<usize>,
-    /// Connections before this one are at a stand.
+    /// How many of the first connections are at a stand.
     stalled: usize,
     from_clients: u64,
     to_servers: u64,

@@ -30,7 +30,7 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 const MAX_REMEMBERED: usize = 256;
 
 /// How long the connection that evidence came over takes at most to be free for the application.
-const AFTER_ATTESTATION: Duration = Duration::from_millis(250);
+pub(super) const AFTER_ATTESTATION: Duration = Duration::from_millis(250);
 
 /// An attested key, or the one peer of a session that is not bound to keys.
 #[derive(Debug)]
@@ -39,8 +39,17 @@ pub(super) struct Member {
     client: Client,
     standing: Arc<Standing>,
     used: Mutex<Instant>,
-    /// Held by the task that renews; says when the next attempt may be made.
-    pub(super) renewal: AsyncMutex<Option<Instant>>,
+    /// Held by the task that renews.
+    pub(super) renewal: AsyncMutex<Renewal>,
+}
+
+/// What came of the last attempt to renew an attestation.
+#[derive(Debug, Default)]
+pub(super) struct Renewal {
+    /// When the next one may be made.
+    pub(super) paused_until: Option<Instant>,
+    /// There was no connection to ask over. The next one that is opened will do.
+    pub(super) unasked: bool,
 }
 
 impl Member {
@@ -190,6 +199,10 @@ impl Members {
             return Err(error.clone());
         }
         state.poisoned = None;
+        // What it has begun before goes on: it is the same peer, and attested.
+        for standing in state.departed.iter().filter_map(Weak::upgrade).filter(|standing| standing.key() == key) {
+            standing.renew(life.clone());
+        }
         state.latest = Some(Arc::clone(life.attested()));
         state.connections = state.connections.wrapping_add(1);
         state.refused.retain(|(refused, ..)| *refused != key);
@@ -205,7 +218,7 @@ impl Members {
             return Err(AttestationError::TooManyUnattestedPeers { why: "the session has 64 attested keys in use" });
         }
         let standing = Arc::new(Standing::new(key, life, self.clock.clone()));
-        let (used, renewal) = (Mutex::new(Instant::now()), AsyncMutex::new(None));
+        let (used, renewal) = (Mutex::new(Instant::now()), AsyncMutex::default());
         let member = Arc::new(Member { line, client, standing, used, renewal });
         state.members.push(Arc::clone(&member));
         let keys = state.members.len();
@@ -214,11 +227,13 @@ impl Members {
         Ok(member)
     }
 
-    /// A member goes on with its new attestation.
+    /// A member goes on with its new attestation, unless it was refused meanwhile.
     pub(super) fn renew(&self, member: &Member, life: Life) {
-        lock(&self.state).latest = Some(Arc::clone(life.attested()));
+        let mut state = lock(&self.state);
+        if member.standing.refusal().is_none() {
+            state.latest = Some(Arc::clone(life.attested()));
+        }
         member.standing.renew(life);
-        member.expect_back(AFTER_ATTESTATION);
     }
 
     /// A peer was not attested. If that is a verdict on it, then it is out: its connections are closed, what it is about to

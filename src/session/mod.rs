@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::Client;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -36,7 +36,7 @@ pub(crate) use settings::Settings;
 use attest::attest;
 use life::Life;
 use line::{Line, NoConnection, dial};
-use members::{Member, Members, is_verdict};
+use members::{Member, Members, Renewal, is_verdict};
 use request::Parts;
 use route::Route;
 use target::Base;
@@ -57,14 +57,14 @@ const DOORS: usize = 8;
 /// How often a request looks for another connection after others took the one that was opened for it.
 const MAX_TRIES: usize = 32;
 
+/// The part of the time for renewals that is too little to begin another one in.
+const LEAST_SHARE: u32 = 16;
+
 /// How often a request looks whether a connection that others opened will do, before it opens one of its own.
 const PATIENCE: u32 = 4;
 
 /// How long a connection takes at most to be free for the next request after an answer was read.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
-
-/// How long an answer may go on after the attestation of its peer has ended.
-const GRACE: Duration = Duration::from_secs(60);
 
 /// An HTTP session with an attested peer, from [`crate::verify_connection`].
 ///
@@ -289,6 +289,9 @@ impl Shared {
             return Ok(None);
         }
         let mut request = member.client().request(parts.method.clone(), url.clone()).headers(parts.headers.clone());
+        if let (Some(content_type), false) = (parts.content_type, parts.headers.contains_key(CONTENT_TYPE)) {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
         if let Some(body) = &parts.body {
             // The HTTP library says nothing of an empty body, and some servers want to hear it (RFC 9110 section 8.6).
             if body.is_empty() {
@@ -311,7 +314,7 @@ impl Shared {
             }
             Ok(response) => {
                 self.members.answered(member);
-                return Ok(Some(Response::new(response, standing.ending(GRACE), parts.timeout)));
+                return Ok(Some(Response::new(response, standing, parts.timeout)));
             }
             Err(error) => error,
         };
@@ -354,6 +357,7 @@ impl Shared {
                 if let Some(line) = &line {
                     self.members.reinforce(&member, line);
                 }
+                self.renew_at_last(&member, deadline).await?;
                 return Ok(member);
             }
             if let Some(key) = key {
@@ -410,40 +414,68 @@ impl Shared {
     /// no other. Where no verdict can be had, the old one holds to its end. All of it takes at most the verifier's deadline
     /// and half of the request's time, and each key half of what is left of that.
     async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
-        let half = deadline.left().checked_div(2).unwrap_or_default();
-        let all = Deadline::after(self.settings.deadline.min(half));
+        let all = self.settings.deadline.min(half(deadline.left()));
+        let (least, all) = (all.checked_div(LEAST_SHARE).unwrap_or_default(), Deadline::after(all));
         for member in self.members.holding() {
             let life = member.life();
             if !life.is_late(&self.settings.clock) {
                 continue;
             }
-            let Ok(mut paused_until) = member.renewal.try_lock() else { continue };
-            if paused_until.is_some_and(|until| Instant::now() < until) {
+            let Ok(mut renewal) = member.renewal.try_lock() else { continue };
+            if renewal.paused_until.is_some_and(|until| Instant::now() < until) {
                 continue;
             }
-            // Beforehand, since a request that is given up goes no further than this.
-            *paused_until = life.pause();
-            let deadline = Deadline::after(all.left().checked_div(2).unwrap_or_default());
-            match observe::renewal(self.attest_again(&member, &deadline)).await {
-                Ok(life) => {
-                    *paused_until = None;
-                    self.members.renew(&member, life);
-                }
-                Err(error) if is_verdict(&error) => {
-                    self.settings.verdicts.refused(&self.about(member.key()), &self.settings.clock);
-                    self.members.leave(member.key(), &error);
-                    return Err(error);
-                }
-                Err(_) => {}
+            // Agents that hang have had it all: the next request goes on here.
+            if all.left() < least {
+                break;
             }
+            // Beforehand, since a request that is given up goes no further than this.
+            renewal.paused_until = life.pause();
+            self.renew(&member, &mut renewal, &Deadline::after(half(all.left()))).await?;
         }
         Ok(())
     }
 
-    async fn attest_again(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
-        let (client, agent) = self.route.agent(member.client(), &self.base);
+    /// Renews an attestation over a connection that was opened for a request, where there was none to do it over before.
+    async fn renew_at_last(&self, member: &Arc<Member>, deadline: &Deadline) -> Result<(), AttestationError> {
+        match member.renewal.try_lock() {
+            Ok(mut renewal) if renewal.unasked => {
+                self.renew(member, &mut renewal, &Deadline::after(half(deadline.left()))).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn renew(
+        &self,
+        member: &Arc<Member>,
+        renewal: &mut Renewal,
+        deadline: &Deadline,
+    ) -> Result<(), AttestationError> {
         let misses = member.misses();
+        let outcome = observe::renewal(self.attest_again(member, misses, deadline)).await;
+        match outcome {
+            Ok(life) => {
+                *renewal = Renewal::default();
+                self.members.renew(member, life);
+                Ok(())
+            }
+            Err(error) if is_verdict(&error) => {
+                self.settings.verdicts.refused(&self.about(member.key()), &self.settings.clock);
+                self.members.leave(member.key(), &error);
+                Err(error)
+            }
+            Err(_) => {
+                renewal.unasked = member.misses() != misses;
+                Ok(())
+            }
+        }
+    }
+
+    async fn attest_again(&self, member: &Member, misses: u64, deadline: &Deadline) -> Result<Life, AttestationError> {
+        let (client, agent) = self.route.agent(member.client(), &self.base);
         let outcome = self.attest(member.key(), (&client, &agent), deadline).await;
+        member.expect_back(members::AFTER_ATTESTATION);
         // Misses are counted for all requests: a refusal is one, whatever else they met.
         let is_final = outcome.as_ref().map_or_else(is_verdict, |_| true);
         if is_final || member.misses() == misses || !member.standing().is_in_use() {
@@ -452,6 +484,10 @@ impl Shared {
         // Every connection is in use, and nothing was asked. Of a key that nobody uses they are gone, and so may its peer be.
         self.attest_by_another(member, deadline).await
     }
+}
+
+fn half(duration: Duration) -> Duration {
+    duration.checked_div(2).unwrap_or_default()
 }
 
 impl fmt::Debug for Session {

@@ -56,6 +56,8 @@ pub(super) struct Parts {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
+    /// Of the body, unless a header says another.
+    pub(super) content_type: Option<&'static str>,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -71,18 +73,21 @@ impl Request {
             query: Vec::new(),
             headers: HeaderMap::new(),
             body: None,
+            content_type: None,
             timeout: session.shared.settings.request_timeout,
         };
         Self { session, parts, invalid }
     }
 
-    /// Adds a header.
+    /// Adds a header; `Authorization` and `Content-Type` in place of what was said before.
     ///
     /// Those that belong to the connection or frame the message (`Host`, `Connection`, `Content-Length`, `Proxy-*`, ...) make
     /// the request invalid.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         match checked_header(name.as_ref(), value.as_ref()) {
             Ok(_) if self.parts.headers.len() >= MAX_HEADERS => self.refuse("expected at most 1000 headers"),
+            // Of these a request has one.
+            Ok((name @ (AUTHORIZATION | CONTENT_TYPE), value)) => drop(self.parts.headers.insert(name, value)),
             Ok((name, value)) => drop(self.parts.headers.append(name, value)),
             Err(why) => self.refuse(why),
         }
@@ -100,8 +105,7 @@ impl Request {
         match serde_json::to_vec(value) {
             Ok(body) => {
                 self.parts.body = Some(body.into());
-                let json = HeaderValue::from_static("application/json");
-                self.parts.headers.entry(CONTENT_TYPE).or_insert(json);
+                self.parts.content_type = Some("application/json");
             }
             Err(_) => self.refuse("expected a body that can be written as JSON"),
         }
@@ -112,8 +116,7 @@ impl Request {
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         self.parts.body = Some(form.into());
-        let urlencoded = HeaderValue::from_static("application/x-www-form-urlencoded");
-        self.parts.headers.entry(CONTENT_TYPE).or_insert(urlencoded);
+        self.parts.content_type = Some("application/x-www-form-urlencoded");
         self
     }
 
@@ -132,6 +135,7 @@ impl Request {
     /// The body, as it is.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.parts.body = Some(Bytes::from(body.into()));
+        self.parts.content_type = None;
         self
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,9 +12,12 @@ use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use serde::de::DeserializeOwned;
 
-use super::standing::Ending;
+use super::standing::{Ending, Standing};
 use crate::error::AttestationError;
 use crate::fetch::{TroubleKind, explain};
+
+/// How long an answer may go on after the attestation of its peer has ended.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// An answer of the attested peer, from [`Request::send`](crate::Request::send): its head, and its body while it comes in.
 pub struct Response {
@@ -27,12 +31,18 @@ pub struct Response {
 /// It ends with the refusal of the peer if it is refused meanwhile, and at the latest a minute after the end of the
 /// attestation. A body that breaks off never looks like one that has ended.
 pub struct Body {
-    /// `None` once it was cut off, so that nothing holds on to the connection.
-    inner: Option<reqwest::Body>,
-    ending: Ending,
+    state: State,
     timeout: Option<Duration>,
     /// Of whom, for errors.
     origin: String,
+}
+
+enum State {
+    Open(reqwest::Body, Arc<Standing>, Ending),
+    /// To its end. Nothing holds on to connection and peer.
+    Ended,
+    /// It broke off or was cut off, and goes on saying so.
+    Failed(AttestationError),
 }
 
 /// Why a body could not be had in the form that was asked for.
@@ -53,12 +63,13 @@ pub enum BodyError {
 }
 
 impl Response {
-    pub(super) fn new(response: reqwest::Response, ending: Ending, timeout: Option<Duration>) -> Self {
+    pub(super) fn new(response: reqwest::Response, standing: &Arc<Standing>, timeout: Option<Duration>) -> Self {
         let (url, origin) = (response.url().to_string(), response.url().origin().ascii_serialization());
         let (mut head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         // What the HTTP library keeps with an answer may lead to the connection.
         head.extensions = http::Extensions::new();
-        Self { head, url, body: Body { inner: Some(body), ending, timeout, origin } }
+        let state = State::Open(body, Arc::clone(standing), standing.ending(GRACE));
+        Self { head, url, body: Body { state, timeout, origin } }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -85,7 +96,8 @@ impl Response {
         &self.url
     }
 
-    /// The size of the body in bytes, where the peer has announced it.
+    /// How many bytes of the body are still to come, where the peer has announced it. Of an answer to `HEAD` it says nothing;
+    /// the header does.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.body.size_hint().exact()
@@ -168,26 +180,47 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AttestationError>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let (inner, standing, ending) = match &mut self.state {
+            State::Open(inner, standing, ending) => (inner, standing, ending),
+            State::Ended => return Poll::Ready(None),
+            State::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
+        };
         let polled = Pin::new(inner).poll_frame(cx);
         // The end of an answer is the end: there is nothing left to cut off, and nothing to wait for.
         if let Poll::Ready(None) = polled {
+            self.state = State::Ended;
             return Poll::Ready(None);
         }
-        if let Poll::Ready(error) = self.ending.as_mut().poll(cx) {
-            self.inner = None;
-            return Poll::Ready(Some(Err(error)));
-        }
-        let frame = ready!(polled).transpose();
-        Poll::Ready(frame.map_err(|error| self.explain(&error)).transpose())
+        // The refusal is asked for directly too: a task that has used up its budget would not hear of it.
+        let cut = match (standing.refusal(), ending.as_mut().poll(cx)) {
+            (Some(refusal), _) => Some(refusal),
+            (None, Poll::Ready(error)) => Some(error),
+            (None, Poll::Pending) => None,
+        };
+        let failure = match (cut, polled) {
+            (Some(error), _) => error,
+            (None, Poll::Ready(Some(Err(error)))) => self.explain(&error),
+            (None, Poll::Ready(Some(Ok(frame)))) => return Poll::Ready(Some(Ok(frame))),
+            (None, _) => return Poll::Pending,
+        };
+        self.state = State::Failed(failure.clone());
+        Poll::Ready(Some(Err(failure)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+        match &self.state {
+            State::Open(inner, ..) => inner.is_end_stream(),
+            State::Ended => true,
+            State::Failed(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(SizeHint::default, http_body::Body::size_hint)
+        match &self.state {
+            State::Open(inner, ..) => inner.size_hint(),
+            State::Ended => SizeHint::with_exact(0),
+            State::Failed(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -54,10 +54,15 @@ impl Standing {
         Arc::strong_count(self) > 1
     }
 
+    /// The refusal, if there was one.
+    pub(super) fn refusal(&self) -> Option<AttestationError> {
+        self.refused.borrow().clone()
+    }
+
     /// An error if nothing more may be sent.
     pub(super) fn check(&self) -> Result<(), AttestationError> {
-        if let Some(error) = &*self.refused.borrow() {
-            return Err(error.clone());
+        if let Some(error) = self.refusal() {
+            return Err(error);
         }
         if self.life().holds(&self.clock) { Ok(()) } else { Err(AttestationError::AttestationExpired) }
     }

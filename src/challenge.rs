@@ -24,7 +24,7 @@ const PROTOCOL: &str = "blindbox-bound-server/1";
 /// // All that a bound request says: nothing in it could be had attested.
 /// let host = "sharedneu.neu.attest.azure.net";
 /// let request = format!(r#"{{"maa_endpoint":"{host}","nonce":"{}"}}"#, challenge.nonce());
-/// # assert_eq!(request.len(), 130);
+/// # assert!(request.ends_with("\"}"));
 ///
 /// // What genuine evidence covers is written here too, and never taken from the answer.
 /// let covered = String::from_utf8(challenge.runtime_data())?;

@@ -1,7 +1,7 @@
 //! Client-side attestation verification for a BlindBox: an application in an AMD SEV-SNP confidential container or
 //! confidential VM on Azure.
 //!
-//! A [`Session`] exists only after the peer has proven, over that very connection, that it is the
+//! A `Session` exists only after the peer has proven, over that very connection, that it is the
 //! expected code inside a genuine, non-debug TEE. `Ok` means that all of it holds:
 //!
 //! 1. the peer is a genuine SEV-SNP TEE, as checked by MAA, by this crate down to AMD's root, or by both ([`Trust`]);

@@ -12,6 +12,25 @@ const PROTOCOL: &str = "blindbox-bound-server/1";
 /// One question to one peer: a fresh nonce, and what is known of the channel it is asked over.
 ///
 /// Not `Clone`: an answer to a challenge is verified once.
+///
+/// ```
+/// use blindbox_attestation::{Challenge, Channel, ServerName, SpkiDigest, UnixTime};
+///
+/// let key = SpkiDigest::new([0xab; 32]); // SHA-256 of the key in the certificate of this connection
+/// let now = UnixTime::from_secs(1_791_503_200);
+/// let challenge = Challenge::bound(key, ServerName::Validated, now)?;
+/// assert_eq!(challenge.channel(), Channel::Bound);
+///
+/// // All that a bound request says: nothing in it could be had attested.
+/// let host = "sharedneu.neu.attest.azure.net";
+/// let request = format!(r#"{{"maa_endpoint":"{host}","nonce":"{}"}}"#, challenge.nonce());
+/// # assert!(request.ends_with("\"}"));
+///
+/// // What genuine evidence covers is written here too, and never taken from the answer.
+/// let covered = String::from_utf8(challenge.runtime_data())?;
+/// assert!(covered.contains(&challenge.nonce().to_string()) && covered.contains(&key.to_string()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a challenge that is not verified against proves nothing"]
 pub struct Challenge {

@@ -5,7 +5,17 @@ use serde::Serialize;
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek};
 
-/// What the attester says, as received.
+/// What the attester says, as received. For what is needed under which trust see [`crate::Trust`]; a missing piece is an
+/// error, [`crate::AttestationError::MissingEvidence`].
+///
+/// ```
+/// use blindbox_attestation::Evidence;
+///
+/// let mut evidence = Evidence::default();
+/// evidence.report = Some(vec![0; 1184]); // `evidence` of `/attest/combined`, decoded
+/// evidence.runtime_data = Some(b"{}".to_vec());
+/// assert_eq!(evidence.token, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Evidence {

@@ -1,7 +1,7 @@
 //! Client-side attestation verification for a BlindBox: an application in an AMD SEV-SNP confidential container or
 //! confidential VM on Azure.
 //!
-//! A [`Session`] exists only after the peer has proven, over that very connection, that it is the
+//! A `Session` exists only after the peer has proven, over that very connection, that it is the
 //! expected code inside a genuine, non-debug TEE. `Ok` means that all of it holds:
 //!
 //! 1. the peer is a genuine SEV-SNP TEE, as checked by MAA, by this crate down to AMD's root, or by both ([`Trust`]);
@@ -37,7 +37,35 @@
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
 //! Features only add; none changes a verdict.
+//!
+//! # Settings
+//!
+//! `verify_connection` has the settings that suit most; `Verifier::builder()` (feature `client`) has the others. One
+//! verifier serves a whole program: its sessions share key sets, certificates and attestations under way.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use blindbox_attestation::Verifier;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let temporary = tempfile::tempdir()?;
+//! # let folder = temporary.path().join("cache");
+//! let verifier = Verifier::builder()
+//!     .deadline(Duration::from_secs(10))              // for a whole connection with its attestation
+//!     .cache_dir(folder)                              // AMD's certificates and lists, verified again at every load
+//!     .kds("https://kds-mirror.internal.example")     // asked in place of AMD's service, and trusted no more than that
+//!     .proxy("http://proxy.internal.example:3128")    // none unless set: no variable of the environment is read
+//!     .build()?;
+//! # let _ = verifier;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! None of them relaxes a check. Anchors of the evidence that a caller gives *replace* the built-in ones, can be given in
+//! code only, and are named in every result.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(

@@ -19,6 +19,54 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 ///
 /// `Ok` means that all of it passed. The network is not touched, and the time is `now`.
 ///
+/// For callers that have a connection of their own, such as bindings for other languages. What is theirs then: that the
+/// key in the challenge is the one of *this* connection, that each challenge is asked once, and that nothing else is sent
+/// before the verdict. With the feature `client`, `Verifier::connect` sees to it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use blindbox_attestation::maa::KeySet;
+/// use blindbox_attestation::{
+///     AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerName, SpkiDigest, Trust, UvmSvn, Workload,
+///     verify,
+/// };
+/// # use blindbox_attestation::TokenShape;
+/// # use blindbox_attestation::emulator::{Guest, Maa};
+/// # let (maa, guest) = (Maa::start().await?, Guest::container());
+/// # let (issuer, host_data, now) = (maa.issuer(), guest.snp.host_data, maa.clock().now());
+/// # let certs_json = maa.key_set();
+/// # let attest = |runtime_data: &[u8]| maa.sign(maa.claims(&guest, runtime_data).value());
+///
+/// let trust = Trust::maa(issuer)?;
+/// # let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm))?;
+/// let policy =
+///     Policy::confidential_container(trust, Workload::binds_its_own_key(host_data), UvmSvn::at_least(1))?;
+///
+/// // After the handshake, and before anything else is sent: SHA-256 of the key of this connection.
+/// let key = SpkiDigest::new([0xab; 32]);
+/// let challenge = Challenge::bound(key, ServerName::Validated, now)?;
+/// // Here the agent is sent `challenge.nonce()`. What it answers is believed in nothing.
+/// # let runtime_data = challenge.runtime_data();
+/// # let token = attest(&runtime_data);
+/// let mut evidence = Evidence::default();
+/// evidence.token = Some(token);
+/// evidence.runtime_data = Some(runtime_data);
+/// let mut endorsements = Endorsements::default();
+/// endorsements.key_set = Some(KeySet::from_json(certs_json.as_bytes())?); // from the issuer itself, over TLS
+///
+/// let attested = verify(&evidence, &endorsements, challenge, &policy, now)?;
+/// assert_eq!(attested.channel(), Channel::Bound);
+/// println!("{attested}");
+///
+/// // The same evidence over another connection is somebody in the middle, or an old answer.
+/// let another = Challenge::bound(SpkiDigest::new([0xcd; 32]), ServerName::Validated, now)?;
+/// let refused = verify(&evidence, &endorsements, another, &policy, now);
+/// assert!(matches!(refused, Err(AttestationError::FalseAttestationReport { .. })));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// The first cryptographic failure, or the gravest violation of the policy with the whole appraisal.
@@ -52,6 +100,36 @@ pub fn verify(
 /// fresh, and whose channel it is about, is not proved.
 ///
 /// `evidence.runtime_data`, where given, must be what the evidence covers.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use blindbox_attestation::maa::KeySet;
+/// use blindbox_attestation::{AttestationError, Endorsements, Evidence, Policy, Trust, UvmSvn, Workload, verify_recorded};
+/// # use blindbox_attestation::TokenShape;
+/// # use blindbox_attestation::emulator::{Guest, Maa};
+/// # let (maa, guest) = (Maa::start().await?, Guest::container());
+/// # let (issuer, host_data, at) = (maa.issuer(), guest.snp.host_data, maa.clock().now());
+/// # let (certs_json, token) = (maa.key_set(), maa.sign(maa.claims(&guest, br#"{"nonce":""}"#).value()));
+///
+/// let mut evidence = Evidence::default();
+/// evidence.token = Some(token); // of a file, with its white space taken off
+/// let mut endorsements = Endorsements::default();
+/// endorsements.key_set = Some(KeySet::from_json(certs_json.as_bytes())?); // whoever kept this decides what is genuine
+/// let trust = Trust::maa(issuer)?;
+/// # let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm))?;
+/// let policy =
+///     Policy::confidential_container(trust, Workload::binds_its_own_key(host_data), UvmSvn::at_least(1))?;
+///
+/// let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
+/// println!("{}", recorded.appraisal().full());
+///
+/// // A token has its time, and that is the time to name.
+/// let refused = verify_recorded(&evidence, &endorsements, &policy, at.plus(86_400));
+/// assert!(matches!(refused, Err(AttestationError::InvalidToken(_))));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///

@@ -128,6 +128,10 @@ impl Agent {
         if self.form == AgentForm::Legacy || knobs.contains(&Knob::RefuseBoundForm) {
             return Err(Answer::error(400, "runtime_data is required"));
         }
+        // A report alone does not say whose key it is for.
+        if call.path == "/attest/raw" {
+            return Err(Answer::not_found());
+        }
         let nonce = text("nonce").and_then(|text| Nonce::from_hex(text).ok());
         let nonce = nonce.ok_or_else(|| Answer::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
         let key = call.key.unwrap_or(*lock(&self.key));
@@ -166,7 +170,7 @@ impl Agent {
             };
             answer.insert("token".into(), token.into());
         }
-        if let (Some(said), false) = (&asked.said, path == "/attest/raw" || knobs.contains(&Knob::AnswerInLegacyForm)) {
+        if let (Some(said), false) = (&asked.said, knobs.contains(&Knob::AnswerInLegacyForm)) {
             answer.insert("runtime_data".into(), STANDARD.encode(said).into());
         }
         for knob in knobs {

@@ -28,7 +28,7 @@ use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDi
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
 /// Its application answers `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
-/// Its agent answers `GET /status`, `POST /attest/maa`, `/attest/raw` and `/attest/combined`.
+/// Its agent answers `GET /status`, `POST /attest/maa` and `/attest/combined`, and in the legacy form `/attest/raw`.
 pub struct BlindBox {
     settings: BlindBoxBuilder,
     authority: CertificateAuthority,

@@ -200,6 +200,8 @@ async fn an_agent_can_have_its_own_port_and_hardware_reports() {
     let legacy = json!({ "runtime_data": STANDARD.encode("anything") });
     let raw = json_of(post(&client, blindbox.agent_url() + "/attest/raw", legacy.clone()).await).await;
     assert!(raw["report"].as_str().unwrap().starts_with(&sha256_hex(b"anything")));
+    let bound = post(&client, blindbox.agent_url() + "/attest/raw", json!({ "nonce": NONCE })).await;
+    assert_eq!(bound.status(), StatusCode::NOT_FOUND);
     let combined = json_of(post(&client, blindbox.agent_url() + "/attest/combined", legacy).await).await;
     assert_eq!((combined.get("token"), combined.get("runtime_data")), (None, None));
 }

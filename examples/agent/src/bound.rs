@@ -26,6 +26,9 @@ const MAX_REQUEST: usize = 1024;
 /// How long a request may take to arrive whole.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
+/// How long the caller waits for evidence. MAA and the sidecar have less; a device can hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Answers both requests.
 pub(crate) struct Bound {
     pub(crate) source: Source,
@@ -122,11 +125,13 @@ impl Bound {
             drop(place);
             done
         });
-        let no_evidence = |error: &dyn Display| {
-            say(error);
-            Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" }
-        };
-        task.await.map_err(|error| no_evidence(&error))?.map_err(|error| no_evidence(&error))
+        match tokio::time::timeout(PATIENCE, task).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error @ EvidenceError::Away(_)))) => Err(no_evidence(&error, LATER)),
+            Ok(Ok(Err(error))) => Err(no_evidence(&error, NONE)),
+            Ok(Err(error)) => Err(no_evidence(&error, NONE)),
+            Err(error) => Err(no_evidence(&error, LATER)),
+        }
     }
 
     /// Compared as a text with the list, so that there is nothing to interpret.
@@ -182,6 +187,19 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 
 const TOO_MANY: Refusal =
     Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many attestations at the moment" };
+
+/// It will not be otherwise for being asked again.
+const NONE: Refusal = Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" };
+
+/// It may be: clients ask again.
+const LATER: Refusal =
+    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "no evidence can be made at the moment" };
+
+/// The operator reads why, the caller does not.
+fn no_evidence(error: &dyn Display, refusal: Refusal) -> Refusal {
+    say(error);
+    refusal
+}
 
 fn bad(text: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, text }

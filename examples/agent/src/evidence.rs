@@ -42,7 +42,7 @@ pub(crate) struct Hardware {
 /// Why there is no evidence. Callers are told no more than that; the operator reads this.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
-    /// The guest device refused.
+    /// The guest device refuses.
     #[error("the guest device gives no report: {0}")]
     Device(String),
     /// A file of the security context is missing or not in its form.
@@ -59,12 +59,15 @@ pub enum EvidenceError {
         /// Of the report.
         report: String,
     },
-    /// MAA cannot be reached, refuses, or answers with something else than a token.
+    /// MAA refuses, or answers with something else than a token.
     #[error("MAA gives no token: {0}")]
     Maa(String),
-    /// The sidecar cannot be reached, refuses, or answers with something else.
+    /// The sidecar refuses, or answers with something else.
     #[error("the sidecar gives no evidence: {0}")]
     Sidecar(String),
+    /// The device, the sidecar or MAA cannot be reached, is late, or says to try later. Callers may.
+    #[error("no answer from {0}")]
+    Away(String),
 }
 
 impl Source {

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::{InvalidConfig, MaaHost};
 use crate::evidence::{EvidenceError, Hardware};
-use crate::net::{Stream, post_json};
+use crate::net::{Failure, Stream, post_json};
 
 const PATH: &str = "/attest/SevSnpVm?api-version=2022-08-01";
 
@@ -61,13 +61,14 @@ impl MaaClient {
         hardware: &Hardware,
         runtime_data: &[u8],
     ) -> Result<String, EvidenceError> {
-        let failed = |why: String| EvidenceError::Maa(format!("{}: {why}", host.as_str()));
-        let answer = post_json(self.connect(host), host.as_str(), PATH, &request(hardware, runtime_data)).await;
-        let (status, body) = answer.map_err(|error| failed(error.to_string()))?;
-        if status != hyper::StatusCode::OK {
-            return Err(failed(format!("status {status}")));
-        }
-        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| failed("no token in the answer".into()))?;
+        let name = host.as_str();
+        let answer = post_json(self.connect(host), name, PATH, &request(hardware, runtime_data)).await;
+        let body = answer.map_err(|failure| match failure {
+            Failure::Away(why) => EvidenceError::Away(format!("MAA, {name}: {why}")),
+            Failure::Refused(why) => EvidenceError::Maa(format!("{name}: {why}")),
+        })?;
+        let answer: TokenAnswer =
+            serde_json::from_slice(&body).map_err(|_| EvidenceError::Maa(format!("{name}: no token in the answer")))?;
         Ok(answer.token)
     }
 

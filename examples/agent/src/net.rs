@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -24,6 +24,15 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The most bytes of their answers: evidence with certificates has about 25 kB.
 const MAX_ANSWER: usize = 256 * 1024;
+
+/// Why there is no answer to use.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// None came, none in time, or one that says to try later.
+    Away(String),
+    /// One came, and no other is to be expected.
+    Refused(String),
+}
 
 /// A byte stream to somebody.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -52,13 +61,13 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// Posts JSON and takes the whole answer: status and body. Redirects are not followed.
+/// Posts JSON and takes the whole body of an answer 200. Redirects are not followed.
 pub(crate) async fn post_json(
     connect: impl Future<Output = io::Result<Box<dyn Stream>>>,
     host: &str,
     path: &str,
     body: &Value,
-) -> Result<(StatusCode, Bytes), BoxError> {
+) -> Result<Bytes, Failure> {
     let exchange = async {
         let request = Request::post(path)
             .header(HOST, host)
@@ -66,7 +75,19 @@ pub(crate) async fn post_json(
             .body(Full::new(Bytes::from(body.to_string())))?;
         let (head, body) = send(connect.await?, request).await?.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-        Ok((head.status, body))
+        Ok::<_, BoxError>((head.status, body))
     };
-    tokio::time::timeout(DEADLINE, exchange).await?
+    match tokio::time::timeout(DEADLINE, exchange).await {
+        Err(late) => Err(Failure::Away(late.to_string())),
+        // Too long once is too long again.
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::Refused(error.to_string())),
+        Ok(Err(error)) => Err(Failure::Away(error.to_string())),
+        Ok(Ok((StatusCode::OK, body))) => Ok(body),
+        Ok(Ok((status, _))) if says_later(status) => Err(Failure::Away(format!("status {status}"))),
+        Ok(Ok((status, _))) => Err(Failure::Refused(format!("status {status}"))),
+    }
+}
+
+fn says_later(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::config::{Loopback, MaaHost};
 use crate::evidence::{EvidenceError, Hardware};
 use crate::maa::TokenAnswer;
-use crate::net::{Stream, post_json};
+use crate::net::{Failure, Stream, post_json};
 
 /// A sidecar on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +61,10 @@ impl Sidecar {
             let stream: Box<dyn Stream> = Box::new(TcpStream::connect(address).await?);
             Ok(stream)
         };
-        let answer = post_json(connect, &address.to_string(), path, request).await;
-        match answer.map_err(|error| EvidenceError::Sidecar(error.to_string()))? {
-            (hyper::StatusCode::OK, body) => Ok(body),
-            (status, _) => Err(EvidenceError::Sidecar(format!("{path}: status {status}"))),
-        }
+        post_json(connect, &address.to_string(), path, request).await.map_err(|failure| match failure {
+            Failure::Away(why) => EvidenceError::Away(format!("the sidecar, {path}: {why}")),
+            Failure::Refused(why) => EvidenceError::Sidecar(format!("{path}: {why}")),
+        })
     }
 }
 

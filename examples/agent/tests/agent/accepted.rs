@@ -1,6 +1,7 @@
 //! What the agent answers is accepted by the crate that its clients use.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -156,6 +157,31 @@ async fn a_debug_guest_is_attested_and_refused_by_the_client() {
     let error = session(&scene.attester, &scene.agent, &policy).await.unwrap_err();
     assert!(matches!(error, AttestationError::DebugMode { .. }), "{error}");
     assert_eq!(scene.application.count(), 0);
+}
+
+#[tokio::test]
+async fn an_outage_of_maa_is_one_that_clients_wait_for() {
+    let scene = Scene::start().await;
+    let policy = policy(scene.attester.trust(), &scene.machine);
+    scene.attester.away.store(true, Ordering::SeqCst);
+    let error = session(&scene.attester, &scene.agent, &policy).await.unwrap_err();
+    assert!(matches!(error, AttestationError::AgentUnreachable { .. }), "{error}");
+    assert!(error.is_retryable());
+    assert_eq!((scene.machine.reports(), scene.application.count()), (3, 0));
+    scene.attester.away.store(false, Ordering::SeqCst);
+    assert!(session(&scene.attester, &scene.agent, &policy).await.is_ok());
+}
+
+/// The report is genuine, and this MAA judges no report of this machine: asking again would not help.
+#[tokio::test]
+async fn a_refusal_of_maa_is_final() {
+    let scene = Scene::start().await;
+    let context = Machine::new().security_context();
+    let agent = agent(&scene.attester, &scene.application, Machine::new().source(&context)).await;
+    let policy = policy(scene.attester.trust(), &scene.machine);
+    let error = session(&scene.attester, &agent, &policy).await.unwrap_err();
+    assert!(matches!(error, AttestationError::MaaTokenNotFound { status: 403, .. }), "{error}");
+    assert!(!error.is_retryable());
 }
 
 #[tokio::test]

@@ -298,6 +298,26 @@ async fn callers_that_go_away_leave_no_more_device_calls_than_there_are_places()
 }
 
 #[tokio::test]
+async fn a_device_that_hangs_holds_its_place_and_not_its_caller() {
+    let application = application().await;
+    let stuck = Arc::<Stuck>::default();
+    let limits = "[limits]\nattestations-in-flight = 1";
+    let agent = agent_with_device(StuckDevice(Arc::clone(&stuck)), &application, "", limits).await;
+    let request = post("/attest/combined", &json!({ "nonce": "0".repeat(64) }).to_string());
+    let mut client = Client::connect(agent.address()).await;
+    client.write(&request).await;
+    while stuck.calls.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pass(31).await;
+    let late = client.read().await.unwrap().status;
+    let next = client.send(&request).await.status;
+    *stuck.let_go.0.lock().unwrap() = true;
+    stuck.let_go.1.notify_all();
+    assert_eq!((late, next), (503, 429));
+}
+
+#[tokio::test]
 async fn an_answer_of_http_2_arrives_whole_beside_others() {
     let application = long_answers(1024 * 1024).await;
     let (agent, _) = agent_without_machine(&application, "", "").await;

@@ -1,7 +1,7 @@
 //! Everything around an agent, emulated: the guest device and its machine, MAA, the sidecar, the application, a client.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -164,6 +164,8 @@ pub struct Attester {
     pub issuer: String,
     pub root_pem: String,
     pub key_set: String,
+    /// Whether it says to try later.
+    pub away: Arc<AtomicBool>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
 }
 
@@ -175,9 +177,17 @@ impl Attester {
         let issuer = format!("https://{}", listener.local_addr().unwrap());
         let key_set = maa.key_set();
         let (platform, arrived) = (machine.platform.clone(), Arc::<Mutex<Vec<Arrived>>>::default());
-        let attester = Self { issuer: issuer.clone(), root_pem, key_set: key_set.clone(), arrived: arrived.clone() };
+        let away = Arc::<AtomicBool>::default();
+        let attester = Self {
+            issuer: issuer.clone(),
+            root_pem,
+            key_set: key_set.clone(),
+            away: Arc::clone(&away),
+            arrived: arrived.clone(),
+        };
         let handler: Handler = Arc::new(move |request, body| match request.uri().to_string().as_str() {
             "/certs" => answer(200, key_set.clone()),
+            "/attest/SevSnpVm?api-version=2022-08-01" if away.load(Ordering::SeqCst) => answer(503, "{}"),
             "/attest/SevSnpVm?api-version=2022-08-01" => match judge(&maa, &platform, &issuer, body) {
                 Some(token) => answer(200, json!({ "token": token }).to_string()),
                 None => answer(400, r#"{"error":{"code":"InvalidParameter"}}"#),

@@ -1,11 +1,12 @@
 //! What the agent must refuse, one a line; and that a refusal costs neither a report nor a request to the application.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blindbox_agent::{Agent, Config};
+use blindbox_agent::{Agent, Config, Device, EvidenceError};
 use blindbox_attestation::emulator::Maa;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,7 +14,8 @@ use serde_json::json;
 
 use crate::client::{Answer, Client, get, post};
 use crate::lab::{
-    Attester, Machine, TestServer, agent_without_machine, application, config, pass, sidecar, sidecar_source,
+    Attester, Machine, TestServer, agent_with_device, agent_without_machine, application, config, pass, sidecar,
+    sidecar_source,
 };
 
 const N: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -197,7 +199,7 @@ async fn a_report_over_other_data_from_the_sidecar() {
 /// Redirects are not followed, and answers bounded in length and time. MAA is asked by the same code, over TLS.
 #[tokio::test]
 async fn a_sidecar_that_sends_elsewhere_or_too_much() {
-    for (status, length) in [(302, 0), (307, 0), (200, 300_000), (500, 0)] {
+    for (status, length) in [(302, 0), (307, 0), (200, 300_000), (200, 2), (403, 0)] {
         let sidecar = TestServer::plain(Arc::new(move |_, _| {
             let answer = hyper::Response::builder().status(status).header("location", "/elsewhere");
             answer.body(Full::new(Bytes::from(" ".repeat(length)))).unwrap()
@@ -218,7 +220,44 @@ async fn a_sidecar_that_does_not_answer() {
     client.write(&nonce(N)).await;
     let _held = listener.accept().await.unwrap();
     pass(16).await;
-    assert_eq!(client.read().await.unwrap().status, 403);
+    assert_later(&client.read().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_sidecar_that_says_to_try_later() {
+    for status in [408, 429, 500, 503] {
+        let sidecar = TestServer::plain(Arc::new(move |_, _| {
+            hyper::Response::builder().status(status).body(Full::default()).unwrap()
+        }))
+        .await;
+        let agent = with_source(sidecar_source(&sidecar), "").await;
+        assert_later(&Client::connect(agent.address()).await.send(&nonce(N)).await);
+        assert_eq!(sidecar.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_not_there() {
+    let sidecar = TestServer::at(closed().await);
+    let agent = with_source(sidecar_source(&sidecar), "").await;
+    assert_later(&Client::connect(agent.address()).await.send(&nonce(N)).await);
+}
+
+#[tokio::test]
+async fn a_device_that_is_not_there() {
+    struct Gone;
+    impl Device for Gone {
+        fn report(&self, _: &[u8; 64]) -> Result<Vec<u8>, EvidenceError> {
+            Err(EvidenceError::Away("the device: no such file".to_owned()))
+        }
+    }
+    let application = application().await;
+    let agent = agent_with_device(Gone, &application, "", "").await;
+    assert_later(&Client::connect(agent.address()).await.send(&nonce(N)).await);
+}
+
+fn assert_later(answer: &Answer) {
+    assert_eq!((answer.status, answer.head.contains("retry-after: 1\r\n")), (503, true), "{answer:?}");
 }
 
 #[tokio::test]
@@ -240,7 +279,68 @@ async fn an_maa_that_its_roots_do_not_vouch_for() {
     let (attester, context) = (Attester::start(&machine).await, machine.security_context());
     let agent = with_source(machine.source(&context), &format!("maa = [{:?}]", attester.host())).await;
     let answer = Client::connect(agent.address()).await.send(&at(attester.host())).await;
-    assert_eq!((answer.status, attester.count()), (403, 0));
+    // Whoever that is, it is not MAA, which may be reached another time.
+    assert_later(&answer);
+    assert_eq!(attester.count(), 0);
+}
+
+/// Each status of the table in `docs/protocol.md`, brought about; and no other is in it.
+#[tokio::test]
+async fn the_statuses_are_those_of_the_protocol() {
+    let protocol = include_str!("../../../../docs/protocol.md");
+    let table = protocol.split("| status | when |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = table.lines().skip(2).filter_map(|row| row.split('|').nth(1));
+    let said: BTreeSet<u16> = cells.flat_map(|cell| cell.split(',')).map(|code| code.trim().parse().unwrap()).collect();
+
+    let mut seen = BTreeSet::new();
+    for request in [
+        nonce(""),
+        at("evil.example"),
+        post("/attest/raw", "{}"),
+        get(MAA),
+        post(COMBINED, &" ".repeat(1025)),
+        with(&format!("evil: {}", "x".repeat(33_000))),
+        with("connection: upgrade\r\nupgrade: websocket"),
+    ] {
+        seen.insert(refused(&request).await.status);
+    }
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let application = TestServer::at(silent.local_addr().unwrap());
+    let limits = "[limits]\nattestation-burst = 1\nattestations-per-second = 1\nidle-seconds = 3600";
+    let (agent, _) = agent_without_machine(&application, "", limits).await;
+    let mut client = Client::connect(agent.address()).await;
+    seen.extend([client.send(&nonce(N)).await.status, client.send(&nonce(N)).await.status]);
+    let sidecar = TestServer::at(closed().await);
+    let other = with_source(sidecar_source(&sidecar), "").await;
+    seen.insert(Client::connect(other.address()).await.send(&nonce(N)).await.status);
+    // A body that does not come.
+    client.write(&nonce(N)[..nonce(N).len() - 1]).await;
+    seen.insert(after(11, client).await);
+    let mut client = Client::connect(agent.address()).await;
+    client.write(&get("/")).await;
+    seen.insert(after(301, client).await);
+    drop(silent);
+    seen.insert(Client::connect(agent.address()).await.send(&get("/")).await.status);
+    assert_eq!(seen, said);
+}
+
+/// The status of an answer that comes when so much time has gone by, from whenever it counts.
+async fn after(seconds: u64, mut client: Client) -> u16 {
+    let answer = tokio::spawn(async move { client.read().await.unwrap().status });
+    for _ in 0..10 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if answer.is_finished() {
+            break;
+        }
+        pass(seconds).await;
+    }
+    answer.await.unwrap()
+}
+
+/// An address where nobody listens.
+async fn closed() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
 }
 
 async fn with_source(source: blindbox_agent::Source, top: &str) -> Agent {

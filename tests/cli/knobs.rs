@@ -156,7 +156,7 @@ fn check(mut emulator: Emulator, table: &[(&str, i32, &str)]) {
         let patience = if *code == "timeout" { "0.7" } else { "30" };
         let outcome = emulator.verify(&["--json", "--timeout", patience]);
         assert_eq!((outcome.exit, outcome.code().as_str()), (*exit, *code), "{orders}: {}", outcome.out);
-        let verdict = if *exit == 0 { "accepted" } else { "refused" };
+        let verdict = ["accepted", "rejected", "untrusted", "no-verdict"][usize::try_from(*exit).unwrap()];
         assert_eq!(outcome.json()["verdict"], verdict);
     }
     // Whatever went wrong, nobody but the agent was spoken to.
@@ -224,6 +224,8 @@ fn what_cannot_be_understood_is_refused() {
     refused(&["emulate", "--knob", "vmpl=x"], "expected a number");
     refused(&["emulate", "--knob", "measurement=00"], "96");
     refused(&["emulate", "--knob", "kds-root-revoked"], "needs --product");
+    refused(&["emulate", "--knob", "forged-hierarchy"], "needs --product");
+    refused(&["emulate", "--knob", "token-of-another-report"], "needs --product");
     refused(&["emulate", "--trust", "amd"], "need --product");
     refused(&["emulate", "--fail", "hang"], "expected PATH=FAULT");
     refused(&["emulate", "--fail", "attest=hang"], "begins with a slash");
@@ -234,9 +236,19 @@ fn what_cannot_be_understood_is_refused() {
     let outcome = run(&["emulate", "--ip", "192.0.2.1"]);
     assert_eq!((outcome.exit, outcome.err.contains("on loopback only")), (4, true), "{}", outcome.err);
     let mut emulator = Emulator::start(&[]);
-    for (order, error) in [("knob", "no knob"), ("jump", "no order is called"), ("fail-kds /=hang", "no KDS")] {
+    let mut answered = |order: &str, error: &str| {
         let answer = emulator.ask(order);
-        assert_eq!(answer["ok"], false);
-        assert!(answer["error"].as_str().unwrap().contains(error), "{answer}");
+        assert_eq!(answer["ok"], false, "{order}");
+        assert!(answer["error"].as_str().unwrap().contains(error), "{order}: {answer}");
+    };
+    for (order, error) in [("knob", "no knob"), ("jump", "no order is called"), ("fail-kds /=hang", "no KDS")] {
+        answered(order, error);
+    }
+    for knob in HARDWARE.iter().flat_map(|(orders, ..)| orders.split(';')) {
+        let knob = filled_in(knob);
+        let shared = MAA.iter().any(|(order, ..)| order.split('=').next() == knob.split('=').next());
+        if knob.starts_with("knob ") && !shared {
+            answered(&knob, "needs --product");
+        }
     }
 }

@@ -4,9 +4,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod completions;
+mod failures;
 mod files;
 mod knobs;
 mod policy;
 mod proxy;
 mod tool;
+mod unheard;
 mod verify;

@@ -50,7 +50,7 @@ fn a_rejected_peer_in_json() {
     let json = outcome.json();
     let members: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
     assert_eq!(members, ["appraisal", "error", "url", "verdict"]);
-    assert_eq!(json["verdict"], "refused");
+    assert_eq!(json["verdict"], "rejected");
     let expected = r#"{"category":"rejected","code":"wrong-vmpl","message":"attestation validation failed (wrong vmpl): expected 0, found 1","number":110,"retryable":false}"#;
     assert_eq!(json["error"].to_string(), expected);
     let checks = json["appraisal"].as_array().unwrap();
@@ -74,7 +74,7 @@ fn an_untrusted_peer_in_json() {
     "retryable": false
   },
   "url": "https://127.0.0.1:<port>",
-  "verdict": "refused"
+  "verdict": "untrusted"
 }"#;
     assert_eq!(steady(&outcome.out), expected);
 }

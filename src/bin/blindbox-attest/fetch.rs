@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::files;
-use crate::outcome::{Failure, error_json, exit_code, print, print_json};
+use crate::outcome::{Failure, ended, error_json, exit_code, note, print, print_json, verdict};
 use crate::terminal::{self, with_progress};
 
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub struct Arguments {
 
     /// Print one JSON object: the files, and the verdict.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -39,7 +39,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let outcome = judge(&collected, &policy);
     let about = describe(connection, &policy, &collected, &outcome);
     let written = save(&arguments.out, &collected, &policy, &about).map_err(failed)?;
-    report(&arguments, &collected, &written, &outcome)
+    Ok(report(&arguments, &collected, &written, &outcome))
 }
 
 /// Whether the policy accepts it, as a record: what is saved here proves nothing later about a connection.
@@ -109,33 +109,24 @@ fn report(
     collected: &Collected,
     written: &[&str],
     outcome: &Result<(), AttestationError>,
-) -> Result<ExitCode, Failure> {
-    if arguments.json {
+) -> ExitCode {
+    let printed = if arguments.json {
         print_json(&json!({
             "folder": arguments.out,
             "files": written,
+            "verdict": outcome.as_ref().err().map_or("accepted", verdict),
             "accepted": outcome.is_ok(),
             "error": outcome.as_ref().err().map(error_json),
-        }))?;
+        }))
     } else {
         let lines: String = written.iter().map(|name| format!("{}\n", arguments.out.join(name).display())).collect();
-        print(&lines)?;
-        for missing in &collected.missing {
-            crate::outcome::note(&format!("note: {missing}"));
+        let printed = print(&lines);
+        collected.missing.iter().for_each(|missing| note(&format!("note: {missing}")));
+        match outcome {
+            Ok(()) => note("the policy accepts this evidence, as a record"),
+            Err(error) => note(&terminal::error(error.code(), &error.to_string())),
         }
-    }
-    match outcome {
-        Ok(()) => {
-            if !arguments.json {
-                crate::outcome::note("the policy accepts this evidence, as a record");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            if !arguments.json {
-                crate::outcome::note(&terminal::error(error.code(), &error.to_string()));
-            }
-            Ok(ExitCode::from(exit_code(error)))
-        }
-    }
+        printed
+    };
+    ended(outcome.as_ref().err().map_or(0, exit_code), printed)
 }

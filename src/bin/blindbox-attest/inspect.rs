@@ -24,8 +24,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut exit = ExitCode::SUCCESS;
     for file in &arguments.files {
         match show(file) {
-            Err(Failure::Unheard) => return Err(Failure::Unheard),
-            Err(failure) => exit = failure.report(),
+            Err(failure) => exit = failure.report(false),
             Ok(()) => {}
         }
     }
@@ -34,5 +33,5 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 fn show(file: &Path) -> Result<(), Failure> {
     let found = blindbox_attestation::inspect(&files::read(file)?).map_err(|error| files::about(file, error))?;
-    found.iter().try_for_each(|one| print(one).map(drop))
+    found.iter().try_for_each(print)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::connection::Connection;
-use crate::outcome::{Failure, error_json, exit_code, note, print, print_json};
+use crate::outcome::{Failure, ended, print, print_json};
 use crate::terminal;
 
 #[derive(Args)]
@@ -17,7 +17,7 @@ pub struct Arguments {
 
     /// Print one JSON object: the verdict with every check and every claim.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
     /// Show values that identify a machine or a guest whole in the table. JSON always has them whole.
     #[arg(long)]
@@ -25,11 +25,10 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let outcome = attest(&arguments.connection).await;
-    match outcome {
-        Ok(attested) => accepted(&arguments, &attested),
-        Err(Failure::Attestation(error)) => refused(&arguments, &error),
-        Err(other) => Err(other),
+    match attest(&arguments.connection).await {
+        Ok(attested) => Ok(ended(0, accepted(&arguments, &attested))),
+        Err(usage @ Failure::Usage(_)) => Err(usage),
+        Err(failure) => Ok(ended(failure.exit(), refused(&arguments, &failure))),
     }
 }
 
@@ -38,7 +37,7 @@ async fn attest(connection: &Connection) -> Result<std::sync::Arc<Attested>, Fai
     Ok(connection.connect(&policy).await?.attestation())
 }
 
-fn accepted(arguments: &Arguments, attested: &Attested) -> Result<ExitCode, Failure> {
+fn accepted(arguments: &Arguments, attested: &Attested) -> Result<(), Failure> {
     let url = &arguments.connection.url;
     if arguments.json {
         return print_json(&json!({ "url": url, "verdict": "accepted", "attestation": attested }));
@@ -48,17 +47,24 @@ fn accepted(arguments: &Arguments, attested: &Attested) -> Result<ExitCode, Fail
     print(&format!("{url} is attested until {}\n\n{}", terminal::time(attested.expires_at()), terminal::table(&table)))
 }
 
-fn refused(arguments: &Arguments, error: &AttestationError) -> Result<ExitCode, Failure> {
+fn refused(arguments: &Arguments, failure: &Failure) -> Result<(), Failure> {
     let url = &arguments.connection.url;
+    let appraisal = failure.error().and_then(AttestationError::appraisal);
     if arguments.json {
-        let appraisal = error.appraisal();
-        print_json(&json!({ "url": url, "verdict": "refused", "error": error_json(error), "appraisal": appraisal }))?;
-    } else {
-        if let Some(appraisal) = error.appraisal() {
-            let table = if arguments.full { appraisal.full().to_string() } else { appraisal.to_string() };
-            print(&format!("{url} is REFUSED\n\n{}", terminal::table(&table)))?;
+        let mut told = failure.json().unwrap_or_default();
+        if let Some(told) = told.as_object_mut() {
+            told.insert("url".to_owned(), json!(url));
+            told.insert("appraisal".to_owned(), json!(appraisal));
         }
-        note(&terminal::error(error.code(), &error.to_string()));
+        return print_json(&told);
     }
-    Ok(ExitCode::from(exit_code(error)))
+    let printed = match appraisal {
+        Some(appraisal) => {
+            let table = if arguments.full { appraisal.full().to_string() } else { appraisal.to_string() };
+            print(&format!("{url} is REFUSED\n\n{}", terminal::table(&table)))
+        }
+        None => Ok(()),
+    };
+    failure.note();
+    printed
 }

@@ -82,7 +82,7 @@ pub struct Arguments {
 
     /// Print one line of JSON in place of text when the port is open.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -118,7 +118,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<ExitCode, Failure> {
+fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<(), Failure> {
     let (address, url) = (listener.address(), &arguments.connection.url);
     if arguments.json {
         let header = token.map(|_| TOKEN_HEADER);

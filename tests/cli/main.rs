@@ -10,6 +10,8 @@ mod files;
 mod knobs;
 mod policy;
 mod proxy;
+mod recorded;
+mod terminal;
 mod tool;
 mod unheard;
 mod verify;

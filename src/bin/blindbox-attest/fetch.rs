@@ -16,6 +16,10 @@ use crate::terminal::{self, with_progress};
 
 #[derive(Args)]
 pub struct Arguments {
+    /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
+    #[arg(value_name = "URL")]
+    url: String,
+
     #[command(flatten)]
     connection: Connection,
 
@@ -34,10 +38,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let verifier = connection.verifier()?;
     let failed = |error: io::Error| files::about(&arguments.out, error);
     make_empty(&arguments.out).map_err(failed)?;
-    let doing = format!("asking {}", connection.url);
-    let collected = with_progress(&doing, verifier.collect(&connection.url, &policy)).await?;
+    let url = &arguments.url;
+    let doing = format!("asking {url}");
+    let collected = with_progress(&doing, verifier.collect(url, &policy)).await?;
     let outcome = judge(&collected, &policy);
-    let about = describe(connection, &policy, &collected, &outcome);
+    let about = describe(url, &policy, &collected, &outcome);
     let written = save(&arguments.out, &collected, &policy, &about).map_err(failed)?;
     Ok(report(&arguments, &collected, &written, &outcome))
 }
@@ -51,15 +56,10 @@ fn judge(collected: &Collected, policy: &Policy) -> Result<(), AttestationError>
     verify_recorded(&collected.evidence, &endorsements, policy, collected.asked_at).map(drop)
 }
 
-fn describe(
-    connection: &Connection,
-    policy: &Policy,
-    collected: &Collected,
-    outcome: &Result<(), AttestationError>,
-) -> Value {
+fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<(), AttestationError>) -> Value {
     let missing: Vec<Value> = collected.missing.iter().map(error_json).collect();
     json!({
-        "url": connection.url,
+        "url": url,
         "asked_at": collected.asked_at,
         "nonce": collected.nonce.to_string(),
         "channel": collected.channel,

@@ -20,6 +20,7 @@ mod inspect;
 mod outcome;
 mod policy;
 mod proxy;
+mod recorded;
 mod stop;
 mod terminal;
 mod verify;
@@ -30,6 +31,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use outcome::{Failure, USAGE};
+use terminal::Colour;
 
 /// What stands below the help of every command.
 const EXIT_CODES: &str = "\
@@ -53,11 +55,15 @@ const ABOUT_EMULATE: &str = "";
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Colour,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Attest a peer and show every check of the policy.
+    /// Attest a peer, or verify saved evidence, and show every check of the policy.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Arguments),
     /// Save a peer's evidence, and what vouches for it, in a folder; then say whether the policy accepts it.
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    terminal::set_colour(arguments.color);
     let json = arguments.command.json();
     run(arguments.command).unwrap_or_else(|failure| failure.report(json))
 }

@@ -50,6 +50,10 @@ const UNREAD_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Arguments {
+    /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
+    #[arg(value_name = "URL")]
+    url: String,
+
     #[command(flatten)]
     connection: Connection,
 
@@ -88,8 +92,8 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let connection = &arguments.connection;
     let policy = connection.policy()?;
-    let redirects = Redirects::new(&connection.url, arguments.allow_redirects_elsewhere)?;
-    let session = connection.connect(&policy).await?;
+    let redirects = Redirects::new(&arguments.url, arguments.allow_redirects_elsewhere)?;
+    let session = connection.connect(&arguments.url, &policy).await?;
     let listener = Listener::bind(&arguments.listen).await?;
     let token = if arguments.no_access_token { None } else { Some(random_token()?) };
     // Before anybody knows of it, so that the socket goes with it in any case.
@@ -119,7 +123,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<(), Failure> {
-    let (address, url) = (listener.address(), &arguments.connection.url);
+    let (address, url) = (listener.address(), &arguments.url);
     if arguments.json {
         let header = token.map(|_| TOKEN_HEADER);
         let line = json!({ "listen": address, "url": url, "token_header": header, "token": token });

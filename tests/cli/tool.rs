@@ -65,6 +65,11 @@ impl Serving {
         self.said[name].as_str().unwrap_or_else(|| panic!("{name} in {}", self.said))
     }
 
+    /// What it says on standard error, which must be a pipe.
+    pub fn errors(&mut self) -> BufReader<std::process::ChildStderr> {
+        BufReader::new(self.child.stderr.take().unwrap())
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod completions;
+mod examples;
 mod failures;
 mod files;
 mod knobs;

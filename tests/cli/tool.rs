@@ -174,7 +174,7 @@ pub fn steady(text: &str) -> String {
                 continue;
             }
             length @ (32 | 64 | 96 | 128) if hex => steady.push_str(&format!("<{length} digits>")),
-            8 if hex && after.starts_with('…') => steady.push_str("<8 digits>"),
+            length @ (8 | 16) if hex && after.starts_with('…') => steady.push_str(&format!("<{length} digits>")),
             43 => steady.push_str("<base64>"),
             10 if digits => steady.push_str("<time>"),
             _ if digits && steady.ends_with("127.0.0.1:") => steady.push_str("<port>"),

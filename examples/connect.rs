@@ -4,7 +4,9 @@
 //! $ cargo run --example connect -- https://my-app.example policy.toml /status
 //! ```
 
+use std::fmt::Display;
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use blindbox_attestation::{AttestationError, Policy, verify_connection};
@@ -32,13 +34,25 @@ async fn main() -> ExitCode {
 async fn run(url: &str, policy: &str, target: &str) -> Result<(), AttestationError> {
     let text = fs::read_to_string(policy)
         .map_err(|error| AttestationError::Misconfigured { why: format!("{policy}: {error}") })?;
-    let policy = Policy::from_toml(&text)?;
+    // Policies are written in TOML or in JSON.
+    let json = text.trim_start().starts_with('{');
+    let policy = if json { Policy::from_json(&text)? } else { Policy::from_toml(&text)? };
     for open in policy.lint() {
         eprintln!("note: {open}");
     }
     let session = verify_connection(url, &policy).await?;
-    println!("{}", session.attestation());
+    say(&session.attestation())?;
     let response = session.get(target).send().await?;
-    println!("GET {target}: {}", response.status());
-    Ok(())
+    say(&format_args!("GET {target}: {}", response.status()))
+}
+
+/// Prints a text. A reader who has gone away (`| head`) is no failure, and changes nothing of the exit code.
+fn say(text: &impl Display) -> Result<(), AttestationError> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(AttestationError::Misconfigured { why: format!("standard output: {error}") })
+        }
+        _ => Ok(()),
+    }
 }

@@ -8,11 +8,14 @@
 //! Only what can be told from the file alone is verified: a certificate against AMD's built-in roots, an endorsement against
 //! Microsoft's production issuer. A token needs a key set and a report its certificate: that is what the example `offline` is for.
 
+use std::error::Error;
+use std::fmt::Display;
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use blindbox_attestation::{Inspection, inspect};
+use blindbox_attestation::inspect;
 use clap::Parser;
 
 /// Print attestation evidence in full, verified or not, and say which.
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     for file in &Arguments::parse().files {
         match look_at(file) {
-            Ok(found) => found.iter().for_each(|one| println!("{one}")),
+            Ok(()) => {}
             Err(message) => {
                 eprintln!("error[unreadable]: {}: {message}", file.display());
                 exit = ExitCode::FAILURE;
@@ -38,7 +41,16 @@ fn main() -> ExitCode {
     exit
 }
 
-fn look_at(file: &Path) -> Result<Vec<Inspection>, String> {
-    let bytes = fs::read(file).map_err(|error| error.to_string())?;
-    inspect(&bytes).map_err(|error| error.to_string())
+fn look_at(file: &Path) -> Result<(), Box<dyn Error>> {
+    inspect(&fs::read(file)?)?.iter().try_for_each(say)?;
+    Ok(())
+}
+
+/// Prints a text. A reader who has gone away (`| head`) is no failure, and changes nothing of the exit code.
+fn say(text: &impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }

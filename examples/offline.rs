@@ -5,11 +5,13 @@
 //! $ cargo run --example offline -- --report report.bin --vek vcek.der --uvm uvm.cose --at 1755000000 --policy policy.toml
 //! ```
 //!
-//! Exit code 0 and the appraisal on standard output; else 1 and `error[<code>]: <message>` on standard error. Without a policy the
-//! evidence is verified and nothing is required of it, and the output says so.
+//! Exit code 0 and the appraisal on standard output; else 1 and `error[<code>]: <message>` on standard error, or how this is used.
+//! Without a policy the evidence is verified and nothing is required of it, and the output says so.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,15 +69,28 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(output) => {
-            println!("{output}");
-            ExitCode::SUCCESS
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            let _ = usage.print();
+            return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
+    };
+    match run(&arguments).and_then(|output| say(&output).map_err(|error| bad_usage("standard output", error))) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             eprintln!("error[{code}]: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints a text. A reader who has gone away (`| head`) is no failure, and changes nothing of the exit code.
+fn say(text: &impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -105,6 +120,9 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     }
     let now = UnixTime::from_secs(arguments.at);
     let Some(policy) = policy else {
+        if evidence.token.is_some() && issuer.is_none() {
+            return Err(bad_usage("--issuer", "is needed with --token where no --policy says who may have issued it"));
+        }
         let verified = verify_unappraised(&evidence, &endorsements, issuer.as_ref(), now)?;
         check_host_data(arguments, verified.claims())?;
         return Ok(if arguments.json { unappraised_json(&evidence, &verified) } else { unappraised_text(&verified) });

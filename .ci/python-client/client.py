@@ -118,7 +118,7 @@ def main():
     with emulate("--knob", "debug") as box:
         check("a debug guest: the original client accepts it", is_debuggable(box.original()) is True)
         code, verdict = box.ours()
-        refused = code != 0 and verdict["verdict"] == "refused" and verdict["error"]["code"] == "debug-mode"
+        refused = code != 0 and verdict["verdict"] == "rejected" and verdict["error"]["code"] == "debug-mode"
         check("... and ours refuses it as debug-mode", refused)
 
 

@@ -67,7 +67,7 @@ fn evidence_is_saved_and_can_be_looked_at() {
 
     // What is there is not overwritten.
     let again = fetch(&emulator, &to, &json);
-    assert_eq!((again.exit, again.err.contains("expected an empty folder")), (4, true), "{}", again.err);
+    assert_eq!((again.exit, again.out.contains("expected an empty folder")), (4, true), "{}", again.out);
 }
 
 #[test]
@@ -158,22 +158,65 @@ fn a_cce_policy_and_what_it_becomes() {
     let file = emulator.path("cce-policy.base64");
     let outcome = run(&["host-data", &file]);
     assert_eq!(outcome.exit, 0, "{}", outcome.err);
-    assert_eq!(outcome.out.lines().next().unwrap(), emulator.serving.text("host_data"));
+    // Alone: `$(blindbox-attest host-data FILE)` is the digest. What is found goes elsewhere.
+    assert_eq!(outcome.out, format!("{}\n", emulator.serving.text("host_data")));
+    assert!(outcome.err.lines().all(|line| line.starts_with("finding: ")), "{}", outcome.err);
     let text = "package policy\ncreate_container := {\"allowed\": true}\n";
     fs::write(emulator.file("allow-all.rego"), text).unwrap();
     let outcome = run(&["host-data", &emulator.path("allow-all.rego"), "--json", "--deny-findings"]);
     assert_eq!(outcome.exit, 1);
     let findings = outcome.json()["findings"].to_string();
     assert!(findings.contains("any container may be created"), "{findings}");
+    let outcome = run(&["host-data", &emulator.path("allow-all.rego")]);
+    assert_eq!((outcome.exit, outcome.out.len()), (0, 65), "{}", outcome.out);
+    assert!(outcome.err.contains("finding: any container may be created"), "{}", outcome.err);
     assert_eq!(run(&["host-data", "/none"]).exit, 4);
 }
 
+/// Text that was base64 once has the digest of nothing that is deployed.
 #[test]
-fn completions_for_shells() {
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let outcome = run(&["completions", shell]);
-        assert_eq!(outcome.exit, 0);
-        assert!(outcome.out.contains("blindbox-attest") && outcome.out.contains("host-data"), "{shell}");
+fn a_cce_policy_in_broken_base64() {
+    let emulator = Emulator::start(&[]);
+    let whole = fs::read_to_string(emulator.file("cce-policy.base64")).unwrap();
+    let whole = whole.trim();
+    let wrapped: Vec<_> = whole.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
+    let file = emulator.path("broken");
+    let new = ["policy", "new", "--amd", "--binding", "own-key", "--uvm-svn", "101", "--cce-policy", &file];
+    let unpadded = "cGFja2FnZSBwb2xpY3kKeCA6PSAxCg";
+    for text in
+        [&wrapped.join("\n"), &whole[..whole.len() - 1], unpadded, &unpadded[..9], "Pz8_Pz8-", "cGFja2FnZQ==\nAA=="]
+    {
+        fs::write(&file, text).unwrap();
+        for arguments in [&["host-data", &file][..], &new] {
+            let outcome = run(arguments);
+            assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""), "{text}");
+            let err =
+                format!("error[misconfigured]: {file}: looks like base64 and cannot be decoded as such: expected the");
+            assert!(outcome.err.starts_with(&err), "{}", outcome.err);
+        }
     }
-    assert_eq!(run(&["completions", "abacus"]).exit, 64);
+    // White space around it is none of the text.
+    fs::write(&file, format!("\n{whole}\n\n")).unwrap();
+    assert_eq!(run(&["host-data", &file]).out.trim_end(), emulator.serving.text("host_data"));
+}
+
+#[test]
+fn a_new_policy_for_a_cce_policy_that_should_not_be() {
+    let emulator = Emulator::start(&[]);
+    let file = emulator.path("allow-all.rego");
+    let new = ["policy", "new", "--amd", "--binding", "own-key", "--uvm-svn", "101", "--cce-policy", &file];
+    fs::write(&file, "package policy\ncreate_container := {\"allowed\": true}\n").unwrap();
+    let outcome = run(&new);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.err.contains("note: CCE policy: any container may be created"), "{}", outcome.err);
+    for text in ["package policy1 {}\n", "# package policy\n", "{}", "AAAA", " \n"] {
+        fs::write(&file, text).unwrap();
+        let outcome = run(&new);
+        assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""), "{text}");
+        assert!(
+            outcome.err.contains(&format!("{file}: is no CCE policy: its text has no line `package policy`")),
+            "{}",
+            outcome.err
+        );
+    }
 }

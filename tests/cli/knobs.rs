@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tool::{Emulator, Outcome, run};
+use crate::tool::{Emulator, Outcome, run, steady};
 
 const ACCEPTED: &str = "-";
 
@@ -141,26 +141,79 @@ const HARDWARE: &[(&str, i32, &str)] = &[
 
 #[test]
 fn every_knob_of_guest_agent_token_and_key_set() {
-    check(Emulator::start(&[]), MAA);
+    check(Emulator::start(&[]), MAA, "knobs.txt");
 }
 
 #[test]
 fn every_knob_of_hardware_evidence_and_amds_service() {
-    check(Emulator::start(&["--product", "milan"]), HARDWARE);
+    check(Emulator::start(&["--product", "milan"]), HARDWARE, "knobs-of-hardware.txt");
 }
 
-fn check(mut emulator: Emulator, table: &[(&str, i32, &str)]) {
+/// Exit code, table and JSON of each; what they show is in a file, which `UPDATE_SNAPSHOTS=1` writes anew.
+fn check(mut emulator: Emulator, table: &[(&str, i32, &str)], name: &str) {
+    let usual = emulator.verify(&[]).out;
+    let mut shown = String::new();
     for (orders, exit, code) in table {
-        emulator.order("reset");
-        orders.split(';').for_each(|order| drop(emulator.order(&filled_in(order))));
-        let patience = if *code == "timeout" { "0.7" } else { "30" };
-        let outcome = emulator.verify(&["--json", "--timeout", patience]);
+        let mut verify = |more: &[&str]| {
+            emulator.order("reset");
+            orders.split(';').for_each(|order| drop(emulator.order(&filled_in(order))));
+            let patience = if *code == "timeout" { "0.7" } else { "30" };
+            emulator.verify(&[&["--timeout", patience], more].concat())
+        };
+        let outcome = verify(&["--json"]);
         assert_eq!((outcome.exit, outcome.code().as_str()), (*exit, *code), "{orders}: {}", outcome.out);
-        let verdict = if *exit == 0 { "accepted" } else { "refused" };
-        assert_eq!(outcome.json()["verdict"], verdict);
+        let json = outcome.json();
+        let verdict = ["accepted", "rejected", "untrusted", "no-verdict"][usize::try_from(*exit).unwrap()];
+        assert_eq!(json["verdict"], verdict);
+
+        let outcome = verify(&[]);
+        assert_eq!(outcome.exit, *exit, "{orders}");
+        // The same error, and the same checks.
+        let message = json["error"]["message"].as_str().map(|message| format!("error[{code}]: {message}"));
+        assert_eq!(masked(outcome.err.trim_end()), masked(&message.unwrap_or_default()), "{orders}");
+        let checks = json["appraisal"].as_array().or(json["attestation"]["appraisal"].as_array());
+        let failed = checks.into_iter().flatten().filter(|check| check["verdict"] == "failed");
+        let failed: Vec<_> = failed.map(|check| check["name"].as_str().unwrap().to_owned()).collect();
+        let rows = outcome.out.lines().filter_map(|row| row.strip_prefix("FAILED         "));
+        assert_eq!(rows.map(|row| row[..24].trim_end()).collect::<Vec<_>>(), failed, "{orders}");
+        let mut unusual = unusual(&usual, &outcome);
+        if orders.contains("endorsement-bit-flipped") {
+            // What is hit depends on the lengths of signatures.
+            unusual = format!("  error[{code}]\n");
+        }
+        shown.push_str(&format!("{orders}\n  exit code {exit}, {verdict}\n{unusual}\n"));
     }
     // Whatever went wrong, nobody but the agent was spoken to.
     assert_eq!(emulator.application_bytes(), 0);
+
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&file, &shown).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap();
+    for (shown, expected) in shown.split("\n\n").zip(expected.split("\n\n")) {
+        assert_eq!(shown, expected);
+    }
+    assert_eq!(shown, expected);
+}
+
+/// The rows that are not there without a knob and did not pass, and the error.
+fn unusual(usual: &str, outcome: &Outcome) -> String {
+    let usual: BTreeSet<_> = usual.lines().collect();
+    let rows = outcome.out.lines().skip(1).filter(|row| !row.starts_with("passed") && !usual.contains(row));
+    rows.chain(outcome.err.lines()).map(|line| format!("  {}\n", masked(line))).collect()
+}
+
+/// Besides what `steady` replaces: at which byte of a text of varying length something is, and which of two things was noticed
+/// first of a connection that was closed.
+fn masked(text: &str) -> String {
+    let text = steady(text).replace("was closed without an answer", "was closed early");
+    let mut parts = text.split("at byte ");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| match part.trim_start_matches(|c: char| c.is_ascii_digit()) {
+        _ if part.starts_with('0') => format!("{text}at byte {part}"),
+        rest => format!("{text}at byte <n>{rest}"),
+    })
 }
 
 fn filled_in(order: &str) -> String {
@@ -224,6 +277,8 @@ fn what_cannot_be_understood_is_refused() {
     refused(&["emulate", "--knob", "vmpl=x"], "expected a number");
     refused(&["emulate", "--knob", "measurement=00"], "96");
     refused(&["emulate", "--knob", "kds-root-revoked"], "needs --product");
+    refused(&["emulate", "--knob", "forged-hierarchy"], "needs --product");
+    refused(&["emulate", "--knob", "token-of-another-report"], "needs --product");
     refused(&["emulate", "--trust", "amd"], "need --product");
     refused(&["emulate", "--fail", "hang"], "expected PATH=FAULT");
     refused(&["emulate", "--fail", "attest=hang"], "begins with a slash");
@@ -234,9 +289,19 @@ fn what_cannot_be_understood_is_refused() {
     let outcome = run(&["emulate", "--ip", "192.0.2.1"]);
     assert_eq!((outcome.exit, outcome.err.contains("on loopback only")), (4, true), "{}", outcome.err);
     let mut emulator = Emulator::start(&[]);
-    for (order, error) in [("knob", "no knob"), ("jump", "no order is called"), ("fail-kds /=hang", "no KDS")] {
+    let mut answered = |order: &str, error: &str| {
         let answer = emulator.ask(order);
-        assert_eq!(answer["ok"], false);
-        assert!(answer["error"].as_str().unwrap().contains(error), "{answer}");
+        assert_eq!(answer["ok"], false, "{order}");
+        assert!(answer["error"].as_str().unwrap().contains(error), "{order}: {answer}");
+    };
+    for (order, error) in [("knob", "no knob"), ("jump", "no order is called"), ("fail-kds /=hang", "no KDS")] {
+        answered(order, error);
+    }
+    for knob in HARDWARE.iter().flat_map(|(orders, ..)| orders.split(';')) {
+        let knob = filled_in(knob);
+        let shared = MAA.iter().any(|(order, ..)| order.split('=').next() == knob.split('=').next());
+        if knob.starts_with("knob ") && !shared {
+            answered(&knob, "needs --product");
+        }
     }
 }

@@ -4,9 +4,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod completions;
+mod examples;
+mod failures;
 mod files;
 mod knobs;
 mod policy;
 mod proxy;
+mod recorded;
+mod terminal;
 mod tool;
+mod unheard;
 mod verify;

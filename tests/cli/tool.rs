@@ -65,6 +65,11 @@ impl Serving {
         self.said[name].as_str().unwrap_or_else(|| panic!("{name} in {}", self.said))
     }
 
+    /// What it says on standard error, which must be a pipe.
+    pub fn errors(&mut self) -> BufReader<std::process::ChildStderr> {
+        BufReader::new(self.child.stderr.take().unwrap())
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -169,7 +174,7 @@ pub fn steady(text: &str) -> String {
                 continue;
             }
             length @ (32 | 64 | 96 | 128) if hex => steady.push_str(&format!("<{length} digits>")),
-            8 if hex && after.starts_with('…') => steady.push_str("<8 digits>"),
+            length @ (8 | 16) if hex && after.starts_with('…') => steady.push_str(&format!("<{length} digits>")),
             43 => steady.push_str("<base64>"),
             10 if digits => steady.push_str("<time>"),
             _ if digits && steady.ends_with("127.0.0.1:") => steady.push_str("<port>"),

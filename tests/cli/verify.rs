@@ -50,7 +50,7 @@ fn a_rejected_peer_in_json() {
     let json = outcome.json();
     let members: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
     assert_eq!(members, ["appraisal", "error", "url", "verdict"]);
-    assert_eq!(json["verdict"], "refused");
+    assert_eq!(json["verdict"], "rejected");
     let expected = r#"{"category":"rejected","code":"wrong-vmpl","message":"attestation validation failed (wrong vmpl): expected 0, found 1","number":110,"retryable":false}"#;
     assert_eq!(json["error"].to_string(), expected);
     let checks = json["appraisal"].as_array().unwrap();
@@ -74,7 +74,7 @@ fn an_untrusted_peer_in_json() {
     "retryable": false
   },
   "url": "https://127.0.0.1:<port>",
-  "verdict": "refused"
+  "verdict": "untrusted"
 }"#;
     assert_eq!(steady(&outcome.out), expected);
 }
@@ -173,6 +173,30 @@ fn a_pinned_key_set_asks_nobody() {
 }
 
 #[test]
+fn certificates_of_thim_and_a_folder_for_them() {
+    use std::io::{Read, Write};
+    // Nothing but a refusal, which is no reason to give up: AMD's service is asked then.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let thim = format!("http://{}/certification", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 1024];
+        let read = stream.read(&mut head).unwrap();
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        String::from_utf8_lossy(&head[..read]).into_owned()
+    });
+    let emulator = Emulator::start(&["--product", "milan", "--knob", "no-certificates"]);
+    let cache = emulator.path("cache");
+    let outcome = emulator.verify(&["--thim", &thim, "--cache-dir", &cache]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("GET /certification HTTP/1.1"), "{asked}");
+    assert!(std::fs::read_dir(&cache).unwrap().next().is_some());
+    let outcome = emulator.verify(&["--cache-dir", &emulator.path("policy.toml")]);
+    assert_eq!(outcome.exit, 4, "{} {}", outcome.out, outcome.err);
+}
+
+#[test]
 fn nobody_listens() {
     let mut emulator = Emulator::start(&[]);
     emulator.order("stop");
@@ -221,30 +245,13 @@ fn what_is_not_usable_has_the_exit_code_of_its_kind() {
         assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
         assert!(outcome.out.contains("blindbox-attest"));
     }
-}
-
-#[test]
-fn colour_is_for_terminals_only() {
-    let emulator = Emulator::start(&[]);
-    assert!(!emulator.verify(&[]).out.contains('\x1b'));
-    let verify = format!(
-        "{} verify {} {}",
-        env!("CARGO_BIN_EXE_blindbox-attest"),
-        emulator.url(),
-        emulator.trusting().join(" ")
-    );
-    let on_a_terminal = |environment: &str| {
-        let script = std::process::Command::new("script")
-            .args(["-qec", &verify, "/dev/null"])
-            .env("TERM", "xterm")
-            .env("NO_COLOR", environment)
-            .stdin(std::process::Stdio::null())
-            .output();
-        script.ok().filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap())
-    };
-    let Some(coloured) = on_a_terminal("") else { return skipped("no `script` of util-linux to make a terminal with") };
-    assert!(coloured.contains("\x1b[32mpassed       \x1b[0m  channel"), "{coloured:?}");
-    assert!(!on_a_terminal("1").unwrap().contains("\x1b[32m"));
+    for command in ["verify", "fetch", "proxy"] {
+        for help in ["--help", "-h"] {
+            let out = run(&[command, help]).out;
+            assert!(out.contains("   2  untrusted       not genuine"), "{command} {help}: {out}");
+            assert!(out.contains("--thim <URL>") && out.contains("--cache-dir <DIR>"), "{command} {help}: {out}");
+        }
+    }
 }
 
 #[test]

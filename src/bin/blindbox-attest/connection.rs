@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use blindbox_attestation::maa::KeySet;
+use blindbox_attestation::snp::AmdAnchors;
 use blindbox_attestation::{Policy, Session, Verifier};
 use clap::Args;
 
@@ -13,10 +15,6 @@ use crate::terminal::with_progress;
 
 #[derive(Args)]
 pub struct Connection {
-    /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
-    #[arg(value_name = "URL")]
-    pub url: String,
-
     /// What must be proven: a policy in TOML or JSON (see `policy new`).
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
@@ -51,6 +49,16 @@ pub struct Connection {
     #[arg(long, value_name = "URL", help_heading = "Network")]
     kds: Option<String>,
 
+    /// A service to ask for AMD's certificates before AMD's own: Azure's THIM, or one with the same answer, such as
+    /// http://169.254.169.254/metadata/THIM/amd/certification. It needs no trust.
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    thim: Option<String>,
+
+    /// A private folder to keep AMD's certificates and revocation lists in, which are verified at every load. It is made if
+    /// it is not there.
+    #[arg(long, value_name = "DIR", help_heading = "Network")]
+    cache_dir: Option<PathBuf>,
+
     /// An HTTP proxy to go through, such as http://proxy.example:3128. The environment is not looked at.
     #[arg(long, value_name = "URL", help_heading = "Network")]
     http_proxy: Option<String>,
@@ -80,17 +88,23 @@ impl Connection {
         if self.platform_collateral_roots {
             builder = builder.platform_collateral_roots();
         }
-        if let Some(path) = &self.key_set {
-            builder = builder.pin_key_set(files::key_set(path)?);
+        if let Some(key_set) = self.key_set()? {
+            builder = builder.pin_key_set(key_set);
         }
-        if let Some(path) = &self.amd_roots {
-            builder = builder.amd_anchors(files::amd_roots(path)?);
+        if let Some(anchors) = self.amd_anchors()? {
+            builder = builder.amd_anchors(anchors);
         }
         if let Some(url) = &self.agent {
             builder = builder.agent(url);
         }
         if let Some(url) = &self.kds {
             builder = builder.kds(url);
+        }
+        if let Some(url) = &self.thim {
+            builder = builder.thim(url);
+        }
+        if let Some(folder) = &self.cache_dir {
+            builder = builder.cache_dir(folder);
         }
         if let Some(url) = &self.http_proxy {
             builder = builder.proxy(url);
@@ -101,10 +115,20 @@ impl Connection {
         Ok(builder.build()?)
     }
 
-    pub async fn connect(&self, policy: &Policy) -> Result<Session, Failure> {
+    /// The key set that is given in place of a published one.
+    pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
+        self.key_set.as_deref().map(files::key_set).transpose()
+    }
+
+    /// The roots that are given in place of AMD's.
+    pub fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {
+        self.amd_roots.as_deref().map(files::amd_roots).transpose()
+    }
+
+    pub async fn connect(&self, url: &str, policy: &Policy) -> Result<Session, Failure> {
         let verifier = self.verifier()?;
-        let doing = format!("attesting {}", self.url);
-        Ok(with_progress(&doing, verifier.connect(&self.url, policy)).await?)
+        let doing = format!("attesting {url}");
+        Ok(with_progress(&doing, verifier.connect(url, policy)).await?)
     }
 }
 

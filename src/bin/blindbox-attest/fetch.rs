@@ -11,11 +11,15 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::files;
-use crate::outcome::{Failure, error_json, exit_code, print, print_json};
+use crate::outcome::{Failure, ended, error_json, exit_code, note, print, print_json, verdict};
 use crate::terminal::{self, with_progress};
 
 #[derive(Args)]
 pub struct Arguments {
+    /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
+    #[arg(value_name = "URL")]
+    url: String,
+
     #[command(flatten)]
     connection: Connection,
 
@@ -25,7 +29,7 @@ pub struct Arguments {
 
     /// Print one JSON object: the files, and the verdict.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -34,12 +38,13 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let verifier = connection.verifier()?;
     let failed = |error: io::Error| files::about(&arguments.out, error);
     make_empty(&arguments.out).map_err(failed)?;
-    let doing = format!("asking {}", connection.url);
-    let collected = with_progress(&doing, verifier.collect(&connection.url, &policy)).await?;
+    let url = &arguments.url;
+    let doing = format!("asking {url}");
+    let collected = with_progress(&doing, verifier.collect(url, &policy)).await?;
     let outcome = judge(&collected, &policy);
-    let about = describe(connection, &policy, &collected, &outcome);
+    let about = describe(url, &policy, &collected, &outcome);
     let written = save(&arguments.out, &collected, &policy, &about).map_err(failed)?;
-    report(&arguments, &collected, &written, &outcome)
+    Ok(report(&arguments, &collected, &written, &outcome))
 }
 
 /// Whether the policy accepts it, as a record: what is saved here proves nothing later about a connection.
@@ -51,15 +56,10 @@ fn judge(collected: &Collected, policy: &Policy) -> Result<(), AttestationError>
     verify_recorded(&collected.evidence, &endorsements, policy, collected.asked_at).map(drop)
 }
 
-fn describe(
-    connection: &Connection,
-    policy: &Policy,
-    collected: &Collected,
-    outcome: &Result<(), AttestationError>,
-) -> Value {
+fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<(), AttestationError>) -> Value {
     let missing: Vec<Value> = collected.missing.iter().map(error_json).collect();
     json!({
-        "url": connection.url,
+        "url": url,
         "asked_at": collected.asked_at,
         "nonce": collected.nonce.to_string(),
         "channel": collected.channel,
@@ -109,33 +109,24 @@ fn report(
     collected: &Collected,
     written: &[&str],
     outcome: &Result<(), AttestationError>,
-) -> Result<ExitCode, Failure> {
-    if arguments.json {
+) -> ExitCode {
+    let printed = if arguments.json {
         print_json(&json!({
             "folder": arguments.out,
             "files": written,
+            "verdict": outcome.as_ref().err().map_or("accepted", verdict),
             "accepted": outcome.is_ok(),
             "error": outcome.as_ref().err().map(error_json),
-        }))?;
+        }))
     } else {
         let lines: String = written.iter().map(|name| format!("{}\n", arguments.out.join(name).display())).collect();
-        print(&lines)?;
-        for missing in &collected.missing {
-            crate::outcome::note(&format!("note: {missing}"));
+        let printed = print(&lines);
+        collected.missing.iter().for_each(|missing| note(&format!("note: {missing}")));
+        match outcome {
+            Ok(()) => note("the policy accepts this evidence, as a record"),
+            Err(error) => note(&terminal::error(error.code(), &error.to_string())),
         }
-    }
-    match outcome {
-        Ok(()) => {
-            if !arguments.json {
-                crate::outcome::note("the policy accepts this evidence, as a record");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            if !arguments.json {
-                crate::outcome::note(&terminal::error(error.code(), &error.to_string()));
-            }
-            Ok(ExitCode::from(exit_code(error)))
-        }
-    }
+        printed
+    };
+    ended(outcome.as_ref().err().map_or(0, exit_code), printed)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::files;
-use crate::outcome::{Failure, print, print_json};
+use crate::outcome::{Failure, ended, note, print, print_json};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -15,9 +15,9 @@ pub struct Arguments {
     #[arg(value_name = "CCE_POLICY_FILE")]
     file: PathBuf,
 
-    /// Print one JSON object.
+    /// Print one JSON object, with the findings.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
     /// Exit with 1 if there are findings.
     #[arg(long)]
@@ -27,13 +27,14 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let policy = files::cce_policy(&arguments.file)?;
     let findings: Vec<String> = policy.findings().iter().map(ToString::to_string).collect();
-    if arguments.json {
-        let digest = policy.digest();
-        print_json(&json!({ "host_data": digest, "bytes": policy.text().len(), "findings": findings }))?;
+    let digest = policy.digest();
+    let printed = if arguments.json {
+        print_json(&json!({ "host_data": digest, "bytes": policy.text().len(), "findings": findings }))
     } else {
-        let lines = findings.iter().map(|finding| format!("finding: {finding}\n")).collect::<String>();
-        print(&format!("{}\n{lines}", policy.digest()))?;
-    }
-    let denied = arguments.deny_findings && !findings.is_empty();
-    Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        // Alone, for `$(...)`.
+        let printed = print(&digest);
+        findings.iter().for_each(|finding| note(&format!("finding: {finding}")));
+        printed
+    };
+    Ok(ended(u8::from(arguments.deny_findings && !findings.is_empty()), printed))
 }

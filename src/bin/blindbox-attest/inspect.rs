@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::{Value, json};
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::files;
-use crate::outcome::{Failure, print};
+use crate::outcome::{Failure, print, print_json};
 
 #[derive(Args)]
 #[command(
     after_help = "Only what can be told from a file alone is verified: certificates and revocation lists against \
-AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised."
+AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised: see `verify --evidence`."
 )]
 pub struct Arguments {
     /// A token (JWT), a report (1184 bytes), a key set (JSON), certificates (DER or PEM), a revocation list (DER) or the
-    /// endorsement of a utility VM (COSE_Sign1); `-` is standard input.
+    /// endorsement of a utility VM (COSE_Sign1), or anything else that `fetch` saves; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -23,16 +25,54 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut exit = ExitCode::SUCCESS;
     for file in &arguments.files {
-        match show(file) {
-            Err(Failure::Unheard) => return Err(Failure::Unheard),
-            Err(failure) => exit = failure.report(),
-            Ok(()) => {}
+        if let Err(failure) = show(file) {
+            exit = failure.report(false);
         }
     }
     Ok(exit)
 }
 
 fn show(file: &Path) -> Result<(), Failure> {
-    let found = blindbox_attestation::inspect(&files::read(file)?).map_err(|error| files::about(file, error))?;
-    found.iter().try_for_each(|one| print(one).map(drop))
+    let bytes = files::read(file)?;
+    match blindbox_attestation::inspect(&bytes) {
+        Ok(found) => found.iter().try_for_each(print),
+        Err(error) => match beside_evidence(file, &bytes) {
+            Some(found) => print_json(&found),
+            None => Err(files::about(file, error)),
+        },
+    }
+}
+
+/// What `fetch` saves beside evidence, which only its name tells from anything else.
+fn beside_evidence(file: &Path, bytes: &[u8]) -> Option<Value> {
+    match file.file_name()?.to_str()? {
+        "about.json" => {
+            let contents: Value = serde_json::from_slice(bytes).ok().filter(Value::is_object)?;
+            Some(unverified("about", "how `fetch` came by what is in this folder, as it noted it", &contents))
+        }
+        "runtime-data.json" => {
+            let contents: Value = serde_json::from_slice(bytes).ok()?;
+            Some(unverified("runtime-data", "evidence must cover these bytes: see `verify --evidence`", &contents))
+        }
+        "policy.toml" => {
+            let policy = files::policy(file).ok()?;
+            let contents: Value = serde_json::from_str(&policy.to_json()).ok()?;
+            Some(unverified("policy", "the policy that the evidence was fetched for", &contents))
+        }
+        "revocation-list.der" => {
+            let (_, list) = CertificateRevocationList::from_der(bytes).ok()?;
+            let contents = json!({
+                "issuer": list.issuer().to_string(),
+                "last_update": list.last_update().timestamp(),
+                "next_update": list.next_update().map(|time| time.timestamp()),
+                "revoked": list.iter_revoked_certificates().count(),
+            });
+            Some(unverified("revocation-list", "it is of none of AMD's built-in authorities", &contents))
+        }
+        _ => None,
+    }
+}
+
+fn unverified(kind: &str, why: &str, contents: &Value) -> Value {
+    json!({ "kind": kind, "verified": false, "why": why, "contents": contents })
 }

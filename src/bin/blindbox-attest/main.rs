@@ -20,6 +20,7 @@ mod inspect;
 mod outcome;
 mod policy;
 mod proxy;
+mod recorded;
 mod stop;
 mod terminal;
 mod verify;
@@ -30,16 +31,17 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use outcome::{Failure, USAGE};
+use terminal::Colour;
 
 /// What stands below the help of every command.
 const EXIT_CODES: &str = "\
-Exit codes:
-   0  accepted, done
-   1  rejected: genuine evidence that the policy does not accept
-   2  untrusted: not genuine, or not about this peer; assume an attack
-   3  unavailable: no verdict could be reached; trying again may help
-   4  misconfigured: a file, a policy or a setting cannot be used
-  64  usage: the command line itself";
+Exit codes, which do not depend on whether anybody reads what is printed, and the `verdict` that --json says:
+   0  accepted        or done
+   1  rejected        genuine evidence that the policy does not accept
+   2  untrusted       not genuine, or not about this peer; assume an attack
+   3  no-verdict      none could be reached (unavailable); trying again may help
+   4  misconfigured   a file, a policy or a setting cannot be used
+  64                  the command line itself; the only failure that --json does not say in JSON";
 
 #[cfg(not(feature = "emulator"))]
 const ABOUT_EMULATE: &str = "This build has no `emulate`: it comes with the crate's feature `emulator`.\n\n";
@@ -53,11 +55,15 @@ const ABOUT_EMULATE: &str = "";
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Colour,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Attest a peer and show every check of the policy.
+    /// Attest a peer, or verify saved evidence, and show every check of the policy.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Arguments),
     /// Save a peer's evidence, and what vouches for it, in a folder; then say whether the policy accepts it.
@@ -90,7 +96,25 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    run(arguments.command).unwrap_or_else(|failure| failure.report())
+    terminal::set_colour(arguments.color);
+    let json = arguments.command.json();
+    run(arguments.command).unwrap_or_else(|failure| failure.report(json))
+}
+
+impl Command {
+    /// Whether a machine reads what is printed.
+    fn json(&self) -> bool {
+        match self {
+            Self::Verify(arguments) => arguments.json,
+            Self::Fetch(arguments) => arguments.json,
+            Self::Policy(arguments) => arguments.json(),
+            Self::HostData(arguments) => arguments.json,
+            Self::Proxy(arguments) => arguments.json,
+            Self::Inspect(_) | Self::Completions { .. } => false,
+            #[cfg(feature = "emulator")]
+            Self::Emulate(_) => false,
+        }
+    }
 }
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
@@ -103,12 +127,22 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut CommandLine::command(), "blindbox-attest", &mut script);
-            outcome::print(&String::from_utf8_lossy(&script))
-        }
+        Command::Completions { shell } => Ok(outcome::ended(0, outcome::print(&completions(shell)))),
     }
+}
+
+/// A script for a shell. The one for bash comes to nothing behind a hyphen in a program's name: the parts of clap_complete write
+/// it in two ways (found in 4.6.11). So that script is made for a name without one, and registered for the right one.
+fn completions(shell: Shell) -> String {
+    let name = if shell == Shell::Bash { "blindbox_attest" } else { "blindbox-attest" };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), name, &mut script);
+    let script = String::from_utf8_lossy(&script);
+    let registered = |line: &str| match line.strip_suffix(" blindbox_attest") {
+        Some(registers) if line.trim_start().starts_with("complete ") => format!("{registers} blindbox-attest\n"),
+        _ => format!("{line}\n"),
+    };
+    script.lines().map(registered).collect()
 }
 
 fn wait_for(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blindbox_attestation::{AttestationError, Category};
+use blindbox_attestation::{AttestationError, Category, InvalidPolicy};
 use serde_json::{Value, json};
 
 use crate::terminal;
@@ -16,32 +17,71 @@ pub const USAGE: u8 = 64;
 pub enum Failure {
     /// With a verdict, or without one.
     Attestation(Box<AttestationError>),
-    /// A file or a setting that cannot be used.
-    Setting(String),
+    /// The same, of what stands in a file.
+    File(PathBuf, Box<AttestationError>),
     /// An option that does not go with another, which clap cannot tell.
     Usage(String),
-    /// Nobody reads what is printed.
-    Unheard,
 }
 
 impl Failure {
+    /// A file or a setting that cannot be used.
     pub fn setting(message: impl Into<String>) -> Self {
-        Self::Setting(message.into())
+        AttestationError::Misconfigured { why: message.into() }.into()
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
-    pub fn report(self) -> ExitCode {
-        let (code, exit, message) = match &self {
-            Self::Attestation(error) => (error.code(), exit_code(error), error.to_string()),
-            Self::Setting(message) => ("misconfigured", 4, message.clone()),
-            Self::Usage(message) => ("usage", USAGE, message.clone()),
-            Self::Unheard => return ExitCode::SUCCESS,
-        };
-        note(&terminal::error(code, &message));
-        ExitCode::from(exit)
+    pub fn in_file(path: impl Into<PathBuf>, error: impl Into<AttestationError>) -> Self {
+        Self::File(path.into(), Box::new(error.into()))
+    }
+
+    /// Says it: as text on standard error, or as one JSON object where that was asked for.
+    pub fn report(&self, json: bool) -> ExitCode {
+        match self.json().filter(|_| json) {
+            Some(failed) => ended(self.exit(), print_json(&failed)),
+            None => {
+                self.note();
+                ExitCode::from(self.exit())
+            }
+        }
+    }
+
+    /// Says it on standard error.
+    pub fn note(&self) {
+        let code = self.error().map_or("usage", AttestationError::code);
+        note(&terminal::error(code, &self.message()));
+    }
+
+    pub fn exit(&self) -> u8 {
+        self.error().map_or(USAGE, exit_code)
+    }
+
+    /// What it is in terms of attestation; of the command line nothing.
+    pub fn error(&self) -> Option<&AttestationError> {
+        match self {
+            Self::Attestation(error) | Self::File(_, error) => Some(error),
+            Self::Usage(_) => None,
+        }
+    }
+
+    /// The verdict that this is, and why.
+    pub fn json(&self) -> Option<Value> {
+        let error = self.error()?;
+        let mut told = error_json(error);
+        if let (Category::Misconfigured, Some(told)) = (error.category(), told.as_object_mut()) {
+            told.insert("message".to_owned(), self.message().into());
+        }
+        Some(json!({ "verdict": verdict(error), "error": told }))
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Attestation(error) => message(error),
+            Self::File(path, error) => format!("{}: {}", path.display(), message(error)),
+            Self::Usage(message) => message.clone(),
+        }
     }
 }
 
@@ -49,6 +89,40 @@ impl From<AttestationError> for Failure {
     fn from(error: AttestationError) -> Self {
         Self::Attestation(Box::new(error))
     }
+}
+
+impl From<InvalidPolicy> for Failure {
+    fn from(error: InvalidPolicy) -> Self {
+        AttestationError::InvalidPolicy(error).into()
+    }
+}
+
+/// What an error says without its name, which its code has said already.
+fn message(error: &AttestationError) -> String {
+    match error {
+        AttestationError::Misconfigured { why } => why.clone(),
+        AttestationError::InvalidUrl { why } | AttestationError::InvalidRequest { why } => (*why).to_owned(),
+        AttestationError::InvalidPolicy(InvalidPolicy::Malformed { why }) => in_lines(why),
+        AttestationError::InvalidPolicy(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A parser's message over several lines again, of which only the line feeds were escaped by rule. Further lines stand
+/// farther right, so that none of them looks like one of this program.
+fn in_lines(escaped: &str) -> String {
+    let (mut lines, mut characters) = (String::new(), escaped.trim_end_matches("\\n").chars());
+    while let Some(character) = characters.next() {
+        match (character, character == '\\') {
+            (_, true) => match characters.next() {
+                Some('n') => lines.push_str("\n    "),
+                Some(other) => lines.extend(['\\', other]),
+                None => lines.push('\\'),
+            },
+            (other, false) => lines.push(other),
+        }
+    }
+    lines
 }
 
 /// The exit code of an error's category.
@@ -62,25 +136,48 @@ pub fn exit_code(error: &AttestationError) -> u8 {
     }
 }
 
+/// The verdict that an error is, in a word.
+pub fn verdict(error: &AttestationError) -> &'static str {
+    match error.category() {
+        Category::Rejected => "rejected",
+        Category::Untrusted => "untrusted",
+        Category::Unavailable => "no-verdict",
+        _ => "misconfigured",
+    }
+}
+
 /// An error for machines.
 pub fn error_json(error: &AttestationError) -> Value {
     json!(error)
 }
 
-/// Prints to standard output. A reader who has gone away (`| head`) is no failure of ours.
-pub fn print(text: &(impl Display + ?Sized)) -> Result<ExitCode, Failure> {
+/// The end of a command with this exit code. What became of its output changes it only where all was well otherwise.
+pub fn ended(exit: u8, printed: Result<(), Failure>) -> ExitCode {
+    let unprinted = printed.err().map(|failure| {
+        failure.note();
+        failure.exit()
+    });
+    match (exit, unprinted) {
+        (0, Some(unprinted)) => ExitCode::from(unprinted),
+        (exit, _) => ExitCode::from(exit),
+    }
+}
+
+/// Prints to standard output. A reader who has gone away (`| head`) is no failure, and changes nothing of how a command ends.
+pub fn print(text: &(impl Display + ?Sized)) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let text = text.to_string();
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    let written = write!(out, "{text}{end}").and_then(|()| out.flush());
-    written.map(|()| ExitCode::SUCCESS).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::Unheard,
-        _ => Failure::setting(format!("standard output: {error}")),
-    })
+    match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::setting(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// JSON over several lines, for people and machines.
-pub fn print_json(value: &Value) -> Result<ExitCode, Failure> {
+pub fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value:#}"))
 }
 

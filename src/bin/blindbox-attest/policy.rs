@@ -1,17 +1,17 @@
 //! `policy`: write, check and show policy files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blindbox_attestation::{
-    AttestationError, Binding, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest,
-    Trust, UvmSvn, Workload,
+    Binding, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest, Trust, UvmSvn,
+    Workload,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::files;
-use crate::outcome::{Failure, note, print, print_json};
+use crate::outcome::{Failure, ended, note, print, print_json};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -154,6 +154,17 @@ struct Show {
     json: bool,
 }
 
+impl Arguments {
+    /// Whether JSON was asked for.
+    pub fn json(&self) -> bool {
+        match &self.command {
+            Command::New(new) => new.json,
+            Command::Lint(lint) => lint.json,
+            Command::Show(show) => show.json,
+        }
+    }
+}
+
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::New(new) => new.run(),
@@ -168,7 +179,7 @@ impl New {
         for open in policy.lint() {
             note(&format!("note: {open}"));
         }
-        print(&if self.json { pretty(&policy) } else { policy.to_toml() })
+        Ok(ended(0, print(&if self.json { pretty(&policy) } else { policy.to_toml() })))
     }
 
     fn build(&self) -> Result<Policy, Failure> {
@@ -181,7 +192,7 @@ impl New {
             .and_then(|policy| allow(self.allow_plain_http, Policy::allow_plain_http, policy))
             .and_then(|policy| allow(self.allow_debug, Policy::allow_debug, policy))
             .and_then(|policy| allow(self.allow_unverified_name, Policy::allow_unverified_name, policy))
-            .map_err(invalid)
+            .map_err(Failure::from)
     }
 
     fn trust(&self) -> Result<Trust, Failure> {
@@ -194,7 +205,7 @@ impl New {
             Some(hash) => trust.and_then(|trust| trust.require_maa_policy_hash(hash)),
             None => trust,
         };
-        let trust = trust.map_err(invalid)?;
+        let trust = trust.map_err(Failure::from)?;
         let trust = if self.allow_any_maa_policy { trust.allow_any_maa_policy() } else { trust };
         Ok(if self.allow_test_attester { trust.allow_test_attester() } else { trust })
     }
@@ -205,7 +216,7 @@ impl New {
         }
         let mut digests = self.host_data.iter().copied();
         let first = match &self.cce_policy {
-            Some(path) => Some(files::cce_policy(path)?.digest()),
+            Some(path) => Some(cce_policy(path)?),
             None => digests.next(),
         };
         let first = first.ok_or_else(|| Failure::usage("a container needs --cce-policy or --host-data"))?;
@@ -223,7 +234,7 @@ impl New {
             (Some(svn), false) => Policy::confidential_container(trust, workload, UvmSvn::at_least(svn))
                 .and_then(|policy| policy.require_measurements(measurements)),
         };
-        policy.map_err(invalid)
+        policy.map_err(Failure::from)
     }
 
     fn vm(&self) -> Result<Policy, Failure> {
@@ -244,9 +255,9 @@ impl New {
             BindingArgument::OwnKey => Binding::OwnKey,
             BindingArgument::None => Binding::None,
         };
-        let policy = Policy::confidential_vm(self.trust()?, guest, binding).map_err(invalid)?;
+        let policy = Policy::confidential_vm(self.trust()?, guest, binding).map_err(Failure::from)?;
         let both = !self.measurement.is_empty() && !self.id_key.is_empty();
-        if both { policy.require_id_keys(id_keys).map_err(invalid) } else { Ok(policy) }
+        if both { policy.require_id_keys(id_keys).map_err(Failure::from) } else { Ok(policy) }
     }
 }
 
@@ -254,34 +265,42 @@ impl Lint {
     fn run(&self) -> Result<ExitCode, Failure> {
         let policy = files::policy(&self.file)?;
         let open = policy.lint();
-        if self.json {
-            print_json(&json!({ "digest": policy.digest(), "open": open }))?;
+        let printed = if self.json {
+            print_json(&json!({ "digest": policy.digest(), "open": open }))
         } else if open.is_empty() {
-            print("nothing is left open")?;
+            print("nothing is left open")
         } else {
-            print(&open.iter().map(|open| format!("{open}\n")).collect::<String>())?;
-        }
-        Ok(if self.deny_open && !open.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            print(&open.iter().map(|open| format!("{open}\n")).collect::<String>())
+        };
+        Ok(ended(u8::from(self.deny_open && !open.is_empty()), printed))
     }
 }
 
 impl Show {
     fn run(&self) -> Result<ExitCode, Failure> {
         let policy = files::policy(&self.file)?;
-        if self.json {
-            return print(&pretty(&policy));
-        }
-        print(&format!("# digest {}\n{}", policy.digest(), policy.to_toml()))
+        let toml = || format!("# digest {}\n{}", policy.digest(), policy.to_toml());
+        Ok(ended(0, print(&if self.json { pretty(&policy) } else { toml() })))
     }
+}
+
+/// The digest of a CCE policy. What it should not allow is said, since nobody sees it in a digest.
+fn cce_policy(path: &Path) -> Result<HostData, Failure> {
+    let policy = files::cce_policy(path)?;
+    let is_package = |line: &[u8]| {
+        let words: Vec<_> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(2).collect();
+        words == [&b"package"[..], b"policy"]
+    };
+    if !policy.text().split(|byte| *byte == b'\n').any(is_package) {
+        return Err(files::about(path, "is no CCE policy: its text has no line `package policy`"));
+    }
+    policy.findings().iter().for_each(|finding| note(&format!("note: CCE policy: {finding}")));
+    Ok(policy.digest())
 }
 
 fn pretty(policy: &Policy) -> String {
     let value: Option<serde_json::Value> = serde_json::from_str(&policy.to_json()).ok();
     value.map_or_else(|| policy.to_json(), |value| format!("{value:#}"))
-}
-
-fn invalid(error: InvalidPolicy) -> Failure {
-    AttestationError::InvalidPolicy(error).into()
 }
 
 fn sha256(text: &str) -> Result<Sha256Digest, String> {

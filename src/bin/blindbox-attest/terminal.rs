@@ -1,11 +1,15 @@
-//! What is different where a person looks: colour and progress.
+//! What is different where a person looks: colour, width and progress.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use blindbox_attestation::UnixTime;
+use clap::ValueEnum;
 use x509_parser::time::ASN1Time;
+
+mod width;
 
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
@@ -15,12 +19,43 @@ const FAINT: &str = "2";
 /// How long something may take before it is said that it is under way.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The table of an appraisal, in colour where standard output is a terminal and nobody asked for none (`NO_COLOR`).
+/// When there is colour.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless the environment has `NO_COLOR` or a `TERM` of `dumb`.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// Once, before anything is said.
+pub fn set_colour(colour: Colour) {
+    let _ = COLOUR.set(colour);
+}
+
+/// The table of an appraisal, in colour and folded to the width of the terminal where there is one.
 pub fn table(text: &str) -> String {
+    let text = match width::of_stdout() {
+        Some(width) => width::fold(text, width),
+        None => text.to_owned(),
+    };
     if !coloured(&io::stdout()) {
-        return text.to_owned();
+        return text;
     }
     text.lines().map(|line| paint(line) + "\n").collect()
+}
+
+/// The line that says that a peer is what it should be.
+pub fn accepted(line: &str) -> String {
+    if coloured(&io::stdout()) { in_colour(GREEN, line) } else { line.to_owned() }
+}
+
+/// The line that says that it is not.
+pub fn refused(line: &str) -> String {
+    if coloured(&io::stdout()) { in_colour(BOLD_RED, line) } else { line.to_owned() }
 }
 
 /// A time for people.
@@ -68,9 +103,15 @@ fn show(text: &str) {
 }
 
 fn coloured(stream: &impl IsTerminal) -> bool {
-    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let unable = env::var_os("TERM").is_some_and(|value| value == "dumb");
-    stream.is_terminal() && !unwanted && !unable
+    match COLOUR.get().copied().unwrap_or_default() {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => {
+            let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let unable = env::var_os("TERM").is_some_and(|value| value == "dumb");
+            stream.is_terminal() && !unwanted && !unable
+        }
+    }
 }
 
 /// A line of the table, which begins with its verdict.

@@ -1,23 +1,53 @@
 //! `verify`: the appraisal, for people and machines.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use blindbox_attestation::{AttestationError, Attested};
+use blindbox_attestation::{Appraisal, AttestationError, Attested, Recorded};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::connection::Connection;
-use crate::outcome::{Failure, error_json, exit_code, note, print, print_json};
-use crate::terminal;
+use crate::outcome::{Failure, ended, print, print_json};
+use crate::{recorded, terminal};
+
+/// What recorded evidence never is. It comes first, before any verdict.
+const RECORDED: &str = "neither fresh nor bound";
 
 #[derive(Args)]
 pub struct Arguments {
+    /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
+    #[arg(value_name = "URL", required_unless_present = "evidence")]
+    url: Option<String>,
+
     #[command(flatten)]
     connection: Connection,
 
+    /// Verify what `fetch` saved in this folder instead. That proves nothing of any connection, and whoever wrote the folder
+    /// may have chosen the key set of MAA in it (see --key-set).
+    #[arg(
+        long, value_name = "DIR", help_heading = "Saved evidence",
+        conflicts_with_all = [
+            "url", "application_root", "collateral_root", "platform_collateral_roots", "agent", "kds", "thim", "cache_dir",
+            "http_proxy", "resolve", "timeout",
+        ],
+    )]
+    evidence: Option<PathBuf>,
+
+    /// The time to verify saved evidence for, in seconds since 1970-01-01 UTC; without it the one that `fetch` noted.
+    #[arg(
+        long,
+        value_name = "UNIX_TIME",
+        requires = "evidence",
+        conflicts_with = "url",
+        help_heading = "Saved evidence"
+    )]
+    at: Option<u64>,
+
     /// Print one JSON object: the verdict with every check and every claim.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
     /// Show values that identify a machine or a guest whole in the table. JSON always has them whole.
     #[arg(long)]
@@ -25,40 +55,82 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let outcome = attest(&arguments.connection).await;
-    match outcome {
-        Ok(attested) => accepted(&arguments, &attested),
-        Err(Failure::Attestation(error)) => refused(&arguments, &error),
-        Err(other) => Err(other),
-    }
-}
-
-async fn attest(connection: &Connection) -> Result<std::sync::Arc<Attested>, Failure> {
-    let policy = connection.policy()?;
-    Ok(connection.connect(&policy).await?.attestation())
-}
-
-fn accepted(arguments: &Arguments, attested: &Attested) -> Result<ExitCode, Failure> {
-    let url = &arguments.connection.url;
-    if arguments.json {
-        return print_json(&json!({ "url": url, "verdict": "accepted", "attestation": attested }));
-    }
-    let appraisal = attested.appraisal();
-    let table = if arguments.full { appraisal.full().to_string() } else { appraisal.to_string() };
-    print(&format!("{url} is attested until {}\n\n{}", terminal::time(attested.expires_at()), terminal::table(&table)))
-}
-
-fn refused(arguments: &Arguments, error: &AttestationError) -> Result<ExitCode, Failure> {
-    let url = &arguments.connection.url;
-    if arguments.json {
-        let appraisal = error.appraisal();
-        print_json(&json!({ "url": url, "verdict": "refused", "error": error_json(error), "appraisal": appraisal }))?;
-    } else {
-        if let Some(appraisal) = error.appraisal() {
-            let table = if arguments.full { appraisal.full().to_string() } else { appraisal.to_string() };
-            print(&format!("{url} is REFUSED\n\n{}", terminal::table(&table)))?;
+    let accepted = match (&arguments.url, &arguments.evidence) {
+        (Some(url), None) => {
+            attest(url, &arguments.connection).await.map(|attested| arguments.attested(url, &attested))
         }
-        note(&terminal::error(error.code(), &error.to_string()));
+        (None, Some(folder)) => recorded::verify(&arguments.connection, folder, arguments.at)
+            .map(|recorded| arguments.recorded(folder, &recorded)),
+        _ => Err(Failure::usage("expected either a URL or --evidence")),
+    };
+    match accepted {
+        Ok(printed) => Ok(ended(0, printed)),
+        Err(usage @ Failure::Usage(_)) => Err(usage),
+        Err(failure) => Ok(ended(failure.exit(), arguments.refused(&failure))),
     }
-    Ok(ExitCode::from(exit_code(error)))
+}
+
+async fn attest(url: &str, connection: &Connection) -> Result<Arc<Attested>, Failure> {
+    let policy = connection.policy()?;
+    Ok(connection.connect(url, &policy).await?.attestation())
+}
+
+impl Arguments {
+    fn attested(&self, url: &str, attested: &Attested) -> Result<(), Failure> {
+        if self.json {
+            return self.tell(json!({ "verdict": "accepted", "attestation": attested }));
+        }
+        let verdict = format!("{url} is attested until {}", terminal::time(attested.expires_at()));
+        print(&format!("{}\n\n{}", terminal::accepted(&verdict), self.table(attested.appraisal())))
+    }
+
+    fn recorded(&self, folder: &Path, recorded: &Recorded) -> Result<(), Failure> {
+        if self.json {
+            return self.tell(json!({ "verdict": "accepted", "attestation": recorded }));
+        }
+        let at = terminal::time(recorded.verified_for());
+        let verdict = format!("recorded: {RECORDED}\n{} is accepted as of {at}", folder.display());
+        print(&format!("{verdict}\n\n{}", self.table(recorded.appraisal())))
+    }
+
+    fn refused(&self, failure: &Failure) -> Result<(), Failure> {
+        let appraisal = failure.error().and_then(AttestationError::appraisal);
+        if self.json {
+            let mut told = failure.json().unwrap_or_default();
+            if let Some(told) = told.as_object_mut() {
+                told.insert("appraisal".to_owned(), json!(appraisal));
+            }
+            return self.tell(told);
+        }
+        let printed = match appraisal {
+            Some(appraisal) => {
+                let (recorded, what) = match &self.evidence {
+                    Some(folder) => (format!("recorded: {RECORDED}\n"), folder.display().to_string()),
+                    None => (String::new(), self.url.clone().unwrap_or_default()),
+                };
+                let verdict = terminal::refused(&format!("{what} is REFUSED"));
+                print(&format!("{recorded}{verdict}\n\n{}", self.table(appraisal)))
+            }
+            None => Ok(()),
+        };
+        failure.note();
+        printed
+    }
+
+    fn table(&self, appraisal: &Appraisal) -> String {
+        terminal::table(&if self.full { appraisal.full().to_string() } else { appraisal.to_string() })
+    }
+
+    /// As JSON, with what it is about.
+    fn tell(&self, mut told: Value) -> Result<(), Failure> {
+        if let Some(told) = told.as_object_mut() {
+            if let Some(folder) = &self.evidence {
+                told.insert("evidence".to_owned(), json!(folder.display().to_string()));
+                told.insert("recorded".to_owned(), RECORDED.into());
+            } else {
+                told.insert("url".to_owned(), json!(self.url));
+            }
+        }
+        print_json(&told)
+    }
 }

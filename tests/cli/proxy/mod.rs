@@ -9,6 +9,8 @@ use crate::tool::{Emulator, Serving, command, run, skipped};
 
 mod answers;
 mod bodies;
+#[cfg(unix)]
+mod ending;
 mod framing;
 mod redirects;
 mod refusals;

@@ -21,7 +21,9 @@ fn a_socket_of_this_user_alone() {
     assert_eq!(proxy.serving.text("listen"), listen);
     let token = proxy.token();
     assert_eq!(ask(&path, "localhost", &token).body, "hello from a BlindBox");
-    assert_eq!(ask(&path, "evil.example", &token).code(), "wrong-host");
+    let wrong = ask(&path, "evil.example", &token);
+    assert_eq!(wrong.code(), "wrong-host");
+    assert!(wrong.body.contains("expected as Host `localhost`"), "{wrong:?}");
     assert_eq!(ask(&path, "localhost", "X: y").code(), "wrong-access-token");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 

@@ -15,6 +15,23 @@ pub enum Change {
     Kds(KdsKnob),
 }
 
+impl Change {
+    /// Of a processor that is not there it would change nothing, and a test would pass for the wrong reason.
+    pub fn check(&self, has_product: bool) -> Result<(), String> {
+        let hardware = match self {
+            Self::BlindBox(knob) => matches!(**knob, Knob::Hardware(_) | Knob::TokenOfAnotherReport),
+            Self::Kds(_) => true,
+            Self::KeySet(_) => false,
+        };
+        if hardware && !has_product {
+            return Err(
+                "a knob of hardware evidence or of AMD's service needs --product, such as --product milan".to_owned()
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Name with the value's name if it has one, what it does, and how it is made of the value.
 struct Entry(&'static str, &'static str, fn(&str) -> Result<Change, String>);
 

@@ -13,9 +13,7 @@ use std::process::ExitCode;
 use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, Maa, Platform, Relay, Transport,
 };
-use blindbox_attestation::{
-    AttestationError, Binding, GuestIdentity, InvalidPolicy, Policy, Product, Trust, UvmSvn, Workload,
-};
+use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmSvn, Workload};
 use serde_json::{Value, json};
 
 use crate::files;
@@ -39,6 +37,7 @@ struct Emulation {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    arguments.knob.iter().try_for_each(|knob| knob.check(arguments.product.is_some())).map_err(Failure::usage)?;
     let emulation = arguments.start().await?;
     let policy = arguments.policy(&emulation)?;
     if let Some(folder) = &arguments.out {
@@ -155,12 +154,8 @@ impl Arguments {
             builder = builder.host(host);
         }
         for change in &self.knob {
-            match change {
-                Change::BlindBox(knob) => builder = builder.knob(knob.as_ref().clone()),
-                Change::Kds(_) if platform.is_none() => {
-                    return Err(Failure::usage("a knob of the KDS needs --product"));
-                }
-                _ => {}
+            if let Change::BlindBox(knob) = change {
+                builder = builder.knob(knob.as_ref().clone());
             }
         }
         Ok(builder)
@@ -182,7 +177,7 @@ impl Arguments {
             TrustArgument::Amd => Ok(Trust::amd()),
             TrustArgument::Both => Trust::maa_and_amd(maa.as_str()).and_then(pinned),
         };
-        let trust = trust.map_err(invalid)?;
+        let trust = trust.map_err(Failure::from)?;
         let binds = self.agent == AgentArgument::Bound;
         let policy = match self.guest {
             GuestKind::Container => {
@@ -203,7 +198,7 @@ impl Arguments {
         let policy = if binds { policy } else { policy.and_then(Policy::allow_unbound_channel) };
         let in_clear = !binds && self.transport == TransportArgument::PlainHttp;
         let policy = if in_clear { policy.and_then(Policy::allow_plain_http) } else { policy };
-        policy.map_err(invalid)
+        policy.map_err(Failure::from)
     }
 }
 
@@ -251,8 +246,4 @@ impl Emulation {
         write("key-set.json", self.maa.key_set())?;
         self.platform.as_ref().map_or(Ok(()), |platform| write("amd-roots.pem", platform.roots_pem()))
     }
-}
-
-fn invalid(error: InvalidPolicy) -> Failure {
-    AttestationError::InvalidPolicy(error).into()
 }

@@ -83,6 +83,7 @@ impl Emulation {
     }
 
     fn set(&self, change: Change) -> Result<(), String> {
+        change.check(self.platform.is_some())?;
         match change {
             Change::BlindBox(knob) => self.blindbox.set(*knob),
             Change::KeySet(knob) => self.maa.set(knob),

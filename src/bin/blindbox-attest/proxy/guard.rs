@@ -22,12 +22,14 @@ pub struct Refusal {
 
 pub struct Guard {
     hosts: Vec<String>,
+    wrong_host: &'static str,
     token: Option<String>,
 }
 
 impl Guard {
-    pub fn new(hosts: Vec<String>, token: Option<String>) -> Self {
-        Self { hosts, token }
+    /// `wrong_host` is what a client with another `Host` is told.
+    pub fn new(hosts: Vec<String>, wrong_host: &'static str, token: Option<String>) -> Self {
+        Self { hosts, wrong_host, token }
     }
 
     pub fn check(&self, head: &request::Parts) -> Result<(), Refusal> {
@@ -43,7 +45,7 @@ impl Guard {
     fn check_host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
         let host = only(headers, header::HOST).and_then(|host| host.to_str().ok());
         host.filter(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
-            .ok_or_else(|| refusal(StatusCode::FORBIDDEN, "wrong-host", "expected as Host the address of this proxy"))
+            .ok_or_else(|| refusal(StatusCode::FORBIDDEN, "wrong-host", self.wrong_host))
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {

@@ -103,6 +103,15 @@ impl Listener {
             Self::Unix(..) => vec!["localhost".to_owned()],
         }
     }
+
+    /// What a client with another `Host` is told.
+    pub fn wrong_host(&self) -> &'static str {
+        match self {
+            Self::Tcp(..) => "expected as Host the address of this proxy",
+            #[cfg(unix)]
+            Self::Unix(..) => "expected as Host `localhost`, as in http://localhost/: a Unix socket has no other name",
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -5,6 +5,7 @@
 
 mod answer;
 mod bodies;
+mod ending;
 mod forward;
 mod guard;
 mod headers;
@@ -16,6 +17,7 @@ mod redirect;
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blindbox_attestation::{Challenge, UnixTime};
@@ -32,6 +34,7 @@ use crate::outcome::{Failure, note, print};
 use crate::stop::Stop;
 use answer::Answers;
 use bodies::Bodies;
+use ending::{Ending, ending};
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
@@ -50,6 +53,10 @@ const UNREAD_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Arguments {
+    /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
+    #[arg(value_name = "URL")]
+    url: String,
+
     #[command(flatten)]
     connection: Connection,
 
@@ -82,14 +89,14 @@ pub struct Arguments {
 
     /// Print one line of JSON in place of text when the port is open.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let connection = &arguments.connection;
     let policy = connection.policy()?;
-    let redirects = Redirects::new(&connection.url, arguments.allow_redirects_elsewhere)?;
-    let session = connection.connect(&policy).await?;
+    let redirects = Redirects::new(&arguments.url, arguments.allow_redirects_elsewhere)?;
+    let session = connection.connect(&arguments.url, &policy).await?;
     let listener = Listener::bind(&arguments.listen).await?;
     let token = if arguments.no_access_token { None } else { Some(random_token()?) };
     // Before anybody knows of it, so that the socket goes with it in any case.
@@ -104,22 +111,27 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         );
     }
     let forwarder = Forwarder {
-        guard: Guard::new(listener.hosts(), token),
+        guard: Guard::new(listener.hosts(), listener.wrong_host(), token),
         session,
         bodies: Bodies::new(arguments.max_request, arguments.max_held),
         notes: Notes::new()?,
         answers: Answers { redirects, most: arguments.max_answer },
         renewal: tokio::sync::Mutex::new(None),
     };
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (signal, ending) = ending(Arc::clone(&room));
     tokio::select! {
-        () = serve(&listener, Arc::new(forwarder)) => {}
+        () = serve(&listener, room, Arc::new(forwarder), ending) => {}
         () = stop.asked() => {}
     }
+    // From here on nobody gets in any more.
+    drop(listener);
+    signal.end(&mut stop).await;
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<ExitCode, Failure> {
-    let (address, url) = (listener.address(), &arguments.connection.url);
+fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<(), Failure> {
+    let (address, url) = (listener.address(), &arguments.url);
     if arguments.json {
         let header = token.map(|_| TOKEN_HEADER);
         let line = json!({ "listen": address, "url": url, "token_header": header, "token": token });
@@ -129,15 +141,14 @@ fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> 
     print(&format!("{address} goes to {url}, attested{token}"))
 }
 
-async fn serve(listener: &Listener, forwarder: Arc<Forwarder>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn serve(listener: &Listener, room: Arc<Semaphore>, forwarder: Arc<Forwarder>, ending: Ending) {
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
-                let forwarder = Arc::clone(&forwarder);
+                let (forwarder, ending) = (Arc::clone(&forwarder), ending.clone());
                 tokio::spawn(async move {
-                    connection(stream, &forwarder).await;
+                    connection(stream, &forwarder, ending).await;
                     drop(place);
                 });
             }
@@ -150,19 +161,32 @@ async fn serve(listener: &Listener, forwarder: Arc<Forwarder>) {
     }
 }
 
-async fn connection(stream: Stream, forwarder: &Forwarder) {
+async fn connection(stream: Stream, forwarder: &Forwarder, ending: Ending) {
     match stream {
-        Stream::Tcp(stream) => exchange(stream, forwarder).await,
+        Stream::Tcp(stream) => exchange(stream, forwarder, ending).await,
         #[cfg(unix)]
-        Stream::Unix(stream) => exchange(stream, forwarder).await,
+        Stream::Unix(stream) => exchange(stream, forwarder, ending).await,
     }
 }
 
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forwarder) {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(forwarder.answer(request).await) });
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forwarder, mut ending: Ending) {
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        async move { Ok::<_, Infallible>(forwarder.answer(request).await) }
+    });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD);
-    let _ = server.serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIME)), service).await;
+    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIME)), service));
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = ending.begun() => {}
+    }
+    // Where nothing was asked there is nothing to wait for.
+    if asked.load(Ordering::Relaxed) {
+        serving.as_mut().graceful_shutdown();
+        let _ = serving.await;
+    }
 }
 
 /// 32 bytes from the operating system, in hexadecimal: a nonce that is never sent to anybody.

@@ -1,0 +1,62 @@
+//! How the proxy ends: no new request, and some time for the answers that run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::MAX_CONNECTIONS;
+use crate::outcome::note;
+use crate::stop::Stop;
+
+/// How long answers that run may go on after the first signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long connections without a request have to be gone before anything is said of waiting.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// Tells connections that they are to end.
+#[derive(Clone)]
+pub struct Ending(watch::Receiver<bool>);
+
+/// Who tells them.
+pub struct Signal {
+    sender: watch::Sender<bool>,
+    /// With all its places when no connection is left.
+    room: Arc<Semaphore>,
+}
+
+pub fn ending(room: Arc<Semaphore>) -> (Signal, Ending) {
+    let (sender, receiver) = watch::channel(false);
+    (Signal { sender, room }, Ending(receiver))
+}
+
+impl Ending {
+    pub async fn begun(&mut self) {
+        // Whoever would say so being gone, it has.
+        let _ = self.0.wait_for(|ending| *ending).await;
+    }
+}
+
+impl Signal {
+    /// Ends all connections, each with the answer that runs on it. A second request to stop cuts them off.
+    pub async fn end(self, stop: &mut Stop) {
+        let _ = self.sender.send(true);
+        let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        let ended = async { self.room.acquire_many(all).await.is_ok() };
+        let mut ended = std::pin::pin!(ended);
+        if tokio::time::timeout(AT_ONCE, ended.as_mut()).await.is_ok() {
+            return;
+        }
+        note(&format!(
+            "stopping: answers that run have {} seconds to end; a second signal cuts them off at once",
+            GRACE.as_secs()
+        ));
+        tokio::select! {
+            _ = ended => return,
+            () = tokio::time::sleep(GRACE) => {}
+            () = stop.asked() => {}
+        }
+        note("stopped: answers that still ran are cut off");
+    }
+}

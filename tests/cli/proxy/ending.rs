@@ -1,0 +1,83 @@
+//! SIGTERM and SIGINT: no new request, and the answers that run come to their end.
+
+use std::io::BufRead;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{Answer, Proxy, request};
+use crate::tool::{Emulator, Serving};
+
+/// A proxy with a request under way at the application.
+fn asked(target: &str) -> (Proxy, TcpStream) {
+    let emulator = Emulator::start(&[]);
+    let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
+    let mut proxy = Proxy { serving, emulator };
+    let stream = proxy.begin(&request(target, &format!("Host: {}", proxy.host()), &[&proxy.token()], ""));
+    let arrived = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        proxy.emulator.order("traffic")["application_requests"] == 1
+    });
+    assert!(arrived);
+    (proxy, stream)
+}
+
+fn signal(proxy: &Proxy, name: &str) {
+    assert!(Command::new("kill").args([name, &proxy.serving.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn an_answer_that_runs_comes_to_its_end() {
+    for name in ["-TERM", "-INT"] {
+        let (mut proxy, stream) = asked("GET /slow?ms=3000");
+        let idle = TcpStream::connect(proxy.host()).unwrap();
+        let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
+        signal(&proxy, name);
+        let said = lines.next().unwrap();
+        assert_eq!(said, "stopping: answers that run have 10 seconds to end; a second signal cuts them off at once");
+        // Nobody else is let in meanwhile.
+        assert_eq!(TcpStream::connect(proxy.host()).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        let answer = Answer::read(stream);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(proxy.serving.wait(), 0);
+        assert_eq!(lines.next(), None);
+        drop(idle);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (mut proxy, stream) = asked("GET /slow?ms=8000");
+    let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
+    signal(&proxy, "-TERM");
+    assert!(lines.next().unwrap().starts_with("stopping: "));
+    signal(&proxy, "-INT");
+    assert_eq!(Answer::read(stream).status, 0);
+    assert_eq!(proxy.serving.wait(), 0);
+    assert_eq!(lines.next().as_deref(), Some("stopped: answers that still ran are cut off"));
+}
+
+#[test]
+fn an_answer_that_takes_too_long_is_cut_off() {
+    let (mut proxy, stream) = asked("GET /slow?ms=30000");
+    let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
+    signal(&proxy, "-TERM");
+    assert_eq!(Answer::read(stream).status, 0);
+    assert_eq!(proxy.serving.wait(), 0);
+    assert!(lines.next().unwrap().starts_with("stopping: "));
+    assert_eq!(lines.next().as_deref(), Some("stopped: answers that still ran are cut off"));
+}
+
+#[test]
+fn without_an_answer_that_runs_nothing_is_waited_for() {
+    let emulator = Emulator::start(&[]);
+    let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
+    let mut proxy = Proxy { serving, emulator };
+    let silent = TcpStream::connect(proxy.host()).unwrap();
+    let half = proxy.begin("GET / HTTP/1.1\r\nHost: ");
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    signal(&proxy, "-TERM");
+    assert_eq!(proxy.serving.wait(), 0);
+    assert_eq!(proxy.serving.errors().lines().count(), 0);
+    drop((silent, half));
+}

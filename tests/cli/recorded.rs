@@ -1,0 +1,184 @@
+//! The way back from `fetch`: `verify --evidence`, and `inspect` of all that a folder holds.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::tool::{Emulator, Outcome, run, steady};
+
+fn fetched(emulator: &Emulator, to: &Path) {
+    let mut arguments = vec!["fetch".to_owned(), emulator.url().to_owned()];
+    arguments.extend(["--out".to_owned(), to.to_str().unwrap().to_owned(), "--json".to_owned()]);
+    arguments.extend(emulator.trusting());
+    run(&arguments).json();
+}
+
+fn verify(folder: &Path, more: &[&str]) -> Outcome {
+    let policy = folder.join("policy.toml");
+    let evidence = ["verify", "--evidence", folder.to_str().unwrap(), "--policy", policy.to_str().unwrap()];
+    run(&[&evidence[..], more].concat())
+}
+
+#[test]
+fn what_was_fetched_is_verified_without_a_network() {
+    let mut emulator = Emulator::start(&["--product", "milan"]);
+    let folder = TempDir::new().unwrap();
+    let to = folder.path().join("evidence");
+    fetched(&emulator, &to);
+    let roots = emulator.path("amd-roots.pem");
+    emulator.order("stop");
+    let outcome = verify(&to, &["--amd-roots", &roots]);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+    let begin = format!("recorded: neither fresh nor bound\n{} is accepted as of ", to.display());
+    assert!(outcome.out.starts_with(&begin), "{}", outcome.out);
+    assert!(outcome.out.contains("passed         workload"), "{}", outcome.out);
+
+    let outcome = verify(&to, &["--amd-roots", &roots, "--json"]);
+    let json = outcome.json();
+    assert_eq!((outcome.exit, &json["verdict"]), (0, &"accepted".into()), "{json}");
+    assert_eq!(json["recorded"], "neither fresh nor bound");
+    let about: serde_json::Value = serde_json::from_slice(&fs::read(to.join("about.json")).unwrap()).unwrap();
+    assert_eq!(json["attestation"]["verified_for"], about["asked_at"]);
+
+    // AMD's own roots know nothing of an emulated AMD.
+    let outcome = verify(&to, &["--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "invalid-report"), "{}", outcome.out);
+    // For a time at which the token is of no use any more.
+    let outcome = verify(&to, &["--amd-roots", &roots, "--at", "4000000000", "--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "invalid-token"), "{}", outcome.out);
+    // What vouched for it is gone.
+    fs::remove_file(to.join("certificates.pem")).unwrap();
+    let outcome = verify(&to, &["--amd-roots", &roots, "--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "missing-evidence"), "{}", outcome.out);
+}
+
+#[test]
+fn recorded_evidence_that_is_refused() {
+    let emulator = Emulator::start(&["--knob", "debug"]);
+    let folder = TempDir::new().unwrap();
+    let to = folder.path();
+    fetched(&emulator, to);
+    let outcome = verify(to, &[]);
+    assert_eq!(outcome.exit, 1);
+    let begin = format!("recorded: neither fresh nor bound\n{} is REFUSED\n\n", to.display());
+    assert!(outcome.out.starts_with(&begin), "{}", outcome.out);
+    assert!(outcome.out.contains("FAILED         debug                     expected off, found on"), "{}", outcome.out);
+    assert!(outcome.err.starts_with("error[debug-mode]: "), "{}", outcome.err);
+    let json = verify(to, &["--json"]).json();
+    assert_eq!((&json["verdict"], &json["recorded"]), (&"rejected".into(), &"neither fresh nor bound".into()));
+    assert_eq!(json["error"]["code"], "debug-mode");
+    assert!(json["appraisal"].as_array().unwrap().iter().any(|check| check["verdict"] == "failed"));
+
+    // Evidence that somebody has changed.
+    let token = fs::read_to_string(to.join("token.jwt")).unwrap();
+    fs::write(to.join("token.jwt"), token.replacen('.', ".A", 1)).unwrap();
+    assert_eq!(verify(to, &["--json"]).code(), "invalid-token");
+    fs::write(to.join("token.jwt"), token).unwrap();
+    fs::write(to.join("runtime-data.json"), "{}").unwrap();
+    assert_eq!(verify(to, &["--json"]).code(), "false-attestation-report");
+    fs::write(to.join("key-set.json"), "{}").unwrap();
+    let outcome = verify(to, &[]);
+    let begin = format!("error[invalid-key-set]: {}: ", to.join("key-set.json").display());
+    assert_eq!((outcome.exit, outcome.err.starts_with(&begin)), (2, true), "{}", outcome.err);
+}
+
+#[test]
+fn a_pinned_key_set_stands_in_for_the_recorded_one() {
+    let mut emulator = Emulator::start(&[]);
+    let folder = TempDir::new().unwrap();
+    fetched(&emulator, folder.path());
+    let key_set = emulator.path("key-set.json");
+    let outcome = verify(folder.path(), &["--key-set", &key_set]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(steady(&outcome.out).contains("key set                   pinned"), "{}", outcome.out);
+    emulator.order("rotate-maa-key");
+    let other = TempDir::new().unwrap();
+    fetched(&emulator, other.path());
+    assert_eq!(verify(other.path(), &["--key-set", &key_set, "--json"]).code(), "invalid-token");
+}
+
+#[test]
+fn a_folder_without_evidence() {
+    let emulator = Emulator::start(&[]);
+    let folder = TempDir::new().unwrap();
+    let to = folder.path();
+    let policy = emulator.path("policy.toml");
+    let verify =
+        |more: &[&str]| run(&[&["verify", "--evidence", to.to_str().unwrap(), "--policy", &policy][..], more].concat());
+    let outcome = verify(&["--at", "1"]);
+    assert_eq!(
+        (outcome.exit, outcome.err.contains("holds neither token.jwt nor report.bin")),
+        (4, true),
+        "{}",
+        outcome.err
+    );
+    fs::write(to.join("token.jwt"), "x").unwrap();
+    let outcome = verify(&[]);
+    assert_eq!((outcome.exit, outcome.err.contains("say with --at")), (4, true), "{}", outcome.err);
+    for about in ["{}", "{\"asked_at\": \"1\"}", "{\"asked_at\": 1, \"asked_at\": 2}", "x"] {
+        fs::write(to.join("about.json"), about).unwrap();
+        let outcome = verify(&[]);
+        assert_eq!((outcome.exit, outcome.err.contains("about.json: ")), (4, true), "{about}: {}", outcome.err);
+    }
+    assert_eq!(verify(&["--at", "1", "--json"]).code(), "missing-evidence");
+    fs::write(to.join("report.bin"), "x").unwrap();
+    for name in ["certificates.pem", "vcek.der"] {
+        fs::write(to.join(name), "x").unwrap();
+    }
+    let outcome = verify(&["--at", "1"]);
+    assert_eq!(
+        (outcome.exit, outcome.err.contains("both certificates.pem and vcek.der")),
+        (4, true),
+        "{}",
+        outcome.err
+    );
+    // Of a folder nothing is asked.
+    for (more, what) in [
+        (&["https://my-app.example"][..], "cannot be used with"),
+        (&["--kds", "http://127.0.0.1:1"], "cannot be used with"),
+        (&["--agent", "http://127.0.0.1:1"], "cannot be used with"),
+        (&["--at", "x"], "invalid value"),
+    ] {
+        let outcome = verify(more);
+        assert_eq!((outcome.exit, outcome.err.contains(what)), (64, true), "{more:?}: {}", outcome.err);
+    }
+    let outcome = run(&["verify", "https://my-app.example", "--policy", &policy, "--at", "1"]);
+    assert_eq!(outcome.exit, 64, "{}", outcome.err);
+}
+
+#[test]
+fn all_of_a_folder_can_be_looked_at() {
+    let folder = TempDir::new().unwrap();
+    fetched(&Emulator::start(&["--product", "milan"]), folder.path());
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let arguments: Vec<_> = ["inspect"].into_iter().chain(files.iter().map(|file| file.to_str().unwrap())).collect();
+    let outcome = run(&arguments);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+    let found: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_str(&outcome.out).into_iter().map(Result::unwrap).collect();
+    let kinds: std::collections::BTreeSet<_> = found.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    let expected = [
+        "about",
+        "certificate",
+        "endorsement",
+        "key-set",
+        "policy",
+        "report",
+        "revocation-list",
+        "runtime-data",
+        "token",
+    ];
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), expected);
+    assert!(found.iter().all(|one| one["verified"] == false), "{}", outcome.out);
+    // Under another name these are what they look like.
+    for name in ["about.json", "policy.toml", "runtime-data.json", "revocation-list.der"] {
+        let other = folder.path().join(format!("x-{name}"));
+        fs::rename(folder.path().join(name), &other).unwrap();
+        assert_eq!(run(&["inspect", other.to_str().unwrap()]).exit, 4, "{name}");
+        // And what only has the name is nothing.
+        let bad = folder.path().join(name);
+        fs::write(&bad, "hello").unwrap();
+        assert_eq!(run(&["inspect", bad.to_str().unwrap()]).exit, 4, "{name}");
+    }
+}

@@ -66,14 +66,12 @@ fn a_policy_file_that_is_none_is_named_with_the_place() {
         outcome.err
     };
     let err = lint("version = 1\nkind = \n");
-    let lines: Vec<_> = err.lines().collect();
-    assert_eq!(lines[0], format!("error[invalid-policy]: {policy}: TOML parse error at line 2, column 8"), "{err}");
-    assert_eq!(lines[2], "    2 | kind = ", "{err}");
+    assert!(err.starts_with(&format!("error[invalid-policy]: {policy}: line 2, column 8: ")), "{err}");
     assert!(!err.contains("\\n"), "{err}");
     // What is in the file cannot write on the terminal, nor make a line look like one of the program.
     let err = lint("\"a\x1b[31m\\nerror[x]: y\" = 1\n");
-    assert!(!err.contains('\x1b') && err.contains("\\u{1b}"), "{err:?}");
-    assert!(err.lines().skip(1).all(|line| line.starts_with("    ")), "{err:?}");
+    assert!(!err.contains('\x1b'), "{err:?}");
+    assert_eq!(err.lines().count(), 1, "{err:?}");
     let err = lint("{\"version\": 1, \"x\": 1}");
     assert!(err.starts_with(&format!("error[invalid-policy]: {policy}: ")) && err.contains("column"), "{err}");
     // A policy that can be read and not be used.

@@ -209,14 +209,17 @@ fn a_new_policy_for_a_cce_policy_that_should_not_be() {
     let outcome = run(&new);
     assert_eq!(outcome.exit, 0, "{}", outcome.err);
     assert!(outcome.err.contains("note: CCE policy: any container may be created"), "{}", outcome.err);
-    for text in ["package policy1 {}\n", "# package policy\n", "{}", "AAAA", " \n"] {
+    let none = "is no CCE policy: its text has no line `package policy`";
+    for (text, why) in [
+        ("package policy1 {}\n", none),
+        ("# package policy\n", none),
+        ("{}", none),
+        ("AAAA", none),
+        (" \n", "expected a CCE policy, found an empty text"),
+    ] {
         fs::write(&file, text).unwrap();
         let outcome = run(&new);
         assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""), "{text}");
-        assert!(
-            outcome.err.contains(&format!("{file}: is no CCE policy: its text has no line `package policy`")),
-            "{}",
-            outcome.err
-        );
+        assert!(outcome.err.contains(&format!("{file}: {why}")), "{}", outcome.err);
     }
 }

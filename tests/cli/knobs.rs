@@ -204,10 +204,12 @@ fn unusual(usual: &str, outcome: &Outcome) -> String {
     rows.chain(outcome.err.lines()).map(|line| format!("  {}\n", masked(line))).collect()
 }
 
-/// Besides what `steady` replaces: at which byte of a text of varying length something is, and which of two things was noticed
-/// first of a connection that was closed.
+/// Besides what `steady` replaces: at which byte of a text of varying length something is, and which of three things was
+/// noticed first of a connection that was closed.
 fn masked(text: &str) -> String {
-    let text = steady(text).replace("was closed without an answer", "was closed early");
+    let text = steady(text)
+        .replace("was closed without an answer", "was closed early")
+        .replace("was reset", "was closed early");
     let mut parts = text.split("at byte ");
     let first = parts.next().unwrap().to_owned();
     parts.fold(first, |text, part| match part.trim_start_matches(|c: char| c.is_ascii_digit()) {

@@ -102,27 +102,10 @@ fn message(error: &AttestationError) -> String {
     match error {
         AttestationError::Misconfigured { why } => why.clone(),
         AttestationError::InvalidUrl { why } | AttestationError::InvalidRequest { why } => (*why).to_owned(),
-        AttestationError::InvalidPolicy(InvalidPolicy::Malformed { why }) => in_lines(why),
+        AttestationError::InvalidPolicy(InvalidPolicy::Malformed { why }) => why.clone(),
         AttestationError::InvalidPolicy(error) => error.to_string(),
         other => other.to_string(),
     }
-}
-
-/// A parser's message over several lines again, of which only the line feeds were escaped by rule. Further lines stand
-/// farther right, so that none of them looks like one of this program.
-fn in_lines(escaped: &str) -> String {
-    let (mut lines, mut characters) = (String::new(), escaped.trim_end_matches("\\n").chars());
-    while let Some(character) = characters.next() {
-        match (character, character == '\\') {
-            (_, true) => match characters.next() {
-                Some('n') => lines.push_str("\n    "),
-                Some(other) => lines.extend(['\\', other]),
-                None => lines.push('\\'),
-            },
-            (other, false) => lines.push(other),
-        }
-    }
-    lines
 }
 
 /// The exit code of an error's category.

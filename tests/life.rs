@@ -12,18 +12,9 @@ use blindbox_attestation::emulator::{BlindBox, Fault, HttpVersions, Knob, OpenCo
 use blindbox_attestation::maa::TokenError;
 use blindbox_attestation::{AttestationError, Session};
 use fleet::{Balancing, Fleet};
-use lab::{Lab, hello, noticed};
+use lab::{Lab, hello, noticed, until};
 
 const BOTH_VERSIONS: [HttpVersions; 2] = [HttpVersions::Http1, HttpVersions::Http2];
-
-/// Until it is so, for five seconds at most.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// A request that is not answered for a long time, once it has arrived.
 async fn under_way(session: &Session, blindbox: &BlindBox) -> tokio::task::JoinHandle<AttestationError> {

@@ -4,22 +4,12 @@
 #[path = "common/lab.rs"]
 mod lab;
 
-use std::time::{Duration, Instant};
-
 use blindbox_attestation::emulator::{HttpVersions, Knob, TcpProxy};
 use blindbox_attestation::{AttestationError, Session};
-use lab::{Lab, hello};
+use lab::{Lab, hello, until};
 
 /// More than lies between here and there when nobody reads: buffers of the HTTP library, sockets and the emulator.
 const SIZE: usize = 96 << 20;
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// A session over a network that counts, and an upload that is at a stand on its way.
 async fn upload(http: HttpVersions) -> (Lab, TcpProxy, Session, tokio::task::JoinHandle<AttestationError>) {

@@ -5,19 +5,11 @@
 mod lab;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use blindbox_attestation::emulator::{BlindBox, Fault, Knob, TcpProxy};
 use blindbox_attestation::{AttestationError, Session};
-use lab::{Lab, hello, noticed};
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "{what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
+use lab::{Lab, hello, noticed, until};
 
 async fn another(lab: &Lab) -> BlindBox {
     BlindBox::builder(&lab.maa).start().await.unwrap()

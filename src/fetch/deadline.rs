@@ -20,6 +20,11 @@ impl Deadline {
         self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// Half of what is left, for a step that must leave time for another.
+    pub(crate) fn half_left(&self) -> Duration {
+        self.left().checked_div(2).unwrap_or_default()
+    }
+
     /// Does one step, boxed since steps are nested. `what` is what the error says took too long.
     pub(crate) async fn run<T>(
         &self,

@@ -41,8 +41,7 @@ impl Thim {
         deadline: Deadline,
     ) -> Option<VerifiedVek> {
         let (doing, what) = ("fetching the host's certificate", "the answer with the host's certificate");
-        let half = deadline.left().checked_div(2).unwrap_or_default();
-        let deadline = Deadline::after(half.min(PATIENCE));
+        let deadline = Deadline::after(deadline.half_left().min(PATIENCE));
         let exchange = Exchange { doing, what, limit: MAX_ANSWER, deadline, reconnects: true };
         // Azure's metadata services want this header, so that a page in a browser cannot ask them.
         let answer = exchange.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;

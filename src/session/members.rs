@@ -108,6 +108,11 @@ impl State {
         self.departed.push(Arc::downgrade(&member.standing));
     }
 
+    /// What is still under way with a key that left.
+    fn departed_of(&self, key: Option<SpkiDigest>) -> impl Iterator<Item = Arc<Standing>> {
+        self.departed.iter().filter_map(Weak::upgrade).filter(move |standing| standing.key() == key)
+    }
+
     /// Lets the key go that was of no use for the longest time; false if all of them are in use.
     fn make_room(&mut self) -> bool {
         let unused = self.members.iter().enumerate().filter(|(_, member)| !member.standing.is_in_use());
@@ -200,7 +205,7 @@ impl Members {
         }
         state.poisoned = None;
         // What it has begun before goes on: it is the same peer, and attested.
-        for standing in state.departed.iter().filter_map(Weak::upgrade).filter(|standing| standing.key() == key) {
+        for standing in state.departed_of(key) {
             standing.renew(life.clone());
         }
         state.latest = Some(Arc::clone(life.attested()));
@@ -249,8 +254,7 @@ impl Members {
         }
         state.refused.push((key, Instant::now(), error.clone()));
         let out: Vec<_> = state.members.extract_if(.., |member| member.key() == key).collect();
-        let departed = state.departed.iter().filter_map(Weak::upgrade).filter(|standing| standing.key() == key);
-        for standing in departed.chain(out.iter().map(|member| Arc::clone(&member.standing))) {
+        for standing in state.departed_of(key).chain(out.iter().map(|member| Arc::clone(&member.standing))) {
             standing.refuse(error);
         }
         if !out.is_empty() && state.members.is_empty() {

@@ -1,7 +1,7 @@
 //! Attestations that end soon are made anew.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::line::dial;
 use super::members::{AFTER_ATTESTATION, Member, Renewal, is_verdict};
@@ -19,7 +19,7 @@ impl Shared {
     /// no other. Where no verdict can be had, the old one holds to its end. All of it takes at most the verifier's deadline
     /// and half of the request's time, and each key half of what is left of that.
     pub(super) async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
-        let all = self.settings.deadline.min(half(deadline.left()));
+        let all = self.settings.deadline.min(deadline.half_left());
         let (least, all) = (all.checked_div(LEAST_SHARE).unwrap_or_default(), Deadline::after(all));
         for member in self.members.holding() {
             let life = member.life();
@@ -36,7 +36,7 @@ impl Shared {
             }
             // Beforehand, since a request that is given up goes no further than this.
             renewal.paused_until = life.pause();
-            self.renew(&member, &mut renewal, &Deadline::after(half(all.left()))).await?;
+            self.renew(&member, &mut renewal, &Deadline::after(all.half_left())).await?;
         }
         Ok(())
     }
@@ -49,7 +49,7 @@ impl Shared {
     ) -> Result<(), AttestationError> {
         match member.renewal.try_lock() {
             Ok(mut renewal) if renewal.unasked => {
-                self.renew(member, &mut renewal, &Deadline::after(half(deadline.left()))).await
+                self.renew(member, &mut renewal, &Deadline::after(deadline.half_left())).await
             }
             _ => Ok(()),
         }
@@ -111,8 +111,4 @@ impl Shared {
         let (client, agent) = self.route.agent(line.client(), &self.base);
         self.attest(key, (&client, &agent), deadline).await
     }
-}
-
-fn half(duration: Duration) -> Duration {
-    duration.checked_div(2).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use super::standing::{Ending, Standing};
 use crate::error::AttestationError;
@@ -22,7 +23,6 @@ const GRACE: Duration = Duration::from_secs(60);
 /// An answer of the attested peer, from [`Request::send`](crate::Request::send): its head, and its body while it comes in.
 pub struct Response {
     head: http::response::Parts,
-    url: String,
     body: Body,
 }
 
@@ -33,8 +33,7 @@ pub struct Response {
 pub struct Body {
     state: State,
     timeout: Option<Duration>,
-    /// Of whom, for errors.
-    origin: String,
+    url: Box<Url>,
 }
 
 enum State {
@@ -64,12 +63,12 @@ pub enum BodyError {
 
 impl Response {
     pub(super) fn new(response: reqwest::Response, standing: &Arc<Standing>, timeout: Option<Duration>) -> Self {
-        let (url, origin) = (response.url().to_string(), response.url().origin().ascii_serialization());
+        let url = Box::new(response.url().clone());
         let (mut head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         // What the HTTP library keeps with an answer may lead to the connection.
         head.extensions = http::Extensions::new();
         let state = State::Open(body, Arc::clone(standing), standing.ending(GRACE));
-        Self { head, url, body: Body { state, timeout, origin } }
+        Self { head, body: Body { state, timeout, url } }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -93,7 +92,7 @@ impl Response {
     /// The URL that was asked for: against it a relative `Location` is read.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.body.url.as_str()
     }
 
     /// How many bytes of the body are still to come, where the peer has announced it. Of an answer to `HEAD` it says nothing;
@@ -229,7 +228,7 @@ impl Body {
         let trouble = explain(error);
         match (trouble.kind, self.timeout) {
             (TroubleKind::Timeout, Some(after)) => AttestationError::Timeout { what: "the request", after },
-            _ => AttestationError::ApplicationUnreachable { why: format!("{}: {}", self.origin, trouble.why) },
+            _ => AttestationError::ApplicationUnreachable { why: trouble.at(&self.url) },
         }
     }
 }

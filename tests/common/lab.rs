@@ -1,7 +1,7 @@
 //! An emulated MAA and BlindBox, and a verifier that knows the roots of both.
 #![allow(dead_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::{AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Kds, Maa, Platform};
 use blindbox_attestation::{AttestationError, Policy, Session, Trust, UvmSvn, Verifier, VerifierBuilder, Workload};
@@ -116,4 +116,13 @@ pub async fn hello(session: &Session) -> Result<String, AttestationError> {
 /// it knows, and is not sent again.
 pub async fn noticed() {
     tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Until it is so, for five seconds at most.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -3,6 +3,8 @@
 //! `x509-parser` reads the fields; this reader makes sure that the envelope around the signed part has one encoding
 //! only, so that nobody can change bytes of a certificate and keep its signature.
 
+mod time;
+
 /// One element: its contents, and the whole of it with tag and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Element<'a> {

@@ -2,17 +2,13 @@
 //! publishes none for VCEKs and VLEKs.
 
 use x509_parser::prelude::FromDer as _;
-use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use super::anchors::AmdAnchors;
-use super::certificate::{CaCertificate, common_name, is_rsa_pss_sha384, unix_time, without_leading_zeros};
+use super::certificate::{CaCertificate, common_name, is_rsa_pss_sha384, without_leading_zeros};
 use super::error::CrlError;
 use crate::crypto::sha256_digest;
-use crate::der::{
-    BOOLEAN, CONTEXT_0, Element, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, Signed,
-    UTC_TIME,
-};
+use crate::der::{BOOLEAN, CONTEXT_0, Element, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, Signed};
 use crate::types::{Product, Sha256Digest, UnixTime};
 
 /// AMD's lists have 1 KB. More than this is somebody trying to keep us busy.
@@ -262,9 +258,8 @@ impl<'a> CertificateList<'a> {
         }
         let algorithm = reader.expect(SEQUENCE)?.whole;
         let issuer = reader.expect(SEQUENCE)?.whole;
-        let this_update = time(&mut reader)?;
-        let has_next = reader.is_next(UTC_TIME) || reader.is_next(GENERALIZED_TIME);
-        let next_update = if has_next { Some(time(&mut reader)?) } else { None };
+        let this_update = reader.time()?;
+        let next_update = if reader.is_next_time() { Some(reader.time()?) } else { None };
         let mut entries = Vec::new();
         if reader.is_next(SEQUENCE) {
             let mut list = Reader::new(reader.expect(SEQUENCE)?.contents);
@@ -288,7 +283,7 @@ impl<'a> Entry<'a> {
     fn read(element: Element<'a>) -> Option<Self> {
         let mut reader = Reader::new(element.contents);
         let serial = without_leading_zeros(reader.expect(INTEGER)?.contents);
-        time(&mut reader)?;
+        reader.time()?;
         let extensions =
             if reader.is_next(SEQUENCE) { Extension::read_all(reader.expect(SEQUENCE)?)? } else { Vec::new() };
         reader.finish()?;
@@ -314,10 +309,4 @@ impl<'a> Extension<'a> {
         list.finish()?;
         Some(extensions)
     }
-}
-
-fn time(reader: &mut Reader<'_>) -> Option<UnixTime> {
-    let tag = if reader.is_next(UTC_TIME) { UTC_TIME } else { GENERALIZED_TIME };
-    let (rest, time) = ASN1Time::from_der(reader.expect(tag)?.whole).ok()?;
-    if rest.is_empty() { unix_time(time) } else { None }
 }

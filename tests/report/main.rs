@@ -4,6 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../common/malformed_times.rs"]
+mod malformed_times;
+
 #[path = "../common/sev_data.rs"]
 mod sev_data;
 
@@ -13,6 +16,7 @@ mod properties;
 mod recorded;
 mod revocation;
 mod sev_package;
+mod times;
 
 use blindbox_attestation::UnixTime;
 

@@ -17,26 +17,33 @@ struct Set {
     vek: Vec<u8>,
     issuer: Vec<u8>,
     ark: Vec<u8>,
-    expected: Value,
+    /// The fields of the report, where the set has them.
+    expected: Option<Value>,
 }
 
 /// Every folder that has a report and the certificate of its key.
 fn sets() -> Option<Vec<Set>> {
     let mut sets = Vec::new();
-    for entry in std::fs::read_dir(vectors()?).unwrap() {
+    let vectors = vectors()?;
+    for entry in std::fs::read_dir(&vectors).unwrap() {
         let folder = entry.unwrap().path();
         let read = |name: &str| std::fs::read(folder.join(name)).ok();
         let pem = |name: &str| read(name).map(|text| certificates_from_pem(&text).unwrap().remove(0));
         let (Some(report), Some(vek)) = (read("report.bin"), read("vcek.der").or_else(|| read("vlek.der"))) else {
             continue;
         };
+        // A set without a chain is under one of AMD's published ones.
+        let published = |role: &str| {
+            let product = VekCertificate::from_der(&vek).unwrap().product().to_string().to_lowercase();
+            std::fs::read(vectors.join("amd-roots").join(format!("{product}_{role}.der"))).unwrap()
+        };
         sets.push(Set {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+            issuer: pem("ask.pem").or_else(|| pem("asvk.pem")).unwrap_or_else(|| published("ask")),
+            ark: pem("ark.pem").unwrap_or_else(|| published("ark")),
+            expected: read("expected.json").map(|json| serde_json::from_slice(&json).unwrap()),
             report,
             vek,
-            issuer: pem("ask.pem").or_else(|| pem("asvk.pem")).unwrap(),
-            ark: pem("ark.pem").unwrap(),
-            expected: serde_json::from_slice(&read("expected.json").unwrap()).unwrap(),
         });
     }
     assert!(sets.len() >= 14, "{} sets", sets.len());
@@ -60,11 +67,12 @@ fn every_genuine_set_verifies_with_every_field() {
     let Some(sets) = sets() else { return };
     for set in sets.iter().filter(|set| !set.name.contains("invalid")) {
         let verified = set.verify().unwrap_or_else(|error| panic!("{}: {error}", set.name));
-        check_fields(&set.name, &verified, &set.expected);
-        if let Some(product) = set.expected["product"].as_str() {
+        let Some(expected) = &set.expected else { continue };
+        check_fields(&set.name, &verified, expected);
+        if let Some(product) = expected["product"].as_str() {
             assert_eq!(verified.product().as_str().to_lowercase(), product, "{}", set.name);
         }
-        if let Some(name) = set.expected["cert_product_name"].as_str() {
+        if let Some(name) = expected["cert_product_name"].as_str() {
             assert_eq!(VekCertificate::from_der(&set.vek).unwrap().product_name(), name);
         }
     }
@@ -215,7 +223,7 @@ fn a_report_says_what_to_fetch_for_it() {
         let path = request.vcek_path(product);
         assert_eq!(path.is_some(), certificate.kind() == SigningKey::Vcek, "{}", set.name);
         if set.name == "snp-aci-genoa-v3-tav" {
-            let chip = set.expected["chip_id"].as_str().unwrap();
+            let chip = set.expected.as_ref().unwrap()["chip_id"].as_str().unwrap();
             let query = "blSPL=10&teeSPL=00&snpSPL=23&ucodeSPL=84";
             assert_eq!(path.unwrap(), format!("/vcek/v1/Genoa/{chip}?{query}"));
         }

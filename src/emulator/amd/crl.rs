@@ -12,6 +12,9 @@ pub struct CrlBuilder {
     issuer: Vec<u8>,
     this_update: u64,
     next_update: Option<u64>,
+    /// In place of the two, in DER.
+    raw_this_update: Option<Vec<u8>>,
+    raw_next_update: Option<Vec<u8>>,
     entries: Vec<Vec<u8>>,
     extensions: Vec<Extension>,
     inner_algorithm: Vec<u8>,
@@ -31,6 +34,8 @@ impl CrlBuilder {
             issuer: der::name(&hierarchy.name(CertificateRole::Ark)),
             this_update,
             next_update: Some(next_update),
+            raw_this_update: None,
+            raw_next_update: None,
             entries: Vec::new(),
             extensions: vec![Extension::new("2.5.29.20", false, der::integer(&[1]))],
             inner_algorithm: rsa_pss(),
@@ -80,6 +85,18 @@ impl CrlBuilder {
         Self { next_update: time.map(UnixTime::as_secs), ..self }
     }
 
+    /// Any bytes in the place of `thisUpdate`.
+    #[must_use]
+    pub fn raw_this_update(self, der: &[u8]) -> Self {
+        Self { raw_this_update: Some(der.to_vec()), ..self }
+    }
+
+    /// Any bytes in the place of `nextUpdate`.
+    #[must_use]
+    pub fn raw_next_update(self, der: &[u8]) -> Self {
+        Self { raw_next_update: Some(der.to_vec()), ..self }
+    }
+
     /// The common name of the issuer.
     #[must_use]
     pub fn issuer(self, common_name: &str) -> Self {
@@ -108,13 +125,15 @@ impl CrlBuilder {
     /// The list in DER.
     #[must_use]
     pub fn issue(&self) -> Vec<u8> {
+        let this_update = self.raw_this_update.clone().unwrap_or_else(|| der::time(self.this_update));
         let next_update = self.next_update.map(der::time).unwrap_or_default();
+        let next_update = self.raw_next_update.clone().unwrap_or(next_update);
         let entries = if self.entries.is_empty() { Vec::new() } else { der::element(0x30, &self.entries.concat()) };
         let body = der::sequence(&[
             &der::integer(&[1]),
             &self.inner_algorithm,
             &self.issuer,
-            &der::time(self.this_update),
+            &this_update,
             &next_update,
             &entries,
             &der::element(0xa0, &Extension::encode_all(&self.extensions)),

@@ -296,3 +296,60 @@ impl TimeProvider for CallersTime {
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(self.0.now().as_secs())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY_SHARE: u16 = 51;
+    const SUPPORTED_GROUPS: u16 = 10;
+    const X25519MLKEM768: u16 = 0x11ec;
+    const X25519: u16 = 0x001d;
+
+    fn u16_at(bytes: &[u8], at: usize) -> u16 {
+        u16::from_be_bytes([bytes[at], bytes[at + 1]])
+    }
+
+    /// The extension of the ClientHello that a configuration sends first (RFC 8446 section 4.1.2).
+    fn extension(config: &ClientConfig, wanted: u16) -> Vec<u8> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::new(config.clone()), name).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        // Record header 5, handshake header 4, version 2, random 32; then session id, cipher suites, compression.
+        let mut at = 5 + 4 + 2 + 32;
+        at += 1 + usize::from(hello[at]);
+        at += 2 + usize::from(u16_at(&hello, at));
+        at += 1 + usize::from(hello[at]) + 2;
+        loop {
+            let (kind, length) = (u16_at(&hello, at), usize::from(u16_at(&hello, at + 2)));
+            if kind == wanted {
+                return hello[at + 4..at + 4 + length].to_vec();
+            }
+            at += 4 + length;
+        }
+    }
+
+    /// The groups of the key shares that are sent.
+    fn key_shares(config: &ClientConfig) -> Vec<u16> {
+        let shares = extension(config, KEY_SHARE);
+        let (mut at, mut groups) = (2, Vec::new());
+        while at < shares.len() {
+            groups.push(u16_at(&shares, at));
+            at += 4 + usize::from(u16_at(&shares, at + 2));
+        }
+        groups
+    }
+
+    #[test]
+    fn every_configuration_sends_the_x25519mlkem768_key_share_first() {
+        let clock = Clock::system();
+        let (observing, _) = observing(None, &clock).unwrap();
+        let named = named(Roots::BuiltIn.verifier().unwrap(), &clock).unwrap();
+        for config in [observing, named, anybody(&clock).unwrap(), closed(&clock).unwrap()] {
+            // X25519 beside it costs 36 bytes and saves a round trip with a peer that knows nothing else.
+            assert_eq!(key_shares(&config), [X25519MLKEM768, X25519]);
+            assert_eq!(u16_at(&extension(&config, SUPPORTED_GROUPS), 2), X25519MLKEM768);
+        }
+    }
+}

@@ -7,11 +7,11 @@ mod lab;
 use std::time::Duration;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentPlace, BlindBox, Fault, HttpVersions, KeyKind, Knob, OpenConnections, ServerCertificate, TcpProxy,
-    Transport,
+    AgentForm, AgentPlace, BlindBox, Fault, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa, OpenConnections,
+    Platform, ServerCertificate, TcpProxy, Traffic, Transport,
 };
 use blindbox_attestation::{
-    AttestationError, Channel, ChannelNotAllowed, HostData, Policy, Session, Verdict, Workload,
+    AttestationError, Channel, ChannelNotAllowed, HostData, Policy, Product, Session, Verdict, Workload,
 };
 use lab::{Lab, hello, noticed};
 use serde_json::{Value, json};
@@ -517,4 +517,21 @@ async fn what_a_caller_waits_for_fits_on_its_stack() {
     assert!(size_of_val(&sending) < 8 * 1024, "send: {}", size_of_val(&sending));
     let attesting = session.reattest();
     assert!(size_of_val(&attesting) < 8 * 1024, "reattest: {}", size_of_val(&attesting));
+}
+
+#[tokio::test]
+async fn key_exchange_is_x25519mlkem768_where_the_peer_has_it_and_x25519_where_not() {
+    let platform = Platform::new(Product::Milan);
+    for (groups, agreed) in [(KeyExchange::Any, "X25519MLKEM768"), (KeyExchange::Classical, "X25519")] {
+        let maa = Maa::start().await.unwrap();
+        let blindbox = BlindBox::builder(&maa).platform(&platform).key_exchange(groups).start().await.unwrap();
+        let lab = Lab { maa, blindbox, kds: Some(Kds::start().await.unwrap()) };
+        let session = lab.verifier().connect(lab.blindbox.url(), &lab.both_policy()).await.unwrap();
+        assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+        let of = |traffic: &Traffic| traffic.connections().pop().unwrap().key_exchange;
+        assert_eq!(of(lab.blindbox.traffic()).as_deref(), Some(agreed));
+        // Key sets and AMD's lists come from servers that have it.
+        assert_eq!(of(lab.maa.traffic()).as_deref(), Some("X25519MLKEM768"));
+        assert_eq!(of(lab.kds().traffic()).as_deref(), Some("X25519MLKEM768"));
+    }
 }

@@ -284,7 +284,7 @@ impl BlindBox {
         });
         let faults = Arc::<Faults>::default();
         let tls = if settings.transport == Transport::Tls12 { TlsVersions::Tls12 } else { TlsVersions::Tls13 };
-        let protocols = Protocols { http: settings.http, tls };
+        let protocols = Protocols { http: settings.http, tls, key_exchange: settings.key_exchange };
         let shown = (settings.transport != Transport::PlainHttp).then_some(&identity);
         let separate = settings.place == AgentPlace::OwnPort;
         let traffic = Traffic::default();

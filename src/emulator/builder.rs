@@ -13,7 +13,7 @@ use super::knob::Knob;
 use super::maa::{Maa, MaaState};
 use super::platform::Platform;
 use super::server::HttpVersions;
-use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsIdentity, TlsKey};
+use super::tls::{CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey};
 use crate::types::HostData;
 
 /// Settings of a BlindBox before it starts.
@@ -26,6 +26,7 @@ pub struct BlindBoxBuilder {
     pub(crate) place: AgentPlace,
     pub(crate) transport: Transport,
     pub(crate) http: HttpVersions,
+    pub(crate) key_exchange: KeyExchange,
     key_kind: KeyKind,
     certificate: ServerCertificate,
     pub(crate) authority: Option<CertificateAuthority>,
@@ -92,6 +93,7 @@ impl BlindBoxBuilder {
             place: AgentPlace::default(),
             transport: Transport::default(),
             http: HttpVersions::default(),
+            key_exchange: KeyExchange::default(),
             key_kind: KeyKind::default(),
             certificate: ServerCertificate::default(),
             authority: None,
@@ -146,6 +148,13 @@ impl BlindBoxBuilder {
     #[must_use]
     pub fn http(mut self, versions: HttpVersions) -> Self {
         self.http = versions;
+        self
+    }
+
+    /// Which key exchange groups application and agent take; [`KeyExchange::Any`] unless set.
+    #[must_use]
+    pub fn key_exchange(mut self, groups: KeyExchange) -> Self {
+        self.key_exchange = groups;
         self
     }
 

@@ -85,7 +85,7 @@ pub use platform::{Platform, PlatformBuilder};
 pub use proxy::TcpProxy;
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
 pub use server::HttpVersions;
-pub use tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsIdentity, TlsKey, TlsVersions};
+pub use tls::{CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions};
 pub use token::TokenFault;
 pub use traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
 

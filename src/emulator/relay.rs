@@ -138,7 +138,7 @@ impl RelayBuilder {
             recorded: Mutex::new(None),
         });
         let traffic = Traffic::default();
-        let protocols = Protocols { http: self.http, tls: TlsVersions::Both };
+        let protocols = Protocols { http: self.http, tls: TlsVersions::Both, ..Protocols::default() };
         let server = Server::start(Some(&identity), protocols, traffic.clone(), handler(&plan)).await?;
         let relay = Relay { server, plan, traffic, host: self.host };
         relay.set_mode(self.mode);

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::{Body, next_data};
 use super::lock;
-use super::tls::{TlsIdentity, TlsVersions};
+use super::tls::{KeyExchange, TlsIdentity, TlsVersions};
 use super::traffic::{ConnectionState, Traffic};
 use crate::types::SpkiDigest;
 
@@ -81,6 +81,7 @@ impl HttpVersions {
 pub(crate) struct Protocols {
     pub(crate) http: HttpVersions,
     pub(crate) tls: TlsVersions,
+    pub(crate) key_exchange: KeyExchange,
 }
 
 /// A running server; dropping it stops everything that it started.
@@ -150,7 +151,7 @@ impl Server {
 
     /// The key and certificate of later connections.
     pub(crate) fn set_identity(&self, identity: &TlsIdentity) {
-        let config = identity.server_config(self.shared.protocols.tls, self.shared.protocols.http.alpn());
+        let config = identity.server_config(self.shared.protocols);
         let endpoint = Endpoint { acceptor: TlsAcceptor::from(Arc::new(config)), key: identity.spki_digest() };
         *lock(&self.shared.tls) = Some(endpoint);
     }
@@ -228,11 +229,13 @@ impl Shared {
         let (_, tls) = stream.get_ref();
         let name = tls.server_name().map(str::to_owned);
         let protocol = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        let group = tls.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
         let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         self.traffic.update(id, |record| {
             record.state = ConnectionState::Secured;
             record.server_name = name;
             record.protocol = protocol;
+            record.key_exchange = group.map(str::to_owned);
             record.key = Some(key);
             record.resumed = resumed;
         });

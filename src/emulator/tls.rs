@@ -7,9 +7,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData as _, date_time_ymd,
 };
+use rustls::NamedGroup;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::keys::{pem, sha256};
+use super::server::Protocols;
 use crate::types::{SpkiDigest, UnixTime};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -175,17 +177,18 @@ impl TlsIdentity {
         self.key.spki_digest()
     }
 
-    pub(crate) fn server_config(&self, versions: TlsVersions, alpn: Vec<Vec<u8>>) -> rustls::ServerConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    pub(crate) fn server_config(&self, protocols: Protocols) -> rustls::ServerConfig {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups.retain(|group| protocols.key_exchange.includes(group.name()));
         let chain = self.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.0.pair.serialize_der()));
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions.rustls())
-            .expect("the provider has suites for both versions")
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&protocols.tls.rustls())
+            .expect("the provider has suites and groups for these versions")
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .expect("the key belongs to the certificate");
-        config.alpn_protocols = alpn;
+        config.alpn_protocols = protocols.http.alpn();
         config
     }
 }
@@ -209,6 +212,30 @@ impl TlsVersions {
             Self::Tls13 => vec![&rustls::version::TLS13],
             Self::Tls12 => vec![&rustls::version::TLS12],
             Self::Both => vec![&rustls::version::TLS13, &rustls::version::TLS12],
+        }
+    }
+}
+
+/// Which key exchange groups a server of TLS 1.3 takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KeyExchange {
+    /// X25519MLKEM768, X25519, P-256 and P-384: the first of them that the client lists.
+    #[default]
+    Any,
+    /// X25519, P-256 and P-384, as servers without post-quantum key exchange.
+    Classical,
+    /// X25519MLKEM768 only. No version of TLS before 1.3 has it.
+    PostQuantum,
+}
+
+impl KeyExchange {
+    fn includes(self, group: NamedGroup) -> bool {
+        let post_quantum = group == NamedGroup::X25519MLKEM768;
+        match self {
+            Self::Any => true,
+            Self::Classical => !post_quantum,
+            Self::PostQuantum => post_quantum,
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct ConnectionRecord {
     pub server_name: Option<String>,
     /// The application protocol agreed on, `h2` or `http/1.1`.
     pub protocol: Option<String>,
+    /// The key exchange group agreed on, by its IANA name, such as `X25519MLKEM768`.
+    pub key_exchange: Option<String>,
     /// The key that the server proved on this connection.
     pub key: Option<SpkiDigest>,
     /// Whether the client resumed an earlier TLS session, which skips the certificate.
@@ -161,6 +163,7 @@ impl Traffic {
             state: ConnectionState::Accepted,
             server_name: None,
             protocol: None,
+            key_exchange: None,
             key: None,
             resumed: false,
             received: 0,

@@ -256,3 +256,25 @@ async fn nothing_is_left_after_a_drop() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn key_exchange_groups_are_as_set() {
+    let maa = Maa::start().await.unwrap();
+    let groups = [
+        (KeyExchange::Any, "X25519MLKEM768"),
+        (KeyExchange::Classical, "X25519"),
+        (KeyExchange::PostQuantum, "X25519MLKEM768"),
+    ];
+    for (groups, agreed) in groups {
+        let blindbox = BlindBox::builder(&maa).key_exchange(groups).start().await.unwrap();
+        let response = client(&blindbox.tls_root_pem()).get(blindbox.url()).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let connection = blindbox.traffic().connections().pop().unwrap();
+        assert_eq!(connection.key_exchange.as_deref(), Some(agreed), "{groups:?}");
+        // The groups stay what they are when the key changes.
+        blindbox.rotate_tls_key(OpenConnections::Drop);
+        client(&blindbox.tls_root_pem()).get(blindbox.url()).send().await.unwrap();
+        let connection = blindbox.traffic().connections().pop().unwrap();
+        assert_eq!(connection.key_exchange.as_deref(), Some(agreed), "{groups:?}");
+    }
+}

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -51,6 +52,12 @@ impl Client {
         Self::over(TcpStream::connect(address).await?, config).await
     }
 
+    /// With the key exchange groups of a provider.
+    pub async fn offering(provider: CryptoProvider, address: SocketAddr) -> Self {
+        let config = Self::config_with(provider, rustls::ALL_VERSIONS);
+        Self::over(TcpStream::connect(address).await.unwrap(), config).await.unwrap()
+    }
+
     /// From an address of the caller's choice.
     pub async fn from(local: IpAddr, address: SocketAddr) -> std::io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
@@ -59,7 +66,14 @@ impl Client {
     }
 
     fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        Self::config_with(default_provider(), versions)
+    }
+
+    fn config_with(
+        provider: CryptoProvider,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()

@@ -6,6 +6,8 @@ use std::time::Duration;
 use blindbox_agent::Agent;
 use rcgen::PublicKeyData as _;
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
+use rustls::NamedGroup;
+use rustls::crypto::aws_lc_rs::default_provider;
 use serde_json::json;
 
 use crate::client::{Client, get};
@@ -232,4 +234,18 @@ async fn an_attestation_names_the_key_that_its_connection_was_opened_with() {
     let answer = client.read().await.unwrap().json();
     let runtime_data = STANDARD.decode(answer["runtime_data"].as_str().unwrap()).unwrap();
     assert!(String::from_utf8(runtime_data).unwrap().contains(&key));
+}
+
+#[tokio::test]
+async fn key_exchange_is_x25519mlkem768_where_the_client_has_it_and_x25519_where_not() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let negotiated = async |classical: bool| {
+        let mut provider = default_provider();
+        provider.kx_groups.retain(|group| !(classical && group.name() == NamedGroup::X25519MLKEM768));
+        let client = Client::offering(provider, agent.address()).await;
+        client.tls().negotiated_key_exchange_group().unwrap().name()
+    };
+    assert_eq!(negotiated(false).await, NamedGroup::X25519MLKEM768);
+    assert_eq!(negotiated(true).await, NamedGroup::X25519);
 }

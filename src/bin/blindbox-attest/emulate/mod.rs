@@ -138,6 +138,7 @@ impl Arguments {
                 HttpArgument::Http1 => HttpVersions::Http1,
                 HttpArgument::Http2 => HttpVersions::Http2,
             })
+            .key_exchange(self.key_exchange.into())
             .certificate(self.certificate.into());
         if self.guest == GuestKind::Vm {
             builder = builder.guest(Guest::confidential_vm());

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use blindbox_attestation::emulator::{RelayMode, ServerCertificate};
+use blindbox_attestation::emulator::{KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
 use super::faults::{self, FaultAt};
@@ -60,6 +60,10 @@ pub struct Arguments {
     /// Which versions of HTTP they speak.
     #[arg(long, value_enum, default_value = "both", help_heading = "Agent and application")]
     pub http: HttpArgument,
+
+    /// Which key exchange groups they take: `classical` is a server without X25519MLKEM768, `post-quantum` one with nothing else.
+    #[arg(long, value_enum, default_value = "any", help_heading = "Agent and application")]
+    pub key_exchange: KeyExchangeArgument,
 
     /// The certificate over the TLS key.
     #[arg(long, value_enum, default_value = "issued", help_heading = "Agent and application")]
@@ -153,6 +157,13 @@ pub enum HttpArgument {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+pub enum KeyExchangeArgument {
+    Any,
+    Classical,
+    PostQuantum,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 pub enum CertificateArgument {
     Issued,
     SelfSigned,
@@ -184,6 +195,16 @@ impl From<RelayArgument> for RelayMode {
             RelayArgument::AttestOwnKey => Self::AttestOwnKey,
             RelayArgument::Replay => Self::Replay,
             RelayArgument::LegacyForm => Self::LegacyForm,
+        }
+    }
+}
+
+impl From<KeyExchangeArgument> for KeyExchange {
+    fn from(groups: KeyExchangeArgument) -> Self {
+        match groups {
+            KeyExchangeArgument::Any => Self::Any,
+            KeyExchangeArgument::Classical => Self::Classical,
+            KeyExchangeArgument::PostQuantum => Self::PostQuantum,
         }
     }
 }

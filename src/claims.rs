@@ -226,12 +226,18 @@ impl Serialize for FirmwareVersion {
 impl<'de> Deserialize<'de> for FirmwareVersion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let mut parts = text.split('.').map(str::parse);
+        let mut parts = text.split('.').map(version_part);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(build)), None) => Ok(Self { major, minor, build }),
+            (Some(Some(major)), Some(Some(minor)), Some(Some(build)), None) => Ok(Self { major, minor, build }),
             _ => Err(serde::de::Error::custom("expected a firmware version such as \"1.55.29\"")),
         }
     }
+}
+
+/// A number in its one form: `str::parse` would take a sign and leading zeros, so that one version had many texts.
+fn version_part(text: &str) -> Option<u8> {
+    let part: u8 = text.parse().ok()?;
+    (part.to_string() == text).then_some(part)
 }
 
 /// What the platform says of its own configuration (`PLATFORM_INFO`, AMD 56860 table 24).

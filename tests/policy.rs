@@ -1,8 +1,9 @@
 //! What a policy refuses to be, and that it survives a file.
 
 use blindbox_attestation::{
-    Binding, ChipId, GuestIdentity, GuestPolicyBit, HostData, InvalidPolicy, Issuer, KeyDigest, Measurement, Must,
-    PlatformInfoBit, Policy, Product, ReportId, Sha256Digest, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+    AbiVersion, Binding, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData, ImageId,
+    InvalidPolicy, Issuer, KeyDigest, Measurement, Must, PlatformInfoBit, Policy, Product, ReportId, Sha256Digest,
+    SigningKey, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
 };
 use proptest::prelude::*;
 
@@ -211,6 +212,63 @@ fn the_same_requirement_is_given_once() {
     let workload = Workload::binds_its_own_key(host_data());
     let container = Policy::confidential_container(trust, workload, UvmSvn::at_least(101)).unwrap();
     twice(container.require_products([Product::Milan]));
+}
+
+#[test]
+fn a_second_value_does_not_replace_the_first() {
+    type Require = fn(Policy) -> Result<Policy, InvalidPolicy>;
+    let once: [(&'static str, Require); 24] = [
+        ("require.measurements", |p| p.require_measurements([Measurement::new([1; 48])])),
+        ("require.compliance-status", |p| p.require_compliance_status(["azure-compliant-uvm"])),
+        ("require.vmpl", |p| p.require_vmpl([0])),
+        ("require.minimum-report-guest-svn", |p| p.require_report_guest_svn(1)),
+        ("require.id-keys", |p| p.require_id_keys([KeyDigest::new([1; 48])])),
+        ("require.author-keys", |p| p.require_author_keys([KeyDigest::new([1; 48])])),
+        ("require.family-ids", |p| p.require_family_ids([FamilyId::new([1; 16])])),
+        ("require.image-ids", |p| p.require_image_ids([ImageId::new([1; 16])])),
+        ("require.chip-ids", |p| p.require_chip_ids([ChipId::new([1; 64])])),
+        ("require.products", |p| p.require_products([Product::Milan])),
+        ("require.report-ids", |p| p.require_report_ids([ReportId::new([1; 32])])),
+        ("require.signing-keys", |p| p.require_signing_keys([SigningKey::Vcek])),
+        ("require.reported-tcb", |p| p.require_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
+        ("require.committed-tcb", |p| p.require_committed_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
+        ("require.current-tcb", |p| p.require_current_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
+        ("require.launch-tcb", |p| p.require_launch_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
+        ("require.minimum-guest-abi", |p| p.require_guest_abi(AbiVersion { major: 1, minor: 1 })),
+        ("require.minimum-firmware", |p| p.require_firmware(FirmwareVersion { major: 1, minor: 1, build: 1 })),
+        ("require.minimum-committed-firmware", |p| {
+            p.require_committed_firmware_version(FirmwareVersion { major: 1, minor: 1, build: 1 })
+        }),
+        ("require.launch-mitigations", |p| p.require_launch_mitigations(1)),
+        ("require.current-mitigations", |p| p.require_current_mitigations(1)),
+        ("require.max-token-age-seconds", |p| p.require_token_younger_than(1)),
+        ("require.max-session-age-seconds", |p| p.require_session_age(1)),
+        ("require.guest-policy", |p| p.require_guest_policy(GuestPolicyBit::Smt, Must::BeSet)),
+    ];
+    for (requirement, require) in once {
+        let twice = require(container_of_both()).and_then(require);
+        match requirement {
+            "require.guest-policy" => assert!(matches!(twice, Err(InvalidPolicy::DuplicateValue { .. }))),
+            _ => assert_eq!(twice, Err(InvalidPolicy::GivenTwice { requirement })),
+        }
+    }
+    let twice = |requirement| Err(InvalidPolicy::GivenTwice { requirement });
+    let trust = || Trust::maa_and_amd(SHARED).unwrap();
+    let hash = Sha256Digest::new([1; 32]);
+    let pinned = trust().require_maa_policy_hash(hash).unwrap();
+    assert_eq!(pinned.require_maa_policy_hash(hash), twice("trust.maa.policy-hash"));
+    assert_eq!(trust().require_maa_key_id("a").unwrap().require_maa_key_id("b"), twice("trust.maa.key-id"));
+    let milan = trust().require_products([Product::Milan]).unwrap();
+    assert_eq!(milan.require_products([Product::Genoa]), twice("trust.amd.products"));
+    // What the constructor names is given too.
+    let workload = Workload::binds_its_own_key(host_data());
+    let measured = Policy::confidential_container_measured(trust(), workload, [Measurement::new([1; 48])]).unwrap();
+    assert_eq!(measured.require_measurements([Measurement::new([2; 48])]).err(), twice("require.measurements").err());
+    // Of minima the greater holds, since both were asked for.
+    let minimum = TcbMinimum::new().snp(24).snp(20);
+    assert_eq!(minimum, TcbMinimum::new().snp(24));
+    let both = TcbMinima::of(Product::Milan, minimum).and(Product::Milan, TcbMinimum::new().snp(20).microcode(1));
+    assert_eq!(both, TcbMinima::of(Product::Milan, TcbMinimum::new().snp(24).microcode(1)));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What a policy file may say, and that there is one way to say it.
 
-use blindbox_attestation::{InvalidPolicy, Policy};
+use blindbox_attestation::{
+    AbiVersion, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit, Policy, TcbMinima,
+    TcbMinimum, Trust, UvmSvn, Workload,
+};
 use serde_json::{Value, json};
 
 /// Files that together have every table there is, each with every field.
@@ -236,6 +239,11 @@ fn what_every_evidence_meets_is_no_requirement() {
         ("/require/minimum-guest-abi", json!({ "major": 0, "minor": 0 })),
         ("/require/minimum-firmware", json!("0.0.0")),
         ("/require/minimum-committed-firmware", json!("0.0.0")),
+        ("/require/reported-tcb/any/snp", json!(0)),
+        ("/require/reported-tcb/milan", json!({ "tee": 0 })),
+        ("/require/committed-tcb/any/fmc", json!(0)),
+        ("/require/current-tcb/any/bootloader", json!(0)),
+        ("/require/launch-tcb/turin", json!({ "fmc": 1, "microcode": 0 })),
         ("/require/launch-mitigations", json!(0)),
         ("/require/max-token-age-seconds", json!(0)),
     ] {
@@ -243,8 +251,50 @@ fn what_every_evidence_meets_is_no_requirement() {
         let Err(InvalidPolicy::UnusableValue { requirement, .. }) = read else { panic!("{path}: {read:?}") };
         assert!(path.replace('/', ".")[1..].starts_with(requirement), "{path}: {requirement}");
     }
-    // A real TCB has parts of version zero; given, they say which product it is, and that it has the part.
-    assert!(read_json(&with(&container, "/require/reported-tcb/milan", json!({ "tee": 0 }))).is_ok());
+}
+
+#[test]
+fn a_firmware_version_has_one_form() {
+    let [container, _] = files();
+    for field in ["/require/minimum-firmware", "/require/minimum-committed-firmware"] {
+        for text in
+            ["+1.55.29", "1.+55.29", "01.55.29", "1.55.029", "1.055.29", "1.55", "1.55.29.0", "1.55.256", " 1.55.29"]
+        {
+            assert_malformed(&read_json(&with(&container, field, json!(text))), &json!(text));
+            assert_malformed(&read_toml(&with(&container, field, json!(text))), &json!(text));
+        }
+        assert!(read_json(&with(&container, field, json!("1.0.255"))).is_ok());
+    }
+}
+
+/// The types of a policy can be read from a caller's own file: by the rule of policy files there too.
+#[test]
+fn a_public_type_takes_no_list_and_no_table_of_one_member_anywhere() {
+    fn refused<T: serde::de::DeserializeOwned + std::fmt::Debug>(table: Value, others: &[Value]) {
+        assert!(serde_json::from_value::<T>(table.clone()).is_ok(), "{table}");
+        for other in others {
+            let error = serde_json::from_value::<T>(other.clone()).expect_err(&other.to_string()).to_string();
+            assert!(error.ends_with("expected a table") || error.contains("expected a text"), "{other}: {error}");
+        }
+    }
+    let digest = "5a".repeat(32);
+    refused::<Workload>(
+        json!({ "binding": "none", "host-data": [digest] }),
+        &[json!(["none", [digest]]), json!(["none", [digest], true])],
+    );
+    refused::<Trust>(
+        json!({ "maa": { "issuer": "https://sharedneu.neu.attest.azure.net" } }),
+        &[json!([["https://sharedneu.neu.attest.azure.net"], []]), json!({ "amd": [] }), json!([null, {}])],
+    );
+    refused::<UvmSvn>(json!({ "minimum-svn": 101 }), &[json!([101]), json!([101, null, null])]);
+    refused::<GuestIdentity>(json!({ "allow-any-azure-cvm": true }), &[json!([null, null, true]), json!([])]);
+    refused::<TcbMinimum>(json!({ "snp": 1 }), &[json!([null, null, null, 1]), json!([])]);
+    refused::<TcbMinima>(json!({ "any": { "snp": 1 } }), &[json!([{ "snp": 1 }]), json!({ "any": [1, 1] }), json!([])]);
+    refused::<AbiVersion>(json!({ "major": 1, "minor": 55 }), &[json!([1, 55])]);
+    refused::<Binding>(json!("none"), &[json!({ "none": null }), json!(["none"])]);
+    refused::<Must>(json!("set"), &[json!({ "set": null }), json!(["set"])]);
+    refused::<GuestPolicyBit>(json!("smt"), &[json!({ "smt": null })]);
+    refused::<PlatformInfoBit>(json!("ecc-en"), &[json!({ "ecc-en": null })]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn tcb(
         return checks.not_evaluated(name, "no minimum in the policy", actual.to_string());
     };
     match (minima.for_product(product), product) {
-        (Some(minimum), _) => at_least(checks, (tcb, name), actual, minimum, None),
+        (Some(minimum), _) => at_least(checks, (tcb, name), actual, &minimum, None),
         (None, None) => checks.claim_not_reported(name, "product", "a product that the policy has a minimum for"),
         (None, Some(product)) => {
             let expected = "a product that the policy has a minimum for";

@@ -18,6 +18,14 @@ pub enum InvalidPolicy {
         /// The value.
         value: String,
     },
+    /// A requirement is given a second time, in code; in a file that is [`InvalidPolicy::Malformed`].
+    #[error(
+        "`{requirement}` is given already, and a second value would replace the first; give all that is required at once"
+    )]
+    GivenTwice {
+        /// The requirement, as in a policy file.
+        requirement: &'static str,
+    },
     /// The value cannot be what the caller wants to require.
     #[error("`{requirement}`: {why}")]
     UnusableValue {

@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
+use super::tables::strict;
 use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
@@ -148,6 +149,14 @@ fn any_part(version: FirmwareVersion) -> u64 {
     u64::from(version.major | version.minor | version.build)
 }
 
+/// Sets a requirement that is not set yet: a second value would replace the first, and with it what was required.
+pub(super) fn give_once<T>(requirement: &'static str, field: &mut Option<T>, value: T) -> Result<(), InvalidPolicy> {
+    match field.replace(value) {
+        Some(_) => Err(InvalidPolicy::GivenTwice { requirement }),
+        None => Ok(()),
+    }
+}
+
 /// A list or table that is given says something: empty, it would require nothing without a word.
 pub(super) fn check_given(requirement: &'static str, is_empty: bool) -> Result<(), InvalidPolicy> {
     if is_empty { Err(InvalidPolicy::EmptyList { requirement }) } else { Ok(()) }
@@ -196,58 +205,64 @@ pub(super) fn check_number(requirement: &'static str, number: Option<u64>) -> Re
     Err(InvalidPolicy::UnusableValue { requirement, why })
 }
 
-/// What a bit must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Must {
-    /// One.
-    #[serde(rename = "set")]
-    BeSet,
-    /// Zero.
-    #[serde(rename = "clear")]
-    BeClear,
+strict! {
+    /// What a bit must be.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    pub enum Must {
+        /// One.
+        #[serde(rename = "set")]
+        BeSet,
+        /// Zero.
+        #[serde(rename = "clear")]
+        BeClear,
+    }
 }
 
-/// Bits of the guest policy that can be required. Debugging and migration have rules of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum GuestPolicyBit {
-    /// Bit 16: simultaneous multithreading allowed.
-    Smt,
-    /// Bit 20: one socket only.
-    SingleSocket,
-    /// Bit 21: CXL allowed.
-    CxlAllow,
-    /// Bit 22: AES-256-XTS required.
-    #[serde(rename = "mem-aes-256-xts")]
-    MemAes256Xts,
-    /// Bit 23: RAPL must be off.
-    RaplDis,
-    /// Bit 24: ciphertext hiding for DRAM required.
-    CiphertextHidingDram,
-    /// Bit 25: no swapping of guest pages.
-    PageSwapDisable,
+strict! {
+    /// Bits of the guest policy that can be required. Debugging and migration have rules of their own.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub enum GuestPolicyBit {
+        /// Bit 16: simultaneous multithreading allowed.
+        Smt,
+        /// Bit 20: one socket only.
+        SingleSocket,
+        /// Bit 21: CXL allowed.
+        CxlAllow,
+        /// Bit 22: AES-256-XTS required.
+        #[serde(rename = "mem-aes-256-xts")]
+        MemAes256Xts,
+        /// Bit 23: RAPL must be off.
+        RaplDis,
+        /// Bit 24: ciphertext hiding for DRAM required.
+        CiphertextHidingDram,
+        /// Bit 25: no swapping of guest pages.
+        PageSwapDisable,
+    }
 }
 
-/// Bits of `PLATFORM_INFO` (AMD 56860 table 24) that can be required. Only a hardware report carries them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum PlatformInfoBit {
-    /// Bit 0: simultaneous multithreading is on.
-    SmtEn,
-    /// Bit 1: transparent memory encryption is on.
-    TsmeEn,
-    /// Bit 2: the memory has error correction.
-    EccEn,
-    /// Bit 3: RAPL is off.
-    RaplDis,
-    /// Bit 4: ciphertext hiding is on.
-    CiphertextHidingDramEn,
-    /// Bit 5: no aliased memory was found since reset, the answer to BadRAM (AMD-SB-3015). Older firmware never sets it.
-    AliasCheckComplete,
-    /// Bit 7: SEV-TIO is on.
-    TioEn,
+strict! {
+    /// Bits of `PLATFORM_INFO` (AMD 56860 table 24) that can be required. Only a hardware report carries them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub enum PlatformInfoBit {
+        /// Bit 0: simultaneous multithreading is on.
+        SmtEn,
+        /// Bit 1: transparent memory encryption is on.
+        TsmeEn,
+        /// Bit 2: the memory has error correction.
+        EccEn,
+        /// Bit 3: RAPL is off.
+        RaplDis,
+        /// Bit 4: ciphertext hiding is on.
+        CiphertextHidingDramEn,
+        /// Bit 5: no aliased memory was found since reset, the answer to BadRAM (AMD-SB-3015). Older firmware never sets it.
+        AliasCheckComplete,
+        /// Bit 7: SEV-TIO is on.
+        TioEn,
+    }
 }
 
 /// As in a policy file.
@@ -264,14 +279,16 @@ impl fmt::Display for PlatformInfoBit {
     }
 }
 
-/// The version of the guest ABI that the guest policy asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AbiVersion {
-    /// Major.
-    pub major: u8,
-    /// Minor.
-    pub minor: u8,
+strict! {
+    /// The version of the guest ABI that the guest policy asks for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct AbiVersion {
+        /// Major.
+        pub major: u8,
+        /// Minor.
+        pub minor: u8,
+    }
 }
 
 impl fmt::Display for AbiVersion {

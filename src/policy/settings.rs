@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, Requirements};
+use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, Requirements, give_once};
 use super::tcb::TcbMinima;
 use super::{InvalidPolicy, Policy};
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
 
-/// What may be required besides. Each fails with [`InvalidPolicy`] when the value cannot be used, or when the evidence of
-/// the policy's trust can never show it.
+/// What may be required besides. Each fails with [`InvalidPolicy`] when the value cannot be used, when the evidence of the
+/// policy's trust can never show it, or when it is given already ([`InvalidPolicy::GivenTwice`]).
 impl Policy {
     /// The launch measurement must be one of these, beside the utility VM's endorsement.
     ///
@@ -16,7 +16,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`]; as for every method of this block.
     pub fn require_measurements(self, any_of: impl IntoIterator<Item = Measurement>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.measurements = Some(any_of.into_iter().collect()))
+        self.require_once("require.measurements", |require| &mut require.measurements, any_of.into_iter().collect())
     }
 
     /// MAA's `x-ms-compliance-status` must be one of these instead of the usual one of the kind
@@ -29,7 +29,11 @@ impl Policy {
         self,
         any_of: impl IntoIterator<Item = S>,
     ) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.compliance_status = Some(any_of.into_iter().map(Into::into).collect()))
+        self.require_once(
+            "require.compliance-status",
+            |require| &mut require.compliance_status,
+            any_of.into_iter().map(Into::into).collect(),
+        )
     }
 
     /// The report must have been asked for from one of these privilege levels instead of level 0.
@@ -38,7 +42,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_vmpl(self, any_of: impl IntoIterator<Item = u32>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.vmpl = Some(any_of.into_iter().collect()))
+        self.require_once("require.vmpl", |require| &mut require.vmpl, any_of.into_iter().collect())
     }
 
     /// `GUEST_SVN` of the report must be at least this. It comes from the ID block, so pin the ID key with it.
@@ -47,7 +51,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_report_guest_svn(self, at_least: u32) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.minimum_report_guest_svn = Some(at_least))
+        self.require_once("require.minimum-report-guest-svn", |require| &mut require.minimum_report_guest_svn, at_least)
     }
 
     /// The ID block must be signed by one of these keys (SHA-384 digests).
@@ -56,7 +60,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_id_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.id_keys = Some(any_of.into_iter().collect()))
+        self.require_once("require.id-keys", |require| &mut require.id_keys, any_of.into_iter().collect())
     }
 
     /// The ID key must be signed by one of these author keys (SHA-384 digests).
@@ -65,7 +69,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_author_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.author_keys = Some(any_of.into_iter().collect()))
+        self.require_once("require.author-keys", |require| &mut require.author_keys, any_of.into_iter().collect())
     }
 
     /// An author key must have been used (`AUTHOR_KEY_EN`), whichever it was. Needs AMD trust.
@@ -83,7 +87,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_family_ids(self, any_of: impl IntoIterator<Item = FamilyId>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.family_ids = Some(any_of.into_iter().collect()))
+        self.require_once("require.family-ids", |require| &mut require.family_ids, any_of.into_iter().collect())
     }
 
     /// `IMAGE_ID` must be one of these.
@@ -92,7 +96,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_image_ids(self, any_of: impl IntoIterator<Item = ImageId>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.image_ids = Some(any_of.into_iter().collect()))
+        self.require_once("require.image-ids", |require| &mut require.image_ids, any_of.into_iter().collect())
     }
 
     /// The chip must be one of these. Evidence that does not say is refused.
@@ -101,7 +105,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_chip_ids(self, any_of: impl IntoIterator<Item = ChipId>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.chip_ids = Some(any_of.into_iter().collect()))
+        self.require_once("require.chip-ids", |require| &mut require.chip_ids, any_of.into_iter().collect())
     }
 
     /// The processor must be of one of these families. Evidence that does not say is refused.
@@ -110,7 +114,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_products(self, any_of: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.products = Some(any_of.into_iter().collect()))
+        self.require_once("require.products", |require| &mut require.products, any_of.into_iter().collect())
     }
 
     /// The guest must be one of these running guests (`REPORT_ID`).
@@ -119,7 +123,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_report_ids(self, any_of: impl IntoIterator<Item = ReportId>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.report_ids = Some(any_of.into_iter().collect()))
+        self.require_once("require.report-ids", |require| &mut require.report_ids, any_of.into_iter().collect())
     }
 
     /// The report must be signed by one of these kinds of key, such as a chip's own VCEK. Needs AMD trust.
@@ -128,7 +132,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_signing_keys(self, any_of: impl IntoIterator<Item = SigningKey>) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.signing_keys = Some(any_of.into_iter().collect()))
+        self.require_once("require.signing-keys", |require| &mut require.signing_keys, any_of.into_iter().collect())
     }
 
     /// Least versions of `REPORTED_TCB`, the TCB that the signing key stands for.
@@ -137,7 +141,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.reported_tcb = Some(minima))
+        self.require_once("require.reported-tcb", |require| &mut require.reported_tcb, minima)
     }
 
     /// Least versions of `COMMITTED_TCB`, below which the platform can no longer go back. Needs AMD trust.
@@ -146,7 +150,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.committed_tcb = Some(minima))
+        self.require_once("require.committed-tcb", |require| &mut require.committed_tcb, minima)
     }
 
     /// Least versions of `CURRENT_TCB`, what runs now. Needs AMD trust.
@@ -155,7 +159,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.current_tcb = Some(minima))
+        self.require_once("require.current-tcb", |require| &mut require.current_tcb, minima)
     }
 
     /// Least versions of `LAUNCH_TCB`, what ran when the guest was launched or imported. Needs AMD trust.
@@ -164,7 +168,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.launch_tcb = Some(minima))
+        self.require_once("require.launch-tcb", |require| &mut require.launch_tcb, minima)
     }
 
     /// A bit of the guest policy must be set or clear. Evidence that does not carry the bit is refused.
@@ -182,7 +186,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_guest_abi(self, at_least: AbiVersion) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.minimum_guest_abi = Some(at_least))
+        self.require_once("require.minimum-guest-abi", |require| &mut require.minimum_guest_abi, at_least)
     }
 
     /// A bit of `PLATFORM_INFO` must be set or clear. Needs AMD trust.
@@ -200,7 +204,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_firmware(self, at_least: FirmwareVersion) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.minimum_firmware = Some(at_least))
+        self.require_once("require.minimum-firmware", |require| &mut require.minimum_firmware, at_least)
     }
 
     /// The committed SNP firmware must be at least this. Needs AMD trust.
@@ -209,7 +213,11 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_committed_firmware_version(self, at_least: FirmwareVersion) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.minimum_committed_firmware = Some(at_least))
+        self.require_once(
+            "require.minimum-committed-firmware",
+            |require| &mut require.minimum_committed_firmware,
+            at_least,
+        )
     }
 
     /// The running firmware and TCB must be the committed ones: no provisional firmware. Needs AMD trust.
@@ -227,7 +235,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_launch_mitigations(self, mask: u64) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.launch_mitigations = Some(mask))
+        self.require_once("require.launch-mitigations", |require| &mut require.launch_mitigations, mask)
     }
 
     /// All these bits of `CURRENT_MIT_VECTOR` must be set (reports of version 5 and later). Needs AMD trust.
@@ -236,7 +244,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_current_mitigations(self, mask: u64) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.current_mitigations = Some(mask))
+        self.require_once("require.current-mitigations", |require| &mut require.current_mitigations, mask)
     }
 
     /// The token must be younger than this when it is verified.
@@ -245,7 +253,7 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_token_younger_than(self, seconds: u64) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.max_token_age_seconds = Some(seconds))
+        self.require_once("require.max-token-age-seconds", |require| &mut require.max_token_age_seconds, seconds)
     }
 
     /// The attestation of a session ends at the latest this long after it was made (default: one hour).
@@ -254,11 +262,26 @@ impl Policy {
     ///
     /// [`InvalidPolicy`].
     pub fn require_session_age(self, at_most_seconds: u64) -> Result<Self, InvalidPolicy> {
-        self.with(|d| d.require.max_session_age_seconds = Some(at_most_seconds))
+        self.require_once(
+            "require.max-session-age-seconds",
+            |require| &mut require.max_session_age_seconds,
+            at_most_seconds,
+        )
     }
 }
 
 impl Policy {
+    /// The later of two values would take the place of the first without a word.
+    fn require_once<T>(
+        mut self,
+        requirement: &'static str,
+        field: impl FnOnce(&mut Requirements) -> &mut Option<T>,
+        value: T,
+    ) -> Result<Self, InvalidPolicy> {
+        give_once(requirement, field(&mut self.document.require), value)?;
+        Self::checked(self.document)
+    }
+
     /// The later of two values for a bit would take the place of the first without a word.
     fn with_bit<B: Copy + Ord + fmt::Display>(
         mut self,

@@ -2,7 +2,8 @@
 //!
 //! What serde derives for a struct also takes a list and gives its items to the fields by their places, so that
 //! `allow = [true]` would mean `allow.debug`. And it takes a table of one member as the name of a variant. A policy file
-//! has one way to say a thing: the reader stands between the file and every struct and enum, at every depth.
+//! has one way to say a thing: the reader stands between the file and every struct and enum, at every depth. The public types
+//! of a policy are read by the same rule wherever a caller reads one of them outside of a policy file ([`strict`]).
 
 use std::fmt;
 
@@ -13,6 +14,43 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IntoDeseriali
 pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(OfTables(deserializer))
 }
+
+/// Defines a type and its `Deserialize`, which takes a table for a struct and a text for an enum, and nothing else.
+///
+/// What serde derives would take lists by position. So serde derives for a twin of the type, which only the implementation
+/// here can name, and that reads through [`read`].
+macro_rules! strict {
+    ($(#[$attribute:meta])* $visibility:vis $keyword:ident $name:ident { $($body:tt)* }) => {
+        $(#[$attribute])*
+        $visibility $keyword $name { $($body)* }
+
+        const _: () = {
+            type Original = $name;
+
+            $(#[$attribute])*
+            #[derive(serde::Deserialize)]
+            #[serde(remote = "Original")]
+            #[allow(dead_code, missing_docs)]
+            $keyword Twin { $($body)* }
+
+            struct Read(Original);
+
+            impl<'de> serde::Deserialize<'de> for Read {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    Twin::deserialize(deserializer).map(Self)
+                }
+            }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    $crate::policy::tables::read(deserializer).map(|Read(original)| original)
+                }
+            }
+        };
+    };
+}
+
+pub(super) use strict;
 
 /// A deserializer, visitor, seed or access of which all that lies below is held to the rule.
 struct OfTables<T>(T);

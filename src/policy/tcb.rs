@@ -1,38 +1,41 @@
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::InvalidPolicy;
 use super::require::check_given;
+use super::tables::strict;
 use crate::types::{Product, Tcb};
 
-/// The least version of each part of a TCB; a part that is not given is not required.
-///
-/// Parts mean different things on different products, so the numbers belong to one product
-/// ([`TcbMinima`]) unless the caller knows that only one product is in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[non_exhaustive]
-pub struct TcbMinimum {
-    /// Firmware of the FMC; Turin and later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fmc: Option<u8>,
-    /// PSP boot loader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bootloader: Option<u8>,
-    /// PSP operating system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tee: Option<u8>,
-    /// SNP firmware.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snp: Option<u8>,
-    /// Microcode patch level.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub microcode: Option<u8>,
+strict! {
+    /// The least version of each part of a TCB; a part that is not given is not required.
+    ///
+    /// Parts mean different things on different products, so the numbers belong to one product
+    /// ([`TcbMinima`]) unless the caller knows that only one product is in use.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub struct TcbMinimum {
+        /// Firmware of the FMC; Turin and later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub fmc: Option<u8>,
+        /// PSP boot loader.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub bootloader: Option<u8>,
+        /// PSP operating system.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tee: Option<u8>,
+        /// SNP firmware.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub snp: Option<u8>,
+        /// Microcode patch level.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub microcode: Option<u8>,
+    }
 }
 
 impl TcbMinimum {
-    /// Requires nothing yet.
+    /// Requires nothing yet. Of two versions of one part the greater is required.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -41,36 +44,63 @@ impl TcbMinimum {
     /// At least this SNP firmware.
     #[must_use]
     pub fn snp(mut self, version: u8) -> Self {
-        self.snp = Some(version);
+        self.snp = self.snp.max(Some(version));
         self
     }
 
     /// At least this microcode.
     #[must_use]
     pub fn microcode(mut self, version: u8) -> Self {
-        self.microcode = Some(version);
+        self.microcode = self.microcode.max(Some(version));
         self
     }
 
     /// At least this boot loader.
     #[must_use]
     pub fn bootloader(mut self, version: u8) -> Self {
-        self.bootloader = Some(version);
+        self.bootloader = self.bootloader.max(Some(version));
         self
     }
 
     /// At least this PSP operating system.
     #[must_use]
     pub fn tee(mut self, version: u8) -> Self {
-        self.tee = Some(version);
+        self.tee = self.tee.max(Some(version));
         self
     }
 
     /// At least this FMC firmware.
     #[must_use]
     pub fn fmc(mut self, version: u8) -> Self {
-        self.fmc = Some(version);
+        self.fmc = self.fmc.max(Some(version));
         self
+    }
+
+    /// Every part, under its name in a policy file.
+    pub(crate) const fn parts(&self) -> [(&'static str, Option<u8>); 5] {
+        let Self { fmc, bootloader, tee, snp, microcode } = *self;
+        [("fmc", fmc), ("bootloader", bootloader), ("tee", tee), ("snp", snp), ("microcode", microcode)]
+    }
+
+    /// Each part as here, else as there.
+    fn or(&self, other: &Self) -> Self {
+        self.each(other, Option::or)
+    }
+
+    /// The greater of both for each part: `None` is less than any version.
+    fn max(&self, other: &Self) -> Self {
+        self.each(other, Ord::max)
+    }
+
+    fn each(&self, other: &Self, choose: impl Fn(Option<u8>, Option<u8>) -> Option<u8>) -> Self {
+        let Self { fmc, bootloader, tee, snp, microcode } = *other;
+        Self {
+            fmc: choose(self.fmc, fmc),
+            bootloader: choose(self.bootloader, bootloader),
+            tee: choose(self.tee, tee),
+            snp: choose(self.snp, snp),
+            microcode: choose(self.microcode, microcode),
+        }
     }
 
     /// The first part that is too old, or that the TCB does not have.
@@ -92,15 +122,8 @@ impl TcbMinimum {
 
 impl fmt::Display for TcbMinimum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            ("fmc", self.fmc),
-            ("bootloader", self.bootloader),
-            ("tee", self.tee),
-            ("snp", self.snp),
-            ("microcode", self.microcode),
-        ];
         let mut separator = "";
-        for (part, minimum) in parts {
+        for (part, minimum) in self.parts() {
             if let Some(minimum) = minimum {
                 write!(f, "{separator}{part} >= {minimum}")?;
                 separator = ", ";
@@ -110,23 +133,25 @@ impl fmt::Display for TcbMinimum {
     }
 }
 
-/// The least TCB for each product. Evidence of a product that is not named here is refused, unless `any` is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-#[non_exhaustive]
-pub struct TcbMinima {
-    /// For every product, and for evidence that does not name its product (MAA tokens from before 2026).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub any: Option<TcbMinimum>,
-    /// For Milan.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub milan: Option<TcbMinimum>,
-    /// For Genoa, Bergamo and Siena.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub genoa: Option<TcbMinimum>,
-    /// For Turin.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub turin: Option<TcbMinimum>,
+strict! {
+    /// The least TCB for each product. Evidence of a product that is not named here is refused, unless `any` is given.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+    #[non_exhaustive]
+    pub struct TcbMinima {
+        /// For every product, and for evidence that does not name its product (MAA tokens from before 2026).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub any: Option<TcbMinimum>,
+        /// For Milan.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub milan: Option<TcbMinimum>,
+        /// For Genoa, Bergamo and Siena.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub genoa: Option<TcbMinimum>,
+        /// For Turin.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub turin: Option<TcbMinimum>,
+    }
 }
 
 impl TcbMinima {
@@ -142,31 +167,40 @@ impl TcbMinima {
         Self::default().and(product, minimum)
     }
 
-    /// Adds the minimum of another product.
+    /// Adds the minimum of another product. Given twice for one, the greater version of each part is required.
     #[must_use]
     pub fn and(mut self, product: Product, minimum: TcbMinimum) -> Self {
-        match product {
-            Product::Milan => self.milan = Some(minimum),
-            Product::Genoa => self.genoa = Some(minimum),
-            Product::Turin => self.turin = Some(minimum),
-        }
+        let own = match product {
+            Product::Milan => &mut self.milan,
+            Product::Genoa => &mut self.genoa,
+            Product::Turin => &mut self.turin,
+        };
+        *own = Some(own.map_or(minimum, |own| own.max(&minimum)));
         self
     }
 
-    /// The minimum that holds for this product: its own, else the one for any.
-    pub(crate) fn for_product(&self, product: Option<Product>) -> Option<&TcbMinimum> {
+    /// The minimum that holds for this product: for each part its own, else the one for any.
+    pub(crate) fn for_product(&self, product: Option<Product>) -> Option<TcbMinimum> {
         let own = product.and_then(|product| match product {
-            Product::Milan => self.milan.as_ref(),
-            Product::Genoa => self.genoa.as_ref(),
-            Product::Turin => self.turin.as_ref(),
+            Product::Milan => self.milan,
+            Product::Genoa => self.genoa,
+            Product::Turin => self.turin,
         });
-        own.or(self.any.as_ref())
+        match (own, self.any) {
+            (Some(own), Some(any)) => Some(own.or(&any)),
+            (own, any) => own.or(any),
+        }
     }
 
     pub(super) fn validate(&self, requirement: &'static str) -> Result<(), InvalidPolicy> {
         check_given(requirement, *self == Self::default())?;
-        for minimum in [self.any, self.milan, self.genoa, self.turin].into_iter().flatten() {
-            check_given(requirement, minimum == TcbMinimum::default())?;
+        let Self { any, milan, genoa, turin } = self;
+        for minimum in [any, milan, genoa, turin].into_iter().flatten() {
+            check_given(requirement, *minimum == TcbMinimum::default())?;
+            if minimum.parts().iter().any(|(_, minimum)| *minimum == Some(0)) {
+                let why = "has a part whose least version is zero, which every TCB meets; leave the part out";
+                return Err(InvalidPolicy::UnusableValue { requirement, why });
+            }
         }
         Ok(())
     }

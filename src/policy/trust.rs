@@ -1,17 +1,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
-use super::require::{check_names, check_text};
+use super::require::{check_names, check_text, give_once};
+use super::tables::strict;
 use crate::types::{Issuer, Product, Sha256Digest};
 
-/// Who may judge the evidence: Microsoft (MAA), AMD's own root as checked here, or both of them agreeing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Trust {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) maa: Option<MaaTrust>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) amd: Option<AmdTrust>,
+strict! {
+    /// Who may judge the evidence: Microsoft (MAA), AMD's own root as checked here, or both of them agreeing.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    pub struct Trust {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) maa: Option<MaaTrust>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) amd: Option<AmdTrust>,
+    }
 }
 
 /// The MAA instance that may judge.
@@ -99,9 +102,10 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked.
+    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked, [`InvalidPolicy::GivenTwice`].
     pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Result<Self, InvalidPolicy> {
-        self.maa_or_refuse("trust.maa.policy-hash")?.policy_hash = Some(hash);
+        const REQUIREMENT: &str = "trust.maa.policy-hash";
+        give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.policy_hash, hash)?;
         Ok(self)
     }
 
@@ -110,9 +114,10 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked.
+    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked, [`InvalidPolicy::GivenTwice`].
     pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, InvalidPolicy> {
-        self.maa_or_refuse("trust.maa.key-id")?.key_id = Some(key_id.into());
+        const REQUIREMENT: &str = "trust.maa.key-id";
+        give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.key_id, key_id.into())?;
         Ok(self)
     }
 
@@ -143,12 +148,13 @@ impl Trust {
     /// # Errors
     ///
     /// [`InvalidPolicy::NotCoveredByTrust`] under MAA alone (use
-    /// [`Policy::require_products`](super::Policy::require_products) there), [`InvalidPolicy::EmptyList`].
+    /// [`Policy::require_products`](super::Policy::require_products) there), [`InvalidPolicy::EmptyList`], [`InvalidPolicy::GivenTwice`].
     pub fn require_products(mut self, products: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
+        const REQUIREMENT: &str = "trust.amd.products";
         let Some(amd) = &mut self.amd else {
-            return Err(InvalidPolicy::NotCoveredByTrust { requirement: "trust.amd.products", needs: "AMD" });
+            return Err(InvalidPolicy::NotCoveredByTrust { requirement: REQUIREMENT, needs: "AMD" });
         };
-        amd.products = Some(products.into_iter().collect());
+        give_once(REQUIREMENT, &mut amd.products, products.into_iter().collect())?;
         amd.validate()?;
         Ok(self)
     }

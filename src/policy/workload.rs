@@ -1,32 +1,37 @@
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::InvalidPolicy;
 use super::require::{check_list, check_names, check_number, check_text};
+use super::tables::strict;
 use crate::claims::UvmClaims;
 use crate::types::{HostData, KeyDigest, Measurement};
 
-/// Whether the measured configuration attests only its own TLS key. Evidence cannot show it: the caller must know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Binding {
-    /// Nothing in this configuration attests runtime data chosen by a caller, and its TLS key is made inside the TEE
-    /// after launch and never exists outside.
-    ///
-    /// Saying this of a workload for which it is not true lets anyone on the path have the workload attest *his* key,
-    /// and this crate cannot notice.
-    OwnKey,
-    /// It attests whatever it is asked to: BlindBox as first released, Microsoft's SKR container on a reachable port.
-    None,
+strict! {
+    /// Whether the measured configuration attests only its own TLS key. Evidence cannot show it: the caller must know it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Binding {
+        /// Nothing in this configuration attests runtime data chosen by a caller, and its TLS key is made inside the TEE
+        /// after launch and never exists outside.
+        ///
+        /// Saying this of a workload for which it is not true lets anyone on the path have the workload attest *his* key,
+        /// and this crate cannot notice.
+        OwnKey,
+        /// It attests whatever it is asked to: BlindBox as first released, Microsoft's SKR container on a reachable port.
+        None,
+    }
 }
 
-/// The application that must run in a confidential container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Workload {
-    pub(crate) binding: Binding,
-    pub(crate) host_data: Vec<HostData>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) allow_permissive: bool,
+strict! {
+    /// The application that must run in a confidential container.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    pub struct Workload {
+        pub(crate) binding: Binding,
+        pub(crate) host_data: Vec<HostData>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub(crate) allow_permissive: bool,
+    }
 }
 
 impl Workload {
@@ -72,16 +77,18 @@ impl Workload {
     }
 }
 
-/// Which confidential VM: what its evidence can show of it, which is not the operating system and not the application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct GuestIdentity {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) measurements: Option<Vec<Measurement>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) id_keys: Option<Vec<KeyDigest>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) allow_any_azure_cvm: bool,
+strict! {
+    /// Which confidential VM: what its evidence can show of it, which is not the operating system and not the application.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    pub struct GuestIdentity {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) measurements: Option<Vec<Measurement>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) id_keys: Option<Vec<KeyDigest>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub(crate) allow_any_azure_cvm: bool,
+    }
 }
 
 impl GuestIdentity {
@@ -117,15 +124,17 @@ impl GuestIdentity {
     }
 }
 
-/// The utility VM under a confidential container: the one its vendor endorses, and not older than this.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct UvmSvn {
-    pub(crate) minimum_svn: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) issuer: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) feed: Option<String>,
+strict! {
+    /// The utility VM under a confidential container: the one its vendor endorses, and not older than this.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    pub struct UvmSvn {
+        pub(crate) minimum_svn: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) issuer: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) feed: Option<String>,
+    }
 }
 
 impl UvmSvn {

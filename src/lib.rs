@@ -1,8 +1,27 @@
 //! Client-side attestation verification for a BlindBox: an application in an AMD SEV-SNP confidential container or
 //! confidential VM on Azure.
 //!
-//! A `Session` exists only after the peer has proven, over that very connection, that it is the
-//! expected code inside a genuine, non-debug TEE. `Ok` means that all of it holds:
+//! [`verify_connection`] returns a session only after the peer has proven, over that same connection, that it is the
+//! expected code inside a genuine, non-debug TEE:
+//!
+//! ```no_run
+//! use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload, verify_connection};
+//!
+//! # async fn talk(cce_policy: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Policy::confidential_container(
+//!     Trust::maa("https://sharedneu.neu.attest.azure.net")?, // who judges the evidence
+//!     Workload::binds_its_own_key(HostData::from_cce_policy(cce_policy)?), // the expected workload
+//!     UvmSvn::at_least(101), // the minimum version of its utility VM
+//! )?;
+//! let session = verify_connection("https://my-app.example", &policy).await?;
+//! println!("{}", session.attestation()); // every check, with what was expected and found
+//! let response = session.post("/generate").body("a prompt").send().await?;
+//! println!("{}", response.text().await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `Ok` means that all of it holds:
 //!
 //! 1. the peer is a genuine SEV-SNP TEE, as checked by MAA, by this crate down to AMD's root, or by both ([`Trust`]);
 //! 2. the code inside is the expected code: launch measurement, host data = SHA-256 of the CCE policy ([`Workload`]);
@@ -11,8 +30,25 @@
 //! 5. whoever signed the verdict is who the policy names;
 //! 6. the answer is fresh and the TLS key of the connection is the attested one ([`Challenge`]).
 //!
-//! The README says what this does not prove. Read it before you say [`Workload::binds_its_own_key`].
+//! Read [what this does not prove][limits] before you state [`Workload::binds_its_own_key`].
 //!
+//! # The manual
+//!
+//! | page | contents |
+//! |---|---|
+//! | [readme][manual::readme] | what a session proves and what it does not; the command, the proxy, the emulator, the agent |
+//! | [cookbook][manual::cookbook] | recipes: containers, VMs, replicas, tests, coming from the Python client |
+//! | [policy][manual::policy] | every field, method and lint of a policy |
+//! | [trust][manual::trust] | who judges the evidence; roots, revocation, advisories, caches |
+//! | [errors][manual::errors] | every code, what it means and what to do |
+//! | [faults][manual::faults] | failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits |
+//! | [checks][manual::checks] | every check in its order, with its source and its error |
+//! | [threat model][manual::threat_model] | attackers, what stops each, and what remains |
+//! | [protocol][manual::protocol] | what an agent must answer and refuse, with test vectors |
+//!
+//! More of them are listed in [`manual`].
+//!
+//! [limits]: manual::readme#what-it-does-not-prove
 //! # The steps
 //!
 //! | step | question | module |
@@ -65,6 +101,8 @@
 //! None of them relaxes a check. Anchors of the evidence that a caller gives *replace* the built-in ones, can be given in
 //! code only, and are named in every result.
 
+#![cfg_attr(feature = "client", doc = "[`verify_connection`]: verify_connection()")]
+#![cfg_attr(not(feature = "client"), doc = "[`verify_connection`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -101,6 +139,9 @@ mod host_data;
 mod inspect;
 mod json;
 pub mod maa;
+// Their examples are tests; those of the cookbook use each feature.
+#[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "emulator"))))]
+pub mod manual;
 #[cfg(feature = "client")]
 mod observe;
 mod policy;
@@ -112,15 +153,6 @@ mod tls;
 mod types;
 pub mod uvm;
 mod verify;
-
-/// The examples in the documents are compiled, and run where they need no network.
-#[cfg(all(doctest, feature = "client"))]
-mod documents {
-    #[doc = include_str!("../README.md")]
-    mod readme {}
-    #[doc = include_str!("../docs/cookbook.md")]
-    mod cookbook {}
-}
 
 pub use appraisal::{Appraisal, Check, Verdict};
 pub use attested::{Attested, Claims, Recorded, Unappraised};

@@ -23,6 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["blocking"],
     &["inspect"],
     &["emulator"],
+    &["manual"],
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

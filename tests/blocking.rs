@@ -1,5 +1,4 @@
 //! The API for callers without a runtime: the same verdicts, and nothing that hangs or panics wherever it is called from.
-#![cfg(all(feature = "blocking", feature = "emulator"))]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,5 +1,4 @@
 //! Hardware reports over the network: from the agent, with certificates from it or from AMD's service.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,5 +1,4 @@
 //! Many tasks at once, and tasks that are given up on the way.
-#![cfg(feature = "emulator")]
 
 #[path = "common/fleet.rs"]
 mod fleet;

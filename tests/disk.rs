@@ -1,5 +1,5 @@
 //! Certificates and revocation lists on disk: read by later processes, believed no more than the network.
-#![cfg(all(feature = "emulator", unix))]
+#![cfg(unix)]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,5 +1,4 @@
 //! The documents in `docs/` say what the code does: codes, fields, checks, test vectors and files are compared with it.
-#![cfg(feature = "emulator")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,6 +20,8 @@ const THREATS: &str = include_str!("../docs/threat-model.md");
 const TRUST: &str = include_str!("../docs/trust.md");
 const PROXY: &str = include_str!("../docs/proxy.md");
 const README: &str = include_str!("../README.md");
+/// Where links lead in the documentation of the crate.
+const LINKS: &str = include_str!("../src/manual/links.md");
 
 const DOCUMENTS: [(&str, &str); 11] = [
     ("errors.md", ERRORS),
@@ -460,6 +461,24 @@ fn a_challenge_expects_the_runtime_data_of_the_document() {
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 }
 
+/// The targets of links by label (`[text][label]`, `[label]`), and of definitions (`[label]: target`).
+fn labels(document: &str) -> (BTreeSet<&str>, BTreeMap<&str, &str>) {
+    let prose = document.split("\n```").step_by(2);
+    let mut links = BTreeSet::new();
+    let mut definitions = BTreeMap::new();
+    for line in prose.flat_map(str::lines) {
+        if let Some((label, target)) = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) {
+            definitions.insert(label, target);
+            continue;
+        }
+        let brackets = line.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+        links.extend(
+            brackets.filter(|(label, after)| label.contains(".md") && !after.starts_with(['(', '['])).map(|(l, _)| l),
+        );
+    }
+    (links, definitions)
+}
+
 #[test]
 fn links_between_the_documents_lead_somewhere() {
     let anchor = |heading: &str| -> String {
@@ -473,20 +492,51 @@ fn links_between_the_documents_lead_somewhere() {
             (*name, headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect())
         })
         .collect();
+    let (_, in_manual) = labels(LINKS);
     for (name, document) in DOCUMENTS {
         for target in document.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            if target.starts_with("https://") {
+            let Some(fragment) = target.strip_prefix('#') else {
+                let advice =
+                    "write [text][FILE.md] and define the label at the end of the file and in src/manual/links.md";
+                assert!(target.starts_with("https://"), "{name} links to {target}: {advice}");
                 continue;
-            }
-            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
-            let file = if file.is_empty() { name } else { file };
-            let headings = anchors.get(file).unwrap_or_else(|| panic!("{name} links to {target}"));
-            assert!(fragment.is_empty() || headings.contains(fragment), "{name} links to {target}");
+            };
+            assert!(anchors[name].contains(fragment), "{name} links to {target}");
+        }
+        let (links, definitions) = labels(document);
+        for label in links {
+            assert_eq!(definitions.get(label), Some(&label), "{name} links to {label}, which it does not define");
+            let (file, fragment) = label.split_once('#').unwrap_or((label, ""));
+            let headings = anchors.get(file).unwrap_or_else(|| panic!("{name} links to {label}"));
+            assert!(fragment.is_empty() || headings.contains(fragment), "{name} links to {label}");
+            let page = format!(
+                "crate::manual::{}",
+                label.replacen(".md", "", 1).replacen('-', "_", file.matches('-').count())
+            );
+            assert_eq!(in_manual.get(label), Some(&page.as_str()), "src/manual/links.md defines {label}");
         }
         assert!(document.lines().count() <= 300, "{name} is too long to be read");
     }
+}
+
+/// Where the README is shown without the repository, a relative link leads nowhere.
+#[test]
+fn the_readme_links_to_the_pages_of_the_manual() {
+    for target in README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        assert!(target.starts_with("https://") || target.starts_with('#'), "README.md links to {target}");
+    }
+    let (links, definitions) = labels(README);
+    let (_, in_manual) = labels(LINKS);
+    let manual = source("src/manual.rs");
     for (name, _) in DOCUMENTS {
-        assert!(README.contains(&format!("](docs/{name})")), "README.md does not lead to {name}");
+        assert!(links.contains(format!("docs/{name}").as_str()), "README.md does not lead to {name}");
+    }
+    for label in links {
+        let page = label.trim_start_matches("docs/").trim_end_matches(".md").to_lowercase().replace('-', "_");
+        let url = format!("https://docs.rs/blindbox-attestation/latest/blindbox_attestation/manual/{page}/index.html");
+        assert_eq!(definitions.get(label), Some(&url.as_str()), "README.md defines {label}");
+        assert_eq!(in_manual.get(label), Some(&format!("crate::manual::{page}").as_str()), "src/manual/links.md");
+        assert!(manual.contains(&format!("{page} = \"../{label}\"")), "src/manual.rs has no page of {label}");
     }
 }
 

@@ -1,5 +1,4 @@
 //! Every error of an attestation through MAA: made by a fault of the emulator, met through the public interface.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

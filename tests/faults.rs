@@ -1,5 +1,4 @@
 //! Every fault of `docs/faults.md`: its row says what comes of it, and this is what comes of it.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

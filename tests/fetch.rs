@@ -1,5 +1,4 @@
 //! Fetching: how often, from whom, and what is made of failures that pass.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

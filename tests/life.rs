@@ -1,5 +1,4 @@
 //! How long an attestation holds, what renews it, and what ends it.
-#![cfg(feature = "emulator")]
 
 #[path = "common/fleet.rs"]
 mod fleet;

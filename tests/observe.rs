@@ -1,5 +1,4 @@
 //! What is told and counted while connections are attested, by the page that documents it: `docs/observability.md`.
-#![cfg(all(feature = "emulator", feature = "metrics"))]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,5 +1,4 @@
 //! What went wrong once, and must not again.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

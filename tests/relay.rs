@@ -1,6 +1,5 @@
 //! A man in the middle, with everything that he can have: the network, the server's name, a certificate for it, and the
 //! answers of a genuine BlindBox. What must not reach him is one byte of the application.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

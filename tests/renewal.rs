@@ -1,5 +1,4 @@
 //! What renewals cost the requests that make them, and what becomes of keys that nobody uses any more.
-#![cfg(feature = "emulator")]
 
 #[path = "common/fleet.rs"]
 mod fleet;

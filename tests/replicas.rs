@@ -1,6 +1,5 @@
 //! Several instances behind one name, and instances that restart: each key is attested by itself, and nothing is sent to one
 //! that is not.
-#![cfg(feature = "emulator")]
 
 #[path = "common/fleet.rs"]
 mod fleet;

@@ -1,5 +1,4 @@
 //! What a request can carry, and how its answer is read.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,5 +1,4 @@
 //! An attested session over real TLS: what it sends, to whom, and for how long.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

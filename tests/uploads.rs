@@ -1,5 +1,4 @@
 //! The body of a request goes on only while its peer is attested.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

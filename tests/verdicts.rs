@@ -1,5 +1,4 @@
 //! Which calls share a verdict, and which must not.
-#![cfg(feature = "emulator")]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,5 +1,4 @@
 //! Step 5: every requirement and every relaxation of a policy, met and not met.
-#![cfg(feature = "emulator")]
 
 #[path = "../common/scene.rs"]
 mod scene;

@@ -1,7 +1,5 @@
 //! `blindbox-attest` as it is used: the program itself against the emulator that it serves.
 
-#![cfg(all(feature = "cli", feature = "emulator"))]
-
 #[path = "../common/mod.rs"]
 mod common;
 mod completions;

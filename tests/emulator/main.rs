@@ -1,5 +1,4 @@
 //! The emulator does what its knobs say, seen by a plain HTTP client and verified with plain cryptography.
-#![cfg(feature = "emulator")]
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! Endorsements of utility VMs: recorded ones, emulated ones, and everything that must be refused.
-#![cfg(feature = "emulator")]
 
 #[path = "../common/mod.rs"]
 mod common;

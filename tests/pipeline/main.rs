@@ -1,5 +1,4 @@
 //! The whole pipeline: evidence, endorsements, a challenge, a policy and a time in; a verdict out.
-#![cfg(feature = "emulator")]
 
 #[path = "../common/mod.rs"]
 mod common;

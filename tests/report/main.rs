@@ -1,5 +1,4 @@
 //! Step 3: is the report really AMD's?
-#![cfg(feature = "emulator")]
 
 #[path = "../common/mod.rs"]
 mod common;

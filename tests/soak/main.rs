@@ -7,7 +7,6 @@
 //! ```text
 //! cargo test --test soak -- --ignored --nocapture
 //! ```
-#![cfg(feature = "emulator")]
 
 #[path = "../common/fleet.rs"]
 mod fleet;

@@ -1,0 +1,37 @@
+//! The documents of the repository, as pages of the documentation. There is no code here.
+//!
+//! Start with the [cookbook]. Before you state [`Workload::binds_its_own_key`](crate::Workload::binds_its_own_key), read what
+//! this crate [does not prove](readme#what-it-does-not-prove).
+
+// `refused=ERROR` behind a block of TOML is read by the tests of the documents.
+#![allow(rustdoc::invalid_codeblock_attributes)]
+
+// A page links to another one by a label that is the file's name. The first definition of a label holds: here that of
+// `links.md`, with items of this module; where the file is read by itself, the one at its own end.
+macro_rules! pages {
+    ($($page:ident = $file:literal, $summary:literal;)*) => {$(
+        #[doc = $summary]
+        #[doc = ""]
+        #[doc = include_str!("manual/links.md")]
+        #[doc = ""]
+        #[doc = include_str!($file)]
+        pub mod $page {}
+    )*};
+}
+
+pages! {
+    readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
+    cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, tests, coming from the Python client.";
+    policy = "../docs/policy.md", "Policies: every field, method and lint.";
+    trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";
+    errors = "../docs/errors.md", "Errors: every code, what it means and what to do.";
+    observability = "../docs/observability.md", "Spans, events and counters.";
+    performance = "../docs/performance.md", "Round trips of a connection, and its cost.";
+    faults = "../docs/faults.md", "Failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits.";
+    proxy = "../docs/proxy.md", "The local port of `blindbox-attest proxy`: what it forwards, changes and refuses.";
+    checks = "../docs/checks.md", "Every check in its order, with its source and its error.";
+    protocol = "../docs/protocol.md", "The protocol between client and agent, with test vectors.";
+    threat_model = "../docs/threat-model.md", "Attackers, what stops each, and what remains.";
+    security = "../SECURITY.md", "How to report a weakness, and what counts as one.";
+    changelog = "../CHANGELOG.md", "What changed in each release.";
+}

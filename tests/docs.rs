@@ -462,7 +462,7 @@ fn a_challenge_expects_the_runtime_data_of_the_document() {
 }
 
 /// The targets of links by label (`[text][label]`, `[label]`), and of definitions (`[label]: target`).
-fn labels(document: &str) -> (BTreeSet<&str>, BTreeMap<&str, &str>) {
+fn labels(document: &str) -> (BTreeSet<String>, BTreeMap<&str, &str>) {
     let prose = document.split("\n```").step_by(2);
     let mut links = BTreeSet::new();
     let mut definitions = BTreeMap::new();
@@ -471,10 +471,11 @@ fn labels(document: &str) -> (BTreeSet<&str>, BTreeMap<&str, &str>) {
             definitions.insert(label, target);
             continue;
         }
+        // The label is the last of the brackets that touch.
+        let line = line.replace("][", "]\u{0}[");
         let brackets = line.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
-        links.extend(
-            brackets.filter(|(label, after)| label.contains(".md") && !after.starts_with(['(', '['])).map(|(l, _)| l),
-        );
+        let labels = brackets.filter(|(label, after)| label.contains(".md") && !after.starts_with(['(', '\0']));
+        links.extend(labels.map(|(label, _)| label.to_owned()));
     }
     (links, definitions)
 }
@@ -504,7 +505,7 @@ fn links_between_the_documents_lead_somewhere() {
             assert!(anchors[name].contains(fragment), "{name} links to {target}");
         }
         let (links, definitions) = labels(document);
-        for label in links {
+        for label in links.iter().map(String::as_str) {
             assert_eq!(definitions.get(label), Some(&label), "{name} links to {label}, which it does not define");
             let (file, fragment) = label.split_once('#').unwrap_or((label, ""));
             let headings = anchors.get(file).unwrap_or_else(|| panic!("{name} links to {label}"));
@@ -529,9 +530,9 @@ fn the_readme_links_to_the_pages_of_the_manual() {
     let (_, in_manual) = labels(LINKS);
     let manual = source("src/manual.rs");
     for (name, _) in DOCUMENTS {
-        assert!(links.contains(format!("docs/{name}").as_str()), "README.md does not lead to {name}");
+        assert!(links.contains(&format!("docs/{name}")), "README.md does not lead to {name}");
     }
-    for label in links {
+    for label in links.iter().map(String::as_str) {
         let page = label.trim_start_matches("docs/").trim_end_matches(".md").to_lowercase().replace('-', "_");
         let url = format!("https://docs.rs/blindbox-attestation/latest/blindbox_attestation/manual/{page}/index.html");
         assert_eq!(definitions.get(label), Some(&url.as_str()), "README.md defines {label}");

@@ -1,11 +1,12 @@
 use std::fmt;
 
 use super::Recorder;
+use super::recorder::Required;
 use crate::appraisal::Appraisal;
 use crate::bind::OneTee;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{GuestPolicyBit, Must, Policy};
+use crate::policy::{GuestPolicyBit, Must, Policy, Requirement};
 
 /// What the guest allows the platform to do to it.
 pub(super) fn policy(checks: &mut Recorder, actual: &GuestPolicy, policy: &Policy) {
@@ -18,6 +19,7 @@ pub(super) fn policy(checks: &mut Recorder, actual: &GuestPolicy, policy: &Polic
     });
     for (bit, must) in policy.requirements().guest_policy.iter().flatten() {
         let (name, actual) = bit_of(*bit, actual);
+        let checks = &mut checks.of(Requirement::GuestPolicy(*bit));
         let bit = Some(*bit);
         must_be(checks, name, actual, *must, move |expected, found, appraisal| AttestationError::WrongGuestPolicy {
             bit,
@@ -42,7 +44,7 @@ fn bit_of(bit: GuestPolicyBit, policy: &GuestPolicy) -> (&'static str, Bit) {
 
 /// One bit as required; evidence that does not say it is refused.
 pub(super) fn must_be(
-    checks: &mut Recorder,
+    checks: &mut Required<'_>,
     name: &'static str,
     actual: Bit,
     must: Must,
@@ -65,31 +67,41 @@ pub(super) fn identity(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
     let (require, snp) = (policy.requirements(), &tee.snp);
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
     let actual = snp.vmpl;
-    checks.require("vmpl", vmpl.contains(&actual), any_of(&vmpl), actual.to_string(), move |appraisal| {
-        AttestationError::WrongVmpl { expected: vmpl, actual, appraisal }
-    });
+    let vmpl_of = |checks: &mut Required<'_>| {
+        checks.require("vmpl", vmpl.contains(&actual), any_of(&vmpl), actual.to_string(), move |appraisal| {
+            AttestationError::WrongVmpl { expected: vmpl, actual, appraisal }
+        });
+    };
+    vmpl_of(&mut checks.of(Requirement::Vmpl));
     if let Some(minimum) = require.minimum_report_guest_svn {
         let actual = snp.report_guest_svn;
         let expected = format!("{minimum} or later");
+        let checks = &mut checks.of(Requirement::MinimumReportGuestSvn);
         checks.require("report guest svn", actual >= minimum, expected, actual.to_string(), move |appraisal| {
             AttestationError::GuestSvnTooOld { minimum, actual, appraisal }
         });
     }
-    one_of(checks, "id key", policy.id_keys(), &snp.id_key_digest);
+    one_of(&mut checks.of(Requirement::IdKeys), "id key", policy.id_keys(), &snp.id_key_digest);
     author_key(checks, tee, policy);
-    one_of(checks, "family id", require.family_ids.as_deref(), &snp.family_id);
-    one_of(checks, "image id", require.image_ids.as_deref(), &snp.image_id);
-    one_of(checks, "report id", require.report_ids.as_deref(), &snp.report_id);
+    one_of(&mut checks.of(Requirement::FamilyIds), "family id", require.family_ids.as_deref(), &snp.family_id);
+    one_of(&mut checks.of(Requirement::ImageIds), "image id", require.image_ids.as_deref(), &snp.image_id);
+    one_of(&mut checks.of(Requirement::ReportIds), "report id", require.report_ids.as_deref(), &snp.report_id);
     // A VLEK is the same on many chips and its certificate names none: whoever has it from one can claim to be another.
     let signed_by_many = tee.report.as_ref().is_some_and(|report| report.hardware().signing_key == SigningKey::Vlek);
-    chip(checks, "chip id", require.chip_ids.as_deref(), snp.chip_id.as_ref().filter(|_| !signed_by_many));
-    chip(checks, "product", policy.products(), snp.product.as_ref());
+    chip(
+        &mut checks.of(Requirement::ChipIds),
+        "chip id",
+        require.chip_ids.as_deref(),
+        snp.chip_id.as_ref().filter(|_| !signed_by_many),
+    );
+    chip(&mut checks.of(Requirement::Products), "product", policy.products(), snp.product.as_ref());
 }
 
 /// The digest of an author key means something only where the report says that an author key was used. A token does not
 /// say it; but zeros are nobody's key, and no policy accepts them.
 fn author_key(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
     const NAME: &str = "author key";
+    let checks = &mut checks.of(Requirement::AuthorKeys);
     let accepted = policy.requirements().author_keys.as_deref();
     let unused = tee.report.as_ref().is_some_and(|report| !report.hardware().author_key_en);
     match accepted {
@@ -106,7 +118,12 @@ fn author_key(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
     }
 }
 
-fn one_of<T: PartialEq + fmt::Display>(checks: &mut Recorder, name: &'static str, accepted: Option<&[T]>, actual: &T) {
+fn one_of<T: PartialEq + fmt::Display>(
+    checks: &mut Required<'_>,
+    name: &'static str,
+    accepted: Option<&[T]>,
+    actual: &T,
+) {
     let Some(accepted) = accepted else { return };
     let (expected, found) = (any_of(accepted), actual.to_string());
     checks.require(name, accepted.contains(actual), expected.clone(), found.clone(), move |appraisal| {
@@ -115,7 +132,7 @@ fn one_of<T: PartialEq + fmt::Display>(checks: &mut Recorder, name: &'static str
 }
 
 fn chip<T: PartialEq + fmt::Display>(
-    checks: &mut Recorder,
+    checks: &mut Required<'_>,
     name: &'static str,
     accepted: Option<&[T]>,
     actual: Option<&T>,

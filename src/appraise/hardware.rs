@@ -1,8 +1,9 @@
 use super::guest::must_be;
+use super::recorder::Required;
 use super::{Recorder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{AbiVersion, PlatformInfoBit, Policy, RevocationRule};
+use crate::policy::{AbiVersion, PlatformInfoBit, Policy, Requirement, RevocationRule};
 use crate::snp::{RevocationOutcome, VerifiedReport};
 
 /// The checks that only a hardware report allows.
@@ -18,6 +19,7 @@ pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &
     guest_abi(checks, hardware, policy);
     if require.author_key {
         let found = if hardware.author_key_en { "used" } else { "not used" };
+        let checks = &mut checks.of(Requirement::AuthorKey);
         checks.require("author key enabled", hardware.author_key_en, "used", found, |appraisal| {
             AttestationError::WrongGuestIdentity {
                 field: "author key",
@@ -27,9 +29,15 @@ pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &
             }
         });
     }
-    mitigations(checks, "launch", "launch mitigations", require.launch_mitigations, hardware.launch_mitigation_vector);
     mitigations(
-        checks,
+        &mut checks.of(Requirement::LaunchMitigations),
+        "launch",
+        "launch mitigations",
+        require.launch_mitigations,
+        hardware.launch_mitigation_vector,
+    );
+    mitigations(
+        &mut checks.of(Requirement::CurrentMitigations),
         "current",
         "current mitigations",
         require.current_mitigations,
@@ -44,6 +52,7 @@ fn signing_key(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy
         return checks.not_evaluated(NAME, "no kind of key is required", actual.to_string());
     };
     let expected = any_of(accepted);
+    let checks = &mut checks.of(Requirement::SigningKeys);
     checks.require(NAME, accepted.contains(&actual), expected.clone(), actual.to_string(), move |appraisal| {
         AttestationError::WrongChip { field: NAME, expected, actual: actual.to_string(), appraisal }
     });
@@ -53,6 +62,7 @@ fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
     const NAME: &str = "revocation";
     const EXPECTED: &str = "AMD's current list does not name the signing authority";
     // That a required list was there and current is a condition of the verification itself.
+    let checks = &mut checks.of(Requirement::Revocation);
     let checked = matches!(report.revocation(), RevocationOutcome::Checked { .. });
     match (checked, policy.amd().map(|amd| amd.revocation)) {
         (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
@@ -65,17 +75,31 @@ fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
 
 fn firmware(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
     let require = policy.requirements();
-    for (firmware, name, minimum, actual) in [
-        ("running", "running firmware", require.minimum_firmware, hardware.current_firmware),
-        ("committed", "committed firmware", require.minimum_committed_firmware, hardware.committed_firmware),
+    for (requirement, firmware, name, minimum, actual) in [
+        (
+            Requirement::MinimumFirmware,
+            "running",
+            "running firmware",
+            require.minimum_firmware,
+            hardware.current_firmware,
+        ),
+        (
+            Requirement::MinimumCommittedFirmware,
+            "committed",
+            "committed firmware",
+            require.minimum_committed_firmware,
+            hardware.committed_firmware,
+        ),
     ] {
         let Some(minimum) = minimum else { continue };
+        let checks = &mut checks.of(requirement);
         let (expected, actual_text) = (format!("{minimum} or later"), actual.to_string());
         checks.require(name, actual >= minimum, expected.clone(), actual_text.clone(), move |appraisal| {
             AttestationError::FirmwareTooOld { firmware, expected, actual: actual_text, appraisal }
         });
     }
     if require.committed_firmware_only {
+        let checks = &mut checks.of(Requirement::CommittedFirmwareOnly);
         let provisional = hardware.is_firmware_provisional();
         let actual = format!("running {}, committed {}", hardware.current_firmware, hardware.committed_firmware);
         checks.require("provisional firmware", !provisional, "none", actual.clone(), move |appraisal| {
@@ -101,6 +125,7 @@ fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) 
             PlatformInfoBit::TioEn => ("platform tio-en", actual.tio_en),
         };
         let (bit, must) = (*bit, *must);
+        let checks = &mut checks.of(Requirement::PlatformInfo(bit));
         must_be(checks, name, actual, must, move |_, _, appraisal| AttestationError::WrongPlatformInfo {
             bit,
             must,
@@ -126,13 +151,14 @@ fn guest_abi(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) 
     let Some(minimum) = policy.requirements().minimum_guest_abi else { return };
     let actual = AbiVersion { major: hardware.policy_abi_major, minor: hardware.policy_abi_minor };
     let (expected, found) = (format!("{minimum} or later"), actual.to_string());
+    let checks = &mut checks.of(Requirement::MinimumGuestAbi);
     checks.require("guest abi", actual >= minimum, expected.clone(), found.clone(), move |appraisal| {
         AttestationError::WrongGuestPolicy { bit: None, expected, actual: found, appraisal }
     });
 }
 
 fn mitigations(
-    checks: &mut Recorder,
+    checks: &mut Required<'_>,
     vector: &'static str,
     name: &'static str,
     required: Option<u64>,

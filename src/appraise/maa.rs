@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Recorder;
 use crate::claims::{MaaClaims, TokenShape};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{Kind, Policy};
+use crate::policy::{Kind, Policy, Requirement};
 use crate::types::{UnixTime, shorten};
 
 /// What only MAA says.
@@ -11,6 +11,7 @@ pub(super) fn appraise(checks: &mut Recorder, maa: &MaaClaims, now: UnixTime, po
     kind_of_tee(checks, maa, policy);
     compliance(checks, maa, policy);
     policy_hash(checks, maa, policy);
+    key_id(checks, maa, policy);
     age(checks, maa, now, policy);
 }
 
@@ -57,6 +58,7 @@ fn compliance(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
             return checks.not_evaluated(NAME, "the policy pins the launch measurement instead", text);
         }
     };
+    let checks = &mut checks.of(Requirement::ComplianceStatus);
     checks.require(NAME, holds, expected.clone(), text, move |appraisal| AttestationError::NonCompliantUvm {
         expected,
         status: shown,
@@ -69,6 +71,7 @@ fn policy_hash(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
     let actual = maa.policy_hash;
     match policy.maa().and_then(|trust| trust.policy_hash) {
         Some(expected) => {
+            let checks = &mut checks.of(Requirement::MaaPolicyHash);
             checks.require(NAME, expected == actual, expected.to_string(), actual.to_string(), move |appraisal| {
                 AttestationError::WrongMaaPolicy { expected, actual, appraisal }
             });
@@ -84,10 +87,20 @@ fn policy_hash(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
     }
 }
 
+/// That the token was signed by the pinned key is a condition of its verification; the result shows which key that was.
+fn key_id(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+    let Some(expected) = policy.maa().and_then(|trust| trust.key_id.as_ref()) else { return };
+    let shown = shorten(&maa.key_id, 64);
+    let checks = &mut checks.of(Requirement::MaaKeyId);
+    let violation = |appraisal| AttestationError::NotReported { claim: "maa key id", appraisal };
+    checks.require("maa key id", *expected == maa.key_id, shorten(expected, 64), shown, violation);
+}
+
 fn age(checks: &mut Recorder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
     let Some(maximum) = policy.requirements().max_token_age_seconds else { return };
     let age = now.as_secs().saturating_sub(maa.issued_at.as_secs());
     let expected = format!("at most {maximum} s");
+    let checks = &mut checks.of(Requirement::MaxTokenAge);
     checks.require("token age", age <= maximum, expected, format!("{age} s"), move |appraisal| {
         let (maximum, actual) = (Duration::from_secs(maximum), Duration::from_secs(age));
         AttestationError::TokenTooOld { maximum, actual, appraisal }

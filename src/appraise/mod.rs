@@ -1,7 +1,7 @@
 //! Step 5: each requirement of the policy against the bound evidence, all of them reported.
 //!
 //! Cryptographic steps stop at their first failure; this one runs every check, so that whoever reads the result sees all
-//! that is wrong at once.
+//! that is wrong at once. What the policy requires and none of them has evaluated is refused ([`Recorder::finish`]).
 
 mod guest;
 mod hardware;
@@ -16,7 +16,7 @@ use crate::bind::OneTee;
 use crate::challenge::{Channel, ServerName};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::policy::Policy;
+use crate::policy::{CarriedBy, Policy};
 use crate::types::UnixTime;
 use recorder::Recorder;
 
@@ -33,7 +33,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) fn appraise(facts: &Facts<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
     let checks = &mut Recorder::default();
     let tee = facts.tee;
-    sources::connection(checks, facts);
+    sources::connection(checks, facts, policy);
     workload::host_data(checks, &tee.snp, policy);
     sources::sources(checks, facts, policy);
     guest::policy(checks, &tee.snp.policy, policy);
@@ -47,5 +47,7 @@ pub(crate) fn appraise(facts: &Facts<'_>, policy: &Policy) -> Result<Appraisal, 
     if let Some(report) = &tee.report {
         hardware::appraise(checks, report, policy);
     }
-    std::mem::take(checks).finish()
+    let recorded = facts.channel.is_none();
+    let required = policy.given().into_iter().filter(|one| !(recorded && one.carried_by() == CarriedBy::Connection));
+    std::mem::take(checks).finish(&required.collect::<Vec<_>>())
 }

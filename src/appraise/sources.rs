@@ -2,12 +2,12 @@ use super::{Facts, Recorder};
 use crate::challenge::{Channel, ServerName};
 use crate::claims::MaaClaims;
 use crate::evidence::KeySetSource;
-use crate::policy::{Policy, UvmSvn};
+use crate::policy::{Policy, Requirement, UvmSvn};
 use crate::snp::VerifiedReport;
 use crate::types::shorten;
 
 /// Whom the evidence is about: is it the peer, and when was it made?
-pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>) {
+pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
     const BOUND: &str = "bound to the attested TLS key";
     let Some((channel, server_name)) = facts.channel else {
         checks.not_evaluated("channel", "recorded evidence has no channel", "none");
@@ -32,6 +32,11 @@ pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>) {
         ),
     }
     checks.passed("freshness", "made for our nonce", "made for our nonce");
+    if let Some(seconds) = policy.requirements().max_session_age_seconds {
+        // What is attested ends by then: whoever makes the session takes this time from the policy.
+        let (expected, ends) = (format!("at most {seconds} s"), format!("ends after {seconds} s at the latest"));
+        checks.of(Requirement::MaxSessionAge).passed("session age", expected, ends);
+    }
 }
 
 /// Whose word the evidence is.
@@ -55,6 +60,7 @@ pub(super) fn sources(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy)
 
 fn maa_token(checks: &mut Recorder, maa: &MaaClaims) {
     const NAME: &str = "maa token";
+    let checks = &mut checks.of(Requirement::MaaIssuer);
     let signed = format!("signed by {}, key {}", maa.issuer, shorten(&maa.key_id, 64));
     if maa.issuer.is_test_ring() {
         checks.allowed(NAME, "signed by a production instance", format!("TEST RING of Azure: {signed}"));

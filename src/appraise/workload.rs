@@ -1,7 +1,7 @@
 use super::Recorder;
 use crate::claims::{SnpClaims, UvmClaims};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{Kind, Policy};
+use crate::policy::{Kind, Policy, Requirement};
 use crate::types::shorten;
 
 /// The application, by the digest of its CCE policy.
@@ -12,7 +12,7 @@ pub(super) fn host_data(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy)
         return checks.not_evaluated("workload", why, format!("host data {actual}"));
     };
     let expected = workload.host_data.clone();
-    checks.require(
+    checks.of(Requirement::HostData).require(
         "workload",
         expected.contains(&actual),
         format!("host data {}", any_of(&expected)),
@@ -30,7 +30,7 @@ pub(super) fn measurement(checks: &mut Recorder, snp: &SnpClaims, policy: &Polic
     let actual = snp.measurement;
     if let Some(expected) = policy.measurements() {
         let expected = expected.to_vec();
-        return checks.require(
+        return checks.of(Requirement::Measurements).require(
             NAME,
             expected.contains(&actual),
             any_of(&expected),
@@ -60,12 +60,14 @@ pub(super) fn uvm(checks: &mut Recorder, endorsed: Option<&UvmClaims>, policy: &
     let minimum = required.minimum_svn;
     let expected = format!("security version {minimum} or later");
     let Some(endorsed) = endorsed else {
-        return checks.not_reported(NAME, expected);
+        let all = [Requirement::UvmIssuer, Requirement::UvmFeed, Requirement::UvmMinimumSvn];
+        return checks.of_each(all).not_reported(NAME, expected);
     };
-    for (name, field, expected, actual) in [
-        ("uvm issuer", "issuer", required.issuer(), endorsed.issuer.as_str()),
-        ("uvm feed", "feed", required.feed(), endorsed.feed.as_str()),
+    for (requirement, name, field, expected, actual) in [
+        (Requirement::UvmIssuer, "uvm issuer", "issuer", required.issuer(), endorsed.issuer.as_str()),
+        (Requirement::UvmFeed, "uvm feed", "feed", required.feed(), endorsed.feed.as_str()),
     ] {
+        let checks = &mut checks.of(requirement);
         let holds = expected == actual;
         let (expected, actual) = (expected.to_owned(), shorten(actual, 200));
         checks.require(name, holds, expected.clone(), actual.clone(), move |appraisal| AttestationError::WrongUvm {
@@ -76,6 +78,7 @@ pub(super) fn uvm(checks: &mut Recorder, endorsed: Option<&UvmClaims>, policy: &
         });
     }
     let actual = endorsed.svn;
+    let checks = &mut checks.of(Requirement::UvmMinimumSvn);
     checks.require(NAME, actual >= minimum, expected, format!("security version {actual}"), move |appraisal| {
         AttestationError::UvmTooOld { minimum, actual, appraisal }
     });

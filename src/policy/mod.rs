@@ -11,6 +11,7 @@ mod document;
 mod invalid;
 mod lint;
 mod require;
+mod requirement;
 mod settings;
 mod tables;
 mod tcb;
@@ -27,6 +28,7 @@ pub use workload::{Binding, GuestIdentity, UvmSvn, Workload};
 
 pub(crate) use document::{Allowances, Kind};
 pub(crate) use require::Requirements;
+pub(crate) use requirement::{CarriedBy, Requirement};
 pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
 
 use std::str::FromStr;
@@ -204,6 +206,11 @@ impl Policy {
 
     pub(crate) fn uvm(&self) -> Option<&UvmSvn> {
         self.document.uvm.as_ref()
+    }
+
+    /// Every requirement that is given: each must leave a check in the appraisal.
+    pub(crate) fn given(&self) -> Vec<Requirement> {
+        self.document.given()
     }
 
     pub(crate) fn requirements(&self) -> &Requirements {

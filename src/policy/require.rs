@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
+use super::requirement::CarriedBy;
 use super::tables::strict;
 use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey};
@@ -112,33 +113,15 @@ impl Requirements {
         ] {
             check_given(requirement, bits == Some(0))?;
         }
-        let needs_report = [
-            ("require.committed-tcb", self.committed_tcb.is_some()),
-            ("require.current-tcb", self.current_tcb.is_some()),
-            ("require.launch-tcb", self.launch_tcb.is_some()),
-            ("require.minimum-guest-abi", self.minimum_guest_abi.is_some()),
-            ("require.platform-info", self.platform_info.is_some()),
-            ("require.minimum-firmware", self.minimum_firmware.is_some()),
-            ("require.minimum-committed-firmware", self.minimum_committed_firmware.is_some()),
-            ("require.committed-firmware-only", self.committed_firmware_only),
-            ("require.signing-keys", self.signing_keys.is_some()),
-            ("require.author-key", self.author_key),
-            ("require.launch-mitigations", self.launch_mitigations.is_some()),
-            ("require.current-mitigations", self.current_mitigations.is_some()),
-        ];
-        let needs_token = [
-            ("require.compliance-status", self.compliance_status.is_some()),
-            ("require.max-token-age-seconds", self.max_token_age_seconds.is_some()),
-        ];
-        let uncovered = |needs, list: &[(&'static str, bool)]| {
-            let missing = list.iter().find(|(_, given)| *given);
-            missing.map_or(Ok(()), |(requirement, _)| Err(InvalidPolicy::NotCoveredByTrust { requirement, needs }))
-        };
-        if !amd {
-            uncovered("AMD", &needs_report)?;
-        }
-        if !maa {
-            uncovered("MAA", &needs_token)?;
+        for requirement in self.given() {
+            let (asked, needs) = match requirement.carried_by() {
+                CarriedBy::Either | CarriedBy::Connection => continue,
+                CarriedBy::Amd => (amd, "AMD"),
+                CarriedBy::Maa => (maa, "MAA"),
+            };
+            if !asked {
+                return Err(InvalidPolicy::NotCoveredByTrust { requirement: requirement.field(), needs });
+            }
         }
         Ok(())
     }

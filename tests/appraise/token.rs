@@ -293,8 +293,11 @@ fn each_part_of_the_reported_tcb_is_new_enough() {
     let shown = "bootloader 4, tee 0, snp 24, microcode 219";
     for (part, minimum, actual) in parts {
         for wrap in [TcbMinima::any, |minimum| TcbMinima::of(Product::Milan, minimum)] {
-            for policy in under_every_trust(|policy| policy.require_reported_tcb(wrap(minimum(actual)))) {
-                passed(attest(&endorsed_container(), &policy), "reported tcb", shown);
+            // Zero is no minimum.
+            if actual > 0 {
+                for policy in under_every_trust(|policy| policy.require_reported_tcb(wrap(minimum(actual)))) {
+                    passed(attest(&endorsed_container(), &policy), "reported tcb", shown);
+                }
             }
             for policy in under_every_trust(|policy| policy.require_reported_tcb(wrap(minimum(actual + 1)))) {
                 failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| {
@@ -316,11 +319,11 @@ fn each_part_of_the_reported_tcb_is_new_enough() {
 fn a_minimum_tcb_holds_for_the_product_that_it_names() {
     let low = TcbMinimum::new().snp(1);
     // Milan has no FMC: a minimum for one is not met.
-    for policy in under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::any(TcbMinimum::new().fmc(0)))) {
+    for policy in under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::any(TcbMinimum::new().fmc(1)))) {
         failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| AttestationError::TcbTooOld {
             tcb: "reported",
             part: "fmc",
-            minimum: 0,
+            minimum: 1,
             actual: None,
             advisory: None,
             appraisal,
@@ -343,6 +346,31 @@ fn a_minimum_tcb_holds_for_the_product_that_it_names() {
     let [policy, ..] = under_every_trust(|policy| policy.require_reported_tcb(either));
     assert!(attest(&silent, &policy).is_ok());
     assert_eq!(attest(&endorsed_container(), &policy).unwrap_err().code(), "tcb-too-old");
+}
+
+#[test]
+fn what_is_required_of_any_product_holds_beside_a_products_own_minimum() {
+    let minima = |own: TcbMinimum| {
+        let mut minima = TcbMinima::of(Product::Milan, own);
+        minima.any = Some(TcbMinimum::new().bootloader(5).snp(25));
+        minima
+    };
+    for policy in under_every_trust(|policy| policy.require_reported_tcb(minima(TcbMinimum::new().snp(24)))) {
+        failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| AttestationError::TcbTooOld {
+            tcb: "reported",
+            part: "bootloader",
+            minimum: 5,
+            actual: Some(4),
+            advisory: None,
+            appraisal,
+        });
+    }
+    // A product's own number of a part is meant instead of the general one.
+    let own = TcbMinimum::new().bootloader(4).snp(24);
+    for policy in under_every_trust(|policy| policy.require_reported_tcb(minima(own))) {
+        let shown = "bootloader 4, tee 0, snp 24, microcode 219";
+        passed(attest(&endorsed_container(), &policy), "reported tcb", shown);
+    }
 }
 
 #[test]

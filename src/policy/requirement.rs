@@ -1,0 +1,250 @@
+//! The one list of all that a policy can require: what is given, whose evidence carries it, what must have been evaluated.
+
+use super::document::Document;
+use super::require::{GuestPolicyBit, PlatformInfoBit, Requirements};
+use super::trust::{AmdTrust, MaaTrust, Trust};
+use super::workload::{GuestIdentity, UvmSvn, Workload};
+
+/// Something that a policy can require, under the name of its field in a policy file.
+///
+/// An appraisal ends with a verdict only when each requirement that its policy gives has left a check of its own: see
+/// [`crate::appraise`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Requirement {
+    MaaIssuer,
+    MaaPolicyHash,
+    MaaKeyId,
+    Revocation,
+    HostData,
+    UvmMinimumSvn,
+    UvmIssuer,
+    UvmFeed,
+    Measurements,
+    ComplianceStatus,
+    Vmpl,
+    MinimumReportGuestSvn,
+    IdKeys,
+    AuthorKeys,
+    FamilyIds,
+    ImageIds,
+    ChipIds,
+    Products,
+    ReportIds,
+    ReportedTcb,
+    CommittedTcb,
+    CurrentTcb,
+    LaunchTcb,
+    GuestPolicy(GuestPolicyBit),
+    MinimumGuestAbi,
+    PlatformInfo(PlatformInfoBit),
+    MinimumFirmware,
+    MinimumCommittedFirmware,
+    CommittedFirmwareOnly,
+    SigningKeys,
+    AuthorKey,
+    LaunchMitigations,
+    CurrentMitigations,
+    MaxTokenAge,
+    MaxSessionAge,
+}
+
+/// Which evidence carries what is required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CarriedBy {
+    /// A token and a report alike.
+    Either,
+    /// A token only.
+    Maa,
+    /// A hardware report only.
+    Amd,
+    /// No evidence: it is about the connection, and recorded evidence has none.
+    Connection,
+}
+
+impl Requirement {
+    /// The field in a policy file. Where a requirement can stand in two places, the one in `require`.
+    pub(crate) const fn field(self) -> &'static str {
+        match self {
+            Self::MaaIssuer => "trust.maa.issuer",
+            Self::MaaPolicyHash => "trust.maa.policy-hash",
+            Self::MaaKeyId => "trust.maa.key-id",
+            Self::Revocation => "trust.amd.revocation",
+            Self::HostData => "workload.host-data",
+            Self::UvmMinimumSvn => "uvm.minimum-svn",
+            Self::UvmIssuer => "uvm.issuer",
+            Self::UvmFeed => "uvm.feed",
+            Self::Measurements => "require.measurements",
+            Self::ComplianceStatus => "require.compliance-status",
+            Self::Vmpl => "require.vmpl",
+            Self::MinimumReportGuestSvn => "require.minimum-report-guest-svn",
+            Self::IdKeys => "require.id-keys",
+            Self::AuthorKeys => "require.author-keys",
+            Self::FamilyIds => "require.family-ids",
+            Self::ImageIds => "require.image-ids",
+            Self::ChipIds => "require.chip-ids",
+            Self::Products => "require.products",
+            Self::ReportIds => "require.report-ids",
+            Self::ReportedTcb => "require.reported-tcb",
+            Self::CommittedTcb => "require.committed-tcb",
+            Self::CurrentTcb => "require.current-tcb",
+            Self::LaunchTcb => "require.launch-tcb",
+            Self::GuestPolicy(_) => "require.guest-policy",
+            Self::MinimumGuestAbi => "require.minimum-guest-abi",
+            Self::PlatformInfo(_) => "require.platform-info",
+            Self::MinimumFirmware => "require.minimum-firmware",
+            Self::MinimumCommittedFirmware => "require.minimum-committed-firmware",
+            Self::CommittedFirmwareOnly => "require.committed-firmware-only",
+            Self::SigningKeys => "require.signing-keys",
+            Self::AuthorKey => "require.author-key",
+            Self::LaunchMitigations => "require.launch-mitigations",
+            Self::CurrentMitigations => "require.current-mitigations",
+            Self::MaxTokenAge => "require.max-token-age-seconds",
+            Self::MaxSessionAge => "require.max-session-age-seconds",
+        }
+    }
+
+    /// Whose evidence can show it: a policy that does not ask for that evidence is refused when it is made.
+    pub(crate) const fn carried_by(self) -> CarriedBy {
+        match self {
+            Self::MaaIssuer | Self::MaaPolicyHash | Self::MaaKeyId | Self::ComplianceStatus | Self::MaxTokenAge => {
+                CarriedBy::Maa
+            }
+            Self::Revocation
+            | Self::CommittedTcb
+            | Self::CurrentTcb
+            | Self::LaunchTcb
+            | Self::MinimumGuestAbi
+            | Self::PlatformInfo(_)
+            | Self::MinimumFirmware
+            | Self::MinimumCommittedFirmware
+            | Self::CommittedFirmwareOnly
+            | Self::SigningKeys
+            | Self::AuthorKey
+            | Self::LaunchMitigations
+            | Self::CurrentMitigations => CarriedBy::Amd,
+            Self::HostData
+            | Self::UvmMinimumSvn
+            | Self::UvmIssuer
+            | Self::UvmFeed
+            | Self::Measurements
+            | Self::Vmpl
+            | Self::MinimumReportGuestSvn
+            | Self::IdKeys
+            | Self::AuthorKeys
+            | Self::FamilyIds
+            | Self::ImageIds
+            | Self::ChipIds
+            | Self::Products
+            | Self::ReportIds
+            | Self::ReportedTcb
+            | Self::GuestPolicy(_) => CarriedBy::Either,
+            Self::MaxSessionAge => CarriedBy::Connection,
+        }
+    }
+}
+
+impl Document {
+    /// Every requirement that the policy gives.
+    ///
+    /// Each table is taken apart without `..`: a field that is added to one of them is listed here, or does not compile.
+    pub(super) fn given(&self) -> Vec<Requirement> {
+        // Version and kind say how to read the rest; the binding is judged before anybody is asked, in step 4 the evidence;
+        // what is allowed is no requirement.
+        let Self { version: _, kind: _, binding: _, trust, workload, guest, uvm, require, allow: _ } = self;
+        let mut given = Vec::new();
+        trust.list(&mut given);
+        if let Some(Workload { binding: _, host_data: _, allow_permissive: _ }) = workload {
+            given.push(Requirement::HostData);
+        }
+        if let Some(GuestIdentity { measurements, id_keys, allow_any_azure_cvm: _ }) = guest {
+            given.extend(measurements.is_some().then_some(Requirement::Measurements));
+            given.extend(id_keys.is_some().then_some(Requirement::IdKeys));
+        }
+        if let Some(UvmSvn { minimum_svn: _, issuer: _, feed: _ }) = uvm {
+            given.extend([Requirement::UvmMinimumSvn, Requirement::UvmIssuer, Requirement::UvmFeed]);
+        }
+        given.extend(require.given());
+        given
+    }
+}
+
+impl Trust {
+    fn list(&self, given: &mut Vec<Requirement>) {
+        let Self { maa, amd } = self;
+        if let Some(MaaTrust { issuer: _, policy_hash, key_id, allow_any_policy: _, allow_test_attester: _ }) = maa {
+            given.push(Requirement::MaaIssuer);
+            given.extend(policy_hash.is_some().then_some(Requirement::MaaPolicyHash));
+            given.extend(key_id.is_some().then_some(Requirement::MaaKeyId));
+        }
+        if let Some(AmdTrust { products, revocation: _, waived_advisories: _ }) = amd {
+            given.push(Requirement::Revocation);
+            given.extend(products.is_some().then_some(Requirement::Products));
+        }
+    }
+}
+
+impl Requirements {
+    /// Every requirement of the table `require` that is given.
+    pub(super) fn given(&self) -> Vec<Requirement> {
+        let Self {
+            measurements,
+            compliance_status,
+            vmpl,
+            minimum_report_guest_svn,
+            id_keys,
+            author_keys,
+            family_ids,
+            image_ids,
+            chip_ids,
+            products,
+            report_ids,
+            reported_tcb,
+            committed_tcb,
+            current_tcb,
+            launch_tcb,
+            guest_policy,
+            minimum_guest_abi,
+            platform_info,
+            minimum_firmware,
+            minimum_committed_firmware,
+            committed_firmware_only,
+            signing_keys,
+            author_key,
+            launch_mitigations,
+            current_mitigations,
+            max_token_age_seconds,
+            max_session_age_seconds,
+        } = self;
+        let single = [
+            (measurements.is_some(), Requirement::Measurements),
+            (compliance_status.is_some(), Requirement::ComplianceStatus),
+            (vmpl.is_some(), Requirement::Vmpl),
+            (minimum_report_guest_svn.is_some(), Requirement::MinimumReportGuestSvn),
+            (id_keys.is_some(), Requirement::IdKeys),
+            (author_keys.is_some(), Requirement::AuthorKeys),
+            (family_ids.is_some(), Requirement::FamilyIds),
+            (image_ids.is_some(), Requirement::ImageIds),
+            (chip_ids.is_some(), Requirement::ChipIds),
+            (products.is_some(), Requirement::Products),
+            (report_ids.is_some(), Requirement::ReportIds),
+            (reported_tcb.is_some(), Requirement::ReportedTcb),
+            (committed_tcb.is_some(), Requirement::CommittedTcb),
+            (current_tcb.is_some(), Requirement::CurrentTcb),
+            (launch_tcb.is_some(), Requirement::LaunchTcb),
+            (minimum_guest_abi.is_some(), Requirement::MinimumGuestAbi),
+            (minimum_firmware.is_some(), Requirement::MinimumFirmware),
+            (minimum_committed_firmware.is_some(), Requirement::MinimumCommittedFirmware),
+            (*committed_firmware_only, Requirement::CommittedFirmwareOnly),
+            (signing_keys.is_some(), Requirement::SigningKeys),
+            (*author_key, Requirement::AuthorKey),
+            (launch_mitigations.is_some(), Requirement::LaunchMitigations),
+            (current_mitigations.is_some(), Requirement::CurrentMitigations),
+            (max_token_age_seconds.is_some(), Requirement::MaxTokenAge),
+            (max_session_age_seconds.is_some(), Requirement::MaxSessionAge),
+        ];
+        let guest_policy = guest_policy.iter().flatten().map(|(bit, _)| Requirement::GuestPolicy(*bit));
+        let platform_info = platform_info.iter().flatten().map(|(bit, _)| Requirement::PlatformInfo(*bit));
+        let single = single.into_iter().filter_map(|(given, requirement)| given.then_some(requirement));
+        single.chain(guest_policy).chain(platform_info).collect()
+    }
+}

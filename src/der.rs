@@ -1,7 +1,7 @@
 //! Just enough DER to take a signed object apart without a single byte of slack.
 //!
-//! `x509-parser` reads the fields; this reader makes sure that the envelope around the signed part has one encoding
-//! only, so that nobody can change bytes of a certificate and keep its signature.
+//! It makes sure that the envelope around the signed part has one encoding only, so that bytes of a certificate cannot be
+//! changed without breaking its signature, and that parts which decide something have one encoding as well.
 
 mod time;
 
@@ -16,6 +16,7 @@ pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const NULL: u8 = 0x05;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const IA5_STRING: u8 = 0x16;
 pub(crate) const UTC_TIME: u8 = 0x17;
@@ -23,6 +24,10 @@ pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const SEQUENCE: u8 = 0x30;
 /// The context-specific tag `[0]`, constructed.
 pub(crate) const CONTEXT_0: u8 = 0xa0;
+/// The context-specific tag `[1]`, constructed.
+pub(crate) const CONTEXT_1: u8 = 0xa1;
+/// The context-specific tag `[2]`, constructed.
+pub(crate) const CONTEXT_2: u8 = 0xa2;
 /// The context-specific tag `[3]`, constructed.
 pub(crate) const CONTEXT_3: u8 = 0xa3;
 
@@ -74,6 +79,15 @@ impl<'a> Reader<'a> {
         let whole = self.rest.get(..self.rest.len().checked_sub(rest.len())?)?;
         self.rest = rest;
         Some(Element { contents, whole })
+    }
+
+    /// The contents of an INTEGER in its shortest form, whatever its sign.
+    pub(crate) fn integer(&mut self) -> Option<&'a [u8]> {
+        let contents = self.expect(INTEGER)?.contents;
+        match contents {
+            [] | [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => None,
+            _ => Some(contents),
+        }
     }
 
     /// Whether the next element has this tag.

@@ -153,6 +153,7 @@ mod tls;
 mod types;
 pub mod uvm;
 mod verify;
+mod x509;
 
 pub use appraisal::{Appraisal, Check, Verdict};
 pub use attested::{Attested, Claims, Recorded, Unappraised};

@@ -201,7 +201,7 @@ fn every_error_of_a_step_is_named() {
         ("src/maa/jwks.rs", "KeySetError"),
         ("src/maa/jwks.rs", "UnusableKey"),
         ("src/snp/error.rs", "ReportError"),
-        ("src/snp/error.rs", "CertificateError"),
+        ("src/x509/error.rs", "CertificateError"),
         ("src/snp/error.rs", "CrlError"),
         ("src/uvm/error.rs", "EndorsementError"),
         ("src/policy/invalid.rs", "InvalidPolicy"),
@@ -225,7 +225,8 @@ fn names_of_errors_in_the_documents_exist() {
         ("src/error/codes.rs", &["Category"]),
         ("src/maa/error.rs", &["TokenError"]),
         ("src/maa/jwks.rs", &["KeySetError", "UnusableKey"]),
-        ("src/snp/error.rs", &["ReportError", "CertificateError", "CrlError", "CertificateRole"]),
+        ("src/snp/error.rs", &["ReportError", "CrlError", "CertificateRole"]),
+        ("src/x509/error.rs", &["CertificateError"]),
         ("src/uvm/error.rs", &["EndorsementError"]),
         ("src/policy/invalid.rs", &["InvalidPolicy"]),
     ] {

@@ -17,7 +17,9 @@ use crate::crypto::sha256;
 use crate::types::Measurement;
 use crate::uvm::{EndorsementForm, PRODUCTION_FEED};
 use keys::{RsaOwner, Signer};
-use x509::{CertificateSpec, algorithm_identifier, basic_constraints, extended_key_usage, extension, key_usage, tlv};
+use x509::{
+    CertificateSpec, algorithm_identifier, basic_constraints, extended_key_usage, extension, key_usage, tlv, utc_time,
+};
 
 /// The use that the emulator's leaf is for: the one of the production issuer.
 pub const UVM_USE: &str = "1.3.6.1.4.1.311.76.59.1.2";
@@ -64,7 +66,10 @@ pub struct UvmSignerBuilder {
     leaf: SigningAlgorithm,
     leaf_uses: Vec<String>,
     explicit_trailer: bool,
+    authority_uses: Vec<String>,
     fault: Option<ChainFault>,
+    /// The place in the chain, and the two times in DER.
+    raw_validity: Option<(usize, [Vec<u8>; 2])>,
 }
 
 impl UvmSignerBuilder {
@@ -84,6 +89,25 @@ impl UvmSignerBuilder {
     pub fn leaf_uses<'a>(mut self, uses: impl IntoIterator<Item = &'a str>) -> Self {
         self.leaf_uses = uses.into_iter().map(str::to_owned).collect();
         self
+    }
+
+    /// The extended key usage of the intermediate, which has none unless given.
+    pub fn authority_uses<'a>(mut self, uses: impl IntoIterator<Item = &'a str>) -> Self {
+        self.authority_uses = uses.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Any bytes in the places of `notBefore` and `notAfter` of one certificate: 0 is the leaf, 2 the root.
+    pub fn raw_validity(mut self, index: usize, not_before: &[u8], not_after: &[u8]) -> Self {
+        self.raw_validity = Some((index, [not_before.to_vec(), not_after.to_vec()]));
+        self
+    }
+
+    fn validity(&self, index: usize, usual: [&str; 2]) -> [Vec<u8>; 2] {
+        match &self.raw_validity {
+            Some((of, raw)) if *of == index => raw.clone(),
+            _ => usual.map(utc_time),
+        }
     }
 
     /// Writes the default trailer field of PSS in certificates, as older certificates do.
@@ -113,8 +137,7 @@ impl UvmSignerBuilder {
         let root = CertificateSpec {
             subject: ROOT,
             issuer: ROOT,
-            not_before: "220101000000Z",
-            not_after: "470101000000Z",
+            validity: self.validity(2, ["220101000000Z", "470101000000Z"]),
             extensions: vec![
                 basic_constraints(true, if fault(ChainFault::PathTooShort) { Some(0) } else { None }),
                 key_usage(0x86),
@@ -122,15 +145,21 @@ impl UvmSignerBuilder {
             public_key: root_key.public_key()?,
             algorithm: algorithm.clone(),
         };
+        let mut extensions = vec![
+            basic_constraints(!fault(ChainFault::AuthorityNotCa), None),
+            key_usage(if fault(ChainFault::AuthorityMayNotSign) { 0x80 } else { 0x86 }),
+        ];
+        if !self.authority_uses.is_empty() {
+            extensions.push(extended_key_usage(&self.authority_uses));
+        }
         let intermediate = CertificateSpec {
             subject: INTERMEDIATE,
             issuer: ROOT,
-            not_before: "220101000000Z",
-            not_after: if fault(ChainFault::AuthorityExpired) { "241231235959Z" } else { "420101000000Z" },
-            extensions: vec![
-                basic_constraints(!fault(ChainFault::AuthorityNotCa), None),
-                key_usage(if fault(ChainFault::AuthorityMayNotSign) { 0x80 } else { 0x86 }),
-            ],
+            validity: self.validity(
+                1,
+                ["220101000000Z", if fault(ChainFault::AuthorityExpired) { "241231235959Z" } else { "420101000000Z" }],
+            ),
+            extensions,
             public_key: intermediate_key.public_key()?,
             algorithm,
         };
@@ -168,8 +197,7 @@ impl UvmSignerBuilder {
         let leaf = CertificateSpec {
             subject: LEAF_NAME,
             issuer: if fault(ChainFault::IssuerMismatch) { "Somebody else" } else { INTERMEDIATE },
-            not_before: "250101000000Z",
-            not_after: "260101000000Z",
+            validity: self.validity(0, ["250101000000Z", "260101000000Z"]),
             extensions,
             public_key: key.public_key()?,
             algorithm: if fault(ChainFault::WeakAlgorithm) {
@@ -216,7 +244,9 @@ impl UvmSigner {
             leaf: SigningAlgorithm::RsaPss(Sha2::Sha384),
             leaf_uses: vec!["1.3.6.1.4.1.311.76.59.1.1".to_owned(), UVM_USE.to_owned()],
             explicit_trailer: false,
+            authority_uses: Vec::new(),
             fault: None,
+            raw_validity: None,
         }
     }
 

@@ -2,13 +2,18 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::crypto;
+use crate::x509;
 
 /// DER of `AlgorithmIdentifier { rsaEncryption, NULL }` (RFC 8017 appendix A.1).
 const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+
+/// The largest certificate of a key set that is read, in bytes: with MAA's own evidence in it a real one has 31 KB.
+const MAX_CERTIFICATE_LEN: usize = 64 << 10;
 
 /// Modulus and exponent, big endian, without leading zeros.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,11 +26,11 @@ impl RsaNumbers {
     /// The key of a certificate, of which nothing else is looked at. `None` if it is no certificate, or of another kind
     /// of key.
     pub(super) fn of_certificate(der: &[u8]) -> Option<Self> {
-        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+        let (rest, spki) = SubjectPublicKeyInfo::from_der(x509::public_key_of(der, MAX_CERTIFICATE_LEN)?).ok()?;
         if !rest.is_empty() {
             return None;
         }
-        let PublicKey::RSA(key) = certificate.public_key().parsed().ok()? else { return None };
+        let PublicKey::RSA(key) = spki.parsed().ok()? else { return None };
         Some(Self { n: without_sign(key.modulus)?, e: without_sign(key.exponent)? })
     }
 

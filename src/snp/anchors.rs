@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::certificate::{CaCertificate, Certificate};
-use super::error::{CertificateError, CertificateRole, ReportError};
+use super::certificate::{CaCertificate, read_certificate};
+use super::error::{CertificateRole, ReportError};
 use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
 use crate::types::{Product, Sha256Digest};
+use crate::x509::CertificateError;
 
 /// The certificates that every chain must end in: the ARK, ASK and ASVK of each processor family.
 ///
@@ -125,28 +126,28 @@ impl ProductAnchors {
 /// Reads a CA certificate that must have AMD's name for its place.
 pub(crate) fn read(role: CertificateRole, der: &[u8], product: Product) -> Result<CaCertificate, ReportError> {
     let refuse = |cause| ReportError::Certificate { role, cause };
-    let certificate = Certificate::read(der).map_err(refuse)?;
+    let certificate = read_certificate(der).map_err(refuse)?;
     let expected = match role {
         CertificateRole::Ark => format!("ARK-{product}"),
         CertificateRole::Asvk => format!("SEV-VLEK-{product}"),
         CertificateRole::Ask | CertificateRole::Vek => format!("SEV-{product}"),
     };
-    if certificate.subject_name() != expected {
-        let actual = certificate.subject_name();
+    if certificate.subject_common_name() != expected {
+        let actual = certificate.subject_common_name();
         return Err(refuse(CertificateError::WrongSubject { expected, actual }));
     }
-    CaCertificate::read(role, &certificate, der).map_err(refuse)
+    CaCertificate::read(role, &certificate).map_err(refuse)
 }
 
 /// Whether a root issued a certificate: by name and by signature.
 pub(crate) fn verify_issued_by(role: CertificateRole, der: &[u8], ark: &CaCertificate) -> Result<(), ReportError> {
     let refuse = |cause| ReportError::Certificate { role, cause };
-    let certificate = Certificate::read(der).map_err(refuse)?;
-    if certificate.issuer != ark.subject {
-        let (expected, actual) = (ark.subject_name.clone(), certificate.issuer_name());
+    let certificate = read_certificate(der).map_err(refuse)?;
+    if certificate.issuer() != ark.subject {
+        let (expected, actual) = (ark.subject_name.clone(), certificate.issuer_common_name());
         return Err(refuse(CertificateError::WrongIssuer { expected, actual }));
     }
-    certificate.verify_signature(ark).map_err(refuse)
+    ark.verify(certificate.signed()).map_err(refuse)
 }
 
 /// AMD's public certificates; `roots/README.md` has their origin and digests.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::anchors::{AmdAnchors, ProductAnchors, read, verify_issued_by};
 use super::certificate::CaCertificate;
 use super::crl::{NotEvaluated, Revocation, RevocationOutcome, VerifiedCrl};
-use super::error::{CertificateError, CertificateRole, CrlError, ReportError, TcbPart};
+use super::error::{CertificateRole, CrlError, ReportError, TcbPart};
 use super::report::RawReport;
 use super::vek::{VekCertificate, VekIdentity};
 use super::{CaChain, VerifiedReport};
 use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
 use crate::types::{Product, Tcb, UnixTime};
+use crate::x509::CertificateError;
 
 /// A VCEK or VLEK whose certificate was verified up to AMD's root: a handle to verify further reports with.
 ///

@@ -5,11 +5,12 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use super::anchors::AmdAnchors;
-use super::certificate::{CaCertificate, common_name, is_rsa_pss_sha384, without_leading_zeros};
+use super::certificate::CaCertificate;
 use super::error::CrlError;
 use crate::crypto::sha256_digest;
 use crate::der::{BOOLEAN, CONTEXT_0, Element, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, Signed};
 use crate::types::{Product, Sha256Digest, UnixTime};
+use crate::x509::{SignatureAlgorithm, common_name, without_leading_zeros};
 
 /// AMD's lists have 1 KB. More than this is somebody trying to keep us busy.
 const MAX_CRL_LEN: usize = 1024 * 1024;
@@ -84,7 +85,7 @@ impl VerifiedCrl {
             return Err(CrlError::TooLarge { limit: MAX_CRL_LEN, actual: der.len() });
         }
         let signed = Signed::read(der).ok_or(CrlError::Malformed)?;
-        if !is_rsa_pss_sha384(signed.algorithm) {
+        if !SignatureAlgorithm::is_rsa_pss_sha384(signed.algorithm) {
             return Err(CrlError::UnsupportedAlgorithm);
         }
         let list = CertificateList::read(signed.body.contents).ok_or(CrlError::Malformed)?;

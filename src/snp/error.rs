@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::claims::{Cpuid, SigningKey};
 use crate::types::{ChipId, Product, Tcb, UnixTime};
+use crate::x509::CertificateError;
 
 /// Why a hardware report is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,126 +195,6 @@ impl fmt::Display for TcbPart {
             Self::Microcode => "microcode",
         })
     }
-}
-
-/// What is wrong with one certificate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertificateError {
-    /// The signature algorithm outside the signed part is not the one inside.
-    #[error("it names two different signature algorithms")]
-    AlgorithmsDiffer,
-    /// An extension occurs twice.
-    #[error("extension {oid} occurs more than once")]
-    DuplicateExtension {
-        /// The object identifier, dotted.
-        oid: String,
-    },
-    /// It was valid once.
-    #[error("it expired at {not_after} (it is {now} now)")]
-    Expired {
-        /// The last second of its validity.
-        not_after: UnixTime,
-        /// The time of the check.
-        now: UnixTime,
-    },
-    /// It is not exactly one certificate in DER.
-    #[error("expected exactly one X.509 certificate in DER (or PEM), found something else")]
-    Malformed,
-    /// An extension is not in the encoding it must have.
-    #[error("extension {oid} is not encoded as it must be")]
-    MalformedExtension {
-        /// The object identifier, dotted.
-        oid: String,
-    },
-    /// An extension is missing.
-    #[error("extension {oid} is missing")]
-    MissingExtension {
-        /// The object identifier, dotted.
-        oid: String,
-    },
-    /// It does not say that its key may sign what it is to sign.
-    #[error("it is not a CA certificate of the kind that its place in the chain demands")]
-    NotACa,
-    /// Its key is not AMD's.
-    #[error("its key is not the one pinned for {product}: it is forged, or of another hierarchy")]
-    NotPinned {
-        /// The processor family whose root was expected.
-        product: Product,
-    },
-    /// It becomes valid later.
-    #[error("it is not valid before {not_before} (it is {now} now)")]
-    NotYetValid {
-        /// The first second of its validity.
-        not_before: UnixTime,
-        /// The time of the check.
-        now: UnixTime,
-    },
-    /// It is longer than any certificate of AMD's.
-    #[error("expected at most {limit} bytes, found {actual}")]
-    TooLarge {
-        /// The most that is read.
-        limit: usize,
-        /// The bytes that came.
-        actual: usize,
-    },
-    /// An extension that such a certificate does not have.
-    #[error("extension {oid} does not belong into it")]
-    UnexpectedExtension {
-        /// The object identifier, dotted.
-        oid: String,
-    },
-    /// The signature algorithm is not RSA-PSS with SHA-384 in one of AMD's two encodings.
-    #[error(
-        "expected RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes as signature algorithm, found another"
-    )]
-    UnsupportedAlgorithm,
-    /// The key is of the wrong kind.
-    #[error("expected {expected} as its key, found another")]
-    UnsupportedKey {
-        /// The kind of key that this certificate must have.
-        expected: &'static str,
-    },
-    /// The structure version of the extensions does not fit the processor family.
-    #[error("expected structure version {expected} for {product}, found {actual}")]
-    UnsupportedStructVersion {
-        /// The processor family.
-        product: Product,
-        /// What its certificates carry.
-        expected: u8,
-        /// What this one carries.
-        actual: u8,
-    },
-    /// It is not X.509 version 3, or its serial number is not in DER.
-    #[error("expected an X.509 certificate of version 3")]
-    UnsupportedVersion,
-    /// The issuer is not the one expected.
-    #[error("expected {expected} as issuer, found {actual:?}")]
-    WrongIssuer {
-        /// The common name expected.
-        expected: String,
-        /// The common name found, shortened.
-        actual: String,
-    },
-    /// The product name in the certificate is not of the family whose key issued it.
-    #[error("expected {expected} as product name, found {actual:?}")]
-    WrongProductName {
-        /// The processor family.
-        expected: Product,
-        /// The name found, shortened.
-        actual: String,
-    },
-    /// The signature does not verify under the issuer's key.
-    #[error("its signature does not verify under AMD's key: it was changed or forged")]
-    WrongSignature,
-    /// The subject is not the one expected.
-    #[error("expected {expected} as subject, found {actual:?}")]
-    WrongSubject {
-        /// The common name expected.
-        expected: String,
-        /// The common name found, shortened.
-        actual: String,
-    },
 }
 
 /// What is wrong with a certificate revocation list.

@@ -28,7 +28,7 @@ mod vek;
 pub use anchors::{AmdAnchors, CustomAnchors};
 pub use chain::VerifiedVek;
 pub use crl::{NotEvaluated, Revocation, RevocationOutcome, VerifiedCrl};
-pub use error::{CertificateError, CertificateRole, CrlError, ReportError, TcbPart};
+pub use error::{CertificateRole, CrlError, ReportError, TcbPart};
 pub use inspect::UnverifiedReport;
 pub use kds::{CollateralRequest, chain_path, crl_path, vcek_path};
 pub use report::REPORT_LEN;
@@ -36,6 +36,8 @@ pub use vek::{VekCertificate, VekIdentity};
 
 use crate::claims::{HardwareClaims, SnpClaims};
 use crate::types::{Product, Sha256Digest, UnixTime};
+
+pub use crate::x509::CertificateError;
 
 /// Verifies a report with what came along to verify it.
 ///

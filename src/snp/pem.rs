@@ -3,8 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::certificate::MAX_CERTIFICATE_LEN;
-use super::error::CertificateError;
+use crate::x509::{CertificateError, MAX_CERTIFICATE_LEN};
 
 /// A chain has three certificates; more is somebody trying to keep us busy.
 const MAX_CERTIFICATES: usize = 8;

@@ -1,12 +1,12 @@
 //! The certificate of the key that signs reports: VCEK and VLEK (AMD 57230).
 
-use super::certificate::{CaCertificate, Certificate, Validity};
-use super::error::CertificateError;
+use super::certificate::{CaCertificate, read_certificate};
 use super::product::{hardware_id_len, has_fmc, is_name_of};
 use crate::claims::SigningKey;
 use crate::crypto::{PublicKey, Scheme, sha256_digest};
 use crate::der::{Signed, ia5_string, octet_string, small_integer};
 use crate::types::{ChipId, Product, Sha256Digest, Tcb, UnixTime, shorten};
+use crate::x509::{Certificate, CertificateError, Validity};
 
 /// A VCEK or VLEK certificate as it came. What it says is not verified: that is what [`super::VerifiedVek`] is for.
 #[derive(Clone, Debug)]
@@ -41,12 +41,15 @@ impl VekCertificate {
     /// [`CertificateError`] unless the bytes are exactly one certificate with the fields and extensions that AMD gives a
     /// VCEK or VLEK of one of its products. Signature and dates are not looked at.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        let certificate = Certificate::read(der)?;
-        let key = public_key(certificate.public_key)?;
+        let certificate = read_certificate(der)?;
+        let key = public_key(certificate.public_key())?;
         let (product, kind) = named_issuer(&certificate)?;
         let subject = format!("SEV-{kind}");
-        if certificate.subject_name() != subject {
-            return Err(CertificateError::WrongSubject { expected: subject, actual: certificate.subject_name() });
+        if certificate.subject_common_name() != subject {
+            return Err(CertificateError::WrongSubject {
+                expected: subject,
+                actual: certificate.subject_common_name(),
+            });
         }
         let extensions = VekExtensions::read(&certificate)?;
         let product_name = extensions.product_name()?;
@@ -55,9 +58,9 @@ impl VekCertificate {
         }
         Ok(Self {
             digest: sha256_digest(der),
-            issuer: certificate.issuer.to_vec(),
-            issuer_name: certificate.issuer_name(),
-            validity: certificate.validity,
+            issuer: certificate.issuer().to_vec(),
+            issuer_name: certificate.issuer_common_name(),
+            validity: certificate.validity(),
             product,
             product_name,
             identity: extensions.identity(product, kind)?,
@@ -166,7 +169,7 @@ pub(crate) fn issuer_name(product: Product, kind: SigningKey) -> String {
 }
 
 fn named_issuer(certificate: &Certificate<'_>) -> Result<(Product, SigningKey), CertificateError> {
-    let actual = certificate.issuer_name();
+    let actual = certificate.issuer_common_name();
     for product in Product::ALL {
         for kind in [SigningKey::Vcek, SigningKey::Vlek] {
             if issuer_name(product, kind) == actual {
@@ -234,15 +237,13 @@ const EXTENSIONS: [&[u8]; 13] = [
 impl<'a> VekExtensions<'a> {
     fn read(certificate: &Certificate<'a>) -> Result<Self, CertificateError> {
         let mut values = [None; EXTENSIONS.len()];
-        for extension in certificate.x509.extensions() {
-            let known = extension.oid.as_bytes().strip_prefix(&ARC[..]);
+        for extension in certificate.extensions().iter() {
+            let known = extension.oid.strip_prefix(&ARC[..]);
             let place = known.and_then(|suffix| EXTENSIONS.iter().position(|name| *name == suffix));
             let Some(value) = place.and_then(|place| values.get_mut(place)) else {
-                return Err(CertificateError::UnexpectedExtension { oid: shorten(&extension.oid.to_id_string(), 100) });
+                return Err(CertificateError::UnexpectedExtension { oid: extension.id() });
             };
-            if value.replace(extension.value).is_some() {
-                return Err(CertificateError::DuplicateExtension { oid: extension.oid.to_id_string() });
-            }
+            *value = Some(extension.value);
         }
         Ok(Self { values })
     }

@@ -5,11 +5,11 @@ use coset::iana::EnumI64;
 use coset::{ContentType, CoseSign1, Label, RegisteredLabelWithPrivate, TaggedCborSerializable};
 
 use super::cbor;
-use super::chain::Certificate;
 use super::endorsement::{EndorsementForm, MAX_ENDORSEMENT_LEN};
 use super::error::{CoseAlgorithm, CoseDefect, EndorsementError};
 use crate::crypto::{Curve, Hash, PublicKey, Scheme, sha256, sha384, sha512};
 use crate::types::{UnixTime, shorten};
+use crate::x509::Certificate;
 
 const CWT_CLAIMS: i64 = 15;
 const X5CHAIN: i64 = 33;

@@ -6,9 +6,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::chain::Certificate;
 use super::error::{DidDefect, EndorsementError};
+use crate::crypto::sha256_digest;
 use crate::types::{Sha256Digest, shorten};
+use crate::x509::Certificate;
 
 /// A `did:x509`, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl DidX509 {
     pub(super) fn check_authority(&self, chain: &[Certificate<'_>]) -> Result<(), EndorsementError> {
         let mut last = None;
         for authority in chain.iter().skip(1) {
-            let fingerprint = authority.fingerprint();
+            let fingerprint = sha256_digest(authority.der());
             if fingerprint == self.fingerprint {
                 return Ok(());
             }
@@ -56,6 +57,15 @@ impl DidX509 {
             expected: self.fingerprint,
             actual: last.unwrap_or(Sha256Digest::new([0; 32])),
         })
+    }
+
+    /// The uses that the leaf must have, and every authority above it must allow.
+    pub(super) fn leaf_uses(&self) -> Vec<&str> {
+        let uses = self.policies.iter().filter_map(|policy| match policy {
+            Policy::Eku(oid) => Some(oid.as_str()),
+            Policy::Subject(_) => None,
+        });
+        uses.collect()
     }
 
     /// Refuses a leaf that is not what the policies say.
@@ -97,10 +107,11 @@ impl Policy {
     fn check(&self, leaf: &Certificate<'_>) -> Result<(), EndorsementError> {
         match self {
             Self::Eku(expected) => {
-                if leaf.uses().contains(expected) {
+                let uses = leaf.extensions().key_uses();
+                if uses.contains(expected) {
                     return Ok(());
                 }
-                let actual = leaf.uses().iter().take(8).map(|oid| shorten(oid, 100)).collect();
+                let actual = uses.into_iter().take(8).collect();
                 Err(EndorsementError::WrongLeafUse { expected: shorten(expected, 100), actual })
             }
             Self::Subject(attributes) => attributes.iter().try_for_each(|(name, oid, expected)| {

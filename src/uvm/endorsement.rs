@@ -9,6 +9,7 @@ use super::error::EndorsementError;
 use super::payload::{read_json, read_measurement};
 use crate::claims::UvmClaims;
 use crate::types::{UnixTime, shorten};
+use crate::x509::Validity;
 
 /// Who endorses the utility VMs of Azure's confidential containers: the root "Microsoft Supply Chain RSA Root CA 2022"
 /// and, below it, a leaf for the use of signing them.
@@ -129,7 +130,7 @@ pub fn verify(cose: &[u8], expected: &EndorsementExpectations<'_>) -> Result<Ver
 
     let chain = read_chain(&document.chain)?;
     did.check_authority(&chain)?;
-    verify_chain(&chain)?;
+    verify_chain(&chain, &did.leaf_uses())?;
     let (Some(leaf), Some(leaf_der)) = (chain.first(), document.chain.first()) else {
         return Err(EndorsementError::MissingHeader { header: "x5chain (33)" });
     };
@@ -151,7 +152,7 @@ pub fn verify(cose: &[u8], expected: &EndorsementExpectations<'_>) -> Result<Ver
             read_measurement(document.payload()).map_err(EndorsementError::Payload)?,
         ),
     };
-    let (leaf_not_before, leaf_not_after) = leaf.validity();
+    let Validity { not_before: leaf_not_before, not_after: leaf_not_after } = leaf.validity();
     Ok(VerifiedEndorsement {
         claims: UvmClaims { issuer: issuer.to_owned(), feed: feed.to_owned(), svn, measurement },
         form: document.form,

@@ -1,6 +1,7 @@
 //! Why an endorsement of a utility VM is refused: one variant for each cause.
 
-use crate::types::{Sha256Digest, UnixTime};
+use crate::types::Sha256Digest;
+use crate::x509::CertificateError;
 
 /// An endorsement of a utility VM was refused.
 ///
@@ -14,12 +15,12 @@ pub enum EndorsementError {
     )]
     BadSignature,
     /// A certificate of the chain is unusable.
-    #[error("certificate {index} of the endorsement's chain (0 is the leaf) {defect}")]
+    #[error("certificate {index} of the endorsement's chain (0 is the leaf) is refused: {cause}")]
     Certificate {
         /// Its place in the chain, 0 for the leaf.
         index: usize,
         /// What is wrong with it.
-        defect: CertificateDefect,
+        cause: CertificateError,
     },
     /// Fewer certificates than a `did:x509` needs, or more than are looked at.
     #[error("expected a chain of {min} to {max} certificates in the endorsement, found {actual}")]
@@ -232,76 +233,6 @@ pub enum CoseDefect {
     UnusableKey,
 }
 
-/// What is wrong with a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertificateDefect {
-    /// The issuer's key does not verify its signature.
-    #[error("has a signature that its issuer's key does not verify")]
-    BadSignature,
-    /// It signs another certificate without being a certificate authority.
-    #[error("signs the one before it but is not a certificate authority")]
-    NotACa,
-    /// Its issuer is not the subject of the next certificate.
-    #[error("names another issuer than the certificate after it")]
-    IssuerMismatch,
-    /// Not a certificate, or with an extension twice, or with bytes behind it.
-    #[error("is not a well-formed X.509 certificate")]
-    Malformed,
-    /// Not valid at the time of the chain, which is the beginning of the leaf certificate's life.
-    #[error("is valid from {not_before} to {not_after}, not at {at} when the leaf certificate was made")]
-    OutsideValidity {
-        /// The time of the chain.
-        at: i64,
-        /// The beginning of its life.
-        not_before: i64,
-        /// The end of its life.
-        not_after: i64,
-    },
-    /// More certificate authorities below it than it allows.
-    #[error("allows {allowed} certificate authorities below it, found {actual}")]
-    PathTooLong {
-        /// Its path length constraint.
-        allowed: u32,
-        /// How many there are.
-        actual: u32,
-    },
-    /// A critical extension that is not understood.
-    #[error("has the critical extension {oid}, which is not known here")]
-    UnknownCriticalExtension {
-        /// The object identifier of the extension.
-        oid: String,
-    },
-    /// A signature algorithm that is not accepted, or not in its one encoding.
-    #[error("is signed with an algorithm or parameters that are not accepted")]
-    UnsupportedAlgorithm,
-    /// Its issuer's key does not fit the signature algorithm.
-    #[error("is signed with an algorithm that does not fit its issuer's key")]
-    UnusableKey,
-    /// The key may not be used for what it is used for.
-    #[error("has a key that may not be used for signing {0}")]
-    WrongKeyUsage(KeyUse),
-}
-
-/// What a key of the chain is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyUse {
-    /// To sign certificates.
-    Certificates,
-    /// To sign the endorsement.
-    Documents,
-}
-
-impl std::fmt::Display for KeyUse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Certificates => "certificates",
-            Self::Documents => "documents",
-        })
-    }
-}
-
 /// Why an issuer cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -358,9 +289,4 @@ pub enum PayloadDefect {
         /// Its name.
         member: &'static str,
     },
-}
-
-/// Seconds of an X.509 time as this crate shows times; times before 1970 become 1970.
-pub(super) fn unix_time(seconds: i64) -> UnixTime {
-    UnixTime::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

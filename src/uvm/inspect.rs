@@ -2,11 +2,12 @@
 
 use serde::{Serialize, Serializer};
 
-use super::chain::Certificate;
+use super::chain;
 use super::cose::Document;
 use super::endorsement::EndorsementForm;
 use super::error::{CoseAlgorithm, EndorsementError};
 use crate::types::{Sha256Digest, UnixTime};
+use crate::x509::Certificate;
 
 /// The content of an endorsement that nobody has verified: anyone can have written it.
 ///
@@ -72,14 +73,13 @@ pub fn read_unverified(cose: &[u8]) -> Result<UnverifiedEndorsement, Endorsement
 }
 
 fn describe(der: &[u8]) -> UnverifiedCertificate {
-    let read = Certificate::read(der).ok();
-    let (subject, issuer) = read.as_ref().map(Certificate::names).unzip();
+    let read = chain::read(der).ok();
     UnverifiedCertificate {
         fingerprint: crate::crypto::sha256_digest(der),
-        subject,
-        issuer,
-        validity: read.as_ref().map(Certificate::validity),
-        uses: read.as_ref().map(|certificate| certificate.uses().to_vec()).unwrap_or_default(),
+        subject: read.as_ref().map(Certificate::subject_text),
+        issuer: read.as_ref().map(Certificate::issuer_text),
+        validity: read.as_ref().map(Certificate::validity).map(|both| (both.not_before, both.not_after)),
+        uses: read.as_ref().map(|certificate| certificate.extensions().key_uses()).unwrap_or_default(),
     }
 }
 

@@ -3,6 +3,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../common/malformed_times.rs"]
+mod malformed_times;
+
 mod accepted;
 mod edit;
 mod recorded;

@@ -1,14 +1,16 @@
 //! Emulated evidence: what must be refused.
 
+use blindbox_attestation::UnixTime;
 use blindbox_attestation::emulator::uvm::{ChainFault, Sha2, SigningAlgorithm, UvmSigner, text_payload};
 use blindbox_attestation::uvm::{
-    CertificateDefect, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, EndorsementForm, KeyUse,
-    PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadDefect, read_unverified, verify,
+    CertificateError, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, EndorsementForm, KeyUse, PRODUCTION_FEED,
+    PRODUCTION_ISSUER, PayloadDefect, read_unverified, verify,
 };
 use coset::cbor::value::Value;
 use proptest::prelude::*;
 
 use crate::edit::{Header, Key, edited, remove, resigned, set};
+use crate::malformed_times::malformed_times;
 use crate::{FORMS, PRODUCTION, expected, measurement, sha256, signer, verify_as};
 
 #[test]
@@ -46,7 +48,7 @@ fn a_self_made_root_with_a_did_that_fits_is_not_the_expected_issuer() {
         let cose = forger.sign(&header, &[0xa0], text_payload(999, &measurement()).as_bytes()).unwrap();
         assert_eq!(
             verify(&cose, &expected(signer())),
-            Err(EndorsementError::Certificate { index, defect: CertificateDefect::BadSignature })
+            Err(EndorsementError::Certificate { index, cause: CertificateError::WrongSignature })
         );
     }
 }
@@ -85,38 +87,100 @@ fn another_feed_is_refused() {
     }
 }
 
+const ROOT: &str = "Emulated UVM root (do not trust)";
+const CA: &str = "Emulated UVM CA (do not trust)";
+
+fn wrong_issuer(expected: &str, actual: &str) -> CertificateError {
+    CertificateError::WrongIssuer { expected: format!("CN={expected}"), actual: format!("CN={actual}") }
+}
+
 #[test]
 fn each_fault_of_a_chain_is_named() {
     let at = 1_735_689_600; // 2025-01-01, when the emulated leaf begins
-    for (fault, index, defect) in [
-        (ChainFault::AuthorityNotCa, 1, CertificateDefect::NotACa),
-        (ChainFault::AuthorityMayNotSign, 1, CertificateDefect::WrongKeyUsage(KeyUse::Certificates)),
+    for (fault, index, cause) in [
+        (ChainFault::AuthorityNotCa, 1, CertificateError::NotACa),
+        (ChainFault::AuthorityMayNotSign, 1, CertificateError::WrongKeyUsage(KeyUse::Certificates)),
         (
             ChainFault::AuthorityExpired,
             1,
-            CertificateDefect::OutsideValidity { at, not_before: 1_640_995_200, not_after: 1_735_689_599 },
+            CertificateError::Expired { not_after: UnixTime::from_secs(1_735_689_599), now: UnixTime::from_secs(at) },
         ),
-        (ChainFault::DuplicateExtension, 0, CertificateDefect::Malformed),
-        (ChainFault::ForgedLink, 0, CertificateDefect::BadSignature),
-        (ChainFault::IssuerMismatch, 0, CertificateDefect::IssuerMismatch),
-        (ChainFault::LeafMayNotSign, 0, CertificateDefect::WrongKeyUsage(KeyUse::Documents)),
-        (ChainFault::PathTooShort, 2, CertificateDefect::PathTooLong { allowed: 0, actual: 1 }),
-        (ChainFault::TrailingBytes, 0, CertificateDefect::Malformed),
+        (ChainFault::DuplicateExtension, 0, CertificateError::DuplicateExtension { oid: "2.5.29.15".into() }),
+        (ChainFault::ForgedLink, 0, CertificateError::WrongSignature),
+        (ChainFault::IssuerMismatch, 0, wrong_issuer(CA, "Somebody else")),
+        (ChainFault::LeafMayNotSign, 0, CertificateError::WrongKeyUsage(KeyUse::Documents)),
+        (ChainFault::PathTooShort, 2, CertificateError::PathTooLong { allowed: 0, actual: 1 }),
+        (ChainFault::TrailingBytes, 0, CertificateError::Malformed),
+        (ChainFault::UnknownCriticalExtension, 0, CertificateError::UnexpectedExtension { oid: "1.2.3.4".into() }),
         (
-            ChainFault::UnknownCriticalExtension,
+            ChainFault::WeakAlgorithm,
             0,
-            CertificateDefect::UnknownCriticalExtension { oid: "1.2.3.4".into() },
+            CertificateError::UnsupportedAlgorithm {
+                expected: "RSA (PKCS#1 v1.5 or PSS) or ECDSA, with SHA-256, SHA-384 or SHA-512",
+            },
         ),
-        (ChainFault::WeakAlgorithm, 0, CertificateDefect::UnsupportedAlgorithm),
     ] {
         let signer = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).fault(fault).build().unwrap();
         let cose = signer.endorse(EndorsementForm::CwtHashEnvelope, 1, &measurement()).unwrap();
-        assert_eq!(
-            verify(&cose, &expected(&signer)),
-            Err(EndorsementError::Certificate { index, defect }),
-            "{fault:?}"
-        );
+        assert_eq!(verify(&cose, &expected(&signer)), Err(EndorsementError::Certificate { index, cause }), "{fault:?}");
     }
+}
+
+#[test]
+fn a_malformed_time_is_refused_in_every_certificate() {
+    let (good, end) = (b"\x17\x0d230101000000Z", b"\x17\x0d470101000000Z");
+    for (what, time) in malformed_times() {
+        for index in 0..3 {
+            for (place, [not_before, not_after]) in [("notBefore", [&time[..], end]), ("notAfter", [good, &time])] {
+                let builder = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384);
+                let signer = builder.raw_validity(index, not_before, not_after).build().unwrap();
+                let cose = signer.endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
+                let refused = EndorsementError::Certificate { index, cause: CertificateError::MalformedTime };
+                assert_eq!(verify(&cose, &expected(&signer)), Err(refused), "{what} as {place} of {index}");
+            }
+        }
+    }
+    // The places work with good times.
+    for index in 0..3 {
+        let builder = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384);
+        let signer = builder.raw_validity(index, b"\x17\x0d240101000000Z", end).build().unwrap();
+        let cose = signer.endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
+        verify(&cose, &expected(&signer)).unwrap();
+    }
+}
+
+#[test]
+fn an_authority_for_other_uses_endorses_nothing() {
+    const UVM_USE: &str = "1.3.6.1.4.1.311.76.59.1.2";
+    const SERVER: &str = "1.3.6.1.5.5.7.3.1";
+    let verdict = |authority: &[&str], leaf: &[&str], policies: &str| {
+        let builder = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384);
+        let builder = builder.authority_uses(authority.iter().copied()).leaf_uses(leaf.iter().copied());
+        let signer = builder.build().unwrap();
+        let signer = signer.claiming(&signer.issuer_with(policies));
+        let cose = signer.endorse(EndorsementForm::CwtHashEnvelope, 1, &measurement()).unwrap();
+        verify_as(&cose, signer.issuer()).map(|_| ())
+    };
+    let (of_use, of_name) = (format!("eku:{UVM_USE}"), "subject:CN:Emulated%20UVM%20signer%20%28do%20not%20trust%29");
+    for allowed in [&[UVM_USE][..], &[SERVER, UVM_USE], &["2.5.29.37.0"], &[]] {
+        assert_eq!(verdict(allowed, &[UVM_USE], &of_use), Ok(()), "{allowed:?}");
+        assert_eq!(verdict(allowed, &[UVM_USE], of_name), Ok(()), "{allowed:?}");
+    }
+    let refuse = |expected: &[&str], allowed: &[&str]| {
+        let texts = |oids: &[&str]| oids.iter().map(|oid| (*oid).to_owned()).collect();
+        let cause = CertificateError::ExcludedUse { expected: texts(expected), allowed: texts(allowed) };
+        Err(EndorsementError::Certificate { index: 1, cause })
+    };
+    // The arc above a use, and one below it, are other uses.
+    for other in [SERVER, "1.3.6.1.4.1.311.76.59.1", "1.3.6.1.4.1.311.76.59.1.2.1"] {
+        assert_eq!(verdict(&[other], &[UVM_USE], &of_use), refuse(&[UVM_USE], &[other]));
+        assert_eq!(verdict(&[other], &[UVM_USE], of_name), refuse(&[UVM_USE], &[other]));
+    }
+    // All uses that the issuer names must be allowed, and of a leaf without uses none is.
+    let both = format!("eku:{UVM_USE}::eku:{SERVER}");
+    assert_eq!(verdict(&[SERVER], &[UVM_USE, SERVER], &both), refuse(&[UVM_USE, SERVER], &[SERVER]));
+    assert_eq!(verdict(&[SERVER, UVM_USE], &[UVM_USE, SERVER], &both), Ok(()));
+    assert_eq!(verdict(&[SERVER], &[], of_name), refuse(&[], &[SERVER]));
 }
 
 #[test]
@@ -135,25 +199,22 @@ fn a_chain_has_two_to_eight_certificates_in_order() {
     assert_eq!(verify(&lone, &expected(signer())), length(1));
 
     let swapped = with(vec![chain[1].clone(), chain[0].clone(), chain[2].clone()]);
-    let (at, not_before, not_after) = (1_640_995_200, 1_735_689_600, 1_767_225_600);
+    let (now, not_before) = (UnixTime::from_secs(1_640_995_200), UnixTime::from_secs(1_735_689_600));
     assert_eq!(
         verify(&swapped, &expected(signer())),
-        Err(EndorsementError::Certificate {
-            index: 1,
-            defect: CertificateDefect::OutsideValidity { at, not_before, not_after }
-        })
+        Err(EndorsementError::Certificate { index: 1, cause: CertificateError::NotYetValid { not_before, now } })
     );
     let gap = with(vec![chain[0].clone(), chain[2].clone()]);
     assert_eq!(
         verify(&gap, &expected(signer())),
-        Err(EndorsementError::Certificate { index: 0, defect: CertificateDefect::IssuerMismatch })
+        Err(EndorsementError::Certificate { index: 0, cause: wrong_issuer(ROOT, CA) })
     );
     let rootless = with(vec![chain[0].clone(), chain[1].clone()]);
     assert!(matches!(verify(&rootless, &expected(signer())), Err(EndorsementError::FingerprintNotInChain { .. })));
     let garbage = with(vec![chain[0].clone(), vec![0x30], chain[2].clone()]);
     assert_eq!(
         verify(&garbage, &expected(signer())),
-        Err(EndorsementError::Certificate { index: 1, defect: CertificateDefect::Malformed })
+        Err(EndorsementError::Certificate { index: 1, cause: CertificateError::Malformed })
     );
 }
 
@@ -173,7 +234,7 @@ fn a_certificate_has_nothing_behind_its_signature() {
             set(header, 33, chain.into_iter().map(Value::Bytes).collect::<Vec<_>>());
             remove(header, 34.into());
         });
-        let malformed = EndorsementError::Certificate { index, defect: CertificateDefect::Malformed };
+        let malformed = EndorsementError::Certificate { index, cause: CertificateError::Malformed };
         assert_eq!(verify(&cose, &expected(signer())), Err(malformed));
     }
 }

@@ -11,6 +11,8 @@ use crate::NOW;
 
 const ARC: &str = "1.3.6.1.4.1.3704.1";
 
+const AMD_ALGORITHM: &str = "RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes";
+
 fn oid(suffix: &str) -> String {
     format!("{ARC}.{suffix}")
 }
@@ -60,7 +62,8 @@ fn the_set_of_extensions_is_exact() {
                 assert_eq!(refused(&amd, &twice), Some(duplicate), "{product} {suffix}");
             }
             for unknown in ["2.5.29.15", "1.3.6.1.4.1.3704.1.6", "1.3.6.1.4.1.3704.1.3", "1.3.6.1.4.1.3704.1.3.10"] {
-                let more = builder.clone().add_extension(unknown, false, &[2, 1, 0]);
+                // A good value of a key usage: its place is wrong, not its content.
+                let more = builder.clone().add_extension(unknown, false, &[3, 2, 7, 0x80]);
                 let cause = CertificateError::UnexpectedExtension { oid: unknown.into() };
                 assert_eq!(refused(&amd, &more), Some(cause), "{product} {unknown}");
             }
@@ -136,7 +139,10 @@ fn both_of_amds_encodings_of_the_algorithm_are_accepted_and_no_other() {
     let amd = AmdHierarchy::new(Product::Milan);
     assert_eq!(refused(&amd, &amd.vcek().older_algorithm_encoding()), None);
     assert_eq!(refused(&amd, &amd.vcek().differing_algorithms()), Some(CertificateError::AlgorithmsDiffer));
-    assert_eq!(refused(&amd, &amd.vcek().salt_length(32)), Some(CertificateError::UnsupportedAlgorithm));
+    assert_eq!(
+        refused(&amd, &amd.vcek().salt_length(32)),
+        Some(CertificateError::UnsupportedAlgorithm { expected: AMD_ALGORITHM })
+    );
     assert_eq!(refused(&amd, &amd.vcek().version_1()), Some(CertificateError::UnsupportedVersion));
 }
 
@@ -350,4 +356,44 @@ fn dates_beyond_2049_are_read() {
     let last = UnixTime::from_secs(2_600_000_000);
     let vek = amd.vcek().valid(NOW, last).issue();
     assert_eq!(VekCertificate::from_der(vek.der()).map(|vek| vek.not_after()), Ok(last));
+}
+
+#[test]
+fn an_issuer_for_other_uses_issues_no_report_keys() {
+    let amd = AmdHierarchy::new(Product::Milan);
+    let vek = amd.vcek().issue();
+    // SEQUENCE of serverAuth, of anyExtendedKeyUsage, and of both.
+    let server = hex::decode("300a06082b06010505070301").unwrap();
+    let any = hex::decode("30060604551d2500").unwrap();
+    let both = [&[0x30, 16][..], &server[2..], &any[2..]].concat();
+    let verdict = |value: &[u8], critical| {
+        let ask = amd.ca(CertificateRole::Ask).add_extension("2.5.29.37", critical, value).issue();
+        let chain = CaChain { issuer: &ask, ark: amd.ark() };
+        VerifiedVek::verify(vek.der(), Some(chain), &amd.anchors()).map(|_| ())
+    };
+    for critical in [false, true] {
+        assert_eq!(verdict(&any, critical), Ok(()));
+        assert_eq!(verdict(&both, critical), Ok(()));
+        let cause = CertificateError::ExcludedUse { expected: vec![], allowed: vec!["1.3.6.1.5.5.7.3.1".into()] };
+        assert_eq!(verdict(&server, critical), Err(ReportError::Certificate { role: CertificateRole::Ask, cause }));
+        let cause = CertificateError::MalformedExtension { oid: "2.5.29.37".into() };
+        assert_eq!(verdict(&[0x30, 0], critical), Err(ReportError::Certificate { role: CertificateRole::Ask, cause }));
+    }
+}
+
+#[test]
+fn more_extensions_than_any_certificate_has_are_not_read() {
+    let amd = AmdHierarchy::new(Product::Milan);
+    let with = |count: usize| {
+        (0..count).fold(amd.ca(CertificateRole::Ask), |ca, arc| ca.add_extension(&format!("1.2.{arc}"), false, &[]))
+    };
+    let verdict = |count| {
+        let ask = with(count).issue();
+        let chain = CaChain { issuer: &ask, ark: amd.ark() };
+        VerifiedVek::verify(amd.vcek().issue().der(), Some(chain), &amd.anchors()).map(|_| ())
+    };
+    // The emulator's have three of their own.
+    assert_eq!(verdict(29), Ok(()));
+    let cause = CertificateError::TooManyExtensions { limit: 32 };
+    assert_eq!(verdict(30), Err(ReportError::Certificate { role: CertificateRole::Ask, cause }));
 }

@@ -13,7 +13,7 @@ pub struct CaBuilder {
     subject: String,
     issuer: String,
     serial: Vec<u8>,
-    validity: (u64, u64),
+    validity: [Vec<u8>; 2],
     is_ca: bool,
     path_len: Option<u8>,
     key_usage: [u8; 2],
@@ -36,7 +36,7 @@ impl CaBuilder {
             subject: hierarchy.name(role),
             issuer: hierarchy.name(CertificateRole::Ark),
             serial: hierarchy.serial(role).to_vec(),
-            validity: DEFAULT_VALIDITY,
+            validity: [der::time(DEFAULT_VALIDITY.0), der::time(DEFAULT_VALIDITY.1)],
             is_ca: true,
             path_len: if is_root { None } else { Some(0) },
             // keyCertSign, and cRLSign for the root.
@@ -69,7 +69,13 @@ impl CaBuilder {
     /// From and until when, both inclusive.
     #[must_use]
     pub fn valid(self, not_before: UnixTime, not_after: UnixTime) -> Self {
-        Self { validity: (not_before.as_secs(), not_after.as_secs()), ..self }
+        Self { validity: [der::time(not_before.as_secs()), der::time(not_after.as_secs())], ..self }
+    }
+
+    /// Any bytes in the places of `notBefore` and `notAfter`.
+    #[must_use]
+    pub fn raw_validity(self, not_before: &[u8], not_after: &[u8]) -> Self {
+        Self { validity: [not_before.to_vec(), not_after.to_vec()], ..self }
     }
 
     /// Whether it says that it is a CA.
@@ -136,14 +142,13 @@ impl CaBuilder {
             Extension::new("2.5.29.31", false, der::sequence(&[&der::sequence(&[&crl])])),
         ];
         extensions.extend_from_slice(&self.extensions);
-        let (not_before, not_after) = self.validity;
         let algorithm = rsa_pss_with_trailer();
         let body = der::sequence(&[
             &der::element(0xa0, &der::integer(&[2])),
             &der::integer(&self.serial),
             &algorithm,
             &der::name(&self.issuer),
-            &der::sequence(&[&der::time(not_before), &der::time(not_after)]),
+            &der::element(0x30, &self.validity.concat()),
             &der::name(&self.subject),
             &self.public_key,
             &der::element(0xa3, &Extension::encode_all(&extensions)),

@@ -63,7 +63,7 @@ pub struct VekBuilder {
     subject: String,
     issuer: Vec<u8>,
     version: Vec<u8>,
-    validity: (u64, u64),
+    validity: [Vec<u8>; 2],
     inner_algorithm: Vec<u8>,
     outer_algorithm: Vec<u8>,
     extensions: Vec<Extension>,
@@ -115,7 +115,7 @@ impl VekBuilder {
             subject: format!("SEV-{kind}"),
             issuer: der::name(&hierarchy.name(role)),
             version: der::element(0xa0, &der::integer(&[2])),
-            validity: DEFAULT_VALIDITY,
+            validity: [der::time(DEFAULT_VALIDITY.0), der::time(DEFAULT_VALIDITY.1)],
             inner_algorithm: rsa_pss(),
             outer_algorithm: rsa_pss(),
             extensions,
@@ -168,7 +168,13 @@ impl VekBuilder {
     /// From and until when, both inclusive.
     #[must_use]
     pub fn valid(self, not_before: UnixTime, not_after: UnixTime) -> Self {
-        Self { validity: (not_before.as_secs(), not_after.as_secs()), ..self }
+        Self { validity: [der::time(not_before.as_secs()), der::time(not_after.as_secs())], ..self }
+    }
+
+    /// Any bytes in the places of `notBefore` and `notAfter`.
+    #[must_use]
+    pub fn raw_validity(self, not_before: &[u8], not_after: &[u8]) -> Self {
+        Self { validity: [not_before.to_vec(), not_after.to_vec()], ..self }
     }
 
     /// The common name.
@@ -259,14 +265,13 @@ impl VekBuilder {
     #[must_use]
     pub fn issue(&self) -> Vek {
         let key = self.key.clone().unwrap_or_else(|| Arc::new(ReportKey::new()));
-        let (not_before, not_after) = self.validity;
         let body = der::sequence(&[
             &self.version,
             // AMD numbers all of them 0.
             &der::integer(&[0]),
             &self.inner_algorithm,
             &self.issuer,
-            &der::sequence(&[&der::time(not_before), &der::time(not_after)]),
+            &der::element(0x30, &self.validity.concat()),
             &der::name(&self.subject),
             self.public_key.as_deref().unwrap_or(&key.public()),
             &der::element(0xa3, &Extension::encode_all(&self.extensions)),

@@ -6,9 +6,8 @@ use super::keys::{KeyFailure, Sha2, Signer, SigningAlgorithm};
 pub(super) struct CertificateSpec<'a> {
     pub(super) subject: &'a str,
     pub(super) issuer: &'a str,
-    /// `YYMMDDhhmmssZ`.
-    pub(super) not_before: &'a str,
-    pub(super) not_after: &'a str,
+    /// `notBefore` and `notAfter` in DER.
+    pub(super) validity: [Vec<u8>; 2],
     /// Whole extensions in DER, in order.
     pub(super) extensions: Vec<Vec<u8>>,
     pub(super) public_key: Vec<u8>,
@@ -18,7 +17,6 @@ pub(super) struct CertificateSpec<'a> {
 
 impl CertificateSpec<'_> {
     pub(super) fn sign(&self, signer: &Signer) -> Result<Vec<u8>, KeyFailure> {
-        let validity = [tlv(0x17, self.not_before.as_bytes()), tlv(0x17, self.not_after.as_bytes())].concat();
         let tbs = tlv(
             0x30,
             &[
@@ -26,7 +24,7 @@ impl CertificateSpec<'_> {
                 tlv(0x02, &[1]),
                 self.algorithm.clone(),
                 name(self.issuer),
-                tlv(0x30, &validity),
+                tlv(0x30, &self.validity.concat()),
                 name(self.subject),
                 self.public_key.clone(),
                 tlv(0xa3, &tlv(0x30, &self.extensions.concat())),
@@ -36,6 +34,11 @@ impl CertificateSpec<'_> {
         let signature = [vec![0], signer.sign_der(&tbs)?].concat();
         Ok(tlv(0x30, &[tbs, self.algorithm.clone(), tlv(0x03, &signature)].concat()))
     }
+}
+
+/// A `UTCTime` from `YYMMDDhhmmssZ`.
+pub(super) fn utc_time(text: &str) -> Vec<u8> {
+    tlv(0x17, text.as_bytes())
 }
 
 /// `basicConstraints`, critical.

@@ -1,0 +1,271 @@
+//! The one reader of X.509 certificates (RFC 5280): AMD's hierarchy and the chains of UVM endorsements come through here,
+//! and so do the certificates in MAA's key sets, of which only the key is read.
+//!
+//! A certificate is untrusted until the signature of its issuer was verified, and most of it must be read to know which
+//! issuer that is. So reading is bounded (bytes, extensions, key uses) and strict: one encoding of each part that
+//! decides something, times in the form of [`crate::der::Reader::time`], no extension twice. `x509-parser` reads the
+//! rest: names, algorithm parameters, the contents of known extensions.
+
+mod algorithm;
+mod error;
+mod extensions;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::X509Name;
+
+pub use error::{CertificateError, KeyUse};
+
+pub(crate) use algorithm::SignatureAlgorithm;
+pub(crate) use extensions::Extensions;
+
+use crate::crypto::{Curve, PublicKey, Scheme};
+use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, Reader, SEQUENCE, Signed};
+use crate::types::{UnixTime, shorten};
+
+/// The largest certificate of a chain that is read, in bytes: real ones have 1.3 to 2 KB. Bounds what a peer can make
+/// its reader parse before a signature is verified.
+pub(crate) const MAX_CERTIFICATE_LEN: usize = 8 * 1024;
+
+/// A certificate, read but not verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate<'a> {
+    der: &'a [u8],
+    signed: Signed<'a>,
+    x509: X509Certificate<'a>,
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    public_key: &'a [u8],
+    serial: &'a [u8],
+    validity: Validity,
+    extensions: Extensions<'a>,
+}
+
+impl<'a> Certificate<'a> {
+    /// Reads exactly one certificate of version 3 of at most [`MAX_CERTIFICATE_LEN`] bytes.
+    pub(crate) fn read(der: &'a [u8]) -> Result<Self, CertificateError> {
+        Self::read_up_to(der, MAX_CERTIFICATE_LEN)
+    }
+
+    /// Reads exactly one certificate of version 3 of at most `limit` bytes.
+    pub(crate) fn read_up_to(der: &'a [u8], limit: usize) -> Result<Self, CertificateError> {
+        if der.len() > limit {
+            return Err(CertificateError::TooLarge { limit, actual: der.len() });
+        }
+        let signed = Signed::read(der).ok_or(CertificateError::Malformed)?;
+        let parts = TbsParts::read(signed.body.contents).ok_or(CertificateError::Malformed)?;
+        if parts.version != [INTEGER, 1, 2] {
+            return Err(CertificateError::UnsupportedVersion);
+        }
+        // RFC 5280 section 4.1.1.2: the field outside of the signed part must be the one inside.
+        if parts.algorithm != signed.algorithm {
+            return Err(CertificateError::AlgorithmsDiffer);
+        }
+        let validity = Validity::read(parts.validity)?;
+        // Counted before `x509-parser` sees them.
+        let extensions = Extensions::read(parts.extensions)?;
+        let (rest, x509) = X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(CertificateError::Malformed);
+        }
+        extensions::check_contents(&x509)?;
+        let TbsParts { issuer, subject, public_key, serial, .. } = parts;
+        Ok(Self { der, signed, x509, issuer, subject, public_key, serial, validity, extensions })
+    }
+
+    /// The certificate as it came.
+    pub(crate) const fn der(&self) -> &'a [u8] {
+        self.der
+    }
+
+    /// The DER of the issuer's name.
+    pub(crate) const fn issuer(&self) -> &'a [u8] {
+        self.issuer
+    }
+
+    /// The DER of the subject's name.
+    pub(crate) const fn subject(&self) -> &'a [u8] {
+        self.subject
+    }
+
+    /// The DER of the `SubjectPublicKeyInfo`.
+    pub(crate) const fn public_key(&self) -> &'a [u8] {
+        self.public_key
+    }
+
+    /// The serial number without leading zeros.
+    pub(crate) fn serial(&self) -> &'a [u8] {
+        without_leading_zeros(self.serial)
+    }
+
+    pub(crate) const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    pub(crate) const fn extensions(&self) -> &Extensions<'a> {
+        &self.extensions
+    }
+
+    /// `None` for an algorithm, or an encoding of its parameters, that is not accepted anywhere.
+    pub(crate) fn signature_algorithm(&self) -> Option<SignatureAlgorithm> {
+        SignatureAlgorithm::read(self.signed.algorithm)
+    }
+
+    /// The signed part and its signature.
+    pub(crate) const fn signed(&self) -> &Signed<'a> {
+        &self.signed
+    }
+
+    /// The first common name of the issuer, shortened, for messages.
+    pub(crate) fn issuer_common_name(&self) -> String {
+        common_name(self.x509.issuer())
+    }
+
+    /// The first common name of the subject, shortened, for messages.
+    pub(crate) fn subject_common_name(&self) -> String {
+        common_name(self.x509.subject())
+    }
+
+    /// The whole name of the issuer, for display.
+    pub(crate) fn issuer_text(&self) -> String {
+        self.x509.issuer().to_string()
+    }
+
+    /// The whole name of the subject, for display.
+    pub(crate) fn subject_text(&self) -> String {
+        self.x509.subject().to_string()
+    }
+
+    /// The values of one attribute of the subject, by its object identifier.
+    pub(crate) fn subject_values(&self, oid: &str) -> Vec<String> {
+        self.x509
+            .subject()
+            .iter_attributes()
+            .filter(|attribute| attribute.attr_type().to_id_string() == oid)
+            .filter_map(|attribute| attribute.as_str().ok().map(str::to_owned))
+            .collect()
+    }
+
+    /// Whether subject and issuer are one (RFC 5280 section 6.1): such a certificate adds nothing to the length of a path.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    /// The curve of the key; `None` for a key of another kind.
+    pub(crate) fn curve(&self) -> Option<Curve> {
+        let algorithm = &self.x509.subject_pki.algorithm;
+        if algorithm.algorithm.to_id_string() != "1.2.840.10045.2.1" {
+            return None;
+        }
+        match algorithm.parameters.as_ref()?.as_oid().ok()?.to_id_string().as_str() {
+            "1.2.840.10045.3.1.7" => Some(Curve::P256),
+            "1.3.132.0.34" => Some(Curve::P384),
+            "1.3.132.0.35" => Some(Curve::P521),
+            _ => None,
+        }
+    }
+
+    /// Checks that another certificate issued this one: by name, then by signature.
+    pub(crate) fn check_issued_by(&self, issuer: &Certificate<'_>) -> Result<(), CertificateError> {
+        if self.issuer != issuer.subject {
+            return Err(CertificateError::WrongIssuer {
+                expected: shorten(&issuer.subject_text(), 200),
+                actual: shorten(&self.issuer_text(), 200),
+            });
+        }
+        let scheme = match self.signature_algorithm() {
+            Some(SignatureAlgorithm::Rsa(scheme)) => scheme,
+            Some(SignatureAlgorithm::Ecdsa(hash)) => {
+                Scheme::EcdsaDer(issuer.curve().ok_or(CertificateError::IssuerKeyMismatch)?, hash)
+            }
+            None => return Err(CertificateError::UnsupportedAlgorithm { expected: algorithm::ACCEPTED }),
+        };
+        PublicKey::from_der(scheme, issuer.public_key)
+            .map_err(|_| CertificateError::IssuerKeyMismatch)?
+            .verify(self.signed.body.whole, self.signed.signature)
+            .map_err(|_| CertificateError::WrongSignature)
+    }
+}
+
+/// The DER of the `SubjectPublicKeyInfo` of a certificate that only carries a key: the one in an entry of a key set.
+///
+/// Dates and extensions are not looked at, because nothing is decided by them: the set is as good as where it came from.
+/// They could not be read strictly either. MAA's certificates of 2019 write dates before 2050 as `GeneralizedTime`.
+pub(crate) fn public_key_of(der: &[u8], limit: usize) -> Option<&[u8]> {
+    if der.len() > limit {
+        return None;
+    }
+    Some(TbsParts::read(Signed::read(der)?.body.contents)?.public_key)
+}
+
+/// The elements of a `TBSCertificate`; each in full but for version and serial number.
+struct TbsParts<'a> {
+    version: &'a [u8],
+    serial: &'a [u8],
+    algorithm: &'a [u8],
+    issuer: &'a [u8],
+    validity: &'a [u8],
+    subject: &'a [u8],
+    public_key: &'a [u8],
+    extensions: &'a [u8],
+}
+
+impl<'a> TbsParts<'a> {
+    fn read(contents: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(contents);
+        // Absent in a certificate of version 1.
+        let version = if reader.is_next(CONTEXT_0) { reader.expect(CONTEXT_0)?.contents } else { &[] };
+        let serial = reader.integer()?;
+        let algorithm = reader.expect(SEQUENCE)?.whole;
+        let issuer = reader.expect(SEQUENCE)?.whole;
+        let validity = reader.expect(SEQUENCE)?.contents;
+        let subject = reader.expect(SEQUENCE)?.whole;
+        let public_key = reader.expect(SEQUENCE)?.whole;
+        // No unique identifiers (RFC 5280 section 4.1.2.8) in between.
+        let extensions = reader.expect(CONTEXT_3)?.contents;
+        reader.finish()?;
+        Some(Self { version, serial, algorithm, issuer, validity, subject, public_key, extensions })
+    }
+}
+
+/// The first and the last second of a certificate's validity (RFC 5280 section 4.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: UnixTime,
+    pub(crate) not_after: UnixTime,
+}
+
+impl Validity {
+    fn read(contents: &[u8]) -> Result<Self, CertificateError> {
+        let mut reader = Reader::new(contents);
+        let not_before = reader.time().ok_or(CertificateError::MalformedTime)?;
+        let not_after = reader.time().ok_or(CertificateError::MalformedTime)?;
+        reader.finish().ok_or(CertificateError::Malformed)?;
+        Ok(Self { not_before, not_after })
+    }
+
+    pub(crate) fn check(self, now: UnixTime) -> Result<(), CertificateError> {
+        let Self { not_before, not_after } = self;
+        if now < not_before {
+            return Err(CertificateError::NotYetValid { not_before, now });
+        }
+        if now > not_after {
+            return Err(CertificateError::Expired { not_after, now });
+        }
+        Ok(())
+    }
+}
+
+/// An INTEGER without the zeros in front: serial numbers are compared as numbers.
+pub(crate) fn without_leading_zeros(mut integer: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] = integer {
+        integer = rest;
+    }
+    integer
+}
+
+/// The first common name, shortened, for messages.
+pub(crate) fn common_name(name: &X509Name<'_>) -> String {
+    let text = name.iter_common_name().next().and_then(|attribute| attribute.as_str().ok());
+    shorten(text.unwrap_or_default(), 100)
+}

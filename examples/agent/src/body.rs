@@ -24,7 +24,7 @@ pub(crate) fn whole(body: impl Into<Bytes>) -> Answer {
 /// A body that ends with an error when nothing comes for a while, or when it is longer than allowed.
 ///
 /// Only the time in which it was waited for is silence. When whoever it goes to takes his time, nobody waits.
-pub(crate) struct Guarded {
+pub(crate) struct LimitedBody {
     inner: Incoming,
     left: u64,
     idle: Duration,
@@ -35,14 +35,14 @@ pub(crate) struct Guarded {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Guarded {
+impl LimitedBody {
     pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Self {
         let silence = Box::pin(tokio::time::sleep(idle));
         Self { inner, left: limit, idle, silence, waiting: false, too_long: Arc::default(), _place: None }
     }
 
     /// Keeps a place until the body has ended.
-    pub(crate) fn keeping(self, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn holding_permit(self, place: OwnedSemaphorePermit) -> Self {
         Self { _place: Some(place), ..self }
     }
 
@@ -52,7 +52,7 @@ impl Guarded {
     }
 }
 
-impl Body for Guarded {
+impl Body for LimitedBody {
     type Data = Bytes;
     type Error = BoxError;
 

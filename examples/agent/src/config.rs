@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+
+use crate::headers::PassedHeader;
 
 /// What the agent is told. Unknown members are refused: a misspelt limit must not be no limit.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,7 +33,11 @@ pub struct Config {
     /// The directory of the security context; found by itself unless set.
     #[serde(default)]
     pub security_context: Option<PathBuf>,
-    /// The TLS key's life and certificate.
+    /// Headers of callers that reach the application although they are withheld otherwise: those with an underscore, and those
+    /// that only an intermediary should set (see the README). For an application that is written for them.
+    #[serde(default)]
+    pub pass_headers: Vec<PassedHeader>,
+    /// The TLS key's lifetime and certificate.
     #[serde(default)]
     pub key: KeyConfig,
     /// Bounds on work.
@@ -38,21 +45,26 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// The life of a TLS key, and how a certificate for it gets in.
-#[derive(Clone, Debug, Deserialize)]
+/// The lifetime of a TLS key, and how a certificate for it gets in.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct KeyConfig {
-    /// No key serves longer than this.
-    pub lifetime_seconds: u64,
+    /// No key serves longer than this. Unless set: 1 hour, or 24 hours with `certificate_file`, since certificate authorities
+    /// limit how often they issue.
+    pub lifetime_seconds: Option<u64>,
     /// Where the certificate signing request of the newest key is written.
     pub csr_file: Option<PathBuf>,
     /// Where the certificate chain for it is looked for. Until one is there the certificate is self-signed.
     pub certificate_file: Option<PathBuf>,
 }
 
-impl Default for KeyConfig {
-    fn default() -> Self {
-        Self { lifetime_seconds: 24 * 60 * 60, csr_file: None, certificate_file: None }
+impl KeyConfig {
+    /// How long a key serves.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        let hour = 60 * 60;
+        let default = if self.certificate_file.is_some() { 24 * hour } else { hour };
+        Duration::from_secs(self.lifetime_seconds.unwrap_or(default))
     }
 }
 
@@ -67,6 +79,13 @@ pub struct Limits {
     pub attestation_burst: u32,
     /// Attestations under way at a time.
     pub attestations_in_flight: u32,
+    /// How much of these three one address may use (of IPv6 one /64), against a caller who uses up what is there for all. Where
+    /// callers come through something that hides their addresses, set these to the common limits.
+    pub attestations_per_second_per_address: u32,
+    /// See `attestations_per_second_per_address`.
+    pub attestation_burst_per_address: u32,
+    /// See `attestations_per_second_per_address`.
+    pub attestations_in_flight_per_address: u32,
     /// Open connections: file descriptors and memory.
     pub connections: u32,
     /// Of those, how many one address may have (of IPv6 one /64): against a caller who takes every place. Where callers come
@@ -88,6 +107,9 @@ impl Default for Limits {
             attestations_per_second: 5,
             attestation_burst: 40,
             attestations_in_flight: 8,
+            attestations_per_second_per_address: 2,
+            attestation_burst_per_address: 20,
+            attestations_in_flight_per_address: 4,
             connections: 1024,
             connections_per_address: 256,
             requests_in_flight: 2048,
@@ -146,18 +168,24 @@ impl Config {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let Limits { attestations_per_second, attestation_burst, attestations_in_flight, connections, .. } =
             self.limits;
+        let attestations_per_address = [
+            self.limits.attestations_per_second_per_address,
+            self.limits.attestation_burst_per_address,
+            self.limits.attestations_in_flight_per_address,
+        ];
         let Limits { connections_per_address, requests_in_flight, .. } = self.limits;
         let Limits { body_bytes, idle_seconds, connection_seconds, .. } = self.limits;
         let month = 30 * 24 * 60 * 60;
         let reason = if self.names.is_empty() {
             "names is empty: a certificate needs at least one name or address"
-        } else if self.key.lifetime_seconds == 0 || self.key.lifetime_seconds > month {
+        } else if !(1..=month).contains(&self.key.lifetime().as_secs()) {
             "key.lifetime-seconds must be between 1 and 30 days: keys are made to be short-lived"
         } else if self.key.certificate_file.is_some() && self.key.csr_file.is_none() {
             "key.certificate-file without key.csr-file: a certificate can only be for a key that is made here"
         } else if self.key.certificate_file.is_some() && self.key.certificate_file == self.key.csr_file {
             "key.csr-file is key.certificate-file: one would be written over the other"
         } else if [attestations_per_second, attestation_burst, attestations_in_flight].contains(&0)
+            || attestations_per_address.contains(&0)
             || [connections, connections_per_address, requests_in_flight].contains(&0)
             || [body_bytes, idle_seconds, connection_seconds].contains(&0)
         {
@@ -243,4 +271,4 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Application Loopback MaaHost);
+from_text!(Application Loopback MaaHost PassedHeader);

@@ -14,18 +14,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::activity::Activity;
+use crate::idle::IdleTracker;
 use crate::key::Identity;
 use crate::server::Shared;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long what has begun may go on after its connection was asked to end.
+/// How long what has begun may go on after its connection was asked to end: because its key retired, it reached its age, or
+/// the caller takes nothing of a response.
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// The same where nothing has begun: for the other end to say that it understood.
-const GOODBYE: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Streams of HTTP/2 at a time on one connection.
 const STREAMS: u32 = 64;
@@ -40,35 +41,37 @@ pub(crate) const BUFFER: usize = 64 * 1024;
 pub(crate) async fn serve(
     stream: TcpStream,
     caller: IpAddr,
-    mut identities: watch::Receiver<Arc<Identity>>,
+    identities: watch::Receiver<Arc<Identity>>,
     shared: Arc<Shared>,
-    give_way: Arc<Notify>,
+    evict: Arc<Notify>,
 ) {
     let _ = stream.set_nodelay(true);
     // This connection's for good, whatever key serves later: what is attested on it is the key it was opened with.
-    let identity = Arc::clone(&identities.borrow_and_update());
-    let handshake = TlsAcceptor::from(Arc::clone(&identity.tls)).accept(stream);
+    let Identity { tls, spki_digest } = Identity::clone(&identities.borrow());
+    let handshake = TlsAcceptor::from(tls).accept(stream);
     let handshake = tokio::select! {
         done = tokio::time::timeout(HANDSHAKE, handshake) => done,
-        () = give_way.notified() => return,
+        () = evict.notified() => return,
     };
-    drop(give_way);
+    drop(evict);
+    // From here on no reference to the private key is left (`key`): the connection has keys of its own.
     let Ok(Ok(stream)) = handshake else { return };
+    let key = Arc::new(ConnectionKey { spki_digest, identities });
 
     let idle = Duration::from_secs(shared.limits.idle_seconds);
     let age = Duration::from_secs(shared.limits.connection_seconds);
-    let activity = Arc::new(Activity::new());
+    let tracker = Arc::new(IdleTracker::new());
     let until = async {
         tokio::select! {
-            () = another_key(&mut identities, &identity.spki_digest) => DRAIN,
+            () = key.retired() => DRAIN,
             () = tokio::time::sleep(age) => DRAIN,
-            open = activity.quiet(idle) => if open { DRAIN } else { GOODBYE },
+            open = tracker.idle_for(idle) => if open { DRAIN } else { CLOSE_TIMEOUT },
         }
     };
     let service = service_fn(|request: Request<Incoming>| {
-        let (shared, identity, exchange) = (Arc::clone(&shared), Arc::clone(&identity), activity.begin());
+        let (shared, key, exchange) = (Arc::clone(&shared), Arc::clone(&key), tracker.begin());
         async move {
-            let answer: Response<_> = shared.answer(request, caller, &identity.spki_digest).await;
+            let answer: Response<_> = shared.answer(request, caller, &key).await;
             Ok::<_, std::convert::Infallible>(answer.map(|inner| exchange.answer(inner)))
         }
     });
@@ -83,16 +86,16 @@ pub(crate) async fn serve(
             .max_send_buf_size(BUFFER)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
-        to_its_end(http.serve_connection(stream, service), until).await;
+        drive_to_completion(http.serve_connection(stream, service), until).await;
     } else {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER).max_header_size(HEADERS.into());
-        to_its_end(http.serve_connection(stream, service), until).await;
+        drive_to_completion(http.serve_connection(stream, service), until).await;
     }
 }
 
 /// Until it ends by itself, or is asked to and has had the time for it.
-async fn to_its_end(connection: impl GracefulConnection, until: impl Future<Output = Duration>) {
+async fn drive_to_completion(connection: impl GracefulConnection, until: impl Future<Output = Duration>) {
     let mut connection = std::pin::pin!(connection);
     let drain = tokio::select! {
         _ = &mut connection => return,
@@ -102,8 +105,23 @@ async fn to_its_end(connection: impl GracefulConnection, until: impl Future<Outp
     let _ = tokio::time::timeout(drain, connection).await;
 }
 
-/// Until new connections are opened with another key, or no key is made any more. A new certificate for the same one changes
-/// nothing.
-async fn another_key(identities: &mut watch::Receiver<Arc<Identity>>, spki_digest: &str) {
-    let _ = identities.wait_for(|identity| identity.spki_digest != spki_digest).await;
+/// The key that a connection was opened with.
+pub(crate) struct ConnectionKey {
+    spki_digest: String,
+    identities: watch::Receiver<Arc<Identity>>,
+}
+
+impl ConnectionKey {
+    /// SHA-256 of the `SubjectPublicKeyInfo` as long as the key serves. A retired key is not attested: new evidence for it
+    /// would be of use only to a thief.
+    pub(crate) fn serving(&self) -> Option<&str> {
+        let serves = self.identities.has_changed().is_ok() && self.identities.borrow().spki_digest == self.spki_digest;
+        serves.then_some(&self.spki_digest)
+    }
+
+    /// Until new connections are opened with another key, or no key is made any more. A new certificate for the same one
+    /// changes nothing.
+    async fn retired(&self) {
+        let _ = self.identities.clone().wait_for(|identity| identity.spki_digest != self.spki_digest).await;
+    }
 }

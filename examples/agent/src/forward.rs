@@ -7,51 +7,40 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::sync::Semaphore;
 
-use crate::body::{Answer, BoxError, Guarded};
-use crate::bound::Refusal;
+use crate::api::Refusal;
+use crate::body::{Answer, BoxError, LimitedBody};
 use crate::config::{Application, Limits};
-use crate::net;
-use crate::say;
-
-/// Headers that are about one connection (RFC 9110 section 7.6.1), and what older programs take for such.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-];
-
-/// What a proxy says about its caller or the target, beside `X-Forwarded-*`. Callers must not be able to say it.
-const FORWARDED: [&str; 7] =
-    ["forwarded", "true-client-ip", "x-client-ip", "x-forwarded", "x-original-url", "x-real-ip", "x-rewrite-url"];
+use crate::headers::{PassedHeader, strip_hop_by_hop, strip_withheld};
+use crate::log;
+use crate::upstream;
 
 /// How long the application may take to begin its answer.
 const ANSWER: Duration = Duration::from_secs(300);
 
 pub(crate) struct Forward {
     application: Application,
+    pass_headers: Vec<PassedHeader>,
     body_bytes: u64,
     idle: Duration,
     places: Arc<Semaphore>,
 }
 
 impl Forward {
-    pub(crate) fn new(application: Application, limits: &Limits) -> Self {
+    pub(crate) fn new(application: Application, pass_headers: &[PassedHeader], limits: &Limits) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1)));
-        Self { application, body_bytes: limits.body_bytes, idle: Duration::from_secs(limits.idle_seconds), places }
+        Self {
+            application,
+            pass_headers: pass_headers.to_vec(),
+            body_bytes: limits.body_bytes,
+            idle: Duration::from_secs(limits.idle_seconds),
+            places,
+        }
     }
 
     pub(crate) async fn pass(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Response<Answer>, Refusal> {
@@ -59,7 +48,7 @@ impl Forward {
         let too_long = request.body().too_long();
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)?;
         let answer = tokio::time::timeout(ANSWER, async {
-            net::send(net::to_application(&self.application).await?, request).await
+            upstream::send(upstream::to_application(&self.application).await?, request).await
         });
         let answer: Result<Response<Incoming>, BoxError> = answer.await.map_err(|_| LATE)?;
         let (mut head, body) = answer
@@ -67,7 +56,7 @@ impl Forward {
                 if too_long.load(Ordering::Relaxed) {
                     return TOO_LONG;
                 }
-                say(format_args!("the application does not answer: {error}"));
+                log(format_args!("the application does not answer: {error}"));
                 NO_ANSWER
             })?
             .into_parts();
@@ -78,14 +67,14 @@ impl Forward {
         if body.size_hint().exact().is_none() {
             head.headers.remove(CONTENT_LENGTH);
         }
-        Ok(Response::from_parts(head, Guarded::new(body, u64::MAX, self.idle).keeping(place).boxed_unsync()))
+        Ok(Response::from_parts(head, LimitedBody::new(body, u64::MAX, self.idle).holding_permit(place).boxed_unsync()))
     }
 
     /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
-    fn request(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Request<Guarded>, Refusal> {
+    fn request(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Request<LimitedBody>, Refusal> {
         let (mut head, body) = request.into_parts();
-        // Behind either, bytes would go through that are no requests, past everything here.
-        if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
+        // Behind a tunnel, bytes would go through that are no requests, past everything here.
+        if head.method == Method::CONNECT || !upgrade_may_be_ignored(&head) {
             return Err(Refusal {
                 status: StatusCode::NOT_IMPLEMENTED,
                 text: "tunnels and upgrades are not supported",
@@ -103,7 +92,7 @@ impl Forward {
         let host = host(&head.uri, &head.headers)?;
         let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         strip_hop_by_hop(&mut head.headers);
-        strip_forwarded(&mut head.headers);
+        strip_withheld(&mut head.headers, &self.pass_headers);
         // Framed anew by what was read here, so that nobody else's count of bytes comes through.
         match body.size_hint().exact() {
             Some(length) if head.headers.contains_key(CONTENT_LENGTH) => {
@@ -122,7 +111,7 @@ impl Forward {
         let caller = HeaderValue::try_from(caller.to_canonical().to_string()).map_err(|_| BAD)?;
         head.headers.insert("x-forwarded-for", caller);
         head.headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-        let mut passed = Request::new(Guarded::new(body, self.body_bytes, self.idle));
+        let mut passed = Request::new(LimitedBody::new(body, self.body_bytes, self.idle));
         *passed.method_mut() = head.method;
         *passed.uri_mut() = Uri::from(target);
         *passed.headers_mut() = head.headers;
@@ -130,29 +119,12 @@ impl Forward {
     }
 }
 
-/// Also those that `Connection` names (RFC 9110 section 7.6.1), save what frames or routes the message.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
-        .collect();
-    HOP_BY_HOP.iter().chain(&named).for_each(|name| drop(headers.remove(name)));
-}
-
-/// Gateways in the manner of CGI take an underscore for a hyphen, so names are compared that way; and headers of a connection
-/// that are written so go too.
-fn strip_forwarded(headers: &mut HeaderMap) {
-    let ours = |name: &&HeaderName| {
-        let name = name.as_str().replace('_', "-");
-        name.starts_with("x-forwarded-")
-            || FORWARDED.contains(&name.as_str())
-            || HOP_BY_HOP.iter().any(|hop| hop.as_str() == name)
-    };
-    let named: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
-    named.iter().for_each(|name| drop(headers.remove(name)));
+/// Whether the request has a response in HTTP/1.1 although it offers another protocol (RFC 9110 section 7.8 lets a server
+/// ignore the offer, and `strip_hop_by_hop` takes it off). So it is with `h2c`, which Java's client and curl offer in ordinary
+/// requests. Who offers anything else, such as `websocket`, has no use for such a response and is told so.
+fn upgrade_may_be_ignored(head: &Parts) -> bool {
+    let protocols = head.headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    protocols.into_iter().all(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// One host, whichever way it is said; two would be one for us and another for the application.

@@ -1,29 +1,34 @@
-//! The TLS key. It is made here, lives in memory, and has no way in or out: no constructor takes one, none is written.
+//! The TLS key. It is made here, exists in memory only, and has no way in or out: no constructor takes one, none is encoded.
+//!
+//! The only copy of the private key is that of AWS-LC, which overwrites its memory when the last reference is dropped. The
+//! references are those of the rotation and of handshakes under way: an established connection has none.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
-use rcgen::{PublicKeyData as _, date_time_ymd};
-use rustls::ServerConfig;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose};
+use rcgen::{PublicKeyData, date_time_ymd};
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, Signer};
+use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
 
 const BEGIN: &[u8] = b"-----BEGIN";
 
 /// An ECDSA P-256 key made in this process.
 pub struct TlsKey {
-    pair: KeyPair,
-    signing: Arc<dyn rustls::sign::SigningKey>,
+    private: PrivateKey,
     spki_digest: String,
     params: CertificateParams,
 }
 
 /// What one connection is opened with: a key, and a certificate chain over it.
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) tls: Arc<ServerConfig>,
     /// SHA-256 of the key's `SubjectPublicKeyInfo` in lower-case hexadecimal.
@@ -59,11 +64,8 @@ impl TlsKey {
     /// A new key, and certificates over it for these names.
     pub fn generate(names: &[String], lifetime: Duration) -> Result<Self, KeyError> {
         let failed = |error: rcgen::Error| KeyError(error.to_string());
-        let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed)?;
-        let spki_digest = hex::encode(digest(&SHA256, &pair.subject_public_key_info()));
-        // TLS needs the key in its own representation. It does not leave this process.
-        let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.serialize_der()));
-        let signing = provider::sign::any_supported_type(&der).map_err(|error| KeyError(error.to_string()))?;
+        let private = PrivateKey::generate()?;
+        let spki_digest = hex::encode(digest(&SHA256, &private.0.spki));
         let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, names.first().map_or("blindbox", String::as_str));
@@ -74,7 +76,7 @@ impl TlsKey {
         let epoch = date_time_ymd(1970, 1, 1);
         params.not_before = epoch + now.saturating_sub(hour);
         params.not_after = epoch + now + lifetime + hour;
-        Ok(Self { pair, signing, spki_digest, params })
+        Ok(Self { private, spki_digest, params })
     }
 
     /// SHA-256 of the `SubjectPublicKeyInfo`, in lower-case hexadecimal.
@@ -85,13 +87,13 @@ impl TlsKey {
 
     /// A certificate signing request in PEM: public, signed by the key.
     pub fn request_pem(&self) -> Result<String, KeyError> {
-        let request = self.params.serialize_request(&self.pair);
+        let request = self.params.serialize_request(&self.private);
         request.and_then(|request| request.pem()).map_err(|error| KeyError(error.to_string()))
     }
 
     /// With a certificate that the key signs for itself.
     pub(crate) fn self_signed(&self) -> Result<Identity, KeyError> {
-        let certificate = self.params.self_signed(&self.pair).map_err(|error| KeyError(error.to_string()))?;
+        let certificate = self.params.self_signed(&self.private).map_err(|error| KeyError(error.to_string()))?;
         self.identity(vec![certificate.der().clone()]).map_err(|error| KeyError(error.to_string()))
     }
 
@@ -116,7 +118,7 @@ impl TlsKey {
         if chain.is_empty() {
             return Err(ChainError::Empty);
         }
-        let certified = CertifiedKey::new(chain, Arc::clone(&self.signing));
+        let certified = CertifiedKey::new(chain, Arc::new(self.private.clone()));
         certified.keys_match().map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => ChainError::AnotherKey,
             _ => ChainError::Unusable,
@@ -125,7 +127,7 @@ impl TlsKey {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|_| ChainError::Unusable)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(One(Arc::new(certified))));
+            .with_cert_resolver(Arc::new(FixedCert(Arc::new(certified))));
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // A resumed connection shows no certificate, so a client could not tell whose it is. No tickets, no store, and
         // no early data, which would be a request before any key was proven.
@@ -142,10 +144,98 @@ impl std::fmt::Debug for TlsKey {
     }
 }
 
-#[derive(Debug)]
-struct One(Arc<CertifiedKey>);
+/// The private key, to sign with. Clones are references to the same one.
+#[derive(Clone)]
+struct PrivateKey(Arc<Pair>);
 
-impl ResolvesServerCert for One {
+struct Pair {
+    ecdsa: EcdsaKeyPair,
+    /// The public key as a `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
+    spki: Vec<u8>,
+}
+
+impl PrivateKey {
+    /// Generated where it stays. `rcgen::KeyPair` and PKCS#8 would both be further copies, which nothing overwrites.
+    fn generate() -> Result<Self, KeyError> {
+        let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
+            .map_err(|_| KeyError("no ECDSA key can be generated".to_owned()))?;
+        let spki = PublicPoint(ecdsa.public_key().as_ref()).subject_public_key_info();
+        Ok(Self(Arc::new(Pair { ecdsa, spki })))
+    }
+
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
+        self.0.ecdsa.sign(&SystemRandom::new(), message).map(|signature| signature.as_ref().to_vec())
+    }
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateKey")
+    }
+}
+
+/// An uncompressed point of P-256.
+struct PublicPoint<'a>(&'a [u8]);
+
+impl PublicKeyData for PublicPoint<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// For certificates and requests.
+impl PublicKeyData for PrivateKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.ecdsa.public_key().as_ref()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl rcgen::SigningKey for PrivateKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.signature(message).map_err(|_| rcgen::Error::RingUnspecified)
+    }
+}
+
+/// For handshakes.
+impl rustls::sign::SigningKey for PrivateKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        if !offered.contains(&self.scheme()) {
+            return None;
+        }
+        Some(Box::new(self.clone()))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(SubjectPublicKeyInfoDer::from(self.0.spki.as_slice()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl Signer for PrivateKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.signature(message).map_err(|_| rustls::Error::General("the signature could not be made".to_owned()))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+    }
+}
+
+#[derive(Debug)]
+struct FixedCert(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for FixedCert {
     fn resolve(&self, _hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
@@ -160,7 +250,7 @@ mod tests {
     }
 
     fn certificate(key: &TlsKey) -> String {
-        key.params.self_signed(&key.pair).unwrap().pem()
+        key.params.self_signed(&key.private).unwrap().pem()
     }
 
     #[test]
@@ -179,5 +269,68 @@ mod tests {
             assert_eq!(taken(&(section.clone() + &good)), Err(ChainError::NotOnlyCertificates), "{label}");
             assert_eq!(taken(&(good.clone() + " " + &section)), Err(ChainError::NotOnlyCertificates), "{label}");
         }
+    }
+    /// Where the private key stands in the memory of this process. Compared with a masked copy, so that this is not one more.
+    #[cfg(target_os = "linux")]
+    fn copies_in_memory(masked: &[u8; 32]) -> usize {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        const CHUNK: usize = 1 << 20;
+        let at = |bytes: &[u8], from_end: bool| {
+            let mut masked: Vec<u8> = masked.iter().map(|byte| byte ^ MASK).collect();
+            if from_end {
+                masked.reverse();
+            }
+            let found = bytes == masked;
+            masked.fill(0);
+            found
+        };
+        let mut memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let (mut chunk, mut found) = (vec![0; CHUNK + 32], 0);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        for region in maps.lines().filter(|line| line.split(' ').nth(1).unwrap().starts_with("rw")) {
+            let (begin, end) = region.split(' ').next().unwrap().split_once('-').unwrap();
+            let number = |text| u64::from_str_radix(text, 16).unwrap();
+            for begin in (number(begin)..number(end)).step_by(CHUNK) {
+                let length = usize::try_from(number(end) - begin).unwrap().min(CHUNK + 31);
+                let window = &mut chunk[..length];
+                if memory.seek(SeekFrom::Start(begin)).is_err() || memory.read_exact(window).is_err() {
+                    continue;
+                }
+                let (first, last) = (masked[0] ^ MASK, masked[31] ^ MASK);
+                for (offset, byte) in window.iter().enumerate() {
+                    let Some(bytes) = window.get(offset..offset + 32) else { break };
+                    found += usize::from(*byte == first && at(bytes, false));
+                    found += usize::from(*byte == last && at(bytes, true));
+                }
+                window.fill(0);
+            }
+        }
+        found
+    }
+
+    #[cfg(target_os = "linux")]
+    const MASK: u8 = 0x5a;
+
+    /// Numbers stand in memory as bytes in either order.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_copy_of_a_private_key_is_left_in_memory_when_the_last_reference_is_dropped() {
+        use aws_lc_rs::encoding::AsBigEndian as _;
+        use rustls::sign::SigningKey as _;
+        let key = key();
+        let masked: [u8; 32] = {
+            let bytes: aws_lc_rs::encoding::EcPrivateKeyBin<'_> =
+                key.private.0.ecdsa.private_key().as_be_bytes().unwrap();
+            std::array::from_fn(|index| bytes.as_ref()[index] ^ MASK)
+        };
+        // Everything that it is used for.
+        let identity = key.self_signed().unwrap();
+        assert!(key.request_pem().unwrap().contains("CERTIFICATE REQUEST"));
+        let signer = key.private.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
+        assert!(signer.sign(b"a handshake").is_ok());
+        drop((identity, signer));
+        assert_eq!(copies_in_memory(&masked), 1);
+        drop(key);
+        assert_eq!(copies_in_memory(&masked), 0);
     }
 }

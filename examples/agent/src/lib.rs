@@ -9,14 +9,15 @@
 //! | `key` | the TLS key: made here, never loaded, never written |
 //! | `rotation` | makes a new one on a schedule |
 //! | `route` | which path is the agent's, whichever way it is written |
-//! | `bound` | the two bound requests: read strictly, runtime data written here |
-//! | `files` | request and certificate, on a thread that may hang without holding up a key's end |
+//! | `api` | the two bound requests: read strictly, runtime data written here |
+//! | `cert_files` | request and certificate, on a thread that may hang without holding up a key's end |
 //! | `evidence` | where reports come from: the guest device, or a sidecar |
 //! | `maa` | the token for a report |
 //! | `forward` | everything else, to the application |
+//! | `headers` | which headers of a caller the application gets |
 //! | `server` | who gets a connection, and which part of the agent answers a request |
 //! | `connection` | TLS 1.3, which key each one was opened with, when it ends |
-//! | `activity` | whether it is used |
+//! | `idle` | whether it is used |
 
 #![deny(
     missing_docs,
@@ -30,45 +31,47 @@
 use std::sync::LazyLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-mod activity;
+mod api;
 mod body;
-mod bound;
+mod cert_files;
 mod config;
 mod connection;
-mod device;
 mod evidence;
-mod files;
 mod forward;
+mod headers;
+mod idle;
 mod key;
-mod limit;
 mod maa;
-mod net;
+mod rate_limit;
 mod rotation;
 mod route;
 mod security_context;
 mod server;
+mod sev_guest;
 mod sidecar;
+mod upstream;
 
 pub use config::{Application, Config, InvalidConfig, KeyConfig, Limits, Loopback, MaaHost};
-#[cfg(target_os = "linux")]
-pub use device::GuestDevice;
 pub use evidence::{Device, EvidenceError, Source};
+pub use headers::PassedHeader;
 pub use key::{ChainError, KeyError, TlsKey};
 pub use maa::MaaClient;
 pub use route::{Route, classify};
 pub use security_context::SecurityContext;
 pub use server::{Agent, StartError};
+#[cfg(target_os = "linux")]
+pub use sev_guest::GuestDevice;
 pub use sidecar::Sidecar;
 
 /// Says something to whoever operates the agent. No evidence, no request, no address of a caller is ever said.
 ///
 /// Nobody waits for it to be read: who collects it belongs to the host, and a full pipe would hold up the end of a key. When
 /// too much waits, what is said is lost.
-pub(crate) fn say(what: impl std::fmt::Display) {
+pub(crate) fn log(what: impl std::fmt::Display) {
     static LINES: LazyLock<SyncSender<String>> = LazyLock::new(|| {
         let (lines, waiting) = sync_channel::<String>(64);
         let write = move || waiting.iter().for_each(|line| eprintln!("blindbox-agent: {line}"));
-        let _ = std::thread::Builder::new().name("words".to_owned()).spawn(write);
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(write);
         lines
     });
     let _ = LINES.try_send(what.to_string());

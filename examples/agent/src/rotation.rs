@@ -7,22 +7,22 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::cert_files::Files;
 use crate::config::{Config, KeyConfig};
-use crate::files::Files;
 use crate::key::{ChainError, Identity, KeyError, TlsKey};
-use crate::say;
+use crate::log;
 
 /// The keys of an agent: the one in use and, while its certificate is awaited, the next.
 pub(crate) struct Rotation {
     names: Vec<String>,
     settings: KeyConfig,
-    current: Aged,
-    next: Option<Aged>,
+    current: TimedKey,
+    next: Option<TimedKey>,
     files: Files,
     serving: watch::Sender<Arc<Identity>>,
 }
 
-struct Aged {
+struct TimedKey {
     key: TlsKey,
     made: Instant,
 }
@@ -31,7 +31,7 @@ impl Rotation {
     /// Makes the first key.
     pub(crate) fn start(config: &Config, files: Files) -> Result<(Self, watch::Receiver<Arc<Identity>>), KeyError> {
         let (names, settings) = (config.names.clone(), config.key.clone());
-        let current = Aged::new(&names, &settings)?;
+        let current = TimedKey::new(&names, &settings)?;
         let (serving, identities) = watch::channel(Arc::new(current.key.self_signed()?));
         let rotation = Self { names, settings, current, next: None, files, serving };
         rotation.announce(&rotation.current.key)?;
@@ -39,13 +39,13 @@ impl Rotation {
     }
 
     /// Ends only when no key can be made: no randomness, most likely. The agent ends with it, since the last key must not
-    /// serve beyond its life.
+    /// serve beyond its lifetime.
     pub(crate) async fn run(mut self) {
-        let Err(error) = self.go_on().await;
-        say(error);
+        let Err(error) = self.run_loop().await;
+        log(error);
     }
 
-    async fn go_on(&mut self) -> Result<Infallible, KeyError> {
+    async fn run_loop(&mut self) -> Result<Infallible, KeyError> {
         loop {
             let end = self.current.made + self.lifetime();
             let early = self.current.made + self.lifetime() * 2 / 3;
@@ -62,27 +62,27 @@ impl Rotation {
     }
 
     fn lifetime(&self) -> Duration {
-        Duration::from_secs(self.settings.lifetime_seconds)
+        self.settings.lifetime()
     }
 
-    fn prepare(&self) -> Result<Aged, KeyError> {
-        let next = Aged::new(&self.names, &self.settings)?;
+    fn prepare(&self) -> Result<TimedKey, KeyError> {
+        let next = TimedKey::new(&self.names, &self.settings)?;
         self.announce(&next.key)?;
         Ok(next)
     }
 
-    /// The life of the current key is over. Whether or not a certificate came for the next one, it does not go on.
+    /// The lifetime of the current key is over. Whether or not a certificate came for the next one, it does not go on.
     fn take_over(&mut self) -> Result<(), KeyError> {
         let next = self.next.take().map_or_else(|| self.prepare(), Ok)?;
         if self.settings.certificate_file.is_some() {
-            say("no certificate has come for the next key in time; it serves with one that it signed itself");
+            log("no certificate has come for the next key in time; it serves with one that it signed itself");
         }
         let identity = next.key.self_signed()?;
-        self.promote(next, identity);
+        self.activate(next, identity);
         Ok(())
     }
 
-    fn promote(&mut self, next: Aged, identity: Identity) {
+    fn activate(&mut self, next: TimedKey, identity: Identity) {
         self.current = next;
         self.serving.send_replace(Arc::new(identity));
     }
@@ -91,7 +91,7 @@ impl Rotation {
     fn certified(&mut self, pem: &[u8]) {
         if let Some(next) = self.next.take() {
             match next.key.with_chain(pem) {
-                Ok(identity) => return self.promote(next, identity),
+                Ok(identity) => return self.activate(next, identity),
                 Err(_) => self.next = Some(next),
             }
         }
@@ -99,21 +99,21 @@ impl Rotation {
             Ok(identity) => drop(self.serving.send_replace(Arc::new(identity))),
             // What is there while the next certificate is awaited is the one of a key before.
             Err(ChainError::AnotherKey) if self.next.is_some() => {}
-            Err(error) => say(error),
+            Err(error) => log(error),
         }
     }
 
     /// Says which key there is, and asks for a certificate where one is wanted.
     fn announce(&self, key: &TlsKey) -> Result<(), KeyError> {
-        say(format_args!("new TLS key, SHA-256 of its SubjectPublicKeyInfo {}", key.spki_digest()));
+        log(format_args!("new TLS key, SHA-256 of its SubjectPublicKeyInfo {}", key.spki_digest()));
         self.files.ask(key.request_pem()?);
         Ok(())
     }
 }
 
-impl Aged {
+impl TimedKey {
     fn new(names: &[String], settings: &KeyConfig) -> Result<Self, KeyError> {
-        let key = TlsKey::generate(names, Duration::from_secs(settings.lifetime_seconds))?;
+        let key = TlsKey::generate(names, settings.lifetime())?;
         Ok(Self { key, made: Instant::now() })
     }
 }

@@ -1,6 +1,8 @@
 //! Which paths are the agent's, whichever way they are written.
 
 use hyper::{Method, Uri};
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +43,30 @@ pub fn classify(method: &Method, target: &Uri) -> Route {
         Some(_) if target.query().is_some() => Route::Reserved,
         Some((route, allowed)) if *method == allowed => route,
         Some(_) => Route::WrongMethod,
-        None => by_first_segment(target.path()),
+        None => by_path(target.path()),
     }
 }
 
-fn by_first_segment(path: &str) -> Route {
-    if !path.starts_with('/') {
+/// By how the path reads to the strictest program, and to one that folds characters to their compatibility equivalents:
+/// full-width, superscript, circled and mathematical letters, ligatures, KELVIN SIGN, look-alikes of `/`, `.`, `;` and `%`.
+fn by_path(path: &str) -> Route {
+    let Some(decoded) = decoded(path.as_bytes()) else { return Route::Ambiguous };
+    let literal = by_first_segment(&decoded);
+    if literal != Route::Application || decoded.is_ascii() {
+        return literal;
+    }
+    // Folding can give what is to be decoded again, such as `%` from FULLWIDTH PERCENT SIGN.
+    let folded = folded(&decoded);
+    match self::decoded(&folded) {
+        Some(again) if again == folded => by_first_segment(&folded),
+        _ => Route::Ambiguous,
+    }
+}
+
+fn by_first_segment(decoded: &[u8]) -> Route {
+    if decoded.first() != Some(&b'/') {
         return Route::Ambiguous;
     }
-    let Some(decoded) = decoded(path.as_bytes()) else { return Route::Ambiguous };
     if decoded.iter().any(u8::is_ascii_control) {
         return Route::Ambiguous;
     }
@@ -70,13 +87,8 @@ fn by_first_segment(path: &str) -> Route {
     }
     match first.map(without_final_dots) {
         Some(first) if RESERVED.iter().any(|name| first.eq_ignore_ascii_case(name)) => Route::Reserved,
-        // Characters outside ASCII have look-alikes that fold to it: KELVIN SIGN, LONG S, full-width letters.
-        Some(first) if !first.is_ascii() => match std::str::from_utf8(first) {
-            Ok(first) if folds_to_reserved(first) => Route::Reserved,
-            Ok(_) => Route::Application,
-            // Lenient decoders take an ASCII letter in two bytes, or leave out what they do not understand.
-            Err(_) => Route::Ambiguous,
-        },
+        // Lenient decoders take an ASCII letter in two bytes, or leave out what they do not understand.
+        Some(first) if std::str::from_utf8(first).is_err() => Route::Ambiguous,
         _ => Route::Application,
     }
 }
@@ -102,13 +114,27 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn folds_to_reserved(text: &str) -> bool {
-    let narrow = |c: char| match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        _ => c,
-    };
-    let folded = text.chars().map(narrow).collect::<String>().to_uppercase().to_lowercase();
-    RESERVED.contains(&folded.as_bytes())
+/// As a program might that compares in NFKC_Casefold (Unicode Standard, section 3.13) or leaves accents out: compatibility
+/// decomposition, no marks, no characters that are ignored by default, one case. What is not UTF-8 stays as it is.
+fn folded(path: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        let plain: String = chunk.valid().nfkd().filter(|c| !is_combining_mark(*c) && !is_ignorable(*c)).collect();
+        // Upper case first, since only it maps LONG S and the dotless I to ASCII. It can give characters to decompose again.
+        let plain: String = plain.to_uppercase().to_lowercase().nfkd().filter(|c| !is_combining_mark(*c)).collect();
+        folded.extend_from_slice(plain.as_bytes());
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
+}
+
+/// Characters that are ignored by default (Default_Ignorable_Code_Point), of those that are no marks.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -164,6 +190,25 @@ mod tests {
             "/%E2%84%AAey/release",
             "/%C5%BFtatus",
             "/%EF%BD%81ttest/raw",
+            // Superscript, circled, mathematical and small letters, a ligature, accents, ignorable characters.
+            "/%E1%B5%83ttest/raw",
+            "/%E2%93%90ttest",
+            "/%F0%9D%93%80ey",
+            "/%EF%AC%85atus",
+            "/%EF%AC%86atus",
+            "/k%C3%A9y",
+            "/ke%CC%81y/release",
+            "/at%C2%ADtest/raw",
+            "/att%E2%80%8Best",
+            "/%E2%80%AEkey",
+            "/%EF%BC%AB%EF%BC%A5%EF%BC%B9",
+            // Full-width solidus, reverse solidus and semicolon.
+            "/%EF%BC%8Fattest/raw",
+            "/attest%EF%BC%8Fraw",
+            "/attest%EF%BC%BCraw",
+            "/attest%EF%BC%9Bx",
+            "/key%EF%BC%9Fx",
+            "/key%EF%BC%8E",
         ] {
             assert_eq!(get(path), Route::Reserved, "{path}");
         }
@@ -184,6 +229,10 @@ mod tests {
             "/%25252525252561ttest",
             "/%C1%A1ttest/raw",
             "/%E1ttest",
+            // TWO DOT LEADER, full-width full stops and percent sign.
+            "/x/%E2%80%A5/attest",
+            "/x/%EF%BC%8E%EF%BC%8E/attest",
+            "/%EF%BC%8561ttest",
             "*",
         ] {
             assert_eq!(get(path), Route::Ambiguous, "{path}");
@@ -203,6 +252,10 @@ mod tests {
             "/a%2Fb",
             "/a.b/c.",
             "/%C3%A4",
+            "/r%C3%A9sum%C3%A9s",
+            "/v1/%E2%93%90ttest",
+            "/%E6%97%A5%E6%9C%AC%E8%AA%9E/%E2%80%A6",
+            "/%CE%BAey",
             "/files/%E4.txt",
         ] {
             assert_eq!(get(path), Route::Application, "{path}");

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::cert_files;
 use crate::evidence::EvidenceError;
-use crate::files;
 
 /// The most bytes of one file; real ones have 6 to 15 kB.
 const MAX_FILE: u64 = 256 * 1024;
@@ -62,7 +62,7 @@ impl SecurityContext {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, EvidenceError> {
-        let text = files::read(&self.0.join(name), MAX_FILE)
+        let text = cert_files::read(&self.0.join(name), MAX_FILE)
             .map_err(|error| EvidenceError::SecurityContext(format!("{name}: {error}")))?;
         STANDARD.decode(text.trim_ascii()).map_err(|_| bad(name))
     }

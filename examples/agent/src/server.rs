@@ -14,16 +14,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::api::{Bound, Refusal};
 use crate::body::{Answer, whole};
-use crate::bound::{Bound, Refusal};
+use crate::cert_files::Files;
 use crate::config::{Config, InvalidConfig, Limits};
-use crate::connection::serve;
+use crate::connection::{ConnectionKey, serve};
 use crate::evidence::Source;
-use crate::files::Files;
 use crate::forward::Forward;
 use crate::key::{Identity, KeyError};
-use crate::limit::{Callers, Limiter};
 use crate::maa::MaaClient;
+use crate::rate_limit::{Callers, Limiter};
 use crate::rotation::Rotation;
 use crate::route::{Route, classify};
 
@@ -65,7 +65,7 @@ impl Agent {
         let limits = config.limits.clone();
         let maa = MaaClient::new(config.maa_roots.as_deref())?;
         let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits) };
-        let forward = Forward::new(config.application.clone(), &limits);
+        let forward = Forward::new(config.application.clone(), &config.pass_headers, &limits);
         let files = Files::start(&config.key).map_err(StartError::Files)?;
         let (rotation, identities) = Rotation::start(config, files)?;
         let listener = TcpListener::bind(config.listen).await?;
@@ -122,9 +122,9 @@ async fn accept(listener: TcpListener, identities: watch::Receiver<Arc<Identity>
         {
             oldest.notify_one();
         }
-        let give_way = Arc::new(Notify::new());
-        handshakes.push_back(Arc::downgrade(&give_way));
-        let serving = serve(stream, caller.ip(), identities.clone(), Arc::clone(&shared), give_way);
+        let evict = Arc::new(Notify::new());
+        handshakes.push_back(Arc::downgrade(&evict));
+        let serving = serve(stream, caller.ip(), identities.clone(), Arc::clone(&shared), evict);
         connections.spawn(async move {
             serving.await;
             drop((place, own_place));
@@ -143,13 +143,13 @@ impl Shared {
         &self,
         request: Request<Incoming>,
         caller: IpAddr,
-        spki_digest: &str,
+        key: &ConnectionKey,
     ) -> Response<Answer> {
         let answer = match classify(request.method(), request.uri()) {
             Route::Status => Ok(json_answer(StatusCode::OK, &json!({ "message": "Status OK" }))),
-            Route::Maa => self.bound.maa(request, spki_digest).await.map(|body| json_answer(StatusCode::OK, &body)),
+            Route::Maa => self.bound.maa(request, caller, key).await.map(|body| json_answer(StatusCode::OK, &body)),
             Route::Combined => {
-                self.bound.combined(request, spki_digest).await.map(|body| json_answer(StatusCode::OK, &body))
+                self.bound.combined(request, caller, key).await.map(|body| json_answer(StatusCode::OK, &body))
             }
             Route::WrongMethod => Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, text: "not by this method" }),
             Route::Reserved => Err(Refusal { status: StatusCode::NOT_FOUND, text: "the agent has no such request" }),

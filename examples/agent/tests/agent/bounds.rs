@@ -116,6 +116,24 @@ async fn one_address_does_not_get_every_place() {
     timeout(SOON, again).await.expect("a place does not come back");
 }
 
+#[tokio::test]
+async fn a_caller_that_attests_all_the_time_does_not_keep_another_from_it() {
+    let application = application().await;
+    let limits = "[limits]\nattestation-burst-per-address = 3\nattestations-per-second-per-address = 1";
+    let (agent, reports) = agent_without_machine(&application, "", limits).await;
+    let request = post("/attest/combined", &json!({ "nonce": "0".repeat(64) }).to_string());
+    let mut greedy = Client::connect(agent.address()).await;
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += usize::from(greedy.send(&request).await.status == 429);
+    }
+    assert_eq!(refused, 100 - reports.load(Ordering::SeqCst));
+    assert!(refused > 0);
+    // 403: there is a report, and this machine is none.
+    let mut other = Client::from(Ipv4Addr::new(127, 0, 0, 2).into(), agent.address()).await.unwrap();
+    assert_eq!(other.send(&request).await.status, 403);
+}
+
 /// A client whose request has reached the application, and who reads nothing.
 async fn asked(agent: &Agent, application: &TestServer) -> Client {
     let mut client = Client::connect(agent.address()).await;

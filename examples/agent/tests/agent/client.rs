@@ -69,10 +69,7 @@ impl Client {
         Self::config_with(default_provider(), versions)
     }
 
-    fn config_with(
-        provider: CryptoProvider,
-        versions: &[&'static rustls::SupportedProtocolVersion],
-    ) -> ClientConfig {
+    fn config_with(provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()

@@ -97,6 +97,49 @@ async fn a_caller_cannot_say_that_it_is_another() {
 }
 
 #[tokio::test]
+async fn nothing_arrives_that_only_an_intermediary_should_say_or_that_has_an_underscore() {
+    let application = application().await;
+    let withheld = "Via X-Host X-Original-Host X-Original-URL X-HTTP-Method-Override X-HTTP-Method X-Method-Override Client-IP \
+        CF-Connecting-IP CF-IPCountry X-Azure-ClientIP X-Azure-SocketIP True-Client-IP X-Real-IP X-Rewrite-URL Forwarded \
+        X-Forwarded X-Forwarded-Server X-Cluster-Client-IP Fastly-Client-IP X-Envoy-External-Address X-MS-CLIENT-PRINCIPAL \
+        X-MS-CLIENT-PRINCIPAL-NAME Client-Cert SSL-Client-Verify X-ARR-ClientCert X-Remote-User Proxy Front-End-Https \
+        x_mine content_length proxy_connection http_x";
+    let names: Vec<&str> = withheld.split_ascii_whitespace().collect();
+    let headers: String = names.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let arrived = async |top: &str| {
+        let (agent, _) = agent_without_machine(&application, top, "").await;
+        let before = application.count();
+        assert_eq!(Client::connect(agent.address()).await.send(&request(&headers)).await.status, 200);
+        let (head, _) = application.arrived().remove(before);
+        let mut names: Vec<String> = head.headers.keys().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names
+    };
+    let always = ["content-length", "host", "x-forwarded-for", "x-forwarded-proto"];
+    assert_eq!(arrived("").await, always);
+    let passed = arrived(r#"pass-headers = ["X-Host", "x_mine"]"#).await;
+    assert_eq!(passed, ["content-length", "host", "x-forwarded-for", "x-forwarded-proto", "x-host", "x_mine"]);
+}
+
+/// As Java's client and curl offer it in ordinary requests (RFC 9110 section 7.8).
+#[tokio::test]
+async fn an_offer_of_http_2_in_clear_is_ignored() {
+    let application = application().await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let mut client = Client::connect(agent.address()).await;
+    for offer in ["h2c", "H2C", "h2c, h2c"] {
+        let headers =
+            format!("connection: Upgrade, HTTP2-Settings\r\nupgrade: {offer}\r\nhttp2-settings: AAMAAABk\r\n");
+        let answer = client.send(&request(&headers)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "/a//b?c=d%20e body"));
+        let (head, _) = application.arrived().pop().unwrap();
+        for name in ["connection", "upgrade", "http2-settings"] {
+            assert!(!head.headers.contains_key(name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_follows_a_request_is_a_request_of_its_own() {
     let application = application().await;
     let (agent, _) = agent_without_machine(&application, "", "").await;

@@ -11,7 +11,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use serde_json::json;
 
 use crate::client::{Client, get};
-use crate::lab::{Machine, TestServer, agent_without_machine, application, config};
+use crate::lab::{Machine, TestServer, agent_without_machine, application, config, long_answers, pass};
 
 /// Someone who certifies what is asked, as ACME does.
 struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
@@ -214,10 +214,9 @@ async fn the_next_key_takes_over_when_its_certificate_comes() {
     assert!(certified(&authority, &client));
 }
 
-/// What is attested on a connection is the key of that connection, not the one that serves by now.
+/// Neither the key of its connection, which a thief may have by then, nor the one that serves by now.
 #[tokio::test]
-async fn an_attestation_names_the_key_that_its_connection_was_opened_with() {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
+async fn on_a_connection_of_a_retired_key_nothing_is_attested() {
     let machine = Machine::new();
     let (application, context) = (application().await, machine.security_context());
     let address = format!("http://{}", application.address);
@@ -231,9 +230,52 @@ async fn an_attestation_names_the_key_that_its_connection_was_opened_with() {
     let key = client.spki_digest();
     until(&agent, |client| client.spki_digest() != key).await;
     client.write(&head[head.len() - rest..]).await;
-    let answer = client.read().await.unwrap().json();
+    let answer = client.read().await.unwrap();
+    let expected = "the key of this connection has retired: open a new connection";
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (503, Some(expected)));
+    assert_eq!(machine.reports(), 0);
+    assert!(tokio::time::timeout(Duration::from_secs(5), client.closed()).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_attestation_names_the_key_of_its_connection() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let machine = Machine::new();
+    let (application, context) = (application().await, machine.security_context());
+    let address = format!("http://{}", application.address);
+    let agent = Agent::start(&config(&address, "", ""), machine.source(&context)).await.unwrap();
+    let mut client = Client::connect(agent.address()).await;
+    let answer = client.post("/attest/combined", &json!({ "nonce": "0".repeat(64) }).to_string()).await.json();
     let runtime_data = STANDARD.decode(answer["runtime_data"].as_str().unwrap()).unwrap();
-    assert!(String::from_utf8(runtime_data).unwrap().contains(&key));
+    assert!(String::from_utf8(runtime_data).unwrap().contains(&client.spki_digest()));
+}
+
+#[tokio::test]
+async fn a_connection_of_a_retired_key_is_cut_a_minute_later_whatever_goes_on_on_it() {
+    let application = long_answers(48 * 1024 * 1024).await;
+    let (agent, _) = agent_without_machine(&application, "", "[limits]\nidle-seconds = 100000").await;
+    let mut client = Client::connect(agent.address()).await;
+    let key = client.spki_digest();
+    client.write(&get("/")).await;
+    while application.count() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The lifetime of a key without a certificate: an hour.
+    pass(60 * 60 + 1).await;
+    until(&agent, |client| client.spki_digest() != key).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    pass(61).await;
+    let received = tokio::time::timeout(Duration::from_secs(60), client.rest()).await.unwrap();
+    assert!(received.len() < 48 * 1024 * 1024, "all of it arrived");
+}
+
+#[test]
+fn a_key_lives_an_hour_where_no_authority_certifies_it_and_a_day_where_one_does() {
+    let lifetime = |tables: &str| config("http://127.0.0.1:8000", "", tables).key.lifetime().as_secs();
+    assert_eq!(lifetime(""), 60 * 60);
+    assert_eq!(lifetime("[key]\ncsr-file = \"/a\""), 60 * 60);
+    assert_eq!(lifetime("[key]\ncsr-file = \"/a\"\ncertificate-file = \"/b\""), 24 * 60 * 60);
+    assert_eq!(lifetime("[key]\ncsr-file = \"/a\"\ncertificate-file = \"/b\"\nlifetime-seconds = 5"), 5);
 }
 
 #[tokio::test]

@@ -117,7 +117,8 @@ refuses! {
     405 a_status_by_post: post("/status", "{}");
     405 an_attestation_by_delete: get(COMBINED).replace("GET", "DELETE");
     501 an_upgrade: with("connection: upgrade\r\nupgrade: websocket");
-    501 an_upgrade_to_http2: with("connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk");
+    501 an_upgrade_to_websocket_or_http2: with("connection: upgrade\r\nupgrade: h2c, websocket");
+    501 an_upgrade_to_websocket_beside_one_to_http2: with("connection: upgrade\r\nupgrade: h2c\r\nupgrade: websocket");
     400 two_hosts_in_a_request: with("host: evil.example");
     400 no_host_in_a_request: "GET / HTTP/1.1\r\n\r\n";
     400 another_host_in_the_target: "GET http://evil.example/ HTTP/1.1\r\nhost: agent\r\n\r\n";

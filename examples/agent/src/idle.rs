@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::body::{Answer, BoxError};
 
 /// What goes on on one connection.
-pub(crate) struct Activity(Mutex<State>);
+pub(crate) struct IdleTracker(Mutex<State>);
 
 struct State {
     /// Requests whose answer is not yet handed over whole; and since when they wait for the caller to take more of it, if
@@ -25,27 +25,27 @@ struct State {
 }
 
 /// One request, until its answer has been handed over.
-pub(crate) struct Exchange {
-    activity: Arc<Activity>,
+pub(crate) struct InFlightRequest {
+    idle: Arc<IdleTracker>,
     number: u64,
 }
 
-impl Activity {
+impl IdleTracker {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(State { open: HashMap::new(), begun: 0, since: Instant::now() }))
     }
 
-    pub(crate) fn begin(self: &Arc<Self>) -> Exchange {
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlightRequest {
         let mut state = self.state();
         state.begun = state.begun.wrapping_add(1);
         let number = state.begun;
         state.open.insert(number, None);
-        Exchange { activity: Arc::clone(self), number }
+        InFlightRequest { idle: Arc::clone(self), number }
     }
 
     /// Waits until it has been the caller's move all this time: no request, or an answer that he does not take. Pings and
     /// other frames are no move, nor is another request beside that answer. Says whether there is such an answer.
-    pub(crate) async fn quiet(&self, bound: Duration) -> bool {
+    pub(crate) async fn idle_for(&self, bound: Duration) -> bool {
         loop {
             let (since, open) = {
                 let state = self.state();
@@ -67,33 +67,33 @@ impl Activity {
     }
 }
 
-impl Exchange {
+impl InFlightRequest {
     /// There is an answer: until it is asked for, it is the caller who takes his time.
-    pub(crate) fn answer(self, inner: Answer) -> Watched {
+    pub(crate) fn answer(self, inner: Answer) -> TrackedBody {
         self.waits_for_caller(true);
-        Watched { inner, exchange: self }
+        TrackedBody { inner, exchange: self }
     }
 
     fn waits_for_caller(&self, does: bool) {
-        self.activity.state().open.insert(self.number, does.then(Instant::now));
+        self.idle.state().open.insert(self.number, does.then(Instant::now));
     }
 }
 
-impl Drop for Exchange {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        let mut state = self.activity.state();
+        let mut state = self.idle.state();
         state.open.remove(&self.number);
         state.since = Instant::now();
     }
 }
 
 /// An answer that keeps count: it is asked for more when the caller took what there was.
-pub(crate) struct Watched {
+pub(crate) struct TrackedBody {
     inner: Answer,
-    exchange: Exchange,
+    exchange: InFlightRequest,
 }
 
-impl Body for Watched {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = BoxError;
 

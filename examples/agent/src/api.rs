@@ -1,6 +1,7 @@
 //! The bound requests of `docs/protocol.md`: the caller gives a nonce, the runtime data are written here.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::MaaHost;
+use crate::connection::ConnectionKey;
 use crate::evidence::{EvidenceError, Source};
-use crate::limit::Limiter;
+use crate::log;
 use crate::maa::MaaClient;
-use crate::say;
+use crate::rate_limit::Limiter;
 
 /// The most bytes of a request, which has about 130. More is somebody who fills memory.
 const MAX_REQUEST: usize = 1024;
@@ -75,26 +77,36 @@ struct CombinedAnswer {
 struct Nonce(String);
 
 impl Bound {
-    pub(crate) async fn maa(&self, request: Request<Incoming>, spki_digest: &str) -> Result<Value, Refusal> {
+    pub(crate) async fn maa(
+        &self,
+        request: Request<Incoming>,
+        caller: IpAddr,
+        key: &ConnectionKey,
+    ) -> Result<Value, Refusal> {
         let request: MaaRequest = read(request).await?;
         let nonce = Nonce::read(request.nonce)?;
         let host = self.host(&request.maa_endpoint)?.clone();
         let (source, maa) = (self.source.clone(), self.maa.clone());
-        let runtime_data = runtime_data(&nonce, spki_digest);
-        self.attest(async move {
+        let runtime_data = runtime_data(&nonce, key.serving().ok_or(RETIRED)?);
+        self.attest(caller, async move {
             let token = source.token(&maa, &host, &runtime_data).await?;
             Ok(json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) }))
         })
         .await
     }
 
-    pub(crate) async fn combined(&self, request: Request<Incoming>, spki_digest: &str) -> Result<Value, Refusal> {
+    pub(crate) async fn combined(
+        &self,
+        request: Request<Incoming>,
+        caller: IpAddr,
+        key: &ConnectionKey,
+    ) -> Result<Value, Refusal> {
         let request: CombinedRequest = read(request).await?;
         let nonce = Nonce::read(request.nonce)?;
         let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint).cloned()).transpose()?;
         let (source, maa) = (self.source.clone(), self.maa.clone());
-        let runtime_data = runtime_data(&nonce, spki_digest);
-        self.attest(async move {
+        let runtime_data = runtime_data(&nonce, key.serving().ok_or(RETIRED)?);
+        self.attest(caller, async move {
             let hardware = source.hardware(&runtime_data).await?;
             // From exactly this report: token and report are then about one moment, and have to agree on everything.
             let token = match host {
@@ -117,9 +129,10 @@ impl Bound {
     /// asked works on, and its place must not be free for the next one before it is done.
     async fn attest(
         &self,
+        caller: IpAddr,
         work: impl Future<Output = Result<Value, EvidenceError>> + Send + 'static,
     ) -> Result<Value, Refusal> {
-        let place = self.limiter.admit().ok_or(TOO_MANY)?;
+        let place = self.limiter.admit(caller).ok_or(TOO_MANY)?;
         let task = tokio::spawn(async move {
             let done = work.await;
             drop(place);
@@ -127,10 +140,10 @@ impl Bound {
         });
         match tokio::time::timeout(PATIENCE, task).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error @ EvidenceError::Away(_)))) => Err(no_evidence(&error, LATER)),
-            Ok(Ok(Err(error))) => Err(no_evidence(&error, NONE)),
-            Ok(Err(error)) => Err(no_evidence(&error, NONE)),
-            Err(error) => Err(no_evidence(&error, LATER)),
+            Ok(Ok(Err(error @ EvidenceError::Away(_)))) => Err(no_evidence(&error, RETRY_LATER)),
+            Ok(Ok(Err(error))) => Err(no_evidence(&error, REFUSED)),
+            Ok(Err(error)) => Err(no_evidence(&error, REFUSED)),
+            Err(error) => Err(no_evidence(&error, RETRY_LATER)),
         }
     }
 
@@ -188,16 +201,22 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 const TOO_MANY: Refusal =
     Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many attestations at the moment" };
 
-/// It will not be otherwise for being asked again.
-const NONE: Refusal = Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" };
+/// Permanent failure.
+const REFUSED: Refusal = Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" };
 
-/// It may be: clients ask again.
-const LATER: Refusal =
+/// Temporary failure; clients retry.
+const RETRY_LATER: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "no evidence can be made at the moment" };
+
+/// Its connection is about to be closed; the next one is opened with the key that serves by now.
+const RETIRED: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    text: "the key of this connection has retired: open a new connection",
+};
 
 /// The operator reads why, the caller does not.
 fn no_evidence(error: &dyn Display, refusal: Refusal) -> Refusal {
-    say(error);
+    log(error);
     refusal
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::KeyConfig;
-use crate::say;
+use crate::log;
 
 /// How often the certificate file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ impl Files {
             if let (Some(path), Some(request)) = (&csr_file, request)
                 && let Err(error) = replace(path, request)
             {
-                say(format_args!("the certificate signing request cannot be written: {error}"));
+                log(format_args!("the certificate signing request cannot be written: {error}"));
             }
             read(certificate_file.as_deref()?, MAX_CHAIN).ok()
         })

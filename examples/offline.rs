@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem};
 use blindbox_attestation::{
-    AttestationError, CcePolicy, Claims, Crl, Endorsements, Evidence, HostData, Issuer, Policy, Recorded, Unappraised,
-    UnixTime, Vek, verify_recorded, verify_unappraised,
+    AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, Issuer, Policy, Recorded,
+    Unappraised, UnixTime, Vek, find_cce_policies, verify_recorded, verify_unappraised,
 };
 use clap::Parser;
 use serde_json::{Value, json};
@@ -201,15 +201,14 @@ fn check_host_data(arguments: &Arguments, claims: &Claims) -> Result<(), Failure
     })
 }
 
-/// Base64 as deployments carry it, or the text itself.
+/// The one policy of a file, in whatever form people have it.
 fn read_cce_policy(path: &Path) -> Result<HostData, Failure> {
-    let bytes = read(path)?;
-    let base64 = std::str::from_utf8(&bytes).ok().and_then(|text| CcePolicy::from_base64(text).ok());
-    let policy = match base64 {
-        Some(policy) => policy,
-        None => CcePolicy::from_rego(bytes).map_err(|error| bad_usage("--cce-policy", error))?,
-    };
-    Ok(policy.digest())
+    let found = find_cce_policies(&read(path)?).map_err(|error| bad_usage("--cce-policy", error))?;
+    match found.as_slice() {
+        [FoundCcePolicy { policy: Ok(policy), .. }] => Ok(policy.digest()),
+        [FoundCcePolicy { policy: Err(error), .. }] => Err(bad_usage("--cce-policy", error.clone())),
+        several => Err(bad_usage("--cce-policy", format!("expected one policy, found {}", several.len()))),
+    }
 }
 
 fn read_policy(path: &Path) -> Result<Policy, Failure> {

@@ -193,7 +193,12 @@ impl<'a> Object<'a> {
         self.source
     }
 
-    fn get(&self, name: &str) -> Option<&Value<'a>> {
+    /// The members, sorted by name.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.members.iter().map(|member| (&*member.name, &member.value))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value<'a>> {
         let at = match self.members.get(self.next.get()) {
             Some(member) if member.name == name => self.next.get(),
             _ => {

@@ -121,6 +121,7 @@ mod attested;
 mod bind;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod cce_policy;
 mod challenge;
 mod claims;
 #[cfg(feature = "client")]
@@ -135,7 +136,6 @@ mod error;
 mod evidence;
 #[cfg(feature = "client")]
 mod fetch;
-mod host_data;
 mod inspect;
 mod json;
 pub mod maa;
@@ -157,6 +157,10 @@ mod x509;
 
 pub use appraisal::{Appraisal, Check, Verdict};
 pub use attested::{Attested, Claims, Recorded, Unappraised};
+pub use cce_policy::{
+    CcePolicy, CcePolicyDifference, CcePolicyError, CcePolicyFinding, CcePolicyFlag, CcePolicySourceError,
+    ContainerFinding, FoundCcePolicy, MountOrigin, find_cce_policies,
+};
 pub use challenge::{Challenge, Channel, ServerName};
 pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, SnpClaims,
@@ -166,7 +170,6 @@ pub use claims::{
 pub use connect::{Verifier, VerifierBuilder, verify_connection};
 pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
-pub use host_data::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, InvalidCcePolicy};
 #[cfg(feature = "client")]
 pub use http::{HeaderMap, Method, StatusCode, Version};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["types"],
     &["claims", "crypto", "der", "json", "appraisal", "clock"],
-    &["host_data", "x509"],
+    &["cce_policy", "x509"],
     &["maa", "snp", "uvm", "policy"],
     &["error"],
     &["challenge", "evidence"],

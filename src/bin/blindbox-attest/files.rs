@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{AmdAnchors, CustomAnchors, certificates_from_pem};
-use blindbox_attestation::{CcePolicy, Policy, Product};
+use blindbox_attestation::{Policy, Product};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::outcome::Failure;
@@ -37,26 +37,6 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 /// A policy, in JSON if it begins with a brace, else in TOML.
 pub fn policy(path: &Path) -> Result<Policy, Failure> {
     read_text(path)?.parse::<Policy>().map_err(|error| Failure::in_file(path, error))
-}
-
-/// A CCE policy: base64 as deployments carry it, or the Rego text itself.
-///
-/// What has only characters of base64 and cannot be decoded is no text: its digest would be that of nothing that is deployed.
-pub fn cce_policy(path: &Path) -> Result<CcePolicy, Failure> {
-    let bytes = read(path)?;
-    let text = std::str::from_utf8(&bytes).ok();
-    if let Some(policy) = text.and_then(|text| CcePolicy::from_base64(text).ok()) {
-        return Ok(policy);
-    }
-    let of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=-_".contains(byte);
-    if !bytes.trim_ascii().is_empty() && bytes.iter().all(of_base64) {
-        return Err(about(
-            path,
-            "looks like base64 and cannot be decoded as such: expected the standard alphabet, padded, whole and on one \
-             line, as `az confcom` prints it (line breaks are taken out with `tr -d '[:space:]'`), or the Rego text itself",
-        ));
-    }
-    CcePolicy::from_rego(bytes).map_err(|error| about(path, error))
 }
 
 pub fn key_set(path: &Path) -> Result<KeySet, Failure> {

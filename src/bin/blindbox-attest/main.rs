@@ -10,6 +10,7 @@
     clippy::as_conversions
 )]
 
+mod cce_policy;
 mod connection;
 #[cfg(feature = "emulator")]
 mod emulate;
@@ -73,7 +74,7 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Write, check and show policy files.
     Policy(policy::Arguments),
-    /// Print the host data that a CCE policy becomes, and what the CCE policy should not allow.
+    /// Print the host data that a CCE policy becomes, what the CCE policy leaves to others, and how it differs from another.
     HostData(host_data::Arguments),
     /// Serve a local plain-HTTP port whose other end is an attested session.
     #[command(after_help = EXIT_CODES)]

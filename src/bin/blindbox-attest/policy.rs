@@ -1,15 +1,16 @@
 //! `policy`: write, check and show policy files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use blindbox_attestation::{
-    Binding, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest, Trust, UvmSvn,
-    Workload,
+    Binding, CcePolicy, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest, Trust,
+    UvmSvn, Workload,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use crate::cce_policy::CcePolicyFile;
 use crate::files;
 use crate::outcome::{Failure, ended, note, print, print_json};
 
@@ -62,12 +63,12 @@ struct New {
     #[arg(long, value_enum, help_heading = "What must run")]
     binding: BindingArgument,
 
-    /// The CCE policy of the container (base64 or Rego text).
-    #[arg(long, value_name = "FILE", conflicts_with = "host_data", help_heading = "What must run")]
-    cce_policy: Option<PathBuf>,
+    #[command(flatten)]
+    cce_policy: CcePolicyFile,
 
     /// The host data of the container: the SHA-256 of its CCE policy, in hexadecimal. May be repeated.
-    #[arg(long, value_name = "HEX", value_parser = host_data, help_heading = "What must run")]
+    #[arg(long, value_name = "HEX", value_parser = host_data, conflicts_with = "cce_policy")]
+    #[arg(help_heading = "What must run")]
     host_data: Vec<HostData>,
 
     /// Accept a known allow-all CCE policy, with which the host runs any code. For development only.
@@ -215,8 +216,8 @@ impl New {
             return Err(Failure::usage("--id-key and --allow-any-azure-cvm belong to --kind vm"));
         }
         let mut digests = self.host_data.iter().copied();
-        let first = match &self.cce_policy {
-            Some(path) => Some(cce_policy(path)?),
+        let first = match self.cce_policy.read()? {
+            Some(policy) => Some(shown(&policy)),
             None => digests.next(),
         };
         let first = first.ok_or_else(|| Failure::usage("a container needs --cce-policy or --host-data"))?;
@@ -238,7 +239,7 @@ impl New {
     }
 
     fn vm(&self) -> Result<Policy, Failure> {
-        if self.cce_policy.is_some() || !self.host_data.is_empty() || self.uvm_svn.is_some() {
+        if self.cce_policy.cce_policy.is_some() || !self.host_data.is_empty() || self.uvm_svn.is_some() {
             return Err(Failure::usage("--cce-policy, --host-data and --uvm-svn belong to --kind container"));
         }
         let measurements = self.measurement.iter().copied();
@@ -284,18 +285,10 @@ impl Show {
     }
 }
 
-/// The digest of a CCE policy. What it should not allow is said, since nobody sees it in a digest.
-fn cce_policy(path: &Path) -> Result<HostData, Failure> {
-    let policy = files::cce_policy(path)?;
-    let is_package = |line: &[u8]| {
-        let words: Vec<_> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(2).collect();
-        words == [&b"package"[..], b"policy"]
-    };
-    if !policy.text().split(|byte| *byte == b'\n').any(is_package) {
-        return Err(files::about(path, "is no CCE policy: its text has no line `package policy`"));
-    }
+/// The digest of a CCE policy. What it leaves to others is said here, since a digest does not show it.
+fn shown(policy: &CcePolicy) -> HostData {
     policy.findings().iter().for_each(|finding| note(&format!("note: CCE policy: {finding}")));
-    Ok(policy.digest())
+    policy.digest()
 }
 
 fn pretty(policy: &Policy) -> String {

@@ -143,10 +143,8 @@ impl Arguments {
         if self.guest == GuestKind::Vm {
             builder = builder.guest(Guest::confidential_vm());
         }
-        if let Some(path) = &self.cce_policy {
-            let policy = files::cce_policy(path)?;
-            let text = std::str::from_utf8(policy.text()).map_err(|_| files::about(path, "is not text in UTF-8"))?;
-            builder = builder.cce_policy(text);
+        if let Some(policy) = self.cce_policy.read()? {
+            builder = builder.cce_policy(policy.text());
         }
         if let Some(platform) = platform {
             builder = builder.platform(platform);

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::faults::{self, FaultAt};
 use super::knobs::{self, Change};
 use super::orders;
+use crate::cce_policy::CcePolicyFile;
 
 #[derive(Args)]
 #[command(after_help = "See --help for every knob and fault.", after_long_help = long_help())]
@@ -17,9 +18,8 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "container", help_heading = "Guest")]
     pub guest: GuestKind,
 
-    /// The CCE policy of the container (base64 or Rego text), whose digest becomes the host data.
-    #[arg(long, value_name = "FILE", help_heading = "Guest")]
-    pub cce_policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub cce_policy: CcePolicyFile,
 
     /// The processor under the guest: adds hardware reports and a KDS.
     #[arg(long, value_enum, help_heading = "Guest")]

@@ -1,0 +1,215 @@
+//! How much a regular expression (RE2) fixes of what it matches: read by its shape, not by known spellings.
+
+/// Groups within groups; more are taken for what matches anything.
+const MAX_DEPTH: u8 = 16;
+
+/// What a pattern leaves open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Openness {
+    /// One text only.
+    Literal,
+    /// Several texts, each of which contains some fixed characters.
+    Partial,
+    /// Not one character is fixed.
+    Anything,
+}
+
+/// What a pattern for a variable leaves open: its name and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) name: Openness,
+    pub(super) value: Openness,
+}
+
+/// Reads a pattern.
+pub(super) fn openness(pattern: &str) -> Openness {
+    alternatives(pattern, MAX_DEPTH)
+}
+
+/// Reads a pattern for `NAME=VALUE`, as the older rules for variables have it. The loosest of its alternatives counts.
+pub(super) fn variable(pattern: &str) -> Variable {
+    let mut loosest = Variable { name: Openness::Literal, value: Openness::Literal };
+    for alternative in split(pattern, '|') {
+        let parts = split(alternative, '=');
+        let found = match parts.split_first() {
+            Some((name, [])) => {
+                // No equals sign that is written out: what matches it decides where the name ends.
+                let open = sequence(name, MAX_DEPTH);
+                Variable { name: open, value: open }
+            }
+            Some((name, values)) => Variable {
+                name: sequence(name, MAX_DEPTH),
+                value: values.iter().map(|value| sequence(value, MAX_DEPTH)).fold(Openness::Literal, Openness::max),
+            },
+            None => Variable { name: Openness::Anything, value: Openness::Anything },
+        };
+        loosest = Variable { name: loosest.name.max(found.name), value: loosest.value.max(found.value) };
+    }
+    loosest
+}
+
+/// The parts of a pattern between a character that stands outside of groups, classes and escapes.
+fn split(pattern: &str, at: char) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut depth, mut in_class, mut escaped) = (0_usize, 0_usize, false, false);
+    for (place, character) in pattern.char_indices() {
+        if escaped {
+            escaped = false;
+            continue;
+        }
+        match character {
+            '\\' => escaped = true,
+            '[' if !in_class => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth = depth.saturating_add(1),
+            ')' if !in_class => depth = depth.saturating_sub(1),
+            found if found == at && depth == 0 && !in_class => {
+                parts.extend(pattern.get(start..place));
+                start = place.saturating_add(found.len_utf8());
+            }
+            _ => {}
+        }
+    }
+    parts.extend(pattern.get(start..));
+    parts
+}
+
+/// Reads a pattern without alternatives at its top level.
+fn sequence(pattern: &str, depth: u8) -> Openness {
+    let Some(depth) = depth.checked_sub(1) else { return Openness::Anything };
+    let (mut fixed, mut open) = (false, false);
+    let mut rest = pattern;
+    while let Some(first) = rest.chars().next() {
+        let behind = rest.get(first.len_utf8()..).unwrap_or_default();
+        let (atom, after) = match first {
+            '^' | '$' => {
+                rest = behind;
+                continue;
+            }
+            '(' => {
+                let (group, after) = group(behind);
+                match flags(group) {
+                    // Flags alone, which match nothing; with them, letters match in both cases.
+                    Some("") => {
+                        open = true;
+                        rest = after;
+                        continue;
+                    }
+                    inner => (alternatives(inner.unwrap_or(group), depth), after),
+                }
+            }
+            '[' => (Openness::Anything, class_end(behind)),
+            '.' => (Openness::Anything, behind),
+            '\\' => escape(behind),
+            _ => (Openness::Literal, behind),
+        };
+        let (quantified, after) = quantifier(after);
+        match quantified {
+            Quantifier::None => {}
+            Quantifier::AtLeastOnce => open = true,
+            Quantifier::Optional => {
+                open = true;
+                rest = after;
+                continue;
+            }
+        }
+        fixed |= atom != Openness::Anything;
+        open |= atom != Openness::Literal;
+        rest = after;
+    }
+    match (fixed, open) {
+        (_, false) => Openness::Literal,
+        (true, true) => Openness::Partial,
+        (false, true) => Openness::Anything,
+    }
+}
+
+fn alternatives(pattern: &str, depth: u8) -> Openness {
+    let alternatives = split(pattern, '|');
+    // Several texts are no literal, however fixed each of them is.
+    let several = if alternatives.len() > 1 { Openness::Partial } else { Openness::Literal };
+    alternatives.into_iter().map(|alternative| sequence(alternative, depth)).fold(several, Openness::max)
+}
+
+/// The content of a group, and what follows it.
+fn group(rest: &str) -> (&str, &str) {
+    let (mut depth, mut in_class, mut escaped) = (1_usize, false, false);
+    for (place, character) in rest.char_indices() {
+        if escaped {
+            escaped = false;
+            continue;
+        }
+        match character {
+            '\\' => escaped = true,
+            '[' if !in_class => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth = depth.saturating_add(1),
+            ')' if !in_class => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return (rest.get(..place).unwrap_or_default(), rest.get(place.saturating_add(1)..).unwrap_or_default());
+        }
+    }
+    (rest, "")
+}
+
+/// What is matched of a group that begins with `?`: `(?i)`, `(?i:x)`, `(?P<name>x)`. None for a plain group.
+fn flags(group: &str) -> Option<&str> {
+    let inner = group.strip_prefix('?')?;
+    match inner.find([':', '>']) {
+        Some(place) => inner.get(place.saturating_add(1)..),
+        None => Some(""),
+    }
+}
+
+/// What follows a class. A `]` that comes first is part of it.
+fn class_end(rest: &str) -> &str {
+    let body = rest.strip_prefix('^').unwrap_or(rest);
+    let body = body.strip_prefix(']').unwrap_or(body);
+    let mut escaped = false;
+    for (place, character) in body.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ']' => return body.get(place.saturating_add(1)..).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    ""
+}
+
+/// An escape: punctuation for itself, a letter or digit for a class, a boundary or a code, which fix nothing that is read here.
+fn escape(rest: &str) -> (Openness, &str) {
+    let Some(escaped) = rest.chars().next() else { return (Openness::Anything, "") };
+    let behind = rest.get(escaped.len_utf8()..).unwrap_or_default();
+    if escaped.is_ascii_punctuation() { (Openness::Literal, behind) } else { (Openness::Anything, behind) }
+}
+
+enum Quantifier {
+    None,
+    AtLeastOnce,
+    Optional,
+}
+
+fn quantifier(rest: &str) -> (Quantifier, &str) {
+    let Some(first) = rest.chars().next() else { return (Quantifier::None, rest) };
+    let behind = rest.get(1..).unwrap_or_default();
+    let (found, after) = match first {
+        '*' | '?' => (Quantifier::Optional, behind),
+        '+' => (Quantifier::AtLeastOnce, behind),
+        '{' => match behind.split_once('}') {
+            Some((least, after)) if least.starts_with(|c: char| c.is_ascii_digit() && c != '0') => {
+                (Quantifier::AtLeastOnce, after)
+            }
+            Some((_, after)) => (Quantifier::Optional, after),
+            None => (Quantifier::Optional, ""),
+        },
+        _ => return (Quantifier::None, rest),
+    };
+    (found, after.strip_prefix('?').unwrap_or(after))
+}
+
+#[cfg(test)]
+#[path = "pattern_tests.rs"]
+mod tests;

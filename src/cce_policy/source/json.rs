@@ -1,0 +1,134 @@
+//! Policies in JSON: templates of Azure Resource Manager, files of parameters, manifests of Kubernetes.
+
+use super::{ANNOTATION, CcePolicySourceError, FoundCcePolicy, MEMBER, value};
+use crate::json::{Object, Value};
+use crate::types::shorten;
+
+pub(super) fn policies(document: &Value<'_>) -> Result<Vec<FoundCcePolicy>, CcePolicySourceError> {
+    let mut search = Search { found: Vec::new() };
+    search.walk(document, &Scope { path: String::new(), name: None, template: None });
+    if search.found.is_empty() {
+        let found = format!("JSON with neither ({})", document.json_type());
+        return Err(CcePolicySourceError::NoCcePolicy { found });
+    }
+    Ok(search.found)
+}
+
+/// Where the search is. The parser bounds the depth.
+struct Scope<'a> {
+    path: String,
+    /// The name of the closest resource.
+    name: Option<String>,
+    /// The closest template, whose parameters and variables its expressions mean.
+    template: Option<&'a Object<'a>>,
+}
+
+struct Search {
+    found: Vec<FoundCcePolicy>,
+}
+
+impl Search {
+    fn walk(&mut self, value: &Value<'_>, scope: &Scope<'_>) {
+        match value {
+            Value::Array(items) => {
+                for (place, item) in items.iter().enumerate() {
+                    let path = format!("{}[{place}]", scope.path);
+                    self.walk(item, &Scope { path, name: scope.name.clone(), template: scope.template });
+                }
+            }
+            Value::Object(object) => self.object(object, scope),
+            _ => {}
+        }
+    }
+
+    fn object(&mut self, object: &Object<'_>, scope: &Scope<'_>) {
+        let own = text(object.get("name")).or_else(|| text(object.get("metadata").and_then(member("name"))));
+        let name = own.map(|name| shorten(name, 100)).or_else(|| scope.name.clone());
+        let template = if object.get("resources").is_some() { Some(object) } else { scope.template };
+        for (key, value) in object.members() {
+            let path =
+                if scope.path.is_empty() { key.to_owned() } else { format!("{}.{}", scope.path, shorten(key, 100)) };
+            let within = Scope { path, name: name.clone(), template };
+            // A parameter may have this name and a value of its own; what the template makes of it is found where it is used.
+            let is_place = key == ANNOTATION || (key == MEMBER && !is_declaration(value));
+            if is_place { self.place(value, within) } else { self.walk(value, &within) }
+        }
+    }
+
+    fn place(&mut self, value: &Value<'_>, scope: Scope<'_>) {
+        let mut notes = Vec::new();
+        let policy = match value {
+            Value::String(text) => resolve(text, scope.template, &mut notes),
+            // A file of parameters.
+            Value::Object(object) => match object.get("value") {
+                Some(Value::String(text)) => super::value(text),
+                other => Err(CcePolicySourceError::WrongType { found: other.map_or("no value", type_name) }),
+            },
+            other => Err(CcePolicySourceError::WrongType { found: type_name(other) }),
+        };
+        self.found.push(FoundCcePolicy { name: scope.name, place: scope.path, notes, policy });
+    }
+}
+
+fn type_name(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Boolean(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The declaration of a parameter of a template: an object with a `type`.
+fn is_declaration(value: &Value<'_>) -> bool {
+    matches!(value, Value::Object(object) if object.get("type").is_some())
+}
+
+fn member<'a>(name: &'static str) -> impl Fn(&'a Value<'a>) -> Option<&'a Value<'a>> {
+    move |value| match value {
+        Value::Object(object) => object.get(name),
+        _ => None,
+    }
+}
+
+fn text<'a>(value: Option<&'a Value<'a>>) -> Option<&'a str> {
+    match value {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A policy that is written out, or one that the template itself gives by name. Other expressions are not evaluated.
+fn resolve<'a>(
+    written: &str,
+    template: Option<&'a Object<'a>>,
+    notes: &mut Vec<String>,
+) -> Result<super::CcePolicy, CcePolicySourceError> {
+    let Some(expression) = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
+        return value(written);
+    };
+    let named = |function: &str| {
+        let argument = expression.trim().strip_prefix(function)?.trim().strip_prefix('(')?.strip_suffix(')')?;
+        argument.trim().strip_prefix('\'')?.strip_suffix('\'').map(str::to_owned)
+    };
+    let unresolved = || CcePolicySourceError::Expression { expression: shorten(written, 100) };
+    let template = template.ok_or_else(unresolved)?;
+    let given = |table: &str, name: &str| match template.get(table) {
+        Some(Value::Object(table)) => table.get(name),
+        _ => None,
+    };
+    if let Some(name) = named("variables") {
+        let found = text(given("variables", &name)).filter(|text| !text.starts_with('['));
+        return value(found.ok_or_else(unresolved)?);
+    }
+    let name = named("parameters").ok_or_else(unresolved)?;
+    let default = given("parameters", &name).and_then(member("defaultValue"));
+    let found = text(default).filter(|text| !text.starts_with('[')).ok_or_else(unresolved)?;
+    notes.push(format!(
+        "the policy is the default of the template's parameter {:?}; a deployment may give another",
+        shorten(&name, 100)
+    ));
+    value(found)
+}

@@ -108,6 +108,35 @@ impl std::fmt::Debug for PublicKey {
     }
 }
 
+/// An ECDSA signature `r || s` (RFC 9053 section 2.1) in DER, for the schemes [`Scheme::EcdsaDer`]: RFC 9053 does not tie
+/// a hash to a curve, and the library has the fixed form for some pairs only.
+pub(crate) fn ecdsa_der_of_fixed(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
+    let len: usize = match curve {
+        Curve::P256 => 32,
+        Curve::P384 => 48,
+        Curve::P521 => 66,
+    };
+    if signature.len() != len.checked_mul(2)? {
+        return None;
+    }
+    let (r, s) = signature.split_at_checked(len)?;
+    let content = [der_integer(r)?, der_integer(s)?].concat();
+    let head: &[u8] = match content.len() {
+        0..=127 => &[0x30],
+        _ => &[0x30, 0x81],
+    };
+    Some([head, &[u8::try_from(content.len()).ok()?], &content].concat())
+}
+
+/// An unsigned number as a DER `INTEGER`: no superfluous zero in front, but one where the sign bit would be set.
+fn der_integer(number: &[u8]) -> Option<Vec<u8>> {
+    let first = number.iter().position(|byte| *byte != 0)?;
+    let digits = number.get(first..)?;
+    let zero: &[u8] = if digits.first()? & 0x80 == 0 { &[] } else { &[0] };
+    let content = [zero, digits].concat();
+    Some([&[0x02, u8::try_from(content.len()).ok()?], content.as_slice()].concat())
+}
+
 /// SHA-256.
 pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
@@ -160,3 +189,6 @@ pub(crate) fn random_32() -> Result<[u8; 32], NoRandomness> {
 pub(crate) fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
+
+#[cfg(test)]
+mod wycheproof;

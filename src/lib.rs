@@ -152,6 +152,9 @@ pub mod snp;
 mod tls;
 mod types;
 pub mod uvm;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod vectors;
 mod verify;
 mod x509;
 

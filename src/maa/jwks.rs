@@ -115,6 +115,9 @@ pub enum UnusableKey {
     /// The cryptographic library refuses the numbers.
     #[error("its numbers are no RSA key")]
     NotAKey,
+    /// The key was made by a library whose keys can be factored (ROCA, CVE-2017-15361).
+    #[error("its modulus has the fingerprint of keys that can be factored (ROCA)")]
+    WeakKey,
     /// Another entry has the same id, and nobody can say which key is meant.
     #[error("its id occurs twice")]
     RepeatedId,
@@ -256,6 +259,9 @@ fn read_key(id: &str, entry: &Object<'_>) -> Result<Key, UnusableKey> {
     }
     if numbers.e.len() > MAX_EXPONENT_BYTES {
         return Err(UnusableKey::NotAKey);
+    }
+    if numbers.is_roca() {
+        return Err(UnusableKey::WeakKey);
     }
     let spki = numbers.spki();
     let public = PublicKey::from_der(Scheme::RsaPkcs1Sha256, &spki).map_err(|_| UnusableKey::NotAKey)?;

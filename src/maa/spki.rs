@@ -15,6 +15,9 @@ const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01
 /// The largest certificate of a key set that is read, in bytes: with MAA's own evidence in it a real one has 31 KB.
 const MAX_CERTIFICATE_LEN: usize = 64 << 10;
 
+/// The primes modulo which the powers of 65537 leave out most residues.
+const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+
 /// Modulus and exponent, big endian, without leading zeros.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RsaNumbers {
@@ -38,6 +41,25 @@ impl RsaNumbers {
     pub(super) fn bits(&self) -> usize {
         let unused = self.n.first().map_or(0, |first| first.leading_zeros());
         self.n.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0))
+    }
+
+    /// Whether the modulus has the fingerprint of ROCA (CVE-2017-15361): such keys can be factored.
+    ///
+    /// Their primes are powers of 65537 modulo the product of small primes, so that the modulus is one as well, modulo each
+    /// of them. A modulus that was made at random has this property with a probability of less than 2^-27.
+    pub(super) fn is_roca(&self) -> bool {
+        ROCA_PRIMES.iter().all(|prime| {
+            let digit = |remainder: u32, byte: &u8| {
+                remainder.wrapping_mul(256).wrapping_add(u32::from(*byte)).checked_rem(*prime).unwrap_or(0)
+            };
+            let remainder = self.n.iter().fold(0, digit);
+            let mut power: u32 = 1;
+            (0..*prime).any(|_| {
+                let found = power == remainder;
+                power = power.wrapping_mul(65537_u32).checked_rem(*prime).unwrap_or(0);
+                found
+            })
+        })
     }
 
     /// DER of the `SubjectPublicKeyInfo` (RFC 5280 section 4.1).

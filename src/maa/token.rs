@@ -225,3 +225,6 @@ fn object<'v>(part: TokenPart, value: &'v Value<'v>) -> Result<&'v Object<'v>, T
         other => Err(TokenError::NotAnObject { part, found: other.json_type() }),
     }
 }
+
+#[cfg(test)]
+mod wycheproof;

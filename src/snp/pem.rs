@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::x509::{CertificateError, MAX_CERTIFICATE_LEN};
 
-/// A chain has three certificates; more is somebody trying to keep us busy.
-const MAX_CERTIFICATES: usize = 8;
+/// The most certificates of a bundle: a chain has three, a file of roots three for each of three processor families.
+const MAX_CERTIFICATES: usize = 9;
+/// The most text that is read, in bytes: base64 takes four bytes for three, and comments may stand between.
 const MAX_LEN: usize = MAX_CERTIFICATES * MAX_CERTIFICATE_LEN * 2;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -22,6 +23,9 @@ pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError
     let mut open: Option<String> = None;
     for line in text.lines().map(str::trim) {
         match (&mut open, line) {
+            (None, BEGIN) if found.len() == MAX_CERTIFICATES => {
+                return Err(CertificateError::TooManyCertificates { limit: MAX_CERTIFICATES });
+            }
             (None, BEGIN) => open = Some(String::new()),
             (None, _) if line.starts_with("-----") => return Err(CertificateError::Malformed),
             (None, _) => {}
@@ -31,9 +35,6 @@ pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError
                 open = None;
             }
             (Some(base64), _) => base64.push_str(line),
-        }
-        if found.len() > MAX_CERTIFICATES {
-            return Err(CertificateError::Malformed);
         }
     }
     if open.is_some() || found.is_empty() {
@@ -61,11 +62,16 @@ mod tests {
             format!("{BEGIN}\nA*ID\n{END}"),
             format!("{BEGIN}\n{BEGIN}\nAQID\n{END}"),
             format!("-----BEGIN EC PRIVATE KEY-----\nAQID\n-----END EC PRIVATE KEY-----\n{BEGIN}\nAQID\n{END}"),
-            format!("{BEGIN}\nAQID\n{END}\n").repeat(9),
         ] {
             assert_eq!(certificates(text.as_bytes()), Err(CertificateError::Malformed), "{text}");
         }
         assert_eq!(certificates(&[0xff]), Err(CertificateError::Malformed));
+        let nine = format!("{BEGIN}\nAQID\n{END}\n").repeat(9);
+        assert_eq!(certificates(nine.as_bytes()).map(|found| found.len()), Ok(9));
+        let ten = format!("{BEGIN}\nAQID\n{END}\n").repeat(10);
+        assert_eq!(certificates(ten.as_bytes()), Err(CertificateError::TooManyCertificates { limit: 9 }));
+        let most = format!("{nine}{}", " ".repeat(MAX_LEN - nine.len()));
+        assert_eq!(certificates(most.as_bytes()).map(|found| found.len()), Ok(9));
         let long = vec![b' '; MAX_LEN + 1];
         assert_eq!(certificates(&long), Err(CertificateError::TooLarge { limit: MAX_LEN, actual: MAX_LEN + 1 }));
     }

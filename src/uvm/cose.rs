@@ -7,7 +7,7 @@ use coset::{ContentType, CoseSign1, Label, RegisteredLabelWithPrivate, TaggedCbo
 use super::cbor;
 use super::endorsement::{EndorsementForm, MAX_ENDORSEMENT_LEN};
 use super::error::{CoseAlgorithm, CoseDefect, EndorsementError};
-use crate::crypto::{Curve, Hash, PublicKey, Scheme, sha256, sha384, sha512};
+use crate::crypto::{Hash, PublicKey, Scheme, ecdsa_der_of_fixed, sha256, sha384, sha512};
 use crate::types::{UnixTime, shorten};
 use crate::x509::Certificate;
 
@@ -198,7 +198,8 @@ impl Document {
         let message = self.sign1.tbs_data(&[]);
         let verdict = match scheme {
             Scheme::EcdsaDer(curve, _) => {
-                let signature = ecdsa_der(curve, &self.sign1.signature).ok_or(EndorsementError::BadSignature)?;
+                let signature =
+                    ecdsa_der_of_fixed(curve, &self.sign1.signature).ok_or(EndorsementError::BadSignature)?;
                 key.verify(&message, &signature)
             }
             _ => key.verify(&message, &self.sign1.signature),
@@ -287,33 +288,4 @@ fn epoch(value: &Value, header: &'static str) -> Result<UnixTime, EndorsementErr
         other => other,
     };
     unsigned(value, header).map(UnixTime::from_secs)
-}
-
-/// A COSE signature `r || s` (RFC 9053 section 2.1) as DER. RFC 9053 does not tie a hash to a curve, so every pair goes
-/// this way.
-fn ecdsa_der(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
-    let len: usize = match curve {
-        Curve::P256 => 32,
-        Curve::P384 => 48,
-        Curve::P521 => 66,
-    };
-    if signature.len() != len.checked_mul(2)? {
-        return None;
-    }
-    let (r, s) = signature.split_at_checked(len)?;
-    let content = [der_integer(r)?, der_integer(s)?].concat();
-    let head: &[u8] = match content.len() {
-        0..=127 => &[0x30],
-        _ => &[0x30, 0x81],
-    };
-    Some([head, &[u8::try_from(content.len()).ok()?], &content].concat())
-}
-
-/// An unsigned number as a DER `INTEGER`: no superfluous zero in front, but one where the sign bit would be set.
-fn der_integer(number: &[u8]) -> Option<Vec<u8>> {
-    let first = number.iter().position(|byte| *byte != 0)?;
-    let digits = number.get(first..)?;
-    let zero: &[u8] = if digits.first()? & 0x80 == 0 { &[] } else { &[0] };
-    let content = [zero, digits].concat();
-    Some([&[0x02, u8::try_from(content.len()).ok()?], content.as_slice()].concat())
 }

@@ -93,6 +93,12 @@ pub enum CertificateError {
         /// The bytes that came.
         actual: usize,
     },
+    /// A PEM text holds more certificates than any chain or file of roots.
+    #[error("expected at most {limit} certificates in one PEM text, found more")]
+    TooManyCertificates {
+        /// The most that are read.
+        limit: usize,
+    },
     /// It has more extensions than any genuine certificate.
     #[error("expected at most {limit} extensions, found more")]
     TooManyExtensions {

@@ -44,13 +44,8 @@ pub(crate) struct Certificate<'a> {
 impl<'a> Certificate<'a> {
     /// Reads exactly one certificate of version 3 of at most [`MAX_CERTIFICATE_LEN`] bytes.
     pub(crate) fn read(der: &'a [u8]) -> Result<Self, CertificateError> {
-        Self::read_up_to(der, MAX_CERTIFICATE_LEN)
-    }
-
-    /// Reads exactly one certificate of version 3 of at most `limit` bytes.
-    pub(crate) fn read_up_to(der: &'a [u8], limit: usize) -> Result<Self, CertificateError> {
-        if der.len() > limit {
-            return Err(CertificateError::TooLarge { limit, actual: der.len() });
+        if der.len() > MAX_CERTIFICATE_LEN {
+            return Err(CertificateError::TooLarge { limit: MAX_CERTIFICATE_LEN, actual: der.len() });
         }
         let signed = Signed::read(der).ok_or(CertificateError::Malformed)?;
         let parts = TbsParts::read(signed.body.contents).ok_or(CertificateError::Malformed)?;

@@ -37,7 +37,8 @@ pub struct Connection {
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     key_set: Option<PathBuf>,
 
-    /// Roots in place of AMD's, as of an emulated AMD (PEM: ARK, ASK, ASVK). Every result then says `custom`.
+    /// Roots in place of AMD's, as of an emulated AMD (PEM: ARK, ASK and ASVK of one to three processor families; a family
+    /// that is not in it has no roots). Every result then says `custom`.
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     amd_roots: Option<PathBuf>,
 

@@ -61,27 +61,47 @@ pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
     Ok(bundle)
 }
 
-/// ARK, ASK and ASVK of processor families, told apart by their common names as AMD gives them.
+/// ARK, ASK and ASVK of one or more processor families, told apart by their common names as AMD gives them.
+///
+/// Every certificate has its place: a family that is incomplete would be a family without roots, refused much later
+/// with another error than the one that was made here.
 pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
+    const ROLES: [&str; 3] = ["ARK-", "SEV-", "SEV-VLEK-"];
     let pem = read(path)?;
     let certificates = certificates_from_pem(&pem).map_err(|error| about(path, error))?;
-    let mut named = Vec::new();
-    for der in &certificates {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| about(path, "holds no X.509 certificate"))?;
+    let mut named: Vec<(String, &[u8])> = Vec::new();
+    for (number, der) in (1..).zip(&certificates) {
+        let (_, certificate) = X509Certificate::from_der(der)
+            .map_err(|_| about(path, format!("certificate {number} is not an X.509 certificate")))?;
         let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        named.push((name.unwrap_or_default().to_owned(), der.as_slice()));
+        let name = name.unwrap_or_default().to_owned();
+        let is_known = Product::ALL.iter().any(|product| ROLES.iter().any(|role| format!("{role}{product}") == name));
+        if !is_known {
+            let expected = "ARK-, SEV- or SEV-VLEK- followed by Milan, Genoa or Turin";
+            let found =
+                format!("expected {expected} as the name of certificate {number}, found {name:?}: leave it out");
+            return Err(about(path, found));
+        }
+        if named.iter().any(|(earlier, _)| *earlier == name) {
+            return Err(about(path, format!("holds {name} twice: leave one out")));
+        }
+        named.push((name, der.as_slice()));
     }
-    let find = |name: String| named.iter().find(|(found, _)| *found == name).map(|(_, der)| *der);
     let mut families = Vec::new();
     for product in Product::ALL {
-        let ark = find(format!("ARK-{product}"));
-        let (ask, asvk) = (find(format!("SEV-{product}")), find(format!("SEV-VLEK-{product}")));
-        if let (Some(ark), Some(ask), Some(asvk)) = (ark, ask, asvk) {
-            families.push(CustomAnchors { product, ark, ask, asvk });
+        let found = ROLES.map(|role| {
+            let name = format!("{role}{product}");
+            named.iter().find(|(found, _)| *found == name).map(|(_, der)| *der).ok_or(name)
+        });
+        match found {
+            [Ok(ark), Ok(ask), Ok(asvk)] => families.push(CustomAnchors { product, ark, ask, asvk }),
+            found if found.iter().all(Result::is_err) => {}
+            found => {
+                let missing: Vec<String> = found.into_iter().filter_map(Result::err).collect();
+                let message = format!("the roots of {product} are incomplete: add {}", missing.join(" and "));
+                return Err(about(path, message));
+            }
         }
-    }
-    if families.is_empty() {
-        return Err(about(path, "expected ARK, ASK and ASVK of a processor family, such as ARK-Milan, in PEM"));
     }
     AmdAnchors::custom(families).map_err(|error| about(path, error))
 }

@@ -15,7 +15,7 @@ use crate::crypto;
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
-use crate::types::{ChipId, ReportData, UnixTime, shorten};
+use crate::types::{ChipId, ReportData, UnixTime, difference, shorten};
 use crate::uvm::VerifiedEndorsement;
 
 /// How far our clock may be behind the clock that wrote `iat`.
@@ -243,7 +243,9 @@ fn issued_after(issued_at: UnixTime, asked_at: UnixTime) -> Result<(), Attestati
     if issued_at >= asked_at.minus(LEEWAY_SECONDS) {
         return Ok(());
     }
-    Err(false_report("a token issued after", &asked_at.to_string(), &issued_at.to_string()))
+    // The token is signed by the named instance, so a clock that differs is the likelier reason than a replay.
+    let found = format!("{issued_at}, {} before: compare the clocks first", difference(&asked_at, &issued_at));
+    Err(false_report("a token issued after", &asked_at.to_string(), &found))
 }
 
 fn false_report(what: &'static str, expected: &str, actual: &str) -> AttestationError {

@@ -2,14 +2,19 @@
 //!
 //! The bottom floor: nothing here knows what evidence is, where bytes come from, or what is required of them.
 
+mod calendar;
 mod issuer;
+mod time;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use calendar::DateTime;
 pub use issuer::{InvalidIssuer, Issuer};
+pub use time::UnixTime;
+pub(crate) use time::difference;
 
 /// A text that should have been a fixed number of bytes in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -203,43 +208,6 @@ byte_string!(
     Sha256Digest,
     32
 );
-
-/// Seconds since 1970-01-01 UTC. The pure part of this crate never asks the machine for the time: it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UnixTime(u64);
-
-impl UnixTime {
-    /// A point in time, in seconds since 1970-01-01 UTC.
-    #[must_use]
-    pub const fn from_secs(seconds: u64) -> Self {
-        Self(seconds)
-    }
-
-    /// Seconds since 1970-01-01 UTC.
-    #[must_use]
-    pub const fn as_secs(self) -> u64 {
-        self.0
-    }
-
-    /// This time plus some seconds; stays at the end of time instead of wrapping.
-    #[must_use]
-    pub const fn plus(self, seconds: u64) -> Self {
-        Self(self.0.saturating_add(seconds))
-    }
-
-    /// This time minus some seconds; stays at 1970 instead of wrapping.
-    #[must_use]
-    pub const fn minus(self, seconds: u64) -> Self {
-        Self(self.0.saturating_sub(seconds))
-    }
-}
-
-impl fmt::Display for UnixTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// A family of AMD EPYC processors, as far as the signing hierarchy tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -88,7 +88,9 @@ fn explain_tls(error: &rustls::Error) -> Trouble {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 name("its certificate is for another name")
             }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => name("its certificate has expired"),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                name("its certificate has expired: compare the clocks")
+            }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 name("its certificate is not valid yet: compare the clocks")
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::jwks::UnusableKey;
 use crate::claims::TokenShape;
 use crate::json::{JsonError, JsonType, MemberError, MemberFlaw};
-use crate::types::{Issuer, UnixTime, shorten};
+use crate::types::{Issuer, UnixTime, difference, shorten};
 
 /// How much of a text from a token is repeated in an error.
 const SHOWN: usize = 120;
@@ -35,7 +35,7 @@ pub enum TokenError {
         name: String,
     },
     /// The token's life is over.
-    #[error("the token expired at {expires_at}, it is {now} now (in seconds since 1970)")]
+    #[error("the token expired at {expires_at}, and it is {now} now, {} later: compare the clocks, or get a new token", difference(.expires_at, .now))]
     Expired {
         /// `exp`.
         expires_at: UnixTime,
@@ -63,7 +63,7 @@ pub enum TokenError {
         expires_at: UnixTime,
     },
     /// The token says that it was made later than now.
-    #[error("the token was issued at {issued_at}, it is only {now} now: compare the clocks")]
+    #[error("the token was issued at {issued_at}, and it is only {now} now, {} earlier: compare the clocks", difference(.issued_at, .now))]
     IssuedInFuture {
         /// `iat`.
         issued_at: UnixTime,
@@ -131,7 +131,7 @@ pub enum TokenError {
         found: usize,
     },
     /// The token's life has not begun.
-    #[error("the token is not valid before {not_before}, it is only {now} now: compare the clocks")]
+    #[error("the token is not valid before {not_before}, and it is only {now} now, {} earlier: compare the clocks", difference(.not_before, .now))]
     NotYetValid {
         /// `nbf`.
         not_before: UnixTime,

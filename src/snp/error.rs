@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::claims::{Cpuid, SigningKey};
-use crate::types::{ChipId, Product, Tcb, UnixTime};
+use crate::types::{ChipId, Product, Tcb, UnixTime, difference};
 use crate::x509::CertificateError;
 
 /// Why a hardware report is refused.
@@ -214,7 +214,7 @@ pub enum CrlError {
     #[error("the revocation list does not say when the next one comes")]
     NoNextUpdate,
     /// It is from the future.
-    #[error("the revocation list is of {this_update}, which is later than now ({now})")]
+    #[error("the revocation list is of {this_update}, and it is only {now} now, {} earlier: compare the clocks", difference(.this_update, .now))]
     NotYetValid {
         /// When it was made.
         this_update: UnixTime,
@@ -222,7 +222,7 @@ pub enum CrlError {
         now: UnixTime,
     },
     /// A newer one exists.
-    #[error("the revocation list should have been replaced at {next_update} (it is {now} now): fetch the current one")]
+    #[error("the revocation list should have been replaced at {next_update}, and it is {now} now, {} later: fetch the current one, and compare the clocks", difference(.next_update, .now))]
     Stale {
         /// When its successor was due.
         next_update: UnixTime,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::types::{Product, UnixTime};
+use crate::types::{Product, UnixTime, difference};
 
 /// Why a certificate is refused: of AMD's hierarchy, or of the chain of a UVM endorsement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum CertificateError {
         allowed: Vec<String>,
     },
     /// The end of its validity is over.
-    #[error("it was valid until {not_after} and is used at {now} (seconds since 1970)")]
+    #[error("it was valid until {not_after} and is used at {now}, {} later: if that is the time now, compare the clocks", difference(.not_after, .now))]
     Expired {
         /// The last second of its validity.
         not_after: UnixTime,
@@ -70,7 +70,7 @@ pub enum CertificateError {
         product: Product,
     },
     /// It becomes valid later.
-    #[error("it is valid from {not_before} on and is used at {now} (seconds since 1970)")]
+    #[error("it is valid from {not_before} on and is used at {now}, {} earlier: if that is the time now, compare the clocks", difference(.not_before, .now))]
     NotYetValid {
         /// The first second of its validity.
         not_before: UnixTime,

@@ -161,7 +161,8 @@ impl Emulator {
 /// Replaces what is another each time: ports, times, and long values in hexadecimal and base64.
 pub fn steady(text: &str) -> String {
     let mut steady = String::new();
-    let mut rest = text;
+    let text = without_times(text);
+    let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
         let run: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "+/_-".contains(*c)).collect();
         let after = &rest[run.len()..];
@@ -182,11 +183,41 @@ pub fn steady(text: &str) -> String {
         }
         rest = after;
     }
-    let lines = steady.lines().map(|line| match line.split_once("is attested until ") {
-        Some((head, _)) => format!("{head}is attested until <time>"),
-        None => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    steady.lines().collect::<Vec<_>>().join("\n")
+}
+
+/// Replaces times in RFC 3339, and differences between them.
+fn without_times(text: &str) -> String {
+    const FORM: &[u8] = b"0000-00-00T00:00:00Z";
+    let is_time = |bytes: &[u8]| {
+        bytes.len() == FORM.len()
+            && bytes
+                .iter()
+                .zip(FORM)
+                .all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form })
+    };
+    let mut rest = text;
+    let mut replaced = String::new();
+    while let Some(first) = rest.chars().next() {
+        if is_time(&rest.as_bytes()[..rest.len().min(FORM.len())]) {
+            replaced.push_str("<time>");
+            rest = &rest[FORM.len()..];
+            // "…, 2 min 5 s later" or "… now, 2 min 5 s earlier".
+            let (now, after) = rest.strip_prefix(" now").map_or(("", rest), |after| (" now", after));
+            let clause = after.strip_prefix(", ").and_then(|after| after.split_once([':', ',', '\n']));
+            if let Some((clause, _)) = clause
+                && let Some((_, end)) = clause.rsplit_once(' ')
+                && ["later", "earlier", "before"].contains(&end)
+            {
+                replaced.push_str(&format!("{now}, <difference> {end}"));
+                rest = &after[", ".len() + clause.len()..];
+            }
+        } else {
+            replaced.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    replaced
 }
 
 /// Says that a test did nothing.

@@ -5,9 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::UnixTime;
 use clap::ValueEnum;
-use x509_parser::time::ASN1Time;
 
 mod width;
 
@@ -56,14 +54,6 @@ pub fn accepted(line: &str) -> String {
 /// The line that says that it is not.
 pub fn refused(line: &str) -> String {
     if coloured(&io::stdout()) { in_colour(BOLD_RED, line) } else { line.to_owned() }
-}
-
-/// A time for people.
-pub fn time(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).ok();
-    let readable = seconds.and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
-    let readable = readable.and_then(|time| time.to_rfc2822().ok());
-    readable.unwrap_or_else(|| time.to_string())
 }
 
 /// An error as one line.

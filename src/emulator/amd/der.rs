@@ -1,5 +1,7 @@
 //! Writes DER by hand: signed objects that no certificate library would make are what the tests are for.
 
+use crate::types::DateTime;
+
 /// One element: tag, shortest length, contents.
 pub(super) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
@@ -87,43 +89,14 @@ pub(super) fn name_of(organization: &str, common_name: &str) -> Vec<u8> {
 
 /// A time in seconds since 1970, as `GeneralizedTime`, or as `UTCTime` until 2049 (RFC 5280 section 4.1.2.5).
 pub(super) fn time(seconds: u64) -> Vec<u8> {
-    let days = seconds.checked_div(86_400).unwrap_or_default();
-    let of_day = seconds.checked_rem(86_400).unwrap_or_default();
-    let (year, month, day) = civil(days);
-    let part = |value: u64, by: u64, modulo: u64| {
-        value.checked_div(by).unwrap_or_default().checked_rem(modulo).unwrap_or_default()
-    };
-    let clock = format!("{:02}{:02}{:02}Z", part(of_day, 3600, 24), part(of_day, 60, 60), part(of_day, 1, 60));
+    let DateTime { year, month, day, hour, minute, second } = DateTime::from_seconds(seconds);
+    let clock = format!("{hour:02}{minute:02}{second:02}Z");
     if year < 2050 {
-        let short = part(year, 1, 100);
+        let short = year % 100;
         element(0x17, format!("{short:02}{month:02}{day:02}{clock}").as_bytes())
     } else {
         element(0x18, format!("{year:04}{month:02}{day:02}{clock}").as_bytes())
     }
-}
-
-/// Year, month and day of a day counted from 1970-01-01.
-fn civil(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970_u64;
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        match days.checked_sub(length) {
-            Some(rest) => days = rest,
-            None => break,
-        }
-        year = year.saturating_add(1);
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1_u64;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        match days.checked_sub(length) {
-            Some(rest) => days = rest,
-            None => break,
-        }
-        month = month.saturating_add(1);
-    }
-    (year, month, days.saturating_add(1))
 }
 
 #[cfg(test)]

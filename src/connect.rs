@@ -18,7 +18,7 @@ use crate::policy::Policy;
 use crate::session::{Collected, Session, Settings, collect};
 use crate::snp::AmdAnchors;
 use crate::tls::{self, Roots};
-use crate::types::UnixTime;
+use crate::types::{UnixTime, shorten};
 
 /// Proves what is behind a URL before a byte of the application is sent to it.
 ///
@@ -252,8 +252,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// The address of a host, in place of what name resolution says; port 0 stands for the URL's own. Names are validated as
-    /// they would be without it.
+    /// The address of a host, in place of what name resolution says; port 0 stands for the URL's own. The host is compared as
+    /// URLs have it, so `bücher.example` and `xn--bcher-kva.example` are one. Names are validated as they would be without it.
     pub fn resolve(mut self, host: impl Into<String>, address: SocketAddr) -> Self {
         self.addresses.push((host.into(), address));
         self
@@ -299,7 +299,7 @@ impl VerifierBuilder {
         settings.request_timeout = self.request_timeout;
         settings.agent = agent;
         settings.proxy = proxy;
-        settings.addresses = self.addresses;
+        settings.addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
         settings.amd_anchors = self.amd_anchors;
         observe::describe();
         Ok(Verifier { settings: Arc::new(settings) })
@@ -337,6 +337,23 @@ fn address(text: &str) -> Option<Url> {
             && url.query().is_none()
             && url.fragment().is_none()
     })
+}
+
+/// A host in the one form that the parser of URLs gives it: any other would be compared with it and never used.
+fn resolved((host, address): (String, SocketAddr)) -> Result<(String, SocketAddr), AttestationError> {
+    let parsed = url::Host::parse(&host).map_err(|error| AttestationError::Misconfigured {
+        why: format!(
+            "expected as the host to resolve a name such as my-app.example, found {:?}: {error}",
+            shorten(&host, 100)
+        ),
+    })?;
+    match parsed {
+        url::Host::Domain(name) => Ok((name, address)),
+        // Such a URL is connected to as it stands.
+        url::Host::Ipv4(_) | url::Host::Ipv6(_) => Err(AttestationError::Misconfigured {
+            why: format!("expected as the host to resolve a name, found the address {host}"),
+        }),
+    }
 }
 
 /// To a proxy over TLS the session's own TLS settings would apply, which accept the attested peer only.

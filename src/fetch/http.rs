@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use url::Url;
 
 use super::deadline::Deadline;
 use super::failure::{Trouble, explain};
+use super::retry_after::retry_after;
+use crate::clock::Clock;
 use crate::error::AttestationError;
 
 /// The longest silence within an answer: stops a peer that holds a connection open for nothing.
@@ -120,7 +122,7 @@ impl Exchange {
             return Err(Failure::Encoded);
         }
         let content_type = text(headers, CONTENT_TYPE.as_str());
-        let retry_after = text(headers, RETRY_AFTER.as_str()).parse().ok().map(Duration::from_secs);
+        let retry_after = retry_after(headers, Clock::system().now());
         let status = response.status().as_u16();
         let body = self.read(response).await?;
         Ok(Answered { status, content_type, body, retry_after })

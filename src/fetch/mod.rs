@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod kds;
 mod maa;
+mod retry_after;
 mod thim;
 
 pub(crate) use agent::{Question, ask};

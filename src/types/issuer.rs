@@ -4,6 +4,14 @@ use serde::Serialize;
 
 use super::shorten;
 
+/// The domains that MAA instances of each cloud of Azure are in.
+///
+/// Azure: tokens of production. Azure Government: `AzureAttestationServiceEndpointSuffix` of Azure PowerShell, and the regional
+/// instances (`sharedugv.ugv`, `shareduga.uga`) in Microsoft's `azure-guest-attestation-sdk`. Azure in China is not here: no
+/// source of Microsoft's names an instance there. A domain that is missing is no risk: its instances then count as a tenant's
+/// own, and a policy must pin the hash of their attestation policy.
+const CLOUDS: [&str; 2] = ["attest.azure.net", "attest.azure.us"];
+
 /// The address of an MAA instance exactly as its tokens name it: `https://` and an authority, nothing after it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -61,11 +69,13 @@ impl Issuer {
         format!("{}/certs", self.0)
     }
 
-    /// Whether Microsoft runs this instance with its default policy for everybody of a region:
-    /// `shared<region>.<region>.attest.azure.net`. Any other name, `sharedx.<region>` too, can be a tenant's own.
+    /// Whether Microsoft runs this instance with its default policy for all tenants of a region, in any cloud of Azure:
+    /// `shared<region>.<region>.attest.azure.net`, or `.attest.azure.us` in Azure Government. Any other name, `sharedx.<region>`
+    /// too, can be a tenant's own.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        let name = self.authority().strip_suffix(".attest.azure.net");
+        let name = CLOUDS.iter().find_map(|domain| self.authority().strip_suffix(domain));
+        let name = name.and_then(|name| name.strip_suffix('.'));
         let name = name.map(|name| name.strip_suffix(".test").unwrap_or(name));
         let labels = name.and_then(|name| name.split_once('.'));
         labels
@@ -77,7 +87,7 @@ impl Issuer {
     pub fn is_test_ring(&self) -> bool {
         let authority = self.authority();
         let host = authority.split_once(':').map_or(authority, |(host, _)| host);
-        host.ends_with(".test.attest.azure.net")
+        CLOUDS.iter().any(|domain| host.strip_suffix(domain).is_some_and(|name| name.ends_with(".test.")))
     }
 }
 
@@ -131,6 +141,13 @@ mod tests {
         for (issuer, shared) in [
             ("https://sharedneu.neu.attest.azure.net", true),
             ("https://sharedeus2.eus2.test.attest.azure.net", true),
+            ("https://sharedugv.ugv.attest.azure.us", true),
+            ("https://shareduga.uga.attest.azure.us", true),
+            ("https://sharedugv.uga.attest.azure.us", false),
+            ("https://sharedugv.ugv.attest.azure.us.example.com", false),
+            ("https://sharedugv.ugv.fakeattest.azure.us", false),
+            ("https://sharedugv.ugv.attest.azure.com", false),
+            ("https://attest.azure.us", false),
             ("https://sharedevil.neu.attest.azure.net", false),
             ("https://shared.attest.azure.net", false),
             ("https://sharedneu.neu.attest.azure.net.example.com", false),
@@ -147,6 +164,8 @@ mod tests {
             ("https://sharedeus2.eus2.test.attest.azure.net", true),
             ("https://mine.eus2.test.attest.azure.net", true),
             ("https://sharedeus2.eus2.test.attest.azure.net:8443", true),
+            ("https://sharedugv.ugv.test.attest.azure.us", true),
+            ("https://test.attest.azure.net", false),
             ("https://sharedeus2.eus2.attest.azure.net", false),
             ("https://sharedeus2.eus2.test.attest.azure.net.example.com", false),
             ("https://[::1]:8443", false),

@@ -254,6 +254,45 @@ fn what_is_not_usable_has_the_exit_code_of_its_kind() {
     }
 }
 
+/// A name is compared as URLs have it: another spelling of it would be ignored without a word.
+#[test]
+fn hosts_are_compared_as_urls_have_them() {
+    let emulator = Emulator::start(&["--host", "b\u{fc}cher.example"]);
+    let (url, port) = (emulator.url().to_owned(), emulator.url().rsplit_once(':').unwrap().1.to_owned());
+    assert_eq!(url, format!("https://xn--bcher-kva.example:{port}"));
+    for spelling in ["b\u{fc}cher.example", "B\u{dc}CHER.example", "xn--bcher-kva.example"] {
+        let outcome = emulator.verify(&["--resolve", &format!("{spelling}=127.0.0.1:{port}")]);
+        assert_eq!(outcome.exit, 0, "{spelling}: {}", outcome.err);
+    }
+    for host in ["a b", "127.0.0.1", "[::1]", ""] {
+        let outcome = emulator.verify(&["--resolve", &format!("{host}=127.0.0.1:{port}")]);
+        assert_eq!((outcome.exit, outcome.err.contains("as the host to resolve a name")), (4, true), "{}", outcome.err);
+    }
+    for option in ["--host", "--maa-host"] {
+        for host in ["*.example", "example.", "a b", "https://a.example", "a.example:1", ""] {
+            let outcome = run(&["emulate", option, host]);
+            let expected = outcome.err.contains("expected the name of a host, or its address");
+            assert_eq!((outcome.exit, expected), (64, true), "{option} {host}: {}", outcome.err);
+        }
+    }
+}
+
+/// The instances of Azure Government are shared ones too.
+#[test]
+fn a_policy_of_azure_government() {
+    let emulator = Emulator::start(&[]);
+    let text = std::fs::read_to_string(emulator.path("policy.toml")).unwrap();
+    let without_hash: String =
+        text.lines().filter(|line| !line.starts_with("policy-hash")).map(|line| format!("{line}\n")).collect();
+    let issuer = emulator.serving.said["maa"]["issuer"].as_str().unwrap();
+    let file = emulator.path("government.toml");
+    for (instance, exit) in [("https://sharedugv.ugv.attest.azure.us", 0), ("https://mine.ugv.attest.azure.us", 4)] {
+        std::fs::write(&file, without_hash.replace(issuer, instance)).unwrap();
+        let outcome = run(&["policy", "show", &file]);
+        assert_eq!(outcome.exit, exit, "{instance}: {}", outcome.err);
+    }
+}
+
 #[test]
 fn an_emulator_ends_with_its_input() {
     let mut command = command();

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use blindbox_attestation::Issuer;
 use blindbox_attestation::emulator::{KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
@@ -70,11 +71,11 @@ pub struct Arguments {
     pub certificate: CertificateArgument,
 
     /// The host in the URL that is printed, in place of the address; `localhost` works on loopback.
-    #[arg(long, value_name = "NAME", help_heading = "Agent and application")]
+    #[arg(long, value_name = "NAME", value_parser = host, help_heading = "Agent and application")]
     pub host: Option<String>,
 
     /// The host in the issuer of the MAA instance.
-    #[arg(long, default_value = "127.0.0.1", value_name = "NAME", help_heading = "Agent and application")]
+    #[arg(long, default_value = "127.0.0.1", value_name = "NAME", value_parser = host, help_heading = "Agent and application")]
     pub maa_host: String,
 
     /// A man in the middle, with a URL of his own in what is printed.
@@ -230,4 +231,13 @@ fn long_help() -> String {
         knobs::help(),
         faults::help()
     )
+}
+
+/// A host as URLs have it, such as `xn--bcher-kva.example` for `bücher.example`: certificates and issuers take no other form.
+fn host(text: &str) -> Result<String, String> {
+    let expected = "expected the name of a host, or its address, without scheme, port and path";
+    let host = url::Host::parse(text).map_err(|error| format!("{expected}: {error}"))?.to_string();
+    // Plainer than URLs demand: no wildcard, no dot at the end.
+    Issuer::new(format!("https://{host}")).map_err(|_| expected.to_owned())?;
+    Ok(host)
 }

@@ -414,6 +414,15 @@ pub enum AttestationError {
         /// [`CrlError::Missing`] or [`CrlError::Stale`]; what else is wrong with a list is [`ReportError::Crl`].
         why: CrlError,
     },
+    /// The token verifies only under a key set that was kept in one place with it. Who wrote the token could have written the
+    /// key set, so nothing is proven by it.
+    #[error(
+        "no verdict: the token verifies under a key set that was kept with it, and who wrote the token could have written that; expected the key set of {issuer} from elsewhere (`--key-set`: its /certs, fetched over TLS), the digest of its key in the policy (`trust.maa.key-id`), or your own word for this key set (`--trust-saved-key-set`)"
+    )]
+    KeySetNotAuthenticated {
+        /// The instance that the key set would have to be from.
+        issuer: Issuer,
+    },
 
     // --- Misconfigured: the caller's to mend -------------------------------------------------------------------------
     /// The policy cannot be used.

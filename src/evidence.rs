@@ -33,10 +33,12 @@ pub struct Evidence {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Endorsements {
-    /// The key set of the MAA instance that the policy names. Whoever supplies it decides what is genuine, so it comes over
-    /// authenticated TLS from that instance, or is pinned.
+    /// The key set of the MAA instance that the policy names. No signature protects it: who supplies it decides which tokens
+    /// are genuine. So it comes over authenticated TLS from that instance, or is pinned. A key set that was kept in one place
+    /// with the evidence proves nothing about it: who can write one can write the other.
     pub key_set: Option<KeySet>,
-    /// How the key set was come by. Nothing is decided by it; the result says it.
+    /// Where the key set is from. The result says it, and [`KeySetSource::BesideEvidence`] gives no verdict unless the policy
+    /// pins the key.
     pub key_set_source: KeySetSource,
     /// The certificate of the key that signed the report.
     pub vek: Option<Vek>,
@@ -62,6 +64,10 @@ pub enum KeySetSource {
     PlatformRoots,
     /// Fetched from the instance, under roots of the caller.
     OwnRoots,
+    /// Read from where the evidence was read, such as a directory that `blindbox-attest fetch` wrote. Who wrote the evidence
+    /// could have written it, so it alone gives no verdict ([`crate::AttestationError::KeySetNotAuthenticated`]): the policy must
+    /// pin the key by its digest ([`crate::Trust::require_maa_key_id`]).
+    BesideEvidence,
 }
 
 /// The certificate of the key that signed a report (VCEK or VLEK).

@@ -5,7 +5,7 @@ use crate::attested::{Attested, Claims, Recorded, Unappraised};
 use crate::bind::{self, OneTee};
 use crate::challenge::{Challenge, Peer, ServerName};
 use crate::error::{AttestationError, ChannelNotAllowed};
-use crate::evidence::{Crl, Endorsements, Evidence, Vek};
+use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
 use crate::policy::{Binding, Policy, RevocationRule};
 use crate::snp::{self, AmdAnchors, CaChain, Collateral, Revocation, VerifiedReport};
@@ -101,6 +101,10 @@ pub fn verify(
 ///
 /// `evidence.runtime_data`, where given, must be what the evidence covers.
 ///
+/// Under MAA trust the verdict is as good as the origin of [`Endorsements::key_set`], which no signature protects: a key set
+/// that was kept with the evidence is [`crate::KeySetSource::BesideEvidence`], and gives no verdict by itself. `now` decides
+/// which tokens, certificates and revocation lists are current: a time that was kept with the evidence is a claim as well.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -140,13 +144,37 @@ pub fn verify_recorded(
     policy: &Policy,
     now: UnixTime,
 ) -> Result<Recorded, AttestationError> {
+    record(evidence, endorsements, policy, now, |tee| match &evidence.runtime_data {
+        Some(runtime_data) => bind::to_runtime_data(tee, runtime_data),
+        None => Ok(()),
+    })
+}
+
+/// Verifies evidence as a record, and that it covers the nonce and the TLS key of the challenge that it was requested with.
+#[cfg(feature = "client")]
+pub(crate) fn verify_collected(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    challenge: &Challenge,
+    policy: &Policy,
+) -> Result<Recorded, AttestationError> {
+    admit(challenge, policy)?;
+    let runtime_data = evidence.runtime_data.as_deref();
+    record(evidence, endorsements, policy, challenge.made_at(), |tee| bind::to_challenge(tee, runtime_data, challenge))
+}
+
+fn record(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    policy: &Policy,
+    now: UnixTime,
+    bind: impl FnOnce(&OneTee) -> Result<(), AttestationError>,
+) -> Result<Recorded, AttestationError> {
     let token = token(evidence, endorsements, policy, now)?;
     let report = report(evidence, endorsements, policy, now)?;
     let endorsement = endorsement(evidence, policy)?;
     let tee = OneTee::new(token, report, endorsement)?;
-    if let Some(runtime_data) = &evidence.runtime_data {
-        bind::to_runtime_data(&tee, runtime_data)?;
-    }
+    bind(&tee)?;
     let facts = Facts { tee: &tee, channel: None, key_set_source: endorsements.key_set_source, now };
     let appraisal = appraise(&facts, policy)?;
     Ok(Recorded::new(now, end(&tee), claims(tee), appraisal))
@@ -225,7 +253,12 @@ fn verify_token(
 ) -> Result<VerifiedToken, AttestationError> {
     let token = evidence.token.as_deref().ok_or(missing("an MAA token"))?;
     let keys = endorsements.key_set.as_ref().ok_or(missing("the key set of the MAA instance"))?;
-    Ok(maa::verify(token, keys, expected, now)?)
+    let verified = maa::verify(token, keys, expected, now)?;
+    // Forgeries are reported as such first. What is left is signed by a key whose owner only the key set names.
+    if endorsements.key_set_source == KeySetSource::BesideEvidence && !expected.pins_key_by_digest() {
+        return Err(AttestationError::KeySetNotAuthenticated { issuer: expected.issuer().clone() });
+    }
+    Ok(verified)
 }
 
 fn report(

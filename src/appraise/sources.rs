@@ -84,6 +84,10 @@ fn key_set(checks: &mut Recorder, source: KeySetSource) {
         KeySetSource::OwnRoots => {
             checks.passed(NAME, EXPECTED, "fetched from the instance, under the caller's own roots")
         }
+        // Without such a pin the verification ended before.
+        KeySetSource::BesideEvidence => {
+            checks.passed(NAME, EXPECTED, "kept with the evidence; its key has the digest that the policy pins")
+        }
     }
 }
 

@@ -167,6 +167,7 @@ impl AttestationError {
             Self::SessionPoisoned { .. } => ("session-poisoned", 309, Unavailable),
             Self::TooManyUnattestedPeers { .. } => ("too-many-unattested-peers", 310, Unavailable),
             Self::RevocationUnavailable { .. } => ("revocation-unavailable", 311, Unavailable),
+            Self::KeySetNotAuthenticated { .. } => ("key-set-not-authenticated", 312, Unavailable),
             Self::InvalidPolicy(_) => ("invalid-policy", 401, Misconfigured),
             Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
             Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),

@@ -124,18 +124,14 @@ impl Kds {
             Ok(request) => request,
             Err(error) => return (sent_along.ok_or(error.clone().into()), Err(error.into())),
         };
-        let mut products = request.candidates();
-        let mut certificates = sent_along.ok_or(AttestationError::MissingEvidence { what: CERTIFICATE });
-        for product in products {
-            let Some(path) = request.vcek_path(*product).filter(|_| certificates.is_err()) else { continue };
-            certificates = self.get(&path, MAX_CERTIFICATE, *deadline).await;
-            if certificates.is_ok() {
-                products = std::slice::from_ref(product);
-            }
-        }
+        let certificates = match sent_along {
+            Some(certificates) => Ok(certificates),
+            // From the same places as for an attestation: disk, THIM, AMD.
+            None => self.fetch_certificate(&request, deadline).await.map(|vek| vek.certificate().as_der().to_vec()),
+        };
         // A report of version 2 does not say its product; its certificate does.
         let named = certificates.as_ref().ok().and_then(|certificates| product_of(certificates));
-        let Some(product) = named.or(products.first().copied()) else {
+        let Some(product) = named.or(request.candidates().first().copied()) else {
             return (certificates, Err(AttestationError::MissingEvidence { what: "the product of the report" }));
         };
         let list = self.get(&request.crl_path(product), MAX_LIST, *deadline).await;

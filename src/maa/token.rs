@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::claims::{self, Claims, Times};
 use super::error::{TokenError, TokenPart, shown};
 use super::jwks::{Key, KeySet};
+use super::spki;
 use crate::claims::{MaaClaims, SnpClaims, UvmClaims};
 use crate::json::{self, Object, Value};
 use crate::types::{Issuer, UnixTime};
@@ -81,6 +82,15 @@ impl<'a> TokenExpectations<'a> {
     /// the pinned id.
     pub fn key_id(self, key_id: &'a str) -> Self {
         Self { key_id: Some(key_id), ..self }
+    }
+
+    pub(crate) fn issuer(&self) -> &'a Issuer {
+        self.issuer
+    }
+
+    /// Whether the key is known by a digest of it, so that no key set can put another one in its place.
+    pub(crate) fn pins_key_by_digest(&self) -> bool {
+        self.key_id.is_some_and(spki::is_digest)
     }
 }
 

@@ -6,14 +6,16 @@ use super::line::{Line, dial};
 use super::route::Route;
 use super::settings::Settings;
 use super::target::Base;
-use crate::challenge::Channel;
+use crate::attested::Recorded;
+use crate::challenge::{Challenge, Channel};
 use crate::error::AttestationError;
-use crate::evidence::{Crl, Endorsements, Evidence, Vek};
+use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 use crate::fetch::{Deadline, Question, ask};
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::snp::{AmdAnchors, certificates_from_pem};
 use crate::types::{Nonce, SpkiDigest, UnixTime};
+use crate::verify::verify_collected;
 
 /// What a peer and the services that vouch for it said, as received: to be kept and looked into. Nothing of it is verified,
 /// and there is no way from it to a session; [`crate::verify_recorded`] tells whether a policy would accept it.
@@ -38,7 +40,9 @@ pub struct Collected {
     pub nonce: Nonce,
     /// When.
     pub asked_at: UnixTime,
+    challenge: Arc<Challenge>,
     pinned_key_set: Option<KeySet>,
+    key_set_source: KeySetSource,
     amd_anchors: Option<AmdAnchors>,
 }
 
@@ -56,11 +60,25 @@ impl Collected {
         };
         Ok(Endorsements {
             key_set,
+            key_set_source: self.key_set_source,
             vek: self.certificates.as_deref().map(vek).transpose()?,
             crl: self.revocation_list.clone().map(Crl::Received),
             amd_anchors: self.amd_anchors.clone(),
-            ..Endorsements::default()
         })
+    }
+
+    /// Returns whether a policy accepts what was collected, as a record: [`crate::verify_recorded`] for the time of the
+    /// request, and that the evidence covers the nonce that was sent and the TLS key of the connection. There is no way from
+    /// the result to a session.
+    ///
+    /// # Errors
+    ///
+    /// The first entry of `missing`, else as [`crate::verify`].
+    pub fn verify(&self, policy: &Policy) -> Result<Recorded, AttestationError> {
+        if let Some(missing) = self.missing.first() {
+            return Err(missing.clone());
+        }
+        verify_collected(&self.evidence, &self.endorsements()?, &self.challenge, policy)
     }
 }
 
@@ -99,6 +117,8 @@ pub(crate) async fn collect(
         tls_key,
         nonce: *challenge.nonce(),
         asked_at,
+        challenge: Arc::new(challenge),
+        key_set_source: settings.key_sets.source(),
         pinned_key_set: settings.key_sets.pinned_set().cloned(),
         amd_anchors: settings.amd_anchors.clone(),
     };

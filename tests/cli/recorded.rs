@@ -28,28 +28,33 @@ fn what_was_fetched_is_verified_without_a_network() {
     fetched(&emulator, &to);
     let roots = emulator.path("amd-roots.pem");
     emulator.order("stop");
-    let outcome = verify(&to, &["--amd-roots", &roots]);
+    let keys = emulator.path("key-set.json");
+    let outcome = verify(&to, &["--amd-roots", &roots, "--key-set", &keys]);
     assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
     let begin = format!("recorded: neither fresh nor bound\n{} is accepted as of ", to.display());
     assert!(outcome.out.starts_with(&begin), "{}", outcome.out);
+    let unproven = "Z\ntaken from the directory without proof: the time (about.json; else --at), the policy (else a --policy of \
+                    your own)\n\n";
+    assert!(outcome.out.contains(unproven), "{}", outcome.out);
     assert!(outcome.out.contains("passed         workload"), "{}", outcome.out);
 
-    let outcome = verify(&to, &["--amd-roots", &roots, "--json"]);
+    let outcome = verify(&to, &["--amd-roots", &roots, "--key-set", &keys, "--json"]);
     let json = outcome.json();
     assert_eq!((outcome.exit, &json["verdict"]), (0, &"accepted".into()), "{json}");
     assert_eq!(json["recorded"], "neither fresh nor bound");
     let about: serde_json::Value = serde_json::from_slice(&fs::read(to.join("about.json")).unwrap()).unwrap();
     assert_eq!(json["attestation"]["verified_for"], about["asked_at"]);
+    assert_eq!(json["unproven"], serde_json::json!(["time", "policy"]));
 
     // AMD's own roots know nothing of an emulated AMD.
-    let outcome = verify(&to, &["--json"]);
+    let outcome = verify(&to, &["--key-set", &keys, "--json"]);
     assert_eq!((outcome.exit, outcome.code().as_str()), (2, "invalid-report"), "{}", outcome.out);
     // For a time at which the token is of no use any more.
-    let outcome = verify(&to, &["--amd-roots", &roots, "--at", "4000000000", "--json"]);
+    let outcome = verify(&to, &["--amd-roots", &roots, "--key-set", &keys, "--at", "4000000000", "--json"]);
     assert_eq!((outcome.exit, outcome.code().as_str()), (2, "invalid-token"), "{}", outcome.out);
     // What vouched for it is gone.
     fs::remove_file(to.join("certificates.pem")).unwrap();
-    let outcome = verify(&to, &["--amd-roots", &roots, "--json"]);
+    let outcome = verify(&to, &["--amd-roots", &roots, "--key-set", &keys, "--json"]);
     assert_eq!((outcome.exit, outcome.code().as_str()), (2, "missing-evidence"), "{}", outcome.out);
 }
 
@@ -59,13 +64,14 @@ fn recorded_evidence_that_is_refused() {
     let folder = TempDir::new().unwrap();
     let to = folder.path();
     fetched(&emulator, to);
-    let outcome = verify(to, &[]);
+    let keys = emulator.path("key-set.json");
+    let outcome = verify(to, &["--key-set", &keys]);
     assert_eq!(outcome.exit, 1);
     let begin = format!("recorded: neither fresh nor bound\n{} is REFUSED\n\n", to.display());
     assert!(outcome.out.starts_with(&begin), "{}", outcome.out);
     assert!(outcome.out.contains("FAILED         debug                     expected off, found on"), "{}", outcome.out);
     assert!(outcome.err.starts_with("error[debug-mode]: "), "{}", outcome.err);
-    let json = verify(to, &["--json"]).json();
+    let json = verify(to, &["--key-set", &keys, "--json"]).json();
     assert_eq!((&json["verdict"], &json["recorded"]), (&"rejected".into(), &"neither fresh nor bound".into()));
     assert_eq!(json["error"]["code"], "debug-mode");
     assert!(json["appraisal"].as_array().unwrap().iter().any(|check| check["verdict"] == "failed"));
@@ -73,14 +79,90 @@ fn recorded_evidence_that_is_refused() {
     // Evidence that somebody has changed.
     let token = fs::read_to_string(to.join("token.jwt")).unwrap();
     fs::write(to.join("token.jwt"), token.replacen('.', ".A", 1)).unwrap();
-    assert_eq!(verify(to, &["--json"]).code(), "invalid-token");
+    assert_eq!(verify(to, &["--key-set", &keys, "--json"]).code(), "invalid-token");
     fs::write(to.join("token.jwt"), token).unwrap();
     fs::write(to.join("runtime-data.json"), "{}").unwrap();
-    assert_eq!(verify(to, &["--json"]).code(), "false-attestation-report");
+    assert_eq!(verify(to, &["--key-set", &keys, "--json"]).code(), "false-attestation-report");
     fs::write(to.join("key-set.json"), "{}").unwrap();
     let outcome = verify(to, &[]);
     let begin = format!("error[invalid-key-set]: {}: ", to.join("key-set.json").display());
     assert_eq!((outcome.exit, outcome.err.starts_with(&begin)), (2, true), "{}", outcome.err);
+}
+
+/// Whoever can write the directory can write a token, and the key set that it verifies under, with a key of their own.
+#[test]
+fn a_directory_does_not_vouch_for_itself() {
+    // Everything in it is forged: the emulated MAA is nobody's, and signs what it is asked to.
+    let forger = Emulator::start(&[]);
+    let directory = TempDir::new().unwrap();
+    let to = directory.path();
+    fetched(&forger, to);
+    let outcome = verify(to, &[]);
+    assert_eq!((outcome.exit, outcome.out.as_str()), (3, ""), "{}", outcome.err);
+    assert!(outcome.err.starts_with("error[key-set-not-authenticated]: no verdict: "), "{}", outcome.err);
+    assert!(outcome.err.contains("--key-set") && outcome.err.contains("--trust-saved-key-set"), "{}", outcome.err);
+    let json = verify(to, &["--json"]).json();
+    assert_eq!((&json["verdict"], &json["error"]["number"]), (&"no-verdict".into(), &312.into()));
+    assert_eq!((&json["error"]["retryable"], &json["appraisal"]), (&false.into(), &serde_json::Value::Null));
+
+    // Nor does a forger's "rejected" mean that evidence is genuine.
+    let rejected = TempDir::new().unwrap();
+    fetched(&Emulator::start(&["--knob", "debug"]), rejected.path());
+    assert_eq!(verify(rejected.path(), &["--json"]).code(), "key-set-not-authenticated");
+
+    // The caller's own word for it, which the result says.
+    let outcome = verify(to, &["--trust-saved-key-set"]);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+    assert!(outcome.out.contains("without proof: the time (about.json; else --at), the keys of MAA (key-set.json, "));
+    assert!(outcome.out.contains("not evaluated  key set                   given by the caller"), "{}", outcome.out);
+    assert_eq!(
+        verify(to, &["--trust-saved-key-set", "--at", &at(to), "--json"]).json()["unproven"],
+        serde_json::json!(["key-set", "policy"])
+    );
+    let (url, keys) = (forger.url(), to.join("key-set.json"));
+    for more in [&["--trust-saved-key-set", "--key-set", keys.to_str().unwrap()][..], &["--trust-saved-key-set", url]] {
+        let outcome = verify(to, more);
+        assert_eq!((outcome.exit, outcome.err.contains("cannot be used with")), (64, true), "{}", outcome.err);
+    }
+
+    // A policy from elsewhere that pins the key by its digest needs no key set from elsewhere.
+    let policy = fs::read_to_string(to.join("policy.toml")).unwrap();
+    let kid = serde_json::from_slice::<serde_json::Value>(&fs::read(&keys).unwrap()).unwrap()["keys"][0]["kid"].clone();
+    let pinning = |kid: &str| {
+        let pinned = policy.replace("[trust.maa]\n", &format!("[trust.maa]\nkey-id = \"{kid}\"\n"));
+        let file = forger.path("pinning.toml");
+        fs::write(&file, pinned).unwrap();
+        run(&["verify", "--evidence", to.to_str().unwrap(), "--policy", &file, "--json"])
+    };
+    let outcome = pinning(kid.as_str().unwrap());
+    assert_eq!((outcome.exit, &outcome.json()["unproven"]), (0, &serde_json::json!(["time"])), "{}", outcome.out);
+    // An id that is no digest can be written over any key.
+    let named = fs::read_to_string(&keys).unwrap().replace(kid.as_str().unwrap(), "key-1");
+    fs::write(&keys, named).unwrap();
+    assert_eq!(pinning("key-1").code(), "invalid-token");
+}
+
+/// The time that `fetch` noted.
+fn at(directory: &Path) -> String {
+    let about: serde_json::Value = serde_json::from_slice(&fs::read(directory.join("about.json")).unwrap()).unwrap();
+    about["asked_at"].to_string()
+}
+
+#[test]
+fn evidence_for_another_nonce_than_was_sent() {
+    let emulator = Emulator::start(&[]);
+    let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fetched(&emulator, first.path());
+    fetched(&emulator, second.path());
+    let (to, keys) = (second.path(), emulator.path("key-set.json"));
+    for name in ["token.jwt", "runtime-data.json"] {
+        fs::copy(first.path().join(name), to.join(name)).unwrap();
+    }
+    let outcome = verify(to, &["--key-set", &keys, "--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "false-attestation-report"), "{}", outcome.out);
+    assert!(outcome.out.contains("the nonce of about.json, which was sent, "), "{}", outcome.out);
+    fs::remove_file(to.join("runtime-data.json")).unwrap();
+    assert_eq!(verify(to, &["--key-set", &keys, "--json"]).code(), "missing-evidence");
 }
 
 #[test]
@@ -121,6 +203,8 @@ fn a_folder_without_evidence() {
         let outcome = verify(&[]);
         assert_eq!((outcome.exit, outcome.err.contains("about.json: ")), (4, true), "{about}: {}", outcome.err);
     }
+    assert_eq!(verify(&["--at", "1", "--json"]).code(), "misconfigured");
+    fs::remove_file(to.join("about.json")).unwrap();
     assert_eq!(verify(&["--at", "1", "--json"]).code(), "missing-evidence");
     fs::write(to.join("report.bin"), "x").unwrap();
     for name in ["certificates.pem", "vcek.der"] {

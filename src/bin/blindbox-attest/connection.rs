@@ -1,7 +1,7 @@
 //! The options of every command that connects.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blindbox_attestation::maa::KeySet;
@@ -114,6 +114,14 @@ impl Connection {
             builder = builder.resolve(host, *address);
         }
         Ok(builder.build()?)
+    }
+
+    pub fn policy_path(&self) -> &Path {
+        &self.policy
+    }
+
+    pub fn has_key_set(&self) -> bool {
+        self.key_set.is_some()
     }
 
     /// The key set that is given in place of a published one.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use blindbox_attestation::{AttestationError, Collected, Policy, verify_recorded};
+use blindbox_attestation::{AttestationError, Collected, Policy};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -41,19 +41,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let url = &arguments.url;
     let doing = format!("asking {url}");
     let collected = with_progress(&doing, verifier.collect(url, &policy)).await?;
-    let outcome = judge(&collected, &policy);
+    // As a record: what is saved here proves nothing later about a connection.
+    let outcome = collected.verify(&policy).map(drop);
     let about = describe(url, &policy, &collected, &outcome);
     let written = save(&arguments.out, &collected, &policy, &about).map_err(failed)?;
     Ok(report(&arguments, &collected, &written, &outcome))
-}
-
-/// Whether the policy accepts it, as a record: what is saved here proves nothing later about a connection.
-fn judge(collected: &Collected, policy: &Policy) -> Result<(), AttestationError> {
-    if let Some(missing) = collected.missing.first() {
-        return Err(missing.clone());
-    }
-    let endorsements = collected.endorsements()?;
-    verify_recorded(&collected.evidence, &endorsements, policy, collected.asked_at).map(drop)
 }
 
 fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<(), AttestationError>) -> Value {

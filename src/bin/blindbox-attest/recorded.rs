@@ -1,39 +1,131 @@
 //! Evidence that `fetch` saved, on its way back.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
     AttestationError, Crl, Endorsements, Evidence, KeySetSource, Policy, Recorded, UnixTime, Vek, verify_recorded,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::connection::Connection;
 use crate::files;
 use crate::outcome::Failure;
 
-/// What `fetch` noted that is needed here. It is nobody's statement but that of whoever wrote the folder.
+/// What `fetch` noted that is needed here: a claim of who wrote the directory.
 #[derive(Deserialize)]
 struct About {
     asked_at: UnixTime,
+    nonce: Option<String>,
 }
 
-/// Verifies a folder for a time, or for the time that was noted in it.
-pub fn verify(connection: &Connection, folder: &Path, at: Option<u64>) -> Result<Recorded, Failure> {
-    let policy: Policy = connection.policy()?;
-    let evidence = evidence(folder)?;
-    let at = match at {
-        Some(seconds) => UnixTime::from_secs(seconds),
-        None => asked_at(folder)?,
-    };
-    let mut endorsements = endorsements(folder)?;
-    if let Some(pinned) = connection.key_set()? {
-        (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), KeySetSource::Pinned);
+/// What is taken from a directory without proof, since nothing in it is signed by somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unproven {
+    Time,
+    KeySet,
+    Policy,
+}
+
+impl Unproven {
+    /// What it is, and which option takes it from elsewhere.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Time => "the time (about.json; else --at)",
+            Self::KeySet => "the keys of MAA (key-set.json, by --trust-saved-key-set; else --key-set)",
+            Self::Policy => "the policy (else a --policy of your own)",
+        }
     }
-    endorsements.amd_anchors = connection.amd_anchors()?;
-    Ok(verify_recorded(&evidence, &endorsements, &policy, at)?)
+}
+
+/// Where the keys of MAA may be from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SavedKeySet {
+    /// Only from elsewhere, unless the policy pins the key.
+    Claim,
+    /// From the directory too: the caller knows who wrote it.
+    Trusted,
+}
+
+/// What is to be verified.
+pub struct Saved<'a> {
+    pub connection: &'a Connection,
+    pub directory: &'a Path,
+    /// In seconds since 1970; without it the time that was noted in the directory.
+    pub at: Option<u64>,
+    pub key_set: SavedKeySet,
+}
+
+impl Saved<'_> {
+    /// Verifies the directory for a time.
+    pub fn verify(&self) -> Result<Recorded, Failure> {
+        let Self { connection, directory, .. } = self;
+        let policy: Policy = connection.policy()?;
+        let evidence = evidence(directory)?;
+        let about = about(directory)?;
+        let at = match (self.at, &about) {
+            (Some(seconds), _) => UnixTime::from_secs(seconds),
+            (None, Some(about)) => about.asked_at,
+            (None, None) => {
+                return Err(files::about(directory, "holds no about.json: say with --at for which time to verify"));
+            }
+        };
+        let mut endorsements = endorsements(directory)?;
+        endorsements.key_set_source = match self.key_set {
+            SavedKeySet::Claim => KeySetSource::BesideEvidence,
+            SavedKeySet::Trusted => KeySetSource::Given,
+        };
+        if let Some(pinned) = connection.key_set()? {
+            (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), KeySetSource::Pinned);
+        }
+        endorsements.amd_anchors = connection.amd_anchors()?;
+        let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
+        if let Some(nonce) = about.and_then(|about| about.nonce) {
+            covers_nonce(&evidence, &nonce)?;
+        }
+        Ok(recorded)
+    }
+
+    /// What the verdict takes from the directory without proof.
+    pub fn unproven(&self) -> Vec<Unproven> {
+        let maa = self.connection.policy().is_ok_and(|policy| policy.attester().is_some());
+        let key_set = maa && self.key_set == SavedKeySet::Trusted && !self.connection.has_key_set();
+        let policy = self.connection.policy_path().parent().and_then(canonical);
+        let policy = policy.is_some() && policy == canonical(self.directory);
+        let all = [(self.at.is_none(), Unproven::Time), (key_set, Unproven::KeySet), (policy, Unproven::Policy)];
+        all.into_iter().filter_map(|(taken, what)| taken.then_some(what)).collect()
+    }
+}
+
+fn canonical(directory: &Path) -> Option<PathBuf> {
+    let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    here.canonicalize().ok()
+}
+
+/// The evidence covers these runtime data, as was verified; here, that they are for the nonce that was sent.
+fn covers_nonce(evidence: &Evidence, nonce: &str) -> Result<(), AttestationError> {
+    #[derive(Deserialize)]
+    struct RuntimeData {
+        nonce: String,
+    }
+    let runtime_data = evidence.runtime_data.as_deref();
+    let runtime_data = runtime_data.ok_or(AttestationError::MissingEvidence { what: "runtime-data.json" })?;
+    let covered = serde_json::from_slice(runtime_data).map(|data: RuntimeData| data.nonce);
+    if covered.as_deref().is_ok_and(|covered| covered == nonce) {
+        return Ok(());
+    }
+    Err(AttestationError::FalseAttestationReport {
+        what: "the nonce of about.json, which was sent,",
+        expected: shorten(nonce),
+        actual: covered.map_or_else(|_| "runtime data without a nonce".to_owned(), |nonce| shorten(&nonce)),
+    })
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 fn evidence(folder: &Path) -> Result<Evidence, Failure> {
@@ -81,15 +173,15 @@ fn bundle(pem: &[u8]) -> Result<Vek, AttestationError> {
     }
 }
 
-fn asked_at(folder: &Path) -> Result<UnixTime, Failure> {
-    let Some(about) = saved(folder, "about.json")? else {
-        return Err(files::about(folder, "holds no about.json: say with --at for which time to verify"));
-    };
-    let about: Result<About, _> = serde_json::from_slice(&about);
-    let about = about.map_err(|error| {
-        files::about(&folder.join("about.json"), format!("{error}; say with --at for which time to verify"))
+fn about(directory: &Path) -> Result<Option<About>, Failure> {
+    let Some(about) = saved(directory, "about.json")? else { return Ok(None) };
+    let about = serde_json::from_slice(&about).map_err(|error| {
+        files::about(
+            &directory.join("about.json"),
+            format!("{error}; without this file --at says for which time to verify"),
+        )
     })?;
-    Ok(about.asked_at)
+    Ok(Some(about))
 }
 
 /// A file of the folder. Not there is not given; what then is missing, the verification says.

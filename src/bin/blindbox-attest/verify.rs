@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::outcome::{Failure, ended, print, print_json};
-use crate::{recorded, terminal};
+use crate::recorded::{Saved, SavedKeySet, Unproven};
+use crate::terminal;
 
 /// What recorded evidence never is. It comes first, before any verdict.
 const RECORDED: &str = "neither fresh nor bound";
@@ -24,8 +25,8 @@ pub struct Arguments {
     #[command(flatten)]
     connection: Connection,
 
-    /// Verify what `fetch` saved in this folder instead. That proves nothing of any connection, and whoever wrote the folder
-    /// may have chosen the key set of MAA in it (see --key-set).
+    /// Verify what `fetch` saved in this directory instead. That proves nothing of any connection. Under MAA trust it takes a
+    /// --key-set from elsewhere, or a policy with `trust.maa.key-id`: without them there is no verdict.
     #[arg(
         long, value_name = "DIR", help_heading = "Saved evidence",
         conflicts_with_all = [
@@ -45,6 +46,11 @@ pub struct Arguments {
     )]
     at: Option<u64>,
 
+    /// Verify the token with the key set that lies in the directory too. Who wrote the directory then decides which tokens are
+    /// genuine: only for directories that nobody else could write.
+    #[arg(long, requires = "evidence", conflicts_with_all = ["url", "key_set"], help_heading = "Saved evidence")]
+    trust_saved_key_set: bool,
+
     /// Print one JSON object: the verdict with every check and every claim.
     #[arg(long)]
     pub json: bool,
@@ -59,8 +65,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         (Some(url), None) => {
             attest(url, &arguments.connection).await.map(|attested| arguments.attested(url, &attested))
         }
-        (None, Some(folder)) => recorded::verify(&arguments.connection, folder, arguments.at)
-            .map(|recorded| arguments.recorded(folder, &recorded)),
+        (None, Some(directory)) => {
+            let saved = arguments.saved(directory);
+            saved.verify().map(|recorded| arguments.recorded(&saved, &recorded))
+        }
         _ => Err(Failure::usage("expected either a URL or --evidence")),
     };
     match accepted {
@@ -80,17 +88,28 @@ impl Arguments {
         if self.json {
             return self.tell(json!({ "verdict": "accepted", "attestation": attested }));
         }
-        let verdict = format!("{url} is attested until {}", terminal::time(attested.expires_at()));
+        let verdict = format!("{url} is attested until {}", attested.expires_at());
         print(&format!("{}\n\n{}", terminal::accepted(&verdict), self.table(attested.appraisal())))
     }
 
-    fn recorded(&self, folder: &Path, recorded: &Recorded) -> Result<(), Failure> {
+    fn saved<'a>(&'a self, directory: &'a Path) -> Saved<'a> {
+        let key_set = if self.trust_saved_key_set { SavedKeySet::Trusted } else { SavedKeySet::Claim };
+        Saved { connection: &self.connection, directory, at: self.at, key_set }
+    }
+
+    fn recorded(&self, saved: &Saved<'_>, recorded: &Recorded) -> Result<(), Failure> {
+        let unproven = saved.unproven();
         if self.json {
-            return self.tell(json!({ "verdict": "accepted", "attestation": recorded }));
+            return self.tell(json!({ "verdict": "accepted", "attestation": recorded, "unproven": unproven }));
         }
-        let at = terminal::time(recorded.verified_for());
-        let verdict = format!("recorded: {RECORDED}\n{} is accepted as of {at}", folder.display());
-        print(&format!("{verdict}\n\n{}", self.table(recorded.appraisal())))
+        let at = recorded.verified_for();
+        let verdict = format!("recorded: {RECORDED}\n{} is accepted as of {at}", saved.directory.display());
+        let unproven: Vec<_> = unproven.into_iter().map(Unproven::describe).collect();
+        let unproven = match unproven.as_slice() {
+            [] => String::new(),
+            unproven => format!("taken from the directory without proof: {}\n", unproven.join(", ")),
+        };
+        print(&format!("{verdict}\n{unproven}\n{}", self.table(recorded.appraisal())))
     }
 
     fn refused(&self, failure: &Failure) -> Result<(), Failure> {

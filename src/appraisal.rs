@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::types::printable;
+
 /// Every check of one appraisal, in the order in which they are shown.
 ///
 /// [`fmt::Display`] is a table. Values that identify a machine are shortened there; [`Appraisal::full`] shows them whole.
@@ -99,7 +101,8 @@ impl fmt::Display for Table<'_> {
                 Verdict::Failed => ("FAILED", Cow::from(format!("expected {}, found {actual}", show(&check.expected)))),
                 Verdict::NotEvaluated(why) => ("not evaluated", Cow::from(why)),
             };
-            writeln!(f, "{verdict:<13}  {:<24}  {detail}", check.name)?;
+            // One line for each check, whatever the evidence says.
+            writeln!(f, "{verdict:<13}  {:<24}  {}", check.name, printable(&detail))?;
         }
         Ok(())
     }

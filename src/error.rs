@@ -17,7 +17,7 @@ use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
 use crate::snp::{CrlError, ReportError};
-use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest};
+use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest, printable};
 use crate::uvm::EndorsementError;
 
 /// Why there is no attested connection.
@@ -86,7 +86,7 @@ pub enum AttestationError {
         appraisal: Appraisal,
     },
     /// The utility VM's endorsement comes from somebody else or is about something else.
-    #[error("attestation validation failed (wrong uvm endorsement): expected {field} {expected}, found {actual}")]
+    #[error("attestation validation failed (wrong uvm endorsement): expected {field} {expected}, found {}", printable(.actual))]
     WrongUvm {
         /// `issuer` or `feed`.
         field: &'static str,
@@ -284,7 +284,7 @@ pub enum AttestationError {
         why: ChannelNotBound,
     },
     /// Nonce, runtime data and report data do not agree: the evidence was not made for this challenge.
-    #[error("attestation validation failed (false attestation report): expected {what} {expected}, found {actual}")]
+    #[error("attestation validation failed (false attestation report): expected {what} {expected}, found {}", printable(.actual))]
     FalseAttestationReport {
         /// What does not agree.
         what: &'static str,

@@ -14,7 +14,7 @@ use crate::snp::{
     AmdAnchors, CertificateError, REPORT_LEN, ReportError, UnverifiedReport, VekCertificate, VerifiedCrl, VerifiedVek,
     certificates_from_pem,
 };
-use crate::types::Product;
+use crate::types::{Product, printable_json};
 use crate::uvm::{self, EndorsementError, EndorsementExpectations};
 
 /// Why the bytes cannot be shown.
@@ -131,10 +131,10 @@ impl Inspection {
     }
 }
 
-/// As JSON over several lines.
+/// As JSON over several lines, with characters that terminals obey escaped ([`printable_json`]).
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string_pretty(self).unwrap_or_default())
+        f.write_str(&printable_json(&serde_json::to_string_pretty(self).unwrap_or_default()))
     }
 }
 

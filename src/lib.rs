@@ -185,6 +185,6 @@ pub use policy::{
 pub use session::{Body, BodyError, Collected, Request, Response, Session};
 pub use types::{
     ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
-    Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime,
+    Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, printable, printable_json,
 };
 pub use verify::{verify, verify_recorded, verify_unappraised};

@@ -4,6 +4,7 @@
 
 mod calendar;
 mod issuer;
+mod printable;
 mod time;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use calendar::DateTime;
 pub use issuer::{InvalidIssuer, Issuer};
+pub use printable::{printable, printable_json};
 pub use time::UnixTime;
 pub(crate) use time::difference;
 
@@ -281,13 +283,8 @@ impl fmt::Display for Tcb {
 
 /// At most `max` characters of a text that somebody else wrote, control characters escaped: fit for an error message.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
-    let mut shown = String::new();
-    for character in text.chars().take(max) {
-        match character {
-            '"' | '\'' => shown.push(character),
-            other => shown.extend(other.escape_debug()),
-        }
-    }
+    let cut: String = text.chars().take(max).collect();
+    let mut shown = printable(&cut).into_owned();
     if text.chars().nth(max).is_some() {
         shown.push('…');
     }

@@ -86,3 +86,40 @@ fn help_is_as_wide_as_the_terminal() {
     assert!(long.is_empty(), "{long:#?}");
     assert!(run(&["verify", "--help"]).out.lines().any(|line| line.chars().count() > 90));
 }
+
+/// The knobs that put a text of the peer's choice where people look.
+#[test]
+fn characters_that_a_terminal_obeys_are_escaped_in_everything_that_evidence_says() {
+    const HOSTILE: &str = "x\u{9b}31m\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{85}\u{2028}\n\x1b[2Jpassed\t";
+    let unfit = |text: &str| text.chars().any(|c| HOSTILE.contains(c) && !c.is_ascii_graphic() && c != '\n');
+    let json = serde_json::json!(HOSTILE).to_string();
+    let knobs = [
+        format!("uvm-feed={HOSTILE}").replace('\n', ""),
+        format!("uvm-issuer={HOSTILE}").replace('\n', ""),
+        format!("claim=x-ms-compliance-status:{json}"),
+        format!("claim=x-ms-attestation-type:{json}"),
+        format!("token-kid={HOSTILE}").replace('\n', ""),
+        format!("answer-member=token:{json}"),
+    ];
+    for knob in &knobs {
+        let emulator = Emulator::start(&["--knob", knob]);
+        for more in [&[][..], &["--json"]] {
+            let outcome = emulator.verify(more);
+            assert_ne!(outcome.exit, 0, "{knob:?}");
+            assert!(!unfit(&outcome.out) && !unfit(&outcome.err), "{knob:?}: {:?} {:?}", outcome.out, outcome.err);
+            // A line break adds no row of its own.
+            assert!(!outcome.out.lines().any(|line| line.starts_with("\x1b[2J")), "{:?}", outcome.out);
+        }
+        let out = emulator.path("fetched");
+        let url = emulator.url().to_owned();
+        let mut fetch = vec!["fetch".to_owned(), url, "--out".to_owned(), out.clone()];
+        fetch.extend(emulator.trusting());
+        let fetched = run(&fetch);
+        assert!(!unfit(&fetched.out) && !unfit(&fetched.err), "{knob:?}: {:?} {:?}", fetched.out, fetched.err);
+        let Ok(files) = std::fs::read_dir(&out) else { continue };
+        for file in files.map(|file| file.unwrap().path()) {
+            let shown = run(&["inspect".as_ref(), file.as_os_str()]);
+            assert!(!unfit(&shown.out) && !unfit(&shown.err), "{knob:?} {file:?}: {:?} {:?}", shown.out, shown.err);
+        }
+    }
+}

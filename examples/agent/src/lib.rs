@@ -63,6 +63,13 @@ pub use server::{Agent, StartError};
 pub use sev_guest::GuestDevice;
 pub use sidecar::Sidecar;
 
+/// Escapes what a terminal obeys instead of showing: control characters with line breaks, bidirectional and other format
+/// characters. What MAA, the sidecar or a file says can be in an error.
+fn printable(text: &str) -> String {
+    let quote = |c: &char| matches!(c, '"' | '\'' | '\\');
+    text.chars().flat_map(|c| if quote(&c) { vec![c] } else { c.escape_debug().collect() }).collect()
+}
+
 /// Says something to whoever operates the agent. No evidence, no request, no address of a caller is ever said.
 ///
 /// Nobody waits for it to be read: who collects it belongs to the host, and a full pipe would hold up the end of a key. When
@@ -74,5 +81,13 @@ pub(crate) fn log(what: impl std::fmt::Display) {
         let _ = std::thread::Builder::new().name("log".to_owned()).spawn(write);
         lines
     });
-    let _ = LINES.try_send(what.to_string());
+    let _ = LINES.try_send(printable(&what.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_line_of_the_log_is_one_line_and_nothing_that_a_terminal_obeys() {
+        assert_eq!(super::printable("a\n\u{9b}2J\u{202e}\u{7f}\"é\\"), r#"a\n\u{9b}2J\u{202e}\u{7f}"é\"#);
+    }
 }

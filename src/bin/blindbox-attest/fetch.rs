@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::files;
-use crate::outcome::{Failure, ended, error_json, exit_code, note, print, print_json, verdict};
+use crate::outcome::{Failure, ended, error_json, exit_code, note, note_styled, print, print_json, verdict};
 use crate::terminal::{self, with_progress};
 
 #[derive(Args)]
@@ -116,7 +116,7 @@ fn report(
         collected.missing.iter().for_each(|missing| note(&format!("note: {missing}")));
         match outcome {
             Ok(()) => note("the policy accepts this evidence, as a record"),
-            Err(error) => note(&terminal::error(error.code(), &error.to_string())),
+            Err(error) => note_styled(&terminal::error(error.code(), &error.to_string())),
         }
         printed
     };

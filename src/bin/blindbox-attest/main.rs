@@ -128,7 +128,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
-        Command::Completions { shell } => Ok(outcome::ended(0, outcome::print(&completions(shell)))),
+        Command::Completions { shell } => Ok(outcome::ended(0, outcome::print_styled(&completions(shell)))),
     }
 }
 

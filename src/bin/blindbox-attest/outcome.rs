@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blindbox_attestation::{AttestationError, Category, InvalidPolicy};
+use blindbox_attestation::{AttestationError, Category, InvalidPolicy, printable_json};
 use serde_json::{Value, json};
 
 use crate::terminal;
@@ -51,7 +51,7 @@ impl Failure {
     /// Says it on standard error.
     pub fn note(&self) {
         let code = self.error().map_or("usage", AttestationError::code);
-        note(&terminal::error(code, &self.message()));
+        note_styled(&terminal::error(code, &self.message()));
     }
 
     pub fn exit(&self) -> u8 {
@@ -146,10 +146,14 @@ pub fn ended(exit: u8, printed: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Prints to standard output. A reader who has gone away (`| head`) is no failure, and changes nothing of how a command ends.
+/// Prints text to standard output, with characters that a terminal obeys escaped.
 pub fn print(text: &(impl Display + ?Sized)) -> Result<(), Failure> {
+    print_styled(&terminal::plain(&text.to_string()))
+}
+
+/// Prints to standard output what has colours already, and so was escaped before, or what is to be read by programs. A reader who has gone away (`| head`) is no failure, and changes nothing of how a command ends.
+pub fn print_styled(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let text = text.to_string();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     match write!(out, "{text}{end}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -161,10 +165,20 @@ pub fn print(text: &(impl Display + ?Sized)) -> Result<(), Failure> {
 
 /// JSON over several lines, for people and machines.
 pub fn print_json(value: &Value) -> Result<(), Failure> {
-    print(&format!("{value:#}"))
+    print_styled(&printable_json(&format!("{value:#}")))
+}
+
+/// One line of JSON, for programs.
+pub fn print_json_line(value: &Value) -> Result<(), Failure> {
+    print_styled(&printable_json(&value.to_string()))
 }
 
 /// Says something on standard error. Where nobody listens, nobody needs to know.
 pub fn note(text: &str) {
+    note_styled(&terminal::plain(text));
+}
+
+/// The same of what has colours already, and so was escaped before.
+pub fn note_styled(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

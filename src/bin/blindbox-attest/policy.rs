@@ -1,18 +1,19 @@
 //! `policy`: write, check and show policy files.
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use blindbox_attestation::{
     Binding, CcePolicy, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest, Trust,
-    UvmSvn, Workload,
+    UvmSvn, Workload, printable_json,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::cce_policy::CcePolicyFile;
 use crate::files;
-use crate::outcome::{Failure, ended, note, print, print_json};
+use crate::outcome::{Failure, ended, note, print, print_json, print_styled};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -180,7 +181,7 @@ impl New {
         for open in policy.lint() {
             note(&format!("note: {open}"));
         }
-        Ok(ended(0, print(&if self.json { pretty(&policy) } else { policy.to_toml() })))
+        Ok(ended(0, if self.json { print(&pretty(&policy)) } else { print_toml(&policy.to_toml()) }))
     }
 
     fn build(&self) -> Result<Policy, Failure> {
@@ -281,7 +282,7 @@ impl Show {
     fn run(&self) -> Result<ExitCode, Failure> {
         let policy = files::policy(&self.file)?;
         let toml = || format!("# digest {}\n{}", policy.digest(), policy.to_toml());
-        Ok(ended(0, print(&if self.json { pretty(&policy) } else { toml() })))
+        Ok(ended(0, if self.json { print(&pretty(&policy)) } else { print_toml(&toml()) }))
     }
 }
 
@@ -293,7 +294,13 @@ fn shown(policy: &CcePolicy) -> HostData {
 
 fn pretty(policy: &Policy) -> String {
     let value: Option<serde_json::Value> = serde_json::from_str(&policy.to_json()).ok();
-    value.map_or_else(|| policy.to_json(), |value| format!("{value:#}"))
+    let json = value.map_or_else(|| policy.to_json(), |value| format!("{value:#}"));
+    printable_json(&json).into_owned()
+}
+
+/// On a terminal to look at; otherwise it becomes a file that is read again, in which every character counts.
+fn print_toml(toml: &str) -> Result<(), Failure> {
+    if io::stdout().is_terminal() { print(toml) } else { print_styled(toml) }
 }
 
 fn sha256(text: &str) -> Result<Sha256Digest, String> {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use blindbox_attestation::printable;
 use clap::ValueEnum;
 
 mod width;
@@ -36,6 +37,7 @@ pub fn set_colour(colour: Colour) {
 
 /// The table of an appraisal, in colour and folded to the width of the terminal where there is one.
 pub fn table(text: &str) -> String {
+    let text = &plain(text);
     let text = match width::of_stdout() {
         Some(width) => width::fold(text, width),
         None => text.to_owned(),
@@ -48,19 +50,27 @@ pub fn table(text: &str) -> String {
 
 /// The line that says that a peer is what it should be.
 pub fn accepted(line: &str) -> String {
-    if coloured(&io::stdout()) { in_colour(GREEN, line) } else { line.to_owned() }
+    let line = printable(line);
+    if coloured(&io::stdout()) { in_colour(GREEN, &line) } else { line.into_owned() }
 }
 
 /// The line that says that it is not.
 pub fn refused(line: &str) -> String {
-    if coloured(&io::stdout()) { in_colour(BOLD_RED, line) } else { line.to_owned() }
+    let line = printable(line);
+    if coloured(&io::stdout()) { in_colour(BOLD_RED, &line) } else { line.into_owned() }
+}
+
+/// A text over several lines, without characters that the terminal would obey. What has colours is escaped before they are
+/// added: then nothing that others wrote can bring its own.
+pub fn plain(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// An error as one line.
 pub fn error(code: &str, message: &str) -> String {
     let head = format!("error[{code}]");
     let head = if coloured(&io::stderr()) { in_colour(BOLD_RED, &head) } else { head };
-    format!("{head}: {message}")
+    format!("{head}: {}", printable(message))
 }
 
 /// Waits for something, and says so on standard error if that is a terminal and it takes a while.

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::connection::Connection;
-use crate::outcome::{Failure, ended, print, print_json};
+use crate::outcome::{Failure, ended, print_json, print_styled};
 use crate::recorded::{Saved, SavedKeySet, Unproven};
 use crate::terminal;
 
@@ -89,7 +89,7 @@ impl Arguments {
             return self.tell(json!({ "verdict": "accepted", "attestation": attested }));
         }
         let verdict = format!("{url} is attested until {}", attested.expires_at());
-        print(&format!("{}\n\n{}", terminal::accepted(&verdict), self.table(attested.appraisal())))
+        print_styled(&format!("{}\n\n{}", terminal::accepted(&verdict), self.table(attested.appraisal())))
     }
 
     fn saved<'a>(&'a self, directory: &'a Path) -> Saved<'a> {
@@ -109,7 +109,7 @@ impl Arguments {
             [] => String::new(),
             unproven => format!("taken from the directory without proof: {}\n", unproven.join(", ")),
         };
-        print(&format!("{verdict}\n{unproven}\n{}", self.table(recorded.appraisal())))
+        print_styled(&format!("{}\n{unproven}\n{}", terminal::plain(&verdict), self.table(recorded.appraisal())))
     }
 
     fn refused(&self, failure: &Failure) -> Result<(), Failure> {
@@ -128,7 +128,7 @@ impl Arguments {
                     None => (String::new(), self.url.clone().unwrap_or_default()),
                 };
                 let verdict = terminal::refused(&format!("{what} is REFUSED"));
-                print(&format!("{recorded}{verdict}\n\n{}", self.table(appraisal)))
+                print_styled(&format!("{recorded}{verdict}\n\n{}", self.table(appraisal)))
             }
             None => Ok(()),
         };

@@ -17,7 +17,7 @@ use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmSv
 use serde_json::{Value, json};
 
 use crate::files;
-use crate::outcome::{Failure, print};
+use crate::outcome::{Failure, print_json_line};
 use crate::stop::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;
@@ -44,7 +44,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         emulation.write(folder, &policy).map_err(|error| files::about(folder, error))?;
     }
     let mut stop = Stop::listen()?;
-    print(&emulation.describe(&policy).to_string())?;
+    print_json_line(&emulation.describe(&policy))?;
     let orders = if arguments.ignore_stdin { None } else { Some(orders::from_stdin()) };
     tokio::select! {
         ended = orders::obey(&emulation, orders) => ended?,

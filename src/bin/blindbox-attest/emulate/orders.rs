@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::Emulation;
 use super::faults::{self, FaultAt};
 use super::knobs::{self, Change};
-use crate::outcome::{Failure, print};
+use crate::outcome::{Failure, print_json_line};
 
 pub const HELP: &str = "\
 Orders, one a line on standard input; each is answered by one line of JSON with `ok`:
@@ -47,7 +47,7 @@ pub async fn obey(emulation: &Emulation, orders: Option<UnboundedReceiver<String
             Ok(answer) => answer,
             Err(error) => json!({ "ok": false, "error": error }),
         };
-        print(&answer.to_string())?;
+        print_json_line(&answer)?;
     }
     Ok(())
 }

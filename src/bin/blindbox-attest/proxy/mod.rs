@@ -30,7 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use crate::connection::Connection;
-use crate::outcome::{Failure, note, print};
+use crate::outcome::{Failure, note, print, print_json_line};
 use crate::stop::Stop;
 use answer::Answers;
 use bodies::Bodies;
@@ -135,7 +135,7 @@ fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> 
     if arguments.json {
         let header = token.map(|_| TOKEN_HEADER);
         let line = json!({ "listen": address, "url": url, "token_header": header, "token": token });
-        return print(&line.to_string());
+        return print_json_line(&line);
     }
     let token = token.map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
     print(&format!("{address} goes to {url}, attested{token}"))

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use crate::outcome::{Failure, note};
+use crate::outcome::{Failure, note_styled};
 use crate::terminal;
 
 /// How many errors wait to be read. Whoever reads none has lost interest in the later ones.
@@ -15,7 +15,7 @@ pub struct Notes(SyncSender<String>);
 impl Notes {
     pub fn new() -> Result<Self, Failure> {
         let (sender, errors) = sync_channel::<String>(WAITING);
-        let saying = std::thread::Builder::new().spawn(move || errors.iter().for_each(|error| note(&error)));
+        let saying = std::thread::Builder::new().spawn(move || errors.iter().for_each(|error| note_styled(&error)));
         saying.map_err(|error| Failure::setting(format!("no thread for errors: {error}")))?;
         Ok(Self(sender))
     }

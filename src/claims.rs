@@ -276,6 +276,16 @@ pub enum SigningKey {
     Vlek,
 }
 
+impl SigningKey {
+    #[cfg_attr(not(any(feature = "client", feature = "emulator")), allow(dead_code))]
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Vcek => Self::Vlek,
+            Self::Vlek => Self::Vcek,
+        }
+    }
+}
+
 impl fmt::Display for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -11,7 +11,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::fetch::{self, Disk, Kds, KeySets, Thim};
+use crate::fetch::{self, CollateralSources, Disk, KeySets, Thim};
 use crate::maa::KeySet;
 use crate::observe;
 use crate::policy::Policy;
@@ -289,8 +289,8 @@ impl VerifierBuilder {
             Some(url) => Some(Thim::new(collateral(url.scheme() == "https")?, url)),
             None => None,
         };
-        let kds = Kds::new(collateral(kds.scheme() == "https")?, kds, anchors, self.clock.clone());
-        let kds = kds.on_disk(disk).after(thim);
+        let client = collateral(kds.scheme() == "https")?;
+        let kds = CollateralSources::new(client, kds, anchors, self.clock.clone(), disk).with_thim(thim);
         let (files, only) = self.application_roots;
         let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };

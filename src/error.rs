@@ -407,11 +407,12 @@ pub enum AttestationError {
         /// Which limit.
         why: &'static str,
     },
-    /// AMD's revocation list must be looked at, and none is at hand that is current. Whoever controls the network can bring
-    /// this about, and gains nothing by it.
+    /// AMD's CRL must be looked at, and none is available that is current. Anyone who controls the network can cause this, and
+    /// gains nothing by it.
     #[error("whether AMD has revoked the signing authority cannot be told: {why}")]
     RevocationUnavailable {
-        /// [`CrlError::Missing`] or [`CrlError::Stale`]; what else is wrong with a list is [`ReportError::Crl`].
+        /// [`CrlError::Missing`], [`CrlError::Stale`] or [`CrlError::TooOld`]; what else is wrong with a CRL is
+        /// [`ReportError::Crl`].
         why: CrlError,
     },
     /// The token verifies only under a key set that was kept in one place with it. Who wrote the token could have written the

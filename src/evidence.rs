@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::maa::KeySet;
-use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek};
+use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedCrl, VerifiedVek};
 
 /// What the attester says, as received. For what is needed under which trust see [`crate::Trust`]; a missing piece is an
 /// error, [`crate::AttestationError::MissingEvidence`].
@@ -81,6 +81,8 @@ pub enum Vek {
         /// Issuer and root; they must be AMD's.
         chain: Option<(Vec<u8>, Vec<u8>)>,
     },
+    /// As received, perhaps with the certificates above it, in whatever order: see [`VerifiedVek::from_bundle`].
+    Bundle(CertificateBundle),
     /// Verified before, under the same anchors: only what depends on this report and this time is checked again.
     Verified(VerifiedVek),
 }
@@ -90,6 +92,15 @@ impl Vek {
     #[must_use]
     pub fn from_der(der: impl Into<Vec<u8>>) -> Self {
         Self::Received { der: der.into(), chain: None }
+    }
+
+    /// Certificates in PEM as an agent sends them, or one in DER as AMD's service sends it.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`] as [`CertificateBundle::from_pem_or_der`].
+    pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, CertificateError> {
+        CertificateBundle::from_pem_or_der(bytes).map(Self::Bundle)
     }
 }
 

@@ -287,6 +287,7 @@ fn verify_report(
     let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
     let collateral = match vek {
         Vek::Verified(vek) => Collateral::verified(vek),
+        Vek::Bundle(bundle) => Collateral::bundle(bundle),
         Vek::Received { der, chain: None } => Collateral::new(der),
         Vek::Received { der, chain: Some((issuer, ark)) } => Collateral::new(der).with_chain(CaChain { issuer, ark }),
     };

@@ -5,10 +5,11 @@ mod lab;
 
 use std::time::Duration;
 
+use blindbox_attestation::emulator::amd::{self, AmdHierarchy};
 use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
 };
-use blindbox_attestation::snp::{CrlError, ReportError};
+use blindbox_attestation::snp::{CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::{AttestationError, Channel, ChipId, Policy, Product, Trust, UvmSvn, Verdict, Workload};
 use lab::{Lab, hello};
 
@@ -111,18 +112,78 @@ async fn a_mirror_needs_no_trust() {
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
 }
 
+fn vcek_path(platform: &Platform) -> String {
+    format!("/vcek/v1/{}/{}", platform.product(), hex::encode(platform.chip_id().unwrap().as_bytes()))
+}
+
+/// A hint, not a verdict: what cannot be used is skipped, and AMD's service asked.
 #[tokio::test]
-async fn what_the_agent_sends_along_is_not_trusted() {
-    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+async fn certificates_of_the_agent_that_do_not_fit_are_skipped() {
+    let platform = Platform::new(Product::Milan);
+    let lab = Lab::on(&platform).await;
+    let mut other_tcb = platform.tcb();
+    other_tcb.microcode -= 1;
+    let (tcb, chip, forged) = (
+        "expected a certificate for the reported TCB",
+        "expected a VCEK of the chip that made the report",
+        "its signature does not verify under AMD's key",
+    );
+    for (knob, says) in [
+        (HardwareKnob::CertificateTcb(other_tcb), tcb),
+        (HardwareKnob::CertificateOfAnotherChip, chip),
+        (HardwareKnob::CertificateOfOtherKind, "but the certificate is of a VLEK"),
+        (HardwareKnob::Certificates("x".to_owned()), "expected certificates as PEM in \"endorsements\""),
+        (HardwareKnob::Certificates(amd::pem(AmdHierarchy::impostor(Product::Milan).vcek().issue().der())), forged),
+    ] {
+        lab.blindbox.reset();
+        lab.blindbox.set(Knob::Hardware(knob.clone()));
+        let before = lab.kds().vcek_fetches();
+        let verifier = lab.verifier();
+        for _ in 0..2 {
+            let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+        }
+        assert_eq!(lab.kds().vcek_fetches(), before + 1, "{knob:?}");
+        // If no source has it, the error names what each gave.
+        lab.kds().fail(&vcek_path(&platform), Fault::status(404));
+        let AttestationError::KdsUnreachable { why } = refused(&lab, &lab.amd_policy()).await else {
+            panic!("{knob:?}")
+        };
+        let begins = "it has no certificate for this chip and TCB (status 404); the agent's certificates: ";
+        assert!(why.starts_with(begins) && why.contains(says), "{knob:?}: {why}");
+        lab.kds().recover();
+    }
+}
+
+/// The issuers are compiled in: what is wrong with a chain that came along is no reason to refuse, nor to ask elsewhere.
+#[tokio::test]
+async fn a_chain_that_is_not_needed_does_no_harm() {
+    let platform = Platform::new(Product::Milan);
+    let lab = Lab::on(&platform).await;
+    let vcek = platform.certificates_pem();
+    let blocks: Vec<_> = vcek.split_inclusive("-----END CERTIFICATE-----\n").collect();
+    let [vek, issuer, root] = blocks[..] else { panic!("{} certificates", blocks.len()) };
+    let certificates = |parts: &[&str]| HardwareKnob::Certificates(parts.concat());
     for knob in [
-        HardwareKnob::ForgedHierarchy,
         HardwareKnob::ForgedChain,
         HardwareKnob::ChainOf(Product::Genoa),
-        HardwareKnob::CertificateOfAnotherChip,
-        HardwareKnob::CertificateOfOtherKind,
-        HardwareKnob::ReportBitFlipped(0x90 * 8),
-        HardwareKnob::Unsigned,
+        HardwareKnob::GarbageChain,
+        certificates(&[vek, root, issuer]),
+        certificates(&[root, issuer, vek]),
+        certificates(&[issuer, vek]),
+        certificates(&["Bag Attributes\n    friendlyName: vcek\n", vek, issuer, root]),
     ] {
+        lab.blindbox.reset();
+        lab.blindbox.set(Knob::Hardware(knob.clone()));
+        let outcome = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await;
+        assert!(outcome.is_ok(), "{knob:?}: {outcome:?}");
+    }
+    assert_eq!(lab.kds().vcek_fetches(), 0);
+}
+
+#[tokio::test]
+async fn a_report_that_no_certificate_verifies_is_refused() {
+    let lab = Lab::on(&Platform::new(Product::Milan)).await;
+    for knob in [HardwareKnob::ForgedHierarchy, HardwareKnob::ReportBitFlipped(0x90 * 8), HardwareKnob::Unsigned] {
         lab.blindbox.reset();
         lab.blindbox.set(Knob::Hardware(knob.clone()));
         let error = refused(&lab, &lab.amd_policy()).await;
@@ -131,10 +192,6 @@ async fn what_the_agent_sends_along_is_not_trusted() {
     lab.blindbox.reset();
     lab.blindbox.set(Knob::Hardware(HardwareKnob::NoChain));
     let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
-    lab.blindbox.set(Knob::Hardware(HardwareKnob::Certificates("x".to_owned())));
-    let error = refused(&lab, &lab.amd_policy()).await;
-    assert!(matches!(error, AttestationError::InvalidAgentAnswer { .. }), "{error:?}");
-    lab.blindbox.reset();
     lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
     lab.blindbox.set(Knob::Hardware(HardwareKnob::MaskedChipId));
     assert_eq!(refused(&lab, &lab.amd_policy()).await, AttestationError::InvalidReport(ReportError::ChipIdMasked));
@@ -159,6 +216,16 @@ async fn a_vlek_comes_along_or_not_at_all() {
     lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
     let missing = AttestationError::MissingEvidence { what: "the certificate of the key that signed the report" };
     assert_eq!(refused(&lab, &lab.amd_policy()).await, missing);
+    // No other source can have it: what is wrong with the one that came is the error.
+    lab.blindbox.reset();
+    let forged = amd::pem(AmdHierarchy::impostor(Product::Milan).vlek().issue().der());
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::Certificates(forged)));
+    let cause = CertificateError::WrongSignature;
+    let expected = ReportError::Certificate { role: CertificateRole::Vek, cause };
+    assert_eq!(refused(&lab, &lab.amd_policy()).await, AttestationError::InvalidReport(expected));
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::Certificates("x".to_owned())));
+    let error = refused(&lab, &lab.amd_policy()).await;
+    assert!(matches!(error, AttestationError::InvalidAgentAnswer { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -179,7 +246,7 @@ async fn a_service_that_is_down_is_a_refusal_only_where_its_word_is_required() {
     }
     lab.kds().fail("/", Fault::Oversized(2 << 20));
     let error = refused(&lab, &lab.amd_policy()).await;
-    assert_eq!(error, AttestationError::TooLarge { what: "AMD's answer", limit: 1 << 20 });
+    assert_eq!(error, AttestationError::TooLarge { what: "AMD's answer", limit: 64 << 10 });
     lab.kds().recover();
     // What passes is tried again.
     lab.kds().fail_times("/", 2, Fault::status(503));
@@ -253,5 +320,51 @@ async fn the_hosts_own_certificate_is_asked_for_first_and_used_only_if_it_fits()
         let verifier = lab.builder().thim(service.thim_url()).deadline(Duration::from_secs(10)).build().unwrap();
         let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
         assert_eq!(lab.kds().vcek_fetches(), fetches);
+    }
+}
+
+/// As services of this kind were seen to send it.
+#[tokio::test]
+async fn a_thim_service_is_understood_or_named_in_the_error() {
+    let platform = Platform::new(Product::Milan);
+    let lab = Lab::on(&platform).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    lab.kds().fail(&vcek_path(&platform), Fault::status(404));
+    let pem = platform.certificates_pem();
+    let (vek, chain) = pem.split_once("-----END CERTIFICATE-----\n").unwrap();
+    let vek = format!("{vek}-----END CERTIFICATE-----\n");
+    let base64: String = vek.lines().filter(|line| !line.starts_with("-----")).collect();
+    let service = Kds::builder().plain_http().thim(&platform).start().await.unwrap();
+    let connect = |body: String| {
+        service.recover();
+        service.fail("/", Fault::Body(body));
+        let verifier = lab.builder().thim(service.thim_url()).build().unwrap();
+        let (url, policy) = (lab.blindbox.url().to_owned(), lab.amd_policy());
+        async move { verifier.connect(&url, &policy).await.map(drop) }
+    };
+    let with = |certificate: &str| serde_json::json!({ "vcekCert": certificate }).to_string();
+    for certificate in [
+        vek.clone(),
+        vek.replace('\n', "\r\n"),
+        vek.trim_end().to_owned(),
+        vek.clone() + "\0",
+        vek.replace('\n', "\\n"),
+        base64.clone(),
+        chain.to_owned() + &vek,
+    ] {
+        assert_eq!(connect(with(&certificate)).await, Ok(()), "{certificate:?}");
+    }
+    let host = service.thim_url().rsplit_once("/metadata").unwrap().0.to_owned();
+    let elsewhere = amd::pem(AmdHierarchy::new(Product::Milan).vcek().tcb(platform.tcb()).issue().der());
+    for (body, says) in [
+        (with("x"), "\"vcekCert\" cannot be read: expected exactly one X.509 certificate"),
+        (with(chain), "the VCEK/VLEK certificate is refused: "),
+        (with(&elsewhere), "expected a VCEK of the chip that made the report"),
+        ("{}".to_owned(), "expected the string \"vcekCert\" in its response"),
+        ("[]".to_owned(), "expected a JSON object, found something else"),
+    ] {
+        let Err(AttestationError::KdsUnreachable { why }) = connect(body.clone()).await else { panic!("{body}") };
+        let begins = format!("it has no certificate for this chip and TCB (status 404); the THIM service at {host}: ");
+        assert!(why.starts_with(&begins) && why.contains(says), "{body}: {why}");
     }
 }

@@ -49,17 +49,23 @@ pub enum KdsKnob {
     ForgedChain,
     /// Chains of this family.
     ChainOf(Product),
-    /// Revocation lists by a forger with AMD's names.
+    /// CRLs by a forger with AMD's names.
     ForgedCrl,
-    /// Revocation lists of this family.
+    /// CRLs of this family.
     CrlOf(Product),
-    /// Revocation lists that should have been replaced in 2021.
+    /// The CRL for VLEK issuers in place of that for VCEK issuers, and the other way round.
+    CrlOfOtherKind,
+    /// CRLs that name no distribution point, as those that AMD issued in 2024 and 2025. The others name that of their path.
+    CrlNamesNoDistributionPoint,
+    /// CRLs that should have been replaced in 2021.
     ExpiredCrl,
-    /// Revocation lists that were made at this time.
+    /// CRLs that were issued at this time.
     CrlMadeAt(UnixTime),
-    /// Revocation lists that revoke the issuer: the ASK, and for VLEKs the ASVK.
+    /// CRLs with this CRL number. The others have 1.
+    CrlNumber(u64),
+    /// CRLs that revoke the issuer: the ASK, and for VLEKs the ASVK.
     IssuerRevoked,
-    /// Revocation lists that revoke the root.
+    /// CRLs that revoke the root.
     RootRevoked,
 }
 
@@ -343,11 +349,12 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
     const YEAR: u64 = 365 * 24 * 60 * 60;
     /// 2020-10-22.
     const MADE_AT: u64 = 1_603_387_385;
-    let (mut maker, mut family) = (Maker::Amd, product);
+    let (mut maker, mut family, mut kind) = (Maker::Amd, product, kind);
     for knob in knobs {
         match knob {
             KdsKnob::ForgedCrl => maker = Maker::Impostor,
             KdsKnob::CrlOf(other) => family = *other,
+            KdsKnob::CrlOfOtherKind => kind = kind.other(),
             _ => {}
         }
     }
@@ -355,14 +362,18 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
         SigningKey::Vcek => CertificateRole::Ask,
         SigningKey::Vlek => CertificateRole::Asvk,
     };
-    let list = knobs.iter().fold(hierarchy(maker, family).crl(), |list, knob| match knob {
-        KdsKnob::ExpiredCrl => list.next_update(Some(UnixTime::from_secs(MADE_AT).plus(YEAR))),
-        KdsKnob::CrlMadeAt(time) => list.this_update(*time),
-        KdsKnob::IssuerRevoked => list.revoke(issuer),
-        KdsKnob::RootRevoked => list.revoke(CertificateRole::Ark),
-        _ => list,
+    let unnamed = knobs.contains(&KdsKnob::CrlNamesNoDistributionPoint);
+    let crl = hierarchy(maker, family).crl();
+    let crl = if unnamed { crl } else { crl.distribution_point(kind) };
+    let crl = knobs.iter().fold(crl, |crl, knob| match knob {
+        KdsKnob::ExpiredCrl => crl.next_update(Some(UnixTime::from_secs(MADE_AT).plus(YEAR))),
+        KdsKnob::CrlMadeAt(time) => crl.this_update(*time),
+        KdsKnob::CrlNumber(number) => crl.number(Some(*number)),
+        KdsKnob::IssuerRevoked => crl.revoke(issuer),
+        KdsKnob::RootRevoked => crl.revoke(CertificateRole::Ark),
+        _ => crl,
     });
-    der(&list.issue())
+    der(&crl.issue())
 }
 
 fn thim(call: &Call, platform: &Platform) -> Answer {

@@ -173,7 +173,7 @@ impl Platform {
         [hierarchy.ark(), hierarchy.ask(), hierarchy.asvk()].map(pem).concat()
     }
 
-    /// A revocation list for its family that revokes nothing, in DER.
+    /// A CRL for its family that revokes nothing and names no distribution point, in DER.
     #[must_use]
     pub fn crl(&self) -> Vec<u8> {
         hierarchy(Maker::Amd, self.0.product).crl().issue()
@@ -194,6 +194,12 @@ impl Platform {
         if let Some(uvm) = &mut guest.uvm {
             self.uvm_issuer().clone_into(&mut uvm.issuer);
         }
+    }
+
+    /// The certificates of its key, in PEM, as its agents send them: VCEK or VLEK, issuer, root.
+    #[must_use]
+    pub fn certificates_pem(&self) -> String {
+        self.vek().pem() + &hierarchy(Maker::Amd, self.0.product).chain_pem(self.0.kind)
     }
 
     /// What Azure's THIM service hands to this machine: certificate, chain and TCB in one JSON object.

@@ -25,7 +25,9 @@ impl From<KeySetError> for AttestationError {
 impl From<ReportError> for AttestationError {
     fn from(error: ReportError) -> Self {
         match error {
-            ReportError::Crl(why @ (CrlError::Missing | CrlError::Stale { .. })) => Self::RevocationUnavailable { why },
+            ReportError::Crl(why @ (CrlError::Missing | CrlError::Stale { .. } | CrlError::TooOld { .. })) => {
+                Self::RevocationUnavailable { why }
+            }
             error => Self::InvalidReport(error),
         }
     }

@@ -1,7 +1,9 @@
 //! A value that is fetched by one task at a time and kept for a while.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
@@ -59,11 +61,6 @@ impl<T: Clone> Cell<T> {
         outcome
     }
 
-    /// The last value, however old.
-    pub(super) fn last(&self) -> Option<T> {
-        self.kept().value.as_ref().map(|(_, value)| value.clone())
-    }
-
     fn kept_for(&self, clock: &Clock, at_most: Duration) -> Option<T> {
         let kept = self.kept();
         let (fetched, value) = kept.value.as_ref()?;
@@ -83,9 +80,31 @@ impl<T: Clone> Cell<T> {
     }
 }
 
+/// The most entries of one kind that are kept: stops peers that claim a new chip each time.
+const MAX_CELLS: usize = 256;
+
+/// One cell for each key.
+#[derive(Debug)]
+pub(super) struct Cells<K, T>(Mutex<HashMap<K, Arc<Cell<T>>>>);
+
+impl<K, T> Default for Cells<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T> Cells<K, T> {
+    pub(super) fn cell(&self, key: K) -> Arc<Cell<T>> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() >= MAX_CELLS && !cells.contains_key(&key) {
+            cells.retain(|_, cell| Arc::strong_count(cell) > 1);
+        }
+        Arc::clone(cells.entry(key).or_default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

@@ -1,8 +1,8 @@
-//! AMD's certificates and revocation lists in a folder, so that a process that starts anew need not fetch them again.
+//! AMD's certificates and CRLs in a folder, so that a process that starts anew need not fetch them again.
 //!
 //! What lies there is believed no more than what the network brings: it is verified under the pinned roots at every load, and
 //! what does not verify, or is not what was looked for, is fetched and replaced. The folder is private all the same, because
-//! a list that is genuine but outdated can hide a revocation. Key sets of MAA have no signature and verdicts have no
+//! a CRL that is genuine but outdated can hide a revocation. Key sets of MAA have no signature and verdicts have no
 //! place outside of their session: neither is ever written.
 
 mod folder;
@@ -13,17 +13,20 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::known_crls::{Document, KnownCrls};
 use crate::claims::SigningKey;
 use crate::crypto::sha256;
+use crate::der;
 use crate::error::AttestationError;
-use crate::snp::{AmdAnchors, CollateralRequest, VerifiedCrl, VerifiedVek, crl_path};
+use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek, crl_path};
 use crate::types::{Product, Sha256Digest, UnixTime};
 use folder::Folder;
 
-/// The largest files that are read, in bytes, as for what the network brings.
-const MAX_FILE: usize = (1 << 20) + HEAD;
+/// The largest files that are read, in bytes: eight CRLs, as large as the network may bring them.
+const MAX_FILE: usize = (8 * (64 << 10)) + HEAD;
 
-/// What a file begins with: this, then the time of the fetch in seconds as a big-endian number of eight bytes, then the DER.
+/// What a file begins with: this, then the time of the fetch in seconds as a big-endian number of eight bytes, then the DER of a
+/// certificate, or of one CRL or more.
 const MAGIC: &[u8; 8] = b"blindbx\x01";
 const HEAD: usize = 16;
 
@@ -42,23 +45,6 @@ pub(crate) struct Disk {
     anchors: AmdAnchors,
 }
 
-/// A revocation list, and when it was fetched.
-#[derive(Clone, Debug)]
-pub(super) struct Listed {
-    pub(super) list: VerifiedCrl,
-    pub(super) fetched: UnixTime,
-}
-
-impl Listed {
-    /// The one that was made later; of two that were made at the same time this one.
-    pub(super) fn newest(self, other: Option<Self>) -> Self {
-        match other {
-            Some(other) if other.list.this_update() > self.list.this_update() => other,
-            _ => self,
-        }
-    }
-}
-
 impl Disk {
     /// Opens the folder, or makes it.
     ///
@@ -72,46 +58,36 @@ impl Disk {
         Ok(Self { folder: Arc::new(folder), anchors: anchors.clone() })
     }
 
-    /// The certificate for a report of a processor family, if it lies here and has not expired.
-    pub(super) async fn certificate(
-        &self,
-        request: &CollateralRequest,
-        product: Product,
-        now: UnixTime,
-    ) -> Option<VerifiedVek> {
-        let name = self.certificate_name(&request.vcek_path(product)?);
-        let (_, der) = self.read(name).await?;
-        let vek = VerifiedVek::verify(&der, None, &self.anchors).ok()?;
-        (request.is_met_by(product, &vek) && vek.certificate().not_after() >= now).then_some(vek)
+    /// The certificate that AMD's service has at a path, if it is here and has not expired. It may be another one: files of
+    /// several certificates have one name.
+    pub(super) async fn certificate(&self, path: &str, now: UnixTime) -> Option<VerifiedVek> {
+        let file = self.read(self.certificate_name(path)).await?;
+        let (_, der) = decode(&file)?;
+        let vek = VerifiedVek::verify(der, None, &self.anchors).ok()?;
+        (vek.certificate().not_after() >= now).then_some(vek)
     }
 
-    /// Keeps the certificate for a report, if it is that.
-    pub(super) async fn keep_certificate(
-        &self,
-        request: &CollateralRequest,
-        product: Product,
-        vek: &VerifiedVek,
-        now: UnixTime,
-    ) {
-        if let (Some(path), true) = (request.vcek_path(product), request.is_met_by(product, vek)) {
-            self.write(self.certificate_name(&path), now, vek.certificate().as_der(), |_| true).await;
-        }
+    /// Keeps the certificate that AMD's service has at a path.
+    pub(super) async fn keep_certificate(&self, path: &str, vek: &VerifiedVek, now: UnixTime) {
+        let content = encode(now, [vek.certificate().as_der()]);
+        self.update(self.certificate_name(path), |_| content).await;
     }
 
-    /// The revocation list of a processor family and kind of key, if one lies here, however old.
-    pub(super) async fn list(&self, product: Product, kind: SigningKey) -> Option<Listed> {
-        let (fetched, der) = self.read(self.list_name(product, kind)).await?;
-        let list = VerifiedCrl::verify(&der, product, &self.anchors).ok()?;
-        Some(Listed { list, fetched })
+    /// The CRLs of a processor family and kind of key that are here, however old.
+    pub(super) async fn crls(&self, product: Product, kind: SigningKey) -> Option<KnownCrls> {
+        let file = self.read(self.crl_name(product, kind)).await?;
+        read_crls(&file, product, kind, &self.anchors)
     }
 
-    /// Keeps a revocation list, unless a later one lies here.
-    pub(super) async fn keep_list(&self, (product, kind): (Product, SigningKey), der: &[u8], listed: &Listed) {
-        let (anchors, made) = (self.anchors.clone(), listed.list.this_update());
-        let replaces = move |there: &[u8]| {
-            VerifiedCrl::verify(there, product, &anchors).map_or(true, |list| list.this_update() <= made)
-        };
-        self.write(self.list_name(product, kind), listed.fetched, der, replaces).await;
+    /// Keeps CRLs, together with those here that still count.
+    pub(super) async fn keep_crls(&self, product: Product, kind: SigningKey, known: &KnownCrls) {
+        let (anchors, known) = (self.anchors.clone(), known.clone());
+        self.update(self.crl_name(product, kind), move |there| {
+            let there = there.and_then(|file| read_crls(&file, product, kind, &anchors));
+            let fetched = known.fetched();
+            encode(fetched, known.merged(there).documents().map(|document| &*document.der))
+        })
+        .await;
     }
 
     /// One of 4,096 names, so that peers with ever new chips do not fill the disk. Which certificate it is says the
@@ -120,7 +96,7 @@ impl Disk {
         format!("vcek-{:.3}", self.hash(path))
     }
 
-    fn list_name(&self, product: Product, kind: SigningKey) -> String {
+    fn crl_name(&self, product: Product, kind: SigningKey) -> String {
         format!("crl-{:.16}", self.hash(&crl_path(product, kind)))
     }
 
@@ -129,32 +105,42 @@ impl Disk {
         hex::encode(sha256(&[anchors.as_bytes(), path.as_bytes()].concat()))
     }
 
-    async fn read(&self, name: String) -> Option<(UnixTime, Vec<u8>)> {
+    async fn read(&self, name: String) -> Option<Vec<u8>> {
         let folder = Arc::clone(&self.folder);
-        let file = in_time(&PLACES, move || folder.read(&name, MAX_FILE)).await??;
-        let (fetched, der) = decode(&file)?;
-        Some((fetched, der.to_vec()))
+        in_time(&PLACES, move || folder.read(&name, MAX_FILE)).await?
     }
 
     /// What cannot be written is fetched again another time.
-    async fn write(
-        &self,
-        name: String,
-        at: UnixTime,
-        der: &[u8],
-        replaces: impl FnOnce(&[u8]) -> bool + Send + 'static,
-    ) {
+    async fn update(&self, name: String, content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8> + Send + 'static) {
         let folder = Arc::clone(&self.folder);
-        let file = [&MAGIC[..], &at.as_secs().to_be_bytes(), der].concat();
-        let replaces = move |there: &[u8]| decode(there).is_none_or(|(_, der)| replaces(der));
-        in_time(&PLACES, move || folder.replace(&name, &file, MAX_FILE, replaces)).await;
+        in_time(&PLACES, move || folder.update(&name, MAX_FILE, content)).await;
     }
+}
+
+fn encode<'d>(fetched: UnixTime, documents: impl IntoIterator<Item = &'d [u8]>) -> Vec<u8> {
+    let mut file = [&MAGIC[..], &fetched.as_secs().to_be_bytes()].concat();
+    documents.into_iter().for_each(|der| file.extend_from_slice(der));
+    file
 }
 
 fn decode(file: &[u8]) -> Option<(UnixTime, &[u8])> {
     let (head, der) = file.split_at_checked(HEAD)?;
     let fetched = head.strip_prefix(MAGIC)?;
     Some((UnixTime::from_secs(u64::from_be_bytes(fetched.try_into().ok()?)), der))
+}
+
+/// All CRLs of a file; `None` unless each of them is genuine and for this kind of key.
+fn read_crls(file: &[u8], product: Product, kind: SigningKey, anchors: &AmdAnchors) -> Option<KnownCrls> {
+    let (fetched, ders) = decode(file)?;
+    let mut reader = der::Reader::new(ders);
+    let mut documents = Vec::new();
+    while reader.is_next(der::SEQUENCE) {
+        let der = reader.expect(der::SEQUENCE)?.whole;
+        let crl = VerifiedCrl::verify_for(der, product, kind, anchors).ok()?;
+        documents.push(Document { der: der.into(), crl });
+    }
+    reader.finish()?;
+    KnownCrls::from_documents(documents, fetched)
 }
 
 /// Files are read and written on a thread for such things. One that hangs is left to itself, and its place with it.

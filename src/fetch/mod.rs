@@ -5,20 +5,24 @@
 
 mod agent;
 mod cache;
+mod collateral;
+mod crl_cache;
 mod deadline;
 mod disk;
 mod failure;
 mod http;
 mod kds;
+mod known_crls;
 mod maa;
 mod retry_after;
 mod thim;
+mod vek_cache;
 
 pub(crate) use agent::{Question, ask};
+pub(crate) use collateral::CollateralSources;
 pub(crate) use deadline::Deadline;
 pub(crate) use disk::Disk;
 pub(crate) use failure::{TroubleKind, explain, find};
 pub(crate) use http::client;
-pub(crate) use kds::Kds;
 pub(crate) use maa::KeySets;
 pub(crate) use thim::Thim;

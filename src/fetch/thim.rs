@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Client;
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange};
+use super::http::{Answered, Exchange, Failure};
 use crate::json::{self, Value};
-use crate::snp::{AmdAnchors, CollateralRequest, VerifiedVek, certificates_from_pem};
-use crate::types::Product;
+use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedVek};
 
 /// The largest answer that is read, in bytes: stops a server that never ends. A genuine one has 10 KB.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -32,23 +33,48 @@ impl Thim {
         Self { client, url }
     }
 
-    /// The certificate that a report needs, if this service has it.
-    pub(super) async fn certificate(
-        &self,
-        request: &CollateralRequest,
-        product: Product,
-        anchors: &AmdAnchors,
-        deadline: Deadline,
-    ) -> Option<VerifiedVek> {
-        let (doing, what) = ("fetching the host's certificate", "the answer with the host's certificate");
+    /// Where the service is, for messages.
+    pub(super) fn address(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    /// The certificate that this service has, verified; for which chip and TCB is for the caller to check.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, in words.
+    pub(super) async fn certificate(&self, anchors: &AmdAnchors, deadline: Deadline) -> Result<VerifiedVek, String> {
+        let (doing, what) = ("fetching the host's certificate", "the response with the host's certificate");
         let deadline = Deadline::after(deadline.half_left().min(PATIENCE));
         let exchange = Exchange { doing, what, limit: MAX_ANSWER, deadline, reconnects: true };
         // Azure's metadata services want this header, so that a page in a browser cannot ask them.
-        let answer = exchange.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;
-        let Ok(Answered { status: 200, body, .. }) = answer else { return None };
-        let Ok(Value::Object(answer)) = json::parse(&body) else { return None };
-        let certificates = certificates_from_pem(answer.required::<&str>("vcekCert").ok()?.as_bytes()).ok()?;
-        let vek = VerifiedVek::verify(certificates.first()?, None, anchors).ok()?;
-        request.is_met_by(product, &vek).then_some(vek)
+        let response = exchange.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;
+        let body = match response {
+            Ok(Answered { status: 200, body, .. }) => body,
+            Ok(Answered { status, .. }) => return Err(format!("it responded with the status {status}")),
+            Err(Failure::Trouble(trouble)) => return Err(trouble.why),
+            Err(Failure::Encoded) => return Err("it sent compressed data, which was not requested".to_owned()),
+            Err(Failure::Other(error)) => return Err(error.to_string()),
+        };
+        let Ok(Value::Object(response)) = json::parse(&body) else {
+            return Err("expected a JSON object, found something else".to_owned());
+        };
+        let certificates =
+            response.required::<&str>("vcekCert").map_err(|_| "expected the string \"vcekCert\" in its response")?;
+        let bundle = read(certificates).map_err(|error| format!("\"vcekCert\" cannot be read: {error}"))?;
+        VerifiedVek::from_bundle(&bundle, anchors).map_err(|error| error.to_string())
     }
+}
+
+/// Reads PEM as services of this kind send it: with NUL bytes after it (it is a C string in the host's table), with line ends
+/// escaped twice, or without the lines around the base64.
+fn read(certificates: &str) -> Result<CertificateBundle, CertificateError> {
+    let certificates = certificates.trim_end_matches('\0');
+    let unescaped = certificates.replace("\\r", "").replace("\\n", "\n");
+    if unescaped.contains("-----") {
+        return CertificateBundle::from_pem(unescaped.as_bytes());
+    }
+    let base64: String = unescaped.split_ascii_whitespace().collect();
+    let der = STANDARD.decode(base64).map_err(|_| CertificateError::Malformed)?;
+    CertificateBundle::from_pem_or_der(&der)
 }

@@ -13,7 +13,7 @@ use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 use crate::fetch::{Deadline, Question, ask};
 use crate::maa::KeySet;
 use crate::policy::Policy;
-use crate::snp::{AmdAnchors, certificates_from_pem};
+use crate::snp::{AmdAnchors, CertificateError};
 use crate::types::{Nonce, SpkiDigest, UnixTime};
 use crate::verify::verify_collected;
 
@@ -145,14 +145,6 @@ pub(crate) async fn collect(
 }
 
 fn vek(certificates: &[u8]) -> Result<Vek, AttestationError> {
-    if !certificates.trim_ascii_start().starts_with(b"-----BEGIN") {
-        return Ok(Vek::from_der(certificates));
-    }
-    let bad = |why: String| AttestationError::InvalidAgentAnswer { why };
-    let bundle = certificates_from_pem(certificates).map_err(|error| bad(error.to_string()))?;
-    match bundle.as_slice() {
-        [der] => Ok(Vek::from_der(der.clone())),
-        [der, issuer, ark] => Ok(Vek::Received { der: der.clone(), chain: Some((issuer.clone(), ark.clone())) }),
-        other => Err(bad(format!("expected one or three certificates, found {}", other.len()))),
-    }
+    let bad = |error: CertificateError| AttestationError::InvalidAgentAnswer { why: error.to_string() };
+    Vek::from_pem_or_der(certificates).map_err(bad)
 }

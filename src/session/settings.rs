@@ -9,7 +9,7 @@ use super::line::build;
 use super::verdicts::Verdicts;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::fetch::{self, Kds, KeySets};
+use crate::fetch::{self, CollateralSources, KeySets};
 use crate::snp::AmdAnchors;
 use crate::tls::{self, NameVerifier, Roots};
 
@@ -28,14 +28,14 @@ pub(crate) struct Settings {
     pub(crate) addresses: Vec<(String, SocketAddr)>,
     pub(crate) amd_anchors: Option<AmdAnchors>,
     pub(crate) key_sets: KeySets,
-    pub(crate) kds: Kds,
+    pub(crate) kds: CollateralSources,
     pub(crate) application_roots: Roots,
     application_names: OnceLock<NameVerifier>,
     pub(super) verdicts: Verdicts,
 }
 
 impl Settings {
-    pub(crate) fn new(clock: Clock, (key_sets, kds): (KeySets, Kds), application_roots: Roots) -> Self {
+    pub(crate) fn new(clock: Clock, (key_sets, kds): (KeySets, CollateralSources), application_roots: Roots) -> Self {
         Self {
             clock,
             deadline: Duration::from_secs(30),

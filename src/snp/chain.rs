@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::anchors::{AmdAnchors, ProductAnchors, read, verify_issued_by};
+use super::bundle::CertificateBundle;
 use super::certificate::CaCertificate;
-use super::crl::{NotEvaluated, Revocation, RevocationOutcome, VerifiedCrl};
-use super::error::{CertificateRole, CrlError, ReportError, TcbPart};
+use super::crl::VerifiedCrl;
+use super::error::{CertificateRole, CrlError, ReportError};
+use super::kds::CollateralRequest;
 use super::report::RawReport;
+use super::revocation::{Authorities, Revocation, RevocationOutcome};
 use super::vek::{VekCertificate, VekIdentity};
 use super::{CaChain, VerifiedReport};
 use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
-use crate::types::{Product, Tcb, UnixTime};
+use crate::types::{Product, UnixTime};
 use crate::x509::CertificateError;
 
 /// A VCEK or VLEK whose certificate was verified up to AMD's root: a handle to verify further reports with.
@@ -29,6 +32,8 @@ struct Inner {
     vek: VekCertificate,
     issuer: Arc<CaCertificate>,
     ark: Arc<CaCertificate>,
+    /// Further certificates of the issuer's and the root's keys, for revocation.
+    reissued: Vec<CaCertificate>,
     custom_anchors: bool,
 }
 
@@ -42,17 +47,39 @@ impl VerifiedVek {
         let vek = VekCertificate::from_der(vek).map_err(refuse_vek)?;
         let product = vek.product();
         let pinned = anchors.product(product).ok_or_else(|| not_pinned(product))?;
-        let issuer = match chain {
-            None => Arc::clone(pinned.issuer(vek.kind())),
+        let pinned_issuer = pinned.issuer(vek.kind());
+        let (issuer, mut reissued) = match chain {
+            None => (Arc::clone(pinned_issuer), Vec::new()),
             Some(chain) => check_chain(chain, pinned, vek.kind())?,
         };
+        if issuer.serial != pinned_issuer.serial && issuer.key_digest == pinned_issuer.key_digest {
+            reissued.push(CaCertificate::clone(pinned_issuer));
+        }
         if vek.issuer() != issuer.subject {
             let (expected, actual) = (issuer.subject_name.clone(), vek.issuer_name().to_owned());
             return Err(refuse_vek(CertificateError::WrongIssuer { expected, actual }));
         }
         vek.verify_signature(&issuer).map_err(refuse_vek)?;
         let ark = Arc::clone(&pinned.ark);
-        Ok(Self { inner: Arc::new(Inner { vek, issuer, ark, custom_anchors: anchors.is_custom() }) })
+        Ok(Self { inner: Arc::new(Inner { vek, issuer, ark, reissued, custom_anchors: anchors.is_custom() }) })
+    }
+
+    /// Verifies the certificate of a signing key among those that came with a report.
+    ///
+    /// The pinned issuer is enough for a certificate that it signed, so a chain that came along and is not AMD's does no harm.
+    /// One that is AMD's is needed only where the issuer has another key than the pinned one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Certificate`] for whatever is wrong with the certificate.
+    pub fn from_bundle(bundle: &CertificateBundle, anchors: &AmdAnchors) -> Result<Self, ReportError> {
+        let (vek, chain) = (bundle.vek(), bundle.chain());
+        match (Self::verify(vek, None, anchors), chain) {
+            // A genuine chain may hold the issuer's key under another serial number, which then counts for revocation too.
+            (Ok(under_pinned), Some(chain)) => Ok(Self::verify(vek, Some(chain), anchors).unwrap_or(under_pinned)),
+            (Err(error), Some(chain)) => Self::verify(vek, Some(chain), anchors).map_err(|_| error),
+            (outcome, None) => outcome,
+        }
     }
 
     /// Verifies a report that this key signed.
@@ -79,7 +106,23 @@ impl VerifiedVek {
         }
     }
 
-    /// Verifies a revocation list (DER) under the root of this key's processor family.
+    /// Whether the certificate is the one that verifies a report: of its key kind, processor family, chip and TCB, and of the key
+    /// that signed it. What else must hold of the report and of dates is not looked at.
+    pub(crate) fn check_signer(&self, report: &[u8]) -> Result<(), ReportError> {
+        let report = RawReport::read(report)?;
+        CollateralRequest::of(&report)?.check(self)?;
+        self.verify_signature(&report)
+    }
+
+    /// Refuses this key if a CRL names an authority of its chain, however old that CRL is.
+    pub(crate) fn check_not_revoked(&self, crl: &VerifiedCrl) -> Result<(), ReportError> {
+        match crl.is_by(self.ark()) {
+            Ok(()) => self.authorities().check_not_named(crl),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Verifies a CRL (DER) under the root of this key's processor family.
     ///
     /// # Errors
     ///
@@ -98,7 +141,17 @@ impl VerifiedVek {
         &self.inner.ark
     }
 
-    /// The same with the reason why a list that came cannot be used.
+    fn authorities(&self) -> Authorities<'_> {
+        let Inner { issuer, ark, reissued, .. } = &*self.inner;
+        Authorities { issuer, ark, reissued }
+    }
+
+    fn verify_signature(&self, report: &RawReport<'_>) -> Result<(), ReportError> {
+        let key = self.certificate().key();
+        key.verify(report.body(), &report.signature()?).map_err(|_| ReportError::WrongSignature)
+    }
+
+    /// The same with the reason why a CRL that came cannot be used.
     pub(super) fn verify_raw(
         &self,
         report: &RawReport<'_>,
@@ -106,15 +159,15 @@ impl VerifiedVek {
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<VerifiedReport, ReportError> {
-        let Inner { vek, issuer, ark, custom_anchors } = &*self.inner;
+        let Inner { vek, issuer, ark, custom_anchors, .. } = &*self.inner;
         ark.check_validity(now)?;
         issuer.check_validity(now)?;
         vek.validity().check(now).map_err(refuse_vek)?;
-        let outcome = self.check_revocation(crl, revocation, now)?;
+        let outcome = self.authorities().check(crl, revocation, now)?;
 
-        check_belongs_to(report, vek)?;
+        CollateralRequest::of(report)?.check(self)?;
         let mut fields = report.fields(vek.product())?;
-        vek.key().verify(report.body(), &report.signature()?).map_err(|_| ReportError::WrongSignature)?;
+        self.verify_signature(report)?;
 
         if let VekIdentity::CloudProvider(name) = vek.identity() {
             fields.hardware.csp_id = Some(name.clone());
@@ -136,100 +189,31 @@ impl VerifiedVek {
             custom_anchors: *custom_anchors,
         })
     }
-
-    fn check_revocation(
-        &self,
-        crl: Result<&VerifiedCrl, CrlError>,
-        revocation: Revocation,
-        now: UnixTime,
-    ) -> Result<RevocationOutcome, ReportError> {
-        if revocation == Revocation::Off {
-            return Ok(RevocationOutcome::NotEvaluated { why: NotEvaluated::SwitchedOff });
-        }
-        let Inner { issuer, ark, .. } = &*self.inner;
-        let genuine = crl.and_then(|crl| crl.is_by(ark).map(|()| crl));
-        if let Ok(crl) = genuine {
-            // A list that is out of date takes nothing back: what it revoked stays revoked.
-            for certificate in [issuer, ark] {
-                if crl.revokes(certificate) {
-                    let (role, serial) = (certificate.role, hex::encode(&certificate.serial));
-                    return Err(ReportError::Revoked { role, serial });
-                }
-            }
-        }
-        match (genuine.and_then(|crl| crl.check_dates(now).map(|()| crl)), revocation) {
-            (Ok(crl), _) => {
-                let (this_update, next_update) = (crl.this_update(), crl.next_update());
-                Ok(RevocationOutcome::Checked { this_update, next_update })
-            }
-            (Err(why), Revocation::BestEffort) => {
-                Ok(RevocationOutcome::NotEvaluated { why: NotEvaluated::Unusable(why) })
-            }
-            (Err(why), _) => Err(ReportError::Crl(why)),
-        }
-    }
 }
 
 /// A chain that came along is never trusted: its root must have the pinned key, and an issuer that is not the pinned
-/// certificate (AMD issues them anew) must be signed by that key.
+/// certificate (AMD reissues them) must be signed by that key. Also returns a root of that key with another certificate.
 fn check_chain(
     chain: CaChain<'_>,
     pinned: &ProductAnchors,
     kind: SigningKey,
-) -> Result<Arc<CaCertificate>, ReportError> {
+) -> Result<(Arc<CaCertificate>, Vec<CaCertificate>), ReportError> {
+    let mut reissued = Vec::new();
     if chain.ark != pinned.ark.der {
         let ark = read(CertificateRole::Ark, chain.ark, pinned.product)?;
         if ark.key_digest != pinned.ark.key_digest {
             return Err(not_pinned(pinned.product));
         }
         verify_issued_by(CertificateRole::Ark, chain.ark, &pinned.ark)?;
+        reissued.push(ark);
     }
     let issuer = pinned.issuer(kind);
     if chain.issuer == issuer.der {
-        return Ok(Arc::clone(issuer));
+        return Ok((Arc::clone(issuer), reissued));
     }
     let given = read(issuer.role, chain.issuer, pinned.product)?;
     verify_issued_by(issuer.role, chain.issuer, &pinned.ark)?;
-    Ok(Arc::new(given))
-}
-
-/// Whether report and certificate speak of the same key.
-fn check_belongs_to(report: &RawReport<'_>, vek: &VekCertificate) -> Result<(), ReportError> {
-    if report.signing_key != vek.kind() {
-        return Err(ReportError::SigningKeyMismatch { report: report.signing_key, certificate: vek.kind() });
-    }
-    if let Some(product) = report.product
-        && product != vek.product()
-    {
-        return Err(ReportError::ProductMismatch { report: product, certificate: vek.product() });
-    }
-    if let VekIdentity::Chip(certificate) = vek.identity() {
-        if report.chip_id.is_zero() {
-            return Err(ReportError::ChipIdMasked);
-        }
-        if report.chip_id != *certificate {
-            return Err(ReportError::ChipIdMismatch {
-                report: report.chip_id.into(),
-                certificate: (*certificate).into(),
-            });
-        }
-    }
-    let (reported, certified) = (report.reported_tcb(vek.product())?, vek.tcb());
-    match first_difference(reported, certified) {
-        None => Ok(()),
-        Some(part) => Err(ReportError::TcbMismatch { part, report: reported, certificate: certified }),
-    }
-}
-
-fn first_difference(one: Tcb, other: Tcb) -> Option<TcbPart> {
-    let parts = [
-        (TcbPart::Fmc, one.fmc == other.fmc),
-        (TcbPart::Bootloader, one.bootloader == other.bootloader),
-        (TcbPart::Tee, one.tee == other.tee),
-        (TcbPart::Snp, one.snp == other.snp),
-        (TcbPart::Microcode, one.microcode == other.microcode),
-    ];
-    parts.into_iter().find(|(_, same)| !same).map(|(part, _)| part)
+    Ok((Arc::new(given), reissued))
 }
 
 fn refuse_vek(cause: CertificateError) -> ReportError {

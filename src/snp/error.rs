@@ -197,32 +197,32 @@ impl fmt::Display for TcbPart {
     }
 }
 
-/// What is wrong with a certificate revocation list.
+/// What is wrong with a certificate revocation list (CRL).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrlError {
     /// The signature algorithm outside the signed part is not the one inside.
-    #[error("the revocation list names two different signature algorithms")]
+    #[error("the CRL names two different signature algorithms")]
     AlgorithmsDiffer,
-    /// It is not exactly one revocation list in DER.
+    /// It is not exactly one CRL in DER.
     #[error("expected exactly one certificate revocation list in DER, found something else")]
     Malformed,
     /// None was given.
-    #[error("no revocation list was given: fetch AMD's for the product, or allow its absence")]
+    #[error("no CRL was given: fetch AMD's for the product, or allow its absence")]
     Missing,
-    /// It does not say until when it is good.
-    #[error("the revocation list does not say when the next one comes")]
+    /// It does not say until when it is current.
+    #[error("the CRL does not say when the next one is due")]
     NoNextUpdate,
     /// It is from the future.
-    #[error("the revocation list is of {this_update}, and it is only {now} now, {} earlier: compare the clocks", difference(.this_update, .now))]
+    #[error("the CRL is of {this_update}, and it is only {now} now, {} earlier: compare the clocks", difference(.this_update, .now))]
     NotYetValid {
-        /// When it was made.
+        /// When it was issued.
         this_update: UnixTime,
         /// The time of the check.
         now: UnixTime,
     },
     /// A newer one exists.
-    #[error("the revocation list should have been replaced at {next_update}, and it is {now} now, {} later: fetch the current one, and compare the clocks", difference(.next_update, .now))]
+    #[error("the CRL should have been replaced at {next_update}, and it is {now} now, {} later: fetch the current one, and compare the clocks", difference(.next_update, .now))]
     Stale {
         /// When its successor was due.
         next_update: UnixTime,
@@ -230,26 +230,55 @@ pub enum CrlError {
         now: UnixTime,
     },
     /// It is longer than is read.
-    #[error("expected a revocation list of at most {limit} bytes, found {actual}")]
+    #[error("expected a CRL of at most {limit} bytes, found {actual}")]
     TooLarge {
         /// The most that is read.
         limit: usize,
         /// The bytes that came.
         actual: usize,
     },
+    /// It has more of something than is read.
+    #[error("expected a CRL with at most {limit} {what}, found more")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// It was issued before what the caller requires.
+    #[error(
+        "the CRL was issued at {this_update}, more than the allowed {max_age_seconds} s ago (it is {now} now): fetch the \
+         latest one"
+    )]
+    TooOld {
+        /// When it was issued.
+        this_update: UnixTime,
+        /// The greatest age that the caller accepts, in seconds.
+        max_age_seconds: u64,
+        /// The time of the check.
+        now: UnixTime,
+    },
     /// The signature algorithm is not RSA-PSS with SHA-384 in one of AMD's two encodings.
     #[error(
-        "expected RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes as the list's signature algorithm, found another"
+        "expected RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes as the CRL's signature algorithm, found another"
     )]
     UnsupportedAlgorithm,
     /// It has an extension that changes its meaning in a way that is not known here.
-    #[error("extension {oid} of the revocation list changes its meaning and is not supported")]
+    #[error("extension {oid} of the CRL changes its meaning and is not supported")]
     UnsupportedExtension {
         /// The object identifier, dotted.
         oid: String,
     },
+    /// It is about certificates of another issuer: AMD has one CRL for the issuer of VCEKs and one for that of VLEKs.
+    #[error("expected the CRL that is published at {expected}, found the one of {actual}")]
+    WrongDistributionPoint {
+        /// The distribution points in the certificate whose revocation matters.
+        expected: String,
+        /// The issuing distribution points in the CRL, shortened.
+        actual: String,
+    },
     /// It is not by the root of the certificate's chain.
-    #[error("expected a revocation list by {expected}, found one by {actual:?}")]
+    #[error("expected a CRL by {expected}, found one by {actual:?}")]
     WrongIssuer {
         /// The common name of the root.
         expected: String,
@@ -257,6 +286,6 @@ pub enum CrlError {
         actual: String,
     },
     /// The signature does not verify under the root's key.
-    #[error("the signature of the revocation list does not verify under AMD's root key: it was changed or forged")]
+    #[error("the signature of the CRL does not verify under AMD's root key: it was changed or forged")]
     WrongSignature,
 }

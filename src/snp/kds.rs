@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::chain::VerifiedVek;
-use super::error::ReportError;
+use super::error::{ReportError, TcbPart};
 use super::product::{hardware_id_len, has_fmc};
 use super::report::RawReport;
 use super::vek::VekIdentity;
@@ -31,7 +31,10 @@ impl CollateralRequest {
     /// [`ReportError`] for a report that cannot be verified with any certificate: wrong length, version, reserved bits,
     /// processor or key kind.
     pub fn from_report(report: &[u8]) -> Result<Self, ReportError> {
-        let report = RawReport::read(report)?;
+        Self::of(&RawReport::read(report)?)
+    }
+
+    pub(super) fn of(report: &RawReport<'_>) -> Result<Self, ReportError> {
         Ok(Self {
             signing_key: report.signing_key,
             product: report.product,
@@ -79,14 +82,38 @@ impl CollateralRequest {
         if has_fmc(product) { self.tcb_from_turin } else { self.tcb_before_turin }
     }
 
-    /// Whether a certificate is the one that verifies the report, if the report is of this processor family: of its chip
-    /// and exactly its TCB.
-    #[must_use]
-    pub fn is_met_by(&self, product: Product, vek: &VerifiedVek) -> bool {
-        let certificate = vek.certificate();
-        certificate.product() == product
-            && matches!(certificate.identity(), VekIdentity::Chip(chip) if Some(*chip) == self.chip_id())
-            && certificate.tcb() == self.reported_tcb(product)
+    /// Checks that a certificate is for the kind of key, processor family, chip and exactly the TCB that the report names.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::SigningKeyMismatch`], [`ReportError::ProductMismatch`], [`ReportError::ChipIdMasked`],
+    /// [`ReportError::ChipIdMismatch`] or [`ReportError::TcbMismatch`].
+    pub fn check(&self, vek: &VerifiedVek) -> Result<(), ReportError> {
+        let vek = vek.certificate();
+        if self.signing_key != vek.kind() {
+            return Err(ReportError::SigningKeyMismatch { report: self.signing_key, certificate: vek.kind() });
+        }
+        if let Some(product) = self.product
+            && product != vek.product()
+        {
+            return Err(ReportError::ProductMismatch { report: product, certificate: vek.product() });
+        }
+        if let VekIdentity::Chip(certificate) = vek.identity() {
+            if self.chip_id.is_zero() {
+                return Err(ReportError::ChipIdMasked);
+            }
+            if self.chip_id != *certificate {
+                return Err(ReportError::ChipIdMismatch {
+                    report: self.chip_id.into(),
+                    certificate: (*certificate).into(),
+                });
+            }
+        }
+        let (reported, certified) = (self.reported_tcb(vek.product()), vek.tcb());
+        match first_difference(reported, certified) {
+            None => Ok(()),
+            Some(part) => Err(ReportError::TcbMismatch { part, report: reported, certificate: certified }),
+        }
     }
 
     /// Path and query of the VCEK; `None` under a VLEK and for a masked chip id, where there is nothing to ask for.
@@ -109,6 +136,17 @@ impl CollateralRequest {
     pub fn crl_path(&self, product: Product) -> String {
         crl_path(product, self.signing_key)
     }
+}
+
+fn first_difference(one: Tcb, other: Tcb) -> Option<TcbPart> {
+    let parts = [
+        (TcbPart::Fmc, one.fmc == other.fmc),
+        (TcbPart::Bootloader, one.bootloader == other.bootloader),
+        (TcbPart::Tee, one.tee == other.tee),
+        (TcbPart::Snp, one.snp == other.snp),
+        (TcbPart::Microcode, one.microcode == other.microcode),
+    ];
+    parts.into_iter().find(|(_, same)| !same).map(|(part, _)| part)
 }
 
 /// Path and query of the VCEK of a chip at a TCB.

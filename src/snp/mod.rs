@@ -14,6 +14,7 @@
 //! Agents, caches and AMD's download service are only carriers of certificates: nothing they send is trusted.
 
 mod anchors;
+mod bundle;
 mod certificate;
 mod chain;
 mod crl;
@@ -23,15 +24,18 @@ mod kds;
 mod pem;
 mod product;
 mod report;
+mod revocation;
 mod vek;
 
 pub use anchors::{AmdAnchors, CustomAnchors};
+pub use bundle::CertificateBundle;
 pub use chain::VerifiedVek;
-pub use crl::{NotEvaluated, Revocation, RevocationOutcome, VerifiedCrl};
+pub use crl::VerifiedCrl;
 pub use error::{CertificateRole, CrlError, ReportError, TcbPart};
 pub use inspect::UnverifiedReport;
 pub use kds::{CollateralRequest, chain_path, crl_path, vcek_path};
 pub use report::REPORT_LEN;
+pub use revocation::{NotEvaluated, Revocation, RevocationOutcome};
 pub use vek::{VekCertificate, VekIdentity};
 
 use crate::claims::{HardwareClaims, SnpClaims};
@@ -64,6 +68,10 @@ pub fn verify(
             verified_here = VerifiedVek::verify(der, collateral.chain, anchors)?;
             &verified_here
         }
+        VekSource::Bundle(bundle) => {
+            verified_here = VerifiedVek::from_bundle(bundle, anchors)?;
+            &verified_here
+        }
     };
     let verified_here;
     let crl = match collateral.crl {
@@ -89,6 +97,7 @@ pub struct Collateral<'a> {
 #[derive(Clone, Copy, Debug)]
 enum VekSource<'a> {
     Der(&'a [u8]),
+    Bundle(&'a CertificateBundle),
     Verified(&'a VerifiedVek),
 }
 
@@ -111,6 +120,12 @@ impl<'a> Collateral<'a> {
     #[must_use]
     pub const fn verified(vek: &'a VerifiedVek) -> Self {
         Self { vek: VekSource::Verified(vek), chain: None, crl: CrlSource::Missing }
+    }
+
+    /// The certificates that came with the report: see [`VerifiedVek::from_bundle`].
+    #[must_use]
+    pub const fn bundle(bundle: &'a CertificateBundle) -> Self {
+        Self { vek: VekSource::Bundle(bundle), chain: None, crl: CrlSource::Missing }
     }
 
     /// The certificates of issuer and root that came along. They are not needed; if given, they must be AMD's. Of no use beside a

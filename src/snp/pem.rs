@@ -13,6 +13,11 @@ const MAX_LEN: usize = MAX_CERTIFICATES * MAX_CERTIFICATE_LEN * 2;
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
+/// Whether bytes hold PEM certificates, perhaps with text before them.
+pub(crate) fn is_pem(bytes: &[u8]) -> bool {
+    bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
+}
+
 /// The DER of each certificate in a PEM file, in order. Text between the certificates is a comment.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
     if text.len() > MAX_LEN {

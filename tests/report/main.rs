@@ -9,6 +9,7 @@ mod malformed_times;
 #[path = "../common/sev_data.rs"]
 mod sev_data;
 
+mod amd_crls;
 mod certificates;
 mod emulated;
 mod properties;

@@ -1,9 +1,11 @@
-//! Revocation lists: AMD publishes none that could be recorded here, so all of these are the emulator's.
+//! Certificate revocation lists (CRLs) of the emulator; `amd_crls.rs` has AMD's own.
 
-use blindbox_attestation::emulator::amd::{AmdHierarchy, CrlBuilder};
+use std::time::Duration;
+
+use blindbox_attestation::emulator::amd::{AmdHierarchy, CrlBuilder, pem};
 use blindbox_attestation::snp::{
-    self, CertificateRole, Collateral, CrlError, NotEvaluated, ReportError, Revocation, RevocationOutcome, VerifiedCrl,
-    VerifiedVek,
+    self, CertificateBundle, CertificateRole, Collateral, CrlError, NotEvaluated, ReportError, Revocation,
+    RevocationOutcome, VerifiedCrl, VerifiedVek,
 };
 use blindbox_attestation::{Product, SigningKey, UnixTime};
 
@@ -89,19 +91,113 @@ fn best_effort_and_an_old_list_do_not_undo_a_revocation() {
 }
 
 #[test]
-fn the_serial_number_of_an_authority_issued_anew_counts() {
+fn any_revoked_certificate_of_an_authoritys_key_counts() {
     let amd = AmdHierarchy::new(Product::Milan);
     let vek = amd.vcek().issue();
     let report = amd.report().sign(&vek);
-    let anew = amd.ca(CertificateRole::Ask).serial(&[1, 0, 9]).issue();
-    let chain = snp::CaChain { issuer: &anew, ark: amd.ark() };
-    let verify = |crl: &[u8]| {
-        let collateral = Collateral::new(vek.der()).with_chain(chain).with_crl(crl);
-        snp::verify(&report, &collateral, &amd.anchors(), Revocation::Require, NOW).err()
+    let reissued = |role, serial: &[u8]| amd.ca(role).serial(serial).issue();
+    let (ark, ask) = (CertificateRole::Ark, CertificateRole::Ask);
+    let (new_ask, new_ark) = (reissued(ask, &[1, 0, 9]), reissued(ark, &[1, 9, 9]));
+    let chain = snp::CaChain { issuer: &new_ask, ark: &new_ark };
+    let pem = [vek.der(), &new_ask, &new_ark].map(pem).concat();
+    let bundle = CertificateBundle::from_pem(pem.as_bytes()).unwrap();
+    let verify = |collateral: Collateral<'_>, crl: &[u8]| {
+        snp::verify(&report, &collateral.with_crl(crl), &amd.anchors(), Revocation::Require, NOW).err()
     };
-    assert_eq!(verify(&current(&amd).revoke(CertificateRole::Ask).issue()), None);
-    let expected = ReportError::Revoked { role: CertificateRole::Ask, serial: "010009".into() };
-    assert_eq!(verify(&current(&amd).revoke_serial(&[1, 0, 9]).issue()), Some(expected));
+    let revoked = |role, serial: &str| Some(ReportError::Revoked { role, serial: serial.into() });
+    for (serial, expected) in [
+        // The certificate that is pinned, and the one that came along, of one key: either of them.
+        (&[1, 0, 1][..], revoked(ask, "010001")),
+        (&[1, 0, 9], revoked(ask, "010009")),
+        (&[1, 0, 0], revoked(ark, "010000")),
+        (&[1, 9, 9], revoked(ark, "010909")),
+        (&[1, 0, 8], None),
+    ] {
+        let crl = current(&amd).revoke_serial(serial).issue();
+        assert_eq!(verify(Collateral::new(vek.der()).with_chain(chain), &crl), expected);
+        assert_eq!(verify(Collateral::bundle(&bundle), &crl), expected);
+    }
+    // Of another key: the revocation of the pinned certificate is not about it.
+    let other_key = amd.ca(ask).serial(&[1, 0, 9]).with_key_of(CertificateRole::Asvk).issue();
+    let other_vek = amd.vcek().signed_by(&amd, CertificateRole::Asvk).issue();
+    let other_report = amd.report().sign(&other_vek);
+    let crl = current(&amd).revoke(ask).issue();
+    let chain = snp::CaChain { issuer: &other_key, ark: amd.ark() };
+    let collateral = Collateral::new(other_vek.der()).with_chain(chain).with_crl(&crl);
+    assert_eq!(snp::verify(&other_report, &collateral, &amd.anchors(), Revocation::Require, NOW).err(), None);
+}
+
+/// RFC 5280 section 6.3.3 (b)(2).
+#[test]
+fn a_crl_counts_for_certificates_that_name_its_distribution_point() {
+    let amd = AmdHierarchy::new(Product::Milan);
+    let url = |kind: SigningKey| format!("https://kdsintf.amd.com/{}/v1/Milan/crl", kind.to_string().to_lowercase());
+    for (kind, other, role) in [
+        (SigningKey::Vcek, SigningKey::Vlek, CertificateRole::Ask),
+        (SigningKey::Vlek, SigningKey::Vcek, CertificateRole::Asvk),
+    ] {
+        let crl = |kind| current(&amd).distribution_point(kind);
+        let required = |crl: CrlBuilder| verdict(kind, Some(&crl.issue()), Revocation::Require).err();
+        assert_eq!(required(crl(kind)), None);
+        let wrong = CrlError::WrongDistributionPoint { expected: url(kind), actual: url(other) };
+        assert_eq!(required(crl(other)), Some(ReportError::Crl(wrong.clone())));
+        let (outcome, _) = verdict(kind, Some(&crl(other).issue()), Revocation::BestEffort).unwrap();
+        assert_eq!(outcome, RevocationOutcome::NotEvaluated { why: NotEvaluated::Unusable(wrong.clone()) });
+        // What it revokes is revoked all the same: the root is one, and so are its serial numbers.
+        let serial = hex::encode(amd.serial(role));
+        assert_eq!(required(crl(other).revoke(role)), Some(ReportError::Revoked { role, serial }));
+
+        let anchors = amd.anchors();
+        let verified = VerifiedCrl::verify_for(&crl(kind).issue(), Product::Milan, kind, &anchors).unwrap();
+        assert_eq!((verified.distribution_points(), verified.number().as_deref()), (&[url(kind)][..], Some("01")));
+        let refused = VerifiedCrl::verify_for(&crl(other).issue(), Product::Milan, kind, &anchors).err();
+        assert_eq!(refused, Some(wrong));
+        // One that names none is about everything that the root issued.
+        let unnamed = VerifiedCrl::verify_for(&current(&amd).issue(), Product::Milan, kind, &anchors).unwrap();
+        assert_eq!(unnamed.distribution_points(), &[] as &[String]);
+        assert_eq!(required(current(&amd)), None);
+    }
+}
+
+#[test]
+fn a_greatest_age_of_the_crl_can_be_required() {
+    let crl = current(&AmdHierarchy::new(Product::Milan)).issue();
+    let within = |seconds| Revocation::RequireIssuedWithin(Duration::from_secs(seconds));
+    let (this_update, next_update) = (NOW.minus(10), NOW.plus(10));
+    let checked = RevocationOutcome::Checked { this_update, next_update };
+    assert_eq!(verdict(SigningKey::Vcek, Some(&crl), within(10)), Ok((checked, next_update)));
+    let too_old = CrlError::TooOld { this_update, max_age_seconds: 9, now: NOW };
+    assert_eq!(verdict(SigningKey::Vcek, Some(&crl), within(9)), Err(ReportError::Crl(too_old)));
+    assert_eq!(verdict(SigningKey::Vcek, None, within(9)), Err(ReportError::Crl(CrlError::Missing)));
+}
+
+#[test]
+fn the_signature_is_verified_before_the_content_is_read() {
+    let amd = AmdHierarchy::new(Product::Milan);
+    let forger = AmdHierarchy::impostor(Product::Milan);
+    let verify = |crl: CrlBuilder| VerifiedCrl::verify(&crl.issue(), Product::Milan, &amd.anchors()).err();
+    // The same content: under the ARK's signature its fault is found, under another one it is not looked for.
+    let many_extensions = |amd: &AmdHierarchy| {
+        (0..16).fold(current(amd), |crl, arc| crl.add_extension(&format!("1.2.3.{arc}"), false, &[5, 0]))
+    };
+    let many_entries =
+        |amd: &AmdHierarchy| (0..1025_u16).fold(current(amd), |crl, n| crl.revoke_serial(&n.to_be_bytes()));
+    let long_serial = |amd: &AmdHierarchy| current(amd).revoke_serial(&[1; 21]);
+    let not_an_entry = |amd: &AmdHierarchy| current(amd).raw_entry(&[4, 1, 0]);
+    let too_many = |what, limit| CrlError::TooMany { what, limit };
+    let table: [(&dyn Fn(&AmdHierarchy) -> CrlBuilder, CrlError); 4] = [
+        (&many_extensions, too_many("extensions", 16)),
+        (&many_entries, too_many("revoked certificates", 1024)),
+        (&long_serial, CrlError::Malformed),
+        (&not_an_entry, CrlError::Malformed),
+    ];
+    for (make, expected) in table {
+        assert_eq!(verify(make(&amd)), Some(expected));
+        assert_eq!(verify(make(&forger)), Some(CrlError::WrongSignature));
+    }
+    // The most that is read of each is read.
+    let most = (0..1024_u16).fold(current(&amd), |crl, n| crl.revoke_serial(&n.to_be_bytes()));
+    assert_eq!(verify((0..15).fold(most, |crl, arc| crl.add_extension(&format!("1.2.3.{arc}"), false, &[5, 0]))), None);
 }
 
 #[test]
@@ -117,7 +213,7 @@ fn a_list_that_cannot_be_used_is_refused_where_one_is_required() {
     trailing.push(0);
     let mut flipped = crl().issue();
     *flipped.last_mut().unwrap() ^= 1;
-    let huge = vec![0x30; 1024 * 1024 + 1];
+    let huge = vec![0x30; 64 * 1024 + 1];
     let malformed_entry = crl().raw_entry(&[0x30, 3, 2, 1, 1]).revoke(CertificateRole::Ask).issue();
     let not_a_list = crl().raw_entry(&[4, 1, 0]).issue();
     let table: Vec<(Vec<u8>, CrlError)> = vec![
@@ -145,7 +241,7 @@ fn a_list_that_cannot_be_used_is_refused_where_one_is_required() {
         (trailing, CrlError::Malformed),
         (amd.ark().to_vec(), CrlError::Malformed),
         (Vec::new(), CrlError::Malformed),
-        (huge.clone(), CrlError::TooLarge { limit: 1024 * 1024, actual: huge.len() }),
+        (huge.clone(), CrlError::TooLarge { limit: 64 * 1024, actual: huge.len() }),
     ];
     for (der, expected) in table {
         let required = verdict(SigningKey::Vcek, Some(&der), Revocation::Require);
@@ -172,7 +268,7 @@ fn a_list_is_good_from_its_first_to_its_last_second() {
 #[test]
 fn extensions_that_take_nothing_away_are_accepted() {
     let amd = AmdHierarchy::new(Product::Milan);
-    let point = [0x30, 0x07, 0xa0, 0x02, 0xa0, 0x00, 0x82, 0x01, 0xff];
+    let point = [0x30, 0x03, 0x82, 0x01, 0xff];
     for crl in [
         current(&amd).add_extension("2.5.29.28", true, &point),
         current(&amd).add_extension("2.5.29.35", false, &[0x30, 0]),

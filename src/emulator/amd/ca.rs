@@ -2,6 +2,7 @@
 
 use super::keys::CaKey;
 use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss_with_trailer, signed};
+use crate::claims::SigningKey;
 use crate::snp::CertificateRole;
 use crate::types::UnixTime;
 
@@ -132,8 +133,8 @@ impl CaBuilder {
     pub fn issue(&self) -> Vec<u8> {
         let is_ca = if self.is_ca { der::boolean(true) } else { Vec::new() };
         let path_len = self.path_len.map(|length| der::integer(&[length])).unwrap_or_default();
-        let service = if self.role == CertificateRole::Asvk { "vlek" } else { "vcek" };
-        let crl = format!("https://kdsintf.amd.com/{service}/v1/{}/crl", self.hierarchy.product);
+        let kind = if self.role == CertificateRole::Asvk { SigningKey::Vlek } else { SigningKey::Vcek };
+        let crl = super::crl::crl_url(self.hierarchy.product, kind);
         let crl = der::element(0xa0, &der::element(0xa0, &der::element(0x86, crl.as_bytes())));
         let [unused_bits, bits] = self.key_usage;
         let mut extensions = vec![

@@ -1,11 +1,20 @@
-//! Revocation lists, as AMD's root issues them.
+//! Certificate revocation lists (CRLs), as AMD's root issues them.
 
 use super::keys::CaKey;
 use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss, rsa_pss_with_trailer, signed};
+use crate::claims::SigningKey;
 use crate::snp::CertificateRole;
-use crate::types::UnixTime;
+use crate::types::{Product, UnixTime};
 
-/// A revocation list to issue. By default nothing is revoked.
+const CRL_NUMBER: &str = "2.5.29.20";
+
+/// Where AMD publishes the CRL for the issuer of one kind of key.
+pub(super) fn crl_url(product: Product, kind: SigningKey) -> String {
+    format!("https://kdsintf.amd.com{}", crate::snp::crl_path(product, kind))
+}
+
+/// A CRL to issue. By default nothing is revoked, and no distribution point is named, as in the CRLs that AMD issued in 2024 and
+/// 2025.
 #[derive(Clone)]
 pub struct CrlBuilder {
     hierarchy: AmdHierarchy,
@@ -37,7 +46,7 @@ impl CrlBuilder {
             raw_this_update: None,
             raw_next_update: None,
             entries: Vec::new(),
-            extensions: vec![Extension::new("2.5.29.20", false, der::integer(&[1]))],
+            extensions: vec![Extension::new(CRL_NUMBER, false, der::integer(&[1]))],
             inner_algorithm: rsa_pss(),
             signer: hierarchy.key(CertificateRole::Ark),
             hierarchy: hierarchy.clone(),
@@ -73,7 +82,24 @@ impl CrlBuilder {
         self
     }
 
-    /// When the list was made.
+    /// The CRL number; `None` leaves it out.
+    #[must_use]
+    pub fn number(mut self, number: Option<u64>) -> Self {
+        self.extensions.retain(|extension| extension.oid != CRL_NUMBER);
+        let number = number.map(|number| der::integer(&number.to_be_bytes()));
+        self.extensions.extend(number.map(|number| Extension::new(CRL_NUMBER, false, number)));
+        self
+    }
+
+    /// Names the distribution point that the certificates of this kind's issuer name (RFC 5280 section 5.2.5).
+    #[must_use]
+    pub fn distribution_point(self, kind: SigningKey) -> Self {
+        let uri = crl_url(self.hierarchy.product, kind);
+        let name = der::element(0xa0, &der::element(0xa0, &der::element(0x86, uri.as_bytes())));
+        self.add_extension("2.5.29.28", true, &der::sequence(&[&name]))
+    }
+
+    /// When the CRL was issued.
     #[must_use]
     pub fn this_update(self, time: UnixTime) -> Self {
         Self { this_update: time.as_secs(), ..self }
@@ -103,7 +129,7 @@ impl CrlBuilder {
         Self { issuer: der::name(common_name), ..self }
     }
 
-    /// One more extension of the list (its OID dotted).
+    /// One more extension of the CRL (its OID dotted).
     #[must_use]
     pub fn add_extension(mut self, oid: &str, critical: bool, value: &[u8]) -> Self {
         self.extensions.push(Extension::new(oid, critical, value.to_vec()));
@@ -122,7 +148,7 @@ impl CrlBuilder {
         Self { signer: hierarchy.key(role), ..self }
     }
 
-    /// The list in DER.
+    /// The CRL in DER.
     #[must_use]
     pub fn issue(&self) -> Vec<u8> {
         let this_update = self.raw_this_update.clone().unwrap_or_else(|| der::time(self.this_update));

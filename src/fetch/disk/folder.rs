@@ -42,24 +42,28 @@ mod tests {
                 let path = place.path().join("a").join("b");
                 let folder = <$folder>::open(&path).unwrap();
                 assert_eq!(folder.read("x", 8), None);
-                folder.replace("x", b"one", 8, |_| panic!("there is none")).unwrap();
-                folder.replace("x", b"two", 8, |there| there != b"one").unwrap();
-                assert_eq!(folder.read("x", 8).unwrap(), b"one");
-                folder.replace("x", b"three", 8, |there| there == b"one").unwrap();
+                let put = |name, content: &'static [u8], limit, expected: Option<&'static [u8]>| {
+                    folder.update(name, limit, move |there| {
+                        assert_eq!(there.as_deref(), expected);
+                        content.to_vec()
+                    })
+                };
+                put("x", b"one", 8, None).unwrap();
+                put("x", b"three", 8, Some(b"one")).unwrap();
                 assert_eq!(folder.read("x", 5).unwrap(), b"three");
                 assert_eq!(folder.read("x", 4), None);
                 // One that is too large is as good as none.
-                folder.replace("x", b"four", 4, |_| panic!("it is not readable")).unwrap();
+                put("x", b"four", 4, None).unwrap();
                 assert_eq!(folder.read("x", 4).unwrap(), b"four");
                 std::fs::create_dir(path.join("y")).unwrap();
                 assert_eq!(folder.read("y", 8), None);
-                assert!(folder.replace("y", b"five", 8, |_| true).is_err());
+                assert!(put("y", b"five", 8, None).is_err());
                 assert!(!path.join("x.new").exists() && !path.join("y.new").exists());
             }
         };
     }
 
-    /// Writers that each replace only what is less than theirs, and readers meanwhile.
+    /// Writers that each keep what is more than theirs, and readers at the same time.
     macro_rules! together {
         ($name:ident, $folder:ty) => {
             #[test]
@@ -71,7 +75,10 @@ mod tests {
                     for number in 1..=8_u8 {
                         let folder = &folder;
                         scope.spawn(move || {
-                            folder.replace("x", &vec![number; SIZE], SIZE, |there| there[0] < number).unwrap();
+                            let larger = |there: Option<Vec<u8>>| {
+                                there.filter(|there| there[0] > number).unwrap_or_else(|| vec![number; SIZE])
+                            };
+                            folder.update("x", SIZE, larger).unwrap();
                         });
                         scope.spawn(move || {
                             for _ in 0..50 {

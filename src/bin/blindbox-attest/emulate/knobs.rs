@@ -257,6 +257,11 @@ const GROUPS: &[Group] = &[
             Entry("kds-crl-of=PRODUCT", "revocation lists of another family", |value| {
                 kds(KdsKnob::CrlOf(product(value)?))
             }),
+            Entry("kds-crl-of-other-kind", "the CRL for the other kind of key", |_| kds(KdsKnob::CrlOfOtherKind)),
+            Entry("kds-crl-names-no-distribution-point", "CRLs as AMD's of 2025", |_| {
+                kds(KdsKnob::CrlNamesNoDistributionPoint)
+            }),
+            Entry("kds-crl-number=NUMBER", "CRLs with this number", |value| kds(KdsKnob::CrlNumber(number(value)?))),
             Entry("kds-expired-crl", "revocation lists of long ago", |_| kds(KdsKnob::ExpiredCrl)),
             Entry("kds-issuer-revoked", "the issuer is revoked", |_| kds(KdsKnob::IssuerRevoked)),
             Entry("kds-root-revoked", "the root is revoked", |_| kds(KdsKnob::RootRevoked)),

@@ -34,22 +34,20 @@ impl Folder {
         read_at_most(fs::File::open(path).ok()?, limit)
     }
 
-    /// Puts a file in place of the one there, if there is none that is readable or if it is to be replaced.
-    pub(in crate::fetch::disk) fn replace(
+    /// Puts a file in place of the one there, which the new content may be made from. Where there is none that is readable it is
+    /// made from nothing.
+    pub(in crate::fetch::disk) fn update(
         &self,
         name: &str,
-        content: &[u8],
         limit: usize,
-        replaces: impl FnOnce(&[u8]) -> bool,
+        content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>,
     ) -> io::Result<()> {
         // The new file is the lock as well: whoever makes it writes.
         let new = self.0.join(format!("{name}.new"));
         let mut file = create(&new)?;
-        let keep = self.read(name, limit).is_some_and(|there| !replaces(&there));
-        let written = if keep { Ok(()) } else { file.write_all(content) };
+        let written = file.write_all(&content(self.read(name, limit)));
         drop(file);
-        let place = || if keep { fs::remove_file(&new) } else { fs::rename(&new, self.0.join(name)) };
-        let placed = written.and_then(|()| place());
+        let placed = written.and_then(|()| fs::rename(&new, self.0.join(name)));
         if placed.is_err() {
             let _ = fs::remove_file(&new);
         }

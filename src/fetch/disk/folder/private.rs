@@ -66,23 +66,21 @@ impl Folder {
         read_at_most(self.open_file(name, flags).ok()?, limit)
     }
 
-    /// Puts a file in place of the one there, if there is none that is readable or if it is to be replaced.
-    pub(in crate::fetch::disk) fn replace(
+    /// Puts a file in place of the one there, which the new content may be made from. Where there is none that is readable it is
+    /// made from nothing.
+    pub(in crate::fetch::disk) fn update(
         &self,
         name: &str,
-        content: &[u8],
         limit: usize,
-        replaces: impl FnOnce(&[u8]) -> bool,
+        content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>,
     ) -> io::Result<()> {
         let _lock = self.lock()?;
-        if self.read(name, limit).is_some_and(|there| !replaces(&there)) {
-            return Ok(());
-        }
+        let content = content(self.read(name, limit));
         let new = format!("{name}.new");
         // What a writer that crashed left behind.
         let _ = unlinkat(&self.0, &new, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let written = self.open_file(&new, flags).and_then(|mut file| file.write_all(content));
+        let written = self.open_file(&new, flags).and_then(|mut file| file.write_all(&content));
         let placed = written.and_then(|()| Ok(renameat(&self.0, &new, &self.0, name)?));
         if placed.is_err() {
             let _ = unlinkat(&self.0, &new, AtFlags::empty());

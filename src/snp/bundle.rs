@@ -1,0 +1,70 @@
+//! The certificates that come with a report, in whatever order.
+
+use super::CaChain;
+use super::pem;
+use crate::x509::{Certificate, CertificateError, MAX_CERTIFICATE_LEN};
+
+/// Certificates as an agent, the THIM service or a file has them: that of the key that signed a report (VCEK or VLEK), perhaps
+/// with its issuer (ASK or ASVK) and root (ARK). At most 8, each of at most 8 KiB. Not verified:
+/// [`VerifiedVek::from_bundle`](super::VerifiedVek::from_bundle) does that.
+///
+/// Certificates are told apart by their subjects, so their order does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateBundle {
+    certificates: Vec<Vec<u8>>,
+}
+
+impl CertificateBundle {
+    /// Reads PEM (RFC 7468). Text before, between and after the certificates is a comment.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError::Malformed`] for what is no PEM of one to eight certificates, [`CertificateError::TooLarge`] beyond
+    /// 128 KiB.
+    pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
+        Ok(Self { certificates: pem::certificates(text)? })
+    }
+
+    /// Reads PEM, or one certificate in DER, as AMD's Key Distribution Service sends a VCEK.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_pem`]; [`CertificateError::TooLarge`] for more than 8 KiB of DER.
+    pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, CertificateError> {
+        if pem::is_pem(bytes) {
+            return Self::from_pem(bytes);
+        }
+        match bytes.len() {
+            0 => Err(CertificateError::Malformed),
+            len if len > MAX_CERTIFICATE_LEN => {
+                Err(CertificateError::TooLarge { limit: MAX_CERTIFICATE_LEN, actual: len })
+            }
+            _ => Ok(Self { certificates: vec![bytes.to_vec()] }),
+        }
+    }
+
+    /// The certificates in DER, in the order in which they came.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(Vec::as_slice)
+    }
+
+    /// The certificate of a signing key, in DER. Where none has the subject of one it is the first certificate, so that an error
+    /// is about that.
+    #[must_use]
+    pub fn vek(&self) -> &[u8] {
+        let vek = self.by_subject(|subject| matches!(subject, "SEV-VCEK" | "SEV-VLEK"));
+        vek.or_else(|| self.certificates().next()).unwrap_or_default()
+    }
+
+    /// Issuer and root, where both are there.
+    #[must_use]
+    pub fn chain(&self) -> Option<CaChain<'_>> {
+        let ark = self.by_subject(|subject| subject.starts_with("ARK-"))?;
+        let is_issuer = |subject: &str| subject.starts_with("SEV-") && !matches!(subject, "SEV-VCEK" | "SEV-VLEK");
+        Some(CaChain { issuer: self.by_subject(is_issuer)?, ark })
+    }
+
+    fn by_subject(&self, is: impl Fn(&str) -> bool) -> Option<&[u8]> {
+        self.certificates().find(|der| Certificate::read(der).is_ok_and(|read| is(&read.subject_common_name())))
+    }
+}

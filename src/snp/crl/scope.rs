@@ -1,0 +1,126 @@
+//! Which certificates a CRL is about: its issuing distribution point (RFC 5280 section 5.2.5) against the distribution points
+//! that a certificate names (section 4.2.1.13), as section 6.3.3 (b)(2) compares them.
+
+use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
+
+/// `cRLDistributionPoints`, 2.5.29.31.
+const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
+
+/// `uniformResourceIdentifier` of a `GeneralName`, and `onlyContainsCACerts` of an issuing distribution point.
+const URI: u8 = 0x86;
+const ONLY_CA_CERTIFICATES: u8 = 0x82;
+
+/// The most names that are read of one distribution point. AMD's certificates have one.
+const MAX_NAMES: usize = 8;
+
+/// The URIs of an issuing distribution point; none where it names none.
+///
+/// `None` for one that leaves out CA certificates or cannot be compared: nothing may be in it but where the CRL is published,
+/// as URIs, and that it is for CA certificates only.
+pub(super) fn issuing_distribution_point(value: &[u8]) -> Option<Vec<String>> {
+    let mut outside = Reader::new(value);
+    let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+    outside.finish()?;
+    let names = if inside.is_next(CONTEXT_0) { full_name(inside.expect(CONTEXT_0)?.contents)? } else { Vec::new() };
+    if inside.is_next(ONLY_CA_CERTIFICATES) && inside.expect(ONLY_CA_CERTIFICATES)?.contents != [0xff] {
+        return None;
+    }
+    inside.finish()?;
+    Some(names)
+}
+
+/// The URIs at which a certificate (DER) says that the CRL for it is published.
+pub(super) fn of_certificate(der: &[u8]) -> Vec<String> {
+    let points = || {
+        let mut outside = Reader::new(der);
+        let mut signed = Reader::new(outside.expect(SEQUENCE)?.contents);
+        let mut tbs = Reader::new(signed.expect(SEQUENCE)?.contents);
+        // Version, serial number, algorithm, issuer, validity, subject, public key.
+        for tag in [CONTEXT_0, INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
+            tbs.expect(tag)?;
+        }
+        let mut wrapping = Reader::new(tbs.expect(CONTEXT_3)?.contents);
+        let mut extensions = Reader::new(wrapping.expect(SEQUENCE)?.contents);
+        while extensions.is_next(SEQUENCE) {
+            let mut extension = Reader::new(extensions.expect(SEQUENCE)?.contents);
+            if extension.expect(OBJECT_IDENTIFIER)?.contents == CRL_DISTRIBUTION_POINTS {
+                return distribution_points(extension.expect(OCTET_STRING)?.contents);
+            }
+        }
+        None
+    };
+    points().unwrap_or_default()
+}
+
+/// The names of all points. One with reasons or an issuer of its own is not about this issuer's complete CRL.
+fn distribution_points(value: &[u8]) -> Option<Vec<String>> {
+    let mut outside = Reader::new(value);
+    let mut points = Reader::new(outside.expect(SEQUENCE)?.contents);
+    let mut names = Vec::new();
+    while points.is_next(SEQUENCE) && names.len() < MAX_NAMES {
+        let mut point = Reader::new(points.expect(SEQUENCE)?.contents);
+        let name = point.expect(CONTEXT_0)?.contents;
+        if point.finish().is_some() {
+            names.extend(full_name(name)?);
+        }
+    }
+    Some(names)
+}
+
+/// `DistributionPointName` as `fullName`: one URI or more, and nothing else.
+fn full_name(contents: &[u8]) -> Option<Vec<String>> {
+    let mut choice = Reader::new(contents);
+    let mut general_names = Reader::new(choice.expect(CONTEXT_0)?.contents);
+    choice.finish()?;
+    let mut names = Vec::new();
+    while general_names.is_next(URI) && names.len() < MAX_NAMES {
+        let uri = std::str::from_utf8(general_names.expect(URI)?.contents).ok()?;
+        names.push(uri.to_owned());
+    }
+    general_names.finish()?;
+    (!names.is_empty()).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::anchors::BUILTIN_CERTIFICATES;
+    use super::*;
+
+    #[test]
+    fn amds_certificates_name_the_crl_of_their_kind() {
+        for files in BUILTIN_CERTIFICATES {
+            let product = files.product;
+            let [vcek, vlek] =
+                ["vcek", "vlek"].map(|kind| vec![format!("https://kdsintf.amd.com/{kind}/v1/{product}/crl")]);
+            assert_eq!(of_certificate(files.ark), vcek);
+            assert_eq!(of_certificate(files.ask), vcek);
+            assert_eq!(of_certificate(files.asvk), vlek);
+        }
+        assert_eq!(of_certificate(b"\x30\x00"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_issuing_distribution_point_names_uris_and_narrows_nothing() {
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        for (value, expected) in [
+            (&b"\x30\x00"[..], names(&[])),
+            (b"\x30\x03\x82\x01\xff", names(&[])),
+            (b"\x30\x07\xa0\x05\xa0\x03\x86\x01x", names(&["x"])),
+            (b"\x30\x0d\xa0\x08\xa0\x06\x86\x01x\x86\x01y\x82\x01\xff", names(&["x", "y"])),
+            // Only end entity certificates, some reasons, indirect, attribute certificates.
+            (b"\x30\x03\x81\x01\xff", None),
+            (b"\x30\x04\x83\x02\x00\x80", None),
+            (b"\x30\x03\x84\x01\xff", None),
+            (b"\x30\x03\x85\x01\xff", None),
+            // No name, a name that is no URI, a name relative to the issuer, a DEFAULT that is written out.
+            (b"\x30\x04\xa0\x02\xa0\x00", None),
+            (b"\x30\x07\xa0\x05\xa0\x03\x82\x01x", None),
+            (b"\x30\x07\xa0\x05\xa1\x03\x86\x01x", None),
+            (b"\x30\x03\x82\x01\x00", None),
+            (b"\x30\x00\x00", None),
+            (b"", None),
+        ] {
+            assert_eq!(issuing_distribution_point(value), expected, "{value:02x?}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! THE PIPELINE: five calls in order. Pure: bytes, a policy and a time in, a verdict out.
 
+use std::time::Duration;
+
 use crate::appraise::{Facts, appraise};
 use crate::attested::{Attested, Claims, Recorded, Unappraised};
 use crate::bind::{self, OneTee};
@@ -268,10 +270,11 @@ fn report(
     now: UnixTime,
 ) -> Result<Option<VerifiedReport>, AttestationError> {
     let Some(trust) = policy.amd() else { return Ok(None) };
-    let revocation = match trust.revocation {
-        RevocationRule::Required => Revocation::Require,
-        RevocationRule::AllowBestEffort => Revocation::BestEffort,
-        RevocationRule::AllowOff => Revocation::Off,
+    let revocation = match (trust.revocation, trust.max_crl_age_seconds) {
+        (RevocationRule::Required, None) => Revocation::Require,
+        (RevocationRule::Required, Some(age)) => Revocation::RequireIssuedWithin(Duration::from_secs(age)),
+        (RevocationRule::AllowBestEffort, _) => Revocation::BestEffort,
+        (RevocationRule::AllowOff, _) => Revocation::Off,
     };
     verify_report(evidence, endorsements, revocation, now).map(Some)
 }

@@ -1,5 +1,7 @@
 //! What a policy refuses to be, and that it survives a file.
 
+use std::time::Duration;
+
 use blindbox_attestation::{
     AbiVersion, Binding, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData, ImageId,
     InvalidPolicy, Issuer, KeyDigest, Measurement, Must, PlatformInfoBit, Policy, Product, ReportId, Sha256Digest,
@@ -424,5 +426,32 @@ proptest! {
     fn no_text_makes_the_readers_panic(text in ".{0,200}") {
         let _ = Policy::from_toml(&text);
         let _ = Policy::from_json(&text);
+    }
+}
+
+#[test]
+fn the_greatest_age_of_the_crl_is_a_requirement() {
+    const FIELD: &str = "trust.amd.max-crl-age-seconds";
+    let day = Duration::from_secs(86_400);
+    let policy = |trust| {
+        let workload = Workload::binds_its_own_key(host_data());
+        Policy::confidential_container(trust, workload, UvmSvn::at_least(101))
+    };
+    let written = policy(Trust::amd().require_crl_issued_within(day).unwrap()).unwrap().to_toml();
+    assert!(written.contains("max-crl-age-seconds = 86400"), "{written}");
+    assert_eq!(written.parse::<Policy>().unwrap().to_toml(), written);
+
+    let refused = Trust::maa(SHARED).unwrap().require_crl_issued_within(day);
+    assert_eq!(refused, Err(InvalidPolicy::NotCoveredByTrust { requirement: FIELD, needs: "AMD" }));
+    let why = "is zero, which requires nothing or what nothing can meet";
+    let refused = Trust::amd().require_crl_issued_within(Duration::from_millis(999));
+    assert_eq!(refused, Err(InvalidPolicy::UnusableValue { requirement: FIELD, why }));
+    let twice = Trust::amd().require_crl_issued_within(day).unwrap().require_crl_issued_within(day);
+    assert_eq!(twice, Err(InvalidPolicy::GivenTwice { requirement: FIELD }));
+    let why = "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none";
+    for relax in [Trust::allow_best_effort_revocation, Trust::allow_no_revocation_check] {
+        let contradiction = Err(InvalidPolicy::Contradiction { why });
+        assert_eq!(policy(relax(Trust::amd().require_crl_issued_within(day).unwrap())), contradiction);
+        assert_eq!(relax(Trust::amd()).require_crl_issued_within(day).err(), contradiction.err());
     }
 }

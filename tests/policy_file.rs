@@ -16,7 +16,8 @@ fn files() -> [Value; 2] {
         "trust": {
             "maa": { "issuer": "https://sharedneu.neu.attest.azure.net", "policy-hash": "5a".repeat(32), "key-id": "kid",
                      "allow-any-policy": false, "allow-test-attester": true },
-            "amd": { "products": ["milan"], "revocation": "required", "waived-advisories": ["AMD-SB-3019"] },
+            "amd": { "products": ["milan"], "revocation": "required", "max-crl-age-seconds": 1,
+                     "waived-advisories": ["AMD-SB-3019"] },
         },
         "workload": { "binding": "none", "host-data": ["5a".repeat(32)], "allow-permissive": true },
         "uvm": { "minimum-svn": 101, "issuer": "did:x509:0", "feed": "Feed" },

@@ -11,6 +11,7 @@ pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &
     let (require, hardware) = (policy.requirements(), report.hardware());
     signing_key(checks, hardware, policy);
     revocation(checks, report, policy);
+    crl_age(checks, report, policy);
     tcb::floors(checks, &report.snp().reported_tcb, report.product(), policy);
     tcb::of_hardware(checks, hardware, report.product(), policy);
     firmware(checks, hardware, policy);
@@ -70,6 +71,16 @@ fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
             checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off")
         }
         (false, _) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: no current list could be had"),
+    }
+}
+
+/// That the CRL is recent enough is a condition of the verification itself; without a CRL this leaves no check, which is a
+/// refusal.
+fn crl_age(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
+    let max_age = policy.amd().and_then(|amd| amd.max_crl_age_seconds);
+    if let (Some(max_age), RevocationOutcome::Checked { this_update, .. }) = (max_age, report.revocation()) {
+        let checks = &mut checks.of(Requirement::MaxCrlAge);
+        checks.passed("crl age", format!("issued at most {max_age} s ago"), format!("issued at {this_update}"));
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) enum Requirement {
     MaaPolicyHash,
     MaaKeyId,
     Revocation,
+    MaxCrlAge,
     HostData,
     UvmMinimumSvn,
     UvmIssuer,
@@ -69,6 +70,7 @@ impl Requirement {
             Self::MaaPolicyHash => "trust.maa.policy-hash",
             Self::MaaKeyId => "trust.maa.key-id",
             Self::Revocation => "trust.amd.revocation",
+            Self::MaxCrlAge => "trust.amd.max-crl-age-seconds",
             Self::HostData => "workload.host-data",
             Self::UvmMinimumSvn => "uvm.minimum-svn",
             Self::UvmIssuer => "uvm.issuer",
@@ -110,6 +112,7 @@ impl Requirement {
                 CarriedBy::Maa
             }
             Self::Revocation
+            | Self::MaxCrlAge
             | Self::CommittedTcb
             | Self::CurrentTcb
             | Self::LaunchTcb
@@ -176,8 +179,9 @@ impl Trust {
             given.extend(policy_hash.is_some().then_some(Requirement::MaaPolicyHash));
             given.extend(key_id.is_some().then_some(Requirement::MaaKeyId));
         }
-        if let Some(AmdTrust { products, revocation: _, waived_advisories: _ }) = amd {
+        if let Some(AmdTrust { products, revocation: _, max_crl_age_seconds, waived_advisories: _ }) = amd {
             given.push(Requirement::Revocation);
+            given.extend(max_crl_age_seconds.is_some().then_some(Requirement::MaxCrlAge));
             given.extend(products.is_some().then_some(Requirement::Products));
         }
     }

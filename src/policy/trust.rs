@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
-use super::require::{check_names, check_text, give_once};
+use super::require::{check_names, check_number, check_text, give_once};
 use super::tables::strict;
 use crate::types::{Issuer, Product, Sha256Digest};
 
@@ -41,6 +43,8 @@ pub(crate) struct AmdTrust {
     pub(crate) products: Option<Vec<Product>>,
     #[serde(default, skip_serializing_if = "is_required")]
     pub(crate) revocation: RevocationRule,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_crl_age_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) waived_advisories: Option<Vec<String>>,
 }
@@ -159,6 +163,24 @@ impl Trust {
         Ok(self)
     }
 
+    /// Requires AMD to have issued its CRL (`thisUpdate`) at most this long ago, in whole seconds.
+    ///
+    /// AMD issues one about once a year, and it is current for a little more than a year. So a bound below that refuses what AMD
+    /// itself publishes towards the end of the year; it limits how old a CRL can be that hides a later revocation.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::NotCoveredByTrust`] under MAA alone, [`InvalidPolicy::UnusableValue`] for less than a second,
+    /// [`InvalidPolicy::Contradiction`] where no CRL is required, [`InvalidPolicy::GivenTwice`].
+    pub fn require_crl_issued_within(mut self, age: Duration) -> Result<Self, InvalidPolicy> {
+        let Some(amd) = &mut self.amd else {
+            return Err(InvalidPolicy::NotCoveredByTrust { requirement: MAX_CRL_AGE, needs: "AMD" });
+        };
+        give_once(MAX_CRL_AGE, &mut amd.max_crl_age_seconds, age.as_secs())?;
+        amd.validate()?;
+        Ok(self)
+    }
+
     /// Goes on without AMD's revocation list where it cannot be had; the result then says that it was not checked.
     #[must_use]
     pub fn allow_best_effort_revocation(mut self) -> Self {
@@ -216,8 +238,16 @@ impl MaaTrust {
     }
 }
 
+const MAX_CRL_AGE: &str = "trust.amd.max-crl-age-seconds";
+
 impl AmdTrust {
     fn validate(&self) -> Result<(), InvalidPolicy> {
+        check_number(MAX_CRL_AGE, self.max_crl_age_seconds)?;
+        if self.max_crl_age_seconds.is_some() && self.revocation != RevocationRule::Required {
+            return Err(InvalidPolicy::Contradiction {
+                why: "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none",
+            });
+        }
         check_names("trust.amd.products", self.products.as_deref(), |_| false)?;
         check_names("trust.amd.waived-advisories", self.waived_advisories.as_deref(), |_| false)?;
         self.waived_advisories.iter().flatten().try_for_each(|name| super::advisories::check_known(name))

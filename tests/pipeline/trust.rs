@@ -1,5 +1,7 @@
 //! Evidence that is genuine, and would pass for more than it is.
 
+use std::time::Duration;
+
 use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::snp::{CertificateRole, CrlError, ReportError};
@@ -109,6 +111,23 @@ fn somebody_elses_endorsement_counts_only_where_the_policy_names_him() {
         panic!("{refused:?}")
     };
     assert_eq!(expected, UvmSvn::PRODUCTION_ISSUER);
+}
+
+#[test]
+fn a_crl_that_is_older_than_required_is_as_good_as_none() {
+    let issued = NOW.minus(86_400);
+    let crl = move |_: &mut Evidence, endorsements: &mut Endorsements| {
+        endorsements.crl = Some(Crl::Received(amd().crl().this_update(issued).issue()));
+    };
+    let policy = |seconds| {
+        let trust = Trust::amd().require_crl_issued_within(Duration::from_secs(seconds)).unwrap();
+        Policy::confidential_container(trust, workload(), own_uvm()).unwrap()
+    };
+    let attested = attest_with(&endorsed_container(), &policy(86_400), crl).unwrap();
+    assert_eq!(check(&attested, "crl age"), (Verdict::Passed, format!("issued at {issued}")));
+    let refused = attest_with(&endorsed_container(), &policy(86_399), crl);
+    let why = CrlError::TooOld { this_update: issued, max_age_seconds: 86_399, now: NOW };
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why }));
 }
 
 #[test]

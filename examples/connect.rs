@@ -3,6 +3,11 @@
 //! ```console
 //! $ cargo run --example connect -- https://my-app.example policy.toml /status
 //! ```
+//!
+//! It ends with the exit codes of `blindbox-attest`: 0 accepted, 1 rejected, 2 untrusted, 3 no verdict, 4 misconfigured, 64 usage.
+
+#[path = "support/exit.rs"]
+mod exit;
 
 use std::fmt::Display;
 use std::fs;
@@ -16,7 +21,7 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, policy, rest @ ..] = arguments.as_slice() else {
         eprintln!("usage: connect URL POLICY_FILE [TARGET]");
-        return ExitCode::FAILURE;
+        return ExitCode::from(exit::USAGE);
     };
     let target = rest.first().map_or("/", String::as_str);
     match run(url, policy, target).await {
@@ -26,7 +31,7 @@ async fn main() -> ExitCode {
             if let Some(appraisal) = error.appraisal() {
                 eprintln!("\n{appraisal}");
             }
-            ExitCode::FAILURE
+            ExitCode::from(exit::code(&error))
         }
     }
 }

@@ -8,6 +8,10 @@
 //! Only what can be told from the file alone is verified: a certificate against AMD's built-in roots, an endorsement against
 //! Microsoft's production issuer. A token needs a key set and a report its certificate: that is what the example `offline` is for.
 
+#[path = "support/exit.rs"]
+#[allow(dead_code, reason = "nothing is appraised here")]
+mod exit;
+
 use std::error::Error;
 use std::fmt::Display;
 use std::fs;
@@ -28,17 +32,21 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let mut exit = ExitCode::SUCCESS;
-    for file in &Arguments::parse().files {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let mut end = ExitCode::SUCCESS;
+    for file in &arguments.files {
         match look_at(file) {
             Ok(()) => {}
             Err(message) => {
                 eprintln!("error[unreadable]: {}: {message}", file.display());
-                exit = ExitCode::FAILURE;
+                end = ExitCode::from(exit::MISCONFIGURED);
             }
         }
     }
-    exit
+    end
 }
 
 fn look_at(file: &Path) -> Result<(), Box<dyn Error>> {

@@ -5,8 +5,12 @@
 //! $ cargo run --example offline -- --report report.bin --vek vcek.der --uvm uvm.cose --at 1755000000 --policy policy.toml
 //! ```
 //!
-//! Exit code 0 and the appraisal on standard output; else 1 and `error[<code>]: <message>` on standard error, or how this is used.
+//! Exit code 0 and the appraisal on standard output; else `error[<code>]: <message>` on standard error, or how this is used, and the
+//! exit codes of `blindbox-attest`: 1 rejected, 2 untrusted, 3 no verdict, 4 misconfigured, 64 usage.
 //! Without a policy the evidence is verified and nothing is required of it, and the output says so.
+
+#[path = "support/exit.rs"]
+mod exit;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -71,16 +75,14 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(usage) => {
-            let _ = usage.print();
-            return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return exit::usage(&error),
     };
-    match run(&arguments).and_then(|output| say(&output).map_err(|error| bad_usage("standard output", error))) {
+    match run(&arguments).and_then(|output| say(&output).map_err(|error| bad_file(Path::new("standard output"), error)))
+    {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message }) => {
+        Err(Failure { exit, code, message }) => {
             eprintln!("error[{code}]: {message}");
-            ExitCode::FAILURE
+            ExitCode::from(exit)
         }
     }
 }
@@ -95,6 +97,7 @@ fn say(text: &impl Display) -> io::Result<()> {
 }
 
 struct Failure {
+    exit: u8,
     code: &'static str,
     message: String,
 }
@@ -106,7 +109,7 @@ impl<E: Into<AttestationError>> From<E> for Failure {
         if let Some(appraisal) = error.appraisal() {
             message = format!("{message}\n\n{}", appraisal.full());
         }
-        Self { code: error.code(), message }
+        Self { exit: exit::code(&error), code: error.code(), message }
     }
 }
 
@@ -141,7 +144,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
 fn evidence(arguments: &Arguments) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     if let Some(path) = &arguments.token {
-        let text = String::from_utf8(read(path)?).map_err(|error| bad_usage("--token", error))?;
+        let text = String::from_utf8(read(path)?).map_err(|error| bad_file(path, error))?;
         evidence.token = Some(text.trim_end().to_owned());
     }
     evidence.report = arguments.report.as_deref().map(read).transpose()?;
@@ -178,8 +181,11 @@ fn endorsements(arguments: &Arguments) -> Result<Endorsements, Failure> {
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let bytes = read(path)?;
     if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
-        return certificates_from_pem(&bytes)
-            .map_err(|error| Failure { code: "invalid-report", message: format!("{}: {error}", path.display()) });
+        return certificates_from_pem(&bytes).map_err(|error| Failure {
+            code: "invalid-report",
+            exit: 2,
+            ..bad_file(path, error)
+        });
     }
     Ok(vec![bytes])
 }
@@ -192,6 +198,7 @@ fn check_host_data(arguments: &Arguments, claims: &Claims) -> Result<(), Failure
         return Ok(());
     }
     Err(Failure {
+        exit: 1,
         code: "invalid-enclave-code",
         message: format!(
             "attestation validation failed (invalid enclave code): expected host data {expected} (the digest of {}), \
@@ -203,26 +210,31 @@ fn check_host_data(arguments: &Arguments, claims: &Claims) -> Result<(), Failure
 
 /// The one policy of a file, in whatever form people have it.
 fn read_cce_policy(path: &Path) -> Result<HostData, Failure> {
-    let found = find_cce_policies(&read(path)?).map_err(|error| bad_usage("--cce-policy", error))?;
+    let found = find_cce_policies(&read(path)?).map_err(|error| bad_file(path, error))?;
     match found.as_slice() {
         [FoundCcePolicy { policy: Ok(policy), .. }] => Ok(policy.digest()),
-        [FoundCcePolicy { policy: Err(error), .. }] => Err(bad_usage("--cce-policy", error.clone())),
-        several => Err(bad_usage("--cce-policy", format!("expected one policy, found {}", several.len()))),
+        [FoundCcePolicy { policy: Err(error), .. }] => Err(bad_file(path, error.clone())),
+        several => Err(bad_file(path, format!("expected one policy, found {}", several.len()))),
     }
 }
 
 fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let text = String::from_utf8(read(path)?).map_err(|error| bad_usage("--policy", error))?;
+    let text = String::from_utf8(read(path)?).map_err(|error| bad_file(path, error))?;
     let json = text.trim_start().starts_with('{');
     Ok(if json { Policy::from_json(&text)? } else { Policy::from_toml(&text)? })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| bad_usage(&path.display().to_string(), error))
+    fs::read(path).map_err(|error| bad_file(path, error))
 }
 
 fn bad_usage(what: &str, error: impl Into<Box<dyn Error>>) -> Failure {
-    Failure { code: "usage", message: format!("{what}: {}", error.into()) }
+    Failure { exit: exit::USAGE, code: "usage", message: format!("{what}: {}", error.into()) }
+}
+
+fn bad_file(path: &Path, error: impl Into<Box<dyn Error>>) -> Failure {
+    let message = format!("{}: {}", path.display(), error.into());
+    Failure { exit: exit::MISCONFIGURED, code: "misconfigured", message }
 }
 
 fn recorded_text(recorded: &Recorded) -> String {

@@ -23,10 +23,20 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Exit code 1, nothing on standard output, and this code on standard error.
+/// The exit code of an error's category, by the table of `docs/errors.md`: the hundreds of its number.
+fn exit_code(code: &str) -> i32 {
+    if code == "usage" {
+        return 64;
+    }
+    let errors = include_str!("../docs/errors.md");
+    let row = errors.lines().find(|line| line.contains(&format!("| `{code}` |"))).unwrap();
+    row.trim_start_matches("| ").split(' ').next().unwrap().parse::<i32>().unwrap() / 100
+}
+
+/// The exit code of its category, nothing on standard output, and this code on standard error.
 fn assert_refused(output: &Output, code: &str) {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}{}", stdout(output));
+    assert_eq!(output.status.code(), Some(exit_code(code)), "{stderr}{}", stdout(output));
     assert_eq!(stdout(output), "");
     assert!(stderr.starts_with(&format!("error[{code}]: ")), "{stderr}");
 }
@@ -223,7 +233,7 @@ fn evidence_of_nothing_and_files_that_are_not_there_say_what_to_do() {
     let report = folder.write("report.bin", [0_u8; 1184]);
     let vek = folder.write("vek.der", [0x30, 0x00]);
     assert_refused(&offline(&["--report", &report, "--vek", &vek, "--at", "0"]), "invalid-report");
-    assert_refused(&offline(&["--report", &report, "--vek", "nowhere", "--at", "0"]), "usage");
+    assert_refused(&offline(&["--report", &report, "--vek", "nowhere", "--at", "0"]), "misconfigured");
     let jwks = folder.write("jwks.json", "{}");
     let token = folder.write("token.jwt", "a.b.c");
     let issuer = "https://sharedneu.neu.attest.azure.net";

@@ -43,3 +43,25 @@ fn bash_completes_what_stands_behind_a_command() {
         assert!(missing.is_empty(), "{words:?}: {missing:?} of {offered:?}");
     }
 }
+
+#[test]
+fn manual_pages_for_each_command() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let to = directory.path().to_str().unwrap();
+    let outcome = run(&["man-pages", to]);
+    assert_eq!((outcome.exit, outcome.out.as_str(), outcome.err.as_str()), (0, "", ""));
+    let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert!(page("blindbox-attest.1").contains("blindbox\\-attest\\-verify(1)"));
+    assert!(page("blindbox-attest-verify.1").contains("misconfigured   a file, a policy or a setting cannot be used"));
+    assert!(page("blindbox-attest-policy-lint.1").contains("deny\\-open"));
+    assert!(!directory.path().join("blindbox-attest-man-pages.1").exists());
+    assert_eq!(run(&["man-pages", "/none"]).exit, 4);
+    assert!(!run(&["--help"]).out.contains("man-pages"));
+}
+
+#[test]
+fn the_version_names_the_commit_where_the_build_was_given_one() {
+    let package = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("BLINDBOX_COMMIT").map(|commit| format!(" ({commit})")).unwrap_or_default();
+    assert_eq!(run(&["--version"]).out, format!("blindbox-attest {package}{commit}\n"));
+}

@@ -42,12 +42,13 @@ fn inspect_with_nobody_to_read_it() {
     let token = token.to_str().unwrap();
     assert_eq!(unheard(&inspect, &[token]), (0, String::new()));
     let (exit, err) = unheard(&inspect, &["/none", token]);
-    assert_eq!(exit, 1);
+    assert_eq!(exit, 4);
     assert!(err.starts_with("error[unreadable]: /none: ") && err.lines().count() == 1, "{err}");
+    assert_eq!(unheard(&inspect, &[]).0, 64);
 }
 
 #[test]
-fn offline_ends_with_0_or_1() {
+fn offline_ends_with_the_exit_codes_of_the_command() {
     let Some(offline) = example("offline") else { return };
     let folder = TempDir::new().unwrap();
     let emulator = Emulator::start(&[]);
@@ -60,13 +61,13 @@ fn offline_ends_with_0_or_1() {
     let with = |more: &[&'static str]| [&token[..], more].concat();
     assert_eq!(unheard(&offline, &[&token[..], &["--policy", &policy]].concat()), (0, String::new()));
     let (exit, err) = unheard(&offline, &with(&["--issuer", "https://sharedeus.eus.attest.azure.net"]));
-    assert_eq!((exit, err.starts_with("error[wrong-attester]: ")), (1, true), "{err}");
+    assert_eq!((exit, err.starts_with("error[wrong-attester]: ")), (2, true), "{err}");
     let (exit, err) = unheard(&offline, &with(&[]));
     let expected = "error[usage]: --issuer: is needed with --token where no --policy says who may have issued it\n";
-    assert_eq!((exit, err.as_str()), (1, expected));
+    assert_eq!((exit, err.as_str()), (64, expected));
     for usage in [&[][..], &["--at", "x"], &["--token", "x", "--at", "1"], &["--none"]] {
         let (exit, err) = unheard(&offline, usage);
-        assert_eq!((exit, err.contains("Usage") || err.contains("--help")), (1, true), "{usage:?}: {err}");
+        assert_eq!((exit, err.contains("Usage") || err.contains("--help")), (64, true), "{usage:?}: {err}");
     }
     assert_eq!(unheard(&offline, &["--help"]), (0, String::new()));
 }
@@ -80,9 +81,10 @@ fn connect_reads_a_policy_in_json_too() {
     // The emulated authorities are nobody's: it comes as far as asking, and no farther.
     for policy in ["policy.json", "policy.toml"] {
         let (exit, err) = unheard(&connect, &[emulator.url(), &emulator.path(policy)]);
-        assert_eq!((exit, err.contains("error[maa-unreachable]: ")), (1, true), "{policy}: {err}");
+        assert_eq!((exit, err.contains("error[maa-unreachable]: ")), (3, true), "{policy}: {err}");
     }
     std::fs::write(emulator.file("policy.json"), "{").unwrap();
     let (exit, err) = unheard(&connect, &[emulator.url(), &emulator.path("policy.json")]);
-    assert_eq!((exit, err.contains("error[invalid-policy]: ")), (1, true), "{err}");
+    assert_eq!((exit, err.contains("error[invalid-policy]: ")), (4, true), "{err}");
+    assert_eq!(unheard(&connect, &[emulator.url()]), (64, "usage: connect URL POLICY_FILE [TARGET]\n".to_owned()));
 }

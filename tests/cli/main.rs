@@ -5,6 +5,7 @@ mod cce_policy;
 #[path = "../common/mod.rs"]
 mod common;
 mod completions;
+mod emulate;
 mod examples;
 mod failures;
 mod files;

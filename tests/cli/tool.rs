@@ -42,7 +42,7 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Outcome {
 /// A program that serves, until this is dropped, and what it said first.
 pub struct Serving {
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     pub said: Value,
 }
@@ -54,7 +54,7 @@ impl Serving {
 
     pub fn saying_errors_to(errors: Stdio, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
-        let input = child.stdin.take().unwrap();
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut serving = Self { child, input, output, said: Value::Null };
         serving.said = serving.read();
@@ -72,6 +72,11 @@ impl Serving {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// No more orders.
+    pub fn close_input(&mut self) {
+        self.input = None;
     }
 
     pub fn wait(&mut self) -> i32 {
@@ -126,7 +131,7 @@ impl Emulator {
     }
 
     pub fn ask(&mut self, order: &str) -> Value {
-        writeln!(self.serving.input, "{order}").unwrap();
+        writeln!(self.serving.input.as_mut().unwrap(), "{order}").unwrap();
         self.serving.read()
     }
 

@@ -26,6 +26,7 @@ mod stop;
 mod terminal;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -51,7 +52,7 @@ const ABOUT_EMULATE: &str = "";
 
 /// Prove what a BlindBox (an application in an AMD SEV-SNP TEE on Azure) runs before sending it one byte.
 #[derive(Parser)]
-#[command(name = "blindbox-attest", version, after_help = format!("{ABOUT_EMULATE}{EXIT_CODES}"))]
+#[command(name = "blindbox-attest", version = version(), after_help = format!("{ABOUT_EMULATE}{EXIT_CODES}"))]
 #[command(propagate_version = true, max_term_width = 120)]
 struct CommandLine {
     #[command(subcommand)]
@@ -87,6 +88,22 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Write a manual page for each command into a directory.
+    #[command(hide = true)]
+    ManPages {
+        /// The directory, which must exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// The version of the package, with the commit where the build was told one: `BLINDBOX_COMMIT` in its environment.
+fn version() -> &'static str {
+    match option_env!("BLINDBOX_COMMIT") {
+        // clap wants it for as long as the program runs.
+        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak(),
+        None => env!("CARGO_PKG_VERSION"),
+    }
 }
 
 fn main() -> ExitCode {
@@ -111,7 +128,7 @@ impl Command {
             Self::Policy(arguments) => arguments.json(),
             Self::HostData(arguments) => arguments.json,
             Self::Proxy(arguments) => arguments.json,
-            Self::Inspect(_) | Self::Completions { .. } => false,
+            Self::Inspect(_) | Self::Completions { .. } | Self::ManPages { .. } => false,
             #[cfg(feature = "emulator")]
             Self::Emulate(_) => false,
         }
@@ -129,6 +146,10 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
         Command::Completions { shell } => Ok(outcome::ended(0, outcome::print_styled(&completions(shell)))),
+        Command::ManPages { directory } => match clap_mangen::generate_to(CommandLine::command(), &directory) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(files::about(&directory, error)),
+        },
     }
 }
 

@@ -1,13 +1,13 @@
 //! `emulate`: a BlindBox, an MAA and an AMD on loopback for tests in any language.
 
+mod child;
 mod faults;
 mod knobs;
 mod options;
 mod orders;
+mod saved;
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use blindbox_attestation::emulator::{
@@ -27,6 +27,8 @@ use options::{
     AgentArgument, GuestKind, HttpArgument, PlaceArgument, ProductArgument, TransportArgument, TrustArgument,
 };
 
+use saved::{ReadyFile, Saved};
+
 /// All that runs; it stops when dropped.
 struct Emulation {
     maa: Maa,
@@ -38,13 +40,25 @@ struct Emulation {
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     arguments.knob.iter().try_for_each(|knob| knob.check(arguments.product.is_some())).map_err(Failure::usage)?;
+    let ready_file = arguments.ready_file.as_deref().map(ReadyFile::prepare).transpose()?;
     let emulation = arguments.start().await?;
     let policy = arguments.policy(&emulation)?;
-    if let Some(folder) = &arguments.out {
-        emulation.write(folder, &policy).map_err(|error| files::about(folder, error))?;
-    }
+    // A command and a person are given paths of files, not the contents in JSON.
+    let print_text = arguments.command.is_empty() && !arguments.json && io::stdout().is_terminal();
+    let save = arguments.out.is_some() || !arguments.command.is_empty() || print_text;
+    let saved = save.then(|| Saved::write(arguments.out.as_deref(), &emulation, &policy)).transpose()?;
     let mut stop = Stop::listen()?;
-    print_json_line(&emulation.describe(&policy))?;
+    let description = emulation.describe(&policy);
+    if let Some(file) = &ready_file {
+        file.write(&description)?;
+    }
+    match &saved {
+        Some(saved) if !arguments.command.is_empty() => {
+            return child::run(&arguments.command, &emulation, saved, &mut stop).await;
+        }
+        Some(saved) if print_text => print(&emulation.next_command(saved))?,
+        _ => print_json_line(&description)?,
+    }
     let orders = if arguments.ignore_stdin { None } else { Some(orders::from_stdin()) };
     tokio::select! {
         ended = orders::obey(&emulation, orders) => ended?,
@@ -235,14 +249,21 @@ impl Emulation {
         self.maa.tls_root_pem() + &self.kds.as_ref().map(Kds::tls_root_pem).unwrap_or_default()
     }
 
-    fn write(&self, folder: &Path, policy: &Policy) -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let write = |name: &str, text: String| fs::write(folder.join(name), text);
-        write("policy.toml", policy.to_toml())?;
-        write("application-root.pem", self.blindbox.tls_root_pem())?;
-        write("collateral-root.pem", self.collateral_roots())?;
-        write("cce-policy.base64", self.blindbox.cce_policy())?;
-        write("key-set.json", self.maa.key_set())?;
-        self.platform.as_ref().map_or(Ok(()), |platform| write("amd-roots.pem", platform.roots_pem()))
+    /// What a person does next.
+    fn next_command(&self, saved: &Saved) -> String {
+        let url = self.relay.as_ref().map_or_else(|| self.blindbox.url().to_owned(), Relay::url);
+        let options = saved.options(self).into_iter();
+        let options: String = options.map(|(name, value)| format!(" \\\n      --{name} {}", quoted(&value))).collect();
+        format!(
+            "An emulated BlindBox serves at {url} until Ctrl-C. From another terminal:\n\n  blindbox-attest verify {url}\
+             {options}\n\nWith --json, or where standard output is no terminal, one line of JSON has all of it. Orders are \
+             read from standard input: see --help."
+        )
     }
+}
+
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

@@ -1,5 +1,6 @@
 //! The options of `emulate`.
 
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -105,9 +106,24 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Write what is printed into this file when the emulation serves, in one piece; the file is removed at the start and at the end.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Print JSON on a terminal too.
+    #[arg(long)]
+    pub json: bool,
+
     /// Do not read orders, and go on when standard input is closed; only a signal ends it.
     #[arg(long)]
     pub ignore_stdin: bool,
+
+    /// Run this command while the emulation serves, and end as it does (128 and the signal's number if a signal ended it).
+    /// Its environment has BLINDBOX_URL and an option of a client each in BLINDBOX_POLICY, BLINDBOX_APPLICATION_ROOT,
+    /// BLINDBOX_COLLATERAL_ROOT and, with --product, BLINDBOX_AMD_ROOTS and BLINDBOX_KDS. Nothing is printed, and orders are
+    /// not read.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -225,8 +241,8 @@ impl From<CertificateArgument> for ServerCertificate {
 
 fn long_help() -> String {
     format!(
-        "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs, and \
-         serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
+        "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs (on a \
+         terminal, the command of a client), and serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
         orders::HELP,
         knobs::help(),
         faults::help()

@@ -1,0 +1,134 @@
+//! `emulate` as other programs start it: a command of its own, a file that says when it serves, and text on a terminal.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::tool::{Emulator, Outcome, Serving, command, run, skipped};
+
+/// Runs a script of a shell while the emulation serves.
+fn with_command(options: &[&str], script: &str) -> Outcome {
+    let arguments = [&["emulate"], options, &["--", "sh", "-c", script]].concat();
+    run(&arguments)
+}
+
+#[test]
+fn a_command_gets_what_a_client_needs_and_its_end_is_the_end() {
+    if cfg!(windows) {
+        return skipped("no `sh`");
+    }
+    let program = env!("CARGO_BIN_EXE_blindbox-attest");
+    let verify = format!(
+        "{program} verify \"$BLINDBOX_URL\" --policy \"$BLINDBOX_POLICY\" --application-root \"$BLINDBOX_APPLICATION_ROOT\" \
+         --collateral-root \"$BLINDBOX_COLLATERAL_ROOT\" --json; code=$?; dirname \"$BLINDBOX_POLICY\" >&2; exit $code"
+    );
+    let outcome = with_command(&[], &verify);
+    assert_eq!((outcome.exit, outcome.json()["verdict"].as_str()), (0, Some("accepted")), "{}", outcome.err);
+    let directory = Path::new(outcome.err.trim());
+    assert!(directory.is_absolute() && !directory.exists(), "the temporary files are removed: {directory:?}");
+
+    let outcome = with_command(&["--knob", "debug"], &verify);
+    assert_eq!((outcome.exit, outcome.code()), (1, "debug-mode".to_owned()));
+
+    // `--out` keeps the files.
+    let directory = TempDir::new().unwrap();
+    let outcome = with_command(&["--out", directory.path().to_str().unwrap()], "cat \"$BLINDBOX_POLICY\"");
+    assert_eq!(
+        (outcome.exit, outcome.out),
+        (0, std::fs::read_to_string(directory.path().join("policy.toml")).unwrap())
+    );
+
+    assert_eq!(with_command(&[], "exit 7").exit, 7);
+    #[cfg(unix)]
+    assert_eq!(with_command(&[], "kill -9 $$").exit, 128 + 9);
+    let missing = run(&["emulate", "--", "/none"]);
+    assert_eq!((missing.exit, missing.err.starts_with("error[misconfigured]: /none: ")), (4, true), "{}", missing.err);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_command_is_asked_to_end_with_the_emulation() {
+    let mut command = command();
+    command.args(["emulate", "--", "sh", "-c"]);
+    command.arg("trap 'exit 9' TERM; echo '{}'; while :; do sleep 0.05; done");
+    let mut serving = Serving::start(command);
+    let id = serving.id().to_string();
+    assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().unwrap().success());
+    assert_eq!(serving.wait(), 9);
+}
+
+#[test]
+fn a_file_says_when_it_serves() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("ready.json");
+    std::fs::write(&file, "of an earlier emulation").unwrap();
+    let emulator = Emulator::start(&["--ready-file", file.to_str().unwrap()]);
+    // It is written before the line is printed.
+    let ready: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(ready, emulator.serving.said);
+    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["ready.json"]);
+    let mut emulator = emulator;
+    emulator.serving.close_input();
+    assert_eq!(emulator.serving.wait(), 0);
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_terminal_shows_the_next_command() {
+    let Ok(mut child) = Command::new("script")
+        .args(["-qec", &format!("{} emulate --ignore-stdin", env!("CARGO_BIN_EXE_blindbox-attest")), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+    else {
+        return skipped("no `script` of util-linux to make a terminal with");
+    };
+    let mut text = String::new();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    while !text.contains("see --help") {
+        assert_ne!(std::io::BufRead::read_line(&mut lines, &mut text).unwrap(), 0, "{text}");
+    }
+    assert!(text.len() < 1000 && !text.contains('{'), "{text}");
+    let start = text.find("  blindbox-attest verify https://127.0.0.1:").unwrap_or_else(|| panic!("{text}"));
+    let pasted = text[start..].split("\r\n\r\n").next().unwrap().replace('\r', "");
+    let output = shell(&pasted, Path::new("."));
+    assert!(output.status.success(), "{pasted}\n{}", String::from_utf8_lossy(&output.stderr));
+    // Ctrl-C, as a person ends it.
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\x03").unwrap();
+    assert!(child.wait().unwrap().success());
+    let policy = pasted.split("--policy ").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(policy.starts_with('/') && !Path::new(policy).exists(), "the temporary files are removed: {policy}");
+}
+
+/// Runs a script with the program in the search path.
+fn shell(script: &str, directory: &Path) -> std::process::Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_blindbox-attest"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    Command::new("sh").args(["-ec", script]).env("PATH", path).current_dir(directory).output().unwrap()
+}
+
+/// The README's recipe, pasted, with a free port.
+#[test]
+fn the_recipes_of_the_readme_work_when_pasted() {
+    if cfg!(windows) {
+        return skipped("no `sh`");
+    }
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let blocks: Vec<_> = blocks.filter(|block| block.contains("blindbox-attest emulate")).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let directory = TempDir::new().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let commands = block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned() + "\n");
+        let background = if block.contains("&\n") { "trap 'kill $!' EXIT\n" } else { "" };
+        let script = background.to_owned() + &commands.collect::<String>().replace("8443", &port);
+        let output = shell(&script, directory.path());
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{script}\n{out}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(out.contains("attested"), "{script}\n{out}");
+    }
+}

@@ -14,6 +14,8 @@ mod ending;
 mod framing;
 mod redirects;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod systemd;
 #[cfg(unix)]
 mod unix;
 

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
+#[cfg(target_os = "linux")]
+use super::systemd::{self, Passed};
 use crate::outcome::Failure;
 
 /// Where to listen, as on the command line.
@@ -16,17 +18,27 @@ use crate::outcome::Failure;
 pub enum Listen {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// The socket that systemd passes.
+    Systemd,
 }
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "systemd" {
+            return if cfg!(target_os = "linux") {
+                Ok(Self::Systemd)
+            } else {
+                Err("this system has no systemd".to_owned())
+            };
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             let usable = cfg!(unix) && !path.is_empty();
             return if usable { Ok(Self::Unix(path.into())) } else { Err("expected a path behind unix:".to_owned()) };
         }
-        let address: SocketAddr = text.parse().map_err(|_| "expected 127.0.0.1:PORT, [::1]:PORT or unix:PATH")?;
+        let address: SocketAddr =
+            text.parse().map_err(|_| "expected 127.0.0.1:PORT, [::1]:PORT, unix:PATH or systemd")?;
         if !address.ip().is_loopback() {
             return Err("expected an address on loopback: who reaches the port speaks in your name".to_owned());
         }
@@ -37,10 +49,10 @@ impl FromStr for Listen {
 pub enum Listener {
     Tcp(TcpListener, SocketAddr),
     #[cfg(unix)]
-    Unix(UnixListener, PathBuf, Socket),
+    Unix(UnixListener, PathBuf, Option<Socket>),
 }
 
-/// Which file a socket is: its device and number.
+/// Which file a socket is: its device and number. None of a socket that is not this program's to remove.
 #[cfg(unix)]
 type Socket = (u64, u64);
 
@@ -63,10 +75,39 @@ impl Listener {
             Listen::Unix(path) => {
                 let failed = |error| Failure::setting(format!("{}: {error}", path.display()));
                 let (listener, socket) = private_socket(path).map_err(failed)?;
-                Ok(Self::Unix(listener, path.clone(), socket))
+                Ok(Self::Unix(listener, path.clone(), Some(socket)))
             }
+            #[cfg(target_os = "linux")]
+            Listen::Systemd => Self::passed(),
+            #[cfg(not(target_os = "linux"))]
+            Listen::Systemd => Err(Failure::usage("this system has no systemd")),
             #[cfg(not(unix))]
             Listen::Unix(_) => Err(Failure::usage("this system has no Unix sockets")),
+        }
+    }
+
+    /// The unit of the socket says who may connect to it; that it is on this machine is checked here.
+    #[cfg(target_os = "linux")]
+    fn passed() -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::setting(format!("the socket from systemd: {error}"));
+        match systemd::passed_socket().map_err(Failure::setting)? {
+            Passed::Tcp(listener) => {
+                let address = listener.local_addr().map_err(failed)?;
+                if !address.ip().is_loopback() {
+                    return Err(Failure::setting(format!(
+                        "the socket from systemd listens on {address}: expected an address on loopback"
+                    )));
+                }
+                listener.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Tcp(TcpListener::from_std(listener).map_err(failed)?, address))
+            }
+            Passed::Unix(listener) => {
+                let address = listener.local_addr().map_err(failed)?;
+                let path = address.as_pathname().map(PathBuf::from);
+                let path = path.ok_or_else(|| Failure::setting("the socket from systemd has no path"))?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Unix(UnixListener::from_std(listener).map_err(failed)?, path, None))
+            }
         }
     }
 
@@ -119,7 +160,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix(_, path, socket) = self {
             // Somebody else may have put another one there.
-            if std::fs::symlink_metadata(&*path).is_ok_and(|found| identity(&found) == *socket) {
+            if std::fs::symlink_metadata(&*path).is_ok_and(|found| Some(identity(&found)) == *socket) {
                 let _ = std::fs::remove_file(path);
             }
         }

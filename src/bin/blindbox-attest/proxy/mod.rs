@@ -13,6 +13,7 @@ mod listener;
 mod notes;
 mod patience;
 mod redirect;
+mod systemd;
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -60,7 +61,8 @@ pub struct Arguments {
     #[command(flatten)]
     connection: Connection,
 
-    /// Where to listen: 127.0.0.1:PORT, [::1]:PORT or unix:PATH. Port 0 lets the system choose.
+    /// Where to listen: 127.0.0.1:PORT, [::1]:PORT, unix:PATH, or `systemd` for the socket that a socket unit passes. Port 0 lets
+    /// the system choose.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", help_heading = "Local port")]
     listen: Listen,
 
@@ -110,6 +112,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "note: redirects to other origins are passed on: who follows one is not within the attested session any more",
         );
     }
+    systemd::notify("READY=1");
     let forwarder = Forwarder {
         guard: Guard::new(listener.hosts(), listener.wrong_host(), token),
         session,
@@ -124,6 +127,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         () = serve(&listener, room, Arc::new(forwarder), ending) => {}
         () = stop.asked() => {}
     }
+    systemd::notify("STOPPING=1");
     // From here on nobody gets in any more.
     drop(listener);
     signal.end(&mut stop).await;

@@ -32,6 +32,7 @@ pages! {
     checks = "../docs/checks.md", "Every check in its order, with its source and its error.";
     protocol = "../docs/protocol.md", "The protocol between client and agent, with test vectors.";
     threat_model = "../docs/threat-model.md", "Attackers, what stops each, and what remains.";
+    assurance = "../docs/assurance.md", "For an auditor: threats and their tests, measurements, what never ran.";
     security = "../SECURITY.md", "How to report a weakness, and what counts as one.";
     changelog = "../CHANGELOG.md", "What changed in each release.";
 }

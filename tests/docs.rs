@@ -23,7 +23,9 @@ const README: &str = include_str!("../README.md");
 /// Where links lead in the documentation of the crate.
 const LINKS: &str = include_str!("../src/manual/links.md");
 
-const DOCUMENTS: [(&str, &str); 11] = [
+const ASSURANCE: &str = include_str!("../docs/assurance.md");
+
+const DOCUMENTS: [(&str, &str); 12] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("checks.md", CHECKS),
@@ -35,6 +37,7 @@ const DOCUMENTS: [(&str, &str); 11] = [
     ("observability.md", include_str!("../docs/observability.md")),
     ("performance.md", include_str!("../docs/performance.md")),
     ("proxy.md", PROXY),
+    ("assurance.md", ASSURANCE),
 ];
 
 /// The cells of every table row.
@@ -462,6 +465,51 @@ fn a_challenge_expects_the_runtime_data_of_the_document() {
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 }
 
+/// The sources of the tests, all in one.
+fn tests(directory: &Path, sources: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *sources += &std::fs::read_to_string(&path).unwrap();
+        }
+    }
+}
+
+/// An auditor looks for them. A test that is renamed or removed changes the page.
+#[test]
+fn the_tests_that_the_page_for_auditors_names_exist() {
+    let mut sources = String::new();
+    tests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut sources);
+    let is_test = |name: &str| {
+        let start = sources.find(&format!("fn {name}("));
+        // The attribute is within the few lines above.
+        start.is_some_and(|start| {
+            sources[..start]
+                .lines()
+                .rev()
+                .take(6)
+                .any(|line| line.trim_start().ends_with("test]") || line.contains("tokio::test"))
+        })
+    };
+    let threats = ASSURANCE.split("\n## ").find(|section| section.starts_with("Threat, check, tests")).unwrap();
+    let mut named = 0;
+    for row in rows(threats).skip(2) {
+        let tests = codes(row[2]);
+        assert!(!tests.is_empty(), "no test shows that {} is stopped", row[0]);
+        for test in tests {
+            named += 1;
+            assert!(is_test(test), "docs/assurance.md names the test {test}, which does not exist");
+        }
+    }
+    assert!(named >= 60, "{named}");
+    let oracles = ASSURANCE.split("\n## ").find(|section| section.starts_with("Oracles")).unwrap();
+    for test in codes(oracles).into_iter().filter(|code| code.matches('_').count() > 2) {
+        assert!(is_test(test), "docs/assurance.md names the test {test}, which does not exist");
+    }
+}
+
 /// The targets of links by label (`[text][label]`, `[label]`), and of definitions (`[label]: target`).
 fn labels(document: &str) -> (BTreeSet<String>, BTreeMap<&str, &str>) {
     let prose = document.split("\n```").step_by(2);
@@ -517,7 +565,8 @@ fn links_between_the_documents_lead_somewhere() {
             );
             assert_eq!(in_manual.get(label), Some(&page.as_str()), "src/manual/links.md defines {label}");
         }
-        assert!(document.lines().count() <= 300, "{name} is too long to be read");
+        let lines = document.lines().count() - definitions.len();
+        assert!(lines <= 300, "{name} is too long to be read: {lines} lines");
     }
 }
 

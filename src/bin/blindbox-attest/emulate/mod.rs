@@ -16,8 +16,7 @@ use blindbox_attestation::emulator::{
 use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmSvn, Workload};
 use serde_json::{Value, json};
 
-use crate::files;
-use crate::outcome::{Failure, print_json_line};
+use crate::outcome::{Failure, print, print_json_line};
 use crate::stop::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;

@@ -97,8 +97,8 @@ fn base64_has_one_form() {
     assert_ne!(CcePolicy::from_rego("package policy").unwrap().digest(), digest);
 }
 
-/// Wrapped, without padding, cut off: whoever is told that it is no base64 takes it for the Rego text, and its digest is
-/// that of nothing that was ever deployed.
+/// Wrapped, without padding, cut off: text that is no whole base64 is easily taken for the Rego text, and its digest is that of
+/// nothing that was ever deployed.
 #[test]
 fn base64_is_never_taken_for_the_text() {
     let text = "package policy\n\napi_version := \"0.10.0\"\nmount_device := {\"allowed\": true}\n# end\n";

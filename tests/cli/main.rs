@@ -10,6 +10,7 @@ mod examples;
 mod failures;
 mod files;
 mod knobs;
+mod learn;
 mod packaging;
 mod policy;
 mod proxy;

@@ -19,6 +19,13 @@ pub struct Connection {
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
 
+    #[command(flatten)]
+    network: Network,
+}
+
+/// The options of a command that connects, but for the policy.
+#[derive(Args)]
+pub struct Network {
     /// The only authorities for the application's server name, in place of this machine's (PEM). May be repeated.
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     application_root: Vec<PathBuf>,
@@ -79,6 +86,36 @@ impl Connection {
     }
 
     pub fn verifier(&self) -> Result<Verifier, Failure> {
+        self.network.verifier()
+    }
+
+    pub fn policy_path(&self) -> &Path {
+        &self.policy
+    }
+
+    pub fn has_key_set(&self) -> bool {
+        self.network.key_set.is_some()
+    }
+
+    /// The key set that is given in place of a published one.
+    pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
+        self.network.key_set()
+    }
+
+    /// The roots that are given in place of AMD's.
+    pub fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {
+        self.network.amd_anchors()
+    }
+
+    pub async fn connect(&self, url: &str, policy: &Policy) -> Result<Session, Failure> {
+        let verifier = self.verifier()?;
+        let doing = format!("attesting {url}");
+        Ok(with_progress(&doing, verifier.connect(url, policy)).await?)
+    }
+}
+
+impl Network {
+    pub fn verifier(&self) -> Result<Verifier, Failure> {
         let mut builder = Verifier::builder().deadline(self.timeout);
         if !self.application_root.is_empty() {
             builder = builder.only_application_roots(files::roots(&self.application_root)?);
@@ -116,28 +153,12 @@ impl Connection {
         Ok(builder.build()?)
     }
 
-    pub fn policy_path(&self) -> &Path {
-        &self.policy
-    }
-
-    pub fn has_key_set(&self) -> bool {
-        self.key_set.is_some()
-    }
-
-    /// The key set that is given in place of a published one.
-    pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
+    fn key_set(&self) -> Result<Option<KeySet>, Failure> {
         self.key_set.as_deref().map(files::key_set).transpose()
     }
 
-    /// The roots that are given in place of AMD's.
-    pub fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {
+    fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {
         self.amd_roots.as_deref().map(files::amd_roots).transpose()
-    }
-
-    pub async fn connect(&self, url: &str, policy: &Policy) -> Result<Session, Failure> {
-        let verifier = self.verifier()?;
-        let doing = format!("attesting {url}");
-        Ok(with_progress(&doing, verifier.connect(url, policy)).await?)
     }
 }
 

@@ -140,7 +140,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => wait_for(verify::run(arguments)),
         Command::Fetch(arguments) => wait_for(fetch::run(arguments)),
         Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Policy(arguments) => policy::run(arguments),
+        Command::Policy(arguments) => wait_for(policy::run(arguments)),
         Command::HostData(arguments) => host_data::run(&arguments),
         Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
         #[cfg(feature = "emulator")]

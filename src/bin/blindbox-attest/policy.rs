@@ -1,5 +1,7 @@
 //! `policy`: write, check and show policy files.
 
+mod learn;
+
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +27,9 @@ pub struct Arguments {
 enum Command {
     /// Print a new policy in TOML; what it leaves open goes to standard error.
     New(Box<New>),
+    /// Look at a deployment once and print a policy with what it showed, for you to check: nothing of it is trusted yet.
+    #[command(after_help = crate::EXIT_CODES)]
+    Learn(Box<learn::Learn>),
     /// Say whether a policy can be used, and what it leaves open.
     Lint(Lint),
     /// Print a policy as it was understood, and its digest.
@@ -161,15 +166,17 @@ impl Arguments {
     pub fn json(&self) -> bool {
         match &self.command {
             Command::New(new) => new.json,
+            Command::Learn(_) => false,
             Command::Lint(lint) => lint.json,
             Command::Show(show) => show.json,
         }
     }
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::New(new) => new.run(),
+        Command::Learn(learn) => learn.run().await,
         Command::Lint(lint) => lint.run(),
         Command::Show(show) => show.run(),
     }

@@ -1,0 +1,364 @@
+//! `policy learn`: a policy with what one deployment showed.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blindbox_attestation::uvm::{self, EndorsementExpectations};
+use blindbox_attestation::{
+    Binding, Claims, Collected, Evidence, GuestIdentity, HostData, Policy, SnpClaims, Trust, UvmClaims, UvmSvn,
+    Workload, verify_unappraised,
+};
+use clap::Args;
+
+use super::{BindingArgument, Kind};
+use crate::connection::Network;
+use crate::outcome::{Failure, ended, note, print};
+use crate::terminal::with_progress;
+
+/// What stands beside a line that only the peer vouches for.
+const SHOWN: &str = "shown by the peer, not yet trusted";
+
+#[derive(Args)]
+pub struct Learn {
+    /// Where the application is, such as https://my-app.example.
+    #[arg(value_name = "URL")]
+    url: String,
+
+    /// The kind of TEE.
+    #[arg(long, value_enum, default_value = "container")]
+    kind: Kind,
+
+    /// Ask this MAA instance, such as https://sharedneu.neu.attest.azure.net.
+    #[arg(long, value_name = "URL", required_unless_present = "amd", help_heading = "Who may judge")]
+    maa: Option<String>,
+
+    /// Ask for the hardware report, and verify it down to AMD's root.
+    #[arg(long, help_heading = "Who may judge")]
+    amd: bool,
+
+    /// Whether the workload binds its TLS key to its evidence: your word, which a look does not replace (see `policy new`).
+    #[arg(long, value_enum, help_heading = "What must run")]
+    binding: BindingArgument,
+
+    /// Do not validate the server's name in this look, nor with the policy.
+    #[arg(long, help_heading = "Relaxations")]
+    allow_unverified_name: bool,
+
+    #[command(flatten)]
+    network: Network,
+}
+
+/// What evidence showed, of which signatures were verified and nothing was required.
+struct Shown {
+    claims: Claims,
+    uvm: Option<UvmClaims>,
+    /// Of an Azure VM, from its token.
+    vm_id: Option<String>,
+}
+
+impl Learn {
+    pub async fn run(&self) -> Result<ExitCode, Failure> {
+        let asking = self.asking()?;
+        let verifier = self.network.verifier()?;
+        let doing = format!("asking {}", self.url);
+        let collected = with_progress(&doing, verifier.collect(&self.url, &asking)).await?;
+        let shown = learned(&collected, &asking)?;
+        let text = self.draft(&collected, &shown);
+        note(&format!(
+            "note: every line that says {SHOWN:?} is the word of one peer; check each before you require it"
+        ));
+        match text.parse::<Policy>() {
+            Ok(policy) => policy.lint().iter().for_each(|open| note(&format!("note: {open}"))),
+            // What the peer showed is nothing that a policy may require, such as a CCE policy that allows everything.
+            Err(error) => note(&format!("note: as it stands, this policy is refused: {error}")),
+        }
+        Ok(ended(0, print(&text)))
+    }
+
+    /// A policy to ask with: it names who is asked and how, and nothing is appraised by it.
+    fn asking(&self) -> Result<Policy, Failure> {
+        let trust = match (&self.maa, self.amd) {
+            (Some(issuer), false) => Trust::maa(issuer),
+            (Some(issuer), true) => Trust::maa_and_amd(issuer),
+            (None, _) => Ok(Trust::amd()),
+        };
+        let trust = trust.map_err(Failure::from)?;
+        let trust = if self.maa.is_some() { trust.allow_any_maa_policy().allow_test_attester() } else { trust };
+        let policy = match self.kind {
+            Kind::Container => {
+                let any = HostData::from_hex(&"01".repeat(32)).map_err(|error| Failure::setting(error.to_string()))?;
+                let workload = match self.binding {
+                    BindingArgument::OwnKey => Workload::binds_its_own_key(any),
+                    BindingArgument::None => Workload::attests_any_data(any),
+                };
+                Policy::confidential_container(trust, workload, UvmSvn::at_least(1))
+            }
+            Kind::Vm => {
+                let binding = match self.binding {
+                    BindingArgument::OwnKey => Binding::OwnKey,
+                    BindingArgument::None => Binding::None,
+                };
+                Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), binding)
+            }
+        };
+        let is_unbound = matches!(self.binding, BindingArgument::None);
+        let policy = if is_unbound { policy.and_then(Policy::allow_unbound_channel) } else { policy };
+        let in_clear = is_unbound && self.url.starts_with("http://");
+        let policy = if in_clear { policy.and_then(Policy::allow_plain_http) } else { policy };
+        let policy = if self.allow_unverified_name { policy.and_then(Policy::allow_unverified_name) } else { policy };
+        policy.map_err(Failure::from)
+    }
+
+    fn draft(&self, collected: &Collected, shown: &Shown) -> String {
+        let mut draft = Draft::default();
+        let said = escaped(&self.url);
+        draft.comment(&format!("Learned from {said} at {}, in one look.", collected.asked_at));
+        draft.comment("Signatures were verified, nothing was appraised: a peer that is not yours shows what it likes.");
+        draft.line("version = 1");
+        match self.kind {
+            Kind::Container => draft.line("kind = \"confidential-container\""),
+            Kind::Vm => {
+                draft.line("kind = \"confidential-vm\"");
+                draft.comment("Your word (--binding): evidence cannot show it.");
+                draft.line(&format!("binding = {}", quoted(self.binding_name())));
+            }
+        }
+        self.trust(&mut draft, shown);
+        match self.kind {
+            Kind::Container => self.container(&mut draft, shown),
+            Kind::Vm => Self::vm(&mut draft, shown),
+        }
+        self.requirements(&mut draft, shown);
+        self.allowances(&mut draft);
+        draft.text
+    }
+
+    const fn binding_name(&self) -> &'static str {
+        match self.binding {
+            BindingArgument::OwnKey => "own-key",
+            BindingArgument::None => "none",
+        }
+    }
+
+    fn trust(&self, draft: &mut Draft, shown: &Shown) {
+        if let Some(issuer) = &self.maa {
+            draft.line("\n[trust.maa]");
+            draft.line(&format!("issuer = {}", quoted(issuer)));
+            if let Some(maa) = &shown.claims.maa {
+                draft.shown(
+                    "the attestation policy that the instance applied: of a shared instance its default one, else the one of \
+                     the instance's owner (`az attestation policy show`)",
+                    &format!("policy-hash = {}", quoted(&maa.policy_hash.to_string())),
+                );
+            }
+        }
+        if self.amd {
+            draft.line("\n[trust.amd]");
+            if let Some(product) = shown.claims.snp.product {
+                draft.shown(
+                    "the processor family, from the report's signing key; compare with the sizes that you order, and name \
+                     each family that your provider may use",
+                    &format!("products = [{}]", quoted(&product.to_string().to_lowercase())),
+                );
+            }
+        }
+    }
+
+    fn container(&self, draft: &mut Draft, shown: &Shown) {
+        draft.line("\n[workload]");
+        draft.comment("Your word (--binding): evidence cannot show it.");
+        draft.line(&format!("binding = {}", quoted(self.binding_name())));
+        if shown.claims.snp.host_data.is_known_allow_all() {
+            draft.comment(
+                "This is the digest of a published CCE policy that allows everything: the host runs any code.",
+            );
+        }
+        draft.shown(
+            "compare with `blindbox-attest host-data FILE` of the CCE policy that you deployed",
+            &format!("host-data = [{}]", quoted(&shown.claims.snp.host_data.to_string())),
+        );
+        if let Some(uvm) = &shown.uvm {
+            draft.line("\n[uvm]");
+            draft.shown(
+                "the endorsement's security version: compare with other deployments, and raise it with each new one",
+                &format!("minimum-svn = {}", uvm.svn),
+            );
+            if uvm.issuer != UvmSvn::PRODUCTION_ISSUER {
+                draft.comment("NOT Microsoft's production issuer: the signature proves only that this signer exists.");
+                draft.shown("ask who runs the platform", &format!("issuer = {}", quoted(&uvm.issuer)));
+            }
+            if uvm.feed != UvmSvn::PRODUCTION_FEED {
+                draft.shown("ask who runs the platform", &format!("feed = {}", quoted(&uvm.feed)));
+            }
+        } else {
+            draft.comment("No endorsement of the utility VM was shown, so its measurement is required below.");
+        }
+    }
+
+    fn vm(draft: &mut Draft, shown: &Shown) {
+        let snp = &shown.claims.snp;
+        draft.line("\n[guest]");
+        draft.shown(
+            "paravisor and firmware of Azure, which update it: compare with other VMs of the image and size",
+            &format!("measurements = [{}]", quoted(&snp.measurement.to_string())),
+        );
+        if let Some(id) = &shown.vm_id {
+            draft.comment(&format!(
+                "VM id {}: {SHOWN}; compare with `az vm show --query vmId`. A policy has no field for it.",
+                escaped(id)
+            ));
+        }
+    }
+
+    fn requirements(&self, draft: &mut Draft, shown: &Shown) {
+        let snp = &shown.claims.snp;
+        let mut require = Draft::default();
+        self.requirement_lines(&mut require, snp, shown.uvm.is_some());
+        // A table that requires nothing is refused, so its optional lines stand without it then.
+        if require.text.lines().any(|line| !line.starts_with('#')) {
+            draft.line("\n[require]");
+        }
+        draft.text.push_str(&require.text);
+    }
+
+    fn requirement_lines(&self, draft: &mut Draft, snp: &SnpClaims, is_endorsed: bool) {
+        if matches!(self.kind, Kind::Container) {
+            let measurement = format!("measurements = [{}]", quoted(&snp.measurement.to_string()));
+            let check = "the utility VM's launch measurement, which changes with each version of it";
+            if is_endorsed {
+                draft.optional(&format!("{check}: endorsed, so needed only to accept this one"), &measurement);
+            } else {
+                draft.shown(&format!("{check}: compare with other deployments"), &measurement);
+            }
+        }
+        draft.optional(
+            "this running guest only, until it restarts",
+            &format!("report-ids = [{}]", quoted(&snp.report_id.to_string())),
+        );
+        if let Some(chip) = &snp.chip_id {
+            draft.optional(
+                "this chip only: a cloud moves guests",
+                &format!("chip-ids = [{}]", quoted(&chip.to_string())),
+            );
+        }
+        let product = snp.product.map_or_else(|| "any".to_owned(), |product| product.to_string().to_lowercase());
+        let tcb = snp.reported_tcb;
+        let parts = [
+            ("fmc", tcb.fmc.filter(|_| self.amd)),
+            ("bootloader", Some(tcb.bootloader)),
+            ("tee", Some(tcb.tee)),
+            ("snp", Some(tcb.snp)),
+            ("microcode", Some(tcb.microcode)),
+        ];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter_map(|(name, part)| part.filter(|part| *part > 0).map(|part| format!("{name} = {part}")))
+            .collect();
+        if !parts.is_empty() {
+            draft.shown(
+                "the TCB of the signing key: compare with AMD's bulletins for the family; lower minima accept older firmware",
+                &format!("reported-tcb = {{ {product} = {{ {} }} }}", parts.join(", ")),
+            );
+        }
+    }
+
+    fn allowances(&self, draft: &mut Draft) {
+        let mut allowed = Vec::new();
+        if matches!(self.binding, BindingArgument::None) {
+            allowed.push("unbound-channel = true");
+            if self.url.starts_with("http://") {
+                allowed.push("plain-http = true");
+            }
+        }
+        if self.allow_unverified_name {
+            allowed.push("unverified-name = true");
+        }
+        if !allowed.is_empty() {
+            draft.line("\n[allow]");
+            allowed.into_iter().for_each(|line| draft.line(line));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    text: String,
+}
+
+impl Draft {
+    fn line(&mut self, line: &str) {
+        // A String takes whatever is written to it.
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn comment(&mut self, text: &str) {
+        self.line(&format!("# {text}"));
+    }
+
+    /// A line that only the peer vouches for, and where to check it.
+    fn shown(&mut self, check: &str, line: &str) {
+        self.line(&format!("{line} # {SHOWN}: {check}"));
+    }
+
+    /// The same, for a line that is not in force.
+    fn optional(&mut self, check: &str, line: &str) {
+        self.line(&format!("# {line} # {SHOWN}: {check}"));
+    }
+}
+
+/// A text in TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A text from elsewhere in a comment: on one line.
+fn escaped(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+/// Verifies every signature and that all is about one TEE. Anything else is no evidence to learn from.
+fn learned(collected: &Collected, asking: &Policy) -> Result<Shown, Failure> {
+    if let Some(missing) = collected.missing.first() {
+        return Err(missing.clone().into());
+    }
+    let endorsements = collected.endorsements()?;
+    let (evidence, other) = apart(&collected.evidence)?;
+    let unappraised = verify_unappraised(&evidence, &endorsements, asking.attester(), collected.asked_at)?;
+    let claims = unappraised.claims().clone();
+    let uvm = match other {
+        Some(other) if other.measurement != claims.snp.measurement => {
+            return Err(Failure::setting(format!(
+                "the endorsement is of {}, and the guest's measurement is {}: expected the same",
+                other.measurement, claims.snp.measurement
+            )));
+        }
+        Some(other) => Some(other),
+        None => claims.uvm.clone(),
+    };
+    Ok(Shown { uvm, vm_id: vm_id(&evidence), claims })
+}
+
+/// Evidence, and apart from it an endorsement that is not Microsoft's: verified under the issuer that it names itself, which
+/// says no more than that one signer made all of it.
+fn apart(evidence: &Evidence) -> Result<(Evidence, Option<UvmClaims>), Failure> {
+    let mut evidence = evidence.clone();
+    let Some(document) = evidence.uvm_endorsement.take() else { return Ok((evidence, None)) };
+    let named = uvm::read_unverified(&document).map_err(blindbox_attestation::AttestationError::from)?;
+    let (issuer, feed) = (named.issuer.unwrap_or_default(), named.feed.unwrap_or_default());
+    if (issuer.as_str(), feed.as_str()) == (UvmSvn::PRODUCTION_ISSUER, UvmSvn::PRODUCTION_FEED) {
+        evidence.uvm_endorsement = Some(document);
+        return Ok((evidence, None));
+    }
+    let expected = EndorsementExpectations::new(&issuer, &feed);
+    let verified = uvm::verify(&document, &expected).map_err(blindbox_attestation::AttestationError::from)?;
+    Ok((evidence, Some(verified.claims().clone())))
+}
+
+/// `x-ms-azurevm-vmid` of a token, after its signature was verified.
+fn vm_id(evidence: &Evidence) -> Option<String> {
+    let payload = evidence.token.as_deref()?.split('.').nth(1)?;
+    let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    Some(claims.get("x-ms-azurevm-vmid")?.as_str()?.to_owned())
+}

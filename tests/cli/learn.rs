@@ -1,0 +1,123 @@
+//! `policy learn`: a policy with what one deployment showed.
+
+use std::fs;
+
+use blindbox_attestation::emulator::{BlindBox, Maa};
+use blindbox_attestation::{InvalidPolicy, Policy};
+
+use crate::tool::{Emulator, Outcome, run};
+
+const SHOWN: &str = "shown by the peer, not yet trusted: ";
+
+/// Looks at what is emulated, with the options that the emulator's client needs but for its policy.
+fn learn(emulator: &Emulator, more: &[&str]) -> Outcome {
+    let trusting = emulator.trusting();
+    let at = trusting.iter().position(|option| option == "--policy").unwrap();
+    let trusting = [&trusting[..at], &trusting[at + 2..]].concat();
+    let mut arguments = vec!["policy", "learn", emulator.url()];
+    arguments.extend(trusting.iter().map(String::as_str));
+    arguments.extend(more);
+    run(&arguments)
+}
+
+fn issuer(emulator: &Emulator) -> String {
+    emulator.serving.said["maa"]["issuer"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_a_container_showed_is_a_policy_that_it_meets() {
+    let emulator = Emulator::start(&["--product", "milan"]);
+    let outcome = learn(&emulator, &["--maa", &issuer(&emulator), "--amd", "--binding", "own-key"]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.err.contains("is the word of one peer"), "{}", outcome.err);
+    let line = |begins: &str| {
+        let line = outcome.out.lines().find(|line| line.starts_with(begins));
+        line.unwrap_or_else(|| panic!("no {begins}: {}", outcome.out)).to_owned()
+    };
+    for (begins, value) in [
+        ("policy-hash = ", emulator.serving.said["maa"]["policy_hash"].as_str().unwrap()),
+        ("products = ", "milan"),
+        ("host-data = ", emulator.serving.text("host_data")),
+        ("minimum-svn = ", &emulator.serving.said["uvm_svn"].to_string()),
+        ("issuer = \"did:x509:", emulator.serving.text("uvm_issuer")),
+        ("reported-tcb = ", "milan = { "),
+        ("# measurements = ", emulator.serving.text("measurement")),
+        ("# report-ids = ", ""),
+    ] {
+        let line = line(begins);
+        assert!(line.contains(value) && line.contains(SHOWN), "{line}");
+    }
+    // Whatever the policy requires is either the caller's word or said to be the peer's.
+    let given = ["version", "kind", "binding", "issuer = \"https://"];
+    for line in outcome.out.lines().filter(|line| line.contains(" = ")) {
+        assert!(line.contains(SHOWN) || given.iter().any(|given| line.starts_with(given)), "{line}");
+    }
+    outcome.out.parse::<Policy>().unwrap();
+    fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+    let verified = emulator.verify(&[]);
+    assert_eq!(verified.exit, 0, "{}", verified.err);
+}
+
+#[test]
+fn one_judge_alone_and_an_unbound_channel_are_learned_too() {
+    let emulator = Emulator::start(&["--agent", "legacy"]);
+    let agent = ["--agent", emulator.serving.text("agent_url")];
+    let outcome = learn(&emulator, &[&["--maa", &issuer(&emulator), "--binding", "none"][..], &agent].concat());
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("unbound-channel = true"), "{}", outcome.out);
+    fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+    assert_eq!(emulator.verify(&agent).exit, 0, "{}", outcome.out);
+}
+
+#[test]
+fn a_vm_is_learned_by_its_measurement() {
+    let emulator = Emulator::start(&["--guest", "vm"]);
+    let outcome = learn(&emulator, &["--maa", &issuer(&emulator), "--binding", "own-key", "--kind", "vm"]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    let measurement = format!("measurements = [\"{}\"] # {SHOWN}", emulator.serving.text("measurement"));
+    assert!(outcome.out.contains(&measurement), "{}", outcome.out);
+    fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+    assert_eq!(emulator.verify(&[]).exit, 0, "{}", outcome.out);
+}
+
+#[test]
+fn forged_evidence_is_nothing_to_learn_from() {
+    let emulator = Emulator::start(&[]);
+    let other = Emulator::start(&[]);
+    let key_set = other.path("key-set.json");
+    let outcome = learn(&emulator, &["--maa", &issuer(&emulator), "--binding", "own-key", "--key-set", &key_set]);
+    assert_eq!((outcome.exit, outcome.out.as_str()), (2, ""), "{}", outcome.err);
+}
+
+/// What a policy may not require is shown as such, and gives a policy that is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allow_all_policy_is_shown_and_gives_no_policy() {
+    let Some(vectors) = crate::common::vectors() else { return };
+    let allow_all = fs::read_to_string(vectors.join("snp-aci-milan-v3-tav/security_policy.rego")).unwrap();
+    let maa = Maa::start().await.unwrap();
+    let blindbox = BlindBox::builder(&maa).cce_policy(&allow_all).start().await.unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (application, collateral) =
+        (file("application", blindbox.tls_root_pem()), file("collateral", maa.tls_root_pem()));
+    let arguments: Vec<String> = [
+        ["policy", "learn", &blindbox.url(), "--binding", "own-key"].as_slice(),
+        &["--maa", maa.issuer(), "--application-root", &application, "--collateral-root", &collateral],
+    ]
+    .concat()
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    let outcome = tokio::task::spawn_blocking(move || run(&arguments)).await.unwrap();
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("published CCE policy that allows everything"), "{}", outcome.out);
+    assert!(outcome.err.contains("as it stands, this policy is refused"), "{}", outcome.err);
+    assert_eq!(
+        outcome.out.parse::<Policy>().unwrap_err(),
+        InvalidPolicy::PermissiveWorkload { digest: blindbox.host_data() }
+    );
+}

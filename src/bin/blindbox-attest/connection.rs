@@ -162,7 +162,7 @@ impl Network {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     if !(0.001..=3600.0).contains(&seconds) {
         return Err("expected 0.001 to 3600 seconds".to_owned());

@@ -36,7 +36,7 @@ fn nothing_is_held_for_those_without_the_token() {
 
 #[test]
 fn a_body_waits_for_room() {
-    let proxy = Proxy::start(&["--max-request", "2048", "--max-held", "2048"]);
+    let proxy = Proxy::start(&["--max-request", "2048", "--max-held", "2048", "--body-wait", "600"]);
     let mut first =
         proxy.begin(&(head(&proxy, &proxy.token(), 2048).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n")));
     // The proxy asks for the body once it has room for it.

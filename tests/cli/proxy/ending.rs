@@ -9,9 +9,9 @@ use super::{Answer, Proxy, request};
 use crate::tool::{Emulator, Serving};
 
 /// A proxy with a request under way at the application.
-fn asked(target: &str) -> (Proxy, TcpStream) {
+fn asked(target: &str, more: &[&str]) -> (Proxy, TcpStream) {
     let emulator = Emulator::start(&[]);
-    let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
+    let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, more));
     let mut proxy = Proxy { serving, emulator };
     let stream = proxy.begin(&request(target, &format!("Host: {}", proxy.host()), &[&proxy.token()], ""));
     let arrived = (0..500).any(|_| {
@@ -29,7 +29,7 @@ fn signal(proxy: &Proxy, name: &str) {
 #[test]
 fn an_answer_that_runs_comes_to_its_end() {
     for name in ["-TERM", "-INT"] {
-        let (mut proxy, stream) = asked("GET /slow?ms=3000");
+        let (mut proxy, stream) = asked("GET /slow?ms=3000", &[]);
         let idle = TcpStream::connect(proxy.host()).unwrap();
         let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
         signal(&proxy, name);
@@ -47,7 +47,7 @@ fn an_answer_that_runs_comes_to_its_end() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (mut proxy, stream) = asked("GET /slow?ms=8000");
+    let (mut proxy, stream) = asked("GET /slow?ms=30000", &["--shutdown-grace", "600"]);
     let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
     signal(&proxy, "-TERM");
     assert!(lines.next().unwrap().starts_with("stopping: "));
@@ -59,7 +59,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn an_answer_that_takes_too_long_is_cut_off() {
-    let (mut proxy, stream) = asked("GET /slow?ms=30000");
+    let (mut proxy, stream) = asked("GET /slow?ms=600000", &["--shutdown-grace", "0.3"]);
     let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
     signal(&proxy, "-TERM");
     assert_eq!(Answer::read(stream).status, 0);

@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -218,11 +218,11 @@ fn a_peer_that_is_refused_later() {
 }
 
 /// A proxy whose session has just been closed: late in its life the attestation was renewed, and refused.
-fn closed() -> Proxy {
+fn closed(more: &[&str]) -> Proxy {
     let emulator = Emulator::start(&[]);
     let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
     std::fs::write(emulator.file("policy.toml"), policy + "\n[require]\nmax-session-age-seconds = 10\n").unwrap();
-    let mut proxy = Proxy::in_front_of(emulator, &[]);
+    let mut proxy = Proxy::in_front_of(emulator, more);
     proxy.emulator.order("knob debug");
     std::thread::sleep(std::time::Duration::from_millis(8300));
     assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
@@ -231,22 +231,29 @@ fn closed() -> Proxy {
 
 #[test]
 fn a_session_that_was_closed_opens_again_when_the_peer_is_in_order() {
-    let mut proxy = closed();
+    let mut proxy = closed(&["--retry-pause", "0.001"]);
     assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
-    // It was tried again just now, and that was enough for a while.
     proxy.emulator.order("reset");
-    assert_eq!(proxy.ask("GET /", &[]).code(), "session-poisoned");
-    assert_eq!(proxy.emulator.application_bytes(), 0);
-    let opened = (0..60).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(250));
+    let opened = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
         proxy.ask("GET /", &[]).status == 200
     });
     assert!(opened);
 }
 
 #[test]
+fn a_session_that_was_closed_is_not_tried_again_all_the_time() {
+    let mut proxy = closed(&["--retry-pause", "3600"]);
+    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
+    // It was tried again just now, and that was enough for a while.
+    proxy.emulator.order("reset");
+    assert_eq!(proxy.ask("GET /", &[]).code(), "session-poisoned");
+    assert_eq!(proxy.emulator.application_bytes(), 0);
+}
+
+#[test]
 fn a_client_that_hangs_up_has_no_session_tried_all_the_time() {
-    let mut proxy = closed();
+    let mut proxy = closed(&["--retry-pause", "3600"]);
     proxy.emulator.order("reset");
     proxy.emulator.order("fail /attest/=hang");
     let asked = |proxy: &mut Proxy| proxy.emulator.order("traffic")["agent_bytes"].as_u64().unwrap();
@@ -264,12 +271,121 @@ fn a_client_that_hangs_up_has_no_session_tried_all_the_time() {
     assert_eq!(proxy.emulator.application_bytes(), 0);
 }
 
+/// An emulator whose policy allows debugging.
+fn allowing_debug(more: &[&str]) -> Emulator {
+    let emulator = Emulator::start(more);
+    let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
+    std::fs::write(emulator.file("policy.toml"), policy + "\n[allow]\ndebug = true\n").unwrap();
+    emulator
+}
+
+#[test]
+fn exceptions_that_the_policy_allows_are_said_at_the_start() {
+    let emulator = allowing_debug(&["--knob", "debug"]);
+    let mut command = command();
+    command.args(["proxy", emulator.url()]).args(emulator.trusting());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let first = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let said: Vec<_> = BufReader::new(child.stderr.take().unwrap()).lines().take(3).map(Result::unwrap).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(first.ends_with(", attested with exceptions that the policy allows: debug"), "{first}");
+    assert!(said[0].starts_with("attested until "), "{said:?}");
+    assert!(said[1].starts_with("ALLOWED debug: "), "{said:?}");
+    assert!(said[2].starts_with("note: debug-allowed: "), "{said:?}");
+
+    let proxy = Proxy::in_front_of(emulator, &[]);
+    assert_eq!(proxy.serving.said["allowed"][0]["name"], "debug");
+    assert_eq!(proxy.serving.said["lint"][0]["code"], "debug-allowed");
+    assert!(proxy.serving.said["expires_at"].is_u64());
+}
+
+#[test]
+fn exceptions_that_come_with_a_renewal_are_said_once() {
+    let emulator = allowing_debug(&[]);
+    let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
+    let mut proxy = Proxy { serving, emulator };
+    assert_eq!(proxy.serving.said["allowed"], serde_json::json!([]));
+    let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    proxy.emulator.order("knob debug");
+    proxy.emulator.order("rotate-tls-key");
+    assert_eq!(proxy.ask_once_noticed("GET /", &[]).status, 200);
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    let said: Vec<_> = lines.by_ref().filter(|line| !line.starts_with("error[")).take(2).collect();
+    assert!(said[0].starts_with("renewed: attested until "), "{said:?}");
+    assert!(said[0].ends_with(" with exceptions that the policy allows: debug"), "{said:?}");
+    assert!(said[1].starts_with("ALLOWED debug: "), "{said:?}");
+    drop(proxy);
+    assert_eq!(lines.find(|line| !line.starts_with("error[")), None);
+}
+
+#[test]
+fn silent_connections_give_way_to_newer_ones() {
+    let proxy = Proxy::start(&[]);
+    let kept = format!("GET / HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n", proxy.host(), proxy.token());
+    let mut admitted = proxy.begin(&kept);
+    let mut head = [0; 15];
+    admitted.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    // As many as there are places, without a word, with half a request, and without the token.
+    let half = |n: usize| if n % 2 == 0 { "" } else { "GET / HTTP/1.1\r\nHost: " };
+    let silent: Vec<_> = (0..300).map(|n| proxy.begin(half(n))).collect();
+    assert_eq!(proxy.ask_plainly("GET /", &[], "").status, 401);
+    assert_eq!(proxy.ask("GET /", &[]).status, 200);
+    // Who was let in keeps the connection.
+    admitted.write_all(kept.as_bytes()).unwrap();
+    let mut rest = Vec::new();
+    while !String::from_utf8_lossy(&rest).contains("HTTP/1.1 200 OK") {
+        let mut more = [0; 1024];
+        let read = admitted.read(&mut more).unwrap();
+        assert_ne!(read, 0, "cut off");
+        rest.extend_from_slice(&more[..read]);
+    }
+    drop(silent);
+}
+
+#[test]
+fn an_offer_of_http_2_in_clear_is_ignored() {
+    let proxy = Proxy::start(&[]);
+    for offer in ["h2c", "H2C", "h2c, h2c"] {
+        let offer = format!("Upgrade: {offer}");
+        let answer =
+            proxy.ask("GET /headers", &["Connection: Upgrade, HTTP2-Settings", &offer, "HTTP2-Settings: AAMAAABk"]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.body, r#"[["accept","*/*"]]"#);
+    }
+    let url = format!("http://{}/", proxy.host());
+    match Command::new("curl").args(["-sS", "--fail", "--http2", "-H", &proxy.token(), &url]).output() {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from a BlindBox", "{output:?}"),
+        Err(_) => skipped("no curl; asked without it"),
+    }
+}
+
+#[test]
+fn the_token_as_a_bearer_token_is_taken_and_not_passed_on() {
+    let proxy = Proxy::start(&[]);
+    let token = proxy.serving.text("token").to_owned();
+    for scheme in ["Bearer", "bearer"] {
+        let answer = proxy.ask_plainly("GET /headers", &[&format!("Authorization: {scheme} {token}")], "");
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"[["accept","*/*"]]"#), "{answer:?}");
+    }
+    // Beside the other header it is the application's, unless it is the token all the same.
+    assert!(proxy.ask("GET /headers", &["Authorization: Bearer its-own"]).body.contains("Bearer its-own"));
+    assert!(!proxy.ask("GET /headers", &[&format!("Authorization: Bearer {token}")]).body.contains(&token));
+    for wrong in ["Bearer x", "Basic eDp5", "Bearer"] {
+        let answer = proxy.ask_plainly("GET /", &[&format!("Authorization: {wrong}")], "");
+        assert_eq!((answer.status, answer.code().as_str()), (401, "wrong-access-token"), "{wrong}");
+    }
+}
+
 #[test]
 fn a_peer_that_is_gone() {
     let mut proxy = Proxy::start(&[]);
     proxy.emulator.order("stop");
     let answer = proxy.ask("GET /", &[]);
-    assert_eq!((answer.status, answer.code().as_str()), (502, "application-unreachable"), "{answer:?}");
+    assert_eq!((answer.status, answer.code().as_str()), (503, "application-unreachable"), "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("5"));
     proxy.emulator.order("restart");
     assert_eq!(proxy.ask("GET /", &[]).status, 200);
 }
@@ -306,7 +422,6 @@ fn an_address_that_others_can_reach() {
 
 #[test]
 fn text_says_where_and_with_what_once() {
-    use std::io::{BufRead, BufReader};
     let emulator = Emulator::start(&[]);
     let mut command = command();
     command.args(["proxy", emulator.url()]).args(emulator.trusting()).stdout(Stdio::piped());

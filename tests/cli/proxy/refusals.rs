@@ -155,7 +155,11 @@ fn a_header_that_is_no_text() {
 #[test]
 fn an_upgrade() {
     let proxy = Proxy::start(&[]);
-    assert_eq!(proxy.ask("GET /", &["Upgrade: websocket"]).code(), "upgrade-refused");
+    for offer in ["websocket", "h2c, websocket", "TLS/1.0", ""] {
+        let answer = proxy.ask("GET /", &[&format!("Upgrade: {offer}")]);
+        assert_eq!(answer.code(), "upgrade-refused", "{offer}");
+    }
+    assert_eq!(proxy.ask("GET /", &["Upgrade: h2c", "Upgrade: websocket"]).code(), "upgrade-refused");
     let answer = proxy.ask("GET /", &["Connection: Upgrade, HTTP2-Settings"]);
     refused(proxy, &answer, 501, "upgrade-refused");
 }

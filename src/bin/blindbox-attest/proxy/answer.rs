@@ -4,10 +4,10 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use blindbox_attestation::AttestationError;
+use blindbox_attestation::{AttestationError, Category};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
@@ -19,6 +19,9 @@ use crate::outcome::error_json;
 
 /// The header with the code of an answer that is the proxy's own, which no answer of the application has.
 pub const ERROR_HEADER: &str = "x-blindbox-error";
+
+/// When a client may ask again after a 503.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// How answers of the application are passed on.
 pub struct Answers {
@@ -70,9 +73,17 @@ pub enum AnswerBody {
 pub fn of_error(error: &AttestationError) -> Response<AnswerBody> {
     let status = match error {
         AttestationError::InvalidRequest { .. } => StatusCode::BAD_REQUEST,
+        // What closed the session was a refusal.
+        AttestationError::SessionPoisoned { .. } => StatusCode::BAD_GATEWAY,
+        // No verdict: the same request may pass later.
+        error if error.category() == Category::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     };
-    own(status, error.code(), error_json(error))
+    let mut answer = own(status, error.code(), error_json(error));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    answer
 }
 
 /// The connection ends with it: who is not let in cannot keep it, and what else was sent on it is not read.
@@ -80,6 +91,9 @@ pub fn of_refusal(refusal: &Refusal) -> Response<AnswerBody> {
     let error = json!({ "code": refusal.code, "category": "proxy", "message": refusal.message });
     let mut answer = own(refusal.status, refusal.code, error);
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
     answer
 }
 

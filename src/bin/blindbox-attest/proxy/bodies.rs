@@ -18,15 +18,14 @@ use super::guard::{Refusal, refusal};
 /// How long a client may take for the body of a request.
 const BODY_TIME: Duration = Duration::from_secs(120);
 
-/// How long a body waits for room.
-const ROOM_TIME: Duration = Duration::from_secs(5);
-
 /// The unit in which room is given.
 const UNIT: usize = 1 << 10;
 
 pub struct Bodies {
     most: usize,
     room: Semaphore,
+    /// How long a body waits for room.
+    wait: Duration,
 }
 
 /// A whole body, and the room that it takes.
@@ -37,9 +36,9 @@ pub struct Held<'b> {
 
 impl Bodies {
     /// Bodies of at most so many bytes each, and all together. One of the largest size always has room.
-    pub fn new(most: usize, together: usize) -> Self {
+    pub fn new(most: usize, together: usize, wait: Duration) -> Self {
         let units = together.max(most).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Self { most, room: Semaphore::new(units) }
+        Self { most, room: Semaphore::new(units), wait }
     }
 
     /// The whole body, or none where the request has none. Only for requests that are let in.
@@ -57,7 +56,7 @@ impl Bodies {
             Ok(room) => room,
             Err(refusal) => {
                 // A client that could not finish would not look for an answer.
-                let _ = timeout(ROOM_TIME, self.discard(&mut body)).await;
+                let _ = timeout(self.wait, self.discard(&mut body)).await;
                 return Err(refusal);
             }
         };
@@ -74,7 +73,7 @@ impl Bodies {
             refusal(StatusCode::SERVICE_UNAVAILABLE, "too-many-bodies", message)
         };
         let units = u32::try_from(size.div_ceil(UNIT)).map_err(|_| too_large())?;
-        let reserving = timeout(ROOM_TIME, self.room.acquire_many(units)).await;
+        let reserving = timeout(self.wait, self.room.acquire_many(units)).await;
         reserving.ok().and_then(Result::ok).ok_or_else(full)
     }
 

@@ -9,9 +9,6 @@ use super::MAX_CONNECTIONS;
 use crate::outcome::note;
 use crate::stop::Stop;
 
-/// How long answers that run may go on after the first signal.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// How long connections without a request have to be gone before anything is said of waiting.
 const AT_ONCE: Duration = Duration::from_millis(200);
 
@@ -40,7 +37,8 @@ impl Ending {
 
 impl Signal {
     /// Ends all connections, each with the answer that runs on it. A second request to stop cuts them off.
-    pub async fn end(self, stop: &mut Stop) {
+    /// `grace` is the time that answers have.
+    pub async fn end(self, stop: &mut Stop, grace: Duration) {
         let _ = self.sender.send(true);
         let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
         let ended = async { self.room.acquire_many(all).await.is_ok() };
@@ -50,11 +48,11 @@ impl Signal {
         }
         note(&format!(
             "stopping: answers that run have {} seconds to end; a second signal cuts them off at once",
-            GRACE.as_secs()
+            grace.as_secs()
         ));
         tokio::select! {
             _ = ended => return,
-            () = tokio::time::sleep(GRACE) => {}
+            () = tokio::time::sleep(grace) => {}
             () = stop.asked() => {}
         }
         note("stopped: answers that still ran are cut off");

@@ -8,14 +8,13 @@ use hyper::http::request;
 use hyper::{Request, Response};
 use url::Url;
 
+use super::admission::Client;
 use super::answer::{self, AnswerBody, Answers};
 use super::bodies::Bodies;
+use super::exceptions::ExceptionLog;
 use super::guard::{Guard, Refusal};
 use super::headers;
 use super::notes::Notes;
-
-/// How long a session that was closed after a refusal is left alone before it is tried again.
-const PAUSE: Duration = Duration::from_secs(5);
 
 pub struct Forwarder {
     pub guard: Guard,
@@ -25,6 +24,9 @@ pub struct Forwarder {
     pub notes: Notes,
     /// When a closed session was last tried again.
     pub renewal: tokio::sync::Mutex<Option<Instant>>,
+    /// How long it is left alone before that.
+    pub retry_pause: Duration,
+    pub exceptions: ExceptionLog,
 }
 
 /// Why there is no answer of the application.
@@ -46,8 +48,8 @@ impl From<AttestationError> for Failure {
 }
 
 impl Forwarder {
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        match self.forward(request).await {
+    pub async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<AnswerBody> {
+        match self.forward(request, client).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
@@ -57,16 +59,18 @@ impl Forwarder {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Failure> {
+    async fn forward(&self, request: Request<Incoming>, client: &Client) -> Result<Response<AnswerBody>, Failure> {
         let (head, body) = request.into_parts();
         // Before anything of the body is read.
         self.guard.check(&head)?;
+        client.admit();
         let mut request = self.request(&head)?;
         let mut held = self.bodies.read(&head.headers, body).await?;
         if let Some(held) = &mut held {
             request = request.body(std::mem::take(&mut held.bytes));
         }
         let response = self.send(request).await?;
+        self.exceptions.observe(&self.session.attestation(), &self.notes);
         drop(held);
         let asked =
             Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { why: "expected a URL" })?;
@@ -77,7 +81,7 @@ impl Forwarder {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let mut request = self.session.request(head.method.clone(), target);
         for (name, value) in &head.headers {
-            if headers::of_request(name, &head.headers) {
+            if headers::of_request(name, &head.headers) && !self.guard.is_access_token(name, value) {
                 let why = "expected the values of headers in ASCII";
                 let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { why })?;
                 request = request.header(name.as_str(), value);
@@ -106,7 +110,7 @@ impl Forwarder {
         if tried.is_some_and(|tried| tried > asked) {
             return Ok(());
         }
-        if tried.is_some_and(|tried| tried.elapsed() < PAUSE) {
+        if tried.is_some_and(|tried| tried.elapsed() < self.retry_pause) {
             return Err(closed);
         }
         // Beforehand, since a client that hangs up ends this here.

@@ -1,6 +1,6 @@
 //! Which requests of local clients are taken.
 
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, StatusCode, Version};
 
@@ -48,13 +48,22 @@ impl Guard {
             .ok_or_else(|| refusal(StatusCode::FORBIDDEN, "wrong-host", self.wrong_host))
     }
 
+    /// Whether this is the token in an `Authorization`: it is for nobody but this proxy, even beside an `X-Blindbox-Token`.
+    pub fn is_access_token(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let Some(token) = &self.token else { return false };
+        name == header::AUTHORIZATION && bearer(value).is_some_and(|given| same(given, token.as_bytes()))
+    }
+
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(expected) = &self.token else { return Ok(()) };
-        let given = only(headers, TOKEN_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
-        if same(given, expected.as_bytes()) {
+        let given = match headers.contains_key(TOKEN_HEADER) {
+            true => only(headers, TOKEN_HEADER).map(HeaderValue::as_bytes),
+            false => only(headers, header::AUTHORIZATION).and_then(bearer),
+        };
+        if same(given.unwrap_or_default(), expected.as_bytes()) {
             return Ok(());
         }
-        let message = "expected the header X-Blindbox-Token with the token that was printed at the start";
+        let message = "expected the token that was printed at the start, as X-Blindbox-Token or Authorization: Bearer";
         Err(refusal(StatusCode::UNAUTHORIZED, "wrong-access-token", message))
     }
 }
@@ -79,11 +88,21 @@ fn check_target(head: &request::Parts) -> Result<(), Refusal> {
         let message = "expected a target that is a path: this is no proxy for other addresses";
         return Err(refusal(StatusCode::BAD_REQUEST, "target-refused", message));
     }
-    if head.headers.contains_key(header::UPGRADE) || names(&head.headers, header::CONNECTION, "upgrade") {
+    if !upgrade_may_be_ignored(&head.headers) {
         let message = "connections are not upgraded: what follows would not be requests";
         return Err(refusal(StatusCode::NOT_IMPLEMENTED, "upgrade-refused", message));
     }
     Ok(())
+}
+
+/// Whether the request has an answer over HTTP/1.1 although it offers another protocol. A server may ignore the offer (RFC 9110
+/// section 7.8), and the headers with it stay here. So it is with `h2c`, which Java's client and `curl --http2` offer in
+/// ordinary requests. Who offers anything else, such as `websocket`, has no use for such an answer and is told so.
+fn upgrade_may_be_ignored(headers: &HeaderMap) -> bool {
+    let mut offers =
+        headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    offers.all(|offer| offer.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+        && (headers.contains_key(header::UPGRADE) || !names(headers, header::CONNECTION, "upgrade"))
 }
 
 /// Whether the end of the request, and that of its answer, can be told for certain.
@@ -119,6 +138,12 @@ fn check_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
 pub fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
+}
+
+/// The credentials of `Authorization: Bearer` (RFC 6750 section 2.1), whose scheme is written in any case.
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, credentials) = value.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| credentials.trim_ascii())
 }
 
 /// In a time that does not tell how much of the token was right.

@@ -8,6 +8,8 @@ use super::guard::TOKEN_HEADER;
 /// Headers between two hops (RFC 9110 section 7.6.1), and those of a request that the session writes itself.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
+    // What goes with an offer of `h2c` (RFC 7540 section 3.2.1).
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",

@@ -3,9 +3,11 @@
 //! Whoever can reach the port speaks in the name of whoever started it, so the port is on loopback or a Unix socket, wants a
 //! token, and refuses what a web page in a browser of this machine could make it do.
 
+mod admission;
 mod answer;
 mod bodies;
 mod ending;
+mod exceptions;
 mod forward;
 mod guard;
 mod headers;
@@ -18,10 +20,9 @@ mod systemd;
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use blindbox_attestation::{Challenge, UnixTime};
+use blindbox_attestation::{Attested, Challenge, Policy, UnixTime};
 use clap::Args;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,12 +31,14 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, seconds};
 use crate::outcome::{Failure, note, print, print_json_line};
 use crate::stop::Stop;
+use admission::{Client, Silent};
 use answer::Answers;
 use bodies::Bodies;
 use ending::{Ending, ending};
+use exceptions::{ExceptionLog, Exceptions};
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
@@ -66,8 +69,8 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", help_heading = "Local port")]
     listen: Listen,
 
-    /// Serve whoever can reach the port. Otherwise each request needs the header X-Blindbox-Token with the token that is
-    /// printed once at the start.
+    /// Serve whoever can reach the port. Otherwise each request needs the token that is printed once at the start, in the
+    /// header X-Blindbox-Token or as `Authorization: Bearer`.
     #[arg(long, help_heading = "Local port")]
     no_access_token: bool,
 
@@ -89,9 +92,28 @@ pub struct Arguments {
     #[arg(long, help_heading = "Local port")]
     allow_redirects_elsewhere: bool,
 
+    #[command(flatten)]
+    waits: Waits,
+
     /// Print one line of JSON in place of text when the port is open.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How long the proxy waits for what. Hidden: nobody but a test needs others.
+#[derive(Args)]
+struct Waits {
+    /// How long responses under way may go on after the first signal.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    shutdown_grace: Duration,
+
+    /// How long a session that was closed after a refusal is left alone before it is tried again.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    retry_pause: Duration,
+
+    /// How long a body waits for room.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    body_wait: Duration,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -103,7 +125,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let token = if arguments.no_access_token { None } else { Some(random_token()?) };
     // Before anybody knows of it, so that the socket goes with it in any case.
     let mut stop = Stop::listen()?;
-    announce(&arguments, &listener, token.as_deref())?;
+    let attested = session.attestation();
+    let exceptions = Exceptions::of(&attested);
+    announce(&arguments, &listener, token.as_deref(), &attested, &policy)?;
+    if !arguments.json {
+        note(&format!("attested until {}", attested.expires_at()));
+        exceptions.lines().iter().for_each(|line| note(line));
+        policy.lint().iter().for_each(|lint| note(&format!("note: {lint}")));
+    }
     if token.is_none() && !arguments.json {
         note("note: no access token: every program and user that can reach the port speaks in your name");
     }
@@ -116,10 +145,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let forwarder = Forwarder {
         guard: Guard::new(listener.hosts(), listener.wrong_host(), token),
         session,
-        bodies: Bodies::new(arguments.max_request, arguments.max_held),
+        bodies: Bodies::new(arguments.max_request, arguments.max_held, arguments.waits.body_wait),
         notes: Notes::new()?,
         answers: Answers { redirects, most: arguments.max_answer },
         renewal: tokio::sync::Mutex::new(None),
+        retry_pause: arguments.waits.retry_pause,
+        exceptions: ExceptionLog::new(exceptions),
     };
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (signal, ending) = ending(Arc::clone(&room));
@@ -130,29 +161,50 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     systemd::notify("STOPPING=1");
     // From here on nobody gets in any more.
     drop(listener);
-    signal.end(&mut stop).await;
+    signal.end(&mut stop, arguments.waits.shutdown_grace).await;
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(arguments: &Arguments, listener: &Listener, token: Option<&str>) -> Result<(), Failure> {
+fn announce(
+    arguments: &Arguments,
+    listener: &Listener,
+    token: Option<&str>,
+    attested: &Attested,
+    policy: &Policy,
+) -> Result<(), Failure> {
+    let exceptions = Exceptions::of(attested);
     let (address, url) = (listener.address(), &arguments.url);
     if arguments.json {
         let header = token.map(|_| TOKEN_HEADER);
-        let line = json!({ "listen": address, "url": url, "token_header": header, "token": token });
+        let line = json!({
+            "listen": address,
+            "url": url,
+            "token_header": header,
+            "token": token,
+            "expires_at": attested.expires_at(),
+            "allowed": exceptions.json(),
+            "lint": policy.lint(),
+        });
         return print_json_line(&line);
     }
     let token = token.map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
-    print(&format!("{address} goes to {url}, attested{token}"))
+    print(&format!("{address} goes to {url}, attested{}{token}", exceptions.summary()))
 }
 
 async fn serve(listener: &Listener, room: Arc<Semaphore>, forwarder: Arc<Forwarder>, ending: Ending) {
+    let mut silent = Silent::default();
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
+                if room.available_permits() == 0 {
+                    silent.evict_oldest();
+                }
+                let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+                let client = Arc::new(Client::default());
+                silent.add(&client);
                 let (forwarder, ending) = (Arc::clone(&forwarder), ending.clone());
                 tokio::spawn(async move {
-                    connection(stream, &forwarder, ending).await;
+                    connection(stream, &forwarder, &client, ending).await;
                     drop(place);
                 });
             }
@@ -165,29 +217,31 @@ async fn serve(listener: &Listener, room: Arc<Semaphore>, forwarder: Arc<Forward
     }
 }
 
-async fn connection(stream: Stream, forwarder: &Forwarder, ending: Ending) {
+async fn connection(stream: Stream, forwarder: &Forwarder, client: &Client, ending: Ending) {
     match stream {
-        Stream::Tcp(stream) => exchange(stream, forwarder, ending).await,
+        Stream::Tcp(stream) => exchange(stream, forwarder, client, ending).await,
         #[cfg(unix)]
-        Stream::Unix(stream) => exchange(stream, forwarder, ending).await,
+        Stream::Unix(stream) => exchange(stream, forwarder, client, ending).await,
     }
 }
 
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forwarder, mut ending: Ending) {
-    let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
-        async move { Ok::<_, Infallible>(forwarder.answer(request).await) }
-    });
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    forwarder: &Forwarder,
+    client: &Client,
+    mut ending: Ending,
+) {
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(forwarder.answer(request, client).await) });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD);
     let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIME)), service));
     tokio::select! {
         _ = serving.as_mut() => return,
+        () = client.evicted() => return,
         () = ending.begun() => {}
     }
-    // Where nothing was asked there is nothing to wait for.
-    if asked.load(Ordering::Relaxed) {
+    // Where no request was let in there is nothing to wait for.
+    if client.is_admitted() {
         serving.as_mut().graceful_shutdown();
         let _ = serving.await;
     }

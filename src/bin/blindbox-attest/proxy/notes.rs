@@ -20,6 +20,10 @@ impl Notes {
         Ok(Self(sender))
     }
 
+    pub fn text(&self, text: &str) {
+        let _ = self.0.try_send(terminal::plain(text));
+    }
+
     pub fn error(&self, code: &str, message: &str) {
         let _ = self.0.try_send(terminal::error(code, message));
     }

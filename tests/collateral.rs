@@ -10,7 +10,9 @@ use blindbox_attestation::emulator::{
     AgentForm, AgentPlace, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
 };
 use blindbox_attestation::snp::{CertificateError, CertificateRole, CrlError, ReportError};
-use blindbox_attestation::{AttestationError, Channel, ChipId, Policy, Product, Trust, UvmSvn, Verdict, Workload};
+use blindbox_attestation::{
+    AttestationError, Channel, ChipId, Policy, Product, Trust, UvmSvn, Verdict, Workload, verify_recorded,
+};
 use lab::{Lab, hello};
 
 async fn refused(lab: &Lab, policy: &Policy) -> AttestationError {
@@ -112,6 +114,16 @@ async fn a_mirror_needs_no_trust() {
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
 }
 
+/// What `fetch` saves is what a session would have used.
+async fn assert_collected_verifies(lab: &Lab) {
+    let policy = lab.amd_policy();
+    let collected = lab.verifier().collect(lab.blindbox.url(), &policy).await.unwrap();
+    assert_eq!(collected.missing, []);
+    let (endorsements, now) = (collected.endorsements().unwrap(), lab.blindbox.clock().now());
+    let outcome = verify_recorded(&collected.evidence, &endorsements, &policy, now);
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 fn vcek_path(platform: &Platform) -> String {
     format!("/vcek/v1/{}/{}", platform.product(), hex::encode(platform.chip_id().unwrap().as_bytes()))
 }
@@ -143,6 +155,7 @@ async fn certificates_of_the_agent_that_do_not_fit_are_skipped() {
             let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
         }
         assert_eq!(lab.kds().vcek_fetches(), before + 1, "{knob:?}");
+        assert_collected_verifies(&lab).await;
         // If no source has it, the error names what each gave.
         lab.kds().fail(&vcek_path(&platform), Fault::status(404));
         let AttestationError::KdsUnreachable { why } = refused(&lab, &lab.amd_policy()).await else {
@@ -176,6 +189,7 @@ async fn a_chain_that_is_not_needed_does_no_harm() {
         lab.blindbox.set(Knob::Hardware(knob.clone()));
         let outcome = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await;
         assert!(outcome.is_ok(), "{knob:?}: {outcome:?}");
+        assert_collected_verifies(&lab).await;
     }
     assert_eq!(lab.kds().vcek_fetches(), 0);
 }

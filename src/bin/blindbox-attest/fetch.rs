@@ -65,7 +65,8 @@ fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<
 
 fn save(folder: &Path, collected: &Collected, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
     let evidence = &collected.evidence;
-    let pem = collected.certificates.as_deref().is_some_and(|bytes| bytes.starts_with(b"-----BEGIN"));
+    // PEM may begin with any text, DER only with the tag of a SEQUENCE.
+    let pem = collected.certificates.as_deref().is_some_and(|bytes| !bytes.starts_with(&[0x30]));
     let (token, about, policy) = (evidence.token.as_deref(), format!("{about:#}\n"), policy.to_toml());
     let documents = [
         ("token.jwt", token.map(str::as_bytes)),

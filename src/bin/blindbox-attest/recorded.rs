@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use blindbox_attestation::maa::KeySet;
-use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
     AttestationError, Crl, Endorsements, Evidence, KeySetSource, Policy, Recorded, UnixTime, Vek, verify_recorded,
 };
@@ -162,15 +161,9 @@ fn endorsements(folder: &Path) -> Result<Endorsements, Failure> {
     Ok(endorsements)
 }
 
-/// The certificates that came along with a report: one, or one with issuer and root.
+/// The certificates that came with a report, in whatever order, with text before them or not.
 fn bundle(pem: &[u8]) -> Result<Vek, AttestationError> {
-    let bad = |why: String| AttestationError::InvalidAgentAnswer { why };
-    let certificates = certificates_from_pem(pem).map_err(|error| bad(error.to_string()))?;
-    match certificates.as_slice() {
-        [der] => Ok(Vek::from_der(der.clone())),
-        [der, issuer, ark] => Ok(Vek::Received { der: der.clone(), chain: Some((issuer.clone(), ark.clone())) }),
-        other => Err(bad(format!("expected one or three certificates, found {}", other.len()))),
-    }
+    Vek::from_pem_or_der(pem).map_err(|error| AttestationError::InvalidAgentAnswer { why: error.to_string() })
 }
 
 fn about(directory: &Path) -> Result<Option<About>, Failure> {

@@ -101,6 +101,7 @@
 //! None of them relaxes a check. Anchors of the evidence that a caller gives *replace* the built-in ones, can be given in
 //! code only, and are named in every result.
 
+//!
 #![cfg_attr(feature = "client", doc = "[`verify_connection`]: verify_connection()")]
 #![cfg_attr(not(feature = "client"), doc = "[`verify_connection`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -184,7 +184,9 @@ impl VerifiedVek {
             product: vek.product(),
             revocation: outcome,
             expires_at,
-            report_digest: sha256_digest(report.bytes()),
+            // Of what is signed only: with `(r, s)` also `(r, n - s)` is a signature, so the bytes of a signature name
+            // nothing.
+            report_digest: sha256_digest(report.body()),
             vek_digest: vek.digest(),
             custom_anchors: *custom_anchors,
         })

@@ -38,6 +38,9 @@ pub enum ReportError {
     /// Revocation is required to be checked and cannot be.
     #[error("revocation cannot be checked: {0}")]
     Crl(CrlError),
+    /// The report says that the chip's key must not be used (`MASK_CHIP_KEY`) and that it is signed with it.
+    #[error("expected no signature by the chip's key, which the report says is masked (MASK_CHIP_KEY), found one")]
+    MaskedChipKey,
     /// The report has bytes that no value of the format stands for.
     #[error("the report is not in the form that its version and processor have")]
     NotCanonical,

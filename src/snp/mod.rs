@@ -213,7 +213,10 @@ impl VerifiedReport {
         self.expires_at
     }
 
-    /// SHA-256 of the report.
+    /// SHA-256 of the signed part of the report, its first 672 bytes (AMD 56860 table 23).
+    ///
+    /// Not of the whole report: who has one can turn its ECDSA signature `(r, s)` into `(r, n - s)`, which verifies as well.
+    /// What was signed is what a report is named by, in a log or in a list of reports that were seen.
     #[must_use]
     pub const fn report_digest(&self) -> Sha256Digest {
         self.report_digest

@@ -88,10 +88,6 @@ impl<'a> RawReport<'a> {
         Ok(signature)
     }
 
-    pub(crate) const fn bytes(&self) -> &'a [u8; REPORT_LEN] {
-        self.bytes
-    }
-
     /// `REPORTED_TCB` in the layout of a processor family; reserved bytes are not looked at.
     pub(crate) fn reported_tcb(&self, product: Product) -> Result<Tcb, ReportError> {
         let [b0, b1, b2, b3, _, _, b6, b7] = array_at(self.bytes, 0x180)?;
@@ -152,7 +148,7 @@ impl<'a> RawReport<'a> {
             committed_firmware: firmware(report.committed),
             platform_info: platform_info(u64::from(report.plat_info), self.version),
             author_key_en: key_info & 1 != 0,
-            mask_chip_key: key_info & 2 != 0,
+            mask_chip_key: key_info & MASK_CHIP_KEY != 0,
             signing_key: self.signing_key,
             report_id_ma: ReportId::new(report.report_id_ma),
             launch_mitigation_vector: report.launch_mit_vector,
@@ -180,12 +176,17 @@ fn check_policy(policy: u64) -> Result<(), ReportError> {
     Ok(())
 }
 
+/// The host told the firmware not to use the VCEK, neither for reports nor for derived keys (AMD 56860 table 23).
+const MASK_CHIP_KEY: u32 = 1 << 1;
+
 fn signing_key(key_info: u32) -> Result<SigningKey, ReportError> {
     const RESERVED: u32 = !0 << 5;
     if key_info & RESERVED != 0 {
         return Err(ReportError::ReservedBits { field: "KEY_INFO", actual: u64::from(key_info) });
     }
     match (key_info >> 2) & 7 {
+        // Firmware that must not use the chip's key (MASK_CHIP_KEY) signs with none.
+        0 if key_info & MASK_CHIP_KEY != 0 => Err(ReportError::MaskedChipKey),
         0 => Ok(SigningKey::Vcek),
         1 => Ok(SigningKey::Vlek),
         7 => Err(ReportError::Unsigned),

@@ -37,12 +37,14 @@ fn every_product_version_and_kind_of_key_verifies_with_every_field() {
         let [reported, committed, current, launch] = tcbs(product);
         for vek in [amd.vcek().tcb(reported).issue(), amd.vlek().tcb(reported).csp_id("CN=somebody").issue()] {
             for version in 2..=5 {
+                // A VCEK does not sign where MASK_CHIP_KEY is set.
+                let key_info = if vek.chip_id().is_zero() { 3 } else { 1 };
                 let report = amd
                     .report()
                     .version(version)
                     .policy(0x03fb_0137)
                     .platform_info(0xffff_ffff_ffff_ffff)
-                    .key_info(3)
+                    .key_info(key_info)
                     .vmpl(3)
                     .committed_tcb(committed)
                     .current_tcb(current)
@@ -73,7 +75,7 @@ fn every_product_version_and_kind_of_key_verifies_with_every_field() {
                 );
                 assert!(snp.policy.debug && snp.policy.smt && !snp.policy.migrate_ma);
                 assert_eq!(snp.policy.page_swap_disable, Bit::Set);
-                assert!(hardware.author_key_en && hardware.mask_chip_key);
+                assert_eq!((hardware.author_key_en, hardware.mask_chip_key), (true, key_info & 2 != 0));
                 assert_eq!(hardware.cpuid.is_some(), version > 2);
                 let vectors = [hardware.launch_mitigation_vector, hardware.current_mitigation_vector];
                 let expected =
@@ -370,4 +372,42 @@ fn a_handle_counts_under_its_own_anchors_only() {
     for anchors in [None, Some(other.anchors()), Some(genoa_only)] {
         assert_eq!(verify(anchors), Some(AttestationError::InvalidReport(not_pinned.clone())));
     }
+}
+
+#[test]
+fn a_masked_chip_key_signs_nothing() {
+    for product in Product::ALL {
+        let amd = AmdHierarchy::new(product);
+        let (vcek, vlek) = (amd.vcek().issue(), amd.vlek().issue());
+        for key_info in [2, 3] {
+            let report = amd.report().key_info(key_info).sign(&vcek);
+            assert_eq!(verify(&amd, &vcek, &report), Err(ReportError::MaskedChipKey));
+            assert_eq!(CollateralRequest::from_report(&report).err(), Some(ReportError::MaskedChipKey));
+            let report = amd.report().key_info(key_info).sign(&vlek);
+            assert!(verify(&amd, &vlek, &report).unwrap().hardware().mask_chip_key);
+        }
+    }
+}
+
+/// The order of P-384, most significant byte first.
+const ORDER: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+
+#[test]
+fn the_other_signature_of_a_report_leaves_its_digest() {
+    let amd = AmdHierarchy::new(Product::Genoa);
+    let vek = amd.vcek().issue();
+    let report = amd.report().sign(&vek);
+    let mut other = report.clone();
+    let mut borrow = false;
+    // `S` stands least significant byte first: n - s, byte for byte.
+    for (byte, order) in other[0x2e8..0x318].iter_mut().zip(hex::decode(ORDER).unwrap().into_iter().rev()) {
+        let (difference, first) = order.overflowing_sub(*byte);
+        let (difference, second) = difference.overflowing_sub(u8::from(borrow));
+        (*byte, borrow) = (difference, first || second);
+    }
+    assert!(!borrow && other != report);
+    let (one, two) = (verify(&amd, &vek, &report).unwrap(), verify(&amd, &vek, &other).unwrap());
+    assert_eq!(one, two);
+    let signed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &report[..0x2a0]);
+    assert_eq!(one.report_digest().as_bytes(), signed.as_ref());
 }

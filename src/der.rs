@@ -5,6 +5,8 @@
 
 mod time;
 
+use crate::work;
+
 /// One element: its contents, and the whole of it with tag and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Element<'a> {
@@ -44,6 +46,7 @@ impl<'a> Reader<'a> {
 
     /// The next element, if it has this tag and a length in its shortest form.
     pub(crate) fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
+        work::step();
         let (&found, after_tag) = self.rest.split_first()?;
         if found != tag {
             return None;

@@ -157,6 +157,7 @@ pub mod uvm;
 #[path = "../tests/common/mod.rs"]
 mod vectors;
 mod verify;
+mod work;
 mod x509;
 
 pub use appraisal::{Appraisal, Check, Verdict};

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use super::{JsonError, Member, Object, Value};
 use crate::types::shorten;
+use crate::work;
 
 /// How deep objects and arrays may be nested: stops a stack that a few kilobytes of `[` would exhaust. Real evidence
 /// has 6.
@@ -38,6 +39,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn value(&mut self) -> Result<Value<'a>, JsonError> {
+        work::step();
         self.values = self.values.saturating_add(1);
         if self.values > MAX_VALUES {
             return Err(JsonError::TooManyValues { max: MAX_VALUES });
@@ -257,7 +259,10 @@ fn sorted(mut members: Vec<Member<'_>>) -> Result<Vec<Member<'_>>, JsonError> {
     if members.is_sorted_by(|a, b| a.name < b.name) {
         return Ok(members);
     }
-    members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    members.sort_unstable_by(|a, b| {
+        work::step();
+        a.name.cmp(&b.name)
+    });
     for (a, b) in members.iter().zip(members.iter().skip(1)) {
         if a.name == b.name {
             return Err(JsonError::DuplicateMember { name: shorten(&a.name, 100) });

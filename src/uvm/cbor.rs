@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::error::CoseDefect;
+use crate::work;
 
 /// Deeper nesting than any header needs; bounds the recursion of the walk.
 const MAX_DEPTH: u8 = 16;
@@ -123,6 +124,7 @@ impl<'a> Reader<'a> {
     }
 
     fn head(&mut self) -> Result<Head, CoseDefect> {
+        work::step();
         let [first] = self.array()?;
         let major = match first >> 5 {
             0 => Major::Unsigned,

@@ -36,13 +36,14 @@ const PROTOCOL: &str = "blindbox-bound-server/1";
 pub struct Challenge {
     nonce: Nonce,
     peer: Peer,
+    key_exchange: Option<String>,
     made_at: UnixTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Bound { key: SpkiDigest, server_name: ServerName },
-    UnboundTls,
+    UnboundTls { server_name: ServerName },
     UnboundCleartext,
 }
 
@@ -85,11 +86,14 @@ impl Challenge {
 
     /// A challenge over TLS to an agent that attests any data. Only a policy with `allow_unbound_channel` accepts it.
     ///
+    /// `server_name` says whether the certificate of the *application's* connection, which must be open by now, was validated for
+    /// its name: the evidence does not name its key.
+    ///
     /// # Errors
     ///
     /// As [`Challenge::bound`].
-    pub fn unbound_tls(now: UnixTime) -> Result<Self, AttestationError> {
-        Self::new(Peer::UnboundTls, now)
+    pub fn unbound_tls(server_name: ServerName, now: UnixTime) -> Result<Self, AttestationError> {
+        Self::new(Peer::UnboundTls { server_name }, now)
     }
 
     /// A challenge over plain HTTP. Only a policy with `allow_plain_http` accepts it.
@@ -105,7 +109,14 @@ impl Challenge {
         let nonce = crypto::random_32().map_err(|crypto::NoRandomness| AttestationError::Misconfigured {
             why: "the operating system gives no random bytes for a nonce".to_owned(),
         })?;
-        Ok(Self { nonce: Nonce::new(nonce), peer, made_at })
+        Ok(Self { nonce: Nonce::new(nonce), peer, key_exchange: None, made_at })
+    }
+
+    /// Adds the key exchange group that TLS has negotiated for the application's connection, by the name that IANA has
+    /// registered, such as `X25519MLKEM768`. A policy with `require_post_quantum` needs it.
+    pub fn key_exchange(mut self, group: impl Into<String>) -> Self {
+        self.key_exchange = Some(group.into());
+        self
     }
 
     /// The nonce, which is all that a bound request sends.
@@ -119,7 +130,7 @@ impl Challenge {
     pub fn channel(&self) -> Channel {
         match self.peer {
             Peer::Bound { .. } => Channel::Bound,
-            Peer::UnboundTls => Channel::UnboundTls,
+            Peer::UnboundTls { .. } => Channel::UnboundTls,
             Peer::UnboundCleartext => Channel::UnboundCleartext,
         }
     }
@@ -132,13 +143,17 @@ impl Challenge {
     pub fn runtime_data(&self) -> Vec<u8> {
         match self.peer {
             Peer::Bound { key, .. } => runtime_data(&self.nonce, &key),
-            Peer::UnboundTls | Peer::UnboundCleartext => format!(r#"{{"nonce":"{}"}}"#, self.nonce),
+            Peer::UnboundTls { .. } | Peer::UnboundCleartext => format!(r#"{{"nonce":"{}"}}"#, self.nonce),
         }
         .into_bytes()
     }
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    pub(crate) fn negotiated_key_exchange(&self) -> Option<&str> {
+        self.key_exchange.as_deref()
     }
 
     pub(crate) fn made_at(&self) -> UnixTime {
@@ -183,7 +198,7 @@ mod tests {
     #[test]
     fn every_challenge_has_its_own_nonce() {
         let now = UnixTime::from_secs(0);
-        let (a, b) = (Challenge::unbound_tls(now).unwrap(), Challenge::unbound_tls(now).unwrap());
+        let (a, b) = (Challenge::unbound_cleartext(now).unwrap(), Challenge::unbound_cleartext(now).unwrap());
         assert_ne!(a.nonce(), b.nonce());
     }
 }

@@ -61,10 +61,6 @@ impl Moment {
         let wall = self.wall.as_secs().saturating_sub(other.wall.as_secs());
         Duration::from_secs(wall).max(self.monotonic.saturating_duration_since(other.monotonic))
     }
-
-    pub(crate) fn is_after(self, at: Instant) -> bool {
-        self.monotonic > at
-    }
 }
 
 #[cfg(test)]

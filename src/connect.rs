@@ -15,10 +15,12 @@ use crate::fetch::{self, CollateralSources, Disk, KeySets, Thim};
 use crate::maa::KeySet;
 use crate::observe;
 use crate::policy::Policy;
-use crate::session::{Collected, Session, Settings, collect};
+use crate::session::{Coalesce, Collected, Session, collect};
 use crate::snp::AmdAnchors;
 use crate::tls::{self, Roots};
+use crate::transport::{Network, Proxy};
 use crate::types::{UnixTime, shorten};
+use crate::verifier_state::VerifierState;
 
 /// Proves what is behind a URL before a byte of the application is sent to it.
 ///
@@ -58,7 +60,8 @@ pub async fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<
 #[derive(Clone)]
 #[must_use]
 pub struct Verifier {
-    settings: Arc<Settings>,
+    state: Arc<VerifierState>,
+    coalesce: Arc<Coalesce>,
 }
 
 impl Verifier {
@@ -77,7 +80,7 @@ impl Verifier {
     ///
     /// As [`verify_connection`].
     pub async fn connect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
-        Session::open(&self.settings, url.as_ref(), policy).await
+        Session::open(&self.state, &self.coalesce, url.as_ref(), policy).await
     }
 
     /// Asks the peer behind a URL for what the policy needs, and gives back what came, unverified: to keep evidence of a peer
@@ -87,13 +90,13 @@ impl Verifier {
     ///
     /// Where the peer gives no evidence at all. What is missing of what vouches for it is in the result.
     pub async fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Collected, AttestationError> {
-        collect(&self.settings, url.as_ref(), policy).await
+        collect(&self.state, url.as_ref(), policy).await
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("deadline", &self.settings.deadline).finish_non_exhaustive()
+        f.debug_struct("Verifier").field("deadline", &self.state.deadline).finish_non_exhaustive()
     }
 }
 
@@ -265,7 +268,9 @@ impl VerifierBuilder {
     ///
     /// [`AttestationError::Misconfigured`] or [`AttestationError::InvalidUrl`] for a setting that cannot be used.
     pub fn build(self) -> Result<Verifier, AttestationError> {
-        let proxy = self.proxy.as_deref().map(proxy).transpose()?;
+        let proxy_url = self.proxy.as_deref().map(proxy).transpose()?;
+        let bad_proxy = || misconfigured("the proxy's address cannot be used");
+        let proxy = proxy_url.as_ref().map(|url| Proxy::new(url).ok_or_else(bad_proxy)).transpose()?;
         let agent = self.agent.as_deref().map(agent).transpose()?;
         let kds = kds(self.kds.as_deref().unwrap_or(KDS))?;
         let (roots, source) = match &self.collateral_roots {
@@ -275,7 +280,8 @@ impl VerifierBuilder {
         };
         let roots = roots.verifier()?;
         let collateral = |https_only| {
-            let client = fetch::client(tls::named(roots.clone(), &self.clock)?, proxy.as_ref())?.https_only(https_only);
+            let client = fetch::client(tls::web_pki_config(roots.clone(), &self.clock)?, proxy_url.as_ref())?
+                .https_only(https_only);
             client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))
         };
         let key_sets = match self.key_set {
@@ -294,15 +300,15 @@ impl VerifierBuilder {
         let (files, only) = self.application_roots;
         let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
-        let mut settings = Settings::new(self.clock, (key_sets, kds), application_roots);
-        settings.deadline = self.deadline;
-        settings.request_timeout = self.request_timeout;
-        settings.agent = agent;
-        settings.proxy = proxy;
-        settings.addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
-        settings.amd_anchors = self.amd_anchors;
+        let mut state = VerifierState::new(self.clock, key_sets, kds, application_roots);
+        state.deadline = self.deadline;
+        state.request_timeout = self.request_timeout;
+        state.agent = agent;
+        let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
+        state.network = Network { proxy, addresses: addresses };
+        state.amd_anchors = self.amd_anchors;
         observe::describe();
-        Ok(Verifier { settings: Arc::new(settings) })
+        Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
     }
 }
 

@@ -376,6 +376,13 @@ pub enum AttestationError {
         /// What happened.
         why: String,
     },
+    /// The application sent something that is not a response of HTTP, or more headers than are read. Sending the request again
+    /// would bring the same, and the application may have processed it.
+    #[error("the application gave a response that cannot be read: {why}")]
+    InvalidResponse {
+        /// What was expected and what came.
+        why: String,
+    },
     /// A deadline passed.
     #[error("{what} took longer than {} ms", .after.as_millis())]
     Timeout {

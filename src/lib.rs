@@ -130,6 +130,8 @@ mod clock;
 #[cfg(feature = "client")]
 mod connect;
 mod crypto;
+#[cfg(feature = "client")]
+mod deadline;
 mod der;
 #[cfg(feature = "emulator")]
 pub mod emulator;
@@ -151,11 +153,15 @@ mod session;
 pub mod snp;
 #[cfg(feature = "client")]
 mod tls;
+#[cfg(feature = "client")]
+mod transport;
 mod types;
 pub mod uvm;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod vectors;
+#[cfg(feature = "client")]
+mod verifier_state;
 mod verify;
 mod work;
 mod x509;

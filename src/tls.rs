@@ -11,7 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, OtherError, RootCertStore, SignatureScheme,
+};
 
 use crate::clock::Clock;
 use crate::crypto;
@@ -26,54 +28,30 @@ pub(crate) type NameVerifier = Arc<dyn ServerCertVerifier>;
 
 /// Why a handshake was refused here, on top of the reasons that the TLS library has itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum TlsRejection {
     /// No public key can be read from the certificate.
     #[error("the server's certificate cannot be read")]
     UnreadableCertificate,
-    /// A connection that replaces another shows another key.
-    #[error("the server shows another TLS key than before")]
-    OtherKey,
-    /// A client that never opens connections was asked to.
-    #[error("no connection is opened here")]
-    Closed,
+    /// TLS 1.2 where the key must be proven by TLS 1.3.
+    #[error("it does not speak a version of TLS that is accepted here (1.3 for bound sessions)")]
+    WrongVersion,
 }
 
-/// The key that the peer of a connection has proven to hold.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ProvenKey(Arc<OnceLock<SpkiDigest>>);
-
-impl ProvenKey {
-    pub(crate) fn get(&self) -> Option<SpkiDigest> {
-        self.0.get().copied()
-    }
+/// A configuration for connections whose key is not known beforehand: the peer proves that it holds the key of its certificate,
+/// and the caller looks at the key afterwards. TLS 1.3 only; no resumption and no early data, since both skip the certificate.
+pub(crate) fn capture_key_config(name: Option<NameVerifier>, clock: &Clock) -> Result<ClientConfig, AttestationError> {
+    config(Arc::new(SpkiVerifier { name, tls12: false }), clock, &[&rustls::version::TLS13])
 }
 
-/// A configuration for one connection whose key is not known beforehand: it is recorded once the peer has proven to hold
-/// it, and no later handshake can show another. TLS 1.3 only; no resumption and no early data, since both skip the
-/// certificate.
-pub(crate) fn observing(
-    name: Option<NameVerifier>,
-    clock: &Clock,
-) -> Result<(ClientConfig, ProvenKey), AttestationError> {
-    let key = ProvenKey::default();
-    let verifier = KeyObserver { name, key: Some(key.clone()) };
-    Ok((config(Arc::new(verifier), clock, &[&rustls::version::TLS13])?, key))
-}
-
-/// A configuration for whoever answers, by whatever key: only for what protects itself.
-pub(crate) fn anybody(clock: &Clock) -> Result<ClientConfig, AttestationError> {
-    let verifier = KeyObserver { name: None, key: None };
+/// A configuration for any server, by whatever key: only for what protects itself.
+pub(crate) fn any_server_config(clock: &Clock) -> Result<ClientConfig, AttestationError> {
+    let verifier = SpkiVerifier { name: None, tls12: true };
     config(Arc::new(verifier), clock, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
 
 /// A configuration for servers that are known by their name alone.
-pub(crate) fn named(name: NameVerifier, clock: &Clock) -> Result<ClientConfig, AttestationError> {
+pub(crate) fn web_pki_config(name: NameVerifier, clock: &Clock) -> Result<ClientConfig, AttestationError> {
     config(name, clock, &[&rustls::version::TLS13, &rustls::version::TLS12])
-}
-
-/// A configuration under which no handshake succeeds, for clients that are given their connections.
-pub(crate) fn closed(clock: &Clock) -> Result<ClientConfig, AttestationError> {
-    config(Arc::new(Nobody), clock, &[&rustls::version::TLS13])
 }
 
 fn config(
@@ -81,7 +59,7 @@ fn config(
     clock: &Clock,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Result<ClientConfig, AttestationError> {
-    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(CallersTime(clock.clone())))
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(ClockTimeProvider(clock.clone())))
         .with_protocol_versions(versions)
         .map_err(|_| misconfigured("the crypto provider has no cipher suites for TLS"))?
         .dangerous()
@@ -165,21 +143,16 @@ fn misconfigured(why: &str) -> AttestationError {
     AttestationError::Misconfigured { why: why.to_owned() }
 }
 
-/// Looks at the key, not (unless asked to) at the name. The certificate is a container of the key: its dates and chain
+/// Requires the proof of a key, not (unless asked to) of a name. The certificate is a container of the key: its dates and chain
 /// say nothing that the evidence does not say better.
 #[derive(Debug)]
-struct KeyObserver {
+struct SpkiVerifier {
     name: Option<NameVerifier>,
-    key: Option<ProvenKey>,
+    /// Whether TLS 1.2 will do.
+    tls12: bool,
 }
 
-impl KeyObserver {
-    fn proven(&self) -> Option<SpkiDigest> {
-        self.key.as_ref().and_then(ProvenKey::get)
-    }
-}
-
-impl ServerCertVerifier for KeyObserver {
+impl ServerCertVerifier for SpkiVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -188,10 +161,7 @@ impl ServerCertVerifier for KeyObserver {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = key_of(end_entity)?;
-        if self.proven().is_some_and(|proven| proven != key) {
-            return Err(refused(Refusal::OtherKey));
-        }
+        key_of(end_entity)?;
         match &self.name {
             Some(name) => name.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
             None => Ok(ServerCertVerified::assertion()),
@@ -204,14 +174,14 @@ impl ServerCertVerifier for KeyObserver {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if self.key.is_some() {
-            return Err(refused(Refusal::Closed));
+        if !self.tls12 {
+            return Err(reject(TlsRejection::WrongVersion));
         }
         let algorithms = provider().signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
     }
 
-    /// The proof of possession. Only now is the key of the certificate the key of the peer.
+    /// The proof of possession: without it the key of the certificate would not be the key of the peer.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
@@ -219,12 +189,7 @@ impl ServerCertVerifier for KeyObserver {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = provider().signature_verification_algorithms;
-        let valid = rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)?;
-        let key = key_of(cert)?;
-        match &self.key {
-            Some(proven) if *proven.0.get_or_init(|| key) != key => Err(refused(Refusal::OtherKey)),
-            _ => Ok(valid),
-        }
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -233,65 +198,31 @@ impl ServerCertVerifier for KeyObserver {
 }
 
 /// SHA-256 of the whole `SubjectPublicKeyInfo`, as read by the same parser that checks the handshake's signature.
-fn key_of(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
-    let parsed = ParsedCertificate::try_from(certificate).map_err(|_| refused(Refusal::UnreadableCertificate))?;
+pub(crate) fn key_of(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate).map_err(|_| reject(TlsRejection::UnreadableCertificate))?;
     Ok(SpkiDigest::new(crypto::sha256(&parsed.subject_public_key_info())))
 }
 
-fn refused(refusal: Refusal) -> rustls::Error {
-    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+/// A key exchange group by the name that IANA has registered for it.
+pub(crate) fn group_name(group: NamedGroup) -> &'static str {
+    group.as_str().unwrap_or("a group without a name")
 }
 
-/// The refusal inside an error of the TLS library, if it is one of ours.
-pub(crate) fn refusal(error: &rustls::Error) -> Option<Refusal> {
+fn reject(rejection: TlsRejection) -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(rejection))))
+}
+
+/// The rejection inside an error of the TLS library, if it is one of ours.
+pub(crate) fn rejection(error: &rustls::Error) -> Option<TlsRejection> {
     let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else { return None };
     inner.downcast_ref().copied()
 }
 
-/// Refuses everybody.
-#[derive(Debug)]
-struct Nobody;
-
-impl ServerCertVerifier for Nobody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Err(refused(Refusal::Closed))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(refused(Refusal::Closed))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(refused(Refusal::Closed))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// Certificates are judged at the time that evidence is judged at.
 #[derive(Debug)]
-struct CallersTime(Clock);
+struct ClockTimeProvider(Clock);
 
-impl TimeProvider for CallersTime {
+impl TimeProvider for ClockTimeProvider {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(self.0.now().as_secs())))
     }
@@ -344,9 +275,9 @@ mod tests {
     #[test]
     fn every_configuration_sends_the_x25519mlkem768_key_share_first() {
         let clock = Clock::system();
-        let (observing, _) = observing(None, &clock).unwrap();
-        let named = named(Roots::BuiltIn.verifier().unwrap(), &clock).unwrap();
-        for config in [observing, named, anybody(&clock).unwrap(), closed(&clock).unwrap()] {
+        let capturing = capture_key_config(None, &clock).unwrap();
+        let named = web_pki_config(Roots::BuiltIn.verifier().unwrap(), &clock).unwrap();
+        for config in [capturing, named, any_server_config(&clock).unwrap()] {
             // X25519 beside it costs 36 bytes and saves a round trip with a peer that knows nothing else.
             assert_eq!(key_shares(&config), [X25519MLKEM768, X25519]);
             assert_eq!(u16_at(&extension(&config, SUPPORTED_GROUPS), 2), X25519MLKEM768);

@@ -87,7 +87,7 @@ pub fn verify(
     bind::to_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
     let (server_name, key) = match challenge.peer() {
         Peer::Bound { key, server_name } => (server_name, Some(key)),
-        Peer::UnboundTls => (ServerName::Validated, None),
+        Peer::UnboundTls { server_name } => (server_name, None),
         Peer::UnboundCleartext => (ServerName::NotEvaluated, None),
     };
     let channel = (challenge.channel(), server_name);
@@ -225,7 +225,7 @@ pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), Attest
     let why = match (policy.binding(), challenge.peer()) {
         (Binding::OwnKey, Peer::Bound { .. }) => return Ok(()),
         (Binding::OwnKey, _) => ChannelNotAllowed::ChannelMustBeBound,
-        (Binding::None, Peer::UnboundTls) if allow.unbound_channel => return Ok(()),
+        (Binding::None, Peer::UnboundTls { .. }) if allow.unbound_channel => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.plain_http => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotAllowed::PlainHttp,
         (Binding::None, _) => ChannelNotAllowed::WorkloadDoesNotBind,

@@ -460,7 +460,7 @@ fn a_challenge_expects_the_runtime_data_of_the_document() {
         .replace("<SPKI digest, 64 hex digits>", &key.to_string());
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 
-    let challenge = Challenge::unbound_tls(now).unwrap();
+    let challenge = Challenge::unbound_tls(ServerName::Validated, now).unwrap();
     let text = format!("{{\"nonce\":\"{}\"}}", challenge.nonce());
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 }

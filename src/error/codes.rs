@@ -5,6 +5,8 @@ use serde::{Serialize, Serializer};
 
 use super::AttestationError;
 use crate::appraisal::Appraisal;
+#[cfg(feature = "client")]
+use crate::snp::ReportError;
 
 /// Whose move it is after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -91,6 +93,14 @@ impl AttestationError {
         )
     }
 
+    /// Whether an error is about the peer, and not about the way to a verdict. A key set that cannot be read is the MAA
+    /// instance's own affair, as one that cannot be fetched; and so is a bad revocation list that of AMD's service or a mirror.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_verdict(&self) -> bool {
+        !matches!(self, Self::InvalidKeySet(_) | Self::InvalidReport(ReportError::Crl(_)))
+            && matches!(self.category(), Category::Rejected | Category::Untrusted)
+    }
+
     /// Every check of the appraisal, where the evidence was genuine and the policy was not met.
     #[must_use]
     pub fn appraisal(&self) -> Option<&Appraisal> {
@@ -168,6 +178,7 @@ impl AttestationError {
             Self::TooManyUnattestedPeers { .. } => ("too-many-unattested-peers", 310, Unavailable),
             Self::RevocationUnavailable { .. } => ("revocation-unavailable", 311, Unavailable),
             Self::KeySetNotAuthenticated { .. } => ("key-set-not-authenticated", 312, Unavailable),
+            Self::InvalidResponse { .. } => ("invalid-response", 313, Unavailable),
             Self::InvalidPolicy(_) => ("invalid-policy", 401, Misconfigured),
             Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
             Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),

@@ -11,16 +11,18 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Client;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use hyper::body::Incoming;
 use serde_json::{Map, Value as Json};
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange, Failure};
+use super::http::{Answered, Exchange, FetchError};
 use crate::challenge::{Challenge, Channel};
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::Evidence;
 use crate::json::{self, MemberError, Object, Read, Value};
+use crate::transport::{Connection, Connector, OutgoingBody, TransportError, TransportErrorKind};
 use crate::types::{Issuer, shorten};
 
 /// The largest answer that is read, in bytes: stops an agent that never ends. Real ones have 5 to 40 kB.
@@ -49,14 +51,50 @@ pub(crate) struct Answer {
     pub(crate) certificates: Option<Vec<u8>>,
 }
 
+/// The way to an agent.
+#[derive(Debug)]
+pub(crate) enum AgentChannel<'c> {
+    /// The connection whose peer is attested. If it breaks, the attempt is over: the next one opens another.
+    Attached(&'c mut Connection),
+    /// Connections of the agent's own, opened when needed. They close with the attestation.
+    Separate { connector: &'c Connector, connection: Option<Connection> },
+}
+
+impl AgentChannel<'_> {
+    pub(super) async fn send(
+        &mut self,
+        request: http::Request<OutgoingBody>,
+    ) -> Result<http::Response<Incoming>, TransportError> {
+        let connection = match self {
+            Self::Attached(connection) => connection,
+            Self::Separate { connector, connection } => {
+                if let Some(open) = connection
+                    && !open.ready().await
+                {
+                    *connection = None;
+                }
+                match connection {
+                    Some(open) => open,
+                    None => connection.insert(connector.connect().await?),
+                }
+            }
+        };
+        if !connection.ready().await {
+            let reason = "the connection was closed without an answer";
+            return Err(TransportError::new(TransportErrorKind::Broken, reason));
+        }
+        connection.send(request).await
+    }
+}
+
 /// Asks the agent behind `base`.
 pub(crate) async fn ask(
-    client: &Client,
+    channel: AgentChannel<'_>,
     base: &Url,
     question: Question<'_>,
     deadline: Deadline,
 ) -> Result<Answer, AttestationError> {
-    let agent = Agent { client, base, deadline };
+    let mut agent = Agent { channel, base, deadline };
     let bound = question.challenge.channel() == Channel::Bound;
     let mut answer = Answer::default();
     if question.hardware {
@@ -77,13 +115,18 @@ pub(crate) async fn ask(
 }
 
 struct Agent<'a> {
-    client: &'a Client,
+    channel: AgentChannel<'a>,
     base: &'a Url,
     deadline: Deadline,
 }
 
 impl Agent<'_> {
-    async fn post(&self, path: &str, challenge: &Challenge, maa: Option<&Issuer>) -> Result<Vec<u8>, AttestationError> {
+    async fn post(
+        &mut self,
+        path: &str,
+        challenge: &Challenge,
+        maa: Option<&Issuer>,
+    ) -> Result<Vec<u8>, AttestationError> {
         let bound = challenge.channel() == Channel::Bound;
         let mut body = Map::new();
         if let Some(issuer) = maa {
@@ -97,20 +140,23 @@ impl Agent<'_> {
         let (url, body) = (below(self.base, path), Json::Object(body).to_string());
         let what = "the answer of the attestation agent";
         let exchange = Exchange { doing: DOING, what, limit: MAX_BYTES, deadline: self.deadline, reconnects: !bound };
-        let answer = exchange
-            .run(|| {
-                let request = self.client.post(url.clone()).body(body.clone());
-                request.header("content-type", "application/json").header("accept", "application/json")
-            })
-            .await;
-        match answer {
+        let request = || {
+            let request = http::Request::post(url.as_str())
+                .header(CONTENT_TYPE, "application/json")
+                .header(ACCEPT, "application/json")
+                .body(OutgoingBody::bytes(body.clone()));
+            let why = "expected as the agent's address one that HTTP can carry";
+            request.map_err(|_| AttestationError::InvalidUrl { why })
+        };
+        match exchange.run_over(&mut self.channel, request).await {
             Ok(answer) => accept(answer, bound, &url),
-            Err(Failure::Trouble(trouble)) if trouble.kind == super::TroubleKind::Name => {
-                Err(AttestationError::ServerNameNotValidated { why: trouble.at(&url) })
-            }
-            Err(Failure::Trouble(trouble)) => Err(AttestationError::AgentUnreachable { why: trouble.at(&url) }),
-            Err(Failure::Encoded) => Err(invalid("expected JSON as it is, found compressed data")),
-            Err(Failure::Other(error)) => Err(error),
+            Err(FetchError::Transport(error)) => Err(match error.kind {
+                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { why: error.at(&url) },
+                TransportErrorKind::Unreadable => invalid(&error.at(&url)),
+                _ => AttestationError::AgentUnreachable { why: error.at(&url) },
+            }),
+            Err(FetchError::ContentEncoded) => Err(invalid("expected JSON as it is, found compressed data")),
+            Err(FetchError::Attestation(error)) => Err(error),
         }
     }
 }

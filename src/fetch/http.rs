@@ -1,16 +1,21 @@
 //! One exchange: bounded in size and time, never redirected, never decompressed.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http_body::Body;
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 use url::Url;
 
+use super::agent::AgentChannel;
 use super::deadline::Deadline;
-use super::failure::{Trouble, explain};
 use super::retry_after::retry_after;
 use crate::clock::Clock;
 use crate::error::AttestationError;
+use crate::transport::{OutgoingBody, Stage, TransportError, TransportErrorKind, classify, classify_reqwest};
 
 /// The longest silence within an answer: stops a peer that holds a connection open for nothing.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -63,24 +68,37 @@ impl Answered {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug)]
-pub(super) enum Failure {
-    Trouble(Trouble),
-    /// The body has a `Content-Encoding` that nobody asked for.
-    Encoded,
-    Other(AttestationError),
+pub(super) enum FetchError {
+    Transport(TransportError),
+    /// The body has a `Content-Encoding` that was not asked for.
+    ContentEncoded,
+    Attestation(AttestationError),
 }
 
-impl From<AttestationError> for Failure {
+impl From<AttestationError> for FetchError {
     fn from(error: AttestationError) -> Self {
-        Self::Other(error)
+        Self::Attestation(error)
     }
 }
 
-impl From<reqwest::Error> for Failure {
+impl From<TransportError> for FetchError {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error)
+    }
+}
+
+impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Trouble(explain(&error))
+        Self::Transport(classify_reqwest(&error))
+    }
+}
+
+/// Of a body that is being read.
+impl From<hyper::Error> for FetchError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Transport(classify(&error, Stage::Body))
     }
 }
 
@@ -98,49 +116,94 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends a request until it is answered by something that lasts, at most three times.
-    pub(super) async fn run(&self, request: impl Fn() -> RequestBuilder) -> Result<Answered, Failure> {
+    /// Sends a request until the response is one that lasts, at most three times.
+    pub(super) async fn run(&self, request: impl Fn() -> RequestBuilder) -> Result<Answered, FetchError> {
         for wait in BACKOFF {
             let outcome = self.once(request()).await;
-            let wait = match &outcome {
-                Ok(answer) if answer.is_transient() => answer.retry_after.unwrap_or(wait).max(wait),
-                Err(Failure::Trouble(trouble)) if self.reconnects && trouble.is_transient() => wait,
-                _ => return outcome,
-            };
-            if wait > LONGEST_WAIT || wait >= self.deadline.left() {
-                return outcome;
+            match self.pause(&outcome, wait) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return outcome,
             }
-            tokio::time::sleep(wait).await;
         }
         self.once(request()).await
     }
 
-    async fn once(&self, request: RequestBuilder) -> Result<Answered, Failure> {
+    /// The same over a connection of this crate's own.
+    pub(super) async fn run_over(
+        &self,
+        channel: &mut AgentChannel<'_>,
+        request: impl Fn() -> Result<http::Request<OutgoingBody>, AttestationError>,
+    ) -> Result<Answered, FetchError> {
+        for wait in BACKOFF {
+            let outcome = self.once_over(channel, request()?).await;
+            match self.pause(&outcome, wait) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return outcome,
+            }
+        }
+        self.once_over(channel, request()?).await
+    }
+
+    /// How long to wait before another attempt; `None` if there is to be none.
+    fn pause(&self, outcome: &Result<Answered, FetchError>, wait: Duration) -> Option<Duration> {
+        let wait = match outcome {
+            Ok(response) if response.is_transient() => response.retry_after.unwrap_or(wait).max(wait),
+            Err(FetchError::Transport(error)) if self.reconnects && is_transient(error) => wait,
+            _ => return None,
+        };
+        (wait <= LONGEST_WAIT && wait < self.deadline.left()).then_some(wait)
+    }
+
+    async fn once(&self, request: RequestBuilder) -> Result<Answered, FetchError> {
         let response = self.deadline.run(self.doing, request.send()).await??;
+        self.read(Response::<reqwest::Body>::from(response)).await
+    }
+
+    async fn once_over(
+        &self,
+        channel: &mut AgentChannel<'_>,
+        request: http::Request<OutgoingBody>,
+    ) -> Result<Answered, FetchError> {
+        let response = self.deadline.run(self.doing, channel.send(request)).await??;
+        self.read(response).await
+    }
+
+    async fn read<B>(&self, response: Response<B>) -> Result<Answered, FetchError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        FetchError: From<B::Error>,
+    {
         let headers = response.headers();
         if headers.contains_key(CONTENT_ENCODING) {
-            return Err(Failure::Encoded);
+            return Err(FetchError::ContentEncoded);
         }
         let content_type = text(headers, CONTENT_TYPE.as_str());
         let retry_after = retry_after(headers, Clock::system().now());
         let status = response.status().as_u16();
-        let body = self.read(response).await?;
+        let body = self.read_body(response.into_body()).await?;
         Ok(Answered { status, content_type, body, retry_after })
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
-        let too_large = || Failure::Other(AttestationError::TooLarge { what: self.what, limit: self.limit });
-        if response.content_length().is_some_and(|length| length > self.limit) {
+    async fn read_body<B>(&self, mut incoming: B) -> Result<Vec<u8>, FetchError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        FetchError: From<B::Error>,
+    {
+        let too_large = || FetchError::Attestation(AttestationError::TooLarge { what: self.what, limit: self.limit });
+        if incoming.size_hint().lower() > self.limit {
             return Err(too_large());
         }
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut body = Vec::new();
         loop {
             let silence = SILENCE.min(self.deadline.left());
-            let Ok(chunk) = tokio::time::timeout(silence, response.chunk()).await else {
+            let next = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx));
+            let Ok(frame) = tokio::time::timeout(silence, next).await else {
                 return Err(self.silent().into());
             };
-            let Some(chunk) = chunk? else { return Ok(body) };
+            let Some(frame) = frame.transpose()? else { return Ok(body) };
+            // Trailers are not of interest.
+            let Ok(chunk) = frame.into_data() else { continue };
             if body.len().saturating_add(chunk.len()) > limit {
                 return Err(too_large());
             }
@@ -156,11 +219,9 @@ impl Exchange {
     }
 }
 
-impl Trouble {
-    fn is_transient(&self) -> bool {
-        use super::failure::TroubleKind;
-        matches!(self.kind, TroubleKind::Connect | TroubleKind::Broken)
-    }
+fn is_transient(error: &TransportError) -> bool {
+    use TransportErrorKind::{Broken, Connect, NotProcessed};
+    matches!(error.kind, Connect | NotProcessed | Broken)
 }
 
 fn text(headers: &HeaderMap, name: &str) -> String {

@@ -5,7 +5,7 @@ use reqwest::Client;
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange, Failure};
+use super::http::{Answered, Exchange, FetchError};
 use crate::error::AttestationError;
 
 /// The largest responses that are read, in bytes: stop a server that never ends. Certificates have 2 KB, CRLs 1 KB.
@@ -43,9 +43,11 @@ impl KdsClient {
             Ok(Answered { status: 200, body, .. }) => Ok(body),
             Ok(Answered { status: 404, .. }) => Err(unreachable(format!("it has no {wanted} (status 404)"))),
             Ok(Answered { status, .. }) => Err(unreachable(format!("it answered with the status {status}"))),
-            Err(Failure::Trouble(trouble)) => Err(unreachable(trouble.at(&self.base))),
-            Err(Failure::Encoded) => Err(unreachable("it sent compressed data, which nobody asked for".to_owned())),
-            Err(Failure::Other(error)) => Err(error),
+            Err(FetchError::Transport(error)) => Err(unreachable(error.at(&self.base))),
+            Err(FetchError::ContentEncoded) => {
+                Err(unreachable("it sent compressed data, which nobody asked for".to_owned()))
+            }
+            Err(FetchError::Attestation(error)) => Err(error),
         }
     }
 }

@@ -9,7 +9,7 @@ use reqwest::Client;
 
 use super::cache::Cell;
 use super::deadline::Deadline;
-use super::http::{Exchange, Failure};
+use super::http::{Exchange, FetchError};
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
@@ -119,9 +119,9 @@ async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) ->
     let url = issuer.key_set_url();
     let answer = exchange.run(|| client.get(&url).header("accept", "application/json")).await;
     let answer = answer.map_err(|failure| match failure {
-        Failure::Trouble(trouble) => unreachable(trouble.why),
-        Failure::Encoded => unreachable("it sent compressed data, which nobody asked for".to_owned()),
-        Failure::Other(error) => error,
+        FetchError::Transport(error) => unreachable(error.reason),
+        FetchError::ContentEncoded => unreachable("it sent compressed data, which nobody asked for".to_owned()),
+        FetchError::Attestation(error) => error,
     })?;
     match answer.status {
         200 if answer.is_json() => Ok(answer.body),

@@ -7,9 +7,7 @@ mod agent;
 mod cache;
 mod collateral;
 mod crl_cache;
-mod deadline;
 mod disk;
-mod failure;
 mod http;
 mod kds;
 mod known_crls;
@@ -18,11 +16,11 @@ mod retry_after;
 mod thim;
 mod vek_cache;
 
-pub(crate) use agent::{Question, ask};
+use crate::deadline;
+
+pub(crate) use agent::{AgentChannel, Question, ask};
 pub(crate) use collateral::CollateralSources;
-pub(crate) use deadline::Deadline;
 pub(crate) use disk::Disk;
-pub(crate) use failure::{TroubleKind, explain, find};
 pub(crate) use http::client;
 pub(crate) use maa::KeySets;
 pub(crate) use thim::Thim;

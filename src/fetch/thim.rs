@@ -12,7 +12,7 @@ use reqwest::Client;
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange, Failure};
+use super::http::{Answered, Exchange, FetchError};
 use crate::json::{self, Value};
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedVek};
 
@@ -52,9 +52,11 @@ impl Thim {
         let body = match response {
             Ok(Answered { status: 200, body, .. }) => body,
             Ok(Answered { status, .. }) => return Err(format!("it responded with the status {status}")),
-            Err(Failure::Trouble(trouble)) => return Err(trouble.why),
-            Err(Failure::Encoded) => return Err("it sent compressed data, which was not requested".to_owned()),
-            Err(Failure::Other(error)) => return Err(error.to_string()),
+            Err(FetchError::Transport(error)) => return Err(error.reason),
+            Err(FetchError::ContentEncoded) => {
+                return Err("it sent compressed data, which was not requested".to_owned());
+            }
+            Err(FetchError::Attestation(error)) => return Err(error.to_string()),
         };
         let Ok(Value::Object(response)) = json::parse(&body) else {
             return Err("expected a JSON object, found something else".to_owned());

@@ -1,68 +1,155 @@
-//! One attestation of one peer: challenge, fetch, verify.
+//! One attestation of one peer: open a connection, challenge, fetch, verify.
+
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::Client;
-use url::Url;
 
-use super::life::Life;
-use super::settings::Settings;
+use super::base_url::BaseUrl;
+use super::channel_mode::ChannelMode;
+use super::coalesce::{AttestationKey, Coalesce, Freshness};
+use super::peer::Lease;
 use crate::challenge::Challenge;
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
-use crate::fetch::{Deadline, Question, ask};
+use crate::fetch::{Question, ask};
 use crate::json::{self, Value};
 use crate::maa::KeySet;
-use crate::observe::{self, Step};
+use crate::observe::{self, Step, Work};
 use crate::policy::Policy;
+use crate::transport::{Connection, Security};
+use crate::types::Sha256Digest;
+use crate::verifier_state::VerifierState;
 use crate::verify::verify;
 
-/// Asks the agent behind a client, and verifies what it says. Key sets are fetched while the agent works.
-pub(super) async fn attest(
-    settings: &Settings,
-    policy: &Policy,
-    challenge: Challenge,
-    (client, agent): (&Client, &Url),
-    deadline: &Deadline,
-) -> Result<Life, AttestationError> {
-    let begun = settings.clock.moment();
-    let question = Question {
-        challenge: &challenge,
-        maa: policy.maa().map(|trust| &trust.issuer),
-        hardware: policy.amd().is_some(),
-    };
-    let key_set = async {
-        match question.maa {
-            Some(issuer) => observe::step(Step::KeySet, settings.key_sets.get(issuer, deadline)).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let evidence = async {
-        let answer = observe::step(Step::Agent, ask(client, agent, question, *deadline)).await?;
-        let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else { return Ok((answer, None)) };
-        let certificates = answer.certificates.as_deref();
-        let collateral = settings.kds.collateral(report, certificates, trust.revocation, deadline);
-        let collateral = observe::step(Step::Certificates, collateral).await?;
-        Ok((answer, Some(collateral)))
-    };
-    let ((answer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
-    if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
-        && names_unknown_key(&answer.evidence, keys)
-    {
-        key_set = Some(observe::step(Step::KeySet, settings.key_sets.get_again(issuer, deadline)).await?);
+/// Opens connections to one origin and attests their peers under one policy.
+pub(super) struct Attester {
+    pub(super) verifier: Arc<VerifierState>,
+    pub(super) coalesce: Arc<Coalesce>,
+    pub(super) base: BaseUrl,
+    pub(super) mode: ChannelMode,
+    policy: Policy,
+    policy_digest: Sha256Digest,
+}
+
+impl Attester {
+    pub(super) fn new(
+        verifier: &Arc<VerifierState>,
+        coalesce: &Arc<Coalesce>,
+        url: &str,
+        policy: &Policy,
+    ) -> Result<Self, AttestationError> {
+        let base = BaseUrl::parse(url)?;
+        let mode = ChannelMode::new(verifier, &base, policy)?;
+        let (verifier, coalesce) = (Arc::clone(verifier), Arc::clone(coalesce));
+        Ok(Self { verifier, coalesce, base, mode, policy: policy.clone(), policy_digest: policy.digest() })
     }
-    let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
-    let endorsements = Endorsements {
-        vek,
-        crl,
-        key_set,
-        key_set_source: settings.key_sets.source(),
-        amd_anchors: settings.amd_anchors.clone(),
-        ..Endorsements::default()
-    };
-    let verdict = || verify(&answer.evidence, &endorsements, challenge, policy, settings.clock.now());
-    let attested = observe::step_now(Step::Verify, verdict)?;
-    Ok(Life::new(attested, begun))
+
+    pub(super) fn policy_digest(&self) -> Sha256Digest {
+        self.policy_digest
+    }
+
+    /// Opens a connection and finds out the key of its peer. Nothing else is sent.
+    pub(super) async fn open(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
+        let opening = self.mode.application().connect_to_application();
+        observe::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
+    }
+
+    /// What an attestation over a connection is about.
+    pub(super) fn attestation_key(&self, security: Security) -> AttestationKey {
+        AttestationKey { key: self.mode.peer_key(security), origin: self.base.origin(), policy: self.policy_digest }
+    }
+
+    /// Attests the peer of a connection, or shares the attestation of another task.
+    pub(super) async fn attest(
+        &self,
+        connection: &mut Connection,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Lease, AttestationError> {
+        let (security, clock) = (connection.security(), &self.verifier.clock);
+        let key = self.attestation_key(security);
+        let attestation = self.attest_over(security, Some(connection), deadline);
+        let lease = self.coalesce.attest(key, freshness, clock, deadline, attestation).await?;
+        // It may have taken longer than it lasts.
+        if lease.is_valid(clock) { Ok(lease) } else { Err(AttestationError::AttestationExpired) }
+    }
+
+    /// Attests a peer again, for this task alone. Without a connection the agent must be separate.
+    pub(super) async fn attest_again(
+        &self,
+        security: Security,
+        connection: Option<&mut Connection>,
+        deadline: &Deadline,
+    ) -> Result<Lease, AttestationError> {
+        let attestation = self.attest_over(security, connection, deadline);
+        self.coalesce.attest_alone(self.attestation_key(security), &self.verifier.clock, attestation).await
+    }
+
+    /// A future in a box, which does nothing until it is polled.
+    fn attest_over<'a>(
+        &'a self,
+        security: Security,
+        connection: Option<&'a mut Connection>,
+        deadline: &'a Deadline,
+    ) -> Work<'a, Lease> {
+        Box::pin(async move {
+            let challenge = self.mode.challenge(security, self.verifier.clock.now())?;
+            observe::attestation(self.run(challenge, connection, deadline)).await
+        })
+    }
+
+    /// Asks the agent, and verifies what it says. Key sets are fetched while the agent works.
+    async fn run(
+        &self,
+        challenge: Challenge,
+        connection: Option<&mut Connection>,
+        deadline: &Deadline,
+    ) -> Result<Lease, AttestationError> {
+        let (verifier, policy) = (&self.verifier, &self.policy);
+        let requested_at = verifier.clock.moment();
+        let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
+        let question = Question {
+            challenge: &challenge,
+            maa: policy.maa().map(|trust| &trust.issuer),
+            hardware: policy.amd().is_some(),
+        };
+        let key_set = async {
+            match question.maa {
+                Some(issuer) => observe::step(Step::KeySet, verifier.key_sets.get(issuer, deadline)).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let evidence = async {
+            let answer = observe::step(Step::Agent, ask(channel, agent, question, *deadline)).await?;
+            let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else {
+                return Ok((answer, None));
+            };
+            let certificates = answer.certificates.as_deref();
+            let collateral = verifier.kds.collateral(report, certificates, trust.revocation, deadline);
+            let collateral = observe::step(Step::Certificates, collateral).await?;
+            Ok((answer, Some(collateral)))
+        };
+        let ((answer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
+        if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
+            && names_unknown_key(&answer.evidence, keys)
+        {
+            key_set = Some(observe::step(Step::KeySet, verifier.key_sets.get_again(issuer, deadline)).await?);
+        }
+        let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
+        let endorsements = Endorsements {
+            vek,
+            crl,
+            key_set,
+            key_set_source: verifier.key_sets.source(),
+            amd_anchors: verifier.amd_anchors.clone(),
+            ..Endorsements::default()
+        };
+        let verdict = || verify(&answer.evidence, &endorsements, challenge, policy, verifier.clock.now());
+        let attested = observe::step_now(Step::Verify, verdict)?;
+        Ok(Lease::new(attested, requested_at))
+    }
 }
 
 /// Whether a token names a key that the set does not have, which is worth a look at a newer set. Whatever else is wrong with

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::line::{Line, dial};
-use super::route::Route;
-use super::settings::Settings;
-use super::target::Base;
+use super::attest::Attester;
+use super::coalesce::Coalesce;
 use crate::attested::Recorded;
 use crate::challenge::{Challenge, Channel};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
-use crate::fetch::{Deadline, Question, ask};
+use crate::fetch::{Question, ask};
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::snp::{AmdAnchors, CertificateError};
 use crate::types::{Nonce, SpkiDigest, UnixTime};
+use crate::verifier_state::VerifierState;
 use crate::verify::verify_collected;
 
 /// What a peer and the services that vouch for it said, as received: to be kept and looked into. Nothing of it is verified,
@@ -84,28 +84,23 @@ impl Collected {
 
 /// Asks a peer as for an attestation, on a connection that nothing else is sent on.
 pub(crate) async fn collect(
-    settings: &Arc<Settings>,
+    verifier: &Arc<VerifierState>,
     url: &str,
     policy: &Policy,
 ) -> Result<Collected, AttestationError> {
-    let deadline = Deadline::after(settings.deadline);
-    let base = Base::parse(url)?;
-    let route = Route::new(settings, &base, policy)?;
-    let (line, own) = match &route {
-        Route::Bound { names, .. } => {
-            let line = dial(settings, &base.root(), names.clone(), &deadline).await?;
-            let client = line.client().clone();
-            (Some(line), client)
-        }
-        Route::Unbound { client, .. } => (None, client.clone()),
-    };
-    let (client, agent) = route.agent(&own, &base);
-    let tls_key = line.as_ref().map(Line::key);
-    let asked_at = settings.clock.now();
-    let challenge = route.challenge(tls_key, asked_at)?;
+    let deadline = Deadline::after(verifier.deadline);
+    // Nothing is shared with the attestations of sessions: there is no verdict here.
+    let attester = Attester::new(verifier, &Arc::new(Coalesce::default()), url, policy)?;
+    let mut connection = attester.open(&deadline).await?;
+    let security = connection.security();
+    let tls_key = attester.mode.peer_key(security);
+    let asked_at = verifier.clock.now();
+    let challenge = attester.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);
     let question = Question { challenge: &challenge, maa, hardware: policy.amd().is_some() };
-    let mut answer = ask(&client, &agent, question, deadline).await?;
+    let agent = attester.mode.agent(Some(&mut connection));
+    let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
+    let mut answer = ask(channel, agent, question, deadline).await?;
     answer.evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
     let mut collected = Collected {
         evidence: answer.evidence,
@@ -118,19 +113,19 @@ pub(crate) async fn collect(
         nonce: *challenge.nonce(),
         asked_at,
         challenge: Arc::new(challenge),
-        key_set_source: settings.key_sets.source(),
-        pinned_key_set: settings.key_sets.pinned_set().cloned(),
-        amd_anchors: settings.amd_anchors.clone(),
+        key_set_source: verifier.key_sets.source(),
+        pinned_key_set: verifier.key_sets.pinned_set().cloned(),
+        amd_anchors: verifier.amd_anchors.clone(),
     };
     if let (Some(issuer), None) = (maa, &collected.pinned_key_set) {
-        match settings.key_sets.document(issuer, &deadline).await {
+        match verifier.key_sets.document(issuer, &deadline).await {
             Ok(document) => collected.key_set = Some(document),
             Err(error) => collected.missing.push(error),
         }
     }
     if let Some(report) = &collected.evidence.report {
         let sent_along = collected.certificates.take();
-        let (certificates, list) = settings.kds.documents(report, sent_along, &deadline).await;
+        let (certificates, list) = verifier.kds.documents(report, sent_along, &deadline).await;
         let mut keep = |outcome: Result<Vec<u8>, AttestationError>| match outcome {
             Ok(document) => Some(document),
             Err(error) => {

@@ -1,68 +1,64 @@
 //! Step 6: the session. Every byte goes to a peer that has proven what it is.
 //!
-//! A session is a set of attested TLS keys, each with its own connections. A new connection is opened without any expectation
-//! ([`line`]), and nothing is sent on it but, where its key is not attested yet, the request for attestation.
+//! A session is a pool of attested peers, each with its own connections. A connection is opened without any expectation of whom
+//! it leads to, and nothing is sent on it but, where its key is not attested yet, the request for attestation.
+//! `docs/session.md` draws the states of connection, peer and session.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `channel_mode` | how the peer is reached and identified |
+//! | `attest` | what one attestation is: open, challenge, fetch, verify |
+//! | `coalesce` | which tasks share an attestation; which keys were refused |
+//! | `peer` | one key: its attestation, its revocation, its connections |
+//! | `pool` | which peers a session has; when it is poisoned |
+//! | `renewal` | when and over which connection an attestation is renewed |
 
 mod attest;
+mod base_url;
+mod channel_mode;
+mod coalesce;
 mod collect;
-mod life;
-mod line;
-mod members;
+mod peer;
+mod pool;
 mod renewal;
 mod request;
+mod request_body;
 mod response;
-mod route;
-mod settings;
-mod standing;
-mod target;
-mod upload;
-mod verdicts;
 
 use std::fmt;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::Client;
 use tokio::sync::Semaphore;
-use url::Url;
 
+pub(crate) use coalesce::Coalesce;
 pub use collect::Collected;
 pub(crate) use collect::collect;
 pub use request::Request;
 pub use response::{Body, BodyError, Response};
-pub(crate) use settings::Settings;
 
-use attest::attest;
-use life::Life;
-use line::{Line, NoConnection, dial};
-use members::{Member, Members};
-use request::Parts;
-use route::Route;
-use target::Base;
-use upload::Upload;
-use verdicts::{About, Asked};
+use attest::Attester;
+use coalesce::Freshness;
+use peer::Checkout;
+use pool::{Poison, Pool};
+use request::{Outcome, Parts};
 
 use crate::attested::Attested;
 use crate::challenge::Channel;
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::fetch::{Deadline, TroubleKind, explain, find};
-use crate::observe::{self, Step};
+use crate::observe;
 use crate::policy::Policy;
-use crate::types::{Sha256Digest, SpkiDigest};
+use crate::transport::Connection;
+use crate::verifier_state::VerifierState;
 
 /// How many connections of one session are opened, and their peers attested, at the same time.
-const DOORS: usize = 8;
+const MAX_CONCURRENT_ATTESTATIONS: usize = 8;
 
-/// How often a request looks for another connection after others took the one that was opened for it.
-const MAX_TRIES: usize = 32;
-
-/// How often a request looks whether a connection that others opened will do, before it opens one of its own.
-const PATIENCE: u32 = 4;
-
-/// How long a connection takes at most to be free for the next request after an answer was read.
-const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
+/// How often a request is sent that was certainly not processed before.
+const MAX_ATTEMPTS: usize = 8;
 
 /// An HTTP session with an attested peer, from [`crate::verify_connection`].
 ///
@@ -83,7 +79,7 @@ const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
 ///
 /// ```compile_fail,E0616
 /// # fn f(session: blindbox_attestation::Session) {
-/// let client = session.shared;
+/// let client = session.inner;
 /// # }
 /// ```
 ///
@@ -107,48 +103,35 @@ const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 #[must_use]
 pub struct Session {
-    shared: Arc<Shared>,
+    inner: Arc<SessionInner>,
     first: Arc<Attested>,
 }
 
-struct Shared {
-    settings: Arc<Settings>,
-    policy: Policy,
-    policy_digest: Sha256Digest,
-    base: Base,
-    route: Route,
-    members: Members,
-    doors: Semaphore,
-}
-
-/// Whether a peer that is attested already is asked again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Anew {
-    Always,
-    IfNeeded,
+struct SessionInner {
+    attester: Attester,
+    pool: Pool,
+    attest_permits: Semaphore,
 }
 
 impl Session {
     /// Opens a session: its first peer is attested when it is there.
-    pub(crate) async fn open(settings: &Arc<Settings>, url: &str, policy: &Policy) -> Result<Self, AttestationError> {
-        let base = Base::parse(url)?;
-        let route = Route::new(settings, &base, policy)?;
-        let policy_digest = policy.digest();
-        let call = settings.verdicts.call(base.origin(), policy_digest, &settings.clock);
+    pub(crate) async fn open(
+        verifier: &Arc<VerifierState>,
+        coalesce: &Arc<Coalesce>,
+        url: &str,
+        policy: &Policy,
+    ) -> Result<Self, AttestationError> {
+        let attester = Attester::new(verifier, coalesce, url, policy)?;
+        let origin = attester.base.origin();
+        let call = coalesce.connect(origin.clone(), attester.policy_digest(), &verifier.clock);
         // So that tasks which start at the same time have all said so before the first of them is done.
         tokio::task::yield_now().await;
-        let shared = Shared {
-            settings: Arc::clone(settings),
-            policy: policy.clone(),
-            policy_digest,
-            base,
-            route,
-            members: Members::new(settings.clock.clone()),
-            doors: Semaphore::new(DOORS),
-        };
-        let (origin, deadline) = (shared.base.origin(), Deadline::after(settings.deadline));
-        let member = observe::connect(&origin, shared.attest_another(call.asked, Anew::Always, &deadline)).await?;
-        Ok(Self { shared: Arc::new(shared), first: Arc::clone(member.life().attested()) })
+        let pool = Pool::new(verifier.clock.clone());
+        let inner = SessionInner { attester, pool, attest_permits: Semaphore::new(MAX_CONCURRENT_ATTESTATIONS) };
+        let deadline = Deadline::after(verifier.deadline);
+        let attesting = inner.connect_and_attest(call.freshness, Poison::Clears, &deadline);
+        let attested = observe::connect(&origin, attesting).await?;
+        Ok(Self { inner: Arc::new(inner), first: attested })
     }
 
     /// A `GET` request to a target on the session's origin, such as `/status`.
@@ -196,203 +179,152 @@ impl Session {
     /// The latest attestation: of the peer, or of the one among several replicas that was attested last.
     #[must_use]
     pub fn attestation(&self) -> Arc<Attested> {
-        self.shared.members.latest().unwrap_or_else(|| Arc::clone(&self.first))
+        self.inner.pool.latest().unwrap_or_else(|| Arc::clone(&self.first))
     }
 
     /// How connections are tied to the evidence.
     #[must_use]
     pub fn channel(&self) -> Channel {
-        self.first.channel()
+        self.inner.attester.mode.kind()
     }
 
-    /// Opens a new connection and has its peer attested anew, whatever is known of it. Opens a poisoned session again.
+    /// Opens a new connection and has its peer attested again, whatever is known of it. Opens a poisoned session again.
     ///
     /// # Errors
     ///
     /// As [`crate::verify_connection`]. A refusal takes the peer's key out of the session.
     pub async fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
-        let shared = &self.shared;
-        let deadline = Deadline::after(shared.settings.deadline);
-        let member = shared.attest_another(Asked::anew(&shared.settings.clock), Anew::Always, &deadline).await?;
-        Ok(Arc::clone(member.life().attested()))
+        let verifier = &self.inner.attester.verifier;
+        let deadline = Deadline::after(verifier.deadline);
+        let freshness = Freshness::evidence_from_now(&verifier.clock);
+        self.inner.connect_and_attest(freshness, Poison::Clears, &deadline).await
     }
 
     async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {
         let Some(timeout) = parts.timeout else {
-            return self.shared.send(parts, &Deadline::after(Duration::MAX)).await;
+            return self.inner.send(parts, &Deadline::after(Duration::MAX)).await;
         };
         let deadline = Deadline::after(timeout);
-        deadline.run("the request", self.shared.send(parts, &deadline)).await?
+        deadline.run("the request", self.inner.send(parts, &deadline)).await?
     }
 }
 
-impl Shared {
+impl SessionInner {
     async fn send(&self, parts: &Parts, deadline: &Deadline) -> Result<Response, AttestationError> {
-        self.members.check_not_poisoned()?;
-        let url = self.base.resolve(&parts.target, &parts.query)?;
-        let asked = Asked::now(&self.settings.clock);
-        self.renew_the_late(deadline).await?;
-        let attesting = Deadline::after(self.settings.deadline.min(deadline.left()));
-        let mut patience = PATIENCE;
-        for _ in 0..MAX_TRIES {
-            let connections = self.members.connections();
-            if let Some(response) = self.send_to_anyone(parts, &url, deadline).await? {
-                return Ok(response);
-            }
-            let waiting = attesting.run("waiting for another connection", self.doors.acquire());
-            let door = waiting.await?.map_err(|_| AttestationError::AttestationExpired)?;
-            // Others who waited here have opened connections meanwhile, and one may be enough for all.
-            if patience > 0 && self.members.connections() != connections {
-                patience = patience.saturating_sub(1);
-                continue;
-            }
-            let member = self.attest_another(asked, Anew::IfNeeded, &attesting).await?;
-            drop(door);
-            if let Some(response) = self.send_to(&member, parts, &url, deadline).await? {
-                return Ok(response);
-            }
-        }
-        Err(AttestationError::ApplicationUnreachable {
-            why: "its connections close before they can be used".to_owned(),
-        })
-    }
-
-    /// Sends to a peer whose attestation holds and to whom a connection is open. `None`: there is none, nothing was sent.
-    async fn send_to_anyone(
-        &self,
-        parts: &Parts,
-        url: &Url,
-        deadline: &Deadline,
-    ) -> Result<Option<Response>, AttestationError> {
-        for (place, member) in self.members.holding().into_iter().enumerate() {
-            if place == 0 {
-                member.expect_back(BETWEEN_ANSWERS);
-            }
-            if let Some(response) = self.send_to(&member, parts, url, deadline).await? {
-                return Ok(Some(response));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn send_to(
-        &self,
-        member: &Arc<Member>,
-        parts: &Parts,
-        url: &Url,
-        deadline: &Deadline,
-    ) -> Result<Option<Response>, AttestationError> {
-        let standing = member.standing();
-        if !standing.life().holds(&self.settings.clock) {
-            return Ok(None);
-        }
-        let mut request = member.client().request(parts.method.clone(), url.clone()).headers(parts.headers.clone());
-        if let (Some(content_type), false) = (parts.content_type, parts.headers.contains_key(CONTENT_TYPE)) {
-            request = request.header(CONTENT_TYPE, content_type);
-        }
-        if let Some(body) = &parts.body {
-            // The HTTP library says nothing of an empty body, and some servers want to hear it (RFC 9110 section 8.6).
-            if body.is_empty() {
-                request = request.header(CONTENT_LENGTH, 0);
-            }
-            request = request.body(reqwest::Body::wrap(Upload::new(body.clone(), standing)));
-        }
-        if parts.timeout.is_some() {
-            request = request.timeout(deadline.left());
-        }
-        let outcome = tokio::select! {
-            biased;
-            error = standing.ending(Duration::ZERO) => return Err(error),
-            outcome = request.send() => outcome,
-        };
-        let error = match outcome {
-            Ok(response) if response.status().is_informational() => {
-                let why = "it switches to another protocol, which nobody asked for".to_owned();
-                return Err(AttestationError::ApplicationUnreachable { why });
-            }
-            Ok(response) => {
-                self.members.answered(member);
-                return Ok(Some(Response::new(response, standing, parts.timeout)));
-            }
-            Err(error) => error,
-        };
-        // Of the body on its way out: the peer was refused, or its attestation has ended.
-        if let Some(error) = find::<AttestationError>(&error) {
-            return Err(error.clone());
-        }
-        if find::<NoConnection>(&error).is_some() {
-            return Ok(None);
-        }
-        let trouble = explain(&error);
-        Err(match trouble.kind {
-            TroubleKind::Timeout if deadline.left().is_zero() => deadline.passed("the request"),
-            TroubleKind::Name => AttestationError::ServerNameNotValidated { why: trouble.at(url) },
-            _ => AttestationError::ApplicationUnreachable { why: trouble.at(url) },
-        })
-    }
-
-    /// Opens a connection and makes sure that its peer is attested.
-    async fn attest_another(
-        &self,
-        asked: Asked,
-        anew: Anew,
-        deadline: &Deadline,
-    ) -> Result<Arc<Member>, AttestationError> {
-        let (settings, clock) = (&self.settings, &self.settings.clock);
-        let (line, client) = match &self.route {
-            Route::Bound { names, .. } => {
-                let root = self.base.root();
-                let line = observe::step(Step::Dial, dial(settings, &root, names.clone(), deadline)).await?;
-                let client = line.client().clone();
-                (Some(line), client)
-            }
-            Route::Unbound { client, .. } => (None, client.clone()),
-        };
-        let agent = self.route.agent(&client, &self.base);
-        let key = line.as_ref().map(Line::key);
-        if anew == Anew::IfNeeded {
-            if let Some(member) = self.members.find(key) {
-                if let Some(line) = &line {
-                    self.members.reinforce(&member, line);
+        self.pool.check_not_poisoned()?;
+        let url = self.attester.base.resolve(&parts.target, &parts.query)?;
+        let freshness = Freshness::now(&self.attester.verifier.clock);
+        self.renew_expiring(deadline).await?;
+        let mut last = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let checkout = self.checkout(freshness, deadline).await?;
+            let peer = Arc::clone(checkout.peer());
+            match request::exchange(checkout, parts, &url, deadline).await? {
+                Outcome::Response(response) => {
+                    self.pool.mark_used(&peer);
+                    return Ok(response);
                 }
-                self.renew_at_last(&member, deadline).await?;
-                return Ok(member);
-            }
-            if let Some(key) = key {
-                self.members.may_ask(key).inspect_err(|error| observe::refused_unasked(key, error))?;
+                // It may be sent again, whatever its method.
+                Outcome::NotProcessed(failure) => last = Some(failure.at(&url)),
             }
         }
-        let about = self.about(key);
-        let attestation = || self.attest(key, (&agent.0, &agent.1), deadline);
-        let outcome = settings.verdicts.attest(about, asked, (clock, deadline), attestation).await;
-        match outcome {
-            // It took longer than the attestation lasts.
-            Ok(life) if !life.holds(clock) => Err(AttestationError::AttestationExpired),
-            Ok(life) => self.members.join((line, client), life, anew == Anew::Always),
+        let why = last.unwrap_or_default() + "; it was not processed by any connection, and may be sent again";
+        Err(AttestationError::ApplicationUnreachable { why })
+    }
+
+    /// A connection for one request: a free one, or a new one whose peer is attested before it is used.
+    async fn checkout(&self, freshness: Freshness, deadline: &Deadline) -> Result<Checkout, AttestationError> {
+        if let Some(checkout) = self.pool.checkout() {
+            return Ok(checkout);
+        }
+        let attesting = Deadline::after(self.attester.verifier.deadline.min(deadline.left()));
+        loop {
+            // Registered before the pool is looked at, so that no connection is freed in between unnoticed.
+            let mut freed = pin!(self.pool.freed());
+            freed.as_mut().enable();
+            if let Some(checkout) = self.pool.checkout() {
+                return Ok(checkout);
+            }
+            let waiting = async {
+                tokio::select! {
+                    biased;
+                    () = freed => None,
+                    permit = self.attest_permits.acquire() => permit.ok(),
+                }
+            };
+            let Some(_permit) = attesting.run("waiting for another connection", waiting).await? else { continue };
+            // Others who had a permit have opened connections in between, and one may be enough for all.
+            if let Some(checkout) = self.pool.checkout() {
+                return Ok(checkout);
+            }
+            self.pool.check_not_poisoned()?;
+            return self.connect_if_needed(freshness, &attesting).await;
+        }
+    }
+
+    /// Opens a connection for a request, and has its peer attested unless it is.
+    async fn connect_if_needed(&self, freshness: Freshness, deadline: &Deadline) -> Result<Checkout, AttestationError> {
+        let connection = self.attester.open(deadline).await?;
+        let security = connection.security();
+        let key = self.attester.mode.peer_key(security);
+        if let Some(peer) = self.pool.get(key) {
+            let mut checkout = self.pool.attach(&peer, connection);
+            self.renew_on_new_connection(&mut checkout, deadline).await?;
+            return Ok(checkout);
+        }
+        if let Some(key) = key {
+            let about = self.attester.attestation_key(security);
+            let clock = &self.attester.verifier.clock;
+            let refused = self.attester.coalesce.recent_refusal(&about, clock);
+            let allowed = refused.map_or_else(|| self.pool.check_attest_rate(key), Err);
+            allowed.inspect_err(|error| observe::refused_unasked(key, error))?;
+        }
+        self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
+    }
+
+    /// Opens a connection and has its peer attested, whatever is known of it.
+    async fn connect_and_attest(
+        &self,
+        freshness: Freshness,
+        poison: Poison,
+        deadline: &Deadline,
+    ) -> Result<Arc<Attested>, AttestationError> {
+        let connection = self.attester.open(deadline).await?;
+        let checkout = self.attest_and_insert(connection, freshness, poison, deadline).await?;
+        Ok(Arc::clone(checkout.peer().lease().attested()))
+    }
+
+    async fn attest_and_insert(
+        &self,
+        mut connection: Connection,
+        freshness: Freshness,
+        poison: Poison,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let attester = &self.attester;
+        let key = attester.mode.peer_key(connection.security());
+        let about = attester.attestation_key(connection.security());
+        match attester.attest(&mut connection, freshness, deadline).await {
+            Ok(lease) => {
+                self.pool.insert(key, &lease, connection, poison, || attester.coalesce.outweighs(&about, &lease))
+            }
             Err(error) => {
-                self.members.leave(key, &error);
+                if error.is_verdict() {
+                    self.pool.revoke(key, &error);
+                }
                 Err(error)
             }
         }
-    }
-
-    fn about(&self, key: Option<SpkiDigest>) -> About {
-        About { key, origin: self.base.origin(), policy: self.policy_digest }
-    }
-
-    async fn attest(
-        &self,
-        key: Option<SpkiDigest>,
-        agent: (&Client, &Url),
-        deadline: &Deadline,
-    ) -> Result<Life, AttestationError> {
-        let challenge = self.route.challenge(key, self.settings.clock.now())?;
-        observe::attestation(attest(&self.settings, &self.policy, challenge, agent, deadline)).await
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({}, {:?})", self.shared.base.url(), self.channel())
+        write!(f, "Session({}, {:?})", self.inner.attester.base.url(), self.channel())
     }
+}
+
+/// A panic of another task leaves no half-made state behind: every lock here is held for single assignments.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

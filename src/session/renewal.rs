@@ -1,114 +1,153 @@
-//! Attestations that end soon are made anew.
+//! Renews attestations that end soon.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::line::dial;
-use super::members::{AFTER_ATTESTATION, Member, Renewal, is_verdict};
-use super::route::Route;
-use super::{Life, Shared};
+use super::SessionInner;
+use super::peer::{Checkout, Exchange, Lease, Peer};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::fetch::Deadline;
-use crate::observe::{self, Step};
+use crate::observe;
 
 /// The part of the time for renewals that is too little to begin another one in.
-const LEAST_SHARE: u32 = 16;
+const MIN_RENEWAL_SHARE: u32 = 16;
 
-impl Shared {
+/// What came of the last attempt to renew an attestation.
+#[derive(Debug, Default)]
+pub(super) struct Renewal {
+    /// When the next one may be made.
+    paused_until: Option<Instant>,
+    /// There was no connection to ask over. The next one that is opened will do.
+    not_sent: bool,
+}
+
+impl SessionInner {
     /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
-    /// no other. Where no verdict can be had, the old one holds to its end. All of it takes at most the verifier's deadline
+    /// no other. Where no verdict can be had, the old one is valid to its end. All of it takes at most the verifier's deadline
     /// and half of the request's time, and each key half of what is left of that.
-    pub(super) async fn renew_the_late(&self, deadline: &Deadline) -> Result<(), AttestationError> {
-        let all = self.settings.deadline.min(deadline.half_left());
-        let (least, all) = (all.checked_div(LEAST_SHARE).unwrap_or_default(), Deadline::after(all));
-        for member in self.members.holding() {
-            let life = member.life();
-            if !life.is_late(&self.settings.clock) {
-                continue;
-            }
-            let Ok(mut renewal) = member.renewal.try_lock() else { continue };
+    pub(super) async fn renew_expiring(&self, deadline: &Deadline) -> Result<(), AttestationError> {
+        let expiring = self.pool.expiring();
+        if expiring.is_empty() {
+            return Ok(());
+        }
+        let all = self.attester.verifier.deadline.min(deadline.half_left());
+        let (least, all) = (all.checked_div(MIN_RENEWAL_SHARE).unwrap_or_default(), Deadline::after(all));
+        for peer in expiring {
+            let Ok(mut renewal) = peer.renewal.try_lock() else { continue };
             if renewal.paused_until.is_some_and(|until| Instant::now() < until) {
                 continue;
             }
-            // Agents that hang have had it all: the next request goes on here.
+            // Agents that hang have used it up: the next request goes on here.
             if all.left() < least {
                 break;
             }
-            // Beforehand, since a request that is given up goes no further than this.
-            renewal.paused_until = life.pause();
-            self.renew(&member, &mut renewal, &Deadline::after(all.half_left())).await?;
+            // Set beforehand, since a request that is given up goes no further than this.
+            renewal.paused_until = peer.lease().retry_at();
+            let share = Deadline::after(all.half_left());
+            let outcome = observe::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
+            self.finish_renewal(&peer, &mut renewal, outcome)?;
         }
         Ok(())
     }
 
     /// Renews an attestation over a connection that was opened for a request, where there was none to do it over before.
-    pub(super) async fn renew_at_last(
+    pub(super) async fn renew_on_new_connection(
         &self,
-        member: &Arc<Member>,
+        checkout: &mut Checkout,
         deadline: &Deadline,
     ) -> Result<(), AttestationError> {
-        match member.renewal.try_lock() {
-            Ok(mut renewal) if renewal.unasked => {
-                self.renew(member, &mut renewal, &Deadline::after(deadline.half_left())).await
-            }
-            _ => Ok(()),
+        let peer = Arc::clone(checkout.peer());
+        let Ok(mut renewal) = peer.renewal.try_lock() else { return Ok(()) };
+        if !renewal.not_sent {
+            return Ok(());
         }
+        let share = Deadline::after(deadline.half_left());
+        renewal.not_sent = false;
+        let outcome = observe::renewal(self.reattest_over(&peer, Some(checkout), &share)).await;
+        self.finish_renewal(&peer, &mut renewal, outcome)
     }
 
-    async fn renew(
+    fn finish_renewal(
         &self,
-        member: &Arc<Member>,
+        peer: &Arc<Peer>,
         renewal: &mut Renewal,
-        deadline: &Deadline,
+        outcome: Result<Lease, AttestationError>,
     ) -> Result<(), AttestationError> {
-        let misses = member.misses();
-        let outcome = observe::renewal(self.attest_again(member, misses, deadline)).await;
         match outcome {
-            Ok(life) => {
+            Ok(lease) => {
                 *renewal = Renewal::default();
-                self.members.renew(member, life);
+                self.pool.renew(peer, lease);
                 Ok(())
             }
-            Err(error) if is_verdict(&error) => {
-                self.settings.verdicts.refused(&self.about(member.key()), &self.settings.clock);
-                self.members.leave(member.key(), &error);
+            Err(error) if error.is_verdict() => {
+                self.pool.revoke(peer.key(), &error);
                 Err(error)
             }
-            Err(_) => {
-                renewal.unasked = member.misses() != misses;
-                Ok(())
-            }
+            Err(_) => Ok(()),
         }
     }
 
-    async fn attest_again(&self, member: &Member, misses: u64, deadline: &Deadline) -> Result<Life, AttestationError> {
-        let (client, agent) = self.route.agent(member.client(), &self.base);
-        let outcome = self.attest(member.key(), (&client, &agent), deadline).await;
-        member.expect_back(AFTER_ATTESTATION);
-        // Misses are counted for all requests: a refusal is one, whatever else they met.
-        let is_final = outcome.as_ref().map_or_else(is_verdict, |_| true);
-        if is_final || member.misses() == misses || !member.standing().is_in_use() {
-            return outcome;
+    async fn reattest_peer(
+        &self,
+        peer: &Arc<Peer>,
+        renewal: &mut Renewal,
+        deadline: &Deadline,
+    ) -> Result<Lease, AttestationError> {
+        renewal.not_sent = false;
+        if let Some(mut checkout) = peer.checkout() {
+            return self.reattest_over(peer, Some(&mut checkout), deadline).await;
         }
-        // Every connection is in use, and nothing was asked. Of a key that nobody uses they are gone, and so may its peer be.
-        self.attest_by_another(member, deadline).await
+        if self.attester.mode.agent_is_separate() {
+            return self.reattest_over(peer, None, deadline).await;
+        }
+        renewal.not_sent = true;
+        // Every connection is in use. Of a key that is not used they are gone, and so may its peer be.
+        if !peer.is_in_use() {
+            return Err(AttestationError::AttestationExpired);
+        }
+        self.reattest_on_another(peer, renewal, deadline).await
     }
 
-    /// Attests a member over a new connection, if that one is to the same key; a balancer may lead it to another.
-    async fn attest_by_another(&self, member: &Member, deadline: &Deadline) -> Result<Life, AttestationError> {
-        let Route::Bound { names, .. } = &self.route else { return Err(AttestationError::AttestationExpired) };
-        let root = self.base.root();
-        let line = observe::step(Step::Dial, dial(&self.settings, &root, names.clone(), deadline)).await;
-        // What is wrong with another connection says nothing of this member.
-        let Ok(line) = line else { return Err(AttestationError::AttestationExpired) };
-        let key = Some(line.key());
-        if key != member.key() {
-            if let Some(other) = self.members.find(key) {
-                self.members.reinforce(&other, &line);
+    /// Attests a peer over a new connection, if that one is to the same key; a balancer may lead it to another.
+    async fn reattest_on_another(
+        &self,
+        peer: &Arc<Peer>,
+        renewal: &mut Renewal,
+        deadline: &Deadline,
+    ) -> Result<Lease, AttestationError> {
+        // What is wrong with another connection says nothing of this peer.
+        let opened = self.attester.open(deadline).await;
+        let connection = opened.map_err(|_| AttestationError::AttestationExpired)?;
+        let key = self.attester.mode.peer_key(connection.security());
+        if key != peer.key() {
+            if let Some(other) = self.pool.get(key) {
+                drop(self.pool.attach(&other, connection));
             }
             return Err(AttestationError::AttestationExpired);
         }
-        let (client, agent) = self.route.agent(line.client(), &self.base);
-        self.attest(key, (&client, &agent), deadline).await
+        renewal.not_sent = false;
+        let mut checkout = self.pool.attach(peer, connection);
+        self.reattest_over(peer, Some(&mut checkout), deadline).await
+    }
+
+    async fn reattest_over(
+        &self,
+        peer: &Arc<Peer>,
+        checkout: Option<&mut Checkout>,
+        deadline: &Deadline,
+    ) -> Result<Lease, AttestationError> {
+        let Some(checkout) = checkout else {
+            return self.attester.attest_again(peer.security(), None, deadline).await;
+        };
+        let connection = checkout.begin();
+        let security = connection.as_ref().map_or(peer.security(), |connection| connection.security());
+        let outcome = self.attester.attest_again(security, connection, deadline).await;
+        // Evidence that was judged was read to its end, and the connection is free for the request.
+        if outcome.as_ref().map_or_else(AttestationError::is_verdict, |_| true) {
+            checkout.advance(Exchange::Over);
+        } else {
+            checkout.advance(Exchange::Responding);
+        }
+        outcome
     }
 }

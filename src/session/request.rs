@@ -1,15 +1,21 @@
 //! One request of a session: plain parts, checked as they come, and sent by the session alone.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
+use url::Url;
 
+use super::peer::{Checkout, Exchange, Peer};
+use super::request_body::GuardedBody;
 use super::{Response, Session};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
+use crate::transport::{OutgoingBody, TransportError, TransportErrorKind};
 
 /// Headers that say where a message goes, how it is framed or what becomes of the connection: who could set them could send
 /// the request to another host behind the peer, or a second request inside of it.
@@ -74,7 +80,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             content_type: None,
-            timeout: session.shared.settings.request_timeout,
+            timeout: session.inner.attester.verifier.request_timeout,
         };
         Self { session, parts, invalid }
     }
@@ -149,8 +155,9 @@ impl Request {
     /// Sends the request to an attested peer. The only place that touches the network.
     ///
     /// In this order: the session is not poisoned; its attestation holds, or is made anew; the target is within the session's
-    /// origin; a connection whose key is attested. The request is sent once: it is tried again only where it was never
-    /// begun. Redirects are given back as they are.
+    /// origin; a connection whose key is attested. A request that may have been processed is never sent again; one that
+    /// certainly was not (it was not written, its stream is above the last one of a GOAWAY or was refused with
+    /// REFUSED_STREAM) is, over another connection. Redirects are given back as they are.
     ///
     /// The body of an answer goes on for a minute at most after the attestation has ended, and is cut off when the peer is
     /// refused: reading it then gives that error.
@@ -167,6 +174,94 @@ impl Request {
 
     fn refuse(&mut self, why: &'static str) {
         self.invalid.get_or_insert(AttestationError::InvalidRequest { why });
+    }
+}
+
+/// What became of a request on one connection.
+pub(super) enum Outcome {
+    Response(Response),
+    /// It certainly was not processed.
+    NotProcessed(TransportError),
+}
+
+/// Sends a request over a connection. It ends with the attestation of the peer.
+pub(super) async fn exchange(
+    mut checkout: Checkout,
+    parts: &Parts,
+    url: &Url,
+    deadline: &Deadline,
+) -> Result<Outcome, AttestationError> {
+    let peer = Arc::clone(checkout.peer());
+    peer.check()?;
+    let request = parts.for_peer(&peer, url)?;
+    let closed = || {
+        let reason = "the connection was closed before the request was sent";
+        Outcome::NotProcessed(TransportError::new(TransportErrorKind::NotProcessed, reason))
+    };
+    let Some(connection) = checkout.begin() else { return Ok(closed()) };
+    let exchange = async { if connection.ready().await { Some(connection.send(request).await) } else { None } };
+    let outcome = tokio::select! {
+        biased;
+        error = peer.until_revoked_or_expired(Duration::ZERO) => return Err(error),
+        outcome = exchange => outcome,
+    };
+    let response = match outcome {
+        None => return Ok(closed()),
+        Some(Ok(response)) => response,
+        // Whatever the transport makes of it: where the peer was refused, or its attestation has ended, that is the reason.
+        Some(Err(failure)) => {
+            peer.check()?;
+            return failed(failure, url, deadline);
+        }
+    };
+    if response.status().is_informational() {
+        let why = "it switches to another protocol, which was not requested".to_owned();
+        return Err(AttestationError::InvalidResponse { why });
+    }
+    checkout.advance(Exchange::Responding);
+    Ok(Outcome::Response(Response::new(
+        response,
+        checkout,
+        url,
+        parts.body.is_some(),
+        parts.timeout.map(|_| *deadline),
+    )))
+}
+
+fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Outcome, AttestationError> {
+    Err(match failure.kind {
+        TransportErrorKind::NotProcessed => return Ok(Outcome::NotProcessed(failure)),
+        TransportErrorKind::Timeout => deadline.passed("the request"),
+        TransportErrorKind::Name => AttestationError::ServerNameNotValidated { why: failure.at(url) },
+        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { why: failure.at(url) },
+        TransportErrorKind::Connect => AttestationError::ApplicationUnreachable { why: failure.at(url) },
+        TransportErrorKind::Broken => {
+            let why = failure.at(url) + "; the request may have arrived, and is not sent again";
+            AttestationError::ApplicationUnreachable { why }
+        }
+    })
+}
+
+impl Parts {
+    fn for_peer(&self, peer: &Arc<Peer>, url: &Url) -> Result<http::Request<OutgoingBody>, AttestationError> {
+        let body = match &self.body {
+            Some(body) if !body.is_empty() => OutgoingBody::new(GuardedBody::new(body.clone(), peer)),
+            _ => OutgoingBody::empty(),
+        };
+        let unusable = |_| AttestationError::InvalidRequest { why: "expected a target that HTTP can carry" };
+        let mut request =
+            http::Request::builder().method(self.method.clone()).uri(url.as_str()).body(body).map_err(unusable)?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        if let Some(content_type) = self.content_type {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+        }
+        // The HTTP library says nothing of an empty body, and some servers want to hear it (RFC 9110 section 8.6).
+        if self.body.as_ref().is_some_and(Bytes::is_empty) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Ok(request)
     }
 }
 

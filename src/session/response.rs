@@ -1,21 +1,23 @@
 //! An answer of the attested peer. Its body is cut off when the peer is refused meanwhile, or was attested too long ago.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tokio::time::Sleep;
 use url::Url;
 
-use super::standing::{Ending, Standing};
+use super::peer::{Cancelled, Checkout, Exchange};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::fetch::{TroubleKind, explain};
+use crate::transport::{Stage, TransportErrorKind, classify};
 
 /// How long an answer may go on after the attestation of its peer has ended.
 const GRACE: Duration = Duration::from_secs(60);
@@ -32,16 +34,25 @@ pub struct Response {
 /// attestation. A body that breaks off never looks like one that has ended.
 pub struct Body {
     state: State,
-    timeout: Option<Duration>,
     url: Box<Url>,
 }
 
 enum State {
-    Open(reqwest::Body, Arc<Standing>, Ending),
+    Open(Box<Open>),
     /// To its end. Nothing holds on to connection and peer.
     Ended,
     /// It broke off or was cut off, and goes on saying so.
     Failed(AttestationError),
+}
+
+/// A body that is coming in.
+struct Open {
+    incoming: Incoming,
+    checkout: Checkout,
+    cancelled: Cancelled,
+    timeout: Option<(Deadline, Pin<Box<Sleep>>)>,
+    /// Whether the request had a body: its end need not have left by the time that the response has ended.
+    uploads: bool,
 }
 
 /// Why a body could not be had in the form that was asked for.
@@ -62,13 +73,22 @@ pub enum BodyError {
 }
 
 impl Response {
-    pub(super) fn new(response: reqwest::Response, standing: &Arc<Standing>, timeout: Option<Duration>) -> Self {
-        let url = Box::new(response.url().clone());
-        let (mut head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-        // What the HTTP library keeps with an answer may lead to the connection.
+    pub(super) fn new(
+        response: http::Response<Incoming>,
+        checkout: Checkout,
+        url: &Url,
+        uploads: bool,
+        deadline: Option<Deadline>,
+    ) -> Self {
+        let (mut head, incoming) = response.into_parts();
+        // What the HTTP library keeps with a response may lead to the connection.
         head.extensions = http::Extensions::new();
-        let state = State::Open(body, Arc::clone(standing), standing.ending(GRACE));
-        Self { head, body: Body { state, timeout, url } }
+        let cancelled = checkout.peer().until_revoked_or_expired(GRACE);
+        let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.left()))));
+        let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout, uploads }));
+        let mut body = Body { state, url: Box::new(url.clone()) };
+        body.end_if_over();
+        Self { head, body }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -179,27 +199,29 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AttestationError>>> {
-        let (inner, standing, ending) = match &mut self.state {
-            State::Open(inner, standing, ending) => (inner, standing, ending),
+        let open = match &mut self.state {
+            State::Open(open) => open,
             State::Ended => return Poll::Ready(None),
             State::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
         };
-        let polled = Pin::new(inner).poll_frame(cx);
-        // The end of an answer is the end: there is nothing left to cut off, and nothing to wait for.
+        let polled = Pin::new(&mut open.incoming).poll_frame(cx);
+        // The end of a response is the end: there is nothing left to cut off, and nothing to wait for.
         if let Poll::Ready(None) = polled {
-            self.state = State::Ended;
+            self.end();
             return Poll::Ready(None);
         }
-        // The refusal is asked for directly too: a task that has used up its budget would not hear of it.
-        let cut = match (standing.refusal(), ending.as_mut().poll(cx)) {
-            (Some(refusal), _) => Some(refusal),
-            (None, Poll::Ready(error)) => Some(error),
-            (None, Poll::Pending) => None,
+        // The revocation is asked for directly too: a task that has used up its budget would not hear of it.
+        let cut = match (open.checkout.peer().revocation(), open.cancelled.as_mut().poll(cx)) {
+            (Some(error), _) | (None, Poll::Ready(error)) => Some(error),
+            (None, Poll::Pending) => open.poll_timeout(cx),
         };
         let failure = match (cut, polled) {
             (Some(error), _) => error,
-            (None, Poll::Ready(Some(Err(error)))) => self.explain(&error),
-            (None, Poll::Ready(Some(Ok(frame)))) => return Poll::Ready(Some(Ok(frame))),
+            (None, Poll::Ready(Some(Err(error)))) => explain(&error, &self.url),
+            (None, Poll::Ready(Some(Ok(frame)))) => {
+                self.end_if_over();
+                return Poll::Ready(Some(Ok(frame)));
+            }
             (None, _) => return Poll::Pending,
         };
         self.state = State::Failed(failure.clone());
@@ -208,7 +230,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Open(inner, ..) => inner.is_end_stream(),
+            State::Open(open) => open.incoming.is_end_stream(),
             State::Ended => true,
             State::Failed(_) => false,
         }
@@ -216,20 +238,42 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Open(inner, ..) => inner.size_hint(),
+            State::Open(open) => open.incoming.size_hint(),
             State::Ended => SizeHint::with_exact(0),
             State::Failed(_) => SizeHint::default(),
         }
     }
 }
 
+impl Open {
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Option<AttestationError> {
+        let (deadline, sleep) = self.timeout.as_mut()?;
+        sleep.as_mut().poll(cx).is_ready().then(|| deadline.passed("the request"))
+    }
+}
+
 impl Body {
-    fn explain(&self, error: &reqwest::Error) -> AttestationError {
-        let trouble = explain(error);
-        match (trouble.kind, self.timeout) {
-            (TroubleKind::Timeout, Some(after)) => AttestationError::Timeout { what: "the request", after },
-            _ => AttestationError::ApplicationUnreachable { why: trouble.at(&self.url) },
+    /// The end of a body of known length is seen before it is asked for, and its connection is free from then on.
+    fn end_if_over(&mut self) {
+        if let State::Open(open) = &self.state
+            && open.incoming.is_end_stream()
+        {
+            self.end();
         }
+    }
+
+    fn end(&mut self) {
+        if let State::Open(mut open) = std::mem::replace(&mut self.state, State::Ended) {
+            open.checkout.advance(if open.uploads { Exchange::Responding } else { Exchange::Over });
+        }
+    }
+}
+
+fn explain(error: &hyper::Error, url: &Url) -> AttestationError {
+    let failure = classify(error, Stage::Body);
+    match failure.kind {
+        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { why: failure.at(url) },
+        _ => AttestationError::ApplicationUnreachable { why: failure.at(url) },
     }
 }
 

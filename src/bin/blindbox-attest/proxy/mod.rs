@@ -250,5 +250,5 @@ async fn exchange(
 /// 32 bytes from the operating system, in hexadecimal: a nonce that is never sent to anybody.
 fn random_token() -> Result<String, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Challenge::unbound_tls(UnixTime::from_secs(now.as_secs()))?.nonce().to_string())
+    Ok(Challenge::unbound_cleartext(UnixTime::from_secs(now.as_secs()))?.nonce().to_string())
 }

@@ -1,6 +1,5 @@
 //! The body of a request, which goes on only while its peer is attested.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,36 +7,37 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::standing::Standing;
+use super::peer::Peer;
 
 /// How much is given to the HTTP library at a time, in bytes. What it has been given it sends, whatever becomes of the request
 /// meanwhile: a body that it had whole would reach a peer that was refused long ago.
-const PIECE: usize = 16 << 10;
+const CHUNK_SIZE: usize = 16 << 10;
 
 /// See the module.
-pub(super) struct Upload {
+pub(super) struct GuardedBody {
     rest: Bytes,
-    standing: Arc<Standing>,
+    peer: Arc<Peer>,
 }
 
-impl Upload {
-    pub(super) fn new(body: Bytes, standing: &Arc<Standing>) -> Self {
-        Self { rest: body, standing: Arc::clone(standing) }
+impl GuardedBody {
+    pub(super) fn new(body: Bytes, peer: &Arc<Peer>) -> Self {
+        Self { rest: body, peer: Arc::clone(peer) }
     }
 }
 
-impl Body for Upload {
+impl Body for GuardedBody {
     type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
-        if let Err(error) = self.standing.check() {
+        // The sender of the request looks for the reason where it stands, at the peer: HTTP/2 does not carry this one on.
+        if let Err(error) = self.peer.check() {
             return Poll::Ready(Some(Err(error.into())));
         }
-        let size = self.rest.len().min(PIECE);
+        let size = self.rest.len().min(CHUNK_SIZE);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(size)))))
     }
 

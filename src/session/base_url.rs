@@ -9,11 +9,11 @@ const MAX_URL: usize = 65_000;
 
 /// The origin of a session and the path that all its requests are below.
 #[derive(Clone, Debug)]
-pub(super) struct Base {
+pub(super) struct BaseUrl {
     url: Url,
 }
 
-impl Base {
+impl BaseUrl {
     /// Reads the URL that the caller wrote.
     pub(super) fn parse(text: &str) -> Result<Self, AttestationError> {
         let invalid = |why| Err(AttestationError::InvalidUrl { why });
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    fn base(text: &str) -> Base {
-        Base::parse(text).unwrap()
+    fn base(text: &str) -> BaseUrl {
+        BaseUrl::parse(text).unwrap()
     }
 
     #[test]
@@ -152,9 +152,9 @@ mod tests {
             "https://app.example:65536",
         ] {
             assert!(
-                matches!(Base::parse(bad), Err(AttestationError::InvalidUrl { .. })),
+                matches!(BaseUrl::parse(bad), Err(AttestationError::InvalidUrl { .. })),
                 "{bad:?} gave {:?}",
-                Base::parse(bad)
+                BaseUrl::parse(bad)
             );
         }
     }
@@ -177,7 +177,7 @@ mod tests {
     fn a_target_stays_within_the_base() {
         let plain = base("https://app.example");
         let below = base("https://app.example:8443/api/v1/");
-        let at = |base: &Base, target: &str| base.resolve(target, &[]).unwrap().to_string();
+        let at = |base: &BaseUrl, target: &str| base.resolve(target, &[]).unwrap().to_string();
         assert_eq!(at(&plain, "/"), "https://app.example/");
         assert_eq!(at(&plain, "/a//b?c=d&e"), "https://app.example/a//b?c=d&e");
         assert_eq!(at(&below, "/generate"), "https://app.example:8443/api/v1/generate");

@@ -1,0 +1,133 @@
+//! How the peer is reached and identified, settled before the first byte by policy and URL.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::base_url::BaseUrl;
+use crate::challenge::{Challenge, Channel, ServerName};
+use crate::error::{AttestationError, ChannelNotAllowed};
+use crate::fetch::AgentChannel;
+use crate::policy::{Binding, Policy};
+use crate::tls;
+use crate::transport::{Connection, Connector, Security};
+use crate::types::{SpkiDigest, UnixTime};
+use crate::verifier_state::VerifierState;
+
+/// The port of an agent that does not bind, as BlindBox was first released.
+const AGENT_PORT: u16 = 8080;
+
+/// The connections of a session: to the application, and to its agent.
+pub(super) struct ChannelMode {
+    kind: Channel,
+    /// Whether a certificate of the application is validated for the name in the URL when a connection is opened.
+    server_name: ServerName,
+    application: Connector,
+    agent: Agent,
+}
+
+enum Agent {
+    /// On the application's origin: asked over the connection that is attested.
+    Attached(Url),
+    Separate(Connector, Url),
+}
+
+impl ChannelMode {
+    pub(super) fn new(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
+        match policy.binding() {
+            Binding::OwnKey => Self::bound(verifier, base, policy),
+            Binding::None => Self::unbound(verifier, base, policy),
+        }
+    }
+
+    fn bound(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
+        if !base.is_https() {
+            return Err(AttestationError::InvalidUrl { why: "expected https: a channel in clear cannot be bound" });
+        }
+        let by_name = base.has_dns_name() && !policy.allowances().unverified_name;
+        let names = if by_name { Some(verifier.application_names()?) } else { None };
+        let server_name = if by_name { ServerName::Validated } else { ServerName::NotEvaluated };
+        let tls = Arc::new(tls::capture_key_config(names, &verifier.clock)?);
+        let application = Connector::new(&verifier.network, &base.root(), &tls)?;
+        let agent = match &verifier.agent {
+            Some(url) if url.scheme() != "https" => {
+                let why = "the agent of a bound session is asked over https".to_owned();
+                return Err(AttestationError::Misconfigured { why });
+            }
+            // Evidence protects itself: who carries it does not matter.
+            Some(url) => {
+                let tls = Arc::new(tls::any_server_config(&verifier.clock)?);
+                Agent::Separate(Connector::new(&verifier.network, url, &tls)?, url.clone())
+            }
+            None => Agent::Attached(base.root()),
+        };
+        Ok(Self { kind: Channel::Bound, server_name, application, agent })
+    }
+
+    /// By the server's name, or by nothing: only where the policy allows it.
+    fn unbound(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
+        let allow = policy.allowances();
+        if !allow.unbound_channel {
+            return Err(AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
+        }
+        let agent = verifier.agent.clone().map_or_else(|| base.on_port(AGENT_PORT), Ok)?;
+        let agent_tls = agent.scheme() == "https";
+        let in_clear = !base.is_https() || !agent_tls;
+        if in_clear && !allow.plain_http {
+            return Err(AttestationError::InvalidUrl { why: "expected https: the policy does not allow plain http" });
+        }
+        let tls = if base.is_https() || agent_tls {
+            tls::web_pki_config(verifier.application_names()?, &verifier.clock)?
+        } else {
+            // Of a connector that never begins TLS.
+            tls::any_server_config(&verifier.clock)?
+        };
+        let tls = Arc::new(tls);
+        Ok(Self {
+            kind: if in_clear { Channel::UnboundCleartext } else { Channel::UnboundTls },
+            server_name: if in_clear { ServerName::NotEvaluated } else { ServerName::Validated },
+            application: Connector::new(&verifier.network, &base.root(), &tls)?,
+            agent: Agent::Separate(Connector::new(&verifier.network, &agent, &tls)?, agent),
+        })
+    }
+
+    pub(super) fn kind(&self) -> Channel {
+        self.kind
+    }
+
+    pub(super) fn application(&self) -> &Connector {
+        &self.application
+    }
+
+    /// The key that a peer goes by; `None` for the one peer of an unbound session.
+    pub(super) fn peer_key(&self, security: Security) -> Option<SpkiDigest> {
+        if self.kind == Channel::Bound { security.key } else { None }
+    }
+
+    /// A challenge to the peer of a connection that is open, and whose certificate was looked at when it was opened.
+    pub(super) fn challenge(&self, security: Security, now: UnixTime) -> Result<Challenge, AttestationError> {
+        let challenge = match (self.kind, security.key) {
+            (Channel::Bound, Some(key)) => Challenge::bound(key, self.server_name, now)?,
+            (Channel::UnboundTls, Some(_)) => Challenge::unbound_tls(self.server_name, now)?,
+            (Channel::UnboundCleartext, _) => Challenge::unbound_cleartext(now)?,
+            _ => return Err(AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind }),
+        };
+        Ok(match security.key_exchange {
+            Some(group) => challenge.key_exchange(group),
+            None => challenge,
+        })
+    }
+
+    /// The way to the peer's agent and its address; `None` where it needs a connection to the peer and there is none.
+    pub(super) fn agent<'a>(&'a self, connection: Option<&'a mut Connection>) -> Option<(AgentChannel<'a>, &'a Url)> {
+        match &self.agent {
+            Agent::Attached(url) => Some((AgentChannel::Attached(connection?), url)),
+            Agent::Separate(connector, url) => Some((AgentChannel::Separate { connector, connection: None }, url)),
+        }
+    }
+
+    /// Whether an attestation can be had without a connection to the peer.
+    pub(super) fn agent_is_separate(&self) -> bool {
+        matches!(self.agent, Agent::Separate(..))
+    }
+}

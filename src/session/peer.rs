@@ -1,0 +1,350 @@
+//! One attested peer: its attestation, its revocation if there was one, and its open connections.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
+use tokio::task::AbortHandle;
+
+use super::lock;
+use super::renewal::Renewal;
+use crate::attested::Attested;
+use crate::clock::{Clock, Moment};
+use crate::error::AttestationError;
+use crate::transport::{Connection, Security};
+use crate::types::SpkiDigest;
+
+/// The most idle connections of one peer, and how long one stays open without a request. Servers close idle connections after
+/// one to two minutes, and a request that crosses the close is an error.
+const MAX_IDLE: usize = 64;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// How often what is under way looks at the wall clock, which may be set.
+const WALL_CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An attestation while it is valid: until its end by the wall clock, and no longer than that took by the monotonic one.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    attested: Arc<Attested>,
+    requested_at: Moment,
+    span: Duration,
+}
+
+impl Lease {
+    pub(super) fn new(attested: Attested, requested_at: Moment) -> Self {
+        let span = attested.expires_at().as_secs().saturating_sub(attested.issued_at().as_secs());
+        Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span) }
+    }
+
+    pub(super) fn attested(&self) -> &Arc<Attested> {
+        &self.attested
+    }
+
+    /// When the evidence was requested: it says nothing of what the peer did later.
+    pub(super) fn requested_at(&self) -> Moment {
+        self.requested_at
+    }
+
+    /// How much of it and of a time of grace after it is left; zero at the end of that and after.
+    fn remaining(&self, clock: &Clock, grace: Duration) -> Duration {
+        let end = Duration::from_secs(self.attested.expires_at().as_secs()).saturating_add(grace);
+        let by_wall = end.saturating_sub(Duration::from_secs(clock.now().as_secs()));
+        by_wall.min(self.span.saturating_add(grace).saturating_sub(clock.since(self.requested_at)))
+    }
+
+    pub(super) fn is_valid(&self, clock: &Clock) -> bool {
+        !self.remaining(clock, Duration::ZERO).is_zero()
+    }
+
+    /// Whether the last fifth has begun, in which a request renews it.
+    fn needs_renewal(&self, clock: &Clock) -> bool {
+        self.span.checked_div(5).is_some_and(|fifth| self.remaining(clock, Duration::ZERO) <= fifth)
+    }
+
+    /// When an unsuccessful renewal is tried again: not with every request.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.span.checked_div(50)?)
+    }
+}
+
+/// Resolves to the reason why nothing more may be exchanged with a peer; never before there is one.
+pub(super) type Cancelled = Pin<Box<dyn Future<Output = AttestationError> + Send + Sync>>;
+
+/// An attested key, or the one peer of an unbound session. It is alive for as long as the pool or anything under way holds it:
+/// a revocation reaches everything that the key has begun.
+pub(super) struct Peer {
+    key: Option<SpkiDigest>,
+    security: Security,
+    clock: Clock,
+    /// The one place of the attestation. Renewals replace it.
+    lease: Mutex<Lease>,
+    /// Set once, when the peer is refused.
+    revoked: watch::Sender<Option<AttestationError>>,
+    connections: Mutex<Connections>,
+    /// Requests and responses under way.
+    under_way: AtomicUsize,
+    last_used: Mutex<Instant>,
+    /// Held by the task that renews.
+    pub(super) renewal: AsyncMutex<Renewal>,
+    /// The pool's: a connection is free.
+    freed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Connections {
+    /// HTTP/1.1, without an exchange. The one that was used last is at the back.
+    idle: VecDeque<(Instant, Connection)>,
+    /// HTTP/2: one connection takes all requests.
+    shared: Option<Connection>,
+    /// Of every connection that is not closed yet, in use or not.
+    sockets: Vec<AbortHandle>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        key: Option<SpkiDigest>,
+        security: Security,
+        lease: Lease,
+        clock: Clock,
+        freed: Arc<Notify>,
+    ) -> Self {
+        Self {
+            key,
+            security,
+            clock,
+            lease: Mutex::new(lease),
+            revoked: watch::Sender::new(None),
+            connections: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            last_used: Mutex::new(Instant::now()),
+            renewal: AsyncMutex::default(),
+            freed,
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<SpkiDigest> {
+        self.key
+    }
+
+    pub(super) fn security(&self) -> Security {
+        self.security
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        lock(&self.lease).clone()
+    }
+
+    pub(super) fn renew(&self, lease: Lease) {
+        *lock(&self.lease) = lease;
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        lock(&self.lease).is_valid(&self.clock)
+    }
+
+    pub(super) fn needs_renewal(&self) -> bool {
+        lock(&self.lease).needs_renewal(&self.clock)
+    }
+
+    pub(super) fn last_used(&self) -> Instant {
+        *lock(&self.last_used)
+    }
+
+    pub(super) fn mark_used(&self) {
+        *lock(&self.last_used) = Instant::now();
+    }
+
+    /// Whether a request, or the body of a response, is under way.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.under_way.load(Ordering::SeqCst) > 0
+    }
+
+    /// Ends everything with this peer: the reason is set first, so that whatever fails from now on reports it, then the sockets
+    /// are closed.
+    pub(super) fn revoke(&self, error: &AttestationError) {
+        self.revoked.send_replace(Some(error.clone()));
+        let connections = std::mem::take(&mut *lock(&self.connections));
+        connections.sockets.iter().for_each(AbortHandle::abort);
+    }
+
+    /// The refusal, if there was one.
+    pub(super) fn revocation(&self) -> Option<AttestationError> {
+        self.revoked.borrow().clone()
+    }
+
+    /// An error if nothing more may be sent.
+    pub(super) fn check(&self) -> Result<(), AttestationError> {
+        if let Some(error) = self.revocation() {
+            return Err(error);
+        }
+        if self.is_valid() { Ok(()) } else { Err(AttestationError::AttestationExpired) }
+    }
+
+    /// When what is under way has to end: when the peer is refused, or when its attestation has ended that long ago. A renewal
+    /// in between moves the end.
+    pub(super) fn until_revoked_or_expired(self: &Arc<Self>, grace: Duration) -> Cancelled {
+        let (peer, mut revoked) = (Arc::clone(self), self.revoked.subscribe());
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                revocation = revoked.wait_for(Option::is_some) => match revocation.ok().and_then(|error| error.clone()) {
+                    Some(error) => error,
+                    // The sender is in `peer`: it is not dropped.
+                    None => AttestationError::AttestationExpired,
+                },
+                () = peer.expired(grace) => AttestationError::AttestationExpired,
+            }
+        })
+    }
+
+    async fn expired(&self, grace: Duration) {
+        loop {
+            let remaining = self.lease().remaining(&self.clock, grace);
+            if remaining.is_zero() {
+                return;
+            }
+            // A clock that is set forward is noticed within this interval.
+            tokio::time::sleep(remaining.min(WALL_CLOCK_POLL_INTERVAL)).await;
+        }
+    }
+
+    /// Takes over a connection whose key is this peer's, and gives it back for use.
+    pub(super) fn attach(self: &Arc<Self>, connection: Connection) -> Checkout {
+        let mut connections = lock(&self.connections);
+        connections.sockets.retain(|socket| !socket.is_finished());
+        connections.sockets.push(connection.socket());
+        // The newest one is known to be alive. What is under way on the older one ends there.
+        if let Some(shared) = connection.share() {
+            connections.shared = Some(shared);
+        }
+        let is_shared = connections.shared.is_some();
+        drop(connections);
+        // A revocation that came between the attestation and here has not seen this socket.
+        if self.revocation().is_some() {
+            connection.socket().abort();
+        }
+        if is_shared {
+            self.freed.notify_waiters();
+        }
+        Checkout::new(self, connection)
+    }
+
+    /// A connection for a request, if one is open and free.
+    pub(super) fn checkout(self: &Arc<Self>) -> Option<Checkout> {
+        let mut connections = lock(&self.connections);
+        if let Some(shared) = &connections.shared {
+            if !shared.is_closed()
+                && let Some(connection) = shared.share()
+            {
+                drop(connections);
+                return Some(Checkout::new(self, connection));
+            }
+            connections.shared = None;
+        }
+        let too_old = |since: &Instant| since.elapsed() >= IDLE_TIMEOUT;
+        while connections.idle.front().is_some_and(|(since, idle)| too_old(since) || idle.is_closed()) {
+            connections.idle.pop_front();
+        }
+        // One that is not ready yet has finished its exchange, and its task is about to notice.
+        let ready = connections.idle.iter().rposition(|(_, idle)| idle.is_ready());
+        let at = ready.or_else(|| connections.idle.iter().rposition(|(_, idle)| !idle.is_closed()))?;
+        let (_, connection) = connections.idle.remove(at)?;
+        drop(connections);
+        Some(Checkout::new(self, connection))
+    }
+
+    /// Closes the connections that nothing is under way on.
+    pub(super) fn close_idle(&self) {
+        let mut connections = lock(&self.connections);
+        connections.idle.clear();
+        connections.shared = None;
+    }
+
+    fn put_back(&self, connection: Connection) {
+        if connection.is_closed() || self.check().is_err() {
+            return;
+        }
+        let mut connections = lock(&self.connections);
+        connections.idle.push_back((Instant::now(), connection));
+        let closed = if connections.idle.len() > MAX_IDLE { connections.idle.pop_front() } else { None };
+        drop(connections);
+        drop(closed);
+        self.freed.notify_one();
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({:?})", self.key)
+    }
+}
+
+/// A connection taken out of the pool for one exchange. Dropped, it goes back if another exchange can follow, else it is closed.
+pub(super) struct Checkout {
+    peer: Arc<Peer>,
+    connection: Option<Connection>,
+    exchange: Exchange,
+}
+
+/// How far the exchange on a connection has come. HTTP/1.1 cannot be used for another one in the middle of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// None, or one that is over: both ways.
+    Over,
+    /// The request is on its way.
+    Sending,
+    /// The response has begun; or it has ended before the request's body has.
+    Responding,
+}
+
+impl Checkout {
+    fn new(peer: &Arc<Peer>, connection: Connection) -> Self {
+        peer.under_way.fetch_add(1, Ordering::SeqCst);
+        Self { peer: Arc::clone(peer), connection: Some(connection), exchange: Exchange::Over }
+    }
+
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// The connection, in an exchange from now on.
+    pub(super) fn begin(&mut self) -> Option<&mut Connection> {
+        self.exchange = Exchange::Sending;
+        self.connection.as_mut()
+    }
+
+    pub(super) fn advance(&mut self, exchange: Exchange) {
+        self.exchange = exchange;
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        self.peer.under_way.fetch_sub(1, Ordering::SeqCst);
+        // The peer has its own handle of a shared connection.
+        let Some(mut connection) = self.connection.take().filter(|connection| connection.share().is_none()) else {
+            return;
+        };
+        match self.exchange {
+            Exchange::Over => self.peer.put_back(connection),
+            Exchange::Sending => {}
+            // A response that is not read to its end may still be short enough for the connection to survive it. Its task
+            // finds out; without a runtime there is no such task.
+            Exchange::Responding => {
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    let peer = Arc::clone(&self.peer);
+                    runtime.spawn(async move {
+                        if connection.ready().await {
+                            peer.put_back(connection);
+                        }
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One connection: a request at a time over HTTP/1.1, many over HTTP/2.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+
+use super::error::{Stage, TransportError, TransportErrorKind, classify};
+use super::proxy::Proxy;
+use crate::types::SpkiDigest;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What may be on its way over one connection of HTTP/2, to all its readers together. What each of them leaves unread is
+/// bounded by itself (2 MiB); with no more than some of those for all, a few that do not read would hold up all others.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// An open connection. Dropping the last handle closes it once nothing is under way on it.
+pub(crate) struct Connection {
+    sender: Sender,
+    security: Security,
+    /// The proxy that forwards requests in clear, if there is one.
+    forward: Option<Proxy>,
+    socket: AbortHandle,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<OutgoingBody>),
+    Http2(http2::SendRequest<OutgoingBody>),
+}
+
+/// What TLS has shown of a connection; nothing in clear.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Security {
+    /// The key that the peer has proven to hold.
+    pub(crate) key: Option<SpkiDigest>,
+    /// The negotiated key exchange group, such as `X25519MLKEM768`.
+    pub(crate) key_exchange: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Connection {
+    /// Begins HTTP on a stream. A task of this runtime drives it from here on.
+    pub(super) async fn start<S>(
+        stream: S,
+        protocol: Protocol,
+        security: Security,
+        forward: Option<Proxy>,
+    ) -> Result<Self, BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(stream);
+        if protocol == Protocol::Http1 {
+            let (sender, connection) = http1::handshake(io).await?;
+            let socket = tokio::spawn(connection).abort_handle();
+            return Ok(Self { sender: Sender::Http1(sender), security, forward, socket });
+        }
+        let tasks = Tasks::default();
+        let mut builder = http2::Builder::new(tasks.clone());
+        let (sender, connection) = builder.initial_connection_window_size(CONNECTION_WINDOW).handshake(io).await?;
+        let dispatch = tokio::spawn(connection).abort_handle();
+        let socket = tasks.0.get().cloned().unwrap_or(dispatch);
+        Ok(Self { sender: Sender::Http2(sender), security, forward, socket })
+    }
+
+    pub(crate) fn security(&self) -> Security {
+        self.security
+    }
+
+    /// Another handle, where many requests go over one connection at a time.
+    pub(crate) fn share(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        let (sender, socket) = (Sender::Http2(sender.clone()), self.socket.clone());
+        Some(Self { sender, security: self.security, forward: self.forward.clone(), socket })
+    }
+
+    /// Whether a request can be sent now.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_ready() && !sender.is_closed(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Whether none can be sent any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Waits until a request can be sent; false if none can any more. HTTP/1.1 is ready again when the exchange before has ended
+    /// and its task has seen that.
+    pub(crate) async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// What closes the socket at once, whatever is under way. What the operating system has taken over is on its way.
+    pub(crate) fn socket(&self) -> AbortHandle {
+        self.socket.clone()
+    }
+
+    /// Sends a request with an absolute URL, and waits for the headers of the response.
+    pub(crate) async fn send(
+        &mut self,
+        mut request: Request<OutgoingBody>,
+    ) -> Result<Response<Incoming>, TransportError> {
+        let outcome = match &mut self.sender {
+            Sender::Http1(sender) => {
+                address_http1(&mut request, self.forward.as_ref());
+                sender.try_send_request(request).await
+            }
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        };
+        outcome.map_err(|error| {
+            // A request that comes back was never written.
+            if error.message().is_some() {
+                let reason = "the connection was closed before the request was sent";
+                return TransportError::new(TransportErrorKind::NotProcessed, reason);
+            }
+            classify(&error.into_error(), Stage::SENDING)
+        })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({:?})", self.security.key)
+    }
+}
+
+/// The request line of HTTP/1.1 has the path alone, and `Host` the rest (RFC 9112 section 3.2); a proxy that forwards in clear
+/// gets the whole URL and its credentials.
+fn address_http1(request: &mut Request<OutgoingBody>, forward: Option<&Proxy>) {
+    let uri = request.uri();
+    let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    match forward {
+        None => *request.uri_mut() = Uri::from(path),
+        Some(Proxy { authorization: Some(value), .. }) => {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value.clone());
+        }
+        Some(_) => {}
+    }
+}
+
+/// The tasks of one HTTP/2 connection. The first one, spawned within the handshake, owns the socket; the others belong to single
+/// requests and end with it.
+#[derive(Clone, Default)]
+struct Tasks(Arc<OnceLock<AbortHandle>>);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let task = tokio::spawn(task);
+        self.0.get_or_init(|| task.abort_handle());
+    }
+}
+
+/// The body of a request, of any kind.
+pub(crate) struct OutgoingBody(Option<Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>>);
+
+impl OutgoingBody {
+    pub(crate) fn empty() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn new(body: impl Body<Data = Bytes, Error = BoxError> + Send + 'static) -> Self {
+        Self(Some(Box::pin(body)))
+    }
+
+    /// Bytes that are sent as they are, whatever becomes of the peer meanwhile.
+    pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Whole(Some(bytes.into())))
+    }
+}
+
+impl Body for OutgoingBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |body| body.as_mut().poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+    }
+}
+
+struct Whole(Option<Bytes>);
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
+    }
+}

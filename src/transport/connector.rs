@@ -1,0 +1,161 @@
+//! Opens connections: DNS, TCP with happy eyeballs, a tunnel through an HTTP proxy, TLS, HTTP.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Authority;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+use url::Url;
+
+use super::connection::{Connection, Protocol, Security};
+use super::error::{Stage, TransportError, TransportErrorKind, classify};
+use super::proxy::Proxy;
+use crate::error::AttestationError;
+use crate::tls;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// When the operating system asks a silent peer whether it is still there, and how often, before it gives the connection up.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_RETRIES: u32 = 3;
+
+/// How long sent bytes may go without an acknowledgement.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// How hosts are reached: what is the same for every connection of a verifier.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Network {
+    pub(crate) proxy: Option<Proxy>,
+    /// Addresses of hosts, in place of what name resolution says.
+    pub(crate) addresses: HashMap<String, SocketAddr>,
+}
+
+/// Opens connections to one origin.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    url: Url,
+    uri: Uri,
+    authority: Authority,
+    /// `None` for plain HTTP.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tcp: HttpConnector<Resolver>,
+    proxy: Option<Proxy>,
+}
+
+impl Connector {
+    /// `tls` is for origins of the scheme `https`.
+    pub(crate) fn new(network: &Network, origin: &Url, tls: &Arc<ClientConfig>) -> Result<Self, AttestationError> {
+        let unusable = || AttestationError::InvalidUrl { why: "expected a host that connections can be opened to" };
+        let host = origin.host_str().ok_or_else(unusable)?;
+        let port = origin.port_or_known_default().ok_or_else(unusable)?;
+        let authority: Authority = format!("{host}:{port}").parse().map_err(|_| unusable())?;
+        let uri = format!("{}://{authority}/", origin.scheme()).parse().map_err(|_| unusable())?;
+        let tls = if origin.scheme() == "https" {
+            let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Some((Arc::clone(tls), ServerName::try_from(name).map_err(|_| unusable())?))
+        } else {
+            None
+        };
+        let resolver = Resolver { addresses: Arc::new(network.addresses.clone()), system: GaiResolver::new() };
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEP_ALIVE));
+        tcp.set_keepalive_interval(Some(KEEP_ALIVE));
+        tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        Ok(Self { url: origin.clone(), uri, authority, tls, tcp, proxy: network.proxy.clone() })
+    }
+
+    /// Opens a connection. Nothing but the handshakes of TLS and HTTP/2 is exchanged.
+    pub(crate) async fn connect(&self) -> Result<Connection, TransportError> {
+        self.open().await.map_err(|error| {
+            let mut failure = classify(&*error, Stage::OPENING);
+            if let (Some(proxy), false) = (&self.proxy, failure.reason.contains("the proxy ")) {
+                failure.reason.push_str(&format!(" (through the proxy {})", proxy.address));
+            }
+            failure
+        })
+    }
+
+    /// The same, as an error of the application.
+    pub(crate) async fn connect_to_application(&self) -> Result<Connection, AttestationError> {
+        self.connect().await.map_err(|failure| {
+            let kind = failure.kind;
+            let why = failure.at(&self.url);
+            match kind {
+                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { why },
+                _ => AttestationError::ApplicationUnreachable { why },
+            }
+        })
+    }
+
+    async fn open(&self) -> Result<Connection, BoxError> {
+        let mut tcp = self.tcp.clone();
+        let first_hop = self.proxy.as_ref().map_or(&self.uri, |proxy| &proxy.uri);
+        std::future::poll_fn(|cx| tcp.poll_ready(cx)).await?;
+        let tcp: TcpStream = tcp.call(first_hop.clone()).await?.into_inner();
+        let Some((config, name)) = &self.tls else {
+            // A proxy forwards plain HTTP itself, and wants to see the whole URL.
+            let security = Security { key: None, key_exchange: None };
+            return Connection::start(tcp, Protocol::Http1, security, self.proxy.clone()).await;
+        };
+        let tcp = match &self.proxy {
+            Some(proxy) => proxy.tunnel(tcp, &self.authority).await?,
+            None => tcp,
+        };
+        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
+        let (_, session) = tls.get_ref();
+        // The handshake has shown that the peer holds the key of this certificate.
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        let key = leaf.map(tls::key_of).transpose()?;
+        let key_exchange = session.negotiated_key_exchange_group().map(|group| tls::group_name(group.name()));
+        let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+        Connection::start(tls, protocol, Security { key, key_exchange }, None).await
+    }
+}
+
+/// Name resolution of the system, behind the addresses that the caller gave.
+#[derive(Clone, Debug)]
+struct Resolver {
+    addresses: Arc<HashMap<String, SocketAddr>>,
+    system: GaiResolver,
+}
+
+/// A name that cannot be resolved.
+#[derive(Debug, thiserror::Error)]
+#[error("the name cannot be resolved")]
+pub(super) struct ResolveError(#[source] std::io::Error);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = ResolveError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
+        self.system.poll_ready(cx).map_err(ResolveError)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        if let Some(address) = self.addresses.get(name.as_str()) {
+            let addresses = vec![*address].into_iter();
+            return Box::pin(async move { Ok(addresses) });
+        }
+        let resolving = self.system.call(name);
+        Box::pin(async move { Ok(resolving.await.map_err(ResolveError)?.collect::<Vec<_>>().into_iter()) })
+    }
+}

@@ -1,0 +1,54 @@
+//! What a verifier is set to, and the caches that its sessions share.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::clock::Clock;
+use crate::error::AttestationError;
+use crate::fetch::{CollateralSources, KeySets};
+use crate::snp::AmdAnchors;
+use crate::tls::{NameVerifier, Roots};
+use crate::transport::Network;
+
+/// Settings and shared caches of a verifier. Attestations under way are shared by [`crate::session::Coalesce`].
+#[derive(Debug)]
+pub(crate) struct VerifierState {
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) agent: Option<Url>,
+    pub(crate) network: Network,
+    pub(crate) amd_anchors: Option<AmdAnchors>,
+    pub(crate) key_sets: KeySets,
+    pub(crate) kds: CollateralSources,
+    pub(crate) application_roots: Roots,
+    application_names: OnceLock<NameVerifier>,
+}
+
+impl VerifierState {
+    pub(crate) fn new(clock: Clock, key_sets: KeySets, kds: CollateralSources, application_roots: Roots) -> Self {
+        Self {
+            clock,
+            deadline: Duration::from_secs(30),
+            request_timeout: None,
+            agent: None,
+            network: Network::default(),
+            amd_anchors: None,
+            key_sets,
+            kds,
+            application_roots,
+            application_names: OnceLock::new(),
+        }
+    }
+
+    /// Validates names of applications. Made when first needed: a session that goes by the key alone needs no roots.
+    pub(crate) fn application_names(&self) -> Result<NameVerifier, AttestationError> {
+        if let Some(names) = self.application_names.get() {
+            return Ok(names.clone());
+        }
+        let names = self.application_roots.verifier()?;
+        Ok(self.application_names.get_or_init(|| names).clone())
+    }
+}

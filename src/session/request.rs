@@ -11,7 +11,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::peer::{Checkout, Exchange, Peer};
-use super::request_body::GuardedBody;
+use super::request_body::{GuardedBody, Progress};
 use super::{Response, Session};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -193,7 +193,7 @@ pub(super) async fn exchange(
 ) -> Result<Outcome, AttestationError> {
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
-    let request = parts.for_peer(&peer, url)?;
+    let (request, progress) = parts.for_peer(&peer, url)?;
     let closed = || {
         let reason = "the connection was closed before the request was sent";
         Outcome::NotProcessed(TransportError::new(TransportErrorKind::NotProcessed, reason))
@@ -219,13 +219,7 @@ pub(super) async fn exchange(
         return Err(AttestationError::InvalidResponse { why });
     }
     checkout.advance(Exchange::Responding);
-    Ok(Outcome::Response(Response::new(
-        response,
-        checkout,
-        url,
-        parts.body.is_some(),
-        parts.timeout.map(|_| *deadline),
-    )))
+    Ok(Outcome::Response(Response::new(response, checkout, url, progress, parts.timeout.map(|_| *deadline))))
 }
 
 fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Outcome, AttestationError> {
@@ -243,10 +237,17 @@ fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Out
 }
 
 impl Parts {
-    fn for_peer(&self, peer: &Arc<Peer>, url: &Url) -> Result<http::Request<OutgoingBody>, AttestationError> {
-        let body = match &self.body {
-            Some(body) if !body.is_empty() => OutgoingBody::new(GuardedBody::new(body.clone(), peer)),
-            _ => OutgoingBody::empty(),
+    fn for_peer(
+        &self,
+        peer: &Arc<Peer>,
+        url: &Url,
+    ) -> Result<(http::Request<OutgoingBody>, Progress), AttestationError> {
+        let (body, progress) = match &self.body {
+            Some(body) if !body.is_empty() => {
+                let (body, progress) = GuardedBody::new(body.clone(), peer);
+                (OutgoingBody::new(body), progress)
+            }
+            _ => (OutgoingBody::empty(), Progress::over()),
         };
         let unusable = |_| AttestationError::InvalidRequest { why: "expected a target that HTTP can carry" };
         let mut request =
@@ -261,7 +262,7 @@ impl Parts {
         if self.body.as_ref().is_some_and(Bytes::is_empty) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Ok(request)
+        Ok((request, progress))
     }
 }
 

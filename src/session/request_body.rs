@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,11 +18,28 @@ const CHUNK_SIZE: usize = 16 << 10;
 pub(super) struct GuardedBody {
     rest: Bytes,
     peer: Arc<Peer>,
+    progress: Progress,
+}
+
+/// Whether all of a body was given to the HTTP library: only then is its connection free when the response has ended.
+#[derive(Clone, Default)]
+pub(super) struct Progress(Arc<AtomicBool>);
+
+impl Progress {
+    /// Of a request without a body.
+    pub(super) fn over() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl GuardedBody {
-    pub(super) fn new(body: Bytes, peer: &Arc<Peer>) -> Self {
-        Self { rest: body, peer: Arc::clone(peer) }
+    pub(super) fn new(body: Bytes, peer: &Arc<Peer>) -> (Self, Progress) {
+        let progress = Progress::default();
+        (Self { rest: body, peer: Arc::clone(peer), progress: progress.clone() }, progress)
     }
 }
 
@@ -38,7 +56,9 @@ impl Body for GuardedBody {
             return Poll::Ready(Some(Err(error.into())));
         }
         let size = self.rest.len().min(CHUNK_SIZE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(size)))))
+        let chunk = self.rest.split_to(size);
+        self.progress.0.store(self.rest.is_empty(), Ordering::SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

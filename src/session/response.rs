@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use url::Url;
 
 use super::peer::{Cancelled, Checkout, Exchange};
+use super::request_body::Progress;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::transport::{Stage, TransportErrorKind, classify};
@@ -51,8 +52,8 @@ struct Open {
     checkout: Checkout,
     cancelled: Cancelled,
     timeout: Option<(Deadline, Pin<Box<Sleep>>)>,
-    /// Whether the request had a body: its end need not have left by the time that the response has ended.
-    uploads: bool,
+    /// Of the request's body.
+    progress: Progress,
 }
 
 /// Why a body could not be had in the form that was asked for.
@@ -77,7 +78,7 @@ impl Response {
         response: http::Response<Incoming>,
         checkout: Checkout,
         url: &Url,
-        uploads: bool,
+        progress: Progress,
         deadline: Option<Deadline>,
     ) -> Self {
         let (mut head, incoming) = response.into_parts();
@@ -85,7 +86,7 @@ impl Response {
         head.extensions = http::Extensions::new();
         let cancelled = checkout.peer().until_revoked_or_expired(GRACE);
         let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.left()))));
-        let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout, uploads }));
+        let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout, progress }));
         let mut body = Body { state, url: Box::new(url.clone()) };
         body.end_if_over();
         Self { head, body }
@@ -264,7 +265,9 @@ impl Body {
 
     fn end(&mut self) {
         if let State::Open(mut open) = std::mem::replace(&mut self.state, State::Ended) {
-            open.checkout.advance(if open.uploads { Exchange::Responding } else { Exchange::Over });
+            // A response may end before the body of its request does.
+            let over = open.progress.is_over();
+            open.checkout.advance(if over { Exchange::Over } else { Exchange::Responding });
         }
     }
 }

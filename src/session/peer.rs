@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::lock;
 use super::renewal::Renewal;
+use super::request_body::Progress;
 use crate::attested::Attested;
 use crate::clock::{Clock, Moment};
 use crate::error::AttestationError;
@@ -291,15 +292,17 @@ pub(super) struct Checkout {
     exchange: Exchange,
 }
 
-/// How far the exchange on a connection has come. HTTP/1.1 cannot be used for another one in the middle of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far the exchange on a connection has come.
+#[derive(Clone)]
 pub(super) enum Exchange {
-    /// None, or one that is over: both ways.
+    /// None has begun, or whether it is over is for the connection to say ([`Connection::ready`]): it notices without a word of
+    /// the peer. Unread responses are drained or end the connection.
     Over,
     /// The request is on its way.
     Sending,
-    /// The response has begun; or it has ended before the request's body has.
-    Responding,
+    /// The response has begun. If it ends before the body of the request does, HTTP/1.1 would have to wait for the peer to read
+    /// that: such a connection is closed.
+    Responding(Progress),
 }
 
 impl Checkout {
@@ -327,24 +330,13 @@ impl Drop for Checkout {
     fn drop(&mut self) {
         self.peer.under_way.fetch_sub(1, Ordering::SeqCst);
         // The peer has its own handle of a shared connection.
-        let Some(mut connection) = self.connection.take().filter(|connection| connection.share().is_none()) else {
+        let Some(connection) = self.connection.take().filter(|connection| connection.share().is_none()) else {
             return;
         };
-        match self.exchange {
+        match &self.exchange {
             Exchange::Over => self.peer.put_back(connection),
-            Exchange::Sending => {}
-            // A response that is not read to its end may still be short enough for the connection to survive it. Its task
-            // finds out; without a runtime there is no such task.
-            Exchange::Responding => {
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    let peer = Arc::clone(&self.peer);
-                    runtime.spawn(async move {
-                        if connection.ready().await {
-                            peer.put_back(connection);
-                        }
-                    });
-                }
-            }
+            Exchange::Responding(progress) if progress.is_over() => self.peer.put_back(connection),
+            Exchange::Sending | Exchange::Responding(_) => {}
         }
     }
 }

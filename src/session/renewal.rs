@@ -142,12 +142,7 @@ impl SessionInner {
         let connection = checkout.begin();
         let security = connection.as_ref().map_or(peer.security(), |connection| connection.security());
         let outcome = self.attester.attest_again(security, connection, deadline).await;
-        // Evidence that was judged was read to its end, and the connection is free for the request.
-        if outcome.as_ref().map_or_else(AttestationError::is_verdict, |_| true) {
-            checkout.advance(Exchange::Over);
-        } else {
-            checkout.advance(Exchange::Responding);
-        }
+        checkout.advance(Exchange::Over);
         outcome
     }
 }

@@ -218,8 +218,8 @@ pub(super) async fn exchange(
         let why = "it switches to another protocol, which was not requested".to_owned();
         return Err(AttestationError::InvalidResponse { why });
     }
-    checkout.advance(Exchange::Responding);
-    Ok(Outcome::Response(Response::new(response, checkout, url, progress, parts.timeout.map(|_| *deadline))))
+    checkout.advance(Exchange::Responding(progress));
+    Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
 }
 
 fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Outcome, AttestationError> {

@@ -14,8 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Sleep;
 use url::Url;
 
-use super::peer::{Cancelled, Checkout, Exchange};
-use super::request_body::Progress;
+use super::peer::{Cancelled, Checkout};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::transport::{Stage, TransportErrorKind, classify};
@@ -52,8 +51,6 @@ struct Open {
     checkout: Checkout,
     cancelled: Cancelled,
     timeout: Option<(Deadline, Pin<Box<Sleep>>)>,
-    /// Of the request's body.
-    progress: Progress,
 }
 
 /// Why a body could not be had in the form that was asked for.
@@ -78,7 +75,6 @@ impl Response {
         response: http::Response<Incoming>,
         checkout: Checkout,
         url: &Url,
-        progress: Progress,
         deadline: Option<Deadline>,
     ) -> Self {
         let (mut head, incoming) = response.into_parts();
@@ -86,7 +82,7 @@ impl Response {
         head.extensions = http::Extensions::new();
         let cancelled = checkout.peer().until_revoked_or_expired(GRACE);
         let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.left()))));
-        let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout, progress }));
+        let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout }));
         let mut body = Body { state, url: Box::new(url.clone()) };
         body.end_if_over();
         Self { head, body }
@@ -208,7 +204,7 @@ impl http_body::Body for Body {
         let polled = Pin::new(&mut open.incoming).poll_frame(cx);
         // The end of a response is the end: there is nothing left to cut off, and nothing to wait for.
         if let Poll::Ready(None) = polled {
-            self.end();
+            self.state = State::Ended;
             return Poll::Ready(None);
         }
         // The revocation is asked for directly too: a task that has used up its budget would not hear of it.
@@ -259,15 +255,7 @@ impl Body {
         if let State::Open(open) = &self.state
             && open.incoming.is_end_stream()
         {
-            self.end();
-        }
-    }
-
-    fn end(&mut self) {
-        if let State::Open(mut open) = std::mem::replace(&mut self.state, State::Ended) {
-            // A response may end before the body of its request does.
-            let over = open.progress.is_over();
-            open.checkout.advance(if over { Exchange::Over } else { Exchange::Responding });
+            self.state = State::Ended;
         }
     }
 }

@@ -136,7 +136,6 @@ fn classify_h2(error: &h2::Error, stage: Stage) -> Option<TransportError> {
         (Stage::Request(_), true) => {
             broken(format!("the server reset the stream ({name}); it may have processed the request"))
         }
-        (Stage::Body, true) => broken(format!("the server reset the stream ({name}) before the answer was complete")),
         (Stage::Request(_), false) if error.is_library() => {
             let why = format!("its response breaks HTTP/2, or its headers are larger than 16 KiB ({name})");
             Some(TransportError::new(TransportErrorKind::Unreadable, why))

@@ -219,6 +219,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (TooManyUnattestedPeers { why: "it" }, "too-many-unattested-peers", 310, Unavailable, true),
         (RevocationUnavailable { why: CrlError::Missing }, "revocation-unavailable", 311, Unavailable, true),
         (KeySetNotAuthenticated { issuer: issuer() }, "key-set-not-authenticated", 312, Unavailable, false),
+        (InvalidResponse { why: text() }, "invalid-response", 313, Unavailable, false),
         (InvalidPolicy(self::InvalidPolicy::HostDataNotAnchored), "invalid-policy", 401, Mine, false),
         (InvalidUrl { why: "it" }, "invalid-url", 402, Mine, false),
         (InvalidRequest { why: "it" }, "invalid-request", 403, Mine, false),

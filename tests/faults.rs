@@ -36,7 +36,8 @@ struct Outcomes(BTreeMap<(String, String), (String, String)>);
 
 impl Outcomes {
     fn add(&mut self, (place, fault): (&str, &str), took: Duration, deadline: Duration, outcome: Outcome) {
-        let allowed = deadline + Duration::from_millis(1500);
+        // A busy machine runs all of them at once: what counts is that the deadline ends it, and no later timer.
+        let allowed = deadline + Duration::from_secs(8);
         assert!(took < allowed, "{place}, {fault}: {took:?}");
         let outcome = match outcome {
             Ok(()) => ("recovers".to_owned(), String::new()),

@@ -16,7 +16,8 @@ fn false_report(result: Result<impl std::fmt::Debug, AttestationError>, named: &
     }
 }
 
-const UNBOUND: fn(blindbox_attestation::UnixTime) -> Result<Challenge, AttestationError> = Challenge::unbound_tls;
+const UNBOUND: fn(blindbox_attestation::UnixTime) -> Result<Challenge, AttestationError> =
+    |now| Challenge::unbound_tls(ServerName::Validated, now);
 
 #[test]
 fn evidence_for_another_nonce_is_refused_under_every_trust() {

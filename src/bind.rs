@@ -6,8 +6,8 @@
 //! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; that MAA checked the vTPM's quote over it is MAA's word |
 //!
-//! Where there is a token and a report, `REPORT_ID` (never zero) says that they are of the same guest, and every field that
-//! both carry must be equal.
+//! `REPORT_ID` is never zero. Where there is a token and a report it says that they are of the same guest, and every field
+//! that both carry must be equal.
 
 use crate::challenge::{Challenge, Peer, named_key};
 use crate::claims::{Bit, SnpClaims, TokenShape, UvmClaims};
@@ -38,6 +38,11 @@ impl OneTee {
         report: Option<VerifiedReport>,
         endorsement: Option<VerifiedEndorsement>,
     ) -> Result<Self, AttestationError> {
+        for claims in
+            [token.as_ref().map(VerifiedToken::snp), report.as_ref().map(VerifiedReport::snp)].into_iter().flatten()
+        {
+            of_a_guest(claims)?;
+        }
         let snp = match (&token, &report) {
             (Some(token), Some(report)) => {
                 same_tee(token.snp(), report.snp())?;
@@ -83,6 +88,19 @@ impl OneTee {
     }
 }
 
+/// Firmware draws the id of a guest at random when it is launched (AMD 56860, `GCTX.ReportID`). Zeros are the id of no guest,
+/// and two guests that both have it could not be told apart.
+fn of_a_guest(claims: &SnpClaims) -> Result<(), AttestationError> {
+    if claims.report_id.is_zero() {
+        return Err(AttestationError::FalseAttestationReport {
+            what: "report id",
+            expected: "the id of a guest".to_owned(),
+            actual: "zeros".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// The same guest, and the same story about it.
 fn same_tee(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationError> {
     // Destructured, so that a field added to the claims is compared here or does not compile.
@@ -102,13 +120,6 @@ fn same_tee(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationErro
         chip_id,
         product,
     } = token;
-    if report.report_id.is_zero() {
-        return Err(AttestationError::FalseAttestationReport {
-            what: "report id",
-            expected: "the id of a guest".to_owned(),
-            actual: "zeros".to_owned(),
-        });
-    }
     both("report id", report_id, &report.report_id)?;
     both("launch measurement", measurement, &report.measurement)?;
     both("host data", host_data, &report.host_data)?;

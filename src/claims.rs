@@ -3,6 +3,10 @@
 //! [`SnpClaims`] is what an MAA token and a hardware report both say: the part that is compared between them and
 //! appraised once. What only one of them carries stands beside it, under the name of the one who says it.
 
+mod silicon;
+
+pub use silicon::Silicon;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -243,7 +247,7 @@ fn version_part(text: &str) -> Option<u8> {
 /// What the platform says of its own configuration (`PLATFORM_INFO`, AMD 56860 table 24).
 ///
 /// A bit that a version of the report does not define is [`Bit::NotReported`], whatever stands there. Bits without a
-/// name are kept in `raw`: real platforms set bits that no published table names.
+/// name are kept in `raw`: real platforms set bits that no published table names ([`PlatformInfo::unnamed`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlatformInfo {
@@ -262,8 +266,18 @@ pub struct PlatformInfo {
     pub ciphertext_hiding_dram_en: Bit,
     /// Bit 5: the memory was checked for aliases since the last reset (the answer to BadRAM). Version 3 and later say it.
     pub alias_check_complete: Bit,
+    /// Bit 6: writes of the IOMMU are checked (AMD-SB-3016). Version 5 says it, and only Turin and later set it.
+    pub iommu_write_safe: Bit,
     /// Bit 7: trusted I/O is on. Version 5 says it.
     pub tio_en: Bit,
+}
+
+impl PlatformInfo {
+    /// The bits that are set and that no table known to this release names: 8 and above.
+    #[must_use]
+    pub const fn unnamed(&self) -> u64 {
+        self.raw & !0xff
+    }
 }
 
 /// Which kind of key signed a report (`SIGNING_KEY`, AMD 56860 table 23).

@@ -137,6 +137,7 @@ mod der;
 pub mod emulator;
 mod error;
 mod evidence;
+mod explain;
 #[cfg(feature = "client")]
 mod fetch;
 mod inspect;
@@ -174,20 +175,21 @@ pub use cce_policy::{
 };
 pub use challenge::{Challenge, Channel, ServerName};
 pub use claims::{
-    Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, SnpClaims,
+    Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
     TokenShape, UvmClaims,
 };
 #[cfg(feature = "client")]
 pub use connect::{Verifier, VerifierBuilder, verify_connection};
 pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
+pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]
 pub use http::{HeaderMap, Method, StatusCode, Version};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
-    AbiVersion, Advisory, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint, Must, PlatformInfoBit, Policy,
-    TcbMinima, TcbMinimum, Trust, UvmSvn, Workload, advisories,
+    AbiVersion, Advisory, AdvisoryStatus, Binding, Fix, Grade, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint,
+    Mitigation, Must, PlatformInfoBit, Policy, TcbMinima, TcbMinimum, Trust, Unmet, UvmSvn, Workload, advisories,
 };
 #[cfg(feature = "client")]
 pub use session::{Body, BodyError, Collected, Request, Response, Session};

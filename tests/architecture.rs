@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["bind"],
     &["appraise"],
     &["attested"],
-    &["verify", "inspect"],
+    &["verify", "explain", "inspect"],
     &["tls", "observe"],
     &["transport"],
     &["fetch"],

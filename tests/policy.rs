@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use blindbox_attestation::{
     AbiVersion, Binding, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData, ImageId,
-    InvalidPolicy, Issuer, KeyDigest, Measurement, Must, PlatformInfoBit, Policy, Product, ReportId, Sha256Digest,
-    SigningKey, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+    InvalidPolicy, Issuer, KeyDigest, Measurement, Mitigation, Must, PlatformInfoBit, Policy, Product, ReportId,
+    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
 };
 use proptest::prelude::*;
 
@@ -219,7 +219,7 @@ fn the_same_requirement_is_given_once() {
 #[test]
 fn a_second_value_does_not_replace_the_first() {
     type Require = fn(Policy) -> Result<Policy, InvalidPolicy>;
-    let once: [(&'static str, Require); 24] = [
+    let once: [(&'static str, Require); 28] = [
         ("require.measurements", |p| p.require_measurements([Measurement::new([1; 48])])),
         ("require.compliance-status", |p| p.require_compliance_status(["azure-compliant-uvm"])),
         ("require.vmpl", |p| p.require_vmpl([0])),
@@ -245,6 +245,10 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.current-mitigations", |p| p.require_current_mitigations(1)),
         ("require.max-token-age-seconds", |p| p.require_token_younger_than(1)),
         ("require.max-session-age-seconds", |p| p.require_session_age(1)),
+        ("require.advisories", |p| p.require_advisories(["AMD-SB-3016"])),
+        ("require.advisories-until", |p| p.require_advisories_until("2026-05-12")),
+        ("require.mitigations", |p| p.require_mitigations([Mitigation::AmdSb3016])),
+        ("require.csp-ids", |p| p.require_csp_ids(["AWS"])),
         ("require.guest-policy", |p| p.require_guest_policy(GuestPolicyBit::Smt, Must::BeSet)),
     ];
     for (requirement, require) in once {
@@ -397,7 +401,7 @@ fn channel_relaxations_do_not_combine_into_nothing() {
 #[test]
 fn lint_says_what_is_open() {
     let codes: Vec<_> = container().lint().iter().map(|lint| lint.code).collect();
-    assert_eq!(codes, ["no-minimum-tcb", "any-chip"]);
+    assert_eq!(codes, ["no-advisory-floors", "no-minimum-tcb", "any-chip"]);
     let codes: Vec<_> = everything().lint().iter().map(|lint| lint.code).collect();
     assert_eq!(
         codes,
@@ -408,7 +412,9 @@ fn lint_says_what_is_open() {
             "name-not-validated",
             "own-uvm-issuer",
             "revocation-not-required",
-            "advisory-waived"
+            "advisory-waived",
+            "advisories-not-required",
+            "microcode-of-a-product"
         ]
     );
 }

@@ -1,15 +1,16 @@
 //! What a policy file may say, and that there is one way to say it.
 
 use blindbox_attestation::{
-    AbiVersion, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit, Policy, TcbMinima,
-    TcbMinimum, Trust, UvmSvn, Workload,
+    AbiVersion, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Mitigation, Must, PlatformInfoBit, Policy,
+    TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
 };
 use serde_json::{Value, json};
 
 /// Files that together have every table there is, each with every field.
 fn files() -> [Value; 2] {
     let tcb = json!({ "any": { "fmc": 1, "bootloader": 1, "tee": 1, "snp": 1, "microcode": 1 }, "milan": { "snp": 2 },
-                      "genoa": { "snp": 3 }, "turin": { "fmc": 4 } });
+                      "milan-x": { "microcode": 1 }, "genoa": { "snp": 3 }, "genoa-x": { "microcode": 1 },
+                      "bergamo": { "microcode": 1 }, "turin": { "fmc": 4 }, "turin-dense": { "microcode": 1 } });
     let container = json!({
         "version": 1,
         "kind": "confidential-container",
@@ -33,6 +34,10 @@ fn files() -> [Value; 2] {
             "chip-ids": ["5a".repeat(64)],
             "report-ids": ["5a".repeat(32)],
             "reported-tcb": tcb, "committed-tcb": tcb, "current-tcb": tcb, "launch-tcb": tcb,
+            "advisories": ["AMD-SB-3016"],
+            "advisories-until": "2026-05-12",
+            "mitigations": ["AMD-SB-3016"],
+            "csp-ids": ["AWS"],
             "guest-policy": { "smt": "set", "rapl-dis": "clear" },
             "minimum-guest-abi": { "major": 1, "minor": 55 },
             "platform-info": { "ecc-en": "set" },
@@ -294,6 +299,7 @@ fn a_public_type_takes_no_list_and_no_table_of_one_member_anywhere() {
     refused::<AbiVersion>(json!({ "major": 1, "minor": 55 }), &[json!([1, 55])]);
     refused::<Binding>(json!("none"), &[json!({ "none": null }), json!(["none"])]);
     refused::<Must>(json!("set"), &[json!({ "set": null }), json!(["set"])]);
+    refused::<Mitigation>(json!("AMD-SB-3016"), &[json!({ "AMD-SB-3016": null })]);
     refused::<GuestPolicyBit>(json!("smt"), &[json!({ "smt": null })]);
     refused::<PlatformInfoBit>(json!("ecc-en"), &[json!({ "ecc-en": null })]);
 }

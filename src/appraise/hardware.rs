@@ -3,8 +3,9 @@ use super::recorder::Required;
 use super::{Recorder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{AbiVersion, PlatformInfoBit, Policy, Requirement, RevocationRule};
+use crate::policy::{AbiVersion, Policy, Requirement, RevocationRule};
 use crate::snp::{RevocationOutcome, VerifiedReport};
+use crate::types::shorten;
 
 /// The checks that only a hardware report allows.
 pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
@@ -12,7 +13,7 @@ pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &
     signing_key(checks, hardware, policy);
     revocation(checks, report, policy);
     crl_age(checks, report, policy);
-    tcb::floors(checks, &report.snp().reported_tcb, report.product(), policy);
+    csp_id(checks, hardware, policy);
     tcb::of_hardware(checks, hardware, report.product(), policy);
     firmware(checks, hardware, policy);
     platform_info(checks, &hardware.platform_info, policy);
@@ -29,6 +30,16 @@ pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &
                 appraisal,
             }
         });
+    }
+    if let Some(bits) = &require.mitigations {
+        let mask = bits.iter().fold(0, |mask, bit| mask | bit.mask());
+        let vectors = [
+            ("launch", "named launch mitigations", hardware.launch_mitigation_vector),
+            ("current", "named current mitigations", hardware.current_mitigation_vector),
+        ];
+        for (vector, name, actual) in vectors {
+            mitigations(&mut checks.of(Requirement::Mitigations), vector, name, Some(mask), actual);
+        }
     }
     mitigations(
         &mut checks.of(Requirement::LaunchMitigations),
@@ -56,6 +67,19 @@ fn signing_key(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy
     let checks = &mut checks.of(Requirement::SigningKeys);
     checks.require(NAME, accepted.contains(&actual), expected.clone(), actual.to_string(), move |appraisal| {
         AttestationError::WrongChip { field: NAME, expected, actual: actual.to_string(), appraisal }
+    });
+}
+
+/// The cloud provider whose VLEK signed. A VCEK is one chip's, and its certificate names no provider.
+fn csp_id(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+    const NAME: &str = "csp id";
+    let Some(accepted) = policy.requirements().csp_ids.as_deref() else { return };
+    let checks = &mut checks.of(Requirement::CspIds);
+    let expected = any_of(accepted);
+    let Some(actual) = hardware.csp_id.clone() else { return checks.not_reported(NAME, expected) };
+    let shown = shorten(&actual, 64);
+    checks.require(NAME, accepted.contains(&actual), expected.clone(), shown.clone(), move |appraisal| {
+        AttestationError::WrongChip { field: NAME, expected, actual: shown, appraisal }
     });
 }
 
@@ -125,16 +149,14 @@ fn firmware(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
 }
 
 fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) {
+    if actual.unnamed() != 0 {
+        // Newer firmware sets bits that this release has no name for. They are the platform's signed word about itself and
+        // take nothing back, so they are shown and not refused.
+        let why = "no published table names these bits";
+        checks.not_evaluated("platform unnamed bits", why, format!("{:#x}", actual.unnamed()));
+    }
     for (bit, must) in policy.requirements().platform_info.iter().flatten() {
-        let (name, actual) = match bit {
-            PlatformInfoBit::SmtEn => ("platform smt-en", actual.smt_en.into()),
-            PlatformInfoBit::TsmeEn => ("platform tsme-en", actual.tsme_en.into()),
-            PlatformInfoBit::EccEn => ("platform ecc-en", actual.ecc_en),
-            PlatformInfoBit::RaplDis => ("platform rapl-dis", actual.rapl_dis),
-            PlatformInfoBit::CiphertextHidingDramEn => ("platform ciphertext-hiding", actual.ciphertext_hiding_dram_en),
-            PlatformInfoBit::AliasCheckComplete => ("platform alias-check", actual.alias_check_complete),
-            PlatformInfoBit::TioEn => ("platform tio-en", actual.tio_en),
-        };
+        let (name, actual) = (bit.check_name(), bit.of(actual));
         let (bit, must) = (*bit, *must);
         let checks = &mut checks.of(Requirement::PlatformInfo(bit));
         must_be(checks, name, actual, must, move |_, _, appraisal| AttestationError::WrongPlatformInfo {

@@ -3,6 +3,7 @@
 //! Cryptographic steps stop at their first failure; this one runs every check, so that whoever reads the result sees all
 //! that is wrong at once. What the policy requires and none of them has evaluated is refused ([`Recorder::finish`]).
 
+mod advisories;
 mod guest;
 mod hardware;
 mod maa;
@@ -17,6 +18,7 @@ use crate::challenge::{Channel, ServerName};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::policy::{CarriedBy, Policy};
+use crate::snp::VerifiedReport;
 use crate::types::UnixTime;
 use recorder::Recorder;
 
@@ -43,7 +45,8 @@ pub(crate) fn appraise(facts: &Facts<'_>, policy: &Policy) -> Result<Appraisal, 
         maa::appraise(checks, token.maa(), facts.now, policy);
     }
     guest::identity(checks, tee, policy);
-    tcb::reported(checks, &tee.snp, policy);
+    tcb::reported(checks, &tee.snp, tee.report.as_ref().map(VerifiedReport::hardware), policy);
+    advisories::appraise(checks, tee, policy);
     if let Some(report) = &tee.report {
         hardware::appraise(checks, report, policy);
     }

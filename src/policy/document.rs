@@ -137,6 +137,7 @@ impl Document {
         }
         self.require.validate(self.trust.amd.is_some(), self.trust.maa.is_some())?;
         self.validate_no_two_lists()?;
+        self.validate_advisories()?;
         self.validate_allowances()
     }
 
@@ -221,6 +222,15 @@ impl Document {
     pub(super) fn products(&self) -> Option<&[Product]> {
         let amd = self.trust.amd.as_ref().and_then(|amd| amd.products.as_deref());
         amd.or(self.require.products.as_deref())
+    }
+
+    fn validate_advisories(&self) -> Result<(), InvalidPolicy> {
+        let waived = self.trust.amd.as_ref().and_then(|amd| amd.waived_advisories.as_deref()).unwrap_or_default();
+        if self.require.advisories.iter().flatten().any(|name| waived.contains(name)) {
+            let why = "`trust.amd.waived-advisories` waives what `require.advisories` requires; drop one of them";
+            return Err(InvalidPolicy::Contradiction { why });
+        }
+        Ok(())
     }
 
     /// Two lists for one value would be one list with a surprise.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::document::{Document, Kind};
 use super::require::{Must, PlatformInfoBit};
+use super::tcb::TcbMinima;
 use super::workload::{Binding, UvmSvn};
 
 /// Something that a policy leaves open.
@@ -88,9 +89,30 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "a TCB with a published weakness passes",
         ),
         (
+            amd.is_none() && require.reported_tcb.is_none(),
+            "no-advisory-floors",
+            "under MAA trust alone none of the floors of this release apply, AMD-SB-3019 (EntrySign) included: what MAA calls \
+             compliant may be older; set `require.reported-tcb`, or trust AMD too",
+        ),
+        (
             require.reported_tcb.is_none(),
             "no-minimum-tcb",
             "no least TCB is required beyond the advisories that this release knows; set `require.reported-tcb`",
+        ),
+        (
+            document.leaves_advice_open(),
+            "advisories-not-required",
+            "published weaknesses with a fix may be open (AMD-SB-3016, 3020, 3023, 3027, 3030): the appraisal shows which; \
+             require them with `require.advisories` or `require.advisories-until` where the provider has deployed the fixes",
+        ),
+        (
+            [&require.reported_tcb, &require.committed_tcb, &require.current_tcb, &require.launch_tcb]
+                .into_iter()
+                .flatten()
+                .any(TcbMinima::has_microcode_of_a_product),
+            "microcode-of-a-product",
+            "a microcode minimum is compared across processors that count their microcode by themselves; give `milan-x`, \
+             `genoa-x`, `bergamo` and `turin-dense` their own, or leave `microcode` to the advisories",
         ),
         (
             amd.is_some()

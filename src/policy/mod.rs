@@ -6,6 +6,7 @@
 //!
 //! Per-connection facts (the nonce, the peer's key) never enter a policy: they are a [`crate::Challenge`].
 
+mod advice;
 mod advisories;
 mod document;
 mod invalid;
@@ -18,7 +19,8 @@ mod tcb;
 mod trust;
 mod workload;
 
-pub use advisories::{Advisory, advisories};
+pub use advice::{AdvisoryStatus, Unmet};
+pub use advisories::{Advisory, Fix, Grade, Mitigation, advisories};
 pub use invalid::InvalidPolicy;
 pub use lint::Lint;
 pub use require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit};
@@ -26,9 +28,10 @@ pub use tcb::{TcbMinima, TcbMinimum};
 pub use trust::Trust;
 pub use workload::{Binding, GuestIdentity, UvmSvn, Workload};
 
+pub(crate) use advice::Platform;
 pub(crate) use document::{Allowances, Kind};
 pub(crate) use require::Requirements;
-pub(crate) use requirement::{CarriedBy, Requirement};
+pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
 
 use std::str::FromStr;
@@ -213,6 +216,12 @@ impl Policy {
         self.document.given()
     }
 
+    /// Who requires that this advisory is fixed, if anybody does.
+    pub(crate) fn requires_advisory(&self, advisory: &Advisory) -> Option<RequiredBy> {
+        let mut required = self.document.required_advisories();
+        required.find(|(required, _)| required.name == advisory.name).map(|(_, by)| by)
+    }
+
     pub(crate) fn requirements(&self) -> &Requirements {
         &self.document.require
     }
@@ -234,11 +243,6 @@ impl Policy {
     /// The accepted products: the trust's or the requirement's, never both.
     pub(crate) fn products(&self) -> Option<&[Product]> {
         self.document.products()
-    }
-
-    /// Whether a TCB below the floor of this advisory passes.
-    pub(crate) fn waives(&self, advisory: &str) -> bool {
-        self.amd().is_some_and(|amd| amd.waived_advisories.iter().flatten().any(|name| name == advisory))
     }
 
     /// Whether the channel must be bound to the evidence, which follows from what the caller knows of the workload.

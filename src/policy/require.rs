@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
+use super::advisories::{self, Mitigation};
 use super::requirement::CarriedBy;
 use super::tables::strict;
 use super::tcb::TcbMinima;
@@ -45,6 +46,14 @@ pub(crate) struct Requirements {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) launch_tcb: Option<TcbMinima>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advisories: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advisories_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mitigations: Option<Vec<Mitigation>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) csp_ids: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guest_policy: Option<BTreeMap<GuestPolicyBit, Must>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) minimum_guest_abi: Option<AbiVersion>,
@@ -83,6 +92,11 @@ impl Requirements {
         check_names("require.vmpl", self.vmpl.as_deref(), |_| false)?;
         check_names("require.products", self.products.as_deref(), |_| false)?;
         check_names("require.signing-keys", self.signing_keys.as_deref(), |_| false)?;
+        check_names("require.mitigations", self.mitigations.as_deref(), |_| false)?;
+        check_names("require.csp-ids", self.csp_ids.as_deref(), String::is_empty)?;
+        check_names("require.advisories", self.advisories.as_deref(), |_| false)?;
+        self.advisories.iter().flatten().try_for_each(|name| advisories::check_known(name))?;
+        advisories::check_day(self.advisories_until.as_deref())?;
         if self.vmpl.iter().flatten().any(|vmpl| *vmpl > 3) {
             let why = "there are the levels 0, 1, 2 and 3 only";
             return Err(InvalidPolicy::UnusableValue { requirement: "require.vmpl", why });
@@ -243,6 +257,8 @@ strict! {
         CiphertextHidingDramEn,
         /// Bit 5: no aliased memory was found since reset, the answer to BadRAM (AMD-SB-3015). Older firmware never sets it.
         AliasCheckComplete,
+        /// Bit 6: writes of the IOMMU are checked (AMD-SB-3016); Turin and later.
+        IommuWriteSafe,
         /// Bit 7: SEV-TIO is on.
         TioEn,
     }

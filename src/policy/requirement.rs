@@ -1,5 +1,6 @@
 //! The one list of all that a policy can require: what is given, whose evidence carries it, what must have been evaluated.
 
+use super::advisories::{Advisory, Grade, advisories};
 use super::document::Document;
 use super::require::{GuestPolicyBit, PlatformInfoBit, Requirements};
 use super::trust::{AmdTrust, MaaTrust, Trust};
@@ -35,6 +36,9 @@ pub(crate) enum Requirement {
     CommittedTcb,
     CurrentTcb,
     LaunchTcb,
+    Advisory(&'static str),
+    Mitigations,
+    CspIds,
     GuestPolicy(GuestPolicyBit),
     MinimumGuestAbi,
     PlatformInfo(PlatformInfoBit),
@@ -47,6 +51,17 @@ pub(crate) enum Requirement {
     CurrentMitigations,
     MaxTokenAge,
     MaxSessionAge,
+}
+
+/// Who says that an advisory must be fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequiredBy {
+    /// The policy, by the advisory's name: on a processor without a known fix it cannot be met.
+    Name,
+    /// The policy, by the day of publication.
+    Day,
+    /// Trust in AMD, by the advisory's grade.
+    Trust,
 }
 
 /// Which evidence carries what is required.
@@ -90,6 +105,9 @@ impl Requirement {
             Self::CommittedTcb => "require.committed-tcb",
             Self::CurrentTcb => "require.current-tcb",
             Self::LaunchTcb => "require.launch-tcb",
+            Self::Advisory(_) => "require.advisories",
+            Self::Mitigations => "require.mitigations",
+            Self::CspIds => "require.csp-ids",
             Self::GuestPolicy(_) => "require.guest-policy",
             Self::MinimumGuestAbi => "require.minimum-guest-abi",
             Self::PlatformInfo(_) => "require.platform-info",
@@ -116,6 +134,8 @@ impl Requirement {
             | Self::CommittedTcb
             | Self::CurrentTcb
             | Self::LaunchTcb
+            | Self::Mitigations
+            | Self::CspIds
             | Self::MinimumGuestAbi
             | Self::PlatformInfo(_)
             | Self::MinimumFirmware
@@ -140,6 +160,7 @@ impl Requirement {
             | Self::Products
             | Self::ReportIds
             | Self::ReportedTcb
+            | Self::Advisory(_)
             | Self::GuestPolicy(_) => CarriedBy::Either,
             Self::MaxSessionAge => CarriedBy::Connection,
         }
@@ -167,7 +188,38 @@ impl Document {
             given.extend([Requirement::UvmMinimumSvn, Requirement::UvmIssuer, Requirement::UvmFeed]);
         }
         given.extend(require.given());
+        given.extend(self.required_advisories().map(|(advisory, _)| Requirement::Advisory(advisory.name)));
         given
+    }
+
+    /// Whether some advisory is advice only, for evidence that could show it.
+    pub(super) fn leaves_advice_open(&self) -> bool {
+        self.trust.amd.is_some()
+            && advisories().iter().filter(|advisory| advisory.grade == Grade::Advice).any(|advisory| {
+                // It has a lint of its own.
+                advisory.name != "AMD-SB-3015"
+                    && self.required_advisories().all(|(required, _)| required.name != advisory.name)
+            })
+    }
+
+    /// Every advisory that must be fixed, and who says so.
+    pub(super) fn required_advisories(&self) -> impl Iterator<Item = (&'static Advisory, RequiredBy)> + '_ {
+        advisories().iter().filter_map(|advisory| {
+            let mut waived = self.trust.amd.iter().flat_map(|amd| amd.waived_advisories.iter().flatten());
+            let is_waived = waived.any(|name| name == advisory.name);
+            let until = self.require.advisories_until.as_deref();
+            if self.require.advisories.iter().flatten().any(|name| name == advisory.name) {
+                Some((advisory, RequiredBy::Name))
+            } else if is_waived {
+                None
+            } else if until.is_some_and(|day| advisory.published <= day) {
+                Some((advisory, RequiredBy::Day))
+            } else if self.trust.amd.is_some() && advisory.grade == Grade::Required {
+                Some((advisory, RequiredBy::Trust))
+            } else {
+                None
+            }
+        })
     }
 }
 
@@ -206,6 +258,11 @@ impl Requirements {
             committed_tcb,
             current_tcb,
             launch_tcb,
+            // With those that the trust requires: see `Document::required_advisories`.
+            advisories: _,
+            advisories_until: _,
+            mitigations,
+            csp_ids,
             guest_policy,
             minimum_guest_abi,
             platform_info,
@@ -235,6 +292,8 @@ impl Requirements {
             (committed_tcb.is_some(), Requirement::CommittedTcb),
             (current_tcb.is_some(), Requirement::CurrentTcb),
             (launch_tcb.is_some(), Requirement::LaunchTcb),
+            (mitigations.is_some(), Requirement::Mitigations),
+            (csp_ids.is_some(), Requirement::CspIds),
             (minimum_guest_abi.is_some(), Requirement::MinimumGuestAbi),
             (minimum_firmware.is_some(), Requirement::MinimumFirmware),
             (minimum_committed_firmware.is_some(), Requirement::MinimumCommittedFirmware),

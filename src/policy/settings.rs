@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::advisories::Mitigation;
 use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, Requirements, give_once};
 use super::tcb::TcbMinima;
 use super::{InvalidPolicy, Policy};
@@ -169,6 +170,55 @@ impl Policy {
     /// [`InvalidPolicy`].
     pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
         self.require_once("require.launch-tcb", |require| &mut require.launch_tcb, minima)
+    }
+
+    /// The fixes of these advisories must be in force, named as in [`advisories`](super::advisories). Evidence that does not
+    /// carry what shows a fix is refused, and so is a processor for which this release knows nothing that shows it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::UnusableValue`] for an advisory that this release does not know.
+    pub fn require_advisories<S: Into<String>>(
+        self,
+        all_of: impl IntoIterator<Item = S>,
+    ) -> Result<Self, InvalidPolicy> {
+        let names = all_of.into_iter().map(Into::into).collect();
+        self.require_once("require.advisories", |require| &mut require.advisories, names)
+    }
+
+    /// The fixes of all advisories that AMD published until this day (`YYYY-MM-DD`, the day included) must be in force, as far
+    /// as this release knows them and what shows their fix on the processor. Those that the trust waives are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::UnusableValue`] for what is no day, or a day before the first advisory.
+    pub fn require_advisories_until(self, day: impl Into<String>) -> Result<Self, InvalidPolicy> {
+        self.require_once("require.advisories-until", |require| &mut require.advisories_until, day.into())
+    }
+
+    /// These mitigations must have been in force at launch and be in force now (reports of version 5 and later). Needs AMD
+    /// trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_mitigations(self, all_of: impl IntoIterator<Item = Mitigation>) -> Result<Self, InvalidPolicy> {
+        let bits = all_of.into_iter().collect();
+        self.require_once("require.mitigations", |require| &mut require.mitigations, bits)
+    }
+
+    /// The report must be signed with the VLEK of one of these cloud providers (`CSP_ID` of its certificate). A VCEK names
+    /// none and is refused. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn require_csp_ids<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, InvalidPolicy> {
+        self.require_once(
+            "require.csp-ids",
+            |require| &mut require.csp_ids,
+            any_of.into_iter().map(Into::into).collect(),
+        )
     }
 
     /// A bit of the guest policy must be set or clear. Evidence that does not carry the bit is refused.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::InvalidPolicy;
 use super::require::check_given;
 use super::tables::strict;
+use crate::claims::{Cpuid, Silicon};
 use crate::types::{Product, Tcb};
 
 strict! {
@@ -142,15 +143,27 @@ strict! {
         /// For every product, and for evidence that does not name its product (MAA tokens from before 2026).
         #[serde(skip_serializing_if = "Option::is_none")]
         pub any: Option<TcbMinimum>,
-        /// For Milan.
+        /// For Milan and Milan-X.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub milan: Option<TcbMinimum>,
-        /// For Genoa, Bergamo and Siena.
+        /// For Milan-X alone, instead of the parts that `milan` has too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub milan_x: Option<TcbMinimum>,
+        /// For Genoa, Genoa-X, Bergamo and Siena.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub genoa: Option<TcbMinimum>,
+        /// For Genoa-X alone, instead of the parts that `genoa` has too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub genoa_x: Option<TcbMinimum>,
+        /// For Bergamo and Siena alone, instead of the parts that `genoa` has too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub bergamo: Option<TcbMinimum>,
         /// For Turin.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub turin: Option<TcbMinimum>,
+        /// For Turin with dense cores alone, instead of the parts that `turin` has too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub turin_dense: Option<TcbMinimum>,
     }
 }
 
@@ -179,23 +192,75 @@ impl TcbMinima {
         self
     }
 
-    /// The minimum that holds for this product: for each part its own, else the one for any.
-    pub(crate) fn for_product(&self, product: Option<Product>) -> Option<TcbMinimum> {
-        let own = product.and_then(|product| match product {
+    /// Adds the minimum of one processor, whose microcode is counted by itself. The table of a product holds for those of
+    /// its processors without one: it is the table of [`Silicon::Milan`], [`Silicon::Genoa`] and [`Silicon::Turin`].
+    #[must_use]
+    pub fn and_silicon(mut self, silicon: Silicon, minimum: TcbMinimum) -> Self {
+        let own = match silicon {
+            Silicon::Milan | Silicon::Genoa | Silicon::Turin => return self.and(silicon.product(), minimum),
+            Silicon::MilanX => &mut self.milan_x,
+            Silicon::GenoaX => &mut self.genoa_x,
+            Silicon::Bergamo => &mut self.bergamo,
+            Silicon::TurinDense => &mut self.turin_dense,
+        };
+        *own = Some(own.map_or(minimum, |own| own.max(&minimum)));
+        self
+    }
+
+    /// The minimum that holds for this processor: for each part that of the processor, else of its product, else of any.
+    ///
+    /// An error is the claim that the evidence would have to carry: where a processor of the product has a table of its own,
+    /// what does not say which processor it is from could belong to any of them.
+    pub(crate) fn for_processor(
+        &self,
+        product: Option<Product>,
+        cpuid: Option<Cpuid>,
+    ) -> Result<Option<TcbMinimum>, &'static str> {
+        let Some(product) = product else { return Ok(self.any) };
+        let own = match product {
             Product::Milan => self.milan,
             Product::Genoa => self.genoa,
             Product::Turin => self.turin,
-        });
-        match (own, self.any) {
-            (Some(own), Some(any)) => Some(own.or(&any)),
-            (own, any) => own.or(any),
-        }
+        };
+        let narrow =
+            self.narrow().into_iter().filter(|(silicon, minimum)| silicon.product() == product && minimum.is_some());
+        let narrow: Vec<_> = narrow.collect();
+        let narrowest = match (narrow.is_empty(), cpuid.map(Cpuid::silicon)) {
+            (true, _) => None,
+            (false, None) => return Err("cpuid"),
+            (false, Some(None)) => return Err("a known stepping"),
+            (false, Some(Some(this))) => {
+                narrow.into_iter().find(|(silicon, _)| *silicon == this).and_then(|(_, own)| own)
+            }
+        };
+        let tables = [narrowest, own, self.any].into_iter().flatten();
+        Ok(tables.reduce(|narrower, wider| narrower.or(&wider)))
+    }
+
+    /// The tables of processors that count their microcode by themselves beside the first of their product.
+    const fn narrow(&self) -> [(Silicon, Option<TcbMinimum>); 4] {
+        [
+            (Silicon::MilanX, self.milan_x),
+            (Silicon::GenoaX, self.genoa_x),
+            (Silicon::Bergamo, self.bergamo),
+            (Silicon::TurinDense, self.turin_dense),
+        ]
+    }
+
+    /// A product whose microcode has a minimum, and of whose other processors some have none of their own.
+    pub(super) fn has_microcode_of_a_product(&self) -> bool {
+        let microcode = |minimum: &Option<TcbMinimum>| minimum.is_some_and(|minimum| minimum.microcode.is_some());
+        let products = [(Product::Milan, &self.milan), (Product::Genoa, &self.genoa), (Product::Turin, &self.turin)];
+        let lacks = |product: Product| {
+            self.narrow().iter().any(|(silicon, own)| silicon.product() == product && !microcode(own))
+        };
+        microcode(&self.any) || products.into_iter().any(|(product, own)| microcode(own) && lacks(product))
     }
 
     pub(super) fn validate(&self, requirement: &'static str) -> Result<(), InvalidPolicy> {
         check_given(requirement, *self == Self::default())?;
-        let Self { any, milan, genoa, turin } = self;
-        for minimum in [any, milan, genoa, turin].into_iter().flatten() {
+        let Self { any, milan, milan_x, genoa, genoa_x, bergamo, turin, turin_dense } = self;
+        for minimum in [any, milan, milan_x, genoa, genoa_x, bergamo, turin, turin_dense].into_iter().flatten() {
             check_given(requirement, *minimum == TcbMinimum::default())?;
             if minimum.parts().iter().any(|(_, minimum)| *minimum == Some(0)) {
                 let why = "has a part whose least version is zero, which every TCB meets; leave the part out";

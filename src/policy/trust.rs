@@ -199,15 +199,15 @@ impl Trust {
         self
     }
 
-    /// Accepts a TCB below the floor of this one advisory, named as in [`advisories`](super::advisories).
+    /// Accepts a platform without the fix of this one advisory, named as in [`advisories`](super::advisories).
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::UnusableValue`] for an advisory that has no floor in this release,
+    /// [`InvalidPolicy::UnusableValue`] for an advisory that this release does not require by itself,
     /// [`InvalidPolicy::DuplicateValue`] for one that is waived already.
     pub fn allow_tcb_below(mut self, advisory: impl Into<String>) -> Result<Self, InvalidPolicy> {
         let advisory = advisory.into();
-        super::advisories::check_known(&advisory)?;
+        super::advisories::check_waivable(&advisory)?;
         if let Some(amd) = &mut self.amd {
             amd.waived_advisories.get_or_insert_default().push(advisory);
             amd.validate()?;
@@ -250,6 +250,6 @@ impl AmdTrust {
         }
         check_names("trust.amd.products", self.products.as_deref(), |_| false)?;
         check_names("trust.amd.waived-advisories", self.waived_advisories.as_deref(), |_| false)?;
-        self.waived_advisories.iter().flatten().try_for_each(|name| super::advisories::check_known(name))
+        self.waived_advisories.iter().flatten().try_for_each(|name| super::advisories::check_waivable(name))
     }
 }

@@ -8,7 +8,7 @@ use super::certificate::CaCertificate;
 use super::crl::VerifiedCrl;
 use super::error::{CertificateRole, CrlError, ReportError};
 use super::kds::CollateralRequest;
-use super::report::RawReport;
+use super::report::{RawReport, check_tcb_order};
 use super::revocation::{Authorities, Revocation, RevocationOutcome};
 use super::vek::{VekCertificate, VekIdentity};
 use super::{CaChain, VerifiedReport};
@@ -168,6 +168,7 @@ impl VerifiedVek {
         CollateralRequest::of(report)?.check(self)?;
         let mut fields = report.fields(vek.product())?;
         self.verify_signature(report)?;
+        check_tcb_order(&fields)?;
 
         if let VekIdentity::CloudProvider(name) = vek.identity() {
             fields.hardware.csp_id = Some(name.clone());

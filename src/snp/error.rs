@@ -94,6 +94,18 @@ pub enum ReportError {
         /// The TCB of the certificate.
         certificate: Tcb,
     },
+    /// The report claims a TCB that its platform does not have, or can still fall below.
+    #[error("REPORTED_TCB ({reported}) is above {field} ({actual}) in its {part}, which no firmware reports")]
+    TcbAbovePlatform {
+        /// The first part that is above.
+        part: &'static str,
+        /// `REPORTED_TCB`.
+        reported: Tcb,
+        /// AMD's name of the other TCB: `CURRENT_TCB` or `COMMITTED_TCB`.
+        field: &'static str,
+        /// The other TCB.
+        actual: Tcb,
+    },
     /// The report carries no signature.
     #[error("the report is not signed (the host masked the chip's key, or the signature is empty)")]
     Unsigned,

@@ -86,6 +86,15 @@ pub fn verify(
     vek.verify_raw(&report, crl, revocation, now)
 }
 
+/// The claims of a report whose form alone is checked. A report of version 2 does not say its product: it is read in the layout
+/// that Milan and Genoa share, and the claims name none.
+pub(crate) fn unverified_claims(report: &[u8]) -> Result<(SnpClaims, HardwareClaims), ReportError> {
+    let report = report::RawReport::read(report)?;
+    let mut fields = report.fields(report.product.unwrap_or(Product::Milan))?;
+    fields.snp.product = report.product;
+    Ok((fields.snp, fields.hardware))
+}
+
 /// What comes along with a report to verify it. All of it is untrusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Collateral<'a> {

@@ -167,6 +167,27 @@ pub(crate) struct Fields {
     pub(crate) hardware: HardwareClaims,
 }
 
+/// The host chooses `REPORTED_TCB` among those that the platform has committed to; what runs is committed or newer. A report
+/// that claims more contradicts itself: the key of that TCB is not one that this platform derives.
+pub(crate) fn check_tcb_order(fields: &Fields) -> Result<(), ReportError> {
+    let reported = fields.snp.reported_tcb;
+    for (field, actual) in
+        [("COMMITTED_TCB", fields.hardware.committed_tcb), ("CURRENT_TCB", fields.hardware.current_tcb)]
+    {
+        let above = [
+            ("fmc", reported.fmc > actual.fmc),
+            ("bootloader", reported.bootloader > actual.bootloader),
+            ("tee", reported.tee > actual.tee),
+            ("snp", reported.snp > actual.snp),
+            ("microcode", reported.microcode > actual.microcode),
+        ];
+        if let Some((part, _)) = above.into_iter().find(|(_, above)| *above) {
+            return Err(ReportError::TcbAbovePlatform { part, reported, field, actual });
+        }
+    }
+    Ok(())
+}
+
 fn check_policy(policy: u64) -> Result<(), ReportError> {
     const MUST_BE_ONE: u64 = 1 << 17;
     const RESERVED: u64 = !0 << 26;
@@ -246,6 +267,7 @@ fn platform_info(raw: u64, version: u32) -> PlatformInfo {
         rapl_dis: since_late_2(3),
         ciphertext_hiding_dram_en: since_late_2(4),
         alias_check_complete: since(3, 5),
+        iommu_write_safe: since(5, 6),
         tio_en: since(5, 7),
     }
 }

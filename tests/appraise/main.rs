@@ -5,6 +5,7 @@ mod scene;
 #[path = "../common/sign.rs"]
 mod sign;
 
+mod advisories;
 mod gravity;
 mod relaxations;
 mod report;

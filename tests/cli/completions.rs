@@ -35,6 +35,7 @@ fn bash_completes_what_stands_behind_a_command() {
         (&["policy", ""], &["new", "lint", "show"]),
         (&["policy", "lint", "--"], &["--deny-open"]),
         (&["host-data", "--"], &["--deny-findings"]),
+        (&["advisories", "--"], &["--deny-open", "--json"]),
         (&["emulate", "--product", ""], &["milan", "genoa", "turin"]),
     ] {
         let words = [&["blindbox-attest"], words].concat();

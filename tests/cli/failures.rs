@@ -43,6 +43,7 @@ fn every_failure_is_one_json_object() {
         &["policy", "show", "/none", "--json"],
         &["policy", "new", "--amd", "--binding", "own-key", "--uvm-svn", "1", "--cce-policy", "/none", "--json"],
         &["host-data", "/none", "--json"],
+        &["advisories", "/none", "--json"],
     ] {
         let outcome = run(arguments);
         assert_eq!(outcome.exit, 4, "{arguments:?}");

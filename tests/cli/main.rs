@@ -1,5 +1,6 @@
 //! `blindbox-attest` as it is used: the program itself against the emulator that it serves.
 
+mod advisories;
 mod amd_roots;
 mod cce_policy;
 #[path = "../common/mod.rs"]

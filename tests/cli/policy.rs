@@ -45,7 +45,10 @@ fn a_policy_that_leaves_much_open() {
     let lint = run(&["policy", "lint", file]);
     assert_eq!(lint.exit, 0);
     let codes: Vec<_> = lint.out.lines().map(|line| line.split(':').next().unwrap()).collect();
-    assert_eq!(codes, ["channel-not-bound", "workload-not-evaluated", "any-vm", "no-minimum-tcb", "any-chip"]);
+    assert_eq!(
+        codes,
+        ["channel-not-bound", "workload-not-evaluated", "any-vm", "no-advisory-floors", "no-minimum-tcb", "any-chip"]
+    );
     assert_eq!(run(&["policy", "lint", file, "--deny-open"]).exit, 1);
     let json = run(&["policy", "lint", file, "--json"]).json();
     assert_eq!(json["open"][0]["code"], "channel-not-bound");

@@ -150,6 +150,54 @@ fn a_tcb_with_a_published_weakness_is_refused_by_the_name_of_the_advisory() {
     );
 }
 
+/// What `docs/policy.md` shows is met by reports of real machines, whichever processor they are of.
+#[test]
+fn requirements_of_the_documentation_are_true_of_real_evidence() {
+    let Some(vectors) = common::vectors() else { return };
+    let document = include_str!("../../docs/policy.md");
+    let blocks = document.split("\n```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let full = blocks.filter(|block| block.contains("reported-tcb")).collect::<Vec<_>>();
+    assert_eq!(full.len(), 1, "the full policy");
+    let shown: toml::Table = full[0].parse().unwrap();
+    let mut require = shown["require"].as_table().unwrap().clone();
+    // Of the token and the session, which no recorded report has.
+    require.remove("max-token-age-seconds").unwrap();
+    require.remove("max-session-age-seconds").unwrap();
+    let trust: toml::Table = "[amd]\nrevocation = \"allow-off\"".parse().unwrap();
+    for name in ["snp-aci-genoa-v3-tav", "maa-sharedeus-own-evidence-2026", "snp-genoa-v5-live"] {
+        let folder = vectors.join(name);
+        let report = fs::read(folder.join("report.bin")).unwrap();
+        let mut evidence = Evidence::default();
+        evidence.report = Some(report.clone());
+        let mut endorsements = Endorsements::default();
+        endorsements.vek = Some(Vek::from_der(fs::read(folder.join("vcek.der")).unwrap()));
+        let mut policy = shown.clone();
+        policy["trust"] = trust.clone().into();
+        policy.remove("uvm").unwrap();
+        let mut require = require.clone();
+        require.insert("measurements".to_owned(), vec![hex::encode(&report[0x90..0xc0])].into());
+        policy["require"] = require.into();
+        // A report of a VM has no host data of a container; all that the policy requires is looked at all the same.
+        policy["workload"]["host-data"] = vec!["5a".repeat(32)].into();
+        let host_data = hex::encode(&report[0xc0..0xe0]);
+        if host_data != "00".repeat(32) {
+            policy["workload"]["host-data"] = vec![host_data.clone()].into();
+        }
+        policy["workload"].as_table_mut().unwrap().insert("allow-permissive".to_owned(), true.into());
+        let policy = Policy::from_toml(&policy.to_string()).unwrap();
+        let at = UnixTime::from_secs(1_791_600_000);
+        let verified = verify_recorded(&evidence, &endorsements, &policy, at);
+        let appraisal = match &verified {
+            Ok(recorded) => recorded.appraisal(),
+            Err(error) => error.appraisal().unwrap_or_else(|| panic!("{name}: {error}")),
+        };
+        let failed = appraisal.checks().iter().filter(|check| check.verdict == Verdict::Failed);
+        let failed: Vec<_> = failed.map(|check| (check.name, &*check.expected, &*check.actual)).collect();
+        let of_a_vm = host_data == "00".repeat(32);
+        assert!(failed.iter().all(|(check, ..)| of_a_vm && *check == "workload"), "{name}: {failed:?}");
+    }
+}
+
 #[test]
 fn revocation_is_looked_at_unless_the_policy_says_otherwise() {
     let Some(vectors) = common::vectors() else { return };

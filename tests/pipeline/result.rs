@@ -157,7 +157,8 @@ fn the_json_of_a_result_keeps_its_names() {
                 "committed_firmware": "text",
                 "platform_info": {
                     "raw": "text", "smt_en": true, "tsme_en": false, "ecc_en": "text", "rapl_dis": "text",
-                    "ciphertext_hiding_dram_en": "text", "alias_check_complete": "text", "tio_en": "text",
+                    "ciphertext_hiding_dram_en": "text", "alias_check_complete": "text",
+                    "iommu_write_safe": "text", "tio_en": "text",
                 },
                 "author_key_en": false, "mask_chip_key": false, "signing_key": "text", "report_id_ma": "text",
                 "cpuid": { "family": "number", "model": "number", "stepping": "number" },

@@ -10,6 +10,7 @@
     clippy::as_conversions
 )]
 
+mod advisories;
 mod cce_policy;
 mod connection;
 #[cfg(feature = "emulator")]
@@ -73,6 +74,8 @@ enum Command {
     Fetch(fetch::Arguments),
     /// Say what files of evidence are and print them in full, verified or not.
     Inspect(inspect::Arguments),
+    /// Say which published attacks the platform of a hardware report still allows, and by which source.
+    Advisories(advisories::Arguments),
     /// Write, check and show policy files.
     Policy(policy::Arguments),
     /// Print the host data that a CCE policy becomes, what the CCE policy leaves to others, and how it differs from another.
@@ -125,6 +128,7 @@ impl Command {
         match self {
             Self::Verify(arguments) => arguments.json,
             Self::Fetch(arguments) => arguments.json,
+            Self::Advisories(arguments) => arguments.json,
             Self::Policy(arguments) => arguments.json(),
             Self::HostData(arguments) => arguments.json,
             Self::Proxy(arguments) => arguments.json,
@@ -140,6 +144,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => wait_for(verify::run(arguments)),
         Command::Fetch(arguments) => wait_for(fetch::run(arguments)),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Advisories(arguments) => advisories::run(&arguments),
         Command::Policy(arguments) => wait_for(policy::run(arguments)),
         Command::HostData(arguments) => host_data::run(&arguments),
         Command::Proxy(arguments) => wait_for(proxy::run(arguments)),

@@ -1,0 +1,85 @@
+//! Which of AMD's advisories the evidence shows to be fixed.
+
+use super::Recorder;
+use crate::appraisal::Appraisal;
+use crate::bind::OneTee;
+use crate::error::AttestationError;
+use crate::policy::{Advisory, AdvisoryStatus, Must, Platform, Policy, RequiredBy, Requirement, Unmet, advisories};
+
+/// All advisories of a report; of a token, which lacks most of what shows a fix, those that the policy requires.
+pub(super) fn appraise(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
+    let hardware = tee.report.as_ref().map(|report| report.hardware());
+    let platform = Platform::new(&tee.snp, hardware);
+    for advisory in advisories() {
+        let status = advisory.status(&platform);
+        match policy.requires_advisory(advisory) {
+            Some(by) => required(checks, advisory, status, by, &platform),
+            None if hardware.is_some() => advice(checks, advisory, status, &platform),
+            None => {}
+        }
+    }
+}
+
+fn required(
+    checks: &mut Recorder,
+    advisory: &Advisory,
+    status: AdvisoryStatus,
+    by: RequiredBy,
+    platform: &Platform<'_>,
+) {
+    let (name, expected) = (advisory.name, expected(advisory));
+    let checks = &mut checks.of(Requirement::Advisory(name));
+    match (status, by) {
+        (AdvisoryStatus::Fixed, _) => checks.passed(name, expected, platform.reported_tcb.to_string()),
+        (AdvisoryStatus::NotFixed(unmet), _) => {
+            checks.failed(name, unmet.to_string(), unmet.found(platform), violation(name, unmet));
+        }
+        (AdvisoryStatus::NotReported { claim }, _) => checks.claim_not_reported(name, claim, expected),
+        (AdvisoryStatus::NothingKnown, RequiredBy::Name) => {
+            checks.claim_not_reported(name, "a fix for this processor", expected);
+        }
+        // The trust and a day ask for what is known.
+        (AdvisoryStatus::NothingKnown, RequiredBy::Day | RequiredBy::Trust) => {
+            checks.allowed(name, expected, "NOT KNOWN: no source says what shows the fix on this processor");
+        }
+    }
+}
+
+fn advice(checks: &mut Recorder, advisory: &Advisory, status: AdvisoryStatus, platform: &Platform<'_>) {
+    let (name, expected) = (advisory.name, expected(advisory));
+    match status {
+        AdvisoryStatus::Fixed => checks.passed(name, expected, platform.reported_tcb.to_string()),
+        AdvisoryStatus::NotFixed(unmet) => {
+            checks.allowed(
+                name,
+                expected,
+                format!("NOT FIXED: {}, and {unmet} is needed; {}", unmet.found(platform), advisory.about),
+            );
+        }
+        AdvisoryStatus::NotReported { claim } => {
+            let why = "not required, and the evidence does not carry what would show the fix";
+            checks.not_evaluated(name, why, format!("{claim} not reported"));
+        }
+        AdvisoryStatus::NothingKnown => {
+            checks.not_evaluated(name, "no source says what shows the fix on this processor", "unknown");
+        }
+    }
+}
+
+fn expected(advisory: &Advisory) -> String {
+    let attack = advisory.attack.map(|attack| format!(" ({attack})")).unwrap_or_default();
+    format!("the fix of {}{attack}", advisory.cves.join(", "))
+}
+
+fn violation(advisory: &'static str, unmet: Unmet) -> impl FnOnce(Appraisal) -> AttestationError + 'static {
+    move |appraisal| match unmet {
+        Unmet::Tcb { part, minimum, actual } => {
+            let advisory = Some(advisory.to_owned());
+            AttestationError::TcbTooOld { tcb: "reported", part, minimum, actual, advisory, appraisal }
+        }
+        Unmet::Mitigation { vector, expected, actual } => {
+            AttestationError::MissingMitigations { vector, expected, actual, appraisal }
+        }
+        Unmet::PlatformInfo { bit } => AttestationError::WrongPlatformInfo { bit, must: Must::BeSet, appraisal },
+    }
+}

@@ -1,0 +1,61 @@
+//! What a hardware report says of AMD's advisories, without verifying it: for operators who look at a machine.
+
+use serde::Serialize;
+
+use crate::claims::{Cpuid, Silicon};
+use crate::policy::{Advisory, AdvisoryStatus, Platform, advisories};
+use crate::snp::{self, ReportError};
+use crate::types::{Product, Tcb};
+
+/// What a report says of AMD's advisories. Nothing is verified: for looking at, never for deciding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnverifiedAdvisories {
+    /// The version of the report.
+    pub version: u32,
+    /// The product; reports of version 2 do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
+    /// The processor; reports of version 2 do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuid: Option<Cpuid>,
+    /// The processor's name, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silicon: Option<Silicon>,
+    /// `REPORTED_TCB`, by which the advisories are judged.
+    pub reported_tcb: Tcb,
+    /// One for each advisory, oldest first.
+    pub findings: Vec<AdvisoryFinding>,
+}
+
+/// What a report says of one advisory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AdvisoryFinding {
+    /// What follows.
+    #[serde(flatten)]
+    pub status: AdvisoryStatus,
+    /// The advisory, with its sources.
+    pub advisory: &'static Advisory,
+}
+
+impl UnverifiedAdvisories {
+    /// Reads a report of 1184 bytes and compares it with [`advisories`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError`] for what is not in the form of a report (AMD 56860 table 23).
+    pub fn read(report: &[u8]) -> Result<Self, ReportError> {
+        let (snp, hardware) = snp::unverified_claims(report)?;
+        let platform = Platform::new(&snp, Some(&hardware));
+        let finding = |advisory: &'static Advisory| AdvisoryFinding { status: advisory.status(&platform), advisory };
+        Ok(Self {
+            version: hardware.version,
+            product: snp.product,
+            cpuid: hardware.cpuid,
+            silicon: hardware.cpuid.and_then(Cpuid::silicon),
+            reported_tcb: snp.reported_tcb,
+            findings: advisories().iter().map(finding).collect(),
+        })
+    }
+}

@@ -145,7 +145,7 @@ fn a_malformed_time_is_refused_in_every_certificate() {
         let builder = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384);
         let signer = builder.raw_validity(index, b"\x17\x0d240101000000Z", end).build().unwrap();
         let cose = signer.endorse(EndorsementForm::TextHeaders, 1, &measurement()).unwrap();
-        verify(&cose, &expected(&signer)).unwrap();
+        assert!(verify(&cose, &expected(&signer)).is_ok());
     }
 }
 

@@ -19,6 +19,9 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use blindbox_attestation::files::{
+    FileError, read_certificates, read_crl, read_key_set, read_report, read_text, read_token, read_uvm_endorsement,
+};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem};
 use blindbox_attestation::{
@@ -128,7 +131,11 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
         }
         let verified = verify_unappraised(&evidence, &endorsements, issuer.as_ref(), now)?;
         check_host_data(arguments, verified.claims())?;
-        return Ok(if arguments.json { unappraised_json(&evidence, &verified) } else { unappraised_text(&verified) });
+        return Ok(if arguments.json {
+            unappraised_json(&evidence, &verified)
+        } else {
+            format!("{}{}", on_whose_word(arguments), unappraised_text(&verified))
+        });
     };
     if let Some(issuer) = &issuer {
         // The policy names who may judge; a second opinion on the command line must not be ignored in silence.
@@ -138,17 +145,35 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     }
     let recorded = verify_recorded(&evidence, &endorsements, &policy, now)?;
     check_host_data(arguments, recorded.claims())?;
-    Ok(if arguments.json { recorded_json(&evidence, &recorded) } else { recorded_text(&recorded) })
+    Ok(if arguments.json {
+        recorded_json(&evidence, &recorded)
+    } else {
+        format!("{}{}", on_whose_word(arguments), recorded_text(&recorded))
+    })
+}
+
+/// Who is believed without proof: no signature protects a key set, and the time decides what is current.
+fn on_whose_word(arguments: &Arguments) -> String {
+    let keys = arguments.jwks.as_ref().map(|path| {
+        format!(
+            "trusted without proof: the keys of MAA, as {} has them (whoever wrote this file decides which tokens are genuine)\n",
+            path.display()
+        )
+    });
+    format!(
+        "{}trusted without proof: the time of --at, {}\n",
+        keys.unwrap_or_default(),
+        UnixTime::from_secs(arguments.at)
+    )
 }
 
 fn evidence(arguments: &Arguments) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     if let Some(path) = &arguments.token {
-        let text = String::from_utf8(read(path)?).map_err(|error| bad_file(path, error))?;
-        evidence.token = Some(text.trim_end().to_owned());
+        evidence.token = Some(read_token(&read(path)?).map_err(|error| bad_file(path, error))?);
     }
-    evidence.report = arguments.report.as_deref().map(read).transpose()?;
-    evidence.uvm_endorsement = arguments.uvm.as_deref().map(read).transpose()?;
+    evidence.report = read_as(arguments.report.as_deref(), read_report)?;
+    evidence.uvm_endorsement = read_as(arguments.uvm.as_deref(), read_uvm_endorsement)?;
     evidence.runtime_data = arguments.runtime_data.as_deref().map(read).transpose()?;
     Ok(evidence)
 }
@@ -156,38 +181,39 @@ fn evidence(arguments: &Arguments) -> Result<Evidence, Failure> {
 fn endorsements(arguments: &Arguments) -> Result<Endorsements, Failure> {
     let mut endorsements = Endorsements::default();
     if let Some(path) = &arguments.jwks {
-        endorsements.key_set = Some(KeySet::from_json(&read(path)?)?);
+        let json = read_key_set(&read(path)?).map_err(|error| bad_file(path, error))?;
+        endorsements.key_set = Some(KeySet::from_json(&json)?);
     }
     if let Some(path) = &arguments.vek {
-        let mut certificates = certificates(path)?.into_iter();
-        let Some(der) = certificates.next() else { return Err(bad_usage("--vek", "holds no certificate")) };
-        // The rest of a bundle is the chain, unless one is given.
-        let rest: Vec<_> = match &arguments.chain {
-            Some(path) => self::certificates(path)?,
-            None => certificates.collect(),
-        };
-        let chain = match <[Vec<u8>; 2]>::try_from(rest) {
-            Ok([issuer, ark]) => Some((issuer, ark)),
-            Err(rest) if rest.is_empty() => None,
-            Err(_) => return Err(bad_usage("--chain", "expected two certificates: ASK or ASVK, then ARK")),
-        };
-        endorsements.vek = Some(Vek::Received { der, chain });
+        let bytes = read_certificates(&read(path)?).map_err(|error| bad_file(path, error))?;
+        let vek = Vek::from_pem_or_der(&bytes).map_err(|error| bad_file(path, error))?;
+        endorsements.vek = Some(match (&arguments.chain, vek) {
+            // The certificates above it may be in the same file.
+            (None, vek) => vek,
+            (Some(chain), Vek::Bundle(bundle)) => match <[Vec<u8>; 2]>::try_from(certificates(chain)?) {
+                Ok([issuer, ark]) => Vek::Received { der: bundle.vek().to_vec(), chain: Some((issuer, ark)) },
+                Err(_) => return Err(bad_usage("--chain", "expected two certificates: ASK or ASVK, then ARK")),
+            },
+            (Some(_), vek) => vek,
+        });
     }
-    endorsements.crl = arguments.crl.as_deref().map(read).transpose()?.map(Crl::Received);
+    endorsements.crl = read_as(arguments.crl.as_deref(), read_crl)?.map(Crl::Received);
     Ok(endorsements)
 }
 
 /// One certificate in DER, or a bundle in PEM.
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let bytes = read(path)?;
-    if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
-        return certificates_from_pem(&bytes).map_err(|error| Failure {
-            code: "invalid-report",
-            exit: 2,
-            ..bad_file(path, error)
-        });
-    }
-    Ok(vec![bytes])
+    let bytes = read_certificates(&read(path)?).map_err(|error| bad_file(path, error))?;
+    Ok(certificates_from_pem(&bytes).unwrap_or_else(|_| vec![bytes]))
+}
+
+/// A file, read as what an option gives it for.
+fn read_as(
+    path: Option<&Path>,
+    as_kind: impl Fn(&[u8]) -> Result<Vec<u8>, FileError>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    as_kind(&read(path)?).map(Some).map_err(|error| bad_file(path, error))
 }
 
 /// The host data of the evidence against a CCE policy given by file.
@@ -219,7 +245,7 @@ fn read_cce_policy(path: &Path) -> Result<HostData, Failure> {
 }
 
 fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let text = String::from_utf8(read(path)?).map_err(|error| bad_file(path, error))?;
+    let text = read_text(&read(path)?).map_err(|error| bad_file(path, error))?;
     let json = text.trim_start().starts_with('{');
     Ok(if json { Policy::from_json(&text)? } else { Policy::from_toml(&text)? })
 }
@@ -268,6 +294,8 @@ fn to_json(evidence: &Evidence, appraised: bool, at: UnixTime, claims: &Claims, 
     let output = json!({
         "report": report,
         "verified": true,
+        // Whose keys and which time were taken as given.
+        "key_set_source": evidence.token.as_ref().map(|_| "given"),
         "appraised": appraised,
         "verified_for": at,
         "claims": claims,

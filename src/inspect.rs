@@ -1,17 +1,20 @@
 //! What a file is, and what it says: for looking at, never for deciding.
 
+mod authorities;
+
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
+use crate::files::{self, Content, FileError};
 use crate::json::{self, JsonError};
 use crate::maa::{KeySet, KeySetError};
 use crate::snp::{
-    AmdAnchors, CertificateError, REPORT_LEN, ReportError, UnverifiedReport, VekCertificate, VerifiedCrl, VerifiedVek,
+    AmdAnchors, CertificateError, ReportError, UnverifiedReport, VekCertificate, VekIdentity, VerifiedCrl, VerifiedVek,
     certificates_from_pem,
 };
 use crate::types::{Product, printable_json};
@@ -21,29 +24,35 @@ use crate::uvm::{self, EndorsementError, EndorsementExpectations};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// Text that begins like PEM and is not.
-    #[error("it begins like PEM and cannot be read as such: {0}")]
-    Pem(#[from] CertificateError),
-    /// 1184 bytes that are no report.
-    #[error("it has the length of a report and cannot be read as such: {0}")]
-    Report(#[from] ReportError),
-    /// A part of a token that is not base64url of JSON.
-    #[error("it begins like a token, but its {part} is not JSON in base64url")]
+    /// Text in another encoding than UTF-8.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Something that is known, and no evidence.
+    #[error("it is {found}, which is no evidence")]
+    NoEvidence {
+        /// What it is.
+        found: String,
+    },
+    /// Recognised and not readable: a key set.
+    #[error("it is JSON with `keys`, and no key set: {0}")]
+    KeySet(#[from] KeySetError),
+    /// Recognised and not readable: a part of a token.
+    #[error("it is a token whose {part} is not JSON in base64url")]
     Token {
         /// `header` or `claims`.
         part: &'static str,
     },
-    /// Text that begins like JSON and is no key set.
-    #[error("it begins like JSON and is no key set: {0}")]
-    KeySet(#[from] KeySetError),
-    /// DER that is neither a certificate nor a revocation list of AMD.
-    #[error("it begins like DER, and is neither a certificate nor a revocation list under AMD's built-in roots")]
-    Der,
-    /// Nothing else fits.
+    /// Recognised and not readable: a report.
+    #[error("it has the length of a report and cannot be read as such: {0}")]
+    Report(#[from] ReportError),
+    /// Recognised and not readable: certificates.
+    #[error("its certificates cannot be read: {0}")]
+    Certificate(#[from] CertificateError),
+    /// Nothing that is known.
     #[error(
-        "it is no token, report, key set, certificate or revocation list, and cannot be read as an endorsement: {0}"
+        "it is no token, report, key set, certificate, revocation list, endorsement or agent's response, as it is, in PEM, in base64 or in hexadecimal; as an endorsement it is refused because {0}"
     )]
-    Endorsement(#[from] EndorsementError),
+    Unknown(#[from] EndorsementError),
 }
 
 /// One thing in a file: what it is, whether it could be verified from the file alone, and all that it says.
@@ -78,7 +87,9 @@ pub enum EvidenceKind {
     Token,
 }
 
-/// Tells what the bytes of a file are, and shows them in full; a bundle in PEM has several things in it.
+/// Returns what the bytes of a file are, shown in full; a bundle in PEM and an agent's response have several things in them.
+///
+/// Evidence is recognised by its parsers, in each form that [`crate::files`] lists.
 ///
 /// Only what can be told from the file alone is verified: certificates and revocation lists against AMD's built-in roots,
 /// endorsements against Microsoft's production issuer. A token needs a key set and a report its certificate: see
@@ -88,16 +99,36 @@ pub enum EvidenceKind {
 ///
 /// [`InspectError`] for bytes that are none of [`EvidenceKind`].
 pub fn inspect(bytes: &[u8]) -> Result<Vec<Inspection>, InspectError> {
-    let text = bytes.trim_ascii_start();
-    if text.starts_with(b"-----BEGIN") {
-        return certificates_from_pem(bytes)?.iter().map(|der| certificate(der)).collect();
+    match files::content(bytes)? {
+        Some(content) => show(content),
+        None => Err(uvm::read_unverified(bytes).map_or_else(InspectError::Unknown, |_| InspectError::NoEvidence {
+            found: "larger than any evidence".to_owned(),
+        })),
     }
-    let one = match text.first() {
-        _ if bytes.len() == REPORT_LEN => report(bytes),
-        Some(b'{') => key_set(bytes),
-        Some(b'e') => token(text.trim_ascii_end()),
-        _ if bytes.first() == Some(&0x30) => certificate(bytes),
-        _ => endorsement(bytes),
+}
+
+fn show(content: Content) -> Result<Vec<Inspection>, InspectError> {
+    let one = match content {
+        Content::Certificates(bytes) => {
+            let der = match certificates_from_pem(&bytes) {
+                Ok(certificates) => certificates,
+                Err(_) => vec![bytes],
+            };
+            return der.iter().map(|der| certificate(der)).collect();
+        }
+        Content::Response(parts) => {
+            let mut shown = Vec::new();
+            for (name, part) in parts {
+                shown.extend(show(part)?.into_iter().map(|found| found.of_part(name)));
+            }
+            return Ok(shown);
+        }
+        Content::RevocationList(der) => revocation_list(&der),
+        Content::Report(bytes) => report(&bytes),
+        Content::Endorsement(bytes) => endorsement(&bytes),
+        Content::Token(token) => self::token(token.as_bytes()),
+        Content::KeySet(json) => key_set(&json),
+        Content::CcePolicy => Err(InspectError::NoEvidence { found: content.describe() }),
     };
     Ok(vec![one?])
 }
@@ -110,6 +141,12 @@ impl Inspection {
             other => Map::from_iter([("contents".to_owned(), other)]),
         };
         Self { kind, verified, why: outcome.unwrap_or_else(|why| why), contents }
+    }
+
+    /// Says in which member of a response it was.
+    fn of_part(mut self, name: &str) -> Self {
+        self.contents.insert("part".to_owned(), name.into());
+        self
     }
 
     /// What it is.
@@ -178,17 +215,22 @@ fn key_set(bytes: &[u8]) -> Result<Inspection, InspectError> {
 fn certificate(der: &[u8]) -> Result<Inspection, InspectError> {
     let vek = match VekCertificate::from_der(der) {
         Ok(vek) => vek,
-        Err(error) => return other_der(der, &error),
+        Err(error) => return other_certificate(der, &error),
     };
     let outcome = match VerifiedVek::verify(der, None, &AmdAnchors::builtin()) {
         Ok(_) => Ok("signed down to AMD's built-in root; dates and revocation were not looked at".to_owned()),
         Err(error) => Err(error.to_string()),
     };
+    let (chip_id, cloud_provider) = match vek.identity() {
+        VekIdentity::Chip(chip) => (Some(chip), None),
+        VekIdentity::CloudProvider(name) => (None, Some(name)),
+    };
     let contents = json!({
         "signing_key": vek.kind(),
         "product": vek.product(),
         "product_name": vek.product_name(),
-        "identity": format!("{:?}", vek.identity()),
+        "chip_id": chip_id,
+        "cloud_provider": cloud_provider,
         "tcb": vek.tcb(),
         "not_before": vek.not_before(),
         "not_after": vek.not_after(),
@@ -197,8 +239,7 @@ fn certificate(der: &[u8]) -> Result<Inspection, InspectError> {
     Ok(Inspection::new(EvidenceKind::Certificate, outcome, contents))
 }
 
-/// Not of a signing key: a revocation list, one of AMD's authorities, or anything else.
-fn other_der(der: &[u8], refusal: &CertificateError) -> Result<Inspection, InspectError> {
+fn revocation_list(der: &[u8]) -> Result<Inspection, InspectError> {
     let anchors = AmdAnchors::builtin();
     let lists = Product::ALL.into_iter().map(|product| VerifiedCrl::verify(der, product, &anchors));
     if let Some(list) = lists.into_iter().find_map(Result::ok) {
@@ -214,9 +255,25 @@ fn other_der(der: &[u8], refusal: &CertificateError) -> Result<Inspection, Inspe
             contents,
         ));
     }
-    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| InspectError::Der)?;
-    let extensions = certificate.extensions().iter().map(|extension| extension.oid.to_id_string());
+    let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CertificateError::Malformed)?;
     let contents = json!({
+        "issuer": list.issuer().to_string(),
+        "last_update": list.last_update().timestamp(),
+        "next_update": list.next_update().map(|time| time.timestamp()),
+        "revoked": list.iter_revoked_certificates().count(),
+        "sha256": crate::crypto::sha256_digest(der),
+    });
+    let why = "it is of none of AMD's built-in authorities".to_owned();
+    Ok(Inspection::new(EvidenceKind::RevocationList, Err(why), contents))
+}
+
+/// Not of a signing key: an authority that is known by its digest, or anything else.
+fn other_certificate(der: &[u8], refusal: &CertificateError) -> Result<Inspection, InspectError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    let extensions = certificate.extensions().iter().map(|extension| extension.oid.to_id_string());
+    let authority = authorities::name(der);
+    let contents = json!({
+        "authority": authority,
         "subject": certificate.subject().to_string(),
         "issuer": certificate.issuer().to_string(),
         "serial": certificate.raw_serial_as_string(),
@@ -225,10 +282,12 @@ fn other_der(der: &[u8], refusal: &CertificateError) -> Result<Inspection, Inspe
         "signature_algorithm": certificate.signature_algorithm.algorithm.to_id_string(),
         "extensions": extensions.collect::<Vec<_>>(),
         "sha256": crate::crypto::sha256_digest(der),
-        "trailing_bytes": rest.len(),
     });
-    let why = format!("as the certificate of a VCEK or VLEK it is refused: {refusal}");
-    Ok(Inspection::new(EvidenceKind::Certificate, Err(why), contents))
+    let outcome = match authority {
+        Some(name) => Ok(format!("it is {name}, byte for byte; dates and revocation were not looked at")),
+        None => Err(format!("as the certificate of a VCEK or VLEK it is refused: {refusal}")),
+    };
+    Ok(Inspection::new(EvidenceKind::Certificate, outcome, contents))
 }
 
 fn endorsement(bytes: &[u8]) -> Result<Inspection, InspectError> {

@@ -140,6 +140,7 @@ mod evidence;
 mod explain;
 #[cfg(feature = "client")]
 mod fetch;
+pub mod files;
 mod inspect;
 mod json;
 pub mod maa;

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["maa", "snp", "uvm", "policy"],
     &["error"],
     &["challenge", "evidence", "deadline"],
-    &["bind"],
+    &["bind", "files"],
     &["appraise"],
     &["attested"],
     &["verify", "explain", "inspect"],

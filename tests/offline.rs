@@ -96,9 +96,13 @@ fn a_genuine_token_without_a_policy_is_verified_and_not_appraised() {
     let set = token_set(&vectors, "maa-sharedeus-sevsnpvm-2026");
     let output = assert_accepted(&offline(&set.arguments()));
     assert!(output.contains("NOTHING WAS APPRAISED"), "{output}");
+    // No signature protects a key set: the output says whose word it is.
+    let keys = format!("trusted without proof: the keys of MAA, as {} has them ", set.jwks);
+    assert!(output.starts_with(&keys), "{output}");
+    assert!(output.contains("\ntrusted without proof: the time of --at, 20"), "{output}");
     let output = assert_accepted(&offline(&[&set.arguments()[..], &["--json"]].concat()));
     let output: Value = serde_json::from_str(&output).unwrap();
-    assert_eq!(output["appraised"], false);
+    assert_eq!((&output["appraised"], &output["key_set_source"]), (&false.into(), &"given".into()));
     assert_eq!(output["checks"], Value::Array(vec![]));
     assert_eq!(output["claims"]["maa"]["issuer"], set.issuer.as_str());
     assert_eq!(output["claims"]["snp"]["policy"]["debug"], false);

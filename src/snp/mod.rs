@@ -27,6 +27,7 @@ mod report;
 mod revocation;
 mod vek;
 
+pub(crate) use anchors::BUILTIN_CERTIFICATES;
 pub use anchors::{AmdAnchors, CustomAnchors};
 pub use bundle::CertificateBundle;
 pub use chain::VerifiedVek;

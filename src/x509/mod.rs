@@ -216,8 +216,9 @@ impl<'a> TbsParts<'a> {
         let validity = reader.expect(SEQUENCE)?.contents;
         let subject = reader.expect(SEQUENCE)?.whole;
         let public_key = reader.expect(SEQUENCE)?.whole;
-        // No unique identifiers (RFC 5280 section 4.1.2.8) in between.
-        let extensions = reader.expect(CONTEXT_3)?.contents;
+        // No unique identifiers (RFC 5280 section 4.1.2.8) in between. Without extensions it is of no use but for its key, as in
+        // key sets of MAA: `Extensions::read` refuses nothing as no SEQUENCE.
+        let extensions = if reader.is_next(CONTEXT_3) { reader.expect(CONTEXT_3)?.contents } else { &[] };
         reader.finish()?;
         Some(Self { version, serial, algorithm, issuer, validity, subject, public_key, extensions })
     }

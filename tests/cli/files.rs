@@ -149,7 +149,11 @@ fn recorded_evidence_is_told_apart() {
     assert_eq!(verified("vcek.der"), Some(true.into()), "{files:?}");
     assert_eq!(verified("report.bin"), Some(false.into()), "{files:?}");
     let ark = inspect(&vectors.join("amd-roots/milan_ark.der"));
-    assert_eq!((ark["kind"].as_str(), ark["verified"].as_bool()), (Some("certificate"), Some(false)));
+    assert_eq!((ark["authority"].as_str(), ark["verified"].as_bool()), (Some("AMD's ARK of Milan"), Some(true)));
+    let root = inspect(&vectors.join("azure-vtpm-ca/azure_tpm_root_2023.pem"));
+    assert!(root["authority"].as_str().unwrap().starts_with("Azure's root of virtual TPMs"), "{root}");
+    let other = inspect(&vectors.join("azure-vtpm-ca/microsoft-rsa-devices-root-ca-2021.pem"));
+    assert_eq!((&other["authority"], &other["verified"]), (&serde_json::Value::Null, &false.into()));
 }
 
 #[test]

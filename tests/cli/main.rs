@@ -10,6 +10,7 @@ mod emulate;
 mod examples;
 mod failures;
 mod files;
+mod forms;
 mod knobs;
 mod learn;
 mod packaging;

@@ -256,7 +256,7 @@ fn all_of_a_folder_can_be_looked_at() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), expected);
     assert!(found.iter().all(|one| one["verified"] == false), "{}", outcome.out);
     // Under another name these are what they look like.
-    for name in ["about.json", "policy.toml", "runtime-data.json", "revocation-list.der"] {
+    for name in ["about.json", "policy.toml", "runtime-data.json"] {
         let other = folder.path().join(format!("x-{name}"));
         fs::rename(folder.path().join(name), &other).unwrap();
         assert_eq!(run(&["inspect", other.to_str().unwrap()]).exit, 4, "{name}");

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{AttestationError, Collected, Policy};
 use clap::Args;
 use serde_json::{Value, json};
@@ -65,8 +66,7 @@ fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<
 
 fn save(folder: &Path, collected: &Collected, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
     let evidence = &collected.evidence;
-    // PEM may begin with any text, DER only with the tag of a SEQUENCE.
-    let pem = collected.certificates.as_deref().is_some_and(|bytes| !bytes.starts_with(&[0x30]));
+    let pem = collected.certificates.as_deref().is_some_and(|bytes| certificates_from_pem(bytes).is_ok());
     let (token, about, policy) = (evidence.token.as_deref(), format!("{about:#}\n"), policy.to_toml());
     let documents = [
         ("token.jwt", token.map(str::as_bytes)),

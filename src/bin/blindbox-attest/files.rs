@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use blindbox_attestation::files::{read_certificates, read_key_set, read_text as read_text_of};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{AmdAnchors, CustomAnchors, certificates_from_pem};
 use blindbox_attestation::{Policy, Product};
@@ -31,7 +32,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 pub fn read_text(path: &Path) -> Result<String, Failure> {
-    String::from_utf8(read(path)?).map_err(|_| about(path, "is not text in UTF-8"))
+    read_text_of(&read(path)?).map_err(|error| about(path, error))
 }
 
 /// A policy, in JSON if it begins with a brace, else in TOML.
@@ -40,15 +41,21 @@ pub fn policy(path: &Path) -> Result<Policy, Failure> {
 }
 
 pub fn key_set(path: &Path) -> Result<KeySet, Failure> {
-    KeySet::from_json(&read(path)?).map_err(|error| Failure::in_file(path, error))
+    key_set_of(path, &read(path)?)
+}
+
+/// The key set that these bytes of a file are.
+pub fn key_set_of(path: &Path, bytes: &[u8]) -> Result<KeySet, Failure> {
+    let json = read_key_set(bytes).map_err(|error| about(path, error))?;
+    KeySet::from_json(&json).map_err(|error| Failure::in_file(path, error))
 }
 
 /// Several files of roots as one bundle.
 pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
     let mut bundle = Vec::new();
     for path in paths {
-        let bytes = read(path)?;
-        if paths.len() > 1 && !bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+        let bytes = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
+        if paths.len() > 1 && certificates_from_pem(&bytes).is_err() {
             return Err(about(path, "is not PEM: several files of roots are read as PEM only"));
         }
         bundle.extend_from_slice(&bytes);
@@ -67,7 +74,7 @@ pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
 /// with another error than the one that was made here.
 pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
     const ROLES: [&str; 3] = ["ARK-", "SEV-", "SEV-VLEK-"];
-    let pem = read(path)?;
+    let pem = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
     let certificates = certificates_from_pem(&pem).map_err(|error| about(path, error))?;
     let mut named: Vec<(String, &[u8])> = Vec::new();
     for (number, der) in (1..).zip(&certificates) {

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::files;
 use crate::outcome::{Failure, print, print_json};
@@ -16,8 +15,9 @@ use crate::outcome::{Failure, print, print_json};
 AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised: see `verify --evidence`."
 )]
 pub struct Arguments {
-    /// A token (JWT), a report (1184 bytes), a key set (JSON), certificates (DER or PEM), a revocation list (DER) or the
-    /// endorsement of a utility VM (COSE_Sign1), or anything else that `fetch` saves; `-` is standard input.
+    /// A token (JWT), a report (1184 bytes), a key set (JSON), certificates, a revocation list, the endorsement of a
+    /// utility VM (COSE_Sign1) or an agent's response, as it is, in PEM, base64 or hexadecimal, or anything else that `fetch`
+    /// saves; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -58,16 +58,6 @@ fn beside_evidence(file: &Path, bytes: &[u8]) -> Option<Value> {
             let policy = files::policy(file).ok()?;
             let contents: Value = serde_json::from_str(&policy.to_json()).ok()?;
             Some(unverified("policy", "the policy that the evidence was fetched for", &contents))
-        }
-        "revocation-list.der" => {
-            let (_, list) = CertificateRevocationList::from_der(bytes).ok()?;
-            let contents = json!({
-                "issuer": list.issuer().to_string(),
-                "last_update": list.last_update().timestamp(),
-                "next_update": list.next_update().map(|time| time.timestamp()),
-                "revoked": list.iter_revoked_certificates().count(),
-            });
-            Some(unverified("revocation-list", "it is of none of AMD's built-in authorities", &contents))
         }
         _ => None,
     }

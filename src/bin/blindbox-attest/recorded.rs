@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use blindbox_attestation::maa::KeySet;
+use blindbox_attestation::files::{
+    FileError, read_certificates, read_crl, read_report, read_token, read_uvm_endorsement,
+};
 use blindbox_attestation::{
     AttestationError, Crl, Endorsements, Evidence, KeySetSource, Policy, Recorded, UnixTime, Vek, verify_recorded,
 };
@@ -127,43 +129,45 @@ fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-fn evidence(folder: &Path) -> Result<Evidence, Failure> {
+fn evidence(directory: &Path) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
-    if let Some(bytes) = saved(folder, "token.jwt")? {
-        let text =
-            String::from_utf8(bytes).map_err(|_| files::about(&folder.join("token.jwt"), "is not text in UTF-8"))?;
-        evidence.token = Some(text.trim_end().to_owned());
-    }
-    evidence.report = saved(folder, "report.bin")?;
-    evidence.uvm_endorsement = saved(folder, "uvm-endorsement.cose")?;
-    evidence.runtime_data = saved(folder, "runtime-data.json")?;
+    evidence.token = saved_as(directory, "token.jwt", read_token)?;
+    evidence.report = saved_as(directory, "report.bin", read_report)?;
+    evidence.uvm_endorsement = saved_as(directory, "uvm-endorsement.cose", read_uvm_endorsement)?;
+    evidence.runtime_data = saved(directory, "runtime-data.json")?;
     if evidence.token.is_none() && evidence.report.is_none() {
-        return Err(files::about(folder, "holds neither token.jwt nor report.bin"));
+        return Err(files::about(directory, "holds neither token.jwt nor report.bin"));
     }
     Ok(evidence)
 }
 
-fn endorsements(folder: &Path) -> Result<Endorsements, Failure> {
+fn endorsements(directory: &Path) -> Result<Endorsements, Failure> {
     let mut endorsements = Endorsements::default();
-    if let Some(bytes) = saved(folder, "key-set.json")? {
-        let key_set =
-            KeySet::from_json(&bytes).map_err(|error| Failure::in_file(folder.join("key-set.json"), error))?;
-        endorsements.key_set = Some(key_set);
+    if let Some(bytes) = saved(directory, "key-set.json")? {
+        endorsements.key_set = Some(files::key_set_of(&directory.join("key-set.json"), &bytes)?);
     }
-    endorsements.vek = match (saved(folder, "certificates.pem")?, saved(folder, "vcek.der")?) {
-        (Some(pem), None) => {
-            Some(bundle(&pem).map_err(|error| Failure::in_file(folder.join("certificates.pem"), error))?)
-        }
-        (None, der) => der.map(Vek::from_der),
-        (Some(_), Some(_)) => return Err(files::about(folder, "holds both certificates.pem and vcek.der")),
-    };
-    endorsements.crl = saved(folder, "revocation-list.der")?.map(Crl::Received);
+    let pem = saved_as(directory, "certificates.pem", read_certificates)?.map(|bytes| ("certificates.pem", bytes));
+    let der = saved_as(directory, "vcek.der", read_certificates)?.map(|bytes| ("vcek.der", bytes));
+    if pem.is_some() && der.is_some() {
+        return Err(files::about(directory, "holds both certificates.pem and vcek.der"));
+    }
+    if let Some((name, bytes)) = pem.or(der) {
+        let vek = Vek::from_pem_or_der(&bytes)
+            .map_err(|error| AttestationError::InvalidAgentAnswer { why: error.to_string() });
+        endorsements.vek = Some(vek.map_err(|error| Failure::in_file(directory.join(name), error))?);
+    }
+    endorsements.crl = saved_as(directory, "revocation-list.der", read_crl)?.map(Crl::Received);
     Ok(endorsements)
 }
 
-/// The certificates that came with a report, in whatever order, with text before them or not.
-fn bundle(pem: &[u8]) -> Result<Vek, AttestationError> {
-    Vek::from_pem_or_der(pem).map_err(|error| AttestationError::InvalidAgentAnswer { why: error.to_string() })
+/// A file of the directory, read as what it is saved for.
+fn saved_as<T>(
+    directory: &Path,
+    name: &str,
+    read: impl Fn(&[u8]) -> Result<T, FileError>,
+) -> Result<Option<T>, Failure> {
+    let bytes = saved(directory, name)?;
+    bytes.map(|bytes| read(&bytes)).transpose().map_err(|error| files::about(&directory.join(name), error))
 }
 
 fn about(directory: &Path) -> Result<Option<About>, Failure> {

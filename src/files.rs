@@ -1,0 +1,281 @@
+//! What a file of evidence holds: recognised by its parsers, in each encoding that such files come in, and one reader for each
+//! kind, so that one file is the same thing to every command.
+//!
+//! | kind | forms |
+//! |---|---|
+//! | certificates | PEM with any text around it, DER, `{"vcekCert", "certificateChain"}` of the THIM service |
+//! | revocation list | DER, PEM |
+//! | hardware report | its 1184 bytes |
+//! | endorsement of a utility VM | COSE_Sign1 |
+//! | token | a JWS in compact form, `{"token"}` of MAA or an agent |
+//! | key set | a JWK set in JSON |
+//!
+//! Each of them also as base64 (in either alphabet, padded or not, on several lines) or hexadecimal, and taken out of an agent's
+//! response. Text may begin with the byte order mark of UTF-8 and have line ends of either kind; UTF-16 is refused by name.
+//! What none of the parsers recognises is given back as it is, so that the verification says what is wrong with it.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+
+use crate::json::{self, Object, Value};
+use crate::snp::{REPORT_LEN, certificates_from_pem};
+use crate::uvm;
+
+/// The largest file that is looked into, in bytes. A key set with certificates is the largest, with some hundred kB.
+const MAX_LEN: usize = 4 << 20;
+
+/// How often encodings are taken off: base64 of JSON whose members are base64 of PEM.
+const MAX_DEPTH: u8 = 4;
+
+const BOM: &str = "\u{feff}";
+
+/// Why a file cannot be read as what it is given for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It is recognised as something else.
+    #[error("expected {expected}, found {found}")]
+    AnotherKind {
+        /// What it is given for.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// It is text, and not in UTF-8.
+    #[error("expected text in UTF-8, found {found}")]
+    NotUtf8 {
+        /// What was found.
+        found: &'static str,
+    },
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// PEM, or one certificate in DER.
+    Certificates(Vec<u8>),
+    /// DER.
+    RevocationList(Vec<u8>),
+    Report(Vec<u8>),
+    Endorsement(Vec<u8>),
+    Token(String),
+    KeySet(Vec<u8>),
+    /// The response of an agent or of the THIM service: its members, by name.
+    Response(Vec<(&'static str, Content)>),
+    /// A CCE policy in Rego, which is no evidence.
+    CcePolicy,
+}
+
+impl Content {
+    /// What it is, in words.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Certificates(_) => "X.509 certificates".to_owned(),
+            Self::RevocationList(_) => "a certificate revocation list".to_owned(),
+            Self::Report(_) => "a hardware report".to_owned(),
+            Self::Endorsement(_) => "the endorsement of a utility VM (COSE_Sign1)".to_owned(),
+            Self::Token(_) => "a token (JWT)".to_owned(),
+            Self::KeySet(_) => "a key set".to_owned(),
+            Self::Response(parts) => {
+                let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
+                format!("a response with {}", names.join(", "))
+            }
+            Self::CcePolicy => "a CCE policy (see `host-data`)".to_owned(),
+        }
+    }
+}
+
+/// Reads a token: a JWS in compact form, without white space around it.
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else, and for what is no text.
+pub fn read_token(bytes: &[u8]) -> Result<String, FileError> {
+    let token = |content: Content| if let Content::Token(token) = content { Some(token) } else { None };
+    match find(bytes, "a token (JWT)", token)? {
+        Some(token) => Ok(token),
+        None => read_text(bytes).map(|text| text.trim().to_owned()),
+    }
+}
+
+/// Reads a hardware report: its 1184 bytes, unless they are nothing that is known.
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else.
+pub fn read_report(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
+    let report = |content: Content| if let Content::Report(report) = content { Some(report) } else { None };
+    Ok(find(bytes, "a hardware report of 1184 bytes", report)?.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Reads the endorsement of a utility VM: a COSE_Sign1 document.
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else.
+pub fn read_uvm_endorsement(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
+    let endorsement = |content: Content| if let Content::Endorsement(cose) = content { Some(cose) } else { None };
+    let expected = "the endorsement of a utility VM (COSE_Sign1)";
+    Ok(find(bytes, expected, endorsement)?.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Reads a certificate revocation list, into DER.
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else.
+pub fn read_crl(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
+    let list = |content: Content| if let Content::RevocationList(der) = content { Some(der) } else { None };
+    Ok(find(bytes, "a certificate revocation list", list)?.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Reads certificates, into PEM or one certificate in DER.
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else.
+pub fn read_certificates(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
+    let certificates = |content: Content| if let Content::Certificates(found) = content { Some(found) } else { None };
+    Ok(find(bytes, "X.509 certificates", certificates)?.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Reads the document of a key set, for [`KeySet::from_json`](crate::maa::KeySet::from_json).
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else.
+pub fn read_key_set(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
+    let key_set = |content: Content| if let Content::KeySet(json) = content { Some(json) } else { None };
+    Ok(find(bytes, "a key set", key_set)?.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Reads text, such as a policy: UTF-8, without a byte order mark.
+///
+/// # Errors
+///
+/// [`FileError::NotUtf8`], which names UTF-16.
+pub fn read_text(bytes: &[u8]) -> Result<String, FileError> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(FileError::NotUtf8 { found: "UTF-16: save it as UTF-8" });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| FileError::NotUtf8 { found: "other bytes" })?;
+    Ok(text.strip_prefix(BOM).unwrap_or(text).to_owned())
+}
+
+/// The one thing of a kind in a file. `None` where nothing in it is recognised at all.
+fn find<T>(bytes: &[u8], expected: &'static str, pick: impl Fn(Content) -> Option<T>) -> Result<Option<T>, FileError> {
+    let Some(content) = content(bytes)? else { return Ok(None) };
+    let found = content.describe();
+    let mut picked = match content {
+        Content::Response(parts) => parts.into_iter().filter_map(|(_, part)| pick(part)).collect::<Vec<_>>(),
+        content => pick(content).into_iter().collect(),
+    };
+    match (picked.pop(), picked.is_empty()) {
+        (Some(one), true) => Ok(Some(one)),
+        _ => Err(FileError::AnotherKind { expected, found }),
+    }
+}
+
+/// What a file holds; `None` for what no parser takes.
+pub(crate) fn content(bytes: &[u8]) -> Result<Option<Content>, FileError> {
+    if bytes.len() > MAX_LEN {
+        return Ok(None);
+    }
+    recognise(bytes, MAX_DEPTH)
+}
+
+fn recognise(bytes: &[u8], depth: u8) -> Result<Option<Content>, FileError> {
+    if let Some(found) = binary(bytes) {
+        return Ok(Some(found));
+    }
+    let text = match read_text(bytes) {
+        Ok(text) => text,
+        Err(FileError::NotUtf8 { found: "other bytes" }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let trimmed = text.trim();
+    if let Some(found) = pem(&text).or_else(|| jwt(trimmed)) {
+        return Ok(Some(found));
+    }
+    let Some(depth) = depth.checked_sub(1) else { return Ok(None) };
+    if let Ok(Value::Object(object)) = json::parse(trimmed.as_bytes()) {
+        return object_of(&object, trimmed, depth);
+    }
+    if trimmed.lines().any(|line| line.trim_end() == "package policy") {
+        return Ok(Some(Content::CcePolicy));
+    }
+    match decoded(trimmed) {
+        Some(inner) => recognise(&inner, depth),
+        None => Ok(None),
+    }
+}
+
+fn binary(bytes: &[u8]) -> Option<Content> {
+    if bytes.len() == REPORT_LEN && !bytes.is_ascii() || bytes.len() == REPORT_LEN && bytes.contains(&0) {
+        return Some(Content::Report(bytes.to_vec()));
+    }
+    if X509Certificate::from_der(bytes).is_ok_and(|(rest, _)| rest.is_empty()) {
+        return Some(Content::Certificates(bytes.to_vec()));
+    }
+    if CertificateRevocationList::from_der(bytes).is_ok_and(|(rest, _)| rest.is_empty()) {
+        return Some(Content::RevocationList(bytes.to_vec()));
+    }
+    uvm::read_unverified(bytes).is_ok().then(|| Content::Endorsement(bytes.to_vec()))
+}
+
+/// Certificates, or one revocation list, in PEM (RFC 7468), whatever text is before them.
+fn pem(text: &str) -> Option<Content> {
+    if certificates_from_pem(text.as_bytes()).is_ok() {
+        return Some(Content::Certificates(text.as_bytes().to_vec()));
+    }
+    let (_, rest) = text.split_once("-----BEGIN X509 CRL-----")?;
+    let (base64, _) = rest.split_once("-----END X509 CRL-----")?;
+    match binary(&decoded(base64)?)? {
+        list @ Content::RevocationList(_) => Some(list),
+        _ => None,
+    }
+}
+
+fn jwt(text: &str) -> Option<Content> {
+    let mut parts = text.split('.');
+    let (header, _, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
+    let header = lenient(alphabet::URL_SAFE).decode(header).ok()?;
+    let is_token = matches!(json::parse(&header), Ok(Value::Object(header)) if header.contains("alg"));
+    is_token.then(|| Content::Token(text.to_owned()))
+}
+
+/// A key set, or the response of an agent or of the THIM service.
+fn object_of(object: &Object<'_>, text: &str, depth: u8) -> Result<Option<Content>, FileError> {
+    if object.contains("keys") {
+        return Ok(Some(Content::KeySet(text.as_bytes().to_vec())));
+    }
+    let member = |name: &'static str| object.optional::<&str>(name).ok().flatten();
+    if let Some(vcek) = member("vcekCert") {
+        let bundle = format!("{}\n{}", vcek.trim(), member("certificateChain").unwrap_or_default());
+        return Ok(pem(&bundle));
+    }
+    let mut parts = Vec::new();
+    for name in ["token", "evidence", "report", "endorsements", "uvm_endorsements"] {
+        let part = member(name).filter(|text| !text.is_empty());
+        if let Some(part) = part.map(|text| recognise(text.as_bytes(), depth)).transpose()?.flatten() {
+            parts.push((name, part));
+        }
+    }
+    Ok((!parts.is_empty()).then_some(Content::Response(parts)))
+}
+
+/// The bytes of hexadecimal or base64, which may stand on several lines.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.split_ascii_whitespace().collect();
+    // What is hexadecimal is base64 too, of other bytes; no genuine file is that by chance.
+    let bytes = hex::decode(&text).ok();
+    let bytes = bytes.or_else(|| lenient(alphabet::STANDARD).decode(&text).ok());
+    bytes.or_else(|| lenient(alphabet::URL_SAFE).decode(&text).ok()).filter(|bytes| !bytes.is_empty())
+}
+
+const fn lenient(alphabet: alphabet::Alphabet) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet, config)
+}

@@ -48,30 +48,43 @@ pub(super) fn variable(pattern: &str) -> Variable {
     loosest
 }
 
+/// Whether every alternative of a pattern says where it begins and ends.
+pub(super) fn is_anchored(pattern: &str) -> bool {
+    let anchored = |part: &&str| part.starts_with('^') && part.ends_with('$') && !part.ends_with("\\$");
+    split(pattern, '|').iter().all(anchored)
+}
+
 /// The parts of a pattern between a character that stands outside of groups, classes and escapes.
 fn split(pattern: &str, at: char) -> Vec<&str> {
     let mut parts = Vec::new();
-    let (mut start, mut depth, mut in_class, mut escaped) = (0_usize, 0_usize, false, false);
-    for (place, character) in pattern.char_indices() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
-        match character {
-            '\\' => escaped = true,
-            '[' if !in_class => in_class = true,
-            ']' => in_class = false,
-            '(' if !in_class => depth = depth.saturating_add(1),
-            ')' if !in_class => depth = depth.saturating_sub(1),
-            found if found == at && depth == 0 && !in_class => {
+    let (mut start, mut place, mut depth) = (0_usize, 0_usize, 0_usize);
+    while let Some(lexeme) = pattern.get(place..).and_then(lexeme) {
+        let end = place.saturating_add(lexeme.len());
+        match lexeme {
+            "(" => depth = depth.saturating_add(1),
+            ")" => depth = depth.saturating_sub(1),
+            found if depth == 0 && found.starts_with(at) => {
                 parts.extend(pattern.get(start..place));
-                start = place.saturating_add(found.len_utf8());
+                start = end;
             }
             _ => {}
         }
+        place = end;
     }
     parts.extend(pattern.get(start..));
     parts
+}
+
+/// The first escape, class or character.
+fn lexeme(rest: &str) -> Option<&str> {
+    let first = rest.chars().next()?;
+    let behind = rest.get(first.len_utf8()..).unwrap_or_default();
+    let after = match first {
+        '\\' => behind.get(behind.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default(),
+        '[' => class_end(behind),
+        _ => behind,
+    };
+    rest.get(..rest.len().saturating_sub(after.len()))
 }
 
 /// Reads a pattern without alternatives at its top level.
@@ -133,23 +146,18 @@ fn alternatives(pattern: &str, depth: u8) -> Openness {
 
 /// The content of a group, and what follows it.
 fn group(rest: &str) -> (&str, &str) {
-    let (mut depth, mut in_class, mut escaped) = (1_usize, false, false);
-    for (place, character) in rest.char_indices() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
-        match character {
-            '\\' => escaped = true,
-            '[' if !in_class => in_class = true,
-            ']' => in_class = false,
-            '(' if !in_class => depth = depth.saturating_add(1),
-            ')' if !in_class => depth = depth.saturating_sub(1),
+    let (mut place, mut depth) = (0_usize, 1_usize);
+    while let Some(lexeme) = rest.get(place..).and_then(lexeme) {
+        let end = place.saturating_add(lexeme.len());
+        match lexeme {
+            "(" => depth = depth.saturating_add(1),
+            ")" => depth = depth.saturating_sub(1),
             _ => {}
         }
         if depth == 0 {
-            return (rest.get(..place).unwrap_or_default(), rest.get(place.saturating_add(1)..).unwrap_or_default());
+            return (rest.get(..place).unwrap_or_default(), rest.get(end..).unwrap_or_default());
         }
+        place = end;
     }
     (rest, "")
 }
@@ -163,20 +171,25 @@ fn flags(group: &str) -> Option<&str> {
     }
 }
 
-/// What follows a class. A `]` that comes first is part of it.
+/// What follows a class. A `]` that comes first is part of it, and so is that of a class within it, such as `[:alpha:]`.
 fn class_end(rest: &str) -> &str {
     let body = rest.strip_prefix('^').unwrap_or(rest);
-    let body = body.strip_prefix(']').unwrap_or(body);
-    let mut escaped = false;
-    for (place, character) in body.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            ']' => return body.get(place.saturating_add(1)..).unwrap_or_default(),
-            _ => {}
-        }
+    let mut body = body.strip_prefix(']').unwrap_or(body);
+    loop {
+        let named = body.strip_prefix("[:").and_then(|name| name.split_once(":]"));
+        let named = named.filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'^'));
+        let mut characters = body.chars();
+        body = match (named, characters.next()) {
+            (Some((_, after)), _) => after,
+            (None, None) => return "",
+            (None, Some(']')) => return characters.as_str(),
+            (None, Some('\\')) => {
+                characters.next();
+                characters.as_str()
+            }
+            (None, Some(_)) => characters.as_str(),
+        };
     }
-    ""
 }
 
 /// An escape: punctuation for itself, a letter or digit for a class, a boundary or a code, which fix nothing that is read here.

@@ -28,6 +28,9 @@ fn patterns_are_read_by_their_shape() {
         ("(A|.*)", Openness::Anything),
         ("A|.*", Openness::Anything),
         ("[^]a]+", Openness::Anything),
+        ("[[:print:]]+", Openness::Anything),
+        ("[](]A|.*", Openness::Anything),
+        ("([])]|.*)", Openness::Anything),
         (r"\x41", Openness::Partial),
     ] {
         assert_eq!(openness(pattern), expected, "{pattern}");
@@ -51,7 +54,27 @@ fn a_pattern_for_a_variable_is_a_name_and_a_value() {
         ("(A=.*)", Partial, Partial),
         ("A=b=.*", Literal, Anything),
         ("[A=]+", Anything, Anything),
+        ("[[:^space:]]+=[]=]*", Anything, Anything),
+        ("[](]=1|.*=.*", Anything, Anything),
     ] {
         assert_eq!(variable(pattern), Variable { name, value }, "{pattern}");
+    }
+}
+
+#[test]
+fn a_pattern_is_anchored_if_each_of_its_alternatives_is() {
+    for (pattern, anchored) in [
+        ("^A=1$", true),
+        ("^(A|B)=.*$", true),
+        ("^A=1$|^B=2$", true),
+        ("^A=[|]$", true),
+        ("", false),
+        ("A=1", false),
+        ("^A=1", false),
+        (r"^A=\$", false),
+        ("^A=1|B=2$", false),
+        ("^A=1$|B=2", false),
+    ] {
+        assert_eq!(is_anchored(pattern), anchored, "{pattern}");
     }
 }

@@ -75,10 +75,9 @@ fn what_opens_a_container_is_named() {
 fn variables_that_the_host_chooses_are_named() {
     for pattern in [".*", ".+", "^.*$", "(.*)", ".+=.+", "^(.+)=.*$", r"[\\s\\S]*", "A=1|.*", "(?s).*=.*", r"\\w+=1"] {
         let shown: String = serde_json::from_str(&format!("\"{pattern}\"")).unwrap();
-        let escaped = shown.escape_debug().to_string();
         assert_eq!(
             container(&format!(r#""env_rules":[{{"pattern":"{pattern}","required":false,"strategy":"re2"}}],"#)),
-            one(ContainerFinding::EnvironmentOpen { pattern: escaped }),
+            one(ContainerFinding::EnvironmentOpen { pattern: shown }),
             "{pattern}"
         );
     }
@@ -106,6 +105,37 @@ fn variables_that_the_host_chooses_are_named() {
     );
 }
 
+/// Utility VMs from before November 2025 match patterns anywhere, so one without anchors admits `LD_PRELOAD=/x/A=1` too.
+#[test]
+fn patterns_without_anchors_are_named_however_fixed_they_are() {
+    for (pattern, unanchored) in
+        [("A=1", true), ("^A=1", true), ("^A=1|B=1$", true), ("", true), ("^A=1$", false), ("^A=1$|^A=2$", false)]
+    {
+        let found = container(&format!(r#""env_rules":[{{"pattern":"{pattern}","strategy":"re2"}}],"#));
+        let finding = ContainerFinding::UnanchoredPatterns { patterns: vec![pattern.into()] };
+        assert_eq!(found.contains(&one(finding)[0]), unanchored, "{pattern}: {found:?}");
+    }
+}
+
+/// A runtime takes no notice of the type of a bind mount.
+#[test]
+fn a_bind_mount_is_named_whatever_its_type() {
+    for (kind, option) in [("tmpfs", "rbind"), ("proc", "bind")] {
+        let source = "sandbox:///tmp/atlas/azureFileVolume/.+";
+        assert_eq!(
+            container(&format!(
+                r#""mounts":[{{"destination":"/etc/app","options":["{option}","ro"],"source":"{source}","type":"{kind}"}}],"#
+            )),
+            one(ContainerFinding::Mount {
+                source: source.into(),
+                destination: "/etc/app".into(),
+                writable: false,
+                origin: MountOrigin::AzureFiles
+            })
+        );
+    }
+}
+
 #[test]
 fn mounts_say_who_can_write_to_them() {
     let mount = |source: &str, options: &str| {
@@ -123,6 +153,7 @@ fn mounts_say_who_can_write_to_them() {
         ("sandbox:///tmp/atlas/gitRepoVolume/.+", MountOrigin::GitRepository),
         ("sandbox:///.+", MountOrigin::AnyShared),
         ("sandbox:///.*/emptydir/.+", MountOrigin::AnyShared),
+        ("sandbox:///tmp/atlas/emptydir/../azureFileVolume/.+", MountOrigin::AnyShared),
         ("plan9://", MountOrigin::Host),
         ("/run/host", MountOrigin::Unknown),
     ] {
@@ -222,6 +253,15 @@ fn what_opens_the_policy_is_named() {
             },
         ]
     );
+    let stdio = |value: &str| {
+        with(&format!("external_processes := [{{\"command\": [\"a\"], \"allow_stdio_access\": {value}}}]"))
+            .pop()
+            .unwrap()
+    };
+    let finding = ContainerFinding::StdioAccess;
+    assert_eq!(stdio("true"), CcePolicyFinding::ExternalProcess { command: "a".into(), finding });
+    let place = "external_processes[]: allow_stdio_access".into();
+    assert_eq!(stdio("data.policy.x"), CcePolicyFinding::NotRead { place });
     assert_eq!(
         with("exec_external := {\"allowed\": true, \"env_list\": null}"),
         [CcePolicyFinding::AllowsEveryExec { enforcement_point: "exec_external".into() }]

@@ -35,11 +35,7 @@ pub(super) fn findings(container: &Data, place: &str, framework: Option<Version>
     for (name, finding) in
         [("allow_elevated", ContainerFinding::Elevated), ("allow_stdio_access", ContainerFinding::StdioAccess)]
     {
-        match container.member(name) {
-            None | Some(Data::Bool(false)) => {}
-            Some(Data::Bool(true)) => rules.add(finding),
-            Some(_) => rules.not_read(name),
-        }
+        rules.switch(name, container.member(name), finding);
     }
     processes(container.member("exec_processes"), &mut rules);
     rules.environment(container.member("env_rules"));

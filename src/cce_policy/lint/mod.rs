@@ -152,9 +152,8 @@ impl Lint {
             let mut rules = rules::Rules::new("external_processes[]");
             rules.members(process, &framework::EXTERNAL_PROCESS);
             rules.environment(process.member("env_rules"));
-            if process.member("allow_stdio_access") == Some(&Data::Bool(true)) {
-                rules.add(ContainerFinding::StdioAccess);
-            }
+            let stdio = process.member("allow_stdio_access");
+            rules.switch("allow_stdio_access", stdio, ContainerFinding::StdioAccess);
             within.push((command.clone(), rules));
             commands.push(command);
         }

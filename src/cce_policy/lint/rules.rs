@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::finding::{ContainerFinding, MountOrigin};
 use super::super::framework;
-use super::super::pattern::{Openness, Variable, openness, variable};
+use super::super::pattern::{Openness, Variable, is_anchored, openness, variable};
 use super::super::rego::Data;
 use super::{SHOWN, listed};
 use crate::types::shorten;
@@ -91,8 +91,8 @@ impl Rules {
                     "re2" => {
                         let found = variable(pattern);
                         self.sort(found, &shown, &mut names, &mut values);
-                        let is_open = found.name != Openness::Literal || found.value != Openness::Literal;
-                        if found.name != Openness::Anything && is_open && !is_anchored(pattern) {
+                        // Where it matches anywhere, a literal one admits any name and value around it.
+                        if found.name != Openness::Anything && !is_anchored(pattern) {
                             unanchored.push(shown);
                         }
                     }
@@ -140,6 +140,15 @@ impl Rules {
         }
     }
 
+    /// A switch that is on, which is a finding.
+    pub(super) fn switch(&mut self, name: &str, value: Option<&Data>, finding: ContainerFinding) {
+        match value {
+            None | Some(Data::Bool(false)) => {}
+            Some(Data::Bool(true)) => self.add(finding),
+            Some(_) => self.not_read(name),
+        }
+    }
+
     pub(super) fn mounts(&mut self, value: Option<&Data>) {
         // Kinds of file systems that hold what the kernel makes: nothing comes from elsewhere.
         const OF_THE_KERNEL: [&str; 8] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs"];
@@ -153,7 +162,9 @@ impl Rules {
                 self.not_read("mounts[]");
                 continue;
             };
-            if !OF_THE_KERNEL.contains(&kind) {
+            // Runtimes take no notice of the type of a bind mount (`runc`, specconv).
+            let is_bind = options.iter().any(|option| matches!(*option, "bind" | "rbind"));
+            if is_bind || !OF_THE_KERNEL.contains(&kind) {
                 self.add(ContainerFinding::Mount {
                     source: shorten(source, SHOWN),
                     destination: shorten(destination, SHOWN),
@@ -163,10 +174,6 @@ impl Rules {
             }
         }
     }
-}
-
-fn is_anchored(pattern: &str) -> bool {
-    pattern.starts_with('^') && pattern.ends_with('$') && !pattern.ends_with("\\$")
 }
 
 /// By the directories that Azure Container Instances makes for each kind of volume. The source is a pattern, so what its fixed
@@ -184,6 +191,10 @@ fn origin(source: &str) -> MountOrigin {
     }
     let Some(path) = source.strip_prefix("sandbox://") else { return MountOrigin::Unknown };
     let fixed = path.to_ascii_lowercase();
+    // Which leads out of any directory.
+    if fixed.split('/').any(|part| part == "..") {
+        return MountOrigin::AnyShared;
+    }
     // A directory counts only if all before it is fixed too: `.*/emptydir/` may be any.
     let mut parts = fixed.split('/').take_while(|part| openness(part) == Openness::Literal);
     let kind = parts.find_map(|part| KINDS.into_iter().find(|(name, _)| *name == part));

@@ -114,7 +114,15 @@ async fn every_machine_tells_the_story_of_the_token() {
             assert_eq!(Some(endorsement.claims()), blindbox.guest().uvm.as_ref());
             let raw = bytes(&answer, "evidence").unwrap();
             assert_eq!(answer["endorsed_tcb"], hex::encode(&raw[0x180..0x188]));
-            assert_eq!(appraise(&maa, &blindbox, &answer).err(), None, "{platform:?}");
+            let appraised = appraise(&maa, &blindbox, &answer);
+            if (report.hardware().version, product) == (2, Product::Turin) || report.hardware().version != 2 {
+                assert_eq!(appraised.err(), None, "{platform:?}");
+                continue;
+            }
+            // A report of version 2 does not say its processor, and so not whether its microcode has the fix of AMD-SB-3019.
+            let refused = appraised.unwrap_err();
+            let AttestationError::NotReported { claim, .. } = refused else { panic!("{platform:?}: {refused}") };
+            assert_eq!(claim, "cpuid");
         }
     }
 }
@@ -418,7 +426,8 @@ async fn answers_have_the_members_of_their_form() {
 #[tokio::test]
 async fn a_machine_fills_in_what_the_guest_does_not_decide() {
     let maa = Maa::start().await.unwrap();
-    let committed = Tcb::new(None, 3, 0, 22, 210);
+    // Not below what is reported, which firmware does not allow.
+    let committed = Tcb::new(None, 5, 0, 27, 223);
     let platform = Platform::builder(Product::Milan)
         .tcb(Tcb::new(Some(9), 4, 0, 26, 222))
         .report_version(5)

@@ -478,7 +478,7 @@ fn many_threads_work_at_the_same_time() {
             scope.spawn(move || assert_eq!(session.get("/slow?ms=1000").send().unwrap().text().unwrap(), "at last"));
         }
     });
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_few_threads();
 }
 

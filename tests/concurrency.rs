@@ -188,7 +188,7 @@ async fn give_up<F: Future>(waits: &[u64], future: impl Fn() -> F) {
 const WAITS: &[u64] = &[0, 1, 2, 3, 5, 8, 13, 21, 34];
 
 async fn in_time<T>(what: &str, future: impl Future<Output = Result<T, AttestationError>>) -> T {
-    let outcome = tokio::time::timeout(Duration::from_secs(5), future).await;
+    let outcome = tokio::time::timeout(Duration::from_secs(60), future).await;
     outcome.unwrap_or_else(|_| panic!("{what} is stuck")).unwrap_or_else(|error| panic!("{what}: {error:?}"))
 }
 

@@ -12,18 +12,18 @@
 
 mod advisories;
 mod cce_policy;
-mod connection;
+mod connect_args;
 #[cfg(feature = "emulator")]
 mod emulate;
+mod exit;
 mod fetch;
 mod files;
 mod host_data;
 mod inspect;
-mod outcome;
 mod policy;
 mod proxy;
-mod recorded;
-mod stop;
+mod saved_evidence;
+mod signals;
 mod terminal;
 mod verify;
 
@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use outcome::{Failure, USAGE};
+use exit::{Failure, USAGE};
 use terminal::Colour;
 
 /// What stands below the help of every command.
@@ -150,7 +150,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
-        Command::Completions { shell } => Ok(outcome::ended(0, outcome::print_styled(&completions(shell)))),
+        Command::Completions { shell } => Ok(exit::ended(0, exit::print_styled(&completions(shell)))),
         Command::ManPages { directory } => match clap_mangen::generate_to(CommandLine::command(), &directory) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => Err(files::about(&directory, error)),

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use blindbox_attestation::{Attested, Check, Verdict};
+use blindbox_attestation::{Attestation, Check, Verdict};
 use serde_json::{Value, json};
 
 use super::notes::Notes;
@@ -12,7 +12,7 @@ use super::notes::Notes;
 pub struct Exceptions(Vec<Check>);
 
 impl Exceptions {
-    pub fn of(attested: &Attested) -> Self {
+    pub fn of(attested: &Attestation) -> Self {
         let checks = attested.appraisal().checks().iter();
         Self(checks.filter(|check| check.verdict == Verdict::Allowed).cloned().collect())
     }
@@ -45,7 +45,7 @@ impl ExceptionLog {
     }
 
     /// To be called with the latest attestation after each request.
-    pub fn observe(&self, attested: &Attested, notes: &Notes) {
+    pub fn observe(&self, attested: &Attestation, notes: &Notes) {
         let now = Exceptions::of(attested);
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *said == now {

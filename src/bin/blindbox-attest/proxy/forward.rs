@@ -73,7 +73,7 @@ impl Forwarder {
         self.exceptions.observe(&self.session.attestation(), &self.notes);
         drop(held);
         let asked =
-            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { why: "expected a URL" })?;
+            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { reason: "expected a URL" })?;
         Ok(self.answers.pass_on(&head.method, &asked, response.into())?)
     }
 
@@ -82,8 +82,8 @@ impl Forwarder {
         let mut request = self.session.request(head.method.clone(), target);
         for (name, value) in &head.headers {
             if headers::of_request(name, &head.headers) && !self.guard.is_access_token(name, value) {
-                let why = "expected the values of headers in ASCII";
-                let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { why })?;
+                let reason = "expected the values of headers in ASCII";
+                let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { reason })?;
                 request = request.header(name.as_str(), value);
             }
         }

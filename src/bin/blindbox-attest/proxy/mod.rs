@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use blindbox_attestation::{Attested, Challenge, Policy, UnixTime};
+use blindbox_attestation::{Attestation, Challenge, Policy, UnixTime};
 use clap::Args;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,9 +31,9 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use crate::connection::{Connection, seconds};
-use crate::outcome::{Failure, note, print, print_json_line};
-use crate::stop::Stop;
+use crate::connect_args::{Connection, seconds};
+use crate::exit::{Failure, note, print, print_json_line};
+use crate::signals::Stop;
 use admission::{Client, Silent};
 use answer::Answers;
 use bodies::Bodies;
@@ -169,7 +169,7 @@ fn announce(
     arguments: &Arguments,
     listener: &Listener,
     token: Option<&str>,
-    attested: &Attested,
+    attested: &Attestation,
     policy: &Policy,
 ) -> Result<(), Failure> {
     let exceptions = Exceptions::of(attested);

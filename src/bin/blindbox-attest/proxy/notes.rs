@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use crate::outcome::{Failure, note_styled};
+use crate::exit::{Failure, note_styled};
 use crate::terminal;
 
 /// How many errors wait to be read. Whoever reads none has lost interest in the later ones.

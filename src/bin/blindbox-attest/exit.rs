@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blindbox_attestation::{AttestationError, Category, InvalidPolicy, printable_json};
+use blindbox_attestation::{AttestationError, Category, PolicyError, printable_json};
 use serde_json::{Value, json};
 
 use crate::terminal;
@@ -26,7 +26,7 @@ pub enum Failure {
 impl Failure {
     /// A file or a setting that cannot be used.
     pub fn setting(message: impl Into<String>) -> Self {
-        AttestationError::Misconfigured { why: message.into() }.into()
+        AttestationError::Misconfigured { reason: message.into() }.into()
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
@@ -91,8 +91,8 @@ impl From<AttestationError> for Failure {
     }
 }
 
-impl From<InvalidPolicy> for Failure {
-    fn from(error: InvalidPolicy) -> Self {
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
         AttestationError::InvalidPolicy(error).into()
     }
 }
@@ -100,9 +100,9 @@ impl From<InvalidPolicy> for Failure {
 /// What an error says without its name, which its code has said already.
 fn message(error: &AttestationError) -> String {
     match error {
-        AttestationError::Misconfigured { why } => why.clone(),
-        AttestationError::InvalidUrl { why } | AttestationError::InvalidRequest { why } => (*why).to_owned(),
-        AttestationError::InvalidPolicy(InvalidPolicy::Malformed { why }) => why.clone(),
+        AttestationError::Misconfigured { reason } => reason.clone(),
+        AttestationError::InvalidUrl { reason } | AttestationError::InvalidRequest { reason } => (*reason).to_owned(),
+        AttestationError::InvalidPolicy(PolicyError::Malformed { reason }) => reason.clone(),
         AttestationError::InvalidPolicy(error) => error.to_string(),
         other => other.to_string(),
     }

@@ -7,7 +7,7 @@
 mod claims;
 mod error;
 mod jwks;
-mod key_id;
+mod spki;
 mod token;
 
 pub use error::{KnownKeys, TokenError, TokenPart};

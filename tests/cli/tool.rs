@@ -226,9 +226,9 @@ fn without_times(text: &str) -> String {
 }
 
 /// Says that a test did nothing.
-pub fn skipped(reason: &str) {
+pub fn skipped(why: &str) {
     // Not `eprintln!`: the test harness swallows what that prints in a test that passes, as this one will.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 pub fn exists(path: &Path) -> bool {

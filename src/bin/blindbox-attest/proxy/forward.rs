@@ -14,14 +14,13 @@ use super::bodies::Bodies;
 use super::exceptions::ExceptionLog;
 use super::guard::{Guard, Refusal};
 use super::headers;
-use super::notes::Notes;
+use crate::log;
 
 pub struct Forwarder {
     pub guard: Guard,
     pub session: Session,
     pub bodies: Bodies,
     pub answers: Answers,
-    pub notes: Notes,
     /// When a closed session was last tried again.
     pub renewal: tokio::sync::Mutex<Option<Instant>>,
     /// How long it is left alone before that.
@@ -53,7 +52,7 @@ impl Forwarder {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
-                self.notes.error(error.code(), &error.to_string());
+                log::error(error.code(), &error.to_string());
                 answer::of_error(&error)
             }
         }
@@ -70,10 +69,10 @@ impl Forwarder {
             request = request.body(std::mem::take(&mut held.bytes));
         }
         let response = self.send(request).await?;
-        self.exceptions.observe(&self.session.attestation(), &self.notes);
+        self.exceptions.observe(&self.session.attestation());
         drop(held);
         let asked =
-            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { reason: "expected a URL" })?;
+            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { why: "expected a URL" })?;
         Ok(self.answers.pass_on(&head.method, &asked, response.into())?)
     }
 
@@ -82,8 +81,8 @@ impl Forwarder {
         let mut request = self.session.request(head.method.clone(), target);
         for (name, value) in &head.headers {
             if headers::of_request(name, &head.headers) && !self.guard.is_access_token(name, value) {
-                let reason = "expected the values of headers in ASCII";
-                let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { reason })?;
+                let why = "expected the values of headers in ASCII";
+                let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { why })?;
                 request = request.header(name.as_str(), value);
             }
         }

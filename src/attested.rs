@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::appraisal::Appraisal;
-use crate::challenge::{Channel, ServerNameCheck};
+use crate::challenge::{Channel, ServerName};
 use crate::claims::{HardwareClaims, MaaClaims, SnpClaims, UvmClaims};
 use crate::types::{SpkiDigest, UnixTime};
 
@@ -31,9 +31,9 @@ pub struct Claims {
 /// There is no other way to one than [`crate::verify`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct Attestation {
+pub struct Attested {
     channel: Channel,
-    server_name: ServerNameCheck,
+    server_name: ServerName,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<SpkiDigest>,
     issued_at: UnixTime,
@@ -43,10 +43,10 @@ pub struct Attestation {
 }
 
 /// Evidence from a record that verifies and that the policy accepts. It proves neither freshness nor who is at the other
-/// end of anything, and there is no way from it to [`Attestation`] or a session.
+/// end of anything, and there is no way from it to [`Attested`] or a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct OfflineAttestation {
+pub struct Recorded {
     verified_for: UnixTime,
     expires_at: UnixTime,
     claims: Claims,
@@ -56,12 +56,12 @@ pub struct OfflineAttestation {
 /// Evidence that verifies, of which nothing was required. It says what is in a file, not that anything is acceptable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct VerifiedEvidence {
+pub struct Unappraised {
     verified_for: UnixTime,
     claims: Claims,
 }
 
-impl VerifiedEvidence {
+impl Unappraised {
     pub(crate) fn new(verified_for: UnixTime, claims: Claims) -> Self {
         Self { verified_for, claims }
     }
@@ -79,9 +79,9 @@ impl VerifiedEvidence {
     }
 }
 
-impl Attestation {
+impl Attested {
     pub(crate) fn new(
-        (channel, server_name, key): (Channel, ServerNameCheck, Option<SpkiDigest>),
+        (channel, server_name, key): (Channel, ServerName, Option<SpkiDigest>),
         (issued_at, expires_at): (UnixTime, UnixTime),
         claims: Claims,
         appraisal: Appraisal,
@@ -126,7 +126,7 @@ impl Attestation {
     }
 }
 
-impl OfflineAttestation {
+impl Recorded {
     pub(crate) fn new(verified_for: UnixTime, expires_at: UnixTime, claims: Claims, appraisal: Appraisal) -> Self {
         Self { verified_for, expires_at, claims, appraisal }
     }
@@ -156,13 +156,13 @@ impl OfflineAttestation {
     }
 }
 
-impl fmt::Display for Attestation {
+impl fmt::Display for Attested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.appraisal.fmt(f)
     }
 }
 
-impl fmt::Display for OfflineAttestation {
+impl fmt::Display for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.appraisal.fmt(f)
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::{BlindBox, Guest, Maa};
-use blindbox_attestation::{Nonce, Policy, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{Nonce, Policy, Trust, UvmRequirement, Verifier, Workload};
 use reqwest::{Client, RequestBuilder};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -34,7 +34,7 @@ fn main() {
     let blindbox = servers.block_on(BlindBox::builder(&maa).start()).unwrap();
     let trust = Trust::maa(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
-    let policy = Policy::confidential_container(trust, workload, UvmSvn::at_least(100)).unwrap();
+    let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();
     let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build().unwrap();
     let (url, hello) = (blindbox.url(), format!("{}/", blindbox.url()));
 

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io::BufRead;
 
 use blindbox_attestation::emulator::{BlindBox, Knob, Maa};
-use blindbox_attestation::{Policy, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{Policy, Trust, UvmRequirement, Verifier, Workload};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The emulator is asynchronous and runs on its own threads. A real BlindBox is far away, and needs none of this.
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let trust = Trust::maa(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
     let workload = Workload::binds_its_own_key(blindbox.host_data());
-    let policy = Policy::confidential_container(trust, workload, UvmSvn::at_least(100))?;
+    let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100))?;
     let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build_blocking()?;
 
     let session = verifier.connect(blindbox.url(), &policy)?;

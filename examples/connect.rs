@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
 
 async fn run(url: &str, policy: &str, target: &str) -> Result<(), AttestationError> {
     let text = fs::read_to_string(policy)
-        .map_err(|error| AttestationError::Misconfigured { why: format!("{policy}: {error}") })?;
+        .map_err(|error| AttestationError::Misconfigured { reason: format!("{policy}: {error}") })?;
     // Policies are written in TOML or in JSON.
     let json = text.trim_start().starts_with('{');
     let policy = if json { Policy::from_json(&text)? } else { Policy::from_toml(&text)? };
@@ -56,7 +56,7 @@ fn say(text: &impl Display) -> Result<(), AttestationError> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(AttestationError::Misconfigured { why: format!("standard output: {error}") })
+            Err(AttestationError::Misconfigured { reason: format!("standard output: {error}") })
         }
         _ => Ok(()),
     }

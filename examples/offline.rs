@@ -25,8 +25,8 @@ use blindbox_attestation::files::{
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem};
 use blindbox_attestation::{
-    AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, Issuer, Policy, Recorded,
-    Unappraised, UnixTime, Vek, find_cce_policies, verify_recorded, verify_unappraised,
+    AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, Issuer, OfflineAttestation,
+    Policy, UnixTime, Vek, VerifiedEvidence, find_cce_policies, verify_recorded, verify_unappraised,
 };
 use clap::Parser;
 use serde_json::{Value, json};
@@ -263,14 +263,14 @@ fn bad_file(path: &Path, error: impl Into<Box<dyn Error>>) -> Failure {
     Failure { exit: exit::MISCONFIGURED, code: "misconfigured", message }
 }
 
-fn recorded_text(recorded: &Recorded) -> String {
+fn recorded_text(recorded: &OfflineAttestation) -> String {
     let (at, end) = (recorded.verified_for(), recorded.expires_at());
     format!("verified and accepted for {at}; the verdict ends at {end}\n\n{}", recorded.appraisal().full())
         .trim_end()
         .to_owned()
 }
 
-fn unappraised_text(verified: &Unappraised) -> String {
+fn unappraised_text(verified: &VerifiedEvidence) -> String {
     let claims = serde_json::to_string_pretty(verified.claims()).unwrap_or_default();
     format!(
         "verified for {}; NOTHING WAS APPRAISED: no policy was given, so this says what the evidence claims, not that it \
@@ -279,11 +279,11 @@ fn unappraised_text(verified: &Unappraised) -> String {
     )
 }
 
-fn recorded_json(evidence: &Evidence, recorded: &Recorded) -> String {
+fn recorded_json(evidence: &Evidence, recorded: &OfflineAttestation) -> String {
     to_json(evidence, true, recorded.verified_for(), recorded.claims(), json!(recorded.appraisal()))
 }
 
-fn unappraised_json(evidence: &Evidence, verified: &Unappraised) -> String {
+fn unappraised_json(evidence: &Evidence, verified: &VerifiedEvidence) -> String {
     to_json(evidence, false, verified.verified_for(), verified.claims(), json!([]))
 }
 

@@ -8,7 +8,7 @@
 use std::error::Error;
 
 use blindbox_attestation::emulator::{AgentForm, BlindBox, HardwareKnob, Kds, Knob, Maa, Platform, Relay};
-use blindbox_attestation::{AttestationError, HostData, Policy, Product, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{AttestationError, HostData, Policy, Product, Trust, UvmRequirement, Verifier, Workload};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let both = Trust::maa_and_amd(maa.issuer())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
     let expect = |trust| {
         let workload = Workload::binds_its_own_key(blindbox.host_data());
-        let uvm = UvmSvn::at_least(101).issued_by(machine.uvm_issuer());
+        let uvm = UvmRequirement::at_least(101).issued_by(machine.uvm_issuer());
         Policy::confidential_container(trust, workload, uvm)
     };
     let (maa_alone, both) = (expect(maa_alone)?, expect(both)?);

@@ -11,7 +11,7 @@ use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::emulator::uvm::{SigningAlgorithm, UvmSigner};
 use blindbox_attestation::emulator::{BlindBox, CCE_POLICY, Maa};
 use blindbox_attestation::uvm::EndorsementForm;
-use blindbox_attestation::{Measurement, Policy, Product, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{Measurement, Policy, Product, Trust, UvmRequirement, Verifier, Workload};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -83,7 +83,7 @@ async fn tokens(corpora: &Corpora) -> Result<()> {
     let blindbox = BlindBox::builder(&maa).start().await?;
     let trust = Trust::maa(blindbox.maa_issuer().as_str())?.require_maa_policy_hash(blindbox.maa_policy_hash())?;
     let workload = Workload::binds_its_own_key(blindbox.host_data());
-    let policy = Policy::confidential_container(trust, workload, UvmSvn::at_least(100))?;
+    let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100))?;
     corpora.write("policy", "container.toml", policy.to_toml().as_bytes())?;
     corpora.write("policy", "container.json", policy.to_json().as_bytes())?;
     let clock = blindbox.clock().clone();

@@ -99,7 +99,7 @@ impl fmt::Display for Table<'_> {
                 Verdict::Passed => ("passed", actual),
                 Verdict::Allowed => ("ALLOWED", actual),
                 Verdict::Failed => ("FAILED", Cow::from(format!("expected {}, found {actual}", show(&check.expected)))),
-                Verdict::NotEvaluated(why) => ("not evaluated", Cow::from(why)),
+                Verdict::NotEvaluated(reason) => ("not evaluated", Cow::from(reason)),
             };
             // One line for each check, whatever the evidence says.
             writeln!(f, "{verdict:<13}  {:<24}  {}", check.name, printable(&detail))?;

@@ -9,7 +9,7 @@
 //! `REPORT_ID` is never zero. Where there is a token and a report it says that they are of the same guest, and every field
 //! that both carry must be equal.
 
-use crate::challenge::{Challenge, Peer, named_key};
+use crate::challenge::{Challenge, Peer, parse_bound_key};
 use crate::claims::{Bit, SnpClaims, TokenShape, UvmClaims};
 use crate::crypto;
 use crate::error::{AttestationError, ChannelNotBound};
@@ -23,7 +23,7 @@ const LEEWAY_SECONDS: u64 = 60;
 
 /// Verified evidence that is all about one TEE.
 #[derive(Clone, Debug)]
-pub(crate) struct OneTee {
+pub(crate) struct ConsistentEvidence {
     pub(crate) token: Option<VerifiedToken>,
     pub(crate) report: Option<VerifiedReport>,
     pub(crate) endorsement: Option<VerifiedEndorsement>,
@@ -31,7 +31,7 @@ pub(crate) struct OneTee {
     pub(crate) snp: SnpClaims,
 }
 
-impl OneTee {
+impl ConsistentEvidence {
     /// Takes verified evidence together, if it tells one story.
     pub(crate) fn new(
         token: Option<VerifiedToken>,
@@ -45,7 +45,7 @@ impl OneTee {
         }
         let snp = match (&token, &report) {
             (Some(token), Some(report)) => {
-                same_tee(token.snp(), report.snp())?;
+                check_report_matches_token(token.snp(), report.snp())?;
                 report.snp()
             }
             (None, Some(report)) => report.snp(),
@@ -56,7 +56,7 @@ impl OneTee {
         };
         let snp = snp.clone();
         let one = Self { token, report, endorsement, snp };
-        one.same_uvm()?;
+        one.check_uvm_matches()?;
         Ok(one)
     }
 
@@ -67,7 +67,7 @@ impl OneTee {
     }
 
     /// An endorsement is of a launch measurement: that of this TEE, or it says nothing here.
-    fn same_uvm(&self) -> Result<(), AttestationError> {
+    fn check_uvm_matches(&self) -> Result<(), AttestationError> {
         const ENDORSEMENT: &str = "uvm endorsement";
         const TOKEN: &str = "token";
         const FIELD: &str = "launch measurement";
@@ -102,7 +102,7 @@ fn of_a_guest(claims: &SnpClaims) -> Result<(), AttestationError> {
 }
 
 /// The same guest, and the same story about it.
-fn same_tee(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationError> {
+fn check_report_matches_token(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationError> {
     // Destructured, so that a field added to the claims is compared here or does not compile.
     let SnpClaims {
         measurement,
@@ -129,16 +129,20 @@ fn same_tee(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationErro
     both("guest policy debug", &policy.debug, &report.policy.debug)?;
     both("guest policy migrate-ma", &policy.migrate_ma, &report.policy.migrate_ma)?;
     both("guest policy smt", &policy.smt, &report.policy.smt)?;
-    both_bits("guest policy single-socket", policy.single_socket, report.policy.single_socket)?;
-    both_bits("guest policy cxl-allow", policy.cxl_allow, report.policy.cxl_allow)?;
-    both_bits("guest policy mem-aes-256-xts", policy.mem_aes_256_xts, report.policy.mem_aes_256_xts)?;
-    both_bits("guest policy rapl-dis", policy.rapl_dis, report.policy.rapl_dis)?;
-    both_bits(
+    require_equal_if_reported("guest policy single-socket", policy.single_socket, report.policy.single_socket)?;
+    require_equal_if_reported("guest policy cxl-allow", policy.cxl_allow, report.policy.cxl_allow)?;
+    require_equal_if_reported("guest policy mem-aes-256-xts", policy.mem_aes_256_xts, report.policy.mem_aes_256_xts)?;
+    require_equal_if_reported("guest policy rapl-dis", policy.rapl_dis, report.policy.rapl_dis)?;
+    require_equal_if_reported(
         "guest policy ciphertext-hiding-dram",
         policy.ciphertext_hiding_dram,
         report.policy.ciphertext_hiding_dram,
     )?;
-    both_bits("guest policy page-swap-disable", policy.page_swap_disable, report.policy.page_swap_disable)?;
+    require_equal_if_reported(
+        "guest policy page-swap-disable",
+        policy.page_swap_disable,
+        report.policy.page_swap_disable,
+    )?;
     both("reported tcb bootloader", &reported_tcb.bootloader, &report.reported_tcb.bootloader)?;
     both("reported tcb tee", &reported_tcb.tee, &report.reported_tcb.tee)?;
     both("reported tcb snp", &reported_tcb.snp, &report.reported_tcb.snp)?;
@@ -164,7 +168,7 @@ fn both<T: PartialEq + ToString>(field: &'static str, token: &T, report: &T) -> 
     equal(field, ("token", token), ("hardware report", report))
 }
 
-fn both_bits(field: &'static str, token: Bit, report: Bit) -> Result<(), AttestationError> {
+fn require_equal_if_reported(field: &'static str, token: Bit, report: Bit) -> Result<(), AttestationError> {
     match (token, report) {
         (Bit::NotReported, _) | (_, Bit::NotReported) => Ok(()),
         (token, report) => both(field, &(token == Bit::Set), &(report == Bit::Set)),
@@ -186,16 +190,16 @@ fn equal<T: PartialEq + ToString>(
 /// Checks that the evidence was made for this challenge, over the peer's own key where the channel is bound.
 ///
 /// `claimed` is the runtime data that the agent says it attested. Nothing is taken from it: it is compared.
-pub(crate) fn to_challenge(
-    tee: &OneTee,
+pub(crate) fn check_challenge(
+    tee: &ConsistentEvidence,
     claimed: Option<&[u8]>,
     challenge: &Challenge,
 ) -> Result<(), AttestationError> {
     let expected = challenge.runtime_data();
     if let Peer::Bound { key, .. } = challenge.peer() {
-        let claimed = claimed.ok_or(AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer })?;
+        let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
         if !crypto::constant_time_eq(claimed, &expected) {
-            return Err(match named_key(claimed, challenge.nonce()) {
+            return Err(match parse_bound_key(claimed, challenge.nonce()) {
                 Some(attested) => AttestationError::ChannelMismatch { attested, connected: key },
                 None => {
                     false_report("runtime data", &String::from_utf8_lossy(&expected), &String::from_utf8_lossy(claimed))
@@ -211,7 +215,7 @@ pub(crate) fn to_challenge(
 }
 
 /// Checks that the evidence covers exactly these runtime data.
-pub(crate) fn to_runtime_data(tee: &OneTee, runtime_data: &[u8]) -> Result<(), AttestationError> {
+pub(crate) fn to_runtime_data(tee: &ConsistentEvidence, runtime_data: &[u8]) -> Result<(), AttestationError> {
     let digest = crypto::sha256(runtime_data);
     if let Some(report) = &tee.report {
         covers(&report.snp().report_data, &digest)?;

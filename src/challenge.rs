@@ -14,11 +14,11 @@ const PROTOCOL: &str = "blindbox-bound-server/1";
 /// Not `Clone`: an answer to a challenge is verified once.
 ///
 /// ```
-/// use blindbox_attestation::{Challenge, Channel, ServerName, SpkiDigest, UnixTime};
+/// use blindbox_attestation::{Challenge, Channel, ServerNameCheck, SpkiDigest, UnixTime};
 ///
 /// let key = SpkiDigest::new([0xab; 32]); // SHA-256 of the key in the certificate of this connection
 /// let now = UnixTime::from_secs(1_791_503_200);
-/// let challenge = Challenge::bound(key, ServerName::Validated, now)?;
+/// let challenge = Challenge::bound(key, ServerNameCheck::Validated, now)?;
 /// assert_eq!(challenge.channel(), Channel::Bound);
 ///
 /// // All that a bound request says: nothing in it could be had attested.
@@ -42,8 +42,8 @@ pub struct Challenge {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    Bound { key: SpkiDigest, server_name: ServerName },
-    UnboundTls { server_name: ServerName },
+    Bound { key: SpkiDigest, server_name: ServerNameCheck },
+    UnboundTls { server_name: ServerNameCheck },
     UnboundCleartext,
 }
 
@@ -64,7 +64,7 @@ pub enum Channel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum ServerName {
+pub enum ServerNameCheck {
     /// A trusted authority vouches for the name (Web PKI), so it is known whose instance it is.
     Validated,
     /// Not looked at: it is proven what runs, not whose instance it is.
@@ -80,7 +80,7 @@ impl Challenge {
     /// # Errors
     ///
     /// [`AttestationError::Misconfigured`] when the operating system gives no random bytes.
-    pub fn bound(key: SpkiDigest, server_name: ServerName, now: UnixTime) -> Result<Self, AttestationError> {
+    pub fn bound(key: SpkiDigest, server_name: ServerNameCheck, now: UnixTime) -> Result<Self, AttestationError> {
         Self::new(Peer::Bound { key, server_name }, now)
     }
 
@@ -92,7 +92,7 @@ impl Challenge {
     /// # Errors
     ///
     /// As [`Challenge::bound`].
-    pub fn unbound_tls(server_name: ServerName, now: UnixTime) -> Result<Self, AttestationError> {
+    pub fn unbound_tls(server_name: ServerNameCheck, now: UnixTime) -> Result<Self, AttestationError> {
         Self::new(Peer::UnboundTls { server_name }, now)
     }
 
@@ -107,7 +107,7 @@ impl Challenge {
 
     fn new(peer: Peer, made_at: UnixTime) -> Result<Self, AttestationError> {
         let nonce = crypto::random_32().map_err(|crypto::NoRandomness| AttestationError::Misconfigured {
-            why: "the operating system gives no random bytes for a nonce".to_owned(),
+            reason: "the operating system gives no random bytes for a nonce".to_owned(),
         })?;
         Ok(Self { nonce: Nonce::new(nonce), peer, key_exchange: None, made_at })
     }
@@ -169,7 +169,7 @@ fn runtime_data(nonce: &Nonce, key: &SpkiDigest) -> String {
 /// The TLS key that an agent's runtime data names, if these are the bytes of a bound answer to this nonce.
 ///
 /// Used to tell "another key" from "another nonce" in an error; the verdict itself compares whole texts.
-pub(crate) fn named_key(runtime_data: &[u8], nonce: &Nonce) -> Option<SpkiDigest> {
+pub(crate) fn parse_bound_key(runtime_data: &[u8], nonce: &Nonce) -> Option<SpkiDigest> {
     let text = std::str::from_utf8(runtime_data).ok()?;
     let prefix = format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":""#);
     SpkiDigest::from_hex(text.strip_prefix(&prefix)?.strip_suffix(r#""}"#)?).ok()
@@ -190,9 +190,9 @@ mod tests {
             "ab".repeat(32)
         );
         assert_eq!(text, expected);
-        assert_eq!(named_key(text.as_bytes(), &nonce), Some(key));
-        assert_eq!(named_key(text.as_bytes(), &Nonce::new([0x12; 32])), None);
-        assert_eq!(named_key(text.replace(':', ": ").as_bytes(), &nonce), None);
+        assert_eq!(parse_bound_key(text.as_bytes(), &nonce), Some(key));
+        assert_eq!(parse_bound_key(text.as_bytes(), &Nonce::new([0x12; 32])), None);
+        assert_eq!(parse_bound_key(text.replace(':', ": ").as_bytes(), &nonce), None);
     }
 
     #[test]

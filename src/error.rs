@@ -2,20 +2,20 @@
 
 mod channel;
 mod codes;
-mod steps;
-mod words;
+mod convert;
+mod format;
 
 use std::time::Duration;
 
 pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::Category;
-pub(crate) use words::any_of;
+pub(crate) use format::any_of;
 
-use words::{be, because, in_logs, or_none};
+use format::{be, because, in_logs, or_none};
 
 use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
-use crate::policy::{GuestPolicyBit, InvalidPolicy, Must, PlatformInfoBit};
+use crate::policy::{BitRequirement, GuestPolicyBit, PlatformInfoBit, PolicyError};
 use crate::snp::{CrlError, ReportError};
 use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest, printable};
 use crate::uvm::EndorsementError;
@@ -199,7 +199,7 @@ pub enum AttestationError {
         /// The bit.
         bit: PlatformInfoBit,
         /// What it must be.
-        must: Must,
+        must: BitRequirement,
         /// Every check.
         appraisal: Appraisal,
     },
@@ -278,10 +278,10 @@ pub enum AttestationError {
         connected: SpkiDigest,
     },
     /// The evidence names no TLS key, so it says nothing of the connection.
-    #[error("attestation validation failed (channel not bound): {why}")]
+    #[error("attestation validation failed (channel not bound): {reason}")]
     ChannelNotBound {
         /// What is missing and what to do.
-        why: ChannelNotBound,
+        reason: ChannelNotBound,
     },
     /// Nonce, runtime data and report data do not agree: the evidence was not made for this challenge.
     #[error("attestation validation failed (false attestation report): expected {what} {expected}, found {}", printable(.actual))]
@@ -329,16 +329,16 @@ pub enum AttestationError {
         what: &'static str,
     },
     /// The agent answered something that is not an answer.
-    #[error("the attestation agent gave an invalid answer: {why}")]
+    #[error("the attestation agent gave an invalid answer: {reason}")]
     InvalidAgentAnswer {
         /// What was expected and what came.
-        why: String,
+        reason: String,
     },
     /// The server's certificate does not carry the name of the URL, or no trusted authority vouches for it.
-    #[error("the server's name could not be validated: {why}")]
+    #[error("the server's name could not be validated: {reason}")]
     ServerNameNotValidated {
         /// What the validation said.
-        why: String,
+        reason: String,
     },
 
     // --- Unavailable: no verdict; trying again may help where `is_retryable` says so --------------------------------
@@ -351,37 +351,37 @@ pub enum AttestationError {
         message: String,
     },
     /// The agent cannot be reached or failed.
-    #[error("the attestation agent cannot be reached: {why}")]
+    #[error("the attestation agent cannot be reached: {reason}")]
     AgentUnreachable {
         /// What happened.
-        why: String,
+        reason: String,
     },
     /// MAA's key set cannot be fetched.
-    #[error("the key set of {issuer} cannot be fetched: {why}")]
+    #[error("the key set of {issuer} cannot be fetched: {reason}")]
     MaaUnreachable {
         /// The instance.
         issuer: Issuer,
         /// What happened.
-        why: String,
+        reason: String,
     },
     /// AMD's key distribution service gave no certificate or revocation list.
-    #[error("AMD's certificates cannot be fetched: {why}")]
+    #[error("AMD's certificates cannot be fetched: {reason}")]
     KdsUnreachable {
         /// What happened.
-        why: String,
+        reason: String,
     },
     /// The application cannot be reached, or the connection broke.
-    #[error("the application cannot be reached: {why}")]
+    #[error("the application cannot be reached: {reason}")]
     ApplicationUnreachable {
         /// What happened.
-        why: String,
+        reason: String,
     },
     /// The application sent something that is not a response of HTTP, or more headers than are read. Sending the request again
     /// would bring the same, and the application may have processed it.
-    #[error("the application gave a response that cannot be read: {why}")]
+    #[error("the application gave a response that cannot be read: {reason}")]
     InvalidResponse {
         /// What was expected and what came.
-        why: String,
+        reason: String,
     },
     /// A deadline passed.
     #[error("{what} took longer than {} ms", .after.as_millis())]
@@ -409,18 +409,18 @@ pub enum AttestationError {
         cause: &'static str,
     },
     /// More unattested keys were presented than a deployment has.
-    #[error("too many unattested peers: {why}")]
+    #[error("too many unattested peers: {reason}")]
     TooManyUnattestedPeers {
         /// Which limit.
-        why: &'static str,
+        reason: &'static str,
     },
     /// AMD's CRL must be looked at, and none is available that is current. Anyone who controls the network can cause this, and
     /// gains nothing by it.
-    #[error("whether AMD has revoked the signing authority cannot be told: {why}")]
+    #[error("whether AMD has revoked the signing authority cannot be told: {reason}")]
     RevocationUnavailable {
         /// [`CrlError::Missing`], [`CrlError::Stale`] or [`CrlError::TooOld`]; what else is wrong with a CRL is
         /// [`ReportError::Crl`].
-        why: CrlError,
+        reason: CrlError,
     },
     /// The token verifies only under a key set that was kept in one place with it. Who wrote the token could have written the
     /// key set, so nothing is proven by it.
@@ -435,29 +435,29 @@ pub enum AttestationError {
     // --- Misconfigured: the caller's to mend -------------------------------------------------------------------------
     /// The policy cannot be used.
     #[error("invalid policy: {0}")]
-    InvalidPolicy(InvalidPolicy),
+    InvalidPolicy(PolicyError),
     /// The URL cannot be used.
-    #[error("invalid url: {why}")]
+    #[error("invalid url: {reason}")]
     InvalidUrl {
         /// What was expected.
-        why: &'static str,
+        reason: &'static str,
     },
     /// The request cannot be sent over an attested session.
-    #[error("invalid request: {why}")]
+    #[error("invalid request: {reason}")]
     InvalidRequest {
         /// What was expected.
-        why: &'static str,
+        reason: &'static str,
     },
     /// A setting of the verifier cannot be used.
-    #[error("misconfigured: {why}")]
+    #[error("misconfigured: {reason}")]
     Misconfigured {
         /// Which, why, and what to do.
-        why: String,
+        reason: String,
     },
     /// The policy and the channel do not go together, whoever the peer is: found before a session asks anybody.
-    #[error("channel not allowed: {why}")]
+    #[error("channel not allowed: {reason}")]
     ChannelNotAllowed {
         /// What does not go together and what to do.
-        why: ChannelNotAllowed,
+        reason: ChannelNotAllowed,
     },
 }

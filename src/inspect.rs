@@ -63,7 +63,7 @@ pub enum InspectError {
 pub struct Inspection {
     kind: EvidenceKind,
     verified: bool,
-    why: String,
+    reason: String,
     #[serde(flatten)]
     contents: Map<String, Value>,
 }
@@ -140,7 +140,7 @@ impl Inspection {
             Value::Object(members) => members,
             other => Map::from_iter([("contents".to_owned(), other)]),
         };
-        Self { kind, verified, why: outcome.unwrap_or_else(|why| why), contents }
+        Self { kind, verified, reason: outcome.unwrap_or_else(|reason| reason), contents }
     }
 
     /// Says in which member of a response it was.
@@ -163,8 +163,8 @@ impl Inspection {
 
     /// Down to what it was verified, or why it was not.
     #[must_use]
-    pub fn why(&self) -> &str {
-        &self.why
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 }
 
@@ -177,20 +177,20 @@ impl fmt::Display for Inspection {
 
 fn report(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let report = UnverifiedReport::read(bytes)?;
-    let why = "a report alone cannot be verified: it takes the certificate of the key that signed it".to_owned();
-    Ok(Inspection::new(EvidenceKind::Report, Err(why), json!({ "report": report })))
+    let reason = "a report alone cannot be verified: it takes the certificate of the key that signed it".to_owned();
+    Ok(Inspection::new(EvidenceKind::Report, Err(reason), json!({ "report": report })))
 }
 
 fn token(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let mut parts = bytes.split(|byte| *byte == b'.');
     let (header, first) = token_part("header", parts.next())?;
     let (claims, second) = token_part("claims", parts.next())?;
-    let mut why = "a token alone cannot be verified: it takes the key set of its issuer".to_owned();
+    let mut reason = "a token alone cannot be verified: it takes the key set of its issuer".to_owned();
     if let Some(refusal) = first.or(second) {
         // What is shown has then lost something, such as the first of two equal members.
-        why = format!("{why}; it would be refused in any case: {refusal}");
+        reason = format!("{reason}; it would be refused in any case: {refusal}");
     }
-    Ok(Inspection::new(EvidenceKind::Token, Err(why), json!({ "header": header, "claims": claims })))
+    Ok(Inspection::new(EvidenceKind::Token, Err(reason), json!({ "header": header, "claims": claims })))
 }
 
 fn token_part(part: &'static str, text: Option<&[u8]>) -> Result<(Value, Option<JsonError>), InspectError> {
@@ -202,14 +202,14 @@ fn token_part(part: &'static str, text: Option<&[u8]>) -> Result<(Value, Option<
 
 fn key_set(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let keys = KeySet::from_json(bytes)?;
-    let unusable = keys.unusable().map(|(id, why)| json!({ "kid": id, "why": why.to_string() }));
+    let unusable = keys.unusable().map(|(id, reason)| json!({ "kid": id, "why": reason.to_string() }));
     let contents = json!({
         "usable": keys.key_ids().collect::<Vec<_>>(),
         "unusable": unusable.collect::<Vec<_>>(),
         "sha256": keys.digest(),
     });
-    let why = "nobody signs a key set: it is as good as the connection that it was fetched over".to_owned();
-    Ok(Inspection::new(EvidenceKind::KeySet, Err(why), contents))
+    let reason = "nobody signs a key set: it is as good as the connection that it was fetched over".to_owned();
+    Ok(Inspection::new(EvidenceKind::KeySet, Err(reason), contents))
 }
 
 fn certificate(der: &[u8]) -> Result<Inspection, InspectError> {
@@ -263,8 +263,8 @@ fn revocation_list(der: &[u8]) -> Result<Inspection, InspectError> {
         "revoked": list.iter_revoked_certificates().count(),
         "sha256": crate::crypto::sha256_digest(der),
     });
-    let why = "it is of none of AMD's built-in authorities".to_owned();
-    Ok(Inspection::new(EvidenceKind::RevocationList, Err(why), contents))
+    let reason = "it is of none of AMD's built-in authorities".to_owned();
+    Ok(Inspection::new(EvidenceKind::RevocationList, Err(reason), contents))
 }
 
 /// Not of a signing key: an authority that is known by its digest, or anything else.

@@ -5,13 +5,13 @@
 //! expected code inside a genuine, non-debug TEE:
 //!
 //! ```no_run
-//! use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload, verify_connection};
+//! use blindbox_attestation::{HostData, Policy, Trust, UvmRequirement, Workload, verify_connection};
 //!
 //! # async fn talk(cce_policy: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::confidential_container(
 //!     Trust::maa("https://sharedneu.neu.attest.azure.net")?, // who judges the evidence
 //!     Workload::binds_its_own_key(HostData::from_cce_policy(cce_policy)?), // the expected workload
-//!     UvmSvn::at_least(101), // the minimum version of its utility VM
+//!     UvmRequirement::at_least(101), // the minimum version of its utility VM
 //! )?;
 //! let session = verify_connection("https://my-app.example", &policy).await?;
 //! println!("{}", session.attestation()); // every check, with what was expected and found
@@ -26,7 +26,7 @@
 //! 1. the peer is a genuine SEV-SNP TEE, as checked by MAA, by this crate down to AMD's root, or by both ([`Trust`]);
 //! 2. the code inside is the expected code: launch measurement, host data = SHA-256 of the CCE policy ([`Workload`]);
 //! 3. it runs in production mode, not debug;
-//! 4. the utility VM is one that its vendor endorses, not older than allowed ([`UvmSvn`]);
+//! 4. the utility VM is one that its vendor endorses, not older than allowed ([`UvmRequirement`]);
 //! 5. whoever signed the verdict is who the policy names;
 //! 6. the answer is fresh and the TLS key of the connection is the attested one ([`Challenge`]).
 //!
@@ -118,7 +118,7 @@
 
 mod appraisal;
 mod appraise;
-mod attested;
+mod attestation;
 mod bind;
 #[cfg(feature = "blocking")]
 pub mod blocking;
@@ -127,8 +127,6 @@ mod challenge;
 mod claims;
 #[cfg(feature = "client")]
 mod clock;
-#[cfg(feature = "client")]
-mod connect;
 mod crypto;
 #[cfg(feature = "client")]
 mod deadline;
@@ -144,15 +142,17 @@ pub mod files;
 mod inspect;
 mod json;
 pub mod maa;
+#[cfg(feature = "client")]
+mod verifier;
 // Their examples are tests; those of the cookbook use each feature.
 #[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "emulator"))))]
 pub mod manual;
-#[cfg(feature = "client")]
-mod observe;
 mod policy;
 #[cfg(feature = "client")]
 mod session;
 pub mod snp;
+#[cfg(feature = "client")]
+mod telemetry;
 #[cfg(feature = "client")]
 mod tls;
 #[cfg(feature = "client")]
@@ -169,18 +169,16 @@ mod work;
 mod x509;
 
 pub use appraisal::{Appraisal, Check, Verdict};
-pub use attested::{Attested, Claims, Recorded, Unappraised};
+pub use attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
 pub use cce_policy::{
     CcePolicy, CcePolicyDifference, CcePolicyError, CcePolicyFinding, CcePolicyFlag, CcePolicySourceError,
     ContainerFinding, FoundCcePolicy, MountOrigin, find_cce_policies,
 };
-pub use challenge::{Challenge, Channel, ServerName};
+pub use challenge::{Challenge, Channel, ServerNameCheck};
 pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
     TokenShape, UvmClaims,
 };
-#[cfg(feature = "client")]
-pub use connect::{Verifier, VerifierBuilder, verify_connection};
 pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
@@ -189,13 +187,16 @@ pub use http::{HeaderMap, Method, StatusCode, Version};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
-    AbiVersion, Advisory, AdvisoryStatus, Binding, Fix, Grade, GuestIdentity, GuestPolicyBit, InvalidPolicy, Lint,
-    Mitigation, Must, PlatformInfoBit, Policy, TcbMinima, TcbMinimum, Trust, Unmet, UvmSvn, Workload, advisories,
+    AbiVersion, Advisory, AdvisoryStatus, Binding, BitRequirement, Fix, Grade, GuestIdentity, GuestPolicyBit, Lint,
+    Mitigation, PlatformInfoBit, Policy, PolicyError, TcbMinima, TcbMinimum, Trust, Unmet, UvmRequirement, Workload,
+    advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{Body, BodyError, Collected, Request, Response, Session};
+pub use session::{Body, BodyError, EvidenceBundle, Request, Response, Session};
 pub use types::{
-    ChipId, FamilyId, FoundInsteadOfHex, HostData, ImageId, InvalidHex, InvalidIssuer, Issuer, KeyDigest, Measurement,
-    Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, printable, printable_json,
+    ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
+    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, printable, printable_json,
 };
+#[cfg(feature = "client")]
+pub use verifier::{Verifier, VerifierBuilder, verify_connection};
 pub use verify::{verify, verify_recorded, verify_unappraised};

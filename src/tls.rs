@@ -139,8 +139,8 @@ pub(crate) fn read_roots(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, A
     Ok(roots)
 }
 
-fn misconfigured(why: &str) -> AttestationError {
-    AttestationError::Misconfigured { why: why.to_owned() }
+fn misconfigured(reason: &str) -> AttestationError {
+    AttestationError::Misconfigured { reason: reason.to_owned() }
 }
 
 /// Requires the proof of a key, not (unless asked to) of a name. The certificate is a container of the key: its dates and chain

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use calendar::DateTime;
-pub use issuer::{InvalidIssuer, Issuer};
+pub use issuer::{Issuer, IssuerError};
 pub use printable::{printable, printable_json};
 pub use time::UnixTime;
 pub(crate) use time::difference;
@@ -22,24 +22,24 @@ pub(crate) use time::difference;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} lower-case hexadecimal digits, found {found}")]
 #[non_exhaustive]
-pub struct InvalidHex {
+pub struct HexError {
     /// How many digits the value has.
     pub expected: usize,
     /// What came instead: a count of characters, or the fact that one of them is not a digit.
-    pub found: FoundInsteadOfHex,
+    pub found: HexErrorKind,
 }
 
 /// What stood where hexadecimal digits were expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum FoundInsteadOfHex {
+pub enum HexErrorKind {
     /// A text of this many bytes.
     Length(usize),
     /// A character that is not one of `0-9a-f`.
     NotADigit,
 }
 
-impl fmt::Display for FoundInsteadOfHex {
+impl fmt::Display for HexErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length(len) => write!(f, "a text of {len} bytes"),
@@ -49,11 +49,11 @@ impl fmt::Display for FoundInsteadOfHex {
 }
 
 /// Strict: exactly `out.len() * 2` digits of `0-9a-f`. One value has one text.
-pub(crate) fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), InvalidHex> {
+pub(crate) fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), HexError> {
     let expected = out.len().saturating_mul(2);
-    let refuse = |found| InvalidHex { expected, found };
+    let refuse = |found| HexError { expected, found };
     if text.len() != expected {
-        return Err(refuse(FoundInsteadOfHex::Length(text.len())));
+        return Err(refuse(HexErrorKind::Length(text.len())));
     }
     // No early exit: the compiler then works on many digits at once, and evidence has a thousand of them.
     let mut all = 0;
@@ -62,7 +62,7 @@ pub(crate) fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), InvalidHex> {
         all |= high | low;
         *byte = high << 4 | low;
     }
-    if all == NOT_A_DIGIT { Err(refuse(FoundInsteadOfHex::NotADigit)) } else { Ok(()) }
+    if all == NOT_A_DIGIT { Err(refuse(HexErrorKind::NotADigit)) } else { Ok(()) }
 }
 
 const NOT_A_DIGIT: u8 = 0xff;
@@ -97,8 +97,8 @@ macro_rules! byte_string {
             ///
             /// # Errors
             ///
-            /// [`InvalidHex`] for another length or any other character.
-            pub fn from_hex(text: &str) -> Result<Self, InvalidHex> {
+            /// [`HexError`] for another length or any other character.
+            pub fn from_hex(text: &str) -> Result<Self, HexError> {
                 let mut bytes = [0; $len];
                 decode_hex(text, &mut bytes)?;
                 Ok(Self(bytes))
@@ -130,9 +130,9 @@ macro_rules! byte_string {
         }
 
         impl FromStr for $name {
-            type Err = InvalidHex;
+            type Err = HexError;
 
-            fn from_str(text: &str) -> Result<Self, InvalidHex> {
+            fn from_str(text: &str) -> Result<Self, HexError> {
                 Self::from_hex(text)
             }
         }
@@ -299,10 +299,10 @@ mod tests {
     fn hex_has_one_text_for_each_value() {
         let text = "00".repeat(31) + "0f";
         assert_eq!(Nonce::from_hex(&text).unwrap().to_string(), text);
-        let refuse = |found| Err(InvalidHex { expected: 64, found });
-        assert_eq!(Nonce::from_hex(&text.to_uppercase()), refuse(FoundInsteadOfHex::NotADigit));
-        assert_eq!(Nonce::from_hex(&text[1..]), refuse(FoundInsteadOfHex::Length(63)));
-        assert_eq!(Nonce::from_hex(&text.replace('f', "g")), refuse(FoundInsteadOfHex::NotADigit));
+        let refuse = |found| Err(HexError { expected: 64, found });
+        assert_eq!(Nonce::from_hex(&text.to_uppercase()), refuse(HexErrorKind::NotADigit));
+        assert_eq!(Nonce::from_hex(&text[1..]), refuse(HexErrorKind::Length(63)));
+        assert_eq!(Nonce::from_hex(&text.replace('f', "g")), refuse(HexErrorKind::NotADigit));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::appraise::{Facts, appraise};
-use crate::attested::{Attested, Claims, Recorded, Unappraised};
-use crate::bind::{self, OneTee};
-use crate::challenge::{Challenge, Peer, ServerName};
+use crate::appraise::{AppraisalInput, appraise};
+use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
+use crate::bind::{self, ConsistentEvidence};
+use crate::challenge::{Challenge, Peer, ServerNameCheck};
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
@@ -30,7 +30,7 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use blindbox_attestation::maa::KeySet;
 /// use blindbox_attestation::{
-///     AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerName, SpkiDigest, Trust, UvmSvn, Workload,
+///     AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerNameCheck, SpkiDigest, Trust, UvmRequirement, Workload,
 ///     verify,
 /// };
 /// # use blindbox_attestation::TokenShape;
@@ -43,11 +43,11 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 /// let trust = Trust::maa(issuer)?;
 /// # let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm))?;
 /// let policy =
-///     Policy::confidential_container(trust, Workload::binds_its_own_key(host_data), UvmSvn::at_least(1))?;
+///     Policy::confidential_container(trust, Workload::binds_its_own_key(host_data), UvmRequirement::at_least(1))?;
 ///
 /// // After the handshake, and before anything else is sent: SHA-256 of the key of this connection.
 /// let key = SpkiDigest::new([0xab; 32]);
-/// let challenge = Challenge::bound(key, ServerName::Validated, now)?;
+/// let challenge = Challenge::bound(key, ServerNameCheck::Validated, now)?;
 /// // Here the agent is sent `challenge.nonce()`. What it answers is believed in nothing.
 /// # let runtime_data = challenge.runtime_data();
 /// # let token = attest(&runtime_data);
@@ -62,7 +62,7 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 /// println!("{attested}");
 ///
 /// // The same evidence over another connection is somebody in the middle, or an old answer.
-/// let another = Challenge::bound(SpkiDigest::new([0xcd; 32]), ServerName::Validated, now)?;
+/// let another = Challenge::bound(SpkiDigest::new([0xcd; 32]), ServerNameCheck::Validated, now)?;
 /// let refused = verify(&evidence, &endorsements, another, &policy, now);
 /// assert!(matches!(refused, Err(AttestationError::FalseAttestationReport { .. })));
 /// # Ok(())
@@ -78,24 +78,24 @@ pub fn verify(
     challenge: Challenge,
     policy: &Policy,
     now: UnixTime,
-) -> Result<Attested, AttestationError> {
+) -> Result<Attestation, AttestationError> {
     admit(&challenge, policy)?;
     let token = token(evidence, endorsements, policy, now)?;
     let report = report(evidence, endorsements, policy, now)?;
     let endorsement = endorsement(evidence, policy)?;
-    let tee = OneTee::new(token, report, endorsement)?;
-    bind::to_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
+    let tee = ConsistentEvidence::new(token, report, endorsement)?;
+    bind::check_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
     let (server_name, key) = match challenge.peer() {
         Peer::Bound { key, server_name } => (server_name, Some(key)),
         Peer::UnboundTls { server_name } => (server_name, None),
-        Peer::UnboundCleartext => (ServerName::NotEvaluated, None),
+        Peer::UnboundCleartext => (ServerNameCheck::NotEvaluated, None),
     };
     let channel = (challenge.channel(), server_name);
-    let facts = Facts { tee: &tee, channel: Some(channel), key_set_source: endorsements.key_set_source, now };
+    let facts = AppraisalInput { tee: &tee, channel: Some(channel), key_set_source: endorsements.key_set_source, now };
     let appraisal = appraise(&facts, policy)?;
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
     let life = (now, now.plus(age).min(end(&tee)));
-    Ok(Attested::new((channel.0, channel.1, key), life, claims(tee), appraisal))
+    Ok(Attestation::new((channel.0, channel.1, key), life, claims(tee), appraisal))
 }
 
 /// Verifies recorded evidence and appraises it against a policy, as [`verify`] does but without a challenge: that it is
@@ -111,7 +111,7 @@ pub fn verify(
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use blindbox_attestation::maa::KeySet;
-/// use blindbox_attestation::{AttestationError, Endorsements, Evidence, Policy, Trust, UvmSvn, Workload, verify_recorded};
+/// use blindbox_attestation::{AttestationError, Endorsements, Evidence, Policy, Trust, UvmRequirement, Workload, verify_recorded};
 /// # use blindbox_attestation::TokenShape;
 /// # use blindbox_attestation::emulator::{Guest, Maa};
 /// # let (maa, guest) = (Maa::start().await?, Guest::container());
@@ -125,7 +125,7 @@ pub fn verify(
 /// let trust = Trust::maa(issuer)?;
 /// # let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm))?;
 /// let policy =
-///     Policy::confidential_container(trust, Workload::binds_its_own_key(host_data), UvmSvn::at_least(1))?;
+///     Policy::confidential_container(trust, Workload::binds_its_own_key(host_data), UvmRequirement::at_least(1))?;
 ///
 /// let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
 /// println!("{}", recorded.appraisal().full());
@@ -145,7 +145,7 @@ pub fn verify_recorded(
     endorsements: &Endorsements,
     policy: &Policy,
     now: UnixTime,
-) -> Result<Recorded, AttestationError> {
+) -> Result<OfflineAttestation, AttestationError> {
     record(evidence, endorsements, policy, now, |tee| match &evidence.runtime_data {
         Some(runtime_data) => bind::to_runtime_data(tee, runtime_data),
         None => Ok(()),
@@ -159,10 +159,12 @@ pub(crate) fn verify_collected(
     endorsements: &Endorsements,
     challenge: &Challenge,
     policy: &Policy,
-) -> Result<Recorded, AttestationError> {
+) -> Result<OfflineAttestation, AttestationError> {
     admit(challenge, policy)?;
     let runtime_data = evidence.runtime_data.as_deref();
-    record(evidence, endorsements, policy, challenge.made_at(), |tee| bind::to_challenge(tee, runtime_data, challenge))
+    record(evidence, endorsements, policy, challenge.made_at(), |tee| {
+        bind::check_challenge(tee, runtime_data, challenge)
+    })
 }
 
 fn record(
@@ -170,16 +172,16 @@ fn record(
     endorsements: &Endorsements,
     policy: &Policy,
     now: UnixTime,
-    bind: impl FnOnce(&OneTee) -> Result<(), AttestationError>,
-) -> Result<Recorded, AttestationError> {
+    bind: impl FnOnce(&ConsistentEvidence) -> Result<(), AttestationError>,
+) -> Result<OfflineAttestation, AttestationError> {
     let token = token(evidence, endorsements, policy, now)?;
     let report = report(evidence, endorsements, policy, now)?;
     let endorsement = endorsement(evidence, policy)?;
-    let tee = OneTee::new(token, report, endorsement)?;
+    let tee = ConsistentEvidence::new(token, report, endorsement)?;
     bind(&tee)?;
-    let facts = Facts { tee: &tee, channel: None, key_set_source: endorsements.key_set_source, now };
+    let facts = AppraisalInput { tee: &tee, channel: None, key_set_source: endorsements.key_set_source, now };
     let appraisal = appraise(&facts, policy)?;
-    Ok(Recorded::new(now, end(&tee), claims(tee), appraisal))
+    Ok(OfflineAttestation::new(now, end(&tee), claims(tee), appraisal))
 }
 
 /// Verifies whatever evidence is given, and that it is all about one TEE, without requiring anything of it: for looking
@@ -197,7 +199,7 @@ pub fn verify_unappraised(
     endorsements: &Endorsements,
     issuer: Option<&Issuer>,
     now: UnixTime,
-) -> Result<Unappraised, AttestationError> {
+) -> Result<VerifiedEvidence, AttestationError> {
     let token = match (&evidence.token, issuer) {
         (None, _) => None,
         (Some(_), None) => return Err(missing("the issuer that the token must have")),
@@ -212,17 +214,17 @@ pub fn verify_unappraised(
     };
     let document = evidence.uvm_endorsement.as_deref();
     let endorsement = document.map(|document| uvm::verify(document, &EndorsementExpectations::production()));
-    let tee = OneTee::new(token, report, endorsement.transpose()?)?;
+    let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?;
     if let Some(runtime_data) = &evidence.runtime_data {
         bind::to_runtime_data(&tee, runtime_data)?;
     }
-    Ok(Unappraised::new(now, claims(tee)))
+    Ok(VerifiedEvidence::new(now, claims(tee)))
 }
 
 /// A policy is bound or unbound before the first byte; a challenge of the other kind is refused, never translated.
 pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
     let allow = policy.allowances();
-    let why = match (policy.binding(), challenge.peer()) {
+    let reason = match (policy.binding(), challenge.peer()) {
         (Binding::OwnKey, Peer::Bound { .. }) => return Ok(()),
         (Binding::OwnKey, _) => ChannelNotAllowed::ChannelMustBeBound,
         (Binding::None, Peer::UnboundTls { .. }) if allow.unbound_channel => return Ok(()),
@@ -230,7 +232,7 @@ pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), Attest
         (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotAllowed::PlainHttp,
         (Binding::None, _) => ChannelNotAllowed::WorkloadDoesNotBind,
     };
-    Err(AttestationError::ChannelNotAllowed { why })
+    Err(AttestationError::ChannelNotAllowed { reason })
 }
 
 fn token(
@@ -316,13 +318,13 @@ fn endorsement(evidence: &Evidence, policy: &Policy) -> Result<Option<VerifiedEn
 }
 
 /// The earliest end of the evidence and of what vouches for it.
-fn end(tee: &OneTee) -> UnixTime {
+fn end(tee: &ConsistentEvidence) -> UnixTime {
     let token = tee.token.as_ref().map(|token| token.maa().expires_at);
     let report = tee.report.as_ref().map(VerifiedReport::expires_at);
     [token, report].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
 }
 
-fn claims(tee: OneTee) -> Claims {
+fn claims(tee: ConsistentEvidence) -> Claims {
     Claims {
         maa: tee.token.as_ref().map(|token| token.maa().clone()),
         hardware: tee.report.as_ref().map(|report| report.hardware().clone()),

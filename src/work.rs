@@ -25,7 +25,7 @@ mod tests {
     use crate::json;
     use crate::maa::{KeySet, KeySetError};
     use crate::snp::{CertificateError, VekCertificate, certificates_from_pem};
-    use crate::uvm::{CoseDefect, EndorsementError, MAX_ENDORSEMENT_LEN, read_unverified};
+    use crate::uvm::{CoseError, EndorsementError, MAX_ENDORSEMENT_LEN, read_unverified};
 
     fn steps_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
         STEPS.set(0);
@@ -111,7 +111,7 @@ mod tests {
         // Nesting ends at its limit.
         let deep = [&[0xd2, 0x84, 0x59, 0xf0, 0x00, 0xa1, 0x01][..], &[0x81; 0xeffe], &[0xa0, 0x40, 0x40]].concat();
         let (refused, steps) = steps_of(|| read_unverified(&deep).err());
-        assert_eq!(refused, Some(EndorsementError::Malformed(CoseDefect::TooDeep)));
+        assert_eq!(refused, Some(EndorsementError::Malformed(CoseError::TooDeep)));
         assert!(steps < 64, "{steps}");
     }
 }

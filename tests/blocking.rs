@@ -53,7 +53,7 @@ impl Bench {
         let answer = || session.get("/").send().unwrap();
         let (response, reader) = (answer(), answer().reader());
         let (verifier, url, policy) = (self.verifier(), self.lab.blindbox.url(), self.lab.policy());
-        self.lab.blindbox.traffic().forget_requests();
+        self.lab.blindbox.traffic().clear_requests();
         Kit { verifier, url, policy, session, response, reader }
     }
 }
@@ -102,8 +102,8 @@ impl Kit {
 }
 
 fn assert_in_async_code(error: &AttestationError) {
-    let AttestationError::Misconfigured { why } = error else { panic!("{error:?}") };
-    assert!(why.contains("async code") && why.contains("spawn_blocking"), "{why}");
+    let AttestationError::Misconfigured { reason } = error else { panic!("{error:?}") };
+    assert!(reason.contains("async code") && reason.contains("spawn_blocking"), "{reason}");
 }
 
 fn hello(session: &Session) -> Result<String, AttestationError> {
@@ -442,7 +442,7 @@ fn a_clock_that_panics_is_an_error() {
     let bench = Bench::start();
     let verifier = bench.lab.builder().clock(|| panic!("a clock without hands")).build_blocking().unwrap();
     let error = verifier.connect(bench.lab.blindbox.url(), &bench.lab.policy()).unwrap_err();
-    assert!(matches!(&error, AttestationError::Misconfigured { why } if why.contains("panicked")), "{error:?}");
+    assert!(matches!(&error, AttestationError::Misconfigured { reason } if reason.contains("panicked")), "{error:?}");
     assert_eq!(hello(&bench.connect()).unwrap(), "hello from a BlindBox");
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::amd::{self, AmdHierarchy};
 use blindbox_attestation::emulator::{
-    AgentForm, AgentPlace, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
+    AgentForm, AgentLocation, BlindBox, Fault, Guest, HardwareKnob, Kds, KdsKnob, Knob, Maa, Platform, Relay,
 };
 use blindbox_attestation::snp::{CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::{
-    AttestationError, Channel, ChipId, Policy, Product, Trust, UvmSvn, Verdict, Workload, verify_recorded,
+    AttestationError, Channel, ChipId, Policy, Product, Trust, UvmRequirement, Verdict, Workload, verify_recorded,
 };
 use lab::{Lab, hello};
 
@@ -95,8 +95,8 @@ async fn a_mirror_needs_no_trust() {
         let mirror = Kds::builder().plain_http().knob(knob).start().await.unwrap();
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();
         let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
-        let AttestationError::KdsUnreachable { why } = error else { panic!("{error:?}") };
-        assert!(why.starts_with(says), "{why}");
+        let AttestationError::KdsUnreachable { reason } = error else { panic!("{error:?}") };
+        assert!(reason.starts_with(says), "{reason}");
         assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
     }
     for knob in [KdsKnob::ForgedCrl, KdsKnob::CrlOf(Product::Genoa), KdsKnob::IssuerRevoked, KdsKnob::RootRevoked] {
@@ -110,7 +110,7 @@ async fn a_mirror_needs_no_trust() {
     let mirror = Kds::builder().plain_http().knob(KdsKnob::ExpiredCrl).start().await.unwrap();
     let verifier = lab.builder().kds(mirror.url()).build().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
-    let AttestationError::RevocationUnavailable { why: CrlError::Stale { .. } } = error else { panic!("{error:?}") };
+    let AttestationError::RevocationUnavailable { reason: CrlError::Stale { .. } } = error else { panic!("{error:?}") };
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
 }
 
@@ -158,11 +158,11 @@ async fn certificates_of_the_agent_that_do_not_fit_are_skipped() {
         assert_collected_verifies(&lab).await;
         // If no source has it, the error names what each gave.
         lab.kds().fail(&vcek_path(&platform), Fault::status(404));
-        let AttestationError::KdsUnreachable { why } = refused(&lab, &lab.amd_policy()).await else {
+        let AttestationError::KdsUnreachable { reason } = refused(&lab, &lab.amd_policy()).await else {
             panic!("{knob:?}")
         };
         let begins = "it has no certificate for this chip and TCB (status 404); the agent's certificates: ";
-        assert!(why.starts_with(begins) && why.contains(says), "{knob:?}: {why}");
+        assert!(reason.starts_with(begins) && reason.contains(says), "{knob:?}: {reason}");
         lab.kds().recover();
     }
 }
@@ -300,12 +300,12 @@ async fn an_unbound_agent_gives_reports_too() {
     let platform = Platform::new(Product::Milan);
     let maa = Maa::start().await.unwrap();
     let blindbox =
-        BlindBox::builder(&maa).platform(&platform).agent(AgentForm::Legacy).agent_place(AgentPlace::OwnPort);
+        BlindBox::builder(&maa).platform(&platform).agent(AgentForm::Legacy).agent_place(AgentLocation::OwnPort);
     let blindbox = blindbox.start().await.unwrap();
     let lab = Lab { maa, blindbox, kds: Some(Kds::start().await.unwrap()) };
     let trust = Trust::maa_and_amd(lab.blindbox.maa_issuer().as_str()).unwrap();
     let trust = trust.require_maa_policy_hash(lab.blindbox.maa_policy_hash()).unwrap();
-    let uvm = UvmSvn::at_least(100).issued_by(lab.blindbox.uvm_issuer().unwrap());
+    let uvm = UvmRequirement::at_least(100).issued_by(lab.blindbox.uvm_issuer().unwrap());
     let workload = Workload::attests_any_data(lab.blindbox.host_data());
     let policy = Policy::confidential_container(trust, workload, uvm).unwrap().allow_unbound_channel().unwrap();
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
@@ -377,8 +377,8 @@ async fn a_thim_service_is_understood_or_named_in_the_error() {
         ("{}".to_owned(), "expected the string \"vcekCert\" in its response"),
         ("[]".to_owned(), "expected a JSON object, found something else"),
     ] {
-        let Err(AttestationError::KdsUnreachable { why }) = connect(body.clone()).await else { panic!("{body}") };
+        let Err(AttestationError::KdsUnreachable { reason }) = connect(body.clone()).await else { panic!("{body}") };
         let begins = format!("it has no certificate for this chip and TCB (status 404); the THIM service at {host}: ");
-        assert!(why.starts_with(&begins) && why.contains(says), "{body}: {why}");
+        assert!(reason.starts_with(&begins) && reason.contains(says), "{body}: {reason}");
     }
 }

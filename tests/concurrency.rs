@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use blindbox_attestation::emulator::{Fault, HttpVersions, Knob, Maa, OpenConnections};
-use blindbox_attestation::{AttestationError, HostData, Session, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{AttestationError, HostData, Session, Trust, UvmRequirement, Verifier, Workload};
 use fleet::{Balancing, Fleet, assert_once};
 use lab::{Lab, hello, noticed};
 
@@ -106,14 +106,14 @@ async fn one_verifier_and_two_policies_in_either_order_and_at_once() {
             blindbox_attestation::Policy::confidential_container(
                 lab.trust(),
                 same_code.clone(),
-                UvmSvn::at_least(9999),
+                UvmRequirement::at_least(9999),
             )
             .unwrap(),
             "uvm-too-old",
         ),
         // The agent does not get tokens there.
         (
-            blindbox_attestation::Policy::confidential_container(other_trust, same_code, UvmSvn::at_least(100))
+            blindbox_attestation::Policy::confidential_container(other_trust, same_code, UvmRequirement::at_least(100))
                 .unwrap(),
             "maa-token-not-found",
         ),

@@ -295,7 +295,7 @@ async fn a_list_is_fetched_again_after_an_hour_and_when_its_time_is_not_to_be_be
 async fn a_folder_that_others_may_use_is_refused() {
     let scene = Scene::new(Product::Milan).await;
     let refused = |path: &Path| match scene.lab.builder().cache_dir(path).build() {
-        Err(AttestationError::Misconfigured { why }) => why,
+        Err(AttestationError::Misconfigured { reason }) => reason,
         other => panic!("{other:?}"),
     };
     let folder = scene.place.path().join("shared");
@@ -316,8 +316,8 @@ async fn a_folder_that_others_may_use_is_refused() {
     let file = scene.place.path().join("file");
     fs::write(&file, "").unwrap();
     for path in [link.clone(), link.join(""), link.join("."), dangling, file.clone(), file.join("below")] {
-        let why = refused(&path);
-        assert!(why.ends_with("expected a folder, found a link or a file"), "{path:?}: {why}");
+        let reason = refused(&path);
+        assert!(reason.ends_with("expected a folder, found a link or a file"), "{path:?}: {reason}");
     }
     assert!(!scene.place.path().join("nowhere").exists());
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::emulator::report_data;
 use blindbox_attestation::{
-    AttestationError, Challenge, ChannelNotAllowed, InvalidPolicy, Policy, ServerName, SpkiDigest, UnixTime,
+    AttestationError, Challenge, ChannelNotAllowed, Policy, PolicyError, ServerNameCheck, SpkiDigest, UnixTime,
 };
 use serde_json::Value;
 
@@ -165,20 +165,20 @@ fn every_error_is_documented_with_its_frozen_code() {
 /// The same through the public interface, for the variants that can be made without evidence.
 #[test]
 fn the_codes_in_the_document_are_those_of_the_values() {
-    let why = String::new;
+    let reason = String::new;
     let errors = [
-        AttestationError::NotAnEnclave { attestation_type: why() },
+        AttestationError::NotAnEnclave { attestation_type: reason() },
         AttestationError::MissingEvidence { what: "" },
-        AttestationError::InvalidAgentAnswer { why: why() },
-        AttestationError::AgentUnreachable { why: why() },
-        AttestationError::KdsUnreachable { why: why() },
+        AttestationError::InvalidAgentAnswer { reason: reason() },
+        AttestationError::AgentUnreachable { reason: reason() },
+        AttestationError::KdsUnreachable { reason: reason() },
         AttestationError::AttestationExpired,
         AttestationError::SessionPoisoned { cause: "debug-mode" },
-        AttestationError::TooManyUnattestedPeers { why: "" },
-        AttestationError::InvalidPolicy(InvalidPolicy::HostDataNotAnchored),
-        AttestationError::InvalidUrl { why: "" },
-        AttestationError::Misconfigured { why: why() },
-        AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind },
+        AttestationError::TooManyUnattestedPeers { reason: "" },
+        AttestationError::InvalidPolicy(PolicyError::HostDataNotAnchored),
+        AttestationError::InvalidUrl { reason: "" },
+        AttestationError::Misconfigured { reason: reason() },
+        AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind },
     ];
     for error in errors {
         let row = rows(ERRORS).find(|cells| cells.get(1).and_then(|cell| code(cell)) == Some(error.code())).unwrap();
@@ -207,7 +207,7 @@ fn every_error_of_a_step_is_named() {
         ("src/x509/error.rs", "CertificateError"),
         ("src/snp/error.rs", "CrlError"),
         ("src/uvm/error.rs", "EndorsementError"),
-        ("src/policy/invalid.rs", "InvalidPolicy"),
+        ("src/policy/error.rs", "PolicyError"),
     ] {
         assert!(named.contains(name), "{name} is not in docs/errors.md");
         let source = source(path);
@@ -231,7 +231,7 @@ fn names_of_errors_in_the_documents_exist() {
         ("src/snp/error.rs", &["ReportError", "CrlError", "CertificateRole"]),
         ("src/x509/error.rs", &["CertificateError"]),
         ("src/uvm/error.rs", &["EndorsementError"]),
-        ("src/policy/invalid.rs", &["InvalidPolicy"]),
+        ("src/policy/error.rs", &["PolicyError"]),
     ] {
         let source = source(path);
         for name in names {
@@ -246,7 +246,7 @@ fn names_of_errors_in_the_documents_exist() {
                     && error.chars().all(|c| c.is_ascii_alphanumeric())
                     && error.contains(|c: char| c.is_ascii_lowercase());
                 assert!(
-                    !is_name || known.contains(error) || error == "Recorded",
+                    !is_name || known.contains(error) || error == "OfflineAttestation",
                     "{name} names {error}, which is no error"
                 );
             }
@@ -258,14 +258,14 @@ fn names_of_errors_in_the_documents_exist() {
 fn every_field_of_a_policy_is_documented() {
     let documented: BTreeSet<_> = rows(POLICY).flat_map(|cells| codes(cells[0])).collect();
     for (path, structure, table) in [
-        ("src/policy/document.rs", "Document", ""),
-        ("src/policy/document.rs", "Allowances", "allow."),
+        ("src/policy/schema.rs", "Document", ""),
+        ("src/policy/schema.rs", "Allowances", "allow."),
         ("src/policy/trust.rs", "MaaTrust", "trust.maa."),
         ("src/policy/trust.rs", "AmdTrust", "trust.amd."),
         ("src/policy/workload.rs", "Workload", "workload."),
         ("src/policy/workload.rs", "GuestIdentity", "guest."),
-        ("src/policy/workload.rs", "UvmSvn", "uvm."),
-        ("src/policy/require.rs", "Requirements", "require."),
+        ("src/policy/workload.rs", "UvmRequirement", "uvm."),
+        ("src/policy/requirements.rs", "Requirements", "require."),
     ] {
         let fields = fields(&source(path), structure);
         assert!(fields.len() >= 3, "{structure}: {fields:?}");
@@ -485,13 +485,13 @@ fn the_test_vectors_of_the_protocol_hold() {
 fn a_challenge_expects_the_runtime_data_of_the_document() {
     let form = blocks(PROTOCOL, "text")[0].1;
     let (now, key) = (UnixTime::from_secs(0), SpkiDigest::new([0xab; 32]));
-    let challenge = Challenge::bound(key, ServerName::Validated, now).unwrap();
+    let challenge = Challenge::bound(key, ServerNameCheck::Validated, now).unwrap();
     let text = form
         .replace("<nonce, 64 hex digits>", &challenge.nonce().to_string())
         .replace("<SPKI digest, 64 hex digits>", &key.to_string());
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 
-    let challenge = Challenge::unbound_tls(ServerName::Validated, now).unwrap();
+    let challenge = Challenge::unbound_tls(ServerNameCheck::Validated, now).unwrap();
     let text = format!("{{\"nonce\":\"{}\"}}", challenge.nonce());
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 }

@@ -11,8 +11,8 @@ use blindbox_attestation::emulator::{
 };
 use blindbox_attestation::maa::{KeySet, KeySetError, TokenError};
 use blindbox_attestation::{
-    AttestationError, Binding, Category, ChannelNotAllowed, ChannelNotBound, ChipId, GuestIdentity, GuestPolicyBit,
-    HostData, Issuer, KeyDigest, Measurement, Must, Policy, SpkiDigest, Tcb, TcbMinima, TcbMinimum, Verdict,
+    AttestationError, Binding, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, ChipId, GuestIdentity,
+    GuestPolicyBit, HostData, Issuer, KeyDigest, Measurement, Policy, SpkiDigest, Tcb, TcbMinima, TcbMinimum, Verdict,
 };
 use lab::{Lab, hello, noticed};
 
@@ -85,7 +85,7 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
     check(assert_error!(error, WrongUvm { field: "issuer", .. }), "wrong-uvm");
     let error = refused(&lab, Knob::UvmFeed("ConfAKS-AMD-UVM".into()), same).await;
     check(assert_error!(error, WrongUvm { field: "feed", .. }), "wrong-uvm");
-    let error = refused(&lab, Knob::UvmSvn(99), same).await;
+    let error = refused(&lab, Knob::UvmRequirement(99), same).await;
     check(assert_error!(error, UvmTooOld { minimum: 100, actual: 99, .. }), "uvm-too-old");
     let error =
         refused(&lab, Knob::claim("x-ms-policy-hash", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), same).await;
@@ -108,7 +108,7 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
     let error = refused(&lab, Knob::ReportGuestSvn(2), |policy| policy.require_report_guest_svn(3).unwrap()).await;
     check(assert_error!(error, GuestSvnTooOld { minimum: 3, actual: 2, .. }), "guest-svn-too-old");
     let error = refused(&lab, Knob::claim("x-ms-sevsnpvm-smt-allowed", true), |policy| {
-        policy.require_guest_policy(GuestPolicyBit::Smt, Must::BeClear).unwrap()
+        policy.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::BeClear).unwrap()
     });
     check(assert_error!(error.await, WrongGuestPolicy { bit: Some(GuestPolicyBit::Smt), .. }), "wrong-guest-policy");
     let error = refused(&lab, Knob::Vmpl(0), |policy| policy.require_chip_ids([ChipId::new([7; 64])]).unwrap()).await;
@@ -131,7 +131,7 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
 #[tokio::test]
 async fn several_violations_are_all_listed_and_the_gravest_is_the_error() {
     let lab = Lab::start().await;
-    lab.blindbox.set(Knob::UvmSvn(3));
+    lab.blindbox.set(Knob::UvmRequirement(3));
     lab.blindbox.set(Knob::Debug);
     let error = assert_error!(lab.refusal().await, DebugMode { .. });
     let failed = error.appraisal().unwrap().checks().iter().filter(|check| check.verdict == Verdict::Failed);
@@ -152,7 +152,7 @@ async fn evidence_that_is_not_genuine_or_not_about_this_peer() {
     assert_eq!(error, ChannelMismatch { attested: foreign, connected: lab.blindbox.tls_key() });
     for knob in [Knob::AnswerInLegacyForm, Knob::RefuseBoundForm] {
         let error = refused(&lab, knob, same).await;
-        assert_eq!(error, AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer });
+        assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
     }
     for knob in [Knob::OldNonce, Knob::RuntimeData(b"{}".to_vec()), Knob::RuntimeDataInAnswer(b"{}".to_vec())] {
         assert_error!(refused(&lab, knob, same).await, FalseAttestationReport { what: "runtime data", .. });
@@ -187,7 +187,7 @@ async fn evidence_that_is_not_genuine_or_not_about_this_peer() {
     assert_eq!(lab.refusal().await, InvalidKeySet(KeySetError::NoUsableKey { entries: 0 }));
     let lab = Lab::start().await;
     lab.maa.set(KeySetKnob::Text("[]".to_owned()));
-    assert_eq!(lab.refusal().await, InvalidKeySet(KeySetError::NotAKeySet));
+    assert_eq!(lab.refusal().await, InvalidKeySet(KeySetError::Malformed));
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn nobody_there() {
 
     lab.blindbox.stop().await;
     let error = assert_error!(lab.refusal().await, ApplicationUnreachable { .. });
-    assert_eq!(error, ApplicationUnreachable { why: format!("{}: connection refused", lab.blindbox.url()) });
+    assert_eq!(error, ApplicationUnreachable { reason: format!("{}: connection refused", lab.blindbox.url()) });
 }
 
 #[tokio::test]
@@ -300,8 +300,8 @@ async fn collateral_comes_from_servers_with_a_name_only() {
     // Roots of the application do not vouch for MAA.
     let verifier = lab.builder().collateral_roots(lab.blindbox.tls_root_pem()).build().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err();
-    let why = "no trusted authority vouches for its certificate".to_owned();
-    assert_eq!(error, MaaUnreachable { issuer: lab.blindbox.maa_issuer(), why });
+    let reason = "no trusted authority vouches for its certificate".to_owned();
+    assert_eq!(error, MaaUnreachable { issuer: lab.blindbox.maa_issuer(), reason });
 }
 
 #[tokio::test]
@@ -485,7 +485,7 @@ async fn requests_that_cannot_be_sent() {
 async fn a_workload_that_does_not_bind() {
     let lab = Lab::with(|blindbox| blindbox.agent(AgentForm::Legacy)).await;
     let error = lab.verifier().connect(lab.blindbox.url(), &lab.unbound_policy()).await.unwrap_err();
-    assert_eq!(error, AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
+    assert_eq!(error, AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind });
     assert_eq!(lab.blindbox.traffic().connections().len(), 0);
-    assert_eq!(lab.refusal().await, AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer });
+    assert_eq!(lab.refusal().await, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
 }

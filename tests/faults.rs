@@ -68,7 +68,7 @@ type Outcome = Result<(), AttestationError>;
 /// A fresh verifier, and a session with one request that is answered; or why not, and then nothing reached the application.
 async fn attempt(lab: &Lab, builder: VerifierBuilder, url: &str, deadline: Duration) -> (Duration, Outcome) {
     let verifier = builder.deadline(deadline).build().unwrap();
-    lab.blindbox.traffic().forget_requests();
+    lab.blindbox.traffic().clear_requests();
     let begun = Instant::now();
     let outcome = verifier.connect(url, &lab.both_policy()).await;
     let took = begun.elapsed();
@@ -351,7 +351,7 @@ async fn faults_during_a_request() {
             ("the answer takes longer than the request's timeout", Fault::Hang),
             ("the connection is closed without an answer", Fault::CloseEarly),
         ] {
-            lab.blindbox.traffic().forget_requests();
+            lab.blindbox.traffic().clear_requests();
             lab.blindbox.fail("/echo", fault.clone());
             let begun = Instant::now();
             let outcome = session.post("/echo").body("x").timeout(SHORT).send().await.map(drop);
@@ -368,7 +368,7 @@ async fn faults_during_a_request() {
             ("the application redirects", Fault::Redirect("https://127.0.0.1:9/".to_owned())),
             ("the application is too busy (429)", Fault::too_many_requests(3600)),
         ] {
-            lab.blindbox.traffic().forget_requests();
+            lab.blindbox.traffic().clear_requests();
             lab.blindbox.fail("/echo", fault);
             let answer = session.post("/echo").body("x").send().await.unwrap();
             assert!([500, 307, 429].contains(&answer.status().as_u16()));

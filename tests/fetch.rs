@@ -92,7 +92,7 @@ async fn what_passes_is_tried_again_and_what_does_not_is_not() {
     lab.maa.recover();
 
     // An agent that is busy, on the same connection.
-    lab.blindbox.traffic().forget_requests();
+    lab.blindbox.traffic().clear_requests();
     lab.blindbox.fail_times("/attest/", 2, Fault::status(503));
     let _ = lab.connect().await.unwrap();
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 3);

@@ -215,7 +215,7 @@ fn entries_that_nobody_can_name_are_left_out() {
 fn what_is_no_key_set_is_refused() {
     let refuse = |document: &[u8]| KeySet::from_json(document).map(|_| ()).unwrap_err();
     for document in ["[]", "{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"Keys":[]}"#, "null"] {
-        assert_eq!(refuse(document.as_bytes()), KeySetError::NotAKeySet, "{document}");
+        assert_eq!(refuse(document.as_bytes()), KeySetError::Malformed, "{document}");
     }
     assert_eq!(refuse(b""), KeySetError::NotJson(JsonError::Syntax { at: 0 }));
     let duplicate = KeySetError::NotJson(JsonError::DuplicateMember { name: "n".into() });

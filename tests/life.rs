@@ -51,7 +51,7 @@ async fn past_its_end_no_request_leaves_whatever_fails() {
         let session = lab.connect().await.unwrap();
         hello(&session).await.unwrap();
         lab.blindbox.clock().advance(3600);
-        lab.blindbox.traffic().forget_requests();
+        lab.blindbox.traffic().clear_requests();
         lab.blindbox.fail("/attest/", Fault::status(500));
         let tasks: Vec<_> = (0..20)
             .map(|_| {
@@ -125,7 +125,7 @@ async fn whatever_keeps_a_renewal_from_a_verdict_leaves_the_old_one() {
         assert_eq!(session.attestation().issued_at(), issued_at, "{fault:?}");
         // To its end, and not beyond.
         lab.blindbox.clock().advance(3600);
-        lab.blindbox.traffic().forget_requests();
+        lab.blindbox.traffic().clear_requests();
         let error = hello(&session).await.unwrap_err();
         let codes = ["agent-unreachable", "maa-unreachable", "maa-token-not-found", "timeout", "invalid-key-set"];
         assert!(codes.contains(&error.code()), "{fault:?}: {error:?}");

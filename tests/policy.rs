@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use blindbox_attestation::{
-    AbiVersion, Binding, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData, ImageId,
-    InvalidPolicy, Issuer, KeyDigest, Measurement, Mitigation, Must, PlatformInfoBit, Policy, Product, ReportId,
-    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+    AbiVersion, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData,
+    ImageId, Issuer, KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Product, ReportId,
+    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 use proptest::prelude::*;
 
@@ -17,12 +17,13 @@ fn host_data() -> HostData {
 
 fn container() -> Policy {
     let workload = Workload::binds_its_own_key(host_data());
-    Policy::confidential_container(Trust::maa(SHARED).unwrap(), workload, UvmSvn::at_least(101)).unwrap()
+    Policy::confidential_container(Trust::maa(SHARED).unwrap(), workload, UvmRequirement::at_least(101)).unwrap()
 }
 
 fn container_of_both() -> Policy {
     let workload = Workload::binds_its_own_key(host_data());
-    Policy::confidential_container(Trust::maa_and_amd(SHARED).unwrap(), workload, UvmSvn::at_least(101)).unwrap()
+    Policy::confidential_container(Trust::maa_and_amd(SHARED).unwrap(), workload, UvmRequirement::at_least(101))
+        .unwrap()
 }
 
 /// A policy that uses every field there is.
@@ -39,7 +40,7 @@ fn everything() -> Policy {
         .unwrap()
         .allow_best_effort_revocation();
     let workload = Workload::binds_its_own_key(host_data()).or(HostData::new([0x5b; 32])).allow_permissive();
-    let uvm = UvmSvn::at_least(100).issued_by("did:x509:0:sha256:x::eku:1.2").of_feed("Feed");
+    let uvm = UvmRequirement::at_least(100).issued_by("did:x509:0:sha256:x::eku:1.2").of_feed("Feed");
     let require = Policy::confidential_container(trust, workload, uvm).unwrap();
     require
         .require_measurements([Measurement::new([1; 48])])
@@ -54,9 +55,9 @@ fn everything() -> Policy {
         .and_then(|p| p.require_committed_tcb(minima))
         .and_then(|p| p.require_current_tcb(minima))
         .and_then(|p| p.require_launch_tcb(minima))
-        .and_then(|p| p.require_guest_policy(GuestPolicyBit::MemAes256Xts, Must::BeSet))
-        .and_then(|p| p.require_guest_policy(GuestPolicyBit::Smt, Must::BeClear))
-        .and_then(|p| p.require_platform_info(PlatformInfoBit::AliasCheckComplete, Must::BeSet))
+        .and_then(|p| p.require_guest_policy(GuestPolicyBit::MemAes256Xts, BitRequirement::BeSet))
+        .and_then(|p| p.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::BeClear))
+        .and_then(|p| p.require_platform_info(PlatformInfoBit::AliasCheckComplete, BitRequirement::BeSet))
         .and_then(Policy::require_committed_firmware_only)
         .and_then(|p| p.require_launch_mitigations(0b11))
         .and_then(|p| p.require_token_younger_than(600))
@@ -105,17 +106,17 @@ fn an_unknown_or_repeated_field_is_refused_wherever_it_stands() {
     for (at, _) in text.match_indices('\n') {
         let changed = format!("{}\nunknown-field = 1\n{}", &text[..at], &text[at + 1..]);
         let error = Policy::from_toml(&changed).unwrap_err();
-        assert!(matches!(error, InvalidPolicy::Malformed { .. }), "{error}\n{changed}");
+        assert!(matches!(error, PolicyError::Malformed { .. }), "{error}\n{changed}");
     }
     let json = everything().to_json();
     let doubled = json.replacen(r#""smt":"clear""#, r#""smt":"clear","smt":"set""#, 1);
     assert_ne!(json, doubled);
-    assert!(matches!(Policy::from_json(&doubled), Err(InvalidPolicy::Malformed { .. })));
+    assert!(matches!(Policy::from_json(&doubled), Err(PolicyError::Malformed { .. })));
 }
 
 #[test]
 fn an_empty_list_is_never_any() {
-    let empty = |requirement| Err(InvalidPolicy::EmptyList { requirement });
+    let empty = |requirement| Err(PolicyError::EmptyList { requirement });
     assert_eq!(container().require_measurements([]), empty("require.measurements"));
     assert_eq!(container().require_vmpl([]), empty("require.vmpl"));
     assert_eq!(container().require_id_keys([]), empty("require.id-keys"));
@@ -134,17 +135,17 @@ fn an_empty_list_is_never_any() {
         assert_eq!(container_of_both().require_current_tcb(nothing), empty("require.current-tcb"));
         assert_eq!(container_of_both().require_launch_tcb(nothing), empty("require.launch-tcb"));
     }
-    assert_eq!(Trust::amd().require_products([]), Err(InvalidPolicy::EmptyList { requirement: "trust.amd.products" }));
+    assert_eq!(Trust::amd().require_products([]), Err(PolicyError::EmptyList { requirement: "trust.amd.products" }));
     let workload = Workload::binds_its_own_key(host_data());
     let trust = Trust::maa(SHARED).unwrap();
-    assert_eq!(Policy::confidential_container_measured(trust, workload, []), empty("require.measurements"));
+    assert_eq!(Policy::confidential_container_by_measurement(trust, workload, []), empty("require.measurements"));
 }
 
 #[test]
 fn values_that_name_nobody_are_refused() {
-    let refused = |policy: Result<Policy, InvalidPolicy>, requirement| {
+    let refused = |policy: Result<Policy, PolicyError>, requirement| {
         assert!(
-            matches!(&policy, Err(InvalidPolicy::UnusableValue { requirement: named, .. }) if *named == requirement),
+            matches!(&policy, Err(PolicyError::UnusableValue { requirement: named, .. }) if *named == requirement),
             "{policy:?}"
         );
     };
@@ -155,24 +156,24 @@ fn values_that_name_nobody_are_refused() {
     refused(container().require_session_age(0), "require.max-session-age-seconds");
     let zeros = Workload::binds_its_own_key(HostData::new([0; 32]));
     let trust = || Trust::maa(SHARED).unwrap();
-    refused(Policy::confidential_container(trust(), zeros, UvmSvn::at_least(1)), "workload.host-data");
+    refused(Policy::confidential_container(trust(), zeros, UvmRequirement::at_least(1)), "workload.host-data");
     let workload = Workload::binds_its_own_key(host_data());
-    refused(Policy::confidential_container(trust(), workload, UvmSvn::at_least(0)), "uvm.minimum-svn");
+    refused(Policy::confidential_container(trust(), workload, UvmRequirement::at_least(0)), "uvm.minimum-svn");
     let uvm = |uvm| Policy::confidential_container(trust(), Workload::binds_its_own_key(host_data()), uvm);
-    refused(uvm(UvmSvn::at_least(1).issued_by("")), "uvm.issuer");
-    refused(uvm(UvmSvn::at_least(1).of_feed("")), "uvm.feed");
+    refused(uvm(UvmRequirement::at_least(1).issued_by("")), "uvm.issuer");
+    refused(uvm(UvmRequirement::at_least(1).of_feed("")), "uvm.feed");
     let waived = || Trust::amd().allow_tcb_below("AMD-SB-3019").unwrap();
     let duplicate =
-        InvalidPolicy::DuplicateValue { requirement: "trust.amd.waived-advisories", value: "AMD-SB-3019".into() };
+        PolicyError::DuplicateValue { requirement: "trust.amd.waived-advisories", value: "AMD-SB-3019".into() };
     assert_eq!(waived().allow_tcb_below("AMD-SB-3019"), Err(duplicate));
     let twice = container().require_vmpl([1, 1]);
-    assert_eq!(twice, Err(InvalidPolicy::DuplicateValue { requirement: "require.vmpl", value: "1".into() }));
+    assert_eq!(twice, Err(PolicyError::DuplicateValue { requirement: "require.vmpl", value: "1".into() }));
 }
 
 #[test]
 fn zeros_name_nobody() {
-    let unusable = |policy: Result<Policy, InvalidPolicy>, requirement| match policy {
-        Err(InvalidPolicy::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
+        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
         other => panic!("{requirement}: {other:?}"),
     };
     unusable(container().require_report_ids([ReportId::new([0; 32])]), "require.report-ids");
@@ -183,8 +184,8 @@ fn zeros_name_nobody() {
 
 #[test]
 fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
-    let unusable = |policy: Result<Policy, InvalidPolicy>, requirement| match policy {
-        Err(InvalidPolicy::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
+        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
         other => panic!("{requirement}: {other:?}"),
     };
     for number in [0, 1 << 63, u64::MAX] {
@@ -194,7 +195,7 @@ fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
         unusable(container().require_session_age(number), "require.max-session-age-seconds");
         let workload = Workload::binds_its_own_key(host_data());
         let trust = Trust::maa(SHARED).unwrap();
-        unusable(Policy::confidential_container(trust, workload, UvmSvn::at_least(number)), "uvm.minimum-svn");
+        unusable(Policy::confidential_container(trust, workload, UvmRequirement::at_least(number)), "uvm.minimum-svn");
     }
     let greatest = container_of_both().require_launch_mitigations((1 << 63) - 1).unwrap();
     assert_eq!(Policy::from_toml(&greatest.to_toml()), Ok(greatest));
@@ -202,8 +203,8 @@ fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
 
 #[test]
 fn the_same_requirement_is_given_once() {
-    let twice = |policy: Result<Policy, InvalidPolicy>| {
-        assert!(matches!(&policy, Err(InvalidPolicy::Contradiction { why }) if why.contains("once")), "{policy:?}");
+    let twice = |policy: Result<Policy, PolicyError>| {
+        assert!(matches!(&policy, Err(PolicyError::Contradiction { reason }) if reason.contains("once")), "{policy:?}");
     };
     let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey).unwrap();
     let (measurement, key) = (Measurement::new([1; 48]), KeyDigest::new([1; 48]));
@@ -212,13 +213,13 @@ fn the_same_requirement_is_given_once() {
     assert!(vm(GuestIdentity::signed_by([key])).require_measurements([measurement]).is_ok());
     let trust = Trust::amd().require_products([Product::Milan]).unwrap();
     let workload = Workload::binds_its_own_key(host_data());
-    let container = Policy::confidential_container(trust, workload, UvmSvn::at_least(101)).unwrap();
+    let container = Policy::confidential_container(trust, workload, UvmRequirement::at_least(101)).unwrap();
     twice(container.require_products([Product::Milan]));
 }
 
 #[test]
 fn a_second_value_does_not_replace_the_first() {
-    type Require = fn(Policy) -> Result<Policy, InvalidPolicy>;
+    type Require = fn(Policy) -> Result<Policy, PolicyError>;
     let once: [(&'static str, Require); 28] = [
         ("require.measurements", |p| p.require_measurements([Measurement::new([1; 48])])),
         ("require.compliance-status", |p| p.require_compliance_status(["azure-compliant-uvm"])),
@@ -249,16 +250,16 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.advisories-until", |p| p.require_advisories_until("2026-05-12")),
         ("require.mitigations", |p| p.require_mitigations([Mitigation::AmdSb3016])),
         ("require.csp-ids", |p| p.require_csp_ids(["AWS"])),
-        ("require.guest-policy", |p| p.require_guest_policy(GuestPolicyBit::Smt, Must::BeSet)),
+        ("require.guest-policy", |p| p.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::BeSet)),
     ];
     for (requirement, require) in once {
         let twice = require(container_of_both()).and_then(require);
         match requirement {
-            "require.guest-policy" => assert!(matches!(twice, Err(InvalidPolicy::DuplicateValue { .. }))),
-            _ => assert_eq!(twice, Err(InvalidPolicy::GivenTwice { requirement })),
+            "require.guest-policy" => assert!(matches!(twice, Err(PolicyError::DuplicateValue { .. }))),
+            _ => assert_eq!(twice, Err(PolicyError::GivenTwice { requirement })),
         }
     }
-    let twice = |requirement| Err(InvalidPolicy::GivenTwice { requirement });
+    let twice = |requirement| Err(PolicyError::GivenTwice { requirement });
     let trust = || Trust::maa_and_amd(SHARED).unwrap();
     let hash = Sha256Digest::new([1; 32]);
     let pinned = trust().require_maa_policy_hash(hash).unwrap();
@@ -268,7 +269,8 @@ fn a_second_value_does_not_replace_the_first() {
     assert_eq!(milan.require_products([Product::Genoa]), twice("trust.amd.products"));
     // What the constructor names is given too.
     let workload = Workload::binds_its_own_key(host_data());
-    let measured = Policy::confidential_container_measured(trust(), workload, [Measurement::new([1; 48])]).unwrap();
+    let measured =
+        Policy::confidential_container_by_measurement(trust(), workload, [Measurement::new([1; 48])]).unwrap();
     assert_eq!(measured.require_measurements([Measurement::new([2; 48])]).err(), twice("require.measurements").err());
     // Of minima the greater holds, since both were asked for.
     let minimum = TcbMinimum::new().snp(24).snp(20);
@@ -279,12 +281,12 @@ fn a_second_value_does_not_replace_the_first() {
 
 #[test]
 fn a_bit_is_required_once() {
-    let twice = |requirement, value: &str| Err(InvalidPolicy::DuplicateValue { requirement, value: value.into() });
-    for must in [Must::BeSet, Must::BeClear] {
-        let policy = container().require_guest_policy(GuestPolicyBit::MemAes256Xts, Must::BeSet).unwrap();
+    let twice = |requirement, value: &str| Err(PolicyError::DuplicateValue { requirement, value: value.into() });
+    for must in [BitRequirement::BeSet, BitRequirement::BeClear] {
+        let policy = container().require_guest_policy(GuestPolicyBit::MemAes256Xts, BitRequirement::BeSet).unwrap();
         let refused = policy.require_guest_policy(GuestPolicyBit::MemAes256Xts, must);
         assert_eq!(refused, twice("require.guest-policy", "mem-aes-256-xts"));
-        let policy = container_of_both().require_platform_info(PlatformInfoBit::EccEn, Must::BeSet).unwrap();
+        let policy = container_of_both().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::BeSet).unwrap();
         let refused = policy.require_platform_info(PlatformInfoBit::EccEn, must);
         assert_eq!(refused, twice("require.platform-info", "ecc-en"));
     }
@@ -300,13 +302,13 @@ fn null_is_no_value() {
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text);
-        assert!(matches!(Policy::from_json(&changed), Err(InvalidPolicy::Malformed { .. })), "{changed}");
+        assert!(matches!(Policy::from_json(&changed), Err(PolicyError::Malformed { .. })), "{changed}");
     }
 }
 
 #[test]
 fn what_is_required_of_maa_is_not_dropped_where_maa_is_not_asked() {
-    let uncovered = |requirement| Err(InvalidPolicy::NotCoveredByTrust { requirement, needs: "MAA" });
+    let uncovered = |requirement| Err(PolicyError::NotCoveredByTrust { requirement, needs: "MAA" });
     let hash = Sha256Digest::new([1; 32]);
     assert_eq!(Trust::amd().require_maa_policy_hash(hash), uncovered("trust.maa.policy-hash"));
     assert_eq!(Trust::amd().require_maa_key_id("kid"), uncovered("trust.maa.key-id"));
@@ -318,44 +320,48 @@ fn an_allow_all_policy_is_refused_unless_allowed() {
     let digest = HostData::from_hex(digest).unwrap();
     let trust = || Trust::maa(SHARED).unwrap();
     let workload = Workload::binds_its_own_key(digest);
-    let refused = Policy::confidential_container(trust(), workload.clone(), UvmSvn::at_least(101));
-    assert_eq!(refused, Err(InvalidPolicy::PermissiveWorkload { digest }));
-    let allowed = Policy::confidential_container(trust(), workload.allow_permissive(), UvmSvn::at_least(101)).unwrap();
+    let refused = Policy::confidential_container(trust(), workload.clone(), UvmRequirement::at_least(101));
+    assert_eq!(refused, Err(PolicyError::PermissiveWorkload { digest }));
+    let allowed =
+        Policy::confidential_container(trust(), workload.allow_permissive(), UvmRequirement::at_least(101)).unwrap();
     assert_eq!(allowed.lint()[0].code, "permissive-workload-allowed");
 }
 
 #[test]
 fn an_attester_that_somebody_else_writes_the_policy_of_is_pinned_or_waived() {
     let with = |trust: Trust| {
-        Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmSvn::at_least(101))
+        Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmRequirement::at_least(101))
     };
     let own = "https://mine.neu.attest.azure.net";
     let issuer = Issuer::new(own).unwrap();
-    assert_eq!(with(Trust::maa(own).unwrap()), Err(InvalidPolicy::MaaPolicyNotPinned { issuer }));
+    assert_eq!(with(Trust::maa(own).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
     let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(Sha256Digest::new([1; 32])).unwrap();
     assert!(with(pinned).is_ok());
     assert!(with(Trust::maa(own).unwrap().allow_any_maa_policy()).is_ok());
     // A name that only looks shared is somebody's own.
     let lookalike = "https://shared.attest.azure.net.example.com";
     let issuer = Issuer::new(lookalike).unwrap();
-    assert_eq!(with(Trust::maa(lookalike).unwrap()), Err(InvalidPolicy::MaaPolicyNotPinned { issuer }));
+    assert_eq!(with(Trust::maa(lookalike).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
     let test = "https://sharedeus2.eus2.test.attest.azure.net";
     let issuer = Issuer::new(test).unwrap();
-    assert_eq!(with(Trust::maa(test).unwrap()), Err(InvalidPolicy::TestAttester { issuer }));
+    assert_eq!(with(Trust::maa(test).unwrap()), Err(PolicyError::TestAttester { issuer }));
     assert!(with(Trust::maa(test).unwrap().allow_test_attester()).is_ok());
 }
 
 #[test]
 fn a_requirement_that_no_evidence_of_the_trust_can_show_is_refused() {
-    let uncovered = |requirement, needs| Err(InvalidPolicy::NotCoveredByTrust { requirement, needs });
+    let uncovered = |requirement, needs| Err(PolicyError::NotCoveredByTrust { requirement, needs });
     let minima = TcbMinima::any(TcbMinimum::new().snp(1));
     assert_eq!(container().require_committed_tcb(minima), uncovered("require.committed-tcb", "AMD"));
     assert_eq!(
-        container().require_platform_info(PlatformInfoBit::EccEn, Must::BeSet),
+        container().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::BeSet),
         uncovered("require.platform-info", "AMD")
     );
-    let amd =
-        Policy::confidential_container(Trust::amd(), Workload::binds_its_own_key(host_data()), UvmSvn::at_least(101));
+    let amd = Policy::confidential_container(
+        Trust::amd(),
+        Workload::binds_its_own_key(host_data()),
+        UvmRequirement::at_least(101),
+    );
     let amd = amd.unwrap();
     assert_eq!(amd.require_token_younger_than(1), uncovered("require.max-token-age-seconds", "MAA"));
 }
@@ -367,10 +373,13 @@ fn a_vm_is_judged_by_maa_only_and_named_somehow() {
     assert!(Policy::confidential_vm(trust(), any.clone(), Binding::OwnKey).is_ok());
     for trust in [Trust::amd(), Trust::maa_and_amd(SHARED).unwrap()] {
         let refused = Policy::confidential_vm(trust, any.clone(), Binding::OwnKey);
-        assert!(matches!(&refused, Err(InvalidPolicy::Contradiction { why }) if why.contains("vTPM")), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(PolicyError::Contradiction { reason }) if reason.contains("vTPM")),
+            "{refused:?}"
+        );
     }
     let nobody = Policy::confidential_vm(trust(), GuestIdentity::measured([]), Binding::OwnKey);
-    assert_eq!(nobody, Err(InvalidPolicy::EmptyList { requirement: "guest.measurements" }));
+    assert_eq!(nobody, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
 }
 
 #[test]
@@ -380,18 +389,19 @@ fn host_data_needs_something_that_enforces_it() {
             "workload":{{"binding":"own-key","host-data":["{}"]}}}}"#,
         host_data()
     );
-    assert_eq!(Policy::from_json(&text), Err(InvalidPolicy::HostDataNotAnchored));
+    assert_eq!(Policy::from_json(&text), Err(PolicyError::HostDataNotAnchored));
 }
 
 #[test]
 fn channel_relaxations_do_not_combine_into_nothing() {
-    let contradiction = |policy: Result<Policy, InvalidPolicy>| {
-        assert!(matches!(policy, Err(InvalidPolicy::Contradiction { .. })), "{policy:?}");
+    let contradiction = |policy: Result<Policy, PolicyError>| {
+        assert!(matches!(policy, Err(PolicyError::Contradiction { .. })), "{policy:?}");
     };
     contradiction(container().allow_unbound_channel());
     contradiction(container().allow_plain_http());
     let any_data = Workload::attests_any_data(host_data());
-    let unbound = Policy::confidential_container(Trust::maa(SHARED).unwrap(), any_data, UvmSvn::at_least(101)).unwrap();
+    let unbound =
+        Policy::confidential_container(Trust::maa(SHARED).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
     contradiction(unbound.clone().allow_plain_http());
     let unbound = unbound.allow_unbound_channel().unwrap();
     contradiction(unbound.clone().allow_unverified_name());
@@ -422,7 +432,7 @@ fn lint_says_what_is_open() {
 #[test]
 fn another_version_of_the_file_is_not_guessed_at() {
     let text = container().to_toml().replace("version = 1", "version = 2");
-    assert_eq!(Policy::from_toml(&text), Err(InvalidPolicy::UnsupportedVersion { found: 2 }));
+    assert_eq!(Policy::from_toml(&text), Err(PolicyError::UnsupportedVersion { found: 2 }));
 }
 
 proptest! {
@@ -441,22 +451,22 @@ fn the_greatest_age_of_the_crl_is_a_requirement() {
     let day = Duration::from_secs(86_400);
     let policy = |trust| {
         let workload = Workload::binds_its_own_key(host_data());
-        Policy::confidential_container(trust, workload, UvmSvn::at_least(101))
+        Policy::confidential_container(trust, workload, UvmRequirement::at_least(101))
     };
     let written = policy(Trust::amd().require_crl_issued_within(day).unwrap()).unwrap().to_toml();
     assert!(written.contains("max-crl-age-seconds = 86400"), "{written}");
     assert_eq!(written.parse::<Policy>().unwrap().to_toml(), written);
 
     let refused = Trust::maa(SHARED).unwrap().require_crl_issued_within(day);
-    assert_eq!(refused, Err(InvalidPolicy::NotCoveredByTrust { requirement: FIELD, needs: "AMD" }));
-    let why = "is zero, which requires nothing or what nothing can meet";
+    assert_eq!(refused, Err(PolicyError::NotCoveredByTrust { requirement: FIELD, needs: "AMD" }));
+    let reason = "is zero, which requires nothing or what nothing can meet";
     let refused = Trust::amd().require_crl_issued_within(Duration::from_millis(999));
-    assert_eq!(refused, Err(InvalidPolicy::UnusableValue { requirement: FIELD, why }));
+    assert_eq!(refused, Err(PolicyError::UnusableValue { requirement: FIELD, reason }));
     let twice = Trust::amd().require_crl_issued_within(day).unwrap().require_crl_issued_within(day);
-    assert_eq!(twice, Err(InvalidPolicy::GivenTwice { requirement: FIELD }));
-    let why = "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none";
+    assert_eq!(twice, Err(PolicyError::GivenTwice { requirement: FIELD }));
+    let reason = "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none";
     for relax in [Trust::allow_best_effort_revocation, Trust::allow_no_revocation_check] {
-        let contradiction = Err(InvalidPolicy::Contradiction { why });
+        let contradiction = Err(PolicyError::Contradiction { reason });
         assert_eq!(policy(relax(Trust::amd().require_crl_issued_within(day).unwrap())), contradiction);
         assert_eq!(relax(Trust::amd()).require_crl_issued_within(day).err(), contradiction.err());
     }

@@ -1,8 +1,8 @@
 //! What a policy file may say, and that there is one way to say it.
 
 use blindbox_attestation::{
-    AbiVersion, Binding, GuestIdentity, GuestPolicyBit, InvalidPolicy, Mitigation, Must, PlatformInfoBit, Policy,
-    TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+    AbiVersion, Binding, BitRequirement, GuestIdentity, GuestPolicyBit, Mitigation, PlatformInfoBit, Policy,
+    PolicyError, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 use serde_json::{Value, json};
 
@@ -65,11 +65,11 @@ fn files() -> [Value; 2] {
     [container, vm]
 }
 
-fn read_json(file: &Value) -> Result<Policy, InvalidPolicy> {
+fn read_json(file: &Value) -> Result<Policy, PolicyError> {
     Policy::from_json(&file.to_string())
 }
 
-fn read_toml(file: &Value) -> Result<Policy, InvalidPolicy> {
+fn read_toml(file: &Value) -> Result<Policy, PolicyError> {
     Policy::from_toml(&toml::to_string(file).unwrap())
 }
 
@@ -91,8 +91,8 @@ fn with(file: &Value, path: &str, value: Value) -> Value {
     file
 }
 
-fn assert_malformed(read: &Result<Policy, InvalidPolicy>, what: &Value) {
-    assert!(matches!(read, Err(InvalidPolicy::Malformed { .. })), "{what}: {read:?}");
+fn assert_malformed(read: &Result<Policy, PolicyError>, what: &Value) {
+    assert!(matches!(read, Err(PolicyError::Malformed { .. })), "{what}: {read:?}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_list_in_the_order_of_the_fields_is_never_a_table() {
         assert_malformed(&read_json(&changed), &changed);
         assert_malformed(&read_toml(&changed), &changed);
     }
-    assert!(matches!(Policy::from_json(r#"[1,"confidential-vm"]"#), Err(InvalidPolicy::Malformed { .. })));
+    assert!(matches!(Policy::from_json(r#"[1,"confidential-vm"]"#), Err(PolicyError::Malformed { .. })));
 }
 
 /// A table of one member would be the name of a variant.
@@ -181,8 +181,8 @@ fn what_is_wrong_with_a_file_is_one_line_with_its_place() {
         ("{\"version\": 1", "not JSON at byte 13"),
     ] {
         let read = if text.starts_with('{') { Policy::from_json(text) } else { Policy::from_toml(text) };
-        let Err(InvalidPolicy::Malformed { why }) = &read else { panic!("{text:?}: {read:?}") };
-        assert!(why.starts_with(begins), "{text:?}: {why:?}");
+        let Err(PolicyError::Malformed { reason }) = &read else { panic!("{text:?}: {read:?}") };
+        assert!(reason.starts_with(begins), "{text:?}: {reason:?}");
         let message = read.unwrap_err().to_string();
         assert!(message.chars().all(|c| !c.is_control()) && message.chars().count() < 1000, "{message:?}");
     }
@@ -201,15 +201,15 @@ fn an_empty_list_or_table_is_refused_wherever_it_stands() {
             for read in [read_json(&changed), read_toml(&changed)] {
                 match (name.as_str(), read) {
                     (_, Ok(_)) if may_be_empty.contains(&path.as_str()) => {}
-                    (_, Err(InvalidPolicy::EmptyList { requirement })) => {
+                    (_, Err(PolicyError::EmptyList { requirement })) => {
                         assert!(name.starts_with(requirement), "{name}")
                     }
                     // Something that must be there is not.
                     (
                         "" | "trust.maa" | "workload" | "uvm" | "require" | "require.minimum-guest-abi",
-                        Err(InvalidPolicy::Malformed { .. }),
+                        Err(PolicyError::Malformed { .. }),
                     ) => {}
-                    ("trust" | "guest", Err(InvalidPolicy::Contradiction { .. })) => {}
+                    ("trust" | "guest", Err(PolicyError::Contradiction { .. })) => {}
                     (_, other) => panic!("{name}: {other:?}"),
                 }
             }
@@ -225,7 +225,7 @@ fn a_value_twice_is_refused_in_every_list() {
             let changed = with(&file, &path, json!([values[0], values[0]]));
             let name = path.trim_start_matches('/').replace('/', ".");
             for read in [read_json(&changed), read_toml(&changed)] {
-                let Err(InvalidPolicy::DuplicateValue { requirement, .. }) = read else { panic!("{name}: {read:?}") };
+                let Err(PolicyError::DuplicateValue { requirement, .. }) = read else { panic!("{name}: {read:?}") };
                 assert_eq!(requirement, name);
             }
         }
@@ -254,7 +254,7 @@ fn what_every_evidence_meets_is_no_requirement() {
         ("/require/max-token-age-seconds", json!(0)),
     ] {
         let read = read_json(&with(&container, path, nothing));
-        let Err(InvalidPolicy::UnusableValue { requirement, .. }) = read else { panic!("{path}: {read:?}") };
+        let Err(PolicyError::UnusableValue { requirement, .. }) = read else { panic!("{path}: {read:?}") };
         assert!(path.replace('/', ".")[1..].starts_with(requirement), "{path}: {requirement}");
     }
 }
@@ -292,13 +292,13 @@ fn a_public_type_takes_no_list_and_no_table_of_one_member_anywhere() {
         json!({ "maa": { "issuer": "https://sharedneu.neu.attest.azure.net" } }),
         &[json!([["https://sharedneu.neu.attest.azure.net"], []]), json!({ "amd": [] }), json!([null, {}])],
     );
-    refused::<UvmSvn>(json!({ "minimum-svn": 101 }), &[json!([101]), json!([101, null, null])]);
+    refused::<UvmRequirement>(json!({ "minimum-svn": 101 }), &[json!([101]), json!([101, null, null])]);
     refused::<GuestIdentity>(json!({ "allow-any-azure-cvm": true }), &[json!([null, null, true]), json!([])]);
     refused::<TcbMinimum>(json!({ "snp": 1 }), &[json!([null, null, null, 1]), json!([])]);
     refused::<TcbMinima>(json!({ "any": { "snp": 1 } }), &[json!([{ "snp": 1 }]), json!({ "any": [1, 1] }), json!([])]);
     refused::<AbiVersion>(json!({ "major": 1, "minor": 55 }), &[json!([1, 55])]);
     refused::<Binding>(json!("none"), &[json!({ "none": null }), json!(["none"])]);
-    refused::<Must>(json!("set"), &[json!({ "set": null }), json!(["set"])]);
+    refused::<BitRequirement>(json!("set"), &[json!({ "set": null }), json!(["set"])]);
     refused::<Mitigation>(json!("AMD-SB-3016"), &[json!({ "AMD-SB-3016": null })]);
     refused::<GuestPolicyBit>(json!("smt"), &[json!({ "smt": null })]);
     refused::<PlatformInfoBit>(json!("ecc-en"), &[json!({ "ecc-en": null })]);
@@ -322,7 +322,7 @@ fn any_vm_is_not_a_certain_one() {
         require(json!({ "id-keys": [digest] })),
     ] {
         let read = read_json(&changed);
-        assert!(matches!(&read, Err(InvalidPolicy::Contradiction { why }) if why.contains("any VM")), "{read:?}");
+        assert!(matches!(&read, Err(PolicyError::Contradiction { reason }) if reason.contains("any VM")), "{read:?}");
     }
 }
 
@@ -339,7 +339,7 @@ fn what_to_do_about_an_empty_list_is_true_of_that_list() {
         ("trust.amd.waived-advisories", "waive none"),
         ("require.chip-ids", "leave it out to accept any"),
     ] {
-        let message = InvalidPolicy::EmptyList { requirement }.to_string();
+        let message = PolicyError::EmptyList { requirement }.to_string();
         assert!(message.contains(expected) && message.starts_with(&format!("`{requirement}` is empty; ")), "{message}");
         assert_eq!(message.contains("to accept any"), requirement == "require.chip-ids", "{message}");
     }

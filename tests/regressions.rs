@@ -173,7 +173,7 @@ async fn too_many_headers_are_an_invalid_request() {
     for number in [1_001, 40_000] {
         let request = (0..number).fold(session.get("/"), |request, number| request.header(format!("x-{number}"), "1"));
         let error = request.json(&1).send().await.unwrap_err();
-        assert_eq!(error, AttestationError::InvalidRequest { why: "expected at most 1000 headers" });
+        assert_eq!(error, AttestationError::InvalidRequest { reason: "expected at most 1000 headers" });
     }
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 }
@@ -191,8 +191,8 @@ async fn a_url_that_is_too_long_is_an_invalid_request() {
         session.get("/").query("q", "?".repeat(30_000)),
     ] {
         let error = request.send().await.unwrap_err();
-        let why = "expected a target and query of at most 65000 bytes";
-        assert_eq!(error, AttestationError::InvalidRequest { why });
+        let reason = "expected a target and query of at most 65000 bytes";
+        assert_eq!(error, AttestationError::InvalidRequest { reason });
     }
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 }

@@ -67,7 +67,7 @@ async fn an_agent_that_attests_what_it_is_sent_can_be_made_to_attest_the_relays_
         // Who says what the workload is like is safe: nothing is even asked.
         let attests_any_data = lab.unbound_policy();
         let error = lab.verifier().connect(relay.url(), &attests_any_data).await.unwrap_err();
-        assert_eq!(error, AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
+        assert_eq!(error, AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind });
         assert_eq!(relay.traffic().connections().len(), 0);
         assert_nothing_leaked(&relay);
 
@@ -105,7 +105,7 @@ async fn there_is_no_negotiation_down_to_an_unbound_answer() {
     let lab = Lab::start().await;
     let relay = Relay::builder().mode(RelayMode::LegacyForm).start(&lab.blindbox).await.unwrap();
     let error = lured(&lab, &relay).await.unwrap_err();
-    assert_eq!(error, AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer });
+    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
     assert_nothing_leaked(&relay);
     // What was asked had no room for what the relay would have attested.
     let asked = relay.traffic().requests().remove(0).json().unwrap();

@@ -7,7 +7,7 @@ mod lab;
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{AgentPlace, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
+use blindbox_attestation::emulator::{AgentLocation, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
 use blindbox_attestation::{AttestationError, Session};
 use fleet::{Balancing, Fleet};
 use lab::{Lab, hello, noticed};
@@ -100,7 +100,7 @@ async fn keys_of_instances_that_are_gone_cost_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_nobody_uses_are_few() {
-    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentPlace::OwnPort).http(HttpVersions::Http2)).await;
+    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentLocation::OwnPort).http(HttpVersions::Http2)).await;
     let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
     let session = verifier.connect(network.url(), &lab.policy()).await.unwrap();

@@ -42,7 +42,7 @@ async fn forms_and_bearer_tokens_are_written_as_servers_read_them() {
         assert_eq!(all("authorization").collect::<Vec<_>>(), Vec::from_iter(authorization));
     }
     let error = session.get("/").bearer_auth("one\r\nx: y").send().await.unwrap_err();
-    assert_eq!(error, AttestationError::InvalidRequest { why: "expected a token without line breaks" });
+    assert_eq!(error, AttestationError::InvalidRequest { reason: "expected a token without line breaks" });
 }
 
 #[tokio::test]
@@ -70,8 +70,8 @@ async fn an_answer_is_read_in_the_form_that_is_asked_for() {
     assert_eq!(error, BodyError::NotThisJson { line: 2, column: 3 });
     lab.blindbox.fail("/echo", Fault::Truncated);
     let url = lab.blindbox.url();
-    let why = format!("{url}: the connection was closed before the answer was complete");
-    let cut = AttestationError::ApplicationUnreachable { why };
+    let reason = format!("{url}: the connection was closed before the answer was complete");
+    let cut = AttestationError::ApplicationUnreachable { reason };
     let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
     assert_eq!(error, BodyError::Unread(cut.clone()));
     let mut answer = echo("0123456789").await;

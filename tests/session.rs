@@ -6,7 +6,7 @@ mod lab;
 use std::time::Duration;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentPlace, BlindBox, Fault, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa, OpenConnections,
+    AgentForm, AgentLocation, BlindBox, Fault, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa, OpenConnections,
     Platform, ServerCertificate, TcpProxy, Traffic, Transport,
 };
 use blindbox_attestation::{
@@ -154,7 +154,7 @@ async fn a_peer_with_a_new_key_is_attested_before_it_gets_anything() {
 
         lab.blindbox.drop_connections();
         noticed().await;
-        lab.blindbox.traffic().forget_requests();
+        lab.blindbox.traffic().clear_requests();
         assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
         assert_ne!(lab.blindbox.tls_key(), first);
         assert_eq!(session.attestation().key(), Some(&lab.blindbox.tls_key()));
@@ -164,7 +164,7 @@ async fn a_peer_with_a_new_key_is_attested_before_it_gets_anything() {
         lab.blindbox.restart().await.unwrap();
         noticed().await;
         lab.blindbox.set(Knob::Debug);
-        lab.blindbox.traffic().forget_requests();
+        lab.blindbox.traffic().clear_requests();
         let error = hello(&session).await.unwrap_err();
         assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
         assert_eq!(lab.blindbox.traffic().application_requests(), 0);
@@ -293,7 +293,7 @@ async fn the_last_fifth_of_a_life_renews_it() {
     let session = lab.connect().await.unwrap();
     lab.blindbox.clock().advance(2900);
     let renewed_at = lab.blindbox.now();
-    lab.blindbox.traffic().forget_requests();
+    lab.blindbox.traffic().clear_requests();
     let tasks: Vec<_> = (0..20)
         .map(|_| {
             let session = session.clone();
@@ -385,7 +385,7 @@ async fn futures_that_are_dropped_leave_nothing_stuck() {
 
 #[tokio::test]
 async fn an_agent_elsewhere_speaks_for_the_key_of_the_application() {
-    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentPlace::OwnPort)).await;
+    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentLocation::OwnPort)).await;
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
     let session = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
     assert_eq!(session.channel(), Channel::Bound);
@@ -406,7 +406,7 @@ async fn an_unbound_channel_needs_leave_and_says_so_first() {
     let lab = Lab::legacy().await;
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
     let refused = verifier.connect(lab.blindbox.url(), &lab.unbound_policy()).await.unwrap_err();
-    assert_eq!(refused, AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
+    assert_eq!(refused, AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind });
     assert_eq!(lab.blindbox.agent_traffic().connections().len(), 0);
 
     let policy = lab.unbound_policy().allow_unbound_channel().unwrap();
@@ -475,7 +475,7 @@ async fn an_unbound_answer_is_for_our_nonce_too() {
 
 #[tokio::test]
 async fn an_agent_elsewhere_may_have_any_key() {
-    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentPlace::OwnPort)).await;
+    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentLocation::OwnPort)).await;
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
     let session = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
     lab.blindbox.rotate_tls_key(OpenConnections::Drop);
@@ -488,7 +488,7 @@ async fn an_agent_elsewhere_may_have_any_key() {
 async fn an_agent_in_clear_makes_the_channel_a_channel_in_clear() {
     let lab = Lab::legacy().await;
     let agent = Lab::with(|blindbox| blindbox.agent(AgentForm::Legacy).transport(Transport::PlainHttp)).await;
-    agent.blindbox.attested_also_by(&lab.maa);
+    agent.blindbox.add_attester(&lab.maa);
     let verifier = lab.builder().agent(agent.blindbox.url()).build().unwrap();
     let policy = lab.unbound_policy().allow_unbound_channel().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &policy).await.unwrap_err();

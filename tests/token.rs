@@ -21,7 +21,7 @@ fn check_header(header: &Value) -> Result<VerifiedToken, TokenError> {
     check(&signer().token(&header.to_string(), &container_claims().to_string()))
 }
 
-struct Recorded {
+struct OfflineAttestation {
     token: String,
     keys: KeySet,
     issuer: Issuer,
@@ -30,7 +30,7 @@ struct Recorded {
     expected: Value,
 }
 
-impl Recorded {
+impl OfflineAttestation {
     fn open(folder: &Path, key_set: &str) -> Self {
         let read = |name: &str| fs::read(folder.join(name)).unwrap();
         let expected: Value = serde_json::from_slice(&read("expected.json")).unwrap();
@@ -60,7 +60,7 @@ const GENUINE: [&str; 4] = [
 fn genuine_tokens_verify_and_say_what_is_expected() {
     let Some(vectors) = common::vectors() else { return };
     for name in GENUINE {
-        let recorded = Recorded::open(&vectors.join(name), "jwks.json");
+        let recorded = OfflineAttestation::open(&vectors.join(name), "jwks.json");
         let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
         let expected = &recorded.expected;
         let (maa, snp) = (token.maa(), token.snp());
@@ -91,7 +91,7 @@ fn genuine_tokens_verify_and_say_what_is_expected() {
 #[test]
 fn the_newest_claims_are_read_where_they_are() {
     let Some(vectors) = common::vectors() else { return };
-    let recorded = Recorded::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
+    let recorded = OfflineAttestation::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
     let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
     let policy = token.snp().policy;
     assert_eq!(token.snp().product, Some(Product::Genoa));
@@ -102,7 +102,7 @@ fn the_newest_claims_are_read_where_they_are() {
     assert!(token.runtime_is(payload["x-ms-runtime"].to_string().as_bytes()));
     assert!(!token.runtime_is(payload.to_string().as_bytes()));
 
-    let recorded = Recorded::open(&vectors.join("maa-sharedeus2-azurevm-2025-01"), "jwks.json");
+    let recorded = OfflineAttestation::open(&vectors.join("maa-sharedeus2-azurevm-2025-01"), "jwks.json");
     let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
     assert_eq!(token.snp().product, None);
     assert_eq!(token.snp().policy.single_socket, Bit::NotReported);
@@ -132,7 +132,7 @@ fn the_claims_of_a_genuine_container_are_read() {
 #[test]
 fn a_genuine_token_about_sgx_is_of_no_enclave_we_know() {
     let Some(vectors) = common::vectors() else { return };
-    let recorded = Recorded::open(&vectors.join("maa-sharedeus-sgx-2023"), "jwks.json");
+    let recorded = OfflineAttestation::open(&vectors.join("maa-sharedeus-sgx-2023"), "jwks.json");
     let error = refusal(recorded.verify(&recorded.token, recorded.issued_at));
     assert_eq!(error, TokenError::NotAnEnclave { attestation_type: "sgx".into() });
     // And only because its signature is genuine does it come that far.
@@ -145,7 +145,7 @@ fn a_genuine_token_about_sgx_is_of_no_enclave_we_know() {
 fn a_genuine_token_of_a_key_that_is_not_in_the_set_is_refused() {
     let Some(vectors) = common::vectors() else { return };
     let folder = vectors.join("maa-sharedweu-test-sevsnpvm-aci-2025");
-    let recorded = Recorded::open(&folder, "../maa-payload-only-aci/jwks_sharedweu_2023.json");
+    let recorded = OfflineAttestation::open(&folder, "../maa-payload-only-aci/jwks_sharedweu_2023.json");
     let TokenError::UnknownKey { key_id, known } = refusal(recorded.verify(&recorded.token, recorded.issued_at)) else {
         panic!("another error")
     };
@@ -160,7 +160,7 @@ fn a_genuine_token_of_a_key_that_is_not_in_the_set_is_refused() {
 fn a_token_lives_from_a_minute_before_its_birth_to_a_minute_after_its_death() {
     let Some(vectors) = common::vectors() else { return };
     for name in GENUINE {
-        let recorded = Recorded::open(&vectors.join(name), "jwks.json");
+        let recorded = OfflineAttestation::open(&vectors.join(name), "jwks.json");
         let at = |now| recorded.verify(&recorded.token, now).map(|_| ());
         let (born, dead) = (recorded.issued_at, recorded.expires_at);
         for now in [born - 60, born, dead - 1, dead, dead + 59] {
@@ -180,7 +180,7 @@ fn a_token_lives_from_a_minute_before_its_birth_to_a_minute_after_its_death() {
 #[test]
 fn no_byte_of_a_genuine_token_can_be_changed() {
     let Some(vectors) = common::vectors() else { return };
-    let recorded = Recorded::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
+    let recorded = OfflineAttestation::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
     let token = recorded.token.as_bytes();
     let dots: Vec<usize> = recorded.token.match_indices('.').map(|(at, _)| at).collect();
     let key_id = recorded.expected["kid"].as_str().unwrap();
@@ -197,9 +197,7 @@ fn no_byte_of_a_genuine_token_can_be_changed() {
             let part = [TokenPart::Header, TokenPart::Payload, TokenPart::Signature]
                 [dots.iter().filter(|dot| at > **dot).count()];
             let is_right = match &error {
-                TokenError::NotThreeParts { found } => {
-                    *found == changed.split(|byte| *byte == b'.').count() && *found != 3
-                }
+                TokenError::PartCount { found } => *found == changed.split(|byte| *byte == b'.').count() && *found != 3,
                 // Either the character is none, or it is the last and has bits that mean nothing.
                 TokenError::NotBase64Url { part: named } => {
                     let is_last = at + 1 == token.len() || token[at + 1] == b'.';
@@ -288,9 +286,9 @@ fn tampered(token: &str, at: usize) -> String {
 fn what_is_no_token_is_refused_for_its_structure() {
     let part = |part| TokenError::NotBase64Url { part };
     for (token, error) in [
-        ("", TokenError::NotThreeParts { found: 1 }),
-        ("e30.e30", TokenError::NotThreeParts { found: 2 }),
-        ("e30.e30.e30.e30", TokenError::NotThreeParts { found: 4 }),
+        ("", TokenError::PartCount { found: 1 }),
+        ("e30.e30", TokenError::PartCount { found: 2 }),
+        ("e30.e30.e30.e30", TokenError::PartCount { found: 4 }),
         ("e30=.e30.AA", part(TokenPart::Header)),
         ("e31.e30.AA", part(TokenPart::Header)),
         ("e30.e3 0.AA", part(TokenPart::Payload)),
@@ -304,7 +302,7 @@ fn what_is_no_token_is_refused_for_its_structure() {
     }
     let len = (64 << 10) + 1;
     assert_eq!(refusal(check(&"e".repeat(len))), TokenError::TooLarge { len, max: len - 1 });
-    assert_eq!(refusal(check(&"e".repeat(len - 1))), TokenError::NotThreeParts { found: 1 });
+    assert_eq!(refusal(check(&"e".repeat(len - 1))), TokenError::PartCount { found: 1 });
 }
 
 #[test]
@@ -442,7 +440,7 @@ fn a_pinned_digest_is_that_of_the_key() {
         let swapped = KeySet::from_json(&key_set(&[stranger().jwk_x5c(key_id, 100)])).unwrap();
         let token = stranger().token(&header.to_string(), &container_claims().to_string());
         let error = refusal(verify(&token, &swapped, &pinned, now));
-        assert_eq!(error, TokenError::KeyIsNotItsId { key_id: key_id.clone() });
+        assert_eq!(error, TokenError::KeyIdMismatch { key_id: key_id.clone() });
         // Without the pin an id is an opaque text.
         assert!(verify(&token, &swapped, &TokenExpectations::new(&issuer), now).is_ok());
     }
@@ -452,14 +450,14 @@ fn a_pinned_digest_is_that_of_the_key() {
     header["kid"] = certificate_digest.as_str().into();
     let token = signer().token(&header.to_string(), &container_claims().to_string());
     let pinned = TokenExpectations::new(&issuer).key_id(&certificate_digest);
-    assert_eq!(refusal(verify(&token, &bare, &pinned, now)), TokenError::KeyIsNotItsId { key_id: certificate_digest });
+    assert_eq!(refusal(verify(&token, &bare, &pinned, now)), TokenError::KeyIdMismatch { key_id: certificate_digest });
 }
 
 #[test]
 fn the_ids_of_genuine_keys_are_their_digests() {
     let Some(vectors) = common::vectors() else { return };
     for name in GENUINE {
-        let recorded = Recorded::open(&vectors.join(name), "jwks.json");
+        let recorded = OfflineAttestation::open(&vectors.join(name), "jwks.json");
         let pinned = TokenExpectations::new(&recorded.issuer).key_id(recorded.expected["kid"].as_str().unwrap());
         let result = verify(&recorded.token, &recorded.keys, &pinned, UnixTime::from_secs(recorded.issued_at));
         assert!(result.is_ok(), "{name}");

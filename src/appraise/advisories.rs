@@ -1,13 +1,15 @@
 //! Which of AMD's advisories the evidence shows to be fixed.
 
-use super::Recorder;
+use super::AppraisalBuilder;
 use crate::appraisal::Appraisal;
-use crate::bind::OneTee;
+use crate::bind::ConsistentEvidence;
 use crate::error::AttestationError;
-use crate::policy::{Advisory, AdvisoryStatus, Must, Platform, Policy, RequiredBy, Requirement, Unmet, advisories};
+use crate::policy::{
+    Advisory, AdvisoryStatus, BitRequirement, Platform, Policy, RequiredBy, Requirement, Unmet, advisories,
+};
 
 /// All advisories of a report; of a token, which lacks most of what shows a fix, those that the policy requires.
-pub(super) fn appraise(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
+pub(super) fn appraise(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     let hardware = tee.report.as_ref().map(|report| report.hardware());
     let platform = Platform::new(&tee.snp, hardware);
     for advisory in advisories() {
@@ -21,7 +23,7 @@ pub(super) fn appraise(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
 }
 
 fn required(
-    checks: &mut Recorder,
+    checks: &mut AppraisalBuilder,
     advisory: &Advisory,
     status: AdvisoryStatus,
     by: RequiredBy,
@@ -45,7 +47,7 @@ fn required(
     }
 }
 
-fn advice(checks: &mut Recorder, advisory: &Advisory, status: AdvisoryStatus, platform: &Platform<'_>) {
+fn advice(checks: &mut AppraisalBuilder, advisory: &Advisory, status: AdvisoryStatus, platform: &Platform<'_>) {
     let (name, expected) = (advisory.name, expected(advisory));
     match status {
         AdvisoryStatus::Fixed => checks.passed(name, expected, platform.reported_tcb.to_string()),
@@ -57,8 +59,8 @@ fn advice(checks: &mut Recorder, advisory: &Advisory, status: AdvisoryStatus, pl
             );
         }
         AdvisoryStatus::NotReported { claim } => {
-            let why = "not required, and the evidence does not carry what would show the fix";
-            checks.not_evaluated(name, why, format!("{claim} not reported"));
+            let reason = "not required, and the evidence does not carry what would show the fix";
+            checks.not_evaluated(name, reason, format!("{claim} not reported"));
         }
         AdvisoryStatus::NothingKnown => {
             checks.not_evaluated(name, "no source says what shows the fix on this processor", "unknown");
@@ -80,6 +82,8 @@ fn violation(advisory: &'static str, unmet: Unmet) -> impl FnOnce(Appraisal) -> 
         Unmet::Mitigation { vector, expected, actual } => {
             AttestationError::MissingMitigations { vector, expected, actual, appraisal }
         }
-        Unmet::PlatformInfo { bit } => AttestationError::WrongPlatformInfo { bit, must: Must::BeSet, appraisal },
+        Unmet::PlatformInfo { bit } => {
+            AttestationError::WrongPlatformInfo { bit, must: BitRequirement::BeSet, appraisal }
+        }
     }
 }

@@ -1,15 +1,15 @@
 use std::fmt;
 
-use super::Recorder;
-use super::recorder::Required;
+use super::AppraisalBuilder;
+use super::builder::Required;
 use crate::appraisal::Appraisal;
-use crate::bind::OneTee;
+use crate::bind::ConsistentEvidence;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
 use crate::error::{AttestationError, any_of};
-use crate::policy::{GuestPolicyBit, Must, Policy, Requirement};
+use crate::policy::{BitRequirement, GuestPolicyBit, Policy, Requirement};
 
 /// What the guest allows the platform to do to it.
-pub(super) fn policy(checks: &mut Recorder, actual: &GuestPolicy, policy: &Policy) {
+pub(super) fn policy(checks: &mut AppraisalBuilder, actual: &GuestPolicy, policy: &Policy) {
     let allow = policy.allowances();
     checks.off("debug", actual.debug, allow.debug, "the host can read the guest's memory", |appraisal| {
         AttestationError::DebugMode { appraisal }
@@ -47,12 +47,12 @@ pub(super) fn must_be(
     checks: &mut Required<'_>,
     name: &'static str,
     actual: Bit,
-    must: Must,
+    must: BitRequirement,
     violation: impl FnOnce(&'static str, &'static str, Appraisal) -> AttestationError + 'static,
 ) {
     let expected = match must {
-        Must::BeSet => "set",
-        Must::BeClear => "clear",
+        BitRequirement::BeSet => "set",
+        BitRequirement::BeClear => "clear",
     };
     let found = match actual {
         Bit::NotReported => return checks.not_reported(name, expected),
@@ -63,7 +63,7 @@ pub(super) fn must_be(
 }
 
 /// Which guest, on which chip.
-pub(super) fn identity(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
+pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     let (require, snp) = (policy.requirements(), &tee.snp);
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
     let actual = snp.vmpl;
@@ -99,7 +99,7 @@ pub(super) fn identity(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
 
 /// The digest of an author key means something only where the report says that an author key was used. A token does not
 /// say it; but zeros are nobody's key, and no policy accepts them.
-fn author_key(checks: &mut Recorder, tee: &OneTee, policy: &Policy) {
+fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     const NAME: &str = "author key";
     let checks = &mut checks.of(Requirement::AuthorKeys);
     let accepted = policy.requirements().author_keys.as_deref();

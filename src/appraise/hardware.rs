@@ -1,6 +1,6 @@
+use super::builder::Required;
 use super::guest::must_be;
-use super::recorder::Required;
-use super::{Recorder, tcb};
+use super::{AppraisalBuilder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
 use crate::error::{AttestationError, any_of};
 use crate::policy::{AbiVersion, Policy, Requirement, RevocationRule};
@@ -8,7 +8,7 @@ use crate::snp::{RevocationOutcome, VerifiedReport};
 use crate::types::shorten;
 
 /// The checks that only a hardware report allows.
-pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
+pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     let (require, hardware) = (policy.requirements(), report.hardware());
     signing_key(checks, hardware, policy);
     revocation(checks, report, policy);
@@ -57,7 +57,7 @@ pub(super) fn appraise(checks: &mut Recorder, report: &VerifiedReport, policy: &
     );
 }
 
-fn signing_key(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+fn signing_key(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "signing key";
     let actual = hardware.signing_key;
     let Some(accepted) = policy.requirements().signing_keys.as_deref() else {
@@ -71,7 +71,7 @@ fn signing_key(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy
 }
 
 /// The cloud provider whose VLEK signed. A VCEK is one chip's, and its certificate names no provider.
-fn csp_id(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+fn csp_id(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "csp id";
     let Some(accepted) = policy.requirements().csp_ids.as_deref() else { return };
     let checks = &mut checks.of(Requirement::CspIds);
@@ -83,7 +83,7 @@ fn csp_id(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
     });
 }
 
-fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
+fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     const NAME: &str = "revocation";
     const EXPECTED: &str = "AMD's current list does not name the signing authority";
     // That a required list was there and current is a condition of the verification itself.
@@ -100,7 +100,7 @@ fn revocation(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
 
 /// That the CRL is recent enough is a condition of the verification itself; without a CRL this leaves no check, which is a
 /// refusal.
-fn crl_age(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
+fn crl_age(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     let max_age = policy.amd().and_then(|amd| amd.max_crl_age_seconds);
     if let (Some(max_age), RevocationOutcome::Checked { this_update, .. }) = (max_age, report.revocation()) {
         let checks = &mut checks.of(Requirement::MaxCrlAge);
@@ -108,7 +108,7 @@ fn crl_age(checks: &mut Recorder, report: &VerifiedReport, policy: &Policy) {
     }
 }
 
-fn firmware(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+fn firmware(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     let require = policy.requirements();
     for (requirement, firmware, name, minimum, actual) in [
         (
@@ -148,12 +148,12 @@ fn firmware(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
     }
 }
 
-fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) {
+fn platform_info(checks: &mut AppraisalBuilder, actual: &PlatformInfo, policy: &Policy) {
     if actual.unnamed() != 0 {
         // Newer firmware sets bits that this release has no name for. They are the platform's signed word about itself and
         // take nothing back, so they are shown and not refused.
-        let why = "no published table names these bits";
-        checks.not_evaluated("platform unnamed bits", why, format!("{:#x}", actual.unnamed()));
+        let reason = "no published table names these bits";
+        checks.not_evaluated("platform unnamed bits", reason, format!("{:#x}", actual.unnamed()));
     }
     for (bit, must) in policy.requirements().platform_info.iter().flatten() {
         let (name, actual) = (bit.check_name(), bit.of(actual));
@@ -168,7 +168,7 @@ fn platform_info(checks: &mut Recorder, actual: &PlatformInfo, policy: &Policy) 
 }
 
 /// A guest that has a migration agent can be moved, whatever its policy says at this moment.
-fn migration_agent(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+fn migration_agent(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "migration agent";
     let none = hardware.report_id_ma.as_bytes().iter().all(|byte| *byte == 0xff);
     match (none, policy.allowances().migration) {
@@ -180,7 +180,7 @@ fn migration_agent(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Po
     }
 }
 
-fn guest_abi(checks: &mut Recorder, hardware: &HardwareClaims, policy: &Policy) {
+fn guest_abi(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     let Some(minimum) = policy.requirements().minimum_guest_abi else { return };
     let actual = AbiVersion { major: hardware.policy_abi_major, minor: hardware.policy_abi_minor };
     let (expected, found) = (format!("{minimum} or later"), actual.to_string());

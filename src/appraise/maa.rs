@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::Recorder;
+use super::AppraisalBuilder;
 use crate::claims::{MaaClaims, TokenShape};
 use crate::error::{AttestationError, any_of};
 use crate::policy::{Kind, Policy, Requirement};
 use crate::types::{UnixTime, shorten};
 
 /// What only MAA says.
-pub(super) fn appraise(checks: &mut Recorder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
+pub(super) fn appraise(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
     kind_of_tee(checks, maa, policy);
     compliance(checks, maa, policy);
     policy_hash(checks, maa, policy);
@@ -20,7 +20,7 @@ const COMPLIANT_UVM: &str = "azure-compliant-uvm";
 
 /// The layout and the compliance verdict together say which kind of TEE MAA judged: a direct token of a confidential VM
 /// has a container's layout.
-fn kind_of_tee(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     const NAME: &str = "kind of tee";
     const CONTAINER: &str = "a confidential container";
     const VM: &str = "a confidential VM";
@@ -44,7 +44,7 @@ fn kind_of_tee(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
     });
 }
 
-fn compliance(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+fn compliance(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     const NAME: &str = "compliance";
     let own = policy.requirements().compliance_status.as_deref();
     let status = maa.compliance_status.as_deref();
@@ -66,7 +66,7 @@ fn compliance(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
     });
 }
 
-fn policy_hash(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+fn policy_hash(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     const NAME: &str = "maa policy hash";
     let actual = maa.policy_hash;
     match policy.maa().and_then(|trust| trust.policy_hash) {
@@ -77,8 +77,8 @@ fn policy_hash(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
             });
         }
         None if maa.issuer.is_shared() => {
-            let why = "not pinned; a shared instance applies Microsoft's default policy";
-            checks.not_evaluated(NAME, why, actual.to_string());
+            let reason = "not pinned; a shared instance applies Microsoft's default policy";
+            checks.not_evaluated(NAME, reason, actual.to_string());
         }
         None => {
             let any = format!("ANY: the owner of the instance decides what is compliant, here by {actual}");
@@ -88,7 +88,7 @@ fn policy_hash(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
 }
 
 /// That the token was signed by the pinned key is a condition of its verification; the result shows which key that was.
-fn key_id(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
+fn key_id(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     let Some(expected) = policy.maa().and_then(|trust| trust.key_id.as_ref()) else { return };
     let shown = shorten(&maa.key_id, 64);
     let checks = &mut checks.of(Requirement::MaaKeyId);
@@ -96,7 +96,7 @@ fn key_id(checks: &mut Recorder, maa: &MaaClaims, policy: &Policy) {
     checks.require("maa key id", *expected == maa.key_id, shorten(expected, 64), shown, violation);
 }
 
-fn age(checks: &mut Recorder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
+fn age(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
     let Some(maximum) = policy.requirements().max_token_age_seconds else { return };
     let age = now.as_secs().saturating_sub(maa.issued_at.as_secs());
     let expected = format!("at most {maximum} s");

@@ -1,43 +1,43 @@
 //! Step 5: each requirement of the policy against the bound evidence, all of them reported.
 //!
 //! Cryptographic steps stop at their first failure; this one runs every check, so that whoever reads the result sees all
-//! that is wrong at once. What the policy requires and none of them has evaluated is refused ([`Recorder::finish`]).
+//! that is wrong at once. What the policy requires and none of them has evaluated is refused ([`AppraisalBuilder::finish`]).
 
 mod advisories;
+mod builder;
 mod guest;
 mod hardware;
 mod maa;
-mod recorder;
-mod sources;
+mod provenance;
 mod tcb;
 mod workload;
 
 use crate::appraisal::Appraisal;
-use crate::bind::OneTee;
-use crate::challenge::{Channel, ServerName};
+use crate::bind::ConsistentEvidence;
+use crate::challenge::{Channel, ServerNameCheck};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::policy::{CarriedBy, Policy};
 use crate::snp::VerifiedReport;
 use crate::types::UnixTime;
-use recorder::Recorder;
+use builder::AppraisalBuilder;
 
 /// What the appraisal looks at.
-pub(crate) struct Facts<'a> {
-    pub(crate) tee: &'a OneTee,
+pub(crate) struct AppraisalInput<'a> {
+    pub(crate) tee: &'a ConsistentEvidence,
     /// The connection; `None` for recorded evidence.
-    pub(crate) channel: Option<(Channel, ServerName)>,
+    pub(crate) channel: Option<(Channel, ServerNameCheck)>,
     pub(crate) key_set_source: KeySetSource,
     pub(crate) now: UnixTime,
 }
 
 /// Runs every check of the policy.
-pub(crate) fn appraise(facts: &Facts<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
-    let checks = &mut Recorder::default();
+pub(crate) fn appraise(facts: &AppraisalInput<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
+    let checks = &mut AppraisalBuilder::default();
     let tee = facts.tee;
-    sources::connection(checks, facts, policy);
+    provenance::connection(checks, facts, policy);
     workload::host_data(checks, &tee.snp, policy);
-    sources::sources(checks, facts, policy);
+    provenance::sources(checks, facts, policy);
     guest::policy(checks, &tee.snp.policy, policy);
     workload::measurement(checks, &tee.snp, policy);
     workload::uvm(checks, tee.uvm(), policy);

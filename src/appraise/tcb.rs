@@ -1,11 +1,16 @@
-use super::Recorder;
+use super::AppraisalBuilder;
 use crate::claims::{Cpuid, HardwareClaims, SnpClaims};
 use crate::error::AttestationError;
 use crate::policy::{Policy, Requirement, TcbMinima, TcbMinimum};
 use crate::types::{Product, Tcb};
 
 /// The TCB that every evidence carries; on which processor, only a report says.
-pub(super) fn reported(checks: &mut Recorder, snp: &SnpClaims, hardware: Option<&HardwareClaims>, policy: &Policy) {
+pub(super) fn reported(
+    checks: &mut AppraisalBuilder,
+    snp: &SnpClaims,
+    hardware: Option<&HardwareClaims>,
+    policy: &Policy,
+) {
     let reported = Subject {
         requirement: Requirement::ReportedTcb,
         tcb: "reported",
@@ -18,7 +23,7 @@ pub(super) fn reported(checks: &mut Recorder, snp: &SnpClaims, hardware: Option<
 }
 
 /// The TCBs that only a report carries.
-pub(super) fn of_hardware(checks: &mut Recorder, hardware: &HardwareClaims, product: Product, policy: &Policy) {
+pub(super) fn of_hardware(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, product: Product, policy: &Policy) {
     let require = policy.requirements();
     for (requirement, tcb, name, actual, minima) in [
         (Requirement::CommittedTcb, "committed", "committed tcb", &hardware.committed_tcb, &require.committed_tcb),
@@ -42,7 +47,7 @@ struct Subject<'a> {
 }
 
 /// A TCB against the minimum for its processor.
-fn at_least(checks: &mut Recorder, subject: Subject<'_>, minima: Option<&TcbMinima>) {
+fn at_least(checks: &mut AppraisalBuilder, subject: Subject<'_>, minima: Option<&TcbMinima>) {
     let Subject { requirement, tcb, name, actual, product, cpuid } = subject;
     let Some(minima) = minima else {
         return checks.not_evaluated(name, "no minimum in the policy", actual.to_string());

@@ -1,15 +1,15 @@
-use super::Recorder;
+use super::AppraisalBuilder;
 use crate::claims::{SnpClaims, UvmClaims};
 use crate::error::{AttestationError, any_of};
 use crate::policy::{Kind, Policy, Requirement};
 use crate::types::shorten;
 
 /// The application, by the digest of its CCE policy.
-pub(super) fn host_data(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy) {
+pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &Policy) {
     let actual = snp.host_data;
     let Some(workload) = policy.workload() else {
-        let why = "Azure CVM: the evidence does not show which operating system or application runs";
-        return checks.not_evaluated("workload", why, format!("host data {actual}"));
+        let reason = "Azure CVM: the evidence does not show which operating system or application runs";
+        return checks.not_evaluated("workload", reason, format!("host data {actual}"));
     };
     let expected = workload.host_data.clone();
     checks.of(Requirement::HostData).require(
@@ -25,7 +25,7 @@ pub(super) fn host_data(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy)
 }
 
 /// What was loaded before anything ran: the utility VM, or the paravisor of a confidential VM.
-pub(super) fn measurement(checks: &mut Recorder, snp: &SnpClaims, policy: &Policy) {
+pub(super) fn measurement(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &Policy) {
     const NAME: &str = "launch measurement";
     let actual = snp.measurement;
     if let Some(expected) = policy.measurements() {
@@ -48,14 +48,14 @@ pub(super) fn measurement(checks: &mut Recorder, snp: &SnpClaims, policy: &Polic
 }
 
 /// The utility VM, by its endorsement.
-pub(super) fn uvm(checks: &mut Recorder, endorsed: Option<&UvmClaims>, policy: &Policy) {
+pub(super) fn uvm(checks: &mut AppraisalBuilder, endorsed: Option<&UvmClaims>, policy: &Policy) {
     const NAME: &str = "uvm endorsement";
     let Some(required) = policy.uvm() else {
-        let why = match policy.kind() {
+        let reason = match policy.kind() {
             Kind::ConfidentialContainer => "the policy pins the launch measurement instead",
             Kind::ConfidentialVm => "a confidential VM has no utility VM",
         };
-        return checks.not_evaluated(NAME, why, "any");
+        return checks.not_evaluated(NAME, reason, "any");
     };
     let minimum = required.minimum_svn;
     let expected = format!("security version {minimum} or later");

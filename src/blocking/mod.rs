@@ -1,13 +1,13 @@
 //! The same, for callers without an async runtime.
 //!
 //! ```no_run
-//! use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload, blocking};
+//! use blindbox_attestation::{HostData, Policy, Trust, UvmRequirement, Workload, blocking};
 //!
 //! # fn talk(cce_policy: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::confidential_container(
 //!     Trust::maa("https://sharedneu.neu.attest.azure.net")?,
 //!     Workload::binds_its_own_key(HostData::from_cce_policy(cce_policy)?),
-//!     UvmSvn::at_least(101),
+//!     UvmRequirement::at_least(101),
 //! )?;
 //! let session = blocking::verify_connection("https://my-app.example", &policy)?;
 //! println!("{}", session.attestation());
@@ -45,9 +45,9 @@
 //! `tokio::task::unconstrained`, and executors other than tokio's. A call from there holds up its thread, as any blocking call
 //! would, until the work is done by the threads of this module.
 
-mod background;
 mod request;
 mod response;
+mod runtime;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -58,12 +58,12 @@ pub use crate::session::BodyError;
 pub use request::Request;
 pub use response::{Reader, Response};
 
-use crate::attested::Attested;
+use crate::attestation::Attestation;
 use crate::challenge::Channel;
-use crate::connect::{self, VerifierBuilder};
 use crate::error::AttestationError;
 use crate::policy::Policy;
-use crate::session::{self, Collected};
+use crate::session::{self, EvidenceBundle};
+use crate::verifier::{self, VerifierBuilder};
 
 /// Proves what is behind a URL before a byte of the application is sent to it, and waits for the outcome.
 ///
@@ -74,7 +74,7 @@ use crate::session::{self, Collected};
 /// [`AttestationError`], one variant for each cause; [`AttestationError::Misconfigured`] inside an async runtime.
 pub fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
     static VERIFIER: OnceLock<Result<Verifier, AttestationError>> = OnceLock::new();
-    let verifier = VERIFIER.get_or_init(|| connect::Verifier::builder().build_blocking()).clone()?;
+    let verifier = VERIFIER.get_or_init(|| verifier::Verifier::builder().build_blocking()).clone()?;
     verifier.connect(url, policy)
 }
 
@@ -95,7 +95,7 @@ impl VerifierBuilder {
 #[derive(Clone)]
 #[must_use]
 pub struct Verifier {
-    verifier: connect::Verifier,
+    verifier: verifier::Verifier,
 }
 
 impl Verifier {
@@ -106,7 +106,7 @@ impl Verifier {
     /// As [`verify_connection`].
     pub fn connect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
         let (verifier, url, policy) = (self.verifier.clone(), url.as_ref().to_owned(), policy.clone());
-        let session = background::run(async move { verifier.connect(url, &policy).await })??;
+        let session = runtime::run(async move { verifier.connect(url, &policy).await })??;
         Ok(Session { session })
     }
 
@@ -116,9 +116,9 @@ impl Verifier {
     /// # Errors
     ///
     /// Where the peer gives no evidence at all; [`AttestationError::Misconfigured`] inside an async runtime.
-    pub fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Collected, AttestationError> {
+    pub fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<EvidenceBundle, AttestationError> {
         let (verifier, url, policy) = (self.verifier.clone(), url.as_ref().to_owned(), policy.clone());
-        background::run(async move { verifier.collect(url, &policy).await })?
+        runtime::run(async move { verifier.collect(url, &policy).await })?
     }
 }
 
@@ -186,7 +186,7 @@ impl Session {
 
     /// The latest attestation. Does not block.
     #[must_use]
-    pub fn attestation(&self) -> Arc<Attested> {
+    pub fn attestation(&self) -> Arc<Attestation> {
         self.session.attestation()
     }
 
@@ -201,9 +201,9 @@ impl Session {
     /// # Errors
     ///
     /// As [`verify_connection`]. A refusal takes the peer's key out of the session.
-    pub fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
+    pub fn reattest(&self) -> Result<Arc<Attestation>, AttestationError> {
         let session = self.session.clone();
-        background::run(async move { session.reattest().await })?
+        runtime::run(async move { session.reattest().await })?
     }
 }
 

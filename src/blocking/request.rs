@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::background;
 use super::response::Response;
+use super::runtime;
 use crate::error::AttestationError;
 use crate::session;
 
@@ -62,7 +62,7 @@ impl Request {
     /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request. Inside an async
     /// runtime [`AttestationError::Misconfigured`], and nothing was sent.
     pub fn send(self) -> Result<Response, AttestationError> {
-        let response = background::run(self.request.send())??;
+        let response = runtime::run(self.request.send())??;
         Ok(Response::new(response))
     }
 }

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
 use serde::de::DeserializeOwned;
 
-use super::background;
+use super::runtime;
 use crate::error::AttestationError;
 use crate::session::{self, BodyError};
 
@@ -59,7 +59,7 @@ impl Response {
     /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
     /// [`AttestationError::Misconfigured`] inside an async runtime.
     pub fn bytes(self) -> Result<Vec<u8>, AttestationError> {
-        background::run(self.response.bytes())?.map(Vec::from)
+        runtime::run(self.response.bytes())?.map(Vec::from)
     }
 
     /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
@@ -126,7 +126,7 @@ enum State {
 impl Reader {
     fn next_chunk(&mut self) -> Result<(), AttestationError> {
         // In a place where it cannot be read nothing is lost: it can be elsewhere.
-        background::check()?;
+        runtime::check()?;
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => Ok(()),
             State::Failed(error) => {
@@ -134,7 +134,7 @@ impl Reader {
                 Err(error)
             }
             State::Open(mut response) => {
-                let outcome = background::run(async move {
+                let outcome = runtime::run(async move {
                     let chunk = response.chunk().await;
                     (chunk, response)
                 });

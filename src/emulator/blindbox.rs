@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::agent::Agent;
 use super::application::{self, Pages};
-use super::builder::{AgentPlace, BlindBoxBuilder, Transport};
+use super::builder::{AgentLocation, BlindBoxBuilder, Transport};
 use super::clock::Clock;
 use super::fault::{Answer, Fault, Faults};
 use super::guest::Guest;
@@ -181,7 +181,7 @@ impl BlindBox {
     }
 
     /// Lets a further MAA instance attest this guest, for callers that ask for it.
-    pub fn attested_also_by(&self, maa: &Maa) {
+    pub fn add_attester(&self, maa: &Maa) {
         lock(&self.agent.attesters).push(Arc::clone(maa.state()));
     }
 
@@ -286,7 +286,7 @@ impl BlindBox {
         let tls = if settings.transport == Transport::Tls12 { TlsVersions::Tls12 } else { TlsVersions::Tls13 };
         let protocols = Protocols { http: settings.http, tls, key_exchange: settings.key_exchange };
         let shown = (settings.transport != Transport::PlainHttp).then_some(&identity);
-        let separate = settings.place == AgentPlace::OwnPort;
+        let separate = settings.place == AgentLocation::OwnPort;
         let traffic = Traffic::default();
         let serve = handler(&agent, &faults, !separate, Some(settings.pages.clone()));
         let listener = TcpListener::bind((settings.ip, settings.ports.0)).await?;

@@ -23,7 +23,7 @@ pub struct BlindBoxBuilder {
     pub(crate) guest: Guest,
     pub(crate) cce_policy: String,
     pub(crate) form: AgentForm,
-    pub(crate) place: AgentPlace,
+    pub(crate) place: AgentLocation,
     pub(crate) transport: Transport,
     pub(crate) http: HttpVersions,
     pub(crate) key_exchange: KeyExchange,
@@ -43,7 +43,7 @@ pub struct BlindBoxBuilder {
 /// Where the agent listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum AgentPlace {
+pub enum AgentLocation {
     /// On the application's origin, so that it is reached on the connection it is asked about.
     #[default]
     ApplicationOrigin,
@@ -90,7 +90,7 @@ impl BlindBoxBuilder {
             guest: Guest::container(),
             cce_policy: CCE_POLICY.to_owned(),
             form: AgentForm::default(),
-            place: AgentPlace::default(),
+            place: AgentLocation::default(),
             transport: Transport::default(),
             http: HttpVersions::default(),
             key_exchange: KeyExchange::default(),
@@ -132,7 +132,7 @@ impl BlindBoxBuilder {
 
     /// Where the agent listens.
     #[must_use]
-    pub fn agent_place(mut self, place: AgentPlace) -> Self {
+    pub fn agent_place(mut self, place: AgentLocation) -> Self {
         self.place = place;
         self
     }
@@ -201,7 +201,7 @@ impl BlindBoxBuilder {
         self
     }
 
-    /// The agent's port where it has one of its own ([`AgentPlace::OwnPort`]), such as 8080; chosen by the system unless set.
+    /// The agent's port where it has one of its own ([`AgentLocation::OwnPort`]), such as 8080; chosen by the system unless set.
     #[must_use]
     pub fn agent_port(mut self, port: u16) -> Self {
         self.ports.1 = port;

@@ -13,7 +13,7 @@ use crate::types::{ChipId, Product, Tcb};
 pub(crate) enum Maker {
     Amd,
     /// A forger with AMD's names.
-    Impostor,
+    Forged,
 }
 
 /// One for each family and maker in a process: making one takes a few RSA-4096 signatures, the first one also the keys.
@@ -26,7 +26,7 @@ pub(crate) fn hierarchy(maker: Maker, product: Product) -> &'static AmdHierarchy
     };
     match maker {
         Maker::Amd => HIERARCHIES[family].get_or_init(|| AmdHierarchy::new(product)),
-        Maker::Impostor => HIERARCHIES[family + 3].get_or_init(|| AmdHierarchy::impostor(product)),
+        Maker::Forged => HIERARCHIES[family + 3].get_or_init(|| AmdHierarchy::impostor(product)),
     }
 }
 

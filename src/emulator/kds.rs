@@ -308,7 +308,7 @@ fn vcek(product: Product, id: &str, query: Option<&str>, knobs: &[KdsKnob]) -> A
         match knob {
             KdsKnob::VcekOfAnotherChip => chip = new_chip_id(product),
             KdsKnob::VcekTcb(other) => tcb = *other,
-            KdsKnob::ForgedVcek => maker = Maker::Impostor,
+            KdsKnob::ForgedVcek => maker = Maker::Forged,
             _ => {}
         }
     }
@@ -337,7 +337,7 @@ fn chain(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
     let (mut maker, mut family) = (Maker::Amd, product);
     for knob in knobs {
         match knob {
-            KdsKnob::ForgedChain => maker = Maker::Impostor,
+            KdsKnob::ForgedChain => maker = Maker::Forged,
             KdsKnob::ChainOf(other) => family = *other,
             _ => {}
         }
@@ -352,7 +352,7 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
     let (mut maker, mut family, mut kind) = (Maker::Amd, product, kind);
     for knob in knobs {
         match knob {
-            KdsKnob::ForgedCrl => maker = Maker::Impostor,
+            KdsKnob::ForgedCrl => maker = Maker::Forged,
             KdsKnob::CrlOf(other) => family = *other,
             KdsKnob::CrlOfOtherKind => kind = kind.other(),
             _ => {}

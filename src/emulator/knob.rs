@@ -32,7 +32,7 @@ pub enum Knob {
     /// What MAA concludes about the utility VM; `None` leaves `x-ms-compliance-status` out.
     ComplianceStatus(Option<String>),
     /// Another security version of the utility VM in its endorsement.
-    UvmSvn(u64),
+    UvmRequirement(u64),
     /// Another issuer of the endorsement, in the token. The document's issuer is always the one who signs it.
     UvmIssuer(String),
     /// Another feed of the endorsement.
@@ -122,7 +122,7 @@ impl Knob {
             Self::ReportGuestSvn(svn) => guest.snp.report_guest_svn = *svn,
             Self::ReportedTcb(tcb) => guest.snp.reported_tcb = *tcb,
             Self::ComplianceStatus(status) => guest.compliance_status.clone_from(status),
-            Self::UvmSvn(svn) => drop(uvm.map(|uvm| uvm.svn = *svn)),
+            Self::UvmRequirement(svn) => drop(uvm.map(|uvm| uvm.svn = *svn)),
             Self::UvmIssuer(issuer) => drop(uvm.map(|uvm| uvm.issuer.clone_from(issuer))),
             Self::UvmFeed(feed) => drop(uvm.map(|uvm| uvm.feed.clone_from(feed))),
             Self::UvmMeasurement(measurement) => drop(uvm.map(|uvm| uvm.measurement = *measurement)),

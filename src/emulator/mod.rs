@@ -71,7 +71,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use agent::{AgentForm, HardwareEvidence, ReportSource};
 pub use blindbox::{BlindBox, OpenConnections};
-pub use builder::{AgentPlace, BlindBoxBuilder, ServerCertificate, Transport};
+pub use builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, Transport};
 pub use claims::{CONTAINER_POLICY_HASH, Claims, TOKEN_LIFETIME, VM_POLICY_HASH, report_data};
 pub use clock::Clock;
 pub use fault::Fault;

@@ -285,7 +285,7 @@ impl Platform {
 impl ReportSource for Platform {
     fn evidence(&self, guest: &Guest, report_data: &ReportData, knobs: &[HardwareKnob]) -> HardwareEvidence {
         let signer = Signer {
-            maker: if knobs.contains(&HardwareKnob::ForgedHierarchy) { Maker::Impostor } else { Maker::Amd },
+            maker: if knobs.contains(&HardwareKnob::ForgedHierarchy) { Maker::Forged } else { Maker::Amd },
             product: guest.snp.product.unwrap_or(self.0.product),
             chip: (self.0.kind == SigningKey::Vcek).then(|| guest.snp.chip_id.unwrap_or(self.0.chip_id)),
             tcb: guest.snp.reported_tcb,
@@ -343,7 +343,7 @@ impl Signer {
         let kind = if chip.is_some() { SigningKey::Vcek } else { SigningKey::Vlek };
         let chain_of = |maker, product| certified.clone() + &hierarchy(maker, product).chain_pem(kind);
         let shown = knobs.iter().fold(chain_of(self.maker, self.product), |shown, knob| match knob {
-            HardwareKnob::ForgedChain => chain_of(Maker::Impostor, self.product),
+            HardwareKnob::ForgedChain => chain_of(Maker::Forged, self.product),
             HardwareKnob::ChainOf(product) => chain_of(self.maker, *product),
             HardwareKnob::GarbageChain => certified.clone() + &pem(b"not an issuer") + &pem(b"not a root"),
             HardwareKnob::NoChain => certified.clone(),

@@ -144,7 +144,7 @@ impl Traffic {
     }
 
     /// Forgets the requests so far. Connections stay, since some may still be open.
-    pub fn forget_requests(&self) {
+    pub fn clear_requests(&self) {
         lock(&self.0).requests.clear();
     }
 

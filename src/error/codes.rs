@@ -64,7 +64,7 @@ impl AttestationError {
     }
 
     /// Which of several violations becomes the error: the one with the lowest value.
-    pub(crate) fn gravity(&self) -> u32 {
+    pub(crate) fn severity(&self) -> u32 {
         match self {
             // Beside the policy for a container the rest of a VM's appraisal means nothing, and the other way round.
             Self::WrongTeeKind { .. } => 1025,

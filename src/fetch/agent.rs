@@ -145,15 +145,15 @@ impl Agent<'_> {
                 .header(CONTENT_TYPE, "application/json")
                 .header(ACCEPT, "application/json")
                 .body(OutgoingBody::bytes(body.clone()));
-            let why = "expected as the agent's address one that HTTP can carry";
-            request.map_err(|_| AttestationError::InvalidUrl { why })
+            let reason = "expected as the agent's address one that HTTP can carry";
+            request.map_err(|_| AttestationError::InvalidUrl { reason })
         };
         match exchange.run_over(&mut self.channel, request).await {
             Ok(answer) => accept(answer, bound, &url),
             Err(FetchError::Transport(error)) => Err(match error.kind {
-                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { why: error.at(&url) },
+                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason: error.at(&url) },
                 TransportErrorKind::Unreadable => invalid(&error.at(&url)),
-                _ => AttestationError::AgentUnreachable { why: error.at(&url) },
+                _ => AttestationError::AgentUnreachable { reason: error.at(&url) },
             }),
             Err(FetchError::ContentEncoded) => Err(invalid("expected JSON as it is, found compressed data")),
             Err(FetchError::Attestation(error)) => Err(error),
@@ -181,14 +181,14 @@ fn accept(answer: Answered, bound: bool, url: &Url) -> Result<Vec<u8>, Attestati
             // An agent of the unbound form takes the bound request for one that lacks what to attest.
             let lacks = message.to_ascii_lowercase().replace('_', "").contains("runtimedata");
             if bound && status == 400 && lacks {
-                return Err(AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer });
+                return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
             }
             Err(AttestationError::MaaTokenNotFound { status, message })
         }
         300..=399 => Err(invalid(&format!("expected an answer, found a redirect (status {status})"))),
         429 | 500.. => {
             let origin = url.origin().ascii_serialization();
-            Err(AttestationError::AgentUnreachable { why: format!("{origin} answered with the status {status}") })
+            Err(AttestationError::AgentUnreachable { reason: format!("{origin} answered with the status {status}") })
         }
         _ => Err(invalid(&format!("expected the status 200, found {status}"))),
     }
@@ -229,7 +229,7 @@ impl Answer {
     fn read_runtime_data(&mut self, body: &[u8], bound: bool) -> Result<(), AttestationError> {
         if bound {
             let claimed = read(body, |answer| optional_bytes(answer, "runtime_data"))?;
-            let claimed = claimed.ok_or(AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer })?;
+            let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
             self.evidence.runtime_data = Some(claimed);
         }
         Ok(())
@@ -266,6 +266,6 @@ fn optional_bytes(answer: &Object<'_>, name: &'static str) -> Result<Option<Vec<
     text.map(decode).transpose()
 }
 
-fn invalid(why: &str) -> AttestationError {
-    AttestationError::InvalidAgentAnswer { why: why.to_owned() }
+fn invalid(reason: &str) -> AttestationError {
+    AttestationError::InvalidAgentAnswer { reason: reason.to_owned() }
 }

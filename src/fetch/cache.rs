@@ -112,7 +112,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn failure() -> AttestationError {
-        AttestationError::KdsUnreachable { why: "down".to_owned() }
+        AttestationError::KdsUnreachable { reason: "down".to_owned() }
     }
 
     async fn get(

@@ -15,9 +15,9 @@ use super::known_crls::{Document, KnownCrls};
 use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::observe::Lookup;
 use crate::policy::RevocationRule;
 use crate::snp::{AmdAnchors, ReportError, VerifiedCrl, VerifiedVek, crl_path};
+use crate::telemetry::Lookup;
 use crate::types::{Product, UnixTime};
 
 /// How long a CRL is used before AMD's service is asked for a later one: a revocation is noticed within this time.

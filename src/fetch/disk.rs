@@ -52,8 +52,8 @@ impl Disk {
     ///
     /// [`AttestationError::Misconfigured`] unless it is a folder of this user's that nobody else may use.
     pub(crate) fn open(path: &Path, anchors: &AmdAnchors) -> Result<Self, AttestationError> {
-        let folder = Folder::open(path).map_err(|why| AttestationError::Misconfigured {
-            why: format!("the folder for the cache cannot be used: {why}"),
+        let folder = Folder::open(path).map_err(|reason| AttestationError::Misconfigured {
+            reason: format!("the folder for the cache cannot be used: {reason}"),
         })?;
         Ok(Self { folder: Arc::new(folder), anchors: anchors.clone() })
     }

@@ -42,7 +42,7 @@ pub(crate) fn client(tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<C
         .no_proxy();
     let Some(proxy) = proxy else { return Ok(client) };
     let proxy = reqwest::Proxy::all(proxy.clone())
-        .map_err(|_| AttestationError::Misconfigured { why: "the proxy's address cannot be used".to_owned() })?;
+        .map_err(|_| AttestationError::Misconfigured { reason: "the proxy's address cannot be used".to_owned() })?;
     Ok(client.proxy(proxy))
 }
 

@@ -36,7 +36,7 @@ impl KdsClient {
     }
 
     async fn get(&self, path: &str, limit: u64, wanted: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
-        let unreachable = |why: String| AttestationError::KdsUnreachable { why };
+        let unreachable = |reason: String| AttestationError::KdsUnreachable { reason };
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let exchange = Exchange { doing: ACTIVITY, what: "AMD's answer", limit, deadline, reconnects: true };
         match exchange.run(|| self.client.get(&url)).await {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::maa::KeySet;
-use crate::observe::Lookup;
+use crate::telemetry::Lookup;
 use crate::types::Issuer;
 
 /// The largest key set that is read, in bytes: stops a server that never ends. One key can take 40 kB.
@@ -113,7 +113,7 @@ async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<K
 }
 
 async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
-    let unreachable = |why: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), why };
+    let unreachable = |reason: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason };
     let what = "the key set of the MAA instance";
     let exchange = Exchange { doing: DOING, what, limit: MAX_BYTES, deadline, reconnects: true };
     let url = issuer.key_set_url();

@@ -14,8 +14,8 @@ use super::thim::Thim;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::observe::Lookup;
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateRole, CollateralRequest, ReportError, VerifiedVek};
+use crate::telemetry::Lookup;
 
 /// How long a certificate is kept. It is valid for years; this bounds the memory of a verifier that meets many machines.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -77,7 +77,7 @@ impl VekCache {
         let mut refused = MISSING;
         if let Some(pem) = provided {
             let outcome = CertificateBundle::from_pem(pem).map_err(|error| AttestationError::InvalidAgentAnswer {
-                why: format!("expected certificates as PEM in \"endorsements\": {error}"),
+                reason: format!("expected certificates as PEM in \"endorsements\": {error}"),
             });
             let outcome = outcome.and_then(|bundle| Ok(VerifiedVek::from_bundle(&bundle, &self.anchors)?));
             match outcome.and_then(|vek| Ok(self.check(wanted, vek, &mut skipped)?)) {
@@ -188,7 +188,7 @@ impl VekCache {
     ) -> Result<VerifiedVek, AttestationError> {
         let der = kds.certificate(path, deadline).await?;
         // What is wrong with it says something of the service or of who is on the way to it, nothing of the peer.
-        let useless = |why: String| AttestationError::KdsUnreachable { why };
+        let useless = |reason: String| AttestationError::KdsUnreachable { reason };
         match VerifiedVek::verify(&der, None, &self.anchors) {
             Ok(vek) if wanted.request.check(&vek).is_ok() => Ok(vek),
             Ok(_) => Err(useless("it gave the certificate of another chip, TCB or product".to_owned())),
@@ -201,7 +201,7 @@ impl VekCache {
 fn reason(error: &AttestationError) -> String {
     match error {
         AttestationError::InvalidReport(error) => error.to_string(),
-        AttestationError::InvalidAgentAnswer { why } => why.clone(),
+        AttestationError::InvalidAgentAnswer { reason } => reason.clone(),
         error => error.to_string(),
     }
 }
@@ -209,9 +209,9 @@ fn reason(error: &AttestationError) -> String {
 /// The same error with what other sources gave, where it has room for that.
 fn with_reasons(error: AttestationError, reasons: &[String]) -> AttestationError {
     match error {
-        AttestationError::KdsUnreachable { why } => {
-            let all: Vec<_> = std::iter::once(why.as_str()).chain(reasons.iter().map(String::as_str)).collect();
-            AttestationError::KdsUnreachable { why: all.join("; ") }
+        AttestationError::KdsUnreachable { reason } => {
+            let all: Vec<_> = std::iter::once(reason.as_str()).chain(reasons.iter().map(String::as_str)).collect();
+            AttestationError::KdsUnreachable { reason: all.join("; ") }
         }
         error => error,
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::error::{TokenError, shown};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
-use crate::types::{ChipId, FoundInsteadOfHex, InvalidHex, Issuer, Product, Sha256Digest, Tcb, UnixTime, shorten};
+use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, UnixTime, shorten};
 
 /// How far two honest clocks may be apart, in seconds.
 const LEEWAY: u64 = 60;
@@ -295,7 +295,7 @@ fn hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<T, TokenEr
 
 fn optional_hex<T: FromHex>(object: &Object<'_>, name: &'static str) -> Result<Option<T>, TokenError> {
     let Some(text) = optional::<&str>(object, name)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|error: InvalidHex| TokenError::InvalidClaim {
+    text.parse().map(Some).map_err(|error: HexError| TokenError::InvalidClaim {
         name,
         expected: T::EXPECTED,
         found: beginning(text, error.found),
@@ -308,16 +308,16 @@ fn integer<T: TryFrom<u64>>(object: &Object<'_>, name: &'static str, expected: &
 }
 
 /// Of a byte string only the beginning: a chip id in the wrong case would still name a machine in somebody's log.
-fn beginning(text: &str, found: FoundInsteadOfHex) -> String {
+fn beginning(text: &str, found: HexErrorKind) -> String {
     let beginning = shorten(text, 16);
     match found {
-        FoundInsteadOfHex::Length(len) => format!("{beginning} ({len} bytes)"),
-        FoundInsteadOfHex::NotADigit => beginning,
+        HexErrorKind::Length(len) => format!("{beginning} ({len} bytes)"),
+        HexErrorKind::NotADigit => beginning,
     }
 }
 
 /// The byte strings of claims, with their lengths in words.
-trait FromHex: std::str::FromStr<Err = InvalidHex> {
+trait FromHex: std::str::FromStr<Err = HexError> {
     const EXPECTED: &'static str;
 }
 

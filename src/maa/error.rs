@@ -72,7 +72,7 @@ pub enum TokenError {
     },
     /// The pinned key id is a digest of the key, and the key that was given under this id has another one.
     #[error("the pinned key id {key_id:?} is a digest, but not that of the key given under it")]
-    KeyIsNotItsId {
+    KeyIdMismatch {
         /// The pinned id.
         key_id: String,
     },
@@ -126,7 +126,7 @@ pub enum TokenError {
     },
     /// Not three parts between two dots (RFC 7515 section 7.1).
     #[error("expected a token of three parts between dots, found {found}")]
-    NotThreeParts {
+    PartCount {
         /// How many.
         found: usize,
     },

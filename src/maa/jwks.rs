@@ -17,7 +17,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as NotInText;
 
 use super::error::{KnownKeys, TokenError, shown};
-use super::spki::{self, RsaNumbers};
+use super::key_id::{self, RsaNumbers};
 use crate::crypto::{self, PublicKey, Scheme};
 use crate::json::{self, JsonError, JsonType, MemberError, MemberFlaw, Object, Read, Value};
 use crate::types::Sha256Digest;
@@ -65,7 +65,7 @@ pub(super) struct Key {
 pub enum KeySetError {
     /// `keys` is not there or not an array, or the document not an object.
     #[error("expected an object with an array `keys`, as an MAA instance publishes it under /certs")]
-    NotAKeySet,
+    Malformed,
     /// The document is not JSON as this crate reads it.
     #[error("the key set is refused: {0}")]
     NotJson(#[from] JsonError),
@@ -162,8 +162,8 @@ impl KeySet {
         if document.len() > MAX_BYTES {
             return Err(KeySetError::TooLarge { len: document.len(), max: MAX_BYTES });
         }
-        let Value::Object(set) = json::parse(document)? else { return Err(KeySetError::NotAKeySet) };
-        let entries: &[Value<'_>] = set.required("keys").map_err(|_| KeySetError::NotAKeySet)?;
+        let Value::Object(set) = json::parse(document)? else { return Err(KeySetError::Malformed) };
+        let entries: &[Value<'_>] = set.required("keys").map_err(|_| KeySetError::Malformed)?;
         if entries.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys { found: entries.len(), max: MAX_KEYS });
         }
@@ -216,7 +216,7 @@ impl Key {
 
     /// Whether the id, if it has a form in which it is a digest, is that of this key.
     pub(super) fn matches_digest_id(&self) -> bool {
-        !spki::is_digest(&self.id) || spki::is_digest_of(&self.id, &self.spki, self.certificate.as_deref())
+        !key_id::is_digest(&self.id) || key_id::is_digest_of(&self.id, &self.spki, self.certificate.as_deref())
     }
 }
 

@@ -7,7 +7,7 @@
 mod claims;
 mod error;
 mod jwks;
-mod spki;
+mod key_id;
 mod token;
 
 pub use error::{KnownKeys, TokenError, TokenPart};

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::claims::{self, Claims, Times};
 use super::error::{TokenError, TokenPart, shown};
 use super::jwks::{Key, KeySet};
-use super::spki;
+use super::key_id;
 use crate::claims::{MaaClaims, SnpClaims, UvmClaims};
 use crate::json::{self, Object, Value};
 use crate::types::{Issuer, UnixTime};
@@ -90,7 +90,7 @@ impl<'a> TokenExpectations<'a> {
 
     /// Whether the key is known by a digest of it, so that no key set can put another one in its place.
     pub(crate) fn pins_key_by_digest(&self) -> bool {
-        self.key_id.is_some_and(spki::is_digest)
+        self.key_id.is_some_and(key_id::is_digest)
     }
 }
 
@@ -162,7 +162,7 @@ impl<'t> Parts<'t> {
         if token.len() > MAX_BYTES {
             return Err(TokenError::TooLarge { len: token.len(), max: MAX_BYTES });
         }
-        let not_three = || TokenError::NotThreeParts { found: token.split('.').count() };
+        let not_three = || TokenError::PartCount { found: token.split('.').count() };
         let (signed, signature) = token.rsplit_once('.').ok_or_else(not_three)?;
         let (header, payload) = signed.split_once('.').ok_or_else(not_three)?;
         if payload.contains('.') {
@@ -224,7 +224,7 @@ fn expected_key<'k>(header: &Header, keys: &'k KeySet, pinned: Option<&str>) -> 
     }
     let key = keys.key(&header.key_id)?;
     if pinned.is_some() && !key.matches_digest_id() {
-        return Err(TokenError::KeyIsNotItsId { key_id: shown(key.id()) });
+        return Err(TokenError::KeyIdMismatch { key_id: shown(key.id()) });
     }
     Ok(key)
 }

@@ -8,9 +8,9 @@
 
 use serde::Serialize;
 
-use super::InvalidPolicy;
-use super::require::PlatformInfoBit;
-use super::tables::strict;
+use super::PolicyError;
+use super::requirements::PlatformInfoBit;
+use super::strict_serde::strict;
 use super::tcb::TcbMinimum;
 use crate::claims::Silicon;
 use crate::claims::Silicon::{Bergamo, Genoa, GenoaX, Milan, MilanX, Turin, TurinDense};
@@ -250,28 +250,28 @@ pub(super) fn named(name: &str) -> Option<&'static Advisory> {
 }
 
 /// An advisory that is required without being asked can be waived.
-pub(super) fn check_waivable(name: &str) -> Result<(), InvalidPolicy> {
+pub(super) fn check_waivable(name: &str) -> Result<(), PolicyError> {
     if named(name).is_some_and(|advisory| advisory.grade == Grade::Required) {
         return Ok(());
     }
-    let why = "names an advisory that this release does not require by itself, so there is nothing to waive";
-    Err(InvalidPolicy::UnusableValue { requirement: "trust.amd.waived-advisories", why })
+    let reason = "names an advisory that this release does not require by itself, so there is nothing to waive";
+    Err(PolicyError::UnusableValue { requirement: "trust.amd.waived-advisories", reason })
 }
 
 /// An advisory can be required of which this release knows what shows its fix.
-pub(super) fn check_known(name: &str) -> Result<(), InvalidPolicy> {
+pub(super) fn check_known(name: &str) -> Result<(), PolicyError> {
     if named(name).is_some() {
         return Ok(());
     }
-    let why =
+    let reason =
         "names an advisory of which this release does not know what shows its fix; `advisories` lists those it knows";
-    Err(InvalidPolicy::UnusableValue { requirement: "require.advisories", why })
+    Err(PolicyError::UnusableValue { requirement: "require.advisories", reason })
 }
 
 /// A day in its one form that some advisory was published by.
-pub(super) fn check_day(day: Option<&str>) -> Result<(), InvalidPolicy> {
+pub(super) fn check_day(day: Option<&str>) -> Result<(), PolicyError> {
     let Some(day) = day else { return Ok(()) };
-    let refuse = |why| Err(InvalidPolicy::UnusableValue { requirement: "require.advisories-until", why });
+    let refuse = |reason| Err(PolicyError::UnusableValue { requirement: "require.advisories-until", reason });
     let in_form = day.len() == 10
         && day
             .bytes()
@@ -327,7 +327,7 @@ mod tests {
             "",
             "2020-01-01",
         ] {
-            assert!(matches!(check_day(Some(day)), Err(InvalidPolicy::UnusableValue { .. })), "{day}");
+            assert!(matches!(check_day(Some(day)), Err(PolicyError::UnusableValue { .. })), "{day}");
         }
         for day in ["2024-12-10", "2026-05-31", "2099-12-31"] {
             assert_eq!(check_day(Some(day)), Ok(()), "{day}");

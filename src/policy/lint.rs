@@ -2,10 +2,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::document::{Document, Kind};
-use super::require::{Must, PlatformInfoBit};
+use super::requirements::{BitRequirement, PlatformInfoBit};
+use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
-use super::workload::{Binding, UvmSvn};
+use super::workload::{Binding, UvmRequirement};
 
 /// Something that a policy leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -73,7 +73,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "whoever owns the MAA instance decides what it calls compliant; pin `trust.maa.policy-hash`",
         ),
         (
-            document.uvm.as_ref().is_some_and(|uvm| uvm.issuer() != UvmSvn::PRODUCTION_ISSUER),
+            document.uvm.as_ref().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER),
             "own-uvm-issuer",
             "somebody else than Microsoft says which utility VM is good, and with it what the host data means",
         ),
@@ -117,7 +117,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             amd.is_some()
                 && require.platform_info.as_ref().and_then(|bits| bits.get(&PlatformInfoBit::AliasCheckComplete))
-                    != Some(&Must::BeSet),
+                    != Some(&BitRequirement::BeSet),
             "alias-check-not-required",
             "a machine with tampered memory modules (BadRAM, AMD-SB-3015) may pass; \
              require platform-info `alias-check-complete` where the firmware is new enough",

@@ -8,35 +8,35 @@
 
 mod advice;
 mod advisories;
-mod document;
-mod invalid;
+mod builder;
+mod error;
 mod lint;
-mod require;
 mod requirement;
-mod settings;
-mod tables;
+mod requirements;
+mod schema;
+mod strict_serde;
 mod tcb;
 mod trust;
 mod workload;
 
 pub use advice::{AdvisoryStatus, Unmet};
 pub use advisories::{Advisory, Fix, Grade, Mitigation, advisories};
-pub use invalid::InvalidPolicy;
+pub use error::PolicyError;
 pub use lint::Lint;
-pub use require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit};
+pub use requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit};
 pub use tcb::{TcbMinima, TcbMinimum};
 pub use trust::Trust;
-pub use workload::{Binding, GuestIdentity, UvmSvn, Workload};
+pub use workload::{Binding, GuestIdentity, UvmRequirement, Workload};
 
 pub(crate) use advice::Platform;
-pub(crate) use document::{Allowances, Kind};
-pub(crate) use require::Requirements;
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
+pub(crate) use requirements::Requirements;
+pub(crate) use schema::{Allowances, Kind};
 pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
 
 use std::str::FromStr;
 
-use document::Document;
+use schema::Document;
 
 use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 
@@ -45,12 +45,12 @@ use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 /// Safe by default: no debugging, no migration, VMPL 0, MAA's compliance verdict required, a bound channel, TLS.
 ///
 /// ```
-/// # use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload};
+/// # use blindbox_attestation::{HostData, Policy, Trust, UvmRequirement, Workload};
 /// # let digest = HostData::from_hex(&"5a".repeat(32))?;
 /// let policy = Policy::confidential_container(
 ///     Trust::maa("https://sharedneu.neu.attest.azure.net")?,
 ///     Workload::binds_its_own_key(digest),
-///     UvmSvn::at_least(101),
+///     UvmRequirement::at_least(101),
 /// )?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -66,8 +66,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`] when the arguments cannot be used or do not go together.
-    pub fn confidential_container(trust: Trust, workload: Workload, uvm: UvmSvn) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`] when the arguments cannot be used or do not go together.
+    pub fn confidential_container(trust: Trust, workload: Workload, uvm: UvmRequirement) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialContainer, trust);
         document.workload = Some(workload);
         document.uvm = Some(uvm);
@@ -80,11 +80,11 @@ impl Policy {
     /// # Errors
     ///
     /// As [`Policy::confidential_container`].
-    pub fn confidential_container_measured(
+    pub fn confidential_container_by_measurement(
         trust: Trust,
         workload: Workload,
         measurements: impl IntoIterator<Item = Measurement>,
-    ) -> Result<Self, InvalidPolicy> {
+    ) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialContainer, trust);
         document.workload = Some(workload);
         document.require.measurements = Some(measurements.into_iter().collect());
@@ -96,21 +96,21 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// As [`Policy::confidential_container`]; and [`InvalidPolicy::Contradiction`] when AMD is to judge: a CVM's report is
+    /// As [`Policy::confidential_container`]; and [`PolicyError::Contradiction`] when AMD is to judge: a CVM's report is
     /// made at boot by the paravisor, so without the vTPM's quote it is neither fresh nor bound.
-    pub fn confidential_vm(trust: Trust, guest: GuestIdentity, binding: Binding) -> Result<Self, InvalidPolicy> {
+    pub fn confidential_vm(trust: Trust, guest: GuestIdentity, binding: Binding) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialVm, trust);
         document.guest = Some(guest);
         document.binding = Some(binding);
         Self::checked(document)
     }
 
-    fn checked(document: Document) -> Result<Self, InvalidPolicy> {
+    fn checked(document: Document) -> Result<Self, PolicyError> {
         document.validate()?;
         Ok(Self { document })
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Document)) -> Result<Self, InvalidPolicy> {
+    fn with(mut self, change: impl FnOnce(&mut Document)) -> Result<Self, PolicyError> {
         change(&mut self.document);
         Self::checked(self.document)
     }
@@ -122,8 +122,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::Malformed`] with the place, or what the policy's constructors give.
-    pub fn from_toml(text: &str) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::Malformed`] with the place, or what the policy's constructors give.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         Self::checked(Document::from_toml(text)?)
     }
 
@@ -132,7 +132,7 @@ impl Policy {
     /// # Errors
     ///
     /// As [`Policy::from_toml`].
-    pub fn from_json(text: &str) -> Result<Self, InvalidPolicy> {
+    pub fn from_json(text: &str) -> Result<Self, PolicyError> {
         Self::checked(Document::from_json(text)?)
     }
 
@@ -170,17 +170,17 @@ impl Policy {
 /// A policy file in JSON if it begins with a brace, else in TOML: for programs that take either.
 ///
 /// ```
-/// # use blindbox_attestation::{HostData, InvalidPolicy, Policy, Trust, UvmSvn, Workload};
+/// # use blindbox_attestation::{HostData, PolicyError, Policy, Trust, UvmRequirement, Workload};
 /// # let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
-/// # let policy = Policy::confidential_container(Trust::amd(), workload, UvmSvn::at_least(101))?;
+/// # let policy = Policy::confidential_container(Trust::amd(), workload, UvmRequirement::at_least(101))?;
 /// assert_eq!(policy.to_toml().parse(), Ok(policy.clone()));
 /// assert_eq!(policy.to_json().parse(), Ok(policy));
-/// # Ok::<(), InvalidPolicy>(())
+/// # Ok::<(), PolicyError>(())
 /// ```
 impl FromStr for Policy {
-    type Err = InvalidPolicy;
+    type Err = PolicyError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
         if text.trim_start().starts_with('{') { Self::from_json(text) } else { Self::from_toml(text) }
     }
 }
@@ -207,7 +207,7 @@ impl Policy {
         self.document.guest.as_ref()
     }
 
-    pub(crate) fn uvm(&self) -> Option<&UvmSvn> {
+    pub(crate) fn uvm(&self) -> Option<&UvmRequirement> {
         self.document.uvm.as_ref()
     }
 

@@ -1,10 +1,10 @@
 //! The one list of all that a policy can require: what is given, whose evidence carries it, what must have been evaluated.
 
 use super::advisories::{Advisory, Grade, advisories};
-use super::document::Document;
-use super::require::{GuestPolicyBit, PlatformInfoBit, Requirements};
+use super::requirements::{GuestPolicyBit, PlatformInfoBit, Requirements};
+use super::schema::Document;
 use super::trust::{AmdTrust, MaaTrust, Trust};
-use super::workload::{GuestIdentity, UvmSvn, Workload};
+use super::workload::{GuestIdentity, UvmRequirement, Workload};
 
 /// Something that a policy can require, under the name of its field in a policy file.
 ///
@@ -184,7 +184,7 @@ impl Document {
             given.extend(measurements.is_some().then_some(Requirement::Measurements));
             given.extend(id_keys.is_some().then_some(Requirement::IdKeys));
         }
-        if let Some(UvmSvn { minimum_svn: _, issuer: _, feed: _ }) = uvm {
+        if let Some(UvmRequirement { minimum_svn: _, issuer: _, feed: _ }) = uvm {
             given.extend([Requirement::UvmMinimumSvn, Requirement::UvmIssuer, Requirement::UvmFeed]);
         }
         given.extend(require.given());

@@ -2,9 +2,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::InvalidPolicy;
-use super::require::check_given;
-use super::tables::strict;
+use super::PolicyError;
+use super::requirements::check_given;
+use super::strict_serde::strict;
 use crate::claims::{Cpuid, Silicon};
 use crate::types::{Product, Tcb};
 
@@ -257,14 +257,14 @@ impl TcbMinima {
         microcode(&self.any) || products.into_iter().any(|(product, own)| microcode(own) && lacks(product))
     }
 
-    pub(super) fn validate(&self, requirement: &'static str) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self, requirement: &'static str) -> Result<(), PolicyError> {
         check_given(requirement, *self == Self::default())?;
         let Self { any, milan, milan_x, genoa, genoa_x, bergamo, turin, turin_dense } = self;
         for minimum in [any, milan, milan_x, genoa, genoa_x, bergamo, turin, turin_dense].into_iter().flatten() {
             check_given(requirement, *minimum == TcbMinimum::default())?;
             if minimum.parts().iter().any(|(_, minimum)| *minimum == Some(0)) {
-                let why = "has a part whose least version is zero, which every TCB meets; leave the part out";
-                return Err(InvalidPolicy::UnusableValue { requirement, why });
+                let reason = "has a part whose least version is zero, which every TCB meets; leave the part out";
+                return Err(PolicyError::UnusableValue { requirement, reason });
             }
         }
         Ok(())

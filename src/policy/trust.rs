@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidPolicy;
-use super::require::{check_names, check_number, check_text, give_once};
-use super::tables::strict;
+use super::PolicyError;
+use super::requirements::{check_names, check_number, check_text, give_once};
+use super::strict_serde::strict;
 use crate::types::{Issuer, Product, Sha256Digest};
 
 strict! {
@@ -78,9 +78,9 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::Issuer`] unless the text is an `https` origin. There is no default and no wildcard: any tenant
+    /// [`PolicyError::Issuer`] unless the text is an `https` origin. There is no default and no wildcard: any tenant
     /// can run an instance with a policy text of its own.
-    pub fn maa(issuer: impl AsRef<str>) -> Result<Self, InvalidPolicy> {
+    pub fn maa(issuer: impl AsRef<str>) -> Result<Self, PolicyError> {
         let issuer = Issuer::new(issuer)?;
         let maa =
             MaaTrust { issuer, policy_hash: None, key_id: None, allow_any_policy: false, allow_test_attester: false };
@@ -98,7 +98,7 @@ impl Trust {
     /// # Errors
     ///
     /// As [`Trust::maa`].
-    pub fn maa_and_amd(issuer: impl AsRef<str>) -> Result<Self, InvalidPolicy> {
+    pub fn maa_and_amd(issuer: impl AsRef<str>) -> Result<Self, PolicyError> {
         Ok(Self { amd: Some(AmdTrust::default()), ..Self::maa(issuer)? })
     }
 
@@ -106,8 +106,8 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked, [`InvalidPolicy::GivenTwice`].
-    pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::NotCoveredByTrust`] where MAA is not asked, [`PolicyError::GivenTwice`].
+    pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.maa.policy-hash";
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.policy_hash, hash)?;
         Ok(self)
@@ -118,15 +118,15 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::NotCoveredByTrust`] where MAA is not asked, [`InvalidPolicy::GivenTwice`].
-    pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::NotCoveredByTrust`] where MAA is not asked, [`PolicyError::GivenTwice`].
+    pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.maa.key-id";
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.key_id, key_id.into())?;
         Ok(self)
     }
 
-    fn maa_or_refuse(&mut self, requirement: &'static str) -> Result<&mut MaaTrust, InvalidPolicy> {
-        self.maa.as_mut().ok_or(InvalidPolicy::NotCoveredByTrust { requirement, needs: "MAA" })
+    fn maa_or_refuse(&mut self, requirement: &'static str) -> Result<&mut MaaTrust, PolicyError> {
+        self.maa.as_mut().ok_or(PolicyError::NotCoveredByTrust { requirement, needs: "MAA" })
     }
 
     /// Accepts an instance that is not a shared one, whatever attestation policy its owner has given it.
@@ -151,12 +151,12 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::NotCoveredByTrust`] under MAA alone (use
-    /// [`Policy::require_products`](super::Policy::require_products) there), [`InvalidPolicy::EmptyList`], [`InvalidPolicy::GivenTwice`].
-    pub fn require_products(mut self, products: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::NotCoveredByTrust`] under MAA alone (use
+    /// [`Policy::require_products`](super::Policy::require_products) there), [`PolicyError::EmptyList`], [`PolicyError::GivenTwice`].
+    pub fn require_products(mut self, products: impl IntoIterator<Item = Product>) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.amd.products";
         let Some(amd) = &mut self.amd else {
-            return Err(InvalidPolicy::NotCoveredByTrust { requirement: REQUIREMENT, needs: "AMD" });
+            return Err(PolicyError::NotCoveredByTrust { requirement: REQUIREMENT, needs: "AMD" });
         };
         give_once(REQUIREMENT, &mut amd.products, products.into_iter().collect())?;
         amd.validate()?;
@@ -170,11 +170,11 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::NotCoveredByTrust`] under MAA alone, [`InvalidPolicy::UnusableValue`] for less than a second,
-    /// [`InvalidPolicy::Contradiction`] where no CRL is required, [`InvalidPolicy::GivenTwice`].
-    pub fn require_crl_issued_within(mut self, age: Duration) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::NotCoveredByTrust`] under MAA alone, [`PolicyError::UnusableValue`] for less than a second,
+    /// [`PolicyError::Contradiction`] where no CRL is required, [`PolicyError::GivenTwice`].
+    pub fn require_crl_issued_within(mut self, age: Duration) -> Result<Self, PolicyError> {
         let Some(amd) = &mut self.amd else {
-            return Err(InvalidPolicy::NotCoveredByTrust { requirement: MAX_CRL_AGE, needs: "AMD" });
+            return Err(PolicyError::NotCoveredByTrust { requirement: MAX_CRL_AGE, needs: "AMD" });
         };
         give_once(MAX_CRL_AGE, &mut amd.max_crl_age_seconds, age.as_secs())?;
         amd.validate()?;
@@ -203,9 +203,9 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::UnusableValue`] for an advisory that this release does not require by itself,
-    /// [`InvalidPolicy::DuplicateValue`] for one that is waived already.
-    pub fn allow_tcb_below(mut self, advisory: impl Into<String>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::UnusableValue`] for an advisory that this release does not require by itself,
+    /// [`PolicyError::DuplicateValue`] for one that is waived already.
+    pub fn allow_tcb_below(mut self, advisory: impl Into<String>) -> Result<Self, PolicyError> {
         let advisory = advisory.into();
         super::advisories::check_waivable(&advisory)?;
         if let Some(amd) = &mut self.amd {
@@ -215,10 +215,10 @@ impl Trust {
         Ok(self)
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self) -> Result<(), PolicyError> {
         if self.maa.is_none() && self.amd.is_none() {
-            return Err(InvalidPolicy::Contradiction {
-                why: "`trust` names nobody; add `trust.maa`, `trust.amd` or both",
+            return Err(PolicyError::Contradiction {
+                reason: "`trust` names nobody; add `trust.maa`, `trust.amd` or both",
             });
         }
         self.amd.as_ref().map_or(Ok(()), AmdTrust::validate)?;
@@ -227,12 +227,12 @@ impl Trust {
 }
 
 impl MaaTrust {
-    fn validate(&self) -> Result<(), InvalidPolicy> {
+    fn validate(&self) -> Result<(), PolicyError> {
         if self.issuer.is_test_ring() && !self.allow_test_attester {
-            return Err(InvalidPolicy::TestAttester { issuer: self.issuer.clone() });
+            return Err(PolicyError::TestAttester { issuer: self.issuer.clone() });
         }
         if !self.issuer.is_shared() && self.policy_hash.is_none() && !self.allow_any_policy {
-            return Err(InvalidPolicy::MaaPolicyNotPinned { issuer: self.issuer.clone() });
+            return Err(PolicyError::MaaPolicyNotPinned { issuer: self.issuer.clone() });
         }
         check_text("trust.maa.key-id", self.key_id.as_deref())
     }
@@ -241,11 +241,11 @@ impl MaaTrust {
 const MAX_CRL_AGE: &str = "trust.amd.max-crl-age-seconds";
 
 impl AmdTrust {
-    fn validate(&self) -> Result<(), InvalidPolicy> {
+    fn validate(&self) -> Result<(), PolicyError> {
         check_number(MAX_CRL_AGE, self.max_crl_age_seconds)?;
         if self.max_crl_age_seconds.is_some() && self.revocation != RevocationRule::Required {
-            return Err(InvalidPolicy::Contradiction {
-                why: "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none",
+            return Err(PolicyError::Contradiction {
+                reason: "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none",
             });
         }
         check_names("trust.amd.products", self.products.as_deref(), |_| false)?;

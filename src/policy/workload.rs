@@ -1,8 +1,8 @@
 use serde::Serialize;
 
-use super::InvalidPolicy;
-use super::require::{check_list, check_names, check_number, check_text};
-use super::tables::strict;
+use super::PolicyError;
+use super::requirements::{check_list, check_names, check_number, check_text};
+use super::strict_serde::strict;
 use crate::claims::UvmClaims;
 use crate::types::{HostData, KeyDigest, Measurement};
 
@@ -61,16 +61,16 @@ impl Workload {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self) -> Result<(), PolicyError> {
         const REQUIREMENT: &str = "workload.host-data";
         check_list(REQUIREMENT, &self.host_data)?;
         for digest in &self.host_data {
             if digest.is_zero() {
-                let why = "is all zero, which means that no CCE policy was set";
-                return Err(InvalidPolicy::UnusableValue { requirement: REQUIREMENT, why });
+                let reason = "is all zero, which means that no CCE policy was set";
+                return Err(PolicyError::UnusableValue { requirement: REQUIREMENT, reason });
             }
             if digest.is_known_allow_all() && !self.allow_permissive {
-                return Err(InvalidPolicy::PermissiveWorkload { digest: *digest });
+                return Err(PolicyError::PermissiveWorkload { digest: *digest });
             }
         }
         Ok(())
@@ -112,12 +112,12 @@ impl GuestIdentity {
         Self { measurements: None, id_keys: None, allow_any_azure_cvm: true }
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self) -> Result<(), PolicyError> {
         check_names("guest.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("guest.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         if self.measurements.is_none() && self.id_keys.is_none() && !self.allow_any_azure_cvm {
-            return Err(InvalidPolicy::Contradiction {
-                why: "`guest` says nothing of the VM; add `measurements` or `id-keys`, or say `allow-any-azure-cvm`",
+            return Err(PolicyError::Contradiction {
+                reason: "`guest` says nothing of the VM; add `measurements` or `id-keys`, or say `allow-any-azure-cvm`",
             });
         }
         Ok(())
@@ -128,7 +128,7 @@ strict! {
     /// The utility VM under a confidential container: the one its vendor endorses, and not older than this.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-    pub struct UvmSvn {
+    pub struct UvmRequirement {
         pub(crate) minimum_svn: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) issuer: Option<String>,
@@ -137,7 +137,7 @@ strict! {
     }
 }
 
-impl UvmSvn {
+impl UvmRequirement {
     /// The issuer of the endorsements of Azure's utility VMs: Microsoft's supply-chain root, and the EKU of the team
     /// that signs them.
     pub const PRODUCTION_ISSUER: &str = UvmClaims::PRODUCTION_ISSUER;
@@ -151,14 +151,14 @@ impl UvmSvn {
         Self { minimum_svn, issuer: None, feed: None }
     }
 
-    /// Requires another issuer (a `did:x509`) than [`UvmSvn::PRODUCTION_ISSUER`], byte for byte.
+    /// Requires another issuer (a `did:x509`) than [`UvmRequirement::PRODUCTION_ISSUER`], byte for byte.
     #[must_use]
     pub fn issued_by(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Requires another feed than [`UvmSvn::PRODUCTION_FEED`].
+    /// Requires another feed than [`UvmRequirement::PRODUCTION_FEED`].
     #[must_use]
     pub fn of_feed(mut self, feed: impl Into<String>) -> Self {
         self.feed = Some(feed.into());
@@ -173,7 +173,7 @@ impl UvmSvn {
         self.feed.as_deref().unwrap_or(Self::PRODUCTION_FEED)
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self) -> Result<(), PolicyError> {
         check_number("uvm.minimum-svn", Some(self.minimum_svn))?;
         check_text("uvm.issuer", self.issuer.as_deref())?;
         check_text("uvm.feed", self.feed.as_deref())

@@ -16,8 +16,8 @@ use crate::evidence::{Endorsements, Evidence};
 use crate::fetch::{Question, ask};
 use crate::json::{self, Value};
 use crate::maa::KeySet;
-use crate::observe::{self, Step, Work};
 use crate::policy::Policy;
+use crate::telemetry::{self, Step, Work};
 use crate::transport::{Connection, Security};
 use crate::types::Sha256Digest;
 use crate::verifier_state::VerifierState;
@@ -53,7 +53,7 @@ impl Attester {
     /// Opens a connection and finds out the key of its peer. Nothing else is sent.
     pub(super) async fn open(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
         let opening = self.mode.application().connect_to_application();
-        observe::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
+        telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
     }
 
     /// What an attestation over a connection is about.
@@ -96,7 +96,7 @@ impl Attester {
     ) -> Work<'a, Lease> {
         Box::pin(async move {
             let challenge = self.mode.challenge(security, self.verifier.clock.now())?;
-            observe::attestation(self.run(challenge, connection, deadline)).await
+            telemetry::attestation(self.run(challenge, connection, deadline)).await
         })
     }
 
@@ -117,25 +117,25 @@ impl Attester {
         };
         let key_set = async {
             match question.maa {
-                Some(issuer) => observe::step(Step::KeySet, verifier.key_sets.get(issuer, deadline)).await.map(Some),
+                Some(issuer) => telemetry::step(Step::KeySet, verifier.key_sets.get(issuer, deadline)).await.map(Some),
                 None => Ok(None),
             }
         };
         let evidence = async {
-            let answer = observe::step(Step::Agent, ask(channel, agent, question, *deadline)).await?;
+            let answer = telemetry::step(Step::Agent, ask(channel, agent, question, *deadline)).await?;
             let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else {
                 return Ok((answer, None));
             };
             let certificates = answer.certificates.as_deref();
             let collateral = verifier.kds.collateral(report, certificates, trust.revocation, deadline);
-            let collateral = observe::step(Step::Certificates, collateral).await?;
+            let collateral = telemetry::step(Step::Certificates, collateral).await?;
             Ok((answer, Some(collateral)))
         };
         let ((answer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
         if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
             && names_unknown_key(&answer.evidence, keys)
         {
-            key_set = Some(observe::step(Step::KeySet, verifier.key_sets.get_again(issuer, deadline)).await?);
+            key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.get_again(issuer, deadline)).await?);
         }
         let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
         let endorsements = Endorsements {
@@ -147,7 +147,7 @@ impl Attester {
             ..Endorsements::default()
         };
         let verdict = || verify(&answer.evidence, &endorsements, challenge, policy, verifier.clock.now());
-        let attested = observe::step_now(Step::Verify, verdict)?;
+        let attested = telemetry::step_now(Step::Verify, verdict)?;
         Ok(Lease::new(attested, requested_at))
     }
 }

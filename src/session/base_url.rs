@@ -16,7 +16,7 @@ pub(super) struct BaseUrl {
 impl BaseUrl {
     /// Reads the URL that the caller wrote.
     pub(super) fn parse(text: &str) -> Result<Self, AttestationError> {
-        let invalid = |why| Err(AttestationError::InvalidUrl { why });
+        let invalid = |reason| Err(AttestationError::InvalidUrl { reason });
         let Ok(mut url) = Url::parse(text) else {
             return invalid("expected an absolute URL such as https://my-app.example");
         };
@@ -69,13 +69,13 @@ impl BaseUrl {
         let mut other = self.root();
         match other.set_port(Some(port)) {
             Ok(()) => Ok(other),
-            Err(()) => Err(AttestationError::InvalidUrl { why: "expected a host that can have a port" }),
+            Err(()) => Err(AttestationError::InvalidUrl { reason: "expected a host that can have a port" }),
         }
     }
 
     /// The URL of a request. Its origin is compared again after everything is put together.
     pub(super) fn resolve(&self, target: &str, query: &[(String, String)]) -> Result<Url, AttestationError> {
-        let invalid = |why| Err(AttestationError::InvalidRequest { why });
+        let invalid = |reason| Err(AttestationError::InvalidRequest { reason });
         if !target.starts_with('/') || target.starts_with("//") {
             return invalid("expected a target that begins with exactly one slash, such as /generate");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::base_url::BaseUrl;
-use crate::challenge::{Challenge, Channel, ServerName};
+use crate::challenge::{Challenge, Channel, ServerNameCheck};
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::fetch::AgentChannel;
 use crate::policy::{Binding, Policy};
@@ -21,7 +21,7 @@ const AGENT_PORT: u16 = 8080;
 pub(super) struct ChannelMode {
     kind: Channel,
     /// Whether a certificate of the application is validated for the name in the URL when a connection is opened.
-    server_name: ServerName,
+    server_name: ServerNameCheck,
     application: Connector,
     agent: Agent,
 }
@@ -42,17 +42,17 @@ impl ChannelMode {
 
     fn bound(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
         if !base.is_https() {
-            return Err(AttestationError::InvalidUrl { why: "expected https: a channel in clear cannot be bound" });
+            return Err(AttestationError::InvalidUrl { reason: "expected https: a channel in clear cannot be bound" });
         }
         let by_name = base.has_dns_name() && !policy.allowances().unverified_name;
         let names = if by_name { Some(verifier.application_names()?) } else { None };
-        let server_name = if by_name { ServerName::Validated } else { ServerName::NotEvaluated };
+        let server_name = if by_name { ServerNameCheck::Validated } else { ServerNameCheck::NotEvaluated };
         let tls = Arc::new(tls::capture_key_config(names, &verifier.clock)?);
         let application = Connector::new(&verifier.network, &base.root(), &tls)?;
         let agent = match &verifier.agent {
             Some(url) if url.scheme() != "https" => {
-                let why = "the agent of a bound session is asked over https".to_owned();
-                return Err(AttestationError::Misconfigured { why });
+                let reason = "the agent of a bound session is asked over https".to_owned();
+                return Err(AttestationError::Misconfigured { reason });
             }
             // Evidence protects itself: who carries it does not matter.
             Some(url) => {
@@ -68,13 +68,15 @@ impl ChannelMode {
     fn unbound(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
         let allow = policy.allowances();
         if !allow.unbound_channel {
-            return Err(AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind });
+            return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind });
         }
         let agent = verifier.agent.clone().map_or_else(|| base.on_port(AGENT_PORT), Ok)?;
         let agent_tls = agent.scheme() == "https";
         let in_clear = !base.is_https() || !agent_tls;
         if in_clear && !allow.plain_http {
-            return Err(AttestationError::InvalidUrl { why: "expected https: the policy does not allow plain http" });
+            return Err(AttestationError::InvalidUrl {
+                reason: "expected https: the policy does not allow plain http",
+            });
         }
         let tls = if base.is_https() || agent_tls {
             tls::web_pki_config(verifier.application_names()?, &verifier.clock)?
@@ -85,7 +87,7 @@ impl ChannelMode {
         let tls = Arc::new(tls);
         Ok(Self {
             kind: if in_clear { Channel::UnboundCleartext } else { Channel::UnboundTls },
-            server_name: if in_clear { ServerName::NotEvaluated } else { ServerName::Validated },
+            server_name: if in_clear { ServerNameCheck::NotEvaluated } else { ServerNameCheck::Validated },
             application: Connector::new(&verifier.network, &base.root(), &tls)?,
             agent: Agent::Separate(Connector::new(&verifier.network, &agent, &tls)?, agent),
         })
@@ -110,7 +112,7 @@ impl ChannelMode {
             (Channel::Bound, Some(key)) => Challenge::bound(key, self.server_name, now)?,
             (Channel::UnboundTls, Some(_)) => Challenge::unbound_tls(self.server_name, now)?,
             (Channel::UnboundCleartext, _) => Challenge::unbound_cleartext(now)?,
-            _ => return Err(AttestationError::ChannelNotAllowed { why: ChannelNotAllowed::WorkloadDoesNotBind }),
+            _ => return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind }),
         };
         Ok(match security.key_exchange {
             Some(group) => challenge.key_exchange(group),

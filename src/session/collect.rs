@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attest::Attester;
 use super::coalesce::Coalesce;
-use crate::attested::Recorded;
+use crate::attestation::OfflineAttestation;
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -21,7 +21,7 @@ use crate::verify::verify_collected;
 /// and there is no way from it to a session; [`crate::verify_recorded`] tells whether a policy would accept it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Collected {
+pub struct EvidenceBundle {
     /// What the agent said. For an unbound policy the runtime data are ours.
     pub evidence: Evidence,
     /// The certificates that the agent sent along (PEM), or the one that AMD's service has (DER).
@@ -46,7 +46,7 @@ pub struct Collected {
     amd_anchors: Option<AmdAnchors>,
 }
 
-impl Collected {
+impl EvidenceBundle {
     /// What vouches for the evidence, with the verifier's anchors, for [`crate::verify_recorded`].
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Collected {
     /// # Errors
     ///
     /// The first entry of `missing`, else as [`crate::verify`].
-    pub fn verify(&self, policy: &Policy) -> Result<Recorded, AttestationError> {
+    pub fn verify(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
         if let Some(missing) = self.missing.first() {
             return Err(missing.clone());
         }
@@ -87,7 +87,7 @@ pub(crate) async fn collect(
     verifier: &Arc<VerifierState>,
     url: &str,
     policy: &Policy,
-) -> Result<Collected, AttestationError> {
+) -> Result<EvidenceBundle, AttestationError> {
     let deadline = Deadline::after(verifier.deadline);
     // Nothing is shared with the attestations of sessions: there is no verdict here.
     let attester = Attester::new(verifier, &Arc::new(Coalesce::default()), url, policy)?;
@@ -102,7 +102,7 @@ pub(crate) async fn collect(
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
     let mut answer = ask(channel, agent, question, deadline).await?;
     answer.evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
-    let mut collected = Collected {
+    let mut collected = EvidenceBundle {
         evidence: answer.evidence,
         certificates: answer.certificates,
         revocation_list: None,
@@ -140,6 +140,6 @@ pub(crate) async fn collect(
 }
 
 fn vek(certificates: &[u8]) -> Result<Vek, AttestationError> {
-    let bad = |error: CertificateError| AttestationError::InvalidAgentAnswer { why: error.to_string() };
+    let bad = |error: CertificateError| AttestationError::InvalidAgentAnswer { reason: error.to_string() };
     Vek::from_pem_or_der(certificates).map_err(bad)
 }

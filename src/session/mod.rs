@@ -34,7 +34,7 @@ use http::Method;
 use tokio::sync::Semaphore;
 
 pub(crate) use coalesce::Coalesce;
-pub use collect::Collected;
+pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
 pub use request::Request;
 pub use response::{Body, BodyError, Response};
@@ -45,12 +45,12 @@ use peer::Checkout;
 use pool::{Poison, Pool};
 use request::{Outcome, Parts};
 
-use crate::attested::Attested;
+use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::observe;
 use crate::policy::Policy;
+use crate::telemetry;
 use crate::transport::Connection;
 use crate::verifier_state::VerifierState;
 
@@ -104,7 +104,7 @@ const MAX_ATTEMPTS: usize = 8;
 #[must_use]
 pub struct Session {
     inner: Arc<SessionInner>,
-    first: Arc<Attested>,
+    first: Arc<Attestation>,
 }
 
 struct SessionInner {
@@ -130,7 +130,7 @@ impl Session {
         let inner = SessionInner { attester, pool, attest_permits: Semaphore::new(MAX_CONCURRENT_ATTESTATIONS) };
         let deadline = Deadline::after(verifier.deadline);
         let attesting = inner.connect_and_attest(call.freshness, Poison::Clears, &deadline);
-        let attested = observe::connect(&origin, attesting).await?;
+        let attested = telemetry::connect(&origin, attesting).await?;
         Ok(Self { inner: Arc::new(inner), first: attested })
     }
 
@@ -178,7 +178,7 @@ impl Session {
 
     /// The latest attestation: of the peer, or of the one among several replicas that was attested last.
     #[must_use]
-    pub fn attestation(&self) -> Arc<Attested> {
+    pub fn attestation(&self) -> Arc<Attestation> {
         self.inner.pool.latest().unwrap_or_else(|| Arc::clone(&self.first))
     }
 
@@ -193,7 +193,7 @@ impl Session {
     /// # Errors
     ///
     /// As [`crate::verify_connection`]. A refusal takes the peer's key out of the session.
-    pub async fn reattest(&self) -> Result<Arc<Attested>, AttestationError> {
+    pub async fn reattest(&self) -> Result<Arc<Attestation>, AttestationError> {
         let verifier = &self.inner.attester.verifier;
         let deadline = Deadline::after(verifier.deadline);
         let freshness = Freshness::evidence_from_now(&verifier.clock);
@@ -228,8 +228,8 @@ impl SessionInner {
                 Outcome::NotProcessed(failure) => last = Some(failure.at(&url)),
             }
         }
-        let why = last.unwrap_or_default() + "; it was not processed by any connection, and may be sent again";
-        Err(AttestationError::ApplicationUnreachable { why })
+        let reason = last.unwrap_or_default() + "; it was not processed by any connection, and may be sent again";
+        Err(AttestationError::ApplicationUnreachable { reason })
     }
 
     /// A connection for one request: a free one, or a new one whose peer is attested before it is used.
@@ -277,7 +277,7 @@ impl SessionInner {
             let clock = &self.attester.verifier.clock;
             let refused = self.attester.coalesce.recent_refusal(&about, clock);
             let allowed = refused.map_or_else(|| self.pool.check_attest_rate(key), Err);
-            allowed.inspect_err(|error| observe::refused_unasked(key, error))?;
+            allowed.inspect_err(|error| telemetry::refused_unasked(key, error))?;
         }
         self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
     }
@@ -288,7 +288,7 @@ impl SessionInner {
         freshness: Freshness,
         poison: Poison,
         deadline: &Deadline,
-    ) -> Result<Arc<Attested>, AttestationError> {
+    ) -> Result<Arc<Attestation>, AttestationError> {
         let connection = self.attester.open(deadline).await?;
         let checkout = self.attest_and_insert(connection, freshness, poison, deadline).await?;
         Ok(Arc::clone(checkout.peer().lease().attested()))

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::lock;
 use super::renewal::Renewal;
 use super::request_body::Progress;
-use crate::attested::Attested;
+use crate::attestation::Attestation;
 use crate::clock::{Clock, Moment};
 use crate::error::AttestationError;
 use crate::transport::{Connection, Security};
@@ -31,18 +31,18 @@ const WALL_CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// An attestation while it is valid: until its end by the wall clock, and no longer than that took by the monotonic one.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
-    attested: Arc<Attested>,
+    attested: Arc<Attestation>,
     requested_at: Moment,
     span: Duration,
 }
 
 impl Lease {
-    pub(super) fn new(attested: Attested, requested_at: Moment) -> Self {
+    pub(super) fn new(attested: Attestation, requested_at: Moment) -> Self {
         let span = attested.expires_at().as_secs().saturating_sub(attested.issued_at().as_secs());
         Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span) }
     }
 
-    pub(super) fn attested(&self) -> &Arc<Attested> {
+    pub(super) fn attested(&self) -> &Arc<Attestation> {
         &self.attested
     }
 

@@ -8,10 +8,10 @@ use tokio::sync::futures::Notified;
 
 use super::lock;
 use super::peer::{Checkout, Lease, Peer};
-use crate::attested::Attested;
+use crate::attestation::Attestation;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::observe;
+use crate::telemetry;
 use crate::transport::Connection;
 use crate::types::SpkiDigest;
 
@@ -38,7 +38,7 @@ struct State {
     peers: Vec<Arc<Peer>>,
     /// Those that left without a refusal while something is under way with them: a refusal may come yet, or a new attestation.
     evicted: Vec<Weak<Peer>>,
-    latest: Option<Arc<Attested>>,
+    latest: Option<Arc<Attestation>>,
     recent_keys: Vec<(SpkiDigest, Instant)>,
     /// The code of the refusal after which no peer was left.
     poisoned: Option<&'static str>,
@@ -94,7 +94,7 @@ impl Pool {
         lock(&self.state).poisoned.map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
     }
 
-    pub(super) fn latest(&self) -> Option<Arc<Attested>> {
+    pub(super) fn latest(&self) -> Option<Arc<Attestation>> {
         lock(&self.state).latest.clone()
     }
 
@@ -110,7 +110,7 @@ impl Pool {
         let checkout = state.peers.iter().find_map(Peer::checkout);
         let keys = state.peers.len();
         drop(state);
-        observe::expired(expired, keys);
+        telemetry::expired(expired, keys);
         checkout
     }
 
@@ -126,7 +126,7 @@ impl Pool {
         let peer = state.peers.iter().find(|peer| peer.key() == key).cloned();
         let keys = state.peers.len();
         drop(state);
-        observe::expired(expired, keys);
+        telemetry::expired(expired, keys);
         peer
     }
 
@@ -173,7 +173,7 @@ impl Pool {
         if joined {
             if state.peers.len() >= MAX_KEYS && !state.evict_least_recently_used() {
                 return Err(AttestationError::TooManyUnattestedPeers {
-                    why: "the session has 64 attested keys in use",
+                    reason: "the session has 64 attested keys in use",
                 });
             }
             state.peers.push(Arc::clone(&peer));
@@ -186,7 +186,7 @@ impl Pool {
         let checkout = peer.attach(connection);
         drop(state);
         if joined {
-            observe::joined(key, keys);
+            telemetry::joined(key, keys);
         }
         Ok(checkout)
     }
@@ -216,7 +216,7 @@ impl Pool {
         drop(state);
         // Those who wait for a connection of it look again.
         self.freed.notify_waiters();
-        observe::refused(key, error, was_here, keys);
+        telemetry::refused(key, error, was_here, keys);
     }
 
     /// Whether a key that is not attested may be asked for evidence.
@@ -229,7 +229,7 @@ impl Pool {
         }
         if state.recent_keys.len() >= MAX_NEW_KEYS {
             return Err(AttestationError::TooManyUnattestedPeers {
-                why: "more than 120 keys that are not attested were shown within a minute",
+                reason: "more than 120 keys that are not attested were shown within a minute",
             });
         }
         state.recent_keys.push((key, Instant::now()));

@@ -7,7 +7,7 @@ use super::SessionInner;
 use super::peer::{Checkout, Exchange, Lease, Peer};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::observe;
+use crate::telemetry;
 
 /// The part of the time for renewals that is too little to begin another one in.
 const MIN_RENEWAL_SHARE: u32 = 16;
@@ -44,7 +44,7 @@ impl SessionInner {
             // Set beforehand, since a request that is given up goes no further than this.
             renewal.paused_until = peer.lease().retry_at();
             let share = Deadline::after(all.half_left());
-            let outcome = observe::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
+            let outcome = telemetry::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
             self.finish_renewal(&peer, &mut renewal, outcome)?;
         }
         Ok(())
@@ -63,7 +63,7 @@ impl SessionInner {
         }
         let share = Deadline::after(deadline.half_left());
         renewal.not_sent = false;
-        let outcome = observe::renewal(self.reattest_over(&peer, Some(checkout), &share)).await;
+        let outcome = telemetry::renewal(self.reattest_over(&peer, Some(checkout), &share)).await;
         self.finish_renewal(&peer, &mut renewal, outcome)
     }
 

@@ -71,7 +71,8 @@ impl Request {
     pub(super) fn new(session: Session, method: Method, target: &str) -> Self {
         let mut invalid = None;
         if matches!(method, Method::CONNECT | Method::TRACE) {
-            invalid = Some(AttestationError::InvalidRequest { why: "expected a method other than CONNECT and TRACE" });
+            invalid =
+                Some(AttestationError::InvalidRequest { reason: "expected a method other than CONNECT and TRACE" });
         }
         let parts = Parts {
             method,
@@ -95,7 +96,7 @@ impl Request {
             // Of these a request has one.
             Ok((name @ (AUTHORIZATION | CONTENT_TYPE), value)) => drop(self.parts.headers.insert(name, value)),
             Ok((name, value)) => drop(self.parts.headers.append(name, value)),
-            Err(why) => self.refuse(why),
+            Err(reason) => self.refuse(reason),
         }
         self
     }
@@ -172,8 +173,8 @@ impl Request {
         self.session.send(&self.parts).await
     }
 
-    fn refuse(&mut self, why: &'static str) {
-        self.invalid.get_or_insert(AttestationError::InvalidRequest { why });
+    fn refuse(&mut self, reason: &'static str) {
+        self.invalid.get_or_insert(AttestationError::InvalidRequest { reason });
     }
 }
 
@@ -215,8 +216,8 @@ pub(super) async fn exchange(
         }
     };
     if response.status().is_informational() {
-        let why = "it switches to another protocol, which was not requested".to_owned();
-        return Err(AttestationError::InvalidResponse { why });
+        let reason = "it switches to another protocol, which was not requested".to_owned();
+        return Err(AttestationError::InvalidResponse { reason });
     }
     checkout.advance(Exchange::Responding(progress));
     Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
@@ -226,12 +227,12 @@ fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Out
     Err(match failure.kind {
         TransportErrorKind::NotProcessed => return Ok(Outcome::NotProcessed(failure)),
         TransportErrorKind::Timeout => deadline.passed("the request"),
-        TransportErrorKind::Name => AttestationError::ServerNameNotValidated { why: failure.at(url) },
-        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { why: failure.at(url) },
-        TransportErrorKind::Connect => AttestationError::ApplicationUnreachable { why: failure.at(url) },
+        TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason: failure.at(url) },
+        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason: failure.at(url) },
+        TransportErrorKind::Connect => AttestationError::ApplicationUnreachable { reason: failure.at(url) },
         TransportErrorKind::Broken => {
-            let why = failure.at(url) + "; the request may have arrived, and is not sent again";
-            AttestationError::ApplicationUnreachable { why }
+            let reason = failure.at(url) + "; the request may have arrived, and is not sent again";
+            AttestationError::ApplicationUnreachable { reason }
         }
     })
 }
@@ -249,7 +250,7 @@ impl Parts {
             }
             _ => (OutgoingBody::empty(), Progress::over()),
         };
-        let unusable = |_| AttestationError::InvalidRequest { why: "expected a target that HTTP can carry" };
+        let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
         let mut request =
             http::Request::builder().method(self.method.clone()).uri(url.as_str()).body(body).map_err(unusable)?;
         let headers = request.headers_mut();

@@ -263,8 +263,8 @@ impl Body {
 fn explain(error: &hyper::Error, url: &Url) -> AttestationError {
     let failure = classify(error, Stage::Body);
     match failure.kind {
-        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { why: failure.at(url) },
-        _ => AttestationError::ApplicationUnreachable { why: failure.at(url) },
+        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason: failure.at(url) },
+        _ => AttestationError::ApplicationUnreachable { reason: failure.at(url) },
     }
 }
 

@@ -17,10 +17,10 @@ mod anchors;
 mod bundle;
 mod certificate;
 mod chain;
+mod collateral;
 mod crl;
 mod error;
 mod inspect;
-mod kds;
 mod pem;
 mod product;
 mod report;
@@ -31,10 +31,10 @@ pub(crate) use anchors::BUILTIN_CERTIFICATES;
 pub use anchors::{AmdAnchors, CustomAnchors};
 pub use bundle::CertificateBundle;
 pub use chain::VerifiedVek;
+pub use collateral::{CollateralRequest, chain_path, crl_path, vcek_path};
 pub use crl::VerifiedCrl;
 pub use error::{CertificateRole, CrlError, ReportError, TcbPart};
 pub use inspect::UnverifiedReport;
-pub use kds::{CollateralRequest, chain_path, crl_path, vcek_path};
 pub use report::REPORT_LEN;
 pub use revocation::{NotEvaluated, Revocation, RevocationOutcome};
 pub use vek::{VekCertificate, VekIdentity};
@@ -240,7 +240,7 @@ impl VerifiedReport {
 
     /// Whether it was verified under own anchors in place of AMD's.
     #[must_use]
-    pub const fn is_under_custom_anchors(&self) -> bool {
+    pub const fn has_custom_anchors(&self) -> bool {
         self.custom_anchors
     }
 }

@@ -37,7 +37,7 @@ pub enum RevocationOutcome {
     /// Not known, because checking was not required.
     NotEvaluated {
         /// The reason.
-        why: NotEvaluated,
+        reason: NotEvaluated,
     },
 }
 
@@ -79,7 +79,7 @@ impl Authorities<'_> {
         now: UnixTime,
     ) -> Result<RevocationOutcome, ReportError> {
         let max_age = match revocation {
-            Revocation::Off => return Ok(RevocationOutcome::NotEvaluated { why: NotEvaluated::SwitchedOff }),
+            Revocation::Off => return Ok(RevocationOutcome::NotEvaluated { reason: NotEvaluated::SwitchedOff }),
             Revocation::RequireIssuedWithin(age) => Some(age),
             Revocation::Require | Revocation::BestEffort => None,
         };
@@ -97,10 +97,10 @@ impl Authorities<'_> {
                 let (this_update, next_update) = (crl.this_update(), crl.next_update());
                 Ok(RevocationOutcome::Checked { this_update, next_update })
             }
-            (Err(why), Revocation::BestEffort) => {
-                Ok(RevocationOutcome::NotEvaluated { why: NotEvaluated::Unusable(why) })
+            (Err(reason), Revocation::BestEffort) => {
+                Ok(RevocationOutcome::NotEvaluated { reason: NotEvaluated::Unusable(reason) })
             }
-            (Err(why), _) => Err(ReportError::Crl(why)),
+            (Err(reason), _) => Err(ReportError::Crl(reason)),
         }
     }
 }

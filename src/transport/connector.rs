@@ -58,7 +58,7 @@ pub(crate) struct Connector {
 impl Connector {
     /// `tls` is for origins of the scheme `https`.
     pub(crate) fn new(network: &Network, origin: &Url, tls: &Arc<ClientConfig>) -> Result<Self, AttestationError> {
-        let unusable = || AttestationError::InvalidUrl { why: "expected a host that connections can be opened to" };
+        let unusable = || AttestationError::InvalidUrl { reason: "expected a host that connections can be opened to" };
         let host = origin.host_str().ok_or_else(unusable)?;
         let port = origin.port_or_known_default().ok_or_else(unusable)?;
         let authority: Authority = format!("{host}:{port}").parse().map_err(|_| unusable())?;
@@ -96,10 +96,10 @@ impl Connector {
     pub(crate) async fn connect_to_application(&self) -> Result<Connection, AttestationError> {
         self.connect().await.map_err(|failure| {
             let kind = failure.kind;
-            let why = failure.at(&self.url);
+            let reason = failure.at(&self.url);
             match kind {
-                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { why },
-                _ => AttestationError::ApplicationUnreachable { why },
+                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason },
+                _ => AttestationError::ApplicationUnreachable { reason },
             }
         })
     }

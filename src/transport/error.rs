@@ -137,8 +137,8 @@ fn classify_h2(error: &h2::Error, stage: Stage) -> Option<TransportError> {
             broken(format!("the server reset the stream ({name}); it may have processed the request"))
         }
         (Stage::Request(_), false) if error.is_library() => {
-            let why = format!("its response breaks HTTP/2, or its headers are larger than 16 KiB ({name})");
-            Some(TransportError::new(TransportErrorKind::Unreadable, why))
+            let reason = format!("its response breaks HTTP/2, or its headers are larger than 16 KiB ({name})");
+            Some(TransportError::new(TransportErrorKind::Unreadable, reason))
         }
         _ => None,
     }

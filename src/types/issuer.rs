@@ -23,7 +23,7 @@ pub struct Issuer(String);
     "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host of lower-case letters, digits and hyphens between single dots, no path and no trailing slash), found {found:?}"
 )]
 #[non_exhaustive]
-pub struct InvalidIssuer {
+pub struct IssuerError {
     /// The text, shortened.
     pub found: String,
 }
@@ -33,11 +33,11 @@ impl Issuer {
     ///
     /// # Errors
     ///
-    /// [`InvalidIssuer`] unless it is an `https` origin in the one form that URL parsing gives back unchanged, and its host
+    /// [`IssuerError`] unless it is an `https` origin in the one form that URL parsing gives back unchanged, and its host
     /// an address or a plain name: a wildcard names nobody, and a dot at the end would be a second name of one instance.
-    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidIssuer> {
+    pub fn new(text: impl AsRef<str>) -> Result<Self, IssuerError> {
         let text = text.as_ref();
-        let refuse = || InvalidIssuer { found: shorten(text, 200) };
+        let refuse = || IssuerError { found: shorten(text, 200) };
         let url = url::Url::parse(text).map_err(|_| refuse())?;
         let canonical = url.origin().ascii_serialization();
         let host_is_plain = match url.host() {
@@ -132,7 +132,7 @@ mod tests {
             "sharedneu.neu.attest.azure.net",
             "",
         ] {
-            assert_eq!(Issuer::new(bad), Err(InvalidIssuer { found: bad.into() }));
+            assert_eq!(Issuer::new(bad), Err(IssuerError { found: bad.into() }));
         }
     }
 

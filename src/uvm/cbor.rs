@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::CoseDefect;
+use super::error::CoseError;
 use crate::work;
 
 /// Deeper nesting than any header needs; bounds the recursion of the walk.
@@ -31,29 +31,29 @@ pub(super) struct Sign1Parts<'a> {
 ///
 /// Everything that the signature covers must have definite lengths and no duplicate key at any depth. The unprotected
 /// header is only skipped: anyone can change it, so nothing in it may decide anything.
-pub(super) fn split(document: &[u8]) -> Result<Sign1Parts<'_>, CoseDefect> {
+pub(super) fn split(document: &[u8]) -> Result<Sign1Parts<'_>, CoseError> {
     let mut reader = Reader { rest: document };
     if reader.head()? != (Head { major: Major::Tag, value: Some(COSE_SIGN1_TAG) }) {
-        return Err(CoseDefect::NotTagged);
+        return Err(CoseError::NotTagged);
     }
     if reader.head()? != (Head { major: Major::Array, value: Some(4) }) {
-        return Err(CoseDefect::NotFourItems);
+        return Err(CoseError::NotFourItems);
     }
     let protected = reader.byte_string()?;
     let mut header = Reader { rest: protected };
     if header.peek_major()? != Major::Map {
-        return Err(CoseDefect::ProtectedNotAMap);
+        return Err(CoseError::ProtectedNotAMap);
     }
     header.item(MAX_DEPTH, Rules::Strict)?;
     header.end()?;
 
     let before = reader.rest;
     if reader.peek_major()? != Major::Map {
-        return Err(CoseDefect::UnprotectedNotAMap);
+        return Err(CoseError::UnprotectedNotAMap);
     }
     reader.item(MAX_DEPTH, Rules::WellFormed)?;
     let unprotected =
-        before.len().checked_sub(reader.rest.len()).and_then(|len| before.get(..len)).ok_or(CoseDefect::Truncated)?;
+        before.len().checked_sub(reader.rest.len()).and_then(|len| before.get(..len)).ok_or(CoseError::Truncated)?;
 
     // A detached payload (nil) would be verified over nothing: only a byte string is taken.
     let payload = reader.byte_string()?;
@@ -102,28 +102,28 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: u64) -> Result<&'a [u8], CoseDefect> {
-        let len = usize::try_from(len).map_err(|_| CoseDefect::Truncated)?;
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(CoseDefect::Truncated)?;
+    fn take(&mut self, len: u64) -> Result<&'a [u8], CoseError> {
+        let len = usize::try_from(len).map_err(|_| CoseError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(CoseError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], CoseDefect> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(CoseDefect::Truncated)?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CoseError> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(CoseError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
 
-    fn end(&self) -> Result<(), CoseDefect> {
-        if self.rest.is_empty() { Ok(()) } else { Err(CoseDefect::TrailingBytes) }
+    fn end(&self) -> Result<(), CoseError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(CoseError::TrailingBytes) }
     }
 
-    fn peek_major(&self) -> Result<Major, CoseDefect> {
+    fn peek_major(&self) -> Result<Major, CoseError> {
         Reader { rest: self.rest }.head().map(|head| head.major)
     }
 
-    fn head(&mut self) -> Result<Head, CoseDefect> {
+    fn head(&mut self) -> Result<Head, CoseError> {
         work::step();
         let [first] = self.array()?;
         let major = match first >> 5 {
@@ -143,27 +143,27 @@ impl<'a> Reader<'a> {
             26 => Some(u64::from(u32::from_be_bytes(self.array()?))),
             27 => Some(u64::from_be_bytes(self.array()?)),
             31 if matches!(major, Major::Bytes | Major::Text | Major::Array | Major::Map | Major::Simple) => None,
-            _ => return Err(CoseDefect::NotWellFormed),
+            _ => return Err(CoseError::NotWellFormed),
         };
         Ok(Head { major, value })
     }
 
     /// A byte string in one piece.
-    fn byte_string(&mut self) -> Result<&'a [u8], CoseDefect> {
+    fn byte_string(&mut self) -> Result<&'a [u8], CoseError> {
         match self.head()? {
             Head { major: Major::Bytes, value: Some(len) } => self.take(len),
-            Head { major: Major::Bytes, value: None } => Err(CoseDefect::IndefiniteLength),
-            _ => Err(CoseDefect::NotAByteString),
+            Head { major: Major::Bytes, value: None } => Err(CoseError::IndefiniteLength),
+            _ => Err(CoseError::NotAByteString),
         }
     }
 
     /// Walks over one item and everything in it.
-    fn item(&mut self, depth: u8, rules: Rules) -> Result<(), CoseDefect> {
-        let depth = depth.checked_sub(1).ok_or(CoseDefect::TooDeep)?;
+    fn item(&mut self, depth: u8, rules: Rules) -> Result<(), CoseError> {
+        let depth = depth.checked_sub(1).ok_or(CoseError::TooDeep)?;
         let head = self.head()?;
         let Some(value) = head.value else {
             return match rules {
-                Rules::Strict => Err(CoseDefect::IndefiniteLength),
+                Rules::Strict => Err(CoseError::IndefiniteLength),
                 Rules::WellFormed => self.indefinite(head.major, depth),
             };
         };
@@ -177,13 +177,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn map(&mut self, pairs: u64, depth: u8, rules: Rules) -> Result<(), CoseDefect> {
+    fn map(&mut self, pairs: u64, depth: u8, rules: Rules) -> Result<(), CoseError> {
         let mut seen = BTreeSet::new();
         for _ in 0..pairs {
             match rules {
                 Rules::Strict => {
                     if !seen.insert(self.key()?) {
-                        return Err(CoseDefect::DuplicateKey);
+                        return Err(CoseError::DuplicateKey);
                     }
                 }
                 Rules::WellFormed => self.item(depth, rules)?,
@@ -193,22 +193,22 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn key(&mut self) -> Result<Key<'a>, CoseDefect> {
+    fn key(&mut self) -> Result<Key<'a>, CoseError> {
         match self.head()? {
             Head { major: major @ (Major::Unsigned | Major::Negative), value: Some(value) } => {
                 Ok(Key::Integer(major, value))
             }
             Head { major: Major::Text, value: Some(len) } => self.take(len).map(Key::Text),
-            Head { value: None, .. } => Err(CoseDefect::IndefiniteLength),
-            _ => Err(CoseDefect::UnusableKey),
+            Head { value: None, .. } => Err(CoseError::IndefiniteLength),
+            _ => Err(CoseError::UnusableKey),
         }
     }
 
     /// The rest of an item of indefinite length, up to its break.
-    fn indefinite(&mut self, major: Major, depth: u8) -> Result<(), CoseDefect> {
+    fn indefinite(&mut self, major: Major, depth: u8) -> Result<(), CoseError> {
         const BREAK: Head = Head { major: Major::Simple, value: None };
         if major == Major::Simple {
-            return Err(CoseDefect::NotWellFormed);
+            return Err(CoseError::NotWellFormed);
         }
         loop {
             let mut ahead = Reader { rest: self.rest };
@@ -223,14 +223,14 @@ impl<'a> Reader<'a> {
                         ahead.take(len)?;
                         self.rest = ahead.rest;
                     }
-                    _ => return Err(CoseDefect::NotWellFormed),
+                    _ => return Err(CoseError::NotWellFormed),
                 },
                 Major::Array => self.item(depth, Rules::WellFormed)?,
                 Major::Map => {
                     self.item(depth, Rules::WellFormed)?;
                     self.item(depth, Rules::WellFormed)?;
                 }
-                _ => return Err(CoseDefect::NotWellFormed),
+                _ => return Err(CoseError::NotWellFormed),
             }
         }
     }
@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn split_hex(text: &str) -> Result<String, CoseDefect> {
+    fn split_hex(text: &str) -> Result<String, CoseError> {
         let document = hex::decode(text.replace(' ', "")).unwrap();
         let parts = split(&document)?;
         Ok(format!(
@@ -256,22 +256,22 @@ mod tests {
     fn a_document_has_four_parts_and_one_tag() {
         assert_eq!(split_hex("d2 84 43a10126 a0 4101 4102").unwrap(), "a10126/a0/01/02");
         for (document, defect) in [
-            ("84 43a10126 a0 4101 4102", CoseDefect::NotTagged),
-            ("d1 84 43a10126 a0 4101 4102", CoseDefect::NotTagged),
-            ("d2 d2 84 43a10126 a0 4101 4102", CoseDefect::NotFourItems),
-            ("d2 83 43a10126 a0 4101", CoseDefect::NotFourItems),
-            ("d2 9f 43a10126 a0 4101 4102 ff", CoseDefect::NotFourItems),
-            ("d2 84 43a10126 a0 4101 4102 00", CoseDefect::TrailingBytes),
-            ("d2 84 43a10126 a0 f6 4102", CoseDefect::NotAByteString),
-            ("d2 84 43a10126 a0 5f4101ff 4102", CoseDefect::IndefiniteLength),
-            ("d2 84 43a10126 a0 4101 41", CoseDefect::Truncated),
-            ("d2 84 40 a0 4101 4102", CoseDefect::Truncated),
-            ("d2 84 4180 a0 4101 4102", CoseDefect::ProtectedNotAMap),
-            ("d2 84 44a1012600 a0 4101 4102", CoseDefect::TrailingBytes),
-            ("d2 84 43a10126 80 4101 4102", CoseDefect::UnprotectedNotAMap),
-            ("d2 84 5bffffffffffffffff", CoseDefect::Truncated),
-            ("d2 84 49bbffffffffffffffff a0 4101 4102", CoseDefect::Truncated),
-            ("", CoseDefect::Truncated),
+            ("84 43a10126 a0 4101 4102", CoseError::NotTagged),
+            ("d1 84 43a10126 a0 4101 4102", CoseError::NotTagged),
+            ("d2 d2 84 43a10126 a0 4101 4102", CoseError::NotFourItems),
+            ("d2 83 43a10126 a0 4101", CoseError::NotFourItems),
+            ("d2 9f 43a10126 a0 4101 4102 ff", CoseError::NotFourItems),
+            ("d2 84 43a10126 a0 4101 4102 00", CoseError::TrailingBytes),
+            ("d2 84 43a10126 a0 f6 4102", CoseError::NotAByteString),
+            ("d2 84 43a10126 a0 5f4101ff 4102", CoseError::IndefiniteLength),
+            ("d2 84 43a10126 a0 4101 41", CoseError::Truncated),
+            ("d2 84 40 a0 4101 4102", CoseError::Truncated),
+            ("d2 84 4180 a0 4101 4102", CoseError::ProtectedNotAMap),
+            ("d2 84 44a1012600 a0 4101 4102", CoseError::TrailingBytes),
+            ("d2 84 43a10126 80 4101 4102", CoseError::UnprotectedNotAMap),
+            ("d2 84 5bffffffffffffffff", CoseError::Truncated),
+            ("d2 84 49bbffffffffffffffff a0 4101 4102", CoseError::Truncated),
+            ("", CoseError::Truncated),
         ] {
             assert_eq!(split_hex(document), Err(defect), "{document}");
         }
@@ -284,21 +284,21 @@ mod tests {
             split_hex(&format!("d284 58{:02x} {} a0 4101 4102", header.len(), hex::encode(header)))
         };
         for (header, defect) in [
-            ("a2 0126 0126", CoseDefect::DuplicateKey),
-            ("a2 0126 180126", CoseDefect::DuplicateKey),
-            ("a2 0126 1b000000000000000126", CoseDefect::DuplicateKey),
-            ("a2 616101 616102", CoseDefect::DuplicateKey),
-            ("a1 0f a2 0101 0102", CoseDefect::DuplicateKey),
-            ("a1 0f 81 c1 a2 616101 78016102", CoseDefect::DuplicateKey),
-            ("bf 0126 ff", CoseDefect::IndefiniteLength),
-            ("a1 0f bf 0101 ff", CoseDefect::IndefiniteLength),
-            ("a1 01 9f ff", CoseDefect::IndefiniteLength),
-            ("a1 01 5f ff", CoseDefect::IndefiniteLength),
-            ("a1 7f6161ff 01", CoseDefect::IndefiniteLength),
-            ("a1 4101 01", CoseDefect::UnusableKey),
-            ("a1 f6 01", CoseDefect::UnusableKey),
-            ("a1 01 1c", CoseDefect::NotWellFormed),
-            ("a1 01 81818181818181818181818181818181 01", CoseDefect::TooDeep),
+            ("a2 0126 0126", CoseError::DuplicateKey),
+            ("a2 0126 180126", CoseError::DuplicateKey),
+            ("a2 0126 1b000000000000000126", CoseError::DuplicateKey),
+            ("a2 616101 616102", CoseError::DuplicateKey),
+            ("a1 0f a2 0101 0102", CoseError::DuplicateKey),
+            ("a1 0f 81 c1 a2 616101 78016102", CoseError::DuplicateKey),
+            ("bf 0126 ff", CoseError::IndefiniteLength),
+            ("a1 0f bf 0101 ff", CoseError::IndefiniteLength),
+            ("a1 01 9f ff", CoseError::IndefiniteLength),
+            ("a1 01 5f ff", CoseError::IndefiniteLength),
+            ("a1 7f6161ff 01", CoseError::IndefiniteLength),
+            ("a1 4101 01", CoseError::UnusableKey),
+            ("a1 f6 01", CoseError::UnusableKey),
+            ("a1 01 1c", CoseError::NotWellFormed),
+            ("a1 01 81818181818181818181818181818181 01", CoseError::TooDeep),
         ] {
             assert_eq!(inside(header), Err(defect), "{header}");
         }
@@ -314,9 +314,9 @@ mod tests {
             assert_eq!(end, format!("a10126/{}/01/02", header.replace(' ', "")));
         }
         for (header, defect) in [
-            ("bf 01 ff", CoseDefect::NotWellFormed),
-            ("bf 01 5f6161ff ff", CoseDefect::NotWellFormed),
-            ("a1 01 ff", CoseDefect::NotWellFormed),
+            ("bf 01 ff", CoseError::NotWellFormed),
+            ("bf 01 5f6161ff ff", CoseError::NotWellFormed),
+            ("a1 01 ff", CoseError::NotWellFormed),
         ] {
             assert_eq!(split_hex(&format!("d284 43a10126 {header} 4101 4102")), Err(defect), "{header}");
         }

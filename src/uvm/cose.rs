@@ -6,7 +6,7 @@ use coset::{ContentType, CoseSign1, Label, RegisteredLabelWithPrivate, TaggedCbo
 
 use super::cbor;
 use super::endorsement::{EndorsementForm, MAX_ENDORSEMENT_LEN};
-use super::error::{CoseAlgorithm, CoseDefect, EndorsementError};
+use super::error::{CoseAlgorithm, CoseError, EndorsementError};
 use crate::crypto::{Hash, PublicKey, Scheme, ecdsa_der_of_fixed, sha256, sha384, sha512};
 use crate::types::{UnixTime, shorten};
 use crate::x509::Certificate;
@@ -45,7 +45,7 @@ impl Document {
             return Err(EndorsementError::TooLarge { limit: MAX_ENDORSEMENT_LEN, actual: document.len() });
         }
         let parts = cbor::split(document).map_err(EndorsementError::Malformed)?;
-        let sign1 = decode_signed_parts(&parts).ok_or(EndorsementError::Malformed(CoseDefect::InvalidHeader))?;
+        let sign1 = decode_signed_parts(&parts).ok_or(EndorsementError::Malformed(CoseError::InvalidHeader))?;
         let header = &sign1.protected.header;
         if !header.crit.is_empty() {
             return Err(EndorsementError::CriticalHeaders);

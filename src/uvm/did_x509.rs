@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::error::{DidDefect, EndorsementError};
+use super::error::{DidX509Error, EndorsementError};
 use crate::crypto::sha256_digest;
 use crate::types::{Sha256Digest, shorten};
 use crate::x509::Certificate;
@@ -28,17 +28,17 @@ enum Policy {
 
 impl DidX509 {
     /// Reads the text.
-    pub(super) fn parse(text: &str) -> Result<Self, DidDefect> {
+    pub(super) fn parse(text: &str) -> Result<Self, DidX509Error> {
         let mut parts = text.split("::");
         let fingerprint = parts
             .next()
             .and_then(|prefix| prefix.strip_prefix("did:x509:0:sha256:"))
             .and_then(|fingerprint| URL_SAFE_NO_PAD.decode(fingerprint).ok())
             .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-            .ok_or(DidDefect::NotDidX509)?;
+            .ok_or(DidX509Error::NotDidX509)?;
         let policies = parts.map(Policy::parse).collect::<Result<Vec<_>, _>>()?;
         if policies.is_empty() {
-            return Err(DidDefect::NotDidX509);
+            return Err(DidX509Error::NotDidX509);
         }
         Ok(Self { fingerprint: Sha256Digest::new(fingerprint), policies })
     }
@@ -75,32 +75,32 @@ impl DidX509 {
 }
 
 impl Policy {
-    fn parse(text: &str) -> Result<Self, DidDefect> {
-        let (name, value) = text.split_once(':').ok_or(DidDefect::MalformedPolicy)?;
+    fn parse(text: &str) -> Result<Self, DidX509Error> {
+        let (name, value) = text.split_once(':').ok_or(DidX509Error::MalformedPolicy)?;
         match name {
             "eku" => {
                 let is_oid = value.contains('.')
                     && value.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|digit| digit.is_ascii_digit()));
-                if is_oid { Ok(Self::Eku(value.to_owned())) } else { Err(DidDefect::MalformedPolicy) }
+                if is_oid { Ok(Self::Eku(value.to_owned())) } else { Err(DidX509Error::MalformedPolicy) }
             }
             "subject" => {
                 let fields: Vec<&str> = value.split(':').collect();
                 let (pairs, rest) = fields.as_chunks::<2>();
                 if pairs.is_empty() || !rest.is_empty() {
-                    return Err(DidDefect::MalformedPolicy);
+                    return Err(DidX509Error::MalformedPolicy);
                 }
                 let mut attributes: Vec<(String, String, String)> = Vec::new();
                 for [name, value] in pairs {
-                    let oid = attribute_oid(name).ok_or(DidDefect::MalformedPolicy)?;
+                    let oid = attribute_oid(name).ok_or(DidX509Error::MalformedPolicy)?;
                     if attributes.iter().any(|(_, seen, _)| *seen == oid) {
-                        return Err(DidDefect::MalformedPolicy);
+                        return Err(DidX509Error::MalformedPolicy);
                     }
-                    let value = percent_decode(value).ok_or(DidDefect::MalformedPolicy)?;
+                    let value = percent_decode(value).ok_or(DidX509Error::MalformedPolicy)?;
                     attributes.push(((*name).to_owned(), oid, value));
                 }
                 Ok(Self::Subject(attributes))
             }
-            _ => Err(DidDefect::UnsupportedPolicy),
+            _ => Err(DidX509Error::UnsupportedPolicy),
         }
     }
 
@@ -199,30 +199,30 @@ mod tests {
     fn anything_else_is_refused() {
         let with = |policies: &str| format!("{ROOT}{policies}");
         for (text, defect) in [
-            (String::new(), DidDefect::NotDidX509),
-            ("did:web:example.org".into(), DidDefect::NotDidX509),
-            (with(""), DidDefect::NotDidX509),
-            (with("=::eku:1.2"), DidDefect::NotDidX509),
-            (ROOT.replace(":0:", ":1:") + "::eku:1.2", DidDefect::NotDidX509),
-            (ROOT.replace("sha256", "sha384") + "::eku:1.2", DidDefect::NotDidX509),
-            ("did:x509:0:sha256:AAAA::eku:1.2".into(), DidDefect::NotDidX509),
-            (with("::"), DidDefect::MalformedPolicy),
-            (with("::eku"), DidDefect::MalformedPolicy),
-            (with("::eku:"), DidDefect::MalformedPolicy),
-            (with("::eku:1..2"), DidDefect::MalformedPolicy),
-            (with("::eku:1.2:1.3"), DidDefect::MalformedPolicy),
-            (with("::eku:1.2%2e3"), DidDefect::MalformedPolicy),
-            (with("::subject:CN"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:a:CN:b"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:a:2.5.4.3:b"), DidDefect::MalformedPolicy),
-            (with("::subject:XX:a"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:a b"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:%2"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:%gg"), DidDefect::MalformedPolicy),
-            (with("::subject:CN:%ff"), DidDefect::MalformedPolicy),
-            (with("::san:email:a%40b"), DidDefect::UnsupportedPolicy),
-            (with("::eku:1.2::fulcio-issuer:x"), DidDefect::UnsupportedPolicy),
+            (String::new(), DidX509Error::NotDidX509),
+            ("did:web:example.org".into(), DidX509Error::NotDidX509),
+            (with(""), DidX509Error::NotDidX509),
+            (with("=::eku:1.2"), DidX509Error::NotDidX509),
+            (ROOT.replace(":0:", ":1:") + "::eku:1.2", DidX509Error::NotDidX509),
+            (ROOT.replace("sha256", "sha384") + "::eku:1.2", DidX509Error::NotDidX509),
+            ("did:x509:0:sha256:AAAA::eku:1.2".into(), DidX509Error::NotDidX509),
+            (with("::"), DidX509Error::MalformedPolicy),
+            (with("::eku"), DidX509Error::MalformedPolicy),
+            (with("::eku:"), DidX509Error::MalformedPolicy),
+            (with("::eku:1..2"), DidX509Error::MalformedPolicy),
+            (with("::eku:1.2:1.3"), DidX509Error::MalformedPolicy),
+            (with("::eku:1.2%2e3"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:a:CN:b"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:a:2.5.4.3:b"), DidX509Error::MalformedPolicy),
+            (with("::subject:XX:a"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:a b"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:%2"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:%gg"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:%ff"), DidX509Error::MalformedPolicy),
+            (with("::san:email:a%40b"), DidX509Error::UnsupportedPolicy),
+            (with("::eku:1.2::fulcio-issuer:x"), DidX509Error::UnsupportedPolicy),
         ] {
             assert_eq!(DidX509::parse(&text), Err(defect), "{text}");
         }

@@ -43,7 +43,7 @@ pub enum EndorsementError {
         /// The issuer, shortened.
         issuer: String,
         /// Why it cannot be resolved.
-        defect: DidDefect,
+        defect: DidX509Error,
     },
     /// No certificate authority of the chain has the fingerprint that the issuer names.
     #[error(
@@ -65,7 +65,7 @@ pub enum EndorsementError {
     },
     /// Not a `COSE_Sign1` as this crate reads it.
     #[error("not a usable COSE_Sign1 document: {0}")]
-    Malformed(CoseDefect),
+    Malformed(CoseError),
     /// A header parameter that must be there is not.
     #[error("the endorsement's protected header lacks {header}")]
     MissingHeader {
@@ -82,7 +82,7 @@ pub enum EndorsementError {
     },
     /// The payload is signed but does not say what it must.
     #[error("the endorsement's payload {0}")]
-    Payload(PayloadDefect),
+    Payload(PayloadError),
     /// The thumbprint in the header is not that of the leaf certificate.
     #[error("the endorsement's thumbprint header names certificate {expected}, its chain starts with {actual}")]
     ThumbprintMismatch {
@@ -191,7 +191,7 @@ impl std::fmt::Display for CoseAlgorithm {
 /// Why bytes are no usable `COSE_Sign1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CoseDefect {
+pub enum CoseError {
     /// A map of the signed part has the same key twice.
     #[error("a header has the same key twice")]
     DuplicateKey,
@@ -236,7 +236,7 @@ pub enum CoseDefect {
 /// Why an issuer cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum DidDefect {
+pub enum DidX509Error {
     /// Not of the form `did:x509:0:sha256:<43 characters>::<policy>`.
     #[error("is not a did:x509 of version 0 with a SHA-256 fingerprint")]
     NotDidX509,
@@ -251,7 +251,7 @@ pub enum DidDefect {
 /// What is wrong with a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PayloadDefect {
+pub enum PayloadError {
     /// A member stands twice, at any depth.
     #[error("has the member {member:?} twice")]
     DuplicateMember {

@@ -16,7 +16,7 @@ pub use endorsement::{
     EndorsementExpectations, EndorsementForm, MAX_ENDORSEMENT_LEN, PRODUCTION_FEED, PRODUCTION_ISSUER,
     VerifiedEndorsement, verify,
 };
-pub use error::{CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, PayloadDefect};
+pub use error::{CoseAlgorithm, CoseError, DidX509Error, EndorsementError, PayloadError};
 pub use inspect::{UnverifiedCertificate, UnverifiedEndorsement, read_unverified};
 
 pub use crate::x509::{CertificateError, KeyUse};

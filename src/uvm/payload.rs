@@ -1,6 +1,6 @@
 //! What an endorsement says: which measurement, how new.
 
-use super::error::PayloadDefect;
+use super::error::PayloadError;
 use crate::json::{JsonError, MemberError, MemberFlaw, Value, parse};
 use crate::types::Measurement;
 
@@ -13,25 +13,25 @@ const SVN_NUMBER: &str = "x-ms-sevsnpvm-guestsvn-int";
 /// The security version is a decimal text in one spelling, or a JSON integer (endorsements of both kinds were issued);
 /// since version 103 a second member repeats it as a number, and then both must agree. Members that are not known here
 /// are tolerated: the issuer signed them, and adding one must not lock every client out.
-pub(super) fn read_json(payload: &[u8]) -> Result<(u64, Measurement), PayloadDefect> {
+pub(super) fn read_json(payload: &[u8]) -> Result<(u64, Measurement), PayloadError> {
     let members = match parse(payload) {
         Ok(Value::Object(members)) => members,
-        Err(JsonError::DuplicateMember { name }) => return Err(PayloadDefect::DuplicateMember { member: name }),
-        Ok(_) | Err(_) => return Err(PayloadDefect::NotAnObject),
+        Err(JsonError::DuplicateMember { name }) => return Err(PayloadError::DuplicateMember { member: name }),
+        Ok(_) | Err(_) => return Err(PayloadError::NotAnObject),
     };
-    let wrong = |member| PayloadDefect::WrongMemberType { member };
+    let wrong = |member| PayloadError::WrongMemberType { member };
     let measurement = Measurement::from_hex(members.required(MEASUREMENT)?).map_err(|_| wrong(MEASUREMENT))?;
     let svn = match members.required::<u64>(SVN) {
         Ok(number) => number,
         Err(_) => canonical_decimal(members.required(SVN)?).ok_or(wrong(SVN))?,
     };
     match members.optional::<u64>(SVN_NUMBER)? {
-        Some(number) if number != svn => Err(PayloadDefect::SvnDisagrees { text: svn, number }),
+        Some(number) if number != svn => Err(PayloadError::SvnDisagrees { text: svn, number }),
         _ => Ok((svn, measurement)),
     }
 }
 
-impl From<MemberError> for PayloadDefect {
+impl From<MemberError> for PayloadError {
     fn from(MemberError { name: member, flaw }: MemberError) -> Self {
         match flaw {
             MemberFlaw::Missing => Self::MissingMember { member },
@@ -41,10 +41,10 @@ impl From<MemberError> for PayloadDefect {
 }
 
 /// The payload of the hash-envelope form is the measurement itself.
-pub(super) fn read_measurement(payload: &[u8]) -> Result<Measurement, PayloadDefect> {
+pub(super) fn read_measurement(payload: &[u8]) -> Result<Measurement, PayloadError> {
     <[u8; Measurement::LEN]>::try_from(payload)
         .map(Measurement::new)
-        .map_err(|_| PayloadDefect::WrongLength { expected: Measurement::LEN, actual: payload.len() })
+        .map_err(|_| PayloadError::WrongLength { expected: Measurement::LEN, actual: payload.len() })
 }
 
 /// A number in the one decimal spelling it has: no sign, no leading zero.
@@ -61,7 +61,7 @@ mod tests {
         "0a".repeat(48)
     }
 
-    fn read(text: &str) -> Result<u64, PayloadDefect> {
+    fn read(text: &str) -> Result<u64, PayloadError> {
         read_json(text.replace("HEX", &hex96()).as_bytes()).map(|(svn, measurement)| {
             assert_eq!(measurement.to_string(), hex96());
             svn
@@ -93,7 +93,7 @@ mod tests {
             "{}",
             "\"\u{661}\"",
         ] {
-            assert_eq!(with(bad), Err(PayloadDefect::WrongMemberType { member: SVN }), "{bad}");
+            assert_eq!(with(bad), Err(PayloadError::WrongMemberType { member: SVN }), "{bad}");
         }
     }
 
@@ -101,9 +101,9 @@ mod tests {
     fn both_spellings_agree_when_both_are_there() {
         let with = |number: &str| read(&format!(r#"{{"{SVN_NUMBER}":{number},"{SVN}":"103","{MEASUREMENT}":"HEX"}}"#));
         assert_eq!(with("103"), Ok(103));
-        assert_eq!(with("104"), Err(PayloadDefect::SvnDisagrees { text: 103, number: 104 }));
+        assert_eq!(with("104"), Err(PayloadError::SvnDisagrees { text: 103, number: 104 }));
         for bad in ["\"103\"", "103.0", "null", "-103", "[]"] {
-            assert_eq!(with(bad), Err(PayloadDefect::WrongMemberType { member: SVN_NUMBER }), "{bad}");
+            assert_eq!(with(bad), Err(PayloadError::WrongMemberType { member: SVN_NUMBER }), "{bad}");
         }
     }
 
@@ -113,11 +113,11 @@ mod tests {
         let upper = hex96().to_uppercase();
         for bad in [format!("\"{upper}\""), format!("\"{}\"", &hex96()[2..]), "null".into(), "1".into(), "\"\"".into()]
         {
-            assert_eq!(with(&bad), Err(PayloadDefect::WrongMemberType { member: MEASUREMENT }), "{bad}");
+            assert_eq!(with(&bad), Err(PayloadError::WrongMemberType { member: MEASUREMENT }), "{bad}");
         }
-        assert_eq!(read(&format!(r#"{{"{SVN}":"1"}}"#)), Err(PayloadDefect::MissingMember { member: MEASUREMENT }));
+        assert_eq!(read(&format!(r#"{{"{SVN}":"1"}}"#)), Err(PayloadError::MissingMember { member: MEASUREMENT }));
         let without = format!(r#"{{"{MEASUREMENT}":"HEX"}}"#);
-        assert_eq!(read(&without), Err(PayloadDefect::MissingMember { member: SVN }));
+        assert_eq!(read(&without), Err(PayloadError::MissingMember { member: SVN }));
     }
 
     #[test]
@@ -130,12 +130,12 @@ mod tests {
             (r#""x":1,"x":1"#, "x"),
             (r#""x":[{"y":1,"y":2}]"#, "y"),
         ] {
-            assert_eq!(with(more), Err(PayloadDefect::DuplicateMember { member: member.into() }), "{more}");
+            assert_eq!(with(more), Err(PayloadError::DuplicateMember { member: member.into() }), "{more}");
         }
         for text in ["", "[]", "\"x\"", "{} {}", "{", "\u{feff}{}", "null"] {
-            assert_eq!(read(text), Err(PayloadDefect::NotAnObject), "{text}");
+            assert_eq!(read(text), Err(PayloadError::NotAnObject), "{text}");
         }
         let deep = "[".repeat(200) + &"]".repeat(200);
-        assert_eq!(with(&format!(r#""x":{deep}"#)), Err(PayloadDefect::NotAnObject));
+        assert_eq!(with(&format!(r#""x":{deep}"#)), Err(PayloadError::NotAnObject));
     }
 }

@@ -2,8 +2,8 @@
 
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::{
-    AttestationError, Cpuid, InvalidPolicy, Mitigation, Must, PlatformInfoBit, Policy, Tcb, TcbMinima, TcbMinimum,
-    Trust, Vek, Verdict, verify,
+    AttestationError, BitRequirement, Cpuid, Mitigation, PlatformInfoBit, Policy, PolicyError, Tcb, TcbMinima,
+    TcbMinimum, Trust, Vek, Verdict, verify,
 };
 
 use crate::scene::*;
@@ -127,7 +127,7 @@ fn what_shows_a_fix_is_all_of_it() {
     let clear = attest_tcb(&bad_ram, tcb(27, 219), |report| report.platform_info(0x05));
     failed(clear, "AMD-SB-3015", |appraisal| AttestationError::WrongPlatformInfo {
         bit: PlatformInfoBit::AliasCheckComplete,
-        must: Must::BeSet,
+        must: BitRequirement::BeSet,
         appraisal,
     });
 }
@@ -210,8 +210,8 @@ fn the_provider_of_a_vlek_is_required_by_name() {
 #[test]
 fn only_known_advisories_are_required_and_not_what_is_waived() {
     let plain = || policy(Trust::amd());
-    let unusable = |policy: Result<Policy, InvalidPolicy>, requirement| match policy {
-        Err(InvalidPolicy::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
+        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
         other => panic!("{requirement}: {other:?}"),
     };
     unusable(plain().require_advisories(["AMD-SB-3034"]), "require.advisories");
@@ -219,11 +219,11 @@ fn only_known_advisories_are_required_and_not_what_is_waived() {
     unusable(plain().require_advisories_until("2026-1-1"), "require.advisories-until");
     let waiving = policy(Trust::amd().allow_tcb_below("AMD-SB-3019").unwrap());
     let refused = waiving.clone().require_advisories(["AMD-SB-3019"]);
-    assert!(matches!(&refused, Err(InvalidPolicy::Contradiction { why }) if why.contains("waives")), "{refused:?}");
+    assert!(matches!(&refused, Err(PolicyError::Contradiction { reason }) if reason.contains("waives")), "{refused:?}");
     // A waiver is for one advisory, and a day does not take it back.
     let by_day = waiving.require_advisories_until("2025-02-03").unwrap();
     let attested = attest_tcb(&by_day, tcb(23, 219), |report| report).unwrap();
     assert_eq!(attested.appraisal().check("AMD-SB-3019").unwrap().verdict, Verdict::Allowed);
     let refused = Trust::amd().allow_tcb_below("AMD-SB-3030");
-    assert!(matches!(refused, Err(InvalidPolicy::UnusableValue { requirement: "trust.amd.waived-advisories", .. })));
+    assert!(matches!(refused, Err(PolicyError::UnusableValue { requirement: "trust.amd.waived-advisories", .. })));
 }

@@ -6,14 +6,14 @@ mod scene;
 mod sign;
 
 mod advisories;
-mod gravity;
 mod relaxations;
 mod report;
+mod severity;
 mod token;
 
-use blindbox_attestation::{Appraisal, AttestationError, Attested, Verdict};
+use blindbox_attestation::{Appraisal, Attestation, AttestationError, Verdict};
 
-type Verdicts = Result<Attested, AttestationError>;
+type Verdicts = Result<Attestation, AttestationError>;
 
 /// A check that passed, with what it shows.
 #[track_caller]

@@ -1,7 +1,9 @@
 //! What a policy allows is not refused, and is not hidden either.
 
 use blindbox_attestation::emulator::Guest;
-use blindbox_attestation::{AttestationError, Binding, GuestIdentity, HostData, Policy, Trust, UvmSvn, Workload};
+use blindbox_attestation::{
+    AttestationError, Binding, GuestIdentity, HostData, Policy, Trust, UvmRequirement, Workload,
+};
 
 use crate::scene::*;
 use crate::{allowed, failed, passed};
@@ -43,7 +45,8 @@ fn an_allow_all_workload_shows() {
     let digest = "4f4448c67f3c8dfc8de8a5e37125d807dadcc41f06cf23f615dbd52eec777d10";
     let all = HostData::from_hex(digest).unwrap();
     let workload = Workload::binds_its_own_key(all).or(host_data()).allow_permissive();
-    let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmSvn::at_least(101)).unwrap();
+    let policy =
+        Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmRequirement::at_least(101)).unwrap();
     let mut guest = container();
     assert_eq!(attest(&guest, &policy).unwrap().appraisal().check("cce policy"), None);
     guest.snp.host_data = all;

@@ -3,8 +3,8 @@
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::snp::ReportError;
 use blindbox_attestation::{
-    AbiVersion, AttestationError, FirmwareVersion, Mitigation, Must, PlatformInfoBit, Policy, Product, ReportId, Tcb,
-    TcbMinima, TcbMinimum, Trust, Vek, Verdict, verify,
+    AbiVersion, AttestationError, BitRequirement, FirmwareVersion, Mitigation, PlatformInfoBit, Policy, Product,
+    ReportId, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, verify,
 };
 
 use crate::scene::*;
@@ -157,11 +157,11 @@ fn each_bit_of_the_platform_is_as_required() {
         (TioEn, "platform tio-en", 7),
     ];
     for (bit, name, at) in bits {
-        for must in [Must::BeSet, Must::BeClear] {
+        for must in [BitRequirement::BeSet, BitRequirement::BeClear] {
             for policy in under_both(|policy| policy.require_platform_info(bit, must).unwrap()) {
                 let (good, bad, shown) = match must {
-                    Must::BeSet => (1 << at, !(1 << at) & 0xff, "set"),
-                    Must::BeClear => (!(1 << at) & 0xff, 1 << at, "clear"),
+                    BitRequirement::BeSet => (1 << at, !(1 << at) & 0xff, "set"),
+                    BitRequirement::BeClear => (!(1 << at) & 0xff, 1 << at, "clear"),
                 };
                 let of = |info| move |report: ReportBuilder| report.version(5).platform_info(info);
                 passed(report_with(&policy, of(good)), name, shown);
@@ -179,7 +179,7 @@ fn each_bit_of_the_platform_is_as_required() {
         (IommuWriteSafe, "platform iommu-write-safe", 4),
         (TioEn, "platform tio-en", 3),
     ] {
-        for must in [Must::BeSet, Must::BeClear] {
+        for must in [BitRequirement::BeSet, BitRequirement::BeClear] {
             for policy in waiving(|policy| policy.require_platform_info(bit, must).unwrap()) {
                 let verdict = report_with(&policy, |report| report.version(version).platform_info(0xff));
                 not_reported(verdict, name, name);
@@ -302,8 +302,8 @@ fn bits_of_the_platform_that_have_no_name_are_shown() {
         assert_eq!(none.appraisal().check("platform unnamed bits"), None);
         let attested = report_with(&policy, |report| report.platform_info(0x8000_0000_0000_0125)).unwrap();
         let check = attested.appraisal().check("platform unnamed bits").unwrap();
-        let why = "no published table names these bits";
-        assert_eq!((check.verdict, &*check.actual), (Verdict::NotEvaluated(why), "0x8000000000000100"));
+        let reason = "no published table names these bits";
+        assert_eq!((check.verdict, &*check.actual), (Verdict::NotEvaluated(reason), "0x8000000000000100"));
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    AttestationError, Bit, ChipId, FamilyId, GuestIdentity, GuestPolicyBit, HostData, ImageId, InvalidPolicy,
-    KeyDigest, Measurement, Must, Policy, Product, ReportId, SnpClaims, TcbMinima, TcbMinimum, Trust, UvmSvn, Workload,
+    AttestationError, Bit, BitRequirement, ChipId, FamilyId, GuestIdentity, GuestPolicyBit, HostData, ImageId,
+    KeyDigest, Measurement, Policy, PolicyError, Product, ReportId, SnpClaims, TcbMinima, TcbMinimum, Trust,
+    UvmRequirement, Workload,
 };
 
 use crate::scene::*;
@@ -18,7 +19,7 @@ fn guest_with(change: impl FnOnce(&mut SnpClaims)) -> Guest {
 }
 
 /// Under every trust: MAA's word, AMD's word, both.
-fn under_every_trust(change: impl Fn(Policy) -> Result<Policy, InvalidPolicy>) -> [Policy; 3] {
+fn under_every_trust(change: impl Fn(Policy) -> Result<Policy, PolicyError>) -> [Policy; 3] {
     let maa = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), own_uvm()).unwrap();
     [maa, amd_policy(), both_policy()].map(|policy| change(policy).unwrap())
 }
@@ -26,7 +27,8 @@ fn under_every_trust(change: impl Fn(Policy) -> Result<Policy, InvalidPolicy>) -
 #[test]
 fn host_data_is_one_of_the_accepted() {
     let (first, second) = (host_data(), HostData::new([0x22; 32]));
-    let of = |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmSvn::at_least(101));
+    let of =
+        |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmRequirement::at_least(101));
     let policy = of(Workload::binds_its_own_key(second).or(first)).unwrap();
     let mut guest = container();
     passed(attest(&guest, &policy), "workload", &format!("host data {first}"));
@@ -57,7 +59,7 @@ fn the_launch_measurement_is_one_of_the_accepted() {
 #[test]
 fn the_security_version_of_the_utility_vm_is_a_number_and_not_that_of_the_report() {
     let of = |trust: Trust, svn: u64| {
-        let uvm = UvmSvn::at_least(svn).issued_by(uvm_signer().issuer());
+        let uvm = UvmRequirement::at_least(svn).issued_by(uvm_signer().issuer());
         Policy::confidential_container(trust, workload(), uvm).unwrap()
     };
     let mut guest = endorsed_container();
@@ -79,11 +81,11 @@ fn the_security_version_of_the_utility_vm_is_a_number_and_not_that_of_the_report
 #[test]
 fn issuer_and_feed_of_the_endorsement_are_the_policys_byte_for_byte() {
     let mut guest = container();
-    let issuer = UvmSvn::PRODUCTION_ISSUER.to_owned() + " ";
+    let issuer = UvmRequirement::PRODUCTION_ISSUER.to_owned() + " ";
     guest.uvm.as_mut().unwrap().issuer.clone_from(&issuer);
     failed(attest(&guest, &maa_policy()), "uvm issuer", |appraisal| AttestationError::WrongUvm {
         field: "issuer",
-        expected: UvmSvn::PRODUCTION_ISSUER.to_owned(),
+        expected: UvmRequirement::PRODUCTION_ISSUER.to_owned(),
         actual: issuer,
         appraisal,
     });
@@ -91,11 +93,11 @@ fn issuer_and_feed_of_the_endorsement_are_the_policys_byte_for_byte() {
     guest.uvm.as_mut().unwrap().feed = "ConfAKS-AMD-UVM".to_owned();
     failed(attest(&guest, &maa_policy()), "uvm feed", |appraisal| AttestationError::WrongUvm {
         field: "feed",
-        expected: UvmSvn::PRODUCTION_FEED.to_owned(),
+        expected: UvmRequirement::PRODUCTION_FEED.to_owned(),
         actual: "ConfAKS-AMD-UVM".to_owned(),
         appraisal,
     });
-    let uvm = UvmSvn::at_least(101).of_feed("ConfAKS-AMD-UVM");
+    let uvm = UvmRequirement::at_least(101).of_feed("ConfAKS-AMD-UVM");
     let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), uvm).unwrap();
     passed(attest(&guest, &policy), "uvm feed", "ConfAKS-AMD-UVM");
     guest.uvm = None;
@@ -186,7 +188,7 @@ fn who_the_guest_is() {
     let snp = &guest.snp;
     let key = KeyDigest::new([9; 48]);
     let (family, image, report) = (FamilyId::new([9; 16]), ImageId::new([9; 16]), ReportId::new([9; 32]));
-    type Require = Box<dyn Fn(Policy, bool) -> Result<Policy, InvalidPolicy>>;
+    type Require = Box<dyn Fn(Policy, bool) -> Result<Policy, PolicyError>>;
     let (id_key, its_family, its_image, its_report) = (snp.id_key_digest, snp.family_id, snp.image_id, snp.report_id);
     let cases: [(&'static str, String, String, Require); 4] = [
         (
@@ -387,7 +389,9 @@ fn each_bit_of_the_guest_policy_is_as_required() {
         (PageSwapDisable, "policy page-swap-disable", |snp, bit| snp.policy.page_swap_disable = bit),
     ];
     for (bit, name, set) in bits {
-        for (must, good, bad) in [(Must::BeSet, Bit::Set, Bit::Clear), (Must::BeClear, Bit::Clear, Bit::Set)] {
+        for (must, good, bad) in
+            [(BitRequirement::BeSet, Bit::Set, Bit::Clear), (BitRequirement::BeClear, Bit::Clear, Bit::Set)]
+        {
             let word = |bit| if bit == Bit::Set { "set" } else { "clear" };
             for policy in under_every_trust(|policy| policy.require_guest_policy(bit, must)) {
                 passed(attest(&guest_with(|snp| set(snp, good)), &policy), name, word(good));

@@ -69,7 +69,7 @@ fn a_file_without_a_cce_policy_is_refused_by_every_command() {
     let base64 = STANDARD.encode(TEXT);
     let wrapped: Vec<_> = base64.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
     let utf16: Vec<u8> = [0xfeff].into_iter().chain(TEXT.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    for (content, why) in [
+    for (content, reason) in [
         (
             wrapped.join("\n").into_bytes(),
             "expected a CCE policy in base64 (standard alphabet with padding, on one line)",
@@ -88,14 +88,14 @@ fn a_file_without_a_cce_policy_is_refused_by_every_command() {
         (annotated("pod", "''").into_bytes(), "line 5: the place for the policy is empty"),
     ] {
         let file = files.write("policy", content);
-        let err = format!("error[misconfigured]: {file}: {why}");
+        let err = format!("error[misconfigured]: {file}: {reason}");
         for outcome in [
             run(&["host-data", &file]),
             run(&["host-data", &file, "--check", &file]),
             new_policy(&file),
             run(&["emulate", "--cce-policy", &file]),
         ] {
-            assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""), "{why}: {}", outcome.err);
+            assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""), "{reason}: {}", outcome.err);
             let said = outcome.err.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(said.contains(&err), "{err}\n{said}");
         }

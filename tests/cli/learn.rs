@@ -3,7 +3,7 @@
 use std::fs;
 
 use blindbox_attestation::emulator::{BlindBox, Maa};
-use blindbox_attestation::{InvalidPolicy, Policy};
+use blindbox_attestation::{Policy, PolicyError};
 
 use crate::tool::{Emulator, Outcome, run};
 
@@ -118,6 +118,6 @@ async fn an_allow_all_policy_is_shown_and_gives_no_policy() {
     assert!(outcome.err.contains("as it stands, this policy is refused"), "{}", outcome.err);
     assert_eq!(
         outcome.out.parse::<Policy>().unwrap_err(),
-        InvalidPolicy::PermissiveWorkload { digest: blindbox.host_data() }
+        PolicyError::PermissiveWorkload { digest: blindbox.host_data() }
     );
 }

@@ -17,7 +17,6 @@ mod packaging;
 mod policy;
 mod proxy;
 mod recorded;
-mod settings;
 mod terminal;
 mod tool;
 mod unheard;

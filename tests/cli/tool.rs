@@ -226,9 +226,9 @@ fn without_times(text: &str) -> String {
 }
 
 /// Says that a test did nothing.
-pub fn skipped(why: &str) {
+pub fn skipped(reason: &str) {
     // Not `eprintln!`: the test harness swallows what that prints in a test that passes, as this one will.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
 pub fn exists(path: &Path) -> bool {

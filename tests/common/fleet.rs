@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::{BlindBox, HttpVersions, Maa, RequestRecord, TcpProxy};
 use blindbox_attestation::{
-    AttestationError, Policy, Session, SpkiDigest, Trust, UvmSvn, Verifier, VerifierBuilder, Workload,
+    AttestationError, Policy, Session, SpkiDigest, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
 
 pub struct Fleet {
@@ -47,7 +47,7 @@ impl Fleet {
         let trust = Trust::maa(first.maa_issuer().as_str()).unwrap();
         let trust = trust.require_maa_policy_hash(first.maa_policy_hash()).unwrap();
         let workload = Workload::binds_its_own_key(first.host_data());
-        Policy::confidential_container(trust, workload, UvmSvn::at_least(100)).unwrap()
+        Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap()
     }
 
     pub fn builder(&self) -> VerifierBuilder {

@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Kds, Maa, Platform};
-use blindbox_attestation::{AttestationError, Policy, Session, Trust, UvmSvn, Verifier, VerifierBuilder, Workload};
+use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Kds, Maa, Platform};
+use blindbox_attestation::{
+    AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
+};
 
 pub struct Lab {
     pub maa: Maa,
@@ -47,13 +49,13 @@ impl Lab {
 
     pub fn hardware_policy(&self, trust: Trust) -> Policy {
         let workload = Workload::binds_its_own_key(self.blindbox.host_data());
-        let uvm = UvmSvn::at_least(100).issued_by(self.blindbox.uvm_issuer().unwrap());
+        let uvm = UvmRequirement::at_least(100).issued_by(self.blindbox.uvm_issuer().unwrap());
         Policy::confidential_container(trust, workload, uvm).unwrap()
     }
 
     /// A BlindBox as first released: attests what it is sent, on a port of its own.
     pub async fn legacy() -> Self {
-        Self::with(|blindbox| blindbox.agent(AgentForm::Legacy).agent_place(AgentPlace::OwnPort)).await
+        Self::with(|blindbox| blindbox.agent(AgentForm::Legacy).agent_place(AgentLocation::OwnPort)).await
     }
 
     pub fn trust(&self) -> Trust {
@@ -74,7 +76,7 @@ impl Lab {
     }
 
     pub fn policy_for(&self, workload: Workload) -> Policy {
-        Policy::confidential_container(self.trust(), workload, UvmSvn::at_least(100)).unwrap()
+        Policy::confidential_container(self.trust(), workload, UvmRequirement::at_least(100)).unwrap()
     }
 
     pub fn builder(&self) -> VerifierBuilder {

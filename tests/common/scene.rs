@@ -8,9 +8,9 @@ use blindbox_attestation::emulator::uvm::{SigningAlgorithm, UvmSigner};
 use blindbox_attestation::emulator::{Claims, Guest, report_data};
 use blindbox_attestation::uvm::EndorsementForm;
 use blindbox_attestation::{
-    AttestationError, Attested, Binding, Bit, Challenge, Crl, Endorsements, Evidence, GuestIdentity, HostData,
-    InvalidPolicy, KeySetSource, Policy, Product, ServerName, SnpClaims, SpkiDigest, Trust, UnixTime, UvmSvn, Vek,
-    Workload, verify,
+    Attestation, AttestationError, Binding, Bit, Challenge, Crl, Endorsements, Evidence, GuestIdentity, HostData,
+    KeySetSource, Policy, PolicyError, Product, ServerNameCheck, SnpClaims, SpkiDigest, Trust, UnixTime,
+    UvmRequirement, Vek, Workload, verify,
 };
 use serde_json::json;
 
@@ -67,11 +67,11 @@ pub fn workload() -> Workload {
 }
 
 pub fn maa_policy() -> Policy {
-    Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), UvmSvn::at_least(101)).unwrap()
+    Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), UvmRequirement::at_least(101)).unwrap()
 }
 
-pub fn own_uvm() -> UvmSvn {
-    UvmSvn::at_least(101).issued_by(uvm_signer().issuer())
+pub fn own_uvm() -> UvmRequirement {
+    UvmRequirement::at_least(101).issued_by(uvm_signer().issuer())
 }
 
 pub fn both_policy() -> Policy {
@@ -88,7 +88,7 @@ pub fn vm_policy() -> Policy {
 }
 
 pub fn bound() -> Challenge {
-    Challenge::bound(KEY, ServerName::Validated, NOW).unwrap()
+    Challenge::bound(KEY, ServerNameCheck::Validated, NOW).unwrap()
 }
 
 /// What MAA says of a guest, to be changed and signed.
@@ -164,7 +164,7 @@ pub fn endorsements() -> Endorsements {
 }
 
 /// The verdict on a guest that answers our challenge as it should.
-pub fn attest(guest: &Guest, policy: &Policy) -> Result<Attested, AttestationError> {
+pub fn attest(guest: &Guest, policy: &Policy) -> Result<Attestation, AttestationError> {
     let challenge = bound();
     let evidence = evidence(guest, &challenge.runtime_data());
     verify(&evidence, &endorsements(), challenge, policy, NOW)
@@ -175,7 +175,7 @@ pub fn attest_claims(
     guest: &Guest,
     policy: &Policy,
     change: impl FnOnce(Claims) -> Claims,
-) -> Result<Attested, AttestationError> {
+) -> Result<Attestation, AttestationError> {
     let challenge = bound();
     let mut evidence = evidence(guest, &challenge.runtime_data());
     evidence.token = Some(sign(&change(claims(guest, &challenge.runtime_data()))));
@@ -187,13 +187,13 @@ pub fn attest_report(
     guest: &Guest,
     policy: &Policy,
     change: impl FnOnce(ReportBuilder) -> ReportBuilder,
-) -> Result<Attested, AttestationError> {
+) -> Result<Attestation, AttestationError> {
     let challenge = bound();
     let mut evidence = evidence(guest, &challenge.runtime_data());
     evidence.report = Some(change(report(guest, &challenge.runtime_data())).sign(vek()));
     verify(&evidence, &endorsements(), challenge, policy, NOW)
 }
 
-pub fn with(policy: Policy, change: impl FnOnce(Policy) -> Result<Policy, InvalidPolicy>) -> Policy {
+pub fn with(policy: Policy, change: impl FnOnce(Policy) -> Result<Policy, PolicyError>) -> Policy {
     change(policy).unwrap()
 }

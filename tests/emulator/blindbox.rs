@@ -57,7 +57,7 @@ async fn knobs_show_in_the_claims() {
         (Knob::ReportGuestSvn(9), guest("guestsvn"), json!(9)),
         (Knob::ComplianceStatus(Some("other".into())), "/x-ms-compliance-status".into(), json!("other")),
         (Knob::ComplianceStatus(None), "/x-ms-compliance-status".into(), Value::Null),
-        (Knob::UvmSvn(99), endorsement("guestsvn"), json!("99")),
+        (Knob::UvmRequirement(99), endorsement("guestsvn"), json!("99")),
         (Knob::UvmMeasurement(measurement), endorsement("launchmeasurement"), json!(measurement)),
         (Knob::UvmFeed("f".into()), guest("uvm-endorsement-headers") + "/feed", json!("f")),
         (Knob::NoUvmEndorsement, guest("uvm-endorsement"), Value::Null),
@@ -148,7 +148,7 @@ async fn another_attester_can_be_asked_or_substituted() {
     assert_eq!(claims_of(&blindbox).await["iss"], other.issuer());
     blindbox.reset();
     assert_eq!(claims_of(&blindbox).await["iss"], maa.issuer());
-    blindbox.attested_also_by(&other);
+    blindbox.add_attester(&other);
     let client = client(&blindbox.tls_root_pem());
     let request = json!({ "maa_endpoint": other.endpoint(), "nonce": NONCE });
     let answer = json_of(post(&client, blindbox.url() + "/attest/maa", request).await).await;
@@ -170,7 +170,7 @@ async fn an_agent_can_have_its_own_port_and_hardware_reports() {
     }
     let maa = Maa::start().await.unwrap();
     let blindbox = BlindBox::builder(&maa)
-        .agent_place(AgentPlace::OwnPort)
+        .agent_place(AgentLocation::OwnPort)
         .agent(AgentForm::Both)
         .report_source(Arc::new(Source))
         .start()

@@ -9,8 +9,8 @@ use blindbox_attestation::uvm::{
     self, EndorsementError, EndorsementExpectations, EndorsementForm, PRODUCTION_FEED, VerifiedEndorsement,
 };
 use blindbox_attestation::{
-    AttestationError, Bit, Crl, Endorsements, Evidence, KeyDigest, Policy, Product, Recorded, ReportId, SigningKey,
-    Tcb, Trust, UvmSvn, Vek, Workload, verify_recorded, verify_unappraised,
+    AttestationError, Bit, Crl, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId,
+    SigningKey, Tcb, Trust, UvmRequirement, Vek, Workload, verify_recorded, verify_unappraised,
 };
 
 use super::*;
@@ -80,10 +80,10 @@ fn endorsements(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Endorsements 
 }
 
 /// Everything together, under a policy that trusts MAA and AMD.
-fn appraise(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Result<Recorded, AttestationError> {
+fn appraise(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Result<OfflineAttestation, AttestationError> {
     let trust = Trust::maa_and_amd(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
-    let uvm = UvmSvn::at_least(101).issued_by(blindbox.uvm_issuer().unwrap());
+    let uvm = UvmRequirement::at_least(101).issued_by(blindbox.uvm_issuer().unwrap());
     let policy = Policy::confidential_container(trust, workload, uvm).unwrap();
     verify_recorded(&evidence(answer), &endorsements(maa, blindbox, answer), &policy, blindbox.now())
 }
@@ -175,7 +175,7 @@ async fn knobs_of_the_guest_show_in_the_report() {
         (Knob::HostData(blindbox_attestation::HostData::new([9; 32])), "invalid-enclave-code"),
         (Knob::Vmpl(2), "wrong-vmpl"),
         (Knob::ReportedTcb(old), "tcb-too-old"),
-        (Knob::UvmSvn(100), "uvm-too-old"),
+        (Knob::UvmRequirement(100), "uvm-too-old"),
         (Knob::Measurement(Measurement::new([7; 48])), "evidence-mismatch"),
     ] {
         blindbox.set(knob.clone());
@@ -187,7 +187,7 @@ async fn knobs_of_the_guest_show_in_the_report() {
             Knob::HostData(data) => assert_eq!(report.snp().host_data, *data),
             Knob::Vmpl(vmpl) => assert_eq!(report.snp().vmpl, *vmpl),
             Knob::ReportedTcb(tcb) => assert_eq!(report.snp().reported_tcb, *tcb),
-            Knob::UvmSvn(svn) => assert_eq!(verify_endorsement(&blindbox, &answer).unwrap().claims().svn, *svn),
+            Knob::UvmRequirement(svn) => assert_eq!(verify_endorsement(&blindbox, &answer).unwrap().claims().svn, *svn),
             Knob::Measurement(measurement) => assert_eq!(report.snp().measurement, *measurement),
             _ => unreachable!(),
         }

@@ -3,8 +3,8 @@
 use blindbox_attestation::UnixTime;
 use blindbox_attestation::emulator::uvm::{ChainFault, Sha2, SigningAlgorithm, UvmSigner, text_payload};
 use blindbox_attestation::uvm::{
-    CertificateError, CoseAlgorithm, CoseDefect, DidDefect, EndorsementError, EndorsementForm, KeyUse, PRODUCTION_FEED,
-    PRODUCTION_ISSUER, PayloadDefect, read_unverified, verify,
+    CertificateError, CoseAlgorithm, CoseError, DidX509Error, EndorsementError, EndorsementForm, KeyUse,
+    PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadError, read_unverified, verify,
 };
 use coset::cbor::value::Value;
 use proptest::prelude::*;
@@ -266,7 +266,7 @@ fn each_fault_of_a_header_is_named() {
     let cases: Vec<(EndorsementForm, Edit, EndorsementError)> = vec![
         // alg
         (text, without(1.into()), missing("signature algorithm (1)")),
-        (text, with(1.into(), Value::Null), Malformed(CoseDefect::InvalidHeader)),
+        (text, with(1.into(), Value::Null), Malformed(CoseError::InvalidHeader)),
         (text, with(1.into(), (-257).into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-257) }),
         (text, with(1.into(), (-8).into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(-8) }),
         (text, with(1.into(), 5.into()), UnsupportedAlgorithm { actual: CoseAlgorithm::Number(5) }),
@@ -277,7 +277,7 @@ fn each_fault_of_a_header_is_named() {
         // crit
         (text, with(2.into(), vec![Value::from("x")].into()), CriticalHeaders),
         (text, with(2.into(), vec![Value::from(1)].into()), CriticalHeaders),
-        (text, with(2.into(), Vec::<Value>::new().into()), Malformed(CoseDefect::InvalidHeader)),
+        (text, with(2.into(), Vec::<Value>::new().into()), Malformed(CoseError::InvalidHeader)),
         // content type
         (text, without(3.into()), missing("content type (3)")),
         (
@@ -290,7 +290,7 @@ fn each_fault_of_a_header_is_named() {
             with(3.into(), 0.into()),
             WrongContentType { expected: "application/json", actual: "CoAP content format 0".into() },
         ),
-        (text, with(3.into(), Value::Null), Malformed(CoseDefect::InvalidHeader)),
+        (text, with(3.into(), Value::Null), Malformed(CoseError::InvalidHeader)),
         // x5chain, x5t
         (text, without(33.into()), missing("x5chain (33)")),
         (text, with(33.into(), "x".into()), wrong("x5chain (33)")),
@@ -366,9 +366,9 @@ fn a_thumbprint_names_the_leaf_or_is_absent() {
 #[test]
 fn an_issuer_that_cannot_be_resolved_is_refused_even_if_expected() {
     for (did, defect) in [
-        ("did:web:example.org".to_owned(), DidDefect::NotDidX509),
-        (signer().issuer_with("san:dns:example.org"), DidDefect::UnsupportedPolicy),
-        (signer().issuer_with("eku:"), DidDefect::MalformedPolicy),
+        ("did:web:example.org".to_owned(), DidX509Error::NotDidX509),
+        (signer().issuer_with("san:dns:example.org"), DidX509Error::UnsupportedPolicy),
+        (signer().issuer_with("eku:"), DidX509Error::MalformedPolicy),
     ] {
         let cose = resigned(EndorsementForm::TextHeaders, |header| set(header, "iss", did.as_str()));
         assert_eq!(verify_as(&cose, &did), Err(EndorsementError::Did { issuer: did.clone(), defect }));
@@ -383,17 +383,17 @@ fn a_payload_is_what_its_form_demands() {
     let refused = |defect| Err(EndorsementError::Payload(defect));
     let cwt = EndorsementForm::CwtHashEnvelope;
     for len in [0, 32, 47, 49, 64] {
-        assert_eq!(with(cwt, &vec![1; len]), refused(PayloadDefect::WrongLength { expected: 48, actual: len }));
+        assert_eq!(with(cwt, &vec![1; len]), refused(PayloadError::WrongLength { expected: 48, actual: len }));
     }
     let text = EndorsementForm::TextHeaders;
-    assert_eq!(with(text, &[1; 48]), refused(PayloadDefect::NotAnObject));
+    assert_eq!(with(text, &[1; 48]), refused(PayloadError::NotAnObject));
     assert_eq!(
         with(cwt, text_payload(5, &measurement()).as_bytes()),
-        refused(PayloadDefect::WrongLength { expected: 48, actual: 163 })
+        refused(PayloadError::WrongLength { expected: 48, actual: 163 })
     );
-    assert_eq!(with(text, b"{}"), refused(PayloadDefect::MissingMember { member: "x-ms-sevsnpvm-launchmeasurement" }));
+    assert_eq!(with(text, b"{}"), refused(PayloadError::MissingMember { member: "x-ms-sevsnpvm-launchmeasurement" }));
     let both = text_payload(5, &measurement()).replace('{', r#"{"x-ms-sevsnpvm-guestsvn-int":6,"#);
-    assert_eq!(with(text, both.as_bytes()), refused(PayloadDefect::SvnDisagrees { text: 5, number: 6 }));
+    assert_eq!(with(text, both.as_bytes()), refused(PayloadError::SvnDisagrees { text: 5, number: 6 }));
 }
 
 #[test]
@@ -429,21 +429,21 @@ fn size_and_shape_are_limited() {
     let malformed = |cose: &[u8], defect| {
         assert_eq!(verify(cose, &expected(signer())), Err(EndorsementError::Malformed(defect)));
     };
-    malformed(&[], CoseDefect::Truncated);
-    malformed(&good[1..], CoseDefect::NotTagged);
-    malformed(&good[..good.len() - 1], CoseDefect::Truncated);
-    malformed(&[good.as_slice(), &[0]].concat(), CoseDefect::TrailingBytes);
-    malformed(&[&[0xd2], good.as_slice()].concat(), CoseDefect::NotFourItems);
+    malformed(&[], CoseError::Truncated);
+    malformed(&good[1..], CoseError::NotTagged);
+    malformed(&good[..good.len() - 1], CoseError::Truncated);
+    malformed(&[good.as_slice(), &[0]].concat(), CoseError::TrailingBytes);
+    malformed(&[&[0xd2], good.as_slice()].concat(), CoseError::NotFourItems);
 
     let twice = [&[header[0] + 1], &header[1..], &[0x01, 0x26]].concat();
-    malformed(&signer().sign(&twice, &[0xa0], payload.as_bytes()).unwrap(), CoseDefect::DuplicateKey);
+    malformed(&signer().sign(&twice, &[0xa0], payload.as_bytes()).unwrap(), CoseError::DuplicateKey);
     let indefinite = [&[0xbf], &header[1..], &[0xff]].concat();
-    malformed(&signer().sign(&indefinite, &[0xa0], payload.as_bytes()).unwrap(), CoseDefect::IndefiniteLength);
+    malformed(&signer().sign(&indefinite, &[0xa0], payload.as_bytes()).unwrap(), CoseError::IndefiniteLength);
     let nested = resigned(EndorsementForm::CwtHashEnvelope, |header| {
         let (_, claims) = header.iter_mut().find(|(label, _)| *label == Value::from(15)).unwrap();
         claims.as_map_mut().unwrap().push(("svn".into(), 999.into()));
     });
-    malformed(&nested, CoseDefect::DuplicateKey);
+    malformed(&nested, CoseError::DuplicateKey);
 }
 
 proptest! {

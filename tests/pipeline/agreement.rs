@@ -248,7 +248,7 @@ fn what_the_trust_needs_must_be_there() {
 fn a_measured_container_of_both_needs_no_endorsement() {
     let guest = endorsed_container();
     let trust = Trust::maa_and_amd(ISSUER).unwrap();
-    let policy = Policy::confidential_container_measured(trust, workload(), [guest.snp.measurement]).unwrap();
+    let policy = Policy::confidential_container_by_measurement(trust, workload(), [guest.snp.measurement]).unwrap();
     let challenge = bound();
     let mut evidence = evidence(&guest, &challenge.runtime_data());
     evidence.uvm_endorsement = None;

@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::{
     AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, GuestIdentity, Policy,
-    ServerName, SpkiDigest, Trust, UvmSvn, Workload, verify,
+    ServerNameCheck, SpkiDigest, Trust, UvmRequirement, Workload, verify,
 };
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn false_report(result: Result<impl std::fmt::Debug, AttestationError>, named: &
 }
 
 const UNBOUND: fn(blindbox_attestation::UnixTime) -> Result<Challenge, AttestationError> =
-    |now| Challenge::unbound_tls(ServerName::Validated, now);
+    |now| Challenge::unbound_tls(ServerNameCheck::Validated, now);
 
 #[test]
 fn evidence_for_another_nonce_is_refused_under_every_trust() {
@@ -56,7 +56,7 @@ fn an_answer_without_runtime_data_is_an_old_agents() {
         let mut evidence = evidence(&guest, &challenge.runtime_data());
         evidence.runtime_data = None;
         let verdict = verify(&evidence, &endorsements(), challenge, &policy, NOW);
-        assert_eq!(verdict, Err(AttestationError::ChannelNotBound { why: ChannelNotBound::LegacyAnswer }));
+        assert_eq!(verdict, Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer }));
     }
 }
 
@@ -102,7 +102,7 @@ fn attest_for(
     challenge: Challenge,
     guest: &Guest,
     change: impl FnOnce(Claims) -> Claims,
-) -> Result<blindbox_attestation::Attested, AttestationError> {
+) -> Result<blindbox_attestation::Attestation, AttestationError> {
     let data = challenge.runtime_data();
     let mut evidence = evidence(guest, &data);
     evidence.token = Some(sign(&change(claims(guest, &data))));
@@ -136,7 +136,7 @@ fn what_maa_saw_as_runtime_data_must_be_ours() {
 
 #[test]
 fn a_token_from_before_the_question_is_no_answer() {
-    let challenge = || Challenge::bound(KEY, ServerName::Validated, NOW).unwrap();
+    let challenge = || Challenge::bound(KEY, ServerNameCheck::Validated, NOW).unwrap();
     let issued = |ago: u64| {
         move |claims: Claims| {
             let at = NOW.minus(ago).as_secs();
@@ -195,7 +195,8 @@ fn the_nested_runtime_of_a_vm_is_not_ours_to_compare() {
 
 #[test]
 fn a_policy_admits_the_challenges_of_its_own_kind_only() {
-    let of = |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmSvn::at_least(101));
+    let of =
+        |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmRequirement::at_least(101));
     let own_key = of(workload()).unwrap();
     let any_data = of(Workload::attests_any_data(host_data())).unwrap();
     let unbound = any_data.clone().allow_unbound_channel().unwrap();
@@ -225,7 +226,7 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
             let challenge = make();
             let evidence = evidence(guest, &challenge.runtime_data());
             let verdict = verify(&evidence, &endorsements(), challenge, policy, NOW);
-            let expected = expected.map_err(|why| AttestationError::ChannelNotAllowed { why });
+            let expected = expected.map_err(|reason| AttestationError::ChannelNotAllowed { reason });
             assert_eq!(verdict.map(|attested| attested.channel()), expected, "{name}");
         }
     }
@@ -234,7 +235,8 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
 #[test]
 fn a_bound_answer_never_makes_an_unbound_channel_bound() {
     let any_data = Workload::attests_any_data(host_data());
-    let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmSvn::at_least(101)).unwrap();
+    let policy =
+        Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
     let policy = policy.allow_unbound_channel().unwrap();
     let challenge = UNBOUND(NOW).unwrap();
     let data = challenge.runtime_data();

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::{
-    AttestationError, Binding, Endorsements, Evidence, GuestIdentity, HostData, InvalidPolicy, Measurement, Policy,
-    Product, Recorded, Trust, UnixTime, UvmSvn, Vek, Verdict, Workload, verify_recorded,
+    AttestationError, Binding, Endorsements, Evidence, GuestIdentity, HostData, Measurement, OfflineAttestation,
+    Policy, PolicyError, Product, Trust, UnixTime, UvmRequirement, Vek, Verdict, Workload, verify_recorded,
 };
 use serde_json::Value;
 
@@ -50,11 +50,11 @@ impl Set {
         Measurement::from_hex(self.expected["measurement"].as_str().unwrap()).unwrap()
     }
 
-    fn verify(&self, policy: &Policy) -> Result<Recorded, AttestationError> {
+    fn verify(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
         verify_recorded(&self.evidence, &self.endorsements, policy, AT)
     }
 
-    fn verify_at_issue(&self, policy: &Policy) -> Result<Recorded, AttestationError> {
+    fn verify_at_issue(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
         let issued_at = UnixTime::from_secs(self.expected["iat"].as_u64().unwrap());
         verify_recorded(&self.evidence, &self.endorsements, policy, issued_at)
     }
@@ -84,10 +84,10 @@ fn container(folder: &Path, set: &Set, trust: Trust, svn: u64) -> Policy {
         Err(_) => set.host_data(),
     };
     assert_eq!(host_data, set.host_data(), "the recorded CCE policy is the one of the report");
-    let make = |workload| Policy::confidential_container(trust.clone(), workload, UvmSvn::at_least(svn));
+    let make = |workload| Policy::confidential_container(trust.clone(), workload, UvmRequirement::at_least(svn));
     let workload = Workload::binds_its_own_key(host_data);
     match make(workload.clone()) {
-        Err(InvalidPolicy::PermissiveWorkload { .. }) => make(workload.allow_permissive()).unwrap(),
+        Err(PolicyError::PermissiveWorkload { .. }) => make(workload.allow_permissive()).unwrap(),
         policy => policy.unwrap(),
     }
 }
@@ -127,7 +127,8 @@ fn a_recorded_container_of_another_policy_is_other_code() {
     let Some(vectors) = common::vectors() else { return };
     let set = Set::hardware(&vectors.join("snp-aci-milan-v3-20250617"));
     let other = HostData::new([0x5a; 32]);
-    let policy = Policy::confidential_container(amd(), Workload::binds_its_own_key(other), UvmSvn::at_least(101));
+    let policy =
+        Policy::confidential_container(amd(), Workload::binds_its_own_key(other), UvmRequirement::at_least(101));
     let refused = set.verify(&policy.unwrap());
     let Err(AttestationError::InvalidEnclaveCode { expected, actual, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!((expected, actual), (vec![other], set.host_data()));
@@ -204,8 +205,8 @@ fn revocation_is_looked_at_unless_the_policy_says_otherwise() {
     let folder = vectors.join("snp-aci-milan-v3-20250617");
     let set = Set::hardware(&folder);
     let refused = set.verify(&container(&folder, &set, Trust::amd(), 101));
-    let why = blindbox_attestation::snp::CrlError::Missing;
-    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why }));
+    let reason = blindbox_attestation::snp::CrlError::Missing;
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason }));
     let best_effort = set.verify(&container(&folder, &set, Trust::amd().allow_best_effort_revocation(), 101)).unwrap();
     let check = best_effort.appraisal().check("revocation").unwrap();
     assert_eq!((check.verdict, &*check.actual), (Verdict::Allowed, "NOT CHECKED: no current list could be had"));
@@ -216,7 +217,7 @@ fn a_recorded_debug_guest_is_refused_for_that_before_anything_else() {
     let Some(vectors) = common::vectors() else { return };
     let set = Set::hardware(&vectors.join("snp-milan-v2-debug-policy"));
     let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
-    let policy = Policy::confidential_container_measured(amd(), workload, [set.measurement()]).unwrap();
+    let policy = Policy::confidential_container_by_measurement(amd(), workload, [set.measurement()]).unwrap();
     let refused = set.verify(&policy).unwrap_err();
     assert!(matches!(refused, AttestationError::DebugMode { .. }), "{refused}");
     let text = refused.to_string();
@@ -235,8 +236,8 @@ fn recorded_tokens_of_confidential_vms_pass_the_policy_for_one() {
         let of = |guest| Policy::confidential_vm(trust(), guest, Binding::OwnKey).unwrap();
         let recorded = set.verify_at_issue(&of(GuestIdentity::measured([set.measurement()]))).unwrap();
         let workload = recorded.appraisal().check("workload").unwrap();
-        let why = "Azure CVM: the evidence does not show which operating system or application runs";
-        assert_eq!(workload.verdict, Verdict::NotEvaluated(why), "{name}");
+        let reason = "Azure CVM: the evidence does not show which operating system or application runs";
+        assert_eq!(workload.verdict, Verdict::NotEvaluated(reason), "{name}");
         assert_eq!(recorded.appraisal().check("kind of tee").unwrap().verdict, Verdict::Passed);
         assert_eq!(recorded.appraisal().check("compliance").unwrap().actual, "azure-compliant-cvm");
 
@@ -246,7 +247,7 @@ fn recorded_tokens_of_confidential_vms_pass_the_policy_for_one() {
         assert!(matches!(refused, Err(AttestationError::WrongMeasurement { .. })), "{name}: {refused:?}");
 
         let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
-        let container = Policy::confidential_container(trust(), workload, UvmSvn::at_least(1)).unwrap();
+        let container = Policy::confidential_container(trust(), workload, UvmRequirement::at_least(1)).unwrap();
         let refused = set.verify_at_issue(&container);
         let Err(AttestationError::WrongTeeKind { expected, actual, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!((expected, actual), ("a confidential container", "a confidential VM"));
@@ -260,7 +261,7 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     let trust = || Trust::maa(set.expected["iss"].as_str().unwrap()).unwrap();
     let guest = GuestIdentity::measured([set.measurement()]);
     let policy = Policy::confidential_vm(trust(), guest, Binding::OwnKey).unwrap();
-    let kinds = |refused: Result<Recorded, AttestationError>| match refused {
+    let kinds = |refused: Result<OfflineAttestation, AttestationError>| match refused {
         Err(AttestationError::WrongTeeKind { expected, actual, .. }) => (expected, actual),
         other => panic!("{other:?}"),
     };
@@ -270,7 +271,7 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     assert_eq!(recorded.appraisal().check("kind of tee").unwrap().verdict, Verdict::Allowed);
     // Its layout is that of a container.
     let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
-    let container = Policy::confidential_container(trust(), workload, UvmSvn::at_least(1)).unwrap();
+    let container = Policy::confidential_container(trust(), workload, UvmRequirement::at_least(1)).unwrap();
     assert_eq!(kinds(set.verify_at_issue(&container)), ("a confidential container", DIRECT));
 }
 

@@ -2,8 +2,8 @@
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    AttestationError, Challenge, Channel, ChipId, Recorded, ReportId, ServerName, UnixTime, Verdict, verify,
-    verify_recorded,
+    AttestationError, Challenge, Channel, ChipId, OfflineAttestation, ReportId, ServerNameCheck, UnixTime, Verdict,
+    verify, verify_recorded,
 };
 use serde_json::{Value, json};
 
@@ -65,11 +65,11 @@ fn every_check_has_a_name_of_its_own() {
 
 #[test]
 fn a_name_that_was_not_looked_at_is_said_so() {
-    let challenge = Challenge::bound(KEY, ServerName::NotEvaluated, NOW).unwrap();
+    let challenge = Challenge::bound(KEY, ServerNameCheck::NotEvaluated, NOW).unwrap();
     let evidence = evidence(&container(), &challenge.runtime_data());
     let attested = verify(&evidence, &endorsements(), challenge, &maa_policy(), NOW).unwrap();
-    let why = "goes by the attested key alone (proves what runs, not whose instance it is)";
-    assert_eq!(attested.appraisal().check("server name").unwrap().verdict, Verdict::NotEvaluated(why));
+    let reason = "goes by the attested key alone (proves what runs, not whose instance it is)";
+    assert_eq!(attested.appraisal().check("server name").unwrap().verdict, Verdict::NotEvaluated(reason));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn the_json_of_a_result_keeps_its_names() {
     );
 }
 
-fn record(guest: &Guest) -> Result<Recorded, AttestationError> {
+fn record(guest: &Guest) -> Result<OfflineAttestation, AttestationError> {
     verify_recorded(&evidence(guest, b"{}"), &endorsements(), &both_policy(), NOW)
 }
 

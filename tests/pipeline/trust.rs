@@ -7,8 +7,8 @@ use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::snp::{CertificateRole, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    AttestationError, Attested, Binding, Challenge, ChipId, Crl, Endorsements, Evidence, GuestIdentity, KeySetSource,
-    Policy, Product, Sha256Digest, Trust, UvmSvn, Vek, Verdict, Workload, verify,
+    Attestation, AttestationError, Binding, Challenge, ChipId, Crl, Endorsements, Evidence, GuestIdentity,
+    KeySetSource, Policy, Product, Sha256Digest, Trust, UvmRequirement, Vek, Verdict, Workload, verify,
 };
 
 use crate::scene::*;
@@ -23,9 +23,9 @@ fn attest_with(guest: &Guest, policy: &Policy, change: impl FnOnce(&mut Evidence
     verify(&evidence, &endorsements, challenge, policy, NOW)
 }
 
-type Verdicts = Result<Attested, AttestationError>;
+type Verdicts = Result<Attestation, AttestationError>;
 
-fn check(attested: &Attested, name: &str) -> (Verdict, String) {
+fn check(attested: &Attestation, name: &str) -> (Verdict, String) {
     let check = attested.appraisal().check(name).unwrap_or_else(|| panic!("no {name} in\n{attested}"));
     (check.verdict, check.actual.to_string())
 }
@@ -53,8 +53,9 @@ fn evidence_that_the_policy_does_not_ask_for_has_no_say() {
 
 #[test]
 fn own_anchors_mark_the_result() {
-    let built_in = |attested: &Attested| assert_eq!(check(attested, "anchors"), (Verdict::Passed, "built-in".into()));
-    let own = |attested: &Attested, which: &str| {
+    let built_in =
+        |attested: &Attestation| assert_eq!(check(attested, "anchors"), (Verdict::Passed, "built-in".into()));
+    let own = |attested: &Attestation, which: &str| {
         assert_eq!(check(attested, "anchors"), (Verdict::Allowed, format!("CUSTOM, the caller's own: {which}")));
     };
     built_in(&attest(&container(), &maa_policy()).unwrap());
@@ -65,7 +66,8 @@ fn own_anchors_mark_the_result() {
     own(&attest(&endorsed_container(), &uvm).unwrap(), "issuer of uvm endorsements");
     let all = attest_with(&endorsed_container(), &both_policy(), pinned).unwrap();
     own(&all, "hardware roots, issuer of uvm endorsements, key set");
-    let measured = Policy::confidential_container_measured(Trust::amd(), workload(), [container().snp.measurement]);
+    let measured =
+        Policy::confidential_container_by_measurement(Trust::amd(), workload(), [container().snp.measurement]);
     own(&attest(&container(), &measured.unwrap()).unwrap(), "hardware roots");
 }
 
@@ -105,12 +107,12 @@ fn only_the_pinned_roots_count_whatever_comes_along() {
 
 #[test]
 fn somebody_elses_endorsement_counts_only_where_the_policy_names_him() {
-    let production = Policy::confidential_container(Trust::amd(), workload(), UvmSvn::at_least(101)).unwrap();
+    let production = Policy::confidential_container(Trust::amd(), workload(), UvmRequirement::at_least(101)).unwrap();
     let refused = attest(&endorsed_container(), &production);
     let Err(AttestationError::InvalidUvmEndorsement(EndorsementError::WrongIssuer { expected, .. })) = refused else {
         panic!("{refused:?}")
     };
-    assert_eq!(expected, UvmSvn::PRODUCTION_ISSUER);
+    assert_eq!(expected, UvmRequirement::PRODUCTION_ISSUER);
 }
 
 #[test]
@@ -126,8 +128,8 @@ fn a_crl_that_is_older_than_required_is_as_good_as_none() {
     let attested = attest_with(&endorsed_container(), &policy(86_400), crl).unwrap();
     assert_eq!(check(&attested, "crl age"), (Verdict::Passed, format!("issued at {issued}")));
     let refused = attest_with(&endorsed_container(), &policy(86_399), crl);
-    let why = CrlError::TooOld { this_update: issued, max_age_seconds: 86_399, now: NOW };
-    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why }));
+    let reason = CrlError::TooOld { this_update: issued, max_age_seconds: 86_399, now: NOW };
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason }));
 }
 
 #[test]
@@ -139,9 +141,9 @@ fn a_list_that_is_needed_is_there_genuine_and_current() {
     let stale = move || Some(amd().crl().next_update(Some(NOW.minus(1))).issue());
     let refused = attest_with(&endorsed_container(), &amd_policy(), crl(stale));
     let expected = CrlError::Stale { next_update: ended, now: NOW };
-    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why: expected }));
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason: expected }));
     let refused = attest_with(&endorsed_container(), &amd_policy(), crl(|| None));
-    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { why: CrlError::Missing }));
+    assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason: CrlError::Missing }));
     let foreign = || Some(AmdHierarchy::impostor(Product::Milan).crl().issue());
     let refused = attest_with(&endorsed_container(), &amd_policy(), crl(foreign)).unwrap_err();
     assert!(matches!(refused, AttestationError::InvalidReport(ReportError::Crl(_))), "{refused:?}");
@@ -218,7 +220,7 @@ fn a_measured_container_is_judged_by_its_measurement_alone() {
     guest.compliance_status = None;
     guest.uvm = None;
     let trust = || Trust::maa(ISSUER).unwrap();
-    let measured = |of| Policy::confidential_container_measured(trust(), workload(), [of]).unwrap();
+    let measured = |of| Policy::confidential_container_by_measurement(trust(), workload(), [of]).unwrap();
     let attested = attest(&guest, &measured(guest.snp.measurement)).unwrap();
     assert!(matches!(check(&attested, "compliance").0, Verdict::NotEvaluated(_)));
     let other = blindbox_attestation::Measurement::new([1; 48]);
@@ -288,7 +290,7 @@ fn a_vm_must_be_compliant_where_its_tee_is() {
 #[test]
 fn an_instance_of_the_test_ring_or_of_anybody_is_said_so() {
     let at = |issuer: &str, trust: Trust| {
-        let policy = Policy::confidential_container(trust, workload(), UvmSvn::at_least(101)).unwrap();
+        let policy = Policy::confidential_container(trust, workload(), UvmRequirement::at_least(101)).unwrap();
         attest_claims(&container(), &policy, |claims| claims.claim("iss", issuer))
     };
     let test = "https://sharedneu.neu.test.attest.azure.net";
@@ -330,7 +332,8 @@ fn a_token_of_another_instance_is_no_token_of_this_one() {
 #[test]
 fn relaxations_of_the_channel_show_first() {
     let any_data = Workload::attests_any_data(host_data());
-    let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmSvn::at_least(101)).unwrap();
+    let policy =
+        Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
     let policy = policy.allow_unbound_channel().unwrap().allow_plain_http().unwrap();
     let challenge = Challenge::unbound_cleartext(NOW).unwrap();
     let evidence = evidence(&container(), &challenge.runtime_data());

@@ -58,7 +58,7 @@ fn every_product_version_and_kind_of_key_verifies_with_every_field() {
                     verify(&amd, &vek, &report).unwrap_or_else(|error| panic!("{product} {version}: {error}"));
                 let (snp, hardware) = (verified.snp(), verified.hardware());
                 assert_eq!(verified.product(), product);
-                assert!(verified.is_under_custom_anchors());
+                assert!(verified.has_custom_anchors());
                 assert_eq!(snp.reported_tcb, reported);
                 assert_eq!(
                     [hardware.committed_tcb, hardware.current_tcb, hardware.launch_tcb],

@@ -49,7 +49,7 @@ fn a_current_list_that_revokes_nothing_is_part_of_the_result() {
             assert_eq!(verdict(kind, Some(&crl), revocation), Ok((checked, next_update)));
         }
         let (outcome, expires_at) = verdict(kind, Some(&crl), Revocation::Off).unwrap();
-        assert_eq!(outcome, RevocationOutcome::NotEvaluated { why: NotEvaluated::SwitchedOff });
+        assert_eq!(outcome, RevocationOutcome::NotEvaluated { reason: NotEvaluated::SwitchedOff });
         assert!(expires_at > next_update);
     }
 }
@@ -142,7 +142,7 @@ fn a_crl_counts_for_certificates_that_name_its_distribution_point() {
         let wrong = CrlError::WrongDistributionPoint { expected: url(kind), actual: url(other) };
         assert_eq!(required(crl(other)), Some(ReportError::Crl(wrong.clone())));
         let (outcome, _) = verdict(kind, Some(&crl(other).issue()), Revocation::BestEffort).unwrap();
-        assert_eq!(outcome, RevocationOutcome::NotEvaluated { why: NotEvaluated::Unusable(wrong.clone()) });
+        assert_eq!(outcome, RevocationOutcome::NotEvaluated { reason: NotEvaluated::Unusable(wrong.clone()) });
         // What it revokes is revoked all the same: the root is one, and so are its serial numbers.
         let serial = hex::encode(amd.serial(role));
         assert_eq!(required(crl(other).revoke(role)), Some(ReportError::Revoked { role, serial }));
@@ -247,12 +247,12 @@ fn a_list_that_cannot_be_used_is_refused_where_one_is_required() {
         let required = verdict(SigningKey::Vcek, Some(&der), Revocation::Require);
         assert_eq!(required, Err(ReportError::Crl(expected.clone())));
         let (outcome, _) = verdict(SigningKey::Vcek, Some(&der), Revocation::BestEffort).unwrap();
-        assert_eq!(outcome, RevocationOutcome::NotEvaluated { why: NotEvaluated::Unusable(expected) });
+        assert_eq!(outcome, RevocationOutcome::NotEvaluated { reason: NotEvaluated::Unusable(expected) });
     }
     let missing = verdict(SigningKey::Vcek, None, Revocation::Require);
     assert_eq!(missing, Err(ReportError::Crl(CrlError::Missing)));
     let (outcome, _) = verdict(SigningKey::Vcek, None, Revocation::BestEffort).unwrap();
-    assert_eq!(outcome, RevocationOutcome::NotEvaluated { why: NotEvaluated::Unusable(CrlError::Missing) });
+    assert_eq!(outcome, RevocationOutcome::NotEvaluated { reason: NotEvaluated::Unusable(CrlError::Missing) });
 }
 
 #[test]

@@ -17,8 +17,8 @@ fn the_milan_report_verifies_under_amds_roots() {
     let verified = snp::verify(&report, &Collateral::new(&vcek), &anchors, Revocation::Off, now).unwrap();
 
     assert_eq!(verified.product(), Product::Milan);
-    assert_eq!(verified.revocation(), &RevocationOutcome::NotEvaluated { why: NotEvaluated::SwitchedOff });
-    assert!(!verified.is_under_custom_anchors());
+    assert_eq!(verified.revocation(), &RevocationOutcome::NotEvaluated { reason: NotEvaluated::SwitchedOff });
+    assert!(!verified.has_custom_anchors());
     let hardware = verified.hardware();
     assert_eq!((hardware.version, hardware.signing_key), (2, SigningKey::Vcek));
     assert_eq!(hardware.cpuid, None);

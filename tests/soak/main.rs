@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use blindbox_attestation::emulator::HttpVersions;
 use blindbox_attestation::{AttestationError, Session};
 use fleet::{Balancing, Fleet};
-use trouble::{KINDS, Shared, Trouble};
+use trouble::{KINDS, Shared, TransportError};
 
 /// How many requests are under way at the same time.
 const WORKERS: usize = 16;
@@ -53,7 +53,7 @@ async fn soak(requests: usize, pace: usize, http: HttpVersions) {
 
     // How often each request arrived: small, since memory is looked at.
     let mut arrivals = Vec::with_capacity(requests * 2);
-    let mut trouble = Trouble::new(&fleet, Arc::clone(&shared)).await;
+    let mut trouble = TransportError::new(&fleet, Arc::clone(&shared)).await;
     while shared.sent() < requests || trouble.bit.len() < KINDS.len() {
         trouble.next(&mut fleet).await;
         assert!(trouble.turn < 100 * KINDS.len(), "troubles that are never seen: {:?}", trouble.bit);

@@ -94,7 +94,7 @@ pub const KINDS: [&str; 14] = [
 const SOON: Duration = Duration::from_secs(5);
 
 /// One thing after the other goes wrong.
-pub struct Trouble {
+pub struct TransportError {
     pub relay: Relay,
     pub turn: usize,
     shared: Arc<Shared>,
@@ -102,7 +102,7 @@ pub struct Trouble {
     pub refused: Vec<(usize, SpkiDigest)>,
 }
 
-impl Trouble {
+impl TransportError {
     pub async fn new(fleet: &Fleet, shared: Arc<Shared>) -> Self {
         let relay = Relay::start(&fleet.replicas[0]).await.unwrap();
         Self { relay, turn: 0, shared, bit: BTreeMap::new(), refused: Vec::new() }

@@ -64,8 +64,8 @@ impl MaaClient {
         let name = host.as_str();
         let answer = post_json(self.connect(host), name, PATH, &request(hardware, runtime_data)).await;
         let body = answer.map_err(|failure| match failure {
-            Failure::Away(why) => EvidenceError::Away(format!("MAA, {name}: {why}")),
-            Failure::Refused(why) => EvidenceError::Maa(format!("{name}: {why}")),
+            Failure::Away(reason) => EvidenceError::Away(format!("MAA, {name}: {reason}")),
+            Failure::Refused(reason) => EvidenceError::Maa(format!("{name}: {reason}")),
         })?;
         let answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| EvidenceError::Maa(format!("{name}: no token in the answer")))?;

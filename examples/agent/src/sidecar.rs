@@ -62,8 +62,8 @@ impl Sidecar {
             Ok(stream)
         };
         post_json(connect, &address.to_string(), path, request).await.map_err(|failure| match failure {
-            Failure::Away(why) => EvidenceError::Away(format!("the sidecar, {path}: {why}")),
-            Failure::Refused(why) => EvidenceError::Sidecar(format!("{path}: {why}")),
+            Failure::Away(reason) => EvidenceError::Away(format!("the sidecar, {path}: {reason}")),
+            Failure::Refused(reason) => EvidenceError::Sidecar(format!("{path}: {reason}")),
         })
     }
 }

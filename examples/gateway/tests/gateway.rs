@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Request, StatusCode};
 use blindbox_attestation::emulator::{BlindBox, Fault, Knob, Maa, Relay, RelayMode};
-use blindbox_attestation::{Policy, Trust, UvmSvn, Verifier, Workload};
+use blindbox_attestation::{Policy, Trust, UvmRequirement, Verifier, Workload};
 use gateway::{Config, gateway};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -35,7 +35,7 @@ impl Lab {
         let clock = self.blindbox.clock().clone();
         Config {
             blindbox: self.blindbox.url(),
-            policy: Policy::confidential_container(trust, workload, UvmSvn::at_least(100)).unwrap(),
+            policy: Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap(),
             verifier: Verifier::builder()
                 .collateral_roots(self.maa.tls_root_pem())
                 .clock(move || clock.now())
@@ -159,7 +159,7 @@ async fn a_restarted_blindbox_is_attested_before_it_gets_anything() {
     let lab = Lab::start().await;
     let gateway = lab.gateway();
     generate(&gateway, "hi").await.assert_is_an_answer_to("hi");
-    lab.blindbox.traffic().forget_requests();
+    lab.blindbox.traffic().clear_requests();
 
     lab.blindbox.restart().await.unwrap();
     lab.blindbox.set(Knob::Debug);
@@ -181,7 +181,7 @@ async fn prompts_are_answered_while_a_renewal_fails_until_the_attestation_ends()
     assert!(lab.blindbox.traffic().count("/attest/maa") > 1, "a renewal was tried");
 
     lab.blindbox.clock().advance(10 * 60);
-    lab.blindbox.traffic().forget_requests();
+    lab.blindbox.traffic().clear_requests();
     generate(&gateway, "too late").await.assert_is(StatusCode::SERVICE_UNAVAILABLE, "agent-unreachable");
     lab.assert_nothing_was_sent();
 
@@ -194,7 +194,7 @@ async fn a_blindbox_that_fails_its_renewal_gets_nothing_until_it_is_mended() {
     let lab = Lab::start().await;
     let gateway = lab.gateway();
     generate(&gateway, "hi").await.assert_is_an_answer_to("hi");
-    lab.blindbox.traffic().forget_requests();
+    lab.blindbox.traffic().clear_requests();
 
     lab.blindbox.clock().advance(50 * 60);
     lab.blindbox.set(Knob::Debug);

@@ -7,8 +7,8 @@ use blindbox_attestation::{AdvisoryFinding, AdvisoryStatus, UnverifiedAdvisories
 use clap::Args;
 use serde_json::json;
 
+use crate::exit::{Failure, ended, print, print_json};
 use crate::files;
-use crate::outcome::{Failure, ended, print, print_json};
 
 #[derive(Args)]
 #[command(

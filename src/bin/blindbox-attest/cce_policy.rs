@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use blindbox_attestation::{CcePolicy, FoundCcePolicy, find_cce_policies};
 
+use crate::exit::{Failure, note};
 use crate::files;
-use crate::outcome::{Failure, note};
 
 /// Names that a failure lists.
 const LISTED: usize = 20;

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blindbox_attestation::snp::certificates_from_pem;
-use blindbox_attestation::{AttestationError, Collected, Policy};
+use blindbox_attestation::{AttestationError, EvidenceBundle, Policy};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::connection::Connection;
+use crate::connect_args::Connection;
+use crate::exit::{Failure, ended, error_json, exit_code, note, note_styled, print, print_json, verdict};
 use crate::files;
-use crate::log;
-use crate::outcome::{Failure, ended, error_json, exit_code, note, print, print_json, verdict};
-use crate::terminal::with_progress;
+use crate::terminal::{self, with_progress};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -50,7 +49,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(report(&arguments, &collected, &written, &outcome))
 }
 
-fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<(), AttestationError>) -> Value {
+fn describe(url: &str, policy: &Policy, collected: &EvidenceBundle, outcome: &Result<(), AttestationError>) -> Value {
     let missing: Vec<Value> = collected.missing.iter().map(error_json).collect();
     json!({
         "url": url,
@@ -65,7 +64,7 @@ fn describe(url: &str, policy: &Policy, collected: &Collected, outcome: &Result<
     })
 }
 
-fn save(folder: &Path, collected: &Collected, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
+fn save(folder: &Path, collected: &EvidenceBundle, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
     let evidence = &collected.evidence;
     let pem = collected.certificates.as_deref().is_some_and(|bytes| certificates_from_pem(bytes).is_ok());
     let (token, about, policy) = (evidence.token.as_deref(), format!("{about:#}\n"), policy.to_toml());
@@ -100,7 +99,7 @@ fn make_empty(folder: &Path) -> io::Result<()> {
 
 fn report(
     arguments: &Arguments,
-    collected: &Collected,
+    collected: &EvidenceBundle,
     written: &[&str],
     outcome: &Result<(), AttestationError>,
 ) -> ExitCode {
@@ -118,7 +117,7 @@ fn report(
         collected.missing.iter().for_each(|missing| note(&format!("note: {missing}")));
         match outcome {
             Ok(()) => note("the policy accepts this evidence, as a record"),
-            Err(error) => log::error(error.code(), &error.to_string()),
+            Err(error) => note_styled(&terminal::error(error.code(), &error.to_string())),
         }
         printed
     };

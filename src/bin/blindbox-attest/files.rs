@@ -10,7 +10,7 @@ use blindbox_attestation::snp::{AmdAnchors, CustomAnchors, certificates_from_pem
 use blindbox_attestation::{Policy, Product};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::outcome::Failure;
+use crate::exit::Failure;
 
 /// The largest file that is read, in bytes: stops a slip such as a device or an image. CCE policies are the largest, with some
 /// hundred kB.

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cce_policy;
-use crate::outcome::{Failure, ended, note, print, print_json};
+use crate::exit::{Failure, ended, note, print, print_json};
 
 #[derive(Args)]
 pub struct Arguments {

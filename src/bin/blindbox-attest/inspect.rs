@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::exit::{Failure, print, print_json};
 use crate::files;
-use crate::outcome::{Failure, print, print_json};
 
 #[derive(Args)]
 #[command(
@@ -63,6 +63,6 @@ fn beside_evidence(file: &Path, bytes: &[u8]) -> Option<Value> {
     }
 }
 
-fn unverified(kind: &str, why: &str, contents: &Value) -> Value {
-    json!({ "kind": kind, "verified": false, "why": why, "contents": contents })
+fn unverified(kind: &str, reason: &str, contents: &Value) -> Value {
+    json!({ "kind": kind, "verified": false, "why": reason, "contents": contents })
 }

@@ -12,31 +12,28 @@
 
 mod advisories;
 mod cce_policy;
-mod connection;
+mod connect_args;
 #[cfg(feature = "emulator")]
 mod emulate;
+mod exit;
 mod fetch;
 mod files;
 mod host_data;
 mod inspect;
-mod log;
-mod outcome;
 mod policy;
 mod proxy;
-mod recorded;
-mod settings;
-mod stop;
+mod saved_evidence;
+mod signals;
 mod terminal;
 mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use outcome::{Failure, USAGE};
-use settings::Unparsed;
+use exit::{Failure, USAGE};
 use terminal::Colour;
 
 /// What stands below the help of every command.
@@ -54,14 +51,9 @@ const ABOUT_EMULATE: &str = "This build has no `emulate`: it comes with the crat
 #[cfg(feature = "emulator")]
 const ABOUT_EMULATE: &str = "";
 
-/// What stands below the help of the program.
-const ABOUT_VARIABLES: &str = "\
-Each option has an environment variable, BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or
-false from it. An option on the command line comes before its variable, and before variables that conflict with it.\n\n";
-
 /// Prove what a BlindBox (an application in an AMD SEV-SNP TEE on Azure) runs before sending it one byte.
 #[derive(Parser)]
-#[command(name = "blindbox-attest", version = version(), after_help = format!("{ABOUT_EMULATE}{ABOUT_VARIABLES}{EXIT_CODES}"))]
+#[command(name = "blindbox-attest", version = version(), after_help = format!("{ABOUT_EMULATE}{EXIT_CODES}"))]
 #[command(propagate_version = true, max_term_width = 120)]
 struct CommandLine {
     #[command(subcommand)]
@@ -70,9 +62,6 @@ struct CommandLine {
     /// When to use colour.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
     color: Colour,
-
-    #[command(flatten)]
-    log: log::Options,
 }
 
 #[derive(Subcommand)]
@@ -121,17 +110,14 @@ fn version() -> &'static str {
 }
 
 fn main() -> ExitCode {
-    let parsed = settings::parse(CommandLine::command(), std::env::args_os().collect());
-    let arguments = match parsed.and_then(|matches| Ok(CommandLine::from_arg_matches(&matches)?)) {
+    let arguments = match CommandLine::try_parse() {
         Ok(arguments) => arguments,
-        Err(Unparsed::Arguments(error)) => {
+        Err(error) => {
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
-        Err(Unparsed::File(failure, json)) => return failure.report(json),
     };
     terminal::set_colour(arguments.color);
-    arguments.log.install();
     let json = arguments.command.json();
     run(arguments.command).unwrap_or_else(|failure| failure.report(json))
 }
@@ -164,13 +150,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
-        Command::Completions { shell } => Ok(outcome::ended(0, outcome::print_styled(&completions(shell)))),
-        Command::ManPages { directory } => {
-            match clap_mangen::generate_to(settings::with_variables(CommandLine::command()), &directory) {
-                Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(files::about(&directory, error)),
-            }
-        }
+        Command::Completions { shell } => Ok(exit::ended(0, exit::print_styled(&completions(shell)))),
+        Command::ManPages { directory } => match clap_mangen::generate_to(CommandLine::command(), &directory) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(files::about(&directory, error)),
+        },
     }
 }
 

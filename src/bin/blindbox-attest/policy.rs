@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use blindbox_attestation::{
-    Binding, CcePolicy, GuestIdentity, HostData, InvalidPolicy, KeyDigest, Measurement, Policy, Sha256Digest, Trust,
-    UvmSvn, Workload, printable_json,
+    Binding, CcePolicy, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest, Trust,
+    UvmRequirement, Workload, printable_json,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::cce_policy::CcePolicyFile;
+use crate::exit::{Failure, ended, note, print, print_json, print_styled};
 use crate::files;
-use crate::outcome::{Failure, ended, note, print, print_json, print_styled};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -135,7 +135,7 @@ enum BindingArgument {
     None,
 }
 
-type Allow = fn(Policy) -> Result<Policy, InvalidPolicy>;
+type Allow = fn(Policy) -> Result<Policy, PolicyError>;
 
 #[derive(Args)]
 struct Lint {
@@ -238,9 +238,9 @@ impl New {
         let (trust, measurements) = (self.trust()?, self.measurement.iter().copied());
         let policy = match (self.uvm_svn, self.measurement.is_empty()) {
             (None, true) => return Err(Failure::usage("a container needs --uvm-svn or --measurement")),
-            (None, false) => Policy::confidential_container_measured(trust, workload, measurements),
-            (Some(svn), true) => Policy::confidential_container(trust, workload, UvmSvn::at_least(svn)),
-            (Some(svn), false) => Policy::confidential_container(trust, workload, UvmSvn::at_least(svn))
+            (None, false) => Policy::confidential_container_by_measurement(trust, workload, measurements),
+            (Some(svn), true) => Policy::confidential_container(trust, workload, UvmRequirement::at_least(svn)),
+            (Some(svn), false) => Policy::confidential_container(trust, workload, UvmRequirement::at_least(svn))
                 .and_then(|policy| policy.require_measurements(measurements)),
         };
         policy.map_err(Failure::from)

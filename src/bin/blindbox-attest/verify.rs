@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use blindbox_attestation::{Appraisal, AttestationError, Attested, Recorded};
+use blindbox_attestation::{Appraisal, Attestation, AttestationError, OfflineAttestation};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::connection::Connection;
-use crate::outcome::{Failure, ended, print_json, print_styled};
-use crate::recorded::{Saved, SavedKeySet, Unproven};
+use crate::connect_args::Connection;
+use crate::exit::{Failure, ended, print_json, print_styled};
+use crate::saved_evidence::{Saved, SavedKeySet, Unproven};
 use crate::terminal;
 
 /// What recorded evidence never is. It comes first, before any verdict.
@@ -78,13 +78,13 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn attest(url: &str, connection: &Connection) -> Result<Arc<Attested>, Failure> {
+async fn attest(url: &str, connection: &Connection) -> Result<Arc<Attestation>, Failure> {
     let policy = connection.policy()?;
     Ok(connection.connect(url, &policy).await?.attestation())
 }
 
 impl Arguments {
-    fn attested(&self, url: &str, attested: &Attested) -> Result<(), Failure> {
+    fn attested(&self, url: &str, attested: &Attestation) -> Result<(), Failure> {
         if self.json {
             return self.tell(json!({ "verdict": "accepted", "attestation": attested }));
         }
@@ -97,7 +97,7 @@ impl Arguments {
         Saved { connection: &self.connection, directory, at: self.at, key_set }
     }
 
-    fn recorded(&self, saved: &Saved<'_>, recorded: &Recorded) -> Result<(), Failure> {
+    fn recorded(&self, saved: &Saved<'_>, recorded: &OfflineAttestation) -> Result<(), Failure> {
         let unproven = saved.unproven();
         if self.json {
             return self.tell(json!({ "verdict": "accepted", "attestation": recorded, "unproven": unproven }));

@@ -10,8 +10,8 @@ use blindbox_attestation::emulator::{Kds, Maa};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
-    AttestationError, Attested, Challenge, Channel, Crl, Endorsements, Evidence, GuestPolicy, Policy, ServerName,
-    Session, SpkiDigest, TokenShape, Trust, Vek, Verifier, verify,
+    Attestation, AttestationError, Challenge, Channel, Crl, Endorsements, Evidence, GuestPolicy, Policy,
+    ServerNameCheck, Session, SpkiDigest, TokenShape, Trust, Vek, Verifier, verify,
 };
 use serde_json::{Value, json};
 
@@ -41,10 +41,10 @@ impl Scene {
     }
 
     /// Asks, and verifies what comes back without any I/O.
-    async fn appraise(&self, path: &str, trust: Trust, with_token: bool) -> Result<Attested, AttestationError> {
+    async fn appraise(&self, path: &str, trust: Trust, with_token: bool) -> Result<Attestation, AttestationError> {
         let mut client = Client::connect(self.agent.address()).await;
         let key = SpkiDigest::from_hex(&client.spki_digest()).unwrap();
-        let challenge = Challenge::bound(key, ServerName::NotEvaluated, now()).unwrap();
+        let challenge = Challenge::bound(key, ServerNameCheck::NotEvaluated, now()).unwrap();
         let mut request = json!({ "nonce": challenge.nonce().to_string() });
         if with_token {
             request["maa_endpoint"] = self.attester.host().into();

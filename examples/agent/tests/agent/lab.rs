@@ -11,7 +11,7 @@ use blindbox_agent::{Agent, Config, Device, EvidenceError, SecurityContext, Side
 use blindbox_attestation::emulator::{Guest, HardwareEvidence, Maa, Platform, ReportSource as _, UVM_FEED};
 use blindbox_attestation::snp::{self, Collateral, Revocation};
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
-use blindbox_attestation::{Policy, Product, ReportData, TokenShape, Trust, UnixTime, UvmSvn, Workload};
+use blindbox_attestation::{Policy, Product, ReportData, TokenShape, Trust, UnixTime, UvmRequirement, Workload};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -311,7 +311,7 @@ pub fn policy(trust: Trust, machine: &Machine) -> Policy {
     Policy::confidential_container(
         trust,
         Workload::binds_its_own_key(machine.guest.snp.host_data),
-        UvmSvn::at_least(100).issued_by(machine.platform.uvm_issuer()),
+        UvmRequirement::at_least(100).issued_by(machine.platform.uvm_issuer()),
     )
     .unwrap()
 }

@@ -8,8 +8,8 @@ use tokio::process::{Child, Command};
 
 use super::Emulation;
 use super::saved::Saved;
-use crate::outcome::Failure;
-use crate::stop::Stop;
+use crate::exit::Failure;
+use crate::signals::Stop;
 
 /// How long the command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(10);

@@ -1,23 +1,23 @@
 //! `emulate`: a BlindBox, an MAA and an AMD on loopback for tests in any language.
 
 mod child;
+mod control;
 mod faults;
 mod knobs;
 mod options;
-mod orders;
 mod saved;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentPlace, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, Maa, Platform, Relay, Transport,
+    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, Maa, Platform, Relay, Transport,
 };
-use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmSvn, Workload};
+use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmRequirement, Workload};
 use serde_json::{Value, json};
 
-use crate::outcome::{Failure, print, print_json_line};
-use crate::stop::Stop;
+use crate::exit::{Failure, print, print_json_line};
+use crate::signals::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;
 use knobs::Change;
@@ -58,9 +58,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(saved) if print_text => print(&emulation.next_command(saved))?,
         _ => print_json_line(&description)?,
     }
-    let orders = if arguments.ignore_stdin { None } else { Some(orders::from_stdin()) };
+    let orders = if arguments.ignore_stdin { None } else { Some(control::from_stdin()) };
     tokio::select! {
-        ended = orders::obey(&emulation, orders) => ended?,
+        ended = control::obey(&emulation, orders) => ended?,
         () = stop.asked() => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -137,7 +137,7 @@ impl Arguments {
                 AgentArgument::Legacy => AgentForm::Legacy,
                 AgentArgument::Both => AgentForm::Both,
             })
-            .agent_place(if own_port { AgentPlace::OwnPort } else { AgentPlace::ApplicationOrigin })
+            .agent_place(if own_port { AgentLocation::OwnPort } else { AgentLocation::ApplicationOrigin })
             .ip(self.ip)
             .port(self.port)
             .agent_port(self.agent_port)
@@ -196,7 +196,7 @@ impl Arguments {
                 let host_data = emulation.blindbox.host_data();
                 let workload =
                     if binds { Workload::binds_its_own_key(host_data) } else { Workload::attests_any_data(host_data) };
-                let mut uvm = UvmSvn::at_least(emulation.blindbox.uvm_svn().unwrap_or(1));
+                let mut uvm = UvmRequirement::at_least(emulation.blindbox.uvm_svn().unwrap_or(1));
                 if let Some(platform) = &emulation.platform {
                     uvm = uvm.issued_by(platform.uvm_issuer());
                 }

@@ -8,9 +8,9 @@ use blindbox_attestation::Issuer;
 use blindbox_attestation::emulator::{KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
+use super::control;
 use super::faults::{self, FaultAt};
 use super::knobs::{self, Change};
-use super::orders;
 use crate::cce_policy::CcePolicyFile;
 
 #[derive(Args)]
@@ -243,7 +243,7 @@ fn long_help() -> String {
     format!(
         "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs (on a \
          terminal, the command of a client), and serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
-        orders::HELP,
+        control::HELP,
         knobs::help(),
         faults::help()
     )

@@ -9,8 +9,8 @@ use blindbox_attestation::Policy;
 use serde_json::Value;
 
 use super::Emulation;
+use crate::exit::Failure;
 use crate::files;
-use crate::outcome::Failure;
 
 /// The directory of the files. One that `--out` did not name is temporary: it is removed when this is dropped.
 pub struct Saved {

@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use blindbox_attestation::{
-    Binding, Claims, Collected, Evidence, GuestIdentity, HostData, Policy, SnpClaims, Trust, UvmClaims, UvmSvn,
-    Workload, verify_unappraised,
+    Binding, Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, SnpClaims, Trust, UvmClaims,
+    UvmRequirement, Workload, verify_unappraised,
 };
 use clap::Args;
 
 use super::{BindingArgument, Kind};
-use crate::connection::Network;
-use crate::outcome::{Failure, ended, note, print};
+use crate::connect_args::Network;
+use crate::exit::{Failure, ended, note, print};
 use crate::terminal::with_progress;
 
 /// What stands beside a line that only the peer vouches for.
@@ -93,7 +93,7 @@ impl Learn {
                     BindingArgument::OwnKey => Workload::binds_its_own_key(any),
                     BindingArgument::None => Workload::attests_any_data(any),
                 };
-                Policy::confidential_container(trust, workload, UvmSvn::at_least(1))
+                Policy::confidential_container(trust, workload, UvmRequirement::at_least(1))
             }
             Kind::Vm => {
                 let binding = match self.binding {
@@ -111,7 +111,7 @@ impl Learn {
         policy.map_err(Failure::from)
     }
 
-    fn draft(&self, collected: &Collected, shown: &Shown) -> String {
+    fn draft(&self, collected: &EvidenceBundle, shown: &Shown) -> String {
         let mut draft = Draft::default();
         let said = escaped(&self.url);
         draft.comment(&format!("Learned from {said} at {}, in one look.", collected.asked_at));
@@ -185,11 +185,11 @@ impl Learn {
                 "the endorsement's security version: compare with other deployments, and raise it with each new one",
                 &format!("minimum-svn = {}", uvm.svn),
             );
-            if uvm.issuer != UvmSvn::PRODUCTION_ISSUER {
+            if uvm.issuer != UvmRequirement::PRODUCTION_ISSUER {
                 draft.comment("NOT Microsoft's production issuer: the signature proves only that this signer exists.");
                 draft.shown("ask who runs the platform", &format!("issuer = {}", quoted(&uvm.issuer)));
             }
-            if uvm.feed != UvmSvn::PRODUCTION_FEED {
+            if uvm.feed != UvmRequirement::PRODUCTION_FEED {
                 draft.shown("ask who runs the platform", &format!("feed = {}", quoted(&uvm.feed)));
             }
         } else {
@@ -319,7 +319,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Verifies every signature and that all is about one TEE. Anything else is no evidence to learn from.
-fn learned(collected: &Collected, asking: &Policy) -> Result<Shown, Failure> {
+fn learned(collected: &EvidenceBundle, asking: &Policy) -> Result<Shown, Failure> {
     if let Some(missing) = collected.missing.first() {
         return Err(missing.clone().into());
     }
@@ -347,7 +347,7 @@ fn apart(evidence: &Evidence) -> Result<(Evidence, Option<UvmClaims>), Failure> 
     let Some(document) = evidence.uvm_endorsement.take() else { return Ok((evidence, None)) };
     let named = uvm::read_unverified(&document).map_err(blindbox_attestation::AttestationError::from)?;
     let (issuer, feed) = (named.issuer.unwrap_or_default(), named.feed.unwrap_or_default());
-    if (issuer.as_str(), feed.as_str()) == (UvmSvn::PRODUCTION_ISSUER, UvmSvn::PRODUCTION_FEED) {
+    if (issuer.as_str(), feed.as_str()) == (UvmRequirement::PRODUCTION_ISSUER, UvmRequirement::PRODUCTION_FEED) {
         evidence.uvm_endorsement = Some(document);
         return Ok((evidence, None));
     }

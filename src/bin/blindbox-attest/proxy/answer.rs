@@ -15,7 +15,7 @@ use url::Url;
 use super::guard::{Refusal, refusal};
 use super::headers;
 use super::redirect::Redirects;
-use crate::outcome::error_json;
+use crate::exit::error_json;
 
 /// The header with the code of an answer that is the proxy's own, which no answer of the application has.
 pub const ERROR_HEADER: &str = "x-blindbox-error";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::MAX_CONNECTIONS;
-use crate::outcome::note;
-use crate::stop::Stop;
+use crate::exit::note;
+use crate::signals::Stop;
 
 /// How long connections without a request have to be gone before anything is said of waiting.
 const AT_ONCE: Duration = Duration::from_millis(200);

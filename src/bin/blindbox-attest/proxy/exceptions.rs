@@ -2,17 +2,17 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use blindbox_attestation::{Attested, Check, Verdict};
+use blindbox_attestation::{Attestation, Check, Verdict};
 use serde_json::{Value, json};
 
-use crate::log;
+use super::notes::Notes;
 
 /// The exceptions of one attestation: every check that the policy allows to differ.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Exceptions(Vec<Check>);
 
 impl Exceptions {
-    pub fn of(attested: &Attested) -> Self {
+    pub fn of(attested: &Attestation) -> Self {
         let checks = attested.appraisal().checks().iter();
         Self(checks.filter(|check| check.verdict == Verdict::Allowed).cloned().collect())
     }
@@ -45,7 +45,7 @@ impl ExceptionLog {
     }
 
     /// To be called with the latest attestation after each request.
-    pub fn observe(&self, attested: &Attested) {
+    pub fn observe(&self, attested: &Attestation, notes: &Notes) {
         let now = Exceptions::of(attested);
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *said == now {
@@ -53,7 +53,7 @@ impl ExceptionLog {
         }
         *said = now.clone();
         drop(said);
-        log::note(&format!("renewed: attested until {}{}", attested.expires_at(), now.summary()));
-        now.lines().iter().for_each(|line| log::note(line));
+        notes.text(&format!("renewed: attested until {}{}", attested.expires_at(), now.summary()));
+        now.lines().iter().for_each(|line| notes.text(line));
     }
 }

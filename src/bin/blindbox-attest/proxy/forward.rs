@@ -14,13 +14,14 @@ use super::bodies::Bodies;
 use super::exceptions::ExceptionLog;
 use super::guard::{Guard, Refusal};
 use super::headers;
-use crate::log;
+use super::notes::Notes;
 
 pub struct Forwarder {
     pub guard: Guard,
     pub session: Session,
     pub bodies: Bodies,
     pub answers: Answers,
+    pub notes: Notes,
     /// When a closed session was last tried again.
     pub renewal: tokio::sync::Mutex<Option<Instant>>,
     /// How long it is left alone before that.
@@ -52,7 +53,7 @@ impl Forwarder {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
-                log::error(error.code(), &error.to_string());
+                self.notes.error(error.code(), &error.to_string());
                 answer::of_error(&error)
             }
         }
@@ -69,10 +70,10 @@ impl Forwarder {
             request = request.body(std::mem::take(&mut held.bytes));
         }
         let response = self.send(request).await?;
-        self.exceptions.observe(&self.session.attestation());
+        self.exceptions.observe(&self.session.attestation(), &self.notes);
         drop(held);
         let asked =
-            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { why: "expected a URL" })?;
+            Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { reason: "expected a URL" })?;
         Ok(self.answers.pass_on(&head.method, &asked, response.into())?)
     }
 
@@ -81,8 +82,8 @@ impl Forwarder {
         let mut request = self.session.request(head.method.clone(), target);
         for (name, value) in &head.headers {
             if headers::of_request(name, &head.headers) && !self.guard.is_access_token(name, value) {
-                let why = "expected the values of headers in ASCII";
-                let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { why })?;
+                let reason = "expected the values of headers in ASCII";
+                let value = value.to_str().map_err(|_| AttestationError::InvalidRequest { reason })?;
                 request = request.header(name.as_str(), value);
             }
         }

@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 #[cfg(target_os = "linux")]
 use super::systemd::{self, Passed};
-use crate::outcome::Failure;
+use crate::exit::Failure;
 
 /// Where to listen, as on the command line.
 #[derive(Clone)]
@@ -174,7 +174,7 @@ fn private_socket(path: &std::path::Path) -> io::Result<(UnixListener, Socket)> 
     use std::fs::{self, DirBuilder, Permissions};
     use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 
-    let in_use = |why| io::Error::new(io::ErrorKind::AddrInUse, why);
+    let in_use = |reason| io::Error::new(io::ErrorKind::AddrInUse, reason);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),

@@ -12,17 +12,17 @@ mod forward;
 mod guard;
 mod headers;
 mod listener;
+mod notes;
 mod patience;
 mod redirect;
 mod systemd;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use blindbox_attestation::{Attested, Challenge, Policy, UnixTime};
+use blindbox_attestation::{Attestation, Challenge, Policy, UnixTime};
 use clap::Args;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,10 +31,9 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use crate::connection::{Connection, seconds};
-use crate::log;
-use crate::outcome::{Failure, note, print, print_json_line};
-use crate::stop::Stop;
+use crate::connect_args::{Connection, seconds};
+use crate::exit::{Failure, note, print, print_json_line};
+use crate::signals::Stop;
 use admission::{Client, Silent};
 use answer::Answers;
 use bodies::Bodies;
@@ -43,6 +42,7 @@ use exceptions::{ExceptionLog, Exceptions};
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
+use notes::Notes;
 use patience::Patient;
 use redirect::Redirects;
 
@@ -54,9 +54,6 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 
 /// How long a client may leave an answer unread before it is cut off.
 const UNREAD_TIME: Duration = Duration::from_secs(60);
-
-/// How long the last lines of the log may take: a pipe that is not read does not keep the program.
-const FLUSH_TIME: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -97,12 +94,6 @@ pub struct Arguments {
 
     #[command(flatten)]
     waits: Waits,
-
-    /// A file of settings in TOML: the long names of options, such as `policy` and `max-request`, and `url`. The command line and
-    /// the environment come before it; a setting that is not known is refused. Paths are relative to the working directory.
-    #[allow(dead_code, reason = "it is read before the other options: settings.rs")]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 
     /// Print one line of JSON in place of text when the port is open.
     #[arg(long)]
@@ -150,12 +141,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "note: redirects to other origins are passed on: who follows one is not within the attested session any more",
         );
     }
-    log::use_queue()?;
     systemd::notify("READY=1");
     let forwarder = Forwarder {
         guard: Guard::new(listener.hosts(), listener.wrong_host(), token),
         session,
         bodies: Bodies::new(arguments.max_request, arguments.max_held, arguments.waits.body_wait),
+        notes: Notes::new()?,
         answers: Answers { redirects, most: arguments.max_answer },
         renewal: tokio::sync::Mutex::new(None),
         retry_pause: arguments.waits.retry_pause,
@@ -171,7 +162,6 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // From here on nobody gets in any more.
     drop(listener);
     signal.end(&mut stop, arguments.waits.shutdown_grace).await;
-    log::flush(FLUSH_TIME);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -179,7 +169,7 @@ fn announce(
     arguments: &Arguments,
     listener: &Listener,
     token: Option<&str>,
-    attested: &Attested,
+    attested: &Attestation,
     policy: &Policy,
 ) -> Result<(), Failure> {
     let exceptions = Exceptions::of(attested);
@@ -220,7 +210,7 @@ async fn serve(listener: &Listener, room: Arc<Semaphore>, forwarder: Arc<Forward
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back.
-                log::error("accept", &error.to_string());
+                forwarder.notes.error("accept", &error.to_string());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

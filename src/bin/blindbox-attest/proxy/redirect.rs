@@ -20,7 +20,7 @@ impl Redirects {
     /// `base` is the session's; `elsewhere` lets redirects to other origins pass.
     pub fn new(base: &str, elsewhere: bool) -> Result<Self, AttestationError> {
         let invalid =
-            |_| AttestationError::InvalidUrl { why: "expected an absolute URL such as https://my-app.example" };
+            |_| AttestationError::InvalidUrl { reason: "expected an absolute URL such as https://my-app.example" };
         Ok(Self { base: Url::parse(base).map_err(invalid)?, elsewhere })
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::outcome::note;
+use crate::exit::note;
 
 /// Notifies the service manager, where there is one: `NOTIFY_SOCKET` names its socket.
 pub fn notify(state: &str) {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::appraisal::Appraisal;
-use crate::challenge::{Channel, ServerName};
+use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::{HardwareClaims, MaaClaims, SnpClaims, UvmClaims};
 use crate::types::{SpkiDigest, UnixTime};
 
@@ -31,9 +31,9 @@ pub struct Claims {
 /// There is no other way to one than [`crate::verify`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct Attested {
+pub struct Attestation {
     channel: Channel,
-    server_name: ServerName,
+    server_name: ServerNameCheck,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<SpkiDigest>,
     issued_at: UnixTime,
@@ -43,10 +43,10 @@ pub struct Attested {
 }
 
 /// Evidence from a record that verifies and that the policy accepts. It proves neither freshness nor who is at the other
-/// end of anything, and there is no way from it to [`Attested`] or a session.
+/// end of anything, and there is no way from it to [`Attestation`] or a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct Recorded {
+pub struct OfflineAttestation {
     verified_for: UnixTime,
     expires_at: UnixTime,
     claims: Claims,
@@ -56,12 +56,12 @@ pub struct Recorded {
 /// Evidence that verifies, of which nothing was required. It says what is in a file, not that anything is acceptable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct Unappraised {
+pub struct VerifiedEvidence {
     verified_for: UnixTime,
     claims: Claims,
 }
 
-impl Unappraised {
+impl VerifiedEvidence {
     pub(crate) fn new(verified_for: UnixTime, claims: Claims) -> Self {
         Self { verified_for, claims }
     }
@@ -79,9 +79,9 @@ impl Unappraised {
     }
 }
 
-impl Attested {
+impl Attestation {
     pub(crate) fn new(
-        (channel, server_name, key): (Channel, ServerName, Option<SpkiDigest>),
+        (channel, server_name, key): (Channel, ServerNameCheck, Option<SpkiDigest>),
         (issued_at, expires_at): (UnixTime, UnixTime),
         claims: Claims,
         appraisal: Appraisal,
@@ -126,7 +126,7 @@ impl Attested {
     }
 }
 
-impl Recorded {
+impl OfflineAttestation {
     pub(crate) fn new(verified_for: UnixTime, expires_at: UnixTime, claims: Claims, appraisal: Appraisal) -> Self {
         Self { verified_for, expires_at, claims, appraisal }
     }
@@ -156,13 +156,13 @@ impl Recorded {
     }
 }
 
-impl fmt::Display for Attested {
+impl fmt::Display for Attestation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.appraisal.fmt(f)
     }
 }
 
-impl fmt::Display for Recorded {
+impl fmt::Display for OfflineAttestation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.appraisal.fmt(f)
     }

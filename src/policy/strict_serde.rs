@@ -12,7 +12,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IntoDeseriali
 
 /// Reads `T`, in which every struct is a table and every enum a text.
 pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    T::deserialize(OfTables(deserializer))
+    T::deserialize(StrictTables(deserializer))
 }
 
 /// Defines a type and its `Deserialize`, which takes a table for a struct and a text for an enum, and nothing else.
@@ -43,7 +43,7 @@ macro_rules! strict {
 
             impl<'de> serde::Deserialize<'de> for $name {
                 fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                    $crate::policy::tables::read(deserializer).map(|Read(original)| original)
+                    $crate::policy::strict_serde::read(deserializer).map(|Read(original)| original)
                 }
             }
         };
@@ -53,7 +53,7 @@ macro_rules! strict {
 pub(super) use strict;
 
 /// A deserializer, visitor, seed or access of which all that lies below is held to the rule.
-struct OfTables<T>(T);
+struct StrictTables<T>(T);
 
 /// A visitor that takes a table and nothing else.
 struct Table<V>(V);
@@ -64,12 +64,12 @@ struct Name<V>(V);
 macro_rules! forward {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            self.0.$method(OfTables(visitor))
+            self.0.$method(StrictTables(visitor))
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for OfTables<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for StrictTables<D> {
     type Error = D::Error;
 
     forward! {
@@ -102,15 +102,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for OfTables<D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_newtype_struct(name, OfTables(visitor))
+        self.0.deserialize_newtype_struct(name, StrictTables(visitor))
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_unit_struct(name, OfTables(visitor))
+        self.0.deserialize_unit_struct(name, StrictTables(visitor))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_tuple(len, OfTables(visitor))
+        self.0.deserialize_tuple(len, StrictTables(visitor))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -119,7 +119,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for OfTables<D> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_tuple_struct(name, len, OfTables(visitor))
+        self.0.deserialize_tuple_struct(name, len, StrictTables(visitor))
     }
 }
 
@@ -131,7 +131,7 @@ macro_rules! pass_on {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for OfTables<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for StrictTables<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,19 +152,19 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OfTables<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(OfTables(deserializer))
+        self.0.visit_some(StrictTables(deserializer))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(OfTables(deserializer))
+        self.0.visit_newtype_struct(StrictTables(deserializer))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(OfTables(access))
+        self.0.visit_seq(StrictTables(access))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(OfTables(access))
+        self.0.visit_map(StrictTables(access))
     }
 }
 
@@ -176,7 +176,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Table<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(OfTables(access))
+        self.0.visit_map(StrictTables(access))
     }
 }
 
@@ -193,30 +193,30 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Name<V> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OfTables<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for StrictTables<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(OfTables(deserializer))
+        self.0.deserialize(StrictTables(deserializer))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for OfTables<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for StrictTables<A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
-        self.0.next_element_seed(OfTables(seed))
+        self.0.next_element_seed(StrictTables(seed))
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for OfTables<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for StrictTables<A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        self.0.next_key_seed(OfTables(seed))
+        self.0.next_key_seed(StrictTables(seed))
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        self.0.next_value_seed(OfTables(seed))
+        self.0.next_value_seed(StrictTables(seed))
     }
 }

@@ -2,21 +2,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::advisories::Mitigation;
-use super::require::{AbiVersion, GuestPolicyBit, Must, PlatformInfoBit, Requirements, give_once};
+use super::requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, give_once};
 use super::tcb::TcbMinima;
-use super::{InvalidPolicy, Policy};
+use super::{Policy, PolicyError};
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
 
-/// What may be required besides. Each fails with [`InvalidPolicy`] when the value cannot be used, when the evidence of the
-/// policy's trust can never show it, or when it is given already ([`InvalidPolicy::GivenTwice`]).
+/// What may be required besides. Each fails with [`PolicyError`] when the value cannot be used, when the evidence of the
+/// policy's trust can never show it, or when it is given already ([`PolicyError::GivenTwice`]).
 impl Policy {
     /// The launch measurement must be one of these, beside the utility VM's endorsement.
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`]; as for every method of this block.
-    pub fn require_measurements(self, any_of: impl IntoIterator<Item = Measurement>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`]; as for every method of this block.
+    pub fn require_measurements(self, any_of: impl IntoIterator<Item = Measurement>) -> Result<Self, PolicyError> {
         self.require_once("require.measurements", |require| &mut require.measurements, any_of.into_iter().collect())
     }
 
@@ -25,11 +25,11 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
+    /// [`PolicyError`].
     pub fn require_compliance_status<S: Into<String>>(
         self,
         any_of: impl IntoIterator<Item = S>,
-    ) -> Result<Self, InvalidPolicy> {
+    ) -> Result<Self, PolicyError> {
         self.require_once(
             "require.compliance-status",
             |require| &mut require.compliance_status,
@@ -41,8 +41,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_vmpl(self, any_of: impl IntoIterator<Item = u32>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_vmpl(self, any_of: impl IntoIterator<Item = u32>) -> Result<Self, PolicyError> {
         self.require_once("require.vmpl", |require| &mut require.vmpl, any_of.into_iter().collect())
     }
 
@@ -50,8 +50,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_report_guest_svn(self, at_least: u32) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_report_guest_svn(self, at_least: u32) -> Result<Self, PolicyError> {
         self.require_once("require.minimum-report-guest-svn", |require| &mut require.minimum_report_guest_svn, at_least)
     }
 
@@ -59,8 +59,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_id_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_id_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, PolicyError> {
         self.require_once("require.id-keys", |require| &mut require.id_keys, any_of.into_iter().collect())
     }
 
@@ -68,8 +68,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_author_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_author_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, PolicyError> {
         self.require_once("require.author-keys", |require| &mut require.author_keys, any_of.into_iter().collect())
     }
 
@@ -77,8 +77,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_author_key(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_author_key(self) -> Result<Self, PolicyError> {
         self.with(|d| d.require.author_key = true)
     }
 
@@ -86,8 +86,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_family_ids(self, any_of: impl IntoIterator<Item = FamilyId>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_family_ids(self, any_of: impl IntoIterator<Item = FamilyId>) -> Result<Self, PolicyError> {
         self.require_once("require.family-ids", |require| &mut require.family_ids, any_of.into_iter().collect())
     }
 
@@ -95,8 +95,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_image_ids(self, any_of: impl IntoIterator<Item = ImageId>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_image_ids(self, any_of: impl IntoIterator<Item = ImageId>) -> Result<Self, PolicyError> {
         self.require_once("require.image-ids", |require| &mut require.image_ids, any_of.into_iter().collect())
     }
 
@@ -104,8 +104,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_chip_ids(self, any_of: impl IntoIterator<Item = ChipId>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_chip_ids(self, any_of: impl IntoIterator<Item = ChipId>) -> Result<Self, PolicyError> {
         self.require_once("require.chip-ids", |require| &mut require.chip_ids, any_of.into_iter().collect())
     }
 
@@ -113,8 +113,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_products(self, any_of: impl IntoIterator<Item = Product>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_products(self, any_of: impl IntoIterator<Item = Product>) -> Result<Self, PolicyError> {
         self.require_once("require.products", |require| &mut require.products, any_of.into_iter().collect())
     }
 
@@ -122,8 +122,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_report_ids(self, any_of: impl IntoIterator<Item = ReportId>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_report_ids(self, any_of: impl IntoIterator<Item = ReportId>) -> Result<Self, PolicyError> {
         self.require_once("require.report-ids", |require| &mut require.report_ids, any_of.into_iter().collect())
     }
 
@@ -131,8 +131,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_signing_keys(self, any_of: impl IntoIterator<Item = SigningKey>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_signing_keys(self, any_of: impl IntoIterator<Item = SigningKey>) -> Result<Self, PolicyError> {
         self.require_once("require.signing-keys", |require| &mut require.signing_keys, any_of.into_iter().collect())
     }
 
@@ -140,8 +140,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
         self.require_once("require.reported-tcb", |require| &mut require.reported_tcb, minima)
     }
 
@@ -149,8 +149,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
         self.require_once("require.committed-tcb", |require| &mut require.committed_tcb, minima)
     }
 
@@ -158,8 +158,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
         self.require_once("require.current-tcb", |require| &mut require.current_tcb, minima)
     }
 
@@ -167,8 +167,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
         self.require_once("require.launch-tcb", |require| &mut require.launch_tcb, minima)
     }
 
@@ -177,11 +177,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::UnusableValue`] for an advisory that this release does not know.
-    pub fn require_advisories<S: Into<String>>(
-        self,
-        all_of: impl IntoIterator<Item = S>,
-    ) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::UnusableValue`] for an advisory that this release does not know.
+    pub fn require_advisories<S: Into<String>>(self, all_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
         let names = all_of.into_iter().map(Into::into).collect();
         self.require_once("require.advisories", |require| &mut require.advisories, names)
     }
@@ -191,8 +188,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::UnusableValue`] for what is no day, or a day before the first advisory.
-    pub fn require_advisories_until(self, day: impl Into<String>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError::UnusableValue`] for what is no day, or a day before the first advisory.
+    pub fn require_advisories_until(self, day: impl Into<String>) -> Result<Self, PolicyError> {
         self.require_once("require.advisories-until", |require| &mut require.advisories_until, day.into())
     }
 
@@ -201,8 +198,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_mitigations(self, all_of: impl IntoIterator<Item = Mitigation>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_mitigations(self, all_of: impl IntoIterator<Item = Mitigation>) -> Result<Self, PolicyError> {
         let bits = all_of.into_iter().collect();
         self.require_once("require.mitigations", |require| &mut require.mitigations, bits)
     }
@@ -212,8 +209,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_csp_ids<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_csp_ids<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
         self.require_once(
             "require.csp-ids",
             |require| &mut require.csp_ids,
@@ -225,8 +222,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`]; [`InvalidPolicy::DuplicateValue`] for a bit that is required already.
-    pub fn require_guest_policy(self, bit: GuestPolicyBit, must: Must) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a bit that is required already.
+    pub fn require_guest_policy(self, bit: GuestPolicyBit, must: BitRequirement) -> Result<Self, PolicyError> {
         self.with_bit("require.guest-policy", |require| &mut require.guest_policy, bit, must)
     }
 
@@ -234,8 +231,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_guest_abi(self, at_least: AbiVersion) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_guest_abi(self, at_least: AbiVersion) -> Result<Self, PolicyError> {
         self.require_once("require.minimum-guest-abi", |require| &mut require.minimum_guest_abi, at_least)
     }
 
@@ -243,8 +240,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`]; [`InvalidPolicy::DuplicateValue`] for a bit that is required already.
-    pub fn require_platform_info(self, bit: PlatformInfoBit, must: Must) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a bit that is required already.
+    pub fn require_platform_info(self, bit: PlatformInfoBit, must: BitRequirement) -> Result<Self, PolicyError> {
         self.with_bit("require.platform-info", |require| &mut require.platform_info, bit, must)
     }
 
@@ -252,8 +249,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_firmware(self, at_least: FirmwareVersion) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_firmware(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
         self.require_once("require.minimum-firmware", |require| &mut require.minimum_firmware, at_least)
     }
 
@@ -261,8 +258,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_committed_firmware_version(self, at_least: FirmwareVersion) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_committed_firmware_version(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
         self.require_once(
             "require.minimum-committed-firmware",
             |require| &mut require.minimum_committed_firmware,
@@ -274,8 +271,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_committed_firmware_only(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_committed_firmware_only(self) -> Result<Self, PolicyError> {
         self.with(|d| d.require.committed_firmware_only = true)
     }
 
@@ -283,8 +280,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_launch_mitigations(self, mask: u64) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_launch_mitigations(self, mask: u64) -> Result<Self, PolicyError> {
         self.require_once("require.launch-mitigations", |require| &mut require.launch_mitigations, mask)
     }
 
@@ -292,8 +289,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_current_mitigations(self, mask: u64) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_current_mitigations(self, mask: u64) -> Result<Self, PolicyError> {
         self.require_once("require.current-mitigations", |require| &mut require.current_mitigations, mask)
     }
 
@@ -301,8 +298,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_token_younger_than(self, seconds: u64) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_token_younger_than(self, seconds: u64) -> Result<Self, PolicyError> {
         self.require_once("require.max-token-age-seconds", |require| &mut require.max_token_age_seconds, seconds)
     }
 
@@ -310,8 +307,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn require_session_age(self, at_most_seconds: u64) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn require_session_age(self, at_most_seconds: u64) -> Result<Self, PolicyError> {
         self.require_once(
             "require.max-session-age-seconds",
             |require| &mut require.max_session_age_seconds,
@@ -327,7 +324,7 @@ impl Policy {
         requirement: &'static str,
         field: impl FnOnce(&mut Requirements) -> &mut Option<T>,
         value: T,
-    ) -> Result<Self, InvalidPolicy> {
+    ) -> Result<Self, PolicyError> {
         give_once(requirement, field(&mut self.document.require), value)?;
         Self::checked(self.document)
     }
@@ -336,12 +333,12 @@ impl Policy {
     fn with_bit<B: Copy + Ord + fmt::Display>(
         mut self,
         requirement: &'static str,
-        bits: impl FnOnce(&mut Requirements) -> &mut Option<BTreeMap<B, Must>>,
+        bits: impl FnOnce(&mut Requirements) -> &mut Option<BTreeMap<B, BitRequirement>>,
         bit: B,
-        must: Must,
-    ) -> Result<Self, InvalidPolicy> {
+        must: BitRequirement,
+    ) -> Result<Self, PolicyError> {
         match bits(&mut self.document.require).get_or_insert_default().insert(bit, must) {
-            Some(_) => Err(InvalidPolicy::DuplicateValue { requirement, value: bit.to_string() }),
+            Some(_) => Err(PolicyError::DuplicateValue { requirement, value: bit.to_string() }),
             None => Self::checked(self.document),
         }
     }
@@ -353,8 +350,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`]; as for every method of this block.
-    pub fn allow_debug(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`]; as for every method of this block.
+    pub fn allow_debug(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.debug = true)
     }
 
@@ -362,8 +359,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn allow_migration(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn allow_migration(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.migration = true)
     }
 
@@ -373,8 +370,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn allow_unbound_channel(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn allow_unbound_channel(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.unbound_channel = true)
     }
 
@@ -382,8 +379,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn allow_plain_http(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn allow_plain_http(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.plain_http = true)
     }
 
@@ -392,8 +389,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn allow_unverified_name(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn allow_unverified_name(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.unverified_name = true)
     }
 
@@ -402,8 +399,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`].
-    pub fn allow_direct_vm_token(self) -> Result<Self, InvalidPolicy> {
+    /// [`PolicyError`].
+    pub fn allow_direct_vm_token(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.direct_vm_token = true)
     }
 }

@@ -161,8 +161,8 @@ fn no_threads(error: &io::Error) -> AttestationError {
     misconfigured(&format!("the threads of the blocking API cannot be started: {error}; is there a limit to them?"))
 }
 
-fn misconfigured(why: &str) -> AttestationError {
-    AttestationError::Misconfigured { why: why.to_owned() }
+fn misconfigured(reason: &str) -> AttestationError {
+    AttestationError::Misconfigured { reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -188,13 +188,16 @@ mod tests {
         let background = Background::shared().unwrap();
         assert_eq!(background.check_process(std::process::id()), Ok(()));
         let error = background.check_process(std::process::id().wrapping_add(1)).unwrap_err();
-        assert!(matches!(&error, AttestationError::Misconfigured { why } if why.contains("fork first")), "{error}");
+        assert!(
+            matches!(&error, AttestationError::Misconfigured { reason } if reason.contains("fork first")),
+            "{error}"
+        );
     }
 
     #[test]
     fn work_that_panics_is_an_error() {
         let error = run(async { assert_eq!(1, 2, "as a clock might") }).unwrap_err();
-        assert!(matches!(&error, AttestationError::Misconfigured { why } if why.contains("clock")), "{error}");
+        assert!(matches!(&error, AttestationError::Misconfigured { reason } if reason.contains("clock")), "{error}");
         assert_eq!(run(async { 1 }), Ok(1));
     }
 }

@@ -9,8 +9,8 @@ use blindbox_attestation::snp::AmdAnchors;
 use blindbox_attestation::{Policy, Session, Verifier};
 use clap::Args;
 
+use crate::exit::Failure;
 use crate::files;
-use crate::outcome::Failure;
 use crate::terminal::with_progress;
 
 #[derive(Args)]

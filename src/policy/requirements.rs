@@ -3,10 +3,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidPolicy;
+use super::PolicyError;
 use super::advisories::{self, Mitigation};
 use super::requirement::CarriedBy;
-use super::tables::strict;
+use super::strict_serde::strict;
 use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
@@ -54,11 +54,11 @@ pub(crate) struct Requirements {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) csp_ids: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) guest_policy: Option<BTreeMap<GuestPolicyBit, Must>>,
+    pub(crate) guest_policy: Option<BTreeMap<GuestPolicyBit, BitRequirement>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) minimum_guest_abi: Option<AbiVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) platform_info: Option<BTreeMap<PlatformInfoBit, Must>>,
+    pub(crate) platform_info: Option<BTreeMap<PlatformInfoBit, BitRequirement>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) minimum_firmware: Option<FirmwareVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub(crate) struct Requirements {
 }
 
 impl Requirements {
-    pub(super) fn validate(&self, amd: bool, maa: bool) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self, amd: bool, maa: bool) -> Result<(), PolicyError> {
         check_names("require.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("require.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_names("require.author-keys", self.author_keys.as_deref(), KeyDigest::is_zero)?;
@@ -98,8 +98,8 @@ impl Requirements {
         self.advisories.iter().flatten().try_for_each(|name| advisories::check_known(name))?;
         advisories::check_day(self.advisories_until.as_deref())?;
         if self.vmpl.iter().flatten().any(|vmpl| *vmpl > 3) {
-            let why = "there are the levels 0, 1, 2 and 3 only";
-            return Err(InvalidPolicy::UnusableValue { requirement: "require.vmpl", why });
+            let reason = "there are the levels 0, 1, 2 and 3 only";
+            return Err(PolicyError::UnusableValue { requirement: "require.vmpl", reason });
         }
         for (requirement, number) in [
             ("require.max-token-age-seconds", self.max_token_age_seconds),
@@ -134,7 +134,7 @@ impl Requirements {
                 CarriedBy::Maa => (maa, "MAA"),
             };
             if !asked {
-                return Err(InvalidPolicy::NotCoveredByTrust { requirement: requirement.field(), needs });
+                return Err(PolicyError::NotCoveredByTrust { requirement: requirement.field(), needs });
             }
         }
         Ok(())
@@ -147,32 +147,32 @@ fn any_part(version: FirmwareVersion) -> u64 {
 }
 
 /// Sets a requirement that is not set yet: a second value would replace the first, and with it what was required.
-pub(super) fn give_once<T>(requirement: &'static str, field: &mut Option<T>, value: T) -> Result<(), InvalidPolicy> {
+pub(super) fn give_once<T>(requirement: &'static str, field: &mut Option<T>, value: T) -> Result<(), PolicyError> {
     match field.replace(value) {
-        Some(_) => Err(InvalidPolicy::GivenTwice { requirement }),
+        Some(_) => Err(PolicyError::GivenTwice { requirement }),
         None => Ok(()),
     }
 }
 
 /// A list or table that is given says something: empty, it would require nothing without a word.
-pub(super) fn check_given(requirement: &'static str, is_empty: bool) -> Result<(), InvalidPolicy> {
-    if is_empty { Err(InvalidPolicy::EmptyList { requirement }) } else { Ok(()) }
+pub(super) fn check_given(requirement: &'static str, is_empty: bool) -> Result<(), PolicyError> {
+    if is_empty { Err(PolicyError::EmptyList { requirement }) } else { Ok(()) }
 }
 
 /// A text that is given is one.
-pub(super) fn check_text(requirement: &'static str, text: Option<&str>) -> Result<(), InvalidPolicy> {
+pub(super) fn check_text(requirement: &'static str, text: Option<&str>) -> Result<(), PolicyError> {
     match text {
-        Some("") => Err(InvalidPolicy::UnusableValue { requirement, why: "is empty" }),
+        Some("") => Err(PolicyError::UnusableValue { requirement, reason: "is empty" }),
         _ => Ok(()),
     }
 }
 
 /// A list of values names at least one, and none twice.
-pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), InvalidPolicy> {
+pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), PolicyError> {
     check_given(requirement, values.is_empty())?;
     let mut seen = BTreeSet::new();
     match values.iter().find(|value| !seen.insert(*value)) {
-        Some(twice) => Err(InvalidPolicy::DuplicateValue { requirement, value: twice.to_string() }),
+        Some(twice) => Err(PolicyError::DuplicateValue { requirement, value: twice.to_string() }),
         None => Ok(()),
     }
 }
@@ -182,30 +182,30 @@ pub(super) fn check_names<T: Ord + fmt::Display>(
     requirement: &'static str,
     values: Option<&[T]>,
     is_nobody: impl Fn(&T) -> bool,
-) -> Result<(), InvalidPolicy> {
+) -> Result<(), PolicyError> {
     let Some(values) = values else { return Ok(()) };
     check_list(requirement, values)?;
     if values.iter().any(is_nobody) {
-        let why = "is empty or all zero, which is what evidence says where nothing was set: it names nobody";
-        return Err(InvalidPolicy::UnusableValue { requirement, why });
+        let reason = "is empty or all zero, which is what evidence says where nothing was set: it names nobody";
+        return Err(PolicyError::UnusableValue { requirement, reason });
     }
     Ok(())
 }
 
 /// Zero requires nothing, and a policy file holds no number beyond 2^63 - 1 (TOML 1.0).
-pub(super) fn check_number(requirement: &'static str, number: Option<u64>) -> Result<(), InvalidPolicy> {
-    let why = match number {
+pub(super) fn check_number(requirement: &'static str, number: Option<u64>) -> Result<(), PolicyError> {
+    let reason = match number {
         Some(0) => "is zero, which requires nothing or what nothing can meet",
         Some(number) if i64::try_from(number).is_err() => "is beyond 2^63 - 1, which a policy file cannot hold",
         _ => return Ok(()),
     };
-    Err(InvalidPolicy::UnusableValue { requirement, why })
+    Err(PolicyError::UnusableValue { requirement, reason })
 }
 
 strict! {
     /// What a bit must be.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-    pub enum Must {
+    pub enum BitRequirement {
         /// One.
         #[serde(rename = "set")]
         BeSet,

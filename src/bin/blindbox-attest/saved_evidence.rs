@@ -7,13 +7,14 @@ use blindbox_attestation::files::{
     FileError, read_certificates, read_crl, read_report, read_token, read_uvm_endorsement,
 };
 use blindbox_attestation::{
-    AttestationError, Crl, Endorsements, Evidence, KeySetSource, Policy, Recorded, UnixTime, Vek, verify_recorded,
+    AttestationError, Crl, Endorsements, Evidence, KeySetSource, OfflineAttestation, Policy, UnixTime, Vek,
+    verify_recorded,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::connection::Connection;
+use crate::connect_args::Connection;
+use crate::exit::Failure;
 use crate::files;
-use crate::outcome::Failure;
 
 /// What `fetch` noted that is needed here: a claim of who wrote the directory.
 #[derive(Deserialize)]
@@ -62,7 +63,7 @@ pub struct Saved<'a> {
 
 impl Saved<'_> {
     /// Verifies the directory for a time.
-    pub fn verify(&self) -> Result<Recorded, Failure> {
+    pub fn verify(&self) -> Result<OfflineAttestation, Failure> {
         let Self { connection, directory, .. } = self;
         let policy: Policy = connection.policy()?;
         let evidence = evidence(directory)?;
@@ -153,7 +154,7 @@ fn endorsements(directory: &Path) -> Result<Endorsements, Failure> {
     }
     if let Some((name, bytes)) = pem.or(der) {
         let vek = Vek::from_pem_or_der(&bytes)
-            .map_err(|error| AttestationError::InvalidAgentAnswer { why: error.to_string() });
+            .map_err(|error| AttestationError::InvalidAgentAnswer { reason: error.to_string() });
         endorsements.vek = Some(vek.map_err(|error| Failure::in_file(directory.join(name), error))?);
     }
     endorsements.crl = saved_as(directory, "revocation-list.der", read_crl)?.map(Crl::Received);

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blindbox_attestation::{AttestationError, Category, InvalidPolicy, printable_json};
+use blindbox_attestation::{AttestationError, Category, PolicyError, printable_json};
 use serde_json::{Value, json};
 
-use crate::{log, terminal};
+use crate::terminal;
 
 /// The command line could not be understood (`EX_USAGE` of sysexits).
 pub const USAGE: u8 = 64;
@@ -26,7 +26,7 @@ pub enum Failure {
 impl Failure {
     /// A file or a setting that cannot be used.
     pub fn setting(message: impl Into<String>) -> Self {
-        AttestationError::Misconfigured { why: message.into() }.into()
+        AttestationError::Misconfigured { reason: message.into() }.into()
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
@@ -51,7 +51,7 @@ impl Failure {
     /// Says it on standard error.
     pub fn note(&self) {
         let code = self.error().map_or("usage", AttestationError::code);
-        log::error(code, &self.message());
+        note_styled(&terminal::error(code, &self.message()));
     }
 
     pub fn exit(&self) -> u8 {
@@ -91,8 +91,8 @@ impl From<AttestationError> for Failure {
     }
 }
 
-impl From<InvalidPolicy> for Failure {
-    fn from(error: InvalidPolicy) -> Self {
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
         AttestationError::InvalidPolicy(error).into()
     }
 }
@@ -100,9 +100,9 @@ impl From<InvalidPolicy> for Failure {
 /// What an error says without its name, which its code has said already.
 fn message(error: &AttestationError) -> String {
     match error {
-        AttestationError::Misconfigured { why } => why.clone(),
-        AttestationError::InvalidUrl { why } | AttestationError::InvalidRequest { why } => (*why).to_owned(),
-        AttestationError::InvalidPolicy(InvalidPolicy::Malformed { why }) => why.clone(),
+        AttestationError::Misconfigured { reason } => reason.clone(),
+        AttestationError::InvalidUrl { reason } | AttestationError::InvalidRequest { reason } => (*reason).to_owned(),
+        AttestationError::InvalidPolicy(PolicyError::Malformed { reason }) => reason.clone(),
         AttestationError::InvalidPolicy(error) => error.to_string(),
         other => other.to_string(),
     }
@@ -173,7 +173,12 @@ pub fn print_json_line(value: &Value) -> Result<(), Failure> {
     print_styled(&printable_json(&value.to_string()))
 }
 
-/// Reports something on standard error.
+/// Says something on standard error. Where nobody listens, nobody needs to know.
 pub fn note(text: &str) {
-    log::note(text);
+    note_styled(&terminal::plain(text));
+}
+
+/// The same of what has colours already, and so was escaped before.
+pub fn note_styled(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -6,7 +6,7 @@
 //! requests nothing is told at any level.
 
 #[cfg(feature = "metrics")]
-mod counters;
+mod metrics;
 /// Without the feature nothing is counted.
 #[cfg(not(feature = "metrics"))]
 mod counters {
@@ -87,7 +87,7 @@ impl Step {
 
 /// Tells the recorder what the counters mean.
 pub(crate) fn describe() {
-    counters::describe();
+    metrics::describe();
 }
 
 /// Does work within a span, and tells how it ended.
@@ -144,7 +144,7 @@ pub(crate) fn attestation<'w, T: 'w>(
 ) -> Work<'w, T> {
     observed(info_span!(target: TARGET, "attest"), work, |error, duration| {
         let (outcome, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
-        counters::attestation(outcome, category, duration);
+        metrics::attestation(outcome, category, duration);
         let duration_ms = milliseconds(duration);
         let Some(error) = error else {
             info!(target: TARGET, outcome, duration_ms, "attested");
@@ -160,14 +160,14 @@ pub(crate) fn attestation<'w, T: 'w>(
 pub(crate) fn renewal<'w, T: 'w>(work: impl Future<Output = Result<T, AttestationError>> + Send + 'w) -> Work<'w, T> {
     observed(info_span!(target: TARGET, "renew"), work, |error, duration| {
         let (outcome, duration_ms) = (code(error, ACCEPTED), milliseconds(duration));
-        counters::renewal(outcome);
+        metrics::renewal(outcome);
         debug!(target: TARGET, outcome, duration_ms, "renew");
     })
 }
 
 /// An attested key came into a session that has so many now.
 pub(crate) fn joined(key: Option<SpkiDigest>, keys: usize) {
-    counters::session_keys(keys);
+    metrics::session_keys(keys);
     debug!(target: TARGET, key = key.map(tracing::field::display), keys, "join");
 }
 
@@ -176,16 +176,16 @@ pub(crate) fn expired(ended: usize, keys: usize) {
     if ended == 0 {
         return;
     }
-    counters::session_keys(keys);
+    metrics::session_keys(keys);
     debug!(target: TARGET, ended, keys, "expire");
 }
 
 /// A peer was refused for what its evidence says. `out`: it was in the session, which has so many keys left.
 pub(crate) fn refused(key: Option<SpkiDigest>, error: &AttestationError, out: bool, keys: usize) {
     let (outcome, category) = (error.code(), category(error));
-    counters::refused_peer(outcome, "evidence");
+    metrics::refused_peer(outcome, "evidence");
     if out {
-        counters::session_keys(keys);
+        metrics::session_keys(keys);
         warn!(target: TARGET, outcome, category, keys, poisoned = keys == 0, "leave");
     }
     debug!(target: TARGET, key = key.map(tracing::field::display), outcome, "refuse");
@@ -195,7 +195,7 @@ pub(crate) fn refused(key: Option<SpkiDigest>, error: &AttestationError, out: bo
 pub(crate) fn refused_unasked(key: SpkiDigest, error: &AttestationError) {
     let by = if matches!(error, AttestationError::TooManyUnattestedPeers { .. }) { "limit" } else { "memory" };
     let outcome = error.code();
-    counters::refused_peer(outcome, by);
+    metrics::refused_peer(outcome, by);
     debug!(target: TARGET, %key, outcome, by, "refuse unasked");
 }
 
@@ -253,7 +253,7 @@ impl Lookup {
             Source::Disk => "disk",
             Source::Network => "network",
         };
-        counters::fetch(what, by, outcome);
+        metrics::fetch(what, by, outcome);
         match (source, error) {
             (Source::Network, Some(error)) => {
                 warn!(target: TARGET, what, source = by, outcome, duration_ms, "not fetched");

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::outcome::Failure;
+use crate::exit::Failure;
 
 /// From now on Ctrl-C, or a request to terminate, does not end this program at once: whoever has this ends it in good order.
 pub struct Stop {

@@ -1,9 +1,9 @@
-use crate::types::{InvalidIssuer, Issuer};
+use crate::types::{Issuer, IssuerError};
 
 /// Why a policy cannot be used. Found when the policy is built or loaded, never at the first connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidPolicy {
+pub enum PolicyError {
     /// A list or table is empty. It is never read as "any" or "nothing": leave it out to not require it.
     #[error("`{requirement}` is empty; {}", instead_of_nothing(.requirement))]
     EmptyList {
@@ -18,7 +18,7 @@ pub enum InvalidPolicy {
         /// The value.
         value: String,
     },
-    /// A requirement is given a second time, in code; in a file that is [`InvalidPolicy::Malformed`].
+    /// A requirement is given a second time, in code; in a file that is [`PolicyError::Malformed`].
     #[error(
         "`{requirement}` is given already, and a second value would replace the first; give all that is required at once"
     )]
@@ -27,16 +27,16 @@ pub enum InvalidPolicy {
         requirement: &'static str,
     },
     /// The value cannot be what the caller wants to require.
-    #[error("`{requirement}`: {why}")]
+    #[error("`{requirement}`: {reason}")]
     UnusableValue {
         /// The requirement, as in a policy file.
         requirement: &'static str,
         /// What is wrong and what to do.
-        why: &'static str,
+        reason: &'static str,
     },
     /// The issuer is not the address of an MAA instance.
     #[error("`trust.maa.issuer`: {0}")]
-    Issuer(#[from] InvalidIssuer),
+    Issuer(#[from] IssuerError),
     /// An MAA instance that Microsoft does not run for everybody applies a policy text that its owner can change.
     #[error(
         "`trust.maa`: {issuer} is not a shared instance: its owner writes the attestation policy that it applies; \
@@ -70,10 +70,10 @@ pub enum InvalidPolicy {
     )]
     HostDataNotAnchored,
     /// Two settings contradict each other, or one needs another that is not there.
-    #[error("{why}")]
+    #[error("{reason}")]
     Contradiction {
         /// Which settings, why they do not go together, and what to do.
-        why: &'static str,
+        reason: &'static str,
     },
     /// The policy asks for something that no evidence of the chosen trust carries.
     #[error("`{requirement}` needs {needs}, which `trust` does not include")]
@@ -84,10 +84,10 @@ pub enum InvalidPolicy {
         needs: &'static str,
     },
     /// A text that is not a policy file.
-    #[error("the policy file cannot be read: {why}")]
+    #[error("the policy file cannot be read: {reason}")]
     Malformed {
         /// Where and what, shortened.
-        why: String,
+        reason: String,
     },
     /// A policy file of a version that this release does not know.
     #[error("the policy file is of version {found}; this release reads version 1")]

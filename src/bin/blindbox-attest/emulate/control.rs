@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::Emulation;
 use super::faults::{self, FaultAt};
 use super::knobs::{self, Change};
-use crate::outcome::{Failure, print_json_line};
+use crate::exit::{Failure, print_json_line};
 
 pub const HELP: &str = "\
 Orders, one a line on standard input; each is answered by one line of JSON with `ok`:

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::appraisal::{abbreviate, is_identifying};
-use crate::policy::Must;
+use crate::policy::BitRequirement;
 
 /// `a`, or `one of a, b`.
 pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
@@ -28,9 +28,9 @@ pub(super) fn because(advisory: Option<&str>) -> String {
     advisory.map_or_else(String::new, |advisory| format!(" ({advisory})"))
 }
 
-pub(super) fn be(must: &Must) -> &'static str {
+pub(super) fn be(must: &BitRequirement) -> &'static str {
     match must {
-        Must::BeSet => "be set",
-        Must::BeClear => "be clear",
+        BitRequirement::BeSet => "be set",
+        BitRequirement::BeClear => "be clear",
     }
 }

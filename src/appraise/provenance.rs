@@ -1,13 +1,13 @@
-use super::{Facts, Recorder};
-use crate::challenge::{Channel, ServerName};
+use super::{AppraisalBuilder, AppraisalInput};
+use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::MaaClaims;
 use crate::evidence::KeySetSource;
-use crate::policy::{Policy, Requirement, UvmSvn};
+use crate::policy::{Policy, Requirement, UvmRequirement};
 use crate::snp::VerifiedReport;
 use crate::types::shorten;
 
 /// Whom the evidence is about: is it the peer, and when was it made?
-pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
+pub(super) fn connection(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'_>, policy: &Policy) {
     const BOUND: &str = "bound to the attested TLS key";
     let Some((channel, server_name)) = facts.channel else {
         checks.not_evaluated("channel", "recorded evidence has no channel", "none");
@@ -24,8 +24,8 @@ pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>, policy: &Poli
         }
     }
     match server_name {
-        ServerName::Validated => checks.passed("server name", "validated", "validated"),
-        ServerName::NotEvaluated => checks.not_evaluated(
+        ServerNameCheck::Validated => checks.passed("server name", "validated", "validated"),
+        ServerNameCheck::NotEvaluated => checks.not_evaluated(
             "server name",
             "goes by the attested key alone (proves what runs, not whose instance it is)",
             "any",
@@ -40,7 +40,7 @@ pub(super) fn connection(checks: &mut Recorder, facts: &Facts<'_>, policy: &Poli
 }
 
 /// Whose word the evidence is.
-pub(super) fn sources(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
+pub(super) fn sources(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'_>, policy: &Policy) {
     match &facts.tee.token {
         Some(token) => {
             maa_token(checks, token.maa());
@@ -58,7 +58,7 @@ pub(super) fn sources(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy)
     anchors(checks, facts, policy);
 }
 
-fn maa_token(checks: &mut Recorder, maa: &MaaClaims) {
+fn maa_token(checks: &mut AppraisalBuilder, maa: &MaaClaims) {
     const NAME: &str = "maa token";
     let checks = &mut checks.of(Requirement::MaaIssuer);
     let signed = format!("signed by {}, key {}", maa.issuer, shorten(&maa.key_id, 64));
@@ -69,7 +69,7 @@ fn maa_token(checks: &mut Recorder, maa: &MaaClaims) {
     }
 }
 
-fn key_set(checks: &mut Recorder, source: KeySetSource) {
+fn key_set(checks: &mut AppraisalBuilder, source: KeySetSource) {
     const NAME: &str = "key set";
     const EXPECTED: &str = "from the instance itself";
     match source {
@@ -92,9 +92,9 @@ fn key_set(checks: &mut Recorder, source: KeySetSource) {
 }
 
 /// Anchors of the caller's own are as good as the caller: the result says which of them there are.
-fn anchors(checks: &mut Recorder, facts: &Facts<'_>, policy: &Policy) {
-    let amd = facts.tee.report.as_ref().is_some_and(VerifiedReport::is_under_custom_anchors);
-    let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmSvn::PRODUCTION_ISSUER);
+fn anchors(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'_>, policy: &Policy) {
+    let amd = facts.tee.report.as_ref().is_some_and(VerifiedReport::has_custom_anchors);
+    let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER);
     let key_set = facts.tee.token.is_some() && facts.key_set_source == KeySetSource::Pinned;
     let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "key set")];
     let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();

@@ -2,7 +2,7 @@
 
 use super::AttestationError;
 use crate::maa::{KeySetError, TokenError};
-use crate::policy::InvalidPolicy;
+use crate::policy::PolicyError;
 use crate::snp::{CrlError, ReportError};
 use crate::uvm::EndorsementError;
 
@@ -25,8 +25,8 @@ impl From<KeySetError> for AttestationError {
 impl From<ReportError> for AttestationError {
     fn from(error: ReportError) -> Self {
         match error {
-            ReportError::Crl(why @ (CrlError::Missing | CrlError::Stale { .. } | CrlError::TooOld { .. })) => {
-                Self::RevocationUnavailable { why }
+            ReportError::Crl(reason @ (CrlError::Missing | CrlError::Stale { .. } | CrlError::TooOld { .. })) => {
+                Self::RevocationUnavailable { reason }
             }
             error => Self::InvalidReport(error),
         }
@@ -39,8 +39,8 @@ impl From<EndorsementError> for AttestationError {
     }
 }
 
-impl From<InvalidPolicy> for AttestationError {
-    fn from(error: InvalidPolicy) -> Self {
+impl From<PolicyError> for AttestationError {
+    fn from(error: PolicyError) -> Self {
         Self::InvalidPolicy(error)
     }
 }

@@ -10,7 +10,7 @@ use crate::policy::Requirement;
 /// It also keeps account of the policy's requirements: what is required and has left no check is a violation, so that a
 /// requirement which the steps forget refuses evidence instead of accepting it.
 #[derive(Default)]
-pub(super) struct Recorder {
+pub(super) struct AppraisalBuilder {
     checks: Vec<Check>,
     violations: Vec<Violation>,
     evaluated: BTreeSet<Requirement>,
@@ -18,7 +18,7 @@ pub(super) struct Recorder {
 
 /// The check of a requirement, or of several at once: whatever is recorded through it says that they were evaluated.
 pub(super) struct Required<'a, const N: usize = 1> {
-    recorder: &'a mut Recorder,
+    recorder: &'a mut AppraisalBuilder,
     requirements: [Requirement; N],
 }
 
@@ -26,7 +26,7 @@ type Violation = Box<dyn FnOnce(Appraisal) -> AttestationError>;
 type Text = Cow<'static, str>;
 
 /// Checks that no requirement of the policy asks for by itself.
-impl Recorder {
+impl AppraisalBuilder {
     /// Records the check of this requirement.
     pub(super) const fn of(&mut self, requirement: Requirement) -> Required<'_> {
         self.of_each([requirement])
@@ -45,8 +45,8 @@ impl Recorder {
         self.record(name, expected.into(), actual.into(), Verdict::Allowed);
     }
 
-    pub(super) fn not_evaluated(&mut self, name: &'static str, why: &'static str, actual: impl Into<Text>) {
-        self.record(name, Cow::from("anything"), actual.into(), Verdict::NotEvaluated(why));
+    pub(super) fn not_evaluated(&mut self, name: &'static str, reason: &'static str, actual: impl Into<Text>) {
+        self.record(name, Cow::from("anything"), actual.into(), Verdict::NotEvaluated(reason));
     }
 
     pub(super) fn failed(
@@ -111,11 +111,11 @@ impl Recorder {
         }
         let appraisal = Appraisal::new(self.checks);
         let violations = self.violations.into_iter().map(|violation| violation(appraisal.clone()));
-        violations.min_by_key(AttestationError::gravity).map_or(Ok(appraisal), Err)
+        violations.min_by_key(AttestationError::severity).map_or(Ok(appraisal), Err)
     }
 }
 
-/// As for [`Recorder`], and the requirement counts as evaluated. There is no `not_evaluated`.
+/// As for [`AppraisalBuilder`], and the requirement counts as evaluated. There is no `not_evaluated`.
 impl<const N: usize> Required<'_, N> {
     pub(super) fn passed(&mut self, name: &'static str, expected: impl Into<Text>, actual: impl Into<Text>) {
         self.evaluated().passed(name, expected, actual);
@@ -155,7 +155,7 @@ impl<const N: usize> Required<'_, N> {
         self.evaluated().claim_not_reported(name, claim, expected);
     }
 
-    fn evaluated(&mut self) -> &mut Recorder {
+    fn evaluated(&mut self) -> &mut AppraisalBuilder {
         self.recorder.evaluated.extend(self.requirements);
         self.recorder
     }
@@ -174,7 +174,7 @@ mod tests {
     fn a_requirement_that_leaves_no_check_is_refused() {
         let given = Policy::from_toml(CONTAINER).unwrap().given();
         for forgotten in &given {
-            let mut checks = Recorder::default();
+            let mut checks = AppraisalBuilder::default();
             for requirement in given.iter().filter(|requirement| *requirement != forgotten) {
                 checks.of(*requirement).passed("check", "expected", "actual");
             }
@@ -187,7 +187,7 @@ mod tests {
             let failed = appraisal.checks().iter().filter(|check| check.verdict == Verdict::Failed);
             assert_eq!(failed.map(|check| check.name).collect::<Vec<_>>(), [forgotten.field()]);
         }
-        let mut checks = Recorder::default();
+        let mut checks = AppraisalBuilder::default();
         given.iter().for_each(|requirement| checks.of(*requirement).passed("check", "expected", "actual"));
         assert_eq!(checks.finish(&given).unwrap().checks().len(), given.len());
     }

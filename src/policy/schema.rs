@@ -2,11 +2,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::InvalidPolicy;
-use super::require::Requirements;
-use super::tables;
+use super::PolicyError;
+use super::requirements::Requirements;
+use super::strict_serde;
 use super::trust::Trust;
-use super::workload::{Binding, GuestIdentity, UvmSvn, Workload};
+use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
 use crate::types::{KeyDigest, Measurement, Product, shorten};
 
 /// A policy as it stands in a file. [`super::Policy`] is one that has passed [`Document::validate`].
@@ -23,7 +23,7 @@ pub(super) struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) guest: Option<GuestIdentity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) uvm: Option<UvmSvn>,
+    pub(super) uvm: Option<UvmRequirement>,
     #[serde(default, deserialize_with = "something", skip_serializing_if = "is_default")]
     pub(super) require: Requirements,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -86,12 +86,12 @@ impl Document {
         }
     }
 
-    pub(super) fn from_toml(text: &str) -> Result<Self, InvalidPolicy> {
-        let read = toml::Deserializer::parse(text).and_then(tables::read);
+    pub(super) fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        let read = toml::Deserializer::parse(text).and_then(strict_serde::read);
         read.map_err(|error| malformed(error.span().map(|span| Place::of(text, span.start)), error.message()))
     }
 
-    pub(super) fn from_json(text: &str) -> Result<Self, InvalidPolicy> {
+    pub(super) fn from_json(text: &str) -> Result<Self, PolicyError> {
         // A map would take the last of two equal keys; the strict reader refuses them.
         crate::json::parse(text.as_bytes()).map_err(|error| malformed(None, &error.to_string()))?;
         let read = || {
@@ -102,7 +102,7 @@ impl Document {
                 ));
             }
             let mut reader = serde_json::Deserializer::from_str(text);
-            let document = tables::read(&mut reader)?;
+            let document = strict_serde::read(&mut reader)?;
             reader.end().map(|()| document)
         };
         read().map_err(|error: serde_json::Error| {
@@ -126,9 +126,9 @@ impl Document {
         self.workload.as_ref().map(|workload| workload.binding).or(self.binding).unwrap_or(Binding::None)
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
+    pub(super) fn validate(&self) -> Result<(), PolicyError> {
         if self.version != Self::VERSION {
-            return Err(InvalidPolicy::UnsupportedVersion { found: self.version });
+            return Err(PolicyError::UnsupportedVersion { found: self.version });
         }
         self.trust.validate()?;
         match self.kind {
@@ -141,8 +141,8 @@ impl Document {
         self.validate_allowances()
     }
 
-    fn validate_container(&self) -> Result<(), InvalidPolicy> {
-        let contradiction = |why| Err(InvalidPolicy::Contradiction { why });
+    fn validate_container(&self) -> Result<(), PolicyError> {
+        let contradiction = |reason| Err(PolicyError::Contradiction { reason });
         let Some(workload) = &self.workload else {
             return contradiction("a confidential container needs `workload` with `host-data` and `binding`");
         };
@@ -154,13 +154,13 @@ impl Document {
             uvm.validate()?;
         }
         if self.uvm.is_none() && self.require.measurements.is_none() {
-            return Err(InvalidPolicy::HostDataNotAnchored);
+            return Err(PolicyError::HostDataNotAnchored);
         }
         Ok(())
     }
 
-    fn validate_vm(&self) -> Result<(), InvalidPolicy> {
-        let contradiction = |why| Err(InvalidPolicy::Contradiction { why });
+    fn validate_vm(&self) -> Result<(), PolicyError> {
+        let contradiction = |reason| Err(PolicyError::Contradiction { reason });
         let Some(guest) = &self.guest else {
             return contradiction("a confidential VM needs `guest`, which says what is known of the VM");
         };
@@ -186,8 +186,8 @@ impl Document {
         Ok(())
     }
 
-    fn validate_allowances(&self) -> Result<(), InvalidPolicy> {
-        let contradiction = |why| Err(InvalidPolicy::Contradiction { why });
+    fn validate_allowances(&self) -> Result<(), PolicyError> {
+        let contradiction = |reason| Err(PolicyError::Contradiction { reason });
         if self.allow.unbound_channel && self.binding() == Binding::OwnKey {
             return contradiction(
                 "`allow.unbound-channel` is for workloads with `binding = \"none\"`: one that binds its own key is never \
@@ -224,17 +224,17 @@ impl Document {
         amd.or(self.require.products.as_deref())
     }
 
-    fn validate_advisories(&self) -> Result<(), InvalidPolicy> {
+    fn validate_advisories(&self) -> Result<(), PolicyError> {
         let waived = self.trust.amd.as_ref().and_then(|amd| amd.waived_advisories.as_deref()).unwrap_or_default();
         if self.require.advisories.iter().flatten().any(|name| waived.contains(name)) {
-            let why = "`trust.amd.waived-advisories` waives what `require.advisories` requires; drop one of them";
-            return Err(InvalidPolicy::Contradiction { why });
+            let reason = "`trust.amd.waived-advisories` waives what `require.advisories` requires; drop one of them";
+            return Err(PolicyError::Contradiction { reason });
         }
         Ok(())
     }
 
     /// Two lists for one value would be one list with a surprise.
-    fn validate_no_two_lists(&self) -> Result<(), InvalidPolicy> {
+    fn validate_no_two_lists(&self) -> Result<(), PolicyError> {
         let (require, guest) = (&self.require, self.guest.as_ref());
         let given_twice = [
             (
@@ -251,7 +251,7 @@ impl Document {
             ),
         ];
         let first = given_twice.into_iter().find(|(twice, _)| *twice);
-        first.map_or(Ok(()), |(_, why)| Err(InvalidPolicy::Contradiction { why }))
+        first.map_or(Ok(()), |(_, reason)| Err(PolicyError::Contradiction { reason }))
     }
 }
 
@@ -271,13 +271,13 @@ impl Place {
 }
 
 /// One line, whatever the reader's message and the names in it are made of.
-fn malformed(place: Option<Place>, message: &str) -> InvalidPolicy {
+fn malformed(place: Option<Place>, message: &str) -> PolicyError {
     let message = shorten(&message.lines().collect::<Vec<_>>().join(", "), 300);
-    let why = match place {
+    let reason = match place {
         Some(Place { line, column }) => format!("line {line}, column {column}: {message}"),
         None => message,
     };
-    InvalidPolicy::Malformed { why }
+    PolicyError::Malformed { reason }
 }
 
 /// In a file `null` is what a program writes for a value that it does not have: never the wish to require nothing.

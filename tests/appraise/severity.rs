@@ -8,8 +8,9 @@ use blindbox_attestation::maa::{KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    Appraisal, AttestationError, Category, ChannelNotAllowed, ChannelNotBound, HostData, InvalidPolicy, Issuer,
-    Measurement, Must, PlatformInfoBit, Policy, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, Verdict,
+    Appraisal, AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer,
+    Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
+    Verdict,
 };
 
 use crate::scene::*;
@@ -30,7 +31,9 @@ fn the_gravest_violation_is_the_error_and_the_appraisal_lists_all() {
         .and_then(|policy| policy.require_id_keys([blindbox_attestation::KeyDigest::new([1; 48])]))
         .and_then(|policy| policy.require_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(255))))
         .and_then(|policy| policy.require_report_guest_svn(2))
-        .and_then(|policy| policy.require_guest_policy(blindbox_attestation::GuestPolicyBit::Smt, Must::BeClear))
+        .and_then(|policy| {
+            policy.require_guest_policy(blindbox_attestation::GuestPolicyBit::Smt, BitRequirement::BeClear)
+        })
         .and_then(|policy| policy.require_products([Product::Turin]))
         .and_then(|policy| policy.require_chip_ids([blindbox_attestation::ChipId::new([1; 64])]))
         .and_then(|policy| policy.require_token_younger_than(1))
@@ -121,7 +124,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
     let tcb = TcbTooOld { tcb: "reported", part: "snp", minimum: 2, actual: Some(1), advisory: None, appraisal: a() };
     let firmware = FirmwareTooOld { firmware: "running", expected: text(), actual: text(), appraisal: a() };
     let guest_policy = WrongGuestPolicy { bit: None, expected: text(), actual: text(), appraisal: a() };
-    let platform = WrongPlatformInfo { bit: PlatformInfoBit::EccEn, must: Must::BeSet, appraisal: a() };
+    let platform = WrongPlatformInfo { bit: PlatformInfoBit::EccEn, must: BitRequirement::BeSet, appraisal: a() };
     let mismatch = EvidenceMismatch {
         field: "vmpl",
         left_source: "token",
@@ -185,7 +188,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (NotAnEnclave { attestation_type: text() }, "not-an-enclave", 201, Untrusted, false),
         (WrongAttester { expected: issuer(), actual: text() }, "wrong-attester", 202, Untrusted, false),
         (ChannelMismatch { attested: spki, connected: spki }, "channel-mismatch", 203, Untrusted, false),
-        (ChannelNotBound { why: self::ChannelNotBound::LegacyAnswer }, "channel-not-bound", 204, Untrusted, false),
+        (ChannelNotBound { reason: self::ChannelNotBound::LegacyAnswer }, "channel-not-bound", 204, Untrusted, false),
         (
             FalseAttestationReport { what: "report data", expected: text(), actual: text() },
             "false-attestation-report",
@@ -195,7 +198,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         ),
         (mismatch, "evidence-mismatch", 206, Untrusted, false),
         (InvalidToken(TokenError::CriticalExtensions), "invalid-token", 207, Untrusted, false),
-        (InvalidKeySet(KeySetError::NotAKeySet), "invalid-key-set", 208, Untrusted, false),
+        (InvalidKeySet(KeySetError::Malformed), "invalid-key-set", 208, Untrusted, false),
         (InvalidReport(ReportError::Crl(CrlError::WrongSignature)), "invalid-report", 209, Untrusted, false),
         (
             InvalidUvmEndorsement(EndorsementError::MissingHeader { header: "iss" }),
@@ -205,26 +208,26 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
             false,
         ),
         (MissingEvidence { what: "an MAA token" }, "missing-evidence", 211, Untrusted, false),
-        (InvalidAgentAnswer { why: text() }, "invalid-agent-answer", 212, Untrusted, false),
-        (ServerNameNotValidated { why: text() }, "server-name-not-validated", 213, Untrusted, false),
+        (InvalidAgentAnswer { reason: text() }, "invalid-agent-answer", 212, Untrusted, false),
+        (ServerNameNotValidated { reason: text() }, "server-name-not-validated", 213, Untrusted, false),
         (unsent, "maa-token-not-found", 301, Unavailable, false),
-        (AgentUnreachable { why: text() }, "agent-unreachable", 302, Unavailable, true),
-        (MaaUnreachable { issuer: issuer(), why: text() }, "maa-unreachable", 303, Unavailable, true),
-        (KdsUnreachable { why: text() }, "kds-unreachable", 304, Unavailable, true),
-        (ApplicationUnreachable { why: text() }, "application-unreachable", 305, Unavailable, true),
+        (AgentUnreachable { reason: text() }, "agent-unreachable", 302, Unavailable, true),
+        (MaaUnreachable { issuer: issuer(), reason: text() }, "maa-unreachable", 303, Unavailable, true),
+        (KdsUnreachable { reason: text() }, "kds-unreachable", 304, Unavailable, true),
+        (ApplicationUnreachable { reason: text() }, "application-unreachable", 305, Unavailable, true),
         (Timeout { what: "it", after: second }, "timeout", 306, Unavailable, true),
         (TooLarge { what: "it", limit: 1 }, "too-large", 307, Unavailable, false),
         (AttestationExpired, "attestation-expired", 308, Unavailable, false),
         (SessionPoisoned { cause: "debug-mode" }, "session-poisoned", 309, Unavailable, false),
-        (TooManyUnattestedPeers { why: "it" }, "too-many-unattested-peers", 310, Unavailable, true),
-        (RevocationUnavailable { why: CrlError::Missing }, "revocation-unavailable", 311, Unavailable, true),
+        (TooManyUnattestedPeers { reason: "it" }, "too-many-unattested-peers", 310, Unavailable, true),
+        (RevocationUnavailable { reason: CrlError::Missing }, "revocation-unavailable", 311, Unavailable, true),
         (KeySetNotAuthenticated { issuer: issuer() }, "key-set-not-authenticated", 312, Unavailable, false),
-        (InvalidResponse { why: text() }, "invalid-response", 313, Unavailable, false),
-        (InvalidPolicy(self::InvalidPolicy::HostDataNotAnchored), "invalid-policy", 401, Mine, false),
-        (InvalidUrl { why: "it" }, "invalid-url", 402, Mine, false),
-        (InvalidRequest { why: "it" }, "invalid-request", 403, Mine, false),
-        (Misconfigured { why: text() }, "misconfigured", 404, Mine, false),
-        (ChannelNotAllowed { why: self::ChannelNotAllowed::PlainHttp }, "channel-not-allowed", 405, Mine, false),
+        (InvalidResponse { reason: text() }, "invalid-response", 313, Unavailable, false),
+        (InvalidPolicy(self::PolicyError::HostDataNotAnchored), "invalid-policy", 401, Mine, false),
+        (InvalidUrl { reason: "it" }, "invalid-url", 402, Mine, false),
+        (InvalidRequest { reason: "it" }, "invalid-request", 403, Mine, false),
+        (Misconfigured { reason: text() }, "misconfigured", 404, Mine, false),
+        (ChannelNotAllowed { reason: self::ChannelNotAllowed::PlainHttp }, "channel-not-allowed", 405, Mine, false),
     ]
 }
 

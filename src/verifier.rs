@@ -13,10 +13,10 @@ use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::fetch::{self, CollateralSources, Disk, KeySets, Thim};
 use crate::maa::KeySet;
-use crate::observe;
 use crate::policy::Policy;
-use crate::session::{Coalesce, Collected, Session, collect};
+use crate::session::{Coalesce, EvidenceBundle, Session, collect};
 use crate::snp::AmdAnchors;
+use crate::telemetry;
 use crate::tls::{self, Roots};
 use crate::transport::{Network, Proxy};
 use crate::types::{UnixTime, shorten};
@@ -29,12 +29,12 @@ use crate::verifier_state::VerifierState;
 /// the process.
 ///
 /// ```no_run
-/// # use blindbox_attestation::{HostData, Policy, Trust, UvmSvn, Workload, verify_connection};
+/// # use blindbox_attestation::{HostData, Policy, Trust, UvmRequirement, Workload, verify_connection};
 /// # async fn f(cce_policy: &str) -> Result<(), Box<dyn std::error::Error>> {
 /// let policy = Policy::confidential_container(
 ///     Trust::maa("https://sharedneu.neu.attest.azure.net")?,
 ///     Workload::binds_its_own_key(HostData::from_cce_policy(cce_policy)?),
-///     UvmSvn::at_least(101),
+///     UvmRequirement::at_least(101),
 /// )?;
 /// let session = verify_connection("https://my-app.example", &policy).await?;
 /// println!("{}", session.attestation());
@@ -89,7 +89,7 @@ impl Verifier {
     /// # Errors
     ///
     /// Where the peer gives no evidence at all. What is missing of what vouches for it is in the result.
-    pub async fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Collected, AttestationError> {
+    pub async fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<EvidenceBundle, AttestationError> {
         collect(&self.state, url.as_ref(), policy).await
     }
 }
@@ -307,7 +307,7 @@ impl VerifierBuilder {
         let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
         state.network = Network { proxy, addresses: addresses };
         state.amd_anchors = self.amd_anchors;
-        observe::describe();
+        telemetry::describe();
         Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
     }
 }
@@ -320,18 +320,18 @@ impl fmt::Debug for VerifierBuilder {
 }
 
 fn agent(text: &str) -> Result<Url, AttestationError> {
-    let why = "expected as the agent's address an origin, perhaps with a path, such as https://my-app.example:8080";
-    address(text).ok_or(AttestationError::InvalidUrl { why })
+    let reason = "expected as the agent's address an origin, perhaps with a path, such as https://my-app.example:8080";
+    address(text).ok_or(AttestationError::InvalidUrl { reason })
 }
 
 fn kds(text: &str) -> Result<Url, AttestationError> {
-    let why = "expected as the mirror's address an origin, perhaps with a path, such as https://kds.example";
-    address(text).ok_or(AttestationError::InvalidUrl { why })
+    let reason = "expected as the mirror's address an origin, perhaps with a path, such as https://kds.example";
+    address(text).ok_or(AttestationError::InvalidUrl { reason })
 }
 
 fn thim(text: &str) -> Result<Url, AttestationError> {
-    let why = "expected as the address of a THIM service an address such as http://169.254.169.254/metadata/THIM/amd/certification";
-    address(text).ok_or(AttestationError::InvalidUrl { why })
+    let reason = "expected as the address of a THIM service an address such as http://169.254.169.254/metadata/THIM/amd/certification";
+    address(text).ok_or(AttestationError::InvalidUrl { reason })
 }
 
 fn address(text: &str) -> Option<Url> {
@@ -348,7 +348,7 @@ fn address(text: &str) -> Option<Url> {
 /// A host in the one form that the parser of URLs gives it: any other would be compared with it and never used.
 fn resolved((host, address): (String, SocketAddr)) -> Result<(String, SocketAddr), AttestationError> {
     let parsed = url::Host::parse(&host).map_err(|error| AttestationError::Misconfigured {
-        why: format!(
+        reason: format!(
             "expected as the host to resolve a name such as my-app.example, found {:?}: {error}",
             shorten(&host, 100)
         ),
@@ -357,7 +357,7 @@ fn resolved((host, address): (String, SocketAddr)) -> Result<(String, SocketAddr
         url::Host::Domain(name) => Ok((name, address)),
         // Such a URL is connected to as it stands.
         url::Host::Ipv4(_) | url::Host::Ipv6(_) => Err(AttestationError::Misconfigured {
-            why: format!("expected as the host to resolve a name, found the address {host}"),
+            reason: format!("expected as the host to resolve a name, found the address {host}"),
         }),
     }
 }
@@ -368,6 +368,6 @@ fn proxy(text: &str) -> Result<Url, AttestationError> {
     url.ok_or_else(|| misconfigured("expected as the proxy's address one such as http://proxy.example:3128"))
 }
 
-fn misconfigured(why: &str) -> AttestationError {
-    AttestationError::Misconfigured { why: why.to_owned() }
+fn misconfigured(reason: &str) -> AttestationError {
+    AttestationError::Misconfigured { reason: reason.to_owned() }
 }

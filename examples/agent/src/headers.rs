@@ -24,63 +24,86 @@ const OWN: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 
 /// What only an intermediary should say: who the client is, which certificate or account it has, what it asked for and how.
 /// Applications believe these because a proxy in front of them sets them; here every caller could.
-const WITHHELD: [&str; 37] = [
+const WITHHELD: [&str; 36] = [
     // The client's address.
     "client-ip",
+    "do-connecting-ip",
     "fastly-client-ip",
+    "fly-client-ip",
     "forwarded",
     "http-client-ip",
     "proxy-client-ip",
-    "remote-addr",
     "true-client-ip",
     "wl-proxy-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-host-ip",
+    "x-nf-client-connection-ip",
     "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
-    "x-remote-addr",
-    "x-remote-ip",
-    // Its account or certificate. `Client-Cert` is RFC 9440.
-    "client-cert",
-    "client-cert-chain",
-    "remote-user",
+    // Its account or certificate.
     "x-authenticated-user",
-    "x-client-cert",
     "x-client-dn",
-    "x-remote-user",
-    "x-webauth-user",
+    "x-client-verify",
     // What it asked for, and how.
     "front-end-https",
+    "script-name",
     "x-host",
     "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-ms-original-url",
     "x-override-url",
     "x-real-host",
     "x-rewrite-url",
     "x-scheme",
+    "x-script-name",
     "x-url-scheme",
+    "x-waws-unencoded-url",
     // `Proxy` becomes HTTP_PROXY in programs in the manner of CGI. `Via` is a proxy's (RFC 9110 section 7.6.3).
     "proxy",
     "via",
 ];
 
-/// Beginnings of names that belong to one product or family in front of an application.
-const WITHHELD_PREFIXES: [&str; 11] = [
+/// Beginnings of names that belong to one product or family in front of an application. `Client-Cert` is RFC 9440; `Remote-` and
+/// `X-Remote-` are users and groups as Authelia and the front proxies of Kubernetes name them; `X-Accel-` and `X-Sendfile-` make
+/// servers of the family of Rack send files in place of a response.
+const WITHHELD_PREFIXES: [&str; 33] = [
+    "akamai-",
     "cf-",
-    "ssl-client-",
+    "client-cert",
+    "oidc-",
+    "remote-",
+    "ssl-",
+    "tailscale-",
+    "x-accel-",
+    "x-akamai-",
+    "x-amzn-mtls-",
     "x-amzn-oidc-",
     "x-appengine-",
     "x-arr-",
+    "x-auth-request-",
+    "x-authentik-",
     "x-azure-",
+    "x-client-cert",
+    "x-client-ssl-",
     "x-envoy-",
     "x-forwarded",
     "x-goog-authenticated-user-",
+    "x-goog-iap-",
     "x-ms-client-principal",
+    "x-ms-token-",
     "x-original-",
+    "x-pomerium-",
+    "x-remote-",
+    "x-sendfile-",
+    "x-ssl-",
+    "x-tls-client-",
+    "x-vercel-",
+    "x-vouch-",
+    "x-webauth-",
 ];
 
 /// The name of a header that is passed on although it is withheld otherwise.

@@ -103,6 +103,10 @@ async fn nothing_arrives_that_only_an_intermediary_should_say_or_that_has_an_und
         CF-Connecting-IP CF-IPCountry X-Azure-ClientIP X-Azure-SocketIP True-Client-IP X-Real-IP X-Rewrite-URL Forwarded \
         X-Forwarded X-Forwarded-Server X-Cluster-Client-IP Fastly-Client-IP X-Envoy-External-Address X-MS-CLIENT-PRINCIPAL \
         X-MS-CLIENT-PRINCIPAL-NAME Client-Cert SSL-Client-Verify X-ARR-ClientCert X-Remote-User Proxy Front-End-Https \
+        X-SSL-Client-Verify X-SSL-Client-S-DN X-Client-Certificate X-Client-Verify X-Amzn-Mtls-Clientcert X-Auth-Request-User \
+        X-Auth-Request-Groups Remote-Groups Remote-Email X-Remote-Group X-Remote-Extra-Scopes X-WEBAUTH-ROLE OIDC-CLAIM-sub \
+        Tailscale-User-Login X-Authentik-Username X-MS-TOKEN-AAD-ID-TOKEN X-MS-Original-URL X-Accel-Mapping X-Sendfile-Type \
+        Fly-Client-IP \
         x_mine content_length proxy_connection http_x";
     let names: Vec<&str> = withheld.split_ascii_whitespace().collect();
     let headers: String = names.iter().map(|name| format!("{name}: forged\r\n")).collect();

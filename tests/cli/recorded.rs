@@ -125,6 +125,13 @@ fn a_directory_does_not_vouch_for_itself() {
         assert_eq!((outcome.exit, outcome.err.contains("cannot be used with")), (64, true), "{}", outcome.err);
     }
 
+    // Named by an option, by whichever path, it is the same file.
+    for path in ["key-set.json", "./sub/../key-set.json"] {
+        fs::create_dir_all(to.join("sub")).unwrap();
+        let outcome = verify(to, &["--key-set", to.join(path).to_str().unwrap(), "--json"]);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (3, "key-set-not-authenticated"), "{}", outcome.out);
+    }
+
     // A policy from elsewhere that pins the key by its digest needs no key set from elsewhere.
     let policy = fs::read_to_string(to.join("policy.toml")).unwrap();
     let kid = serde_json::from_slice::<serde_json::Value>(&fs::read(&keys).unwrap()).unwrap()["keys"][0]["kid"].clone();
@@ -140,6 +147,36 @@ fn a_directory_does_not_vouch_for_itself() {
     let named = fs::read_to_string(&keys).unwrap().replace(kid.as_str().unwrap(), "key-1");
     fs::write(&keys, named).unwrap();
     assert_eq!(pinning("key-1").code(), "invalid-token");
+}
+
+/// Whatever stands in the directory was written by who wrote the evidence, in a directory below it or by a link too.
+#[cfg(unix)]
+#[test]
+fn roots_and_policies_of_the_directory_are_said_to_be_unproven() {
+    let emulator = Emulator::start(&["--product", "milan"]);
+    let (directory, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let to = directory.path();
+    fetched(&emulator, to);
+    let (keys, roots) = (emulator.path("key-set.json"), emulator.path("amd-roots.pem"));
+    let unproven = |policy: &Path, roots: &str| {
+        let arguments = ["verify", "--evidence", to.to_str().unwrap(), "--policy", policy.to_str().unwrap()];
+        let time = at(to);
+        let outcome =
+            run(&[&arguments[..], &["--key-set", &keys, "--amd-roots", roots, "--at", &time, "--json"]].concat());
+        assert_eq!(outcome.exit, 0, "{}", outcome.out);
+        outcome.json()["unproven"].clone()
+    };
+    fs::create_dir(to.join("below")).unwrap();
+    fs::copy(to.join("policy.toml"), to.join("below/policy.toml")).unwrap();
+    fs::copy(to.join("policy.toml"), elsewhere.path().join("policy.toml")).unwrap();
+    fs::copy(&roots, to.join("roots.pem")).unwrap();
+    std::os::unix::fs::symlink(to.join("policy.toml"), elsewhere.path().join("link.toml")).unwrap();
+    assert_eq!(unproven(&elsewhere.path().join("policy.toml"), &roots), serde_json::json!([]));
+    assert_eq!(unproven(&to.join("below/policy.toml"), &roots), serde_json::json!(["policy"]));
+    assert_eq!(unproven(&elsewhere.path().join("link.toml"), &roots), serde_json::json!(["policy"]));
+    let roots = to.join("roots.pem");
+    let both = unproven(&to.join("policy.toml"), roots.to_str().unwrap());
+    assert_eq!(both, serde_json::json!(["amd-roots", "policy"]));
 }
 
 /// The time that `fetch` noted.

@@ -93,8 +93,12 @@ impl Connection {
         &self.policy
     }
 
-    pub fn has_key_set(&self) -> bool {
-        self.network.key_set.is_some()
+    pub fn key_set_path(&self) -> Option<&Path> {
+        self.network.key_set.as_deref()
+    }
+
+    pub fn amd_roots_path(&self) -> Option<&Path> {
+        self.network.amd_roots.as_deref()
     }
 
     /// The key set that is given in place of a published one.

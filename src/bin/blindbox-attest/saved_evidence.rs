@@ -1,7 +1,7 @@
 //! Evidence that `fetch` saved, on its way back.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blindbox_attestation::files::{
     FileError, read_certificates, read_crl, read_report, read_token, read_uvm_endorsement,
@@ -29,6 +29,7 @@ struct About {
 pub enum Unproven {
     Time,
     KeySet,
+    AmdRoots,
     Policy,
 }
 
@@ -38,6 +39,7 @@ impl Unproven {
         match self {
             Self::Time => "the time (about.json; else --at)",
             Self::KeySet => "the keys of MAA (key-set.json, by --trust-saved-key-set; else --key-set)",
+            Self::AmdRoots => "the roots in place of AMD's (else --amd-roots from elsewhere)",
             Self::Policy => "the policy (else a --policy of your own)",
         }
     }
@@ -81,7 +83,10 @@ impl Saved<'_> {
             SavedKeySet::Trusted => KeySetSource::Given,
         };
         if let Some(pinned) = connection.key_set()? {
-            (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), KeySetSource::Pinned);
+            // One of the directory itself is no more than a claim, whichever option names it.
+            let source =
+                if self.holds(connection.key_set_path()) { KeySetSource::BesideEvidence } else { KeySetSource::Pinned };
+            (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), source);
         }
         endorsements.amd_anchors = connection.amd_anchors()?;
         let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
@@ -94,17 +99,22 @@ impl Saved<'_> {
     /// What the verdict takes from the directory without proof.
     pub fn unproven(&self) -> Vec<Unproven> {
         let maa = self.connection.policy().is_ok_and(|policy| policy.attester().is_some());
-        let key_set = maa && self.key_set == SavedKeySet::Trusted && !self.connection.has_key_set();
-        let policy = self.connection.policy_path().parent().and_then(canonical);
-        let policy = policy.is_some() && policy == canonical(self.directory);
-        let all = [(self.at.is_none(), Unproven::Time), (key_set, Unproven::KeySet), (policy, Unproven::Policy)];
+        let all = [
+            (self.at.is_none(), Unproven::Time),
+            (maa && self.key_set == SavedKeySet::Trusted, Unproven::KeySet),
+            (self.holds(self.connection.amd_roots_path()), Unproven::AmdRoots),
+            (self.holds(Some(self.connection.policy_path())), Unproven::Policy),
+        ];
         all.into_iter().filter_map(|(taken, what)| taken.then_some(what)).collect()
     }
-}
 
-fn canonical(directory: &Path) -> Option<PathBuf> {
-    let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    here.canonicalize().ok()
+    /// Whether a file lies in the directory, at any depth and by whichever path.
+    fn holds(&self, file: Option<&Path>) -> bool {
+        // Standard input (`-`) is no file.
+        let file = file.filter(|path| path.as_os_str() != "-").and_then(|path| path.canonicalize().ok());
+        let directory = self.directory.canonicalize().ok();
+        file.zip(directory).is_some_and(|(file, directory)| file.starts_with(directory))
+    }
 }
 
 /// The evidence covers these runtime data, as was verified; here, that they are for the nonce that was sent.

@@ -15,7 +15,7 @@ use super::keys::random;
 use super::knob::Knob;
 use super::lock;
 use super::maa::MaaState;
-use super::server::Call;
+use super::request::Call;
 use super::token::{self, TokenFault};
 use crate::types::{Nonce, ReportData, SpkiDigest};
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 
 use super::agent::Agent;
-use super::application::{self, Pages};
+use super::application::GuestApplication;
 use super::builder::{AgentLocation, BlindBoxBuilder, Transport};
 use super::clock::Clock;
 use super::fault::{Answer, Fault, Faults};
@@ -19,7 +19,8 @@ use super::keys::random;
 use super::knob::Knob;
 use super::maa::Maa;
 use super::platform::Platform;
-use super::server::{Call, Handler, Protocols, Server};
+use super::request::{Arrival, Handler, Reply};
+use super::server::{Protocols, Server};
 use super::tls::{CertificateAuthority, TlsVersions};
 use super::traffic::{Traffic, is_agent_path};
 use super::{lock, origin};
@@ -27,7 +28,7 @@ use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDi
 
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
-/// Its application answers `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
+/// Its application, unless it is given another ([`BlindBoxBuilder::application`]), answers `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
 /// Its agent answers `GET /status`, `POST /attest/maa` and `/attest/combined`, and in the legacy form `/attest/raw`.
 pub struct BlindBox {
     settings: BlindBoxBuilder,
@@ -288,7 +289,8 @@ impl BlindBox {
         let shown = (settings.transport != Transport::PlainHttp).then_some(&identity);
         let separate = settings.place == AgentLocation::OwnPort;
         let traffic = Traffic::default();
-        let serve = handler(&agent, &faults, !separate, Some(settings.pages.clone()));
+        let application = GuestApplication { pages: settings.pages.clone(), application: settings.application.clone() };
+        let serve = handler(&agent, &faults, !separate, Some(application));
         let listener = TcpListener::bind((settings.ip, settings.ports.0)).await?;
         let application = Server::serve(listener, shown, protocols, traffic.clone(), serve)?;
         let (mut separate_agent, mut agent_traffic) = (None, traffic.clone());
@@ -317,17 +319,23 @@ impl std::fmt::Debug for BlindBox {
     }
 }
 
-/// With pages it serves the application.
-fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, serves_agent: bool, pages: Option<Pages>) -> Handler {
-    let (agent, faults, pages) = (Arc::clone(agent), Arc::clone(faults), Arc::new(pages));
-    Arc::new(move |call: Call| {
-        let (agent, faults, pages) = (Arc::clone(&agent), Arc::clone(&faults), Arc::clone(&pages));
+/// What the application's port serves, or with no application the agent's.
+fn handler(
+    agent: &Arc<Agent>,
+    faults: &Arc<Faults>,
+    serves_agent: bool,
+    application: Option<GuestApplication>,
+) -> Handler {
+    let (agent, faults, application) = (Arc::clone(agent), Arc::clone(faults), Arc::new(application));
+    Arc::new(move |arrival: Arrival| {
+        let (agent, faults, application) = (Arc::clone(&agent), Arc::clone(&faults), Arc::clone(&application));
         Box::pin(async move {
-            let answer = match (is_agent_path(&call.path), pages.as_ref()) {
-                (true, _) if serves_agent => agent.answer(&call),
-                (false, Some(pages)) => application::answer(pages, &call).await,
-                _ => Answer::not_found(),
-            };
+            let path = arrival.request.uri().path();
+            if let (Some(application), false) = (application.as_ref(), serves_agent && is_agent_path(path)) {
+                return application.reply(arrival, &faults).await;
+            }
+            let Some(call) = arrival.whole().await else { return Reply::Close };
+            let answer = if is_agent_path(&call.path) { agent.answer(&call) } else { Answer::not_found() };
             faults.reply(&call.path, answer).await
         })
     })

@@ -6,8 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
+
+/// An error of an application.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How much white space one frame of an oversized body holds.
 static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
@@ -23,6 +26,8 @@ pub(crate) enum Body {
     Dripping { rest: Bytes, every: Duration, pause: Pin<Box<Sleep>> },
     /// The bytes, then as much white space again and again: JSON allows it, only a limit stops it.
     Padded { first: Bytes, padding: u64 },
+    /// As another body has it.
+    Passed(Pin<Box<dyn HttpBody<Data = Bytes, Error = io::Error> + Send>>),
     /// The bytes, then the connection is cut, after a pause in which they get sent.
     Cut { first: Bytes, pause: Option<Pin<Box<Sleep>>> },
 }
@@ -30,6 +35,13 @@ pub(crate) enum Body {
 impl Body {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::Whole(bytes.into())
+    }
+
+    pub(crate) fn passed<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self::Passed(Box::pin(WithIoError(Box::pin(body))))
     }
 
     pub(crate) fn dripping(rest: Bytes, every: Duration) -> Self {
@@ -43,6 +55,7 @@ impl HttpBody for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let data = match &mut *self {
+            Self::Passed(body) => return body.as_mut().poll_frame(cx),
             Self::Whole(bytes) => std::mem::take(bytes),
             Self::Dripping { rest, every, pause } => {
                 if rest.is_empty() {
@@ -75,19 +88,43 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Passed(body) => body.is_end_stream(),
+            _ => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len().try_into().unwrap_or(u64::MAX)),
+            Self::Passed(body) => body.size_hint(),
             _ => SizeHint::default(),
         }
     }
 }
 
-/// The next data of a request's body; `None` at its end or when the client goes away.
-pub(crate) async fn next_data(body: &mut Incoming) -> Option<Bytes> {
+struct WithIoError<B>(Pin<Box<B>>);
+
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>>> HttpBody for WithIoError<B> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.as_mut().poll_frame(cx).map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// The next data of a body; `None` at its end or when the other side goes away.
+pub(crate) async fn next_data<B: HttpBody<Data = Bytes> + Unpin>(body: &mut B) -> Option<Bytes> {
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
         if let Ok(data) = frame.into_data() {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::agent::{AgentForm, ReportSource};
-use super::application::Pages;
+use super::application::{Application, Pages};
 use super::blindbox::BlindBox;
 use super::guest::{CCE_POLICY, Guest};
 use super::keys::sha256;
@@ -36,6 +36,7 @@ pub struct BlindBoxBuilder {
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
     pub(crate) platform: Option<Platform>,
     pub(crate) pages: Pages,
+    pub(crate) application: Option<Application>,
     pub(crate) ip: Ipv4Addr,
     pub(crate) ports: (u16, u16),
 }
@@ -103,6 +104,7 @@ impl BlindBoxBuilder {
             report_source: None,
             platform: None,
             pages: Pages::default(),
+            application: None,
             ip: Ipv4Addr::LOCALHOST,
             ports: (0, 0),
         }
@@ -219,6 +221,17 @@ impl BlindBoxBuilder {
     #[must_use]
     pub fn knob(mut self, knob: Knob) -> Self {
         self.knobs.push(knob);
+        self
+    }
+
+    /// What serves all requests that are not for the agent, in place of the emulator's own routes (see [`BlindBox`]):
+    /// a server at an address, or a service in this process. Bodies of requests and responses are streamed. An application
+    /// that gives no response is a response of status 502 to the client, as from a gateway.
+    ///
+    /// A [`Fault`](super::Fault) that changes the response reads all of it first.
+    #[must_use]
+    pub fn application(mut self, application: Application) -> Self {
+        self.application = Some(application);
         self
     }
 

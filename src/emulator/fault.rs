@@ -3,12 +3,13 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use hyper::Response;
 use hyper::body::Bytes;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
 
-use super::body::Body;
+use super::body::{Body, next_data};
 use super::lock;
-use super::server::Reply;
+use super::request::Reply;
 
 /// The longest time for which a server keeps silent when it hangs.
 const HANGING: Duration = Duration::from_secs(300);
@@ -89,7 +90,12 @@ impl Fault {
         Self::Status { code: 429, retry_after: Some(retry_after), body: error_json("too many requests") }
     }
 
-    async fn apply(self, mut answer: Answer) -> Reply {
+    /// Whether nothing of the proper response is sent.
+    pub(crate) fn replaces_response(&self) -> bool {
+        matches!(self, Self::Hang | Self::CloseEarly | Self::Status { .. } | Self::Redirect(_))
+    }
+
+    pub(crate) async fn apply(self, mut answer: Answer) -> Reply {
         match self {
             Self::Slow(time) => tokio::time::sleep(time).await,
             Self::Hang => {
@@ -124,7 +130,7 @@ impl Fault {
             }
             Self::Redirect(to) => answer = Answer::text(307, "").header("location", to),
             Self::ContentType(value) => {
-                answer.headers.retain(|(name, _)| *name != "content-type");
+                answer.headers.retain(|(name, _)| name != CONTENT_TYPE);
                 if !value.is_empty() {
                     answer = answer.header("content-type", value);
                 }
@@ -179,7 +185,7 @@ impl Faults {
         }
     }
 
-    fn next(&self, path: &str) -> Option<Fault> {
+    pub(crate) fn next(&self, path: &str) -> Option<Fault> {
         let mut schedule = lock(&self.0);
         schedule.retain(|scheduled| scheduled.left != Some(0));
         let scheduled = schedule.iter_mut().find(|scheduled| path.starts_with(&scheduled.path))?;
@@ -192,13 +198,26 @@ impl Faults {
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     status: u16,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 }
 
 impl Answer {
     pub(crate) fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: vec![("content-type", content_type.to_owned())], body: body.into() }
+        let answer = Self { status, headers: Vec::new(), body: body.into() };
+        answer.header("content-type", content_type)
+    }
+
+    /// A response that is read whole, so that a fault can change it.
+    pub(crate) async fn read(response: Response<Body>) -> Self {
+        let (head, mut incoming) = response.into_parts();
+        let mut body = Vec::new();
+        while let Some(data) = next_data(&mut incoming).await {
+            body.extend_from_slice(&data);
+        }
+        let headers = head.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
+        let headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { status: head.status.as_u16(), headers, body: body.into() }
     }
 
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {
@@ -223,7 +242,8 @@ impl Answer {
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        let value = HeaderValue::from_str(&value.into()).expect("headers of the emulator are valid");
+        self.headers.push((HeaderName::from_static(name), value));
         self
     }
 
@@ -250,9 +270,12 @@ impl Answer {
     }
 
     fn send(self, body: Body) -> Reply {
-        let head = Response::builder().status(self.status);
-        let head = self.headers.into_iter().fold(head, |head, (name, value)| head.header(name, value));
-        Reply::Response(head.body(body).expect("statuses and headers of the emulator are valid"))
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("statuses of the emulator are valid");
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
+        Reply::Response(response)
     }
 }
 

@@ -8,7 +8,8 @@ use super::clock::Clock;
 use super::fault::{Answer, Fault, Faults};
 use super::foundry::{self, Maker, hierarchy};
 use super::platform::{Platform, new_chip_id};
-use super::server::{Call, Handler, Protocols, Reply, Server};
+use super::request::{Call, Handler, Reply, of_whole_requests};
+use super::server::{Protocols, Server};
 use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
 use super::traffic::Traffic;
 use super::{lock, origin};
@@ -390,8 +391,8 @@ fn der(bytes: &[u8]) -> Answer {
 
 fn handler(state: &Arc<State>) -> Handler {
     let state = Arc::clone(state);
-    Arc::new(move |call| {
+    of_whole_requests(move |call| {
         let state = Arc::clone(&state);
-        Box::pin(async move { state.answer(call).await })
+        async move { state.answer(call).await }
     })
 }

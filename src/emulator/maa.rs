@@ -12,7 +12,8 @@ use super::fault::{Answer, Fault, Faults};
 use super::guest::Guest;
 use super::jwks::{KeySetKnob, MaaKey, key_set};
 use super::keys::SigningKey;
-use super::server::{Call, Handler, Protocols, Reply, Server};
+use super::request::{Call, Handler, Reply, of_whole_requests};
+use super::server::{Protocols, Server};
 use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
 use super::token::{self, TokenFault};
 use super::traffic::Traffic;
@@ -361,8 +362,8 @@ impl std::ops::Deref for SigningKeyInUse {
 
 fn handler(state: &Arc<MaaState>) -> Handler {
     let state = Arc::clone(state);
-    Arc::new(move |call| {
+    of_whole_requests(move |call| {
         let state = Arc::clone(&state);
-        Box::pin(async move { state.answer(call).await })
+        async move { state.answer(call).await }
     })
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`Maa`] | an MAA instance: key set at `/certs`, tokens of both layouts, every fault of either |
 //! | [`BlindBox`] | an application with its agent in one emulated guest; [`Knob`]s change guest, agent and tokens while it runs |
+//! | [`Application`] | what runs in the guest in place of the emulator's own routes: a server at an address, a service |
 //! | [`Platform`] | the machine under it: an AMD processor and its signing key, an endorsed utility VM |
 //! | [`Kds`] | AMD's Key Distribution Service (and Azure's THIM) for every machine of the process |
 //! | [`Relay`] | a man in the middle who terminates TLS with a key of his own |
@@ -61,6 +62,7 @@ mod maa;
 mod platform;
 mod proxy;
 mod relay;
+mod request;
 mod server;
 mod tls;
 mod token;
@@ -70,6 +72,7 @@ pub mod uvm;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use agent::{AgentForm, HardwareEvidence, ReportSource};
+pub use application::Application;
 pub use blindbox::{BlindBox, OpenConnections};
 pub use builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, Transport};
 pub use claims::{CONTAINER_POLICY_HASH, Claims, TOKEN_LIFETIME, VM_POLICY_HASH, report_data};
@@ -84,6 +87,7 @@ pub use maa::{Maa, MaaBuilder};
 pub use platform::{Platform, PlatformBuilder};
 pub use proxy::TcpProxy;
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
+pub use request::RequestBody;
 pub use server::HttpVersions;
 pub use tls::{CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions};
 pub use token::TokenFault;

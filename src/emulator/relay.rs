@@ -13,7 +13,8 @@ use super::agent::bound_runtime_data;
 use super::blindbox::BlindBox;
 use super::fault::Answer;
 use super::keys::random;
-use super::server::{Call, Handler, HttpVersions, Protocols, Server};
+use super::request::{Call, Handler, of_whole_requests};
+use super::server::{HttpVersions, Protocols, Server};
 use super::tls::{CertificateRequest, KeyKind, TlsKey, TlsVersions};
 use super::traffic::{Traffic, is_agent_path};
 use super::{lock, origin};
@@ -211,15 +212,15 @@ impl std::fmt::Debug for Relay {
 
 fn handler(plan: &Arc<Plan>) -> Handler {
     let plan = Arc::clone(plan);
-    Arc::new(move |call: Call| {
+    of_whole_requests(move |call: Call| {
         let plan = Arc::clone(&plan);
-        Box::pin(async move {
+        async move {
             let answer = match is_agent_path(&call.path) {
                 true => plan.agent(&call).await,
                 false => Answer::text(200, "intercepted"),
             };
             answer.into_reply()
-        })
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,8 +20,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{Body, next_data};
+use super::body::Body;
 use super::lock;
+use super::request::{Arrival, Handler, Reply, RequestBody};
 use super::tls::{KeyExchange, TlsIdentity, TlsVersions};
 use super::traffic::{ConnectionState, Traffic};
 use crate::types::SpkiDigest;
@@ -30,28 +31,6 @@ use crate::types::SpkiDigest;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// No connection of a test lives longer.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
-/// A request with a larger body is cut off.
-const BODY_LIMIT: usize = 32 * 1024 * 1024;
-
-/// A request that has arrived in full.
-pub(crate) struct Call {
-    pub(crate) method: hyper::Method,
-    pub(crate) path: String,
-    pub(crate) query: Option<String>,
-    pub(crate) headers: hyper::HeaderMap,
-    pub(crate) body: Bytes,
-    /// The key that the server proved on the connection of this request; none in clear.
-    pub(crate) key: Option<SpkiDigest>,
-}
-
-/// What a server does about a request.
-pub(crate) enum Reply {
-    Response(Response<Body>),
-    /// Closes the connection without a word.
-    Close,
-}
-
-pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
 /// Which protocols a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -271,26 +250,11 @@ impl Shared {
         key: Option<SpkiDigest>,
         closing: &Notify,
     ) -> io::Result<Response<Body>> {
-        let (parts, mut incoming) = request.into_parts();
+        let (parts, incoming) = request.into_parts();
         let number = self.traffic.head(id, &parts);
-        let mut body = Vec::new();
-        while let Some(data) = next_data(&mut incoming).await {
-            self.traffic.body(number, &data);
-            if body.len() + data.len() > BODY_LIMIT {
-                closing.notify_one();
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            body.extend_from_slice(&data);
-        }
-        let call = Call {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().map(str::to_owned),
-            headers: parts.headers,
-            body: body.into(),
-            key,
-        };
-        match (self.handler)(call).await {
+        let body = RequestBody::new(incoming, self.traffic.clone(), number);
+        let arrival = Arrival { request: Request::from_parts(parts, body), key };
+        match (self.handler)(arrival).await {
             Reply::Response(response) => Ok(response),
             Reply::Close => {
                 closing.notify_one();

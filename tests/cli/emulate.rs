@@ -132,3 +132,69 @@ fn the_recipes_of_the_readme_work_when_pasted() {
         assert!(out.contains("attested"), "{script}\n{out}");
     }
 }
+
+/// A published CCE policy that allows everything is for development, which an emulation is.
+#[test]
+fn an_allow_all_policy_is_emulated_and_accepted() {
+    let Some(vectors) = crate::common::vectors() else { return };
+    let policy = vectors.join("snp-aci-milan-v3-tav/security_policy.rego");
+    let emulator = Emulator::start(&["--cce-policy", policy.to_str().unwrap()]);
+    let printed: blindbox_attestation::Policy = emulator.serving.text("policy").parse().unwrap();
+    assert!(printed.lint().iter().any(|lint| lint.code == "permissive-workload-allowed"), "{:?}", printed.lint());
+    let url = emulator.url().to_owned();
+    let mut arguments = vec!["verify".to_owned(), url, "--json".to_owned()];
+    arguments.extend(emulator.trusting());
+    let outcome = run(&arguments);
+    assert_eq!((outcome.exit, outcome.json()["verdict"].as_str()), (0, Some("accepted")), "{}", outcome.err);
+}
+
+/// A server of the test, in the emulated guest, behind the proxy.
+#[test]
+fn an_application_is_emulated_and_streams_through_the_proxy() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    let application = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", application.local_addr().unwrap());
+    let emulator = Emulator::start(&["--application", &url]);
+    let mut command = command();
+    command.args(["proxy", emulator.url(), "--json"]).args(emulator.trusting());
+    let proxy = Serving::start(command);
+    let host = proxy.text("listen").strip_prefix("http://").unwrap();
+
+    let mut client = TcpStream::connect(host).unwrap();
+    client.set_read_timeout(Some(std::time::Duration::from_secs(45))).unwrap();
+    let token = proxy.text("token");
+    write!(client, "GET /v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nX-Api-Key: k\r\n\r\n")
+        .unwrap();
+    let mut at_application = BufReader::new(application.accept().unwrap().0);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(at_application.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    assert!(head.starts_with("GET /v1/events HTTP/1.1\r\n") && head.contains("x-api-key: k\r\n"), "{head}");
+    assert!(!head.contains(token), "the access token stays here: {head}");
+    let at_application = at_application.get_mut();
+    at_application.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
+    let mut at_client = BufReader::new(client);
+    let mut read = String::new();
+    // Each event is written when the one before has arrived.
+    for event in ["data: 1\n\n", "data: 2\n\n"] {
+        at_application.write_all(event.as_bytes()).unwrap();
+        while !read.contains(event) {
+            assert_ne!(at_client.read_line(&mut read).unwrap(), 0, "{read}");
+        }
+    }
+    at_application.shutdown(std::net::Shutdown::Both).unwrap();
+    let mut end = String::new();
+    while !end.ends_with("\r\n0\r\n\r\n") {
+        assert_ne!(at_client.by_ref().take(1).read_to_string(&mut end).unwrap(), 0, "{end:?}");
+    }
+}
+
+#[test]
+fn an_application_with_tls_is_refused() {
+    let outcome = run(&["emulate", "--application", "https://127.0.0.1:8000"]);
+    let why = "expected the application as a URL such as http://127.0.0.1:8000: only http: TLS ends at the emulator";
+    assert_eq!((outcome.exit, outcome.err.contains(why)), (64, true), "{}", outcome.err);
+}

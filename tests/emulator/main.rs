@@ -13,6 +13,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, Version};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+mod application;
 mod blindbox;
 #[path = "../common/mod.rs"]
 mod common;

@@ -212,7 +212,7 @@ async fn a_proxy_spreads_cuts_and_delays() {
     assert_eq!(client().get(proxy.url()).send().await.unwrap().status(), StatusCode::OK);
     assert!(started.elapsed() >= Duration::from_millis(60));
     proxy.delay(Duration::ZERO);
-    proxy.cut_after(Some(3_000));
+    proxy.cut_after(Some(20_000));
     let cut = client().get(proxy.url() + "/large").send().await.unwrap().bytes().await;
     assert!(cut.is_err());
     proxy.cut_after(None);

@@ -162,6 +162,9 @@ impl Arguments {
         if let Some(platform) = platform {
             builder = builder.platform(platform);
         }
+        if let Some(application) = &self.application {
+            builder = builder.application(application.clone());
+        }
         if let Some(host) = &self.host {
             builder = builder.host(host);
         }
@@ -196,6 +199,9 @@ impl Arguments {
                 let host_data = emulation.blindbox.host_data();
                 let workload =
                     if binds { Workload::binds_its_own_key(host_data) } else { Workload::attests_any_data(host_data) };
+                // The policy is to be met: a published allow-all policy is what this emulation was given.
+                let allows_all = host_data.is_known_allow_all();
+                let workload = if allows_all { workload.allow_permissive() } else { workload };
                 let mut uvm = UvmRequirement::at_least(emulation.blindbox.uvm_svn().unwrap_or(1));
                 if let Some(platform) = &emulation.platform {
                     uvm = uvm.issued_by(platform.uvm_issuer());

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use blindbox_attestation::Issuer;
-use blindbox_attestation::emulator::{KeyExchange, RelayMode, ServerCertificate};
+use blindbox_attestation::emulator::{Application, KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
 use super::control;
@@ -34,6 +34,11 @@ pub struct Arguments {
     /// Who judges in the policy that is printed; `amd` and `both` need --product, with which `both` is the default.
     #[arg(long, value_enum, help_heading = "Guest")]
     pub trust: Option<TrustArgument>,
+
+    /// What serves the requests that are not for the agent: a server that speaks HTTP/1.1 without TLS, such as
+    /// http://127.0.0.1:8000. A path becomes the base of all requests. Without it the emulator's own routes serve.
+    #[arg(long, value_name = "URL", value_parser = application, help_heading = "Agent and application")]
+    pub application: Option<Application>,
 
     /// Which requests the agent takes. `legacy` is BlindBox as first released: on a port of its own, attesting what it is sent.
     #[arg(long, value_enum, default_value = "bound", help_heading = "Agent and application")]
@@ -247,6 +252,10 @@ fn long_help() -> String {
         knobs::help(),
         faults::help()
     )
+}
+
+fn application(url: &str) -> Result<Application, String> {
+    Application::at(url).map_err(|error| error.to_string())
 }
 
 /// A host as URLs have it, such as `xn--bcher-kva.example` for `bücher.example`: certificates and issuers take no other form.

@@ -1,12 +1,12 @@
-//! The application that the emulated guest runs.
+//! The application that the emulated guest runs unless it is given one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fault::Answer;
-use super::server::Call;
+use crate::emulator::fault::Answer;
+use crate::emulator::request::Call;
 
 /// The longest wait that a caller of `/slow` can ask for.
 const SLOWEST: u64 = 60_000;

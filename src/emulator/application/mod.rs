@@ -1,0 +1,127 @@
+//! What serves the requests of a BlindBox that are not for its agent.
+
+mod builtin;
+mod upstream;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::{Request, Response};
+use tower_service::Service;
+
+use super::body::{Body, BoxError};
+use super::fault::{Answer, Fault, Faults};
+use super::lock;
+use super::request::{Arrival, Reply, RequestBody};
+pub(crate) use builtin::Pages;
+use upstream::Upstream;
+
+/// What serves the requests that are not for the agent: [`BlindBoxBuilder::application`](super::BlindBoxBuilder::application).
+///
+/// It gets each request as the client sent it, with the client's `Host`, but without the headers of one connection (RFC 9110
+/// section 7.6.1). Nothing is added to it.
+#[derive(Clone)]
+pub struct Application(Arc<dyn Serve>);
+
+type Responding<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send + 'a>>;
+
+trait Serve: Send + Sync {
+    fn serve(&self, request: Request<RequestBody>) -> Responding<'_>;
+}
+
+impl Application {
+    /// A server that speaks HTTP/1.1 without TLS, such as `http://127.0.0.1:8000`. A path becomes the base of all requests.
+    ///
+    /// Each request has a connection of its own. Trailers are passed on in both directions where both connections can carry
+    /// them; an `Upgrade`, to WebSocket for instance, is not offered to the server.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if this is not an `http` URL with a host, or has a user, a query or a fragment.
+    pub fn at(url: &str) -> io::Result<Self> {
+        Ok(Self(Arc::new(Upstream::new(url)?)))
+    }
+
+    /// A service in this process, such as a `Router` of axum. Each request is served by a clone.
+    pub fn service<S, B>(service: S) -> Self
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Arc::new(InProcess(Mutex::new(service))))
+    }
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application").finish_non_exhaustive()
+    }
+}
+
+struct InProcess<S>(Mutex<S>);
+
+impl<S, B> Serve for InProcess<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn serve(&self, request: Request<RequestBody>) -> Responding<'_> {
+        let mut service = lock(&self.0).clone();
+        Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+            let response = service.call(request).await.map_err(Into::into)?;
+            Ok(response.map(Body::passed))
+        })
+    }
+}
+
+/// The application of one BlindBox.
+pub(crate) struct GuestApplication {
+    pub(crate) pages: Pages,
+    /// The emulator's own routes unless set.
+    pub(crate) application: Option<Application>,
+}
+
+impl GuestApplication {
+    /// Serves a request, with the fault that is scheduled for its path.
+    pub(crate) async fn reply(&self, arrival: Arrival, faults: &Faults) -> Reply {
+        let path = arrival.request.uri().path().to_owned();
+        let Some(Application(application)) = self.application.as_ref().filter(|_| !self.pages.contains_key(&path))
+        else {
+            let Some(call) = arrival.whole().await else { return Reply::Close };
+            let answer = builtin::answer(&self.pages, &call).await;
+            return faults.reply(&path, answer).await;
+        };
+        let response = async |request| application.serve(request).await.unwrap_or_else(|error| bad_gateway(&error));
+        match faults.next(&path) {
+            None => Reply::Response(response(arrival.request).await),
+            Some(Fault::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                Reply::Response(response(arrival.request).await)
+            }
+            // The application is not asked: its response may never end.
+            Some(fault) if fault.replaces_response() => match arrival.whole().await {
+                Some(_) => fault.apply(Answer::text(200, "")).await,
+                None => Reply::Close,
+            },
+            Some(fault) => fault.apply(Answer::read(response(arrival.request).await).await).await,
+        }
+    }
+}
+
+fn bad_gateway(error: &BoxError) -> Response<Body> {
+    let text = format!("the application gave no response: {error}");
+    match Answer::error(502, &text).into_reply() {
+        Reply::Response(response) => response,
+        Reply::Close => Response::new(Body::whole(text)),
+    }
+}

@@ -17,6 +17,7 @@ mod packaging;
 mod policy;
 mod proxy;
 mod recorded;
+mod settings;
 mod terminal;
 mod tool;
 mod unheard;

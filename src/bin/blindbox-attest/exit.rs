@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use blindbox_attestation::{AttestationError, Category, PolicyError, printable_json};
 use serde_json::{Value, json};
 
-use crate::terminal;
+use crate::{log, terminal};
 
 /// The command line could not be understood (`EX_USAGE` of sysexits).
 pub const USAGE: u8 = 64;
@@ -51,7 +51,7 @@ impl Failure {
     /// Says it on standard error.
     pub fn note(&self) {
         let code = self.error().map_or("usage", AttestationError::code);
-        note_styled(&terminal::error(code, &self.message()));
+        log::error(code, &self.message());
     }
 
     pub fn exit(&self) -> u8 {
@@ -173,12 +173,7 @@ pub fn print_json_line(value: &Value) -> Result<(), Failure> {
     print_styled(&printable_json(&value.to_string()))
 }
 
-/// Says something on standard error. Where nobody listens, nobody needs to know.
+/// Reports something on standard error.
 pub fn note(text: &str) {
-    note_styled(&terminal::plain(text));
-}
-
-/// The same of what has colours already, and so was escaped before.
-pub fn note_styled(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    log::note(text);
 }

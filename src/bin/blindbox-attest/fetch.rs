@@ -11,9 +11,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::connect_args::Connection;
-use crate::exit::{Failure, ended, error_json, exit_code, note, note_styled, print, print_json, verdict};
+use crate::exit::{Failure, ended, error_json, exit_code, note, print, print_json, verdict};
 use crate::files;
-use crate::terminal::{self, with_progress};
+use crate::log;
+use crate::terminal::with_progress;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -117,7 +118,7 @@ fn report(
         collected.missing.iter().for_each(|missing| note(&format!("note: {missing}")));
         match outcome {
             Ok(()) => note("the policy accepts this evidence, as a record"),
-            Err(error) => note_styled(&terminal::error(error.code(), &error.to_string())),
+            Err(error) => log::error(error.code(), &error.to_string()),
         }
         printed
     };

@@ -20,9 +20,11 @@ mod fetch;
 mod files;
 mod host_data;
 mod inspect;
+mod log;
 mod policy;
 mod proxy;
 mod saved_evidence;
+mod settings;
 mod signals;
 mod terminal;
 mod verify;
@@ -30,10 +32,11 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use exit::{Failure, USAGE};
+use settings::Unparsed;
 use terminal::Colour;
 
 /// What stands below the help of every command.
@@ -51,9 +54,14 @@ const ABOUT_EMULATE: &str = "This build has no `emulate`: it comes with the crat
 #[cfg(feature = "emulator")]
 const ABOUT_EMULATE: &str = "";
 
+/// What stands below the help of the program.
+const ABOUT_VARIABLES: &str = "\
+Each option has an environment variable, BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or
+false from it. An option on the command line comes before its variable, and before variables that conflict with it.\n\n";
+
 /// Prove what a BlindBox (an application in an AMD SEV-SNP TEE on Azure) runs before sending it one byte.
 #[derive(Parser)]
-#[command(name = "blindbox-attest", version = version(), after_help = format!("{ABOUT_EMULATE}{EXIT_CODES}"))]
+#[command(name = "blindbox-attest", version = version(), after_help = format!("{ABOUT_EMULATE}{ABOUT_VARIABLES}{EXIT_CODES}"))]
 #[command(propagate_version = true, max_term_width = 120)]
 struct CommandLine {
     #[command(subcommand)]
@@ -62,6 +70,9 @@ struct CommandLine {
     /// When to use colour.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
     color: Colour,
+
+    #[command(flatten)]
+    log: log::Options,
 }
 
 #[derive(Subcommand)]
@@ -110,14 +121,17 @@ fn version() -> &'static str {
 }
 
 fn main() -> ExitCode {
-    let arguments = match CommandLine::try_parse() {
+    let parsed = settings::parse(CommandLine::command(), std::env::args_os().collect());
+    let arguments = match parsed.and_then(|matches| Ok(CommandLine::from_arg_matches(&matches)?)) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(Unparsed::Arguments(error)) => {
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
+        Err(Unparsed::File(failure, json)) => return failure.report(json),
     };
     terminal::set_colour(arguments.color);
+    arguments.log.install();
     let json = arguments.command.json();
     run(arguments.command).unwrap_or_else(|failure| failure.report(json))
 }
@@ -151,10 +165,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
         Command::Completions { shell } => Ok(exit::ended(0, exit::print_styled(&completions(shell)))),
-        Command::ManPages { directory } => match clap_mangen::generate_to(CommandLine::command(), &directory) {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(error) => Err(files::about(&directory, error)),
-        },
+        Command::ManPages { directory } => {
+            match clap_mangen::generate_to(settings::with_variables(CommandLine::command()), &directory) {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(error) => Err(files::about(&directory, error)),
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use blindbox_attestation::{Attestation, Check, Verdict};
 use serde_json::{Value, json};
 
-use super::notes::Notes;
+use crate::log;
 
 /// The exceptions of one attestation: every check that the policy allows to differ.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl ExceptionLog {
     }
 
     /// To be called with the latest attestation after each request.
-    pub fn observe(&self, attested: &Attestation, notes: &Notes) {
+    pub fn observe(&self, attested: &Attestation) {
         let now = Exceptions::of(attested);
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *said == now {
@@ -53,7 +53,7 @@ impl ExceptionLog {
         }
         *said = now.clone();
         drop(said);
-        notes.text(&format!("renewed: attested until {}{}", attested.expires_at(), now.summary()));
-        now.lines().iter().for_each(|line| notes.text(line));
+        log::note(&format!("renewed: attested until {}{}", attested.expires_at(), now.summary()));
+        now.lines().iter().for_each(|line| log::note(line));
     }
 }

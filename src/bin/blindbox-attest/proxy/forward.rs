@@ -14,14 +14,13 @@ use super::bodies::Bodies;
 use super::exceptions::ExceptionLog;
 use super::guard::{Guard, Refusal};
 use super::headers;
-use super::notes::Notes;
+use crate::log;
 
 pub struct Forwarder {
     pub guard: Guard,
     pub session: Session,
     pub bodies: Bodies,
     pub answers: Answers,
-    pub notes: Notes,
     /// When a closed session was last tried again.
     pub renewal: tokio::sync::Mutex<Option<Instant>>,
     /// How long it is left alone before that.
@@ -53,7 +52,7 @@ impl Forwarder {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
-                self.notes.error(error.code(), &error.to_string());
+                log::error(error.code(), &error.to_string());
                 answer::of_error(&error)
             }
         }
@@ -70,7 +69,7 @@ impl Forwarder {
             request = request.body(std::mem::take(&mut held.bytes));
         }
         let response = self.send(request).await?;
-        self.exceptions.observe(&self.session.attestation(), &self.notes);
+        self.exceptions.observe(&self.session.attestation());
         drop(held);
         let asked =
             Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { reason: "expected a URL" })?;

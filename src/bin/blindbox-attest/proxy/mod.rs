@@ -12,12 +12,12 @@ mod forward;
 mod guard;
 mod headers;
 mod listener;
-mod notes;
 mod patience;
 mod redirect;
 mod systemd;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,6 +33,7 @@ use tokio::sync::Semaphore;
 
 use crate::connect_args::{Connection, seconds};
 use crate::exit::{Failure, note, print, print_json_line};
+use crate::log;
 use crate::signals::Stop;
 use admission::{Client, Silent};
 use answer::Answers;
@@ -42,7 +43,6 @@ use exceptions::{ExceptionLog, Exceptions};
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
-use notes::Notes;
 use patience::Patient;
 use redirect::Redirects;
 
@@ -54,6 +54,9 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 
 /// How long a client may leave an answer unread before it is cut off.
 const UNREAD_TIME: Duration = Duration::from_secs(60);
+
+/// How long the last lines of the log may take: a pipe that is not read does not keep the program.
+const FLUSH_TIME: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -94,6 +97,12 @@ pub struct Arguments {
 
     #[command(flatten)]
     waits: Waits,
+
+    /// A file of settings in TOML: the long names of options, such as `policy` and `max-request`, and `url`. The command line and
+    /// the environment come before it; a setting that is not known is refused. Paths are relative to the working directory.
+    #[allow(dead_code, reason = "it is read before the other options: settings.rs")]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// Print one line of JSON in place of text when the port is open.
     #[arg(long)]
@@ -141,12 +150,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "note: redirects to other origins are passed on: who follows one is not within the attested session any more",
         );
     }
+    log::use_queue()?;
     systemd::notify("READY=1");
     let forwarder = Forwarder {
         guard: Guard::new(listener.hosts(), listener.wrong_host(), token),
         session,
         bodies: Bodies::new(arguments.max_request, arguments.max_held, arguments.waits.body_wait),
-        notes: Notes::new()?,
         answers: Answers { redirects, most: arguments.max_answer },
         renewal: tokio::sync::Mutex::new(None),
         retry_pause: arguments.waits.retry_pause,
@@ -162,6 +171,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // From here on nobody gets in any more.
     drop(listener);
     signal.end(&mut stop, arguments.waits.shutdown_grace).await;
+    log::flush(FLUSH_TIME);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -210,7 +220,7 @@ async fn serve(listener: &Listener, room: Arc<Semaphore>, forwarder: Arc<Forward
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back.
-                forwarder.notes.error("accept", &error.to_string());
+                log::error("accept", &error.to_string());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

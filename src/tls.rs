@@ -237,8 +237,26 @@ mod tests {
     const X25519MLKEM768: u16 = 0x11ec;
     const X25519: u16 = 0x001d;
 
-    fn u16_at(bytes: &[u8], at: usize) -> u16 {
-        u16::from_be_bytes([bytes[at], bytes[at + 1]])
+    fn take<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
+        let (taken, left) = rest.split_at(length);
+        *rest = left;
+        taken
+    }
+
+    fn take_u16(rest: &mut &[u8]) -> u16 {
+        u16::from_be_bytes(take(rest, 2).try_into().unwrap())
+    }
+
+    /// A vector of TLS with a length of one byte.
+    fn take_vector8<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+        let length = usize::from(take(rest, 1)[0]);
+        take(rest, length)
+    }
+
+    /// A vector of TLS with a length of two bytes.
+    fn take_vector16<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+        let length = usize::from(take_u16(rest));
+        take(rest, length)
     }
 
     /// The extension of the ClientHello that a configuration sends first (RFC 8446 section 4.1.2).
@@ -247,29 +265,37 @@ mod tests {
         let mut client = rustls::ClientConnection::new(Arc::new(config.clone()), name).unwrap();
         let mut hello = Vec::new();
         client.write_tls(&mut hello).unwrap();
-        // Record header 5, handshake header 4, version 2, random 32; then session id, cipher suites, compression.
-        let mut at = 5 + 4 + 2 + 32;
-        at += 1 + usize::from(hello[at]);
-        at += 2 + usize::from(u16_at(&hello, at));
-        at += 1 + usize::from(hello[at]) + 2;
+        let mut rest = &hello[..];
+        // Headers of record and handshake, version, random.
+        take(&mut rest, 5 + 4 + 2 + 32);
+        let _session_id = take_vector8(&mut rest);
+        let _cipher_suites = take_vector16(&mut rest);
+        let _compression_methods = take_vector8(&mut rest);
+        let mut extensions = take_vector16(&mut rest);
         loop {
-            let (kind, length) = (u16_at(&hello, at), usize::from(u16_at(&hello, at + 2)));
+            let kind = take_u16(&mut extensions);
+            let extension = take_vector16(&mut extensions);
             if kind == wanted {
-                return hello[at + 4..at + 4 + length].to_vec();
+                return extension.to_vec();
             }
-            at += 4 + length;
         }
     }
 
     /// The groups of the key shares that are sent.
     fn key_shares(config: &ClientConfig) -> Vec<u16> {
-        let shares = extension(config, KEY_SHARE);
-        let (mut at, mut groups) = (2, Vec::new());
-        while at < shares.len() {
-            groups.push(u16_at(&shares, at));
-            at += 4 + usize::from(u16_at(&shares, at + 2));
+        let extension = extension(config, KEY_SHARE);
+        let mut shares = take_vector16(&mut &extension[..]);
+        let mut groups = Vec::new();
+        while !shares.is_empty() {
+            groups.push(take_u16(&mut shares));
+            take_vector16(&mut shares);
         }
         groups
+    }
+
+    fn first_supported_group(config: &ClientConfig) -> u16 {
+        let extension = extension(config, SUPPORTED_GROUPS);
+        take_u16(&mut take_vector16(&mut &extension[..]))
     }
 
     #[test]
@@ -280,7 +306,7 @@ mod tests {
         for config in [capturing, named, any_server_config(&clock).unwrap()] {
             // X25519 beside it costs 36 bytes and saves a round trip with a peer that knows nothing else.
             assert_eq!(key_shares(&config), [X25519MLKEM768, X25519]);
-            assert_eq!(u16_at(&extension(&config, SUPPORTED_GROUPS), 2), X25519MLKEM768);
+            assert_eq!(first_supported_group(&config), X25519MLKEM768);
         }
     }
 }

@@ -305,7 +305,7 @@ impl VerifierBuilder {
         state.request_timeout = self.request_timeout;
         state.agent = agent;
         let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
-        state.network = Network { proxy, addresses: addresses };
+        state.network = Network { proxy, addresses };
         state.amd_anchors = self.amd_anchors;
         telemetry::describe();
         Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })

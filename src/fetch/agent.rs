@@ -57,7 +57,7 @@ pub(crate) enum AgentChannel<'c> {
     /// The connection whose peer is attested. If it breaks, the attempt is over: the next one opens another.
     Attached(&'c mut Connection),
     /// Connections of the agent's own, opened when needed. They close with the attestation.
-    Separate { connector: &'c Connector, connection: Option<Connection> },
+    Separate { connector: &'c Connector, connection: Option<Box<Connection>> },
 }
 
 impl AgentChannel<'_> {
@@ -66,7 +66,7 @@ impl AgentChannel<'_> {
         request: http::Request<OutgoingBody>,
     ) -> Result<http::Response<Incoming>, TransportError> {
         let connection = match self {
-            Self::Attached(connection) => connection,
+            Self::Attached(connection) => &mut **connection,
             Self::Separate { connector, connection } => {
                 if let Some(open) = connection
                     && !open.ready().await
@@ -74,8 +74,8 @@ impl AgentChannel<'_> {
                     *connection = None;
                 }
                 match connection {
-                    Some(open) => open,
-                    None => connection.insert(connector.connect().await?),
+                    Some(open) => &mut **open,
+                    None => &mut **connection.insert(Box::new(connector.connect().await?)),
                 }
             }
         };

@@ -29,7 +29,7 @@ pub(super) struct ChannelMode {
 enum Agent {
     /// On the application's origin: asked over the connection that is attested.
     Attached(Url),
-    Separate(Connector, Url),
+    Separate(Box<Connector>, Url),
 }
 
 impl ChannelMode {
@@ -57,7 +57,7 @@ impl ChannelMode {
             // Evidence protects itself: who carries it does not matter.
             Some(url) => {
                 let tls = Arc::new(tls::any_server_config(&verifier.clock)?);
-                Agent::Separate(Connector::new(&verifier.network, url, &tls)?, url.clone())
+                Agent::Separate(Box::new(Connector::new(&verifier.network, url, &tls)?), url.clone())
             }
             None => Agent::Attached(base.root()),
         };
@@ -89,7 +89,7 @@ impl ChannelMode {
             kind: if in_clear { Channel::UnboundCleartext } else { Channel::UnboundTls },
             server_name: if in_clear { ServerNameCheck::NotEvaluated } else { ServerNameCheck::Validated },
             application: Connector::new(&verifier.network, &base.root(), &tls)?,
-            agent: Agent::Separate(Connector::new(&verifier.network, &agent, &tls)?, agent),
+            agent: Agent::Separate(Box::new(Connector::new(&verifier.network, &agent, &tls)?), agent),
         })
     }
 

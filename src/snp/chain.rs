@@ -108,6 +108,7 @@ impl VerifiedVek {
 
     /// Whether the certificate is the one that verifies a report: of its key kind, processor family, chip and TCB, and of the key
     /// that signed it. What else must hold of the report and of dates is not looked at.
+    #[cfg(feature = "client")]
     pub(crate) fn check_signer(&self, report: &[u8]) -> Result<(), ReportError> {
         let report = RawReport::read(report)?;
         CollateralRequest::of(&report)?.check(self)?;
@@ -115,6 +116,7 @@ impl VerifiedVek {
     }
 
     /// Refuses this key if a CRL names an authority of its chain, however old that CRL is.
+    #[cfg(feature = "client")]
     pub(crate) fn check_not_revoked(&self, crl: &VerifiedCrl) -> Result<(), ReportError> {
         match crl.is_by(self.ark()) {
             Ok(()) => self.authorities().check_not_named(crl),

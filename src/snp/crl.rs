@@ -5,10 +5,11 @@
 //! its distribution point it counts for certificates that name the same one. The CRLs that AMD issued in 2024 and 2025 name
 //! none, so neither says for which of the two it is.
 
+#[cfg(feature = "client")]
+mod order;
 mod scope;
 mod tbs;
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use x509_parser::prelude::FromDer as _;
@@ -178,50 +179,6 @@ impl VerifiedCrl {
 
     pub(crate) fn revokes(&self, certificate: &CaCertificate) -> bool {
         self.revoked.binary_search(&certificate.serial).is_ok()
-    }
-
-    /// Whether it has an entry that the other one has not.
-    pub(crate) fn revokes_more_than(&self, other: &Self) -> bool {
-        self.revoked.iter().any(|serial| other.revoked.binary_search(serial).is_err())
-    }
-
-    /// This CRL, with what another one of the same root revoked.
-    pub(crate) fn with_entries_of(mut self, other: &Self) -> Self {
-        if self.issuer_key == other.issuer_key {
-            self.revoked.extend_from_slice(&other.revoked);
-            self.revoked.sort_unstable();
-            self.revoked.dedup();
-        }
-        self
-    }
-
-    /// Which of two CRLs was issued later: by CRL number where both have one, then by `thisUpdate`.
-    pub(crate) fn cmp_issued(&self, other: &Self) -> Ordering {
-        let by_time = self.this_update.cmp(&other.this_update);
-        match self.cmp_number(other) {
-            Some(by_number) => by_number.then(by_time),
-            None => by_time,
-        }
-    }
-
-    /// Whether it takes the place of the other one, so that an entry which it lacks no longer counts.
-    ///
-    /// For that it must be about the same certificates and later beyond doubt: both name the same distribution points and have
-    /// a number, and number and date do not contradict each other.
-    pub(crate) fn supersedes(&self, other: &Self) -> bool {
-        let same_scope = !self.distribution_points.is_empty() && self.distribution_points == other.distribution_points;
-        let by_time = self.this_update.cmp(&other.this_update);
-        let later = match self.cmp_number(other) {
-            Some(Ordering::Greater) => by_time.is_ge(),
-            Some(Ordering::Equal) => by_time.is_gt(),
-            Some(Ordering::Less) | None => false,
-        };
-        self.issuer_key == other.issuer_key && same_scope && later
-    }
-
-    fn cmp_number(&self, other: &Self) -> Option<Ordering> {
-        let (one, other) = (self.number.as_ref()?, other.number.as_ref()?);
-        Some(one.len().cmp(&other.len()).then_with(|| one.cmp(other)))
     }
 }
 

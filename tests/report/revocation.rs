@@ -185,7 +185,8 @@ fn the_signature_is_verified_before_the_content_is_read() {
     let long_serial = |amd: &AmdHierarchy| current(amd).revoke_serial(&[1; 21]);
     let not_an_entry = |amd: &AmdHierarchy| current(amd).raw_entry(&[4, 1, 0]);
     let too_many = |what, limit| CrlError::TooMany { what, limit };
-    let table: [(&dyn Fn(&AmdHierarchy) -> CrlBuilder, CrlError); 4] = [
+    type Make<'a> = &'a dyn Fn(&AmdHierarchy) -> CrlBuilder;
+    let table: [(Make<'_>, CrlError); 4] = [
         (&many_extensions, too_many("extensions", 16)),
         (&many_entries, too_many("revoked certificates", 1024)),
         (&long_serial, CrlError::Malformed),

@@ -329,7 +329,7 @@ fn silent_connections_give_way_to_newer_ones() {
     admitted.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");
     // As many as there are places, without a word, with half a request, and without the token.
-    let half = |n: usize| if n % 2 == 0 { "" } else { "GET / HTTP/1.1\r\nHost: " };
+    let half = |n: usize| if n.is_multiple_of(2) { "" } else { "GET / HTTP/1.1\r\nHost: " };
     let silent: Vec<_> = (0..300).map(|n| proxy.begin(half(n))).collect();
     assert_eq!(proxy.ask_plainly("GET /", &[], "").status, 401);
     assert_eq!(proxy.ask("GET /", &[]).status, 200);

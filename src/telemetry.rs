@@ -9,7 +9,7 @@
 mod metrics;
 /// Without the feature nothing is counted.
 #[cfg(not(feature = "metrics"))]
-mod counters {
+mod metrics {
     use std::time::Duration;
 
     pub(super) fn describe() {}

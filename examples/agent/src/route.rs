@@ -121,7 +121,10 @@ fn folded(path: &[u8]) -> Vec<u8> {
     for chunk in path.utf8_chunks() {
         let plain: String = chunk.valid().nfkd().filter(|c| !is_combining_mark(*c) && !is_ignorable(*c)).collect();
         // Upper case first, since only it maps LONG S and the dotless I to ASCII. It can give characters to decompose again.
-        let plain: String = plain.to_uppercase().to_lowercase().nfkd().filter(|c| !is_combining_mark(*c)).collect();
+        let plain = plain.to_uppercase().to_lowercase();
+        // White space of every kind is taken off the ends of texts in many languages.
+        let space = |c: char| if c.is_whitespace() { ' ' } else { c };
+        let plain: String = plain.nfkd().filter(|c| !is_combining_mark(*c)).map(space).collect();
         folded.extend_from_slice(plain.as_bytes());
         folded.extend_from_slice(chunk.invalid());
     }
@@ -209,6 +212,11 @@ mod tests {
             "/attest%EF%BC%9Bx",
             "/key%EF%BC%9Fx",
             "/key%EF%BC%8E",
+            // NEXT LINE, NO-BREAK SPACE, OGHAM SPACE MARK, LINE SEPARATOR.
+            "/%C2%85attest/raw",
+            "/key%C2%A0/x",
+            "/%E1%9A%80attest/raw",
+            "/status%E2%80%A8",
         ] {
             assert_eq!(get(path), Route::Reserved, "{path}");
         }

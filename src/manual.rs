@@ -23,10 +23,12 @@ pages! {
     readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
     cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, tests, coming from the Python client.";
     policy = "../docs/policy.md", "Policies: every field, method and lint.";
+    cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";
     trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";
     errors = "../docs/errors.md", "Errors: every code, what it means and what to do.";
     observability = "../docs/observability.md", "Spans, events and counters.";
     performance = "../docs/performance.md", "Round trips of a connection, and its cost.";
+    cli = "../docs/cli.md", "The command `blindbox-attest`: commands, exit codes, proxy, emulator.";
     faults = "../docs/faults.md", "Failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits.";
     proxy = "../docs/proxy.md", "The local port of `blindbox-attest proxy`: what it forwards, changes and refuses.";
     checks = "../docs/checks.md", "Every check in its order, with its source and its error.";

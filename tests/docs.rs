@@ -25,9 +25,10 @@ const LINKS: &str = include_str!("../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 12] = [
+const DOCUMENTS: [(&str, &str); 14] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
+    ("cce-policy.md", include_str!("../docs/cce-policy.md")),
     ("checks.md", CHECKS),
     ("protocol.md", PROTOCOL),
     ("cookbook.md", COOKBOOK),
@@ -36,6 +37,7 @@ const DOCUMENTS: [(&str, &str); 12] = [
     ("faults.md", include_str!("../docs/faults.md")),
     ("observability.md", include_str!("../docs/observability.md")),
     ("performance.md", include_str!("../docs/performance.md")),
+    ("cli.md", include_str!("../docs/cli.md")),
     ("proxy.md", PROXY),
     ("assurance.md", ASSURANCE),
 ];
@@ -366,7 +368,7 @@ fn every_check_of_the_appraisal_is_documented() {
     let documented = codes(CHECKS);
     let mut all = String::new();
     for (file, least) in
-        [("sources", 7), ("workload", 6), ("guest", 9), ("maa", 4), ("tcb", 4), ("hardware", 12), ("advisories", 0)]
+        [("provenance", 7), ("workload", 6), ("guest", 9), ("maa", 4), ("tcb", 4), ("hardware", 12), ("advisories", 0)]
     {
         let mut source = source(&format!("src/appraise/{file}.rs"));
         if file == "hardware" {

@@ -110,14 +110,14 @@ fn shell(script: &str, directory: &Path) -> std::process::Output {
     Command::new("sh").args(["-ec", script]).env("PATH", path).current_dir(directory).output().unwrap()
 }
 
-/// The README's recipe, pasted, with a free port.
+/// The recipes of `docs/cli.md`, pasted, with a free port.
 #[test]
-fn the_recipes_of_the_readme_work_when_pasted() {
+fn the_recipes_of_the_page_work_when_pasted() {
     if cfg!(windows) {
         return skipped("no `sh`");
     }
-    let readme = include_str!("../../README.md");
-    let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let page = include_str!("../../docs/cli.md");
+    let blocks = page.split("```console\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
     let blocks: Vec<_> = blocks.filter(|block| block.contains("blindbox-attest emulate")).collect();
     assert_eq!(blocks.len(), 2);
     for block in blocks {

@@ -21,7 +21,8 @@ macro_rules! pages {
 
 pages! {
     readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
-    cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, tests, coming from the Python client.";
+    cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, evidence from files, tests.";
+    python_client = "../docs/python-client.md", "Migrating from the Python client.";
     policy = "../docs/policy.md", "Policies: every field, method and lint.";
     cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";
     trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";

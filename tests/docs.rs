@@ -25,7 +25,7 @@ const LINKS: &str = include_str!("../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 14] = [
+const DOCUMENTS: [(&str, &str); 15] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("cce-policy.md", include_str!("../docs/cce-policy.md")),
@@ -39,6 +39,7 @@ const DOCUMENTS: [(&str, &str); 14] = [
     ("performance.md", include_str!("../docs/performance.md")),
     ("cli.md", include_str!("../docs/cli.md")),
     ("proxy.md", PROXY),
+    ("python-client.md", include_str!("../docs/python-client.md")),
     ("assurance.md", ASSURANCE),
 ];
 

@@ -250,6 +250,15 @@ pub enum AttestationError {
         appraisal: Appraisal,
     },
 
+    /// The key exchange of the connection does not withstand quantum computers, and the policy requires one that does.
+    #[error("attestation validation failed (not post-quantum): expected a post-quantum key exchange, found {actual}")]
+    NotPostQuantum {
+        /// The negotiated group.
+        actual: String,
+        /// Every check.
+        appraisal: Appraisal,
+    },
+
     // --- Untrusted: the evidence is not genuine, not about this peer, or not evidence at all ------------------------
     /// The evidence is not of a SEV-SNP TEE.
     #[error(

@@ -91,7 +91,13 @@ pub fn verify(
         Peer::UnboundCleartext => (ServerNameCheck::NotEvaluated, None),
     };
     let channel = (challenge.channel(), server_name);
-    let facts = AppraisalInput { tee: &tee, channel: Some(channel), key_set_source: endorsements.key_set_source, now };
+    let facts = AppraisalInput {
+        tee: &tee,
+        channel: Some(channel),
+        key_exchange: challenge.negotiated_key_exchange(),
+        key_set_source: endorsements.key_set_source,
+        now,
+    };
     let appraisal = appraise(&facts, policy)?;
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
     let life = (now, now.plus(age).min(end(&tee)));
@@ -179,7 +185,13 @@ fn record(
     let endorsement = endorsement(evidence, policy)?;
     let tee = ConsistentEvidence::new(token, report, endorsement)?;
     bind(&tee)?;
-    let facts = AppraisalInput { tee: &tee, channel: None, key_set_source: endorsements.key_set_source, now };
+    let facts = AppraisalInput {
+        tee: &tee,
+        channel: None,
+        key_exchange: None,
+        key_set_source: endorsements.key_set_source,
+        now,
+    };
     let appraisal = appraise(&facts, policy)?;
     Ok(OfflineAttestation::new(now, end(&tee), claims(tee), appraisal))
 }

@@ -38,7 +38,7 @@ async fn a_thousand_tasks_before_replicas_cause_one_fetch_and_one_attestation_pe
     let tasks: Vec<_> = (0..1000)
         .map(|number| {
             let (verifier, url, policy) = (verifier.clone(), fleet.balancer.url(), policy.clone());
-            tokio::spawn(async move {
+            Box::pin(async move {
                 let session = verifier.connect(url, &policy).await?;
                 let id = format!("{number}");
                 // Not all of them: it is the attestations that count here.
@@ -50,7 +50,7 @@ async fn a_thousand_tasks_before_replicas_cause_one_fetch_and_one_attestation_pe
             })
         })
         .collect();
-    for task in tasks {
+    for task in begun(tasks).await {
         task.await.unwrap().unwrap();
     }
     fleet.audit();
@@ -58,6 +58,23 @@ async fn a_thousand_tasks_before_replicas_cause_one_fetch_and_one_attestation_pe
     assert_eq!(fleet.attestations().into_values().collect::<Vec<_>>(), [1, 1, 1]);
     let ids: Vec<_> = (0..1000).step_by(20).map(|number| number.to_string()).collect();
     assert_once(&fleet.arrivals(), &ids);
+}
+
+/// Polls each future once, so that all of them have begun, and goes on with them in tasks: however busy the machine is, none
+/// begins after another has ended.
+async fn begun<F: Future<Output: Send> + Send + 'static>(
+    futures: Vec<std::pin::Pin<Box<F>>>,
+) -> Vec<tokio::task::JoinHandle<F::Output>> {
+    let mut begun = Vec::new();
+    for mut future in futures {
+        std::future::poll_fn(|cx| {
+            assert!(future.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        begun.push(future);
+    }
+    begun.into_iter().map(tokio::spawn).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,7 @@ const DOCUMENTS: [(&str, &str); 15] = [
     ("threat-model.md", THREATS),
     ("trust.md", TRUST),
     ("faults.md", include_str!("../docs/faults.md")),
+    ("session.md", include_str!("../docs/session.md")),
     ("observability.md", include_str!("../docs/observability.md")),
     ("performance.md", include_str!("../docs/performance.md")),
     ("cli.md", include_str!("../docs/cli.md")),

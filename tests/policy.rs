@@ -62,6 +62,7 @@ fn everything() -> Policy {
         .and_then(|p| p.require_launch_mitigations(0b11))
         .and_then(|p| p.require_token_younger_than(600))
         .and_then(|p| p.require_session_age(300))
+        .and_then(Policy::require_post_quantum)
         .and_then(Policy::allow_debug)
         .and_then(Policy::allow_migration)
         .and_then(Policy::allow_unverified_name)

@@ -50,6 +50,7 @@ fn files() -> [Value; 2] {
             "current-mitigations": 1,
             "max-token-age-seconds": 1,
             "max-session-age-seconds": 1,
+            "post-quantum": true,
         },
         "allow": { "debug": true, "migration": true, "unbound-channel": true, "plain-http": true },
     });

@@ -94,6 +94,32 @@ async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 
+/// As above, held back for longer than refusals are remembered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_answer_does_not_outweigh_a_refusal_that_is_forgotten_by_others() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_secs(4)));
+    let held_back = tokio::spawn({
+        let session = session.clone();
+        async move { session.reattest().await }
+    });
+    while lab.blindbox.traffic().count("/attest/maa") < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    noticed().await;
+    lab.blindbox.clock().advance(2900);
+    lab.blindbox.set(Knob::Debug);
+    let error = hello(&session).await.unwrap_err();
+    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    lab.blindbox.reset();
+    lab.blindbox.clock().advance(40);
+    let error = held_back.await.unwrap().unwrap_err();
+    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });
+    assert_eq!(lab.blindbox.traffic().application_requests(), 0);
+}
+
 /// One wrong answer of a mirror, or of whoever is on the way to it, was kept for a day.
 #[tokio::test]
 async fn a_certificate_of_another_chip_or_tcb_is_not_in_the_way_of_the_right_one() {

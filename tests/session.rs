@@ -442,6 +442,45 @@ async fn an_unbound_channel_goes_by_the_name_even_for_an_address() {
     assert_eq!(lab.blindbox.traffic().requests(), []);
 }
 
+/// The record said that the name was validated, of an application that was never contacted.
+#[tokio::test]
+async fn an_unbound_application_is_reached_before_anything_is_said_of_it() {
+    let lab = Lab::legacy().await;
+    let policy = lab.unbound_policy().allow_unbound_channel().unwrap();
+    let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
+    let error = verifier.connect("https://127.0.0.1:1", &policy).await.unwrap_err();
+    let reason = "https://127.0.0.1:1: connection refused".to_owned();
+    assert_eq!(error, AttestationError::ApplicationUnreachable { reason });
+    let error = verifier.connect("http://127.0.0.1:1", &policy.clone().allow_plain_http().unwrap()).await.unwrap_err();
+    let reason = "http://127.0.0.1:1: connection refused".to_owned();
+    assert_eq!(error, AttestationError::ApplicationUnreachable { reason });
+    assert_eq!(lab.blindbox.agent_traffic().requests(), []);
+    let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+    assert_eq!(session.attestation().appraisal().check("server name").unwrap().verdict, Verdict::Passed);
+    // The connection that was looked at is the one that is used.
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(lab.blindbox.traffic().connections().len(), 1);
+}
+
+#[tokio::test]
+async fn a_post_quantum_key_exchange_can_be_required() {
+    let lab = Lab::start().await;
+    let policy = lab.policy().require_post_quantum().unwrap();
+    let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+    let check = session.attestation().appraisal().check("key exchange").unwrap().clone();
+    assert_eq!((check.verdict, &*check.actual), (Verdict::Passed, "X25519MLKEM768"));
+    assert!(session.attestation().to_string().contains("X25519MLKEM768"), "{}", session.attestation());
+
+    let lab = Lab::with(|blindbox| blindbox.key_exchange(KeyExchange::Classical)).await;
+    let error = lab.verifier().connect(lab.blindbox.url(), &lab.policy().require_post_quantum().unwrap()).await;
+    let AttestationError::NotPostQuantum { actual, appraisal } = error.unwrap_err() else { panic!("another error") };
+    assert_eq!((actual.as_str(), appraisal.check("key exchange").unwrap().verdict), ("X25519", Verdict::Failed));
+    assert_eq!(lab.blindbox.traffic().application_requests(), 0);
+    // Without the requirement the group is shown.
+    let session = lab.connect().await.unwrap();
+    assert_eq!(session.attestation().appraisal().check("key exchange").unwrap().actual, "X25519");
+}
+
 #[tokio::test]
 async fn plain_http_needs_leave_of_its_own() {
     let lab = Lab::with(|blindbox| blindbox.agent(AgentForm::Legacy).transport(Transport::PlainHttp));

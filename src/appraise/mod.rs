@@ -27,6 +27,8 @@ pub(crate) struct AppraisalInput<'a> {
     pub(crate) tee: &'a ConsistentEvidence,
     /// The connection; `None` for recorded evidence.
     pub(crate) channel: Option<(Channel, ServerNameCheck)>,
+    /// The key exchange group of the connection, where the caller has named it.
+    pub(crate) key_exchange: Option<&'a str>,
     pub(crate) key_set_source: KeySetSource,
     pub(crate) now: UnixTime,
 }

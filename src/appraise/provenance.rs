@@ -1,6 +1,7 @@
 use super::{AppraisalBuilder, AppraisalInput};
 use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::MaaClaims;
+use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::policy::{Policy, Requirement, UvmRequirement};
 use crate::snp::VerifiedReport;
@@ -31,12 +32,35 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'
             "any",
         ),
     }
+    key_exchange(checks, facts.key_exchange, policy);
     checks.passed("freshness", "made for our nonce", "made for our nonce");
     if let Some(seconds) = policy.requirements().max_session_age_seconds {
         // What is attested ends by then: whoever makes the session takes this time from the policy.
         let (expected, ends) = (format!("at most {seconds} s"), format!("ends after {seconds} s at the latest"));
         checks.of(Requirement::MaxSessionAge).passed("session age", expected, ends);
     }
+}
+
+/// Key exchange groups that are or contain ML-KEM (FIPS 203), by their IANA names.
+const POST_QUANTUM: &[&str] =
+    &["X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "MLKEM512", "MLKEM768", "MLKEM1024"];
+
+/// Whether what is recorded of the connection today can be decrypted by a quantum computer later.
+fn key_exchange(checks: &mut AppraisalBuilder, group: Option<&str>, policy: &Policy) {
+    const NAME: &str = "key exchange";
+    if !policy.requirements().post_quantum {
+        // A caller with a connection of its own need not name the group.
+        if let Some(group) = group {
+            checks.passed(NAME, "any group", group.to_owned());
+        }
+        return;
+    }
+    let actual = group.unwrap_or("a group that is not known").to_owned();
+    let holds = group.is_some_and(|group| POST_QUANTUM.contains(&group));
+    let violation = actual.clone();
+    checks.of(Requirement::PostQuantum).require(NAME, holds, "a post-quantum group", actual, |appraisal| {
+        AttestationError::NotPostQuantum { actual: violation, appraisal }
+    });
 }
 
 /// Whose word the evidence is.

@@ -124,7 +124,8 @@ impl AttestationError {
             | Self::MissingMitigations { appraisal, .. }
             | Self::WrongChip { appraisal, .. }
             | Self::NotReported { appraisal, .. }
-            | Self::TokenTooOld { appraisal, .. } => Some(appraisal),
+            | Self::TokenTooOld { appraisal, .. }
+            | Self::NotPostQuantum { appraisal, .. } => Some(appraisal),
             _ => None,
         }
     }
@@ -153,6 +154,7 @@ impl AttestationError {
             Self::WrongChip { .. } => ("wrong-chip", 118, Rejected),
             Self::NotReported { .. } => ("not-reported", 119, Rejected),
             Self::TokenTooOld { .. } => ("token-too-old", 120, Rejected),
+            Self::NotPostQuantum { .. } => ("not-post-quantum", 121, Rejected),
             Self::NotAnEnclave { .. } => ("not-an-enclave", 201, Untrusted),
             Self::WrongAttester { .. } => ("wrong-attester", 202, Untrusted),
             Self::ChannelMismatch { .. } => ("channel-mismatch", 203, Untrusted),

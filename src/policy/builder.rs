@@ -276,6 +276,16 @@ impl Policy {
         self.with(|d| d.require.committed_firmware_only = true)
     }
 
+    /// The key exchange of every connection must withstand quantum computers: a hybrid or pure ML-KEM group (FIPS 203), such as
+    /// X25519MLKEM768. What is recorded today cannot be decrypted by one later.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`].
+    pub fn require_post_quantum(self) -> Result<Self, PolicyError> {
+        self.with(|d| d.require.post_quantum = true)
+    }
+
     /// All these bits of `LAUNCH_MIT_VECTOR` must be set (reports of version 5 and later). Needs AMD trust.
     ///
     /// # Errors

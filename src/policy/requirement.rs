@@ -51,6 +51,7 @@ pub(crate) enum Requirement {
     CurrentMitigations,
     MaxTokenAge,
     MaxSessionAge,
+    PostQuantum,
 }
 
 /// Who says that an advisory must be fixed.
@@ -120,6 +121,7 @@ impl Requirement {
             Self::CurrentMitigations => "require.current-mitigations",
             Self::MaxTokenAge => "require.max-token-age-seconds",
             Self::MaxSessionAge => "require.max-session-age-seconds",
+            Self::PostQuantum => "require.post-quantum",
         }
     }
 
@@ -162,7 +164,7 @@ impl Requirement {
             | Self::ReportedTcb
             | Self::Advisory(_)
             | Self::GuestPolicy(_) => CarriedBy::Either,
-            Self::MaxSessionAge => CarriedBy::Connection,
+            Self::MaxSessionAge | Self::PostQuantum => CarriedBy::Connection,
         }
     }
 }
@@ -275,6 +277,7 @@ impl Requirements {
             current_mitigations,
             max_token_age_seconds,
             max_session_age_seconds,
+            post_quantum,
         } = self;
         let single = [
             (measurements.is_some(), Requirement::Measurements),
@@ -304,6 +307,7 @@ impl Requirements {
             (current_mitigations.is_some(), Requirement::CurrentMitigations),
             (max_token_age_seconds.is_some(), Requirement::MaxTokenAge),
             (max_session_age_seconds.is_some(), Requirement::MaxSessionAge),
+            (*post_quantum, Requirement::PostQuantum),
         ];
         let guest_policy = guest_policy.iter().flatten().map(|(bit, _)| Requirement::GuestPolicy(*bit));
         let platform_info = platform_info.iter().flatten().map(|(bit, _)| Requirement::PlatformInfo(*bit));

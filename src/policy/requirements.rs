@@ -77,6 +77,8 @@ pub(crate) struct Requirements {
     pub(crate) max_token_age_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_session_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) post_quantum: bool,
 }
 
 impl Requirements {

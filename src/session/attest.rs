@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::base_url::BaseUrl;
 use super::channel_mode::ChannelMode;
 use super::coalesce::{AttestationKey, Coalesce, Freshness};
-use super::peer::Lease;
+use super::peer::{Lease, Peer};
 use crate::challenge::Challenge;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -56,9 +56,25 @@ impl Attester {
         telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
     }
 
+    /// Whether a connection can join an attested peer without an attestation of its own: a policy that requires a post-quantum
+    /// key exchange requires it of each.
+    pub(super) fn joins_unasked(&self, connection: &Connection, peer: &Peer) -> bool {
+        let group = |security: Security| security.key_exchange;
+        !self.requires_post_quantum() || group(connection.security()) == group(peer.security())
+    }
+
+    fn requires_post_quantum(&self) -> bool {
+        self.policy.requirements().post_quantum
+    }
+
     /// What an attestation over a connection is about.
     pub(super) fn attestation_key(&self, security: Security) -> AttestationKey {
-        AttestationKey { key: self.mode.peer_key(security), origin: self.base.origin(), policy: self.policy_digest }
+        AttestationKey {
+            key: self.mode.peer_key(security),
+            origin: self.base.origin(),
+            policy: self.policy_digest,
+            key_exchange: security.key_exchange.filter(|_| self.requires_post_quantum()),
+        }
     }
 
     /// Attests the peer of a connection, or shares the attestation of another task.

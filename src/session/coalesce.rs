@@ -36,6 +36,8 @@ pub(super) struct AttestationKey {
     pub(super) key: Option<SpkiDigest>,
     pub(super) origin: String,
     pub(super) policy: Sha256Digest,
+    /// Where the policy requires something of it.
+    pub(super) key_exchange: Option<&'static str>,
 }
 
 /// What is known of one peer.

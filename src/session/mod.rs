@@ -267,7 +267,7 @@ impl SessionInner {
         let connection = self.attester.open(deadline).await?;
         let security = connection.security();
         let key = self.attester.mode.peer_key(security);
-        if let Some(peer) = self.pool.get(key) {
+        if let Some(peer) = self.pool.get(key).filter(|peer| self.attester.joins_unasked(&connection, peer)) {
             let mut checkout = self.pool.attach(&peer, connection);
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);

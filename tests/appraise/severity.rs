@@ -185,6 +185,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         ),
         (NotReported { claim: "chip id", appraisal: a() }, "not-reported", 119, Rejected, false),
         (TokenTooOld { maximum: second, actual: second, appraisal: a() }, "token-too-old", 120, Rejected, false),
+        (NotPostQuantum { actual: text(), appraisal: a() }, "not-post-quantum", 121, Rejected, false),
         (NotAnEnclave { attestation_type: text() }, "not-an-enclave", 201, Untrusted, false),
         (WrongAttester { expected: issuer(), actual: text() }, "wrong-attester", 202, Untrusted, false),
         (ChannelMismatch { attested: spki, connected: spki }, "channel-mismatch", 203, Untrusted, false),

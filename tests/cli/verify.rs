@@ -307,6 +307,7 @@ https://127.0.0.1:<port> is attested until <time>
 
 passed         channel                   bound to the attested TLS key
 not evaluated  server name               goes by the attested key alone (proves what runs, not whose instance it is)
+passed         key exchange              X25519MLKEM768
 passed         freshness                 made for our nonce
 passed         workload                  host data <64 digits>
 passed         maa token                 signed by https://127.0.0.1:<port>, key <base64>=
@@ -331,6 +332,7 @@ https://127.0.0.1:<port> is REFUSED
 
 passed         channel                   bound to the attested TLS key
 not evaluated  server name               goes by the attested key alone (proves what runs, not whose instance it is)
+passed         key exchange              X25519MLKEM768
 passed         freshness                 made for our nonce
 passed         workload                  host data <64 digits>
 passed         maa token                 signed by https://127.0.0.1:<port>, key <base64>=

@@ -25,7 +25,7 @@ const LINKS: &str = include_str!("../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 15] = [
+const DOCUMENTS: [(&str, &str); 16] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("cce-policy.md", include_str!("../docs/cce-policy.md")),

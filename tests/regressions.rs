@@ -223,6 +223,32 @@ async fn a_url_that_is_too_long_is_an_invalid_request() {
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 }
 
+/// It was told as a connection that could not be opened.
+#[tokio::test]
+async fn a_proxy_that_wants_a_password_is_named_with_its_port() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let lab = Lab::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let verifier = lab.builder().proxy(format!("http://us%20er:hunter2@{address}")).build().unwrap();
+    let error = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err();
+    let reason = format!(
+        "{}: the proxy {address} requires authentication (status 407): give user and password in its address",
+        lab.blindbox.url()
+    );
+    assert_eq!(error, AttestationError::ApplicationUnreachable { reason });
+    // "us er:hunter2".
+    let request = asked.await.unwrap();
+    assert!(request.to_lowercase().contains("proxy-authorization: basic dxmgzxi6ahvudgvymg=="), "{request}");
+}
+
 /// It stood in the debug text of the builder.
 #[test]
 fn a_proxys_password_is_not_shown() {

@@ -7,8 +7,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use blindbox_attestation::emulator::Fault;
-use blindbox_attestation::{AttestationError, Body, BodyError, StatusCode};
+use blindbox_attestation::emulator::{Fault, HttpVersions};
+use blindbox_attestation::{AttestationError, Body, BodyError, Session, StatusCode};
 use http_body::Body as _;
 use lab::Lab;
 use serde_json::{Value, json};
@@ -84,4 +84,67 @@ async fn an_answer_is_read_in_the_form_that_is_asked_for() {
     let mut body = answer.into_body();
     let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
     assert_eq!((frame.into_data().unwrap(), body.is_end_stream()), ("whole".into(), true));
+}
+
+async fn echo(session: &Session) -> Result<String, AttestationError> {
+    session.post("/echo").body("once").send().await?.text().await
+}
+
+/// RFC 9113 sections 6.8 and 8.7.
+#[tokio::test]
+async fn what_certainly_was_not_processed_is_sent_again_and_what_may_have_been_is_not() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
+    let session = lab.connect().await.unwrap();
+    let arrived = || lab.blindbox.traffic().count("/echo");
+    for fault in [Fault::GoAway, Fault::RefuseStream] {
+        let before = arrived();
+        lab.blindbox.fail_times("/echo", 1, fault.clone());
+        assert_eq!(echo(&session).await.as_deref(), Ok("once"), "{fault:?}");
+        assert_eq!(arrived() - before, 2, "{fault:?}");
+    }
+    // Not without end, and then it is said.
+    let before = arrived();
+    lab.blindbox.fail("/echo", Fault::RefuseStream);
+    let reason = format!(
+        "{}: the server refused the stream (REFUSED_STREAM) before it processed the request; \
+         it was not processed by any connection, and may be sent again",
+        lab.blindbox.url()
+    );
+    assert_eq!(echo(&session).await, Err(AttestationError::ApplicationUnreachable { reason }));
+    assert_eq!(arrived() - before, 8);
+    lab.blindbox.recover();
+    for (http, fault, text) in [
+        (HttpVersions::Http2, Fault::ResetStream, "reset the stream"),
+        (HttpVersions::Http2, Fault::CloseEarly, ""),
+        (HttpVersions::Http1, Fault::CloseEarly, "the connection was closed"),
+    ] {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let session = lab.connect().await.unwrap();
+        lab.blindbox.fail_times("/echo", 1, fault.clone());
+        let error = echo(&session).await.unwrap_err();
+        let AttestationError::ApplicationUnreachable { reason } = &error else { panic!("{fault:?}: {error:?}") };
+        assert!(reason.ends_with("; the request may have arrived, and is not sent again"), "{reason}");
+        assert!(reason.contains(text), "{reason}");
+        assert_eq!(lab.blindbox.traffic().count("/echo"), 1, "{http:?} {fault:?}");
+        assert_eq!(echo(&session).await.as_deref(), Ok("once"));
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_cannot_be_read_is_not_worth_another_try() {
+    for (http, fault, text) in [
+        (HttpVersions::Http1, Fault::Headers(101), "more than 100"),
+        (HttpVersions::Http2, Fault::Headers(600), "larger than 16 KiB"),
+        (HttpVersions::Http1, Fault::BadStatusLine, "status line"),
+    ] {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let session = lab.connect().await.unwrap();
+        lab.blindbox.fail_times("/echo", 1, fault.clone());
+        let error = echo(&session).await.unwrap_err();
+        let AttestationError::InvalidResponse { reason } = &error else { panic!("{fault:?}: {error:?}") };
+        assert!(reason.contains(text), "{fault:?}: {reason}");
+        assert!(!error.is_retryable());
+        assert_eq!(lab.blindbox.traffic().count("/echo"), 1);
+        assert_eq!(echo(&session).await.as_deref(), Ok("once"));
+    }
 }

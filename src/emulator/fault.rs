@@ -14,6 +14,9 @@ use super::request::Reply;
 /// The longest time for which a server keeps silent when it hangs.
 const HANGING: Duration = Duration::from_secs(300);
 
+/// A GOAWAY with NO_ERROR that names stream 0 as the last one: length 8, type 7, no flags, stream 0 (RFC 9113 section 6.8).
+static GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// What a server does instead of answering properly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +29,17 @@ pub enum Fault {
     Drip(Duration),
     /// The connection is closed without an answer.
     CloseEarly,
+    /// HTTP/2: the connection ends with a GOAWAY below the stream of the request (RFC 9113 section 6.8), which therefore was not
+    /// processed. HTTP/1.1: the connection is closed.
+    GoAway,
+    /// HTTP/2: the stream is reset with REFUSED_STREAM (RFC 9113 section 8.7). HTTP/1.1: the connection is closed.
+    RefuseStream,
+    /// HTTP/2: the stream is reset with CANCEL. HTTP/1.1: the connection is closed.
+    ResetStream,
+    /// The proper answer with so many more headers.
+    Headers(usize),
+    /// HTTP/1.1: a status line that is none. HTTP/2: the connection is closed.
+    BadStatusLine,
     /// The head announces the whole answer, half of the body is sent, the connection is cut.
     Truncated,
     /// The proper answer followed by so many bytes of white space, without an announced length.
@@ -92,7 +106,17 @@ impl Fault {
 
     /// Whether nothing of the proper response is sent.
     pub(crate) fn replaces_response(&self) -> bool {
-        matches!(self, Self::Hang | Self::CloseEarly | Self::Status { .. } | Self::Redirect(_))
+        matches!(
+            self,
+            Self::Hang
+                | Self::CloseEarly
+                | Self::GoAway
+                | Self::RefuseStream
+                | Self::ResetStream
+                | Self::BadStatusLine
+                | Self::Status { .. }
+                | Self::Redirect(_)
+        )
     }
 
     pub(crate) async fn apply(self, mut answer: Answer) -> Reply {
@@ -103,6 +127,15 @@ impl Fault {
                 return Reply::Close;
             }
             Self::CloseEarly => return Reply::Close,
+            Self::GoAway => return Reply::Raw(&GO_AWAY),
+            Self::RefuseStream => return Reply::Reset(h2::Reason::REFUSED_STREAM),
+            Self::ResetStream => return Reply::Reset(h2::Reason::CANCEL),
+            Self::BadStatusLine => return Reply::Raw(b"HTTP/1.1 banana\r\n\r\n"),
+            Self::Headers(count) => {
+                for number in 0..count {
+                    answer = answer.header("x-many", number.to_string());
+                }
+            }
             Self::Drip(every) => {
                 let length = answer.body.len();
                 let body = Body::dripping(std::mem::take(&mut answer.body), every);

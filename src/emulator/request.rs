@@ -39,6 +39,10 @@ pub(crate) enum Reply {
     Response(Response<Body>),
     /// Closes the connection without a response.
     Close,
+    /// Writes these bytes past the HTTP library, and closes the connection.
+    Raw(&'static [u8]),
+    /// Resets the stream.
+    Reset(h2::Reason),
 }
 
 /// What a server does about requests, from the moment their heads have arrived.

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -225,7 +225,8 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let closing = Arc::new(Notify::new());
+        let closing = Arc::new(Closing::default());
+        let mut stream = SharedStream(Arc::new(Mutex::new(stream)));
         let service = service_fn(|request| {
             let (shared, closing) = (Arc::clone(&self), Arc::clone(&closing));
             async move { shared.answer(request, id, key, &closing).await }
@@ -238,8 +239,13 @@ impl Shared {
         };
         builder.http1().timer(TokioTimer::new());
         tokio::select! {
-            _ = builder.serve_connection(TokioIo::new(stream), service) => {}
-            () = closing.notified() => {}
+            _ = builder.serve_connection(TokioIo::new(stream.clone()), service) => {}
+            () = closing.now.notified() => {}
+        }
+        let last_words = lock(&closing.last_words).take();
+        if let Some(bytes) = last_words {
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
         }
     }
 
@@ -248,8 +254,8 @@ impl Shared {
         request: Request<Incoming>,
         id: u64,
         key: Option<SpkiDigest>,
-        closing: &Notify,
-    ) -> io::Result<Response<Body>> {
+        closing: &Closing,
+    ) -> Result<Response<Body>, Unanswered> {
         let (parts, incoming) = request.into_parts();
         let number = self.traffic.head(id, &parts);
         let body = RequestBody::new(incoming, self.traffic.clone(), number);
@@ -257,9 +263,16 @@ impl Shared {
         match (self.handler)(arrival).await {
             Reply::Response(response) => Ok(response),
             Reply::Close => {
-                closing.notify_one();
-                Err(io::ErrorKind::ConnectionAborted.into())
+                closing.now.notify_one();
+                Err(Unanswered::Closed)
             }
+            Reply::Raw(bytes) => {
+                *lock(&closing.last_words) = Some(bytes);
+                closing.now.notify_one();
+                std::future::pending().await
+            }
+            // The HTTP library takes the reason of a reset from the error of the service.
+            Reply::Reset(reason) => Err(Unanswered::Reset(reason.into())),
         }
     }
 }
@@ -310,6 +323,51 @@ where
         self.spawn(async move {
             task.await;
         });
+    }
+}
+
+/// Why a request gets no response.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("the connection is closed")]
+    Closed,
+    #[error("the stream is reset")]
+    Reset(#[source] h2::Error),
+}
+
+/// How a connection is to end.
+#[derive(Default)]
+struct Closing {
+    now: Notify,
+    last_words: Mutex<Option<&'static [u8]>>,
+}
+
+/// A stream that can still be written to when the HTTP library is gone.
+struct SharedStream<S>(Arc<Mutex<S>>);
+
+impl<S> Clone for SharedStream<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for SharedStream<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for SharedStream<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *lock(&self.0)).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_shutdown(cx)
     }
 }
 

@@ -262,6 +262,23 @@ mod tests {
     #[error("outer")]
     struct Outer(#[source] io::Error);
 
+    /// Of the certificates that public reports name: one of an authority, and one of X.509 version 1.
+    #[test]
+    fn certificates_that_the_validator_refuses_by_name_are_named_in_words() {
+        for (problem, words) in [
+            (
+                webpki::Error::CaUsedAsEndEntity,
+                "its certificate is one of an authority (CA:TRUE), which a server must not show",
+            ),
+            (webpki::Error::UnsupportedCertVersion, "its certificate is not of X.509 version 3"),
+            (webpki::Error::BadDer, "its certificate breaks a rule of the Web PKI"),
+        ] {
+            let other = CertificateError::Other(rustls::OtherError(std::sync::Arc::new(problem)));
+            let failure = classify(&rustls::Error::InvalidCertificate(other), Stage::OPENING);
+            assert_eq!(failure, TransportError::new(TransportErrorKind::Name, words));
+        }
+    }
+
     #[test]
     fn an_error_inside_io_errors_is_found() {
         let nested = Outer(io::Error::other(io::Error::other(Ours)));

@@ -122,6 +122,6 @@ fn bad_gateway(error: &BoxError) -> Response<Body> {
     let text = format!("the application gave no response: {error}");
     match Answer::error(502, &text).into_reply() {
         Reply::Response(response) => response,
-        Reply::Close => Response::new(Body::whole(text)),
+        Reply::Close | Reply::Raw(_) | Reply::Reset(_) => Response::new(Body::whole(text)),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::tool::{Emulator, Serving, command, run, skipped};
 
+mod access;
 mod answers;
 mod bodies;
 #[cfg(unix)]

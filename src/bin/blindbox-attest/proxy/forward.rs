@@ -14,6 +14,7 @@ use super::bodies::Bodies;
 use super::exceptions::ExceptionLog;
 use super::guard::{Guard, Refusal};
 use super::headers;
+use super::origins;
 use crate::log;
 
 pub struct Forwarder {
@@ -48,20 +49,29 @@ impl From<AttestationError> for Failure {
 
 impl Forwarder {
     pub async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<AnswerBody> {
-        match self.forward(request, client).await {
+        let origin = self.guard.origins.allowed(request.headers()).cloned();
+        let mut answer = match self.forward(request, client).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
                 log::error(error.code(), &error.to_string());
                 answer::of_error(&error)
             }
+        };
+        if let Some(origin) = origin {
+            origins::share(origin, answer.headers_mut());
         }
+        answer
     }
 
     async fn forward(&self, request: Request<Incoming>, client: &Client) -> Result<Response<AnswerBody>, Failure> {
         let (head, body) = request.into_parts();
         // Before anything of the body is read.
-        self.guard.check(&head)?;
+        self.guard.check_destination(&head)?;
+        if let Some(answer) = self.guard.origins.preflight(&head) {
+            return Ok(answer);
+        }
+        self.guard.check_access(&head)?;
         client.admit();
         let mut request = self.request(&head)?;
         let mut held = self.bodies.read(&head.headers, body).await?;

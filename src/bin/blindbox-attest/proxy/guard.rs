@@ -5,6 +5,7 @@ use hyper::http::request;
 use hyper::{Method, StatusCode, Version};
 
 use super::headers::names;
+use super::origins::Origins;
 
 /// The header with the access token. A web page cannot set it without asking first, and is told no.
 pub const TOKEN_HEADER: &str = "X-Blindbox-Token";
@@ -24,19 +25,25 @@ pub struct Guard {
     hosts: Vec<String>,
     wrong_host: &'static str,
     token: Option<String>,
+    pub origins: Origins,
 }
 
 impl Guard {
     /// `wrong_host` is what a client with another `Host` is told.
-    pub fn new(hosts: Vec<String>, wrong_host: &'static str, token: Option<String>) -> Self {
-        Self { hosts, wrong_host, token }
+    pub fn new(hosts: Vec<String>, wrong_host: &'static str, token: Option<String>, origins: Origins) -> Self {
+        Self { hosts, wrong_host, token, origins }
     }
 
-    pub fn check(&self, head: &request::Parts) -> Result<(), Refusal> {
+    /// Whether the request is for this proxy, and by whom it may be.
+    pub fn check_destination(&self, head: &request::Parts) -> Result<(), Refusal> {
         check_size(head)?;
         check_target(head)?;
         let host = self.check_host(&head.headers)?;
-        check_site(&head.headers, host)?;
+        self.check_site(&head.headers, host)
+    }
+
+    /// Whether it has the access token, and an end that is certain. After [`Self::check_destination`].
+    pub fn check_access(&self, head: &request::Parts) -> Result<(), Refusal> {
         self.check_token(&head.headers)?;
         check_framing(head)
     }
@@ -52,6 +59,19 @@ impl Guard {
     pub fn is_access_token(&self, name: &HeaderName, value: &HeaderValue) -> bool {
         let Some(token) = &self.token else { return false };
         name == header::AUTHORIZATION && bearer(value).is_some_and(|given| same(given, token.as_bytes()))
+    }
+
+    /// Browsers say which page makes a request. Those of other sites are let in only by `--allow-origin`.
+    fn check_site(&self, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+        let own = format!("http://{host}");
+        let origin_is_own = headers.get_all(header::ORIGIN).iter().all(|origin| origin.as_bytes() == own.as_bytes());
+        let site_is_own =
+            headers.get_all("sec-fetch-site").iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+        if (origin_is_own && site_is_own) || self.origins.allowed(headers).is_some() {
+            return Ok(());
+        }
+        let message = "a web page of another site asked for this (Origin, Sec-Fetch-Site)";
+        Err(refusal(StatusCode::FORBIDDEN, "cross-site", message))
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -119,19 +139,6 @@ fn check_framing(head: &request::Parts) -> Result<(), Refusal> {
         return Err(refusal(StatusCode::NOT_IMPLEMENTED, "framing-refused", message));
     }
     Ok(())
-}
-
-/// Browsers say which page makes a request. Those of other sites have no business here.
-fn check_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
-    let own = format!("http://{host}");
-    let origin_is_own = headers.get_all(header::ORIGIN).iter().all(|origin| origin.as_bytes() == own.as_bytes());
-    let site_is_own =
-        headers.get_all("sec-fetch-site").iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
-    if origin_is_own && site_is_own {
-        return Ok(());
-    }
-    let message = "a web page of another site asked for this (Origin, Sec-Fetch-Site)";
-    Err(refusal(StatusCode::FORBIDDEN, "cross-site", message))
 }
 
 /// The value of a header that stands there exactly once.

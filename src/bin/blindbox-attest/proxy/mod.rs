@@ -3,6 +3,7 @@
 //! Whoever can reach the port speaks in the name of whoever started it, so the port is on loopback or a Unix socket, wants a
 //! token, and refuses what a web page in a browser of this machine could make it do.
 
+mod access_token;
 mod admission;
 mod answer;
 mod bodies;
@@ -12,6 +13,7 @@ mod forward;
 mod guard;
 mod headers;
 mod listener;
+mod origins;
 mod patience;
 mod redirect;
 mod systemd;
@@ -20,9 +22,9 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use blindbox_attestation::{Attestation, Challenge, Policy, UnixTime};
+use blindbox_attestation::{Attestation, Policy};
 use clap::Args;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,6 +37,7 @@ use crate::connect_args::{Connection, seconds};
 use crate::exit::{Failure, note, print, print_json_line};
 use crate::log;
 use crate::signals::Stop;
+use access_token::AccessToken;
 use admission::{Client, Silent};
 use answer::Answers;
 use bodies::Bodies;
@@ -43,6 +46,7 @@ use exceptions::{ExceptionLog, Exceptions};
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
+use origins::{Origin, Origins};
 use patience::Patient;
 use redirect::Redirects;
 
@@ -72,10 +76,12 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", help_heading = "Local port")]
     listen: Listen,
 
-    /// Serve whoever can reach the port. Otherwise each request needs the token that is printed once at the start, in the
-    /// header X-Blindbox-Token or as `Authorization: Bearer`.
-    #[arg(long, help_heading = "Local port")]
-    no_access_token: bool,
+    #[command(flatten)]
+    access_token: access_token::Options,
+
+    /// Let web pages of this origin in, such as https://chat.example: their requests still need the access token. May be repeated.
+    #[arg(long, value_name = "ORIGIN", help_heading = "Local port")]
+    allow_origin: Vec<Origin>,
 
     /// The largest body of a request, in bytes. It is held in memory until the application answers.
     #[arg(long, value_name = "BYTES", default_value = "33554432", help_heading = "Local port")]
@@ -129,20 +135,20 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let connection = &arguments.connection;
     let policy = connection.policy()?;
     let redirects = Redirects::new(&arguments.url, arguments.allow_redirects_elsewhere)?;
+    let token = arguments.access_token.token()?;
     let session = connection.connect(&arguments.url, &policy).await?;
     let listener = Listener::bind(&arguments.listen).await?;
-    let token = if arguments.no_access_token { None } else { Some(random_token()?) };
     // Before anybody knows of it, so that the socket goes with it in any case.
     let mut stop = Stop::listen()?;
     let attested = session.attestation();
     let exceptions = Exceptions::of(&attested);
-    announce(&arguments, &listener, token.as_deref(), &attested, &policy)?;
+    announce(&arguments, &listener, &token, &attested, &policy)?;
     if !arguments.json {
         note(&format!("attested until {}", attested.expires_at()));
         exceptions.lines().iter().for_each(|line| note(line));
         policy.lint().iter().for_each(|lint| note(&format!("note: {lint}")));
     }
-    if token.is_none() && !arguments.json {
+    if token.required().is_none() && !arguments.json {
         note("note: no access token: every program and user that can reach the port speaks in your name");
     }
     if arguments.allow_redirects_elsewhere && !arguments.json {
@@ -153,7 +159,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     log::use_queue()?;
     systemd::notify("READY=1");
     let forwarder = Forwarder {
-        guard: Guard::new(listener.hosts(), listener.wrong_host(), token),
+        guard: Guard::new(
+            listener.hosts(),
+            listener.wrong_host(),
+            token.required().map(str::to_owned),
+            Origins::new(arguments.allow_origin),
+        ),
         session,
         bodies: Bodies::new(arguments.max_request, arguments.max_held, arguments.waits.body_wait),
         answers: Answers { redirects, most: arguments.max_answer },
@@ -178,26 +189,26 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 fn announce(
     arguments: &Arguments,
     listener: &Listener,
-    token: Option<&str>,
+    token: &AccessToken,
     attested: &Attestation,
     policy: &Policy,
 ) -> Result<(), Failure> {
     let exceptions = Exceptions::of(attested);
     let (address, url) = (listener.address(), &arguments.url);
     if arguments.json {
-        let header = token.map(|_| TOKEN_HEADER);
+        let header = token.required().map(|_| TOKEN_HEADER);
         let line = json!({
             "listen": address,
             "url": url,
             "token_header": header,
-            "token": token,
+            "token": token.printed(),
             "expires_at": attested.expires_at(),
             "allowed": exceptions.json(),
             "lint": policy.lint(),
         });
         return print_json_line(&line);
     }
-    let token = token.map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
+    let token = token.printed().map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
     print(&format!("{address} goes to {url}, attested{}{token}", exceptions.summary()))
 }
 
@@ -255,10 +266,4 @@ async fn exchange(
         serving.as_mut().graceful_shutdown();
         let _ = serving.await;
     }
-}
-
-/// 32 bytes from the operating system, in hexadecimal: a nonce that is never sent to anybody.
-fn random_token() -> Result<String, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Challenge::unbound_cleartext(UnixTime::from_secs(now.as_secs()))?.nonce().to_string())
 }

@@ -89,23 +89,23 @@ async fn attempt(lab: &Lab, builder: VerifierBuilder, url: &str, deadline: Durat
 fn server_faults() -> Vec<(&'static str, Fault, Option<u32>, Duration)> {
     let for_good = None;
     vec![
-        ("answers after 200 ms", Fault::Slow(Duration::from_millis(200)), for_good, LONG),
-        ("never answers", Fault::Hang, for_good, SHORT),
-        ("drips its answer, a byte at a time", Fault::Drip(Duration::from_millis(10)), for_good, SHORT),
-        ("closes the connection without an answer", Fault::CloseEarly, for_good, LONG),
-        ("closes the connection in the middle of an answer", Fault::Truncated, for_good, LONG),
-        ("is too busy once (429, `Retry-After: 0`)", Fault::too_many_requests(0), Some(1), LONG),
-        ("is too busy for a second (429, `Retry-After: 1`)", Fault::too_many_requests(1), Some(1), LONG),
-        ("is too busy for an hour (429, `Retry-After: 3600`)", Fault::too_many_requests(3600), for_good, LONG),
-        ("is away for two requests (503)", Fault::status(503), Some(2), LONG),
-        ("is away (503)", Fault::status(503), for_good, LONG),
+        ("responds after 200 ms", Fault::Slow(Duration::from_millis(200)), for_good, LONG),
+        ("never responds", Fault::Hang, for_good, SHORT),
+        ("sends its response slowly, a byte at a time", Fault::Drip(Duration::from_millis(10)), for_good, SHORT),
+        ("closes the connection without a response", Fault::CloseEarly, for_good, LONG),
+        ("closes the connection in the middle of a response", Fault::Truncated, for_good, LONG),
+        ("is overloaded once (429, `Retry-After: 0`)", Fault::too_many_requests(0), Some(1), LONG),
+        ("is overloaded for a second (429, `Retry-After: 1`)", Fault::too_many_requests(1), Some(1), LONG),
+        ("is overloaded for an hour (429, `Retry-After: 3600`)", Fault::too_many_requests(3600), for_good, LONG),
+        ("is unavailable for two requests (503)", Fault::status(503), Some(2), LONG),
+        ("is unavailable (503)", Fault::status(503), for_good, LONG),
         ("fails (500)", Fault::status(500), for_good, LONG),
-        ("has nothing there (404)", Fault::status(404), for_good, LONG),
+        ("does not support the request (404)", Fault::status(404), for_good, LONG),
         ("sends 100 MB", Fault::Oversized(100 << 20), for_good, LONG),
         ("announces 100 MB", Fault::OversizedAnnounced(100 << 20), for_good, LONG),
-        ("sends gzip, which nobody asked for", Fault::Gzip, for_good, LONG),
+        ("sends gzip, which was not requested", Fault::Gzip, for_good, LONG),
         ("redirects", Fault::Redirect("https://127.0.0.1:9/".to_owned()), for_good, LONG),
-        ("sends something else", Fault::Body("<html>maintenance</html>".to_owned()), for_good, LONG),
+        ("sends another document", Fault::Body("<html>maintenance</html>".to_owned()), for_good, LONG),
     ]
 }
 
@@ -174,7 +174,7 @@ async fn faults_of_maa() {
     }
     let only_kds = lab.builder().collateral_roots(lab.kds().tls_root_pem());
     let (took, outcome) = attempt(&lab, only_kds, &lab.blindbox.url(), LONG).await;
-    outcomes.add(("MAA", "shows a certificate that nobody vouches for"), took, LONG, outcome);
+    outcomes.add(("MAA", "presents a certificate that is not issued by a trusted authority"), took, LONG, outcome);
     lab.maa.stop().await;
     let (took, outcome) = attempt(&lab, lab.builder(), &lab.blindbox.url(), LONG).await;
     outcomes.add(("MAA", "is down"), took, LONG, outcome);
@@ -211,7 +211,7 @@ async fn faults_of_amds_service() {
     }
     let only_maa = lab.builder().collateral_roots(lab.maa.tls_root_pem());
     let (took, outcome) = attempt(&lab, only_maa, &lab.blindbox.url(), LONG).await;
-    outcomes.add(("KDS", "shows a certificate that nobody vouches for"), took, LONG, outcome);
+    outcomes.add(("KDS", "presents a certificate that is not issued by a trusted authority"), took, LONG, outcome);
     lab.kds().stop().await;
     let (took, outcome) = attempt(&lab, lab.builder(), &lab.blindbox.url(), LONG).await;
     outcomes.add(("KDS", "is down"), took, LONG, outcome);
@@ -226,12 +226,12 @@ async fn faults_of_thim() {
     let thim = Kds::builder().plain_http().thim(&platform).start().await.unwrap();
     let mut outcomes = Outcomes::default();
     for (name, fault) in [
-        ("never answers", Fault::Hang),
+        ("never responds", Fault::Hang),
         ("fails (500)", Fault::status(500)),
-        ("closes the connection without an answer", Fault::CloseEarly),
+        ("closes the connection without a response", Fault::CloseEarly),
         ("redirects", Fault::Redirect(lab.kds().url().to_owned())),
         ("sends 100 MB", Fault::Oversized(100 << 20)),
-        ("sends something else", Fault::Body("<html>maintenance</html>".to_owned())),
+        ("sends another document", Fault::Body("<html>maintenance</html>".to_owned())),
     ] {
         thim.fail("/", fault);
         let (took, outcome) = attempt(&lab, lab.builder().thim(thim.thim_url()), &lab.blindbox.url(), LONG).await;
@@ -263,16 +263,16 @@ async fn faults_of_the_way_to_the_application() {
     let mut outcomes = Outcomes::default();
     let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
     for (name, says, deadline) in [
-        ("somebody accepts the connection and says nothing", &b""[..], SHORT),
-        ("somebody answers who does not speak TLS", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", LONG),
+        ("the server accepts the connection and sends nothing", &b""[..], SHORT),
+        ("the server does not speak TLS", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", LONG),
     ] {
         let url = format!("https://{}", stranger(says).await);
         let (took, outcome) = attempt(&lab, lab.builder(), &url, deadline).await;
         outcomes.add(("application", name), took, deadline, outcome);
     }
     for (name, delay) in [
-        ("every packet takes 40 ms more", Duration::from_millis(40)),
-        ("every packet takes 400 ms more, with 600 ms for everything", Duration::from_millis(400)),
+        ("every packet is delayed by 40 ms", Duration::from_millis(40)),
+        ("every packet is delayed by 400 ms, with a deadline of 600 ms", Duration::from_millis(400)),
     ] {
         let deadline = if delay > Duration::from_millis(100) { SHORT } else { LONG };
         network.delay(delay);
@@ -294,13 +294,13 @@ async fn faults_of_the_way_to_the_application() {
 
     lab.blindbox.stop().await;
     let (took, outcome) = attempt(&lab, lab.builder(), &lab.blindbox.url(), LONG).await;
-    outcomes.add(("application", "nobody listens"), took, LONG, outcome);
+    outcomes.add(("application", "the connection is refused"), took, LONG, outcome);
     let (took, outcome) = attempt(&lab, lab.builder(), "https://no-such-host.invalid", LONG).await;
     outcomes.add(("application", "the name does not resolve"), took, LONG, outcome);
     for (name, certificate) in [
         ("the certificate is for another name", ServerCertificate::WrongName),
         ("the certificate has expired", ServerCertificate::Expired),
-        ("nobody vouches for the certificate", ServerCertificate::UnknownAuthority),
+        ("the certificate is not issued by a trusted authority", ServerCertificate::UnknownAuthority),
     ] {
         let platform = Platform::new(Product::Milan);
         let other = Lab::with(|blindbox| blindbox.platform(&platform).name("my-app.example").certificate(certificate));
@@ -313,7 +313,7 @@ async fn faults_of_the_way_to_the_application() {
     let platform = Platform::new(Product::Milan);
     let other = Lab::with(|blindbox| blindbox.platform(&platform).transport(Transport::Tls12)).await;
     let (took, outcome) = attempt(&other, other.builder(), &other.blindbox.url(), LONG).await;
-    outcomes.add(("application", "it speaks TLS 1.2 only"), took, LONG, outcome);
+    outcomes.add(("application", "the server supports TLS 1.2 only"), took, LONG, outcome);
     outcomes.assert_documented(&["application"]);
 }
 
@@ -327,7 +327,7 @@ async fn clocks_that_disagree() {
         ("ours is two minutes behind", -120),
         ("ours is two minutes ahead", 120),
         ("ours is a day ahead", 24 * hour),
-        ("ours stands at 1970", i64::MIN),
+        ("ours is at 1970", i64::MIN),
     ] {
         let clock = clock.clone();
         let skewed = move || {
@@ -347,9 +347,9 @@ async fn faults_during_a_request() {
         let lab = Lab::with(|blindbox| blindbox.http(http)).await;
         let session = lab.connect().await.unwrap();
         for (name, fault) in [
-            ("the answer takes 200 ms", Fault::Slow(Duration::from_millis(200))),
-            ("the answer takes longer than the request's timeout", Fault::Hang),
-            ("the connection is closed without an answer", Fault::CloseEarly),
+            ("the response takes 200 ms", Fault::Slow(Duration::from_millis(200))),
+            ("the response takes longer than the request's timeout", Fault::Hang),
+            ("the connection is closed without a response", Fault::CloseEarly),
         ] {
             lab.blindbox.traffic().clear_requests();
             lab.blindbox.fail("/echo", fault.clone());
@@ -366,14 +366,14 @@ async fn faults_during_a_request() {
         for (name, fault) in [
             ("the application fails (500)", Fault::status(500)),
             ("the application redirects", Fault::Redirect("https://127.0.0.1:9/".to_owned())),
-            ("the application is too busy (429)", Fault::too_many_requests(3600)),
+            ("the application is overloaded (429)", Fault::too_many_requests(3600)),
         ] {
             lab.blindbox.traffic().clear_requests();
             lab.blindbox.fail("/echo", fault);
             let answer = session.post("/echo").body("x").send().await.unwrap();
             assert!([500, 307, 429].contains(&answer.status().as_u16()));
             assert_eq!(lab.blindbox.traffic().count("/echo"), 1);
-            let outcome = ("the answer, as it is".to_owned(), String::new());
+            let outcome = ("the response, unchanged".to_owned(), String::new());
             outcomes.0.insert(("request".to_owned(), name.to_owned()), outcome);
             lab.blindbox.recover();
         }

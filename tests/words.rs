@@ -1,0 +1,227 @@
+//! The vocabulary of `CONTRIBUTING.md`: words that documents, comments and messages do not use.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Words and phrases, in lower case, and what to write instead.
+const BANNED: &[(&str, &str)] = &[
+    ("anew", "again, re-"),
+    ("answer", "response"),
+    ("answered", "responded, had a response"),
+    ("answers", "responses, responds"),
+    ("anybody", "anyone"),
+    ("at hand", "available, cached"),
+    ("came along", "was provided"),
+    ("came by", "obtained"),
+    ("come along", "are provided"),
+    ("come by", "obtained"),
+    ("comes along", "is provided"),
+    ("folder", "directory"),
+    ("folders", "directories"),
+    ("he", "they, or name the subject"),
+    ("him", "them, or name the object"),
+    ("himself", "themselves"),
+    ("his", "their"),
+    ("meanwhile", "at the same time, until then"),
+    ("mend", "fix"),
+    ("mended", "fixed"),
+    ("mends", "fixes"),
+    ("nobody", "no one, or name the subject"),
+    ("she", "they, or name the subject"),
+    ("somebody", "someone, an attacker"),
+    ("taken apart", "parsed"),
+    ("told", "reported, logged"),
+    ("whoever", "anyone who"),
+];
+
+/// Directories and files of `src` whose comments and messages do not follow the vocabulary yet. It only gets shorter.
+const NOT_YET: &[&str] = &[
+    "appraise",
+    "bin",
+    "bind.rs",
+    "blocking",
+    "cce_policy",
+    "challenge.rs",
+    "claims.rs",
+    "clock.rs",
+    "emulator",
+    "error",
+    "error.rs",
+    "evidence.rs",
+    "fetch",
+    "inspect.rs",
+    "json.rs",
+    "lib.rs",
+    "maa",
+    "policy",
+    "session",
+    "snp",
+    "telemetry.rs",
+    "tls.rs",
+    "transport",
+    "types",
+    "types.rs",
+    "uvm",
+    "verifier.rs",
+    "verify.rs",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a directory with this extension, in a fixed order.
+fn files(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+}
+
+/// The prose of a Markdown document, line by line: without code blocks, code spans and targets of links.
+fn prose(document: &str) -> Vec<String> {
+    let mut in_block = false;
+    let mut lines = Vec::new();
+    for line in document.lines() {
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        let is_definition = line.starts_with('[') && line.contains("]: ");
+        let text: String = line.split('`').step_by(2).collect::<Vec<_>>().join(" x ");
+        lines.push(if in_block || is_fence || is_definition { String::new() } else { text });
+    }
+    lines
+}
+
+/// Comments and string literals of Rust, line by line. Code spans in comments are names, and left out.
+fn comments_and_strings(source: &str) -> Vec<String> {
+    #[derive(PartialEq)]
+    enum State {
+        Code,
+        Comment,
+        Text,
+        Raw(usize),
+    }
+    let mut lines = Vec::new();
+    let mut state = State::Code;
+    for line in source.lines() {
+        if state == State::Comment {
+            state = State::Code;
+        }
+        let mut kept = String::new();
+        let mut rest = line;
+        while let Some(c) = rest.chars().next() {
+            let mut length = c.len_utf8();
+            match state {
+                State::Code if rest.starts_with("//") => state = State::Comment,
+                State::Code if rest.starts_with("r\"") || rest.starts_with("r#") => {
+                    let hashes = rest[1..].bytes().take_while(|byte| *byte == b'#').count();
+                    if rest[1 + hashes..].starts_with('"') {
+                        state = State::Raw(hashes);
+                        length = hashes + 2;
+                    }
+                }
+                State::Code if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") => {
+                    length = rest[1..].find('\'').unwrap() + 2;
+                }
+                State::Code if c == '"' => state = State::Text,
+                State::Text if c == '\\' => length += rest[1..].chars().next().map_or(0, char::len_utf8),
+                State::Text if c == '"' => {
+                    state = State::Code;
+                    kept.push(' ');
+                }
+                State::Raw(hashes) if c == '"' && rest[1..].starts_with(&"#".repeat(hashes)) => {
+                    state = State::Code;
+                    length += hashes;
+                    kept.push(' ');
+                }
+                State::Comment | State::Text | State::Raw(_) => kept.push(c),
+                State::Code => {}
+            }
+            rest = &rest[length..];
+        }
+        lines.push(kept.split('`').step_by(2).collect::<Vec<_>>().join(" x "));
+    }
+    lines
+}
+
+/// Banned words of a text, each with its line and what to write instead. A phrase may run over the end of a line.
+fn banned(lines: &[String]) -> Vec<(usize, &'static str, &'static str)> {
+    let mut words = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        // A hyphen, an underscore or a digit makes a name of it: `answer-refused`, `max_answer`.
+        let of_line = line.split(|c: char| !(c.is_alphanumeric() || "-_'’/.".contains(c)));
+        let of_line = of_line.map(|word| word.trim_matches(['.', '\'', '-', '/']).to_lowercase());
+        words.extend(of_line.filter(|word| !word.is_empty()).map(|word| (number + 1, word)));
+    }
+    let mut found = Vec::new();
+    for (at, (line, word)) in words.iter().enumerate() {
+        for (phrase, instead) in BANNED {
+            let is_it = match phrase.split_once(' ') {
+                Some((first, second)) => word == first && words.get(at + 1).is_some_and(|(_, next)| next == second),
+                None => word == phrase,
+            };
+            if is_it {
+                found.push((*line, *phrase, *instead));
+            }
+        }
+    }
+    found
+}
+
+fn assert_clean(paths: &[PathBuf], read: fn(&str) -> Vec<String>) {
+    let mut report = String::new();
+    for path in paths {
+        let text = fs::read_to_string(path).unwrap();
+        for (line, word, instead) in banned(&read(&text)) {
+            let name = path.strip_prefix(root()).unwrap().display();
+            writeln!(report, "{name}:{line}: {word:?}: write {instead}").unwrap();
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+#[test]
+fn the_documents_use_the_vocabulary() {
+    let mut paths = Vec::new();
+    files(&root().join("docs"), "md", &mut paths);
+    assert!(paths.len() >= 14, "{paths:?}");
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        paths.push(root().join(name));
+    }
+    // The examples with a workspace of their own are not part of the package.
+    let agent = root().join("examples/agent/README.md");
+    paths.extend(agent.exists().then_some(agent));
+    assert_clean(&paths, prose);
+}
+
+#[test]
+fn the_source_uses_the_vocabulary() {
+    let mut paths = Vec::new();
+    files(&root().join("src"), "rs", &mut paths);
+    paths.retain(|path| !NOT_YET.iter().any(|not_yet| path.starts_with(root().join("src").join(not_yet))));
+    assert_clean(&paths, comments_and_strings);
+}
+
+#[test]
+fn the_readers_find_what_they_should() {
+    let document = "Nobody\n```text\nnobody\n```\nis `nobody` at\nhand.\n";
+    assert_eq!(
+        banned(&prose(document)),
+        [(1, "nobody", "no one, or name the subject"), (5, "at hand", "available, cached")]
+    );
+
+    let source = concat!(
+        "let answer = 1; // his\n",
+        "let c = '\"'; let s = \"an \\\"answer\\\" https://x\"; let answer = 2;\n",
+        "let r = r#\"\" mend \"#; answer\n",
+        "/// `answer` and answer-refused\n",
+    );
+    let words: Vec<_> = banned(&comments_and_strings(source)).into_iter().map(|(line, word, _)| (line, word)).collect();
+    assert_eq!(words, [(1, "his"), (2, "answer"), (3, "mend")]);
+}

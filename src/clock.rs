@@ -1,4 +1,4 @@
-//! The time: from the caller's clock, and from one that nobody can set back.
+//! Clocks: the wall clock that the caller can set, and with it a monotonic one that cannot be set back.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::types::UnixTime;
 
-/// Where the time of day comes from.
+/// The source of the time of day.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<dyn Fn() -> UnixTime + Send + Sync>);
 
 impl Clock {
+    /// Uses the caller's function as the clock.
     pub(crate) fn new(now: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The machine's clock.
+    /// Uses the clock of the machine.
     pub(crate) fn system() -> Self {
         Self::new(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -23,17 +24,19 @@ impl Clock {
         })
     }
 
+    /// Returns the time of day.
     pub(crate) fn now(&self) -> UnixTime {
         (self.0)()
     }
 
+    /// Returns the present time on both clocks.
     pub(crate) fn moment(&self) -> Moment {
         Moment { wall: self.now(), monotonic: Instant::now() }
     }
 
-    /// How long ago a moment was, by whichever of the clocks says more: setting one back keeps nothing alive.
+    /// Returns the time since a moment, by the clock that counts more: setting one back extends no lifetime.
     pub(crate) fn since(&self, moment: Moment) -> Duration {
-        self.moment().after(moment)
+        self.moment().elapsed_since(moment)
     }
 }
 
@@ -43,7 +46,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A moment on both clocks.
+/// A point in time, on the wall clock and on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     wall: UnixTime,
@@ -51,13 +54,13 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Whether this moment is not before the other; by the clock that only goes forward.
-    pub(crate) fn is_since(self, other: Self) -> bool {
+    /// Whether this moment is the same as or later than the other, by the monotonic clock.
+    pub(crate) fn not_before(self, other: Self) -> bool {
         self.monotonic >= other.monotonic
     }
 
-    /// How long after the other, by whichever of the clocks says more; nothing if it is before.
-    pub(crate) fn after(self, other: Self) -> Duration {
+    /// Returns how much later this moment is than the other, by the clock that counts more; zero if it is earlier.
+    pub(crate) fn elapsed_since(self, other: Self) -> Duration {
         let wall = self.wall.as_secs().saturating_sub(other.wall.as_secs());
         Duration::from_secs(wall).max(self.monotonic.saturating_duration_since(other.monotonic))
     }

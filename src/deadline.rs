@@ -1,9 +1,11 @@
+//! The deadline of one operation, which its steps share.
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use crate::error::AttestationError;
 
-/// The one end of a whole undertaking, however many steps it has.
+/// The time at which an operation fails, however many steps it has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Option<Instant>,
@@ -11,31 +13,33 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// Returns a deadline that is `duration` from now.
     pub(crate) fn after(duration: Duration) -> Self {
         Self { at: Instant::now().checked_add(duration), after: duration }
     }
 
-    /// What is left; a deadline too far away to be counted is never reached.
-    pub(crate) fn left(&self) -> Duration {
+    /// Returns the time that remains. A deadline too far away to be represented is never reached.
+    pub(crate) fn remaining(&self) -> Duration {
         self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Half of what is left, for a step that must leave time for another.
-    pub(crate) fn half_left(&self) -> Duration {
-        self.left().checked_div(2).unwrap_or_default()
+    /// Returns half of the remaining time, for a step that must leave time for another.
+    pub(crate) fn half_remaining(&self) -> Duration {
+        self.remaining().checked_div(2).unwrap_or_default()
     }
 
-    /// Does one step, boxed since steps are nested. `what` is what the error says took too long.
+    /// Runs one step until the deadline. It is boxed, because nested steps would make large futures. `what` names the step in
+    /// the timeout error.
     pub(crate) async fn run<T>(
         &self,
         what: &'static str,
         step: impl Future<Output = T>,
     ) -> Result<T, AttestationError> {
-        tokio::time::timeout(self.left(), Box::pin(step)).await.map_err(|_| self.passed(what))
+        tokio::time::timeout(self.remaining(), Box::pin(step)).await.map_err(|_| self.timeout_error(what))
     }
 
-    /// The error for a step that took too long.
-    pub(crate) fn passed(&self, what: &'static str) -> AttestationError {
+    /// Returns the error for a step that took too long.
+    pub(crate) fn timeout_error(&self, what: &'static str) -> AttestationError {
         AttestationError::Timeout { what, after: self.after }
     }
 }

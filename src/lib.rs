@@ -152,6 +152,8 @@ mod policy;
 mod session;
 pub mod snp;
 #[cfg(feature = "client")]
+mod sync;
+#[cfg(feature = "client")]
 mod telemetry;
 #[cfg(feature = "client")]
 mod tls;

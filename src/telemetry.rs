@@ -1,13 +1,13 @@
-//! What is told while connections are attested: spans and events for `tracing`, counters for `metrics` (a feature).
+//! Telemetry: spans and events for `tracing`, and counters and histograms for `metrics` (a feature).
 //!
-//! Nobody hears of it unless the application installs a subscriber or a recorder. `docs/observability.md` lists the names;
-//! they are frozen as error codes are. At [`Level::INFO`] and above nothing is told that evidence says or that identifies a
-//! machine, a key or a token: codes, durations, numbers of things and the origin that the caller gave. Of the application's
-//! requests nothing is told at any level.
+//! Nothing is emitted unless the application installs a subscriber or a recorder. `docs/observability.md` lists the names,
+//! which are as stable as error codes. At [`Level::INFO`] and above, events carry codes, durations, counts and the origin that
+//! the caller gave, but nothing from evidence and nothing that identifies a machine, a key or a token. The application's own
+//! requests are not reported at any level.
 
 #[cfg(feature = "metrics")]
 mod metrics;
-/// Without the feature nothing is counted.
+/// Without the feature no metrics are recorded.
 #[cfg(not(feature = "metrics"))]
 mod metrics {
     use std::time::Duration;
@@ -30,18 +30,18 @@ use tracing::{Instrument as _, Span, debug, debug_span, info, info_span, warn};
 use crate::error::{AttestationError, Category};
 use crate::types::SpkiDigest;
 
-/// Work under way. In a box: a future holds what it waits for, and each layer around it would double what is not small to begin
-/// with, until a caller's stack is too small for it.
-pub(crate) type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, AttestationError>> + Send + 'w>>;
+/// A boxed future. A future contains the futures that it awaits, so that each layer around a large one would double its size,
+/// until it no longer fits on the caller's stack.
+pub(crate) type BoxFuture<'w, T> = Pin<Box<dyn Future<Output = Result<T, AttestationError>> + Send + 'w>>;
 
-/// What the events of this crate are filtered by.
+/// The target of all events of this crate, by which subscribers filter them.
 const TARGET: &str = "blindbox_attestation";
 
-/// The `outcome` where nothing went wrong.
+/// The values of `outcome` for success.
 const ACCEPTED: &str = "accepted";
 const OK: &str = "ok";
 
-/// A part of an attestation that takes time.
+/// A step of an attestation that has its own span.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     Dial,
@@ -75,7 +75,7 @@ impl Step {
     fn ended(self, error: Option<&AttestationError>, duration: Duration) {
         let (step, outcome, duration_ms) = (self.name(), code(error, OK), milliseconds(duration));
         match error {
-            // Without a connection there is no attestation that would tell of it.
+            // Without a connection no attestation starts, whose event would report the failure.
             Some(error) if matches!(self, Self::Dial) => {
                 warn!(target: TARGET, step, outcome, duration_ms, "no connection");
                 debug!(target: TARGET, outcome, %error, "reason");
@@ -85,64 +85,64 @@ impl Step {
     }
 }
 
-/// Tells the recorder what the counters mean.
+/// Registers the descriptions of the metrics with the recorder.
 pub(crate) fn describe() {
     metrics::describe();
 }
 
-/// Does work within a span, and tells how it ended.
-fn observed<'w, T: 'w>(
+/// Runs a future within a span, and reports its result.
+fn instrument<'w, T: 'w>(
     span: Span,
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
     ended: impl FnOnce(Option<&AttestationError>, Duration) + Send + 'w,
-) -> Work<'w, T> {
-    let work: Work<'w, T> = Box::pin(work);
-    let begun = Instant::now();
-    let told = async move {
+) -> BoxFuture<'w, T> {
+    let work: BoxFuture<'w, T> = Box::pin(work);
+    let started = Instant::now();
+    let reported = async move {
         let outcome = work.await;
-        ended(outcome.as_ref().err(), begun.elapsed());
+        ended(outcome.as_ref().err(), started.elapsed());
         outcome
     };
-    Box::pin(told.instrument(span))
+    Box::pin(reported.instrument(span))
 }
 
-/// Does a step.
+/// Runs a step within its span.
 pub(crate) fn step<'w, T: 'w>(
     step: Step,
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
-) -> Work<'w, T> {
-    observed(step.span(), work, move |error, duration| step.ended(error, duration))
+) -> BoxFuture<'w, T> {
+    instrument(step.span(), work, move |error, duration| step.ended(error, duration))
 }
 
-/// Does a step that waits for nothing.
+/// Runs a synchronous step within its span.
 pub(crate) fn step_now<T>(
     step: Step,
     work: impl FnOnce() -> Result<T, AttestationError>,
 ) -> Result<T, AttestationError> {
-    let begun = Instant::now();
+    let started = Instant::now();
     step.span().in_scope(|| {
         let outcome = work();
-        step.ended(outcome.as_ref().err(), begun.elapsed());
+        step.ended(outcome.as_ref().err(), started.elapsed());
         outcome
     })
 }
 
-/// Opens a session.
+/// Instruments the opening of a session.
 pub(crate) fn connect<'w, T: 'w>(
     origin: &str,
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
-) -> Work<'w, T> {
-    observed(info_span!(target: TARGET, "connect", origin), work, |error, duration| {
+) -> BoxFuture<'w, T> {
+    instrument(info_span!(target: TARGET, "connect", origin), work, |error, duration| {
         let (outcome, duration_ms) = (code(error, OK), milliseconds(duration));
         debug!(target: TARGET, outcome, duration_ms, "connect");
     })
 }
 
-/// Attests one peer.
+/// Instruments the attestation of one peer.
 pub(crate) fn attestation<'w, T: 'w>(
     work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
-) -> Work<'w, T> {
-    observed(info_span!(target: TARGET, "attest"), work, |error, duration| {
+) -> BoxFuture<'w, T> {
+    instrument(info_span!(target: TARGET, "attest"), work, |error, duration| {
         let (outcome, category) = (code(error, ACCEPTED), error.map_or(ACCEPTED, category));
         metrics::attestation(outcome, category, duration);
         let duration_ms = milliseconds(duration);
@@ -156,22 +156,24 @@ pub(crate) fn attestation<'w, T: 'w>(
     })
 }
 
-/// Renews the attestation of a peer.
-pub(crate) fn renewal<'w, T: 'w>(work: impl Future<Output = Result<T, AttestationError>> + Send + 'w) -> Work<'w, T> {
-    observed(info_span!(target: TARGET, "renew"), work, |error, duration| {
+/// Instruments the renewal of a peer's attestation.
+pub(crate) fn renewal<'w, T: 'w>(
+    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
+) -> BoxFuture<'w, T> {
+    instrument(info_span!(target: TARGET, "renew"), work, |error, duration| {
         let (outcome, duration_ms) = (code(error, ACCEPTED), milliseconds(duration));
         metrics::renewal(outcome);
         debug!(target: TARGET, outcome, duration_ms, "renew");
     })
 }
 
-/// An attested key came into a session that has so many now.
+/// Reports that an attested key was added to a session; `keys` is their number after that.
 pub(crate) fn joined(key: Option<SpkiDigest>, keys: usize) {
     metrics::session_keys(keys);
     debug!(target: TARGET, key = key.map(tracing::field::display), keys, "join");
 }
 
-/// The attestations of some keys of a session ended, and so many are left.
+/// Reports that the attestations of `ended` keys of a session expired and `keys` are left.
 pub(crate) fn expired(ended: usize, keys: usize) {
     if ended == 0 {
         return;
@@ -180,7 +182,7 @@ pub(crate) fn expired(ended: usize, keys: usize) {
     debug!(target: TARGET, ended, keys, "expire");
 }
 
-/// A peer was refused for what its evidence says. `out`: it was in the session, which has so many keys left.
+/// Reports that a peer's evidence was rejected. `out`: the peer was in the session, which has `keys` keys left.
 pub(crate) fn refused(key: Option<SpkiDigest>, error: &AttestationError, out: bool, keys: usize) {
     let (outcome, category) = (error.code(), category(error));
     metrics::refused_peer(outcome, "evidence");
@@ -191,15 +193,16 @@ pub(crate) fn refused(key: Option<SpkiDigest>, error: &AttestationError, out: bo
     debug!(target: TARGET, key = key.map(tracing::field::display), outcome, "refuse");
 }
 
-/// A peer was refused without being asked: because it was refused a moment ago, or because there are too many.
-pub(crate) fn refused_unasked(key: SpkiDigest, error: &AttestationError) {
+/// Reports that a peer was refused without a new attestation: because it was rejected shortly before, or because too many new
+/// keys appeared.
+pub(crate) fn rejected_without_attestation(key: SpkiDigest, error: &AttestationError) {
     let by = if matches!(error, AttestationError::TooManyUnattestedPeers { .. }) { "limit" } else { "memory" };
     let outcome = error.code();
     metrics::refused_peer(outcome, by);
     debug!(target: TARGET, %key, outcome, by, "refuse unasked");
 }
 
-/// Where something was found.
+/// The place where an item was found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
     Memory,
@@ -207,46 +210,46 @@ pub(crate) enum Source {
     Network,
 }
 
-/// A search for something that is fetched or kept.
+/// The telemetry of one lookup of a cached or fetched item.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     what: &'static str,
-    asked: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl Lookup {
-    /// `what`: `key-set`, `vcek` or `crl`.
+    /// Starts a lookup of `what`: `key-set`, `vcek` or `crl`.
     pub(crate) const fn new(what: &'static str) -> Self {
-        Self { what, asked: AtomicBool::new(false) }
+        Self { what, reported: AtomicBool::new(false) }
     }
 
-    /// Looks on the network.
+    /// Instruments a fetch from the network.
     pub(crate) fn on_network<T>(
         &self,
         work: impl Future<Output = Result<T, AttestationError>>,
     ) -> impl Future<Output = Result<T, AttestationError>> {
-        let (work, begun) = (Box::pin(work), Instant::now());
+        let (work, started) = (Box::pin(work), Instant::now());
         async move {
             let outcome = work.await;
-            self.looked(Source::Network, begun.elapsed(), outcome.as_ref().err());
+            self.record(Source::Network, started.elapsed(), outcome.as_ref().err());
             outcome
         }
     }
 
-    /// It was on disk.
-    pub(crate) fn on_disk(&self, begun: Instant) {
-        self.looked(Source::Disk, begun.elapsed(), None);
+    /// Reports that the item was found on disk.
+    pub(crate) fn found_on_disk(&self, started: Instant) {
+        self.record(Source::Disk, started.elapsed(), None);
     }
 
-    /// The end: what was found nowhere else was in memory, or came from another task.
+    /// Ends the lookup. An item that was found in no other place was in memory, or came from another task's fetch.
     pub(crate) fn ended<T>(&self, outcome: &Result<T, AttestationError>) {
-        if !self.asked.load(Ordering::SeqCst) {
-            self.looked(Source::Memory, Duration::ZERO, outcome.as_ref().err());
+        if !self.reported.load(Ordering::SeqCst) {
+            self.record(Source::Memory, Duration::ZERO, outcome.as_ref().err());
         }
     }
 
-    fn looked(&self, source: Source, duration: Duration, error: Option<&AttestationError>) {
-        self.asked.store(true, Ordering::SeqCst);
+    fn record(&self, source: Source, duration: Duration, error: Option<&AttestationError>) {
+        self.reported.store(true, Ordering::SeqCst);
         let (what, outcome, duration_ms) = (self.what, code(error, OK), milliseconds(duration));
         let by = match source {
             Source::Memory => "memory",

@@ -11,7 +11,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::fetch::{self, CollateralSources, Disk, KeySets, Thim};
+use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::session::{Coalesce, EvidenceBundle, Session, collect};
@@ -285,11 +285,11 @@ impl VerifierBuilder {
             client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))
         };
         let key_sets = match self.key_set {
-            Some(key_set) => KeySets::pinned(key_set, self.clock.clone()),
-            None => KeySets::fetched(collateral(true)?, source, self.clock.clone()),
+            Some(key_set) => JwksCache::pinned(key_set, self.clock.clone()),
+            None => JwksCache::fetched(collateral(true)?, source, self.clock.clone()),
         };
         let anchors = self.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
-        let disk = self.cache_dir.map(|path| Disk::open(&path, &anchors)).transpose()?;
+        let disk = self.cache_dir.map(|path| DiskCache::open(&path, &anchors)).transpose()?;
         let thim = self.thim.as_deref().map(thim).transpose()?;
         let thim = match thim {
             Some(url) => Some(Thim::new(collateral(url.scheme() == "https")?, url)),

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::fetch::{CollateralSources, KeySets};
+use crate::fetch::{CollateralSources, JwksCache};
 use crate::snp::AmdAnchors;
 use crate::tls::{NameVerifier, Roots};
 use crate::transport::Network;
@@ -21,14 +21,14 @@ pub(crate) struct VerifierState {
     pub(crate) agent: Option<Url>,
     pub(crate) network: Network,
     pub(crate) amd_anchors: Option<AmdAnchors>,
-    pub(crate) key_sets: KeySets,
+    pub(crate) key_sets: JwksCache,
     pub(crate) kds: CollateralSources,
     pub(crate) application_roots: Roots,
     application_names: OnceLock<NameVerifier>,
 }
 
 impl VerifierState {
-    pub(crate) fn new(clock: Clock, key_sets: KeySets, kds: CollateralSources, application_roots: Roots) -> Self {
+    pub(crate) fn new(clock: Clock, key_sets: JwksCache, kds: CollateralSources, application_roots: Roots) -> Self {
         Self {
             clock,
             deadline: Duration::from_secs(30),

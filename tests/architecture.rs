@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. Modules on one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
     // `vectors`: where recorded evidence is, for unit tests only.
-    &["types", "vectors", "work"],
+    &["sync", "types", "vectors", "work"],
     &["claims", "crypto", "der", "json", "appraisal", "clock"],
     &["cce_policy", "x509"],
     &["maa", "snp", "uvm", "policy"],

@@ -317,7 +317,7 @@ async fn a_folder_that_others_may_use_is_refused() {
     fs::write(&file, "").unwrap();
     for path in [link.clone(), link.join(""), link.join("."), dangling, file.clone(), file.join("below")] {
         let reason = refused(&path);
-        assert!(reason.ends_with("expected a folder, found a link or a file"), "{path:?}: {reason}");
+        assert!(reason.ends_with("expected a directory, found a link or a file"), "{path:?}: {reason}");
     }
     assert!(!scene.place.path().join("nowhere").exists());
 

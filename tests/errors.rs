@@ -334,7 +334,7 @@ async fn too_large() {
     for fault in [Fault::Oversized(300 << 10), Fault::OversizedAnnounced(300 << 10), Fault::Oversized(100 << 20)] {
         lab.blindbox.fail("/attest/", fault);
         let error = lab.refusal().await;
-        assert_eq!(error, TooLarge { what: "the answer of the attestation agent", limit: 256 << 10 });
+        assert_eq!(error, TooLarge { what: "the response of the attestation agent", limit: 256 << 10 });
         lab.blindbox.recover();
     }
     for fault in [Fault::Oversized(3 << 20), Fault::OversizedAnnounced(100 << 20)] {

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::coop;
 
 use crate::error::AttestationError;
+use crate::sync::lock;
 
 /// The most threads for the work: signatures take milliseconds, the rest is waiting for the network.
 const WORKERS: usize = 4;
@@ -93,7 +94,7 @@ impl Background {
         if let Some(background) = SHARED.get() {
             return Ok(background);
         }
-        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _starting = lock(&STARTING);
         if let Some(background) = SHARED.get() {
             return Ok(background);
         }

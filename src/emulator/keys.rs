@@ -1,6 +1,6 @@
 //! The signing side of the emulator: RSA keys of MAA instances, and the digests that go with them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -26,7 +26,7 @@ struct RsaKey {
 
 impl SigningKey {
     pub(crate) fn take() -> Self {
-        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = super::lock(&IDLE).pop();
         Self { key: Some(idle.unwrap_or_else(RsaKey::generate)) }
     }
 
@@ -71,7 +71,7 @@ impl SigningKey {
 impl Drop for SigningKey {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+            super::lock(&IDLE).push(key);
         }
     }
 }

@@ -69,7 +69,7 @@ mod token;
 mod traffic;
 pub mod uvm;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::lock;
 
 pub use agent::{AgentForm, HardwareEvidence, ReportSource};
 pub use application::Application;
@@ -92,11 +92,6 @@ pub use server::HttpVersions;
 pub use tls::{CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions};
 pub use token::TokenFault;
 pub use traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
-
-/// A test that failed while it held a lock must not hide its failure behind a poisoned one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn origin(scheme: &str, host: &str, port: u16) -> String {
     format!("{scheme}://{host}:{port}")

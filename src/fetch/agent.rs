@@ -1,6 +1,6 @@
-//! The attestation agent: BlindBox's, or Microsoft's SKR sidecar.
+//! Requests evidence from the attestation agent: BlindBox's, or Microsoft's SKR sidecar.
 //!
-//! | form | request | answer |
+//! | form | request | response |
 //! |---|---|---|
 //! | bound | `POST /attest/maa` `{"maa_endpoint", "nonce"}` | `{"token", "runtime_data"}` |
 //! | bound | `POST /attest/combined` `{"nonce", "maa_endpoint"?}` | `{"evidence", "endorsements", "uvm_endorsements", "runtime_data", "token"?}` |
@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json};
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange, FetchError};
+use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::challenge::{Challenge, Channel};
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::Evidence;
@@ -25,17 +25,17 @@ use crate::json::{self, MemberError, Object, Read, Value};
 use crate::transport::{Connection, Connector, OutgoingBody, TransportError, TransportErrorKind};
 use crate::types::{Issuer, shorten};
 
-/// The largest answer that is read, in bytes: stops an agent that never ends. Real ones have 5 to 40 kB.
+/// The largest response that is read, in bytes: stops an agent that sends without end. Genuine ones have 5 to 40 kB.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// How much of what an agent says of an error is repeated.
-const SHOWN: usize = 200;
+/// How many characters of an agent's own error message are repeated in ours.
+const MAX_SHOWN: usize = 200;
 
-const DOING: &str = "waiting for the attestation agent";
+const ACTIVITY: &str = "waiting for the attestation agent";
 
-/// What is asked of an agent.
+/// What is requested from an agent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct AttestRequest<'a> {
     pub(crate) challenge: &'a Challenge,
     /// The MAA instance whose token is needed.
     pub(crate) maa: Option<&'a Issuer>,
@@ -43,20 +43,21 @@ pub(crate) struct Question<'a> {
     pub(crate) hardware: bool,
 }
 
-/// What an agent sent. All of it is untrusted.
+/// The evidence in an agent's response. All of it is untrusted.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct AgentResponse {
     pub(crate) evidence: Evidence,
-    /// Certificates that came along, as PEM: of the key that signed the report, its issuer and root.
+    /// The certificates that the agent provided, as PEM: of the key that signed the report, its issuer and root.
     pub(crate) certificates: Option<Vec<u8>>,
 }
 
-/// The way to an agent.
+/// How requests reach an agent.
 #[derive(Debug)]
 pub(crate) enum AgentChannel<'c> {
-    /// The connection whose peer is attested. If it breaks, the attempt is over: the next one opens another.
+    /// Over the connection whose peer is attested. If it breaks, this attestation fails: evidence that comes over another
+    /// connection says nothing about the peer of this one.
     Attached(&'c mut Connection),
-    /// Connections of the agent's own, opened when needed. They close with the attestation.
+    /// Over separate connections to the agent, opened when needed and closed with the attestation.
     Separate { connector: &'c Connector, connection: Option<Box<Connection>> },
 }
 
@@ -80,38 +81,38 @@ impl AgentChannel<'_> {
             }
         };
         if !connection.ready().await {
-            let reason = "the connection was closed without an answer";
+            let reason = "the connection was closed without a response";
             return Err(TransportError::new(TransportErrorKind::Broken, reason));
         }
         connection.send(request).await
     }
 }
 
-/// Asks the agent behind `base`.
-pub(crate) async fn ask(
+/// Requests evidence from the agent at `base`.
+pub(crate) async fn request_evidence(
     channel: AgentChannel<'_>,
     base: &Url,
-    question: Question<'_>,
+    request: AttestRequest<'_>,
     deadline: Deadline,
-) -> Result<Answer, AttestationError> {
+) -> Result<AgentResponse, AttestationError> {
     let mut agent = Agent { channel, base, deadline };
-    let bound = question.challenge.channel() == Channel::Bound;
-    let mut answer = Answer::default();
-    if question.hardware {
-        let maa = question.maa.filter(|_| bound);
-        let body = agent.post("attest/combined", question.challenge, maa).await?;
-        answer.read_hardware(&body)?;
+    let bound = request.challenge.channel() == Channel::Bound;
+    let mut response = AgentResponse::default();
+    if request.hardware {
+        let maa = request.maa.filter(|_| bound);
+        let body = agent.post("attest/combined", request.challenge, maa).await?;
+        response.read_hardware(&body)?;
         if maa.is_some() {
-            answer.read_token(&body)?;
+            response.read_token(&body)?;
         }
-        answer.read_runtime_data(&body, bound)?;
+        response.read_runtime_data(&body, bound)?;
     }
-    if let (Some(issuer), false) = (question.maa, question.hardware && bound) {
-        let body = agent.post("attest/maa", question.challenge, Some(issuer)).await?;
-        answer.read_token(&body)?;
-        answer.read_runtime_data(&body, bound)?;
+    if let (Some(issuer), false) = (request.maa, request.hardware && bound) {
+        let body = agent.post("attest/maa", request.challenge, Some(issuer)).await?;
+        response.read_token(&body)?;
+        response.read_runtime_data(&body, bound)?;
     }
-    Ok(answer)
+    Ok(response)
 }
 
 struct Agent<'a> {
@@ -137,9 +138,15 @@ impl Agent<'_> {
         } else {
             body.insert("runtime_data".to_owned(), Json::from(STANDARD.encode(challenge.runtime_data())));
         }
-        let (url, body) = (below(self.base, path), Json::Object(body).to_string());
-        let what = "the answer of the attestation agent";
-        let exchange = Exchange { doing: DOING, what, limit: MAX_BYTES, deadline: self.deadline, reconnects: !bound };
+        let (url, body) = (join_path(self.base, path), Json::Object(body).to_string());
+        let subject = "the response of the attestation agent";
+        let bounds = BoundedRequest {
+            activity: ACTIVITY,
+            subject,
+            limit: MAX_BYTES,
+            deadline: self.deadline,
+            retry_connect: !bound,
+        };
         let request = || {
             let request = http::Request::post(url.as_str())
                 .header(CONTENT_TYPE, "application/json")
@@ -148,75 +155,77 @@ impl Agent<'_> {
             let reason = "expected as the agent's address one that HTTP can carry";
             request.map_err(|_| AttestationError::InvalidUrl { reason })
         };
-        match exchange.run_over(&mut self.channel, request).await {
-            Ok(answer) => accept(answer, bound, &url),
+        match bounds.run_over(&mut self.channel, request).await {
+            Ok(response) => accept(response, bound, &url),
             Err(FetchError::Transport(error)) => Err(match error.kind {
                 TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason: error.at(&url) },
                 TransportErrorKind::Unreadable => invalid(&error.at(&url)),
                 _ => AttestationError::AgentUnreachable { reason: error.at(&url) },
             }),
-            Err(FetchError::ContentEncoded) => Err(invalid("expected JSON as it is, found compressed data")),
+            Err(FetchError::ContentEncoded) => {
+                Err(invalid("expected JSON without content encoding, found compressed data"))
+            }
             Err(FetchError::Attestation(error)) => Err(error),
         }
     }
 }
 
-fn below(base: &Url, path: &str) -> Url {
+fn join_path(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
     url
 }
 
-/// The body of an answer that is one.
-fn accept(answer: Answered, bound: bool, url: &Url) -> Result<Vec<u8>, AttestationError> {
-    let status = answer.status;
+/// Returns the body of a successful response.
+fn accept(response: HttpResponse, bound: bool, url: &Url) -> Result<Vec<u8>, AttestationError> {
+    let status = response.status;
     match status {
-        200 if answer.is_json() => Ok(answer.body),
+        200 if response.is_json() => Ok(response.body),
         200 => {
-            let found = shorten(&answer.content_type, 60);
+            let found = shorten(&response.content_type, 60);
             Err(invalid(&format!("expected the content type application/json, found {found:?}")))
         }
         400..=499 if status != 429 => {
-            let message = message(&answer.body);
-            // An agent of the unbound form takes the bound request for one that lacks what to attest.
+            let message = message(&response.body);
+            // An agent that knows only the unbound form reports that the bound request lacks the data to attest.
             let lacks = message.to_ascii_lowercase().replace('_', "").contains("runtimedata");
             if bound && status == 400 && lacks {
                 return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
             }
             Err(AttestationError::MaaTokenNotFound { status, message })
         }
-        300..=399 => Err(invalid(&format!("expected an answer, found a redirect (status {status})"))),
+        300..=399 => Err(invalid(&format!("expected a response, found a redirect (status {status})"))),
         429 | 500.. => {
             let origin = url.origin().ascii_serialization();
-            Err(AttestationError::AgentUnreachable { reason: format!("{origin} answered with the status {status}") })
+            Err(AttestationError::AgentUnreachable { reason: format!("{origin} responded with the status {status}") })
         }
         _ => Err(invalid(&format!("expected the status 200, found {status}"))),
     }
 }
 
-/// What an agent says of an error. BlindBox's first agent sends two JSON objects in a row: what cannot be read is shown as
-/// it is, shortened.
+/// Returns an agent's own error message, shortened. BlindBox's first agent sends two JSON objects in a row, so a body that
+/// is not JSON is shown as it is.
 fn message(body: &[u8]) -> String {
     let parsed = json::parse(body).ok();
     let error = match &parsed {
         Some(Value::Object(object)) => object.required::<&str>("error").ok(),
         _ => None,
     };
-    error.map_or_else(|| shorten(&String::from_utf8_lossy(body), SHOWN), |text| shorten(text, SHOWN))
+    error.map_or_else(|| shorten(&String::from_utf8_lossy(body), MAX_SHOWN), |text| shorten(text, MAX_SHOWN))
 }
 
-impl Answer {
+impl AgentResponse {
     fn read_token(&mut self, body: &[u8]) -> Result<(), AttestationError> {
-        self.evidence.token = Some(read(body, |answer| Ok(member::<&str>(answer, "token")?.to_owned()))?);
+        self.evidence.token = Some(read(body, |object| Ok(member::<&str>(object, "token")?.to_owned()))?);
         Ok(())
     }
 
     fn read_hardware(&mut self, body: &[u8]) -> Result<(), AttestationError> {
-        let (report, certificates, endorsement) = read(body, |answer| {
+        let (report, certificates, endorsement) = read(body, |object| {
             Ok((
-                Some(bytes(answer, "evidence")?),
-                optional_bytes(answer, "endorsements")?,
-                optional_bytes(answer, "uvm_endorsements")?,
+                Some(bytes(object, "evidence")?),
+                optional_bytes(object, "endorsements")?,
+                optional_bytes(object, "uvm_endorsements")?,
             ))
         })?;
         self.certificates = certificates;
@@ -225,10 +234,11 @@ impl Answer {
         Ok(())
     }
 
-    /// Absent in a bound answer means an agent that does not bind; in an unbound one it is ours that count.
+    /// Reads the runtime data of a bound response; an agent that sends none does not bind. In the unbound form the client
+    /// chose the runtime data itself and ignores the agent's copy.
     fn read_runtime_data(&mut self, body: &[u8], bound: bool) -> Result<(), AttestationError> {
         if bound {
-            let claimed = read(body, |answer| optional_bytes(answer, "runtime_data"))?;
+            let claimed = read(body, |object| optional_bytes(object, "runtime_data"))?;
             let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
             self.evidence.runtime_data = Some(claimed);
         }
@@ -238,13 +248,13 @@ impl Answer {
 
 fn read<T>(body: &[u8], take: impl FnOnce(&Object<'_>) -> Result<T, AttestationError>) -> Result<T, AttestationError> {
     match json::parse(body).map_err(|error| invalid(&format!("expected one JSON object: {error}")))? {
-        Value::Object(answer) => take(&answer),
+        Value::Object(object) => take(&object),
         other => Err(invalid(&format!("expected a JSON object, found {}", other.json_type()))),
     }
 }
 
-fn member<'o, T: Read<'o>>(answer: &'o Object<'_>, name: &'static str) -> Result<T, AttestationError> {
-    answer.required(name).map_err(|MemberError { name, flaw }| wrong_member(name, flaw))
+fn member<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<T, AttestationError> {
+    object.required(name).map_err(|MemberError { name, flaw }| wrong_member(name, flaw))
 }
 
 fn wrong_member(name: &str, flaw: json::MemberFlaw) -> AttestationError {
@@ -256,12 +266,12 @@ fn wrong_member(name: &str, flaw: json::MemberFlaw) -> AttestationError {
     }
 }
 
-fn bytes(answer: &Object<'_>, name: &'static str) -> Result<Vec<u8>, AttestationError> {
-    optional_bytes(answer, name)?.ok_or_else(|| wrong_member(name, json::MemberFlaw::Missing))
+fn bytes(object: &Object<'_>, name: &'static str) -> Result<Vec<u8>, AttestationError> {
+    optional_bytes(object, name)?.ok_or_else(|| wrong_member(name, json::MemberFlaw::Missing))
 }
 
-fn optional_bytes(answer: &Object<'_>, name: &'static str) -> Result<Option<Vec<u8>>, AttestationError> {
-    let text = answer.optional::<&str>(name).map_err(|MemberError { name, flaw }| wrong_member(name, flaw))?;
+fn optional_bytes(object: &Object<'_>, name: &'static str) -> Result<Option<Vec<u8>>, AttestationError> {
+    let text = object.optional::<&str>(name).map_err(|MemberError { name, flaw }| wrong_member(name, flaw))?;
     let decode = |text| STANDARD.decode(text).map_err(|_| invalid(&format!("expected base64 as {name:?}")));
     text.map(decode).transpose()
 }

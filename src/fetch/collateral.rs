@@ -1,14 +1,14 @@
-//! What it takes to verify a report: the certificate of its key, and AMD's CRL. Each has its own order of sources.
+//! The collateral of a hardware report: the certificate of its key and AMD's CRL. Each has its own order of sources.
 //!
-//! Carriers are not trusted. What is kept was verified under the roots first, by this verifier; dates, TCB and chip id are
-//! checked against each report again.
+//! Sources are not trusted. An entry is cached only after this verifier verified it under its own roots; dates, TCB and chip
+//! id are checked against each report again.
 
 use reqwest::Client;
 use url::Url;
 
-use super::crl_cache::CrlCache;
+use super::crl_cache::{self, CrlCache};
 use super::deadline::Deadline;
-use super::disk::Disk;
+use super::disk_cache::DiskCache;
 use super::kds::KdsClient;
 use super::thim::Thim;
 use super::vek_cache::VekCache;
@@ -19,7 +19,7 @@ use crate::policy::RevocationRule;
 use crate::snp::{AmdAnchors, CertificateBundle, CollateralRequest, VekCertificate, VerifiedVek, crl_path};
 use crate::types::Product;
 
-/// Where certificates and CRLs come from.
+/// The sources of certificates and CRLs, in memory, on disk and on the network.
 #[derive(Debug)]
 pub(crate) struct CollateralSources {
     kds: KdsClient,
@@ -28,8 +28,8 @@ pub(crate) struct CollateralSources {
 }
 
 impl CollateralSources {
-    /// AMD's service or a mirror of it, and where what it sent is kept on disk.
-    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock, disk: Option<Disk>) -> Self {
+    /// Uses AMD's service or a mirror of it, and optionally a cache on disk.
+    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock, disk: Option<DiskCache>) -> Self {
         Self {
             kds: KdsClient::new(client, base),
             veks: VekCache::new(anchors.clone(), clock.clone(), disk.clone()),
@@ -37,12 +37,12 @@ impl CollateralSources {
         }
     }
 
-    /// Asks a service with the certificates of one host before AMD's.
+    /// Adds a THIM service, which is tried before AMD's.
     pub(crate) fn with_thim(self, thim: Option<Thim>) -> Self {
         Self { veks: self.veks.with_thim(thim), ..self }
     }
 
-    /// What it takes to verify a report. `provided` is the certificates that came with it, as PEM.
+    /// Finds the collateral of a report. `provided` holds the certificates that the agent sent with it, as PEM.
     pub(crate) async fn collateral(
         &self,
         report: &[u8],
@@ -56,12 +56,12 @@ impl CollateralSources {
         let crl = |product: Product| async move {
             match rule {
                 RevocationRule::AllowOff => None,
-                _ => Some(self.crls.find(&self.kds, (product, kind), deadline).await),
+                _ => Some(self.crls.find(&self.kds, crl_cache::Key { product, kind }, deadline).await),
             }
         };
         let (vek, lookup) = match request.product() {
-            // The report says which CRL it will be: no need to wait for the certificate. That the CRL cannot be had does not end
-            // the search for the certificate, since one that is known may revoke its issuer.
+            // The report names its product, and so its CRL: both are fetched at once. A CRL that cannot be fetched does not
+            // stop the search for the certificate, because a CRL that is already known may revoke its issuer.
             Some(product) => tokio::try_join!(certificate, async { Ok(crl(product).await) })?,
             None => {
                 let vek = certificate.await?;
@@ -73,8 +73,8 @@ impl CollateralSources {
         Ok((Vek::Verified(vek), crl.map(Crl::Verified)))
     }
 
-    /// The same as documents: the provided certificates if they are those of the report, else the one that another source has; and
-    /// the CRL as AMD's service sends it, unread.
+    /// Finds the collateral of a report as documents: the provided certificates if they belong to the report, otherwise the
+    /// certificate from another source; and the CRL as AMD's service sends it, not parsed.
     pub(crate) async fn documents(
         &self,
         report: &[u8],

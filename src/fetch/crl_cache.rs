@@ -1,60 +1,66 @@
-//! AMD's CRLs: in memory, on disk, from AMD's Key Distribution Service.
+//! The cache of AMD's CRLs: in memory, then on disk, then from AMD's Key Distribution Service.
 //!
 //! A refresh that fails forgets nothing: what a genuine CRL revoked stays revoked for as long as this process, or the directory
 //! on disk, knows that CRL.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::cache::Cells;
 use super::deadline::Deadline;
-use super::disk::Disk;
+use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
 use super::known_crls::{Document, KnownCrls};
+use super::single_flight::CachedFetches;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::policy::RevocationRule;
 use crate::snp::{AmdAnchors, ReportError, VerifiedCrl, VerifiedVek, crl_path};
+use crate::sync::lock;
 use crate::telemetry::Lookup;
 use crate::types::{Product, UnixTime};
 
-/// How long a CRL is used before AMD's service is asked for a later one: a revocation is noticed within this time.
+/// How long a CRL is used before a later one is requested: a revocation takes effect within this time.
 const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// How long the CRL for the other kind of key may take: it is not required.
+/// The most time to fetch the CRL for the other kind of key, which is not required.
 const OTHER_KIND_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Key = (Product, SigningKey);
+/// Which CRL: AMD issues one for each product and kind of signing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) product: Product,
+    pub(super) kind: SigningKey,
+}
 
 #[derive(Debug)]
 pub(super) struct CrlCache {
     anchors: AmdAnchors,
     clock: Clock,
-    disk: Option<Disk>,
-    cells: Cells<Key, KnownCrls>,
-    /// Whatever was read of each, also where the search then failed.
+    disk: Option<DiskCache>,
+    entries: CachedFetches<Key, KnownCrls>,
+    /// All CRLs that were seen under each key, also where the refresh then failed: a known revocation is never forgotten.
     seen: Mutex<HashMap<Key, KnownCrls>>,
 }
 
-/// What a search for a CRL came to.
+/// The result of a search for a CRL.
 #[derive(Debug)]
 pub(super) struct CrlLookup {
-    /// The latest that is known for the kind of key, refreshed or not.
+    /// The latest known CRL for the kind of key, refreshed or not.
     crl: Option<VerifiedCrl>,
-    /// That for the other kind of key, where the first names no distribution point and so may be for either.
+    /// The CRL for the other kind of key, if the first names no distribution point and so may be meant for either.
     other: Option<VerifiedCrl>,
-    /// Why the CRL could not be refreshed.
+    /// The reason why the CRL could not be refreshed.
     failure: Option<AttestationError>,
 }
 
 impl CrlLookup {
-    /// The CRL to verify a report with.
+    /// Returns the CRL to verify a report with.
     ///
     /// # Errors
     ///
-    /// The failed refresh, where a CRL is required and none that is known revokes the chain of the certificate.
+    /// The failed refresh, if a CRL is required and no known one revokes the chain of the certificate.
     pub(super) fn for_chain_of(
         self,
         vek: &VerifiedVek,
@@ -73,59 +79,61 @@ impl CrlLookup {
 }
 
 impl CrlCache {
-    pub(super) fn new(anchors: AmdAnchors, clock: Clock, disk: Option<Disk>) -> Self {
-        Self { anchors, clock, disk, cells: Cells::default(), seen: Mutex::default() }
+    pub(super) fn new(anchors: AmdAnchors, clock: Clock, disk: Option<DiskCache>) -> Self {
+        Self { anchors, clock, disk, entries: CachedFetches::default(), seen: Mutex::default() }
     }
 
-    /// The CRL for the issuer of one kind of key.
-    pub(super) async fn find(&self, kds: &KdsClient, (product, kind): Key, deadline: &Deadline) -> CrlLookup {
-        let key = (product, kind);
+    /// Finds the CRL for the issuer of one kind of key.
+    pub(super) async fn find(&self, kds: &KdsClient, key: Key, deadline: &Deadline) -> CrlLookup {
         let failure = self.refresh(kds, key, deadline).await.err();
         let known = self.known(key, failure.is_some()).await;
         let crl = known.as_ref().map(KnownCrls::combined);
         let is_named = crl.as_ref().is_some_and(|crl| !crl.distribution_points().is_empty());
         let mut other = None;
         if !is_named {
-            let key = (product, kind.other());
-            let limit = Deadline::after(deadline.half_left().min(OTHER_KIND_TIMEOUT));
-            // A failure leaves what is known of it. It is not required: a carrier that swaps the two can withhold one as well.
+            let key = Key { kind: key.kind.other(), ..key };
+            let limit = Deadline::after(deadline.half_remaining().min(OTHER_KIND_TIMEOUT));
+            // A failure is not an error: the other CRL is not required, and a source that would swap the two CRLs could just as
+            // well withhold one. What is known of it still counts.
             let failed = failure.is_some() || self.refresh(kds, key, &limit).await.is_err();
             other = self.known(key, failed).await.as_ref().map(KnownCrls::combined);
         }
         CrlLookup { crl, other, failure }
     }
 
-    /// Everything that is known, without asking the network.
+    /// Returns all known CRLs, without a request to the network.
     async fn known(&self, key: Key, look_on_disk: bool) -> Option<KnownCrls> {
         if look_on_disk && let Some(disk) = &self.disk {
-            let stored = disk.crls(key.0, key.1).await;
-            stored.map(|stored| self.saw(key, stored));
+            let stored = disk.crls(key.product, key.kind).await;
+            stored.map(|stored| self.remember(key, stored));
         }
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        lock(&self.seen).get(&key).cloned()
     }
 
-    fn saw(&self, key: Key, crls: KnownCrls) -> KnownCrls {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Adds CRLs to those that were seen, and returns them all.
+    fn remember(&self, key: Key, crls: KnownCrls) -> KnownCrls {
+        let mut seen = lock(&self.seen);
         let merged = crls.merged(seen.remove(&key));
         seen.insert(key, merged.clone());
         merged
     }
 
-    /// Has the latest CRL looked for, unless that was done within the hour.
+    /// Looks for the latest CRL, unless that was done within [`REFRESH_AFTER`].
     async fn refresh(&self, kds: &KdsClient, key: Key, deadline: &Deadline) -> Result<(), AttestationError> {
-        let cell = self.cells.cell(key);
+        let entry = self.entries.entry(key);
         let lookup = Lookup::new("crl");
         let fetch = || self.load(kds, key, &lookup, *deadline);
-        let mut outcome = cell.get((&self.clock, REFRESH_AFTER), (ACTIVITY, deadline), fetch).await;
+        let mut outcome = entry.get(&self.clock, REFRESH_AFTER, ACTIVITY, deadline, fetch).await;
         if outcome.as_ref().is_ok_and(|known| !is_current(known, self.clock.now())) {
-            // Due: there may be a new one. If not, the verification says what is wrong with the old one.
-            outcome = cell.get((&self.clock, Duration::ZERO), (ACTIVITY, deadline), fetch).await;
+            // The next update is due, so that a new CRL may exist. If not, the verification reports what is wrong with the old.
+            outcome = entry.get(&self.clock, Duration::ZERO, ACTIVITY, deadline, fetch).await;
         }
         lookup.ended(&outcome);
         outcome.map(drop)
     }
 
-    /// The latest CRL that is known of: one that was replaced does not come back, whichever source brings it.
+    /// Loads CRLs from disk or the network and merges them with those seen before. A CRL that was replaced does not come back,
+    /// whichever source sends it: a replay could hide a revocation.
     async fn load(
         &self,
         kds: &KdsClient,
@@ -133,13 +141,13 @@ impl CrlCache {
         lookup: &Lookup,
         deadline: Deadline,
     ) -> Result<KnownCrls, AttestationError> {
-        let (begun, (product, kind)) = (Instant::now(), key);
+        let (started, Key { product, kind }) = (Instant::now(), key);
         if let Some(disk) = &self.disk
             && let Some(stored) = disk.crls(product, kind).await
         {
-            let known = self.saw(key, stored);
+            let known = self.remember(key, stored);
             if is_current(&known, self.clock.now()) {
-                lookup.on_disk(begun);
+                lookup.found_on_disk(started);
                 return Ok(known);
             }
         }
@@ -151,18 +159,19 @@ impl CrlCache {
         };
         let now = self.clock.now();
         let fetched = lookup.on_network(fetch).await?;
-        let known = self.saw(key, KnownCrls::new(fetched.clone(), now)).fetched_at(now);
+        let known = self.remember(key, KnownCrls::new(fetched.clone(), now)).fetched_at(now);
         if let Some(disk) = &self.disk {
-            // For other processes a CRL that was replaced is no sign that there is no later one: they ask again.
+            // An outdated CRL from the network is no evidence that there is no later one. The time 0 makes other processes that
+            // share the directory request it again.
             let is_latest = fetched.crl.cmp_issued(&known.latest().crl).is_ge();
             let stored = if is_latest { known.clone() } else { known.clone().fetched_at(UnixTime::from_secs(0)) };
-            disk.keep_crls(product, kind, &stored).await;
+            disk.store_crls(product, kind, &stored).await;
         }
         Ok(known)
     }
 }
 
-/// Whether AMD's service need not be asked for a later CRL.
+/// Whether a known CRL is recent enough that no later one has to be requested.
 fn is_current(known: &KnownCrls, now: UnixTime) -> bool {
     let age = now.as_secs().checked_sub(known.fetched().as_secs());
     known.latest().crl.next_update() > now && age.is_some_and(|age| Duration::from_secs(age) < REFRESH_AFTER)

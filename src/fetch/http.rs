@@ -1,4 +1,4 @@
-//! One exchange: bounded in size and time, never redirected, never decompressed.
+//! One request: bounded in size and time, never redirected, never decompressed.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -17,17 +17,18 @@ use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::transport::{OutgoingBody, Stage, TransportError, TransportErrorKind, classify, classify_reqwest};
 
-/// The longest silence within an answer: stops a peer that holds a connection open for nothing.
-const SILENCE: Duration = Duration::from_secs(10);
+/// The longest wait for the next bytes of a response body: stops a peer that holds a connection open and sends nothing.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest wait that a `Retry-After` is followed for: stops a server that sends its callers to sleep.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The longest `Retry-After` that is obeyed. A server that asks for more would block the whole attestation.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The waits before a second and third attempt.
+/// The waits before the second and the third attempt.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
 
-/// A client that does nothing of its own accord: no redirects, cookies, proxies from the environment, retries,
-/// decompression or referer. Features that another crate of the application switches on change none of it.
+/// Builds a client with everything optional switched off: redirects, cookies, proxies from the environment, retries,
+/// decompression and `Referer`. Each is set explicitly, because another crate of the application may enable the reqwest
+/// feature that turns it on by default.
 pub(crate) fn client(tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<ClientBuilder, AttestationError> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -46,33 +47,33 @@ pub(crate) fn client(tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<C
     Ok(client.proxy(proxy))
 }
 
-/// An answer that was read to its end.
+/// A response that was read to its end.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) content_type: String,
     pub(super) body: Vec<u8>,
     retry_after: Option<Duration>,
 }
 
-impl Answered {
+impl HttpResponse {
     /// Whether a later attempt may have another outcome (RFC 9110 section 15.6, RFC 6585 section 4).
     fn is_transient(&self) -> bool {
         matches!(self.status, 429 | 502 | 503 | 504)
     }
 
-    /// Whether the body is what it should be, by its own account.
+    /// Whether the `Content-Type` is JSON.
     pub(super) fn is_json(&self) -> bool {
         let essence = self.content_type.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/json")
     }
 }
 
-/// Why there is no response.
+/// The reason why there is no response.
 #[derive(Debug)]
 pub(super) enum FetchError {
     Transport(TransportError),
-    /// The body has a `Content-Encoding` that was not asked for.
+    /// The response has a `Content-Encoding`, which was not requested.
     ContentEncoded,
     Attestation(AttestationError),
 }
@@ -95,29 +96,30 @@ impl From<reqwest::Error> for FetchError {
     }
 }
 
-/// Of a body that is being read.
+/// Classifies an error while reading a response body.
 impl From<hyper::Error> for FetchError {
     fn from(error: hyper::Error) -> Self {
         Self::Transport(classify(&error, Stage::Body))
     }
 }
 
-/// What is exchanged, and how long and how much it may be.
+/// The bounds of one request, and its names in error messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Exchange {
-    /// What it is called in an error: what took too long.
-    pub(super) doing: &'static str,
-    /// What it is called in an error: what was too large.
-    pub(super) what: &'static str,
+pub(super) struct BoundedRequest {
+    /// What took too long, in a timeout error.
+    pub(super) activity: &'static str,
+    /// What was too large, in a size error.
+    pub(super) subject: &'static str,
     pub(super) limit: u64,
     pub(super) deadline: Deadline,
-    /// Whether opening a connection anew is for the HTTP client to do. If not, a broken connection is the end.
-    pub(super) reconnects: bool,
+    /// Whether a broken connection is worth another attempt on a new one. Not so on the connection that is being attested:
+    /// another connection may reach another peer.
+    pub(super) retry_connect: bool,
 }
 
-impl Exchange {
-    /// Sends a request until the response is one that lasts, at most three times.
-    pub(super) async fn run(&self, request: impl Fn() -> RequestBuilder) -> Result<Answered, FetchError> {
+impl BoundedRequest {
+    /// Sends a request over a client's connections, at most three times while the failure is transient.
+    pub(super) async fn run(&self, request: impl Fn() -> RequestBuilder) -> Result<HttpResponse, FetchError> {
         for wait in BACKOFF {
             let outcome = self.once(request()).await;
             match self.pause(&outcome, wait) {
@@ -128,12 +130,12 @@ impl Exchange {
         self.once(request()).await
     }
 
-    /// The same over a connection of this crate's own.
+    /// Sends a request over an [`AgentChannel`], at most three times while the failure is transient.
     pub(super) async fn run_over(
         &self,
         channel: &mut AgentChannel<'_>,
         request: impl Fn() -> Result<http::Request<OutgoingBody>, AttestationError>,
-    ) -> Result<Answered, FetchError> {
+    ) -> Result<HttpResponse, FetchError> {
         for wait in BACKOFF {
             let outcome = self.once_over(channel, request()?).await;
             match self.pause(&outcome, wait) {
@@ -144,18 +146,18 @@ impl Exchange {
         self.once_over(channel, request()?).await
     }
 
-    /// How long to wait before another attempt; `None` if there is to be none.
-    fn pause(&self, outcome: &Result<Answered, FetchError>, wait: Duration) -> Option<Duration> {
+    /// Returns how long to wait before another attempt; `None` if the outcome is final.
+    fn pause(&self, outcome: &Result<HttpResponse, FetchError>, wait: Duration) -> Option<Duration> {
         let wait = match outcome {
             Ok(response) if response.is_transient() => response.retry_after.unwrap_or(wait).max(wait),
-            Err(FetchError::Transport(error)) if self.reconnects && is_transient(error) => wait,
+            Err(FetchError::Transport(error)) if self.retry_connect && is_transient(error) => wait,
             _ => return None,
         };
-        (wait <= LONGEST_WAIT && wait < self.deadline.left()).then_some(wait)
+        (wait <= MAX_RETRY_AFTER && wait < self.deadline.remaining()).then_some(wait)
     }
 
-    async fn once(&self, request: RequestBuilder) -> Result<Answered, FetchError> {
-        let response = self.deadline.run(self.doing, request.send()).await??;
+    async fn once(&self, request: RequestBuilder) -> Result<HttpResponse, FetchError> {
+        let response = self.deadline.run(self.activity, request.send()).await??;
         self.read(Response::<reqwest::Body>::from(response)).await
     }
 
@@ -163,12 +165,12 @@ impl Exchange {
         &self,
         channel: &mut AgentChannel<'_>,
         request: http::Request<OutgoingBody>,
-    ) -> Result<Answered, FetchError> {
-        let response = self.deadline.run(self.doing, channel.send(request)).await??;
+    ) -> Result<HttpResponse, FetchError> {
+        let response = self.deadline.run(self.activity, channel.send(request)).await??;
         self.read(response).await
     }
 
-    async fn read<B>(&self, response: Response<B>) -> Result<Answered, FetchError>
+    async fn read<B>(&self, response: Response<B>) -> Result<HttpResponse, FetchError>
     where
         B: Body<Data = Bytes> + Unpin,
         FetchError: From<B::Error>,
@@ -177,11 +179,11 @@ impl Exchange {
         if headers.contains_key(CONTENT_ENCODING) {
             return Err(FetchError::ContentEncoded);
         }
-        let content_type = text(headers, CONTENT_TYPE.as_str());
+        let content_type = header_text(headers, CONTENT_TYPE.as_str());
         let retry_after = retry_after(headers, Clock::system().now());
         let status = response.status().as_u16();
         let body = self.read_body(response.into_body()).await?;
-        Ok(Answered { status, content_type, body, retry_after })
+        Ok(HttpResponse { status, content_type, body, retry_after })
     }
 
     async fn read_body<B>(&self, mut incoming: B) -> Result<Vec<u8>, FetchError>
@@ -189,20 +191,22 @@ impl Exchange {
         B: Body<Data = Bytes> + Unpin,
         FetchError: From<B::Error>,
     {
-        let too_large = || FetchError::Attestation(AttestationError::TooLarge { what: self.what, limit: self.limit });
+        let too_large =
+            || FetchError::Attestation(AttestationError::TooLarge { what: self.subject, limit: self.limit });
         if incoming.size_hint().lower() > self.limit {
+            // The announced length is enough to refuse; what is sent is counted below all the same.
             return Err(too_large());
         }
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut body = Vec::new();
         loop {
-            let silence = SILENCE.min(self.deadline.left());
+            let wait = READ_TIMEOUT.min(self.deadline.remaining());
             let next = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx));
-            let Ok(frame) = tokio::time::timeout(silence, next).await else {
-                return Err(self.silent().into());
+            let Ok(frame) = tokio::time::timeout(wait, next).await else {
+                return Err(self.read_timeout_error().into());
             };
             let Some(frame) = frame.transpose()? else { return Ok(body) };
-            // Trailers are not of interest.
+            // Trailers are ignored: no protocol here uses them.
             let Ok(chunk) = frame.into_data() else { continue };
             if body.len().saturating_add(chunk.len()) > limit {
                 return Err(too_large());
@@ -211,11 +215,11 @@ impl Exchange {
         }
     }
 
-    fn silent(&self) -> AttestationError {
-        if self.deadline.left().is_zero() {
-            return self.deadline.passed(self.doing);
+    fn read_timeout_error(&self) -> AttestationError {
+        if self.deadline.remaining().is_zero() {
+            return self.deadline.timeout_error(self.activity);
         }
-        AttestationError::Timeout { what: self.doing, after: SILENCE }
+        AttestationError::Timeout { what: self.activity, after: READ_TIMEOUT }
     }
 }
 
@@ -224,7 +228,7 @@ fn is_transient(error: &TransportError) -> bool {
     matches!(error.kind, Connect | NotProcessed | Broken)
 }
 
-fn text(headers: &HeaderMap, name: &str) -> String {
+fn header_text(headers: &HeaderMap, name: &str) -> String {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().to_owned()
 }

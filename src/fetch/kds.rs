@@ -1,14 +1,14 @@
-//! AMD's Key Distribution Service (AMD 57230), or a mirror of it, over HTTP. What it sends is not trusted, and nothing here looks
-//! into it.
+//! The HTTP client of AMD's Key Distribution Service (AMD 57230) or a mirror of it. Returns untrusted bytes; the caller
+//! verifies them.
 
 use reqwest::Client;
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange, FetchError};
+use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::error::AttestationError;
 
-/// The largest responses that are read, in bytes: stop a server that never ends. Certificates have 2 KB, CRLs 1 KB.
+/// The largest responses that are read, in bytes: stop a server that sends without end. Certificates have 2 KB, CRLs 1 KB.
 const MAX_CERTIFICATE: u64 = 64 << 10;
 const MAX_CRL: u64 = 64 << 10;
 
@@ -25,12 +25,12 @@ impl KdsClient {
         Self { client, base }
     }
 
-    /// A certificate, in DER.
+    /// Fetches a certificate, in DER.
     pub(super) async fn certificate(&self, path: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
         self.get(path, MAX_CERTIFICATE, "certificate for this chip and TCB", deadline).await
     }
 
-    /// A CRL, in DER.
+    /// Fetches a CRL, in DER.
     pub(super) async fn crl(&self, path: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
         self.get(path, MAX_CRL, "CRL at this path", deadline).await
     }
@@ -38,14 +38,15 @@ impl KdsClient {
     async fn get(&self, path: &str, limit: u64, wanted: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
         let unreachable = |reason: String| AttestationError::KdsUnreachable { reason };
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
-        let exchange = Exchange { doing: ACTIVITY, what: "AMD's answer", limit, deadline, reconnects: true };
-        match exchange.run(|| self.client.get(&url)).await {
-            Ok(Answered { status: 200, body, .. }) => Ok(body),
-            Ok(Answered { status: 404, .. }) => Err(unreachable(format!("it has no {wanted} (status 404)"))),
-            Ok(Answered { status, .. }) => Err(unreachable(format!("it answered with the status {status}"))),
+        let request =
+            BoundedRequest { activity: ACTIVITY, subject: "AMD's response", limit, deadline, retry_connect: true };
+        match request.run(|| self.client.get(&url)).await {
+            Ok(HttpResponse { status: 200, body, .. }) => Ok(body),
+            Ok(HttpResponse { status: 404, .. }) => Err(unreachable(format!("it has no {wanted} (status 404)"))),
+            Ok(HttpResponse { status, .. }) => Err(unreachable(format!("it responded with the status {status}"))),
             Err(FetchError::Transport(error)) => Err(unreachable(error.at(&self.base))),
             Err(FetchError::ContentEncoded) => {
-                Err(unreachable("it sent compressed data, which nobody asked for".to_owned()))
+                Err(unreachable("it sent compressed data, which was not requested".to_owned()))
             }
             Err(FetchError::Attestation(error)) => Err(error),
         }

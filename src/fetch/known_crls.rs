@@ -1,34 +1,34 @@
-//! What is known of the CRLs of one distribution point: the latest, and older ones whose entries still count.
+//! The known CRLs of one distribution point: the latest, and older ones whose entries still count.
 
 use std::sync::Arc;
 
 use crate::snp::VerifiedCrl;
 use crate::types::UnixTime;
 
-/// The most CRLs that are kept beside the latest. AMD issues one a year, and one is kept only while it has an entry that the
-/// others lack.
-const MAX_IN_DOUBT: usize = 7;
+/// The most CRLs that are kept in addition to the latest. AMD issues one a year, and an older one is kept only while it has
+/// an entry that the others lack.
+const MAX_OLDER: usize = 7;
 
-/// One genuine CRL, as received and as read.
+/// One genuine CRL, as received and parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     pub(super) der: Arc<[u8]>,
     pub(super) crl: VerifiedCrl,
 }
 
-/// The genuine CRLs that were seen, by the network or on disk. What one of them revoked stays revoked until a CRL that is later
-/// beyond doubt, about the same certificates, no longer has the entry.
+/// The genuine CRLs that were seen on the network or on disk. What one of them revoked stays revoked until a CRL that
+/// certainly is later, and is about the same certificates, no longer has the entry.
 #[derive(Clone, Debug)]
 pub(super) struct KnownCrls {
     latest: Document,
-    in_doubt: Vec<Document>,
-    /// When the network was last asked for the latest.
+    older: Vec<Document>,
+    /// When the latest CRL was last requested from the network.
     fetched: UnixTime,
 }
 
 impl KnownCrls {
     pub(super) const fn new(document: Document, fetched: UnixTime) -> Self {
-        Self { latest: document, in_doubt: Vec::new(), fetched }
+        Self { latest: document, older: Vec::new(), fetched }
     }
 
     pub(super) const fn latest(&self) -> &Document {
@@ -39,53 +39,54 @@ impl KnownCrls {
         self.fetched
     }
 
-    /// All that are kept, the latest first.
+    /// Returns all CRLs, the latest first.
     pub(super) fn documents(&self) -> impl Iterator<Item = &Document> {
-        std::iter::once(&self.latest).chain(&self.in_doubt)
+        std::iter::once(&self.latest).chain(&self.older)
     }
 
-    /// The latest CRL, with every entry that counts.
+    /// Returns the latest CRL, with every entry that still counts.
     pub(super) fn combined(&self) -> VerifiedCrl {
-        self.in_doubt.iter().fold(self.latest.crl.clone(), |crl, older| crl.with_entries_of(&older.crl))
+        self.older.iter().fold(self.latest.crl.clone(), |crl, older| crl.with_entries_of(&older.crl))
     }
 
-    /// Both together. Of two that were issued at the same time, this one's is the latest.
+    /// Merges two sets. Of two CRLs that were issued at the same time, the one of `self` is the latest.
     pub(super) fn merged(self, other: Option<Self>) -> Self {
         let Some(other) = other else { return self };
         let fetched = self.fetched.max(other.fetched);
-        let more = self.in_doubt.into_iter().chain([other.latest]).chain(other.in_doubt);
+        let more = self.older.into_iter().chain([other.latest]).chain(other.older);
         Self::of(self.latest, more, fetched)
     }
 
-    /// The same, asked for at this time.
+    /// Sets the time of the last request.
     pub(super) fn fetched_at(self, fetched: UnixTime) -> Self {
         Self { fetched, ..self }
     }
 
-    /// Of documents as they were kept; `None` where there is none.
+    /// Restores a set from stored documents; `None` if there are none.
     pub(super) fn from_documents(documents: Vec<Document>, fetched: UnixTime) -> Option<Self> {
-        let mut documents = documents.into_iter().take(MAX_IN_DOUBT + 1);
+        let mut documents = documents.into_iter().take(MAX_OLDER + 1);
         Some(Self::of(documents.next()?, documents, fetched))
     }
 
     fn of(first: Document, more: impl Iterator<Item = Document>, fetched: UnixTime) -> Self {
-        let (mut latest, mut older) = (first, Vec::new());
+        let (mut latest, mut others) = (first, Vec::new());
         for mut document in more {
             if document.crl.cmp_issued(&latest.crl).is_gt() {
                 std::mem::swap(&mut document, &mut latest);
             }
-            older.push(document);
+            others.push(document);
         }
-        older.sort_by(|one, other| other.crl.cmp_issued(&one.crl));
+        // The latest of the older ones first: they have the most entries, and the limit drops the oldest.
+        others.sort_by(|one, other| other.crl.cmp_issued(&one.crl));
         let mut known = latest.crl.clone();
-        let mut in_doubt = Vec::new();
-        for document in older {
+        let mut older = Vec::new();
+        for document in others {
             let adds = document.crl.revokes_more_than(&known) && !latest.crl.supersedes(&document.crl);
-            if adds && in_doubt.len() < MAX_IN_DOUBT {
+            if adds && older.len() < MAX_OLDER {
                 known = known.with_entries_of(&document.crl);
-                in_doubt.push(document);
+                older.push(document);
             }
         }
-        Self { latest, in_doubt, fetched }
+        Self { latest, older, fetched }
     }
 }

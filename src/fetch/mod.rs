@@ -1,26 +1,26 @@
-//! Step 1: getting evidence and what vouches for it. The only code that talks to agents, MAA and AMD.
+//! Step 1: fetches evidence and collateral. The only module that talks to attestation agents, MAA, KDS and THIM.
 //!
-//! Everything has a size limit, a deadline and no redirects, and carries no credentials. What comes back is untrusted
-//! bytes: nothing here decides anything.
+//! Every request has a size limit and a deadline, follows no redirect and carries no credentials. Responses are untrusted
+//! bytes: this module decides nothing about them, and keeps only what verified under the pinned roots.
 
 mod agent;
-mod cache;
 mod collateral;
 mod crl_cache;
-mod disk;
+mod disk_cache;
 mod http;
+mod jwks;
 mod kds;
 mod known_crls;
-mod maa;
 mod retry_after;
+mod single_flight;
 mod thim;
 mod vek_cache;
 
 use crate::deadline;
 
-pub(crate) use agent::{AgentChannel, Question, ask};
+pub(crate) use agent::{AgentChannel, AttestRequest, request_evidence};
 pub(crate) use collateral::CollateralSources;
-pub(crate) use disk::Disk;
+pub(crate) use disk_cache::DiskCache;
 pub(crate) use http::client;
-pub(crate) use maa::KeySets;
+pub(crate) use jwks::JwksCache;
 pub(crate) use thim::Thim;

@@ -1,4 +1,4 @@
-//! `Retry-After` (RFC 9110 section 10.2.3): a number of seconds, or a date in one of the three forms of section 5.6.7.
+//! The `Retry-After` header (RFC 9110 section 10.2.3): a number of seconds, or a date in one of the three forms of section 5.6.7.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::types::{DateTime, UnixTime};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// How long a server asks to wait. A date counts from the server's own `Date`, so that its clock may differ from ours; `now` is
-/// for servers that send none.
+/// Returns how long a server asks to wait. A date counts from the server's own `Date`, so that its clock may differ from
+/// ours; `now` is used for servers that send no `Date`.
 pub(super) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let value = text(RETRY_AFTER)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number of seconds has is a wait without end, not none.
+        // A number too large to parse is a very long wait, not no wait.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let from = text(DATE).and_then(http_date).unwrap_or(now.as_secs());
@@ -31,7 +31,7 @@ fn http_date(text: &str) -> Option<u64> {
         [name, date, time, "GMT"] if name.ends_with(',') => {
             let mut parts = date.splitn(3, '-');
             let (day, month, year) = (parts.next()?, parts.next()?, number(parts.next()?, 2)?);
-            // No server asks to wait until before 1970.
+            // Two digits: below 70 means 20xx, since no server names a time before 1970.
             (day, month, year.saturating_add(if year < 70 { 2000 } else { 1900 }), time)
         }
         // Sun Nov  6 08:49:37 1994

@@ -1,8 +1,8 @@
-//! Azure's Trusted Hardware Identity Management: the certificate of the machine that it is asked on, as
-//! `{"vcekCert", "tcbm", "certificateChain", "cacheControl"}`.
+//! The client of Azure's Trusted Hardware Identity Management (THIM), which returns the certificate of the machine that it
+//! runs on, as `{"vcekCert", "tcbm", "certificateChain", "cacheControl"}`.
 //!
-//! It is of use to whoever verifies a guest on the same machine, or serves the same answer from elsewhere. It is not trusted: a
-//! certificate that does not verify, or is of another chip or TCB, is as good as none.
+//! It helps verifiers on the same machine as the guest, or behind a service that relays the same response. It is not trusted:
+//! a certificate that does not verify, or is of another chip or TCB, counts as none.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use reqwest::Client;
 use url::Url;
 
 use super::deadline::Deadline;
-use super::http::{Answered, Exchange, FetchError};
+use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::json::{self, Value};
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedVek};
 
-/// The largest answer that is read, in bytes: stops a server that never ends. A genuine one has 10 KB.
-const MAX_ANSWER: u64 = 64 << 10;
+/// The largest response that is read, in bytes: stops a server that sends without end. Genuine ones have 10 KB.
+const MAX_RESPONSE: u64 = 64 << 10;
 
-/// How long it may take, and no more than half of what is left: where it hangs, AMD's must still be asked.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The most time for a request to THIM; at most half of the remaining time, so that AMD's service can still be tried.
+const THIM_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Thim {
@@ -33,25 +33,25 @@ impl Thim {
         Self { client, url }
     }
 
-    /// Where the service is, for messages.
+    /// Returns the origin of the service, for messages.
     pub(super) fn address(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
-    /// The certificate that this service has, verified; for which chip and TCB is for the caller to check.
+    /// Fetches and verifies the certificate of this service. The caller checks its chip and TCB.
     ///
     /// # Errors
     ///
-    /// Why there is none, in words.
+    /// The reason why there is no certificate, as text.
     pub(super) async fn certificate(&self, anchors: &AmdAnchors, deadline: Deadline) -> Result<VerifiedVek, String> {
-        let (doing, what) = ("fetching the host's certificate", "the response with the host's certificate");
-        let deadline = Deadline::after(deadline.half_left().min(PATIENCE));
-        let exchange = Exchange { doing, what, limit: MAX_ANSWER, deadline, reconnects: true };
-        // Azure's metadata services want this header, so that a page in a browser cannot ask them.
-        let response = exchange.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;
+        let (activity, subject) = ("fetching the host's certificate", "the response with the host's certificate");
+        let deadline = Deadline::after(deadline.half_remaining().min(THIM_TIMEOUT));
+        let request = BoundedRequest { activity, subject, limit: MAX_RESPONSE, deadline, retry_connect: true };
+        // Azure's metadata services require this header, because a page in a browser cannot send it across origins.
+        let response = request.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;
         let body = match response {
-            Ok(Answered { status: 200, body, .. }) => body,
-            Ok(Answered { status, .. }) => return Err(format!("it responded with the status {status}")),
+            Ok(HttpResponse { status: 200, body, .. }) => body,
+            Ok(HttpResponse { status, .. }) => return Err(format!("it responded with the status {status}")),
             Err(FetchError::Transport(error)) => return Err(error.reason),
             Err(FetchError::ContentEncoded) => {
                 return Err("it sent compressed data, which was not requested".to_owned());
@@ -68,8 +68,8 @@ impl Thim {
     }
 }
 
-/// Reads PEM as services of this kind send it: with NUL bytes after it (it is a C string in the host's table), with line ends
-/// escaped twice, or without the lines around the base64.
+/// Reads PEM in the forms that these services send: followed by NUL bytes (it is a C string in the host's table), with line
+/// ends escaped twice, or as base64 without the PEM header and footer.
 fn read(certificates: &str) -> Result<CertificateBundle, CertificateError> {
     let certificates = certificates.trim_end_matches('\0');
     let unescaped = certificates.replace("\\r", "").replace("\\n", "\n");

@@ -1,15 +1,15 @@
-//! The certificate of the key that signed a report, from whoever has it: the agent, memory, disk, a THIM service, AMD's Key
-//! Distribution Service, in this order.
+//! The cache of VEK certificates. The certificate of the key that signed a report is taken from the agent, memory, disk, a
+//! THIM service or AMD's Key Distribution Service, in this order.
 //!
-//! None of them is trusted, and what one of them sends says nothing about the peer: a certificate that does not parse, does not
-//! verify or is not the one of the report's key is skipped, and the next source is asked.
+//! No source is trusted, and a wrong certificate from one of them says nothing about the peer: a certificate that does not
+//! parse, does not verify or is not the one of the report's key is skipped, and the next source is tried.
 
 use std::time::{Duration, Instant};
 
-use super::cache::Cells;
 use super::deadline::Deadline;
-use super::disk::Disk;
+use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
+use super::single_flight::CachedFetches;
 use super::thim::Thim;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
@@ -17,8 +17,8 @@ use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateRole, CollateralRequest, ReportError, VerifiedVek};
 use crate::telemetry::Lookup;
 
-/// How long a certificate is kept. It is valid for years; this bounds the memory of a verifier that meets many machines.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a certificate is cached. It is valid for years; this bounds the memory of a verifier that sees many machines.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const MISSING: AttestationError =
     AttestationError::MissingEvidence { what: "the certificate of the key that signed the report" };
@@ -27,42 +27,42 @@ const MISSING: AttestationError =
 pub(super) struct VekCache {
     anchors: AmdAnchors,
     clock: Clock,
-    disk: Option<Disk>,
+    disk: Option<DiskCache>,
     thim: Option<Thim>,
-    cells: Cells<String, VerifiedVek>,
+    entries: CachedFetches<String, VerifiedVek>,
 }
 
-/// What a certificate is needed for.
+/// The report that a certificate is needed for.
 #[derive(Clone, Copy)]
 struct Wanted<'r> {
     report: &'r [u8],
     request: &'r CollateralRequest,
 }
 
-/// What the sources gave that could not be used.
+/// The certificates that were skipped.
 #[derive(Default)]
 struct Skipped {
     reasons: Vec<String>,
-    /// A genuine certificate for chip and TCB, whose key did not sign the report. If no source has another one, then the report is
-    /// what is wrong.
+    /// A genuine certificate for the chip and TCB, whose key did not sign the report. If no source has another one, the fault
+    /// is in the report, and verifying with this certificate reports it.
     of_other_key: Option<VerifiedVek>,
 }
 
 impl VekCache {
-    pub(super) fn new(anchors: AmdAnchors, clock: Clock, disk: Option<Disk>) -> Self {
-        Self { anchors, clock, disk, thim: None, cells: Cells::default() }
+    pub(super) fn new(anchors: AmdAnchors, clock: Clock, disk: Option<DiskCache>) -> Self {
+        Self { anchors, clock, disk, thim: None, entries: CachedFetches::default() }
     }
 
-    /// Asks a service with the certificates of one host before AMD's.
+    /// Adds a THIM service, which is tried before AMD's.
     pub(super) fn with_thim(self, thim: Option<Thim>) -> Self {
         Self { thim, ..self }
     }
 
-    /// The certificate for a report. `provided` is what came with it, as PEM.
+    /// Finds the certificate for a report. `provided` holds the certificates that the agent sent with it, as PEM.
     ///
     /// # Errors
     ///
-    /// [`AttestationError::KdsUnreachable`] and others of that exchange where no source has the certificate; the reason names what
+    /// [`AttestationError::KdsUnreachable`] and others of that request where no source has the certificate; the reason names what
     /// each of them gave. Where no other source can have it, what is wrong with the provided one.
     pub(super) async fn find(
         &self,
@@ -74,7 +74,7 @@ impl VekCache {
         let request = CollateralRequest::from_report(report)?;
         let wanted = Wanted { report, request: &request };
         let mut skipped = Skipped::default();
-        let mut refused = MISSING;
+        let mut last_error = MISSING;
         if let Some(pem) = provided {
             let outcome = CertificateBundle::from_pem(pem).map_err(|error| AttestationError::InvalidAgentAnswer {
                 reason: format!("expected certificates as PEM in \"endorsements\": {error}"),
@@ -84,7 +84,7 @@ impl VekCache {
                 Ok(vek) => return Ok(vek),
                 Err(error) => {
                     skipped.reasons.push(format!("the agent's certificates: {}", reason(&error)));
-                    refused = error;
+                    last_error = error;
                 }
             }
         }
@@ -92,24 +92,24 @@ impl VekCache {
             return Err(ReportError::ChipIdMasked.into());
         }
         for product in request.candidates() {
-            // AMD hands out VCEKs only: a VLEK comes with the report or not at all.
+            // AMD's service has VCEKs only: a VLEK is provided with the report or not available.
             let Some(path) = request.vcek_path(*product) else { break };
             match self.find_at(kds, &path, wanted, deadline).await {
                 Ok(vek) => match self.check(wanted, vek.clone(), &mut skipped) {
                     Ok(vek) => return Ok(vek),
-                    // Whatever else is wrong with AMD's own, such as its dates, is for the verification to report.
+                    // Other defects of AMD's own certificate, such as its dates, are reported by the verification.
                     Err(_) => return Ok(skipped.of_other_key.unwrap_or(vek)),
                 },
-                Err(error) => refused = error,
+                Err(error) => last_error = error,
             }
         }
         match skipped.of_other_key {
             Some(vek) => Ok(vek),
-            None => Err(with_reasons(refused, &skipped.reasons)),
+            None => Err(with_reasons(last_error, &skipped.reasons)),
         }
     }
 
-    /// Whether a certificate verifies the report and is valid now.
+    /// Checks that a certificate verifies the report and is valid now.
     fn check(&self, wanted: Wanted<'_>, vek: VerifiedVek, skipped: &mut Skipped) -> Result<VerifiedVek, ReportError> {
         let validity = vek.certificate().validity().check(self.clock.now());
         validity.map_err(|cause| ReportError::Certificate { role: CertificateRole::Vek, cause })?;
@@ -124,7 +124,7 @@ impl VekCache {
         }
     }
 
-    /// The certificate that AMD's service has at a path, from the nearest source.
+    /// Finds the certificate with a KDS path in memory, on disk or on the network.
     async fn find_at(
         &self,
         kds: &KdsClient,
@@ -132,32 +132,34 @@ impl VekCache {
         wanted: Wanted<'_>,
         deadline: &Deadline,
     ) -> Result<VerifiedVek, AttestationError> {
-        let cell = self.cells.cell(path.to_owned());
+        let entry = self.entries.entry(path.to_owned());
         let lookup = Lookup::new("vcek");
-        let fetch = || self.load(kds, path, (wanted, &lookup), *deadline);
-        let mut outcome = cell.get((&self.clock, KEPT), (ACTIVITY, deadline), fetch).await;
+        let fetch = || self.load(kds, path, wanted, &lookup, *deadline);
+        let mut outcome = entry.get(&self.clock, MAX_AGE, ACTIVITY, deadline, fetch).await;
         if outcome.as_ref().is_ok_and(|vek| vek.certificate().not_after() < self.clock.now()) {
-            outcome = cell.get((&self.clock, Duration::ZERO), (ACTIVITY, deadline), fetch).await;
+            outcome = entry.get(&self.clock, Duration::ZERO, ACTIVITY, deadline, fetch).await;
         }
         lookup.ended(&outcome);
         outcome
     }
 
-    /// What is on disk or comes from THIM is kept in memory only if it verified a report, what comes from AMD's service if it is of
-    /// the chip and TCB: so no source makes this one ask AMD's for each report that its key did not sign.
+    /// Loads a certificate from disk or the network. One from disk or THIM is cached only if it verifies this report, one from
+    /// AMD's service if it is of the chip and TCB. Otherwise a wrong certificate in the cache would cause a request to AMD's
+    /// service for each further report.
     async fn load(
         &self,
         kds: &KdsClient,
         path: &str,
-        (wanted, lookup): (Wanted<'_>, &Lookup),
+        wanted: Wanted<'_>,
+        lookup: &Lookup,
         deadline: Deadline,
     ) -> Result<VerifiedVek, AttestationError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         if let Some(disk) = &self.disk
             && let Some(vek) = disk.certificate(path, self.clock.now()).await
             && vek.check_signer(wanted.report).is_ok()
         {
-            lookup.on_disk(begun);
+            lookup.found_on_disk(started);
             return Ok(vek);
         }
         let fetch = async {
@@ -174,7 +176,7 @@ impl VekCache {
         };
         let vek = lookup.on_network(fetch).await?;
         if let Some(disk) = &self.disk {
-            disk.keep_certificate(path, &vek, self.clock.now()).await;
+            disk.store_certificate(path, &vek, self.clock.now()).await;
         }
         Ok(vek)
     }
@@ -187,17 +189,17 @@ impl VekCache {
         deadline: Deadline,
     ) -> Result<VerifiedVek, AttestationError> {
         let der = kds.certificate(path, deadline).await?;
-        // What is wrong with it says something of the service or of who is on the way to it, nothing of the peer.
-        let useless = |reason: String| AttestationError::KdsUnreachable { reason };
+        // A wrong certificate is a fault of the service or of the path to it, not of the peer: hence not a rejection.
+        let unusable = |reason: String| AttestationError::KdsUnreachable { reason };
         match VerifiedVek::verify(&der, None, &self.anchors) {
             Ok(vek) if wanted.request.check(&vek).is_ok() => Ok(vek),
-            Ok(_) => Err(useless("it gave the certificate of another chip, TCB or product".to_owned())),
-            Err(error) => Err(useless(format!("it gave a certificate that does not verify: {error}"))),
+            Ok(_) => Err(unusable("it sent the certificate of another chip, TCB or product".to_owned())),
+            Err(error) => Err(unusable(format!("it sent a certificate that does not verify: {error}"))),
         }
     }
 }
 
-/// What is wrong, without what errors of a whole verification begin with.
+/// Returns the cause of an error, without the prefix for the whole verification.
 fn reason(error: &AttestationError) -> String {
     match error {
         AttestationError::InvalidReport(error) => error.to_string(),
@@ -206,7 +208,7 @@ fn reason(error: &AttestationError) -> String {
     }
 }
 
-/// The same error with what other sources gave, where it has room for that.
+/// Adds the failures of other sources to an error that has a reason.
 fn with_reasons(error: AttestationError, reasons: &[String]) -> AttestationError {
     match error {
         AttestationError::KdsUnreachable { reason } => {

@@ -13,11 +13,11 @@ use crate::challenge::Challenge;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
-use crate::fetch::{Question, ask};
+use crate::fetch::{AttestRequest, request_evidence};
 use crate::json::{self, Value};
 use crate::maa::KeySet;
 use crate::policy::Policy;
-use crate::telemetry::{self, Step, Work};
+use crate::telemetry::{self, BoxFuture, Step};
 use crate::transport::{Connection, Security};
 use crate::types::Sha256Digest;
 use crate::verifier_state::VerifierState;
@@ -109,7 +109,7 @@ impl Attester {
         security: Security,
         connection: Option<&'a mut Connection>,
         deadline: &'a Deadline,
-    ) -> Work<'a, Lease> {
+    ) -> BoxFuture<'a, Lease> {
         Box::pin(async move {
             let challenge = self.mode.challenge(security, self.verifier.clock.now())?;
             telemetry::attestation(self.run(challenge, connection, deadline)).await
@@ -126,7 +126,7 @@ impl Attester {
         let (verifier, policy) = (&self.verifier, &self.policy);
         let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
-        let question = Question {
+        let question = AttestRequest {
             challenge: &challenge,
             maa: policy.maa().map(|trust| &trust.issuer),
             hardware: policy.amd().is_some(),
@@ -138,7 +138,7 @@ impl Attester {
             }
         };
         let evidence = async {
-            let answer = telemetry::step(Step::Agent, ask(channel, agent, question, *deadline)).await?;
+            let answer = telemetry::step(Step::Agent, request_evidence(channel, agent, question, *deadline)).await?;
             let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else {
                 return Ok((answer, None));
             };
@@ -151,7 +151,7 @@ impl Attester {
         if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
             && names_unknown_key(&answer.evidence, keys)
         {
-            key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.get_again(issuer, deadline)).await?);
+            key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.refresh(issuer, deadline)).await?);
         }
         let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
         let endorsements = Endorsements {

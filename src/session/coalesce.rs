@@ -68,7 +68,7 @@ impl Entry {
     /// A refusal that is newer than the evidence of an attestation.
     fn outweighs(&self, lease: &Lease) -> Option<AttestationError> {
         let refusal = lock(&self.refusal);
-        refusal.as_ref().filter(|refusal| refusal.at.is_since(lease.requested_at())).map(|it| it.error.clone())
+        refusal.as_ref().filter(|refusal| refusal.at.not_before(lease.requested_at())).map(|it| it.error.clone())
     }
 
     /// Records what an attestation came to, and returns what it is worth beside what is known already.
@@ -142,12 +142,12 @@ impl Freshness {
 
     /// Whether an outcome will do. A failure that was known before will not: who asks later may have more luck.
     fn accepts(self, outcome: &Outcome, entry: &Entry) -> bool {
-        let came_later = outcome.at.is_since(self.requested_at);
+        let came_later = outcome.at.not_before(self.requested_at);
         match &outcome.result {
             Ok(lease) => {
-                let age = self.requested_at.after(outcome.at);
-                let overlaps = outcome.at.is_since(self.cohort_since) && age <= COALESCE_WINDOW;
-                let is_new = !self.evidence_after || lease.requested_at().is_since(self.requested_at);
+                let age = self.requested_at.elapsed_since(outcome.at);
+                let overlaps = outcome.at.not_before(self.cohort_since) && age <= COALESCE_WINDOW;
+                let is_new = !self.evidence_after || lease.requested_at().not_before(self.requested_at);
                 (came_later || overlaps) && is_new && entry.outweighs(lease).is_none()
             }
             Err(error) if error.is_verdict() => came_later,
@@ -201,7 +201,7 @@ impl Coalesce {
         let result = entry.record(result, now);
         // A timeout is about this task's own deadline: the others may have more time.
         if !matches!(result, Err(AttestationError::Timeout { .. })) {
-            let before = latest.as_ref().filter(|outcome| outcome.at.is_since(freshness.requested_at));
+            let before = latest.as_ref().filter(|outcome| outcome.at.not_before(freshness.requested_at));
             let attempts = before.map_or(0, |outcome| outcome.attempts).saturating_add(1);
             *latest = Some(Outcome { at: now, result: result.clone(), attempts });
         }

@@ -9,7 +9,7 @@ use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
-use crate::fetch::{Question, ask};
+use crate::fetch::{AttestRequest, request_evidence};
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::snp::{AmdAnchors, CertificateError};
@@ -97,10 +97,10 @@ pub(crate) async fn collect(
     let asked_at = verifier.clock.now();
     let challenge = attester.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);
-    let question = Question { challenge: &challenge, maa, hardware: policy.amd().is_some() };
+    let question = AttestRequest { challenge: &challenge, maa, hardware: policy.amd().is_some() };
     let agent = attester.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
-    let mut answer = ask(channel, agent, question, deadline).await?;
+    let mut answer = request_evidence(channel, agent, question, deadline).await?;
     answer.evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
     let mut collected = EvidenceBundle {
         evidence: answer.evidence,

@@ -27,7 +27,7 @@ mod response;
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -50,6 +50,7 @@ use crate::challenge::Channel;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::policy::Policy;
+use crate::sync::lock;
 use crate::telemetry;
 use crate::transport::Connection;
 use crate::verifier_state::VerifierState;
@@ -237,7 +238,7 @@ impl SessionInner {
         if let Some(checkout) = self.pool.checkout() {
             return Ok(checkout);
         }
-        let attesting = Deadline::after(self.attester.verifier.deadline.min(deadline.left()));
+        let attesting = Deadline::after(self.attester.verifier.deadline.min(deadline.remaining()));
         loop {
             // Registered before the pool is looked at, so that no connection is freed in between unnoticed.
             let mut freed = pin!(self.pool.freed());
@@ -277,7 +278,7 @@ impl SessionInner {
             let clock = &self.attester.verifier.clock;
             let refused = self.attester.coalesce.recent_refusal(&about, clock);
             let allowed = refused.map_or_else(|| self.pool.check_attest_rate(key), Err);
-            allowed.inspect_err(|error| telemetry::refused_unasked(key, error))?;
+            allowed.inspect_err(|error| telemetry::rejected_without_attestation(key, error))?;
         }
         self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
     }
@@ -322,9 +323,4 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Session({}, {:?})", self.inner.attester.base.url(), self.channel())
     }
-}
-
-/// A panic of another task leaves no half-made state behind: every lock here is held for single assignments.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,7 +30,7 @@ impl SessionInner {
         if expiring.is_empty() {
             return Ok(());
         }
-        let all = self.attester.verifier.deadline.min(deadline.half_left());
+        let all = self.attester.verifier.deadline.min(deadline.half_remaining());
         let (least, all) = (all.checked_div(MIN_RENEWAL_SHARE).unwrap_or_default(), Deadline::after(all));
         for peer in expiring {
             let Ok(mut renewal) = peer.renewal.try_lock() else { continue };
@@ -38,12 +38,12 @@ impl SessionInner {
                 continue;
             }
             // Agents that hang have used it up: the next request goes on here.
-            if all.left() < least {
+            if all.remaining() < least {
                 break;
             }
             // Set beforehand, since a request that is given up goes no further than this.
             renewal.paused_until = peer.lease().retry_at();
-            let share = Deadline::after(all.half_left());
+            let share = Deadline::after(all.half_remaining());
             let outcome = telemetry::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
             self.finish_renewal(&peer, &mut renewal, outcome)?;
         }
@@ -61,7 +61,7 @@ impl SessionInner {
         if !renewal.not_sent {
             return Ok(());
         }
-        let share = Deadline::after(deadline.half_left());
+        let share = Deadline::after(deadline.half_remaining());
         renewal.not_sent = false;
         let outcome = telemetry::renewal(self.reattest_over(&peer, Some(checkout), &share)).await;
         self.finish_renewal(&peer, &mut renewal, outcome)

@@ -226,7 +226,7 @@ pub(super) async fn exchange(
 fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Outcome, AttestationError> {
     Err(match failure.kind {
         TransportErrorKind::NotProcessed => return Ok(Outcome::NotProcessed(failure)),
-        TransportErrorKind::Timeout => deadline.passed("the request"),
+        TransportErrorKind::Timeout => deadline.timeout_error("the request"),
         TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason: failure.at(url) },
         TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason: failure.at(url) },
         TransportErrorKind::Connect => AttestationError::ApplicationUnreachable { reason: failure.at(url) },

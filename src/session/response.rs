@@ -81,7 +81,7 @@ impl Response {
         // What the HTTP library keeps with a response may lead to the connection.
         head.extensions = http::Extensions::new();
         let cancelled = checkout.peer().until_revoked_or_expired(GRACE);
-        let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.left()))));
+        let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.remaining()))));
         let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout }));
         let mut body = Body { state, url: Box::new(url.clone()) };
         body.end_if_over();
@@ -245,7 +245,7 @@ impl http_body::Body for Body {
 impl Open {
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Option<AttestationError> {
         let (deadline, sleep) = self.timeout.as_mut()?;
-        sleep.as_mut().poll(cx).is_ready().then(|| deadline.passed("the request"))
+        sleep.as_mut().poll(cx).is_ready().then(|| deadline.timeout_error("the request"))
     }
 }
 

@@ -1,3 +1,5 @@
+//! The metrics: counters and histograms for the `metrics` facade.
+
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -11,14 +13,15 @@ const REFUSED_PEERS: &str = "blindbox_refused_peers_total";
 
 pub(super) fn describe() {
     describe_counter!(ATTESTATIONS, "Attestations of peers, by outcome and category");
-    describe_histogram!(DURATION, Unit::Seconds, "Time from the question to the verdict, by category");
-    describe_histogram!(SESSION_KEYS, Unit::Count, "Attested keys of a session, each time that their number changes");
-    describe_counter!(
-        FETCHES,
-        "Key sets, certificates and revocation lists that were needed, by where they were found"
+    describe_histogram!(DURATION, Unit::Seconds, "Time from the attestation request to the result, by category");
+    describe_histogram!(
+        SESSION_KEYS,
+        Unit::Count,
+        "Attested keys of a session, recorded whenever their number changes"
     );
+    describe_counter!(FETCHES, "Lookups of key sets, certificates and CRLs, by the place where they were found");
     describe_counter!(RENEWALS, "Renewals of attestations, by outcome");
-    describe_counter!(REFUSED_PEERS, "Peers that were refused, by outcome and by what they were refused");
+    describe_counter!(REFUSED_PEERS, "Refused peers, by outcome and by the reason of the refusal");
 }
 
 pub(super) fn attestation(outcome: &'static str, category: &'static str, duration: Duration) {

@@ -1,31 +1,31 @@
-//! A folder that belongs to this user alone.
+//! The directory of the disk cache, which belongs to this user alone: one implementation for Unix, one for other platforms.
 
 #[cfg(any(not(unix), test))]
-mod by_path;
+mod portable;
 #[cfg(unix)]
-mod private;
+mod unix;
 
 #[cfg(not(unix))]
-pub(super) use by_path::Folder;
+pub(super) use portable::CacheDir;
 #[cfg(unix)]
-pub(super) use private::Folder;
+pub(super) use unix::CacheDir;
 
 use std::fs::File;
 use std::io::{self, Read as _};
 
-/// The content of a regular file that is not larger than that.
+/// Reads a regular file of at most `limit` bytes.
 fn read_at_most(file: File, limit: usize) -> Option<Vec<u8>> {
     let limit = u64::try_from(limit).ok()?;
     if !file.metadata().ok().filter(std::fs::Metadata::is_file)?.len().le(&limit) {
         return None;
     }
     let mut content = Vec::new();
-    // It may grow meanwhile.
+    // The file may grow after its size was read.
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut content).ok()?;
     u64::try_from(read).is_ok_and(|read| read <= limit).then_some(content)
 }
 
-fn in_words(error: &io::Error) -> String {
+fn describe(error: &io::Error) -> String {
     error.kind().to_string()
 }
 
@@ -33,71 +33,71 @@ fn in_words(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    /// What holds on every platform.
-    macro_rules! both {
-        ($name:ident, $folder:ty) => {
+    /// Tests what holds on every platform.
+    macro_rules! on_each {
+        ($name:ident, $dir:ty) => {
             #[test]
             fn $name() {
-                let place = tempfile::tempdir().unwrap();
-                let path = place.path().join("a").join("b");
-                let folder = <$folder>::open(&path).unwrap();
-                assert_eq!(folder.read("x", 8), None);
+                let parent = tempfile::tempdir().unwrap();
+                let path = parent.path().join("a").join("b");
+                let dir = <$dir>::open(&path).unwrap();
+                assert_eq!(dir.read("x", 8), None);
                 let put = |name, content: &'static [u8], limit, expected: Option<&'static [u8]>| {
-                    folder.update(name, limit, move |there| {
+                    dir.update(name, limit, move |there| {
                         assert_eq!(there.as_deref(), expected);
                         content.to_vec()
                     })
                 };
                 put("x", b"one", 8, None).unwrap();
                 put("x", b"three", 8, Some(b"one")).unwrap();
-                assert_eq!(folder.read("x", 5).unwrap(), b"three");
-                assert_eq!(folder.read("x", 4), None);
-                // One that is too large is as good as none.
+                assert_eq!(dir.read("x", 5).unwrap(), b"three");
+                assert_eq!(dir.read("x", 4), None);
+                // A file that is too large counts as none.
                 put("x", b"four", 4, None).unwrap();
-                assert_eq!(folder.read("x", 4).unwrap(), b"four");
+                assert_eq!(dir.read("x", 4).unwrap(), b"four");
                 std::fs::create_dir(path.join("y")).unwrap();
-                assert_eq!(folder.read("y", 8), None);
+                assert_eq!(dir.read("y", 8), None);
                 assert!(put("y", b"five", 8, None).is_err());
                 assert!(!path.join("x.new").exists() && !path.join("y.new").exists());
             }
         };
     }
 
-    /// Writers that each keep what is more than theirs, and readers at the same time.
-    macro_rules! together {
-        ($name:ident, $folder:ty) => {
+    /// Tests concurrent writers, which keep the larger content, with concurrent readers.
+    macro_rules! concurrently {
+        ($name:ident, $dir:ty) => {
             #[test]
             fn $name() {
                 const SIZE: usize = 50_000;
-                let place = tempfile::tempdir().unwrap();
-                let folder = <$folder>::open(&place.path().join("cache")).unwrap();
+                let parent = tempfile::tempdir().unwrap();
+                let dir = <$dir>::open(&parent.path().join("cache")).unwrap();
                 std::thread::scope(|scope| {
                     for number in 1..=8_u8 {
-                        let folder = &folder;
+                        let dir = &dir;
                         scope.spawn(move || {
                             let larger = |there: Option<Vec<u8>>| {
                                 there.filter(|there| there[0] > number).unwrap_or_else(|| vec![number; SIZE])
                             };
-                            folder.update("x", SIZE, larger).unwrap();
+                            dir.update("x", SIZE, larger).unwrap();
                         });
                         scope.spawn(move || {
                             for _ in 0..50 {
-                                if let Some(content) = folder.read("x", SIZE) {
+                                if let Some(content) = dir.read("x", SIZE) {
                                     assert_eq!(content, vec![content[0]; SIZE]);
                                 }
                             }
                         });
                     }
                 });
-                assert_eq!(folder.read("x", SIZE).unwrap(), vec![8; SIZE]);
+                assert_eq!(dir.read("x", SIZE).unwrap(), vec![8; SIZE]);
             }
         };
     }
 
     #[cfg(unix)]
-    both!(private, private::Folder);
-    both!(by_path, by_path::Folder);
+    on_each!(unix, unix::CacheDir);
+    on_each!(portable, portable::CacheDir);
     #[cfg(unix)]
-    together!(private_together, private::Folder);
-    together!(by_path_together, by_path::Folder);
+    concurrently!(unix_concurrently, unix::CacheDir);
+    concurrently!(portable_concurrently, portable::CacheDir);
 }

@@ -1,0 +1,195 @@
+//! The cache of AMD's certificates and CRLs in a directory, so that a new process need not fetch them again.
+//!
+//! Files are trusted no more than the network: each is verified under the pinned roots whenever it is loaded, and one that does
+//! not verify, or is not the one wanted, is fetched and replaced. The directory is private all the same, because a genuine but
+//! outdated CRL can hide a revocation. MAA key sets are never written, because they have no signature, and neither are
+//! attestation results, which belong to one session.
+
+mod dir;
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::known_crls::{Document, KnownCrls};
+use crate::claims::SigningKey;
+use crate::crypto::sha256;
+use crate::der;
+use crate::error::AttestationError;
+use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek, crl_path};
+use crate::types::{Product, Sha256Digest, UnixTime};
+use dir::CacheDir;
+
+/// The largest file that is read, in bytes: eight CRLs, each as large as the network may send it.
+const MAX_FILE: usize = (8 * (64 << 10)) + HEADER_LEN;
+
+/// The first eight bytes of a file. Then follow the time of the fetch, in Unix seconds as eight bytes in big-endian order, and
+/// the DER of one certificate or of one or more CRLs.
+const MAGIC: &[u8; 8] = b"blindbx\x01";
+const HEADER_LEN: usize = 16;
+
+/// The most time to read or write a file: a network drive that hangs must cost less than fetching.
+const IO_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many files of this process are read or written at a time. A file operation that hangs blocks its thread for good, and
+/// a runtime has few blocking threads, which name lookups need too.
+static IO_PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+
+/// The cache directory, with the roots that its files are verified under.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskCache {
+    dir: Arc<CacheDir>,
+    /// Part of each file name: verifiers with other roots that share the directory use other files.
+    anchors: AmdAnchors,
+}
+
+impl DiskCache {
+    /// Opens the directory, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::Misconfigured`] unless it is a directory that belongs to this user and gives others no rights.
+    pub(crate) fn open(path: &Path, anchors: &AmdAnchors) -> Result<Self, AttestationError> {
+        let dir = CacheDir::open(path).map_err(|reason| AttestationError::Misconfigured {
+            reason: format!("the cache directory cannot be used: {reason}"),
+        })?;
+        Ok(Self { dir: Arc::new(dir), anchors: anchors.clone() })
+    }
+
+    /// Returns the certificate with a KDS path, if it is stored and has not expired. It may be another certificate, because
+    /// several paths share one file name; the caller checks.
+    pub(super) async fn certificate(&self, path: &str, now: UnixTime) -> Option<VerifiedVek> {
+        let file = self.read(self.certificate_name(path)).await?;
+        let (_, der) = decode(&file)?;
+        let vek = VerifiedVek::verify(der, None, &self.anchors).ok()?;
+        (vek.certificate().not_after() >= now).then_some(vek)
+    }
+
+    /// Stores the certificate with a KDS path.
+    pub(super) async fn store_certificate(&self, path: &str, vek: &VerifiedVek, now: UnixTime) {
+        let content = encode(now, [vek.certificate().as_der()]);
+        self.update(self.certificate_name(path), |_| content).await;
+    }
+
+    /// Returns the stored CRLs of a product and kind of key, however old.
+    pub(super) async fn crls(&self, product: Product, kind: SigningKey) -> Option<KnownCrls> {
+        let file = self.read(self.crl_name(product, kind)).await?;
+        read_crls(&file, product, kind, &self.anchors)
+    }
+
+    /// Stores CRLs, merged with the stored ones whose entries still count.
+    pub(super) async fn store_crls(&self, product: Product, kind: SigningKey, known: &KnownCrls) {
+        let (anchors, known) = (self.anchors.clone(), known.clone());
+        self.update(self.crl_name(product, kind), move |stored| {
+            let stored = stored.and_then(|file| read_crls(&file, product, kind, &anchors));
+            let fetched = known.fetched();
+            encode(fetched, known.merged(stored).documents().map(|document| &*document.der))
+        })
+        .await;
+    }
+
+    /// Returns one of 4,096 file names, so that peers that claim ever new chips cannot fill the disk. The certificate itself
+    /// says which chip it is of; the name does not reveal which machines this one connects to.
+    fn certificate_name(&self, path: &str) -> String {
+        format!("vcek-{:.3}", self.hash(path))
+    }
+
+    fn crl_name(&self, product: Product, kind: SigningKey) -> String {
+        format!("crl-{:.16}", self.hash(&crl_path(product, kind)))
+    }
+
+    fn hash(&self, path: &str) -> String {
+        let anchors: Sha256Digest = self.anchors.fingerprint();
+        hex::encode(sha256(&[anchors.as_bytes(), path.as_bytes()].concat()))
+    }
+
+    async fn read(&self, name: String) -> Option<Vec<u8>> {
+        let dir = Arc::clone(&self.dir);
+        with_io_timeout(&IO_PERMITS, move || dir.read(&name, MAX_FILE)).await?
+    }
+
+    /// Replaces a file. Failures are ignored: what is not stored is fetched again.
+    async fn update(&self, name: String, content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8> + Send + 'static) {
+        let dir = Arc::clone(&self.dir);
+        with_io_timeout(&IO_PERMITS, move || dir.update(&name, MAX_FILE, content)).await;
+    }
+}
+
+fn encode<'d>(fetched: UnixTime, documents: impl IntoIterator<Item = &'d [u8]>) -> Vec<u8> {
+    let mut file = [&MAGIC[..], &fetched.as_secs().to_be_bytes()].concat();
+    documents.into_iter().for_each(|der| file.extend_from_slice(der));
+    file
+}
+
+fn decode(file: &[u8]) -> Option<(UnixTime, &[u8])> {
+    let (header, der) = file.split_at_checked(HEADER_LEN)?;
+    let fetched = header.strip_prefix(MAGIC)?;
+    Some((UnixTime::from_secs(u64::from_be_bytes(fetched.try_into().ok()?)), der))
+}
+
+/// Reads all CRLs of a file; `None` unless each of them is genuine and for this kind of key.
+fn read_crls(file: &[u8], product: Product, kind: SigningKey, anchors: &AmdAnchors) -> Option<KnownCrls> {
+    let (fetched, ders) = decode(file)?;
+    let mut reader = der::Reader::new(ders);
+    let mut documents = Vec::new();
+    while reader.is_next(der::SEQUENCE) {
+        let der = reader.expect(der::SEQUENCE)?.whole;
+        let crl = VerifiedCrl::verify_for(der, product, kind, anchors).ok()?;
+        documents.push(Document { der: der.into(), crl });
+    }
+    reader.finish()?;
+    KnownCrls::from_documents(documents, fetched)
+}
+
+/// Runs a file operation on a blocking thread. One that hangs is abandoned after [`IO_TIMEOUT`], and keeps its permit until it
+/// ends, so that hanging operations cannot use up the threads.
+async fn with_io_timeout<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let permits = Arc::clone(permits);
+    let work = async {
+        let permit = permits.acquire_owned().await.ok()?;
+        let work = move || {
+            let done = work();
+            drop(permit);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    };
+    tokio::time::timeout(IO_TIMEOUT, work).await.ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn hanging_files_block_no_more_threads_than_there_are_permits() {
+        let permits = Arc::new(Semaphore::new(2));
+        let started = Arc::new(AtomicUsize::new(0));
+        let (release, hung) = mpsc::channel::<()>();
+        let hung = Arc::new(std::sync::Mutex::new(hung));
+        let hangs = || {
+            let (started, hung) = (Arc::clone(&started), Arc::clone(&hung));
+            with_io_timeout(&permits, move || {
+                started.fetch_add(1, Ordering::SeqCst);
+                hung.lock().unwrap().recv().is_err()
+            })
+        };
+        assert_eq!(tokio::join!(hangs(), hangs(), hangs(), hangs()), (None, None, None, None));
+        assert_eq!(started.load(Ordering::SeqCst), 2);
+        drop(release);
+        // Operations that end after all return their permits; those that waited without one were never started.
+        while permits.available_permits() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(with_io_timeout(&permits, || 1).await, Some(1));
+        assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+}

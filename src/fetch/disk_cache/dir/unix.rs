@@ -1,0 +1,107 @@
+//! The cache directory on Unix: opened once, held open, and all files in it opened through that handle.
+//!
+//! | attack or fault | countermeasure |
+//! |---|---|
+//! | other users who plant or read files | the directory must belong to this user, with no rights for others |
+//! | the directory, or one above it, being replaced later | the handle stays with the directory that was checked |
+//! | links in place of the directory or of a file | `O_NOFOLLOW` |
+//! | a pipe or device that never ends | `O_NONBLOCK`, then only regular files within the size limit |
+//! | partly written files, a crash while writing | a new file is written next to the old one and renamed |
+//! | two processes that write at the same time | a lock on a file |
+//!
+//! Processes of this user or of the administrator can do anything here; what they plant must still verify.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::{describe, read_at_most};
+
+/// How often a writer retries, and how long it waits each time, while another one writes.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// The permission bits of everyone but the owner.
+const OTHERS: u32 = 0o077;
+
+#[derive(Debug)]
+pub(in crate::fetch::disk_cache) struct CacheDir(File);
+
+impl CacheDir {
+    pub(in crate::fetch::disk_cache) fn open(path: &Path) -> Result<Self, String> {
+        // Drops a slash at the end, which would make the system follow a link.
+        let path: PathBuf = path.components().collect();
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(dir) => File::from(dir),
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => {
+                return Err("expected a directory, found a link or a file".to_owned());
+            }
+            Err(opening) => {
+                let error = created.err().unwrap_or_else(|| opening.into());
+                return Err(format!("it cannot be created or opened ({})", describe(&error)));
+            }
+        };
+        let found = dir.metadata().map_err(|error| format!("its metadata cannot be read ({})", describe(&error)))?;
+        let user = geteuid().as_raw();
+        if found.uid() != user {
+            return Err(format!("expected a directory of user {user}, found one of user {}", found.uid()));
+        }
+        if found.mode() & OTHERS != 0 {
+            let mode = found.mode() & 0o777;
+            return Err(format!("expected permissions for its owner alone (0700), found {mode:04o}"));
+        }
+        Ok(Self(dir))
+    }
+
+    pub(in crate::fetch::disk_cache) fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        read_at_most(self.open_file(name, flags).ok()?, limit)
+    }
+
+    /// Replaces a file atomically. `content` makes the new content from the present one; `None` if no file can be read.
+    pub(in crate::fetch::disk_cache) fn update(
+        &self,
+        name: &str,
+        limit: usize,
+        content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>,
+    ) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let content = content(self.read(name, limit));
+        let new = format!("{name}.new");
+        // A writer that crashed may have left its temporary file behind.
+        let _ = unlinkat(&self.0, &new, AtFlags::empty());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let written = self.open_file(&new, flags).and_then(|mut file| file.write_all(&content));
+        let placed = written.and_then(|()| Ok(renameat(&self.0, &new, &self.0, name)?));
+        if placed.is_err() {
+            let _ = unlinkat(&self.0, &new, AtFlags::empty());
+        }
+        placed
+    }
+
+    /// Locks the directory against other writers until the returned file is dropped.
+    fn lock(&self) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = self.open_file("lock", flags)?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_RETRY_DELAY),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        Ok(File::from(openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+}

@@ -1,0 +1,137 @@
+//! The cache of MAA key sets (JWKS). They are fetched over authenticated TLS and kept in memory only: they have no signature,
+//! so that a file would be an unauthenticated root of trust.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::Client;
+
+use super::deadline::Deadline;
+use super::http::{BoundedRequest, FetchError};
+use super::single_flight::CachedFetch;
+use crate::clock::Clock;
+use crate::error::AttestationError;
+use crate::evidence::KeySetSource;
+use crate::maa::KeySet;
+use crate::sync::lock;
+use crate::telemetry::Lookup;
+use crate::types::Issuer;
+
+/// The largest key set that is read, in bytes: stops a server that sends without end. One key can take 40 kB.
+const MAX_BYTES: u64 = 2 << 20;
+
+/// How long a key set is used. A key that MAA withdraws is trusted for at most this time.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// How old a key set must be before an unknown key id causes another fetch. Without it a peer could make this client flood
+/// MAA by sending tokens with invented key ids.
+const REFETCH_COOLDOWN: Duration = Duration::from_secs(10);
+
+/// The most instances whose key sets are kept: policies name one or two.
+const MAX_ISSUERS: usize = 64;
+
+const ACTIVITY: &str = "fetching the key set of the MAA instance";
+
+/// The key sets that a verifier uses.
+#[derive(Debug)]
+pub(crate) struct JwksCache {
+    source: Source,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum Source {
+    Pinned(KeySet),
+    Fetched { client: Client, source: KeySetSource, entries: Mutex<HashMap<Issuer, Arc<CachedFetch<KeySet>>>> },
+}
+
+impl JwksCache {
+    pub(crate) fn pinned(key_set: KeySet, clock: Clock) -> Self {
+        Self { source: Source::Pinned(key_set), clock }
+    }
+
+    pub(crate) fn fetched(client: Client, source: KeySetSource, clock: Clock) -> Self {
+        Self { source: Source::Fetched { client, source, entries: Mutex::default() }, clock }
+    }
+
+    /// Returns how the keys are obtained.
+    pub(crate) fn source(&self) -> KeySetSource {
+        match &self.source {
+            Source::Pinned(_) => KeySetSource::Pinned,
+            Source::Fetched { source, .. } => *source,
+        }
+    }
+
+    /// Returns the key set that the caller pinned for all instances.
+    pub(crate) fn pinned_set(&self) -> Option<&KeySet> {
+        match &self.source {
+            Source::Pinned(key_set) => Some(key_set),
+            Source::Fetched { .. } => None,
+        }
+    }
+
+    /// Fetches the key set of an instance as an unparsed document, past the cache.
+    pub(crate) async fn document(&self, issuer: &Issuer, deadline: &Deadline) -> Result<Vec<u8>, AttestationError> {
+        match &self.source {
+            Source::Pinned(_) => Err(AttestationError::MissingEvidence { what: "a key set that is not pinned" }),
+            Source::Fetched { client, .. } => fetch_document(client, issuer, *deadline).await,
+        }
+    }
+
+    /// Returns the key set of an instance, cached for an hour.
+    pub(crate) async fn get(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
+        self.get_max_age(LIFETIME, issuer, deadline).await
+    }
+
+    /// Returns a newer key set, for a token whose key id the cached one does not have.
+    pub(crate) async fn refresh(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
+        self.get_max_age(REFETCH_COOLDOWN, issuer, deadline).await
+    }
+
+    async fn get_max_age(
+        &self,
+        max_age: Duration,
+        issuer: &Issuer,
+        deadline: &Deadline,
+    ) -> Result<KeySet, AttestationError> {
+        let (client, entries) = match &self.source {
+            Source::Pinned(key_set) => return Ok(key_set.clone()),
+            Source::Fetched { client, entries, .. } => (client, entries),
+        };
+        let entry = {
+            let mut entries = lock(entries);
+            if entries.len() >= MAX_ISSUERS && !entries.contains_key(issuer) {
+                entries.clear();
+            }
+            Arc::clone(entries.entry(issuer.clone()).or_default())
+        };
+        let lookup = Lookup::new("key-set");
+        let fetch = || lookup.on_network(fetch(client, issuer, *deadline));
+        let outcome = entry.get(&self.clock, max_age, ACTIVITY, deadline, fetch).await;
+        lookup.ended(&outcome);
+        outcome
+    }
+}
+
+async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<KeySet, AttestationError> {
+    Ok(KeySet::from_json(&fetch_document(client, issuer, deadline).await?)?)
+}
+
+async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
+    let unreachable = |reason: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason };
+    let subject = "the key set of the MAA instance";
+    let request = BoundedRequest { activity: ACTIVITY, subject, limit: MAX_BYTES, deadline, retry_connect: true };
+    let url = issuer.key_set_url();
+    let response = request.run(|| client.get(&url).header("accept", "application/json")).await;
+    let response = response.map_err(|error| match error {
+        FetchError::Transport(error) => unreachable(error.reason),
+        FetchError::ContentEncoded => unreachable("it sent compressed data, which was not requested".to_owned()),
+        FetchError::Attestation(error) => error,
+    })?;
+    match response.status {
+        200 if response.is_json() => Ok(response.body),
+        200 => Err(unreachable("its response is not of the type application/json".to_owned())),
+        status => Err(unreachable(format!("it responded with the status {status}"))),
+    }
+}

@@ -1,0 +1,175 @@
+//! Cached values that concurrent callers fetch once: one task fetches, the others wait for its result.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::deadline::Deadline;
+use crate::clock::{Clock, Moment};
+use crate::error::AttestationError;
+use crate::sync::lock;
+
+/// One cached value. The first caller that finds it too old fetches a new one while the others wait. If that caller is
+/// cancelled, the next one starts a fetch of its own.
+#[derive(Debug)]
+pub(super) struct CachedFetch<T> {
+    state: Mutex<State<T>>,
+    in_flight: AsyncMutex<()>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    value: Option<(Moment, T)>,
+    failure: Option<(Moment, AttestationError)>,
+}
+
+impl<T> Default for CachedFetch<T> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { value: None, failure: None }), in_flight: AsyncMutex::new(()) }
+    }
+}
+
+impl<T: Clone> CachedFetch<T> {
+    /// Returns the cached value if it is younger than `max_age`, otherwise fetches a new one.
+    ///
+    /// `activity` names the fetch in the error if `deadline` passes while another task is fetching.
+    pub(super) async fn get<F: Future<Output = Result<T, AttestationError>>>(
+        &self,
+        clock: &Clock,
+        max_age: Duration,
+        activity: &'static str,
+        deadline: &Deadline,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<T, AttestationError> {
+        if let Some(value) = self.value_younger_than(clock, max_age) {
+            return Ok(value);
+        }
+        let requested_at = clock.moment();
+        let _in_flight = deadline.run(activity, self.in_flight.lock()).await?;
+        // A result that arrived while this task waited counts for it too, also a failure: a thousand tasks that wait for a
+        // server that is down must not try it one after the other.
+        if let Some(outcome) = self.result_since(requested_at) {
+            return outcome;
+        }
+        let outcome = fetch().await;
+        let mut state = lock(&self.state);
+        match &outcome {
+            Ok(value) => *state = State { value: Some((clock.moment(), value.clone())), failure: None },
+            // The deadline was this task's own: waiting tasks may have later ones and fetch for themselves.
+            Err(AttestationError::Timeout { .. }) => {}
+            Err(error) => state.failure = Some((clock.moment(), error.clone())),
+        }
+        outcome
+    }
+
+    fn value_younger_than(&self, clock: &Clock, max_age: Duration) -> Option<T> {
+        let state = lock(&self.state);
+        let (fetched, value) = state.value.as_ref()?;
+        (clock.since(*fetched) < max_age).then(|| value.clone())
+    }
+
+    fn result_since(&self, requested_at: Moment) -> Option<Result<T, AttestationError>> {
+        let state = lock(&self.state);
+        if let Some((_, value)) = state.value.as_ref().filter(|(at, _)| at.not_before(requested_at)) {
+            return Some(Ok(value.clone()));
+        }
+        state.failure.as_ref().filter(|(at, _)| at.not_before(requested_at)).map(|(_, error)| Err(error.clone()))
+    }
+}
+
+/// The most entries of one cache. Bounds the memory that peers can use by claiming a new chip id each time.
+const MAX_ENTRIES: usize = 256;
+
+/// A cache with one [`CachedFetch`] for each key.
+#[derive(Debug)]
+pub(super) struct CachedFetches<K, T>(Mutex<HashMap<K, Arc<CachedFetch<T>>>>);
+
+impl<K, T> Default for CachedFetches<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T> CachedFetches<K, T> {
+    /// Returns the entry for a key, made empty if there is none.
+    pub(super) fn entry(&self, key: K) -> Arc<CachedFetch<T>> {
+        let mut entries = lock(&self.0);
+        if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
+            // Entries in use stay: dropping one would let a second fetch for its key start.
+            entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+        }
+        Arc::clone(entries.entry(key).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn failure() -> AttestationError {
+        AttestationError::KdsUnreachable { reason: "down".to_owned() }
+    }
+
+    async fn get(
+        cell: &CachedFetch<u32>,
+        fetches: &AtomicU32,
+        outcome: Result<u32, AttestationError>,
+    ) -> Result<u32, AttestationError> {
+        let deadline = Deadline::after(Duration::from_secs(5));
+        cell.get(&Clock::system(), HOUR, "fetching", &deadline, || async {
+            fetches.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            outcome
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn concurrent_tasks_share_one_fetch_or_one_failure() {
+        for outcome in [Ok(7), Err(failure())] {
+            let (cell, fetches) = (Arc::new(CachedFetch::default()), Arc::new(AtomicU32::new(0)));
+            let tasks: Vec<_> = (0..100)
+                .map(|_| {
+                    let (cell, fetches, outcome) = (Arc::clone(&cell), Arc::clone(&fetches), outcome.clone());
+                    tokio::spawn(async move { get(&cell, &fetches, outcome).await })
+                })
+                .collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), outcome);
+            }
+            assert_eq!(fetches.load(Ordering::SeqCst), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_kept_and_a_value_is() {
+        let (cell, fetches) = (CachedFetch::default(), AtomicU32::new(0));
+        assert_eq!(get(&cell, &fetches, Err(failure())).await, Err(failure()));
+        assert_eq!(get(&cell, &fetches, Ok(1)).await, Ok(1));
+        assert_eq!(get(&cell, &fetches, Ok(2)).await, Ok(1));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_fetch_is_started_again_by_the_next_task() {
+        let (cell, fetches) = (Arc::new(CachedFetch::default()), Arc::new(AtomicU32::new(0)));
+        let leader = tokio::spawn({
+            let (cell, fetches) = (Arc::clone(&cell), Arc::clone(&fetches));
+            async move { get(&cell, &fetches, Ok(1)).await }
+        });
+        while fetches.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        leader.abort();
+        assert_eq!(get(&cell, &fetches, Ok(2)).await, Ok(2));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+}

@@ -1,6 +1,6 @@
-//! The record of an appraisal: every check, what it expected, what it found, what followed.
+//! The appraisal result: every check with its expected value, actual value and verdict.
 //!
-//! Below the errors and the steps, since an error carries the whole record; [`crate::appraise`] writes it.
+//! On a lower floor than errors, because an error carries the whole appraisal; [`crate::appraise`] fills it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,41 +10,41 @@ use serde::Serialize;
 
 use crate::types::printable;
 
-/// Every check of one appraisal, in the order in which they are shown.
+/// All checks of one appraisal, in display order.
 ///
-/// [`fmt::Display`] is a table. Values that identify a machine are shortened there; [`Appraisal::full`] shows them whole.
+/// [`fmt::Display`] prints a table in which values that identify a machine are shortened; [`Appraisal::full`] shows them whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appraisal {
     checks: Arc<[Check]>,
 }
 
-/// One check: what was required, what the evidence says, and what follows.
+/// One check: the expected value, the actual value and the verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Check {
-    /// What was checked.
+    /// The name of the check.
     pub name: &'static str,
-    /// What passes.
+    /// The values that pass.
     pub expected: Cow<'static, str>,
-    /// What the evidence says.
+    /// The value in the evidence.
     pub actual: Cow<'static, str>,
-    /// What follows.
+    /// The verdict.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// What follows from a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "why", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// As required.
+    /// The value is as required.
     Passed,
-    /// Not as is safe, and the policy allows it.
+    /// The value is not safe, but the policy allows it.
     Allowed,
-    /// Not as required. Only in the appraisal of an error.
+    /// The value is not as required. Only in the appraisal of an error.
     Failed,
-    /// Nothing was required, or the evidence of this kind cannot say; and why.
+    /// Nothing was required, or this kind of evidence does not carry the value; with the reason.
     NotEvaluated(&'static str),
 }
 
@@ -53,19 +53,19 @@ impl Appraisal {
         Self { checks: checks.into() }
     }
 
-    /// The checks.
+    /// Returns the checks.
     #[must_use]
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
 
-    /// The check of this name.
+    /// Returns the check with a name.
     #[must_use]
     pub fn check(&self, name: &str) -> Option<&Check> {
         self.checks.iter().find(|check| check.name == name)
     }
 
-    /// As a table that shows every value whole, identifying ones too.
+    /// Returns a table that shows every value whole, including those that identify a machine.
     #[must_use]
     pub fn full(&self) -> impl fmt::Display + '_ {
         Table { checks: &self.checks, full: true }
@@ -101,19 +101,19 @@ impl fmt::Display for Table<'_> {
                 Verdict::Failed => ("FAILED", Cow::from(format!("expected {}, found {actual}", show(&check.expected)))),
                 Verdict::NotEvaluated(reason) => ("not evaluated", Cow::from(reason)),
             };
-            // One line for each check, whatever the evidence says.
+            // Escaped, so that untrusted values cannot add lines.
             writeln!(f, "{verdict:<13}  {:<24}  {}", check.name, printable(&detail))?;
         }
         Ok(())
     }
 }
 
-/// Whether the values of a check or field identify a machine or a guest, so that logs should not carry them whole.
+/// Whether a check's or field's values identify a machine or a guest and should be shortened in logs.
 pub(crate) fn is_identifying(name: &str) -> bool {
-    matches!(name, "chip id" | "report id")
+    matches!(name, "require_chip id" | "report id")
 }
 
-/// The first characters of each long word: enough to tell two apart in a log, not enough to recognise one.
+/// Shortens each long word to its first characters: enough to distinguish two values in a log, not enough to identify one.
 pub(crate) fn abbreviate(value: &str) -> Cow<'_, str> {
     const KEPT: usize = 8;
     let shorten = |word: &str| match word.char_indices().nth(KEPT) {

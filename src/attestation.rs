@@ -1,4 +1,4 @@
-//! What a successful verification gives: types that only [`crate::verify`] and [`crate::verify_recorded`] can build.
+//! The attestation results, which only the functions of [`crate::verify`] can build.
 
 use std::fmt;
 
@@ -13,37 +13,37 @@ use crate::types::{SpkiDigest, UnixTime};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Claims {
-    /// What every evidence says.
+    /// The claims that all evidence carries.
     pub snp: SnpClaims,
-    /// What MAA says besides, where it was asked.
+    /// Further claims of MAA, if its token was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maa: Option<MaaClaims>,
-    /// What the hardware report says besides, where it was verified here.
+    /// Further claims of the hardware report, if it was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hardware: Option<HardwareClaims>,
-    /// The utility VM's endorsement, where there is one.
+    /// The utility VM's endorsement, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uvm: Option<UvmClaims>,
 }
 
-/// A peer that has proven what it is: every check of the policy passed, on fresh evidence, for this channel.
+/// The attestation of a peer: every check of the policy passed, on fresh evidence, for this channel.
 ///
-/// There is no other way to one than [`crate::verify`].
+/// Only [`crate::verify`](crate::verify()) creates one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct Attestation {
-    channel: Channel,
-    server_name: ServerNameCheck,
+    pub(crate) channel: Channel,
+    pub(crate) server_name: ServerNameCheck,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<SpkiDigest>,
-    issued_at: UnixTime,
-    expires_at: UnixTime,
-    claims: Claims,
-    appraisal: Appraisal,
+    pub(crate) key: Option<SpkiDigest>,
+    pub(crate) issued_at: UnixTime,
+    pub(crate) expires_at: UnixTime,
+    pub(crate) claims: Claims,
+    pub(crate) appraisal: Appraisal,
 }
 
-/// Evidence from a record that verifies and that the policy accepts. It proves neither freshness nor who is at the other
-/// end of anything, and there is no way from it to [`Attestation`] or a session.
+/// Recorded evidence that verifies and that the policy accepts. It proves neither freshness nor the identity of a peer, and
+/// cannot be turned into an [`Attestation`] or a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct OfflineAttestation {
@@ -53,7 +53,7 @@ pub struct OfflineAttestation {
     appraisal: Appraisal,
 }
 
-/// Evidence that verifies, of which nothing was required. It says what is in a file, not that anything is acceptable.
+/// Evidence that verifies but was not appraised against a policy. It shows the content of a file, not that it is acceptable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct VerifiedEvidence {
@@ -66,13 +66,13 @@ impl VerifiedEvidence {
         Self { verified_for, claims }
     }
 
-    /// The state of the TEE.
+    /// Returns the state of the TEE.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// The time for which the evidence was verified.
+    /// Returns the time for which the evidence was verified.
     #[must_use]
     pub fn verified_for(&self) -> UnixTime {
         self.verified_for
@@ -80,46 +80,37 @@ impl VerifiedEvidence {
 }
 
 impl Attestation {
-    pub(crate) fn new(
-        (channel, server_name, key): (Channel, ServerNameCheck, Option<SpkiDigest>),
-        (issued_at, expires_at): (UnixTime, UnixTime),
-        claims: Claims,
-        appraisal: Appraisal,
-    ) -> Self {
-        Self { channel, server_name, key, issued_at, expires_at, claims, appraisal }
-    }
-
-    /// The state of the TEE.
+    /// Returns the state of the TEE.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// Every check.
+    /// Returns all checks.
     #[must_use]
     pub fn appraisal(&self) -> &Appraisal {
         &self.appraisal
     }
 
-    /// How the connection is tied to the evidence.
+    /// Returns how the connection is bound to the evidence.
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel
     }
 
-    /// The TLS key that the evidence names; `None` for an unbound channel.
+    /// Returns the TLS key that the evidence names; `None` for an unbound channel.
     #[must_use]
     pub fn key(&self) -> Option<&SpkiDigest> {
         self.key.as_ref()
     }
 
-    /// When the evidence was verified.
+    /// Returns when the evidence was verified.
     #[must_use]
     pub fn issued_at(&self) -> UnixTime {
         self.issued_at
     }
 
-    /// The earliest end of everything that the verdict rests on.
+    /// Returns the earliest expiry of the evidence, its endorsements and the policy's session age.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at
@@ -131,25 +122,25 @@ impl OfflineAttestation {
         Self { verified_for, expires_at, claims, appraisal }
     }
 
-    /// The state of the TEE.
+    /// Returns the state of the TEE.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// Every check.
+    /// Returns all checks.
     #[must_use]
     pub fn appraisal(&self) -> &Appraisal {
         &self.appraisal
     }
 
-    /// The time for which the evidence was verified.
+    /// Returns the time for which the evidence was verified.
     #[must_use]
     pub fn verified_for(&self) -> UnixTime {
         self.verified_for
     }
 
-    /// The earliest end of everything that the verdict rests on.
+    /// Returns the earliest expiry of the evidence, its endorsements and the policy's session age.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at

@@ -1,4 +1,4 @@
-//! The facts of one connection: what was asked, of whom, when. Taken by value by the verification, used once.
+//! The challenge of one connection: nonce, peer and time. The verification takes it by value, so that it is used once.
 
 use serde::Serialize;
 
@@ -6,12 +6,12 @@ use crate::crypto;
 use crate::error::AttestationError;
 use crate::types::{Nonce, SpkiDigest, UnixTime};
 
-/// The name and version of the bound protocol: who speaks (the server) and what the runtime data means.
+/// The name and version of the bound protocol, which says who attests (the server) and what the runtime data means.
 const PROTOCOL: &str = "blindbox-bound-server/1";
 
-/// One question to one peer: a fresh nonce, and what is known of the channel it is asked over.
+/// A challenge to one peer: a fresh nonce, and the properties of the channel that it is sent over.
 ///
-/// Not `Clone`: an answer to a challenge is verified once.
+/// Not `Clone`: a response to a challenge is verified once.
 ///
 /// ```
 /// use blindbox_attestation::{Challenge, Channel, ServerNameCheck, SpkiDigest, UnixTime};
@@ -21,12 +21,12 @@ const PROTOCOL: &str = "blindbox-bound-server/1";
 /// let challenge = Challenge::bound(key, ServerNameCheck::Validated, now)?;
 /// assert_eq!(challenge.channel(), Channel::Bound);
 ///
-/// // All that a bound request says: nothing in it could be had attested.
+/// // The whole content of a bound request: the caller cannot choose what is attested.
 /// let host = "sharedneu.neu.attest.azure.net";
 /// let request = format!(r#"{{"maa_endpoint":"{host}","nonce":"{}"}}"#, challenge.nonce());
 /// # assert!(request.ends_with("\"}"));
 ///
-/// // What genuine evidence covers is written here too, and never taken from the answer.
+/// // The runtime data that genuine evidence covers is computed here, and never taken from the response.
 /// let covered = String::from_utf8(challenge.runtime_data())?;
 /// assert!(covered.contains(&challenge.nonce().to_string()) && covered.contains(&key.to_string()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,7 +47,7 @@ pub(crate) enum Peer {
     UnboundCleartext,
 }
 
-/// How the connection is tied to the evidence.
+/// How the connection is bound to the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -65,26 +65,26 @@ pub enum Channel {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ServerNameCheck {
-    /// A trusted authority vouches for the name (Web PKI), so it is known whose instance it is.
+    /// Validated by a trusted authority (Web PKI), which shows whose instance it is.
     Validated,
-    /// Not looked at: it is proven what runs, not whose instance it is.
+    /// Not validated: the evidence shows what runs, not whose instance it is.
     NotEvaluated,
 }
 
 impl Challenge {
-    /// A challenge to the peer of a TLS connection, whose key the evidence must name.
+    /// Creates a challenge to the peer of a TLS connection, whose key the evidence must name.
     ///
     /// `key` is the SHA-256 of the `SubjectPublicKeyInfo` of *this* connection's certificate, after the handshake has
     /// shown that the peer holds it.
     ///
     /// # Errors
     ///
-    /// [`AttestationError::Misconfigured`] when the operating system gives no random bytes.
+    /// [`AttestationError::Misconfigured`] if the operating system provides no random bytes.
     pub fn bound(key: SpkiDigest, server_name: ServerNameCheck, now: UnixTime) -> Result<Self, AttestationError> {
         Self::new(Peer::Bound { key, server_name }, now)
     }
 
-    /// A challenge over TLS to an agent that attests any data. Only a policy with `allow_unbound_channel` accepts it.
+    /// Creates a challenge over TLS to an agent that attests any data. Only a policy with `allow_unbound_channel` accepts it.
     ///
     /// `server_name` says whether the certificate of the *application's* connection, which must be open by now, was validated for
     /// its name: the evidence does not name its key.
@@ -96,7 +96,7 @@ impl Challenge {
         Self::new(Peer::UnboundTls { server_name }, now)
     }
 
-    /// A challenge over plain HTTP. Only a policy with `allow_plain_http` accepts it.
+    /// Creates a challenge over plain HTTP. Only a policy with `allow_plain_http` accepts it.
     ///
     /// # Errors
     ///
@@ -112,20 +112,19 @@ impl Challenge {
         Ok(Self { nonce: Nonce::new(nonce), peer, key_exchange: None, made_at })
     }
 
-    /// Adds the key exchange group that TLS has negotiated for the application's connection, by the name that IANA has
-    /// registered, such as `X25519MLKEM768`. A policy with `require_post_quantum` needs it.
+    /// Adds the key exchange group that TLS negotiated for the application's connection, by its IANA name, such as `X25519MLKEM768`. A policy with `require_post_quantum` needs it.
     pub fn key_exchange(mut self, group: impl Into<String>) -> Self {
         self.key_exchange = Some(group.into());
         self
     }
 
-    /// The nonce, which is all that a bound request sends.
+    /// Returns the nonce, the only part of the challenge that a bound request carries.
     #[must_use]
     pub fn nonce(&self) -> &Nonce {
         &self.nonce
     }
 
-    /// How the connection will be tied to the evidence, if it verifies.
+    /// Returns how the connection will be bound to the evidence if it verifies.
     #[must_use]
     pub fn channel(&self) -> Channel {
         match self.peer {
@@ -135,10 +134,10 @@ impl Challenge {
         }
     }
 
-    /// The runtime data that genuine evidence covers, byte for byte.
+    /// Returns the runtime data that genuine evidence covers, byte for byte.
     ///
-    /// For a bound channel the agent writes it and the client rebuilds it here from its own nonce and the key it sees;
-    /// for an unbound one the client sends it.
+    /// For a bound channel the agent writes it, and the client computes it here from its own nonce and the key of the
+    /// connection; for an unbound one the client sends it.
     #[must_use]
     pub fn runtime_data(&self) -> Vec<u8> {
         match self.peer {
@@ -161,14 +160,14 @@ impl Challenge {
     }
 }
 
-/// The one text of a bound answer: keys in this order, no white space.
+/// The exact runtime data of a bound response: keys in this order, no white space.
 fn runtime_data(nonce: &Nonce, key: &SpkiDigest) -> String {
     format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":"{key}"}}"#)
 }
 
-/// The TLS key that an agent's runtime data names, if these are the bytes of a bound answer to this nonce.
+/// Returns the TLS key that an agent's runtime data names, if it is a bound response to this nonce.
 ///
-/// Used to tell "another key" from "another nonce" in an error; the verdict itself compares whole texts.
+/// Only for the error, to distinguish another key from another nonce; the verification compares all bytes.
 pub(crate) fn parse_bound_key(runtime_data: &[u8], nonce: &Nonce) -> Option<SpkiDigest> {
     let text = std::str::from_utf8(runtime_data).ok()?;
     let prefix = format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":""#);

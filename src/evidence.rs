@@ -1,11 +1,11 @@
-//! What goes into a verification. All of it is untrusted: it came from a network or a file.
+//! The input of a verification: evidence and endorsements. All of it is untrusted: it came from a network or a file.
 
 use serde::Serialize;
 
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedCrl, VerifiedVek};
 
-/// What the attester says, as received. For what is needed under which trust see [`crate::Trust`]; a missing piece is an
+/// The evidence of the attester, as received. [`crate::Trust`] determines which parts are required; a missing part is an
 /// error, [`crate::AttestationError::MissingEvidence`].
 ///
 /// ```
@@ -25,48 +25,48 @@ pub struct Evidence {
     pub report: Option<Vec<u8>>,
     /// The utility VM's endorsement: a COSE_Sign1 document.
     pub uvm_endorsement: Option<Vec<u8>>,
-    /// The runtime data that the agent says it attested. Compared, never believed.
+    /// The runtime data that the agent claims to have attested. It is only compared, never trusted.
     pub runtime_data: Option<Vec<u8>>,
 }
 
-/// What vouches for the evidence, as received.
+/// The endorsements of the evidence: the keys and certificates to verify it with, as received.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Endorsements {
-    /// The key set of the MAA instance that the policy names. No signature protects it: who supplies it decides which tokens
-    /// are genuine. So it comes over authenticated TLS from that instance, or is pinned. A key set that was kept in one place
-    /// with the evidence proves nothing about it: who can write one can write the other.
+    /// The key set of the MAA instance that the policy names. It has no signature, so that its supplier decides which tokens
+    /// are genuine. It must come over authenticated TLS from that instance, or be pinned. A key set that was stored with the
+    /// evidence proves nothing: anyone who can write one can write the other.
     pub key_set: Option<KeySet>,
-    /// Where the key set is from. The result says it, and [`KeySetSource::BesideEvidence`] gives no verdict unless the policy
-    /// pins the key.
+    /// The origin of the key set, which the result reports. [`KeySetSource::BesideEvidence`] is refused unless the policy pins
+    /// the key.
     pub key_set_source: KeySetSource,
     /// The certificate of the key that signed the report.
     pub vek: Option<Vek>,
-    /// AMD's revocation list.
+    /// AMD's CRL.
     pub crl: Option<Crl>,
-    /// Roots that *replace* AMD's built-in ones. The result says so.
+    /// Roots that *replace* AMD's built-in ones. The result reports it.
     pub amd_anchors: Option<AmdAnchors>,
 }
 
-/// How the key set of an MAA instance was come by, which is how far to trust what its keys sign.
+/// How the key set of an MAA instance was obtained, which determines how far its keys can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KeySetSource {
-    /// The caller gave it and knows where it is from.
+    /// Provided by the caller, who knows its origin.
     #[default]
     Given,
-    /// Pinned by the caller, in place of what the instance publishes.
+    /// Pinned by the caller, instead of the key set that the instance publishes.
     Pinned,
-    /// Fetched from the instance, under the web's roots as they are compiled in.
+    /// Fetched from the instance, under the compiled-in Web PKI roots.
     BuiltInRoots,
-    /// Fetched from the instance, under the roots of the platform.
+    /// Fetched from the instance, under the roots of the operating system.
     PlatformRoots,
-    /// Fetched from the instance, under roots of the caller.
+    /// Fetched from the instance, under the caller's own roots.
     OwnRoots,
-    /// Read from where the evidence was read, such as a directory that `blindbox-attest fetch` wrote. Who wrote the evidence
-    /// could have written it, so it alone gives no verdict ([`crate::AttestationError::KeySetNotAuthenticated`]): the policy must
-    /// pin the key by its digest ([`crate::Trust::require_maa_key_id`]).
+    /// Read from the same place as the evidence, such as a directory that `blindbox-attest fetch` wrote. The author of the
+    /// evidence could have written it, so it is refused ([`crate::AttestationError::KeySetNotAuthenticated`]) unless the policy
+    /// pins the key by its digest ([`crate::Trust::require_maa_key_id`]).
     BesideEvidence,
 }
 
@@ -74,27 +74,27 @@ pub enum KeySetSource {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Vek {
-    /// As received, in DER, with the certificates above it where some came along: issuer (ASK or ASVK), then root (ARK).
+    /// As received, in DER, with the certificates above it if provided: issuer (ASK or ASVK), then root (ARK).
     Received {
         /// The certificate of the signing key.
         der: Vec<u8>,
         /// Issuer and root; they must be AMD's.
         chain: Option<(Vec<u8>, Vec<u8>)>,
     },
-    /// As received, perhaps with the certificates above it, in whatever order: see [`VerifiedVek::from_bundle`].
+    /// As received, optionally with the certificates above it, in any order: see [`VerifiedVek::from_bundle`].
     Bundle(CertificateBundle),
-    /// Verified before, under the same anchors: only what depends on this report and this time is checked again.
+    /// Already verified under the same anchors: only the checks that depend on the report and the time are repeated.
     Verified(VerifiedVek),
 }
 
 impl Vek {
-    /// A certificate alone, in DER.
+    /// Wraps a single certificate in DER.
     #[must_use]
     pub fn from_der(der: impl Into<Vec<u8>>) -> Self {
         Self::Received { der: der.into(), chain: None }
     }
 
-    /// Certificates in PEM as an agent sends them, or one in DER as AMD's service sends it.
+    /// Parses certificates in PEM, as agents send them, or one in DER, as AMD's service sends it.
     ///
     /// # Errors
     ///
@@ -104,12 +104,12 @@ impl Vek {
     }
 }
 
-/// AMD's revocation list.
+/// AMD's CRL.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Crl {
     /// As received, in DER.
     Received(Vec<u8>),
-    /// Verified before: only its dates are checked again.
+    /// Already verified: only its dates are checked again.
     Verified(VerifiedCrl),
 }

@@ -119,7 +119,7 @@
 mod appraisal;
 mod appraise;
 mod attestation;
-mod bind;
+mod binding;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod cce_policy;
@@ -127,6 +127,7 @@ mod challenge;
 mod claims;
 #[cfg(feature = "client")]
 mod clock;
+mod cross_check;
 mod crypto;
 #[cfg(feature = "client")]
 mod deadline;

@@ -1,4 +1,4 @@
-//! [`verify_connection`] and the [`Verifier`] behind it: settings in, attested sessions out.
+//! [`verify_connection`], and the [`Verifier`] with its settings, which opens attested sessions.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,11 +22,11 @@ use crate::transport::{Network, Proxy};
 use crate::types::{UnixTime, shorten};
 use crate::verifier_state::VerifierState;
 
-/// Proves what is behind a URL before a byte of the application is sent to it.
+/// Attests the peer behind a URL and opens a session with it, before any application data is sent.
 ///
-/// `Ok` is a session with a live connection to a peer for whom every check of the policy passed. This is
-/// [`Verifier::connect`] with the settings of [`Verifier::builder`] as they are; the key sets of MAA instances are kept for
-/// the process.
+/// The result is a session with an open connection to a peer that passed every check of the policy. This is
+/// [`Verifier::connect`] with the default settings of [`Verifier::builder`]; key sets of MAA instances are cached for the
+/// process.
 ///
 /// ```no_run
 /// # use blindbox_attestation::{HostData, Policy, Trust, UvmRequirement, Workload, verify_connection};
@@ -44,19 +44,18 @@ use crate::verifier_state::VerifierState;
 ///
 /// # Errors
 ///
-/// [`AttestationError`], one variant for each cause. Then there is no session, and nothing was sent but the request for
-/// attestation.
+/// [`AttestationError`], one variant for each cause. In that case nothing was sent but the attestation request.
 pub async fn verify_connection(url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
     static VERIFIER: OnceLock<Result<Verifier, AttestationError>> = OnceLock::new();
     let verifier = VERIFIER.get_or_init(|| Verifier::builder().build()).clone()?;
     verifier.connect(url, policy).await
 }
 
-/// Opens attested sessions. Cheap to clone, and to be shared: clones share key sets and what is under way.
+/// Opens attested sessions. Cheap to clone; clones share caches and attestations in progress, so share one.
 ///
-/// Nothing that depends on a policy outlives the calls that asked for it: every call of [`Verifier::connect`] has its peer
-/// attested anew, or shares the attestation of another call with an equal policy, peer and origin that it overlaps in time,
-/// made at most five seconds ago.
+/// No result that depends on a policy outlives the calls that requested it: every call of [`Verifier::connect`] attests its
+/// peer again, or shares the attestation of a call with equal policy, peer and origin that overlaps it in time and was made
+/// at most five seconds ago.
 #[derive(Clone)]
 #[must_use]
 pub struct Verifier {
@@ -65,16 +64,16 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Settings, each with a default.
+    /// Returns the settings, each with a default.
     pub fn builder() -> VerifierBuilder {
         VerifierBuilder::default()
     }
 
     /// Attests the peer behind a URL and opens a session with it.
     ///
-    /// The URL is an origin, or an origin with a base path that all requests are below. A DNS name in it is validated by
-    /// authorities as well, unless the policy has `allow_unverified_name`; for an IP address or `localhost` the attested key
-    /// alone counts.
+    /// The URL is an origin, optionally with a base path for all requests. A DNS name in it is also validated against the
+    /// certificate authorities, unless the policy has `allow_unverified_name`; for an IP address or `localhost` only the
+    /// attested key counts.
     ///
     /// # Errors
     ///
@@ -83,12 +82,12 @@ impl Verifier {
         Session::open(&self.state, &self.coalesce, url.as_ref(), policy).await
     }
 
-    /// Asks the peer behind a URL for what the policy needs, and gives back what came, unverified: to keep evidence of a peer
-    /// that is refused, for instance. Nothing but the request for attestation is sent.
+    /// Collects the evidence that the policy needs from the peer behind a URL, and returns it without verifying it; for
+    /// example to save the evidence of a peer that is refused. Nothing but the attestation request is sent.
     ///
     /// # Errors
     ///
-    /// Where the peer gives no evidence at all. What is missing of what vouches for it is in the result.
+    /// [`AttestationError`] if the peer sends no evidence. Endorsements that could not be fetched are reported in the result.
     pub async fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<EvidenceBundle, AttestationError> {
         collect(&self.state, url.as_ref(), policy).await
     }
@@ -104,7 +103,7 @@ impl fmt::Debug for Verifier {
 ///
 /// Three kinds of trust are set here, and never mix: roots for the *application's* server name, roots for the servers of
 /// *collateral* (the key sets of MAA, AMD's certificates), and anchors of the *evidence* itself (AMD's roots, a pinned key
-/// set). Whoever controls the collateral roots can, under MAA trust, supply the keys that tokens are verified with.
+/// set). Under MAA trust, anyone who controls the collateral roots can supply the keys that tokens are verified with.
 #[derive(Clone)]
 #[must_use]
 pub struct VerifierBuilder {
@@ -154,115 +153,115 @@ impl Default for VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// The time of day, in place of the machine's clock. Lifetimes also end by a monotonic clock, so that setting this one
-    /// back keeps nothing alive.
+    /// Replaces the clock of the machine. Lifetimes also end by a monotonic clock, so that setting this clock back extends
+    /// none.
     pub fn clock(mut self, now: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
         self.clock = Clock::new(now);
         self
     }
 
-    /// The most time that finding and attesting a peer may take, all of it together; 30 seconds unless set.
+    /// Limits the total time to connect to a peer and attest it; 30 seconds by default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The most time that a request of a session may take, until the end of its answer's body, unless
-    /// [`crate::Request::timeout`] says otherwise. None unless set, since answers may be long: then a peer that never answers
-    /// is waited for until its attestation ends, and is not renewed by other requests.
+    /// Limits the time of each request of a session, to the end of the response body; [`crate::Request::timeout`] overrides
+    /// it. No limit by default, since responses may be long: a request to a peer that never responds then lasts until the
+    /// attestation ends.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = Some(timeout);
         self
     }
 
-    /// Further authorities for the application's server name, beside the platform's: PEM (one or more) or DER.
+    /// Adds authorities for the application's server name to the platform's: PEM (one or more) or DER.
     pub fn extra_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
         self.application_roots.0.push(roots.as_ref().to_vec());
         self
     }
 
-    /// The only authorities for the application's server name, in place of the platform's: PEM (one or more) or DER.
+    /// Replaces the platform's authorities for the application's server name: PEM (one or more) or DER.
     pub fn only_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
         self.application_roots = (vec![roots.as_ref().to_vec()], true);
         self
     }
 
-    /// The platform's authorities for the servers of collateral, in place of the web's roots that are compiled in. Whoever
-    /// can add a root to this machine can then, under MAA trust, say which tokens are genuine.
+    /// Uses the platform's authorities for the servers of collateral instead of the compiled-in Web PKI roots. Under MAA
+    /// trust, anyone who can add a root to this machine can then forge tokens.
     pub fn platform_collateral_roots(mut self) -> Self {
         self.collateral_roots = CollateralRoots::Platform;
         self
     }
 
-    /// The only authorities for the servers of collateral: PEM (one or more) or DER.
+    /// Replaces the authorities for the servers of collateral: PEM (one or more) or DER.
     pub fn collateral_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
         self.collateral_roots = CollateralRoots::Own(roots.as_ref().to_vec());
         self
     }
 
-    /// The key set of the MAA instance, in place of the one that it publishes. It is used for whichever instance a policy
-    /// names, and never refreshed: a key that MAA takes out of use goes on being believed.
+    /// Pins the key set of the MAA instance instead of fetching it. It is used for any instance that a policy names and never
+    /// refreshed: a key that MAA withdraws stays trusted.
     pub fn pin_key_set(mut self, key_set: KeySet) -> Self {
         self.key_set = Some(key_set);
         self
     }
 
-    /// AMD's roots, in place of the ones that are compiled in. Every result then says `anchors: custom`.
+    /// Replaces AMD's compiled-in roots. Every result then reports `anchors: custom`.
     pub fn amd_anchors(mut self, anchors: AmdAnchors) -> Self {
         self.amd_anchors = Some(anchors);
         self
     }
 
-    /// A mirror of AMD's Key Distribution Service, with its paths below this address. What it hands out is verified as AMD's
-    /// own would be, so it needs no trust, and may speak plain HTTP.
+    /// Uses a mirror of AMD's Key Distribution Service, with the same paths below this address. Its responses are verified
+    /// like AMD's own, so that it needs no trust and may use plain HTTP.
     pub fn kds(mut self, url: impl Into<String>) -> Self {
         self.kds = Some(url.into());
         self
     }
 
-    /// A service to ask for the certificate of a report's key before AMD's: Azure's THIM
-    /// (`http://169.254.169.254/metadata/THIM/amd/certification`), which knows the machine that it is asked on, or one with the
-    /// same answer. It needs no trust, and may speak plain HTTP; what does not fit the report is not used.
+    /// Requests the certificate of a report's key from a THIM service before AMD's: Azure's
+    /// (`http://169.254.169.254/metadata/THIM/amd/certification`), which returns the certificate of the machine that it runs
+    /// on, or one with the same response format. It needs no trust and may use plain HTTP; a certificate that does not match
+    /// the report is not used.
     pub fn thim(mut self, url: impl Into<String>) -> Self {
         self.thim = Some(url.into());
         self
     }
 
-    /// A folder to keep AMD's certificates and revocation lists in, for processes to come. None unless set; made if it is not
-    /// there.
+    /// Caches AMD's certificates and CRLs in a directory, for later processes. No directory by default; created if missing.
     ///
-    /// It must be this user's, with permissions for nobody else, and no link; several processes may share it. Everything in
-    /// it is verified under AMD's pinned roots at every load. A revocation list from it counts as long as one in memory:
-    /// one hour from its fetch, and a list that is older than one kept here takes nobody in. Key sets of MAA and verdicts
-    /// are never written. On Windows permissions are not checked: the folder is as private as its place.
+    /// It must belong to this user, give others no permissions, and not be a link; several processes may share it. Everything
+    /// in it is verified under AMD's pinned roots whenever it is loaded. A CRL from it is used as long as one in memory: one
+    /// hour from its fetch; a CRL older than a stored one is not accepted in its place. MAA key sets and attestation results
+    /// are never written. On Windows permissions are not checked: the directory is as private as its location.
     pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(path.into());
         self
     }
 
-    /// Where the attestation agent is, in place of the application's own origin (bound sessions) or its port 8080 (unbound
-    /// ones). A bound session whose agent is elsewhere supports exactly one instance of the application. Nobody there needs to
-    /// be trusted, but whoever answers there can close a session, as anybody can who stands in its way.
+    /// Sets the address of the attestation agent, instead of the application's own origin (bound sessions) or its port 8080
+    /// (unbound ones). A bound session with a separate agent supports exactly one instance of the application. The agent needs
+    /// no trust, but it can make attestations fail, like anyone on the network path.
     pub fn agent(mut self, url: impl Into<String>) -> Self {
         self.agent = Some(url.into());
         self
     }
 
-    /// An HTTP proxy to go through, such as `http://proxy.example:3128`. None unless set: the environment is not looked at.
-    /// TLS goes through it end to end.
+    /// Connects through an HTTP proxy, such as `http://proxy.example:3128`. No proxy by default; the environment is ignored.
+    /// TLS passes through the proxy end to end.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(url.into());
         self
     }
 
-    /// The address of a host, in place of what name resolution says; port 0 stands for the URL's own. The host is compared as
-    /// URLs have it, so `bücher.example` and `xn--bcher-kva.example` are one. Names are validated as they would be without it.
+    /// Overrides name resolution for a host; port 0 stands for the port of the URL. The host is compared in the form that URLs
+    /// have, so that `bücher.example` and `xn--bcher-kva.example` are the same. Server names are validated as usual.
     pub fn resolve(mut self, host: impl Into<String>, address: SocketAddr) -> Self {
         self.addresses.push((host.into(), address));
         self
     }
 
-    /// Makes the verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
     ///
@@ -312,7 +311,7 @@ impl VerifierBuilder {
     }
 }
 
-/// Without addresses: that of a proxy may have a password in it.
+/// Omits addresses: that of a proxy may contain a password.
 impl fmt::Debug for VerifierBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifierBuilder").field("deadline", &self.deadline).finish_non_exhaustive()
@@ -320,17 +319,19 @@ impl fmt::Debug for VerifierBuilder {
 }
 
 fn agent(text: &str) -> Result<Url, AttestationError> {
-    let reason = "expected as the agent's address an origin, perhaps with a path, such as https://my-app.example:8080";
+    let reason =
+        "expected an origin, optionally with a path, as the agent's address, such as https://my-app.example:8080";
     address(text).ok_or(AttestationError::InvalidUrl { reason })
 }
 
 fn kds(text: &str) -> Result<Url, AttestationError> {
-    let reason = "expected as the mirror's address an origin, perhaps with a path, such as https://kds.example";
+    let reason = "expected an origin, optionally with a path, as the mirror's address, such as https://kds.example";
     address(text).ok_or(AttestationError::InvalidUrl { reason })
 }
 
 fn thim(text: &str) -> Result<Url, AttestationError> {
-    let reason = "expected as the address of a THIM service an address such as http://169.254.169.254/metadata/THIM/amd/certification";
+    let reason =
+        "expected the address of a THIM service, such as http://169.254.169.254/metadata/THIM/amd/certification";
     address(text).ok_or(AttestationError::InvalidUrl { reason })
 }
 
@@ -345,27 +346,28 @@ fn address(text: &str) -> Option<Url> {
     })
 }
 
-/// A host in the one form that the parser of URLs gives it: any other would be compared with it and never used.
+/// Normalizes a host as URLs do; in any other form it would never match.
 fn resolved((host, address): (String, SocketAddr)) -> Result<(String, SocketAddr), AttestationError> {
     let parsed = url::Host::parse(&host).map_err(|error| AttestationError::Misconfigured {
         reason: format!(
-            "expected as the host to resolve a name such as my-app.example, found {:?}: {error}",
+            "expected a name such as my-app.example as the host to resolve, found {:?}: {error}",
             shorten(&host, 100)
         ),
     })?;
     match parsed {
         url::Host::Domain(name) => Ok((name, address)),
-        // Such a URL is connected to as it stands.
+        // A URL with an address needs no name resolution.
         url::Host::Ipv4(_) | url::Host::Ipv6(_) => Err(AttestationError::Misconfigured {
-            reason: format!("expected as the host to resolve a name, found the address {host}"),
+            reason: format!("expected a name as the host to resolve, found the address {host}"),
         }),
     }
 }
 
-/// To a proxy over TLS the session's own TLS settings would apply, which accept the attested peer only.
+/// Parses a proxy's address. `https` is refused: the session's TLS settings, which accept only the attested peer, would apply to
+/// the proxy.
 fn proxy(text: &str) -> Result<Url, AttestationError> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
-    url.ok_or_else(|| misconfigured("expected as the proxy's address one such as http://proxy.example:3128"))
+    url.ok_or_else(|| misconfigured("expected a proxy's address such as http://proxy.example:3128"))
 }
 
 fn misconfigured(reason: &str) -> AttestationError {

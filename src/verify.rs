@@ -1,11 +1,13 @@
-//! THE PIPELINE: five calls in order. Pure: bytes, a policy and a time in, a verdict out.
+//! The verification pipeline: [`verify`] and its variants call the five steps in order. Pure functions of bytes, a policy and
+//! a time.
 
 use std::time::Duration;
 
 use crate::appraise::{AppraisalInput, appraise};
 use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
-use crate::bind::{self, ConsistentEvidence};
+use crate::binding;
 use crate::challenge::{Challenge, Peer, ServerNameCheck};
+use crate::cross_check::ConsistentEvidence;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
@@ -14,16 +16,16 @@ use crate::snp::{self, AmdAnchors, CaChain, Collateral, Revocation, VerifiedRepo
 use crate::types::{Issuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
 
-/// How long an attestation holds at most, unless the policy says otherwise.
+/// The longest lifetime of an attestation in seconds, unless the policy sets another.
 const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 
-/// Verifies evidence that answers a challenge, and appraises it against a policy.
+/// Verifies evidence that responds to a challenge, and appraises it against a policy.
 ///
-/// `Ok` means that all of it passed. The network is not touched, and the time is `now`.
+/// `Ok` means that every check passed. Uses no network, and takes the time from `now`.
 ///
-/// For callers that have a connection of their own, such as bindings for other languages. What is theirs then: that the
-/// key in the challenge is the one of *this* connection, that each challenge is asked once, and that nothing else is sent
-/// before the verdict. With the feature `client`, `Verifier::connect` sees to it.
+/// For callers with their own connections, such as bindings for other languages. They must ensure that the key in the
+/// challenge is the one of *this* connection, that each challenge is sent once, and that no application data is sent before
+/// the result. With the feature `client`, `Verifier::connect` does this.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -48,7 +50,7 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 /// // After the handshake, and before anything else is sent: SHA-256 of the key of this connection.
 /// let key = SpkiDigest::new([0xab; 32]);
 /// let challenge = Challenge::bound(key, ServerNameCheck::Validated, now)?;
-/// // Here the agent is sent `challenge.nonce()`. What it answers is believed in nothing.
+/// // Send `challenge.nonce()` to the agent here. Its response is not trusted.
 /// # let runtime_data = challenge.runtime_data();
 /// # let token = attest(&runtime_data);
 /// let mut evidence = Evidence::default();
@@ -61,7 +63,7 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 /// assert_eq!(attested.channel(), Channel::Bound);
 /// println!("{attested}");
 ///
-/// // The same evidence over another connection is somebody in the middle, or an old answer.
+/// // The same evidence over another connection is a relay or a replay.
 /// let another = Challenge::bound(SpkiDigest::new([0xcd; 32]), ServerNameCheck::Validated, now)?;
 /// let refused = verify(&evidence, &endorsements, another, &policy, now);
 /// assert!(matches!(refused, Err(AttestationError::FalseAttestationReport { .. })));
@@ -71,7 +73,7 @@ const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 ///
 /// # Errors
 ///
-/// The first cryptographic failure, or the gravest violation of the policy with the whole appraisal.
+/// The first cryptographic failure, or the most severe violation of the policy with the whole appraisal.
 pub fn verify(
     evidence: &Evidence,
     endorsements: &Endorsements,
@@ -79,39 +81,45 @@ pub fn verify(
     policy: &Policy,
     now: UnixTime,
 ) -> Result<Attestation, AttestationError> {
-    admit(&challenge, policy)?;
-    let token = token(evidence, endorsements, policy, now)?;
-    let report = report(evidence, endorsements, policy, now)?;
-    let endorsement = endorsement(evidence, policy)?;
+    // Step 1, getting the evidence, is the caller's. The policy decides the kind of channel before anything is read.
+    check_channel_allowed(&challenge, policy)?;
+    // Step 2: the token, down to the key set of the MAA instance.
+    let token = verify_token_for(policy, evidence, endorsements, now)?;
+    // Step 3: the report, down to AMD's root; and the endorsement of the utility VM, down to its issuer.
+    let report = verify_report_for(policy, evidence, endorsements, now)?;
+    let endorsement = verify_endorsement_for(policy, evidence)?;
+    // Step 4: all of it is about the same TEE, this nonce and this channel.
     let tee = ConsistentEvidence::new(token, report, endorsement)?;
-    bind::check_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
+    binding::check_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
+    // Step 5: the claims satisfy the policy.
     let (server_name, key) = match challenge.peer() {
         Peer::Bound { key, server_name } => (server_name, Some(key)),
         Peer::UnboundTls { server_name } => (server_name, None),
         Peer::UnboundCleartext => (ServerNameCheck::NotEvaluated, None),
     };
-    let channel = (challenge.channel(), server_name);
-    let facts = AppraisalInput {
+    let channel = challenge.channel();
+    let input = AppraisalInput {
         tee: &tee,
-        channel: Some(channel),
+        channel: Some((channel, server_name)),
         key_exchange: challenge.negotiated_key_exchange(),
         key_set_source: endorsements.key_set_source,
         now,
     };
-    let appraisal = appraise(&facts, policy)?;
+    let appraisal = appraise(&input, policy)?;
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
-    let life = (now, now.plus(age).min(end(&tee)));
-    Ok(Attestation::new((channel.0, channel.1, key), life, claims(tee), appraisal))
+    // An attestation ends with its evidence, however long the policy lets it live.
+    let expires_at = now.plus(age).min(expiry(&tee));
+    Ok(Attestation { channel, server_name, key, issued_at: now, expires_at, claims: claims(tee), appraisal })
 }
 
-/// Verifies recorded evidence and appraises it against a policy, as [`verify`] does but without a challenge: that it is
-/// fresh, and whose channel it is about, is not proved.
+/// Verifies recorded evidence and appraises it against a policy, as [`verify`] does but without a challenge. The result proves
+/// neither that the evidence is fresh nor which channel it belongs to.
 ///
-/// `evidence.runtime_data`, where given, must be what the evidence covers.
+/// If `evidence.runtime_data` is given, the evidence must cover it.
 ///
-/// Under MAA trust the verdict is as good as the origin of [`Endorsements::key_set`], which no signature protects: a key set
-/// that was kept with the evidence is [`crate::KeySetSource::BesideEvidence`], and gives no verdict by itself. `now` decides
-/// which tokens, certificates and revocation lists are current: a time that was kept with the evidence is a claim as well.
+/// Under MAA trust the result is as trustworthy as the origin of [`Endorsements::key_set`], which has no signature: a key set
+/// that was stored with the evidence is [`crate::KeySetSource::BesideEvidence`], and is refused by itself. `now` decides which
+/// tokens, certificates and CRLs are current: a time that was stored with the evidence is not trustworthy either.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -125,9 +133,9 @@ pub fn verify(
 /// # let (certs_json, token) = (maa.key_set(), maa.sign(maa.claims(&guest, br#"{"nonce":""}"#).value()));
 ///
 /// let mut evidence = Evidence::default();
-/// evidence.token = Some(token); // of a file, with its white space taken off
+/// evidence.token = Some(token); // from a file, trimmed
 /// let mut endorsements = Endorsements::default();
-/// endorsements.key_set = Some(KeySet::from_json(certs_json.as_bytes())?); // whoever kept this decides what is genuine
+/// endorsements.key_set = Some(KeySet::from_json(certs_json.as_bytes())?); // its supplier decides which tokens are genuine
 /// let trust = Trust::maa(issuer)?;
 /// # let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm))?;
 /// let policy =
@@ -136,7 +144,7 @@ pub fn verify(
 /// let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
 /// println!("{}", recorded.appraisal().full());
 ///
-/// // A token has its time, and that is the time to name.
+/// // A token is valid at its own time only.
 /// let refused = verify_recorded(&evidence, &endorsements, &policy, at.plus(86_400));
 /// assert!(matches!(refused, Err(AttestationError::InvalidToken(_))));
 /// # Ok(())
@@ -152,13 +160,13 @@ pub fn verify_recorded(
     policy: &Policy,
     now: UnixTime,
 ) -> Result<OfflineAttestation, AttestationError> {
-    record(evidence, endorsements, policy, now, |tee| match &evidence.runtime_data {
-        Some(runtime_data) => bind::to_runtime_data(tee, runtime_data),
+    verify_offline(evidence, endorsements, policy, now, |tee| match &evidence.runtime_data {
+        Some(runtime_data) => binding::check_runtime_data(tee, runtime_data),
         None => Ok(()),
     })
 }
 
-/// Verifies evidence as a record, and that it covers the nonce and the TLS key of the challenge that it was requested with.
+/// Verifies evidence as recorded, and checks that it covers the nonce and the TLS key of the challenge that it was requested with.
 #[cfg(feature = "client")]
 pub(crate) fn verify_collected(
     evidence: &Evidence,
@@ -166,41 +174,42 @@ pub(crate) fn verify_collected(
     challenge: &Challenge,
     policy: &Policy,
 ) -> Result<OfflineAttestation, AttestationError> {
-    admit(challenge, policy)?;
+    check_channel_allowed(challenge, policy)?;
     let runtime_data = evidence.runtime_data.as_deref();
-    record(evidence, endorsements, policy, challenge.made_at(), |tee| {
-        bind::check_challenge(tee, runtime_data, challenge)
+    verify_offline(evidence, endorsements, policy, challenge.made_at(), |tee| {
+        binding::check_challenge(tee, runtime_data, challenge)
     })
 }
 
-fn record(
+/// Runs steps 2 to 5 without a channel. `bind` checks what the evidence covers.
+fn verify_offline(
     evidence: &Evidence,
     endorsements: &Endorsements,
     policy: &Policy,
     now: UnixTime,
     bind: impl FnOnce(&ConsistentEvidence) -> Result<(), AttestationError>,
 ) -> Result<OfflineAttestation, AttestationError> {
-    let token = token(evidence, endorsements, policy, now)?;
-    let report = report(evidence, endorsements, policy, now)?;
-    let endorsement = endorsement(evidence, policy)?;
+    let token = verify_token_for(policy, evidence, endorsements, now)?;
+    let report = verify_report_for(policy, evidence, endorsements, now)?;
+    let endorsement = verify_endorsement_for(policy, evidence)?;
     let tee = ConsistentEvidence::new(token, report, endorsement)?;
     bind(&tee)?;
-    let facts = AppraisalInput {
+    let input = AppraisalInput {
         tee: &tee,
         channel: None,
         key_exchange: None,
         key_set_source: endorsements.key_set_source,
         now,
     };
-    let appraisal = appraise(&facts, policy)?;
-    Ok(OfflineAttestation::new(now, end(&tee), claims(tee), appraisal))
+    let appraisal = appraise(&input, policy)?;
+    Ok(OfflineAttestation::new(now, expiry(&tee), claims(tee), appraisal))
 }
 
-/// Verifies whatever evidence is given, and that it is all about one TEE, without requiring anything of it: for looking
-/// into files. A policy is what makes evidence mean something, so this proves nothing about a peer.
+/// Verifies the given evidence, and that it is all about the same TEE, without a policy: for inspecting files. It proves nothing
+/// about a peer.
 ///
-/// A token needs `issuer` and a key set, a report the certificate of its key. A revocation list, where given, must be
-/// genuine and current and not name the signing authority; without one revocation is not looked at. An endorsement of a
+/// A token needs `issuer` and a key set, a report the certificate of its key. A CRL, if given, must be
+/// genuine and current and not revoke the signing authority; without one revocation is not checked. An endorsement of a
 /// utility VM must come from Microsoft's production issuer.
 ///
 /// # Errors
@@ -228,13 +237,13 @@ pub fn verify_unappraised(
     let endorsement = document.map(|document| uvm::verify(document, &EndorsementExpectations::production()));
     let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?;
     if let Some(runtime_data) = &evidence.runtime_data {
-        bind::to_runtime_data(&tee, runtime_data)?;
+        binding::check_runtime_data(&tee, runtime_data)?;
     }
     Ok(VerifiedEvidence::new(now, claims(tee)))
 }
 
-/// A policy is bound or unbound before the first byte; a challenge of the other kind is refused, never translated.
-pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
+/// Checks that the policy allows the kind of channel of the challenge: a policy for bound channels never accepts another.
+pub(crate) fn check_channel_allowed(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
     let allow = policy.allowances();
     let reason = match (policy.binding(), challenge.peer()) {
         (Binding::OwnKey, Peer::Bound { .. }) => return Ok(()),
@@ -247,10 +256,11 @@ pub(crate) fn admit(challenge: &Challenge, policy: &Policy) -> Result<(), Attest
     Err(AttestationError::ChannelNotAllowed { reason })
 }
 
-fn token(
+/// Verifies the token, if the policy trusts MAA.
+fn verify_token_for(
+    policy: &Policy,
     evidence: &Evidence,
     endorsements: &Endorsements,
-    policy: &Policy,
     now: UnixTime,
 ) -> Result<Option<VerifiedToken>, AttestationError> {
     let Some(trust) = policy.maa() else { return Ok(None) };
@@ -270,17 +280,18 @@ fn verify_token(
     let token = evidence.token.as_deref().ok_or(missing("an MAA token"))?;
     let keys = endorsements.key_set.as_ref().ok_or(missing("the key set of the MAA instance"))?;
     let verified = maa::verify(token, keys, expected, now)?;
-    // Forgeries are reported as such first. What is left is signed by a key whose owner only the key set names.
+    // After the verification, so that forgeries are reported as such. Only the key set says whose key signed the token.
     if endorsements.key_set_source == KeySetSource::BesideEvidence && !expected.pins_key_by_digest() {
         return Err(AttestationError::KeySetNotAuthenticated { issuer: expected.issuer().clone() });
     }
     Ok(verified)
 }
 
-fn report(
+/// Verifies the report, if the policy trusts AMD.
+fn verify_report_for(
+    policy: &Policy,
     evidence: &Evidence,
     endorsements: &Endorsements,
-    policy: &Policy,
     now: UnixTime,
 ) -> Result<Option<VerifiedReport>, AttestationError> {
     let Some(trust) = policy.amd() else { return Ok(None) };
@@ -310,7 +321,7 @@ fn verify_report(
     };
     let collateral = match &endorsements.crl {
         None => collateral,
-        Some(Crl::Verified(list)) => collateral.with_verified_crl(list),
+        Some(Crl::Verified(crl)) => collateral.with_verified_crl(crl),
         Some(Crl::Received(der)) => collateral.with_crl(der),
     };
     Ok(snp::verify(report, &collateral, &anchors, revocation, now)?)
@@ -320,8 +331,11 @@ const fn missing(what: &'static str) -> AttestationError {
     AttestationError::MissingEvidence { what }
 }
 
-/// The document itself is needed where AMD alone judges; MAA checks it too, and says so in its claims.
-fn endorsement(evidence: &Evidence, policy: &Policy) -> Result<Option<VerifiedEndorsement>, AttestationError> {
+/// Verifies the endorsement document, if the policy trusts AMD. Under MAA trust alone MAA has verified it, and its claims say so.
+fn verify_endorsement_for(
+    policy: &Policy,
+    evidence: &Evidence,
+) -> Result<Option<VerifiedEndorsement>, AttestationError> {
     let (Some(_), Some(uvm)) = (policy.amd(), policy.uvm()) else { return Ok(None) };
     let document = evidence.uvm_endorsement.as_deref();
     let document = document.ok_or(missing("the endorsement of the utility VM"))?;
@@ -329,13 +343,14 @@ fn endorsement(evidence: &Evidence, policy: &Policy) -> Result<Option<VerifiedEn
     Ok(Some(uvm::verify(document, &expected)?))
 }
 
-/// The earliest end of the evidence and of what vouches for it.
-fn end(tee: &ConsistentEvidence) -> UnixTime {
+/// Returns the earliest expiry of the evidence and its endorsements.
+fn expiry(tee: &ConsistentEvidence) -> UnixTime {
     let token = tee.token.as_ref().map(|token| token.maa().expires_at);
     let report = tee.report.as_ref().map(VerifiedReport::expires_at);
     [token, report].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
 }
 
+/// Collects the claims of the TEE from all evidence.
 fn claims(tee: ConsistentEvidence) -> Claims {
     Claims {
         maa: tee.token.as_ref().map(|token| token.maa().clone()),

@@ -89,8 +89,8 @@ async fn a_mirror_needs_no_trust() {
 
     // A certificate that is not the one of the report's key is as good as none.
     for (knob, says) in [
-        (KdsKnob::ForgedVcek, "it gave a certificate that does not verify"),
-        (KdsKnob::VcekOfAnotherChip, "it gave the certificate of another chip, TCB or product"),
+        (KdsKnob::ForgedVcek, "it sent a certificate that does not verify"),
+        (KdsKnob::VcekOfAnotherChip, "it sent the certificate of another chip, TCB or product"),
     ] {
         let mirror = Kds::builder().plain_http().knob(knob).start().await.unwrap();
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();

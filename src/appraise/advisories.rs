@@ -1,14 +1,14 @@
-//! Which of AMD's advisories the evidence shows to be fixed.
+//! Checks of AMD's advisories: which fixes the evidence shows.
 
 use super::AppraisalBuilder;
 use crate::appraisal::Appraisal;
-use crate::bind::ConsistentEvidence;
+use crate::cross_check::ConsistentEvidence;
 use crate::error::AttestationError;
 use crate::policy::{
     Advisory, AdvisoryStatus, BitRequirement, Platform, Policy, RequiredBy, Requirement, Unmet, advisories,
 };
 
-/// All advisories of a report; of a token, which lacks most of what shows a fix, those that the policy requires.
+/// Checks all advisories against a report; against a token, which lacks most of the values, only those that the policy requires.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     let hardware = tee.report.as_ref().map(|report| report.hardware());
     let platform = Platform::new(&tee.snp, hardware);
@@ -40,7 +40,7 @@ fn required(
         (AdvisoryStatus::NothingKnown, RequiredBy::Name) => {
             checks.claim_not_reported(name, "a fix for this processor", expected);
         }
-        // The trust and a day ask for what is known.
+        // AMD trust and a date require only those fixes that this release can see on the processor.
         (AdvisoryStatus::NothingKnown, RequiredBy::Day | RequiredBy::Trust) => {
             checks.allowed(name, expected, "NOT KNOWN: no source says what shows the fix on this processor");
         }

@@ -5,10 +5,10 @@ use crate::appraisal::{Appraisal, Check, Verdict};
 use crate::error::AttestationError;
 use crate::policy::Requirement;
 
-/// Collects checks; the gravest violation becomes the error.
+/// Collects the checks of an appraisal; the most severe violation becomes the error.
 ///
-/// It also keeps account of the policy's requirements: what is required and has left no check is a violation, so that a
-/// requirement which the steps forget refuses evidence instead of accepting it.
+/// It also tracks the policy's requirements: a requirement without a check is a violation, so that evidence is refused, not
+/// accepted, if the code forgets to evaluate a requirement.
 #[derive(Default)]
 pub(super) struct AppraisalBuilder {
     checks: Vec<Check>,
@@ -16,25 +16,25 @@ pub(super) struct AppraisalBuilder {
     evaluated: BTreeSet<Requirement>,
 }
 
-/// The check of a requirement, or of several at once: whatever is recorded through it says that they were evaluated.
+/// Records checks on behalf of one or more requirements, and marks these as evaluated.
 pub(super) struct Required<'a, const N: usize = 1> {
-    recorder: &'a mut AppraisalBuilder,
+    builder: &'a mut AppraisalBuilder,
     requirements: [Requirement; N],
 }
 
 type Violation = Box<dyn FnOnce(Appraisal) -> AttestationError>;
 type Text = Cow<'static, str>;
 
-/// Checks that no requirement of the policy asks for by itself.
+/// Checks that apply to every policy.
 impl AppraisalBuilder {
-    /// Records the check of this requirement.
+    /// Returns the recorder for checks of a requirement.
     pub(super) const fn of(&mut self, requirement: Requirement) -> Required<'_> {
         self.of_each([requirement])
     }
 
-    /// Records one check of all these requirements.
+    /// Returns the recorder for checks of several requirements at once.
     pub(super) const fn of_each<const N: usize>(&mut self, requirements: [Requirement; N]) -> Required<'_, N> {
-        Required { recorder: self, requirements }
+        Required { builder: self, requirements }
     }
 
     pub(super) fn passed(&mut self, name: &'static str, expected: impl Into<Text>, actual: impl Into<Text>) {
@@ -60,7 +60,7 @@ impl AppraisalBuilder {
         self.violations.push(Box::new(violation));
     }
 
-    /// Passed or failed, by a condition.
+    /// Records a check that passes if the condition holds.
     pub(super) fn require(
         &mut self,
         name: &'static str,
@@ -72,14 +72,14 @@ impl AppraisalBuilder {
         if holds { self.passed(name, expected, actual) } else { self.failed(name, expected, actual, violation) }
     }
 
-    /// A check that needs a claim, which evidence of this kind does not carry.
+    /// Records the failure of a check that needs a claim which the evidence does not carry.
     pub(super) fn claim_not_reported(&mut self, name: &'static str, claim: &'static str, expected: impl Into<Text>) {
         let actual = if claim == name { Text::from("not reported") } else { format!("{claim} not reported").into() };
         self.failed(name, expected, actual, move |appraisal| AttestationError::NotReported { claim, appraisal });
     }
 
-    /// Passed if off, else allowed by the policy or failed.
-    pub(super) fn off(
+    /// Records a check that passes if a feature is off, and is otherwise allowed by the policy or fails.
+    pub(super) fn require_off(
         &mut self,
         name: &'static str,
         on: bool,
@@ -98,7 +98,8 @@ impl AppraisalBuilder {
         self.checks.push(Check { name, expected, actual, verdict });
     }
 
-    /// All checks, if none failed and every requirement of the policy (`required`) left one; else the gravest violation.
+    /// Returns all checks if none failed and each of the `required` requirements was evaluated, otherwise the most severe
+    /// violation.
     pub(super) fn finish(mut self, required: &[Requirement]) -> Result<Appraisal, AttestationError> {
         for requirement in required {
             if !self.evaluated.contains(requirement) {
@@ -115,7 +116,7 @@ impl AppraisalBuilder {
     }
 }
 
-/// As for [`AppraisalBuilder`], and the requirement counts as evaluated. There is no `not_evaluated`.
+/// The methods of [`AppraisalBuilder`], which also mark the requirement as evaluated. `not_evaluated` is missing on purpose.
 impl<const N: usize> Required<'_, N> {
     pub(super) fn passed(&mut self, name: &'static str, expected: impl Into<Text>, actual: impl Into<Text>) {
         self.evaluated().passed(name, expected, actual);
@@ -146,7 +147,7 @@ impl<const N: usize> Required<'_, N> {
         self.evaluated().require(name, holds, expected, actual, violation);
     }
 
-    /// Evidence of this kind does not carry what is required.
+    /// Records the failure of a check whose own claim the evidence does not carry.
     pub(super) fn not_reported(&mut self, name: &'static str, expected: impl Into<Text>) {
         self.claim_not_reported(name, name, expected);
     }
@@ -156,8 +157,8 @@ impl<const N: usize> Required<'_, N> {
     }
 
     fn evaluated(&mut self) -> &mut AppraisalBuilder {
-        self.recorder.evaluated.extend(self.requirements);
-        self.recorder
+        self.builder.evaluated.extend(self.requirements);
+        self.builder
     }
 }
 
@@ -166,10 +167,10 @@ mod tests {
     use super::*;
     use crate::policy::Policy;
 
-    /// A policy that gives every requirement of its kind.
+    /// A policy that sets every requirement.
     const CONTAINER: &str = include_str!("every_requirement.toml");
 
-    /// Whatever a policy requires, forgetting to evaluate it refuses the evidence, under the name of what was forgotten.
+    /// Evidence is refused if any requirement of the policy is not evaluated, and the error names that requirement.
     #[test]
     fn a_requirement_that_leaves_no_check_is_refused() {
         let given = Policy::from_toml(CONTAINER).unwrap().given();
@@ -178,7 +179,7 @@ mod tests {
             for requirement in given.iter().filter(|requirement| *requirement != forgotten) {
                 checks.of(*requirement).passed("check", "expected", "actual");
             }
-            // What is recorded beside the requirement does not stand for it.
+            // A check of the same name that is not recorded for the requirement does not count.
             checks.passed(forgotten.field(), "expected", "actual");
             checks.not_evaluated(forgotten.field(), "why", "actual");
             let error = checks.finish(&given).unwrap_err();
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(checks.finish(&given).unwrap().checks().len(), given.len());
     }
 
-    /// The policy of these tests gives every requirement there is, so that none is left out of them.
+    /// The policy of these tests sets every requirement, so that the tests cover all of them.
     #[test]
     fn the_policy_of_the_test_gives_every_requirement() {
         let given = Policy::from_toml(CONTAINER).unwrap().given();
@@ -204,7 +205,7 @@ mod tests {
             let variant = variant.split('(').next().unwrap();
             assert!(names.iter().any(|name| name.split('(').next() == Some(variant)), "{variant} is not in the policy");
         }
-        // Of an advisory, a bit of the guest policy or of the platform there may be more than one, each on its own.
+        // Advisories and bits occur several times, each as a requirement of its own.
         let distinct: BTreeSet<_> = given.iter().collect();
         assert_eq!(distinct.len(), given.len());
         let single = given.iter().filter(|one| !format!("{one:?}").contains('('));

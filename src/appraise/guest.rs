@@ -3,29 +3,31 @@ use std::fmt;
 use super::AppraisalBuilder;
 use super::builder::Required;
 use crate::appraisal::Appraisal;
-use crate::bind::ConsistentEvidence;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
+use crate::cross_check::ConsistentEvidence;
 use crate::error::{AttestationError, any_of};
 use crate::policy::{BitRequirement, GuestPolicyBit, Policy, Requirement};
 
-/// What the guest allows the platform to do to it.
+/// Checks the guest policy: what the guest allows the platform to do to it.
 pub(super) fn policy(checks: &mut AppraisalBuilder, actual: &GuestPolicy, policy: &Policy) {
     let allow = policy.allowances();
-    checks.off("debug", actual.debug, allow.debug, "the host can read the guest's memory", |appraisal| {
+    checks.require_off("debug", actual.debug, allow.debug, "the host can read the guest's memory", |appraisal| {
         AttestationError::DebugMode { appraisal }
     });
-    checks.off("migration", actual.migrate_ma, allow.migration, "an agent can move the guest", |appraisal| {
+    checks.require_off("migration", actual.migrate_ma, allow.migration, "an agent can move the guest", |appraisal| {
         AttestationError::MigrationAllowed { appraisal }
     });
     for (bit, must) in policy.requirements().guest_policy.iter().flatten() {
         let (name, actual) = bit_of(*bit, actual);
         let checks = &mut checks.of(Requirement::GuestPolicy(*bit));
         let bit = Some(*bit);
-        must_be(checks, name, actual, *must, move |expected, found, appraisal| AttestationError::WrongGuestPolicy {
-            bit,
-            expected: format!("{name} {expected}"),
-            actual: found.to_owned(),
-            appraisal,
+        require_bit(checks, name, actual, *must, move |expected, found, appraisal| {
+            AttestationError::WrongGuestPolicy {
+                bit,
+                expected: format!("{name} {expected}"),
+                actual: found.to_owned(),
+                appraisal,
+            }
         });
     }
 }
@@ -42,8 +44,8 @@ fn bit_of(bit: GuestPolicyBit, policy: &GuestPolicy) -> (&'static str, Bit) {
     }
 }
 
-/// One bit as required; evidence that does not say it is refused.
-pub(super) fn must_be(
+/// Checks one bit. Evidence that does not carry the bit is refused.
+pub(super) fn require_bit(
     checks: &mut Required<'_>,
     name: &'static str,
     actual: Bit,
@@ -62,7 +64,7 @@ pub(super) fn must_be(
     checks.require(name, expected == found, expected, found, move |appraisal| violation(expected, found, appraisal));
 }
 
-/// Which guest, on which chip.
+/// Checks the identity of the guest and the require_chip.
 pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     let (require, snp) = (policy.requirements(), &tee.snp);
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
@@ -81,24 +83,24 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
             AttestationError::GuestSvnTooOld { minimum, actual, appraisal }
         });
     }
-    one_of(&mut checks.of(Requirement::IdKeys), "id key", policy.id_keys(), &snp.id_key_digest);
+    require_one_of(&mut checks.of(Requirement::IdKeys), "id key", policy.id_keys(), &snp.id_key_digest);
     author_key(checks, tee, policy);
-    one_of(&mut checks.of(Requirement::FamilyIds), "family id", require.family_ids.as_deref(), &snp.family_id);
-    one_of(&mut checks.of(Requirement::ImageIds), "image id", require.image_ids.as_deref(), &snp.image_id);
-    one_of(&mut checks.of(Requirement::ReportIds), "report id", require.report_ids.as_deref(), &snp.report_id);
-    // A VLEK is the same on many chips and its certificate names none: whoever has it from one can claim to be another.
+    require_one_of(&mut checks.of(Requirement::FamilyIds), "family id", require.family_ids.as_deref(), &snp.family_id);
+    require_one_of(&mut checks.of(Requirement::ImageIds), "image id", require.image_ids.as_deref(), &snp.image_id);
+    require_one_of(&mut checks.of(Requirement::ReportIds), "report id", require.report_ids.as_deref(), &snp.report_id);
+    // Many chips share one VLEK, and its certificate names none of them: one of these chips could claim the id of another.
     let signed_by_many = tee.report.as_ref().is_some_and(|report| report.hardware().signing_key == SigningKey::Vlek);
-    chip(
+    require_chip(
         &mut checks.of(Requirement::ChipIds),
-        "chip id",
+        "require_chip id",
         require.chip_ids.as_deref(),
         snp.chip_id.as_ref().filter(|_| !signed_by_many),
     );
-    chip(&mut checks.of(Requirement::Products), "product", policy.products(), snp.product.as_ref());
+    require_chip(&mut checks.of(Requirement::Products), "product", policy.products(), snp.product.as_ref());
 }
 
-/// The digest of an author key means something only where the report says that an author key was used. A token does not
-/// say it; but zeros are nobody's key, and no policy accepts them.
+/// Checks the author key. Its digest is meaningful only if the report says that an author key was used. A token does not say
+/// this, but then the digest is zero, which no policy accepts.
 fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     const NAME: &str = "author key";
     let checks = &mut checks.of(Requirement::AuthorKeys);
@@ -114,11 +116,11 @@ fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &
                 appraisal,
             });
         }
-        _ => one_of(checks, NAME, accepted, &tee.snp.author_key_digest),
+        _ => require_one_of(checks, NAME, accepted, &tee.snp.author_key_digest),
     }
 }
 
-fn one_of<T: PartialEq + fmt::Display>(
+fn require_one_of<T: PartialEq + fmt::Display>(
     checks: &mut Required<'_>,
     name: &'static str,
     accepted: Option<&[T]>,
@@ -131,7 +133,7 @@ fn one_of<T: PartialEq + fmt::Display>(
     });
 }
 
-fn chip<T: PartialEq + fmt::Display>(
+fn require_chip<T: PartialEq + fmt::Display>(
     checks: &mut Required<'_>,
     name: &'static str,
     accepted: Option<&[T]>,

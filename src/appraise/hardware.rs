@@ -1,5 +1,5 @@
 use super::builder::Required;
-use super::guest::must_be;
+use super::guest::require_bit;
 use super::{AppraisalBuilder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
 use crate::error::{AttestationError, any_of};
@@ -7,7 +7,7 @@ use crate::policy::{AbiVersion, Policy, Requirement, RevocationRule};
 use crate::snp::{RevocationOutcome, VerifiedReport};
 use crate::types::shorten;
 
-/// The checks that only a hardware report allows.
+/// Checks the claims that only a hardware report carries.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     let (require, hardware) = (policy.requirements(), report.hardware());
     signing_key(checks, hardware, policy);
@@ -70,7 +70,7 @@ fn signing_key(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy:
     });
 }
 
-/// The cloud provider whose VLEK signed. A VCEK is one chip's, and its certificate names no provider.
+/// The cloud provider whose VLEK signed. A VCEK is one require_chip's, and its certificate names no provider.
 fn csp_id(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "csp id";
     let Some(accepted) = policy.requirements().csp_ids.as_deref() else { return };
@@ -86,7 +86,7 @@ fn csp_id(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Pol
 fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     const NAME: &str = "revocation";
     const EXPECTED: &str = "AMD's current list does not name the signing authority";
-    // That a required list was there and current is a condition of the verification itself.
+    // A required CRL that is missing or outdated has already failed the verification of the report.
     let checks = &mut checks.of(Requirement::Revocation);
     let checked = matches!(report.revocation(), RevocationOutcome::Checked { .. });
     match (checked, policy.amd().map(|amd| amd.revocation)) {
@@ -98,8 +98,8 @@ fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &P
     }
 }
 
-/// That the CRL is recent enough is a condition of the verification itself; without a CRL this leaves no check, which is a
-/// refusal.
+/// Records the age of the CRL, which the verification of the report has already checked. Without a CRL no check is recorded,
+/// and the missing check refuses the evidence.
 fn crl_age(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     let max_age = policy.amd().and_then(|amd| amd.max_crl_age_seconds);
     if let (Some(max_age), RevocationOutcome::Checked { this_update, .. }) = (max_age, report.revocation()) {
@@ -150,8 +150,8 @@ fn firmware(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &P
 
 fn platform_info(checks: &mut AppraisalBuilder, actual: &PlatformInfo, policy: &Policy) {
     if actual.unnamed() != 0 {
-        // Newer firmware sets bits that this release has no name for. They are the platform's signed word about itself and
-        // take nothing back, so they are shown and not refused.
+        // Newer firmware sets bits that this release has no name for. They are signed and do not revoke the meaning of other
+        // bits, so they are shown and not refused.
         let reason = "no published table names these bits";
         checks.not_evaluated("platform unnamed bits", reason, format!("{:#x}", actual.unnamed()));
     }
@@ -159,7 +159,7 @@ fn platform_info(checks: &mut AppraisalBuilder, actual: &PlatformInfo, policy: &
         let (name, actual) = (bit.check_name(), bit.of(actual));
         let (bit, must) = (*bit, *must);
         let checks = &mut checks.of(Requirement::PlatformInfo(bit));
-        must_be(checks, name, actual, must, move |_, _, appraisal| AttestationError::WrongPlatformInfo {
+        require_bit(checks, name, actual, must, move |_, _, appraisal| AttestationError::WrongPlatformInfo {
             bit,
             must,
             appraisal,
@@ -167,7 +167,7 @@ fn platform_info(checks: &mut AppraisalBuilder, actual: &PlatformInfo, policy: &
     }
 }
 
-/// A guest that has a migration agent can be moved, whatever its policy says at this moment.
+/// Checks for a migration agent: a guest that has one can be moved, whatever its guest policy says.
 fn migration_agent(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "migration agent";
     let none = hardware.report_id_ma.as_bytes().iter().all(|byte| *byte == 0xff);

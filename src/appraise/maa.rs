@@ -6,7 +6,7 @@ use crate::error::{AttestationError, any_of};
 use crate::policy::{Kind, Policy, Requirement};
 use crate::types::{UnixTime, shorten};
 
-/// What only MAA says.
+/// Checks the claims that only MAA makes.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {
     kind_of_tee(checks, maa, policy);
     compliance(checks, maa, policy);
@@ -18,8 +18,8 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: Unix
 const COMPLIANT_CVM: &str = "azure-compliant-cvm";
 const COMPLIANT_UVM: &str = "azure-compliant-uvm";
 
-/// The layout and the compliance verdict together say which kind of TEE MAA judged: a direct token of a confidential VM
-/// has a container's layout.
+/// Checks the TEE kind. It takes both the token's layout and the compliance status: a direct token of a confidential VM has
+/// the layout of a container's token.
 fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     const NAME: &str = "kind of tee";
     const CONTAINER: &str = "a confidential container";
@@ -87,7 +87,7 @@ fn policy_hash(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     }
 }
 
-/// That the token was signed by the pinned key is a condition of its verification; the result shows which key that was.
+/// Records the pinned key, which the verification of the token has already checked.
 fn key_id(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     let Some(expected) = policy.maa().and_then(|trust| trust.key_id.as_ref()) else { return };
     let shown = shorten(&maa.key_id, 64);

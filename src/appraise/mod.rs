@@ -1,7 +1,7 @@
-//! Step 5: each requirement of the policy against the bound evidence, all of them reported.
+//! Step 5: appraises the bound evidence against every requirement of the policy, and reports all results.
 //!
-//! Cryptographic steps stop at their first failure; this one runs every check, so that whoever reads the result sees all
-//! that is wrong at once. What the policy requires and none of them has evaluated is refused ([`AppraisalBuilder::finish`]).
+//! Cryptographic steps stop at the first failure. This step runs every check, so that the result shows all violations at once.
+//! Evidence is refused if a requirement was not evaluated ([`AppraisalBuilder::finish`]).
 
 mod advisories;
 mod builder;
@@ -13,8 +13,8 @@ mod tcb;
 mod workload;
 
 use crate::appraisal::Appraisal;
-use crate::bind::ConsistentEvidence;
 use crate::challenge::{Channel, ServerNameCheck};
+use crate::cross_check::ConsistentEvidence;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::policy::{CarriedBy, Policy};
@@ -22,10 +22,10 @@ use crate::snp::VerifiedReport;
 use crate::types::UnixTime;
 use builder::AppraisalBuilder;
 
-/// What the appraisal looks at.
+/// The input of the appraisal.
 pub(crate) struct AppraisalInput<'a> {
     pub(crate) tee: &'a ConsistentEvidence,
-    /// The connection; `None` for recorded evidence.
+    /// How the connection is bound and whether its name was validated; `None` for recorded evidence.
     pub(crate) channel: Option<(Channel, ServerNameCheck)>,
     /// The key exchange group of the connection, where the caller has named it.
     pub(crate) key_exchange: Option<&'a str>,
@@ -34,17 +34,17 @@ pub(crate) struct AppraisalInput<'a> {
 }
 
 /// Runs every check of the policy.
-pub(crate) fn appraise(facts: &AppraisalInput<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
+pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
     let checks = &mut AppraisalBuilder::default();
-    let tee = facts.tee;
-    provenance::connection(checks, facts, policy);
+    let tee = input.tee;
+    provenance::connection(checks, input, policy);
     workload::host_data(checks, &tee.snp, policy);
-    provenance::sources(checks, facts, policy);
+    provenance::sources(checks, input, policy);
     guest::policy(checks, &tee.snp.policy, policy);
     workload::measurement(checks, &tee.snp, policy);
     workload::uvm(checks, tee.uvm(), policy);
     if let Some(token) = &tee.token {
-        maa::appraise(checks, token.maa(), facts.now, policy);
+        maa::appraise(checks, token.maa(), input.now, policy);
     }
     guest::identity(checks, tee, policy);
     tcb::reported(checks, &tee.snp, tee.report.as_ref().map(VerifiedReport::hardware), policy);
@@ -52,7 +52,7 @@ pub(crate) fn appraise(facts: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     if let Some(report) = &tee.report {
         hardware::appraise(checks, report, policy);
     }
-    let recorded = facts.channel.is_none();
+    let recorded = input.channel.is_none();
     let required = policy.given().into_iter().filter(|one| !(recorded && one.carried_by() == CarriedBy::Connection));
     std::mem::take(checks).finish(&required.collect::<Vec<_>>())
 }

@@ -7,10 +7,10 @@ use crate::policy::{Policy, Requirement, UvmRequirement};
 use crate::snp::VerifiedReport;
 use crate::types::shorten;
 
-/// Whom the evidence is about: is it the peer, and when was it made?
-pub(super) fn connection(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'_>, policy: &Policy) {
+/// Checks the connection: is the evidence about the peer, and is it fresh?
+pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
     const BOUND: &str = "bound to the attested TLS key";
-    let Some((channel, server_name)) = facts.channel else {
+    let Some((channel, server_name)) = input.channel else {
         checks.not_evaluated("channel", "recorded evidence has no channel", "none");
         checks.not_evaluated("freshness", "recorded evidence answers nobody's nonce", "none");
         return;
@@ -32,10 +32,10 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'
             "any",
         ),
     }
-    key_exchange(checks, facts.key_exchange, policy);
+    key_exchange(checks, input.key_exchange, policy);
     checks.passed("freshness", "made for our nonce", "made for our nonce");
     if let Some(seconds) = policy.requirements().max_session_age_seconds {
-        // What is attested ends by then: whoever makes the session takes this time from the policy.
+        // Shown only: the session's lifetime is set from the policy in `crate::verify`.
         let (expected, ends) = (format!("at most {seconds} s"), format!("ends after {seconds} s at the latest"));
         checks.of(Requirement::MaxSessionAge).passed("session age", expected, ends);
     }
@@ -45,11 +45,11 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'
 const POST_QUANTUM: &[&str] =
     &["X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "MLKEM512", "MLKEM768", "MLKEM1024"];
 
-/// Whether what is recorded of the connection today can be decrypted by a quantum computer later.
+/// Checks the key exchange: traffic that is recorded today must not be decrypted by a quantum computer later.
 fn key_exchange(checks: &mut AppraisalBuilder, group: Option<&str>, policy: &Policy) {
     const NAME: &str = "key exchange";
     if !policy.requirements().post_quantum {
-        // A caller with a connection of its own need not name the group.
+        // Callers with their own connections may not know the group.
         if let Some(group) = group {
             checks.passed(NAME, "any group", group.to_owned());
         }
@@ -63,23 +63,23 @@ fn key_exchange(checks: &mut AppraisalBuilder, group: Option<&str>, policy: &Pol
     });
 }
 
-/// Whose word the evidence is.
-pub(super) fn sources(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'_>, policy: &Policy) {
-    match &facts.tee.token {
+/// Checks the sources of the evidence and of the keys that verified it.
+pub(super) fn sources(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
+    match &input.tee.token {
         Some(token) => {
             maa_token(checks, token.maa());
-            key_set(checks, facts.key_set_source);
+            key_set(checks, input.key_set_source);
         }
         None => checks.not_evaluated("maa token", "not asked: the policy trusts AMD alone", "none"),
     }
-    match &facts.tee.report {
+    match &input.tee.report {
         Some(report) => {
             let signed = format!("signed down to AMD's {} root", report.product());
             checks.passed("hardware report", "signed down to AMD's root", signed);
         }
         None => checks.not_evaluated("hardware report", "not asked: the policy trusts MAA's check of it", "none"),
     }
-    anchors(checks, facts, policy);
+    anchors(checks, input, policy);
 }
 
 fn maa_token(checks: &mut AppraisalBuilder, maa: &MaaClaims) {
@@ -108,18 +108,18 @@ fn key_set(checks: &mut AppraisalBuilder, source: KeySetSource) {
         KeySetSource::OwnRoots => {
             checks.passed(NAME, EXPECTED, "fetched from the instance, under the caller's own roots")
         }
-        // Without such a pin the verification ended before.
+        // Without a pinned key the verification of the token has already failed.
         KeySetSource::BesideEvidence => {
             checks.passed(NAME, EXPECTED, "kept with the evidence; its key has the digest that the policy pins")
         }
     }
 }
 
-/// Anchors of the caller's own are as good as the caller: the result says which of them there are.
-fn anchors(checks: &mut AppraisalBuilder, facts: &AppraisalInput<'_>, policy: &Policy) {
-    let amd = facts.tee.report.as_ref().is_some_and(VerifiedReport::has_custom_anchors);
+/// Records which trust anchors were replaced by the caller's own.
+fn anchors(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
+    let amd = input.tee.report.as_ref().is_some_and(VerifiedReport::has_custom_anchors);
     let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER);
-    let key_set = facts.tee.token.is_some() && facts.key_set_source == KeySetSource::Pinned;
+    let key_set = input.tee.token.is_some() && input.key_set_source == KeySetSource::Pinned;
     let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "key set")];
     let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();
     if own.is_empty() {

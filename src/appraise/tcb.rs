@@ -4,7 +4,7 @@ use crate::error::AttestationError;
 use crate::policy::{Policy, Requirement, TcbMinima, TcbMinimum};
 use crate::types::{Product, Tcb};
 
-/// The TCB that every evidence carries; on which processor, only a report says.
+/// Checks `REPORTED_TCB`, which all evidence carries. Only a report names the processor.
 pub(super) fn reported(
     checks: &mut AppraisalBuilder,
     snp: &SnpClaims,
@@ -22,7 +22,7 @@ pub(super) fn reported(
     at_least(checks, reported, policy.requirements().reported_tcb.as_ref());
 }
 
-/// The TCBs that only a report carries.
+/// Checks the TCBs that only a report carries.
 pub(super) fn of_hardware(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, product: Product, policy: &Policy) {
     let require = policy.requirements();
     for (requirement, tcb, name, actual, minima) in [
@@ -35,7 +35,7 @@ pub(super) fn of_hardware(checks: &mut AppraisalBuilder, hardware: &HardwareClai
     }
 }
 
-/// One TCB of the evidence, the processor that it is of, and what its check is called.
+/// One TCB of the evidence, its processor, and the name of its check.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
     requirement: Requirement,
@@ -46,7 +46,7 @@ struct Subject<'a> {
     cpuid: Option<Cpuid>,
 }
 
-/// A TCB against the minimum for its processor.
+/// Checks a TCB against the minimum for its processor.
 fn at_least(checks: &mut AppraisalBuilder, subject: Subject<'_>, minima: Option<&TcbMinima>) {
     let Subject { requirement, tcb, name, actual, product, cpuid } = subject;
     let Some(minima) = minima else {

@@ -4,7 +4,7 @@ use crate::error::{AttestationError, any_of};
 use crate::policy::{Kind, Policy, Requirement};
 use crate::types::shorten;
 
-/// The application, by the digest of its CCE policy.
+/// Checks the application by the digest of its CCE policy.
 pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &Policy) {
     let actual = snp.host_data;
     let Some(workload) = policy.workload() else {
@@ -24,7 +24,7 @@ pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: 
     }
 }
 
-/// What was loaded before anything ran: the utility VM, or the paravisor of a confidential VM.
+/// Checks the launch measurement: of the utility VM, or of the paravisor of a confidential VM.
 pub(super) fn measurement(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &Policy) {
     const NAME: &str = "launch measurement";
     let actual = snp.measurement;
@@ -47,7 +47,7 @@ pub(super) fn measurement(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy
     }
 }
 
-/// The utility VM, by its endorsement.
+/// Checks the utility VM by its endorsement.
 pub(super) fn uvm(checks: &mut AppraisalBuilder, endorsed: Option<&UvmClaims>, policy: &Policy) {
     const NAME: &str = "uvm endorsement";
     let Some(required) = policy.uvm() else {

@@ -1,8 +1,8 @@
-//! From the JSON of a payload to typed claims.
+//! Typed claims of an MAA token, read from the JSON of its payload.
 //!
 //! Names and types are those of real tokens of 2021 to 2026; MAA documents few of them. Claims are read from the place
-//! that the token's shape gives them, and nothing under `x-ms-runtime` or `x-ms-inittime` is ever read as a claim: those
-//! hold what the guest, or whoever talked to it, wanted there.
+//! that the token's shape gives them. Nothing under `x-ms-runtime` or `x-ms-inittime` is ever read as a claim: the guest, or
+//! a caller of its agent, chooses their content.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -12,11 +12,11 @@ use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
 use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, UnixTime, shorten};
 
-/// How far two honest clocks may be apart, in seconds.
+/// The tolerated difference between two correct clocks, in seconds.
 const LEEWAY: u64 = 60;
 
-/// The longest name that MAA gives something (a token, a status, a feed), in bytes: stops results that are megabytes long
-/// in somebody's log. Real ones have at most 110.
+/// The longest string claim (token id, status, feed), in bytes: keeps megabytes out of results and logs. Genuine ones have
+/// at most 110.
 const MAX_NAME: usize = 512;
 
 const ATTESTATION_TYPE: &str = "x-ms-attestation-type";
@@ -39,12 +39,12 @@ pub(super) struct Claims {
     pub(super) token_id: String,
     pub(super) snp: SnpClaims,
     pub(super) uvm: Option<UvmClaims>,
-    /// The JSON text of `x-ms-runtime` where it is what the report's data binds.
+    /// The JSON of `x-ms-runtime`, if the report data covers it.
     pub(super) runtime: Option<Box<str>>,
     pub(super) client_nonce: Option<Vec<u8>>,
 }
 
-/// The shape by the top-level attestation type alone, and the object that has the claims of the TEE.
+/// Returns the token's shape, decided by the top-level attestation type alone, and the object with the claims of the TEE.
 pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Object<'p>), TokenError> {
     let not_an_enclave = |kind: &str| Err(TokenError::NotAnEnclave { attestation_type: shown(kind) });
     match required(payload, ATTESTATION_TYPE)? {
@@ -56,7 +56,7 @@ pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Obje
             if let Some(name) = payload.names().find(|name| name.starts_with(SNP_PREFIX)) {
                 return Err(TokenError::MixedShapes { shape: TokenShape::AzureVm, claim: shown(name) });
             }
-            // A trusted-launch VM: attested by its vTPM, with no TEE around it.
+            // A trusted-launch VM: attested by its vTPM, without a TEE.
             let Some(tee) = optional::<&Object<'_>>(payload, ISOLATION_TEE)? else { return not_an_enclave(kind) };
             match required(tee, ATTESTATION_TYPE)? {
                 "sevsnpvm" => {
@@ -70,7 +70,7 @@ pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Obje
     }
 }
 
-/// The claims of a SEV-SNP TEE have neither a TEE nor a VM of Azure's within.
+/// Checks that the claims of a SEV-SNP TEE contain no claims of a second TEE or VM, which could be read instead.
 fn refuse_foreign(tee: &Object<'_>, shape: TokenShape) -> Result<(), TokenError> {
     match tee.names().find(|name| *name == ISOLATION_TEE || name.starts_with(VM_PREFIX)) {
         Some(name) => Err(TokenError::MixedShapes { shape, claim: shown(name) }),
@@ -87,7 +87,7 @@ pub(super) fn check_issuer(payload: &Object<'_>, expected: &Issuer) -> Result<()
     }
 }
 
-/// When the token was made and when it is valid.
+/// The times of a token.
 pub(super) struct Times {
     pub(super) issued_at: UnixTime,
     pub(super) not_before: UnixTime,
@@ -142,7 +142,7 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
     })
 }
 
-/// In the order of the names, which is the order of MAA's tokens.
+/// Reads the claims of the TEE in alphabetical order, which is the order in MAA's tokens and makes lookups fast.
 fn snp(tee: &Object<'_>) -> Result<SnpClaims, TokenError> {
     Ok(SnpClaims {
         author_key_digest: hex(tee, "x-ms-sevsnpvm-authorkeydigest")?,
@@ -195,7 +195,7 @@ fn guest_policy(tee: &Object<'_>) -> Result<GuestPolicy, TokenError> {
     })
 }
 
-/// Zeros are how a masked chip id reads: no chip is named.
+/// Returns the chip id; zeros mean that it is masked.
 fn chip_id(tee: &Object<'_>) -> Result<Option<ChipId>, TokenError> {
     Ok(optional_hex(tee, "x-ms-sevsnpvm-chipid")?.filter(|id: &ChipId| !id.is_zero()))
 }
@@ -205,7 +205,7 @@ fn vmpl(tee: &Object<'_>) -> Result<u32, TokenError> {
     const EXPECTED: &str = "a privilege level from 0 to 3";
     match integer(tee, NAME, EXPECTED)? {
         level @ 0..=3 => Ok(level),
-        // Such as 2^32 - 1, which marks a report that the host asked for.
+        // For example 2^32 - 1, which marks a report that the host requested.
         other => Err(TokenError::invalid(NAME, EXPECTED, &other.to_string())),
     }
 }
@@ -217,8 +217,8 @@ fn product(tee: &Object<'_>) -> Result<Option<Product>, TokenError> {
     product.map(Some).ok_or_else(|| TokenError::invalid(NAME, "Milan, Genoa or Turin", family))
 }
 
-/// The utility VM's endorsement: what it says, and the headers that say whose word it is. One without the other is
-/// neither.
+/// Reads the utility VM's endorsement: its claims, and the headers that name its issuer. A token with only one of the two is
+/// refused.
 fn uvm(tee: &Object<'_>) -> Result<Option<UvmClaims>, TokenError> {
     if !tee.contains(UVM_ENDORSEMENT) && !tee.contains(UVM_ENDORSEMENT_HEADERS) {
         return Ok(None);
@@ -233,7 +233,7 @@ fn uvm(tee: &Object<'_>) -> Result<Option<UvmClaims>, TokenError> {
     }))
 }
 
-/// The version is a text of decimal digits, and compared as a number: "104" is newer than "99".
+/// Reads the version, a string of decimal digits. It is compared as a number: "104" is newer than "99".
 fn uvm_svn(endorsement: &Object<'_>) -> Result<u64, TokenError> {
     const NUMBER: &str = "x-ms-sevsnpvm-guestsvn-int";
     const EXPECTED: &str = "a decimal number without leading zeros";
@@ -242,7 +242,7 @@ fn uvm_svn(endorsement: &Object<'_>) -> Result<u64, TokenError> {
     if svn.to_string() != text {
         return Err(TokenError::invalid(GUEST_SVN, EXPECTED, text));
     }
-    // Endorsements since version 103 say it once more.
+    // Endorsements since version 103 repeat it in the headers.
     match optional::<u64>(endorsement, NUMBER)? {
         Some(number) if number != svn => {
             Err(TokenError::invalid(NUMBER, "the number that x-ms-sevsnpvm-guestsvn says", &number.to_string()))
@@ -257,8 +257,8 @@ fn policy_hash(payload: &Object<'_>) -> Result<Sha256Digest, TokenError> {
     bytes.map(Sha256Digest::new).ok_or_else(|| TokenError::invalid(POLICY_HASH, "base64url of 32 bytes", text))
 }
 
-/// Whoever asked the VM for its attestation may have had anything attested beside the nonce, so only a payload of
-/// nothing else is an answer to a challenge.
+/// Reads the nonce of the client payload. The caller of the VM's agent may have added other data to the payload, so only one
+/// that has the nonce and nothing else responds to a challenge.
 fn client_nonce(runtime: &Object<'_>) -> Result<Option<Vec<u8>>, TokenError> {
     let Some(payload) = optional::<&Object<'_>>(runtime, "client-payload")? else { return Ok(None) };
     if payload.names().len() != 1 {
@@ -307,7 +307,7 @@ fn integer<T: TryFrom<u64>>(object: &Object<'_>, name: &'static str, expected: &
     T::try_from(number).map_err(|_| TokenError::invalid(name, expected, &number.to_string()))
 }
 
-/// Of a byte string only the beginning: a chip id in the wrong case would still name a machine in somebody's log.
+/// Returns only the beginning of a malformed byte string: a chip id in the wrong case would still identify a machine in logs.
 fn beginning(text: &str, found: HexErrorKind) -> String {
     let beginning = shorten(text, 16);
     match found {
@@ -316,7 +316,7 @@ fn beginning(text: &str, found: HexErrorKind) -> String {
     }
 }
 
-/// The byte strings of claims, with their lengths in words.
+/// Byte strings in claims, each with its expected form for messages.
 trait FromHex: std::str::FromStr<Err = HexError> {
     const EXPECTED: &'static str;
 }

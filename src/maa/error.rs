@@ -1,4 +1,4 @@
-//! Why a token is refused.
+//! [`TokenError`]: the reasons why a token is refused.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use crate::claims::TokenShape;
 use crate::json::{JsonError, JsonType, MemberError, MemberFlaw};
 use crate::types::{Issuer, UnixTime, difference, shorten};
 
-/// How much of a text from a token is repeated in an error.
+/// How many characters of a token's string are repeated in an error.
 const SHOWN: usize = 120;
 
 /// How many key ids are repeated in an error.
 const SHOWN_KEYS: usize = 8;
 
-/// Why a token is refused. Texts that the token brought are shortened and escaped.
+/// The reason why a token is refused. Strings from the token are shortened and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -23,7 +23,7 @@ pub enum TokenError {
         /// The header's `kid`.
         key_id: String,
     },
-    /// The header demands that its reader understands extensions (`crit`, RFC 7515 section 4.1.11). MAA uses none.
+    /// The header has critical extensions (`crit`, RFC 7515 section 4.1.11). MAA uses none.
     #[error("the header has `crit`: it demands extensions that this verifier does not know")]
     CriticalExtensions,
     /// An object has two members of one name.
@@ -34,7 +34,7 @@ pub enum TokenError {
         /// The name.
         name: String,
     },
-    /// The token's life is over.
+    /// The token has expired.
     #[error("the token expired at {expires_at}, and it is {now} now, {} later: compare the clocks, or get a new token", difference(.expires_at, .now))]
     Expired {
         /// `exp`.
@@ -47,9 +47,9 @@ pub enum TokenError {
     InvalidClaim {
         /// The claim.
         name: &'static str,
-        /// What is expected, in words.
+        /// The expected form.
         expected: &'static str,
-        /// What came.
+        /// The actual value.
         found: String,
     },
     /// `exp` is not after `iat` and `nbf`: such a token was never valid.
@@ -62,7 +62,7 @@ pub enum TokenError {
         /// `exp`.
         expires_at: UnixTime,
     },
-    /// The token says that it was made later than now.
+    /// The token was issued in the future.
     #[error("the token was issued at {issued_at}, and it is only {now} now, {} earlier: compare the clocks", difference(.issued_at, .now))]
     IssuedInFuture {
         /// `iat`.
@@ -70,25 +70,25 @@ pub enum TokenError {
         /// The time of verification.
         now: UnixTime,
     },
-    /// The pinned key id is a digest of the key, and the key that was given under this id has another one.
+    /// The pinned key id is a digest of the key, and the key with this id in the key set has another digest.
     #[error("the pinned key id {key_id:?} is a digest, but not that of the key given under it")]
     KeyIdMismatch {
         /// The pinned id.
         key_id: String,
     },
-    /// A claim that every token of this shape has is not there.
+    /// A claim that every token of this shape has is missing.
     #[error("the claim {name} is missing")]
     MissingClaim {
         /// The claim.
         name: &'static str,
     },
-    /// A header parameter that every MAA token has is not there.
+    /// A header parameter that every MAA token has is missing.
     #[error("the header parameter {name} is missing")]
     MissingHeader {
         /// The parameter.
         name: &'static str,
     },
-    /// The token has claims of both shapes. Which of them MAA vouches for could be read in two ways.
+    /// The token has claims of both shapes, so that its meaning would be ambiguous.
     #[error("a token of the shape {shape:?} must not have the claim {claim:?}")]
     MixedShapes {
         /// The shape by `x-ms-attestation-type`.
@@ -107,16 +107,16 @@ pub enum TokenError {
     NotAnObject {
         /// Which part.
         part: TokenPart,
-        /// What it is.
+        /// Its type.
         found: JsonType,
     },
-    /// A part is not base64url without padding in its one form (RFC 7515 section 2).
+    /// A part is not canonical base64url without padding (RFC 7515 section 2).
     #[error("the {part} is not base64url without padding")]
     NotBase64Url {
         /// Which part.
         part: TokenPart,
     },
-    /// A part is not JSON as this crate reads it.
+    /// A part is not JSON that this crate accepts.
     #[error("the {part} is refused: {error}")]
     NotJson {
         /// Which part.
@@ -124,13 +124,13 @@ pub enum TokenError {
         /// Why.
         error: JsonError,
     },
-    /// Not three parts between two dots (RFC 7515 section 7.1).
+    /// The token does not consist of three parts separated by dots (RFC 7515 section 7.1).
     #[error("expected a token of three parts between dots, found {found}")]
     PartCount {
         /// How many.
         found: usize,
     },
-    /// The token's life has not begun.
+    /// The token is not valid yet.
     #[error("the token is not valid before {not_before}, and it is only {now} now, {} earlier: compare the clocks", difference(.not_before, .now))]
     NotYetValid {
         /// `nbf`.
@@ -153,7 +153,7 @@ pub enum TokenError {
     UnknownKey {
         /// The header's `kid`.
         key_id: String,
-        /// The ids that the set has.
+        /// The ids in the set.
         known: KnownKeys,
     },
     /// The header names another signature algorithm than RS256, the only one of MAA.
@@ -168,7 +168,7 @@ pub enum TokenError {
         /// `typ`.
         found: String,
     },
-    /// The key set has a key of this id, and it must not be used.
+    /// The key set has a key of this id that must not be used.
     #[error("the key {key_id:?} is in the key set and cannot be used: {reason}")]
     UnusableKey {
         /// The header's `kid`.
@@ -199,7 +199,7 @@ pub enum TokenError {
     /// Another MAA instance issued the token.
     #[error("expected a token issued by {expected}, found {actual:?}")]
     WrongIssuer {
-        /// The instance that was named.
+        /// The expected instance.
         expected: Issuer,
         /// `iss`.
         actual: String,
@@ -212,7 +212,7 @@ pub enum TokenError {
         /// The header's `kid`.
         actual: String,
     },
-    /// The header names another place for the keys (`jku`) than the issuer's.
+    /// The header's `jku` is not the address of the issuer's key set.
     #[error("the header names the key set {actual:?}, expected {expected:?}")]
     WrongKeySetUrl {
         /// The issuer's key set.
@@ -251,7 +251,7 @@ impl TokenError {
     }
 }
 
-/// A text from a token, fit for an error.
+/// Shortens and escapes a token's string for an error.
 pub(super) fn shown(text: &str) -> String {
     shorten(text, SHOWN)
 }
@@ -260,11 +260,11 @@ pub(super) fn shown(text: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenPart {
-    /// The first: how the token is signed.
+    /// The first part: the header, with algorithm and key id.
     Header,
-    /// The second: the claims.
+    /// The second part: the claims.
     Payload,
-    /// The third.
+    /// The third part: the signature.
     Signature,
 }
 
@@ -278,13 +278,13 @@ impl fmt::Display for TokenPart {
     }
 }
 
-/// The ids of the usable keys of a set: the first few, shortened.
+/// The ids of the usable keys of a set, the first eight of them, shortened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KnownKeys {
     /// At most 8 of them.
     pub ids: Vec<String>,
-    /// How many there are besides.
+    /// The number of further ids.
     pub more: usize,
 }
 

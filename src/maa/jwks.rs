@@ -1,10 +1,9 @@
-//! The keys of an MAA instance, as it publishes them under `/certs` (JWK sets, RFC 7517).
+//! The key set of an MAA instance (JWKS, RFC 7517), as it is published under `/certs`.
 //!
 //! The names that JOSE has for algorithms, uses and operations come from `jsonwebtoken`, whose types these are. Its
-//! `JwkSet` is not used: it reads `null` as absence, forgets which member had the wrong type, and knows no key of an
-//! entry with `x5c` alone, which is what MAA published for years. Neither is its verifier (it takes the key apart at
-//! each use and cannot be shared between threads) nor its `decode`, which accepts tokens without `iss` and reads the
-//! clock itself.
+//! `JwkSet` is not used: it reads `null` as absence, does not report which member had the wrong type, and does not support
+//! entries with `x5c` alone, which MAA published for years. Neither is its verifier, which parses the key at each use and
+//! cannot be shared between threads, nor its `decode`, which accepts tokens without `iss` and reads the clock itself.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,24 +21,24 @@ use crate::crypto::{self, PublicKey, Scheme};
 use crate::json::{self, JsonError, JsonType, MemberError, MemberFlaw, Object, Read, Value};
 use crate::types::Sha256Digest;
 
-/// The largest key set that is read, in bytes: stops a server that never ends. One key with MAA's own evidence in its
+/// The largest key set that is read, in bytes: bounds the work for one that is not genuine. One key with MAA's own evidence in its
 /// certificate takes 40 kB.
 const MAX_BYTES: usize = 2 << 20;
 
-/// The most keys in a set: stops a set whose keys take longer to parse than anyone waits. Real sets have 1 to 10.
+/// The most keys in a set: bounds the time to parse them. Genuine sets have 1 to 10.
 const MAX_KEYS: usize = 64;
 
 /// The shortest and longest RSA modulus that is used, in bits.
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The longest exponent that is handed on, in bytes: keeps the key's DER below 64 KiB. What takes seconds per signature the
-/// library refuses itself (more than 33 bits). Real ones have 3.
+/// The longest exponent that is accepted, in bytes: keeps the key's DER below 64 KiB. The library itself refuses exponents that
+/// take seconds per signature (more than 33 bits). Genuine ones have 3 bytes.
 const MAX_EXPONENT_BYTES: usize = 8;
 
 /// The keys of one MAA instance, parsed once. Cheap to clone and to share between threads.
 ///
-/// A set authenticates nothing by itself: it is as good as the connection it was fetched over, or as the place where
-/// the caller pinned it. Certificates in it are containers of keys; neither their chains nor their dates are checked.
+/// A key set is not authenticated: it is as trustworthy as the connection that it was fetched over or the place where it was
+/// pinned. Its certificates only carry keys; neither their chains nor their dates are checked.
 #[derive(Clone, Debug)]
 pub struct KeySet(Arc<Keys>);
 
@@ -59,17 +58,17 @@ pub(super) struct Key {
     certificate: Option<Vec<u8>>,
 }
 
-/// Why a document is not a usable key set.
+/// The reason why a document is not a usable key set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
-    /// `keys` is not there or not an array, or the document not an object.
+    /// The document is not an object with an array `keys`.
     #[error("expected an object with an array `keys`, as an MAA instance publishes it under /certs")]
     Malformed,
     /// The document is not JSON as this crate reads it.
     #[error("the key set is refused: {0}")]
     NotJson(#[from] JsonError),
-    /// Not one entry is a key that may verify tokens.
+    /// No entry is a key that may verify tokens.
     #[error("none of the {entries} entries of the key set is a usable key")]
     NoUsableKey {
         /// How many entries the set has.
@@ -93,7 +92,7 @@ pub enum KeySetError {
     },
 }
 
-/// Why an entry of a key set is never used. The other entries are.
+/// The reason why an entry of a key set is ignored. Other entries are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnusableKey {
@@ -106,7 +105,7 @@ pub enum UnusableKey {
         /// The member.
         name: &'static str,
     },
-    /// `n` and `e` say one key, `x5c` another.
+    /// `n` and `e` are of one key, `x5c` of another.
     #[error("its certificate has another key than its n and e")]
     CertificateOfAnotherKey,
     /// The entry has neither `x5c` nor both `n` and `e`.
@@ -118,7 +117,7 @@ pub enum UnusableKey {
     /// The key was made by a library whose keys can be factored (ROCA, CVE-2017-15361).
     #[error("its modulus has the fingerprint of keys that can be factored (ROCA)")]
     WeakKey,
-    /// Another entry has the same id, and nobody can say which key is meant.
+    /// Another entry has the same id, so that the key is ambiguous.
     #[error("its id occurs twice")]
     RepeatedId,
     /// `alg` is not `RS256`.
@@ -127,7 +126,7 @@ pub enum UnusableKey {
     /// `kty` is not `RSA`.
     #[error("its kty is not RSA")]
     WrongKeyType,
-    /// The modulus is too short to be safe, or too long to be quick.
+    /// The modulus is too short to be secure, or too long to be verified quickly.
     #[error("its modulus has {bits} bits, expected 2048 to 8192")]
     WrongSize {
         /// Its length in bits.
@@ -149,7 +148,7 @@ pub enum UnusableKey {
 }
 
 impl KeySet {
-    /// Reads a JWK set.
+    /// Parses a JWK set.
     ///
     /// Entries with `n` and `e`, with `x5c` (then the key is that of the first certificate), or with both, which must
     /// then agree. What is not an RSA key of at least 2048 bits for RS256 signatures is skipped; ids that occur twice
@@ -157,7 +156,7 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// [`KeySetError`] if the document is no key set, is too large, or has no usable key.
+    /// [`KeySetError`] if the document is not a key set, is too large, or has no usable key.
     pub fn from_json(document: &[u8]) -> Result<Self, KeySetError> {
         if document.len() > MAX_BYTES {
             return Err(KeySetError::TooLarge { len: document.len(), max: MAX_BYTES });
@@ -174,24 +173,24 @@ impl KeySet {
         Ok(Self(Arc::new(Keys { usable, unusable, digest: crypto::sha256_digest(document) })))
     }
 
-    /// The ids of the usable keys.
+    /// Returns the ids of the usable keys.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.0.usable.iter().map(|key| &*key.id)
     }
 
-    /// The ids of the entries that are never used, and why.
+    /// Returns the ids of the ignored entries, with the reasons.
     pub fn unusable(&self) -> impl Iterator<Item = (&str, &UnusableKey)> {
         self.0.unusable.iter().map(|(id, reason)| (&**id, reason))
     }
 
-    /// SHA-256 of the document.
+    /// Returns the SHA-256 of the document.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         self.0.digest
     }
 
-    /// The key of exactly this id. There is no other way to get one: "try them all" would let any key of the set stand
-    /// in for the one that was named.
+    /// Returns the key of exactly this id. There is no other access on purpose: trying all keys would let any of them replace
+    /// the one that the token names.
     pub(super) fn key(&self, id: &str) -> Result<&Key, TokenError> {
         if let Some(key) = self.0.usable.iter().find(|key| key.id == id) {
             return Ok(key);
@@ -220,7 +219,7 @@ impl Key {
     }
 }
 
-/// Entries without an id cannot be named by a token: they are left out without a word.
+/// Sorts entries into usable and ignored ones. Entries without an id are dropped, since no token can name them.
 fn sort_out(entries: &[Value<'_>]) -> (Vec<Key>, Vec<(String, UnusableKey)>) {
     let named = || {
         entries.iter().filter_map(|entry| {
@@ -268,7 +267,7 @@ fn read_key(id: &str, entry: &Object<'_>) -> Result<Key, UnusableKey> {
     Ok(Key { id: id.to_owned(), public, spki, certificate })
 }
 
-/// `alg`, `use` and `key_ops` may be absent, as they were until 2023; present they must fit.
+/// Checks `alg`, `use` and `key_ops`, which were absent until 2023; if present they must match.
 fn check_purpose(entry: &Object<'_>) -> Result<(), UnusableKey> {
     if member::<&str>(entry, "kty")? != Some("RSA") {
         return Err(UnusableKey::WrongKeyType);
@@ -292,7 +291,7 @@ fn check_purpose(entry: &Object<'_>) -> Result<(), UnusableKey> {
     Ok(())
 }
 
-/// A text as one of JOSE's names.
+/// Parses one of JOSE's names.
 fn named<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
     let text: serde::de::value::StrDeserializer<'de, NotInText> = text.into_deserializer();
     T::deserialize(text).ok()

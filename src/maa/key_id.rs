@@ -1,4 +1,4 @@
-//! RSA keys as numbers, as DER, and as the digests that MAA uses for key ids.
+//! RSA keys and their key ids: moduli, the DER of `SubjectPublicKeyInfo`, and the digests that MAA uses as ids.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -15,7 +15,7 @@ const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01
 /// The largest certificate of a key set that is read, in bytes: with MAA's own evidence in it a real one has 31 KB.
 const MAX_CERTIFICATE_LEN: usize = 64 << 10;
 
-/// The primes modulo which the powers of 65537 leave out most residues.
+/// The primes modulo which most residues are not powers of 65537.
 const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
 
 /// Modulus and exponent, big endian, without leading zeros.
@@ -26,8 +26,7 @@ pub(super) struct RsaNumbers {
 }
 
 impl RsaNumbers {
-    /// The key of a certificate, of which nothing else is looked at. `None` if it is no certificate, or of another kind
-    /// of key.
+    /// Reads the key of a certificate and nothing else of it. `None` if it is not a certificate with an RSA key.
     pub(super) fn of_certificate(der: &[u8]) -> Option<Self> {
         let (rest, spki) = SubjectPublicKeyInfo::from_der(x509::public_key_of(der, MAX_CERTIFICATE_LEN)?).ok()?;
         if !rest.is_empty() {
@@ -37,7 +36,7 @@ impl RsaNumbers {
         Some(Self { n: without_sign(key.modulus)?, e: without_sign(key.exponent)? })
     }
 
-    /// How many bits the modulus has.
+    /// Returns the length of the modulus in bits.
     pub(super) fn bits(&self) -> usize {
         let unused = self.n.first().map_or(0, |first| first.leading_zeros());
         self.n.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0))
@@ -62,14 +61,14 @@ impl RsaNumbers {
         })
     }
 
-    /// DER of the `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
+    /// Returns the DER of the `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
     pub(super) fn spki(&self) -> Vec<u8> {
         let key = tlv(0x30, &[&integer(&self.n), &integer(&self.e)]);
         tlv(0x30, &[RSA_ENCRYPTION, &tlv(0x03, &[&[0], &key])])
     }
 }
 
-/// The bytes of a positive DER INTEGER. DER has a leading zero where the number would otherwise read as negative.
+/// Encodes a positive DER INTEGER, with a leading zero if the number would otherwise be negative.
 fn without_sign(bytes: &[u8]) -> Option<Vec<u8>> {
     match bytes {
         [0, rest @ ..] if rest.first().is_some_and(|first| *first >= 0x80) => Some(rest.to_vec()),
@@ -83,7 +82,7 @@ fn integer(number: &[u8]) -> Vec<u8> {
     tlv(0x02, &[sign, number])
 }
 
-/// Tag, length, value. A key is shorter than 64 KiB by far: its modulus has at most 1024 bytes.
+/// Encodes tag, length and value. Two length bytes are enough: a modulus has at most 1024 bytes.
 fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let [.., high, low] = content.len().to_be_bytes();
@@ -100,7 +99,7 @@ pub(super) fn is_digest(key_id: &str) -> bool {
     is_spki_digest(key_id) || is_certificate_digest(key_id)
 }
 
-/// Whether a key id is the digest of this key, or of its certificate, in the form that it has.
+/// Whether a key id is the digest of this key or its certificate.
 ///
 /// MAA's own keys: standard base64 of SHA-256 over the `SubjectPublicKeyInfo` as PEM text, with its final line end and one
 /// more NUL byte. Keys with a chain: base64url of SHA-1 over the certificate (`x5t`, RFC 7517 section 4.8). Both

@@ -1,8 +1,8 @@
-//! Step 2: is the token really MAA's, and what does it say?
+//! Step 2: verifies MAA tokens and reads their claims.
 //!
-//! Bytes, a [`KeySet`], expectations and the time in; a [`VerifiedToken`] or a [`TokenError`] out. A verified token by
-//! itself attests nothing: it may be hours old, and of any TEE that MAA ever judged. Whose it is, which challenge it
-//! answers and whether its claims are good enough is decided by the steps after this one.
+//! The input is bytes, a [`KeySet`], expectations and the time; the result a [`VerifiedToken`] or a [`TokenError`]. A verified
+//! token alone attests nothing: it may be hours old, and of any TEE that MAA ever attested. Later steps decide which peer it
+//! belongs to, which challenge it responds to, and whether its claims satisfy the policy.
 
 mod claims;
 mod error;

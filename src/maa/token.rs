@@ -1,4 +1,4 @@
-//! The token itself: a JWS in its compact form (RFC 7515) over claims (RFC 7519).
+//! Verification of a token: a JWS in compact form (RFC 7515) over claims (RFC 7519).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::claims::{MaaClaims, SnpClaims, UvmClaims};
 use crate::json::{self, Object, Value};
 use crate::types::{Issuer, UnixTime};
 
-/// The largest token that is read, in bytes: stops a peer that sends megabytes to be decoded. Real tokens have 2 to 7 kB.
+/// The largest token that is read, in bytes: bounds the work for a token that is not genuine. Genuine ones have 2 to 7 kB.
 const MAX_BYTES: usize = 64 << 10;
 
 /// Verifies a token and reads its claims. Pure: no network, no clock.
@@ -61,7 +61,7 @@ pub fn verify(
     Ok(VerifiedToken { maa, snp, uvm, runtime, client_nonce })
 }
 
-/// What the relying party knows about the token before it comes.
+/// The expectations of the relying party for a token.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct TokenExpectations<'a> {
@@ -70,16 +70,15 @@ pub struct TokenExpectations<'a> {
 }
 
 impl<'a> TokenExpectations<'a> {
-    /// The MAA instance that must have issued the token.
+    /// Expects a token of this MAA instance.
     pub fn new(issuer: &'a Issuer) -> Self {
         Self { issuer, key_id: None }
     }
 
-    /// The key that must have signed the token.
+    /// Expects a token signed by the key of this id.
     ///
     /// The id is compared as text. If it has one of the two forms in which MAA's ids are digests (base64 of 32 bytes,
-    /// base64url of 20), then the key must have that digest: whoever serves the key set cannot put another one under
-    /// the pinned id.
+    /// base64url of 20), then the key must have that digest: a forged key set cannot replace the key under the pinned id.
     pub fn key_id(self, key_id: &'a str) -> Self {
         Self { key_id: Some(key_id), ..self }
     }
@@ -88,7 +87,7 @@ impl<'a> TokenExpectations<'a> {
         self.issuer
     }
 
-    /// Whether the key is known by a digest of it, so that no key set can put another one in its place.
+    /// Whether the key id is a digest of the key, so that no key set can replace the key.
     pub(crate) fn pins_key_by_digest(&self) -> bool {
         self.key_id.is_some_and(key_id::is_digest)
     }
@@ -106,28 +105,27 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// What MAA says about itself and its judgement.
+    /// Returns MAA's claims about itself and its result.
     #[must_use]
     pub fn maa(&self) -> &MaaClaims {
         &self.maa
     }
 
-    /// The state of the TEE.
+    /// Returns the state of the TEE.
     #[must_use]
     pub fn snp(&self) -> &SnpClaims {
         &self.snp
     }
 
-    /// The endorsement of the utility VM, if MAA was given one.
+    /// Returns the endorsement of the utility VM, if MAA verified one.
     #[must_use]
     pub fn uvm(&self) -> Option<&UvmClaims> {
         self.uvm.as_ref()
     }
 
-    /// Whether the runtime data that MAA saw hashed in the report (`x-ms-runtime`) is this JSON value.
+    /// Whether the runtime data whose hash MAA found in the report (`x-ms-runtime`) is this JSON value.
     ///
-    /// Order of members and white space do not matter, for MAA writes them anew. False where `x-ms-runtime` is something
-    /// else: for tokens of the shape [`crate::TokenShape::AzureVm`].
+    /// The order of members and white space do not matter, because MAA serializes the value again. Always false for tokens of the shape [`crate::TokenShape::AzureVm`].
     #[must_use]
     pub fn runtime_is(&self, expected: &[u8]) -> bool {
         let Some(runtime) = &self.runtime else { return false };
@@ -137,11 +135,11 @@ impl VerifiedToken {
         }
     }
 
-    /// What the guest attestation of a confidential VM was given to attest: the decoded `nonce` of
+    /// Returns the data that the guest attestation of a confidential VM covers: the decoded `nonce` of
     /// `x-ms-runtime.client-payload`.
     ///
     /// `None` unless the token has the shape [`crate::TokenShape::AzureVm`], the client payload has this one member and
-    /// no other, and it is not empty: anything else binds nothing.
+    /// no other, and it is not empty: any other payload binds nothing.
     #[must_use]
     pub fn client_nonce(&self) -> Option<&[u8]> {
         self.client_nonce.as_deref()
@@ -153,7 +151,7 @@ struct Parts<'t> {
     header: Vec<u8>,
     payload: Vec<u8>,
     signature: Vec<u8>,
-    /// The bytes that are signed: both first parts as received, with the dot between them.
+    /// The signed bytes: the first two parts as received, with the dot between them.
     signed: &'t [u8],
 }
 
@@ -177,7 +175,7 @@ impl<'t> Parts<'t> {
         })
     }
 
-    /// `alg`, `jku`, `kid` and `typ`, which every MAA token has and no other. Others are not read, `crit` is refused.
+    /// Reads `alg`, `jku`, `kid` and `typ`, the parameters of every MAA token. Others are ignored, except that `crit` is refused.
     fn header(&self) -> Result<Header, TokenError> {
         let header = json::parse(&self.header).map_err(|error| TokenError::json(TokenPart::Header, error))?;
         let header = object(TokenPart::Header, &header)?;
@@ -204,8 +202,7 @@ struct Header {
 }
 
 impl Header {
-    /// Compared after the issuer, so that a token of another instance is reported as that. Nothing is ever fetched from
-    /// there.
+    /// Checks `jku`, after the issuer, so that a token of another instance is reported as such. Nothing is ever fetched from it.
     fn check_key_set_url(&self, issuer: &Issuer) -> Result<(), TokenError> {
         match &self.key_set_url {
             Some(actual) if actual.strip_prefix(issuer.as_str()) != Some("/certs") => {

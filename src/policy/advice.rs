@@ -1,4 +1,4 @@
-//! Whether evidence shows that an advisory is fixed.
+//! Advice on AMD's advisories: whether evidence shows that one is fixed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::requirements::PlatformInfoBit;
 use crate::claims::{Bit, Cpuid, HardwareClaims, PlatformInfo, Silicon, SnpClaims};
 use crate::types::{Product, Tcb};
 
-/// What evidence says of the platform: a report all of it, a token less.
+/// The platform's state in evidence. A report has all fields, a token some.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Platform<'a> {
     pub(crate) product: Option<Product>,
@@ -18,36 +18,36 @@ pub(crate) struct Platform<'a> {
     pub(crate) hardware: Option<&'a HardwareClaims>,
 }
 
-/// What evidence shows of an advisory.
+/// The status of an advisory according to the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AdvisoryStatus {
-    /// All that shows the fix is there.
+    /// The evidence shows that the fix is active.
     Fixed,
-    /// The fix is not in force, or its predecessor is.
+    /// The fix is not active, or an older version of it is.
     NotFixed(Unmet),
-    /// The evidence does not carry what would show it.
+    /// The evidence does not carry the claim that would show the fix.
     NotReported {
-        /// What it would have to say.
+        /// The missing claim.
         claim: &'static str,
     },
-    /// No source that this release cites says what shows the fix on this processor, or that it needs one.
+    /// No source of this release says what shows the fix on this processor, or whether it needs one.
     NothingKnown,
 }
 
-/// What a fix asks for and evidence does not have.
+/// A condition of a fix that the evidence does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "unmet", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Unmet {
-    /// A part of `REPORTED_TCB` is too old.
+    /// A component of `REPORTED_TCB` is too old.
     Tcb {
         /// Its name in a policy file.
         part: &'static str,
-        /// The least version.
+        /// The minimum version.
         minimum: u8,
-        /// The version; absent where the processor has no such part.
+        /// The reported version; absent if the processor has no such component.
         #[serde(skip_serializing_if = "Option::is_none")]
         actual: Option<u8>,
     },
@@ -67,7 +67,7 @@ pub enum Unmet {
     },
 }
 
-/// What is needed.
+/// Formats the expected value.
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,7 +79,7 @@ impl fmt::Display for Unmet {
 }
 
 impl Unmet {
-    /// What there is instead.
+    /// Returns the reported value.
     pub(crate) fn found(&self, platform: &Platform<'_>) -> String {
         match self {
             Self::Tcb { .. } => platform.reported_tcb.to_string(),
@@ -100,7 +100,7 @@ impl<'a> Platform<'a> {
 }
 
 impl Advisory {
-    /// What this evidence shows of the advisory.
+    /// Returns the status of the advisory on a platform.
     pub(crate) fn status(&self, platform: &Platform<'_>) -> AdvisoryStatus {
         let Some(product) = platform.product else {
             return self.of_any(None, platform, Microcode::Unknown { claim: "product" });
@@ -115,13 +115,13 @@ impl Advisory {
         }
     }
 
-    /// What shows the fix on this processor.
+    /// Returns the conditions that show the fix on a processor.
     #[must_use]
     pub fn fix(&self, silicon: Silicon) -> Option<&'static Fix> {
         self.fixes.iter().find(|fix| fix.silicon.contains(&silicon))
     }
 
-    /// Some processor of this product, or of any: what holds for each of them holds for it.
+    /// Returns the status on an unknown processor of a product, or of any product: only a status that all of them share.
     fn of_any(&self, product: Option<Product>, platform: &Platform<'_>, microcode: Microcode) -> AdvisoryStatus {
         let each =
             Silicon::ALL.into_iter().filter(|silicon| product.is_none_or(|product| silicon.product() == product));
@@ -132,7 +132,7 @@ impl Advisory {
             .collect();
         let all = |is: fn(&AdvisoryStatus) -> bool| statuses.iter().all(is);
         match statuses.first() {
-            // Too old for one of them is too old for it, by whichever number.
+            // A version below the minimum of every candidate is too old, whichever processor it is.
             Some(first) if all(|status| matches!(status, AdvisoryStatus::NotFixed(_))) => *first,
             Some(first) if statuses.iter().all(|status| status == first) => *first,
             _ => AdvisoryStatus::NotReported { claim: microcode.claim() },
@@ -140,7 +140,7 @@ impl Advisory {
     }
 }
 
-/// Whether microcode numbers mean anything: they do where the processor is known.
+/// Whether microcode versions can be compared, which requires a known processor.
 #[derive(Clone, Copy)]
 enum Microcode {
     Known,
@@ -157,7 +157,7 @@ impl Microcode {
 }
 
 impl Fix {
-    /// Something that is not met weighs more than something that is not said, and that more than all that is met.
+    /// Combines two statuses: not fixed before not reported, not reported before fixed.
     fn status(&self, platform: &Platform<'_>, microcode: Microcode) -> AdvisoryStatus {
         let conditions = [
             self.tcb_status(platform, microcode),
@@ -187,7 +187,7 @@ impl Fix {
     }
 }
 
-/// A mitigation must have been in force when the guest was launched, and still be.
+/// Checks that a mitigation was active when the guest was launched and still is.
 fn mitigation_status(bit: Mitigation, platform: &Platform<'_>) -> AdvisoryStatus {
     let vectors = |hardware: &HardwareClaims| {
         [
@@ -218,7 +218,7 @@ fn platform_info_status(bit: PlatformInfoBit, platform: &Platform<'_>) -> Adviso
 }
 
 impl PlatformInfoBit {
-    /// The name of its check in an appraisal.
+    /// Returns the name of the bit's check in an appraisal.
     pub(crate) const fn check_name(self) -> &'static str {
         match self {
             Self::SmtEn => "platform smt-en",
@@ -232,7 +232,7 @@ impl PlatformInfoBit {
         }
     }
 
-    /// What a report says of it.
+    /// Returns the bit's value in a report.
     pub(crate) fn of(self, info: &PlatformInfo) -> Bit {
         match self {
             Self::SmtEn => info.smt_en.into(),

@@ -1,8 +1,8 @@
-//! AMD's security bulletins that a report can be held to, as one table.
+//! The table of AMD's security bulletins, with the report values that show each fix.
 //!
-//! How to read an entry: on the processors of a [`Fix`] the bulletin counts as fixed where *all* its conditions hold. A
-//! processor without a [`Fix`] has no number in any source cited: nothing is concluded about it. AMD's own pages are the
-//! authority; the figures are as the cited sources read them. Bulletins whose figures AMD withdrew (AMD-SB-3034, on
+//! On the processors of a [`Fix`], the bulletin counts as fixed if *all* conditions hold. A processor without a [`Fix`] has
+//! no figure in the cited sources, and nothing is concluded about it. AMD's own pages are authoritative; the figures are
+//! those of the cited sources. Bulletins whose figures AMD withdrew (AMD-SB-3034, on
 //! 24 September 2026) are not here, and neither is a mitigation bit that AMD's developers called wrong (bit 3 of
 //! AMD-SB-3023).
 
@@ -15,47 +15,47 @@ use super::tcb::TcbMinimum;
 use crate::claims::Silicon;
 use crate::claims::Silicon::{Bergamo, Genoa, GenoaX, Milan, MilanX, Turin, TurinDense};
 
-/// A security bulletin of AMD, and what shows in evidence that its fix is in force.
+/// A security bulletin of AMD, and the values in evidence that show its fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Advisory {
-    /// AMD's name of it, such as `AMD-SB-3019`.
+    /// AMD's identifier, such as `AMD-SB-3019`.
     pub name: &'static str,
-    /// The name that its finders gave the attack, where they gave one.
+    /// The name that its discoverers gave the attack, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack: Option<&'static str>,
     /// The vulnerabilities, as CVE records.
     pub cves: &'static [&'static str],
     /// The day of its first publication, `YYYY-MM-DD`.
     pub published: &'static str,
-    /// What it is about.
+    /// A summary.
     pub about: &'static str,
-    /// Whether a policy requires it without being asked.
+    /// Whether AMD trust requires the fix by default.
     pub grade: Grade,
-    /// What shows the fix, by processor.
+    /// The conditions that show the fix, by processor.
     pub fixes: &'static [Fix],
-    /// Where the figures are from.
+    /// The sources of the figures.
     pub sources: &'static [&'static str],
 }
 
-/// Whether a policy under AMD trust requires the fix of an advisory without being asked.
+/// Whether a policy under AMD trust requires the fix of an advisory by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Grade {
     /// Required, unless the policy waives it: without the fix a report proves little.
     Required,
-    /// Shown where it is not met, and required where the policy says so: providers deploy it slower than it is published.
+    /// Shown in the appraisal, and required only if the policy says so: providers deploy such fixes late.
     Advice,
 }
 
-/// What shows on some processors that an advisory is fixed: all of it.
+/// The conditions that together show the fix of an advisory on some processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Fix {
-    /// The processors that it is about.
+    /// The processors.
     pub silicon: &'static [Silicon],
-    /// The least `REPORTED_TCB`.
+    /// The minimum `REPORTED_TCB`.
     pub tcb: TcbMinimum,
     /// A bit of both mitigation vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,7 @@ strict! {
 }
 
 impl Mitigation {
-    /// The bit, as a mask.
+    /// Returns the bit as a mask.
     #[must_use]
     pub const fn mask(self) -> u64 {
         match self {
@@ -113,13 +113,13 @@ const NEBULA: &str = "Nebula, firmware profile (2026)";
 const KERNEL_LIST: &str =
     "Linux kernel list, 2026-04-17, on AMD-SB-3023: use the SNP version, bit 3 is another issue's";
 
-/// AMD's advisories that evidence can be held to, oldest first.
+/// Returns AMD's advisories whose fix evidence can show, the oldest first.
 ///
 /// Under AMD trust those of [`Grade::Required`] are required unless a policy waives them by name
-/// ([`Trust::allow_tcb_below`](super::Trust::allow_tcb_below)); the others are shown in the appraisal, and required by
+/// ([`Trust::allow_tcb_below`](super::Trust::allow_tcb_below)); the others are shown in the appraisal, and required with
 /// [`Policy::require_advisories`](super::Policy::require_advisories) or
-/// [`Policy::require_advisories_until`](super::Policy::require_advisories_until). Only figures with a public source are here,
-/// so the absence of an advisory says nothing.
+/// [`Policy::require_advisories_until`](super::Policy::require_advisories_until). Only figures with a public source are listed,
+/// so the absence of an advisory means nothing.
 #[must_use]
 pub fn advisories() -> &'static [Advisory] {
     TABLE
@@ -249,7 +249,7 @@ pub(super) fn named(name: &str) -> Option<&'static Advisory> {
     TABLE.iter().find(|advisory| advisory.name == name)
 }
 
-/// An advisory that is required without being asked can be waived.
+/// Checks that an advisory can be waived: only one that is required by default can be.
 pub(super) fn check_waivable(name: &str) -> Result<(), PolicyError> {
     if named(name).is_some_and(|advisory| advisory.grade == Grade::Required) {
         return Ok(());
@@ -258,7 +258,7 @@ pub(super) fn check_waivable(name: &str) -> Result<(), PolicyError> {
     Err(PolicyError::UnusableValue { requirement: "trust.amd.waived-advisories", reason })
 }
 
-/// An advisory can be required of which this release knows what shows its fix.
+/// Checks that an advisory can be required: only one whose fix this release can see can be.
 pub(super) fn check_known(name: &str) -> Result<(), PolicyError> {
     if named(name).is_some() {
         return Ok(());
@@ -268,7 +268,7 @@ pub(super) fn check_known(name: &str) -> Result<(), PolicyError> {
     Err(PolicyError::UnusableValue { requirement: "require.advisories", reason })
 }
 
-/// A day in its one form that some advisory was published by.
+/// Checks a date: `YYYY-MM-DD`, not before the first advisory.
 pub(super) fn check_day(day: Option<&str>) -> Result<(), PolicyError> {
     let Some(day) = day else { return Ok(()) };
     let refuse = |reason| Err(PolicyError::UnusableValue { requirement: "require.advisories-until", reason });
@@ -307,7 +307,7 @@ mod tests {
                 let asks = fix.tcb != TcbMinimum::new() || fix.mitigation.is_some() || fix.platform_info.is_some();
                 assert!(asks, "{} has a fix that asks for nothing", advisory.name);
                 assert!(fix.silicon.iter().all(|silicon_of| silicon.insert(*silicon_of)), "{}", advisory.name);
-                // Microcode numbers of two processors mean two things.
+                // Each processor counts its microcode versions by itself.
                 assert!(fix.tcb.microcode.is_none() || fix.silicon.len() == 1, "{}", advisory.name);
             }
         }

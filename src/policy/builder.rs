@@ -8,10 +8,10 @@ use super::{Policy, PolicyError};
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
 
-/// What may be required besides. Each fails with [`PolicyError`] when the value cannot be used, when the evidence of the
-/// policy's trust can never show it, or when it is given already ([`PolicyError::GivenTwice`]).
+/// Additional requirements. Each method fails with [`PolicyError`] if the value cannot be used, if the evidence of the
+/// policy's trust can never show it, or if the requirement is set already ([`PolicyError::GivenTwice`]).
 impl Policy {
-    /// The launch measurement must be one of these, beside the utility VM's endorsement.
+    /// Requires one of these launch measurements, in addition to the utility VM's endorsement.
     ///
     /// # Errors
     ///
@@ -20,7 +20,7 @@ impl Policy {
         self.require_once("require.measurements", |require| &mut require.measurements, any_of.into_iter().collect())
     }
 
-    /// MAA's `x-ms-compliance-status` must be one of these instead of the usual one of the kind
+    /// Requires MAA's `x-ms-compliance-status` to be one of these instead of the default of the TEE kind
     /// (`azure-compliant-uvm` for containers, `azure-compliant-cvm` for VMs).
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Policy {
         )
     }
 
-    /// The report must have been asked for from one of these privilege levels instead of level 0.
+    /// Requires the report to be requested from one of these privilege levels (0 to 3) instead of level 0.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Policy {
         self.require_once("require.vmpl", |require| &mut require.vmpl, any_of.into_iter().collect())
     }
 
-    /// `GUEST_SVN` of the report must be at least this. It comes from the ID block, so pin the ID key with it.
+    /// Requires at least this `GUEST_SVN` of the report. It comes from the ID block, so pin the ID key too.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Policy {
         self.require_once("require.minimum-report-guest-svn", |require| &mut require.minimum_report_guest_svn, at_least)
     }
 
-    /// The ID block must be signed by one of these keys (SHA-384 digests).
+    /// Requires the ID block to be signed by one of these keys (SHA-384 digests).
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Policy {
         self.require_once("require.id-keys", |require| &mut require.id_keys, any_of.into_iter().collect())
     }
 
-    /// The ID key must be signed by one of these author keys (SHA-384 digests).
+    /// Requires the ID key to be signed by one of these author keys (SHA-384 digests).
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Policy {
         self.require_once("require.author-keys", |require| &mut require.author_keys, any_of.into_iter().collect())
     }
 
-    /// An author key must have been used (`AUTHOR_KEY_EN`), whichever it was. Needs AMD trust.
+    /// Requires that some author key was used (`AUTHOR_KEY_EN`). Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Policy {
         self.with(|d| d.require.author_key = true)
     }
 
-    /// `FAMILY_ID` must be one of these.
+    /// Requires one of these values of `FAMILY_ID`.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Policy {
         self.require_once("require.family-ids", |require| &mut require.family_ids, any_of.into_iter().collect())
     }
 
-    /// `IMAGE_ID` must be one of these.
+    /// Requires one of these values of `IMAGE_ID`.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Policy {
         self.require_once("require.image-ids", |require| &mut require.image_ids, any_of.into_iter().collect())
     }
 
-    /// The chip must be one of these. Evidence that does not say is refused.
+    /// Requires one of these chips. Evidence without a chip id is refused.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Policy {
         self.require_once("require.chip-ids", |require| &mut require.chip_ids, any_of.into_iter().collect())
     }
 
-    /// The processor must be of one of these families. Evidence that does not say is refused.
+    /// Requires a processor of one of these products. Evidence that does not name its product is refused.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Policy {
         self.require_once("require.products", |require| &mut require.products, any_of.into_iter().collect())
     }
 
-    /// The guest must be one of these running guests (`REPORT_ID`).
+    /// Requires one of these running guests (`REPORT_ID`).
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl Policy {
         self.require_once("require.report-ids", |require| &mut require.report_ids, any_of.into_iter().collect())
     }
 
-    /// The report must be signed by one of these kinds of key, such as a chip's own VCEK. Needs AMD trust.
+    /// Requires a report signed by one of these kinds of key, such as a chip's own VCEK. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Policy {
         self.require_once("require.signing-keys", |require| &mut require.signing_keys, any_of.into_iter().collect())
     }
 
-    /// Least versions of `REPORTED_TCB`, the TCB that the signing key stands for.
+    /// Requires minimum versions of `REPORTED_TCB`, the TCB that the signing key is derived from.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl Policy {
         self.require_once("require.reported-tcb", |require| &mut require.reported_tcb, minima)
     }
 
-    /// Least versions of `COMMITTED_TCB`, below which the platform can no longer go back. Needs AMD trust.
+    /// Requires minimum versions of `COMMITTED_TCB`, below which the platform cannot be rolled back. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Policy {
         self.require_once("require.committed-tcb", |require| &mut require.committed_tcb, minima)
     }
 
-    /// Least versions of `CURRENT_TCB`, what runs now. Needs AMD trust.
+    /// Requires minimum versions of `CURRENT_TCB`, which runs now. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl Policy {
         self.require_once("require.current-tcb", |require| &mut require.current_tcb, minima)
     }
 
-    /// Least versions of `LAUNCH_TCB`, what ran when the guest was launched or imported. Needs AMD trust.
+    /// Requires minimum versions of `LAUNCH_TCB`, which ran when the guest was launched or imported. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -172,8 +172,8 @@ impl Policy {
         self.require_once("require.launch-tcb", |require| &mut require.launch_tcb, minima)
     }
 
-    /// The fixes of these advisories must be in force, named as in [`advisories`](super::advisories). Evidence that does not
-    /// carry what shows a fix is refused, and so is a processor for which this release knows nothing that shows it.
+    /// Requires the fixes of these advisories, named as in [`advisories`](super::advisories). Evidence that does not carry the
+    /// values that show a fix is refused, and so is a processor for which this release knows no such values.
     ///
     /// # Errors
     ///
@@ -183,18 +183,17 @@ impl Policy {
         self.require_once("require.advisories", |require| &mut require.advisories, names)
     }
 
-    /// The fixes of all advisories that AMD published until this day (`YYYY-MM-DD`, the day included) must be in force, as far
-    /// as this release knows them and what shows their fix on the processor. Those that the trust waives are left out.
+    /// Requires the fixes of all advisories that AMD published until this day (`YYYY-MM-DD`, inclusive), as far as this release
+    /// knows how to see their fix on the processor. Waived advisories are excluded.
     ///
     /// # Errors
     ///
-    /// [`PolicyError::UnusableValue`] for what is no day, or a day before the first advisory.
+    /// [`PolicyError::UnusableValue`] for an invalid date, or one before the first advisory.
     pub fn require_advisories_until(self, day: impl Into<String>) -> Result<Self, PolicyError> {
         self.require_once("require.advisories-until", |require| &mut require.advisories_until, day.into())
     }
 
-    /// These mitigations must have been in force at launch and be in force now (reports of version 5 and later). Needs AMD
-    /// trust.
+    /// Requires these mitigations to be active both at launch and now (reports of version 5 and later). Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -204,8 +203,8 @@ impl Policy {
         self.require_once("require.mitigations", |require| &mut require.mitigations, bits)
     }
 
-    /// The report must be signed with the VLEK of one of these cloud providers (`CSP_ID` of its certificate). A VCEK names
-    /// none and is refused. Needs AMD trust.
+    /// Requires a report signed with the VLEK of one of these cloud providers (`CSP_ID` of its certificate). A VCEK names no
+    /// provider and is refused. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -218,7 +217,7 @@ impl Policy {
         )
     }
 
-    /// A bit of the guest policy must be set or clear. Evidence that does not carry the bit is refused.
+    /// Requires a bit of the guest policy to be set or clear. Evidence that does not carry the bit is refused.
     ///
     /// # Errors
     ///
@@ -227,7 +226,7 @@ impl Policy {
         self.with_bit("require.guest-policy", |require| &mut require.guest_policy, bit, must)
     }
 
-    /// The guest policy must ask for at least this version of the guest ABI. Needs AMD trust.
+    /// Requires the guest policy to demand at least this version of the guest ABI. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -236,7 +235,7 @@ impl Policy {
         self.require_once("require.minimum-guest-abi", |require| &mut require.minimum_guest_abi, at_least)
     }
 
-    /// A bit of `PLATFORM_INFO` must be set or clear. Needs AMD trust.
+    /// Requires a bit of `PLATFORM_INFO` to be set or clear. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -245,7 +244,7 @@ impl Policy {
         self.with_bit("require.platform-info", |require| &mut require.platform_info, bit, must)
     }
 
-    /// The running SNP firmware must be at least this. Needs AMD trust.
+    /// Requires at least this running SNP firmware. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -254,7 +253,7 @@ impl Policy {
         self.require_once("require.minimum-firmware", |require| &mut require.minimum_firmware, at_least)
     }
 
-    /// The committed SNP firmware must be at least this. Needs AMD trust.
+    /// Requires at least this committed SNP firmware. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -267,7 +266,7 @@ impl Policy {
         )
     }
 
-    /// The running firmware and TCB must be the committed ones: no provisional firmware. Needs AMD trust.
+    /// Requires the running firmware and TCB to be the committed ones: no provisional firmware. Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -276,8 +275,8 @@ impl Policy {
         self.with(|d| d.require.committed_firmware_only = true)
     }
 
-    /// The key exchange of every connection must withstand quantum computers: a hybrid or pure ML-KEM group (FIPS 203), such as
-    /// X25519MLKEM768. What is recorded today cannot be decrypted by one later.
+    /// Requires a post-quantum key exchange on every connection: a hybrid or pure ML-KEM group (FIPS 203), such as
+    /// X25519MLKEM768. Traffic that is recorded today then cannot be decrypted by a quantum computer later.
     ///
     /// # Errors
     ///
@@ -286,7 +285,7 @@ impl Policy {
         self.with(|d| d.require.post_quantum = true)
     }
 
-    /// All these bits of `LAUNCH_MIT_VECTOR` must be set (reports of version 5 and later). Needs AMD trust.
+    /// Requires all these bits of `LAUNCH_MIT_VECTOR` (reports of version 5 and later). Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -295,7 +294,7 @@ impl Policy {
         self.require_once("require.launch-mitigations", |require| &mut require.launch_mitigations, mask)
     }
 
-    /// All these bits of `CURRENT_MIT_VECTOR` must be set (reports of version 5 and later). Needs AMD trust.
+    /// Requires all these bits of `CURRENT_MIT_VECTOR` (reports of version 5 and later). Needs AMD trust.
     ///
     /// # Errors
     ///
@@ -304,7 +303,7 @@ impl Policy {
         self.require_once("require.current-mitigations", |require| &mut require.current_mitigations, mask)
     }
 
-    /// The token must be younger than this when it is verified.
+    /// Requires the token to be younger than this many seconds when it is verified.
     ///
     /// # Errors
     ///
@@ -313,7 +312,7 @@ impl Policy {
         self.require_once("require.max-token-age-seconds", |require| &mut require.max_token_age_seconds, seconds)
     }
 
-    /// The attestation of a session ends at the latest this long after it was made (default: one hour).
+    /// Limits the attestation of a session to this many seconds (default: one hour).
     ///
     /// # Errors
     ///
@@ -328,7 +327,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// The later of two values would take the place of the first without a word.
+    /// Sets a requirement that is not set yet. A second value would replace the first without notice.
     fn require_once<T>(
         mut self,
         requirement: &'static str,
@@ -339,7 +338,7 @@ impl Policy {
         Self::checked(self.document)
     }
 
-    /// The later of two values for a bit would take the place of the first without a word.
+    /// Sets a bit that is not set yet. A second value would replace the first without notice.
     fn with_bit<B: Copy + Ord + fmt::Display>(
         mut self,
         requirement: &'static str,
@@ -354,7 +353,7 @@ impl Policy {
     }
 }
 
-/// Relaxations. Each shows in the result.
+/// Relaxations. Each is reported in the result.
 impl Policy {
     /// Accepts guests whose memory the host may read and write. For development only.
     ///
@@ -365,7 +364,7 @@ impl Policy {
         self.with(|d| d.allow.debug = true)
     }
 
-    /// Accepts guests that a migration agent may move.
+    /// Accepts guests that a migration agent may move to another machine.
     ///
     /// # Errors
     ///
@@ -375,8 +374,8 @@ impl Policy {
     }
 
     /// Accepts a channel whose key the evidence does not name, over TLS with a validated server name. The evidence then
-    /// shows that *some* genuine BlindBox answered, not that it is the peer: whoever holds the server's certificate, or
-    /// sits behind it, can relay. Only for workloads that attest any data ([`Binding::None`](super::Binding::None)).
+    /// shows that *some* genuine BlindBox responded, not that it is the peer: anyone who holds the server's certificate can
+    /// relay. Only for workloads that attest any data ([`Binding::None`](super::Binding::None)).
     ///
     /// # Errors
     ///
@@ -394,8 +393,8 @@ impl Policy {
         self.with(|d| d.allow.plain_http = true)
     }
 
-    /// For a URL with a DNS name, goes by the attested key alone and does not validate the server's name: it is then
-    /// proven what runs, not whose instance it is.
+    /// Accepts a URL with a DNS name without validating the server's name. The attested key then proves what runs, not whose
+    /// instance it is.
     ///
     /// # Errors
     ///

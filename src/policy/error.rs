@@ -1,16 +1,16 @@
 use crate::types::{Issuer, IssuerError};
 
-/// Why a policy cannot be used. Found when the policy is built or loaded, never at the first connection.
+/// The reason why a policy cannot be used. Reported when the policy is built or loaded, never at the first connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A list or table is empty. It is never read as "any" or "nothing": leave it out to not require it.
-    #[error("`{requirement}` is empty; {}", instead_of_nothing(.requirement))]
+    /// A list or table is empty, which never means "any" or "nothing". To require nothing, omit the field.
+    #[error("`{requirement}` is empty; {}", how_to_require_nothing(.requirement))]
     EmptyList {
         /// The requirement, as in a policy file.
         requirement: &'static str,
     },
-    /// A list names the same value twice, which is a slip of somebody who meant another value.
+    /// A list has the same value twice, which is probably a typo for another value.
     #[error("`{requirement}` names {value} twice")]
     DuplicateValue {
         /// The requirement, as in a policy file.
@@ -18,7 +18,7 @@ pub enum PolicyError {
         /// The value.
         value: String,
     },
-    /// A requirement is given a second time, in code; in a file that is [`PolicyError::Malformed`].
+    /// A requirement is set a second time in code; in a file that is [`PolicyError::Malformed`].
     #[error(
         "`{requirement}` is given already, and a second value would replace the first; give all that is required at once"
     )]
@@ -31,13 +31,13 @@ pub enum PolicyError {
     UnusableValue {
         /// The requirement, as in a policy file.
         requirement: &'static str,
-        /// What is wrong and what to do.
+        /// The fault, and how to fix it.
         reason: &'static str,
     },
     /// The issuer is not the address of an MAA instance.
     #[error("`trust.maa.issuer`: {0}")]
     Issuer(#[from] IssuerError),
-    /// An MAA instance that Microsoft does not run for everybody applies a policy text that its owner can change.
+    /// The MAA instance is not one of Microsoft's shared ones. It applies a policy that its owner can change.
     #[error(
         "`trust.maa`: {issuer} is not a shared instance: its owner writes the attestation policy that it applies; \
          require the hash of the policy you know (`policy-hash`), or say `trust.maa.allow-any-policy`"
@@ -63,19 +63,19 @@ pub enum PolicyError {
         /// The digest.
         digest: crate::types::HostData,
     },
-    /// Nothing would make the host data mean anything: the host sets it, and only a known utility VM enforces it.
+    /// The policy requires host data but no known utility VM. The host sets the host data, and only the utility VM enforces it.
     #[error(
         "host data without an endorsed utility VM or a list of launch measurements proves nothing, since the host sets \
          it; add `uvm.minimum-svn` or `require.measurements`"
     )]
     HostDataNotAnchored,
-    /// Two settings contradict each other, or one needs another that is not there.
+    /// Two settings contradict each other, or one needs another that is missing.
     #[error("{reason}")]
     Contradiction {
-        /// Which settings, why they do not go together, and what to do.
+        /// The settings, why they contradict each other, and how to fix it.
         reason: &'static str,
     },
-    /// The policy asks for something that no evidence of the chosen trust carries.
+    /// The policy requires non_empty_requirements that no evidence of the chosen trust carries.
     #[error("`{requirement}` needs {needs}, which `trust` does not include")]
     NotCoveredByTrust {
         /// The requirement, as in a policy file.
@@ -83,10 +83,10 @@ pub enum PolicyError {
         /// The trust that could evaluate it.
         needs: &'static str,
     },
-    /// A text that is not a policy file.
+    /// The input is not a policy file.
     #[error("the policy file cannot be read: {reason}")]
     Malformed {
-        /// Where and what, shortened.
+        /// The position and the fault, shortened.
         reason: String,
     },
     /// A policy file of a version that this release does not know.
@@ -97,8 +97,8 @@ pub enum PolicyError {
     },
 }
 
-/// What to do about an empty list or table: what leaving it out means is another thing for each.
-fn instead_of_nothing(requirement: &str) -> &'static str {
+/// Returns what to do about an empty list or table; the effect of omitting it depends on the field.
+fn how_to_require_nothing(requirement: &str) -> &'static str {
     match requirement {
         "workload.host-data" => {
             "name the digest of each accepted CCE policy; it cannot be left out, since nothing else says what must run"

@@ -7,13 +7,13 @@ use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::workload::{Binding, UvmRequirement};
 
-/// Something that a policy leaves open.
+/// A finding about a policy: non_empty_requirements that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Lint {
-    /// A name that does not change between releases.
+    /// A name that is stable between releases.
     pub code: &'static str,
-    /// What is open, what it means, and what to do about it.
+    /// What is not restricted, the consequence, and how to restrict it.
     pub message: &'static str,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Lint {
     }
 }
 
-/// Gravest first.
+/// Returns the findings, the most severe first.
 pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let (trust, require, allow) = (&document.trust, &document.require, &document.allow);
     let container = document.kind == Kind::ConfidentialContainer;
@@ -39,7 +39,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             allow.plain_http,
             "plain-http-allowed",
-            "requests and answers go in clear; everything on the path reads and changes them",
+            "requests and responses are not encrypted; anyone on the path can read and change them",
         ),
         (
             document.binding() == Binding::None,
@@ -55,29 +55,33 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             document.guest.as_ref().is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none()),
             "any-vm",
-            "every confidential VM of Azure passes, anybody's; pin `guest.measurements` or `guest.id-keys`",
+            "any confidential VM of any Azure customer passes; pin `guest.measurements` or `guest.id-keys`",
         ),
         (
             allow.migration,
             "migration-allowed",
-            "a migration agent may move the guest to a machine that you did not see",
+            "a migration agent may move the guest to a machine that was not attested",
         ),
         (
             allow.unverified_name,
             "name-not-validated",
-            "anybody who starts the same workload passes for yours; validate the server's name, or pin id keys or chips",
+            "any instance of the same workload passes, whoever runs it; validate the server's name, or pin id keys or chips",
         ),
         (
             maa.is_some_and(|maa| maa.allow_any_policy && maa.policy_hash.is_none()),
             "maa-policy-not-pinned",
-            "whoever owns the MAA instance decides what it calls compliant; pin `trust.maa.policy-hash`",
+            "the owner of the MAA instance decides what it calls compliant; pin `trust.maa.policy-hash`",
         ),
         (
             document.uvm.as_ref().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER),
             "own-uvm-issuer",
-            "somebody else than Microsoft says which utility VM is good, and with it what the host data means",
+            "the utility VM is endorsed by an issuer other than Microsoft, which decides with it what the host data means",
         ),
-        (maa.is_some_and(|maa| maa.allow_test_attester), "test-attester-allowed", "Azure's test ring may judge"),
+        (
+            maa.is_some_and(|maa| maa.allow_test_attester),
+            "test-attester-allowed",
+            "tokens of Azure's test ring are accepted",
+        ),
         (
             amd.is_some_and(|amd| amd.revocation != super::RevocationRule::Required),
             "revocation-not-required",
@@ -91,13 +95,13 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             amd.is_none() && require.reported_tcb.is_none(),
             "no-advisory-floors",
-            "under MAA trust alone none of the floors of this release apply, AMD-SB-3019 (EntrySign) included: what MAA calls \
+            "under MAA trust alone none of the advisories of this release is required, AMD-SB-3019 (EntrySign) included: what MAA calls \
              compliant may be older; set `require.reported-tcb`, or trust AMD too",
         ),
         (
             require.reported_tcb.is_none(),
             "no-minimum-tcb",
-            "no least TCB is required beyond the advisories that this release knows; set `require.reported-tcb`",
+            "no minimum TCB is required beyond the advisories that this release knows; set `require.reported-tcb`",
         ),
         (
             document.leaves_advice_open(),
@@ -111,7 +115,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
                 .flatten()
                 .any(TcbMinima::has_microcode_of_a_product),
             "microcode-of-a-product",
-            "a microcode minimum is compared across processors that count their microcode by themselves; give `milan-x`, \
+            "a microcode minimum applies to several processors, each of which counts its microcode by itself; give `milan-x`, \
              `genoa-x`, `bergamo` and `turin-dense` their own, or leave `microcode` to the advisories",
         ),
         (
@@ -130,12 +134,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             require.minimum_report_guest_svn.is_some() && document.id_keys().is_none(),
             "guest-svn-without-id-key",
-            "the guest SVN comes from the ID block, which the host can sign with a key of its own; pin `id-keys` too",
+            "the guest SVN comes from the ID block, which the host can sign with its own key; pin `id-keys` too",
         ),
         (
             (require.family_ids.is_some() || require.image_ids.is_some()) && document.id_keys().is_none(),
             "image-id-without-id-key",
-            "family and image ids come from the ID block, which the host can sign with a key of its own; pin `id-keys` too",
+            "family and image ids come from the ID block, which the host can sign with its own key; pin `id-keys` too",
         ),
     ];
     open.into_iter().filter(|(holds, _, _)| *holds).map(|(_, code, message)| Lint { code, message }).collect()

@@ -1,8 +1,8 @@
-//! What the relying party requires.
+//! The appraisal policy: what the relying party requires.
 //!
-//! What must be expected is a constructor argument; what may be required besides is a `require_*` method, and given
-//! means required; a relaxation is an `allow_*` method and shows in the result. A policy is checked when it is built or
-//! loaded, so a [`Policy`] that exists can be used.
+//! Mandatory expectations are constructor arguments; optional requirements are `require_*` methods; relaxations are
+//! `allow_*` methods, and the result reports them. A policy is validated when it is built or loaded, so that every
+//! [`Policy`] can be used.
 //!
 //! Per-connection facts (the nonce, the peer's key) never enter a policy: they are a [`crate::Challenge`].
 
@@ -40,7 +40,7 @@ use schema::Document;
 
 use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 
-/// The appraisal policy: who may judge, what must run, and how strict to be about the rest.
+/// The appraisal policy: which attester is trusted, which workload is expected, and which additional requirements apply.
 ///
 /// Safe by default: no debugging, no migration, VMPL 0, MAA's compliance verdict required, a bound channel, TLS.
 ///
@@ -59,14 +59,14 @@ pub struct Policy {
     document: Document,
 }
 
-/// The constructors: one for each kind of TEE and way to anchor what runs in it.
+/// Constructors, one for each kind of TEE and way to identify what runs in it.
 impl Policy {
-    /// A confidential container (Azure Container Instances and alike): the workload by its CCE policy, under a utility VM
-    /// that its vendor endorses and that is not older than allowed.
+    /// Creates a policy for a confidential container (such as Azure Container Instances). The workload is identified by its
+    /// CCE policy, and the utility VM must be endorsed by its vendor and have the minimum security version.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] when the arguments cannot be used or do not go together.
+    /// [`PolicyError`] if an argument cannot be used or two contradict each other.
     pub fn confidential_container(trust: Trust, workload: Workload, uvm: UvmRequirement) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialContainer, trust);
         document.workload = Some(workload);
@@ -74,8 +74,8 @@ impl Policy {
         Self::checked(document)
     }
 
-    /// A confidential container whose utility VM is pinned by its launch measurements instead of its endorsement. Every
-    /// new utility VM then needs a new policy.
+    /// Creates a policy for a confidential container whose utility VM is pinned by launch measurements instead of an
+    /// endorsement. Every new utility VM then needs a new policy.
     ///
     /// # Errors
     ///
@@ -91,13 +91,13 @@ impl Policy {
         Self::checked(document)
     }
 
-    /// A confidential VM, through MAA. Its evidence shows a genuine, non-debug Azure CVM of a given configuration, not
-    /// which operating system or application runs in it: the result says so.
+    /// Creates a policy for a confidential VM, attested through MAA. Its evidence shows a genuine, non-debug Azure CVM of a
+    /// given configuration, but not which operating system or application runs in it; the result states this.
     ///
     /// # Errors
     ///
-    /// As [`Policy::confidential_container`]; and [`PolicyError::Contradiction`] when AMD is to judge: a CVM's report is
-    /// made at boot by the paravisor, so without the vTPM's quote it is neither fresh nor bound.
+    /// As [`Policy::confidential_container`]; and [`PolicyError::Contradiction`] under AMD trust: the paravisor requests
+    /// a CVM's report once at boot, so without the vTPM's quote it is neither fresh nor bound.
     pub fn confidential_vm(trust: Trust, guest: GuestIdentity, binding: Binding) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialVm, trust);
         document.guest = Some(guest);
@@ -116,18 +116,18 @@ impl Policy {
     }
 }
 
-/// Files.
+/// Policy files.
 impl Policy {
-    /// Reads a policy file in TOML. Unknown fields are refused.
+    /// Parses a policy file in TOML. Unknown fields are errors.
     ///
     /// # Errors
     ///
-    /// [`PolicyError::Malformed`] with the place, or what the policy's constructors give.
+    /// [`PolicyError::Malformed`] with line and column, or an error of the policy's constructors.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         Self::checked(Document::from_toml(text)?)
     }
 
-    /// Reads a policy in JSON. Unknown and duplicate fields are refused.
+    /// Parses a policy file in JSON. Unknown and duplicate fields are errors.
     ///
     /// # Errors
     ///
@@ -136,38 +136,38 @@ impl Policy {
         Self::checked(Document::from_json(text)?)
     }
 
-    /// The policy as TOML, such that [`Policy::from_toml`] gives it back.
+    /// Returns the policy as TOML, from which [`Policy::from_toml`] restores it.
     #[must_use]
     pub fn to_toml(&self) -> String {
         self.document.to_toml()
     }
 
-    /// The policy as JSON, such that [`Policy::from_json`] gives it back.
+    /// Returns the policy as JSON, from which [`Policy::from_json`] restores it.
     #[must_use]
     pub fn to_json(&self) -> String {
         self.document.to_json()
     }
 
-    /// SHA-256 over the whole policy in its canonical JSON: equal exactly for policies that require the same.
+    /// Returns the SHA-256 of the policy's canonical JSON. Two policies have the same digest exactly if they require the same.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         crate::crypto::sha256_digest(self.to_json().as_bytes())
     }
 
-    /// The MAA instance that the policy names, where MAA is to judge.
+    /// Returns the trusted MAA instance; `None` under AMD trust alone.
     #[must_use]
     pub fn attester(&self) -> Option<&Issuer> {
         self.maa().map(|maa| &maa.issuer)
     }
 
-    /// What this policy leaves open, in words, gravest first. An empty answer is rare and fine.
+    /// Describes what this policy does not restrict, the most severe first.
     #[must_use]
     pub fn lint(&self) -> Vec<Lint> {
         lint::lint(&self.document)
     }
 }
 
-/// A policy file in JSON if it begins with a brace, else in TOML: for programs that take either.
+/// Parses a policy file: JSON if it begins with a brace, otherwise TOML.
 ///
 /// ```
 /// # use blindbox_attestation::{HostData, PolicyError, Policy, Trust, UvmRequirement, Workload};
@@ -185,7 +185,7 @@ impl FromStr for Policy {
     }
 }
 
-/// What the rest of the crate reads.
+/// Accessors for the rest of the crate.
 impl Policy {
     pub(crate) fn kind(&self) -> Kind {
         self.document.kind
@@ -211,12 +211,12 @@ impl Policy {
         self.document.uvm.as_ref()
     }
 
-    /// Every requirement that is given: each must leave a check in the appraisal.
+    /// Returns all requirements of the policy. Each must produce a check in the appraisal.
     pub(crate) fn given(&self) -> Vec<Requirement> {
         self.document.given()
     }
 
-    /// Who requires that this advisory is fixed, if anybody does.
+    /// Returns which setting requires the fix of an advisory, if one does.
     pub(crate) fn requires_advisory(&self, advisory: &Advisory) -> Option<RequiredBy> {
         let mut required = self.document.required_advisories();
         required.find(|(required, _)| required.name == advisory.name).map(|(_, by)| by)
@@ -230,22 +230,22 @@ impl Policy {
         &self.document.allow
     }
 
-    /// The accepted launch measurements: the constructor's or the requirement's, never both.
+    /// Returns the accepted launch measurements: the constructor's or the requirement's, never both.
     pub(crate) fn measurements(&self) -> Option<&[Measurement]> {
         self.document.measurements()
     }
 
-    /// The accepted ID keys: the constructor's or the requirement's, never both.
+    /// Returns the accepted ID keys: the constructor's or the requirement's, never both.
     pub(crate) fn id_keys(&self) -> Option<&[KeyDigest]> {
         self.document.id_keys()
     }
 
-    /// The accepted products: the trust's or the requirement's, never both.
+    /// Returns the accepted products: the trust's or the requirement's, never both.
     pub(crate) fn products(&self) -> Option<&[Product]> {
         self.document.products()
     }
 
-    /// Whether the channel must be bound to the evidence, which follows from what the caller knows of the workload.
+    /// Returns whether the channel must be bound to the evidence, which follows from the caller's assertion about the workload.
     pub(crate) fn binding(&self) -> Binding {
         self.document.binding()
     }

@@ -1,4 +1,4 @@
-//! The one list of all that a policy can require: what is given, whose evidence carries it, what must have been evaluated.
+//! The list of all requirements of a policy: which are set, which evidence can show each, and which must be evaluated.
 
 use super::advisories::{Advisory, Grade, advisories};
 use super::requirements::{GuestPolicyBit, PlatformInfoBit, Requirements};
@@ -6,9 +6,9 @@ use super::schema::Document;
 use super::trust::{AmdTrust, MaaTrust, Trust};
 use super::workload::{GuestIdentity, UvmRequirement, Workload};
 
-/// Something that a policy can require, under the name of its field in a policy file.
+/// A requirement of a policy, named after its field in a policy file.
 ///
-/// An appraisal ends with a verdict only when each requirement that its policy gives has left a check of its own: see
+/// An appraisal succeeds only if every requirement of the policy produced a check of its own: see
 /// [`crate::appraise`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Requirement {
@@ -54,32 +54,32 @@ pub(crate) enum Requirement {
     PostQuantum,
 }
 
-/// Who says that an advisory must be fixed.
+/// The setting that requires the fix of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequiredBy {
-    /// The policy, by the advisory's name: on a processor without a known fix it cannot be met.
+    /// The policy, by the advisory's name. On a processor without a known fix it cannot be met.
     Name,
     /// The policy, by the day of publication.
     Day,
-    /// Trust in AMD, by the advisory's grade.
+    /// AMD trust, by the advisory's grade.
     Trust,
 }
 
-/// Which evidence carries what is required.
+/// The evidence that can show a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CarriedBy {
-    /// A token and a report alike.
+    /// Both a token and a report.
     Either,
     /// A token only.
     Maa,
     /// A hardware report only.
     Amd,
-    /// No evidence: it is about the connection, and recorded evidence has none.
+    /// No evidence: the requirement is about the connection, which recorded evidence does not have.
     Connection,
 }
 
 impl Requirement {
-    /// The field in a policy file. Where a requirement can stand in two places, the one in `require`.
+    /// Returns the field in a policy file. If a requirement can be set in two places, the one in `require`.
     pub(crate) const fn field(self) -> &'static str {
         match self {
             Self::MaaIssuer => "trust.maa.issuer",
@@ -125,7 +125,7 @@ impl Requirement {
         }
     }
 
-    /// Whose evidence can show it: a policy that does not ask for that evidence is refused when it is made.
+    /// Returns which evidence can show the requirement. A policy that does not request that evidence is refused when it is built.
     pub(crate) const fn carried_by(self) -> CarriedBy {
         match self {
             Self::MaaIssuer | Self::MaaPolicyHash | Self::MaaKeyId | Self::ComplianceStatus | Self::MaxTokenAge => {
@@ -170,12 +170,12 @@ impl Requirement {
 }
 
 impl Document {
-    /// Every requirement that the policy gives.
+    /// Returns all requirements of the policy.
     ///
-    /// Each table is taken apart without `..`: a field that is added to one of them is listed here, or does not compile.
+    /// Each table is destructured without `..`: a field that is added to one of them must be listed here to compile.
     pub(super) fn given(&self) -> Vec<Requirement> {
-        // Version and kind say how to read the rest; the binding is judged before anybody is asked, in step 4 the evidence;
-        // what is allowed is no requirement.
+        // Not listed: version and kind, which say how to read the rest; the binding, which is checked before any request and
+        // again in step 4; and allowances, which require nothing.
         let Self { version: _, kind: _, binding: _, trust, workload, guest, uvm, require, allow: _ } = self;
         let mut given = Vec::new();
         trust.list(&mut given);
@@ -194,17 +194,17 @@ impl Document {
         given
     }
 
-    /// Whether some advisory is advice only, for evidence that could show it.
+    /// Whether some advisory is not required although the evidence could show its fix.
     pub(super) fn leaves_advice_open(&self) -> bool {
         self.trust.amd.is_some()
             && advisories().iter().filter(|advisory| advisory.grade == Grade::Advice).any(|advisory| {
-                // It has a lint of its own.
+                // A waived advisory has a lint of its own.
                 advisory.name != "AMD-SB-3015"
                     && self.required_advisories().all(|(required, _)| required.name != advisory.name)
             })
     }
 
-    /// Every advisory that must be fixed, and who says so.
+    /// Returns each advisory whose fix is required, and the setting that requires it.
     pub(super) fn required_advisories(&self) -> impl Iterator<Item = (&'static Advisory, RequiredBy)> + '_ {
         advisories().iter().filter_map(|advisory| {
             let mut waived = self.trust.amd.iter().flat_map(|amd| amd.waived_advisories.iter().flatten());
@@ -242,7 +242,7 @@ impl Trust {
 }
 
 impl Requirements {
-    /// Every requirement of the table `require` that is given.
+    /// Returns all requirements of the table `require`.
     pub(super) fn given(&self) -> Vec<Requirement> {
         let Self {
             measurements,
@@ -260,7 +260,7 @@ impl Requirements {
             committed_tcb,
             current_tcb,
             launch_tcb,
-            // With those that the trust requires: see `Document::required_advisories`.
+            // Listed with the advisories that the trust requires: see `Document::required_advisories`.
             advisories: _,
             advisories_until: _,
             mitigations,

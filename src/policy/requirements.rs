@@ -11,7 +11,7 @@ use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
 
-/// What a policy requires beyond its constructor's arguments. Given means required.
+/// The requirements beyond the constructor's arguments. Every field that is set is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Requirements {
@@ -143,12 +143,12 @@ impl Requirements {
     }
 }
 
-/// Zero if every part is, which every firmware meets.
+/// Returns the version, or zero if every part is zero, which every firmware meets.
 fn any_part(version: FirmwareVersion) -> u64 {
     u64::from(version.major | version.minor | version.build)
 }
 
-/// Sets a requirement that is not set yet: a second value would replace the first, and with it what was required.
+/// Sets a requirement that is not set yet. A second value would replace the first, and drop what it required.
 pub(super) fn give_once<T>(requirement: &'static str, field: &mut Option<T>, value: T) -> Result<(), PolicyError> {
     match field.replace(value) {
         Some(_) => Err(PolicyError::GivenTwice { requirement }),
@@ -156,12 +156,12 @@ pub(super) fn give_once<T>(requirement: &'static str, field: &mut Option<T>, val
     }
 }
 
-/// A list or table that is given says something: empty, it would require nothing without a word.
+/// Checks that a list or table is not empty: it would silently require nothing.
 pub(super) fn check_given(requirement: &'static str, is_empty: bool) -> Result<(), PolicyError> {
     if is_empty { Err(PolicyError::EmptyList { requirement }) } else { Ok(()) }
 }
 
-/// A text that is given is one.
+/// Checks that a string is not empty.
 pub(super) fn check_text(requirement: &'static str, text: Option<&str>) -> Result<(), PolicyError> {
     match text {
         Some("") => Err(PolicyError::UnusableValue { requirement, reason: "is empty" }),
@@ -169,7 +169,7 @@ pub(super) fn check_text(requirement: &'static str, text: Option<&str>) -> Resul
     }
 }
 
-/// A list of values names at least one, and none twice.
+/// Checks that a list has at least one value and no duplicates.
 pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, values: &[T]) -> Result<(), PolicyError> {
     check_given(requirement, values.is_empty())?;
     let mut seen = BTreeSet::new();
@@ -179,7 +179,7 @@ pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, value
     }
 }
 
-/// As [`check_list`], where there is a list, for values of which zeros mean that nothing was set: they are nobody's.
+/// Checks an optional list as [`check_list`] does, and that no value is all zeros, which means that nothing was set.
 pub(super) fn check_names<T: Ord + fmt::Display>(
     requirement: &'static str,
     values: Option<&[T]>,
@@ -194,7 +194,7 @@ pub(super) fn check_names<T: Ord + fmt::Display>(
     Ok(())
 }
 
-/// Zero requires nothing, and a policy file holds no number beyond 2^63 - 1 (TOML 1.0).
+/// Checks a number: zero would require nothing, and a policy file cannot hold more than 2^63 - 1 (TOML 1.0).
 pub(super) fn check_number(requirement: &'static str, number: Option<u64>) -> Result<(), PolicyError> {
     let reason = match number {
         Some(0) => "is zero, which requires nothing or what nothing can meet",
@@ -205,7 +205,7 @@ pub(super) fn check_number(requirement: &'static str, number: Option<u64>) -> Re
 }
 
 strict! {
-    /// What a bit must be.
+    /// The required value of a bit.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
     pub enum BitRequirement {
         /// One.
@@ -218,7 +218,7 @@ strict! {
 }
 
 strict! {
-    /// Bits of the guest policy that can be required. Debugging and migration have rules of their own.
+    /// Bits of the guest policy that can be required. Debugging and migration have their own settings.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
     #[serde(rename_all = "kebab-case")]
     #[non_exhaustive]
@@ -257,7 +257,7 @@ strict! {
         RaplDis,
         /// Bit 4: ciphertext hiding is on.
         CiphertextHidingDramEn,
-        /// Bit 5: no aliased memory was found since reset, the answer to BadRAM (AMD-SB-3015). Older firmware never sets it.
+        /// Bit 5: no aliased memory was found since reset, the mitigation of BadRAM (AMD-SB-3015). Older firmware never sets it.
         AliasCheckComplete,
         /// Bit 6: writes of the IOMMU are checked (AMD-SB-3016); Turin and later.
         IommuWriteSafe,

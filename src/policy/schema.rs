@@ -9,7 +9,7 @@ use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
 use crate::types::{KeyDigest, Measurement, Product, shorten};
 
-/// A policy as it stands in a file. [`super::Policy`] is one that has passed [`Document::validate`].
+/// A policy as written in a file. [`super::Policy`] is one that has passed [`Document::validate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Document {
@@ -24,13 +24,13 @@ pub(super) struct Document {
     pub(super) guest: Option<GuestIdentity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) uvm: Option<UvmRequirement>,
-    #[serde(default, deserialize_with = "something", skip_serializing_if = "is_default")]
+    #[serde(default, deserialize_with = "non_empty_requirements", skip_serializing_if = "is_default")]
     pub(super) require: Requirements,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) allow: Allowances,
 }
 
-/// What kind of TEE the application runs in.
+/// The kind of TEE that the application runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
@@ -60,8 +60,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Requirements that are written down and require nothing are those of somebody who meant some.
-fn something<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Requirements, D::Error> {
+/// Reads the table `require`, and refuses an empty one, whose author certainly meant to require non_empty_requirements.
+fn non_empty_requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Requirements, D::Error> {
     let require = Requirements::deserialize(deserializer)?;
     if is_default(&require) {
         return Err(D::Error::custom("`require` requires nothing; leave it out, or say what is required"));
@@ -92,7 +92,7 @@ impl Document {
     }
 
     pub(super) fn from_json(text: &str) -> Result<Self, PolicyError> {
-        // A map would take the last of two equal keys; the strict reader refuses them.
+        // serde's maps keep the last of two equal keys; the strict reader refuses duplicates.
         crate::json::parse(text.as_bytes()).map_err(|error| malformed(None, &error.to_string()))?;
         let read = || {
             let value: Value = serde_json::from_str(text)?;
@@ -114,7 +114,7 @@ impl Document {
     }
 
     pub(super) fn to_toml(&self) -> String {
-        // Strings, integers, lists and tables with text keys: all of it has a form in TOML and in JSON.
+        // Cannot fail: strings, integers, arrays and tables with string keys exist in both TOML and JSON.
         toml::to_string(self).unwrap_or_default()
     }
 
@@ -162,7 +162,7 @@ impl Document {
     fn validate_vm(&self) -> Result<(), PolicyError> {
         let contradiction = |reason| Err(PolicyError::Contradiction { reason });
         let Some(guest) = &self.guest else {
-            return contradiction("a confidential VM needs `guest`, which says what is known of the VM");
+            return contradiction("a confidential VM needs `guest`, which says which VM is accepted");
         };
         if self.binding.is_none() {
             return contradiction("a confidential VM needs `binding`: `own-key` or `none`");
@@ -233,7 +233,7 @@ impl Document {
         Ok(())
     }
 
-    /// Two lists for one value would be one list with a surprise.
+    /// Checks that no value is restricted by two lists, one of which would be ignored.
     fn validate_no_two_lists(&self) -> Result<(), PolicyError> {
         let (require, guest) = (&self.require, self.guest.as_ref());
         let given_twice = [
@@ -255,7 +255,7 @@ impl Document {
     }
 }
 
-/// Where in a file, counted from one as editors do: in TOML the start of what is wrong, in JSON where its reader stood.
+/// A position in a file, counted from one. In TOML it is the start of the faulty item, in JSON where the parser stopped.
 struct Place {
     line: usize,
     column: usize,
@@ -270,7 +270,7 @@ impl Place {
     }
 }
 
-/// One line, whatever the reader's message and the names in it are made of.
+/// Formats an error as one line, with untrusted names escaped.
 fn malformed(place: Option<Place>, message: &str) -> PolicyError {
     let message = shorten(&message.lines().collect::<Vec<_>>().join(", "), 300);
     let reason = match place {
@@ -280,7 +280,7 @@ fn malformed(place: Option<Place>, message: &str) -> PolicyError {
     PolicyError::Malformed { reason }
 }
 
-/// In a file `null` is what a program writes for a value that it does not have: never the wish to require nothing.
+/// Refuses `null`, which programs write for a value that they do not have: it never means to require nothing.
 fn has_null(value: &Value) -> bool {
     match value {
         Value::Null => true,

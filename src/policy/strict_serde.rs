@@ -1,24 +1,24 @@
-//! A document made of tables.
+//! A strict serde adapter: structs are tables and enums are strings, at every depth.
 //!
-//! What serde derives for a struct also takes a list and gives its items to the fields by their places, so that
-//! `allow = [true]` would mean `allow.debug`. And it takes a table of one member as the name of a variant. A policy file
-//! has one way to say a thing: the reader stands between the file and every struct and enum, at every depth. The public types
-//! of a policy are read by the same rule wherever a caller reads one of them outside of a policy file ([`strict`]).
+//! The code that serde derives for a struct also accepts an array and assigns its items to the fields by position, so that
+//! `allow = [true]` would mean `allow.debug`. It also accepts a table with one member as the name of a variant. A policy file
+//! must have only one reading, so this adapter wraps the deserializer of every struct and enum. The public types of a policy
+//! follow the same rule when a caller deserializes one of them outside of a policy file ([`strict`]).
 
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-/// Reads `T`, in which every struct is a table and every enum a text.
+/// Deserializes `T`; every struct in it must be a table and every enum a string.
 pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(StrictTables(deserializer))
 }
 
-/// Defines a type and its `Deserialize`, which takes a table for a struct and a text for an enum, and nothing else.
+/// Defines a type with a `Deserialize` that accepts only a table for a struct and only a string for an enum.
 ///
-/// What serde derives would take lists by position. So serde derives for a twin of the type, which only the implementation
-/// here can name, and that reads through [`read`].
+/// The derived code would accept arrays by position. So serde derives it for a private copy of the type, and the public type
+/// is deserialized through [`read`].
 macro_rules! strict {
     ($(#[$attribute:meta])* $visibility:vis $keyword:ident $name:ident { $($body:tt)* }) => {
         $(#[$attribute])*
@@ -52,13 +52,13 @@ macro_rules! strict {
 
 pub(super) use strict;
 
-/// A deserializer, visitor, seed or access of which all that lies below is held to the rule.
+/// A wrapper of a deserializer, visitor, seed or access, which applies the rule to everything below it.
 struct StrictTables<T>(T);
 
-/// A visitor that takes a table and nothing else.
+/// A visitor that accepts only a table.
 struct Table<V>(V);
 
-/// A visitor that takes a text and nothing else, as the name of a variant.
+/// A visitor that accepts only a string, as the name of a variant.
 struct Name<V>(V);
 
 macro_rules! forward {
@@ -184,7 +184,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Name<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
+        f.write_str("a string")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<V::Value, E> {

@@ -9,9 +9,9 @@ use crate::claims::{Cpuid, Silicon};
 use crate::types::{Product, Tcb};
 
 strict! {
-    /// The least version of each part of a TCB; a part that is not given is not required.
+    /// The minimum version of each component of a TCB. A component that is not set is not required.
     ///
-    /// Parts mean different things on different products, so the numbers belong to one product
+    /// Components mean different things on different products, so that the numbers belong to one product
     /// ([`TcbMinima`]) unless the caller knows that only one product is in use.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -36,59 +36,59 @@ strict! {
 }
 
 impl TcbMinimum {
-    /// Requires nothing yet. Of two versions of one part the greater is required.
+    /// Creates a minimum that requires nothing. If a component is set twice, the greater version is required.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// At least this SNP firmware.
+    /// Requires at least this SNP firmware.
     #[must_use]
     pub fn snp(mut self, version: u8) -> Self {
         self.snp = self.snp.max(Some(version));
         self
     }
 
-    /// At least this microcode.
+    /// Requires at least this microcode.
     #[must_use]
     pub fn microcode(mut self, version: u8) -> Self {
         self.microcode = self.microcode.max(Some(version));
         self
     }
 
-    /// At least this boot loader.
+    /// Requires at least this boot loader.
     #[must_use]
     pub fn bootloader(mut self, version: u8) -> Self {
         self.bootloader = self.bootloader.max(Some(version));
         self
     }
 
-    /// At least this PSP operating system.
+    /// Requires at least this PSP operating system.
     #[must_use]
     pub fn tee(mut self, version: u8) -> Self {
         self.tee = self.tee.max(Some(version));
         self
     }
 
-    /// At least this FMC firmware.
+    /// Requires at least this FMC firmware.
     #[must_use]
     pub fn fmc(mut self, version: u8) -> Self {
         self.fmc = self.fmc.max(Some(version));
         self
     }
 
-    /// Every part, under its name in a policy file.
+    /// Returns every component with its name in a policy file.
     pub(crate) const fn parts(&self) -> [(&'static str, Option<u8>); 5] {
         let Self { fmc, bootloader, tee, snp, microcode } = *self;
         [("fmc", fmc), ("bootloader", bootloader), ("tee", tee), ("snp", snp), ("microcode", microcode)]
     }
 
-    /// Each part as here, else as there.
+    /// Returns these minima, completed with those of `other`.
     fn or(&self, other: &Self) -> Self {
         self.each(other, Option::or)
     }
 
-    /// The greater of both for each part: `None` is less than any version.
+    /// Returns the greater minimum of each component; `None` is less than any version.
     fn max(&self, other: &Self) -> Self {
         self.each(other, Ord::max)
     }
@@ -104,7 +104,7 @@ impl TcbMinimum {
         }
     }
 
-    /// The first part that is too old, or that the TCB does not have.
+    /// Returns the first component that is too old or that the TCB does not have.
     pub(crate) fn first_unmet(&self, tcb: &Tcb) -> Option<(&'static str, u8, Option<u8>)> {
         [
             ("fmc", self.fmc, tcb.fmc),
@@ -135,7 +135,7 @@ impl fmt::Display for TcbMinimum {
 }
 
 strict! {
-    /// The least TCB for each product. Evidence of a product that is not named here is refused, unless `any` is given.
+    /// The minimum TCB of each product. Evidence of a product without a minimum is refused, unless `any` is set.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
     #[non_exhaustive]
@@ -168,19 +168,19 @@ strict! {
 }
 
 impl TcbMinima {
-    /// The same minimum whatever the product. Right only where a single product is in use.
+    /// Sets the same minimum for all products. Right only if a single product is in use.
     #[must_use]
     pub fn any(minimum: TcbMinimum) -> Self {
         Self { any: Some(minimum), ..Self::default() }
     }
 
-    /// The minimum of one product; call [`TcbMinima::and`] for more.
+    /// Sets the minimum of one product; call [`TcbMinima::and`] for more.
     #[must_use]
     pub fn of(product: Product, minimum: TcbMinimum) -> Self {
         Self::default().and(product, minimum)
     }
 
-    /// Adds the minimum of another product. Given twice for one, the greater version of each part is required.
+    /// Adds the minimum of another product. If a product is set twice, the greater version of each component is required.
     #[must_use]
     pub fn and(mut self, product: Product, minimum: TcbMinimum) -> Self {
         let own = match product {
@@ -192,8 +192,8 @@ impl TcbMinima {
         self
     }
 
-    /// Adds the minimum of one processor, whose microcode is counted by itself. The table of a product holds for those of
-    /// its processors without one: it is the table of [`Silicon::Milan`], [`Silicon::Genoa`] and [`Silicon::Turin`].
+    /// Adds the minimum of one processor, which counts its microcode by itself. The minimum of the product applies to those of
+    /// its processors without one; it is also the minimum of [`Silicon::Milan`], [`Silicon::Genoa`] and [`Silicon::Turin`].
     #[must_use]
     pub fn and_silicon(mut self, silicon: Silicon, minimum: TcbMinimum) -> Self {
         let own = match silicon {
@@ -207,10 +207,10 @@ impl TcbMinima {
         self
     }
 
-    /// The minimum that holds for this processor: for each part that of the processor, else of its product, else of any.
+    /// Returns the minimum for a processor: each component from the processor, otherwise its product, otherwise `any`.
     ///
-    /// An error is the claim that the evidence would have to carry: where a processor of the product has a table of its own,
-    /// what does not say which processor it is from could belong to any of them.
+    /// The error names the claim that the evidence lacks: if a processor of the product has its own minimum, evidence that does
+    /// not name its processor could belong to any of them.
     pub(crate) fn for_processor(
         &self,
         product: Option<Product>,
@@ -237,7 +237,7 @@ impl TcbMinima {
         Ok(tables.reduce(|narrower, wider| narrower.or(&wider)))
     }
 
-    /// The tables of processors that count their microcode by themselves beside the first of their product.
+    /// Returns the minima of processors that count their microcode separately from the first one of their product.
     const fn narrow(&self) -> [(Silicon, Option<TcbMinimum>); 4] {
         [
             (Silicon::MilanX, self.milan_x),
@@ -247,7 +247,7 @@ impl TcbMinima {
         ]
     }
 
-    /// A product whose microcode has a minimum, and of whose other processors some have none of their own.
+    /// Whether a product has a microcode minimum while one of its other processors has none of its own.
     pub(super) fn has_microcode_of_a_product(&self) -> bool {
         let microcode = |minimum: &Option<TcbMinimum>| minimum.is_some_and(|minimum| minimum.microcode.is_some());
         let products = [(Product::Milan, &self.milan), (Product::Genoa, &self.genoa), (Product::Turin, &self.turin)];
@@ -263,7 +263,7 @@ impl TcbMinima {
         for minimum in [any, milan, milan_x, genoa, genoa_x, bergamo, turin, turin_dense].into_iter().flatten() {
             check_given(requirement, *minimum == TcbMinimum::default())?;
             if minimum.parts().iter().any(|(_, minimum)| *minimum == Some(0)) {
-                let reason = "has a part whose least version is zero, which every TCB meets; leave the part out";
+                let reason = "has a part whose minimum version is zero, which every TCB meets; leave the part out";
                 return Err(PolicyError::UnusableValue { requirement, reason });
             }
         }

@@ -8,7 +8,7 @@ use super::strict_serde::strict;
 use crate::types::{Issuer, Product, Sha256Digest};
 
 strict! {
-    /// Who may judge the evidence: Microsoft (MAA), AMD's own root as checked here, or both of them agreeing.
+    /// The trusted attester: Microsoft (MAA), AMD's root as verified by this crate, or both, which must agree.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
     pub struct Trust {
@@ -19,7 +19,7 @@ strict! {
     }
 }
 
-/// The MAA instance that may judge.
+/// The trusted MAA instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct MaaTrust {
@@ -35,7 +35,7 @@ pub(crate) struct MaaTrust {
     pub(crate) allow_test_attester: bool,
 }
 
-/// How the hardware report is verified.
+/// How hardware reports are verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct AmdTrust {
@@ -49,16 +49,16 @@ pub(crate) struct AmdTrust {
     pub(crate) waived_advisories: Option<Vec<String>>,
 }
 
-/// What happens when AMD's revocation list (CRL) cannot be had.
+/// What happens if AMD's CRL is not available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RevocationRule {
-    /// A current list is needed, or the report is refused.
+    /// A current CRL is required; otherwise the report is refused.
     #[default]
     Required,
-    /// Without a list the result says so.
+    /// A missing CRL is reported in the result.
     AllowBestEffort,
-    /// No list is looked at.
+    /// CRLs are ignored.
     AllowOff,
 }
 
@@ -71,15 +71,15 @@ fn issuer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Issuer, D
 }
 
 impl Trust {
-    /// MAA's word: the token of this instance, such as `https://sharedneu.neu.attest.azure.net`.
+    /// Trusts the tokens of an MAA instance, such as `https://sharedneu.neu.attest.azure.net`.
     ///
     /// It proves that Microsoft's service checked the hardware report, the TCB and, for a container, the utility VM's
-    /// endorsement. It does not prove anything against MAA itself, nor against whoever can publish keys in its name.
+    /// endorsement. It gives no protection against MAA itself, nor against anyone who can publish keys in its name.
     ///
     /// # Errors
     ///
-    /// [`PolicyError::Issuer`] unless the text is an `https` origin. There is no default and no wildcard: any tenant
-    /// can run an instance with a policy text of its own.
+    /// [`PolicyError::Issuer`] unless the string is an `https` origin. There is no default and no wildcard: any tenant
+    /// can run an instance with its own policy.
     pub fn maa(issuer: impl AsRef<str>) -> Result<Self, PolicyError> {
         let issuer = Issuer::new(issuer)?;
         let maa =
@@ -87,13 +87,13 @@ impl Trust {
         Ok(Self { maa: Some(maa), amd: None })
     }
 
-    /// AMD's word alone: the hardware report, verified here down to AMD's pinned root. No MAA is asked.
+    /// Trusts AMD alone: this crate verifies the hardware report down to AMD's pinned root, without MAA.
     #[must_use]
     pub fn amd() -> Self {
         Self { maa: None, amd: Some(AmdTrust::default()) }
     }
 
-    /// Both, about the same TEE: the token and the report are verified and must agree on everything that both carry.
+    /// Trusts MAA and AMD together: token and report must both verify and agree on everything that both carry.
     ///
     /// # Errors
     ///
@@ -102,11 +102,11 @@ impl Trust {
         Ok(Self { amd: Some(AmdTrust::default()), ..Self::maa(issuer)? })
     }
 
-    /// Requires `x-ms-policy-hash` to be this: SHA-256 of the attestation policy that the MAA instance must have applied.
+    /// Requires this `x-ms-policy-hash`, the SHA-256 of the attestation policy that the MAA instance applied.
     ///
     /// # Errors
     ///
-    /// [`PolicyError::NotCoveredByTrust`] where MAA is not asked, [`PolicyError::GivenTwice`].
+    /// [`PolicyError::NotCoveredByTrust`] without MAA trust, [`PolicyError::GivenTwice`].
     pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.maa.policy-hash";
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.policy_hash, hash)?;
@@ -118,7 +118,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`PolicyError::NotCoveredByTrust`] where MAA is not asked, [`PolicyError::GivenTwice`].
+    /// [`PolicyError::NotCoveredByTrust`] without MAA trust, [`PolicyError::GivenTwice`].
     pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.maa.key-id";
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.key_id, key_id.into())?;
@@ -129,7 +129,7 @@ impl Trust {
         self.maa.as_mut().ok_or(PolicyError::NotCoveredByTrust { requirement, needs: "MAA" })
     }
 
-    /// Accepts an instance that is not a shared one, whatever attestation policy its owner has given it.
+    /// Accepts an instance that is not one of Microsoft's shared ones, with any attestation policy of its owner.
     #[must_use]
     pub fn allow_any_maa_policy(mut self) -> Self {
         if let Some(maa) = &mut self.maa {
@@ -147,7 +147,7 @@ impl Trust {
         self
     }
 
-    /// Requires the processor to be of one of these families. Evidence that does not say is refused.
+    /// Requires a processor of one of these products. Evidence that does not name its product is refused.
     ///
     /// # Errors
     ///

@@ -7,17 +7,17 @@ use crate::claims::UvmClaims;
 use crate::types::{HostData, KeyDigest, Measurement};
 
 strict! {
-    /// Whether the measured configuration attests only its own TLS key. Evidence cannot show it: the caller must know it.
+    /// Whether the measured configuration attests only its own TLS key. Evidence cannot show this; the caller asserts it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Binding {
         /// Nothing in this configuration attests runtime data chosen by a caller, and its TLS key is made inside the TEE
         /// after launch and never exists outside.
         ///
-        /// Saying this of a workload for which it is not true lets anyone on the path have the workload attest *his* key,
-        /// and this crate cannot notice.
+        /// If this assertion is wrong, anyone on the path can get the workload to attest *their* key, and this crate cannot
+        /// detect it.
         OwnKey,
-        /// It attests whatever it is asked to: BlindBox as first released, Microsoft's SKR container on a reachable port.
+        /// The workload attests any data it is given: BlindBox as first released, Microsoft's SKR container on a reachable port.
         None,
     }
 }
@@ -35,19 +35,19 @@ strict! {
 }
 
 impl Workload {
-    /// A workload of this CCE policy, of which the caller knows [`Binding::OwnKey`].
+    /// Expects a workload with this CCE policy, which the caller asserts to bind its own key ([`Binding::OwnKey`]).
     #[must_use]
     pub fn binds_its_own_key(host_data: HostData) -> Self {
         Self { binding: Binding::OwnKey, host_data: vec![host_data], allow_permissive: false }
     }
 
-    /// A workload of this CCE policy that attests any data ([`Binding::None`]). It never gives a bound session.
+    /// Expects a workload with this CCE policy that attests any data ([`Binding::None`]). It never gives a bound session.
     #[must_use]
     pub fn attests_any_data(host_data: HostData) -> Self {
         Self { binding: Binding::None, host_data: vec![host_data], allow_permissive: false }
     }
 
-    /// Accepts another CCE policy beside the first, for the time of a rolling update. The same binding holds for it.
+    /// Accepts another CCE policy too, such as during a rolling update. The same binding applies to it.
     #[must_use]
     pub fn or(mut self, host_data: HostData) -> Self {
         self.host_data.push(host_data);
@@ -78,7 +78,7 @@ impl Workload {
 }
 
 strict! {
-    /// Which confidential VM: what its evidence can show of it, which is not the operating system and not the application.
+    /// The accepted confidential VMs. Evidence does not show their operating system or application.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
     pub struct GuestIdentity {
@@ -92,21 +92,21 @@ strict! {
 }
 
 impl GuestIdentity {
-    /// One of these launch measurements, which on Azure name the paravisor and firmware of the VM.
+    /// Accepts VMs with one of these launch measurements, which on Azure identify the paravisor and firmware.
     #[must_use]
     pub fn measured(measurements: impl IntoIterator<Item = Measurement>) -> Self {
         let measurements = Some(measurements.into_iter().collect());
         Self { measurements, id_keys: None, allow_any_azure_cvm: false }
     }
 
-    /// An ID block signed by one of these keys, which on Azure are Microsoft's keys for its paravisor.
+    /// Accepts VMs whose ID block is signed by one of these keys, which on Azure are Microsoft's keys for its paravisor.
     #[must_use]
     pub fn signed_by(id_keys: impl IntoIterator<Item = KeyDigest>) -> Self {
         let id_keys = Some(id_keys.into_iter().collect());
         Self { measurements: None, id_keys, allow_any_azure_cvm: false }
     }
 
-    /// Any confidential VM that MAA calls compliant.
+    /// Accepts any confidential VM that MAA calls compliant.
     #[must_use]
     pub fn allow_any_azure_cvm() -> Self {
         Self { measurements: None, id_keys: None, allow_any_azure_cvm: true }
@@ -125,7 +125,7 @@ impl GuestIdentity {
 }
 
 strict! {
-    /// The utility VM under a confidential container: the one its vendor endorses, and not older than this.
+    /// The required utility VM of a confidential container: endorsed by its vendor, with a minimum security version.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
     pub struct UvmRequirement {
@@ -144,8 +144,8 @@ impl UvmRequirement {
     /// The feed of the utility VM of Azure Container Instances.
     pub const PRODUCTION_FEED: &str = UvmClaims::PRODUCTION_FEED;
 
-    /// An endorsed utility VM of at least this security version. A recent one is a good choice: an older one may have
-    /// known faults that the host can bring back.
+    /// Requires an endorsed utility VM of at least this security version. Prefer a recent version: the host can choose any
+    /// older one that is accepted, with its known vulnerabilities.
     #[must_use]
     pub fn at_least(minimum_svn: u64) -> Self {
         Self { minimum_svn, issuer: None, feed: None }

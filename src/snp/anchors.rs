@@ -1,4 +1,4 @@
-//! AMD's roots.
+//! The trust anchors of hardware reports: AMD's roots and issuers.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use crate::x509::CertificateError;
 
 /// The certificates that every chain must end in: the ARK, ASK and ASVK of each processor family.
 ///
-/// [`AmdAnchors::builtin`] is AMD. Own anchors, for an emulated AMD, replace them whole; they can be given in code only.
+/// [`AmdAnchors::builtin`] has AMD's own. Custom anchors, for an emulated AMD, replace all of them, and can be set in code only.
 #[derive(Clone, Debug)]
 pub struct AmdAnchors {
     inner: Arc<Inner>,
@@ -46,19 +46,19 @@ pub struct CustomAnchors<'a> {
 }
 
 impl AmdAnchors {
-    /// AMD's roots for Milan, Genoa (with Bergamo and Siena) and Turin, compiled into this crate.
+    /// Returns AMD's roots for Milan, Genoa (with Bergamo and Siena) and Turin, compiled into this crate.
     #[must_use]
     pub fn builtin() -> Self {
         static BUILTIN: LazyLock<AmdAnchors> = LazyLock::new(|| {
-            // The links between these certificates are proved by a test, not at run time. A certificate that does not
-            // parse would leave its product without roots: everything of that product is then refused.
+            // A test verifies the links between these certificates, not each start of the program. If one did not parse, its
+            // product would have no roots, and all its reports would be refused.
             let products = BUILTIN_CERTIFICATES.iter().filter_map(|files| ProductAnchors::read(files).ok()).collect();
             AmdAnchors { inner: Arc::new(Inner { products, custom: false }) }
         });
         BUILTIN.clone()
     }
 
-    /// Own anchors in place of AMD's. Products that are not given have no roots, and everything of theirs is refused.
+    /// Creates anchors that replace AMD's. Products that are not given have no roots, and their reports are refused.
     ///
     /// # Errors
     ///
@@ -74,13 +74,13 @@ impl AmdAnchors {
         Ok(Self { inner: Arc::new(Inner { products, custom: true }) })
     }
 
-    /// Whether these are own anchors.
+    /// Whether these are custom anchors.
     #[must_use]
     pub fn is_custom(&self) -> bool {
         self.inner.custom
     }
 
-    /// SHA-256 over the certificates: two sets of anchors with one fingerprint are the same.
+    /// Returns the SHA-256 over the certificates, by which sets of anchors can be compared.
     #[must_use]
     pub fn fingerprint(&self) -> Sha256Digest {
         let mut all = Vec::new();
@@ -114,7 +114,7 @@ impl ProductAnchors {
         Ok(read)
     }
 
-    /// The issuer of keys of one kind.
+    /// Returns the issuer of one kind of key.
     pub(crate) const fn issuer(&self, kind: SigningKey) -> &Arc<CaCertificate> {
         match kind {
             SigningKey::Vcek => &self.ask,

@@ -1,31 +1,31 @@
-//! The certificates that come with a report, in whatever order.
+//! A bundle of certificates that an agent sends with a report, in any order.
 
 use super::CaChain;
 use super::pem;
 use crate::x509::{Certificate, CertificateError, MAX_CERTIFICATE_LEN};
 
-/// Certificates as an agent, the THIM service or a file has them: that of the key that signed a report (VCEK or VLEK), perhaps
+/// The certificates of an agent, the THIM service or a file: that of the key that signed a report (VCEK or VLEK), optionally
 /// with its issuer (ASK or ASVK) and root (ARK). At most 8, each of at most 8 KiB. Not verified:
 /// [`VerifiedVek::from_bundle`](super::VerifiedVek::from_bundle) does that.
 ///
-/// Certificates are told apart by their subjects, so their order does not matter.
+/// Certificates are identified by their subjects, so that their order does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateBundle {
     certificates: Vec<Vec<u8>>,
 }
 
 impl CertificateBundle {
-    /// Reads PEM (RFC 7468). Text before, between and after the certificates is a comment.
+    /// Parses PEM (RFC 7468). Text before, between and after the certificates is ignored.
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Malformed`] for what is no PEM of one to eight certificates, [`CertificateError::TooLarge`] beyond
+    /// [`CertificateError::Malformed`] unless the input is PEM with one to eight certificates, [`CertificateError::TooLarge`] beyond
     /// 128 KiB.
     pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
         Ok(Self { certificates: pem::certificates(text)? })
     }
 
-    /// Reads PEM, or one certificate in DER, as AMD's Key Distribution Service sends a VCEK.
+    /// Parses PEM, or one certificate in DER, as AMD's Key Distribution Service sends a VCEK.
     ///
     /// # Errors
     ///
@@ -43,20 +43,20 @@ impl CertificateBundle {
         }
     }
 
-    /// The certificates in DER, in the order in which they came.
+    /// Returns the certificates in DER, in their original order.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.certificates.iter().map(Vec::as_slice)
     }
 
-    /// The certificate of a signing key, in DER. Where none has the subject of one it is the first certificate, so that an error
-    /// is about that.
+    /// Returns the certificate of the signing key, in DER. If no subject is that of a signing key, it is the first certificate,
+    /// which the later error is then about.
     #[must_use]
     pub fn vek(&self) -> &[u8] {
         let vek = self.by_subject(|subject| matches!(subject, "SEV-VCEK" | "SEV-VLEK"));
         vek.or_else(|| self.certificates().next()).unwrap_or_default()
     }
 
-    /// Issuer and root, where both are there.
+    /// Returns issuer and root, if the bundle has both.
     #[must_use]
     pub fn chain(&self) -> Option<CaChain<'_>> {
         let ark = self.by_subject(|subject| subject.starts_with("ARK-"))?;

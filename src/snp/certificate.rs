@@ -1,4 +1,4 @@
-//! What all of AMD's certificates have in common, and the rules for the CA certificates among them.
+//! AMD's certificates: their common properties, and the rules for CA certificates.
 
 use super::error::{CertificateRole, ReportError};
 use crate::crypto::{PublicKey, Scheme, sha256_digest};
@@ -6,7 +6,7 @@ use crate::der::Signed;
 use crate::types::{Sha256Digest, UnixTime};
 use crate::x509::{Certificate, CertificateError, SignatureAlgorithm, Validity};
 
-/// The signature algorithm of all of AMD's certificates and revocation lists.
+/// The signature algorithm of all AMD certificates and CRLs.
 const RSA_PSS_SHA384: &str = "RSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes";
 
 /// Reads exactly one certificate that names AMD's signature algorithm.
@@ -18,8 +18,8 @@ pub(crate) fn read_certificate(der: &[u8]) -> Result<Certificate<'_>, Certificat
     Ok(certificate)
 }
 
-/// A CA certificate with what is needed to check what it issued. That its own signature holds is the business of
-/// whoever keeps it: see [`super::anchors`] and [`super::chain`].
+/// A CA certificate, parsed to verify what it issued. Its own signature is verified by [`super::anchors`] and
+/// [`super::chain`].
 #[derive(Clone, Debug)]
 pub(crate) struct CaCertificate {
     pub(crate) role: CertificateRole,
@@ -56,7 +56,7 @@ impl CaCertificate {
         })
     }
 
-    /// Verifies what this CA signed.
+    /// Verifies a signature of this CA.
     pub(crate) fn verify(&self, signed: &Signed<'_>) -> Result<(), CertificateError> {
         self.key.verify(signed.body.whole, signed.signature).map_err(|_| CertificateError::WrongSignature)
     }
@@ -80,13 +80,13 @@ fn check_ca(role: CertificateRole, certificate: &Certificate<'_>) -> Result<(), 
     if !fits {
         return Err(CertificateError::NotACa);
     }
-    // AMD names no use for VCEKs and VLEKs, so every list of uses excludes them.
+    // AMD defines no extended key usage for VCEKs and VLEKs, so any list of usages would exclude them.
     extensions.check_issues_for(&[])
 }
 
 const RSA_4096: &str = "an RSA key of 4096 bits with exponent 65537";
 
-/// Whether the whole `SubjectPublicKeyInfo` is what it must be around the modulus.
+/// Whether the `SubjectPublicKeyInfo` has exactly the expected encoding around the modulus.
 fn is_rsa_4096(public_key: &[u8]) -> bool {
     const BEFORE: [u8; 33] = [
         0x30, 0x82, 0x02, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05,

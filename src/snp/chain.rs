@@ -1,4 +1,4 @@
-//! From the signing key's certificate to AMD's root, and from the report to the certificate.
+//! The certificate chain of a report: from AMD's root to the signing key, and from the key to the report.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::x509::CertificateError;
 
 /// A VCEK or VLEK whose certificate was verified up to AMD's root: a handle to verify further reports with.
 ///
-/// It saves the signature of the certificate and its parsing, nothing else: [`VerifiedVek::verify_with`] checks dates,
+/// It saves only parsing the certificate and verifying its signature: [`VerifiedVek::verify_with`] checks dates,
 /// revocation, processor family, TCB and chip id against each report. Cheap to clone.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -32,7 +32,7 @@ struct Inner {
     vek: VekCertificate,
     issuer: Arc<CaCertificate>,
     ark: Arc<CaCertificate>,
-    /// Further certificates of the issuer's and the root's keys, for revocation.
+    /// Further certificates of the issuer's and root's keys, whose serial numbers also count for revocation.
     reissued: Vec<CaCertificate>,
     custom_anchors: bool,
 }
@@ -42,7 +42,7 @@ impl VerifiedVek {
     ///
     /// # Errors
     ///
-    /// [`ReportError::Certificate`] for whatever is wrong with the certificate or with a chain that came along.
+    /// [`ReportError::Certificate`] if the certificate, or a chain provided with it, is not valid.
     pub fn verify(vek: &[u8], chain: Option<CaChain<'_>>, anchors: &AmdAnchors) -> Result<Self, ReportError> {
         let vek = VekCertificate::from_der(vek).map_err(refuse_vek)?;
         let product = vek.product();
@@ -64,18 +64,18 @@ impl VerifiedVek {
         Ok(Self { inner: Arc::new(Inner { vek, issuer, ark, reissued, custom_anchors: anchors.is_custom() }) })
     }
 
-    /// Verifies the certificate of a signing key among those that came with a report.
+    /// Verifies the certificate of the signing key in a bundle.
     ///
-    /// The pinned issuer is enough for a certificate that it signed, so a chain that came along and is not AMD's does no harm.
-    /// One that is AMD's is needed only where the issuer has another key than the pinned one.
+    /// The pinned issuer suffices for a certificate that it signed, so a provided chain that is not AMD's does no harm. AMD's
+    /// chain is needed only if the issuer has another key than the pinned one.
     ///
     /// # Errors
     ///
-    /// [`ReportError::Certificate`] for whatever is wrong with the certificate.
+    /// [`ReportError::Certificate`] if the certificate is not valid.
     pub fn from_bundle(bundle: &CertificateBundle, anchors: &AmdAnchors) -> Result<Self, ReportError> {
         let (vek, chain) = (bundle.vek(), bundle.chain());
         match (Self::verify(vek, None, anchors), chain) {
-            // A genuine chain may hold the issuer's key under another serial number, which then counts for revocation too.
+            // A genuine chain may have the issuer's key under another serial number, which then counts for revocation too.
             (Ok(under_pinned), Some(chain)) => Ok(Self::verify(vek, Some(chain), anchors).unwrap_or(under_pinned)),
             (Err(error), Some(chain)) => Self::verify(vek, Some(chain), anchors).map_err(|_| error),
             (outcome, None) => outcome,
@@ -106,8 +106,8 @@ impl VerifiedVek {
         }
     }
 
-    /// Whether the certificate is the one that verifies a report: of its key kind, processor family, chip and TCB, and of the key
-    /// that signed it. What else must hold of the report and of dates is not looked at.
+    /// Checks that the certificate matches a report in key kind, product, chip and TCB, and that its key signed the report.
+    /// Dates and other conditions of the report are not checked.
     #[cfg(feature = "client")]
     pub(crate) fn check_signer(&self, report: &[u8]) -> Result<(), ReportError> {
         let report = RawReport::read(report)?;
@@ -115,7 +115,7 @@ impl VerifiedVek {
         self.verify_signature(&report)
     }
 
-    /// Refuses this key if a CRL names an authority of its chain, however old that CRL is.
+    /// Checks that a CRL, however old, names no authority of this key's chain.
     #[cfg(feature = "client")]
     pub(crate) fn check_not_revoked(&self, crl: &VerifiedCrl) -> Result<(), ReportError> {
         match crl.is_by(self.ark()) {
@@ -133,7 +133,7 @@ impl VerifiedVek {
         VerifiedCrl::verify_under(der, self.certificate().product(), self.ark())
     }
 
-    /// The certificate.
+    /// Returns the certificate.
     #[must_use]
     pub fn certificate(&self) -> &VekCertificate {
         &self.inner.vek
@@ -153,7 +153,7 @@ impl VerifiedVek {
         key.verify(report.body(), &report.signature()?).map_err(|_| ReportError::WrongSignature)
     }
 
-    /// The same with the reason why a CRL that came cannot be used.
+    /// Adds the reason why a provided CRL cannot be used.
     pub(super) fn verify_raw(
         &self,
         report: &RawReport<'_>,
@@ -187,8 +187,8 @@ impl VerifiedVek {
             product: vek.product(),
             revocation: outcome,
             expires_at,
-            // Of what is signed only: with `(r, s)` also `(r, n - s)` is a signature, so the bytes of a signature name
-            // nothing.
+            // Digest of the signed part only: if `(r, s)` is a signature, so is `(r, n - s)`, so that the bytes of a
+            // signature do not identify a report.
             report_digest: sha256_digest(report.body()),
             vek_digest: vek.digest(),
             custom_anchors: *custom_anchors,
@@ -196,8 +196,8 @@ impl VerifiedVek {
     }
 }
 
-/// A chain that came along is never trusted: its root must have the pinned key, and an issuer that is not the pinned
-/// certificate (AMD reissues them) must be signed by that key. Also returns a root of that key with another certificate.
+/// Verifies a provided chain, which is never trusted: its root must have the pinned key, and an issuer that is not the pinned
+/// certificate (AMD reissues them) must be signed by that key. Also returns another certificate of the root's key, if any.
 fn check_chain(
     chain: CaChain<'_>,
     pinned: &ProductAnchors,

@@ -1,5 +1,5 @@
-//! What to ask AMD's Key Distribution Service (AMD 57230) for. Text only: nothing is fetched here, and nothing that is
-//! fetched is trusted.
+//! The collateral that a report needs, as paths of AMD's Key Distribution Service (AMD 57230). Nothing is fetched here, and
+//! nothing that is fetched is trusted.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::vek::VekIdentity;
 use crate::claims::SigningKey;
 use crate::types::{ChipId, Product, Tcb};
 
-/// What a report says about the certificate that is needed to verify it. Taken from an *unverified* report.
+/// The certificate and CRL that are needed to verify a report, according to the *unverified* report.
 ///
 /// The paths are for AMD's service at `https://kdsintf.amd.com`, or a mirror of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct CollateralRequest {
 }
 
 impl CollateralRequest {
-    /// Reads it from a report.
+    /// Reads the request from a report.
     ///
     /// # Errors
     ///
@@ -44,20 +44,20 @@ impl CollateralRequest {
         })
     }
 
-    /// Which kind of key signed the report. VLEKs are given to cloud providers only: they come with the evidence.
+    /// Returns the kind of key that signed the report. VLEKs are issued to cloud providers only, so agents must send them.
     #[must_use]
     pub const fn signing_key(&self) -> SigningKey {
         self.signing_key
     }
 
-    /// The processor family; reports of version 2 do not say it.
+    /// Returns the product; `None` for reports of version 2, which do not name it.
     #[must_use]
     pub const fn product(&self) -> Option<Product> {
         self.product
     }
 
-    /// The processor families to try, the likeliest first: one where the report says it. A version 2 report leaves
-    /// Milan and Genoa, or Turin by the shape of its chip id.
+    /// Returns the products to try, the most likely first; only one if the report names it. For a report of version 2 these are
+    /// Milan and Genoa, or Turin by the form of its chip id.
     #[must_use]
     pub fn candidates(&self) -> &'static [Product] {
         let is_short = self.chip_id.as_bytes().iter().skip(hardware_id_len(Product::Turin)).all(|byte| *byte == 0);
@@ -70,13 +70,13 @@ impl CollateralRequest {
         }
     }
 
-    /// The chip; `None` when the host masked it.
+    /// Returns the chip; `None` if the host masked it.
     #[must_use]
     pub fn chip_id(&self) -> Option<ChipId> {
         (!self.chip_id.is_zero()).then_some(self.chip_id)
     }
 
-    /// The TCB that the certificate must stand for, in the layout of a processor family.
+    /// Returns the TCB that the certificate must have, in the layout of a product.
     #[must_use]
     pub const fn reported_tcb(&self, product: Product) -> Tcb {
         if has_fmc(product) { self.tcb_from_turin } else { self.tcb_before_turin }
@@ -116,7 +116,7 @@ impl CollateralRequest {
         }
     }
 
-    /// Path and query of the VCEK; `None` under a VLEK and for a masked chip id, where there is nothing to ask for.
+    /// Returns path and query of the VCEK; `None` for a VLEK or a masked chip id.
     #[must_use]
     pub fn vcek_path(&self, product: Product) -> Option<String> {
         match self.signing_key {
@@ -125,13 +125,13 @@ impl CollateralRequest {
         }
     }
 
-    /// Path of the certificates of issuer and root (PEM).
+    /// Returns the path of the certificates of issuer and root (PEM).
     #[must_use]
     pub fn chain_path(&self, product: Product) -> String {
         chain_path(product, self.signing_key)
     }
 
-    /// Path of the revocation list (DER).
+    /// Returns the path of the CRL (DER).
     #[must_use]
     pub fn crl_path(&self, product: Product) -> String {
         crl_path(product, self.signing_key)
@@ -149,7 +149,7 @@ fn first_difference(one: Tcb, other: Tcb) -> Option<TcbPart> {
     parts.into_iter().find(|(_, same)| !same).map(|(part, _)| part)
 }
 
-/// Path and query of the VCEK of a chip at a TCB.
+/// Returns path and query of the VCEK of a chip at a TCB.
 #[must_use]
 pub fn vcek_path(product: Product, chip_id: ChipId, tcb: Tcb) -> String {
     let mut path = format!("/vcek/v1/{product}/");
@@ -165,13 +165,13 @@ pub fn vcek_path(product: Product, chip_id: ChipId, tcb: Tcb) -> String {
     path
 }
 
-/// Path of the certificates of issuer and root (PEM), for keys of one kind.
+/// Returns the path of the certificates of issuer and root (PEM) of one kind of key.
 #[must_use]
 pub fn chain_path(product: Product, kind: SigningKey) -> String {
     format!("/{}/v1/{product}/cert_chain", service(kind))
 }
 
-/// Path of the revocation list (DER), for keys of one kind.
+/// Returns the path of the CRL (DER) for one kind of key.
 #[must_use]
 pub fn crl_path(product: Product, kind: SigningKey) -> String {
     format!("/{}/v1/{product}/crl", service(kind))

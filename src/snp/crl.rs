@@ -1,9 +1,9 @@
-//! Certificate revocation lists (RFC 5280 section 5). AMD's CRLs are issued by the ARK, so they say which ASK or ASVK is
-//! revoked; AMD publishes none for VCEKs and VLEKs.
+//! Verification of AMD's CRLs (RFC 5280 section 5). The ARK issues them, so that they can revoke an ASK or ASVK; AMD publishes
+//! none for VCEKs and VLEKs.
 //!
-//! AMD publishes one CRL for the issuer of VCEKs and one for the issuer of VLEKs, and signs both with the ARK. Where a CRL names
-//! its distribution point it counts for certificates that name the same one. The CRLs that AMD issued in 2024 and 2025 name
-//! none, so neither says for which of the two it is.
+//! AMD publishes one CRL for the issuer of VCEKs and one for the issuer of VLEKs, and signs both with the ARK. A CRL that
+//! names its distribution point applies to certificates that name the same one. The CRLs that AMD issued in 2024 and 2025 name
+//! none, so that neither shows which issuer it is for.
 
 #[cfg(feature = "client")]
 mod order;
@@ -28,7 +28,7 @@ use tbs::{Content, Extension, Header};
 /// The largest CRL that is read, in bytes: bounds the work for one that is not genuine. AMD's have 1 KB.
 const MAX_CRL_LEN: usize = 64 * 1024;
 
-/// A CRL whose signature is the ARK's. Its dates are checked at each use.
+/// A CRL with a verified signature of the ARK. Its dates are checked at each use.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct VerifiedCrl {
@@ -51,8 +51,8 @@ impl VerifiedCrl {
     ///
     /// # Errors
     ///
-    /// [`CrlError`] unless the bytes are exactly one complete CRL that the product's ARK signed. Dates are not looked at here,
-    /// nor which certificates it is about.
+    /// [`CrlError`] unless the bytes are exactly one complete CRL that the product's ARK signed. Neither dates nor the
+    /// distribution point are checked here.
     pub fn verify(der: &[u8], product: Product, anchors: &AmdAnchors) -> Result<Self, CrlError> {
         let no_root =
             || CrlError::WrongIssuer { expected: format!("ARK-{product}"), actual: "no root is known".into() };
@@ -84,7 +84,7 @@ impl VerifiedCrl {
         }
         check_issuer(header.issuer, ark)?;
         ark.verify(&signed).map_err(|_| CrlError::WrongSignature)?;
-        // From here on it is the ARK's word.
+        // The signature is verified: what follows is signed by the ARK.
         let content = header.content()?;
         let (number, distribution_points) = read_extensions(&content)?;
         let mut revoked: Vec<_> = content.entries.iter().map(|entry| entry.serial.to_vec()).collect();
@@ -101,37 +101,37 @@ impl VerifiedCrl {
         })
     }
 
-    /// The processor family whose root issued it.
+    /// Returns the product whose root issued it.
     #[must_use]
     pub const fn product(&self) -> Product {
         self.product
     }
 
-    /// SHA-256 of the DER.
+    /// Returns the SHA-256 of the DER.
     #[must_use]
     pub const fn digest(&self) -> Sha256Digest {
         self.digest
     }
 
-    /// When it was issued.
+    /// Returns when it was issued (`thisUpdate`).
     #[must_use]
     pub const fn this_update(&self) -> UnixTime {
         self.this_update
     }
 
-    /// When its successor is due.
+    /// Returns when its successor is due (`nextUpdate`).
     #[must_use]
     pub const fn next_update(&self) -> UnixTime {
         self.next_update
     }
 
-    /// The CRL number (RFC 5280 section 5.2.3) in hexadecimal; `None` where the CRL has none.
+    /// Returns the CRL number (RFC 5280 section 5.2.3) in hexadecimal; `None` if the CRL has none.
     #[must_use]
     pub fn number(&self) -> Option<String> {
         self.number.as_ref().map(hex::encode)
     }
 
-    /// The URIs of the issuing distribution point (RFC 5280 section 5.2.5); empty where the CRL names none.
+    /// Returns the URIs of the issuing distribution point (RFC 5280 section 5.2.5); empty if the CRL names none.
     #[must_use]
     pub fn distribution_points(&self) -> &[String] {
         &self.distribution_points
@@ -146,8 +146,8 @@ impl VerifiedCrl {
         Err(CrlError::WrongIssuer { expected: ark.subject_name.clone(), actual })
     }
 
-    /// Whether a certificate of the issuer is among those that this CRL is about (RFC 5280 section 6.3.3 (b)(2)). A CRL that
-    /// names no distribution point is about all of them.
+    /// Checks that this CRL applies to a certificate of the issuer (RFC 5280 section 6.3.3 (b)(2)). A CRL that names no
+    /// distribution point applies to all of them.
     pub(crate) fn check_scope(&self, certificate: &CaCertificate) -> Result<(), CrlError> {
         let names = &self.distribution_points;
         let expected = scope::of_certificate(&certificate.der);
@@ -185,7 +185,7 @@ impl VerifiedCrl {
 /// The longest name of an issuer that is read, in bytes. AMD's have 125.
 const MAX_ISSUER_LEN: usize = 1024;
 
-/// Compares names by types and texts: AMD may encode the same text as another kind of string.
+/// Compares names by attribute types and values: AMD may encode the same value as another kind of string.
 fn check_issuer(issuer: &[u8], ark: &CaCertificate) -> Result<(), CrlError> {
     if issuer.len() > MAX_ISSUER_LEN {
         return Err(CrlError::Malformed);
@@ -211,8 +211,8 @@ const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 0x1c];
 const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 0x1d];
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 
-/// Reads CRL number and distribution points. Refuses an extension that would make the CRL say less, or something about others,
-/// than it seems to.
+/// Reads CRL number and distribution points. Refuses extensions that change which certificates the CRL applies to or what its
+/// entries mean.
 fn read_extensions(content: &Content<'_>) -> Result<(Option<Vec<u8>>, Vec<String>), CrlError> {
     let refuse = |extension: &Extension<'_>| CrlError::UnsupportedExtension { oid: dotted(extension.oid) };
     let (mut number, mut distribution_points) = (None, Vec::new());

@@ -1,4 +1,4 @@
-//! Why a report, a certificate or a revocation list is refused.
+//! [`ReportError`] and [`CrlError`]: the reasons why a report, a certificate or a CRL is refused.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::claims::{Cpuid, SigningKey};
 use crate::types::{ChipId, Product, Tcb, UnixTime, difference};
 use crate::x509::CertificateError;
 
-/// Why a hardware report is refused.
+/// The reason why a hardware report is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -15,10 +15,10 @@ pub enum ReportError {
     Certificate {
         /// Which certificate.
         role: CertificateRole,
-        /// What is wrong with it.
+        /// Its fault.
         cause: CertificateError,
     },
-    /// The certificate is another chip's.
+    /// The certificate is of another chip.
     #[error(
         "expected a VCEK of the chip that made the report ({}), found one of chip {}: fetch the VCEK by the report's chip id",
         beginning(report),
@@ -30,7 +30,7 @@ pub enum ReportError {
         /// The hardware id of the certificate, followed by zeros where it is shorter.
         certificate: Box<ChipId>,
     },
-    /// The report does not say which chip made it, so no VCEK can be matched with it.
+    /// The report does not name its chip, so that no VCEK can be matched with it.
     #[error(
         "the report's chip id is masked (all zero), so its VCEK cannot be told: the host must unmask it, or sign with a VLEK"
     )]
@@ -41,7 +41,7 @@ pub enum ReportError {
     /// The report says that the chip's key must not be used (`MASK_CHIP_KEY`) and that it is signed with it.
     #[error("expected no signature by the chip's key, which the report says is masked (MASK_CHIP_KEY), found one")]
     MaskedChipKey,
-    /// The report has bytes that no value of the format stands for.
+    /// The report has bytes with no meaning in the format.
     #[error("the report is not in the form that its version and processor have")]
     NotCanonical,
     /// The report and the certificate belong to different processor families.
@@ -49,7 +49,7 @@ pub enum ReportError {
     ProductMismatch {
         /// The processor family in the report.
         report: Product,
-        /// The processor family that the certificate's issuer stands for.
+        /// The product of the certificate's issuer.
         certificate: Product,
     },
     /// Bits that must have one value have another.
@@ -63,7 +63,7 @@ pub enum ReportError {
     /// A byte that must be zero is not.
     #[error("the reserved byte at offset {offset:#x} of the report is not zero")]
     ReservedByte {
-        /// Where, from the start of the report.
+        /// Its offset from the start of the report.
         offset: usize,
     },
     /// AMD revoked a certificate of the chain.
@@ -79,10 +79,10 @@ pub enum ReportError {
     SigningKeyMismatch {
         /// `SIGNING_KEY` of the report.
         report: SigningKey,
-        /// What the certificate is for.
+        /// The kind of key of the certificate.
         certificate: SigningKey,
     },
-    /// The certificate stands for another TCB than the one reported.
+    /// The certificate is for another TCB than the reported one.
     #[error(
         "expected a certificate for the reported TCB ({report}), found one for {certificate}: {part} differs, fetch the certificate for exactly the reported TCB"
     )]
@@ -94,7 +94,7 @@ pub enum ReportError {
         /// The TCB of the certificate.
         certificate: Tcb,
     },
-    /// The report claims a TCB that its platform does not have, or can still fall below.
+    /// The report claims a TCB that its platform does not have, or from which it can be rolled back.
     #[error("REPORTED_TCB ({reported}) is above {field} ({actual}) in its {part}, which no firmware reports")]
     TcbAbovePlatform {
         /// The first part that is above.
@@ -133,18 +133,18 @@ pub enum ReportError {
         /// `VERSION`.
         actual: u32,
     },
-    /// The report was not asked for by a guest.
+    /// The report was not requested by a guest.
     #[error("expected a VMPL of 0 to 3, found {actual:#x} (0xffffffff: the host asked for the report, not the guest)")]
     UnsupportedVmpl {
         /// `VMPL`.
         actual: u32,
     },
-    /// The report has another length.
+    /// The report has the wrong length.
     #[error("expected a report of {expected} bytes, found {actual}")]
     WrongLength {
         /// 1184.
         expected: usize,
-        /// The bytes that came.
+        /// The actual length in bytes.
         actual: usize,
     },
     /// The signature of the report does not verify.
@@ -154,7 +154,7 @@ pub enum ReportError {
     WrongSignature,
 }
 
-/// Enough of a chip id to tell two apart. In full it names one machine, which does not belong into a log.
+/// Shortens a chip id so that two can be distinguished. The full id identifies a machine, which does not belong into a log.
 fn beginning(chip_id: &ChipId) -> String {
     format!("{:.16}…", chip_id.to_string())
 }
@@ -212,7 +212,7 @@ impl fmt::Display for TcbPart {
     }
 }
 
-/// What is wrong with a certificate revocation list (CRL).
+/// The reason why a CRL is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrlError {
@@ -225,18 +225,18 @@ pub enum CrlError {
     /// None was given.
     #[error("no CRL was given: fetch AMD's for the product, or allow its absence")]
     Missing,
-    /// It does not say until when it is current.
+    /// It has no `nextUpdate`.
     #[error("the CRL does not say when the next one is due")]
     NoNextUpdate,
-    /// It is from the future.
+    /// It was issued in the future.
     #[error("the CRL is of {this_update}, and it is only {now} now, {} earlier: compare the clocks", difference(.this_update, .now))]
     NotYetValid {
-        /// When it was issued.
+        /// Returns when it was issued (`thisUpdate`).
         this_update: UnixTime,
         /// The time of the check.
         now: UnixTime,
     },
-    /// A newer one exists.
+    /// It is outdated: its successor is due.
     #[error("the CRL should have been replaced at {next_update}, and it is {now} now, {} later: fetch the current one, and compare the clocks", difference(.next_update, .now))]
     Stale {
         /// When its successor was due.
@@ -244,29 +244,29 @@ pub enum CrlError {
         /// The time of the check.
         now: UnixTime,
     },
-    /// It is longer than is read.
+    /// It is too large.
     #[error("expected a CRL of at most {limit} bytes, found {actual}")]
     TooLarge {
-        /// The most that is read.
+        /// The limit.
         limit: usize,
-        /// The bytes that came.
+        /// The actual length in bytes.
         actual: usize,
     },
-    /// It has more of something than is read.
+    /// It has too many elements of one kind.
     #[error("expected a CRL with at most {limit} {what}, found more")]
     TooMany {
-        /// What there is too much of.
+        /// The kind of element.
         what: &'static str,
-        /// The most that is read.
+        /// The limit.
         limit: usize,
     },
-    /// It was issued before what the caller requires.
+    /// It was issued earlier than the caller accepts.
     #[error(
         "the CRL was issued at {this_update}, more than the allowed {max_age_seconds} s ago (it is {now} now): fetch the \
          latest one"
     )]
     TooOld {
-        /// When it was issued.
+        /// Returns when it was issued (`thisUpdate`).
         this_update: UnixTime,
         /// The greatest age that the caller accepts, in seconds.
         max_age_seconds: u64,
@@ -284,7 +284,7 @@ pub enum CrlError {
         /// The object identifier, dotted.
         oid: String,
     },
-    /// It is about certificates of another issuer: AMD has one CRL for the issuer of VCEKs and one for that of VLEKs.
+    /// It applies to certificates of another issuer: AMD has one CRL for the issuer of VCEKs and one for that of VLEKs.
     #[error("expected the CRL that is published at {expected}, found the one of {actual}")]
     WrongDistributionPoint {
         /// The distribution points in the certificate whose revocation matters.
@@ -292,7 +292,7 @@ pub enum CrlError {
         /// The issuing distribution points in the CRL, shortened.
         actual: String,
     },
-    /// It is not by the root of the certificate's chain.
+    /// It was not issued by the root of the certificate's chain.
     #[error("expected a CRL by {expected}, found one by {actual:?}")]
     WrongIssuer {
         /// The common name of the root.

@@ -3,7 +3,7 @@ use serde::Serialize;
 use super::error::ReportError;
 use super::report::REPORT_LEN;
 
-/// A report taken apart without verifying anything: for looking at, never for deciding.
+/// The fields of a report, parsed without any verification: for display only, never for decisions.
 ///
 /// The names are AMD's (56860 table 23), in lower case; numbers of 4 and 8 bytes are little endian in the report. TCBs are shown as
 /// their 8 bytes, since what these mean depends on the product.
@@ -48,7 +48,7 @@ pub struct UnverifiedReport {
 }
 
 impl UnverifiedReport {
-    /// Takes the bytes of a report of any version apart.
+    /// Parses a report of any version.
     ///
     /// # Errors
     ///

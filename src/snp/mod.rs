@@ -1,6 +1,6 @@
-//! Is the report really AMD's? The hardware's own word, verified down to the roots that AMD publishes.
+//! Step 3: verifies hardware reports (SEV-SNP attestation reports) down to AMD's roots.
 //!
-//! Pure: bytes, certificates and a time go in, a verdict comes out. Nothing here knows what a policy requires.
+//! Pure functions of bytes, certificates and a time, which know nothing of policies.
 //!
 //! A report is accepted when all of this holds:
 //!
@@ -11,7 +11,7 @@
 //! 4. the certificate is for the kind of key, the processor family, the chip and exactly the TCB that the report names;
 //! 5. its key signed the report, over the bytes as they came.
 //!
-//! Agents, caches and AMD's download service are only carriers of certificates: nothing they send is trusted.
+//! Agents, caches and AMD's download service only transport certificates: nothing that they send is trusted.
 
 mod anchors;
 mod bundle;
@@ -44,9 +44,9 @@ use crate::types::{Product, Sha256Digest, UnixTime};
 
 pub use crate::x509::CertificateError;
 
-/// Verifies a report with what came along to verify it.
+/// Verifies a report with its collateral.
 ///
-/// `report` is the 1184 bytes as the firmware made them, `now` the time at which certificates and lists must be valid.
+/// `report` is the 1184 bytes from the firmware, `now` the time at which certificates and CRLs must be valid.
 ///
 /// # Errors
 ///
@@ -87,8 +87,8 @@ pub fn verify(
     vek.verify_raw(&report, crl, revocation, now)
 }
 
-/// The claims of a report whose form alone is checked. A report of version 2 does not say its product: it is read in the layout
-/// that Milan and Genoa share, and the claims name none.
+/// Reads the claims of a report of which only the format is checked. A report of version 2 does not name its product: it is
+/// read in the layout that Milan and Genoa share, and the claims have no product.
 pub(crate) fn unverified_claims(report: &[u8]) -> Result<(SnpClaims, HardwareClaims), ReportError> {
     let report = report::RawReport::read(report)?;
     let mut fields = report.fields(report.product.unwrap_or(Product::Milan))?;
@@ -96,7 +96,7 @@ pub(crate) fn unverified_claims(report: &[u8]) -> Result<(SnpClaims, HardwareCla
     Ok((fields.snp, fields.hardware))
 }
 
-/// What comes along with a report to verify it. All of it is untrusted.
+/// The collateral to verify a report with: certificates and CRL. All of it is untrusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Collateral<'a> {
     vek: VekSource<'a>,
@@ -119,46 +119,46 @@ enum CrlSource<'a> {
 }
 
 impl<'a> Collateral<'a> {
-    /// The certificate of the signing key (VCEK or VLEK), in DER: [`VekCertificate::from_pem`] reads PEM.
+    /// Uses a certificate of the signing key (VCEK or VLEK) in DER; [`VekCertificate::from_pem`] reads PEM.
     #[must_use]
     pub const fn new(vek: &'a [u8]) -> Self {
         Self { vek: VekSource::Der(vek), chain: None, crl: CrlSource::Missing }
     }
 
-    /// The certificate of the signing key, verified before under the same roots: what depends on the report and the time is
-    /// checked again.
+    /// Uses a certificate of the signing key that was verified under the same roots. The checks that depend on the report and
+    /// the time are repeated.
     #[must_use]
     pub const fn verified(vek: &'a VerifiedVek) -> Self {
         Self { vek: VekSource::Verified(vek), chain: None, crl: CrlSource::Missing }
     }
 
-    /// The certificates that came with the report: see [`VerifiedVek::from_bundle`].
+    /// Uses the certificates that came with the report: see [`VerifiedVek::from_bundle`].
     #[must_use]
     pub const fn bundle(bundle: &'a CertificateBundle) -> Self {
         Self { vek: VekSource::Bundle(bundle), chain: None, crl: CrlSource::Missing }
     }
 
-    /// The certificates of issuer and root that came along. They are not needed; if given, they must be AMD's. Of no use beside a
-    /// certificate that was verified before.
+    /// Adds the provided certificates of issuer and root. They are optional; if given, they must be AMD's. Ignored with a
+    /// certificate that is already verified.
     #[must_use]
     pub const fn with_chain(self, chain: CaChain<'a>) -> Self {
         Self { chain: Some(chain), ..self }
     }
 
-    /// AMD's revocation list for the product, in DER.
+    /// Adds AMD's CRL for the product, in DER.
     #[must_use]
     pub const fn with_crl(self, der: &'a [u8]) -> Self {
         Self { crl: CrlSource::Der(der), ..self }
     }
 
-    /// AMD's revocation list for the product, verified before.
+    /// Adds AMD's CRL for the product, already verified.
     #[must_use]
     pub const fn with_verified_crl(self, crl: &'a VerifiedCrl) -> Self {
         Self { crl: CrlSource::Verified(crl), ..self }
     }
 }
 
-/// The certificates of issuer (ASK or ASVK) and root (ARK) as they came, in DER.
+/// The provided certificates of issuer (ASK or ASVK) and root (ARK), in DER.
 #[derive(Clone, Copy, Debug)]
 pub struct CaChain<'a> {
     /// ASK or ASVK.
@@ -167,17 +167,17 @@ pub struct CaChain<'a> {
     pub ark: &'a [u8],
 }
 
-/// The certificates of a PEM file, in DER: a VCEK or VLEK, its issuer and its root, in this order, as agents send them;
+/// Returns the certificates of a PEM file, in DER: a VCEK or VLEK, its issuer and its root, in this order, as agents send them;
 /// the THIM service and AMD's KDS send the last two.
 ///
 /// # Errors
 ///
-/// [`CertificateError::Malformed`] for what is no PEM of certificates, [`CertificateError::TooLarge`] beyond any chain.
+/// [`CertificateError::Malformed`] unless the input is PEM with certificates, [`CertificateError::TooLarge`] beyond 128 KiB.
 pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
     pem::certificates(text)
 }
 
-/// A report that is AMD's word: only [`verify`] and [`VerifiedVek::verify_with`] make one.
+/// A report with a verified signature chain up to AMD's root; only [`verify`] and [`VerifiedVek::verify_with`] create one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct VerifiedReport {
@@ -192,53 +192,52 @@ pub struct VerifiedReport {
 }
 
 impl VerifiedReport {
-    /// What the report and an MAA token both say.
+    /// Returns the claims that an MAA token carries too.
     #[must_use]
     pub const fn snp(&self) -> &SnpClaims {
         &self.snp
     }
 
-    /// What only the report says.
+    /// Returns the claims that only the report carries.
     #[must_use]
     pub const fn hardware(&self) -> &HardwareClaims {
         &self.hardware
     }
 
-    /// The processor family, as the certificate chain proves it.
+    /// Returns the product, as the certificate chain proves it.
     #[must_use]
     pub const fn product(&self) -> Product {
         self.product
     }
 
-    /// What was found out about revocation.
+    /// Returns the result of the revocation check.
     #[must_use]
     pub const fn revocation(&self) -> &RevocationOutcome {
         &self.revocation
     }
 
-    /// The last second at which everything used is valid: the certificates and, where one was checked, the revocation
-    /// list.
+    /// Returns the last second at which the certificates and, if one was checked, the CRL are valid.
     #[must_use]
     pub const fn expires_at(&self) -> UnixTime {
         self.expires_at
     }
 
-    /// SHA-256 of the signed part of the report, its first 672 bytes (AMD 56860 table 23).
+    /// Returns the SHA-256 of the signed part of the report, its first 672 bytes (AMD 56860 table 23).
     ///
-    /// Not of the whole report: who has one can turn its ECDSA signature `(r, s)` into `(r, n - s)`, which verifies as well.
-    /// What was signed is what a report is named by, in a log or in a list of reports that were seen.
+    /// The signature is not included: anyone can turn an ECDSA signature `(r, s)` into `(r, n - s)`, which verifies as well. Use
+    /// this digest to identify a report, in a log or in a list of reports that were seen.
     #[must_use]
     pub const fn report_digest(&self) -> Sha256Digest {
         self.report_digest
     }
 
-    /// SHA-256 of the certificate of the signing key, in DER.
+    /// Returns the SHA-256 of the certificate of the signing key, in DER.
     #[must_use]
     pub const fn vek_digest(&self) -> Sha256Digest {
         self.vek_digest
     }
 
-    /// Whether it was verified under own anchors in place of AMD's.
+    /// Whether it was verified under custom anchors instead of AMD's.
     #[must_use]
     pub const fn has_custom_anchors(&self) -> bool {
         self.custom_anchors

@@ -31,7 +31,7 @@ pub enum RevocationOutcome {
     Checked {
         /// When the CRL was issued.
         this_update: UnixTime,
-        /// When its successor is due.
+        /// Returns when its successor is due (`nextUpdate`).
         next_update: UnixTime,
     },
     /// Not known, because checking was not required.

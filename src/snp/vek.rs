@@ -86,7 +86,7 @@ impl VekCertificate {
         &self.der
     }
 
-    /// SHA-256 of the DER.
+    /// Returns the SHA-256 of the DER.
     #[must_use]
     pub const fn digest(&self) -> Sha256Digest {
         self.digest

@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 use super::VerifiedCrl;
 
 impl VerifiedCrl {
-    /// Whether it has an entry that the other one has not.
+    /// Whether it has an entry that the other CRL does not have.
     pub(crate) fn revokes_more_than(&self, other: &Self) -> bool {
         self.revoked.iter().any(|serial| other.revoked.binary_search(serial).is_err())
     }
 
-    /// This CRL, with what another one of the same root revoked.
+    /// Adds the entries of another CRL of the same root.
     pub(crate) fn with_entries_of(mut self, other: &Self) -> Self {
         if self.issuer_key == other.issuer_key {
             self.revoked.extend_from_slice(&other.revoked);
@@ -20,7 +20,7 @@ impl VerifiedCrl {
         self
     }
 
-    /// Which of two CRLs was issued later: by CRL number where both have one, then by `thisUpdate`.
+    /// Compares the issue of two CRLs: by CRL number if both have one, then by `thisUpdate`.
     pub(crate) fn cmp_issued(&self, other: &Self) -> Ordering {
         let by_time = self.this_update.cmp(&other.this_update);
         match self.cmp_number(other) {
@@ -29,10 +29,10 @@ impl VerifiedCrl {
         }
     }
 
-    /// Whether it takes the place of the other one, so that an entry which it lacks no longer counts.
+    /// Whether it supersedes the other CRL, so that an entry that it lacks no longer counts.
     ///
-    /// For that it must be about the same certificates and later beyond doubt: both name the same distribution points and have
-    /// a number, and number and date do not contradict each other.
+    /// It must apply to the same certificates and certainly be later: both name the same distribution points and have a number,
+    /// and number and date do not contradict each other.
     pub(crate) fn supersedes(&self, other: &Self) -> bool {
         let same_scope = !self.distribution_points.is_empty() && self.distribution_points == other.distribution_points;
         let by_time = self.this_update.cmp(&other.this_update);

@@ -1,0 +1,98 @@
+//! Step 4b: binds the evidence to the challenge: to this nonce and this channel. The only file that computes the report data.
+//!
+//! | evidence | what binds it |
+//! |---|---|
+//! | hardware report | `REPORT_DATA` = SHA-256(runtime data), then 32 zero bytes |
+//! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
+//! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
+
+use crate::challenge::{Challenge, Peer, parse_bound_key};
+use crate::claims::TokenShape;
+use crate::cross_check::ConsistentEvidence;
+use crate::crypto;
+use crate::error::{AttestationError, ChannelNotBound};
+use crate::types::{ReportData, UnixTime, difference, shorten};
+
+/// How far our clock may be ahead of the clock that wrote `iat`, in seconds.
+const LEEWAY_SECONDS: u64 = 60;
+
+/// Checks that the evidence was made for this challenge and, if the channel is bound, covers the peer's own key.
+///
+/// `claimed` is the runtime data that the agent claims to have attested. It is only compared with the expected one.
+pub(crate) fn check_challenge(
+    evidence: &ConsistentEvidence,
+    claimed: Option<&[u8]>,
+    challenge: &Challenge,
+) -> Result<(), AttestationError> {
+    let expected = challenge.runtime_data();
+    if let Peer::Bound { key, .. } = challenge.peer() {
+        let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
+        if !crypto::constant_time_eq(claimed, &expected) {
+            // Only for the message: another key means a relay, another nonce a replay.
+            return Err(match parse_bound_key(claimed, challenge.nonce()) {
+                Some(attested) => AttestationError::ChannelMismatch { attested, connected: key },
+                None => {
+                    false_report("runtime data", &String::from_utf8_lossy(&expected), &String::from_utf8_lossy(claimed))
+                }
+            });
+        }
+    }
+    check_runtime_data(evidence, &expected)?;
+    if let Some(token) = &evidence.token {
+        issued_after(token.maa().issued_at, challenge.made_at())?;
+    }
+    Ok(())
+}
+
+/// Checks that token and report both cover exactly this runtime data.
+pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[u8]) -> Result<(), AttestationError> {
+    let digest = crypto::sha256(runtime_data);
+    if let Some(report) = &evidence.report {
+        check_report_data(&report.snp().report_data, &digest)?;
+    }
+    let Some(token) = &evidence.token else { return Ok(()) };
+    match token.maa().shape {
+        TokenShape::SevSnpVm => {
+            check_report_data(&token.snp().report_data, &digest)?;
+            if !token.runtime_is(runtime_data) {
+                return Err(false_report("x-ms-runtime", &String::from_utf8_lossy(runtime_data), "something else"));
+            }
+        }
+        TokenShape::AzureVm => {
+            let expected = hex::encode(digest);
+            let nonce = token.client_nonce().unwrap_or_default();
+            if !crypto::constant_time_eq(nonce, expected.as_bytes()) {
+                let actual = String::from_utf8_lossy(nonce);
+                return Err(false_report("x-ms-runtime.client-payload.nonce", &expected, &actual));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks report data against the formula: the SHA-256 of the runtime data, then 32 zero bytes, compared in full.
+fn check_report_data(report_data: &ReportData, digest: &[u8; 32]) -> Result<(), AttestationError> {
+    let mut expected = [0; ReportData::LEN];
+    for (to, from) in expected.iter_mut().zip(digest) {
+        *to = *from;
+    }
+    let expected = ReportData::new(expected);
+    if crypto::constant_time_eq(report_data.as_bytes(), expected.as_bytes()) {
+        return Ok(());
+    }
+    Err(false_report("report data", &expected.to_string(), &report_data.to_string()))
+}
+
+/// Checks that a token was not issued before the challenge was made.
+fn issued_after(issued_at: UnixTime, made_at: UnixTime) -> Result<(), AttestationError> {
+    if issued_at >= made_at.minus(LEEWAY_SECONDS) {
+        return Ok(());
+    }
+    // The token is signed by the expected instance, so that a wrong clock is a more likely reason than a replay.
+    let found = format!("{issued_at}, {} before: compare the clocks first", difference(&made_at, &issued_at));
+    Err(false_report("a token issued after", &made_at.to_string(), &found))
+}
+
+fn false_report(what: &'static str, expected: &str, actual: &str) -> AttestationError {
+    AttestationError::FalseAttestationReport { what, expected: shorten(expected, 300), actual: shorten(actual, 300) }
+}

@@ -1,0 +1,219 @@
+//! Step 4a: cross-checks token, report and endorsement, which must all be about the same TEE.
+//!
+//! `REPORT_ID` is never zero. If there is both a token and a report, equal ids show that they are of the same guest, and every
+//! field that both carry must be equal.
+
+use crate::claims::{Bit, SnpClaims, UvmClaims};
+use crate::error::AttestationError;
+use crate::maa::VerifiedToken;
+use crate::snp::VerifiedReport;
+use crate::types::{ChipId, shorten};
+use crate::uvm::VerifiedEndorsement;
+
+/// Verified evidence that is all about the same TEE.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsistentEvidence {
+    pub(crate) token: Option<VerifiedToken>,
+    pub(crate) report: Option<VerifiedReport>,
+    pub(crate) endorsement: Option<VerifiedEndorsement>,
+    /// The state of the TEE: from the report if there is one, since it carries more, otherwise from the token.
+    pub(crate) snp: SnpClaims,
+}
+
+impl ConsistentEvidence {
+    /// Combines verified evidence.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::EvidenceMismatch`] if two documents disagree, [`AttestationError::FalseAttestationReport`] for a report
+    /// id of zeros, [`AttestationError::MissingEvidence`] without token and report.
+    pub(crate) fn new(
+        token: Option<VerifiedToken>,
+        report: Option<VerifiedReport>,
+        endorsement: Option<VerifiedEndorsement>,
+    ) -> Result<Self, AttestationError> {
+        for claims in
+            [token.as_ref().map(VerifiedToken::snp), report.as_ref().map(VerifiedReport::snp)].into_iter().flatten()
+        {
+            check_report_id(claims)?;
+        }
+        let snp = match (&token, &report) {
+            (Some(token), Some(report)) => {
+                check_report_matches_token(token.snp(), report.snp())?;
+                report.snp()
+            }
+            (None, Some(report)) => report.snp(),
+            (Some(token), None) => token.snp(),
+            (None, None) => {
+                return Err(AttestationError::MissingEvidence { what: "an MAA token or a hardware report" });
+            }
+        };
+        let snp = snp.clone();
+        let evidence = Self { token, report, endorsement, snp };
+        evidence.check_uvm_matches()?;
+        Ok(evidence)
+    }
+
+    /// Returns the utility VM's endorsement: from the document if there is one, otherwise from the token.
+    pub(crate) fn uvm(&self) -> Option<&UvmClaims> {
+        let endorsement = self.endorsement.as_ref().map(VerifiedEndorsement::claims);
+        endorsement.or_else(|| self.token.as_ref().and_then(VerifiedToken::uvm))
+    }
+
+    /// Checks that the endorsement is for the launch measurement of this TEE, and that token and document agree about it.
+    fn check_uvm_matches(&self) -> Result<(), AttestationError> {
+        const ENDORSEMENT: &str = "uvm endorsement";
+        const TOKEN: &str = "token";
+        const FIELD: &str = "launch measurement";
+        let token = self.token.as_ref().and_then(VerifiedToken::uvm);
+        let document = self.endorsement.as_ref().map(VerifiedEndorsement::claims);
+        if let Some(uvm) = token {
+            require_match(
+                FIELD,
+                Sourced::new("token's uvm endorsement", &uvm.measurement),
+                Sourced::new("evidence", &self.snp.measurement),
+            )?;
+        }
+        if let Some(uvm) = document {
+            require_match(
+                FIELD,
+                Sourced::new(ENDORSEMENT, &uvm.measurement),
+                Sourced::new("evidence", &self.snp.measurement),
+            )?;
+        }
+        if let (Some(token), Some(document)) = (token, document) {
+            require_match(
+                "uvm issuer",
+                Sourced::new(TOKEN, &token.issuer),
+                Sourced::new(ENDORSEMENT, &document.issuer),
+            )?;
+            require_match("uvm feed", Sourced::new(TOKEN, &token.feed), Sourced::new(ENDORSEMENT, &document.feed))?;
+            require_match(
+                "uvm security version",
+                Sourced::new(TOKEN, &token.svn),
+                Sourced::new(ENDORSEMENT, &document.svn),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks that the report id is not zero. Firmware draws it at random when a guest is launched (AMD 56860, `GCTX.ReportID`), so
+/// that no guest has the id zero, and two pieces of evidence that both have it could be of different guests.
+fn check_report_id(claims: &SnpClaims) -> Result<(), AttestationError> {
+    if claims.report_id.is_zero() {
+        return Err(AttestationError::FalseAttestationReport {
+            what: "report id",
+            expected: "the id of a guest".to_owned(),
+            actual: "zeros".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Checks that token and report are of the same guest and agree about it.
+fn check_report_matches_token(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationError> {
+    // Destructured, so that a field added to the claims is compared here or does not compile.
+    let SnpClaims {
+        measurement,
+        host_data,
+        report_data,
+        report_id,
+        report_guest_svn,
+        vmpl,
+        policy,
+        reported_tcb,
+        id_key_digest,
+        author_key_digest,
+        family_id,
+        image_id,
+        chip_id,
+        product,
+    } = token;
+    require_equal("report id", report_id, &report.report_id)?;
+    require_equal("launch measurement", measurement, &report.measurement)?;
+    require_equal("host data", host_data, &report.host_data)?;
+    require_equal("report data", report_data, &report.report_data)?;
+    require_equal("report guest svn", report_guest_svn, &report.report_guest_svn)?;
+    require_equal("vmpl", vmpl, &report.vmpl)?;
+    require_equal("guest policy debug", &policy.debug, &report.policy.debug)?;
+    require_equal("guest policy migrate-ma", &policy.migrate_ma, &report.policy.migrate_ma)?;
+    require_equal("guest policy smt", &policy.smt, &report.policy.smt)?;
+    require_equal_if_reported("guest policy single-socket", policy.single_socket, report.policy.single_socket)?;
+    require_equal_if_reported("guest policy cxl-allow", policy.cxl_allow, report.policy.cxl_allow)?;
+    require_equal_if_reported("guest policy mem-aes-256-xts", policy.mem_aes_256_xts, report.policy.mem_aes_256_xts)?;
+    require_equal_if_reported("guest policy rapl-dis", policy.rapl_dis, report.policy.rapl_dis)?;
+    require_equal_if_reported(
+        "guest policy ciphertext-hiding-dram",
+        policy.ciphertext_hiding_dram,
+        report.policy.ciphertext_hiding_dram,
+    )?;
+    require_equal_if_reported(
+        "guest policy page-swap-disable",
+        policy.page_swap_disable,
+        report.policy.page_swap_disable,
+    )?;
+    require_equal("reported tcb bootloader", &reported_tcb.bootloader, &report.reported_tcb.bootloader)?;
+    require_equal("reported tcb tee", &reported_tcb.tee, &report.reported_tcb.tee)?;
+    require_equal("reported tcb snp", &reported_tcb.snp, &report.reported_tcb.snp)?;
+    require_equal("reported tcb microcode", &reported_tcb.microcode, &report.reported_tcb.microcode)?;
+    if let (Some(token), Some(report)) = (&reported_tcb.fmc, &report.reported_tcb.fmc) {
+        require_equal("reported tcb fmc", token, report)?;
+    }
+    require_equal("id key digest", id_key_digest, &report.id_key_digest)?;
+    require_equal("author key digest", author_key_digest, &report.author_key_digest)?;
+    require_equal("family id", family_id, &report.family_id)?;
+    require_equal("image id", image_id, &report.image_id)?;
+    // Tokens from before 2026 have no chip id; in a report, a masked id is zeros.
+    if let Some(token) = chip_id {
+        require_equal("chip id", token, &report.chip_id.unwrap_or(ChipId::new([0; ChipId::LEN])))?;
+    }
+    if let (Some(token), Some(report)) = (product, &report.product) {
+        require_equal("product", token, report)?;
+    }
+    Ok(())
+}
+
+/// Checks that a claim of the token equals that of the report.
+fn require_equal<T: PartialEq + ToString>(field: &'static str, token: &T, report: &T) -> Result<(), AttestationError> {
+    require_match(field, Sourced::new("token", token), Sourced::new("hardware report", report))
+}
+
+/// Checks that a bit of the token equals that of the report, if both carry it.
+fn require_equal_if_reported(field: &'static str, token: Bit, report: Bit) -> Result<(), AttestationError> {
+    match (token, report) {
+        (Bit::NotReported, _) | (_, Bit::NotReported) => Ok(()),
+        (token, report) => require_equal(field, &(token == Bit::Set), &(report == Bit::Set)),
+    }
+}
+
+/// A value and the document that it is from, for messages.
+struct Sourced<'a, T> {
+    source: &'static str,
+    value: &'a T,
+}
+
+impl<'a, T> Sourced<'a, T> {
+    const fn new(source: &'static str, value: &'a T) -> Self {
+        Self { source, value }
+    }
+}
+
+fn require_match<T: PartialEq + ToString>(
+    field: &'static str,
+    left: Sourced<'_, T>,
+    right: Sourced<'_, T>,
+) -> Result<(), AttestationError> {
+    if left.value == right.value {
+        return Ok(());
+    }
+    // Shortened: an endorsement's strings may be long.
+    let show = |value: &T| shorten(&value.to_string(), 200);
+    Err(AttestationError::EvidenceMismatch {
+        field,
+        left_source: left.source,
+        left: show(left.value),
+        right_source: right.source,
+        right: show(right.value),
+    })
+}

@@ -1,4 +1,4 @@
-//! The only file that names the crypto library.
+//! Signatures, digests and random bytes: the only file that names the crypto library.
 //!
 //! Verification needs public keys, digests, random bytes and one comparison in constant time. Keys are parsed once and
 //! kept: verifying with a parsed key is up to 12 % faster than from bytes.
@@ -13,9 +13,9 @@ use aws_lc_rs::signature::{
 
 use crate::types::Sha256Digest;
 
-/// The signature schemes that the evidence of this field uses, each with its hash and padding fixed.
+/// The signature schemes of evidence, each with its hash and padding.
 ///
-/// RSA keys have 2048 to 8192 bits or are refused.
+/// RSA keys must have 2048 to 8192 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// JOSE `RS256`: MAA tokens.

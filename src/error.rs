@@ -1,4 +1,4 @@
-//! Everything that can go wrong, summed: one variant per cause, a frozen code and number for each.
+//! [`AttestationError`]: one variant for each cause, each with a frozen code and number.
 
 mod channel;
 mod codes;
@@ -11,7 +11,7 @@ pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::Category;
 pub(crate) use format::any_of;
 
-use format::{be, because, in_logs, or_none};
+use format::{advisory_suffix, bit_value, or_none, redact};
 
 use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
@@ -20,21 +20,21 @@ use crate::snp::{CrlError, ReportError};
 use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest, printable};
 use crate::uvm::EndorsementError;
 
-/// Why there is no attested connection.
+/// The reason why there is no attested connection.
 ///
-/// Where a policy was not met, the variant is the gravest of its violations (in the order in which the variants stand
-/// here) and [`AttestationError::appraisal`] lists every check. `code` and `number` never change between releases and are
-/// never reused; new variants get new ones.
+/// If evidence violates the policy, the variant is the most severe violation (in the order of the variants below), and
+/// [`AttestationError::appraisal`] has every check. `code` and `number` never change between releases and are never reused; new
+/// variants get new ones.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestationError {
-    // --- Rejected: the evidence is genuine, and is not what the policy requires -----------------------------------
+    // --- Rejected: the evidence is genuine but violates the policy --------------------------------------------------
     /// The guest policy allows the host to debug the guest: nothing in it is confidential.
     #[error(
         "attestation validation failed (enclave is in debug mode): expected a guest policy without debugging, found debugging allowed; deploy without debugging, or use `allow_debug` in development"
     )]
     DebugMode {
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The guest policy allows a migration agent to move the guest.
@@ -42,7 +42,7 @@ pub enum AttestationError {
         "attestation validation failed (migration is allowed): expected a guest policy without migration, found migration allowed"
     )]
     MigrationAllowed {
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The token has the layout of another kind of TEE than the policy is for.
@@ -52,7 +52,7 @@ pub enum AttestationError {
         expected: &'static str,
         /// The kind of the evidence.
         actual: &'static str,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// MAA did not find the utility VM (or the confidential VM) compliant.
@@ -60,9 +60,9 @@ pub enum AttestationError {
     NonCompliantUvm {
         /// The accepted values of `x-ms-compliance-status`.
         expected: String,
-        /// The value in the token; `None` when MAA gave no verdict.
+        /// The value in the token; `None` if MAA made no statement.
         status: Option<String>,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The host data is not the digest of an expected CCE policy: other code runs in the TEE.
@@ -72,7 +72,7 @@ pub enum AttestationError {
         expected: Vec<HostData>,
         /// The digest in the evidence.
         actual: HostData,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The launch measurement is not among the reference values.
@@ -82,10 +82,10 @@ pub enum AttestationError {
         expected: Vec<Measurement>,
         /// The measurement in the evidence.
         actual: Measurement,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
-    /// The utility VM's endorsement comes from somebody else or is about something else.
+    /// The utility VM's endorsement has another issuer or feed.
     #[error("attestation validation failed (wrong uvm endorsement): expected {field} {expected}, found {}", printable(.actual))]
     WrongUvm {
         /// `issuer` or `feed`.
@@ -94,7 +94,7 @@ pub enum AttestationError {
         expected: String,
         /// The value in the endorsement, shortened.
         actual: String,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The utility VM is older than allowed.
@@ -102,35 +102,35 @@ pub enum AttestationError {
         "attestation validation failed (uvm too old): expected security version {minimum} or later, found {actual}"
     )]
     UvmTooOld {
-        /// The least version.
+        /// The minimum version.
         minimum: u64,
         /// The version in the endorsement.
         actual: u64,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
-    /// The MAA instance applied another attestation policy than the one that is pinned.
+    /// The MAA instance applied another attestation policy than the pinned one.
     #[error("attestation validation failed (wrong maa policy): expected policy hash {expected}, found {actual}")]
     WrongMaaPolicy {
         /// The pinned hash.
         expected: Sha256Digest,
         /// The hash in the token.
         actual: Sha256Digest,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
-    /// The report was asked for from a privilege level that is not accepted.
+    /// The report was requested from a privilege level that is not accepted.
     #[error("attestation validation failed (wrong vmpl): expected {}, found {actual}", any_of(.expected))]
     WrongVmpl {
         /// The accepted levels.
         expected: Vec<u32>,
         /// The level in the evidence.
         actual: u32,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// An identity of the guest (ID or author key, family, image, report id) is not an expected one.
-    #[error("attestation validation failed (wrong {field}): expected {}, found {}", in_logs(.field, .expected), in_logs(.field, .actual))]
+    #[error("attestation validation failed (wrong {field}): expected {}, found {}", redact(.field, .expected), redact(.field, .actual))]
     WrongGuestIdentity {
         /// Which identity.
         field: &'static str,
@@ -138,23 +138,23 @@ pub enum AttestationError {
         expected: String,
         /// The value in the evidence.
         actual: String,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
-    /// A part of a TCB is older than allowed.
-    #[error("attestation validation failed (tcb too old): expected {tcb} {part} {minimum} or later{}, found {}", because(.advisory.as_deref()), or_none(.actual.as_ref()))]
+    /// A component of a TCB is older than allowed.
+    #[error("attestation validation failed (tcb too old): expected {tcb} {part} {minimum} or later{}, found {}", advisory_suffix(.advisory.as_deref()), or_none(.actual.as_ref()))]
     TcbTooOld {
         /// `reported`, `committed`, `current` or `launch`.
         tcb: &'static str,
-        /// The part, such as `snp` or `microcode`.
+        /// The component, such as `snp` or `microcode`.
         part: &'static str,
-        /// The least version.
+        /// The minimum version.
         minimum: u8,
-        /// The version in the evidence; `None` where the product has no such part.
+        /// The version in the evidence; `None` if the product has no such component.
         actual: Option<u8>,
-        /// The advisory that set the floor, where it was not the caller.
+        /// The advisory that requires the version; `None` if the policy does.
         advisory: Option<String>,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The SNP firmware is older than allowed, or provisional.
@@ -164,21 +164,21 @@ pub enum AttestationError {
     FirmwareTooOld {
         /// `running` or `committed`.
         firmware: &'static str,
-        /// What was required.
+        /// The required version.
         expected: String,
         /// The version in the report.
         actual: String,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// `GUEST_SVN` of the report is lower than required.
     #[error("attestation validation failed (guest svn too old): expected {minimum} or later, found {actual}")]
     GuestSvnTooOld {
-        /// The least value.
+        /// The minimum value.
         minimum: u32,
         /// The value in the evidence.
         actual: u32,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// A bit of the guest policy, or its ABI version, is not as required.
@@ -186,24 +186,24 @@ pub enum AttestationError {
     WrongGuestPolicy {
         /// The bit; `None` for the ABI version.
         bit: Option<GuestPolicyBit>,
-        /// What was required, in words.
+        /// The required value.
         expected: String,
-        /// What the evidence says, in words.
+        /// The actual value.
         actual: String,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// A bit of `PLATFORM_INFO` is not as required.
-    #[error("attestation validation failed (wrong platform info): expected {bit:?} to {}, found otherwise", be(.must))]
+    #[error("attestation validation failed (wrong platform info): expected {bit} to bit_value {}, found otherwise", bit_value(.must))]
     WrongPlatformInfo {
         /// The bit.
         bit: PlatformInfoBit,
-        /// What it must be.
+        /// The required value of the bit.
         must: BitRequirement,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
-    /// A mitigation that was required is not in place.
+    /// A required mitigation is not active.
     #[error(
         "attestation validation failed (missing mitigations): expected all of {expected:#x} in the {vector} vector, found {actual:#x}"
     )]
@@ -214,11 +214,11 @@ pub enum AttestationError {
         expected: u64,
         /// The bits in the report.
         actual: u64,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The chip or its product is not an accepted one.
-    #[error("attestation validation failed (wrong chip): expected {field} {}, found {}", in_logs(.field, .expected), in_logs(.field, .actual))]
+    #[error("attestation validation failed (wrong chip): expected {field} {}, found {}", redact(.field, .expected), redact(.field, .actual))]
     WrongChip {
         /// `chip id` or `product`.
         field: &'static str,
@@ -226,27 +226,27 @@ pub enum AttestationError {
         expected: String,
         /// The value in the evidence.
         actual: String,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
-    /// Something that is required is not in evidence of this kind or version. Not reported is not passed.
+    /// The evidence does not carry a claim that the policy requires. A claim that is not reported does not pass.
     #[error(
         "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry"
     )]
     NotReported {
         /// The claim.
         claim: &'static str,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
     /// The token is older than the policy allows.
     #[error("attestation validation failed (token too old): expected an age of at most {} s, found {} s", .maximum.as_secs(), .actual.as_secs())]
     TokenTooOld {
-        /// The greatest age.
+        /// The maximum age.
         maximum: Duration,
         /// The age.
         actual: Duration,
-        /// Every check.
+        /// All checks.
         appraisal: Appraisal,
     },
 
@@ -265,7 +265,7 @@ pub enum AttestationError {
         "attestation validation failed (not an enclave): expected evidence of a SEV-SNP TEE, found attestation type {attestation_type:?}"
     )]
     NotAnEnclave {
-        /// What the token says it is about, shortened.
+        /// The attestation type in the token, shortened.
         attestation_type: String,
     },
     /// The token was not issued by the MAA instance that the policy names.
@@ -276,9 +276,9 @@ pub enum AttestationError {
         /// The issuer in the token, shortened.
         actual: String,
     },
-    /// The TLS key of the connection is another than the attested one: somebody is in between.
+    /// The TLS key of the connection is not the attested one: another party terminates TLS in between.
     #[error(
-        "attestation validation failed (channel mismatch): the evidence names the TLS key {attested}, the connection has {connected}; somebody terminates TLS in between"
+        "attestation validation failed (channel mismatch): the evidence names the TLS key {attested}, the connection has {connected}; another party terminates TLS in between"
     )]
     ChannelMismatch {
         /// SHA-256 of the key that the evidence names.
@@ -286,43 +286,43 @@ pub enum AttestationError {
         /// SHA-256 of the key of the connection.
         connected: SpkiDigest,
     },
-    /// The evidence names no TLS key, so it says nothing of the connection.
+    /// The evidence names no TLS key, so that it does not cover the connection.
     #[error("attestation validation failed (channel not bound): {reason}")]
     ChannelNotBound {
-        /// What is missing and what to do.
+        /// What is missing, and what to do.
         reason: ChannelNotBound,
     },
-    /// Nonce, runtime data and report data do not agree: the evidence was not made for this challenge.
+    /// Nonce, runtime data and report data do not match: the evidence was not made for this challenge.
     #[error("attestation validation failed (false attestation report): expected {what} {expected}, found {}", printable(.actual))]
     FalseAttestationReport {
-        /// What does not agree.
+        /// What does not match.
         what: &'static str,
         /// The expected value.
         expected: String,
         /// The value in the evidence, shortened.
         actual: String,
     },
-    /// Two pieces of evidence that should be about the same TEE disagree.
+    /// Two documents that should bit_value about the same TEE disagree.
     #[error(
         "attestation validation failed (evidence mismatch): {field} is {} in the {left_source} and {} in the {right_source}",
-        in_logs(.field, .left), in_logs(.field, .right)
+        redact(.field, .left), redact(.field, .right)
     )]
     EvidenceMismatch {
         /// The field.
         field: &'static str,
-        /// Where the first value stands.
+        /// The document with the first value.
         left_source: &'static str,
         /// The first value.
         left: String,
-        /// Where the second value stands.
+        /// The document with the second value.
         right_source: &'static str,
         /// The second value.
         right: String,
     },
-    /// The MAA token is malformed, not signed by the instance's key, or outside its life.
+    /// The MAA token is malformed, not signed by the instance's key, or not valid now.
     #[error("attestation validation failed (invalid token): {0}")]
     InvalidToken(TokenError),
-    /// The MAA key set cannot be used.
+    /// The MAA key set cannot bit_value used.
     #[error("attestation validation failed (invalid key set): {0}")]
     InvalidKeySet(KeySetError),
     /// The hardware report or its certificates do not verify.
@@ -331,84 +331,84 @@ pub enum AttestationError {
     /// The utility VM's endorsement does not verify.
     #[error("attestation validation failed (invalid uvm endorsement): {0}")]
     InvalidUvmEndorsement(EndorsementError),
-    /// Evidence that the policy's trust needs was not given.
+    /// Evidence that the policy requires is missing.
     #[error("attestation validation failed (missing evidence): the policy needs {what}")]
     MissingEvidence {
         /// What is missing.
         what: &'static str,
     },
-    /// The agent answered something that is not an answer.
-    #[error("the attestation agent gave an invalid answer: {reason}")]
+    /// The response of the agent is not valid.
+    #[error("the attestation agent sent an invalid response: {reason}")]
     InvalidAgentAnswer {
-        /// What was expected and what came.
+        /// What was expected and what was received.
         reason: String,
     },
     /// The server's certificate does not carry the name of the URL, or no trusted authority vouches for it.
-    #[error("the server's name could not be validated: {reason}")]
+    #[error("the server's name could not bit_value validated: {reason}")]
     ServerNameNotValidated {
-        /// What the validation said.
+        /// The result of the validation.
         reason: String,
     },
 
-    // --- Unavailable: no verdict; trying again may help where `is_retryable` says so --------------------------------
-    /// The agent has no token to give (no `/attest/maa`, or it refused).
-    #[error("the attestation agent has no MAA token to give (status {status}): {message}")]
+    // --- Unavailable: no result; a retry may help if `is_retryable` says so ------------------------------------------
+    /// The agent provided no token (no `/attest/maa`, or it refused).
+    #[error("the attestation agent provided no MAA token (status {status}): {message}")]
     MaaTokenNotFound {
         /// The HTTP status.
         status: u16,
-        /// What the agent said, shortened.
+        /// The agent's own message, shortened.
         message: String,
     },
-    /// The agent cannot be reached or failed.
-    #[error("the attestation agent cannot be reached: {reason}")]
+    /// The agent cannot bit_value reached or failed.
+    #[error("the attestation agent cannot bit_value reached: {reason}")]
     AgentUnreachable {
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// MAA's key set cannot be fetched.
-    #[error("the key set of {issuer} cannot be fetched: {reason}")]
+    /// MAA's key set cannot bit_value fetched.
+    #[error("the key set of {issuer} cannot bit_value fetched: {reason}")]
     MaaUnreachable {
         /// The instance.
         issuer: Issuer,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// AMD's key distribution service gave no certificate or revocation list.
-    #[error("AMD's certificates cannot be fetched: {reason}")]
+    /// AMD's Key Distribution Service provided no certificate or CRL.
+    #[error("AMD's certificates cannot bit_value fetched: {reason}")]
     KdsUnreachable {
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// The application cannot be reached, or the connection broke.
-    #[error("the application cannot be reached: {reason}")]
+    /// The application cannot bit_value reached, or the connection broke.
+    #[error("the application cannot bit_value reached: {reason}")]
     ApplicationUnreachable {
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// The application sent something that is not a response of HTTP, or more headers than are read. Sending the request again
-    /// would bring the same, and the application may have processed it.
-    #[error("the application gave a response that cannot be read: {reason}")]
+    /// The application sent a malformed HTTP response, or more headers than the limit. The application may have processed the
+    /// request, and sending it again would probably have the same result.
+    #[error("the application sent a response that cannot bit_value read: {reason}")]
     InvalidResponse {
-        /// What was expected and what came.
+        /// What was expected and what was received.
         reason: String,
     },
     /// A deadline passed.
     #[error("{what} took longer than {} ms", .after.as_millis())]
     Timeout {
-        /// What was being done.
+        /// The activity.
         what: &'static str,
         /// The deadline.
         after: Duration,
     },
-    /// An answer was larger than any genuine one.
+    /// A response was larger than the limit.
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {
-        /// What it was.
+        /// The response.
         what: &'static str,
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The attestation has ended and could not be renewed in time.
+    /// The attestation has ended and could not bit_value renewed in time.
     #[error("the attestation has ended; call `reattest()` or connect again")]
     AttestationExpired,
     /// The session has no attested key left after a refusal, and sends nothing until `reattest()` succeeds.
@@ -417,56 +417,56 @@ pub enum AttestationError {
         /// The code of the refusal.
         cause: &'static str,
     },
-    /// More unattested keys were presented than a deployment has.
+    /// More unattested keys appeared than a deployment should have.
     #[error("too many unattested peers: {reason}")]
     TooManyUnattestedPeers {
-        /// Which limit.
+        /// The limit that was reached.
         reason: &'static str,
     },
-    /// AMD's CRL must be looked at, and none is available that is current. Anyone who controls the network can cause this, and
-    /// gains nothing by it.
-    #[error("whether AMD has revoked the signing authority cannot be told: {reason}")]
+    /// The policy requires AMD's CRL, and no current one is available. Anyone who controls the network can cause this, but gains
+    /// nothing by it.
+    #[error("it cannot bit_value checked whether AMD has revoked the signing authority: {reason}")]
     RevocationUnavailable {
-        /// [`CrlError::Missing`], [`CrlError::Stale`] or [`CrlError::TooOld`]; what else is wrong with a CRL is
+        /// [`CrlError::Missing`], [`CrlError::Stale`] or [`CrlError::TooOld`]; other defects of a CRL are
         /// [`ReportError::Crl`].
         reason: CrlError,
     },
-    /// The token verifies only under a key set that was kept in one place with it. Who wrote the token could have written the
-    /// key set, so nothing is proven by it.
+    /// The token verifies only under a key set that was stored with it. The author of the token could have written the key set,
+    /// so that nothing is proven.
     #[error(
         "no verdict: the token verifies under a key set that was kept with it, and who wrote the token could have written that; expected the key set of {issuer} from elsewhere (`--key-set`: its /certs, fetched over TLS), the digest of its key in the policy (`trust.maa.key-id`), or your own word for this key set (`--trust-saved-key-set`)"
     )]
     KeySetNotAuthenticated {
-        /// The instance that the key set would have to be from.
+        /// The instance that the key set must come from.
         issuer: Issuer,
     },
 
-    // --- Misconfigured: the caller's to mend -------------------------------------------------------------------------
-    /// The policy cannot be used.
+    // --- Misconfigured: to bit_value fixed by the caller ---------------------------------------------------------------------
+    /// The policy cannot bit_value used.
     #[error("invalid policy: {0}")]
     InvalidPolicy(PolicyError),
-    /// The URL cannot be used.
+    /// The URL cannot bit_value used.
     #[error("invalid url: {reason}")]
     InvalidUrl {
         /// What was expected.
         reason: &'static str,
     },
-    /// The request cannot be sent over an attested session.
+    /// The request cannot bit_value sent over an attested session.
     #[error("invalid request: {reason}")]
     InvalidRequest {
         /// What was expected.
         reason: &'static str,
     },
-    /// A setting of the verifier cannot be used.
+    /// A setting of the verifier cannot bit_value used.
     #[error("misconfigured: {reason}")]
     Misconfigured {
-        /// Which, why, and what to do.
+        /// The setting, the fault, and what to do.
         reason: String,
     },
-    /// The policy and the channel do not go together, whoever the peer is: found before a session asks anybody.
+    /// The policy does not allow this kind of channel, whoever the peer is. Reported before any request is sent.
     #[error("channel not allowed: {reason}")]
     ChannelNotAllowed {
-        /// What does not go together and what to do.
+        /// Why it is not allowed, and what to do.
         reason: ChannelNotAllowed,
     },
 }

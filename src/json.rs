@@ -1,10 +1,9 @@
-//! One strict reader of JSON (RFC 8259) for everything that somebody else wrote.
+//! A strict JSON parser (RFC 8259) for untrusted documents.
 //!
-//! It keeps what evidence needs and a general reader gives away: a member that occurs twice is refused at every depth,
-//! numbers stay text until somebody asks for an integer (no rounding, no `1e400`), and the caller learns what stood
-//! where another type was expected. `serde_json` decides none of this by itself, and what it hands to a visitor
-//! changes with features (`arbitrary_precision`) that any crate of the application can switch on; the tests hold this
-//! reader against it. The caller bounds the size of the document.
+//! Unlike a general parser it refuses duplicate members at every depth, keeps numbers as text until an integer is requested (no
+//! rounding, no `1e400`), and reports the actual type where another one was expected. `serde_json` does none of this by itself,
+//! and its behaviour changes with features (`arbitrary_precision`) that any crate of the application can enable; the tests
+//! compare this parser with it. The caller bounds the size of the document.
 
 mod reader;
 
@@ -14,20 +13,20 @@ use std::fmt;
 
 pub(crate) use reader::parse;
 
-/// Why a document is not the JSON that is expected. Positions are offsets in bytes.
+/// The reason why a document is not the expected JSON. Positions are offsets in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// RFC 8259 section 8.1 forbids it.
+    /// The document begins with a byte order mark, which RFC 8259 section 8.1 forbids.
     #[error("the document begins with a byte order mark")]
     ByteOrderMark,
-    /// An object has two members of one name, and nobody can say which one its reader should believe.
+    /// An object has two members of the same name, so that its meaning is ambiguous.
     #[error("the member {name:?} occurs twice in one object")]
     DuplicateMember {
         /// The name, shortened.
         name: String,
     },
-    /// The document is not text.
+    /// The document is not UTF-8.
     #[error("not UTF-8 at byte {at}")]
     NotUtf8 {
         /// The first byte that is not.
@@ -53,7 +52,7 @@ pub enum JsonError {
         /// The limit.
         max: usize,
     },
-    /// Something follows the document.
+    /// Bytes follow the document.
     #[error("the document ends at byte {at}, but something follows")]
     TrailingBytes {
         /// Where the document ends.
@@ -61,7 +60,7 @@ pub enum JsonError {
     },
 }
 
-/// The JSON types as far as evidence tells them apart.
+/// The JSON types, as far as evidence distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JsonType {
@@ -95,18 +94,18 @@ impl fmt::Display for JsonType {
     }
 }
 
-/// A member that is not there or is not what it should be.
+/// The error of a member that is missing or has the wrong type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemberError {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What is wrong with it.
-    pub(crate) flaw: MemberFlaw,
+    /// Its fault.
+    pub(crate) reason: MemberErrorReason,
 }
 
-/// What is wrong with a member.
+/// The fault of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MemberFlaw {
+pub(crate) enum MemberErrorReason {
     Missing,
     WrongType { expected: JsonType, found: JsonType },
 }
@@ -127,7 +126,7 @@ pub(crate) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The type, for messages.
+    /// Returns the type, for messages.
     pub(crate) fn json_type(&self) -> JsonType {
         match self {
             Self::Null => JsonType::Null,
@@ -141,13 +140,13 @@ impl Value<'_> {
     }
 }
 
-/// An object. No two members have one name.
+/// An object, without duplicate members.
 #[derive(Debug)]
 pub(crate) struct Object<'a> {
     /// Sorted by name.
     members: Vec<Member<'a>>,
     source: &'a str,
-    /// Where the next name that is asked for probably stands: after the last one. Only ever a short cut.
+    /// The probable index of the next requested member: after the previous one. Only an optimization.
     next: Cell<usize>,
 }
 
@@ -166,34 +165,34 @@ impl PartialEq for Object<'_> {
 impl Eq for Object<'_> {}
 
 impl<'a> Object<'a> {
-    /// A member that may be absent. Present it must have its type: `null` is not absence.
+    /// Returns a member that may be absent. If present it must have its type: `null` is not absence.
     pub(crate) fn optional<'o, T: Read<'o>>(&'o self, name: &'static str) -> Result<Option<T>, MemberError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let wrong_type = || MemberFlaw::WrongType { expected: T::EXPECTED, found: value.json_type() };
-        T::read(value).map(Some).ok_or_else(|| MemberError { name, flaw: wrong_type() })
+        let wrong_type = || MemberErrorReason::WrongType { expected: T::EXPECTED, found: value.json_type() };
+        T::read(value).map(Some).ok_or_else(|| MemberError { name, reason: wrong_type() })
     }
 
-    /// A member that must be there.
+    /// Returns a member that must be present.
     pub(crate) fn required<'o, T: Read<'o>>(&'o self, name: &'static str) -> Result<T, MemberError> {
-        self.optional(name)?.ok_or(MemberError { name, flaw: MemberFlaw::Missing })
+        self.optional(name)?.ok_or(MemberError { name, reason: MemberErrorReason::Missing })
     }
 
-    /// Whether there is a member of this name, of whatever type.
+    /// Whether there is a member of this name, of any type.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The names, sorted.
+    /// Returns the names, sorted.
     pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.members.iter().map(|member| &*member.name)
     }
 
-    /// The text of the object in the document, from brace to brace.
+    /// Returns the object's source text, from brace to brace.
     pub(crate) fn source(&self) -> &'a str {
         self.source
     }
 
-    /// The members, sorted by name.
+    /// Returns the members, sorted by name.
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
         self.members.iter().map(|member| (&*member.name, &member.value))
     }
@@ -211,7 +210,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A type that a member can be asked for.
+/// A type that a member can be read as.
 pub(crate) trait Read<'o>: Sized {
     const EXPECTED: JsonType;
 

@@ -1,6 +1,6 @@
-//! TLS as this crate uses it: which key a peer has proven to hold, and whether a name was validated.
+//! TLS configurations: which key a peer has proven to hold, and whether its name is validated.
 //!
-//! Everything here names its crypto provider. A process-wide default, whoever installed it, changes nothing.
+//! Every configuration names its crypto provider, so that a process-wide default has no effect.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,36 +20,36 @@ use crate::crypto;
 use crate::error::AttestationError;
 use crate::types::SpkiDigest;
 
-/// The most certificates that are read from one file of roots: more than any platform has.
+/// The most certificates that are read from one file of roots; no platform has so many.
 const MAX_ROOTS: usize = 2_000;
 
-/// Validates the name of a server by authorities.
+/// Validates the name of a server against certificate authorities.
 pub(crate) type NameVerifier = Arc<dyn ServerCertVerifier>;
 
-/// Why a handshake was refused here, on top of the reasons that the TLS library has itself.
+/// The reason why this crate refused a handshake, in addition to those of the TLS library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TlsRejection {
     /// No public key can be read from the certificate.
     #[error("the server's certificate cannot be read")]
     UnreadableCertificate,
-    /// TLS 1.2 where the key must be proven by TLS 1.3.
+    /// TLS 1.2, although possession of the key must be proven by TLS 1.3.
     #[error("it does not speak a version of TLS that is accepted here (1.3 for bound sessions)")]
     WrongVersion,
 }
 
-/// A configuration for connections whose key is not known beforehand: the peer proves that it holds the key of its certificate,
-/// and the caller looks at the key afterwards. TLS 1.3 only; no resumption and no early data, since both skip the certificate.
+/// Returns a configuration that accepts any key: the peer proves possession of its certificate's key, which the caller checks
+/// after the handshake. TLS 1.3 only; no resumption and no early data, since both skip the certificate.
 pub(crate) fn capture_key_config(name: Option<NameVerifier>, clock: &Clock) -> Result<ClientConfig, AttestationError> {
     config(Arc::new(SpkiVerifier { name, tls12: false }), clock, &[&rustls::version::TLS13])
 }
 
-/// A configuration for any server, by whatever key: only for what protects itself.
+/// Returns a configuration that accepts any server key, for traffic that authenticates itself.
 pub(crate) fn any_server_config(clock: &Clock) -> Result<ClientConfig, AttestationError> {
     let verifier = SpkiVerifier { name: None, tls12: true };
     config(Arc::new(verifier), clock, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
 
-/// A configuration for servers that are known by their name alone.
+/// Returns a configuration for servers that are authenticated by name (Web PKI).
 pub(crate) fn web_pki_config(name: NameVerifier, clock: &Clock) -> Result<ClientConfig, AttestationError> {
     config(name, clock, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
@@ -76,19 +76,19 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
-/// Authorities that may vouch for a server's name.
+/// The certificate authorities for a server's name.
 #[derive(Clone, Debug)]
 pub(crate) enum Roots {
-    /// The web's roots, compiled in.
+    /// The compiled-in Web PKI roots.
     BuiltIn,
-    /// The platform's, and these.
+    /// The platform's roots and these.
     Platform(Vec<CertificateDer<'static>>),
-    /// These and no others.
+    /// Only these.
     Only(Vec<CertificateDer<'static>>),
 }
 
 impl Roots {
-    /// Reading the platform's roots takes some 40 ms: keep what this gives.
+    /// Builds the verifier. Keep it: reading the platform's roots takes about 40 ms.
     pub(crate) fn verifier(&self) -> Result<NameVerifier, AttestationError> {
         match self {
             Self::BuiltIn => {
@@ -98,7 +98,7 @@ impl Roots {
             Self::Platform(extra) => {
                 match rustls_platform_verifier::Verifier::new_with_extra_roots(extra.clone(), provider()) {
                     Ok(verifier) => Ok(Arc::new(verifier)),
-                    // A bare container has no roots of its own; the caller's are still good.
+                    // A minimal container image has no roots; the caller's can still be used.
                     Err(_) if !extra.is_empty() => Self::Only(extra.clone()).verifier(),
                     Err(_) => Err(misconfigured(
                         "the platform has no root certificates; install them (`ca-certificates`) or give roots to the verifier",
@@ -121,7 +121,7 @@ fn web_pki(store: RootCertStore) -> Result<NameVerifier, AttestationError> {
     Ok(verifier.map_err(|_| misconfigured("there is no root certificate to validate server names with"))?)
 }
 
-/// Reads root certificates: PEM, one or more, or the DER of one.
+/// Parses root certificates: one or more in PEM, or one in DER.
 pub(crate) fn read_roots(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, AttestationError> {
     const BAD: &str = "a root certificate is neither PEM nor DER";
     let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
@@ -143,12 +143,12 @@ fn misconfigured(reason: &str) -> AttestationError {
     AttestationError::Misconfigured { reason: reason.to_owned() }
 }
 
-/// Requires the proof of a key, not (unless asked to) of a name. The certificate is a container of the key: its dates and chain
-/// say nothing that the evidence does not say better.
+/// Verifies that the peer holds the key of its certificate and, if configured, its name. The certificate only carries the key:
+/// its dates and chain are not checked, because the evidence authenticates the key.
 #[derive(Debug)]
 struct SpkiVerifier {
     name: Option<NameVerifier>,
-    /// Whether TLS 1.2 will do.
+    /// Whether TLS 1.2 is accepted.
     tls12: bool,
 }
 
@@ -181,7 +181,7 @@ impl ServerCertVerifier for SpkiVerifier {
         rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
     }
 
-    /// The proof of possession: without it the key of the certificate would not be the key of the peer.
+    /// Verifies the proof of possession: without it anyone could present the certificate of another peer.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
@@ -197,13 +197,13 @@ impl ServerCertVerifier for SpkiVerifier {
     }
 }
 
-/// SHA-256 of the whole `SubjectPublicKeyInfo`, as read by the same parser that checks the handshake's signature.
+/// Returns the SHA-256 of the `SubjectPublicKeyInfo`, as read by the parser that also verifies the handshake's signature.
 pub(crate) fn key_of(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate).map_err(|_| reject(TlsRejection::UnreadableCertificate))?;
     Ok(SpkiDigest::new(crypto::sha256(&parsed.subject_public_key_info())))
 }
 
-/// A key exchange group by the name that IANA has registered for it.
+/// Returns the IANA name of a key exchange group.
 pub(crate) fn group_name(group: NamedGroup) -> &'static str {
     group.as_str().unwrap_or("a group without a name")
 }
@@ -212,13 +212,13 @@ fn reject(rejection: TlsRejection) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(rejection))))
 }
 
-/// The rejection inside an error of the TLS library, if it is one of ours.
+/// Returns the rejection in an error of the TLS library, if it is one of this crate.
 pub(crate) fn rejection(error: &rustls::Error) -> Option<TlsRejection> {
     let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else { return None };
     inner.downcast_ref().copied()
 }
 
-/// Certificates are judged at the time that evidence is judged at.
+/// Gives rustls the verifier's clock, so that certificates and evidence are checked at the same time.
 #[derive(Debug)]
 struct ClockTimeProvider(Clock);
 
@@ -304,7 +304,7 @@ mod tests {
         let capturing = capture_key_config(None, &clock).unwrap();
         let named = web_pki_config(Roots::BuiltIn.verifier().unwrap(), &clock).unwrap();
         for config in [capturing, named, any_server_config(&clock).unwrap()] {
-            // X25519 beside it costs 36 bytes and saves a round trip with a peer that knows nothing else.
+            // An additional X25519 share costs 36 bytes and saves a round trip with a peer that supports nothing else.
             assert_eq!(key_shares(&config), [X25519MLKEM768, X25519]);
             assert_eq!(first_supported_group(&config), X25519MLKEM768);
         }

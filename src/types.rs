@@ -1,6 +1,6 @@
-//! Newtypes for every byte string and number that has a meaning of its own.
+//! Newtypes for byte strings and numbers with a specific meaning, such as digests, ids and TCB versions.
 //!
-//! The bottom floor: nothing here knows what evidence is, where bytes come from, or what is required of them.
+//! The lowest floor: nothing here depends on evidence, its sources or policies.
 
 mod calendar;
 mod issuer;
@@ -18,24 +18,24 @@ pub use printable::{printable, printable_json};
 pub use time::UnixTime;
 pub(crate) use time::difference;
 
-/// A text that should have been a fixed number of bytes in lower-case hexadecimal.
+/// The error for a string that is not a fixed number of bytes in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} lower-case hexadecimal digits, found {found}")]
 #[non_exhaustive]
 pub struct HexError {
-    /// How many digits the value has.
+    /// The expected number of digits.
     pub expected: usize,
-    /// What came instead: a count of characters, or the fact that one of them is not a digit.
+    /// The fault: a wrong length, or a character that is not a digit.
     pub found: HexErrorKind,
 }
 
-/// What stood where hexadecimal digits were expected.
+/// The fault of a string that should be hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HexErrorKind {
-    /// A text of this many bytes.
+    /// The string has this many bytes.
     Length(usize),
-    /// A character that is not one of `0-9a-f`.
+    /// A character is not one of `0-9a-f`.
     NotADigit,
 }
 
@@ -48,14 +48,14 @@ impl fmt::Display for HexErrorKind {
     }
 }
 
-/// Strict: exactly `out.len() * 2` digits of `0-9a-f`. One value has one text.
+/// Decodes exactly `out.len() * 2` digits of `0-9a-f`, so that each value has only one representation.
 pub(crate) fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), HexError> {
     let expected = out.len().saturating_mul(2);
     let refuse = |found| HexError { expected, found };
     if text.len() != expected {
         return Err(refuse(HexErrorKind::Length(text.len())));
     }
-    // No early exit: the compiler then works on many digits at once, and evidence has a thousand of them.
+    // No early exit, so that the compiler can vectorize the loop: evidence has a thousand digits.
     let mut all = 0;
     for ([high, low], byte) in text.as_bytes().as_chunks().0.iter().zip(out) {
         let (high, low) = (hex_digit(*high), hex_digit(*low));
@@ -79,7 +79,7 @@ macro_rules! byte_string {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
         ///
-        /// Shown and stored as lower-case hexadecimal.
+        /// Displayed and serialized as lower-case hexadecimal.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; $len]);
 
@@ -93,7 +93,7 @@ macro_rules! byte_string {
                 Self(bytes)
             }
 
-            /// Reads lower-case hexadecimal text.
+            /// Parses lower-case hexadecimal.
             ///
             /// # Errors
             ///
@@ -104,7 +104,7 @@ macro_rules! byte_string {
                 Ok(Self(bytes))
             }
 
-            /// The bytes.
+            /// Returns the bytes.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
@@ -153,7 +153,7 @@ macro_rules! byte_string {
 }
 
 byte_string!(
-    /// The challenge of one attestation: 32 bytes that nobody could have predicted, used once.
+    /// The nonce of one attestation: 32 random bytes, used once.
     Nonce,
     32
 );
@@ -176,7 +176,7 @@ byte_string!(
     64
 );
 byte_string!(
-    /// `REPORT_ID` (AMD 56860 table 23): names one guest for as long as it runs.
+    /// `REPORT_ID` (AMD 56860 table 23): identifies one running guest.
     ReportId,
     32
 );
@@ -201,17 +201,17 @@ byte_string!(
     16
 );
 byte_string!(
-    /// SHA-256 of a TLS key as it stands in a certificate (the DER of `SubjectPublicKeyInfo`, RFC 5280 section 4.1).
+    /// SHA-256 of a TLS key as encoded in a certificate (the DER of `SubjectPublicKeyInfo`, RFC 5280 section 4.1).
     SpkiDigest,
     32
 );
 byte_string!(
-    /// SHA-256 of something else that is pinned: a policy, a certificate.
+    /// Another SHA-256 digest, such as that of a policy or a certificate.
     Sha256Digest,
     32
 );
 
-/// A family of AMD EPYC processors, as far as the signing hierarchy tells them apart.
+/// A product: a family of AMD EPYC processors with its own signing hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -225,7 +225,7 @@ pub enum Product {
 }
 
 impl Product {
-    /// AMD's spelling, as in certificates and KDS addresses.
+    /// Returns AMD's spelling, as in certificates and KDS addresses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -235,7 +235,7 @@ impl Product {
         }
     }
 
-    /// Every product this crate has roots for.
+    /// Returns all products that this crate has roots for.
     pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
 }
 
@@ -247,7 +247,7 @@ impl fmt::Display for Product {
 
 /// The security version numbers of the parts of the trusted computing base (`TCB_VERSION`, AMD 56860 tables 3 and 4).
 ///
-/// TCBs are compared part by part: the layouts of the products differ, so no order of the whole number means anything.
+/// TCBs are compared by component: the layouts of the products differ, so that comparing whole numbers is meaningless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Tcb {
@@ -265,7 +265,7 @@ pub struct Tcb {
 }
 
 impl Tcb {
-    /// The parts in the order in which they are always shown.
+    /// Returns the components in display order.
     #[must_use]
     pub const fn new(fmc: Option<u8>, bootloader: u8, tee: u8, snp: u8, microcode: u8) -> Self {
         Self { fmc, bootloader, tee, snp, microcode }
@@ -281,7 +281,7 @@ impl fmt::Display for Tcb {
     }
 }
 
-/// At most `max` characters of a text that somebody else wrote, control characters escaped: fit for an error message.
+/// Returns at most `max` characters of an untrusted string, with control characters escaped, for an error message.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
     let cut: String = text.chars().take(max).collect();
     let mut shown = printable(&cut).into_owned();

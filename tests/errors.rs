@@ -108,7 +108,7 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
     let error = refused(&lab, Knob::ReportGuestSvn(2), |policy| policy.require_report_guest_svn(3).unwrap()).await;
     check(assert_error!(error, GuestSvnTooOld { minimum: 3, actual: 2, .. }), "guest-svn-too-old");
     let error = refused(&lab, Knob::claim("x-ms-sevsnpvm-smt-allowed", true), |policy| {
-        policy.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::BeClear).unwrap()
+        policy.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::Clear).unwrap()
     });
     check(assert_error!(error.await, WrongGuestPolicy { bit: Some(GuestPolicyBit::Smt), .. }), "wrong-guest-policy");
     let error = refused(&lab, Knob::Vmpl(0), |policy| policy.require_chip_ids([ChipId::new([7; 64])]).unwrap()).await;

@@ -55,9 +55,9 @@ fn everything() -> Policy {
         .and_then(|p| p.require_committed_tcb(minima))
         .and_then(|p| p.require_current_tcb(minima))
         .and_then(|p| p.require_launch_tcb(minima))
-        .and_then(|p| p.require_guest_policy(GuestPolicyBit::MemAes256Xts, BitRequirement::BeSet))
-        .and_then(|p| p.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::BeClear))
-        .and_then(|p| p.require_platform_info(PlatformInfoBit::AliasCheckComplete, BitRequirement::BeSet))
+        .and_then(|p| p.require_guest_policy(GuestPolicyBit::MemAes256Xts, BitRequirement::Set))
+        .and_then(|p| p.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::Clear))
+        .and_then(|p| p.require_platform_info(PlatformInfoBit::AliasCheckComplete, BitRequirement::Set))
         .and_then(Policy::require_committed_firmware_only)
         .and_then(|p| p.require_launch_mitigations(0b11))
         .and_then(|p| p.require_token_younger_than(600))
@@ -251,7 +251,7 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.advisories-until", |p| p.require_advisories_until("2026-05-12")),
         ("require.mitigations", |p| p.require_mitigations([Mitigation::AmdSb3016])),
         ("require.csp-ids", |p| p.require_csp_ids(["AWS"])),
-        ("require.guest-policy", |p| p.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::BeSet)),
+        ("require.guest-policy", |p| p.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::Set)),
     ];
     for (requirement, require) in once {
         let twice = require(container_of_both()).and_then(require);
@@ -283,11 +283,11 @@ fn a_second_value_does_not_replace_the_first() {
 #[test]
 fn a_bit_is_required_once() {
     let twice = |requirement, value: &str| Err(PolicyError::DuplicateValue { requirement, value: value.into() });
-    for must in [BitRequirement::BeSet, BitRequirement::BeClear] {
-        let policy = container().require_guest_policy(GuestPolicyBit::MemAes256Xts, BitRequirement::BeSet).unwrap();
+    for must in [BitRequirement::Set, BitRequirement::Clear] {
+        let policy = container().require_guest_policy(GuestPolicyBit::MemAes256Xts, BitRequirement::Set).unwrap();
         let refused = policy.require_guest_policy(GuestPolicyBit::MemAes256Xts, must);
         assert_eq!(refused, twice("require.guest-policy", "mem-aes-256-xts"));
-        let policy = container_of_both().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::BeSet).unwrap();
+        let policy = container_of_both().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::Set).unwrap();
         let refused = policy.require_platform_info(PlatformInfoBit::EccEn, must);
         assert_eq!(refused, twice("require.platform-info", "ecc-en"));
     }
@@ -355,7 +355,7 @@ fn a_requirement_that_no_evidence_of_the_trust_can_show_is_refused() {
     let minima = TcbMinima::any(TcbMinimum::new().snp(1));
     assert_eq!(container().require_committed_tcb(minima), uncovered("require.committed-tcb", "AMD"));
     assert_eq!(
-        container().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::BeSet),
+        container().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::Set),
         uncovered("require.platform-info", "AMD")
     );
     let amd = Policy::confidential_container(

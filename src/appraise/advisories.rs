@@ -83,7 +83,7 @@ fn violation(advisory: &'static str, unmet: Unmet) -> impl FnOnce(Appraisal) -> 
             AttestationError::MissingMitigations { vector, expected, actual, appraisal }
         }
         Unmet::PlatformInfo { bit } => {
-            AttestationError::WrongPlatformInfo { bit, must: BitRequirement::BeSet, appraisal }
+            AttestationError::WrongPlatformInfo { bit, must: BitRequirement::Set, appraisal }
         }
     }
 }

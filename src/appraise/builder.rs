@@ -1,3 +1,5 @@
+//! [`AppraisalBuilder`]: collects the checks, and makes sure that every requirement has one.
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

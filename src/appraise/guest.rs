@@ -1,3 +1,5 @@
+//! Checks of the guest policy and of the identity of guest and chip.
+
 use std::fmt;
 
 use super::AppraisalBuilder;
@@ -53,8 +55,8 @@ pub(super) fn require_bit(
     violation: impl FnOnce(&'static str, &'static str, Appraisal) -> AttestationError + 'static,
 ) {
     let expected = match must {
-        BitRequirement::BeSet => "set",
-        BitRequirement::BeClear => "clear",
+        BitRequirement::Set => "set",
+        BitRequirement::Clear => "clear",
     };
     let found = match actual {
         Bit::NotReported => return checks.not_reported(name, expected),

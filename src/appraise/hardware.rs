@@ -1,3 +1,5 @@
+//! Checks of the claims that only a hardware report carries.
+
 use super::builder::Required;
 use super::guest::require_bit;
 use super::{AppraisalBuilder, tcb};

@@ -1,3 +1,5 @@
+//! Checks of the claims that only an MAA token carries.
+
 use std::time::Duration;
 
 use super::AppraisalBuilder;

@@ -1,3 +1,5 @@
+//! Checks of the connection and of the sources of evidence, keys and anchors.
+
 use super::{AppraisalBuilder, AppraisalInput};
 use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::MaaClaims;

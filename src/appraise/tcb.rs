@@ -1,3 +1,5 @@
+//! Checks of TCB versions.
+
 use super::AppraisalBuilder;
 use crate::claims::{Cpuid, HardwareClaims, SnpClaims};
 use crate::error::AttestationError;

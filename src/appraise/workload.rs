@@ -1,3 +1,5 @@
+//! Checks of the workload: host data, launch measurement and utility VM.
+
 use super::AppraisalBuilder;
 use crate::claims::{SnpClaims, UvmClaims};
 use crate::error::{AttestationError, any_of};

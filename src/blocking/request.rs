@@ -1,3 +1,5 @@
+//! The blocking [`Request`].
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The blocking [`Response`], and its body as a stream.
+
 use std::fmt;
 use std::io::{self, BufRead, Read};
 

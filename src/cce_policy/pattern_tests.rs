@@ -1,3 +1,5 @@
+//! Tests of the pattern matcher.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tests of the Rego reader.
+
 use super::*;
 
 fn assigned(text: &str) -> Vec<(String, Data)> {

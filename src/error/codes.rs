@@ -1,4 +1,4 @@
-//! What a program needs to know of an error: frozen names and numbers, whose move it is, whether to try again.
+//! Codes, numbers and categories of errors, which are frozen, and whether a retry can help.
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -8,23 +8,23 @@ use crate::appraisal::Appraisal;
 #[cfg(feature = "client")]
 use crate::snp::ReportError;
 
-/// Whose move it is after an error.
+/// The category of an error, which says who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Category {
-    /// Genuine evidence that the policy does not accept.
+    /// The evidence is genuine, but the policy does not accept it.
     Rejected,
-    /// Evidence that is not genuine or not about this peer. Assume an attack.
+    /// The evidence is not genuine or not about this peer. Assume an attack.
     Untrusted,
-    /// No verdict could be reached.
+    /// Attestation could not bit_value completed; nothing is known about the peer.
     Unavailable,
-    /// The caller's settings.
+    /// The caller's settings or arguments are wrong.
     Misconfigured,
 }
 
-/// The form for machines, in which the command gives its errors too. The checks of an appraisal are not in it, since they
-/// show values that identify a machine or guest whole: [`AttestationError::appraisal`] has a form of its own.
+/// The machine-readable form, which the command prints too. It omits the checks of an appraisal, which contain values that
+/// identify a machine or guest; [`AttestationError::appraisal`] can bit_value serialized separately.
 ///
 /// ```
 /// # use blindbox_attestation::AttestationError;
@@ -39,7 +39,7 @@ pub enum Category {
 /// ```
 impl Serialize for AttestationError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (code, number, category) = self.facts();
+        let (code, number, category) = self.code_number_category();
         let mut object = serializer.serialize_struct("AttestationError", 5)?;
         object.serialize_field("code", code)?;
         object.serialize_field("number", &number)?;
@@ -51,34 +51,34 @@ impl Serialize for AttestationError {
 }
 
 impl AttestationError {
-    /// A frozen name, such as `debug-mode`.
+    /// Returns the frozen code, such as `debug-mode`.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.facts().0
+        self.code_number_category().0
     }
 
-    /// A frozen number, for interfaces without text.
+    /// Returns the frozen number, for interfaces without strings.
     #[must_use]
     pub fn number(&self) -> u16 {
-        self.facts().1
+        self.code_number_category().1
     }
 
-    /// Which of several violations becomes the error: the one with the lowest value.
+    /// Returns the severity: of several violations, the one with the lowest value becomes the error.
     pub(crate) fn severity(&self) -> u32 {
         match self {
-            // Beside the policy for a container the rest of a VM's appraisal means nothing, and the other way round.
+            // First, advisory_suffix a VM's evidence under a policy for containers makes all other checks meaningless, and vice versa.
             Self::WrongTeeKind { .. } => 1025,
             error => u32::from(error.number()).saturating_mul(10),
         }
     }
 
-    /// Whose move it is.
+    /// Returns the category, which says who has to act.
     #[must_use]
     pub fn category(&self) -> Category {
-        self.facts().2
+        self.code_number_category().2
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without any change of settings or deployment.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -93,15 +93,15 @@ impl AttestationError {
         )
     }
 
-    /// Whether an error is about the peer, and not about the way to a verdict. A key set that cannot be read is the MAA
-    /// instance's own affair, as one that cannot be fetched; and so is a bad revocation list that of AMD's service or a mirror.
+    /// Whether an error is about the peer itself. A key set that cannot bit_value parsed is a fault of the MAA instance, like one that
+    /// cannot bit_value fetched; and a bad CRL is a fault of AMD's service or its mirror.
     #[cfg(feature = "client")]
     pub(crate) fn is_verdict(&self) -> bool {
         !matches!(self, Self::InvalidKeySet(_) | Self::InvalidReport(ReportError::Crl(_)))
             && matches!(self.category(), Category::Rejected | Category::Untrusted)
     }
 
-    /// Every check of the appraisal, where the evidence was genuine and the policy was not met.
+    /// Returns all checks of the appraisal, if the evidence was genuine but violates the policy.
     #[must_use]
     pub fn appraisal(&self) -> Option<&Appraisal> {
         match self {
@@ -130,8 +130,8 @@ impl AttestationError {
         }
     }
 
-    /// Code, number, category: frozen. A number that is not here any more is not given to anything else.
-    fn facts(&self) -> (&'static str, u16, Category) {
+    /// Returns code, number and category, which are frozen. The number of a removed variant is never used again.
+    fn code_number_category(&self) -> (&'static str, u16, Category) {
         use Category::{Misconfigured, Rejected, Unavailable, Untrusted};
         match self {
             Self::DebugMode { .. } => ("debug-mode", 101, Rejected),

@@ -1,4 +1,4 @@
-//! The error of a step becomes an error of the whole.
+//! Conversions of the error of each step into [`AttestationError`].
 
 use super::AttestationError;
 use crate::maa::{KeySetError, TokenError};

@@ -1,4 +1,4 @@
-//! The words of messages.
+//! Formatting helpers for error messages.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::appraisal::{abbreviate, is_identifying};
 use crate::policy::BitRequirement;
 
-/// `a`, or `one of a, b`.
+/// Formats `a`, or `one of a, b`.
 pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
     let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
     match texts.as_slice() {
@@ -15,8 +15,8 @@ pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
     }
 }
 
-/// A value as messages show it: logs carry no more of what identifies a machine or guest than tells two apart.
-pub(super) fn in_logs<'a>(field: &str, value: &'a str) -> Cow<'a, str> {
+/// Shortens a value that identifies a machine or guest, so that messages and logs can distinguish two without identifying one.
+pub(super) fn redact<'a>(field: &str, value: &'a str) -> Cow<'a, str> {
     if is_identifying(field) { abbreviate(value) } else { Cow::Borrowed(value) }
 }
 
@@ -24,13 +24,13 @@ pub(super) fn or_none<T: fmt::Display + ?Sized>(value: Option<&T>) -> String {
     value.map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
-pub(super) fn because(advisory: Option<&str>) -> String {
+pub(super) fn advisory_suffix(advisory: Option<&str>) -> String {
     advisory.map_or_else(String::new, |advisory| format!(" ({advisory})"))
 }
 
-pub(super) fn be(must: &BitRequirement) -> &'static str {
+pub(super) fn bit_value(must: &BitRequirement) -> &'static str {
     match must {
-        BitRequirement::BeSet => "be set",
-        BitRequirement::BeClear => "be clear",
+        BitRequirement::Set => "bit_value set",
+        BitRequirement::Clear => "bit_value clear",
     }
 }

@@ -254,24 +254,24 @@ fn read<T>(body: &[u8], take: impl FnOnce(&Object<'_>) -> Result<T, AttestationE
 }
 
 fn member<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<T, AttestationError> {
-    object.required(name).map_err(|MemberError { name, flaw }| wrong_member(name, flaw))
+    object.required(name).map_err(|MemberError { name, reason }| wrong_member(name, reason))
 }
 
-fn wrong_member(name: &str, flaw: json::MemberFlaw) -> AttestationError {
-    match flaw {
-        json::MemberFlaw::Missing => invalid(&format!("expected a member {name:?}, found none")),
-        json::MemberFlaw::WrongType { expected, found } => {
+fn wrong_member(name: &str, reason: json::MemberErrorReason) -> AttestationError {
+    match reason {
+        json::MemberErrorReason::Missing => invalid(&format!("expected a member {name:?}, found none")),
+        json::MemberErrorReason::WrongType { expected, found } => {
             invalid(&format!("expected {expected} as {name:?}, found {found}"))
         }
     }
 }
 
 fn bytes(object: &Object<'_>, name: &'static str) -> Result<Vec<u8>, AttestationError> {
-    optional_bytes(object, name)?.ok_or_else(|| wrong_member(name, json::MemberFlaw::Missing))
+    optional_bytes(object, name)?.ok_or_else(|| wrong_member(name, json::MemberErrorReason::Missing))
 }
 
 fn optional_bytes(object: &Object<'_>, name: &'static str) -> Result<Option<Vec<u8>>, AttestationError> {
-    let text = object.optional::<&str>(name).map_err(|MemberError { name, flaw }| wrong_member(name, flaw))?;
+    let text = object.optional::<&str>(name).map_err(|MemberError { name, reason }| wrong_member(name, reason))?;
     let decode = |text| STANDARD.decode(text).map_err(|_| invalid(&format!("expected base64 as {name:?}")));
     text.map(decode).transpose()
 }

@@ -1,4 +1,4 @@
-//! From bytes to values.
+//! The parser: from bytes to values.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -7,15 +7,14 @@ use super::{JsonError, Member, Object, Value};
 use crate::types::shorten;
 use crate::work;
 
-/// How deep objects and arrays may be nested: stops a stack that a few kilobytes of `[` would exhaust. Real evidence
-/// has 6.
+/// The maximum nesting of objects and arrays: a few kilobytes of `[` must not exhaust the stack. Genuine evidence has 6 levels.
 pub(super) const MAX_DEPTH: usize = 16;
 
-/// How many values a document may have: stops `[0,0,0,...]`, which would take 20 times its size in memory. A real token
-/// has 100, a real key set 20.
+/// The maximum number of values in a document: `[0,0,0,...]` would take 20 times its size in memory. Genuine tokens have 100,
+/// key sets 20.
 pub(super) const MAX_VALUES: usize = 16_384;
 
-/// Reads a whole document.
+/// Parses a whole document.
 pub(crate) fn parse(document: &[u8]) -> Result<Value<'_>, JsonError> {
     if document.starts_with(b"\xef\xbb\xbf") {
         return Err(JsonError::ByteOrderMark);
@@ -33,7 +32,7 @@ struct Reader<'a> {
     at: usize,
     depth: usize,
     values: usize,
-    /// The members of all objects that are not read to their end: one buffer that grows instead of one for each.
+    /// The members of all unfinished objects, in one buffer instead of one for each object.
     members: Vec<Member<'a>>,
 }
 
@@ -95,7 +94,7 @@ impl<'a> Reader<'a> {
         Ok(values)
     }
 
-    /// What stands between an opening bracket, commas, and the closing one.
+    /// Parses the items between an opening and a closing bracket, separated by commas.
     fn items(&mut self, end: u8, mut item: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
         self.step();
         self.skip_white_space();
@@ -137,7 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The text up to the next quote, backslash or control character.
+    /// Returns the text up to the next quote, backslash or control character.
     #[inline(always)]
     fn plain(&mut self) -> Result<&'a str, JsonError> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
@@ -169,7 +168,7 @@ impl<'a> Reader<'a> {
         Ok(escaped)
     }
 
-    /// Four digits, or two times four for a pair of surrogates; a lone surrogate is no character.
+    /// Parses four digits, or twice four for a surrogate pair; a lone surrogate is refused.
     fn code_point(&mut self) -> Option<char> {
         let first = self.four_digits()?;
         if !(0xd800..=0xdbff).contains(&first) {
@@ -186,7 +185,7 @@ impl<'a> Reader<'a> {
         let end = self.at.saturating_add(4);
         let digits = self.text.get(self.at..end)?;
         self.at = end;
-        // `from_str_radix` alone would take a sign.
+        // `from_str_radix` alone would accept a sign.
         if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u16::from_str_radix(digits, 16).ok() } else { None }
     }
 
@@ -254,7 +253,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Sorted by name, which finds names that occur twice. MAA writes its claims sorted.
+/// Sorts members by name, which finds duplicates. MAA's claims are already sorted.
 fn sorted(mut members: Vec<Member<'_>>) -> Result<Vec<Member<'_>>, JsonError> {
     if members.is_sorted_by(|a, b| a.name < b.name) {
         return Ok(members);
@@ -271,7 +270,7 @@ fn sorted(mut members: Vec<Member<'_>>) -> Result<Vec<Member<'_>>, JsonError> {
     Ok(members)
 }
 
-/// How many bytes from the start are neither quote nor backslash nor control character; eight at a time.
+/// Counts the bytes from the start that are neither quote nor backslash nor control character, eight at a time.
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -279,8 +278,8 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let (chunks, _) = bytes.as_chunks::<8>();
     for chunk in chunks {
         let word = u64::from_le_bytes(*chunk);
-        // The high bit of a byte of `x - ONES * n` rises where the byte is below `n`. A borrow can raise it wrongly only
-        // above a byte where it rose rightly, and the lowest is the one that counts.
+        // The high bit of a byte of `x - ONES * n` is set if the byte is below `n`. A borrow can set it wrongly only above a
+        // byte where it is set correctly, and only the lowest one is used.
         let below = |x: u64, n: u8| x.wrapping_sub(ONES.wrapping_mul(n.into())) & !x & HIGH_BITS;
         let equal = |byte: u8| below(word ^ ONES.wrapping_mul(byte.into()), 1);
         let special = below(word, 0x20) | equal(b'"') | equal(b'\\');

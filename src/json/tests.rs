@@ -30,7 +30,8 @@ fn members_have_their_type_or_are_refused() {
     else {
         panic!("an object")
     };
-    let wrong = |name, expected, found| Err(MemberError { name, flaw: MemberFlaw::WrongType { expected, found } });
+    let wrong =
+        |name, expected, found| Err(MemberError { name, reason: MemberErrorReason::WrongType { expected, found } });
     assert_eq!(object.required::<u64>("i"), Ok(u64::MAX));
     assert_eq!(object.required::<u64>("j"), wrong("j", JsonType::UnsignedInteger, JsonType::OtherNumber));
     assert_eq!(object.required::<u64>("s"), wrong("s", JsonType::UnsignedInteger, JsonType::String));
@@ -38,7 +39,10 @@ fn members_have_their_type_or_are_refused() {
     assert_eq!(object.required::<bool>("n").map(|_| 0), wrong("n", JsonType::Boolean, JsonType::Null));
     assert_eq!(object.optional::<bool>("n").map(|_| 0), wrong("n", JsonType::Boolean, JsonType::Null));
     assert_eq!(object.optional::<bool>("absent"), Ok(None));
-    assert_eq!(object.required::<bool>("absent"), Err(MemberError { name: "absent", flaw: MemberFlaw::Missing }));
+    assert_eq!(
+        object.required::<bool>("absent"),
+        Err(MemberError { name: "absent", reason: MemberErrorReason::Missing })
+    );
 }
 
 #[test]

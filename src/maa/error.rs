@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::jwks::UnusableKey;
 use crate::claims::TokenShape;
-use crate::json::{JsonError, JsonType, MemberError, MemberFlaw};
+use crate::json::{JsonError, JsonType, MemberError, MemberErrorReason};
 use crate::types::{Issuer, UnixTime, difference, shorten};
 
 /// How many characters of a token's string are repeated in an error.
@@ -225,17 +225,17 @@ pub enum TokenError {
 impl TokenError {
     pub(super) fn header(error: MemberError) -> Self {
         let name = error.name;
-        match error.flaw {
-            MemberFlaw::Missing => Self::MissingHeader { name },
-            MemberFlaw::WrongType { expected, found } => Self::WrongHeaderType { name, expected, found },
+        match error.reason {
+            MemberErrorReason::Missing => Self::MissingHeader { name },
+            MemberErrorReason::WrongType { expected, found } => Self::WrongHeaderType { name, expected, found },
         }
     }
 
     pub(super) fn claim(error: MemberError) -> Self {
         let name = error.name;
-        match error.flaw {
-            MemberFlaw::Missing => Self::MissingClaim { name },
-            MemberFlaw::WrongType { expected, found } => Self::WrongClaimType { name, expected, found },
+        match error.reason {
+            MemberErrorReason::Missing => Self::MissingClaim { name },
+            MemberErrorReason::WrongType { expected, found } => Self::WrongClaimType { name, expected, found },
         }
     }
 

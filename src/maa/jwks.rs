@@ -18,7 +18,7 @@ use serde::de::value::Error as NotInText;
 use super::error::{KnownKeys, TokenError, shown};
 use super::key_id::{self, RsaNumbers};
 use crate::crypto::{self, PublicKey, Scheme};
-use crate::json::{self, JsonError, JsonType, MemberError, MemberFlaw, Object, Read, Value};
+use crate::json::{self, JsonError, JsonType, MemberError, MemberErrorReason, Object, Read, Value};
 use crate::types::Sha256Digest;
 
 /// The largest key set that is read, in bytes: bounds the work for one that is not genuine. One key with MAA's own evidence in its
@@ -321,8 +321,8 @@ fn number(entry: &Object<'_>, name: &'static str) -> Result<Option<Vec<u8>>, Unu
 }
 
 fn member<'o, T: Read<'o>>(entry: &'o Object<'_>, name: &'static str) -> Result<Option<T>, UnusableKey> {
-    entry.optional(name).map_err(|MemberError { name, flaw }| match flaw {
-        MemberFlaw::WrongType { expected, found } => UnusableKey::WrongType { name, expected, found },
-        MemberFlaw::Missing => UnusableKey::NoKey,
+    entry.optional(name).map_err(|MemberError { name, reason }| match reason {
+        MemberErrorReason::WrongType { expected, found } => UnusableKey::WrongType { name, expected, found },
+        MemberErrorReason::Missing => UnusableKey::NoKey,
     })
 }

@@ -1,3 +1,5 @@
+//! The methods `require_*` and `allow_*` of [`Policy`].
+
 use std::collections::BTreeMap;
 use std::fmt;
 

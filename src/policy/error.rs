@@ -1,3 +1,5 @@
+//! [`PolicyError`]: the reasons why a policy cannot be used.
+
 use crate::types::{Issuer, IssuerError};
 
 /// The reason why a policy cannot be used. Reported when the policy is built or loaded, never at the first connection.

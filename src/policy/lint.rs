@@ -1,3 +1,5 @@
+//! [`Policy::lint`](super::Policy::lint): what a policy does not restrict.
+
 use std::fmt;
 
 use serde::Serialize;
@@ -121,7 +123,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             amd.is_some()
                 && require.platform_info.as_ref().and_then(|bits| bits.get(&PlatformInfoBit::AliasCheckComplete))
-                    != Some(&BitRequirement::BeSet),
+                    != Some(&BitRequirement::Set),
             "alias-check-not-required",
             "a machine with tampered memory modules (BadRAM, AMD-SB-3015) may pass; \
              require platform-info `alias-check-complete` where the firmware is new enough",

@@ -1,3 +1,5 @@
+//! The table `require` of a policy: its fields and the checks of their values.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -210,10 +212,10 @@ strict! {
     pub enum BitRequirement {
         /// One.
         #[serde(rename = "set")]
-        BeSet,
+        Set,
         /// Zero.
         #[serde(rename = "clear")]
-        BeClear,
+        Clear,
     }
 }
 

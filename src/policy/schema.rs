@@ -1,3 +1,5 @@
+//! The schema of a policy file, and its validation.
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;

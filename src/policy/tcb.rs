@@ -1,3 +1,5 @@
+//! [`TcbMinimum`] and [`TcbMinima`]: minimum TCB versions, by product and processor.
+
 use std::fmt;
 
 use serde::Serialize;

@@ -1,3 +1,5 @@
+//! [`Trust`]: the trusted attester (MAA, AMD or both), and its settings.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! [`Workload`], [`GuestIdentity`] and [`UvmRequirement`]: which workload, VM and utility VM are accepted.
+
 use serde::Serialize;
 
 use super::PolicyError;

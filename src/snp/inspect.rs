@@ -1,3 +1,5 @@
+//! The unverified fields of a report, for tools that display them.
+
 use serde::Serialize;
 
 use super::error::ReportError;

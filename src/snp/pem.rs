@@ -1,4 +1,4 @@
-//! PEM (RFC 7468), as agents, the THIM service and AMD's KDS send certificates.
+//! The PEM reader (RFC 7468) for certificates of agents, the THIM service and AMD's KDS.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,18 +8,18 @@ use crate::x509::{CertificateError, MAX_CERTIFICATE_LEN};
 
 /// The most certificates of a bundle: a chain has three, a file of roots three for each of three processor families.
 const MAX_CERTIFICATES: usize = 9;
-/// The most text that is read, in bytes: base64 takes four bytes for three, and comments may stand between.
+/// The largest input in bytes: base64 takes four bytes for three, and comments are allowed.
 const MAX_LEN: usize = MAX_CERTIFICATES * MAX_CERTIFICATE_LEN * 2;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Whether bytes hold PEM certificates, perhaps with text before them.
+/// Whether bytes contain PEM certificates, optionally after other text.
 pub(crate) fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
 }
 
-/// The DER of each certificate in a PEM file, in order. Text between the certificates is a comment.
+/// Returns the DER of each certificate in a PEM file, in order. Text between the certificates is ignored.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
     if text.len() > MAX_LEN {
         return Err(CertificateError::TooLarge { limit: MAX_LEN, actual: text.len() });

@@ -1,12 +1,12 @@
-//! Which processor family made a report, and what that changes in the formats.
+//! The product (processor family) of a report, and how the formats depend on it.
 
 use crate::claims::Cpuid;
 use crate::types::Product;
 
-/// The family of a processor by its CPUID, as far as AMD's SNP hierarchies are known.
+/// Returns the product of a processor by its CPUID, for products with a published hierarchy.
 ///
 /// Bergamo and Siena share Genoa's hierarchy. Venice (family 0x1a, models from 0x50) has none published and is unknown
-/// here on purpose: an unknown processor is refused, never guessed.
+/// here: an unknown processor is refused, never guessed.
 pub(crate) const fn product_of(cpuid: Cpuid) -> Option<Product> {
     match (cpuid.family, cpuid.model) {
         (0x19, 0x00..=0x0f) => Some(Product::Milan),
@@ -16,7 +16,7 @@ pub(crate) const fn product_of(cpuid: Cpuid) -> Option<Product> {
     }
 }
 
-/// The bytes of the chip id that the hardware uses: from Turin on 8, before that all 64.
+/// Returns the used bytes of the chip id: 8 since Turin, before that all 64.
 pub(crate) const fn hardware_id_len(product: Product) -> usize {
     match product {
         Product::Milan | Product::Genoa => 64,
@@ -24,7 +24,7 @@ pub(crate) const fn hardware_id_len(product: Product) -> usize {
     }
 }
 
-/// Whether the TCB has a part for the FMC, as from Turin on.
+/// Whether the TCB has an FMC component, which exists since Turin.
 pub(crate) const fn has_fmc(product: Product) -> bool {
     match product {
         Product::Milan | Product::Genoa => false,
@@ -32,7 +32,7 @@ pub(crate) const fn has_fmc(product: Product) -> bool {
     }
 }
 
-/// Whether a certificate's product name (`Milan-B0`, `Genoa`) is one of a family: a name, or a name, `-` and a stepping.
+/// Whether a certificate's product name (`Milan-B0`, `Genoa`) belongs to a product: its name, optionally with `-` and a stepping.
 pub(crate) fn is_name_of(product: Product, name: &str) -> bool {
     let (family, stepping) = match name.split_once('-') {
         Some((family, stepping)) => (family, Some(stepping)),

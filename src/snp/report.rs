@@ -1,8 +1,8 @@
-//! The report's bytes: what must hold before they mean anything, and what they mean.
+//! The format of a report: checks of its bytes, and its fields as claims.
 //!
-//! The `sev` crate takes the fields apart. It is lenient where a verifier must not be, so this file checks the bytes
-//! first (length, version, reserved bits and bytes, key kind), and afterwards demands that writing the fields again
-//! gives back exactly the bytes that came: nothing in a report is without a meaning.
+//! The `sev` crate parses the fields. It is more lenient than a verifier may be, so this file first checks the bytes (length,
+//! version, reserved bits and bytes, key kind), and afterwards requires that encoding the fields again gives exactly the
+//! received bytes: no byte of a report may be ignored.
 
 use std::ops::Range;
 
@@ -18,21 +18,21 @@ use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, 
 /// The length of a report of any version (AMD 56860 table 23).
 pub const REPORT_LEN: usize = 0x4a0;
 
-/// A report whose fixed parts are as the specification demands. Not verified.
+/// A report whose fixed parts conform to the specification. Not verified.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawReport<'a> {
     bytes: &'a [u8; REPORT_LEN],
     pub(crate) version: u32,
     pub(crate) signing_key: SigningKey,
-    /// Reports of version 2 do not say it.
+    /// `None` for reports of version 2.
     pub(crate) cpuid: Option<Cpuid>,
-    /// The processor family by CPUID; reports of version 2 do not say it.
+    /// The product by CPUID; `None` for reports of version 2.
     pub(crate) product: Option<Product>,
     pub(crate) chip_id: ChipId,
 }
 
 impl<'a> RawReport<'a> {
-    /// Checks everything that does not depend on the processor family.
+    /// Checks everything that does not depend on the product.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, ReportError> {
         let bytes: &[u8; REPORT_LEN] =
             bytes.try_into().map_err(|_| ReportError::WrongLength { expected: REPORT_LEN, actual: bytes.len() })?;
@@ -70,12 +70,12 @@ impl<'a> RawReport<'a> {
         Ok(Self { bytes, version, signing_key, cpuid, product, chip_id })
     }
 
-    /// The signed part.
+    /// Returns the signed part.
     pub(crate) fn body(&self) -> &'a [u8] {
         self.bytes.get(BODY).unwrap_or_default()
     }
 
-    /// The signature as `r || s`, big endian, 48 bytes each.
+    /// Returns the signature as `r || s`, big endian, 48 bytes each.
     pub(crate) fn signature(&self) -> Result<[u8; 96], ReportError> {
         let mut r: [u8; 48] = array_at(self.bytes, 0x2a0)?;
         let mut s: [u8; 48] = array_at(self.bytes, 0x2e8)?;
@@ -88,7 +88,7 @@ impl<'a> RawReport<'a> {
         Ok(signature)
     }
 
-    /// `REPORTED_TCB` in the layout of a processor family; reserved bytes are not looked at.
+    /// Returns `REPORTED_TCB` in the layout of a product; reserved bytes are ignored.
     pub(crate) fn reported_tcb(&self, product: Product) -> Result<Tcb, ReportError> {
         let [b0, b1, b2, b3, _, _, b6, b7] = array_at(self.bytes, 0x180)?;
         Ok(match product {
@@ -101,8 +101,8 @@ impl<'a> RawReport<'a> {
     pub(crate) fn fields(&self, product: Product) -> Result<Fields, ReportError> {
         let mut copy = *self.bytes;
         if self.version == 2 {
-            // `sev` tells the TCB layout of a version 2 report by the shape of its chip id and refuses a masked one.
-            // The family is already known from the certificate chain, so the chip id of the copy is made to say it.
+            // `sev` infers the TCB layout of a version 2 report from its chip id and refuses a masked one. The product is
+            // already known from the certificate chain, so a copy of the report gets a chip id that leads to its layout.
             let mut shape = [0; ChipId::LEN];
             shape.iter_mut().take(hardware_id_len(product)).for_each(|byte| *byte = 0xff);
             put(&mut copy, CHIP_ID, &shape);
@@ -116,7 +116,7 @@ impl<'a> RawReport<'a> {
     }
 
     fn claims(&self, report: &AttestationReport, product: Product) -> Result<Fields, ReportError> {
-        // Not `report.policy` as a number: `sev` sets bit 17 when it gives it back.
+        // Not `report.policy` as a number: `sev` sets bit 17 when it converts it back.
         let policy = u64_at(self.bytes, 0x008)?;
         let [policy_abi_minor, policy_abi_major, ..] = policy.to_le_bytes();
         let key_info = u32_at(self.bytes, 0x048)?;
@@ -167,8 +167,8 @@ pub(crate) struct Fields {
     pub(crate) hardware: HardwareClaims,
 }
 
-/// The host chooses `REPORTED_TCB` among those that the platform has committed to; what runs is committed or newer. A report
-/// that claims more contradicts itself: the key of that TCB is not one that this platform derives.
+/// Checks the TCBs of a report against each other. The host chooses `REPORTED_TCB` up to the committed TCB, and the running TCB
+/// is the committed one or newer. A report that claims more contradicts itself: its platform cannot derive the key of that TCB.
 pub(crate) fn check_tcb_order(fields: &Fields) -> Result<(), ReportError> {
     let reported = fields.snp.reported_tcb;
     for (field, actual) in
@@ -197,7 +197,7 @@ fn check_policy(policy: u64) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// The host told the firmware not to use the VCEK, neither for reports nor for derived keys (AMD 56860 table 23).
+/// Whether the host forbade the firmware to use the VCEK, for reports and for derived keys (AMD 56860 table 23).
 const MASK_CHIP_KEY: u32 = 1 << 1;
 
 fn signing_key(key_info: u32) -> Result<SigningKey, ReportError> {
@@ -237,8 +237,8 @@ const fn bit(field: u64, at: u32) -> bool {
 }
 
 fn guest_policy(policy: u64) -> GuestPolicy {
-    // The field is the guest owner's order, and firmware refuses orders it does not know: in every version a clear bit
-    // says that the thing was not ordered.
+    // The guest owner sets the policy, and firmware refuses bits that it does not know: in every version a clear bit means
+    // that the property was not demanded.
     GuestPolicy {
         debug: bit(policy, 19),
         migrate_ma: bit(policy, 18),
@@ -253,7 +253,7 @@ fn guest_policy(policy: u64) -> GuestPolicy {
 }
 
 fn platform_info(raw: u64, version: u32) -> PlatformInfo {
-    // Firmware that writes version 2 learned these bits one after the other: clear may also mean unknown.
+    // Releases of firmware with version 2 reports added these bits one after the other: clear may also mean unknown.
     let since_late_2 = |at| match (version, bit(raw, at)) {
         (2, false) => Bit::NotReported,
         (_, set) => set.into(),

@@ -1,4 +1,4 @@
-//! Whether AMD revoked a certificate of the chain, by the CRL that is available.
+//! Revocation of the certificate chain, according to the CRL that is available.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::types::UnixTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
-    /// Without a genuine and current CRL nothing is accepted.
+    /// A report is refused without a genuine and current CRL.
     Require,
     /// As [`Revocation::Require`], and the CRL must have been issued (`thisUpdate`) at most this long ago. AMD issues its CRLs
     /// about once a year, for a little more than a year.
     RequireIssuedWithin(Duration),
-    /// A genuine CRL counts; without a usable one the result says that revocation was not evaluated. Anyone who controls the
-    /// network can then hide a revocation.
+    /// A genuine CRL is checked; without a usable one the result reports that revocation was not evaluated. Anyone who controls
+    /// the network can then hide a revocation.
     BestEffort,
-    /// No CRL is looked at.
+    /// CRLs are ignored.
     Off,
 }
 
-/// What was found out about revocation.
+/// The result of the revocation check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevocationOutcome {
@@ -31,17 +31,17 @@ pub enum RevocationOutcome {
     Checked {
         /// When the CRL was issued.
         this_update: UnixTime,
-        /// Returns when its successor is due (`nextUpdate`).
+        /// When its successor is due (`nextUpdate`).
         next_update: UnixTime,
     },
-    /// Not known, because checking was not required.
+    /// Not evaluated, because it was not required.
     NotEvaluated {
         /// The reason.
         reason: NotEvaluated,
     },
 }
 
-/// Why revocation was not evaluated.
+/// The reason why revocation was not evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotEvaluated {
@@ -62,8 +62,8 @@ pub(super) struct Authorities<'a> {
 }
 
 impl Authorities<'_> {
-    /// Refuses a chain of which a CRL names a certificate, whatever the dates and the distribution point of that CRL are: what
-    /// it revoked stays revoked, and any certificate of a key revokes the key.
+    /// Checks that a CRL names no certificate of the chain, whatever the dates and the distribution point of that CRL are: a
+    /// revoked certificate stays revoked, and revoking any certificate of a key revokes the key.
     pub(super) fn check_not_named(&self, crl: &VerifiedCrl) -> Result<(), ReportError> {
         let named = [self.issuer, self.ark].into_iter().chain(self.reissued).find(|ca| crl.revokes(ca));
         match named {

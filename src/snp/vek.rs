@@ -8,7 +8,7 @@ use crate::der::{Signed, ia5_string, octet_string, small_integer};
 use crate::types::{ChipId, Product, Sha256Digest, Tcb, UnixTime, shorten};
 use crate::x509::{Certificate, CertificateError, Validity};
 
-/// A VCEK or VLEK certificate as it came. What it says is not verified: that is what [`super::VerifiedVek`] is for.
+/// A VCEK or VLEK certificate as received, not verified; see [`super::VerifiedVek`].
 #[derive(Clone, Debug)]
 pub struct VekCertificate {
     der: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct VekCertificate {
     key: PublicKey,
 }
 
-/// For whom AMD made a key.
+/// The owner of a signing key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VekIdentity {
@@ -34,12 +34,12 @@ pub enum VekIdentity {
 }
 
 impl VekCertificate {
-    /// Reads one certificate in DER.
+    /// Parses one certificate in DER.
     ///
     /// # Errors
     ///
-    /// [`CertificateError`] unless the bytes are exactly one certificate with the fields and extensions that AMD gives a
-    /// VCEK or VLEK of one of its products. Signature and dates are not looked at.
+    /// [`CertificateError`] unless the bytes are exactly one certificate with the fields and extensions of a VCEK or VLEK of
+    /// one of AMD's products. Signature and dates are not checked.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = read_certificate(der)?;
         let key = public_key(certificate.public_key())?;
@@ -70,17 +70,17 @@ impl VekCertificate {
         })
     }
 
-    /// Reads the first certificate of a PEM file: alone, or followed by its chain as agents and the THIM service send it.
+    /// Parses the first certificate of a PEM file: alone, or followed by its chain as agents and the THIM service send it.
     ///
     /// # Errors
     ///
-    /// [`CertificateError`] as [`VekCertificate::from_der`]; [`CertificateError::Malformed`] for what is no PEM.
+    /// [`CertificateError`] as [`VekCertificate::from_der`]; [`CertificateError::Malformed`] unless the input is PEM.
     pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
         let certificates = super::pem::certificates(text)?;
         Self::from_der(certificates.first().ok_or(CertificateError::Malformed)?)
     }
 
-    /// The certificate as it came.
+    /// Returns the DER of the certificate.
     #[must_use]
     pub fn as_der(&self) -> &[u8] {
         &self.der
@@ -92,19 +92,19 @@ impl VekCertificate {
         self.digest
     }
 
-    /// The processor family that the issuer's name stands for.
+    /// Returns the product of the issuer's name.
     #[must_use]
     pub const fn product(&self) -> Product {
         self.product
     }
 
-    /// The product name in the certificate, such as `Milan-B0`.
+    /// Returns the product name in the certificate, such as `Milan-B0`.
     #[must_use]
     pub fn product_name(&self) -> &str {
         &self.product_name
     }
 
-    /// VCEK or VLEK.
+    /// Returns the kind of key: VCEK or VLEK.
     #[must_use]
     pub const fn kind(&self) -> SigningKey {
         match self.identity {
@@ -113,25 +113,25 @@ impl VekCertificate {
         }
     }
 
-    /// The chip or the cloud provider.
+    /// Returns the owner: the chip or the cloud provider.
     #[must_use]
     pub const fn identity(&self) -> &VekIdentity {
         &self.identity
     }
 
-    /// The TCB that the key stands for.
+    /// Returns the TCB that the key is derived from.
     #[must_use]
     pub const fn tcb(&self) -> Tcb {
         self.tcb
     }
 
-    /// The first second of its validity.
+    /// Returns the first second of its validity.
     #[must_use]
     pub const fn not_before(&self) -> UnixTime {
         self.validity.not_before
     }
 
-    /// The last second of its validity.
+    /// Returns the last second of its validity.
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {
         self.validity.not_after
@@ -160,7 +160,7 @@ impl VekCertificate {
     }
 }
 
-/// The common name of the issuer of a product's keys of one kind.
+/// Returns the common name of the issuer of one kind of key of a product.
 pub(crate) fn issuer_name(product: Product, kind: SigningKey) -> String {
     match kind {
         SigningKey::Vcek => format!("SEV-{product}"),
@@ -181,7 +181,7 @@ fn named_issuer(certificate: &Certificate<'_>) -> Result<(Product, SigningKey), 
     Err(CertificateError::WrongIssuer { expected, actual })
 }
 
-/// A P-384 key, uncompressed, in the one `SubjectPublicKeyInfo` that there is for it (RFC 5480).
+/// Reads an uncompressed P-384 key from its canonical `SubjectPublicKeyInfo` (RFC 5480).
 fn public_key(spki: &[u8]) -> Result<PublicKey, CertificateError> {
     const BEFORE: [u8; 24] = [
         0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
@@ -217,7 +217,7 @@ const FMC: &[u8] = &[3, 9];
 const HARDWARE_ID: &[u8] = &[4];
 const CSP_ID: &[u8] = &[5];
 
-/// Everything that a VCEK or VLEK of any product carries.
+/// The extensions of VCEKs and VLEKs of all products.
 const EXTENSIONS: [&[u8]; 13] = [
     STRUCT_VERSION,
     PRODUCT_NAME,
@@ -279,10 +279,10 @@ impl<'a> VekExtensions<'a> {
         self.text(PRODUCT_NAME)
     }
 
-    /// The chip's hardware id in a VCEK, the cloud provider's name in a VLEK.
+    /// Returns the chip's hardware id in a VCEK, or the cloud provider's name in a VLEK.
     ///
-    /// AMD's table calls the id an octet string, which RFC 5280 would have in DER, and AMD's service leaves it bare. The
-    /// length tells one from the other, so that an id is never taken for a wrapping.
+    /// AMD's table calls the id an octet string. RFC 5280 requires DER for it, but AMD's service sends the bare bytes. The length
+    /// distinguishes the two forms, so that an id is never mistaken for its DER.
     fn identity(&self, product: Product, kind: SigningKey) -> Result<VekIdentity, CertificateError> {
         match kind {
             SigningKey::Vcek => {
@@ -309,7 +309,7 @@ impl<'a> VekExtensions<'a> {
             (1, Some(self.small_integer(FMC)?))
         } else {
             self.refuse(FMC)?;
-            // Where Turin has the FMC, its predecessors have a fourth unused part.
+            // Products before Turin have a fourth reserved component in the place of the FMC.
             self.require(SPL_4)?;
             (0, None)
         };
@@ -321,7 +321,7 @@ impl<'a> VekExtensions<'a> {
             self.require(unused)?;
         }
         for unused in [SPL_4, SPL_5, SPL_6, SPL_7] {
-            // The parts that have no meaning yet are zero in every report, so they must be here.
+            // Reserved components are zero in every report, so they must be zero here.
             if self.find(unused).is_some() && self.small_integer(unused)? != 0 {
                 return Err(CertificateError::MalformedExtension { oid: dotted(unused) });
             }
@@ -331,7 +331,7 @@ impl<'a> VekExtensions<'a> {
     }
 }
 
-/// Product names and provider names are short; this much is shown in results.
+/// How many characters of product and provider names are shown in results.
 const MAX_TEXT_LEN: usize = 200;
 
 fn dotted(suffix: &[u8]) -> String {

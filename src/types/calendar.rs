@@ -5,7 +5,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const DAYS_IN_400_YEARS: u64 = 146_097;
 
-/// A point in time as certificates, HTTP and RFC 3339 write it.
+/// A calendar date and time, as in certificates, HTTP and RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DateTime {
     pub(crate) year: u64,
@@ -19,7 +19,7 @@ pub(crate) struct DateTime {
 }
 
 impl DateTime {
-    /// Counts the seconds since 1970. `None` for what is on no calendar or clock, and for what is before 1970.
+    /// Returns the seconds since 1970. `None` for an invalid date or time, or one before 1970.
     pub(crate) fn to_seconds(self) -> Option<u64> {
         if self.hour > 23 || self.minute > 59 || self.second > 59 {
             return None;
@@ -35,7 +35,7 @@ impl DateTime {
         days.checked_mul(DAY)?.checked_add(of_day)
     }
 
-    /// The date and time of a number of seconds since 1970.
+    /// Returns the date and time of a number of seconds since 1970.
     pub(crate) fn from_seconds(seconds: u64) -> Self {
         let (days, of_day) = (seconds / DAY, seconds % DAY);
         let mut year = (days / DAYS_IN_400_YEARS).saturating_mul(400).saturating_add(1970);
@@ -54,7 +54,7 @@ impl DateTime {
     }
 }
 
-/// The leap days from 1970 to the end of the year before this one.
+/// Returns the number of leap days from 1970 to the end of the previous year.
 fn leap_days_before(year: u64) -> Option<u64> {
     let until = |year: u64| {
         let (by_4, by_100, by_400) = (year.checked_div(4)?, year.checked_div(100)?, year.checked_div(400)?);

@@ -1,40 +1,42 @@
+//! [`Issuer`]: the address of an MAA instance, and whether Microsoft runs it for all tenants.
+
 use std::fmt;
 
 use serde::Serialize;
 
 use super::shorten;
 
-/// The domains that MAA instances of each cloud of Azure are in.
+/// The domains of MAA instances in each Azure cloud.
 ///
-/// Azure: tokens of production. Azure Government: `AzureAttestationServiceEndpointSuffix` of Azure PowerShell, and the regional
+/// Azure: from tokens of production. Azure Government: `AzureAttestationServiceEndpointSuffix` of Azure PowerShell, and the regional
 /// instances (`sharedugv.ugv`, `shareduga.uga`) in Microsoft's `azure-guest-attestation-sdk`. Azure in China is not here: no
 /// source of Microsoft's names an instance there. A domain that is missing is no risk: its instances then count as a tenant's
 /// own, and a policy must pin the hash of their attestation policy.
 const CLOUDS: [&str; 2] = ["attest.azure.net", "attest.azure.us"];
 
-/// The address of an MAA instance exactly as its tokens name it: `https://` and an authority, nothing after it.
+/// The address of an MAA instance exactly as in its tokens: `https://` and an authority, nothing after it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Issuer(String);
 
-/// A text that is not the address of an MAA instance.
+/// The error for a string that is not the address of an MAA instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host of lower-case letters, digits and hyphens between single dots, no path and no trailing slash), found {found:?}"
 )]
 #[non_exhaustive]
 pub struct IssuerError {
-    /// The text, shortened.
+    /// The string, shortened.
     pub found: String,
 }
 
 impl Issuer {
-    /// Takes the address of an MAA instance.
+    /// Parses the address of an MAA instance.
     ///
     /// # Errors
     ///
-    /// [`IssuerError`] unless it is an `https` origin in the one form that URL parsing gives back unchanged, and its host
-    /// an address or a plain name: a wildcard names nobody, and a dot at the end would be a second name of one instance.
+    /// [`IssuerError`] unless it is an `https` origin in the normal form of URLs whose host is an address or a plain name:
+    /// a wildcard is not an instance, and a dot at the end would be a second name of the same instance.
     pub fn new(text: impl AsRef<str>) -> Result<Self, IssuerError> {
         let text = text.as_ref();
         let refuse = || IssuerError { found: shorten(text, 200) };
@@ -51,19 +53,19 @@ impl Issuer {
         Ok(Self(canonical))
     }
 
-    /// The address, as in a token's `iss`.
+    /// Returns the address, as in a token's `iss`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The authority, which is what an agent is given as `maa_endpoint`.
+    /// Returns the authority, which is sent to an agent as `maa_endpoint`.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.0.strip_prefix("https://").unwrap_or(&self.0)
     }
 
-    /// Where this instance publishes its keys.
+    /// Returns the URL of the instance's key set.
     #[must_use]
     pub fn key_set_url(&self) -> String {
         format!("{}/certs", self.0)
@@ -82,7 +84,7 @@ impl Issuer {
             .is_some_and(|(instance, region)| !region.contains('.') && instance.strip_prefix("shared") == Some(region))
     }
 
-    /// Whether this instance is one of Azure's test ring, on whichever port.
+    /// Whether this instance is in Azure's test ring, on any port.
     #[must_use]
     pub fn is_test_ring(&self) -> bool {
         let authority = self.authority();
@@ -91,7 +93,7 @@ impl Issuer {
     }
 }
 
-/// Labels of `a-z`, `0-9` and `-` between single dots. URL parsing lets much else pass, such as `*` and quotes.
+/// Whether a host consists of labels of `a-z`, `0-9` and `-` between single dots. URL parsing also accepts `*` and quotes.
 fn is_plain_name(name: &str) -> bool {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain))

@@ -1,4 +1,4 @@
-//! Text of unknown origin, made fit for terminals and logs.
+//! Escaping of untrusted text for terminals and logs.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ fn escaped(text: &str, unfit: impl Fn(char) -> bool, escape: impl Fn(char, &mut 
     Cow::Owned(shown)
 }
 
-/// What Rust's `escape_debug` escapes, except for what is only special in a literal of Rust.
+/// Whether a character must be escaped: those of Rust's `escape_debug`, except the ones special only in Rust literals.
 fn is_unprintable(c: char) -> bool {
     !matches!(c, '"' | '\'' | '\\') && c.escape_debug().ne(std::iter::once(c))
 }

@@ -1,4 +1,4 @@
-//! Points in time, and how errors show them.
+//! [`UnixTime`]: points in time, and how errors show them.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ const DAY: u64 = 24 * HOUR;
 /// The first second of the year 10000, which RFC 3339 cannot write.
 const END_OF_RFC3339: u64 = 253_402_300_800;
 
-/// Seconds since 1970-01-01 UTC. The pure part of this crate never asks the machine for the time: it is told.
+/// Seconds since 1970-01-01 UTC. The pure part of this crate never reads a clock: the caller provides the time.
 ///
 /// Displayed as RFC 3339 in UTC, serialised as a number.
 ///
@@ -27,25 +27,25 @@ const END_OF_RFC3339: u64 = 253_402_300_800;
 pub struct UnixTime(u64);
 
 impl UnixTime {
-    /// A point in time, in seconds since 1970-01-01 UTC.
+    /// Creates a point in time from seconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds)
     }
 
-    /// Seconds since 1970-01-01 UTC.
+    /// Returns the seconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn as_secs(self) -> u64 {
         self.0
     }
 
-    /// This time plus some seconds; stays at the end of time instead of wrapping.
+    /// Adds seconds; saturates instead of wrapping.
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// This time minus some seconds; stays at 1970 instead of wrapping.
+    /// Subtracts seconds; saturates at 1970 instead of wrapping.
     #[must_use]
     pub const fn minus(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds))
@@ -63,7 +63,7 @@ impl fmt::Display for UnixTime {
     }
 }
 
-/// How far two points in time are from each other, in the two largest units, for an error that a wrong clock may have caused.
+/// Formats the difference of two points in time in its two largest units, for errors that a wrong clock may have caused.
 pub(crate) fn difference(one: &UnixTime, other: &UnixTime) -> String {
     let seconds = one.0.abs_diff(other.0);
     let (large, small) = match seconds {

@@ -1,8 +1,7 @@
-//! The shape of a CBOR document, checked before any value in it is looked at.
+//! A strict CBOR walker: checks the structure of a `COSE_Sign1` before any value is parsed.
 //!
-//! A general decoder accepts more than a signed document should be allowed to say: a key that stands twice in a nested
-//! map, a string in pieces. This file walks the bytes once, refuses those, and finds where the four parts of the
-//! `COSE_Sign1` begin and end, so that the part which nobody signed never reaches a decoder.
+//! A general decoder accepts ambiguous encodings: duplicate keys in a nested map, strings in pieces. This file walks the bytes
+//! once, refuses these, and locates the four parts of the `COSE_Sign1`, so that the unsigned part never reaches a decoder.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +18,7 @@ const COSE_SIGN1_TAG: u64 = 18;
 pub(super) struct Sign1Parts<'a> {
     /// The content of the protected header's byte string: exactly one strict CBOR map.
     pub(super) protected: &'a [u8],
-    /// The unprotected header's map with its head: well-formed, otherwise unread.
+    /// The unprotected header's map with its initial byte: well-formed, otherwise not parsed.
     pub(super) unprotected: &'a [u8],
     /// The content of the payload's byte string.
     pub(super) payload: &'a [u8],
@@ -27,7 +26,7 @@ pub(super) struct Sign1Parts<'a> {
     pub(super) signature: &'a [u8],
 }
 
-/// Cuts a document into its parts.
+/// Splits a document into its parts.
 ///
 /// Everything that the signature covers must have definite lengths and no duplicate key at any depth. The unprotected
 /// header is only skipped: anyone can change it, so nothing in it may decide anything.
@@ -55,14 +54,14 @@ pub(super) fn split(document: &[u8]) -> Result<Sign1Parts<'_>, CoseError> {
     let unprotected =
         before.len().checked_sub(reader.rest.len()).and_then(|len| before.get(..len)).ok_or(CoseError::Truncated)?;
 
-    // A detached payload (nil) would be verified over nothing: only a byte string is taken.
+    // Only a byte string is accepted: the signature of a detached payload (nil) would cover unknown data.
     let payload = reader.byte_string()?;
     let signature = reader.byte_string()?;
     reader.end()?;
     Ok(Sign1Parts { protected, unprotected, payload, signature })
 }
 
-/// How much is demanded of an item while walking over it.
+/// How strictly an item is checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rules {
     /// Definite lengths, keys that are integers or text, no key twice.
@@ -83,14 +82,14 @@ enum Major {
     Simple,
 }
 
-/// The first bytes of an item; `value` is `None` for an indefinite length.
+/// The initial bytes of an item (major type and argument); `value` is `None` for an indefinite length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     major: Major,
     value: Option<u64>,
 }
 
-/// What a map key is, whatever width its head was written in.
+/// A map key, independent of the width of its encoding.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Key<'a> {
     Integer(Major, u64),
@@ -170,7 +169,7 @@ impl<'a> Reader<'a> {
         match head.major {
             Major::Unsigned | Major::Negative | Major::Simple => Ok(()),
             Major::Bytes | Major::Text => self.take(value).map(|_| ()),
-            // Each turn of these loops consumes a byte or fails: a huge count costs nothing.
+            // Each iteration consumes a byte or fails, so that a huge count costs nothing.
             Major::Array => (0..value).try_for_each(|_| self.item(depth, rules)),
             Major::Map => self.map(value, depth, rules),
             Major::Tag => self.item(depth, rules),
@@ -204,7 +203,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The rest of an item of indefinite length, up to its break.
+    /// Walks over the rest of an item of indefinite length, up to its break.
     fn indefinite(&mut self, major: Major, depth: u8) -> Result<(), CoseError> {
         const BREAK: Head = Head { major: Major::Simple, value: None };
         if major == Major::Simple {

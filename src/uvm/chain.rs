@@ -1,7 +1,7 @@
-//! The certificate chain of an endorsement: every link, with nothing taken from the chain on trust.
+//! The certificate chain of an endorsement: verifies every link, up to the authority that the issuer pins.
 //!
-//! A small validator of its own, because a general one asks what this chain cannot give (a server name, a TLS use, the
-//! present time) and accepts more algorithms than these chains have.
+//! A general validator does not fit: it requires what these chains do not have (a server name, a TLS usage, validity at the
+//! present time) and accepts more algorithms than they use.
 
 use super::error::EndorsementError;
 use crate::types::UnixTime;
@@ -9,15 +9,15 @@ use crate::x509::{Certificate, CertificateError, KeyUse};
 
 /// A leaf and at least one certificate authority.
 pub(super) const MIN_CHAIN: usize = 2;
-/// Real chains have three. A long one would make the reader check many signatures for nothing.
+/// Genuine chains have three. The limit bounds the number of signatures to verify.
 pub(super) const MAX_CHAIN: usize = 8;
 
-/// Extensions that may be critical and decide nothing in a chain that a fingerprint pins: names, policies and key
+/// Extensions that may be critical although they are ignored, because a fingerprint pins the chain: names, policies and key
 /// identifiers.
 const DECIDE_NOTHING: [&[u8]; 5] =
     [&[0x55, 0x1d, 0x0e], &[0x55, 0x1d, 0x11], &[0x55, 0x1d, 0x12], &[0x55, 0x1d, 0x20], &[0x55, 0x1d, 0x23]];
 
-/// Reads the certificates of a chain, leaf first.
+/// Parses the certificates of a chain, leaf first.
 pub(super) fn read_chain(chain: &[Vec<u8>]) -> Result<Vec<Certificate<'_>>, EndorsementError> {
     if chain.len() < MIN_CHAIN || chain.len() > MAX_CHAIN {
         return Err(EndorsementError::ChainLength { min: MIN_CHAIN, max: MAX_CHAIN, actual: chain.len() });
@@ -25,7 +25,7 @@ pub(super) fn read_chain(chain: &[Vec<u8>]) -> Result<Vec<Certificate<'_>>, Endo
     chain.iter().enumerate().map(|(index, der)| read(der).map_err(refuse(index))).collect()
 }
 
-/// Reads one certificate; a critical extension that is not evaluated is refused.
+/// Parses one certificate, and refuses critical extensions that are not evaluated.
 pub(super) fn read(der: &[u8]) -> Result<Certificate<'_>, CertificateError> {
     let certificate = Certificate::read(der)?;
     certificate.extensions().check_critical(&DECIDE_NOTHING)?;
@@ -38,9 +38,9 @@ fn refuse(index: usize) -> impl Fn(CertificateError) -> EndorsementError {
 
 /// Verifies every link from the leaf to the last certificate. `uses` are the uses that the issuer names for the leaf.
 ///
-/// The time of the chain is the first second of the leaf's validity: endorsements outlive their leaf, which is valid for
-/// a year, and what ends an endorsement is the least security version that the policy accepts. The last certificate's
-/// own signature proves nothing and is not looked at: its fingerprint is what the issuer pins.
+/// The chain is evaluated at the first second of the leaf's validity: endorsements outlive their leaf, which is valid for a year,
+/// and the minimum security version of the policy ends an endorsement. The last certificate's own signature is not checked,
+/// because the issuer pins its fingerprint.
 pub(super) fn verify_chain(chain: &[Certificate<'_>], uses: &[&str]) -> Result<(), EndorsementError> {
     let Some((leaf, authorities)) = chain.split_first() else {
         return Err(EndorsementError::ChainLength { min: MIN_CHAIN, max: MAX_CHAIN, actual: 0 });
@@ -48,7 +48,7 @@ pub(super) fn verify_chain(chain: &[Certificate<'_>], uses: &[&str]) -> Result<(
     let at = leaf.validity().not_before;
     check_signs_documents(leaf).map_err(refuse(0))?;
     leaf.validity().check(at).map_err(refuse(0))?;
-    // An issuer that names no use is content with the leaf's own ones.
+    // An issuer that names no usage accepts those of the leaf.
     let of_leaf = leaf.extensions().key_uses();
     let of_leaf: Vec<&str> = of_leaf.iter().map(String::as_str).collect();
     let uses = if uses.is_empty() { &of_leaf } else { uses };

@@ -1,4 +1,4 @@
-//! The `COSE_Sign1` document: its parts, its header parameters, its signature.
+//! The `COSE_Sign1` document: its header parameters and its signature.
 
 use coset::cbor::value::Value;
 use coset::iana::EnumI64;
@@ -17,17 +17,17 @@ const X5T: i64 = 34;
 const PAYLOAD_HASH_ALG: i64 = 258;
 const PREIMAGE_CONTENT_TYPE: i64 = 259;
 
-/// A document whose signed part is strictly formed. Nothing in it is verified.
+/// A parsed document. Its signed part is strictly encoded, but not verified.
 #[derive(Debug)]
 pub(super) struct Document {
     sign1: CoseSign1,
-    /// The map of the unprotected header, kept for display only.
+    /// The map of the unprotected header, for display only.
     pub(super) unprotected_len: usize,
     pub(super) algorithm: Option<CoseAlgorithm>,
     pub(super) form: EndorsementForm,
     pub(super) issuer: Option<String>,
     pub(super) feed: Option<String>,
-    /// The security version, where the header carries it.
+    /// The security version, if the header carries it.
     pub(super) svn: Option<u64>,
     pub(super) signed_at: Option<UnixTime>,
     /// The certificates, leaf first, each in DER.
@@ -39,7 +39,7 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads a document of at most [`MAX_ENDORSEMENT_LEN`] bytes.
+    /// Parses a document of at most [`MAX_ENDORSEMENT_LEN`] bytes.
     pub(super) fn decode(document: &[u8]) -> Result<Self, EndorsementError> {
         if document.len() > MAX_ENDORSEMENT_LEN {
             return Err(EndorsementError::TooLarge { limit: MAX_ENDORSEMENT_LEN, actual: document.len() });
@@ -116,13 +116,13 @@ impl Document {
         Ok(())
     }
 
-    /// The payload, as received.
+    /// Returns the payload as received.
     pub(super) fn payload(&self) -> &[u8] {
         self.sign1.payload.as_deref().unwrap_or_default()
     }
 
-    /// Refuses a header whose thumbprint names another certificate than the leaf. No thumbprint is no objection: the
-    /// chain is in the same signed header.
+    /// Checks that the header's thumbprint is that of the leaf certificate. It may be absent, because the chain is in the same
+    /// signed header.
     pub(super) fn check_thumbprint(&self, leaf: &[u8]) -> Result<(), EndorsementError> {
         let Some((algorithm, expected)) = &self.thumbprint else { return Ok(()) };
         let actual = match algorithm {
@@ -140,7 +140,7 @@ impl Document {
         Ok(())
     }
 
-    /// Refuses a header that does not describe the payload as its form demands.
+    /// Checks that the header describes the payload as its form requires.
     pub(super) fn check_payload_type(&self) -> Result<(), EndorsementError> {
         const JSON: &str = "application/json";
         const SHA_384: i64 = -43;
@@ -178,7 +178,7 @@ impl Document {
             return Err(EndorsementError::UnsupportedAlgorithm { actual: algorithm });
         };
         let refuse_key = EndorsementError::KeyDoesNotFit { algorithm: number };
-        // RS256 and its family are left out on purpose: RFC 8812 has them for other uses than COSE messages.
+        // RS256, RS384 and RS512 are not accepted: RFC 8812 registers them for other uses than COSE messages.
         let scheme = match number {
             -37 => Scheme::RsaPssSha256,
             -38 => Scheme::RsaPssSha384,
@@ -212,7 +212,7 @@ impl Document {
 const HASH_ENVELOPE: [(i64, &str); 2] =
     [(PAYLOAD_HASH_ALG, "payload hash algorithm (258)"), (PREIMAGE_CONTENT_TYPE, "preimage content type (259)")];
 
-/// Decodes everything but the unprotected header, whose place an empty map takes: what nobody signed is not even parsed.
+/// Decodes everything except the unprotected header, which is replaced by an empty map: unsigned data is not even parsed.
 fn decode_signed_parts(parts: &cbor::Sign1Parts<'_>) -> Option<CoseSign1> {
     let array = Value::Array(vec![
         Value::Bytes(parts.protected.to_vec()),
@@ -225,7 +225,7 @@ fn decode_signed_parts(parts: &cbor::Sign1Parts<'_>) -> Option<CoseSign1> {
     CoseSign1::from_tagged_slice(&document).ok()
 }
 
-/// The header parameters that the COSE library does not know itself.
+/// The header parameters that the COSE library does not parse.
 struct Fields<'a> {
     pairs: &'a [(Label, Value)],
 }
@@ -281,7 +281,7 @@ fn unsigned(value: &Value, header: &'static str) -> Result<u64, EndorsementError
     value.as_integer().and_then(|value| u64::try_from(value).ok()).ok_or(EndorsementError::WrongHeaderType { header })
 }
 
-/// A time in whole seconds, with or without the tag that says so (RFC 8949 section 3.4.2, RFC 8392 section 2).
+/// Reads a time in whole seconds, with or without its tag (RFC 8949 section 3.4.2, RFC 8392 section 2).
 fn epoch(value: &Value, header: &'static str) -> Result<UnixTime, EndorsementError> {
     let value = match value {
         Value::Tag(1, inner) => inner,

@@ -1,7 +1,7 @@
-//! `did:x509`: a name for a signer that is made of a certificate authority's fingerprint and what the leaf must be.
+//! `did:x509`: names a signer by the fingerprint of a certificate authority and by policies for the leaf certificate.
 //!
 //! `did:x509:0:sha256:<fingerprint>::eku:<object identifier>` (the did:x509 method specification, version 0). The
-//! fingerprint alone would accept every signer under that authority; the policies behind it name the one.
+//! fingerprint alone would accept every signer under that authority; the policies restrict it to one.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::crypto::sha256_digest;
 use crate::types::{Sha256Digest, shorten};
 use crate::x509::Certificate;
 
-/// A `did:x509`, taken apart.
+/// A parsed `did:x509`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DidX509 {
     fingerprint: Sha256Digest,
@@ -27,7 +27,7 @@ enum Policy {
 }
 
 impl DidX509 {
-    /// Reads the text.
+    /// Parses a `did:x509`.
     pub(super) fn parse(text: &str) -> Result<Self, DidX509Error> {
         let mut parts = text.split("::");
         let fingerprint = parts
@@ -43,7 +43,7 @@ impl DidX509 {
         Ok(Self { fingerprint: Sha256Digest::new(fingerprint), policies })
     }
 
-    /// Refuses a chain in which no certificate authority has the fingerprint.
+    /// Checks that a certificate authority of the chain has the fingerprint.
     pub(super) fn check_authority(&self, chain: &[Certificate<'_>]) -> Result<(), EndorsementError> {
         let mut last = None;
         for authority in chain.iter().skip(1) {
@@ -59,7 +59,7 @@ impl DidX509 {
         })
     }
 
-    /// The uses that the leaf must have, and every authority above it must allow.
+    /// Returns the extended key usages that the leaf must have and every authority above it must allow.
     pub(super) fn leaf_uses(&self) -> Vec<&str> {
         let uses = self.policies.iter().filter_map(|policy| match policy {
             Policy::Eku(oid) => Some(oid.as_str()),
@@ -68,7 +68,7 @@ impl DidX509 {
         uses.collect()
     }
 
-    /// Refuses a leaf that is not what the policies say.
+    /// Checks the leaf certificate against the policies.
     pub(super) fn check_leaf(&self, leaf: &Certificate<'_>) -> Result<(), EndorsementError> {
         self.policies.iter().try_for_each(|policy| policy.check(leaf))
     }
@@ -129,7 +129,7 @@ impl Policy {
     }
 }
 
-/// The attributes that the specification names, else an object identifier as it stands.
+/// Returns the object identifier of an attribute: one that the specification names, or a literal object identifier.
 fn attribute_oid(name: &str) -> Option<String> {
     let oid = match name {
         "CN" => "2.5.4.3",
@@ -145,7 +145,7 @@ fn attribute_oid(name: &str) -> Option<String> {
     Some(oid.to_owned())
 }
 
-/// Undoes percent-encoding (RFC 3986 section 2.1). Outside an escape only letters, digits, `.`, `-` and `_` may stand.
+/// Decodes percent-encoding (RFC 3986 section 2.1). Outside of an escape only letters, digits, `.`, `-` and `_` are allowed.
 fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::new();
     let mut bytes = text.bytes();

@@ -1,4 +1,4 @@
-//! One call from the bytes of an endorsement to what its pinned issuer says about a utility VM.
+//! [`verify`]: verifies the endorsement of a utility VM against its pinned issuer.
 
 use serde::Serialize;
 
@@ -11,41 +11,41 @@ use crate::claims::UvmClaims;
 use crate::types::{UnixTime, shorten};
 use crate::x509::Validity;
 
-/// Who endorses the utility VMs of Azure's confidential containers: the root "Microsoft Supply Chain RSA Root CA 2022"
-/// and, below it, a leaf for the use of signing them.
+/// The issuer of the endorsements of Azure's utility VMs: the root "Microsoft Supply Chain RSA Root CA 2022" with a leaf whose
+/// extended key usage is signing them.
 pub const PRODUCTION_ISSUER: &str = UvmClaims::PRODUCTION_ISSUER;
 
-/// What that issuer calls the utility VM of Azure Container Instances.
+/// The feed of that issuer for the utility VM of Azure Container Instances.
 pub const PRODUCTION_FEED: &str = UvmClaims::PRODUCTION_FEED;
 
-/// The most bytes an endorsement may have. Real ones have 6 to 11 kB; the rest is room for time stamps and transparency
-/// receipts in the unprotected header. The bound stops a peer from making its reader parse megabytes.
+/// The largest endorsement in bytes. Genuine ones have 6 to 11 kB; the rest is for time stamps and transparency receipts in the
+/// unprotected header. Bounds the work for one that is not genuine.
 pub const MAX_ENDORSEMENT_LEN: usize = 64 * 1024;
 
-/// Whose endorsement of what is accepted. Both are compared byte for byte.
+/// The expected issuer and feed. Both are compared byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndorsementExpectations<'a> {
-    /// The `did:x509` of who must endorse.
+    /// The `did:x509` of the expected issuer.
     pub issuer: &'a str,
-    /// What must be endorsed.
+    /// The expected feed.
     pub feed: &'a str,
 }
 
 impl<'a> EndorsementExpectations<'a> {
-    /// An issuer (a `did:x509` with `eku` or `subject` policies) and the feed it must endorse.
+    /// Expects an issuer (a `did:x509` with `eku` or `subject` policies) and a feed.
     #[must_use]
     pub const fn new(issuer: &'a str, feed: &'a str) -> Self {
         Self { issuer, feed }
     }
 
-    /// The utility VM of Azure Container Instances, endorsed by Microsoft.
+    /// Expects the utility VM of Azure Container Instances, endorsed by Microsoft.
     #[must_use]
     pub const fn production() -> EndorsementExpectations<'static> {
         EndorsementExpectations::new(PRODUCTION_ISSUER, PRODUCTION_FEED)
     }
 }
 
-/// Which of the two layouts an endorsement has.
+/// The layout of an endorsement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -70,47 +70,47 @@ pub struct VerifiedEndorsement {
 }
 
 impl VerifiedEndorsement {
-    /// What is endorsed: issuer, feed, security version, launch measurement.
+    /// Returns the claims: issuer, feed, security version, launch measurement.
     #[must_use]
     pub const fn claims(&self) -> &UvmClaims {
         &self.claims
     }
 
-    /// The layout of the document.
+    /// Returns the layout of the document.
     #[must_use]
     pub const fn form(&self) -> EndorsementForm {
         self.form
     }
 
-    /// When the issuer says it signed. Nobody else vouches for this time, and nothing was decided by it.
+    /// Returns when the issuer claims to have signed. This time is not verified, and no check depends on it.
     #[must_use]
     pub const fn signed_at(&self) -> Option<UnixTime> {
         self.signed_at
     }
 
-    /// The life of the leaf certificate, first and last second. It is usually over: an endorsement outlives its leaf,
-    /// and ends when the policy demands a higher security version.
+    /// Returns the first and last second of the leaf certificate's validity. It has usually expired: an endorsement outlives its
+    /// leaf, and ends when the policy requires a higher security version.
     #[must_use]
     pub const fn leaf_validity(&self) -> (UnixTime, UnixTime) {
         (self.leaf_not_before, self.leaf_not_after)
     }
 }
 
-/// Verifies an endorsement: a tagged `COSE_Sign1` (RFC 9052) as it comes with the evidence of a confidential container.
+/// Verifies an endorsement: a tagged `COSE_Sign1` (RFC 9052), part of the evidence of a confidential container.
 ///
-/// In this order, stopping at the first refusal:
+/// Checks in this order, stopping at the first failure:
 ///
-/// 1. the document is strictly formed;
-/// 2. its issuer is the expected one, byte for byte, before anything that the document brings along is believed;
-/// 3. the certificate chain has the authority that the issuer names, and every link of it holds at the time the leaf
-///    certificate began to live;
-/// 4. the leaf certificate is for the use (or of the subject) that the issuer names;
+/// 1. the document is strictly encoded;
+/// 2. its issuer is the expected one, byte for byte, before any other content is used;
+/// 3. the certificate chain has the authority that the issuer names, and every link of it is valid at the beginning of the
+///    leaf certificate's validity;
+/// 4. the leaf certificate has the extended key usage (or the subject) that the issuer names;
 /// 5. the feed is the expected one;
-/// 6. the signature holds over protected header and payload as received;
-/// 7. the payload says which measurement is endorsed, and its security version.
+/// 6. the signature over protected header and payload, as received, is valid;
+/// 7. the payload has the endorsed measurement and its security version.
 ///
-/// The unprotected header has no part in this: it is skipped without being read. Whether the measurement is that of the
-/// report, and the security version high enough, is for the appraisal to say.
+/// The unprotected header is skipped without being parsed. Later steps compare the measurement with that of the report, and the
+/// security version with the policy.
 ///
 /// # Errors
 ///

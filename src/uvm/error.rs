@@ -1,11 +1,11 @@
-//! Why an endorsement of a utility VM is refused: one variant for each cause.
+//! [`EndorsementError`]: the reasons why an endorsement of a utility VM is refused.
 
 use crate::types::Sha256Digest;
 use crate::x509::CertificateError;
 
-/// An endorsement of a utility VM was refused.
+/// The reason why an endorsement of a utility VM is refused.
 ///
-/// Text in the variants is the document's own, shortened and escaped.
+/// Strings in the variants are from the document, shortened and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndorsementError {
@@ -22,7 +22,7 @@ pub enum EndorsementError {
         /// What is wrong with it.
         cause: CertificateError,
     },
-    /// Fewer certificates than a `did:x509` needs, or more than are looked at.
+    /// Fewer certificates than a `did:x509` needs, or more than the limit.
     #[error("expected a chain of {min} to {max} certificates in the endorsement, found {actual}")]
     ChainLength {
         /// A leaf and one certificate authority.
@@ -32,7 +32,7 @@ pub enum EndorsementError {
         /// How many the document carries.
         actual: usize,
     },
-    /// The document demands that its reader understands header parameters that this one does not know.
+    /// The document has critical header parameters that are not known here.
     #[error(
         "the endorsement marks header parameters as critical, none of which are known here; a newer version of this crate may be needed"
     )]
@@ -63,16 +63,16 @@ pub enum EndorsementError {
         /// The COSE algorithm number.
         algorithm: i64,
     },
-    /// Not a `COSE_Sign1` as this crate reads it.
+    /// Not a `COSE_Sign1` that this crate accepts.
     #[error("not a usable COSE_Sign1 document: {0}")]
     Malformed(CoseError),
-    /// A header parameter that must be there is not.
+    /// A required header parameter is missing.
     #[error("the endorsement's protected header lacks {header}")]
     MissingHeader {
         /// The parameter.
         header: &'static str,
     },
-    /// The header speaks both forms at once.
+    /// The header has parameters of both forms.
     #[error(
         "the endorsement mixes the text-key form with the CWT form ({header} stands beside the other form's parameters)"
     )]
@@ -80,7 +80,7 @@ pub enum EndorsementError {
         /// The parameter that belongs to the other form.
         header: &'static str,
     },
-    /// The payload is signed but does not say what it must.
+    /// The payload is signed but malformed.
     #[error("the endorsement's payload {0}")]
     Payload(PayloadError),
     /// The thumbprint in the header is not that of the leaf certificate.
@@ -91,7 +91,7 @@ pub enum EndorsementError {
         /// The same hash of the leaf certificate, hexadecimal.
         actual: String,
     },
-    /// More bytes than an endorsement may have.
+    /// The document is too large.
     #[error("expected an endorsement of at most {limit} bytes, found {actual}")]
     TooLarge {
         /// [`super::MAX_ENDORSEMENT_LEN`].
@@ -121,7 +121,7 @@ pub enum EndorsementError {
         /// The one in the header, shortened.
         actual: String,
     },
-    /// The issuer's endorsement of something else.
+    /// The issuer endorsed another feed.
     #[error("expected an endorsement of {expected:?}, found one of {actual:?}")]
     WrongFeed {
         /// The feed that the policy names.
@@ -135,7 +135,7 @@ pub enum EndorsementError {
         /// The parameter.
         header: &'static str,
     },
-    /// Somebody else endorsed this.
+    /// Another issuer endorsed this.
     #[error("expected an endorsement issued by {expected:?}, found one issued by {actual:?}")]
     WrongIssuer {
         /// The issuer that the policy names.
@@ -143,7 +143,7 @@ pub enum EndorsementError {
         /// The issuer of the document, shortened.
         actual: String,
     },
-    /// The leaf certificate is not for the use that the issuer names.
+    /// The leaf certificate does not have the extended key usage that the issuer names.
     #[error("the issuer demands a leaf certificate for the use {expected}, found one for [{}]", actual.join(", "))]
     WrongLeafUse {
         /// The object identifier of the extended key usage.
@@ -151,7 +151,7 @@ pub enum EndorsementError {
         /// Those of the leaf certificate.
         actual: Vec<String>,
     },
-    /// The leaf certificate is not of the subject that the issuer names.
+    /// The leaf certificate does not have the subject that the issuer names.
     #[error("the issuer demands a leaf certificate with the subject {attribute}={expected:?}, found [{}]", actual.join(", "))]
     WrongLeafSubject {
         /// The attribute of the subject.
@@ -188,7 +188,7 @@ impl std::fmt::Display for CoseAlgorithm {
     }
 }
 
-/// Why bytes are no usable `COSE_Sign1`.
+/// The reason why bytes are not a usable `COSE_Sign1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoseError {
@@ -201,7 +201,7 @@ pub enum CoseError {
     /// A well-known header parameter has a type that COSE does not allow.
     #[error("a header parameter is not as RFC 9052 defines it")]
     InvalidHeader,
-    /// Protected header, payload or signature is no byte string; a detached payload is one cause.
+    /// Protected header, payload or signature is not a byte string, such as a detached payload.
     #[error("the protected header, payload or signature is not a byte string")]
     NotAByteString,
     /// The tag does not hold an array of four items.
@@ -233,7 +233,7 @@ pub enum CoseError {
     UnusableKey,
 }
 
-/// Why an issuer cannot be resolved.
+/// The reason why an issuer cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DidX509Error {
@@ -248,17 +248,17 @@ pub enum DidX509Error {
     UnsupportedPolicy,
 }
 
-/// What is wrong with a payload.
+/// The reason why a payload is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// A member stands twice, at any depth.
+    /// A member occurs twice, at any depth.
     #[error("has the member {member:?} twice")]
     DuplicateMember {
         /// Its name, shortened.
         member: String,
     },
-    /// A member that must be there is not.
+    /// A required member is missing.
     #[error("lacks the member {member}")]
     MissingMember {
         /// Its name.
@@ -267,7 +267,7 @@ pub enum PayloadError {
     /// Not a JSON object.
     #[error("is not a JSON object")]
     NotAnObject,
-    /// The two spellings of the security version say different numbers.
+    /// The two members for the security version have different values.
     #[error("says svn {text} in one member and {number} in another")]
     SvnDisagrees {
         /// `x-ms-sevsnpvm-guestsvn`.
@@ -283,7 +283,7 @@ pub enum PayloadError {
         /// The size of the payload.
         actual: usize,
     },
-    /// A member has another type than it must have, or is not in its one spelling.
+    /// A member has the wrong type, or is not in canonical form.
     #[error("has a member {member} of the wrong type or spelling")]
     WrongMemberType {
         /// Its name.

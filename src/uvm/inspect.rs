@@ -1,4 +1,4 @@
-//! What an endorsement says about itself, for tools that show it. Nothing here is verified.
+//! The unverified content of an endorsement, for tools that display it.
 
 use serde::{Serialize, Serializer};
 
@@ -9,9 +9,9 @@ use super::error::{CoseAlgorithm, EndorsementError};
 use crate::types::{Sha256Digest, UnixTime};
 use crate::x509::Certificate;
 
-/// The content of an endorsement that nobody has verified: anyone can have written it.
+/// The unverified content of an endorsement: anyone can have written it.
 ///
-/// There is no way from here to a [`super::VerifiedEndorsement`].
+/// It cannot be turned into a [`super::VerifiedEndorsement`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UnverifiedEndorsement {
@@ -36,7 +36,7 @@ pub struct UnverifiedEndorsement {
     pub unprotected_header_len: usize,
 }
 
-/// A certificate that nobody has verified.
+/// An unverified certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UnverifiedCertificate {
@@ -46,17 +46,17 @@ pub struct UnverifiedCertificate {
     pub subject: Option<String>,
     /// The issuer; `None` where the certificate cannot be read.
     pub issuer: Option<String>,
-    /// First and last second of its life; `None` where the certificate cannot be read.
+    /// First and last second of its validity; `None` where the certificate cannot be read.
     pub validity: Option<(UnixTime, UnixTime)>,
     /// The object identifiers of its extended key usage.
     pub uses: Vec<String>,
 }
 
-/// Reads an endorsement without verifying anything.
+/// Parses an endorsement without verifying it.
 ///
 /// # Errors
 ///
-/// [`EndorsementError`] if the document is not strictly formed.
+/// [`EndorsementError`] if the document is not strictly encoded.
 pub fn read_unverified(cose: &[u8]) -> Result<UnverifiedEndorsement, EndorsementError> {
     let document = Document::decode(cose)?;
     Ok(UnverifiedEndorsement {

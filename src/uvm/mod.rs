@@ -1,7 +1,7 @@
-//! Step 3, second half: is the utility VM one that its owner endorses?
+//! Step 3, second half: verifies the vendor's endorsement of the utility VM.
 //!
-//! The endorsement is a `COSE_Sign1` (RFC 9052) that travels with the evidence. Its signer is named by a `did:x509`,
-//! which the policy pins, and it says which launch measurement is endorsed and how new it is.
+//! The endorsement is a `COSE_Sign1` (RFC 9052) that is part of the evidence. Its signer is a `did:x509` that the policy pins;
+//! its payload is the endorsed launch measurement with a security version.
 
 mod cbor;
 mod chain;

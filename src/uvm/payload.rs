@@ -1,18 +1,18 @@
-//! What an endorsement says: which measurement, how new.
+//! The payload of an endorsement: the endorsed measurement and its security version.
 
 use super::error::PayloadError;
-use crate::json::{JsonError, MemberError, MemberFlaw, Value, parse};
+use crate::json::{JsonError, MemberError, MemberErrorReason, Value, parse};
 use crate::types::Measurement;
 
 const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
 const SVN: &str = "x-ms-sevsnpvm-guestsvn";
 const SVN_NUMBER: &str = "x-ms-sevsnpvm-guestsvn-int";
 
-/// The JSON payload of the text-key form: security version and measurement.
+/// Reads the JSON payload of the text-key form: security version and measurement.
 ///
-/// The security version is a decimal text in one spelling, or a JSON integer (endorsements of both kinds were issued);
-/// since version 103 a second member repeats it as a number, and then both must agree. Members that are not known here
-/// are tolerated: the issuer signed them, and adding one must not lock every client out.
+/// The security version is a canonical decimal string or a JSON integer (both were issued). Since version 103 a second member
+/// repeats it as a number, and both must agree. Unknown members are accepted: the issuer signed them, and a new member must not
+/// break all clients.
 pub(super) fn read_json(payload: &[u8]) -> Result<(u64, Measurement), PayloadError> {
     let members = match parse(payload) {
         Ok(Value::Object(members)) => members,
@@ -32,22 +32,22 @@ pub(super) fn read_json(payload: &[u8]) -> Result<(u64, Measurement), PayloadErr
 }
 
 impl From<MemberError> for PayloadError {
-    fn from(MemberError { name: member, flaw }: MemberError) -> Self {
-        match flaw {
-            MemberFlaw::Missing => Self::MissingMember { member },
-            MemberFlaw::WrongType { .. } => Self::WrongMemberType { member },
+    fn from(MemberError { name: member, reason }: MemberError) -> Self {
+        match reason {
+            MemberErrorReason::Missing => Self::MissingMember { member },
+            MemberErrorReason::WrongType { .. } => Self::WrongMemberType { member },
         }
     }
 }
 
-/// The payload of the hash-envelope form is the measurement itself.
+/// Reads the payload of the hash-envelope form, which is the measurement itself.
 pub(super) fn read_measurement(payload: &[u8]) -> Result<Measurement, PayloadError> {
     <[u8; Measurement::LEN]>::try_from(payload)
         .map(Measurement::new)
         .map_err(|_| PayloadError::WrongLength { expected: Measurement::LEN, actual: payload.len() })
 }
 
-/// A number in the one decimal spelling it has: no sign, no leading zero.
+/// Parses a canonical decimal number: no sign, no leading zero.
 fn canonical_decimal(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)

@@ -1,9 +1,9 @@
-//! The signature algorithms of certificates and revocation lists, each in the encodings that are in use.
+//! The signature algorithms of certificates and CRLs, each in the encodings that are in use.
 
 use crate::crypto::{Hash, Scheme};
 use crate::der::{CONTEXT_0, CONTEXT_1, CONTEXT_2, CONTEXT_3, INTEGER, NULL, OBJECT_IDENTIFIER, Reader, SEQUENCE};
 
-/// What is accepted, for messages.
+/// The accepted algorithms, for messages.
 pub(super) const ACCEPTED: &str = "RSA (PKCS#1 v1.5 or PSS) or ECDSA, with SHA-256, SHA-384 or SHA-512";
 
 /// An `AlgorithmIdentifier` that is accepted. The curve of ECDSA is that of the issuer's key.
@@ -57,7 +57,7 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// Whether an `AlgorithmIdentifier` is that of AMD's certificates and revocation lists: PSS with SHA-384.
+    /// Whether an `AlgorithmIdentifier` is that of AMD's certificates and CRLs: PSS with SHA-384.
     pub(crate) fn is_rsa_pss_sha384(der: &[u8]) -> bool {
         Self::read(der) == Some(Self::Rsa(Scheme::RsaPssSha384))
     }
@@ -76,7 +76,7 @@ fn read_pss(mut parameters: Reader<'_>) -> Option<Scheme> {
     let mut salt = Reader::new(parameters.expect(CONTEXT_2)?.contents);
     let length = salt.expect(INTEGER)?.contents;
     salt.finish()?;
-    // The default trailer field, which DER leaves out and AMD's and Microsoft's older certificates write.
+    // The default trailer field, which DER omits but AMD's and Microsoft's older certificates contain.
     if parameters.is_next(CONTEXT_3) && parameters.expect(CONTEXT_3)?.contents != [INTEGER, 1, 1] {
         return None;
     }

@@ -1,10 +1,10 @@
-//! Why a certificate is refused.
+//! [`CertificateError`]: the reasons why a certificate is refused.
 
 use std::fmt;
 
 use crate::types::{Product, UnixTime, difference};
 
-/// Why a certificate is refused: of AMD's hierarchy, or of the chain of a UVM endorsement.
+/// The reason why a certificate of AMD's hierarchy or of a UVM endorsement's chain is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -29,10 +29,10 @@ pub enum CertificateError {
         /// The object identifiers of the extended key usage, the first 8.
         allowed: Vec<String>,
     },
-    /// The end of its validity is over.
+    /// It has expired.
     #[error("it was valid until {not_after} and is used at {now}, {} later: if that is the time now, compare the clocks", difference(.not_after, .now))]
     Expired {
-        /// The last second of its validity.
+        /// Returns the last second of its validity.
         not_after: UnixTime,
         /// The time of the check: for the chain of a UVM endorsement the first second of the leaf's validity.
         now: UnixTime,
@@ -72,7 +72,7 @@ pub enum CertificateError {
     /// It becomes valid later.
     #[error("it is valid from {not_before} on and is used at {now}, {} earlier: if that is the time now, compare the clocks", difference(.not_before, .now))]
     NotYetValid {
-        /// The first second of its validity.
+        /// Returns the first second of its validity.
         not_before: UnixTime,
         /// The time of the check: for the chain of a UVM endorsement the first second of the leaf's validity.
         now: UnixTime,
@@ -168,7 +168,7 @@ pub enum CertificateError {
     },
 }
 
-/// What a key of a chain is used for.
+/// The use of a key in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyUse {

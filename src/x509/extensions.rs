@@ -21,7 +21,7 @@ const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 /// `anyExtendedKeyUsage` (RFC 5280 section 4.2.1.12).
 const ANY_USE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 
-/// One extension. What its value means is not looked at.
+/// One extension, with its value not parsed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extension<'a> {
     /// The contents of the object identifier.
@@ -34,7 +34,7 @@ impl<'a> Extension<'a> {
     fn read(contents: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(contents);
         let oid = reader.expect(OBJECT_IDENTIFIER)?.contents;
-        // DER leaves out a value that is the default, so what stands here can only be TRUE.
+        // DER omits the default FALSE, so that only TRUE can be encoded.
         let critical = reader.is_next(BOOLEAN);
         if critical && reader.expect(BOOLEAN)?.contents != [0xff] {
             return None;
@@ -44,7 +44,7 @@ impl<'a> Extension<'a> {
         is_oid(oid).then_some(Self { oid, critical, value })
     }
 
-    /// The object identifier, dotted and shortened.
+    /// Returns the object identifier, dotted and shortened.
     pub(crate) fn id(&self) -> String {
         dotted(self.oid)
     }
@@ -60,7 +60,7 @@ pub(crate) struct Extensions<'a> {
 }
 
 impl<'a> Extensions<'a> {
-    /// Reads the contents of the `[3]` that holds them.
+    /// Parses the contents of the `[3]` that contains them.
     pub(super) fn read(contents: &'a [u8]) -> Result<Self, CertificateError> {
         let all = read_all(contents)?;
         let value = |oid: &[u8]| all.iter().find(|extension| extension.oid == oid).map(|extension| extension.value);
@@ -80,7 +80,7 @@ impl<'a> Extensions<'a> {
         self.all.iter()
     }
 
-    /// Refuses a critical extension that decides something and is not evaluated here (RFC 5280 section 4.2).
+    /// Refuses critical extensions that are not evaluated here (RFC 5280 section 4.2).
     pub(crate) fn check_critical(&self, also_known: &[&[u8]]) -> Result<(), CertificateError> {
         let known =
             |oid: &[u8]| [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE].contains(&oid) || also_known.contains(&oid);
@@ -98,16 +98,16 @@ impl<'a> Extensions<'a> {
         self.key_usage
     }
 
-    /// The object identifiers of the extended key usage, dotted; none where the extension is absent.
+    /// Returns the object identifiers of the extended key usage, dotted; empty if the extension is absent.
     pub(crate) fn key_uses(&self) -> Vec<String> {
         self.extended_key_usage.iter().flatten().map(|oid| dotted(oid)).collect()
     }
 
     /// Refuses a certificate authority whose extended key usage excludes what the certificates below it are for.
     ///
-    /// RFC 5280 gives the extension a meaning for the certificate's own key. In certificate authorities Microsoft and the
-    /// CA/Browser Forum use it as a limit on what they may issue, and such a limit holds here: an authority for other
-    /// uses that is stolen or careless endorses nothing. No extension, or `anyExtendedKeyUsage`, excludes no use.
+    /// In RFC 5280 the extension restricts the certificate's own key. Microsoft and the CA/Browser Forum also use it in CA
+    /// certificates to restrict what the CA may issue, and this crate enforces that: a compromised CA for other uses cannot
+    /// endorse anything. No extension, or `anyExtendedKeyUsage`, restricts nothing.
     /// `expected` names the uses, all of which must be allowed; where there is none, no list of uses allows it.
     pub(crate) fn check_issues_for(&self, expected: &[&str]) -> Result<(), CertificateError> {
         let Some(allowed) = &self.extended_key_usage else { return Ok(()) };
@@ -132,7 +132,7 @@ fn read_all(contents: &[u8]) -> Result<Vec<Extension<'_>>, CertificateError> {
     let mut list = Reader::new(list);
     let mut all: Vec<Extension<'_>> = Vec::new();
     while list.is_next(SEQUENCE) {
-        // Before anything is kept: the count bounds the search for duplicates below and everything that follows.
+        // Checked first: the count bounds the search for duplicates and all later work.
         if all.len() == MAX_EXTENSIONS {
             return Err(CertificateError::TooManyExtensions { limit: MAX_EXTENSIONS });
         }
@@ -195,8 +195,8 @@ impl KeyUsage {
         let contents = reader.expect(BIT_STRING)?.contents;
         reader.finish()?;
         let (&unused, bits) = contents.split_first()?;
-        // What is not used is zero. That the list ends with a bit that is set, as X.690 section 11.2.2 has it, is not
-        // demanded: AMD's ASKs and ASVKs say that one bit is unused where two are.
+        // Unused bits must be zero. X.690 section 11.2.2 also requires the last bit to be set, which is not enforced: AMD's
+        // ASKs and ASVKs declare one unused bit where there are two.
         let is_zero = |last: &u8| unused < 8 && last.trailing_zeros() >= u32::from(unused);
         match bits {
             [first] if is_zero(first) => Some(Self { bits: *first }),
@@ -239,7 +239,7 @@ fn is_oid(contents: &[u8]) -> bool {
     ends && contents.split_inclusive(|byte| *byte < 0x80).all(|arc| arc.first() != Some(&0x80))
 }
 
-/// An object identifier as text, shortened.
+/// Formats an object identifier, shortened.
 pub(crate) fn dotted(oid: &[u8]) -> String {
     shorten(&Oid::new(oid.into()).to_id_string(), 100)
 }

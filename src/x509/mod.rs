@@ -1,9 +1,9 @@
-//! The one reader of X.509 certificates (RFC 5280): AMD's hierarchy and the chains of UVM endorsements come through here,
-//! and so do the certificates in MAA's key sets, of which only the key is read.
+//! The reader of X.509 certificates (RFC 5280): of AMD's hierarchy, of the chains of UVM endorsements, and of MAA's key sets,
+//! of which only the key is read.
 //!
 //! A certificate is untrusted until the signature of its issuer was verified, and most of it must be read to know which
-//! issuer that is. So reading is bounded (bytes, extensions, key uses) and strict: one encoding of each part that
-//! decides something, times in the form of [`crate::der::Reader::time`], no extension twice. `x509-parser` reads the
+//! issuer that is. So parsing is bounded (bytes, extensions, key usages) and strict: a single encoding of each part that
+//! matters, times in the form of [`crate::der::Reader::time`], no extension twice. `x509-parser` reads the
 //! rest: names, algorithm parameters, the contents of known extensions.
 
 mod algorithm;
@@ -27,7 +27,7 @@ use crate::types::{UnixTime, shorten};
 /// its reader parse before a signature is verified.
 pub(crate) const MAX_CERTIFICATE_LEN: usize = 8 * 1024;
 
-/// A certificate, read but not verified.
+/// A certificate, parsed but not verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate<'a> {
     der: &'a [u8],
@@ -68,12 +68,12 @@ impl<'a> Certificate<'a> {
         Ok(Self { der, signed, x509, issuer, subject, public_key, serial, validity, extensions })
     }
 
-    /// The certificate as it came.
+    /// Returns the DER of the certificate.
     pub(crate) const fn der(&self) -> &'a [u8] {
         self.der
     }
 
-    /// The DER of the issuer's name.
+    /// Returns the DER of the issuer's name.
     pub(crate) const fn issuer(&self) -> &'a [u8] {
         self.issuer
     }
@@ -83,7 +83,7 @@ impl<'a> Certificate<'a> {
         self.subject
     }
 
-    /// The DER of the `SubjectPublicKeyInfo`.
+    /// Returns the DER of the `SubjectPublicKeyInfo`.
     pub(crate) const fn public_key(&self) -> &'a [u8] {
         self.public_key
     }
@@ -106,32 +106,32 @@ impl<'a> Certificate<'a> {
         SignatureAlgorithm::read(self.signed.algorithm)
     }
 
-    /// The signed part and its signature.
+    /// Returns the signed part and its signature.
     pub(crate) const fn signed(&self) -> &Signed<'a> {
         &self.signed
     }
 
-    /// The first common name of the issuer, shortened, for messages.
+    /// Returns the first common name of the issuer, shortened, for messages.
     pub(crate) fn issuer_common_name(&self) -> String {
         common_name(self.x509.issuer())
     }
 
-    /// The first common name of the subject, shortened, for messages.
+    /// Returns the first common name of the subject, shortened, for messages.
     pub(crate) fn subject_common_name(&self) -> String {
         common_name(self.x509.subject())
     }
 
-    /// The whole name of the issuer, for display.
+    /// Returns the whole name of the issuer, for display.
     pub(crate) fn issuer_text(&self) -> String {
         self.x509.issuer().to_string()
     }
 
-    /// The whole name of the subject, for display.
+    /// Returns the whole name of the subject, for display.
     pub(crate) fn subject_text(&self) -> String {
         self.x509.subject().to_string()
     }
 
-    /// The values of one attribute of the subject, by its object identifier.
+    /// Returns the values of one attribute of the subject, by its object identifier.
     pub(crate) fn subject_values(&self, oid: &str) -> Vec<String> {
         self.x509
             .subject()
@@ -141,12 +141,12 @@ impl<'a> Certificate<'a> {
             .collect()
     }
 
-    /// Whether subject and issuer are one (RFC 5280 section 6.1): such a certificate adds nothing to the length of a path.
+    /// Whether subject and issuer are equal (RFC 5280 section 6.1): such a certificate adds nothing to the length of a path.
     pub(crate) fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }
 
-    /// The curve of the key; `None` for a key of another kind.
+    /// Returns the curve of the key; `None` for a key of another kind.
     pub(crate) fn curve(&self) -> Option<Curve> {
         let algorithm = &self.x509.subject_pki.algorithm;
         if algorithm.algorithm.to_id_string() != "1.2.840.10045.2.1" {
@@ -184,8 +184,8 @@ impl<'a> Certificate<'a> {
 
 /// The DER of the `SubjectPublicKeyInfo` of a certificate that only carries a key: the one in an entry of a key set.
 ///
-/// Dates and extensions are not looked at, because nothing is decided by them: the set is as good as where it came from.
-/// They could not be read strictly either. MAA's certificates of 2019 write dates before 2050 as `GeneralizedTime`.
+/// Dates and extensions are ignored: the key set is as trustworthy as its source. They could not be parsed strictly either:
+/// MAA's certificates of 2019 encode dates before 2050 as `GeneralizedTime`.
 pub(crate) fn public_key_of(der: &[u8], limit: usize) -> Option<&[u8]> {
     if der.len() > limit {
         return None;
@@ -216,8 +216,8 @@ impl<'a> TbsParts<'a> {
         let validity = reader.expect(SEQUENCE)?.contents;
         let subject = reader.expect(SEQUENCE)?.whole;
         let public_key = reader.expect(SEQUENCE)?.whole;
-        // No unique identifiers (RFC 5280 section 4.1.2.8) in between. Without extensions it is of no use but for its key, as in
-        // key sets of MAA: `Extensions::read` refuses nothing as no SEQUENCE.
+        // Unique identifiers (RFC 5280 section 4.1.2.8) are not accepted. A certificate without extensions is accepted only
+        // for its key, as in MAA's key sets: `Extensions::read` refuses an empty value, which is not a SEQUENCE.
         let extensions = if reader.is_next(CONTEXT_3) { reader.expect(CONTEXT_3)?.contents } else { &[] };
         reader.finish()?;
         Some(Self { version, serial, algorithm, issuer, validity, subject, public_key, extensions })

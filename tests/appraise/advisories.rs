@@ -127,7 +127,7 @@ fn what_shows_a_fix_is_all_of_it() {
     let clear = attest_tcb(&bad_ram, tcb(27, 219), |report| report.platform_info(0x05));
     failed(clear, "AMD-SB-3015", |appraisal| AttestationError::WrongPlatformInfo {
         bit: PlatformInfoBit::AliasCheckComplete,
-        must: BitRequirement::BeSet,
+        must: BitRequirement::Set,
         appraisal,
     });
 }

@@ -157,11 +157,11 @@ fn each_bit_of_the_platform_is_as_required() {
         (TioEn, "platform tio-en", 7),
     ];
     for (bit, name, at) in bits {
-        for must in [BitRequirement::BeSet, BitRequirement::BeClear] {
+        for must in [BitRequirement::Set, BitRequirement::Clear] {
             for policy in under_both(|policy| policy.require_platform_info(bit, must).unwrap()) {
                 let (good, bad, shown) = match must {
-                    BitRequirement::BeSet => (1 << at, !(1 << at) & 0xff, "set"),
-                    BitRequirement::BeClear => (!(1 << at) & 0xff, 1 << at, "clear"),
+                    BitRequirement::Set => (1 << at, !(1 << at) & 0xff, "set"),
+                    BitRequirement::Clear => (!(1 << at) & 0xff, 1 << at, "clear"),
                 };
                 let of = |info| move |report: ReportBuilder| report.version(5).platform_info(info);
                 passed(report_with(&policy, of(good)), name, shown);
@@ -179,7 +179,7 @@ fn each_bit_of_the_platform_is_as_required() {
         (IommuWriteSafe, "platform iommu-write-safe", 4),
         (TioEn, "platform tio-en", 3),
     ] {
-        for must in [BitRequirement::BeSet, BitRequirement::BeClear] {
+        for must in [BitRequirement::Set, BitRequirement::Clear] {
             for policy in waiving(|policy| policy.require_platform_info(bit, must).unwrap()) {
                 let verdict = report_with(&policy, |report| report.version(version).platform_info(0xff));
                 not_reported(verdict, name, name);

@@ -32,7 +32,7 @@ fn the_gravest_violation_is_the_error_and_the_appraisal_lists_all() {
         .and_then(|policy| policy.require_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(255))))
         .and_then(|policy| policy.require_report_guest_svn(2))
         .and_then(|policy| {
-            policy.require_guest_policy(blindbox_attestation::GuestPolicyBit::Smt, BitRequirement::BeClear)
+            policy.require_guest_policy(blindbox_attestation::GuestPolicyBit::Smt, BitRequirement::Clear)
         })
         .and_then(|policy| policy.require_products([Product::Turin]))
         .and_then(|policy| policy.require_chip_ids([blindbox_attestation::ChipId::new([1; 64])]))
@@ -124,7 +124,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
     let tcb = TcbTooOld { tcb: "reported", part: "snp", minimum: 2, actual: Some(1), advisory: None, appraisal: a() };
     let firmware = FirmwareTooOld { firmware: "running", expected: text(), actual: text(), appraisal: a() };
     let guest_policy = WrongGuestPolicy { bit: None, expected: text(), actual: text(), appraisal: a() };
-    let platform = WrongPlatformInfo { bit: PlatformInfoBit::EccEn, must: BitRequirement::BeSet, appraisal: a() };
+    let platform = WrongPlatformInfo { bit: PlatformInfoBit::EccEn, must: BitRequirement::Set, appraisal: a() };
     let mismatch = EvidenceMismatch {
         field: "vmpl",
         left_source: "token",

@@ -390,7 +390,7 @@ fn each_bit_of_the_guest_policy_is_as_required() {
     ];
     for (bit, name, set) in bits {
         for (must, good, bad) in
-            [(BitRequirement::BeSet, Bit::Set, Bit::Clear), (BitRequirement::BeClear, Bit::Clear, Bit::Set)]
+            [(BitRequirement::Set, Bit::Set, Bit::Clear), (BitRequirement::Clear, Bit::Clear, Bit::Set)]
         {
             let word = |bit| if bit == Bit::Set { "set" } else { "clear" };
             for policy in under_every_trust(|policy| policy.require_guest_policy(bit, must)) {

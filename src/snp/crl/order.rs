@@ -1,4 +1,4 @@
-//! Which of several CRLs of one root was issued later, and what they revoke together: for those who keep more than one.
+//! The order of several CRLs of one root by time of issue, and the union of their entries, for caches that keep more than one.
 
 use std::cmp::Ordering;
 

@@ -1,5 +1,5 @@
-//! Which certificates a CRL is about: its issuing distribution point (RFC 5280 section 5.2.5) against the distribution points
-//! that a certificate names (section 4.2.1.13), as section 6.3.3 (b)(2) compares them.
+//! The scope of a CRL: its issuing distribution point (RFC 5280 section 5.2.5) compared with the distribution points of a
+//! certificate (section 4.2.1.13), as section 6.3.3 (b)(2) requires.
 
 use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 
@@ -13,10 +13,9 @@ const ONLY_CA_CERTIFICATES: u8 = 0x82;
 /// The most names that are read of one distribution point. AMD's certificates have one.
 const MAX_NAMES: usize = 8;
 
-/// The URIs of an issuing distribution point; none where it names none.
+/// Reads the URIs of an issuing distribution point; an empty list if it names none.
 ///
-/// `None` for one that leaves out CA certificates or cannot be compared: nothing may be in it but where the CRL is published,
-/// as URIs, and that it is for CA certificates only.
+/// `None` if it excludes CA certificates or cannot be compared: only URIs and the restriction to CA certificates are allowed.
 pub(super) fn issuing_distribution_point(value: &[u8]) -> Option<Vec<String>> {
     let mut outside = Reader::new(value);
     let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
@@ -29,7 +28,7 @@ pub(super) fn issuing_distribution_point(value: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The URIs at which a certificate (DER) says that the CRL for it is published.
+/// Returns the URIs of the CRL that a certificate (DER) names.
 pub(super) fn of_certificate(der: &[u8]) -> Vec<String> {
     let points = || {
         let mut outside = Reader::new(der);
@@ -52,7 +51,7 @@ pub(super) fn of_certificate(der: &[u8]) -> Vec<String> {
     points().unwrap_or_default()
 }
 
-/// The names of all points. One with reasons or an issuer of its own is not about this issuer's complete CRL.
+/// Reads the names of all points. A point with reasons or another issuer does not refer to this issuer's complete CRL.
 fn distribution_points(value: &[u8]) -> Option<Vec<String>> {
     let mut outside = Reader::new(value);
     let mut points = Reader::new(outside.expect(SEQUENCE)?.contents);
@@ -67,7 +66,7 @@ fn distribution_points(value: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// `DistributionPointName` as `fullName`: one URI or more, and nothing else.
+/// Reads a `DistributionPointName` as `fullName`: one or more URIs, and nothing else.
 fn full_name(contents: &[u8]) -> Option<Vec<String>> {
     let mut choice = Reader::new(contents);
     let mut general_names = Reader::new(choice.expect(CONTEXT_0)?.contents);

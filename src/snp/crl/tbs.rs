@@ -1,5 +1,5 @@
-//! The signed part of a CRL (RFC 5280 section 5.1.2), read strictly: `x509-parser` reads a CRL with a malformed entry as one
-//! without entries.
+//! A strict parser for the signed part of a CRL (RFC 5280 section 5.1.2). `x509-parser` would read a CRL with a malformed entry
+//! as one without entries.
 //!
 //! The header names the signer and is read before the signature is verified; the rest is read only afterwards.
 
@@ -17,7 +17,7 @@ pub(super) const MAX_EXTENSIONS: usize = 16;
 /// RFC 5280 sections 4.1.2.2 and 5.2.3: serial numbers and CRL numbers have at most 20 octets, here without leading zeros.
 const MAX_NUMBER_LEN: usize = 20;
 
-/// What says who signed a CRL and how.
+/// The header of a CRL, which names the signer and the algorithm.
 pub(super) struct Header<'a> {
     pub(super) algorithm: &'a [u8],
     pub(super) issuer: &'a [u8],
@@ -25,7 +25,7 @@ pub(super) struct Header<'a> {
     rest: Reader<'a>,
 }
 
-/// What a CRL says, beyond its header.
+/// The content of a CRL after its header.
 pub(super) struct Content<'a> {
     pub(super) this_update: UnixTime,
     pub(super) next_update: Option<UnixTime>,
@@ -46,7 +46,7 @@ pub(super) struct Extension<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads four elements at most, however long the CRL is.
+    /// Reads the header: at most four elements, however long the CRL is.
     pub(super) fn read(contents: &'a [u8]) -> Option<Self> {
         let mut rest = Reader::new(contents);
         let is_version_2 = rest.is_next(INTEGER);
@@ -58,7 +58,7 @@ impl<'a> Header<'a> {
         Some(Self { algorithm, issuer, is_version_2, rest })
     }
 
-    /// Reads what is behind the header. For CRLs whose signature was verified.
+    /// Reads the content after the header. Only for CRLs whose signature is verified.
     pub(super) fn content(self) -> Result<Content<'a>, CrlError> {
         let mut reader = self.rest;
         let this_update = time(&mut reader)?;
@@ -122,7 +122,7 @@ impl<'a> Extension<'a> {
     }
 }
 
-/// An INTEGER of at most 20 octets, without leading zeros.
+/// Reads an INTEGER of at most 20 octets, without leading zeros.
 pub(super) fn number<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], CrlError> {
     let contents = expect(reader, INTEGER)?.contents;
     let number = without_leading_zeros(contents);

@@ -1,7 +1,7 @@
 //! One typed model of the state of a TEE, whichever evidence it came from.
 //!
-//! [`SnpClaims`] is what an MAA token and a hardware report both say: the part that is compared between them and
-//! appraised once. What only one of them carries stands beside it, under the name of the one who says it.
+//! [`SnpClaims`] has the claims that an MAA token and a hardware report both carry, which are compared with each other and
+//! appraised once. [`MaaClaims`] and [`HardwareClaims`] have the claims that only one of them carries.
 
 mod silicon;
 
@@ -16,7 +16,7 @@ use crate::types::{
     Tcb, UnixTime,
 };
 
-/// The state of a SEV-SNP guest, as MAA or the hardware says it.
+/// The state of a SEV-SNP guest, according to MAA or the hardware.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SnpClaims {
@@ -30,7 +30,7 @@ pub struct SnpClaims {
     pub report_id: ReportId,
     /// `GUEST_SVN` of the report. On Azure it is *not* the version of the utility VM (that is [`UvmClaims::svn`]).
     pub report_guest_svn: u32,
-    /// The privilege level that asked for the report: 0 (most privileged) to 3.
+    /// The privilege level that requested the report: 0 (most privileged) to 3.
     pub vmpl: u32,
     /// The guest policy that the hardware enforces.
     pub policy: GuestPolicy,
@@ -44,10 +44,10 @@ pub struct SnpClaims {
     pub family_id: FamilyId,
     /// From the ID block.
     pub image_id: ImageId,
-    /// The chip; evidence from before 2026 and masked or VLEK-signed reports do not say it.
+    /// The chip; absent from tokens before 2026 and from masked or VLEK-signed reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chip_id: Option<ChipId>,
-    /// The processor family, where the evidence says it.
+    /// The product, if the evidence names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<Product>,
 }
@@ -56,11 +56,11 @@ pub struct SnpClaims {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bit {
-    /// The evidence says the bit is set.
+    /// The bit is set.
     Set,
-    /// The evidence says the bit is clear.
+    /// The bit is clear.
     Clear,
-    /// The evidence is of a version or kind that does not say.
+    /// The evidence is of a version or kind that does not carry the bit.
     NotReported,
 }
 
@@ -74,7 +74,7 @@ impl From<bool> for Bit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GuestPolicy {
-    /// Bit 19: the host may read and write the guest's memory. Whoever sends secrets to such a guest tells the host.
+    /// Bit 19: the host may read and write the guest's memory. Secrets sent to such a guest are visible to the host.
     pub debug: bool,
     /// Bit 18: a migration agent may move the guest.
     pub migrate_ma: bool,
@@ -124,7 +124,7 @@ pub enum TokenShape {
     AzureVm,
 }
 
-/// What only MAA says.
+/// The claims that only an MAA token carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MaaClaims {
@@ -149,11 +149,11 @@ pub struct MaaClaims {
     pub expires_at: UnixTime,
 }
 
-/// What only the hardware report says (AMD 56860 table 23), and what the certificate of its signing key adds.
+/// The claims that only a hardware report (AMD 56860 table 23) and the certificate of its signing key carry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HardwareClaims {
-    /// The version of the report's layout: 2 to 5. It says nothing about the processor.
+    /// The version of the report's layout: 2 to 5. It does not depend on the processor.
     pub version: u32,
     /// The guest policy as one number; [`SnpClaims::policy`] has its bits by name.
     #[serde(serialize_with = "hex_u64")]
@@ -172,23 +172,23 @@ pub struct HardwareClaims {
     pub current_firmware: FirmwareVersion,
     /// The firmware below which the platform cannot go back.
     pub committed_firmware: FirmwareVersion,
-    /// What the platform says of its own configuration.
+    /// The configuration of the platform.
     pub platform_info: PlatformInfo,
     /// An author key certified the ID key (`AUTHOR_KEY_EN`). Without it the author key digest means nothing.
     pub author_key_en: bool,
-    /// The host asked the firmware not to sign with the chip's key (`MASK_CHIP_KEY`). Not the same as a masked chip id.
+    /// The host instructed the firmware not to sign with the chip's key (`MASK_CHIP_KEY`). Not the same as a masked chip id.
     pub mask_chip_key: bool,
     /// Which kind of key signed the report.
     pub signing_key: SigningKey,
     /// The [`ReportId`] of the guest's migration agent; all `ff` without one.
     pub report_id_ma: ReportId,
-    /// Mitigations in force when the guest was launched; reports of version 5 say it.
+    /// Mitigations that were active when the guest was launched; since version 5 of the report.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_u64_if_some")]
     pub launch_mitigation_vector: Option<u64>,
-    /// Mitigations in force at this moment; reports of version 5 say it.
+    /// Mitigations that are active now; since version 5 of the report.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_u64_if_some")]
     pub current_mitigation_vector: Option<u64>,
-    /// The processor; reports of version 3 and later say it.
+    /// The processor; since version 3 of the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpuid: Option<Cpuid>,
     /// The cloud provider to whom AMD gave the signing key, from the certificate of a VLEK.
@@ -244,7 +244,7 @@ fn version_part(text: &str) -> Option<u8> {
     (part.to_string() == text).then_some(part)
 }
 
-/// What the platform says of its own configuration (`PLATFORM_INFO`, AMD 56860 table 24).
+/// The configuration of the platform (`PLATFORM_INFO`, AMD 56860 table 24).
 ///
 /// A bit that a version of the report does not define is [`Bit::NotReported`], whatever stands there. Bits without a
 /// name are kept in `raw`: real platforms set bits that no published table names ([`PlatformInfo::unnamed`]).
@@ -258,17 +258,17 @@ pub struct PlatformInfo {
     pub smt_en: bool,
     /// Bit 1: transparent memory encryption is on.
     pub tsme_en: bool,
-    /// Bit 2: the memory has error correction. Older version 2 firmware does not say.
+    /// Bit 2: the memory has error correction. Not reported by older version 2 firmware.
     pub ecc_en: Bit,
-    /// Bit 3: running average power limit is off. Older version 2 firmware does not say.
+    /// Bit 3: running average power limit is off. Not reported by older version 2 firmware.
     pub rapl_dis: Bit,
-    /// Bit 4: ciphertext hiding for DRAM is on. Older version 2 firmware does not say.
+    /// Bit 4: ciphertext hiding for DRAM is on. Not reported by older version 2 firmware.
     pub ciphertext_hiding_dram_en: Bit,
-    /// Bit 5: the memory was checked for aliases since the last reset (the answer to BadRAM). Version 3 and later say it.
+    /// Bit 5: the memory was checked for aliases since the last reset (the mitigation of BadRAM). Since version 3.
     pub alias_check_complete: Bit,
-    /// Bit 6: writes of the IOMMU are checked (AMD-SB-3016). Version 5 says it, and only Turin and later set it.
+    /// Bit 6: writes of the IOMMU are checked (AMD-SB-3016). Since version 5; only Turin and later set it.
     pub iommu_write_safe: Bit,
-    /// Bit 7: trusted I/O is on. Version 5 says it.
+    /// Bit 7: trusted I/O is on. Since version 5.
     pub tio_en: Bit,
 }
 
@@ -337,13 +337,13 @@ fn hex_u64_if_some<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<
     }
 }
 
-/// The utility VM, as its endorsement says it: from the token, or from the COSE document itself.
+/// The claims of the utility VM's endorsement: from the token, or from the COSE document itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UvmClaims {
     /// The `did:x509` issuer.
     pub issuer: String,
-    /// What is endorsed, such as `ContainerPlat-AMD-UVM`.
+    /// The endorsed feed, such as `ContainerPlat-AMD-UVM`.
     pub feed: String,
     /// The security version of the utility VM: higher is newer.
     pub svn: u64,

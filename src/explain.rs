@@ -1,4 +1,4 @@
-//! What a hardware report says of AMD's advisories, without verifying it: for operators who look at a machine.
+//! The status of AMD's advisories according to an unverified report, for operators who inspect a machine.
 
 use serde::Serialize;
 
@@ -7,16 +7,16 @@ use crate::policy::{Advisory, AdvisoryStatus, Platform, advisories};
 use crate::snp::{self, ReportError};
 use crate::types::{Product, Tcb};
 
-/// What a report says of AMD's advisories. Nothing is verified: for looking at, never for deciding.
+/// The status of AMD's advisories according to a report. Nothing is verified: for display only, never for decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UnverifiedAdvisories {
     /// The version of the report.
     pub version: u32,
-    /// The product; reports of version 2 do not say it.
+    /// The product; absent from reports of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<Product>,
-    /// The processor; reports of version 2 do not say it.
+    /// The processor; absent from reports of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpuid: Option<Cpuid>,
     /// The processor's name, where it is known.
@@ -28,11 +28,11 @@ pub struct UnverifiedAdvisories {
     pub findings: Vec<AdvisoryFinding>,
 }
 
-/// What a report says of one advisory.
+/// The status of one advisory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdvisoryFinding {
-    /// What follows.
+    /// The status.
     #[serde(flatten)]
     pub status: AdvisoryStatus,
     /// The advisory, with its sources.

@@ -1,10 +1,10 @@
-//! What a file of evidence holds: recognised by its parsers, in each encoding that such files come in, and one reader for each
+//! Readers for files of evidence: they recognize the kind of a file by its parsers, in each usual encoding, with one reader for each
 //! kind, so that one file is the same thing to every command.
 //!
 //! | kind | forms |
 //! |---|---|
 //! | certificates | PEM with any text around it, DER, `{"vcekCert", "certificateChain"}` of the THIM service |
-//! | revocation list | DER, PEM |
+//! | CRL | DER, PEM |
 //! | hardware report | its 1184 bytes |
 //! | endorsement of a utility VM | COSE_Sign1 |
 //! | token | a JWS in compact form, `{"token"}` of MAA or an agent |
@@ -12,7 +12,7 @@
 //!
 //! Each of them also as base64 (in either alphabet, padded or not, on several lines) or hexadecimal, and taken out of an agent's
 //! response. Text may begin with the byte order mark of UTF-8 and have line ends of either kind; UTF-16 is refused by name.
-//! What none of the parsers recognises is given back as it is, so that the verification says what is wrong with it.
+//! A file that no parser recognizes is returned unchanged, so that the verification reports its fault.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -31,19 +31,19 @@ const MAX_DEPTH: u8 = 4;
 
 const BOM: &str = "\u{feff}";
 
-/// Why a file cannot be read as what it is given for.
+/// The reason why a file cannot be read as the requested kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// It is recognised as something else.
     #[error("expected {expected}, found {found}")]
     AnotherKind {
-        /// What it is given for.
+        /// The requested kind.
         expected: &'static str,
         /// What it is.
         found: String,
     },
-    /// It is text, and not in UTF-8.
+    /// It is text in another encoding than UTF-8.
     #[error("expected text in UTF-8, found {found}")]
     NotUtf8 {
         /// What was found.
@@ -51,7 +51,7 @@ pub enum FileError {
     },
 }
 
-/// What a file holds.
+/// The kind of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// PEM, or one certificate in DER.
@@ -69,7 +69,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// What it is, in words.
+    /// Returns its name for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Certificates(_) => "X.509 certificates".to_owned(),
@@ -91,7 +91,7 @@ impl Content {
 ///
 /// # Errors
 ///
-/// [`FileError`] for what is recognised as something else, and for what is no text.
+/// [`FileError`] if the file is recognized as another kind, or is not text.
 pub fn read_token(bytes: &[u8]) -> Result<String, FileError> {
     let token = |content: Content| if let Content::Token(token) = content { Some(token) } else { None };
     match find(bytes, "a token (JWT)", token)? {
@@ -121,7 +121,7 @@ pub fn read_uvm_endorsement(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
     Ok(find(bytes, expected, endorsement)?.unwrap_or_else(|| bytes.to_vec()))
 }
 
-/// Reads a certificate revocation list, into DER.
+/// Reads a CRL, and returns its DER.
 ///
 /// # Errors
 ///
@@ -178,7 +178,7 @@ fn find<T>(bytes: &[u8], expected: &'static str, pick: impl Fn(Content) -> Optio
     }
 }
 
-/// What a file holds; `None` for what no parser takes.
+/// Returns the kind of a file; `None` if no parser recognizes it.
 pub(crate) fn content(bytes: &[u8]) -> Result<Option<Content>, FileError> {
     if bytes.len() > MAX_LEN {
         return Ok(None);
@@ -225,7 +225,7 @@ fn binary(bytes: &[u8]) -> Option<Content> {
     uvm::read_unverified(bytes).is_ok().then(|| Content::Endorsement(bytes.to_vec()))
 }
 
-/// Certificates, or one revocation list, in PEM (RFC 7468), whatever text is before them.
+/// Reads certificates, or one CRL, in PEM (RFC 7468), after any other text.
 fn pem(text: &str) -> Option<Content> {
     if certificates_from_pem(text.as_bytes()).is_ok() {
         return Some(Content::Certificates(text.as_bytes().to_vec()));
@@ -269,7 +269,7 @@ fn object_of(object: &Object<'_>, text: &str, depth: u8) -> Result<Option<Conten
 /// The bytes of hexadecimal or base64, which may stand on several lines.
 fn decoded(text: &str) -> Option<Vec<u8>> {
     let text: String = text.split_ascii_whitespace().collect();
-    // What is hexadecimal is base64 too, of other bytes; no genuine file is that by chance.
+    // Hexadecimal is also valid base64 of other bytes, so it is tried first; no genuine base64 is hexadecimal by chance.
     let bytes = hex::decode(&text).ok();
     let bytes = bytes.or_else(|| lenient(alphabet::STANDARD).decode(&text).ok());
     bytes.or_else(|| lenient(alphabet::URL_SAFE).decode(&text).ok()).filter(|bytes| !bytes.is_empty())

@@ -1,4 +1,4 @@
-//! What a file is, and what it says: for looking at, never for deciding.
+//! Inspection of files of evidence: their kind and content, for display only, never for decisions.
 
 mod authorities;
 
@@ -20,7 +20,7 @@ use crate::snp::{
 use crate::types::{Product, printable_json};
 use crate::uvm::{self, EndorsementError, EndorsementExpectations};
 
-/// Why the bytes cannot be shown.
+/// The reason why a file cannot be inspected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
@@ -55,7 +55,7 @@ pub enum InspectError {
     Unknown(#[from] EndorsementError),
 }
 
-/// One thing in a file: what it is, whether it could be verified from the file alone, and all that it says.
+/// One document in a file: its kind, whether it could be verified from the file alone, and its content.
 ///
 /// Serialised it is one object with `kind`, `verified`, `why` and the contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,7 +81,7 @@ pub enum EvidenceKind {
     KeySet,
     /// A hardware report.
     Report,
-    /// A revocation list of AMD.
+    /// A CRL of AMD.
     RevocationList,
     /// An MAA token (JWT).
     Token,
@@ -91,7 +91,7 @@ pub enum EvidenceKind {
 ///
 /// Evidence is recognised by its parsers, in each form that [`crate::files`] lists.
 ///
-/// Only what can be told from the file alone is verified: certificates and revocation lists against AMD's built-in roots,
+/// Only what the file alone can show is verified: certificates and CRLs against AMD's built-in roots,
 /// endorsements against Microsoft's production issuer. A token needs a key set and a report its certificate: see
 /// [`crate::verify_unappraised`].
 ///
@@ -187,7 +187,7 @@ fn token(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let (claims, second) = token_part("claims", parts.next())?;
     let mut reason = "a token alone cannot be verified: it takes the key set of its issuer".to_owned();
     if let Some(refusal) = first.or(second) {
-        // What is shown has then lost something, such as the first of two equal members.
+        // The displayed value would then be incomplete, for example without the first of two duplicate members.
         reason = format!("{reason}; it would be refused in any case: {refusal}");
     }
     Ok(Inspection::new(EvidenceKind::Token, Err(reason), json!({ "header": header, "claims": claims })))

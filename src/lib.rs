@@ -27,8 +27,8 @@
 //! 2. the code inside is the expected code: launch measurement, host data = SHA-256 of the CCE policy ([`Workload`]);
 //! 3. it runs in production mode, not debug;
 //! 4. the utility VM is one that its vendor endorses, not older than allowed ([`UvmRequirement`]);
-//! 5. whoever signed the verdict is who the policy names;
-//! 6. the answer is fresh and the TLS key of the connection is the attested one ([`Challenge`]).
+//! 5. the attester is the one that the policy names;
+//! 6. the evidence is fresh, and the TLS key of the connection is the attested one ([`Challenge`]).
 //!
 //! Read [what this does not prove][limits] before you state [`Workload::binds_its_own_key`].
 //!
@@ -44,7 +44,7 @@
 //! | [faults][manual::faults] | failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits |
 //! | [checks][manual::checks] | every check in its order, with its source and its error |
 //! | [threat model][manual::threat_model] | attackers, what stops each, and what remains |
-//! | [protocol][manual::protocol] | what an agent must answer and refuse, with test vectors |
+//! | [protocol][manual::protocol] | the wire protocol of the agent, with test vectors |
 //!
 //! More of them are listed in [`manual`].
 //!
@@ -69,7 +69,7 @@
 //! | `client` (default) | the network: `verify_connection`, `Verifier`, `Session` |
 //! | `blocking` | the same for callers without an async runtime |
 //! | `cli` | the command `blindbox-attest` |
-//! | `metrics` | counters through the facade `metrics`, beside the events of `tracing` that are always there |
+//! | `metrics` | metrics through the facade `metrics`, in addition to the events of `tracing`, which are always emitted |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
 //! Features only add; none changes a verdict.
@@ -86,11 +86,11 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let temporary = tempfile::tempdir()?;
-//! # let folder = temporary.path().join("cache");
+//! # let directory = temporary.path().join("cache");
 //! let verifier = Verifier::builder()
 //!     .deadline(Duration::from_secs(10))              // for a whole connection with its attestation
-//!     .cache_dir(folder)                              // AMD's certificates and lists, verified again at every load
-//!     .kds("https://kds-mirror.internal.example")     // asked in place of AMD's service, and trusted no more than that
+//!     .cache_dir(directory)                           // AMD's certificates and CRLs, verified whenever they are loaded
+//!     .kds("https://kds-mirror.internal.example")     // used instead of AMD's service, and not trusted
 //!     .proxy("http://proxy.internal.example:3128")    // none unless set: no variable of the environment is read
 //!     .build()?;
 //! # let _ = verifier;

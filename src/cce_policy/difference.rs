@@ -1,4 +1,4 @@
-//! What two policies allow and what they do not, side by side.
+//! The difference of two CCE policies.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::types::shorten;
 /// Characters of a value in a line.
 const SHOWN: usize = 300;
 
-/// Something that one of two policies says and the other does not.
+/// A statement that only one of two policies has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CcePolicyDifference {
-    /// Only the first says it.
+    /// Only in the first policy.
     OnlyFirst(String),
-    /// Only the other says it.
+    /// Only in the second policy.
     OnlyOther(String),
 }
 

@@ -1,23 +1,23 @@
-//! Why a text is no CCE policy.
+//! [`CcePolicyError`]: the reasons why a string is not a CCE policy.
 
-/// A text that is not a CCE policy.
+/// The reason why a string is not a CCE policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CcePolicyError {
-    /// A Rego text was expected, and this is base64: whole, or with line breaks, without padding or cut off.
+    /// Rego was expected, but this is base64: whole, or with line breaks, without padding or cut off.
     #[error(
         "expected the Rego text of a CCE policy, found base64; read it as base64, and if it is refused as that (line \
          breaks in it, no padding, cut off), take the text of `ccePolicy` again: standard alphabet with padding, on one \
          line"
     )]
     Base64InsteadOfRego,
-    /// The text begins with a byte order mark, which is part of what would be hashed.
+    /// The policy begins with a byte order mark, which would be part of the hashed bytes.
     #[error(
         "begins with a byte order mark, which would be hashed as part of the text; save the Rego text as UTF-8 without \
          one, or take the base64 that is deployed"
     )]
     ByteOrderMark,
-    /// No text at all.
+    /// The policy is empty.
     #[error("expected a CCE policy, found an empty text")]
     Empty,
     /// Not base64 in its one form.

@@ -1,4 +1,4 @@
-//! What a CCE policy leaves to others, and how it is said.
+//! [`Finding`](super::Finding): what a CCE policy does not restrict, and its messages.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ pub enum CcePolicyFinding {
     },
     /// Any container may be created (`create_container` is always allowed): the policy does not say what runs.
     AllowsEveryContainer,
-    /// Any process may be started, in a container (`exec_in_container`) or beside them (`exec_external`).
+    /// Any process may be started, in a container (`exec_in_container`) or outside of them (`exec_external`).
     AllowsEveryExec {
         /// The enforcement point.
         enforcement_point: String,
     },
-    /// Other enforcement points that are allowed whatever is asked.
+    /// Other enforcement points that are always allowed.
     AllowsUnconditionally {
         /// Their names.
         enforcement_points: Vec<String>,
@@ -53,14 +53,14 @@ pub enum CcePolicyFinding {
         /// What it is.
         finding: ContainerFinding,
     },
-    /// Processes that may be started in the utility VM beside the containers.
+    /// Processes that may be started in the utility VM, outside of the containers.
     ExternalProcesses {
         /// Their commands.
         commands: Vec<String>,
     },
     /// A switch of the framework that is on.
     FlagSet(CcePolicyFlag),
-    /// A fragment that is not the one of Azure's infrastructure: its signer says what else runs.
+    /// A fragment that is not the one of Azure's infrastructure: its signer decides what else may run.
     Fragment {
         /// Who signs it.
         issuer: String,
@@ -85,16 +85,16 @@ pub enum CcePolicyFinding {
         /// The version.
         version: String,
     },
-    /// Neither `api_version` nor `api_svn` says which interface the policy was written for.
+    /// Neither `api_version` nor `api_svn` names the interface that the policy was written for.
     NoApiVersion,
-    /// Neither `framework_version` nor `framework_svn` says which rules the policy was written for.
+    /// Neither `framework_version` nor `framework_svn` names the rules that the policy was written for.
     NoFrameworkVersion,
     /// A name that this reader knows, with a value of another shape.
     NotRead {
         /// Where.
         place: String,
     },
-    /// Statements that are no plain assignments: what they say is not known.
+    /// Statements that are not plain assignments, whose meaning is not known.
     StatementsNotRead {
         /// How many.
         count: usize,
@@ -183,7 +183,7 @@ pub enum ContainerFinding {
         destination: String,
         /// Whether `rw` is among its options, or `ro` is not.
         writable: bool,
-        /// Who can write to it besides the container.
+        /// Who else can write to it.
         origin: MountOrigin,
     },
     /// `no_new_privileges` is false or not there.
@@ -192,14 +192,14 @@ pub enum ContainerFinding {
     NoLayers,
     /// `seccomp_profile_sha256` is empty or not there.
     NoSeccompProfile,
-    /// `signals` beside 9 and 15.
+    /// `signals` other than 9 and 15.
     Signals {
         /// Their numbers.
         signals: Vec<String>,
     },
     /// `allow_stdio_access`: the host reads what it prints and writes to its input.
     StdioAccess,
-    /// Patterns that do not say where they begin or end.
+    /// Patterns without anchors for beginning or end.
     UnanchoredPatterns {
         /// The patterns, shortened.
         patterns: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the enforcement framework of utility VMs knows: its names, and the versions that they came with.
+//! The names that the enforcement framework of utility VMs knows, and the versions that introduced them.
 //!
 //! From `api.rego` and `framework.rego` of `microsoft/hcsshim` (API 0.12.0, framework 0.5.0).
 
@@ -41,7 +41,7 @@ pub(super) const ENFORCEMENT_POINTS: [&str; 26] = [
     "unmount_overlay",
 ];
 
-/// Enforcement points that are allowed, whatever is asked, under a policy whose API version is older than they are.
+/// Enforcement points that are always allowed under a policy with an older API version.
 /// `log_provider` (0.11.0) is left out: only Windows containers have it, which are a finding in any case.
 pub(super) const ALLOWED_BEFORE: [(&str, Version); 13] = [
     ("unmount_device", [0, 2, 0]),
@@ -59,7 +59,7 @@ pub(super) const ALLOWED_BEFORE: [(&str, Version); 13] = [
     ("scratch_unmount", [0, 10, 0]),
 ];
 
-/// What a container gets that does not have the member, under a framework version older than the one it came with.
+/// The default of a container without the member, under an older framework version.
 /// Newer ones refuse such a container.
 pub(super) const OPEN_BEFORE: [(&str, Version); 3] =
     [("no_new_privileges", [0, 2, 0]), ("user", [0, 2, 1]), ("seccomp_profile_sha256", [0, 2, 3])];
@@ -85,7 +85,7 @@ pub(super) const USER: [&str; 3] = ["user_idname", "group_idnames", "umask"];
 /// Members that only Windows containers have.
 pub(super) const WINDOWS: [&str; 2] = ["mounted_cim", "registry_changes"];
 
-/// What a container runtime gives a container that is not privileged.
+/// The capabilities of a container that is not privileged.
 pub(super) const UNPRIVILEGED: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",

@@ -1,7 +1,7 @@
 //! The CCE policy of a confidential container, and the host data that it becomes.
 //!
-//! Azure puts the SHA-256 of the policy's Rego text into `HOST_DATA`, and the utility VM enforces the text. Its digest
-//! says *that* this text is enforced; [`CcePolicy::findings`] says what the text leaves to others. [`CcePolicy`] itself
+//! Azure puts the SHA-256 of the policy's Rego source into `HOST_DATA`, and the utility VM enforces it. The digest shows
+//! *that* this policy is enforced; [`CcePolicy::findings`] shows what it does not restrict. [`CcePolicy`] itself
 //! reads one form only, without any guess; [`find_cce_policies`] takes policies out of the documents that carry them.
 //!
 //! The data model is that of the framework which utility VMs contain (`framework.rego` and `api.rego` of
@@ -29,7 +29,7 @@ pub use error::CcePolicyError;
 pub use finding::{CcePolicyFinding, CcePolicyFlag, ContainerFinding, MountOrigin};
 pub use source::{CcePolicySourceError, FoundCcePolicy, find_cce_policies};
 
-/// A CCE policy: the Rego text that the utility VM of a confidential container enforces.
+/// A CCE policy: the Rego source that the utility VM of a confidential container enforces.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CcePolicy {
     text: String,
@@ -66,7 +66,7 @@ impl CcePolicy {
         Self::from_bytes(text)
     }
 
-    /// Takes the text itself. Every byte counts, a last line feed too.
+    /// Creates a policy from its Rego source. Every byte counts, including a final line feed.
     ///
     /// # Errors
     ///
@@ -99,13 +99,13 @@ impl CcePolicy {
         Ok(Self { text })
     }
 
-    /// The text, byte for byte.
+    /// Returns the source, byte for byte.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The host data of a container that runs under this policy: SHA-256 of the text.
+    /// Returns the host data of a container that runs under this policy: the SHA-256 of the source.
     #[must_use]
     pub fn digest(&self) -> HostData {
         HostData::new(sha256(self.text.as_bytes()))

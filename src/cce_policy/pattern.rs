@@ -3,10 +3,10 @@
 /// Groups within groups; more are taken for what matches anything.
 const MAX_DEPTH: u8 = 16;
 
-/// What a pattern leaves open.
+/// What a pattern does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Openness {
-    /// One text only.
+    /// Nothing: it matches one string.
     Literal,
     /// Several texts, each of which contains some fixed characters.
     Partial,
@@ -14,7 +14,7 @@ pub(super) enum Openness {
     Anything,
 }
 
-/// What a pattern for a variable leaves open: its name and its value.
+/// What a pattern for a variable does not restrict: its name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: Openness,
@@ -48,7 +48,7 @@ pub(super) fn variable(pattern: &str) -> Variable {
     loosest
 }
 
-/// Whether every alternative of a pattern says where it begins and ends.
+/// Whether every alternative of a pattern is anchored at beginning and end.
 pub(super) fn is_anchored(pattern: &str) -> bool {
     let anchored = |part: &&str| part.starts_with('^') && part.ends_with('$') && !part.ends_with("\\$");
     split(pattern, '|').iter().all(anchored)

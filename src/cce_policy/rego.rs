@@ -1,4 +1,4 @@
-//! The plain data in a Rego text: `name := value` at the top level, where the value is written out.
+//! A reader for the plain data of Rego source: `name := value` at the top level, with a literal value.
 //!
 //! No evaluation. A rule with a body, a value that is computed, a name that is assigned twice: each of these is a
 //! statement that is not read, and is returned as such, so that what is read is what the text says and what is not
@@ -65,7 +65,7 @@ pub(super) struct NotRead {
     pub(super) text: String,
 }
 
-/// What a text says at its top level, in its order.
+/// The statements of a policy at its top level, in order.
 #[derive(Debug, Default)]
 pub(super) struct Module {
     /// Names that are assigned exactly once, without condition, a value that is written out.

@@ -9,7 +9,7 @@ use super::super::rego::Data;
 use super::{SHOWN, listed};
 use crate::types::shorten;
 
-/// What is found in one place of a policy.
+/// The findings at one place of a policy.
 pub(super) struct Rules {
     place: String,
     findings: Vec<ContainerFinding>,

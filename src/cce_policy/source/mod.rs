@@ -29,7 +29,7 @@ pub struct FoundCcePolicy {
     pub policy: Result<CcePolicy, CcePolicySourceError>,
 }
 
-/// Why no policy can be taken out of a document, or from a place in it.
+/// The reason why no policy can be extracted from a document, or from a place in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CcePolicySourceError {
@@ -63,7 +63,7 @@ pub enum CcePolicySourceError {
     /// The place for the policy is empty.
     #[error("the place for the policy is empty; `az confcom acipolicygen` fills it")]
     NotFilled,
-    /// A text in the place for the policy that is not one.
+    /// The string in the place of the policy is not a CCE policy.
     #[error(transparent)]
     Policy(#[from] CcePolicyError),
     /// Several Rego texts.
@@ -95,7 +95,7 @@ pub enum CcePolicySourceError {
         /// The line, from 1.
         line: usize,
     },
-    /// The place for the policy does not hold text.
+    /// The place of the policy does not have a string.
     #[error("expected text in the place for the policy, found {found}")]
     WrongType {
         /// What was found.
@@ -205,7 +205,7 @@ fn in_base64(text: &str) -> Option<Vec<FoundCcePolicy>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// A text without the quotes around all of it.
+/// Removes the quotes around a string.
 fn unquoted(text: &str) -> &str {
     ['"', '\''].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(text)
 }

@@ -24,7 +24,7 @@ async fn under_way(session: &Session, blindbox: &BlindBox) -> tokio::task::JoinH
 }
 
 async fn soon(task: tokio::task::JoinHandle<AttestationError>) -> AttestationError {
-    tokio::time::timeout(Duration::from_secs(5), task).await.expect("an end of what is under way").unwrap()
+    tokio::time::timeout(Duration::from_secs(20), task).await.expect("an end of what is under way").unwrap()
 }
 
 fn life_of(session: &Session) -> u64 {
@@ -145,7 +145,7 @@ async fn an_agent_that_hangs_at_renewal_does_not_cost_a_request() {
     lab.blindbox.fail("/attest/", Fault::Hang);
     // Shorter than the verifier's deadline: the renewal may take a part of it.
     for _ in 0..3 {
-        let request = session.get("/").timeout(Duration::from_millis(600));
+        let request = session.get("/").timeout(Duration::from_secs(4));
         assert_eq!(request.send().await.unwrap().text().await.unwrap(), "hello from a BlindBox");
     }
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2);
@@ -157,10 +157,14 @@ async fn a_renewal_that_is_given_up_is_not_begun_anew_by_every_request() {
     let session = lab.connect().await.unwrap();
     lab.blindbox.clock().advance(2881);
     lab.blindbox.fail("/attest/", Fault::Hang);
-    let given_up = tokio::time::timeout(Duration::from_millis(100), hello(&session)).await;
-    assert!(given_up.is_err());
-    let next = tokio::time::timeout(Duration::from_secs(2), hello(&session)).await;
-    assert_eq!(next.unwrap().unwrap(), "hello from a BlindBox");
+    let given_up = tokio::spawn({
+        let session = session.clone();
+        async move { hello(&session).await }
+    });
+    until("a renewal has begun", || lab.blindbox.traffic().count("/attest/maa") == 2).await;
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2);
 }
 
@@ -209,7 +213,8 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
         let lab = Lab::with(|blindbox| blindbox.http(http)).await;
         let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
         let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
-        lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(100)));
+        // 21 bytes in as many seconds.
+        lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(1)));
         let mut answer = session.get("/?q").send().await.unwrap();
         // What an answer says of itself is kept.
         let said = (answer.content_length(), answer.url(), answer.status().as_u16());
@@ -226,7 +231,7 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
                 Err(error) => break error,
             }
         };
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(begun.elapsed() < Duration::from_secs(5));
         assert_eq!(error, refusal);
         // It goes on saying so, and never looks like one that has ended.
         assert_eq!(answer.chunk().await.unwrap_err(), refusal);
@@ -238,7 +243,7 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
 async fn an_answer_from_before_the_end_is_cut_off_by_a_refusal_too() {
     let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
     let session = lab.connect().await.unwrap();
-    lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(200)));
+    lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(1)));
     let mut answer = session.get("/").send().await.unwrap();
     answer.chunk().await.unwrap();
     lab.blindbox.recover();

@@ -16,9 +16,9 @@ use lab::{Lab, hello, noticed};
 const LATE: u64 = 2881;
 
 /// Five replicas whose agents have stopped to answer, and a session that has attested all of them.
-async fn outage() -> (Fleet, Session) {
+async fn outage(deadline: Duration) -> (Fleet, Session) {
     let fleet = Fleet::start(5, HttpVersions::Http1, Balancing::RoundRobin).await;
-    let verifier = fleet.builder().deadline(Duration::from_secs(2)).build().unwrap();
+    let verifier = fleet.builder().deadline(deadline).build().unwrap();
     let session = verifier.connect(fleet.balancer.url(), &fleet.policy()).await.unwrap();
     // One request on each at the same time.
     let requests = (0..5).map(|_| session.get("/slow?ms=500").send());
@@ -34,17 +34,17 @@ async fn outage() -> (Fleet, Session) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_many_agents_leaves_half_of_a_requests_time() {
-    let (_fleet, session) = outage().await;
-    let request = session.get("/slow?ms=200").timeout(Duration::from_millis(1500));
+    let (_fleet, session) = outage(Duration::from_secs(60)).await;
+    let request = session.get("/slow?ms=200").timeout(Duration::from_secs(5));
     assert_eq!(request.send().await.unwrap().text().await.unwrap(), "at last");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_many_agents_costs_one_request_one_deadline() {
-    let (fleet, session) = outage().await;
+    let (fleet, session) = outage(Duration::from_secs(4)).await;
     let begun = Instant::now();
     hello(&session).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     // What there was no time for is the next one's, and then each of them was tried.
     hello(&session).await.unwrap();
     assert_eq!(fleet.count("/attest/maa"), 10);

@@ -50,7 +50,9 @@ async fn faults_spoil_the_answer() {
     for (fault, timed_out) in [(Fault::CloseEarly, false), (Fault::Hang, true)] {
         blindbox.recover();
         blindbox.fail("/attest/", fault);
-        let request = client.post(url()).timeout(Duration::from_millis(300)).body(bound_request(&blindbox).to_string());
+        // Short for the one that must not come; a connection that is closed has all the time of a busy machine.
+        let time = if timed_out { Duration::from_millis(300) } else { Duration::from_secs(60) };
+        let request = client.post(url()).timeout(time).body(bound_request(&blindbox).to_string());
         assert_eq!(request.send().await.unwrap_err().is_timeout(), timed_out);
     }
     blindbox.recover();
@@ -244,7 +246,7 @@ async fn nothing_is_left_after_a_drop() -> Result<(), Box<dyn Error>> {
     drop((maa, blindbox, relay, proxy));
     assert!(hanging.await?.is_err());
     let metrics = tokio::runtime::Handle::current().metrics();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     drop(client);
     while metrics.num_alive_tasks() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -463,7 +463,7 @@ pub enum AttestationError {
         /// The setting, the fault, and what to do.
         reason: String,
     },
-    /// The policy does not allow this kind of channel, whoever the peer is. Reported before any request is sent.
+    /// The policy does not allow this kind of channel for any peer. Reported before any request is sent.
     #[error("channel not allowed: {reason}")]
     ChannelNotAllowed {
         /// Why it is not allowed, and what to do.

@@ -208,7 +208,8 @@ fn key_set(bytes: &[u8]) -> Result<Inspection, InspectError> {
         "unusable": unusable.collect::<Vec<_>>(),
         "sha256": keys.digest(),
     });
-    let reason = "nobody signs a key set: it is as good as the connection that it was fetched over".to_owned();
+    let reason =
+        "a key set has no signature: it is as trustworthy as the connection that it was fetched over".to_owned();
     Ok(Inspection::new(EvidenceKind::KeySet, Err(reason), contents))
 }
 

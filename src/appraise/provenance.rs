@@ -14,7 +14,7 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'
     const BOUND: &str = "bound to the attested TLS key";
     let Some((channel, server_name)) = input.channel else {
         checks.not_evaluated("channel", "recorded evidence has no channel", "none");
-        checks.not_evaluated("freshness", "recorded evidence answers nobody's nonce", "none");
+        checks.not_evaluated("freshness", "recorded evidence has no nonce of ours", "none");
         return;
     };
     match channel {

@@ -1,4 +1,4 @@
-//! The same, for callers without an async runtime.
+//! The blocking API, for callers without an async runtime.
 //!
 //! ```no_run
 //! use blindbox_attestation::{HostData, Policy, Trust, UvmRequirement, Workload, blocking};
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Every check, limit and error is that of the async API: the calls here hand their work to it and wait. Waiting has its
-//! limits from the verifier's `deadline` and from [`Request::timeout`].
+//! Every check, limit and error is that of the async API: calls run it on background threads and wait, at most for the
+//! verifier's `deadline` or [`Request::timeout`].
 //!
 //! # Threads
 //!
@@ -40,8 +40,8 @@
 //! | in `async` code, whether a task or the future of `block_on`, on any kind of runtime | are refused |
 //! | in the verifier's own clock | are refused |
 //!
-//! Whether a future is being polled is told from the task budget (`tokio::task::coop`): tokio gives one to everything that
-//! it polls, and takes it away where blocking is allowed. What has no budget cannot be seen: code in
+//! Whether a future is being polled is inferred from the task budget (`tokio::task::coop`): tokio gives one to everything that
+//! it polls, and removes it where blocking is allowed. Code without a budget is not detected: code in
 //! `tokio::task::unconstrained`, and executors other than tokio's. A call from there holds up its thread, as any blocking call
 //! would, until the work is done by the threads of this module.
 
@@ -196,7 +196,7 @@ impl Session {
         self.session.channel()
     }
 
-    /// Opens a new connection and has its peer attested anew. As [`crate::Session::reattest`].
+    /// Opens a new connection and attests its peer again. As [`crate::Session::reattest`].
     ///
     /// # Errors
     ///

@@ -52,12 +52,12 @@ impl Request {
         Self { request: self.request.body(body) }
     }
 
-    /// The most time that all of it may take, until the end of the answer's body. As [`crate::Request::timeout`].
+    /// Limits the total time, to the end of the response body. As [`crate::Request::timeout`].
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { request: self.request.timeout(timeout) }
     }
 
-    /// Sends the request to an attested peer, and waits until the answer begins. As [`crate::Request::send`].
+    /// Sends the request to an attested peer, and waits for the headers of the response. As [`crate::Request::send`].
     ///
     /// # Errors
     ///

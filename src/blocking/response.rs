@@ -11,8 +11,8 @@ use super::runtime;
 use crate::error::AttestationError;
 use crate::session::{self, BodyError};
 
-/// An answer of the attested peer, from [`Request::send`](super::Request::send): its head. The body is read by the methods that
-/// take the response; they wait for it.
+/// A response of the attested peer, from [`Request::send`](super::Request::send): status and headers. The methods that consume
+/// the response read the body, and wait for it.
 pub struct Response {
     response: session::Response,
 }
@@ -22,7 +22,7 @@ impl Response {
         Self { response }
     }
 
-    /// The status. Those of errors and redirects are answers like any other.
+    /// Returns the status. Statuses of errors and redirects are not errors of this API.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.response.status()
@@ -40,7 +40,7 @@ impl Response {
         self.response.version()
     }
 
-    /// The URL that was asked for: against it a relative `Location` is read.
+    /// Returns the requested URL, the base of a relative `Location`.
     #[must_use]
     pub fn url(&self) -> &str {
         self.response.url()
@@ -56,7 +56,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// The refusal of the peer, if it was refused meanwhile; [`AttestationError::Timeout`] by the request's timeout,
+    /// The rejection of the peer, if it was rejected while the body was read; [`AttestationError::Timeout`] by the request's timeout,
     /// [`AttestationError::AttestationExpired`] a minute after the end of the attestation,
     /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
     /// [`AttestationError::Misconfigured`] inside an async runtime.
@@ -97,7 +97,7 @@ impl fmt::Debug for Response {
     }
 }
 
-/// The body of an answer as a stream, from [`Response::reader`].
+/// The body of a response as a stream, from [`Response::reader`].
 ///
 /// Its errors are [`io::Error`]s around an [`AttestationError`] (see [`io::Error::get_ref`]) as [`Response::bytes`] gives it.
 /// A body that breaks off is an error each time it is read, and never looks like one that has ended: leave a loop over it at
@@ -127,7 +127,7 @@ enum State {
 
 impl Reader {
     fn next_chunk(&mut self) -> Result<(), AttestationError> {
-        // In a place where it cannot be read nothing is lost: it can be elsewhere.
+        // Before the state is taken: an attempt in async code must not lose the body, which can still be read elsewhere.
         runtime::check()?;
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => Ok(()),

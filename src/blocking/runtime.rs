@@ -1,4 +1,4 @@
-//! The threads that do the work while callers wait.
+//! The background threads that run the async API while callers wait.
 //!
 //! Callers wait on a channel of the standard library and never poll or enter a runtime themselves: nothing that tokio could
 //! panic about, and no wake-up that only the caller's own thread could deliver.
@@ -17,26 +17,26 @@ use crate::error::AttestationError;
 use crate::sync::lock;
 
 /// The most threads for the work: signatures take milliseconds, the rest is waiting for the network.
-const WORKERS: usize = 4;
+const MAX_WORKERS: usize = 4;
 
 /// The most further threads of each for name lookups, which the system gives as blocking calls only.
-const LOOKUPS: usize = 4;
+const MAX_LOOKUP_THREADS: usize = 4;
 
-const NAME: &str = "blindbox-blocking";
+const THREAD_NAME: &str = "blindbox-blocking";
 
 /// More than any budget: tokio counts them in a byte.
 const MORE_THAN_A_BUDGET: usize = 300;
 
-/// Has work done, and waits for its outcome.
+/// Runs a future on a background thread, and waits for its result.
 pub(super) fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, AttestationError> {
-    let background = available()?;
+    let blocking_runtime = available()?;
     let (give, take) = mpsc::sync_channel(1);
     let task = async move {
         // The caller waits for it.
         let _ = give.send(work.await);
     };
-    // Not joined: whoever waits sees the sender go.
-    drop(background.worker()?.spawn(task));
+    // Not joined: if the task panics, the sender is dropped and the receiver returns an error.
+    drop(blocking_runtime.worker()?.spawn(task));
     take.recv().map_err(|_| {
         misconfigured(
             "the work panicked, and was given up; it calls the verifier's clock, and needs threads for name lookups: look there",
@@ -44,21 +44,21 @@ pub(super) fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'sta
     })
 }
 
-/// An error where [`run`] does nothing.
+/// Checks that [`run`] may be called here.
 pub(super) fn check() -> Result<(), AttestationError> {
     available().map(drop)
 }
 
-fn available() -> Result<&'static Background, AttestationError> {
+fn available() -> Result<&'static BlockingRuntime, AttestationError> {
     if is_in_async_code() {
         return Err(misconfigured(
             "the blocking API was called in async code, whose thread it would hold up; use the async API there, or call \
              this one within `tokio::task::spawn_blocking`",
         ));
     }
-    let background = Background::shared()?;
-    background.check_process(std::process::id())?;
-    Ok(background)
+    let blocking_runtime = BlockingRuntime::shared()?;
+    blocking_runtime.check_process(std::process::id())?;
+    Ok(blocking_runtime)
 }
 
 /// Whether tokio is polling a future on this thread, as far as can be seen: see the module above.
@@ -81,30 +81,30 @@ fn is_in_async_code() -> bool {
 }
 
 /// The threads of the process. They never end: to stop a runtime would block, which is not allowed everywhere.
-struct Background {
+struct BlockingRuntime {
     workers: Vec<Handle>,
     next: AtomicUsize,
     process: u32,
 }
 
-impl Background {
+impl BlockingRuntime {
     fn shared() -> Result<&'static Self, AttestationError> {
-        static SHARED: OnceLock<Background> = OnceLock::new();
+        static SHARED: OnceLock<BlockingRuntime> = OnceLock::new();
         static STARTING: Mutex<()> = Mutex::new(());
-        if let Some(background) = SHARED.get() {
-            return Ok(background);
+        if let Some(blocking_runtime) = SHARED.get() {
+            return Ok(blocking_runtime);
         }
         let _starting = lock(&STARTING);
-        if let Some(background) = SHARED.get() {
-            return Ok(background);
+        if let Some(blocking_runtime) = SHARED.get() {
+            return Ok(blocking_runtime);
         }
-        let background = Self::start()?;
-        Ok(SHARED.get_or_init(|| background))
+        let blocking_runtime = Self::start()?;
+        Ok(SHARED.get_or_init(|| blocking_runtime))
     }
 
-    /// Fewer threads than wanted are enough.
+    /// Starts the threads. If the system allows fewer than wanted, those suffice.
     fn start() -> Result<Self, AttestationError> {
-        let wanted = thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS));
+        let wanted = thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS));
         let mut workers = Vec::new();
         while workers.len() < wanted {
             match start_worker() {
@@ -116,7 +116,7 @@ impl Background {
         Ok(Self { workers, next: AtomicUsize::new(0), process: std::process::id() })
     }
 
-    /// Each in turn. Whichever it is: connections and wake-ups cross from one to the other.
+    /// Returns the threads in turn. Any of them will do: connections and wake-ups work across them.
     fn worker(&self) -> Result<&Handle, AttestationError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.workers.len());
         turn.and_then(|turn| self.workers.get(turn)).ok_or_else(|| no_threads(&io::ErrorKind::NotFound.into()))
@@ -139,8 +139,8 @@ impl Background {
 fn start_worker() -> io::Result<Handle> {
     let (give, take) = mpsc::sync_channel(1);
     let work = move || match Builder::new_current_thread()
-        .max_blocking_threads(LOOKUPS)
-        .thread_name(NAME)
+        .max_blocking_threads(MAX_LOOKUP_THREADS)
+        .thread_name(THREAD_NAME)
         .enable_io()
         .enable_time()
         .build()
@@ -154,7 +154,7 @@ fn start_worker() -> io::Result<Handle> {
         }
     };
     // Not joined: it never ends.
-    drop(thread::Builder::new().name(NAME.to_owned()).spawn(work)?);
+    drop(thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(work)?);
     take.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_child_process_is_told_that_the_threads_are_not_there() {
-        let background = Background::shared().unwrap();
-        assert_eq!(background.check_process(std::process::id()), Ok(()));
-        let error = background.check_process(std::process::id().wrapping_add(1)).unwrap_err();
+        let blocking_runtime = BlockingRuntime::shared().unwrap();
+        assert_eq!(blocking_runtime.check_process(std::process::id()), Ok(()));
+        let error = blocking_runtime.check_process(std::process::id().wrapping_add(1)).unwrap_err();
         assert!(
             matches!(&error, AttestationError::Misconfigured { reason } if reason.contains("fork first")),
             "{error}"

@@ -305,7 +305,7 @@ impl MountOrigin {
                 "a Git repository, outside of the TEE: who can push to it, and the host that names it"
             }
             Self::Host => "a directory of the host, outside of the TEE: the host, at any time",
-            Self::NameServers => "name servers that the host chooses, so the host answers for names",
+            Self::NameServers => "name servers that the host chooses, so the host controls name resolution",
             Self::Secrets => "secrets that the deployment brings: who deploys, and the host",
             Self::Unknown => "a source that this reader does not know",
         }

@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
                     if self.string().is_some() {
                         continue;
                     }
-                    // A text that does not end: nothing behind it can be told apart from it.
+                    // An unterminated string: the rest of the source belongs to it.
                     self.at = self.text.len();
                     return;
                 }

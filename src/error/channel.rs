@@ -9,7 +9,7 @@ use serde::Serialize;
 pub enum ChannelNotBound {
     /// The agent responded to a bound request without its own runtime data.
     #[error(
-        "the agent's answer carries no runtime data of its own, as agents do that attest whatever they are sent; \
+        "the agent's response carries no runtime data of its own, as with agents that attest any data they are sent; \
          deploy an agent that binds its own key"
     )]
     LegacyAnswer,

@@ -67,7 +67,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         (
             allow.unverified_name,
             "name-not-validated",
-            "any instance of the same workload passes, whoever runs it; validate the server's name, or pin id keys or chips",
+            "any instance of the same workload passes, of any operator; validate the server's name, or pin id keys or chips",
         ),
         (
             maa.is_some_and(|maa| maa.allow_any_policy && maa.policy_hash.is_none()),

@@ -190,7 +190,7 @@ pub(super) fn check_names<T: Ord + fmt::Display>(
     let Some(values) = values else { return Ok(()) };
     check_list(requirement, values)?;
     if values.iter().any(is_nobody) {
-        let reason = "is empty or all zero, which is what evidence says where nothing was set: it names nobody";
+        let reason = "is empty or all zero, which in evidence means that nothing was set";
         return Err(PolicyError::UnusableValue { requirement, reason });
     }
     Ok(())

@@ -220,7 +220,7 @@ impl Trust {
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
         if self.maa.is_none() && self.amd.is_none() {
             return Err(PolicyError::Contradiction {
-                reason: "`trust` names nobody; add `trust.maa`, `trust.amd` or both",
+                reason: "`trust` names no attester; add `trust.maa`, `trust.amd` or both",
             });
         }
         self.amd.as_ref().map_or(Ok(()), AmdTrust::validate)?;

@@ -32,7 +32,7 @@ pub enum ReportError {
     },
     /// The report does not name its chip, so that no VCEK can be matched with it.
     #[error(
-        "the report's chip id is masked (all zero), so its VCEK cannot be told: the host must unmask it, or sign with a VLEK"
+        "the report's chip id is masked (all zero), so its VCEK cannot be determined: the host must unmask it, or sign with a VLEK"
     )]
     ChipIdMasked,
     /// Revocation is required to be checked and cannot be.

@@ -52,9 +52,9 @@ struct Arguments {
     /// The certificates above it (ASK or ASVK, ARK), PEM. Not needed: AMD's are built in, and these must be AMD's.
     #[arg(long, value_name = "FILE", requires = "report")]
     chain: Option<PathBuf>,
-    /// AMD's revocation list, DER.
+    /// A revocation list of AMD, DER. Several can be given: AMD signs one about the issuer of VCEKs and one about that of VLEKs.
     #[arg(long, value_name = "FILE", requires = "report")]
-    crl: Option<PathBuf>,
+    crl: Vec<PathBuf>,
     /// The endorsement of the utility VM: a COSE_Sign1 document.
     #[arg(long, value_name = "FILE")]
     uvm: Option<PathBuf>,
@@ -197,7 +197,10 @@ fn endorsements(arguments: &Arguments) -> Result<Endorsements, Failure> {
             (Some(_), vek) => vek,
         });
     }
-    endorsements.crl = read_as(arguments.crl.as_deref(), read_crl)?.map(Crl::Received);
+    for path in &arguments.crl {
+        let crl = read_crl(&read(path)?).map_err(|error| bad_file(path, error))?;
+        endorsements.crls.push(Crl::Received(crl));
+    }
     Ok(endorsements)
 }
 

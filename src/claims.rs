@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::types::{
     ChipId, FamilyId, HostData, ImageId, Issuer, KeyDigest, Measurement, Product, ReportData, ReportId, Sha256Digest,
-    Tcb, UnixTime,
+    Tcb, UnixTime, by_name,
 };
 
 /// The state of a SEV-SNP guest, according to MAA or the hardware.
@@ -281,13 +281,19 @@ impl PlatformInfo {
 }
 
 /// Which kind of key signed a report (`SIGNING_KEY`, AMD 56860 table 23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SigningKey {
     /// The versioned chip endorsement key: one chip's own.
     Vcek,
     /// The versioned loaded endorsement key: a cloud provider's, the same on many chips.
     Vlek,
+}
+
+impl<'de> Deserialize<'de> for SigningKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_name(deserializer, &["vcek", "vlek"], [Self::Vcek, Self::Vlek])
+    }
 }
 
 impl SigningKey {

@@ -42,8 +42,9 @@ pub struct Endorsements {
     pub key_set_source: KeySetSource,
     /// The certificate of the key that signed the report.
     pub vek: Option<Vek>,
-    /// AMD's CRL.
-    pub crl: Option<Crl>,
+    /// AMD's CRLs. AMD signs two per product: one for the issuer of VCEKs and one for the issuer of VLEKs. The report decides which
+    /// one must be present and current; a certificate that any of them revokes is refused.
+    pub crls: Vec<Crl>,
     /// Roots that *replace* AMD's built-in ones. The result reports it.
     pub amd_anchors: Option<AmdAnchors>,
 }

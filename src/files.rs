@@ -17,14 +17,17 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use crate::json::{self, Object, Value};
-use crate::snp::{REPORT_LEN, certificates_from_pem};
-use crate::uvm;
+use crate::snp::{REPORT_LEN, UnverifiedCrl, certificates_from_pem};
+use crate::{uvm, x509};
 
-/// The largest file that is looked into, in bytes. A key set with certificates is the largest, with some hundred kB.
-const MAX_LEN: usize = 4 << 20;
+/// The largest file that is looked into, in bytes. A key set is the largest, with at most 512 KiB; base64 takes four bytes for
+/// three.
+const MAX_LEN: usize = 1 << 20;
+
+/// The largest certificate in DER that is recognised, in bytes: those of MAA have 31 kB with its own evidence in them.
+const MAX_CERTIFICATE_LEN: usize = 64 << 10;
 
 /// How often encodings are taken off: base64 of JSON whose members are base64 of PEM.
 const MAX_DEPTH: u8 = 4;
@@ -216,10 +219,11 @@ fn binary(bytes: &[u8]) -> Option<Content> {
     if bytes.len() == REPORT_LEN && !bytes.is_ascii() || bytes.len() == REPORT_LEN && bytes.contains(&0) {
         return Some(Content::Report(bytes.to_vec()));
     }
-    if X509Certificate::from_der(bytes).is_ok_and(|(rest, _)| rest.is_empty()) {
+    // By their outlines: whoever uses what is found reads it whole, within the limits of its kind.
+    if x509::public_key_of(bytes, MAX_CERTIFICATE_LEN).is_some() {
         return Some(Content::Certificates(bytes.to_vec()));
     }
-    if CertificateRevocationList::from_der(bytes).is_ok_and(|(rest, _)| rest.is_empty()) {
+    if UnverifiedCrl::is_crl(bytes) {
         return Some(Content::RevocationList(bytes.to_vec()));
     }
     uvm::read_unverified(bytes).is_ok().then(|| Content::Endorsement(bytes.to_vec()))

@@ -8,14 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::files::{self, Content, FileError};
 use crate::json::{self, JsonError};
 use crate::maa::{KeySet, KeySetError};
 use crate::snp::{
-    AmdAnchors, CertificateError, ReportError, UnverifiedReport, VekCertificate, VekIdentity, VerifiedCrl, VerifiedVek,
-    certificates_from_pem,
+    AmdAnchors, CertificateError, CrlError, ReportError, UnverifiedCrl, UnverifiedReport, VekCertificate, VekIdentity,
+    VerifiedCrl, VerifiedVek, certificates_from_pem,
 };
 use crate::types::{Product, printable_json};
 use crate::uvm::{self, EndorsementError, EndorsementExpectations};
@@ -45,6 +45,9 @@ pub enum InspectError {
     /// Recognised and not readable: a report.
     #[error("it has the length of a report and cannot be read as such: {0}")]
     Report(#[from] ReportError),
+    /// Recognised and not readable: a revocation list.
+    #[error("its revocation list cannot be read: {0}")]
+    Crl(#[from] CrlError),
     /// Recognised and not readable: certificates.
     #[error("its certificates cannot be read: {0}")]
     Certificate(#[from] CertificateError),
@@ -256,12 +259,12 @@ fn revocation_list(der: &[u8]) -> Result<Inspection, InspectError> {
             contents,
         ));
     }
-    let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    let crl = UnverifiedCrl::read(der)?;
     let contents = json!({
-        "issuer": list.issuer().to_string(),
-        "last_update": list.last_update().timestamp(),
-        "next_update": list.next_update().map(|time| time.timestamp()),
-        "revoked": list.iter_revoked_certificates().count(),
+        "issuer": crl.issuer,
+        "last_update": crl.this_update,
+        "next_update": crl.next_update,
+        "revoked": crl.revoked,
         "sha256": crate::crypto::sha256_digest(der),
     });
     let reason = "it is of none of AMD's built-in authorities".to_owned();

@@ -20,7 +20,7 @@ use crate::crypto;
 use crate::error::AttestationError;
 use crate::types::SpkiDigest;
 
-/// The most certificates that are read from one file of roots; no platform has so many.
+/// The most certificates in one file of roots; no platform has so many.
 const MAX_ROOTS: usize = 2_000;
 
 /// Validates the name of a server against certificate authorities.
@@ -122,15 +122,22 @@ fn web_pki(store: RootCertStore) -> Result<NameVerifier, AttestationError> {
 }
 
 /// Parses root certificates: one or more in PEM, or one in DER.
+///
+/// The PEM reader is that of the TLS library, not `snp::pem`: these are files of the operating system and of the operator. They
+/// contain hundreds of certificates, and sections of other kinds, which are ignored. `snp::pem` reads untrusted bundles of peers
+/// and refuses a section that is not a certificate.
 pub(crate) fn read_roots(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, AttestationError> {
     const BAD: &str = "a root certificate is neither PEM nor DER";
     let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
     let roots: Vec<_> = if is_pem {
-        let read = CertificateDer::pem_slice_iter(bytes).take(MAX_ROOTS).collect::<Result<_, _>>();
+        let read = CertificateDer::pem_slice_iter(bytes).take(MAX_ROOTS.saturating_add(1)).collect::<Result<_, _>>();
         read.map_err(|_| misconfigured(BAD))?
     } else {
         vec![CertificateDer::from(bytes.to_vec())]
     };
+    if roots.len() > MAX_ROOTS {
+        return Err(misconfigured("a file of root certificates has more than 2000 of them"));
+    }
     let mut store = RootCertStore::empty();
     roots.iter().try_for_each(|root| store.add(root.clone())).map_err(|_| misconfigured(BAD))?;
     if roots.is_empty() {

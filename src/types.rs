@@ -2,6 +2,7 @@
 //!
 //! The lowest floor: nothing here depends on evidence, its sources or policies.
 
+mod by_name;
 mod calendar;
 mod issuer;
 mod printable;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use by_name::by_name;
 pub(crate) use calendar::DateTime;
 pub use issuer::{Issuer, IssuerError};
 pub use printable::{printable, printable_json};
@@ -212,7 +214,7 @@ byte_string!(
 );
 
 /// A product: a family of AMD EPYC processors with its own signing hierarchy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Product {
@@ -237,6 +239,12 @@ impl Product {
 
     /// Returns all products that this crate has roots for.
     pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
+}
+
+impl<'de> Deserialize<'de> for Product {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_name(deserializer, &["milan", "genoa", "turin"], Self::ALL)
+    }
 }
 
 impl fmt::Display for Product {

@@ -229,7 +229,7 @@ pub fn verify_unappraised(
     let report = match &evidence.report {
         None => None,
         Some(_) => {
-            let revocation = if endorsements.crl.is_some() { Revocation::Require } else { Revocation::Off };
+            let revocation = if endorsements.crls.is_empty() { Revocation::Off } else { Revocation::Require };
             Some(verify_report(evidence, endorsements, revocation, now)?)
         }
     };
@@ -319,11 +319,10 @@ fn verify_report(
         Vek::Received { der, chain: None } => Collateral::new(der),
         Vek::Received { der, chain: Some((issuer, ark)) } => Collateral::new(der).with_chain(CaChain { issuer, ark }),
     };
-    let collateral = match &endorsements.crl {
-        None => collateral,
-        Some(Crl::Verified(crl)) => collateral.with_verified_crl(crl),
-        Some(Crl::Received(der)) => collateral.with_crl(der),
-    };
+    let collateral = endorsements.crls.iter().fold(collateral, |collateral, crl| match crl {
+        Crl::Verified(crl) => collateral.with_verified_crl(crl),
+        Crl::Received(der) => collateral.with_crl(der),
+    });
     Ok(snp::verify(report, &collateral, &anchors, revocation, now)?)
 }
 

@@ -21,11 +21,23 @@ thread_local! {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
     use super::STEPS;
-    use crate::json;
-    use crate::maa::{KeySet, KeySetError};
-    use crate::snp::{CertificateError, VekCertificate, certificates_from_pem};
-    use crate::uvm::{CoseError, EndorsementError, MAX_ENDORSEMENT_LEN, read_unverified};
+    use crate::cce_policy::{CcePolicy, CcePolicySourceError, find_cce_policies};
+    use crate::der::Signed;
+    use crate::maa::{self, KeySet, KeySetError, TokenError, TokenExpectations};
+    use crate::policy::{Policy, PolicyError};
+    use crate::snp::{
+        AmdAnchors, BUILTIN_CERTIFICATES, CertificateError, CrlError, UnverifiedCrl, VekCertificate, VerifiedCrl,
+        certificates_from_pem,
+    };
+    use crate::types::{Issuer, Product, UnixTime};
+    use crate::uvm::{
+        CoseError, DidX509Error, EndorsementError, EndorsementExpectations, MAX_ENDORSEMENT_LEN, read_unverified,
+    };
+    use crate::{files, json, uvm, x509};
 
     fn steps_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
         STEPS.set(0);
@@ -34,8 +46,13 @@ mod tests {
     }
 
     fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(contents.len()).unwrap().to_be_bytes();
-        [&[tag, 0x82], &length[..], contents].concat()
+        let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
+        let length: &[u8] = match (high, low) {
+            (0, 0..=0x7f) => &[low],
+            (0, _) => &[0x81, low],
+            _ => &[0x82, high, low],
+        };
+        [&[tag], length, contents].concat()
     }
 
     /// A certificate of the greatest length, all of it extensions: it is refused after the 33rd.
@@ -113,5 +130,246 @@ mod tests {
         let (refused, steps) = steps_of(|| read_unverified(&deep).err());
         assert_eq!(refused, Some(EndorsementError::Malformed(CoseError::TooDeep)));
         assert!(steps < 64, "{steps}");
+    }
+
+    /// A CRL in DER that names Milan's ARK as its issuer and AMD's algorithm, with a signature that is none.
+    fn crl(contents: &[u8]) -> Vec<u8> {
+        let ark = BUILTIN_CERTIFICATES[0].ark;
+        let (algorithm, read) = (Signed::read(ark).unwrap().algorithm, x509::Certificate::read(ark).unwrap());
+        let body = element(0x30, &[&[2, 1, 1], algorithm, read.subject(), contents].concat());
+        element(0x30, &[&body[..], algorithm, &[3, 2, 0, 1]].concat())
+    }
+
+    const TIME: &[u8; 15] = b"\x17\x0d250101000000Z";
+
+    fn crl_entry(serial: u16, extensions: u8) -> Vec<u8> {
+        let [high, low] = serial.to_be_bytes();
+        let each: Vec<u8> = (0..extensions).flat_map(|arc| [0x30, 7, 6, 3, 0x55, 0x2a, arc, 4, 0]).collect();
+        let extensions = if each.is_empty() { each } else { element(0x30, &each) };
+        element(0x30, &[&[2, 3, 1, high, low], &TIME[..], &extensions].concat())
+    }
+
+    #[test]
+    fn a_forged_crl_costs_its_header() {
+        let with = |count: usize| {
+            let entries: Vec<u8> = (0..count).flat_map(|serial| crl_entry(u16::try_from(serial).unwrap(), 0)).collect();
+            crl(&[&TIME[..], TIME, &element(0x30, &entries)].concat())
+        };
+        let (one, largest) = (with(1), with(2_900));
+        assert!((60_000..=65_536).contains(&largest.len()), "{}", largest.len());
+        // The roots are read once.
+        let anchors = AmdAnchors::builtin();
+        let verify = |der: &[u8]| VerifiedCrl::verify(der, Product::Milan, &anchors).err();
+        let (refused, steps) = steps_of(|| verify(&largest));
+        assert_eq!(refused, Some(CrlError::WrongSignature));
+        assert_eq!(steps, steps_of(|| verify(&one)).1);
+        let too_large = vec![0x30; 65_537];
+        let refused = Some(CrlError::TooLarge { limit: 65_536, actual: 65_537 });
+        assert_eq!(steps_of(|| verify(&too_large)), (refused, 0));
+    }
+
+    /// What is read of a CRL once its signature was verified, and of one that is only looked at.
+    #[test]
+    fn the_content_of_a_crl_costs_its_entries() {
+        let with = |count: u16, extensions: u8| {
+            let entries: Vec<u8> = (0..count).flat_map(|serial| crl_entry(serial, extensions)).collect();
+            crl(&[&TIME[..], TIME, &element(0x30, &entries)].concat())
+        };
+        let read = |der: &[u8]| UnverifiedCrl::read(der).map(|crl| crl.revoked);
+        let most = with(1_024, 0);
+        let (revoked, steps) = steps_of(|| read(&most));
+        assert_eq!(revoked, Ok(1_024));
+        // The entry, its serial number and its date.
+        assert!((3 * 1_024..3 * 1_024 + 64).contains(&steps), "{steps}");
+        let too_many = |what, limit| Err(CrlError::TooMany { what, limit });
+        let more = with(1_025, 0);
+        let (refused, steps) = steps_of(|| read(&more));
+        assert_eq!(refused, too_many("revoked certificates", 1_024));
+        assert!(steps < 3 * 1_024 + 64, "{steps}");
+        // As many extensions as fit.
+        let largest = with(370, 16);
+        let (revoked, steps) = steps_of(|| read(&largest));
+        assert_eq!(revoked, Ok(370));
+        // 4 elements at most and 15 comparisons at most for each of 16 extensions.
+        assert!(steps < 370 * (4 + 16 * (4 + 15)), "{steps}");
+        assert_eq!(read(&with(1, 17)), too_many("extensions", 16));
+    }
+
+    /// A key set and a token with as many members as are read in its header, which is read before the signature is verified.
+    #[test]
+    fn a_token_costs_its_header() {
+        let modulus = URL_SAFE_NO_PAD.encode([0xff; 256]);
+        let keys = format!(r#"{{"keys":[{{"kty":"RSA","kid":"a","n":"{modulus}","e":"AQAB"}}]}}"#);
+        let keys = KeySet::from_json(keys.as_bytes()).unwrap();
+        let issuer = Issuer::new("https://sharedeus.eus.attest.azure.net").unwrap();
+        let verify =
+            |token: &str| maa::verify(token, &keys, &TokenExpectations::new(&issuer), UnixTime::from_secs(0)).err();
+        let member = |number: usize| format!(r#","{:04x}":0"#, number * 2_741 % 4_800);
+        let header: String = (0..4_800).map(member).collect();
+        let header = format!(r#"{{"alg":"RS256","typ":"JWT","kid":"b"{header}}}"#);
+        let token = |payload: usize| format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(&header), "A".repeat(payload));
+        let largest = token(65_536 - token(0).len());
+        let (refused, steps) = steps_of(|| verify(&largest));
+        assert!(matches!(&refused, Some(TokenError::UnknownKey { key_id, .. }) if key_id == "b"), "{refused:?}");
+        assert!((4_800..4_800 * 16).contains(&steps), "{steps}");
+        let (refused, steps) = steps_of(|| verify(&format!("{largest}A")));
+        assert_eq!((refused, steps), (Some(TokenError::TooLarge { len: 65_537, max: 65_536 }), 0));
+        // The payload is not read before the signature holds.
+        let payload = URL_SAFE_NO_PAD.encode(format!("[{}0]", "0,".repeat(16_000)));
+        let forged = format!("{}.{payload}.AAAA", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT","kid":"a"}"#));
+        let (refused, steps) = steps_of(|| verify(&forged));
+        assert_eq!(refused, Some(TokenError::BadSignature { key_id: "a".into() }));
+        assert!(steps < 16, "{steps}");
+    }
+
+    #[test]
+    fn a_policy_file_costs_its_values() {
+        let of_length = |len: usize, begin: &str, piece: &str| {
+            let mut text = begin.to_owned() + &piece.repeat((len - begin.len()) / piece.len());
+            text.push_str(&" ".repeat(len - text.len()));
+            text
+        };
+        let begin = "version = 1\nkind = \"confidential-container\"\n";
+        for piece in ["x", "[", "[[", "{", "a=", "a.", "'", "\"", "\"\"\"", "#\n", "[a]\n", "a=1\n", "\n"] {
+            let text = of_length(Policy::MAX_BYTES, begin, piece);
+            let (refused, steps) = steps_of(|| Policy::from_toml(&text).err());
+            assert!(matches!(refused, Some(PolicyError::Malformed { .. })), "{piece:?}: {refused:?}");
+            assert!(steps < 64, "{piece:?}: {steps}");
+            let (refused, steps) = steps_of(|| Policy::from_toml(&format!("{text} ")).err());
+            let too_large = PolicyError::TooLarge { found: Policy::MAX_BYTES + 1, max: Policy::MAX_BYTES };
+            assert_eq!((refused, steps), (Some(too_large.clone()), 0));
+            assert_eq!(Policy::from_json(&format!("{text} ")).err(), Some(too_large));
+        }
+        let chips: String = (0..7_000).map(|chip| format!("\"{chip:0128x}\",")).collect();
+        let text = format!("{begin}[require]\nchip-ids = [{chips}]\n[trust.amd]\n");
+        assert!((900_000..=Policy::MAX_BYTES).contains(&text.len()), "{}", text.len());
+        let (_, steps) = steps_of(|| Policy::from_toml(&text).is_ok());
+        assert!((7_000..7_000 * 4).contains(&steps), "{steps}");
+    }
+
+    /// Each step of these looks at a character, or at a value among those of its parent; twice the text is twice the work.
+    #[test]
+    fn a_cce_policy_costs_its_length() {
+        const LENGTH: usize = CcePolicy::MAX_BYTES;
+        let of_length = |len: usize, (begin, piece, end): (&str, &str, &str)| {
+            let fixed = "package policy\n".len() + begin.len() + end.len();
+            format!("package policy\n{begin}{}{end}", piece.repeat((len - fixed) / piece.len()))
+        };
+        let variable = |piece| {
+            (r#"containers := [{"env_rules": [{"strategy": "re2", "required": false, "pattern": ""#, piece, "\"}]}]\n")
+        };
+        let text = |piece| ("", piece, "");
+        for shape in [
+            text("a := true\n"),
+            text("a {\n"),
+            text("x := [\n"),
+            text("}\n"),
+            text("("),
+            ("a := [", "[1],", "]\n"),
+            ("containers := [{", "\"a\":1,", "}]\n"),
+            ("containers := [", "{\"id\":\"a\"},", "]\n"),
+            variable("[[:"),
+            variable("[:"),
+            variable("("),
+            variable("(a|"),
+            variable("a="),
+            variable("(?:"),
+            variable("a{"),
+            variable("."),
+        ] {
+            let steps = |length| {
+                let policy = CcePolicy::from_rego(of_length(length, shape)).unwrap();
+                steps_of(|| policy.findings()).1
+            };
+            let (eighth, quarter) = (steps(LENGTH / 8), steps(LENGTH / 4));
+            assert!(quarter <= eighth * 2 + eighth / 16, "{shape:?}: {eighth}, {quarter}");
+            assert!(quarter <= LENGTH / 4 * 40, "{shape:?}: {quarter}");
+        }
+        let largest = CcePolicy::from_rego(of_length(LENGTH, variable("[:"))).unwrap();
+        let (_, steps) = steps_of(|| largest.findings());
+        assert!(steps <= LENGTH * 40, "{steps}");
+    }
+
+    #[test]
+    fn a_document_has_64_cce_policies_at_most() {
+        let policy = STANDARD.encode("package policy\n");
+        let template = |count: usize| {
+            let resource = r#"{"ccePolicy":"[variables('p')]"}"#;
+            let resources = vec![resource; count].join(",");
+            format!(r#"{{"variables":{{"p":"{policy}"}},"resources":[{resources}]}}"#)
+        };
+        let yaml = |count: usize| format!("ccePolicy: {policy}\n").repeat(count);
+        let lines = |count: usize| format!("{policy}\n\n").repeat(count);
+        for form in [&template as &dyn Fn(usize) -> String, &yaml, &lines] {
+            assert_eq!(find_cce_policies(form(64).as_bytes()).map(|found| found.len()), Ok(64));
+            let refused = find_cce_policies(form(65).as_bytes()).err();
+            assert_eq!(refused, Some(CcePolicySourceError::TooManyPolicies { max: 64 }));
+        }
+        let long = vec![b' '; (4 << 20) + 1];
+        let too_large = CcePolicySourceError::TooLarge { found: (4 << 20) + 1, max: 4 << 20 };
+        assert_eq!(find_cce_policies(&long), Err(too_large));
+        assert!(!matches!(find_cce_policies(&long[1..]), Err(CcePolicySourceError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn an_issuer_of_endorsements_costs_its_length() {
+        let issuer = |len: usize| {
+            let begin = "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::subject";
+            let attributes: String = (100..).map(|arc| format!(":1.{arc}:a")).take((len - begin.len()) / 8).collect();
+            let text = begin.to_owned() + &attributes;
+            let rest = len - text.len();
+            text + &"a".repeat(rest)
+        };
+        // An endorsement with this issuer and two certificates that are none.
+        let document = |issuer: &str| {
+            let length = |len: usize| u16::try_from(len).unwrap().to_be_bytes();
+            let name = [
+                &[0xa2, 0x63],
+                &b"iss"[..],
+                &[0x79],
+                &length(issuer.len()),
+                issuer.as_bytes(),
+                b"\x18\x21\x82\x41\0\x41\0",
+            ]
+            .concat();
+            [&[0xd2, 0x84, 0x59], &length(name.len())[..], &name, &[0xa0, 0x40, 0x40]].concat()
+        };
+        let verify = |issuer: &str| uvm::verify(&document(issuer), &EndorsementExpectations::new(issuer, "feed")).err();
+        let (refused, steps) = steps_of(|| verify(&issuer(1_024)));
+        assert!(
+            matches!(refused, Some(EndorsementError::Certificate { index: 0, cause: CertificateError::Malformed })),
+            "{refused:?}"
+        );
+        assert!(steps < 10_000, "{steps}");
+        let (refused, steps) = steps_of(|| verify(&issuer(1_025)));
+        let defect = DidX509Error::TooLong { max: 1_024, actual: 1_025 };
+        assert!(
+            matches!(&refused, Some(EndorsementError::Did { defect: found, .. }) if *found == defect),
+            "{refused:?}"
+        );
+        assert!(steps < 16, "{steps}");
+    }
+
+    /// Files are recognised by outlines, and encodings taken off at most four times.
+    #[test]
+    fn a_file_costs_little_whatever_it_holds() {
+        const LENGTH: usize = 1 << 20;
+        let crl = crl(&[&TIME[..], &element(0x30, &vec![0; 60_000])].concat());
+        let nested = (0..6).fold(vec![b'x'; LENGTH / 8], |inner, _| STANDARD.encode(inner).into_bytes());
+        for (bytes, limit) in [
+            (vec![b'a'; LENGTH], 64),
+            (vec![0x30; LENGTH], 64),
+            (vec![b'['; LENGTH], 64),
+            (vec![b'{'; LENGTH], 64),
+            (b"-----BEGIN X509 CRL-----\n".repeat(LENGTH / 25), LENGTH / 25 + 64),
+            (crl, 64),
+            (nested[..LENGTH.min(nested.len())].to_vec(), 64),
+            ("0,".repeat(LENGTH / 2).into_bytes(), 64),
+            (format!("[{}0]", "0,".repeat(LENGTH / 2 - 2)).into_bytes(), 16_384 * 2),
+        ] {
+            let (_, steps) = steps_of(|| files::content(&bytes));
+            assert!(steps <= limit, "{:?}: {steps}", bytes.get(..8));
+        }
+        assert_eq!(steps_of(|| files::content(&vec![b'a'; LENGTH + 1])), (Ok(None), 0));
     }
 }

@@ -339,7 +339,7 @@ async fn too_large() {
     }
     for fault in [Fault::Oversized(3 << 20), Fault::OversizedAnnounced(100 << 20)] {
         lab.maa.fail(fault);
-        assert_eq!(lab.refusal().await, TooLarge { what: "the key set of the MAA instance", limit: 2 << 20 });
+        assert_eq!(lab.refusal().await, TooLarge { what: "the key set of the MAA instance", limit: 512 << 10 });
         lab.maa.recover();
     }
 }

@@ -36,9 +36,8 @@ pub struct CcePolicy {
 }
 
 impl CcePolicy {
-    /// The largest text that is read, in bytes. What Azure Resource Manager takes as a template, base64 and all, is
-    /// smaller.
-    pub const MAX_BYTES: usize = 4 << 20;
+    /// The largest text that is read, in bytes. Those of deployments have 1 to some hundred kB: one container takes 2 to 5 kB.
+    pub const MAX_BYTES: usize = 1 << 20;
 
     /// Reads base64 as `az confcom` prints it and a deployment template carries it (`ccePolicy`): on one line. White space
     /// around it is ignored.

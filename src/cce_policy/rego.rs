@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::types::shorten;
+use crate::work;
 
 /// Deeper nesting than any policy has; bounds the recursion.
 const MAX_DEPTH: u8 = 32;
@@ -29,7 +30,10 @@ impl Data {
     /// A member of an object, if it is there exactly once.
     pub(super) fn member(&self, name: &str) -> Option<&Data> {
         let Self::Object(members) = self else { return None };
-        let mut found = members.iter().filter(|(member, _)| member == name);
+        let mut found = members.iter().filter(|(member, _)| {
+            work::step();
+            member == name
+        });
         match (found.next(), found.next()) {
             (Some((_, value)), None) => Some(value),
             _ => None,
@@ -87,6 +91,7 @@ pub(super) fn read(text: &str) -> Module {
     let (mut seen, mut unusable) = (BTreeSet::new(), BTreeSet::new());
     let (mut line, mut counted) = (1_usize, 0_usize);
     loop {
+        work::step();
         reader.skip_blank();
         if reader.rest().is_empty() {
             break;
@@ -189,6 +194,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: u8) -> Option<Data> {
+        work::step();
         let depth = depth.checked_sub(1)?;
         if self.eat("[") {
             return self.array(depth);
@@ -267,6 +273,7 @@ impl<'a> Reader<'a> {
     fn skip_statement(&mut self) {
         let mut open: usize = 0;
         while let Some(next) = self.rest().chars().next() {
+            work::step();
             match next {
                 '"' | '`' => {
                     if self.string().is_some() {

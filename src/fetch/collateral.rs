@@ -3,6 +3,8 @@
 //! Sources are not trusted. An entry is cached only after this verifier verified it under its own roots; dates, TCB and chip
 //! id are checked against each report again.
 
+use std::time::Duration;
+
 use reqwest::Client;
 use url::Url;
 
@@ -18,6 +20,9 @@ use crate::evidence::{Crl, Vek};
 use crate::policy::RevocationRule;
 use crate::snp::{AmdAnchors, CertificateBundle, CollateralRequest, VekCertificate, VerifiedVek, crl_path};
 use crate::types::Product;
+
+/// The longest wait for a CRL that is not required, bounded by half of the remaining time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sources of certificates and CRLs, in memory, on disk and on the network.
 #[derive(Debug)]
@@ -74,16 +79,12 @@ impl CollateralSources {
     }
 
     /// Finds the collateral of a report as documents: the provided certificates if they belong to the report, otherwise the
-    /// certificate from another source; and the CRL as AMD's service sends it, not parsed.
-    pub(crate) async fn documents(
-        &self,
-        report: &[u8],
-        provided: Option<Vec<u8>>,
-        deadline: &Deadline,
-    ) -> (Result<Vec<u8>, AttestationError>, Result<Vec<u8>, AttestationError>) {
+    /// certificate from another source; and the CRLs as AMD's service sends them, not parsed.
+    pub(crate) async fn documents(&self, report: &[u8], provided: Option<Vec<u8>>, deadline: &Deadline) -> Documents {
+        let without_crl = |certificates, error| Documents { certificates, crl: Err(error), other_crl: None };
         let request = match CollateralRequest::from_report(report) {
             Ok(request) => request,
-            Err(error) => return (provided.ok_or(error.clone().into()), Err(error.into())),
+            Err(error) => return without_crl(provided.ok_or(error.clone().into()), error.into()),
         };
         let found = self.veks.find(&self.kds, report, provided.as_deref(), deadline).await;
         // A report of version 2 does not name its product; its certificate does.
@@ -96,11 +97,22 @@ impl CollateralSources {
             (Err(error), None) => Err(error),
         };
         let Some(product) = named.or(request.candidates().first().copied()) else {
-            return (certificates, Err(AttestationError::MissingEvidence { what: "the product of the report" }));
+            return without_crl(certificates, AttestationError::MissingEvidence { what: "the product of the report" });
         };
-        let crl = self.kds.crl(&crl_path(product, request.signing_key()), *deadline).await;
-        (certificates, crl)
+        let (own, other) = (request.crl_path(product), crl_path(product, request.signing_key().other()));
+        let patience = Deadline::after(deadline.half_remaining().min(PATIENCE));
+        let (crl, other_crl) = tokio::join!(self.kds.crl(&own, *deadline), self.kds.crl(&other, patience));
+        Documents { certificates, crl, other_crl: other_crl.ok() }
     }
+}
+
+/// What vouches for a report, as it came.
+pub(crate) struct Documents {
+    pub(crate) certificates: Result<Vec<u8>, AttestationError>,
+    /// About the issuer of keys of the report's kind.
+    pub(crate) crl: Result<Vec<u8>, AttestationError>,
+    /// About the issuer of keys of the other kind, if it could be had.
+    pub(crate) other_crl: Option<Vec<u8>>,
 }
 
 fn is_in(vek: &VerifiedVek, pem: &[u8]) -> bool {

@@ -13,13 +13,10 @@ use super::single_flight::CachedFetch;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::maa::KeySet;
+use crate::maa::{KeySet, MAX_KEY_SET_LEN};
 use crate::sync::lock;
 use crate::telemetry::Lookup;
 use crate::types::Issuer;
-
-/// The largest key set that is read, in bytes: stops a server that sends without end. One key can take 40 kB.
-const MAX_BYTES: u64 = 2 << 20;
 
 /// How long a key set is used. A key that MAA withdraws is trusted for at most this time.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -121,7 +118,8 @@ async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<K
 async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
     let unreachable = |reason: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason };
     let subject = "the key set of the MAA instance";
-    let request = BoundedRequest { activity: ACTIVITY, subject, limit: MAX_BYTES, deadline, retry_connect: true };
+    let request =
+        BoundedRequest { activity: ACTIVITY, subject, limit: MAX_KEY_SET_LEN as u64, deadline, retry_connect: true };
     let url = issuer.key_set_url();
     let response = request.run(|| client.get(&url).header("accept", "application/json")).await;
     let response = response.map_err(|error| match error {

@@ -6,12 +6,16 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::types::{DateTime, UnixTime};
 
+/// The longest value that is read, in bytes. The longest form of a date has 33.
+const MAX_LEN: usize = 64;
+
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Returns how long a server asks to wait. A date counts from the server's own `Date`, so that its clock may differ from
 /// ours; `now` is used for servers that send no `Date`.
 pub(super) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let text = |name| text(name).filter(|text| text.len() <= MAX_LEN);
     let value = text(RETRY_AFTER)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number too large to parse is a very long wait, not no wait.
@@ -100,6 +104,8 @@ mod tests {
         assert_eq!(wait("Sat, 10 Oct 2026 00:26:42 GMT", date), Some(2));
         // What is past is now.
         assert_eq!(wait("Fri, 09 Oct 2026 00:26:44 GMT", date), Some(0));
+        assert_eq!(wait(&"9".repeat(64), None), Some(u64::MAX));
+        assert_eq!(wait(&"9".repeat(65), None), None);
         for value in ["-1", "1.5", "soon", ""] {
             assert_eq!(wait(value, None), None, "{value}");
         }

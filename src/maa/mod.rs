@@ -11,5 +11,6 @@ mod key_id;
 mod token;
 
 pub use error::{KnownKeys, TokenError, TokenPart};
+pub(crate) use jwks::MAX_KEY_SET_LEN;
 pub use jwks::{KeySet, KeySetError, UnusableKey};
 pub use token::{TokenExpectations, VerifiedToken, verify};

@@ -20,6 +20,14 @@ pub enum PolicyError {
         /// The value.
         value: String,
     },
+    /// The file is larger than any policy.
+    #[error("the policy has {found} bytes, at most {max} are read")]
+    TooLarge {
+        /// Its length, in bytes.
+        found: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
     /// A requirement is set a second time in code; in a file that is [`PolicyError::Malformed`].
     #[error(
         "`{requirement}` is given already, and a second value would replace the first; give all that is required at once"

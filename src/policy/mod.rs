@@ -118,16 +118,19 @@ impl Policy {
 
 /// Policy files.
 impl Policy {
-    /// Parses a policy file in TOML. Unknown fields are errors.
+    /// The largest policy file that is read, in bytes. The longest values are chip ids: 7,000 of them fit.
+    pub const MAX_BYTES: usize = 1 << 20;
+
+    /// Parses a policy file in TOML of at most [`Policy::MAX_BYTES`]. Unknown fields are errors.
     ///
     /// # Errors
     ///
-    /// [`PolicyError::Malformed`] with line and column, or an error of the policy's constructors.
+    /// [`PolicyError::Malformed`] with line and column, [`PolicyError::TooLarge`], or an error of the policy's constructors.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         Self::checked(Document::from_toml(text)?)
     }
 
-    /// Parses a policy file in JSON. Unknown and duplicate fields are errors.
+    /// Parses a policy file in JSON of at most [`Policy::MAX_BYTES`] and 16,384 values. Unknown and duplicate fields are errors.
     ///
     /// # Errors
     ///

@@ -89,11 +89,13 @@ impl Document {
     }
 
     pub(super) fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        check_length(text)?;
         let read = toml::Deserializer::parse(text).and_then(strict_serde::read);
         read.map_err(|error| malformed(error.span().map(|span| Place::of(text, span.start)), error.message()))
     }
 
     pub(super) fn from_json(text: &str) -> Result<Self, PolicyError> {
+        check_length(text)?;
         // serde's maps keep the last of two equal keys; the strict reader refuses duplicates.
         crate::json::parse(text.as_bytes()).map_err(|error| malformed(None, &error.to_string()))?;
         let read = || {
@@ -255,6 +257,11 @@ impl Document {
         let first = given_twice.into_iter().find(|(twice, _)| *twice);
         first.map_or(Ok(()), |(_, reason)| Err(PolicyError::Contradiction { reason }))
     }
+}
+
+fn check_length(text: &str) -> Result<(), PolicyError> {
+    let (found, max) = (text.len(), super::Policy::MAX_BYTES);
+    if found > max { Err(PolicyError::TooLarge { found, max }) } else { Ok(()) }
 }
 
 /// A position in a file, counted from one. In TOML it is the start of the faulty item, in JSON where the parser stopped.

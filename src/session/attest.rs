@@ -156,7 +156,7 @@ impl Attester {
         let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
         let endorsements = Endorsements {
             vek,
-            crl,
+            crls: crl.into_iter().collect(),
             key_set,
             key_set_source: verifier.key_sets.source(),
             amd_anchors: verifier.amd_anchors.clone(),

@@ -26,8 +26,11 @@ pub struct EvidenceBundle {
     pub evidence: Evidence,
     /// The certificates that the agent sent along (PEM), or the one that AMD's service has (DER).
     pub certificates: Option<Vec<u8>>,
-    /// AMD's revocation list, in DER.
+    /// AMD's revocation list about the issuer of keys of the report's kind, in DER.
     pub revocation_list: Option<Vec<u8>>,
+    /// AMD's revocation list about the issuer of keys of the other kind, in DER. Not needed, and none where it could not be had:
+    /// what it revokes counts too.
+    pub other_revocation_list: Option<Vec<u8>>,
     /// The key set of the MAA instance, in JSON; none if one is pinned.
     pub key_set: Option<Vec<u8>>,
     /// What could not be had of what vouches for the evidence, and why.
@@ -62,7 +65,11 @@ impl EvidenceBundle {
             key_set,
             key_set_source: self.key_set_source,
             vek: self.certificates.as_deref().map(vek).transpose()?,
-            crl: self.revocation_list.clone().map(Crl::Received),
+            crls: [&self.revocation_list, &self.other_revocation_list]
+                .into_iter()
+                .flatten()
+                .map(|der| Crl::Received(der.clone()))
+                .collect(),
             amd_anchors: self.amd_anchors.clone(),
         })
     }
@@ -106,6 +113,7 @@ pub(crate) async fn collect(
         evidence: answer.evidence,
         certificates: answer.certificates,
         revocation_list: None,
+        other_revocation_list: None,
         key_set: None,
         missing: Vec::new(),
         channel: challenge.channel(),
@@ -125,7 +133,7 @@ pub(crate) async fn collect(
     }
     if let Some(report) = &collected.evidence.report {
         let sent_along = collected.certificates.take();
-        let (certificates, list) = verifier.kds.documents(report, sent_along, &deadline).await;
+        let documents = verifier.kds.documents(report, sent_along, &deadline).await;
         let mut keep = |outcome: Result<Vec<u8>, AttestationError>| match outcome {
             Ok(document) => Some(document),
             Err(error) => {
@@ -133,8 +141,9 @@ pub(crate) async fn collect(
                 None
             }
         };
-        collected.certificates = keep(certificates);
-        collected.revocation_list = keep(list);
+        collected.certificates = keep(documents.certificates);
+        collected.revocation_list = keep(documents.crl);
+        collected.other_revocation_list = documents.other_crl;
     }
     Ok(collected)
 }

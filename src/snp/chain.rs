@@ -94,7 +94,8 @@ impl VerifiedVek {
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<VerifiedReport, ReportError> {
-        self.verify_raw(&RawReport::read(report)?, crl.ok_or(CrlError::Missing), revocation, now)
+        let crls: Vec<_> = crl.into_iter().map(|crl| Ok(crl.clone())).collect();
+        self.verify_raw(&RawReport::read(report)?, &crls, revocation, now)
     }
 
     /// Refuses a handle that was verified under another root than these anchors have.
@@ -153,11 +154,11 @@ impl VerifiedVek {
         key.verify(report.body(), &report.signature()?).map_err(|_| ReportError::WrongSignature)
     }
 
-    /// Adds the reason why a provided CRL cannot be used.
+    /// Takes several CRLs, or the reasons why provided ones cannot be used.
     pub(super) fn verify_raw(
         &self,
         report: &RawReport<'_>,
-        crl: Result<&VerifiedCrl, CrlError>,
+        crls: &[Result<VerifiedCrl, CrlError>],
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<VerifiedReport, ReportError> {
@@ -165,7 +166,7 @@ impl VerifiedVek {
         ark.check_validity(now)?;
         issuer.check_validity(now)?;
         vek.validity().check(now).map_err(refuse_vek)?;
-        let outcome = self.authorities().check(crl, revocation, now)?;
+        let outcome = self.authorities().check(crls, revocation, now)?;
 
         CollateralRequest::of(report)?.check(self)?;
         let mut fields = report.fields(vek.product())?;

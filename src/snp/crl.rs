@@ -9,6 +9,7 @@
 mod order;
 mod scope;
 mod tbs;
+mod unverified;
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::der::{Reader, Signed};
 use crate::types::{Product, Sha256Digest, UnixTime, shorten};
 use crate::x509::{SignatureAlgorithm, common_name};
 use tbs::{Content, Extension, Header};
+
+pub(crate) use unverified::UnverifiedCrl;
 
 /// The largest CRL that is read, in bytes: bounds the work for one that is not genuine. AMD's have 1 KB.
 const MAX_CRL_LEN: usize = 64 * 1024;

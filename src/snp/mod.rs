@@ -32,6 +32,7 @@ pub use anchors::{AmdAnchors, CustomAnchors};
 pub use bundle::CertificateBundle;
 pub use chain::VerifiedVek;
 pub use collateral::{CollateralRequest, chain_path, crl_path, vcek_path};
+pub(crate) use crl::UnverifiedCrl;
 pub use crl::VerifiedCrl;
 pub use error::{CertificateRole, CrlError, ReportError, TcbPart};
 pub use inspect::UnverifiedReport;
@@ -74,17 +75,9 @@ pub fn verify(
             &verified_here
         }
     };
-    let verified_here;
-    let crl = match collateral.crl {
-        _ if revocation == Revocation::Off => Err(CrlError::Missing),
-        CrlSource::Missing => Err(CrlError::Missing),
-        CrlSource::Verified(crl) => Ok(crl),
-        CrlSource::Der(der) => {
-            verified_here = vek.verify_crl(der);
-            verified_here.as_ref().map_err(Clone::clone)
-        }
-    };
-    vek.verify_raw(&report, crl, revocation, now)
+    let crls: Vec<_> =
+        collateral.crls.iter().filter(|_| revocation != Revocation::Off).map(|crl| crl.verify(vek)).collect();
+    vek.verify_raw(&report, &crls, revocation, now)
 }
 
 /// Reads the claims of a report of which only the format is checked. A report of version 2 does not name its product: it is
@@ -96,12 +89,12 @@ pub(crate) fn unverified_claims(report: &[u8]) -> Result<(SnpClaims, HardwareCla
     Ok((fields.snp, fields.hardware))
 }
 
-/// The collateral to verify a report with: certificates and CRL. All of it is untrusted.
-#[derive(Clone, Copy, Debug)]
+/// The collateral to verify a report with: certificates and CRLs. All of it is untrusted.
+#[derive(Clone, Debug)]
 pub struct Collateral<'a> {
     vek: VekSource<'a>,
     chain: Option<CaChain<'a>>,
-    crl: CrlSource<'a>,
+    crls: Vec<CrlSource<'a>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,48 +106,59 @@ enum VekSource<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum CrlSource<'a> {
-    Missing,
     Der(&'a [u8]),
     Verified(&'a VerifiedCrl),
+}
+
+impl CrlSource<'_> {
+    fn verify(self, vek: &VerifiedVek) -> Result<VerifiedCrl, CrlError> {
+        match self {
+            Self::Der(der) => vek.verify_crl(der),
+            Self::Verified(crl) => Ok(crl.clone()),
+        }
+    }
 }
 
 impl<'a> Collateral<'a> {
     /// Uses a certificate of the signing key (VCEK or VLEK) in DER; [`VekCertificate::from_pem`] reads PEM.
     #[must_use]
     pub const fn new(vek: &'a [u8]) -> Self {
-        Self { vek: VekSource::Der(vek), chain: None, crl: CrlSource::Missing }
+        Self { vek: VekSource::Der(vek), chain: None, crls: Vec::new() }
     }
 
     /// Uses a certificate of the signing key that was verified under the same roots. The checks that depend on the report and
     /// the time are repeated.
     #[must_use]
     pub const fn verified(vek: &'a VerifiedVek) -> Self {
-        Self { vek: VekSource::Verified(vek), chain: None, crl: CrlSource::Missing }
+        Self { vek: VekSource::Verified(vek), chain: None, crls: Vec::new() }
     }
 
     /// Uses the certificates that came with the report: see [`VerifiedVek::from_bundle`].
     #[must_use]
     pub const fn bundle(bundle: &'a CertificateBundle) -> Self {
-        Self { vek: VekSource::Bundle(bundle), chain: None, crl: CrlSource::Missing }
+        Self { vek: VekSource::Bundle(bundle), chain: None, crls: Vec::new() }
     }
 
     /// Adds the provided certificates of issuer and root. They are optional; if given, they must be AMD's. Ignored with a
     /// certificate that is already verified.
     #[must_use]
-    pub const fn with_chain(self, chain: CaChain<'a>) -> Self {
+    pub fn with_chain(self, chain: CaChain<'a>) -> Self {
         Self { chain: Some(chain), ..self }
     }
 
-    /// Adds AMD's CRL for the product, in DER.
+    /// Adds a CRL of AMD for the product, in DER. AMD signs one for the issuer of VCEKs and one for the issuer of VLEKs; a
+    /// certificate that any of them revokes is refused.
     #[must_use]
-    pub const fn with_crl(self, der: &'a [u8]) -> Self {
-        Self { crl: CrlSource::Der(der), ..self }
+    pub fn with_crl(mut self, der: &'a [u8]) -> Self {
+        self.crls.push(CrlSource::Der(der));
+        self
     }
 
-    /// Adds AMD's CRL for the product, already verified.
+    /// Adds a CRL of AMD for the product, already verified.
     #[must_use]
-    pub const fn with_verified_crl(self, crl: &'a VerifiedCrl) -> Self {
-        Self { crl: CrlSource::Verified(crl), ..self }
+    pub fn with_verified_crl(mut self, crl: &'a VerifiedCrl) -> Self {
+        self.crls.push(CrlSource::Verified(crl));
+        self
     }
 }
 

@@ -1,4 +1,8 @@
-//! The PEM reader (RFC 7468) for certificates of agents, the THIM service and AMD's KDS.
+//! The PEM reader (RFC 7468) for certificates of agents, the THIM service and AMD's KDS. Its input is untrusted: the size is
+//! bounded before anything is decoded, and a section that is not a certificate is refused.
+//!
+//! TLS roots are read by the TLS library (`tls::read_roots`): such a file is configuration of the operator, contains hundreds of
+//! certificates, and may contain other sections.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

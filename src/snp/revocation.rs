@@ -72,9 +72,10 @@ impl Authorities<'_> {
         }
     }
 
+    /// What any genuine CRL names is refused before it matters which of them are usable.
     pub(super) fn check(
         &self,
-        crl: Result<&VerifiedCrl, CrlError>,
+        crls: &[Result<VerifiedCrl, CrlError>],
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<RevocationOutcome, ReportError> {
@@ -83,15 +84,23 @@ impl Authorities<'_> {
             Revocation::RequireIssuedWithin(age) => Some(age),
             Revocation::Require | Revocation::BestEffort => None,
         };
-        let genuine = crl.and_then(|crl| crl.is_by(self.ark).map(|()| crl));
-        if let Ok(crl) = genuine {
+        let genuine: Vec<Result<&VerifiedCrl, CrlError>> = crls
+            .iter()
+            .map(|crl| crl.as_ref().map_err(Clone::clone).and_then(|crl| crl.is_by(self.ark).map(|()| crl)))
+            .collect();
+        for crl in genuine.iter().flatten() {
             self.check_not_named(crl)?;
         }
-        let usable = genuine.and_then(|crl| {
+        let check = |crl: &VerifiedCrl| {
             crl.check_scope(self.issuer)?;
             crl.check_dates(now)?;
-            max_age.map_or(Ok(()), |age| crl.check_age(age, now)).map(|()| crl)
-        });
+            max_age.map_or(Ok(()), |age| crl.check_age(age, now))
+        };
+        let usable = genuine.into_iter().map(|crl| crl.and_then(|crl| check(crl).map(|()| crl)));
+        let (usable, unusable): (Vec<_>, Vec<_>) = usable.partition(Result::is_ok);
+        // Of several that can be used, the latest is the one that the result names.
+        let latest = usable.into_iter().flatten().max_by(|one, other| one.cmp_issued(other));
+        let usable = latest.ok_or_else(|| reason(unusable.into_iter().filter_map(Result::err)));
         match (usable, revocation) {
             (Ok(crl), _) => {
                 let (this_update, next_update) = (crl.this_update(), crl.next_update());
@@ -103,4 +112,10 @@ impl Authorities<'_> {
             (Err(reason), _) => Err(ReportError::Crl(reason)),
         }
     }
+}
+
+/// Why none of several CRLs can be used: of the one that is about this issuer, if one is.
+fn reason(reasons: impl Iterator<Item = CrlError>) -> CrlError {
+    let is_about_another = |reason: &CrlError| matches!(reason, CrlError::WrongDistributionPoint { .. });
+    reasons.min_by_key(is_about_another).unwrap_or(CrlError::Missing)
 }

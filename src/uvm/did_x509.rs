@@ -9,7 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::error::{DidX509Error, EndorsementError};
 use crate::crypto::sha256_digest;
 use crate::types::{Sha256Digest, shorten};
+use crate::work;
 use crate::x509::Certificate;
+
+/// The longest `did:x509` that is read, in bytes. Microsoft's have 110.
+const MAX_LEN: usize = 1024;
 
 /// A parsed `did:x509`.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +33,9 @@ enum Policy {
 impl DidX509 {
     /// Parses a `did:x509`.
     pub(super) fn parse(text: &str) -> Result<Self, DidX509Error> {
+        if text.len() > MAX_LEN {
+            return Err(DidX509Error::TooLong { max: MAX_LEN, actual: text.len() });
+        }
         let mut parts = text.split("::");
         let fingerprint = parts
             .next()
@@ -92,7 +99,10 @@ impl Policy {
                 let mut attributes: Vec<(String, String, String)> = Vec::new();
                 for [name, value] in pairs {
                     let oid = attribute_oid(name).ok_or(DidX509Error::MalformedPolicy)?;
-                    if attributes.iter().any(|(_, seen, _)| *seen == oid) {
+                    if attributes.iter().any(|(_, seen, _)| {
+                        work::step();
+                        *seen == oid
+                    }) {
                         return Err(DidX509Error::MalformedPolicy);
                     }
                     let value = percent_decode(value).ok_or(DidX509Error::MalformedPolicy)?;

@@ -243,6 +243,14 @@ pub enum DidX509Error {
     /// A policy without a value, with one value too many, or with a wrong percent-encoding.
     #[error("has a policy that cannot be read")]
     MalformedPolicy,
+    /// Longer than any genuine one.
+    #[error("has {actual} characters, at most {max} are read")]
+    TooLong {
+        /// The limit, in bytes.
+        max: usize,
+        /// Its length, in bytes.
+        actual: usize,
+    },
     /// A policy other than `eku` and `subject`.
     #[error("has a policy other than eku and subject")]
     UnsupportedPolicy,

@@ -175,8 +175,8 @@ fn a_document_without_a_policy_is_refused_by_name() {
     }
     // Base64 of something else is said to be that.
     assert_eq!(only(&STANDARD.encode("package other\nx := 1\n")).policy, Err(CcePolicyError::NotRego.into()));
-    let large = vec![b' '; (16 << 20) + 1];
-    assert_eq!(refused(&large), CcePolicySourceError::TooLarge { found: large.len(), max: 16 << 20 });
+    let large = vec![b' '; (4 << 20) + 1];
+    assert_eq!(refused(&large), CcePolicySourceError::TooLarge { found: large.len(), max: 4 << 20 });
 }
 
 #[test]

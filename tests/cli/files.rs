@@ -38,6 +38,7 @@ fn evidence_is_saved_and_can_be_looked_at() {
         "uvm-endorsement.cose",
         "certificates.pem",
         "revocation-list.der",
+        "revocation-list-other.der",
         "key-set.json",
         "policy.toml",
         "about.json",

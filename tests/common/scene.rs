@@ -158,7 +158,7 @@ pub fn endorsements() -> Endorsements {
     endorsements.key_set = Some(keys());
     endorsements.key_set_source = KeySetSource::BuiltInRoots;
     endorsements.vek = Some(Vek::from_der(vek().der()));
-    endorsements.crl = Some(Crl::Received(amd().crl().issue()));
+    endorsements.crls = vec![Crl::Received(amd().crl().issue())];
     endorsements.amd_anchors = Some(amd().anchors());
     endorsements
 }

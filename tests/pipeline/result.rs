@@ -105,7 +105,7 @@ fn an_attestation_ends_with_the_first_thing_it_rests_on() {
     assert_eq!(attested.expires_at(), NOW.plus(90));
     let list = amd().crl().this_update(NOW.minus(HOUR)).next_update(Some(NOW.plus(45))).issue();
     let mut with_list = endorsements();
-    with_list.crl = Some(blindbox_attestation::Crl::Received(list));
+    with_list.crls = vec![blindbox_attestation::Crl::Received(list)];
     let challenge = bound();
     let evidence = crate::scene::evidence(&endorsed_container(), &challenge.runtime_data());
     let attested = verify(&evidence, &with_list, challenge, &all_day, NOW).unwrap();

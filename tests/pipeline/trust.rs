@@ -8,7 +8,7 @@ use blindbox_attestation::snp::{CertificateRole, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     Attestation, AttestationError, Binding, Challenge, ChipId, Crl, Endorsements, Evidence, GuestIdentity,
-    KeySetSource, Policy, Product, Sha256Digest, Trust, UvmRequirement, Vek, Verdict, Workload, verify,
+    KeySetSource, Policy, Product, Sha256Digest, SigningKey, Trust, UvmRequirement, Vek, Verdict, Workload, verify,
 };
 
 use crate::scene::*;
@@ -119,7 +119,7 @@ fn somebody_elses_endorsement_counts_only_where_the_policy_names_him() {
 fn a_crl_that_is_older_than_required_is_as_good_as_none() {
     let issued = NOW.minus(86_400);
     let crl = move |_: &mut Evidence, endorsements: &mut Endorsements| {
-        endorsements.crl = Some(Crl::Received(amd().crl().this_update(issued).issue()));
+        endorsements.crls = vec![Crl::Received(amd().crl().this_update(issued).issue())];
     };
     let policy = |seconds| {
         let trust = Trust::amd().require_crl_issued_within(Duration::from_secs(seconds)).unwrap();
@@ -132,10 +132,52 @@ fn a_crl_that_is_older_than_required_is_as_good_as_none() {
     assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason }));
 }
 
+/// Offline both CRLs of a family can be given, in any order, as a verifier with a network asks for both.
+#[test]
+fn of_several_crls_each_revokes_and_one_must_be_about_the_issuer() {
+    let named = |kind| amd().crl().distribution_point(kind);
+    let with = |crls: Vec<Vec<u8>>| {
+        attest_with(&endorsed_container(), &amd_policy(), move |_: &mut Evidence, endorsements: &mut Endorsements| {
+            endorsements.crls = crls.iter().cloned().map(Crl::Received).collect();
+        })
+    };
+    let (vcek, vlek) = (named(SigningKey::Vcek).issue(), named(SigningKey::Vlek).issue());
+    for both in [vec![vcek.clone(), vlek.clone()], vec![vlek.clone(), vcek.clone()]] {
+        assert_eq!(check(&with(both).unwrap(), "revocation"), (Verdict::Passed, "not revoked".into()));
+    }
+    let refused = with(vec![vlek.clone()]);
+    let of_another = |refused: &Result<Attestation, AttestationError>| {
+        matches!(
+            refused,
+            Err(AttestationError::InvalidReport(ReportError::Crl(CrlError::WrongDistributionPoint { .. })))
+        )
+    };
+    assert!(of_another(&refused), "{refused:?}");
+    // Whichever of them names it, and however old that one is.
+    let revoked = named(SigningKey::Vlek).revoke(CertificateRole::Ask);
+    for revoked in [revoked.issue(), revoked.next_update(Some(NOW.minus(1))).issue()] {
+        for crls in [vec![vcek.clone(), revoked.clone()], vec![revoked, vcek.clone()]] {
+            let refused = with(crls).unwrap_err();
+            assert!(matches!(refused, AttestationError::InvalidReport(ReportError::Revoked { .. })), "{refused:?}");
+        }
+    }
+    // Of what cannot be used the one that is about the issuer is reported.
+    let stale = named(SigningKey::Vcek).next_update(Some(NOW.minus(1))).issue();
+    let expected = CrlError::Stale { next_update: NOW.minus(1), now: NOW };
+    for crls in [vec![vlek.clone(), stale.clone()], vec![stale, vlek.clone()]] {
+        assert_eq!(with(crls), Err(AttestationError::RevocationUnavailable { reason: expected.clone() }));
+    }
+    // One that is forged takes nothing from a genuine one.
+    let forged = AmdHierarchy::impostor(Product::Milan).crl().issue();
+    assert_eq!(check(&with(vec![forged, vcek]).unwrap(), "revocation"), (Verdict::Passed, "not revoked".into()));
+}
+
 #[test]
 fn a_list_that_is_needed_is_there_genuine_and_current() {
     let crl = |make: fn() -> Option<Vec<u8>>| {
-        move |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.crl = make().map(Crl::Received)
+        move |_: &mut Evidence, endorsements: &mut Endorsements| {
+            endorsements.crls = make().map(Crl::Received).into_iter().collect()
+        }
     };
     let ended = NOW.minus(1);
     let stale = move || Some(amd().crl().next_update(Some(NOW.minus(1))).issue());

@@ -173,17 +173,17 @@ fn a_forged_chain_with_amds_names_is_refused() {
                     snp::verify(&report, &collateral, &anchors, Revocation::Off, NOW).err()
                 };
                 let refuse = |role, cause| Some(ReportError::Certificate { role, cause });
-                let alone = Collateral::new(forged.der());
+                let alone = || Collateral::new(forged.der());
                 let wrong = CertificateError::WrongSignature;
-                assert_eq!(verify(alone), refuse(CertificateRole::Vek, wrong.clone()));
+                assert_eq!(verify(alone()), refuse(CertificateRole::Vek, wrong.clone()));
                 let not_pinned = CertificateError::NotPinned { product };
-                assert_eq!(verify(alone.with_chain(own)), refuse(CertificateRole::Ark, not_pinned.clone()));
+                assert_eq!(verify(alone().with_chain(own)), refuse(CertificateRole::Ark, not_pinned.clone()));
                 if !anchors.is_custom() {
-                    assert_eq!(verify(alone.with_chain(genuine)), refuse(CertificateRole::Ark, not_pinned));
+                    assert_eq!(verify(alone().with_chain(genuine)), refuse(CertificateRole::Ark, not_pinned));
                     continue;
                 }
-                assert_eq!(verify(alone.with_chain(half)), refuse(role, wrong.clone()));
-                assert_eq!(verify(alone.with_chain(genuine)), refuse(CertificateRole::Vek, wrong));
+                assert_eq!(verify(alone().with_chain(half)), refuse(role, wrong.clone()));
+                assert_eq!(verify(alone().with_chain(genuine)), refuse(CertificateRole::Vek, wrong));
             }
         }
     }

@@ -76,6 +76,7 @@ fn save(folder: &Path, collected: &EvidenceBundle, policy: &Policy, about: &Valu
         ("uvm-endorsement.cose", evidence.uvm_endorsement.as_deref()),
         (if pem { "certificates.pem" } else { "vcek.der" }, collected.certificates.as_deref()),
         ("revocation-list.der", collected.revocation_list.as_deref()),
+        ("revocation-list-other.der", collected.other_revocation_list.as_deref()),
         ("key-set.json", collected.key_set.as_deref()),
         ("policy.toml", Some(policy.as_bytes())),
         ("about.json", Some(about.as_bytes())),

@@ -12,9 +12,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::exit::Failure;
 
-/// The largest file that is read, in bytes: stops a slip such as a device or an image. CCE policies are the largest, with some
-/// hundred kB.
-const MAX_BYTES: u64 = 16 << 20;
+/// The largest file that is read, in bytes: stops a mistake such as a device or an image. Templates with CCE policies are the
+/// largest; what reads each kind of evidence has a smaller limit of its own.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// Reads a file, or standard input for `-`.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -6,7 +6,7 @@ use crate::types::shorten;
 
 pub(super) fn policies(document: &Value<'_>) -> Result<Vec<FoundCcePolicy>, CcePolicySourceError> {
     let mut search = Search { found: Vec::new() };
-    search.walk(document, &Scope { path: String::new(), name: None, template: None });
+    search.walk(document, &Scope { path: String::new(), name: None, template: None })?;
     if search.found.is_empty() {
         let found = format!("JSON with neither ({})", document.json_type());
         return Err(CcePolicySourceError::NoCcePolicy { found });
@@ -28,20 +28,21 @@ struct Search {
 }
 
 impl Search {
-    fn walk(&mut self, value: &Value<'_>, scope: &Scope<'_>) {
+    fn walk(&mut self, value: &Value<'_>, scope: &Scope<'_>) -> Result<(), CcePolicySourceError> {
         match value {
             Value::Array(items) => {
                 for (place, item) in items.iter().enumerate() {
                     let path = format!("{}[{place}]", scope.path);
-                    self.walk(item, &Scope { path, name: scope.name.clone(), template: scope.template });
+                    self.walk(item, &Scope { path, name: scope.name.clone(), template: scope.template })?;
                 }
+                Ok(())
             }
             Value::Object(object) => self.object(object, scope),
-            _ => {}
+            _ => Ok(()),
         }
     }
 
-    fn object(&mut self, object: &Object<'_>, scope: &Scope<'_>) {
+    fn object(&mut self, object: &Object<'_>, scope: &Scope<'_>) -> Result<(), CcePolicySourceError> {
         let own = text(object.get("name")).or_else(|| text(object.get("metadata").and_then(member("name"))));
         let name = own.map(|name| shorten(name, 100)).or_else(|| scope.name.clone());
         let template = if object.get("resources").is_some() { Some(object) } else { scope.template };
@@ -51,11 +52,13 @@ impl Search {
             let within = Scope { path, name: name.clone(), template };
             // A parameter may have this name and a value of its own; what the template makes of it is found where it is used.
             let is_place = key == ANNOTATION || (key == MEMBER && !is_declaration(value));
-            if is_place { self.place(value, within) } else { self.walk(value, &within) }
+            if is_place { self.place(value, within)? } else { self.walk(value, &within)? }
         }
+        Ok(())
     }
 
-    fn place(&mut self, value: &Value<'_>, scope: Scope<'_>) {
+    fn place(&mut self, value: &Value<'_>, scope: Scope<'_>) -> Result<(), CcePolicySourceError> {
+        super::check_count(&self.found)?;
         let mut notes = Vec::new();
         let policy = match value {
             Value::String(text) => resolve(text, scope.template, &mut notes),
@@ -67,6 +70,7 @@ impl Search {
             other => Err(CcePolicySourceError::WrongType { found: type_name(other) }),
         };
         self.found.push(FoundCcePolicy { name: scope.name, place: scope.path, notes, policy });
+        Ok(())
     }
 }
 

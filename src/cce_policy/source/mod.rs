@@ -6,8 +6,11 @@ mod yaml;
 use super::{BYTE_ORDER_MARK, CcePolicy, CcePolicyError, begins_with_package_clause, is_like_base64};
 use crate::json::JsonError;
 
-/// The largest document that is looked into, in bytes.
-const MAX_BYTES: usize = 16 << 20;
+/// The largest document that is looked into, in bytes: what Azure Resource Manager takes as a template (4 MB).
+const MAX_BYTES: usize = 4 << 20;
+
+/// The most policies of one document. A template may name one text for many resources, and each is a policy of its own.
+const MAX_POLICIES: usize = 64;
 
 /// The annotation of a pod on virtual nodes of Azure Container Instances.
 const ANNOTATION: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
@@ -80,6 +83,12 @@ pub enum CcePolicySourceError {
         /// The limit, in bytes.
         max: usize,
     },
+    /// The document has more policies than are read.
+    #[error("holds more than {max} policies; split it")]
+    TooManyPolicies {
+        /// The limit.
+        max: usize,
+    },
     /// UTF-16, as some shells write it.
     #[error(
         "is UTF-16, as PowerShell writes files; save it as UTF-8 without a byte order mark \
@@ -132,7 +141,7 @@ pub fn find_cce_policies(document: &[u8]) -> Result<Vec<FoundCcePolicy>, CcePoli
     if text.trim().is_empty() {
         return Err(CcePolicyError::Empty.into());
     }
-    if let Some(found) = in_base64(text) {
+    if let Some(found) = in_base64(text)? {
         return Ok(found);
     }
     if begins_with_package_clause(text) {
@@ -142,7 +151,7 @@ pub fn find_cce_policies(document: &[u8]) -> Result<Vec<FoundCcePolicy>, CcePoli
     if let Ok(value) = &json {
         return json::policies(value);
     }
-    let found = yaml::policies(text);
+    let found = yaml::policies(text)?;
     if !found.is_empty() {
         return Ok(found);
     }
@@ -167,7 +176,7 @@ fn unreadable(text: &str, json: Option<JsonError>) -> CcePolicySourceError {
 
 /// Base64: all of the text, in quotes, or several with empty lines between, as `az confcom` prints the policies of one
 /// template. Lines of `az` itself may stand above.
-fn in_base64(text: &str) -> Option<Vec<FoundCcePolicy>> {
+fn in_base64(text: &str) -> Result<Option<Vec<FoundCcePolicy>>, CcePolicySourceError> {
     let mut warnings = 0_usize;
     let mut blocks: Vec<Vec<&str>> = vec![Vec::new()];
     for line in text.lines() {
@@ -184,12 +193,12 @@ fn in_base64(text: &str) -> Option<Vec<FoundCcePolicy>> {
     let several = blocks.len() > 1;
     let mut found = Vec::new();
     for (place, block) in blocks.into_iter().enumerate() {
-        let [line] = block.as_slice() else { return None };
+        let [line] = block.as_slice() else { return Ok(None) };
         let bare = unquoted(line);
         let policy = match CcePolicy::from_base64(bare) {
             Ok(policy) => Ok(policy),
             // Whole base64 of something else is said to be so.
-            Err(CcePolicyError::NotBase64) => return None,
+            Err(CcePolicyError::NotBase64) => return Ok(None),
             Err(error) => Err(error.into()),
         };
         let mut notes = Vec::new();
@@ -200,9 +209,15 @@ fn in_base64(text: &str) -> Option<Vec<FoundCcePolicy>> {
             notes.push(format!("{warnings} lines that begin with `WARNING:` were passed over"));
         }
         let place = if several { format!("policy {}", place.saturating_add(1)) } else { "document".to_owned() };
+        check_count(&found)?;
         found.push(FoundCcePolicy { name: None, place, notes, policy });
     }
-    (!found.is_empty()).then_some(found)
+    Ok((!found.is_empty()).then_some(found))
+}
+
+/// Before one more is added.
+fn check_count(found: &[FoundCcePolicy]) -> Result<(), CcePolicySourceError> {
+    if found.len() < MAX_POLICIES { Ok(()) } else { Err(CcePolicySourceError::TooManyPolicies { max: MAX_POLICIES }) }
 }
 
 /// Removes the quotes around a string.

@@ -6,7 +6,7 @@
 use super::{ANNOTATION, CcePolicySourceError, FoundCcePolicy, MEMBER, value};
 use crate::types::shorten;
 
-pub(super) fn policies(text: &str) -> Vec<FoundCcePolicy> {
+pub(super) fn policies(text: &str) -> Result<Vec<FoundCcePolicy>, CcePolicySourceError> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found: Vec<FoundCcePolicy> = Vec::new();
     // Looked for once in each document: one may hold many policies.
@@ -18,6 +18,7 @@ pub(super) fn policies(text: &str) -> Vec<FoundCcePolicy> {
         if !has_key(line) {
             continue;
         }
+        super::check_count(&found)?;
         let number = at.saturating_add(1);
         let policy = match key_value(line) {
             Some(rest) => scalar(rest, indentation(line), lines.get(number..).unwrap_or_default(), number)
@@ -31,7 +32,7 @@ pub(super) fn policies(text: &str) -> Vec<FoundCcePolicy> {
             policy,
         });
     }
-    found
+    Ok(found)
 }
 
 fn indentation(line: &str) -> usize {

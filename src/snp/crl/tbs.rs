@@ -58,7 +58,12 @@ impl<'a> Header<'a> {
         Some(Self { algorithm, issuer, is_version_2, rest })
     }
 
-    /// Reads the content after the header. Only for CRLs whose signature is verified.
+    /// Whether a time follows, as in a CRL; in a certificate a SEQUENCE follows.
+    pub(super) fn is_before_a_time(&self) -> bool {
+        self.rest.is_next_time()
+    }
+
+    /// Reads the content after the header. Only for CRLs whose signature is verified, and for display.
     pub(super) fn content(self) -> Result<Content<'a>, CrlError> {
         let mut reader = self.rest;
         let this_update = time(&mut reader)?;

@@ -255,16 +255,17 @@ impl Shared {
         id: u64,
         key: Option<SpkiDigest>,
         closing: &Closing,
-    ) -> Result<Response<Body>, Unanswered> {
+    ) -> Result<Response<Body>, h2::Error> {
         let (parts, incoming) = request.into_parts();
         let number = self.traffic.head(id, &parts);
         let body = RequestBody::new(incoming, self.traffic.clone(), number);
         let arrival = Arrival { request: Request::from_parts(parts, body), key };
         match (self.handler)(arrival).await {
             Reply::Response(response) => Ok(response),
+            // Without an end of the service: HTTP/2 would reset the stream first, or not, as the tasks happen to run.
             Reply::Close => {
                 closing.now.notify_one();
-                Err(Unanswered::Closed)
+                std::future::pending().await
             }
             Reply::Raw(bytes) => {
                 *lock(&closing.last_words) = Some(bytes);
@@ -272,7 +273,7 @@ impl Shared {
                 std::future::pending().await
             }
             // The HTTP library takes the reason of a reset from the error of the service.
-            Reply::Reset(reason) => Err(Unanswered::Reset(reason.into())),
+            Reply::Reset(reason) => Err(reason.into()),
         }
     }
 }
@@ -324,15 +325,6 @@ where
             task.await;
         });
     }
-}
-
-/// Why a request gets no response.
-#[derive(Debug, thiserror::Error)]
-enum Unanswered {
-    #[error("the connection is closed")]
-    Closed,
-    #[error("the stream is reset")]
-    Reset(#[source] h2::Error),
 }
 
 /// How a connection is to end.

@@ -186,6 +186,12 @@ impl Peer {
         if self.is_valid() { Ok(()) } else { Err(AttestationError::AttestationExpired) }
     }
 
+    /// The reason why nothing more may be exchanged, once there is one: what [`Peer::until_revoked_or_expired`] waits for.
+    pub(super) fn cancelled(&self, grace: Duration) -> Option<AttestationError> {
+        let expired = || lock(&self.lease).remaining(&self.clock, grace).is_zero();
+        self.revocation().or_else(|| expired().then_some(AttestationError::AttestationExpired))
+    }
+
     /// When what is under way has to end: when the peer is refused, or when its attestation has ended that long ago. A renewal
     /// in between moves the end.
     pub(super) fn until_revoked_or_expired(self: &Arc<Self>, grace: Duration) -> Cancelled {

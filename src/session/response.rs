@@ -207,10 +207,15 @@ impl http_body::Body for Body {
             self.state = State::Ended;
             return Poll::Ready(None);
         }
-        // The revocation is asked for directly too: a task that has used up its budget would not hear of it.
-        let cut = match (open.checkout.peer().revocation(), open.cancelled.as_mut().poll(cx)) {
-            (Some(error), _) | (None, Poll::Ready(error)) => Some(error),
-            (None, Poll::Pending) => open.poll_timeout(cx),
+        // Asked for directly: a task that has used up its budget would not hear of it. The wake-ups are needed only while there is
+        // nothing to read, and cost more than a piece of a large body.
+        let cut = match open.checkout.peer().cancelled(GRACE) {
+            None if polled.is_pending() => match open.cancelled.as_mut().poll(cx) {
+                Poll::Ready(error) => Some(error),
+                Poll::Pending => open.poll_timeout(cx),
+            },
+            None => open.poll_timeout(cx),
+            cancelled => cancelled,
         };
         let failure = match (cut, polled) {
             (Some(error), _) => error,

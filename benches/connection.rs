@@ -1,18 +1,26 @@
-//! What one attested connection costs the client, beside the bare cost of the same connection.
+//! What an attested session costs the client, beside the bare cost of the same connections.
 //!
 //! `cargo bench --bench connection`. The servers are the emulator's, on loopback, on a thread of their own; the key set is
-//! cached and MAA is trusted, as with every connection but the first of an hour. All cases run in every round, in changing order; a figure
-//! is the median over the rounds. Two things are measured: the time on the clock, in which the servers' work is included, and the
-//! processor time of the client's thread, in which it is not (Linux only).
+//! cached and MAA is trusted, as with every connection but the first of an hour. All cases of a section run in every round, in
+//! changing order; a figure is the median over the rounds. Two things are measured: the time on the clock, in which the servers' work
+//! is included, and the processor time of the client's thread, in which it is not (Linux only).
 //!
-//! "Bare" is the same HTTP library with the same TLS settings (TLS 1.3, no resumption, no early data, the server's key
-//! proven but no name validated), which opens a connection and sends one request.
+//! "Bare" is hyper as reqwest uses it, with the same TLS settings (TLS 1.3, no resumption, no early data, the server's key
+//! proven but no name validated). Three sections: a connection with its attestation and one request; requests over open
+//! connections, one after the other, 16 and 64 at once; bodies of 64 MiB. The goal is 1.05 of bare in each.
 
+use std::convert::Infallible;
+use std::future::{Future, poll_fn, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{BlindBox, Guest, Maa};
-use blindbox_attestation::{Nonce, Policy, Trust, UvmRequirement, Verifier, Workload};
+use blindbox_attestation::emulator::{Application, BlindBox, Guest, HttpVersions, Maa, RequestBody};
+use blindbox_attestation::{Nonce, Policy, Session, Trust, UvmRequirement, Verifier, Workload};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use reqwest::{Client, RequestBuilder};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -27,15 +35,33 @@ const ROUNDS: usize = 301;
 const BATCH: u32 = 10;
 /// The length of the application's answer.
 const HELLO: usize = "hello from a BlindBox".len();
+/// Rounds of the sections that take longer.
+const WARM_ROUNDS: usize = 51;
+const BULK_ROUNDS: usize = 11;
+/// The length of a large body.
+const BULK: usize = 64 << 20;
 
 fn main() {
     let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let maa = servers.block_on(Maa::start()).unwrap();
-    let blindbox = servers.block_on(BlindBox::builder(&maa).start()).unwrap();
+    let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build().unwrap();
+    connections(&servers, &maa, &verifier);
+    for http in [HttpVersions::Http1, HttpVersions::Http2] {
+        requests(&servers, &maa, &verifier, http);
+        bulk(&servers, &maa, &verifier, http);
+    }
+}
+
+fn policy(maa: &Maa, blindbox: &BlindBox) -> Policy {
     let trust = Trust::maa(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
-    let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();
-    let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build().unwrap();
+    Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap()
+}
+
+/// Connections that are opened, attested and used once.
+fn connections(servers: &Runtime, maa: &Maa, verifier: &Verifier) {
+    let blindbox = servers.block_on(BlindBox::builder(maa).start()).unwrap();
+    let policy = policy(maa, &blindbox);
     let (url, hello) = (blindbox.url(), format!("{}/", blindbox.url()));
 
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -103,6 +129,161 @@ fn main() {
     }
 }
 
+/// Requests over connections that are open: alone, and many at once.
+fn requests(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersions) {
+    let blindbox = servers.block_on(BlindBox::builder(maa).http(http).start()).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let session = runtime.block_on(verifier.connect(blindbox.url(), &policy(maa, &blindbox))).unwrap();
+    let (client, hello) = (bare(), format!("{}/", blindbox.url()));
+    let at_once = [1, 16, 64];
+    let mut cases: [_; 6] = std::array::from_fn(|_| Vec::new());
+    // The first round opens the connections.
+    for round in 0..=WARM_ROUNDS {
+        for place in 0..cases.len() {
+            let case = (round + place * (1 + round % 2 * 4)) % cases.len();
+            let (count, ours) = (at_once[case / 2], case % 2 == 1);
+            let (client, session, hello) = (client.clone(), session.clone(), hello.clone());
+            let times = measure(&runtime, BATCH, async || {
+                let tasks: Vec<_> = (0..count)
+                    .map(|_| {
+                        let (client, session, hello) = (client.clone(), session.clone(), hello.clone());
+                        tokio::spawn(async move {
+                            if ours { of_session(&session, "/").await } else { of_client(client.get(hello)).await }
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    assert_eq!(task.await.unwrap(), HELLO);
+                }
+            });
+            if round > 0 {
+                cases[case].push(times);
+            }
+        }
+    }
+    for (place, count) in at_once.into_iter().enumerate() {
+        let name = format!("{http:?}: a request, {count} at once");
+        compare(&name, &cases[2 * place], &cases[2 * place + 1], count);
+    }
+}
+
+/// Large bodies, up and down.
+fn bulk(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersions) {
+    let blindbox = BlindBox::builder(maa).http(http).application(Application::service(Bulk));
+    let blindbox = servers.block_on(blindbox.start()).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let session = runtime.block_on(verifier.connect(blindbox.url(), &policy(maa, &blindbox))).unwrap();
+    let (client, url, body) = (bare(), format!("{}/", blindbox.url()), vec![7_u8; BULK]);
+    let mut cases: [_; 4] = std::array::from_fn(|_| Vec::new());
+    for round in 0..=BULK_ROUNDS {
+        for place in 0..cases.len() {
+            let case = (round + place * (1 + round % 2 * 2)) % cases.len();
+            let times = match case {
+                0 => measure(&runtime, 1, async || assert_eq!(read(client.get(&url)).await, BULK)),
+                1 => measure(&runtime, 1, async || {
+                    let mut response = session.get("/").send().await.unwrap();
+                    let mut length = 0;
+                    while let Some(chunk) = response.chunk().await.unwrap() {
+                        length += chunk.len();
+                    }
+                    assert_eq!(length, BULK);
+                }),
+                2 => measure(&runtime, 1, async || {
+                    assert_eq!(of_client(client.post(&url).body(body.clone())).await, BULK.to_string().len());
+                }),
+                _ => measure(&runtime, 1, async || {
+                    let response = session.post("/").body(body.clone()).send().await.unwrap();
+                    assert_eq!(response.text().await.unwrap(), BULK.to_string());
+                }),
+            };
+            if round > 0 {
+                cases[case].push(times);
+            }
+        }
+    }
+    compare(&format!("{http:?}: 64 MiB down"), &cases[0], &cases[1], 1);
+    compare(&format!("{http:?}: 64 MiB up"), &cases[2], &cases[3], 1);
+}
+
+async fn of_session(session: &Session, target: &str) -> usize {
+    session.get(target).send().await.unwrap().bytes().await.unwrap().len()
+}
+
+async fn of_client(request: RequestBuilder) -> usize {
+    request.send().await.unwrap().bytes().await.unwrap().len()
+}
+
+async fn read(request: RequestBuilder) -> usize {
+    let mut response = request.send().await.unwrap();
+    let mut length = 0;
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        length += chunk.len();
+    }
+    length
+}
+
+fn compare(name: &str, bare: &[(f64, f64)], ours: &[(f64, f64)], requests: u32) {
+    let of = |times: &[(f64, f64)], part: fn(&(f64, f64)) -> f64| median(times.iter().map(part)) / f64::from(requests);
+    for (what, part) in [("clock", (|it| it.0) as fn(&(f64, f64)) -> f64), ("client's CPU", |it| it.1)] {
+        let (bare, ours) = (of(bare, part), of(ours, part));
+        println!("{name:<32} {what:<12} bare {bare:>8.0} us, attested {ours:>8.0} us: {:>5.2}", ours / bare);
+    }
+}
+
+/// An application that sends a large body, and counts those that it is sent.
+#[derive(Clone)]
+struct Bulk;
+
+impl tower_service::Service<Request<RequestBody>> for Bulk {
+    type Response = Response<Zeros>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        if request.method() == http::Method::GET {
+            return Box::pin(ready(Ok(Response::new(Zeros { text: None, left: BULK }))));
+        }
+        let mut body = Box::pin(request.into_body());
+        Box::pin(async move {
+            let mut length = 0;
+            while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+                length += frame.into_data().map_or(0, |data| data.len());
+            }
+            Ok(Response::new(Zeros { text: Some(length.to_string().into()), left: 0 }))
+        })
+    }
+}
+
+/// A text, or zeros.
+struct Zeros {
+    text: Option<Bytes>,
+    left: usize,
+}
+
+impl Body for Zeros {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+        if let Some(text) = self.text.take() {
+            return Poll::Ready(Some(Ok(Frame::data(text))));
+        }
+        let length = self.left.min(CHUNK.len());
+        self.left -= length;
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(Bytes::from_static(&CHUNK[..length])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.left + self.text.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(length).unwrap())
+    }
+}
+
 /// Time on the clock and of this thread's processor, in microseconds. Everything the client does is on this thread.
 fn measure(runtime: &Runtime, times: u32, mut run: impl AsyncFnMut()) -> (f64, f64) {
     let used = processor_time();
@@ -145,7 +326,9 @@ fn bare() -> Client {
         .with_no_client_auth();
     tls.resumption = Resumption::disabled();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    // The window as the session's: large bodies are compared under the same flow control.
+    let client = Client::builder().http2_initial_connection_window_size(1 << 30);
+    client.tls_backend_preconfigured(tls).no_proxy().build().unwrap()
 }
 
 /// The server must hold the key that it shows; whose it is does not matter, as in a session that goes by the key.

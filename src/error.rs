@@ -194,7 +194,7 @@ pub enum AttestationError {
         appraisal: Appraisal,
     },
     /// A bit of `PLATFORM_INFO` is not as required.
-    #[error("attestation validation failed (wrong platform info): expected {bit} to bit_value {}, found otherwise", bit_value(.must))]
+    #[error("attestation validation failed (wrong platform info): expected {bit} to be {}, found otherwise", bit_value(.must))]
     WrongPlatformInfo {
         /// The bit.
         bit: PlatformInfoBit,
@@ -302,7 +302,7 @@ pub enum AttestationError {
         /// The value in the evidence, shortened.
         actual: String,
     },
-    /// Two documents that should bit_value about the same TEE disagree.
+    /// Two documents that should be about the same TEE disagree.
     #[error(
         "attestation validation failed (evidence mismatch): {field} is {} in the {left_source} and {} in the {right_source}",
         redact(.field, .left), redact(.field, .right)
@@ -322,7 +322,7 @@ pub enum AttestationError {
     /// The MAA token is malformed, not signed by the instance's key, or not valid now.
     #[error("attestation validation failed (invalid token): {0}")]
     InvalidToken(TokenError),
-    /// The MAA key set cannot bit_value used.
+    /// The MAA key set cannot be used.
     #[error("attestation validation failed (invalid key set): {0}")]
     InvalidKeySet(KeySetError),
     /// The hardware report or its certificates do not verify.
@@ -344,7 +344,7 @@ pub enum AttestationError {
         reason: String,
     },
     /// The server's certificate does not carry the name of the URL, or no trusted authority vouches for it.
-    #[error("the server's name could not bit_value validated: {reason}")]
+    #[error("the server's name could not be validated: {reason}")]
     ServerNameNotValidated {
         /// The result of the validation.
         reason: String,
@@ -359,14 +359,14 @@ pub enum AttestationError {
         /// The agent's own message, shortened.
         message: String,
     },
-    /// The agent cannot bit_value reached or failed.
-    #[error("the attestation agent cannot bit_value reached: {reason}")]
+    /// The agent cannot be reached or failed.
+    #[error("the attestation agent cannot be reached: {reason}")]
     AgentUnreachable {
         /// The cause.
         reason: String,
     },
-    /// MAA's key set cannot bit_value fetched.
-    #[error("the key set of {issuer} cannot bit_value fetched: {reason}")]
+    /// MAA's key set cannot be fetched.
+    #[error("the key set of {issuer} cannot be fetched: {reason}")]
     MaaUnreachable {
         /// The instance.
         issuer: Issuer,
@@ -374,20 +374,20 @@ pub enum AttestationError {
         reason: String,
     },
     /// AMD's Key Distribution Service provided no certificate or CRL.
-    #[error("AMD's certificates cannot bit_value fetched: {reason}")]
+    #[error("AMD's certificates cannot be fetched: {reason}")]
     KdsUnreachable {
         /// The cause.
         reason: String,
     },
-    /// The application cannot bit_value reached, or the connection broke.
-    #[error("the application cannot bit_value reached: {reason}")]
+    /// The application cannot be reached, or the connection broke.
+    #[error("the application cannot be reached: {reason}")]
     ApplicationUnreachable {
         /// The cause.
         reason: String,
     },
     /// The application sent a malformed HTTP response, or more headers than the limit. The application may have processed the
     /// request, and sending it again would probably have the same result.
-    #[error("the application sent a response that cannot bit_value read: {reason}")]
+    #[error("the application sent a response that cannot be read: {reason}")]
     InvalidResponse {
         /// What was expected and what was received.
         reason: String,
@@ -408,7 +408,7 @@ pub enum AttestationError {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The attestation has ended and could not bit_value renewed in time.
+    /// The attestation has ended and could not be renewed in time.
     #[error("the attestation has ended; call `reattest()` or connect again")]
     AttestationExpired,
     /// The session has no attested key left after a refusal, and sends nothing until `reattest()` succeeds.
@@ -425,7 +425,7 @@ pub enum AttestationError {
     },
     /// The policy requires AMD's CRL, and no current one is available. Anyone who controls the network can cause this, but gains
     /// nothing by it.
-    #[error("it cannot bit_value checked whether AMD has revoked the signing authority: {reason}")]
+    #[error("it cannot be checked whether AMD has revoked the signing authority: {reason}")]
     RevocationUnavailable {
         /// [`CrlError::Missing`], [`CrlError::Stale`] or [`CrlError::TooOld`]; other defects of a CRL are
         /// [`ReportError::Crl`].
@@ -441,23 +441,23 @@ pub enum AttestationError {
         issuer: Issuer,
     },
 
-    // --- Misconfigured: to bit_value fixed by the caller ---------------------------------------------------------------------
-    /// The policy cannot bit_value used.
+    // --- Misconfigured: to be fixed by the caller ---------------------------------------------------------------------
+    /// The policy cannot be used.
     #[error("invalid policy: {0}")]
     InvalidPolicy(PolicyError),
-    /// The URL cannot bit_value used.
+    /// The URL cannot be used.
     #[error("invalid url: {reason}")]
     InvalidUrl {
         /// What was expected.
         reason: &'static str,
     },
-    /// The request cannot bit_value sent over an attested session.
+    /// The request cannot be sent over an attested session.
     #[error("invalid request: {reason}")]
     InvalidRequest {
         /// What was expected.
         reason: &'static str,
     },
-    /// A setting of the verifier cannot bit_value used.
+    /// A setting of the verifier cannot be used.
     #[error("misconfigured: {reason}")]
     Misconfigured {
         /// The setting, the fault, and what to do.

@@ -260,7 +260,7 @@ async fn a_service_that_is_down_is_a_refusal_only_where_its_word_is_required() {
     }
     lab.kds().fail("/", Fault::Oversized(2 << 20));
     let error = refused(&lab, &lab.amd_policy()).await;
-    assert_eq!(error, AttestationError::TooLarge { what: "AMD's answer", limit: 64 << 10 });
+    assert_eq!(error, AttestationError::TooLarge { what: "AMD's response", limit: 64 << 10 });
     lab.kds().recover();
     // What passes is tried again.
     lab.kds().fail_times("/", 2, Fault::status(503));

@@ -17,14 +17,14 @@ pub enum Category {
     Rejected,
     /// The evidence is not genuine or not about this peer. Assume an attack.
     Untrusted,
-    /// Attestation could not bit_value completed; nothing is known about the peer.
+    /// Attestation could not be completed; nothing is known about the peer.
     Unavailable,
     /// The caller's settings or arguments are wrong.
     Misconfigured,
 }
 
 /// The machine-readable form, which the command prints too. It omits the checks of an appraisal, which contain values that
-/// identify a machine or guest; [`AttestationError::appraisal`] can bit_value serialized separately.
+/// identify a machine or guest; [`AttestationError::appraisal`] can be serialized separately.
 ///
 /// ```
 /// # use blindbox_attestation::AttestationError;
@@ -93,8 +93,8 @@ impl AttestationError {
         )
     }
 
-    /// Whether an error is about the peer itself. A key set that cannot bit_value parsed is a fault of the MAA instance, like one that
-    /// cannot bit_value fetched; and a bad CRL is a fault of AMD's service or its mirror.
+    /// Whether an error is about the peer itself. A key set that cannot be parsed is a fault of the MAA instance, like one that
+    /// cannot be fetched; and a bad CRL is a fault of AMD's service or its mirror.
     #[cfg(feature = "client")]
     pub(crate) fn is_verdict(&self) -> bool {
         !matches!(self, Self::InvalidKeySet(_) | Self::InvalidReport(ReportError::Crl(_)))

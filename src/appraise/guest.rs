@@ -66,7 +66,7 @@ pub(super) fn require_bit(
     checks.require(name, expected == found, expected, found, move |appraisal| violation(expected, found, appraisal));
 }
 
-/// Checks the identity of the guest and the require_chip.
+/// Checks the identity of the guest and the chip.
 pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     let (require, snp) = (policy.requirements(), &tee.snp);
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
@@ -94,7 +94,7 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
     let signed_by_many = tee.report.as_ref().is_some_and(|report| report.hardware().signing_key == SigningKey::Vlek);
     require_chip(
         &mut checks.of(Requirement::ChipIds),
-        "require_chip id",
+        "chip id",
         require.chip_ids.as_deref(),
         snp.chip_id.as_ref().filter(|_| !signed_by_many),
     );

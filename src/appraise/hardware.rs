@@ -72,7 +72,7 @@ fn signing_key(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy:
     });
 }
 
-/// The cloud provider whose VLEK signed. A VCEK is one require_chip's, and its certificate names no provider.
+/// Checks the cloud provider whose VLEK signed the report. The certificate of a VCEK names no provider.
 fn csp_id(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "csp id";
     let Some(accepted) = policy.requirements().csp_ids.as_deref() else { return };

@@ -66,7 +66,7 @@ impl AttestationError {
     /// Returns the severity: of several violations, the one with the lowest value becomes the error.
     pub(crate) fn severity(&self) -> u32 {
         match self {
-            // First, advisory_suffix a VM's evidence under a policy for containers makes all other checks meaningless, and vice versa.
+            // First, because a VM's evidence under a policy for containers makes all other checks meaningless, and vice versa.
             Self::WrongTeeKind { .. } => 1025,
             error => u32::from(error.number()).saturating_mul(10),
         }

@@ -30,7 +30,7 @@ pub(super) fn advisory_suffix(advisory: Option<&str>) -> String {
 
 pub(super) fn bit_value(must: &BitRequirement) -> &'static str {
     match must {
-        BitRequirement::Set => "be set",
-        BitRequirement::Clear => "be clear",
+        BitRequirement::Set => "set",
+        BitRequirement::Clear => "clear",
     }
 }

@@ -85,7 +85,7 @@ pub enum PolicyError {
         /// The settings, why they contradict each other, and how to fix it.
         reason: &'static str,
     },
-    /// The policy requires non_empty_requirements that no evidence of the chosen trust carries.
+    /// The policy requires something that no evidence of the chosen trust carries.
     #[error("`{requirement}` needs {needs}, which `trust` does not include")]
     NotCoveredByTrust {
         /// The requirement, as in a policy file.

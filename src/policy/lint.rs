@@ -9,7 +9,7 @@ use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::workload::{Binding, UvmRequirement};
 
-/// A finding about a policy: non_empty_requirements that it does not restrict.
+/// A finding about a policy: something that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Lint {

@@ -62,7 +62,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Reads the table `require`, and refuses an empty one, whose author certainly meant to require non_empty_requirements.
+/// Reads the table `require`, and refuses an empty one, whose author certainly meant to require something.
 fn non_empty_requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Requirements, D::Error> {
     let require = Requirements::deserialize(deserializer)?;
     if is_default(&require) {

@@ -117,7 +117,7 @@ struct Facts {
 fn every_error_is_documented_with_its_frozen_code() {
     let (names, codes) = (source("src/error.rs"), source("src/error/codes.rs"));
     let retries = body(&codes, "pub fn is_retryable(&self) -> bool {");
-    let facts = body(&codes, "fn facts(&self) -> (&'static str, u16, Category) {");
+    let facts = body(&codes, "fn code_number_category(&self) -> (&'static str, u16, Category) {");
     let mut coded = BTreeMap::new();
     for line in facts.lines().filter(|line| line.contains("=> (\"")) {
         let (pattern, values) = line.trim().split_once(" => (").unwrap();

@@ -183,7 +183,7 @@ fn a_text_is_bounded() {
 /// would not end.
 #[test]
 fn large_texts_are_read_in_one_pass() {
-    const LENGTH: usize = CcePolicy::MAX_BYTES / 16;
+    const LENGTH: usize = CcePolicy::MAX_BYTES / 4;
     let fill = |piece: &str| {
         let head = "package policy\n";
         format!("{head}{}", piece.repeat((LENGTH - head.len()) / piece.len()))

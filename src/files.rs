@@ -219,7 +219,7 @@ fn binary(bytes: &[u8]) -> Option<Content> {
     if bytes.len() == REPORT_LEN && !bytes.is_ascii() || bytes.len() == REPORT_LEN && bytes.contains(&0) {
         return Some(Content::Report(bytes.to_vec()));
     }
-    // By their outlines: whoever uses what is found reads it whole, within the limits of its kind.
+    // By their outlines: anyone who uses what is found reads it whole, within the limits of its kind.
     if x509::public_key_of(bytes, MAX_CERTIFICATE_LEN).is_some() {
         return Some(Content::Certificates(bytes.to_vec()));
     }

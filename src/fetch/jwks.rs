@@ -118,8 +118,13 @@ async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<K
 async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
     let unreachable = |reason: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason };
     let subject = "the key set of the MAA instance";
-    let request =
-        BoundedRequest { activity: ACTIVITY, subject, limit: MAX_KEY_SET_LEN as u64, deadline, retry_connect: true };
+    let request = BoundedRequest {
+        activity: ACTIVITY,
+        subject,
+        limit: u64::try_from(MAX_KEY_SET_LEN).unwrap_or(u64::MAX),
+        deadline,
+        retry_connect: true,
+    };
     let url = issuer.key_set_url();
     let response = request.run(|| client.get(&url).header("accept", "application/json")).await;
     let response = response.map_err(|error| match error {

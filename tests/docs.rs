@@ -381,11 +381,18 @@ fn every_check_of_the_appraisal_is_documented() {
         // The first text behind each call that records a check, and names that stand in a constant or a table.
         let calls = ["passed(", "allowed(", "failed(", "require(", "not_evaluated(", "not_reported(", "off("];
         let calls = calls.map(|call| format!("checks.{call}"));
-        let helpers = ["const NAME: &str = ", "one_of(checks, ", "chip(checks, "].map(str::to_owned);
-        for before in calls.iter().chain(&helpers) {
+        let constants = ["const NAME: &str = ".to_owned()];
+        for before in calls.iter().chain(&constants) {
             for (at, _) in source.match_indices(before) {
                 let argument = source[at + before.len()..].trim_start();
                 found.extend(argument.strip_prefix('"').and_then(|rest| rest.split('"').next()));
+            }
+        }
+        // These helpers take the checks of one requirement, then the name.
+        for helper in ["require_one_of(", "require_chip("] {
+            for call in source.split(helper).skip(1).filter(|call| call.trim_start().starts_with("&mut checks.of(")) {
+                let argument = call.split_once("),").unwrap().1.trim_start();
+                found.insert(argument.strip_prefix('"').and_then(|rest| rest.split('"').next()).unwrap());
             }
         }
         let endings = [" tcb", " firmware", " mitigations", "uvm issuer", "uvm feed"];

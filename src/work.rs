@@ -300,7 +300,8 @@ mod tests {
         };
         let yaml = |count: usize| format!("ccePolicy: {policy}\n").repeat(count);
         let lines = |count: usize| format!("{policy}\n\n").repeat(count);
-        for form in [&template as &dyn Fn(usize) -> String, &yaml, &lines] {
+        let forms: [&dyn Fn(usize) -> String; 3] = [&template, &yaml, &lines];
+        for form in forms {
             assert_eq!(find_cce_policies(form(64).as_bytes()).map(|found| found.len()), Ok(64));
             let refused = find_cce_policies(form(65).as_bytes()).err();
             assert_eq!(refused, Some(CcePolicySourceError::TooManyPolicies { max: 64 }));

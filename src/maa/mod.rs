@@ -11,6 +11,7 @@ mod key_id;
 mod token;
 
 pub use error::{KnownKeys, TokenError, TokenPart};
+#[cfg(feature = "client")]
 pub(crate) use jwks::MAX_KEY_SET_LEN;
 pub use jwks::{KeySet, KeySetError, UnusableKey};
 pub use token::{TokenExpectations, VerifiedToken, verify};

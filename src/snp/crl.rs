@@ -5,7 +5,6 @@
 //! names its distribution point applies to certificates that name the same one. The CRLs that AMD issued in 2024 and 2025 name
 //! none, so that neither shows which issuer it is for.
 
-#[cfg(feature = "client")]
 mod order;
 mod scope;
 mod tbs;

@@ -6,11 +6,13 @@ use super::VerifiedCrl;
 
 impl VerifiedCrl {
     /// Whether it has an entry that the other CRL does not have.
+    #[cfg(feature = "client")]
     pub(crate) fn revokes_more_than(&self, other: &Self) -> bool {
         self.revoked.iter().any(|serial| other.revoked.binary_search(serial).is_err())
     }
 
     /// Adds the entries of another CRL of the same root.
+    #[cfg(feature = "client")]
     pub(crate) fn with_entries_of(mut self, other: &Self) -> Self {
         if self.issuer_key == other.issuer_key {
             self.revoked.extend_from_slice(&other.revoked);
@@ -33,6 +35,7 @@ impl VerifiedCrl {
     ///
     /// It must apply to the same certificates and certainly be later: both name the same distribution points and have a number,
     /// and number and date do not contradict each other.
+    #[cfg(feature = "client")]
     pub(crate) fn supersedes(&self, other: &Self) -> bool {
         let same_scope = !self.distribution_points.is_empty() && self.distribution_points == other.distribution_points;
         let by_time = self.this_update.cmp(&other.this_update);

@@ -12,11 +12,47 @@ fn outcome(command: &mut Command) -> Outcome {
     Outcome { exit: status.code().unwrap(), out: text(stdout), err: text(stderr) }
 }
 
-/// Sets the variables of what a client needs to trust what is emulated.
+/// Gives what a client needs to trust what is emulated: the policy by its variable, and the roots, which have none.
 fn trusting(command: &mut Command, emulator: &Emulator) {
     command.env("BLINDBOX_POLICY", emulator.path("policy.toml"));
-    command.env("BLINDBOX_COLLATERAL_ROOT", emulator.path("collateral-root.pem"));
-    command.env("BLINDBOX_APPLICATION_ROOT", emulator.path("application-root.pem"));
+    command.args(["--collateral-root", &emulator.path("collateral-root.pem")]);
+    command.args(["--application-root", &emulator.path("application-root.pem")]);
+}
+
+#[test]
+fn the_environment_does_not_decide_what_is_trusted() {
+    let emulator = Emulator::start(&[]);
+    let refused = |arguments: &[&str], variable: &str, value: &str| {
+        let mut command = command();
+        let outcome = outcome(command.args(arguments).env(variable, value));
+        (outcome.exit, outcome.err.contains(&format!("{variable} is set")))
+    };
+    let verify = ["verify", "https://127.0.0.1:9", "--policy", &emulator.path("policy.toml")];
+    let roots = emulator.path("collateral-root.pem");
+    for variable in ["APPLICATION_ROOT", "COLLATERAL_ROOT", "KEY_SET", "AMD_ROOTS"] {
+        assert_eq!(refused(&verify, &format!("BLINDBOX_{variable}"), &roots), (64, true), "{variable}");
+    }
+    assert_eq!(refused(&verify, "BLINDBOX_PLATFORM_COLLATERAL_ROOTS", "true"), (64, true));
+    let saved = ["verify", "--evidence", "/nowhere", "--policy", "/nowhere"];
+    assert_eq!(refused(&saved, "BLINDBOX_TRUST_SAVED_KEY_SET", "true"), (64, true));
+    let new = ["policy", "new"];
+    assert_eq!(refused(&new, "BLINDBOX_ALLOW_DEBUG", "true"), (64, true));
+    // What says nothing, or has its option beside it, is no reason.
+    assert_eq!(refused(&verify, "BLINDBOX_AMD_ROOTS", "").0, 3);
+    let with_option = [&verify[..], &["--collateral-root", &roots]].concat();
+    assert_eq!(refused(&with_option, "BLINDBOX_COLLATERAL_ROOT", "/nowhere").0, 3);
+
+    // Nor does a file that the environment names.
+    let path = configured(&emulator, "");
+    let mut proxy = command();
+    let outcome = outcome(proxy.args(["proxy", "--json"]).env("BLINDBOX_CONFIG", &path));
+    assert_eq!((outcome.exit, outcome.code().as_str()), (4, "misconfigured"), "{}", outcome.err);
+    let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("collateral-root") || message.contains("application-root"), "{message}");
+    assert!(
+        message.ends_with("decides what is trusted, and BLINDBOX_CONFIG names this file; name it with --config"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -97,12 +133,12 @@ fn a_proxy_is_configured_by_a_file() {
 
     // Option, variable, file: in this order.
     let mut layers = command();
-    layers.args(["proxy", "--listen", "127.0.0.2:0"]).env("BLINDBOX_CONFIG", &path);
+    layers.args(["proxy", "--config", &path, "--listen", "127.0.0.2:0"]);
     layers.env("BLINDBOX_NO_ACCESS_TOKEN", "true").env("BLINDBOX_LISTEN", "127.0.0.3:0");
     let serving = Serving::start(layers);
     assert!(serving.text("listen").starts_with("http://127.0.0.2:"), "{}", serving.said);
     let mut variable = command();
-    variable.args(["proxy"]).env("BLINDBOX_CONFIG", &path).env("BLINDBOX_LISTEN", "127.0.0.3:0");
+    variable.args(["proxy", "--config", &path]).env("BLINDBOX_LISTEN", "127.0.0.3:0");
     let serving = Serving::start(variable);
     assert!(serving.text("listen").starts_with("http://127.0.0.3:"), "{}", serving.said);
 }

@@ -67,7 +67,8 @@ pub struct Network {
     #[arg(long, value_name = "DIR", help_heading = "Network")]
     cache_dir: Option<PathBuf>,
 
-    /// An HTTP proxy to go through, such as http://proxy.example:3128. The environment is not looked at.
+    /// An HTTP proxy to go through, such as http://proxy.example:3128. HTTP_PROXY, HTTPS_PROXY and ALL_PROXY are not
+    /// read.
     #[arg(long, value_name = "URL", help_heading = "Network")]
     http_proxy: Option<String>,
 

@@ -57,7 +57,8 @@ const ABOUT_EMULATE: &str = "";
 /// What stands below the help of the program.
 const ABOUT_VARIABLES: &str = "\
 Each option has an environment variable, BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or
-false from it. An option on the command line comes before its variable, and before variables that conflict with it.\n\n";
+false from it. An option on the command line comes before its variable, and before variables that conflict with it.
+What decides what is trusted (roots, key sets, --allow-...) has no variable: setting one is an error.\n\n";
 
 /// Prove what a BlindBox (an application in an AMD SEV-SNP TEE on Azure) runs before sending it one byte.
 #[derive(Parser)]

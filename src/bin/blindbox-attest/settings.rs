@@ -2,11 +2,15 @@
 //!
 //! Each option has a variable, `BLINDBOX_` and its long name, and each setting of a file has the name of an option. What stands
 //! higher wins, also over a lower setting that conflicts with it; within one place conflicts are errors, as on the command line.
+//!
+//! What decides what is trusted is the exception ([`decides_trust`]): the environment is inherited from processes that no one who
+//! reads the command line sees, so it neither sets such an option nor names the file that does.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{BoolishValueParser, Resettable, TypedValueParser as _};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use toml::{Table, Value};
@@ -42,6 +46,11 @@ pub fn parse(command: Command, arguments: Vec<OsString>) -> Result<ArgMatches, U
     let (path, matches) = called(&given);
     let on_line: Vec<Id> = matches.ids().filter(|id| is_on_line(matches, id)).cloned().collect();
     let conflicts = Conflicts::of(&command, &path);
+    let is_open = |arg: &&Arg| !on_line.contains(arg.get_id()) && !conflicts.any(arg.get_id(), &on_line);
+    let refused = options(&command, &path).into_iter().filter(is_open).find_map(refused_variable);
+    if let Some(message) = refused {
+        return Err(command.error(ErrorKind::ArgumentConflict, message).into());
+    }
     command = with_subcommand(command, &path, &|command| {
         // A variable that says nothing, or that something on the command line excludes, is none.
         command.mut_args(|arg| {
@@ -55,7 +64,13 @@ pub fn parse(command: Command, arguments: Vec<OsString>) -> Result<ArgMatches, U
         let options = options(&command, &path);
         let variables = options.iter().filter(|arg| variable_of(arg).is_some()).map(|arg| arg.get_id().clone());
         let higher: Vec<Id> = on_line.iter().cloned().chain(variables).collect();
-        let read = read(&file, &command, &path).map_err(|failure| Unparsed::File(Box::new(failure), json))?;
+        let in_file = |failure| Unparsed::File(Box::new(failure), json);
+        let read = read(&file, &command, &path).map_err(in_file)?;
+        let trust = options.iter().find(|arg| decides_trust(arg) && read.iter().any(|(id, _)| id == arg.get_id()));
+        if let Some(option) = trust.filter(|_| !on_line.iter().any(|id| id == CONFIG)) {
+            let why = "decides what is trusted, and BLINDBOX_CONFIG names this file; name it with --config";
+            return Err(in_file(files::about(&file, format!("{}: {why}", name(option).unwrap_or_default()))));
+        }
         let needed = |id: &Id| !higher.contains(id) && !conflicts.any(id, &higher);
         settings = read.into_iter().filter(|(id, _)| needed(id)).flat_map(|(_, arguments)| arguments).collect();
     }
@@ -65,7 +80,8 @@ pub fn parse(command: Command, arguments: Vec<OsString>) -> Result<ArgMatches, U
 /// The same command whose options have variables, and whose flags take `true` and `false` from them.
 pub fn with_variables(command: Command) -> Command {
     let own = |arg: Arg| {
-        let Some(name) = variable(&arg).filter(|_| arg.get_env().is_none()) else { return arg };
+        let own_variable = variable(&arg).filter(|_| arg.get_env().is_none() && !decides_trust(&arg));
+        let Some(name) = own_variable else { return arg };
         let arg = if is_flag(&arg) { arg.value_parser(BoolishValueParser::new()) } else { arg };
         let hidden = arg.is_hide_set();
         arg.env(name).hide_env_values(true).hide_env(hidden)
@@ -80,6 +96,22 @@ fn variable(arg: &Arg) -> Option<String> {
     }
     let name = name(arg)?;
     Some(format!("BLINDBOX_{}", name.to_uppercase().replace('-', "_")))
+}
+
+/// Whether an option says whose statements are believed, or relaxes a check.
+fn decides_trust(arg: &Arg) -> bool {
+    let relaxes = |name: &str| name.starts_with("allow-") || name.starts_with("trust-");
+    matches!(arg.get_help_heading(), Some("Trust" | "Relaxations")) || arg.get_long().is_some_and(relaxes)
+}
+
+/// What is wrong where the variable is set that an option which decides what is trusted does not have.
+fn refused_variable(arg: &Arg) -> Option<String> {
+    let variable = variable(arg).filter(|_| decides_trust(arg))?;
+    let value = std::env::var_os(&variable)?;
+    let option = name(arg).unwrap_or_default();
+    is_given(arg, &value).then(|| {
+        format!("{variable} is set, and the environment does not decide what is trusted; give --{option}, or unset it")
+    })
 }
 
 /// What a setting is called in a file.
@@ -97,10 +129,13 @@ fn variable_of(arg: &Arg) -> Option<OsString> {
 
 /// An empty variable is none, and a flag that is `false` is not given.
 fn says_something(arg: &Arg) -> bool {
-    let Some(value) = variable_of(arg) else { return true };
+    variable_of(arg).is_none_or(|value| is_given(arg, &value))
+}
+
+fn is_given(arg: &Arg, value: &OsStr) -> bool {
     let is_false =
         |value: &OsStr| BoolishValueParser::new().parse_ref(&Command::new(""), None, value).is_ok_and(|set| !set);
-    !(value.is_empty() || is_flag(arg) && is_false(&value))
+    !(value.is_empty() || is_flag(arg) && is_false(value))
 }
 
 /// The command without what options require or exclude, and without variables.

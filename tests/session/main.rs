@@ -1,0 +1,29 @@
+//! The client over the network: fetching, connecting, requests, renewal and refusal, against the emulator on loopback; and
+//! the emulator itself.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/fleet.rs"]
+mod fleet;
+#[path = "../common/lab.rs"]
+mod lab;
+
+mod blocking;
+mod collateral;
+mod concurrency;
+mod connection;
+mod crl;
+#[cfg(unix)]
+mod disk;
+mod emulator;
+mod errors;
+mod faults;
+mod fetch;
+mod life;
+mod regressions;
+mod relay;
+mod renewal;
+mod replicas;
+mod requests;
+mod uploads;
+mod verdicts;

@@ -1,0 +1,139 @@
+//! What renewals cost the requests that make them, and what becomes of keys that nobody uses any more.
+
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Balancing, Fleet};
+use crate::lab::{Lab, hello, noticed};
+use blindbox_attestation::emulator::{AgentLocation, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
+use blindbox_attestation::{AttestationError, Session};
+
+/// The last fifth of an hour has begun.
+const LATE: u64 = 2881;
+
+/// Five replicas whose agents have stopped to answer, and a session that has attested all of them.
+async fn outage(deadline: Duration) -> (Fleet, Session) {
+    let fleet = Fleet::start(5, HttpVersions::Http1, Balancing::RoundRobin).await;
+    let verifier = fleet.builder().deadline(deadline).build().unwrap();
+    let session = verifier.connect(fleet.balancer.url(), &fleet.policy()).await.unwrap();
+    // One request on each at the same time.
+    let requests = (0..5).map(|_| session.get("/slow?ms=500").send());
+    let requests: Vec<_> = requests.map(tokio::spawn).collect();
+    for request in requests {
+        request.await.unwrap().unwrap();
+    }
+    assert_eq!(fleet.count("/attest/maa"), 5);
+    fleet.maa.clock().advance(LATE);
+    fleet.replicas.iter().for_each(|replica| replica.fail("/attest/", Fault::Hang));
+    (fleet, session)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_many_agents_leaves_half_of_a_requests_time() {
+    let (_fleet, session) = outage(Duration::from_secs(60)).await;
+    let request = session.get("/slow?ms=200").timeout(Duration::from_secs(5));
+    assert_eq!(request.send().await.unwrap().text().await.unwrap(), "at last");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_many_agents_costs_one_request_one_deadline() {
+    let (fleet, session) = outage(Duration::from_secs(4)).await;
+    let begun = Instant::now();
+    hello(&session).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // What there was no time for is the next one's, and then each of them was tried.
+    hello(&session).await.unwrap();
+    assert_eq!(fleet.count("/attest/maa"), 10);
+    let begun = Instant::now();
+    hello(&session).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(fleet.count("/attest/maa"), 10);
+}
+
+/// Connections that the server closes sooner than the next request comes: there is none open to renew over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_open_connection_the_one_for_the_request_renews() {
+    for http in [HttpVersions::Http1, HttpVersions::Http2] {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+        let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
+        hello(&session).await.unwrap();
+        let next = async || {
+            network.cut();
+            noticed().await;
+            hello(&session).await
+        };
+        lab.blindbox.clock().advance(LATE);
+        next().await.unwrap();
+        assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2, "{http:?}");
+        next().await.unwrap();
+        assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2, "{http:?}");
+        // And finds out that the peer is another.
+        lab.blindbox.clock().advance(LATE);
+        lab.blindbox.set(Knob::Debug);
+        let (requests, error) = (lab.blindbox.traffic().application_requests(), next().await.unwrap_err());
+        assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+        assert_eq!(lab.blindbox.traffic().application_requests(), requests);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_instances_that_are_gone_cost_nothing() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
+    let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+    let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
+    for _ in 0..10 {
+        lab.blindbox.rotate_tls_key(OpenConnections::Drop);
+        noticed().await;
+        hello(&session).await.unwrap();
+    }
+    let opened = network.connections();
+    lab.blindbox.clock().advance(LATE);
+    hello(&session).await.unwrap();
+    assert_eq!(network.connections(), opened);
+    assert_eq!(network.open_connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_nobody_uses_are_few() {
+    let lab = Lab::with(|blindbox| blindbox.agent_place(AgentLocation::OwnPort).http(HttpVersions::Http2)).await;
+    let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+    let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
+    let session = verifier.connect(network.url(), &lab.policy()).await.unwrap();
+    hello(&session).await.unwrap();
+    // Each opens a connection, and evidence comes by another way.
+    for _ in 0..40 {
+        session.reattest().await.unwrap();
+    }
+    noticed().await;
+    assert!(network.open_connections() <= 17, "{}", network.open_connections());
+    // They are of no use later than five seconds.
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    hello(&session).await.unwrap();
+    noticed().await;
+    assert_eq!(network.open_connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_restarts_all_the_time_does_not_lock_a_session_out() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
+    let session = lab.connect().await.unwrap();
+    // An answer that is read slowly: its key stays while it is.
+    lab.blindbox.fail("/echo", Fault::Drip(Duration::from_millis(600)));
+    let echo = session.post("/echo").body("0123456789").send().await.unwrap();
+    for _ in 0..70 {
+        lab.blindbox.rotate_tls_key(OpenConnections::Keep);
+        // The next request opens a connection, since the one there is was asked to end.
+        session.reattest().await.unwrap();
+    }
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(echo.text().await.unwrap(), "0123456789");
+    // Answers that were read hold on to no key.
+    let mut read = Vec::new();
+    for _ in 0..66 {
+        let mut answer = session.get("/").send().await.unwrap();
+        while answer.chunk().await.unwrap().is_some() {}
+        read.push(answer);
+        lab.blindbox.rotate_tls_key(OpenConnections::Keep);
+        session.reattest().await.unwrap();
+    }
+}

@@ -1,0 +1,267 @@
+//! Several instances behind one name, and instances that restart: each key is attested by itself, and nothing is sent to one
+//! that is not.
+
+use std::time::Duration;
+
+use crate::fleet::{Balancing, Fleet, assert_once};
+use crate::lab::{Lab, hello, noticed, until};
+use blindbox_attestation::emulator::{
+    BlindBox, Fault, HttpVersions, Knob, OpenConnections, Relay, RelayMode, TcpProxy,
+};
+use blindbox_attestation::{AttestationError, Session};
+
+const BOTH_VERSIONS: [HttpVersions; 2] = [HttpVersions::Http1, HttpVersions::Http2];
+
+/// A request that must not be done twice.
+async fn pay(session: &Session, id: &str) -> Result<String, AttestationError> {
+    let answer = session.post("/echo").header("x-id", id).body(id.to_owned()).send().await?;
+    Ok(answer.text().await.expect("an answer that began"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_balancer_every_version_one_after_the_other_and_at_once() {
+    for (count, balancing, http) in [
+        (2, Balancing::RoundRobin, HttpVersions::Http1),
+        (2, Balancing::AtRandom, HttpVersions::Http2),
+        (5, Balancing::RoundRobin, HttpVersions::Http2),
+        (5, Balancing::AtRandom, HttpVersions::Http1),
+        (5, Balancing::AtRandom, HttpVersions::Http2),
+    ] {
+        let mut fleet = Fleet::start(count, http, balancing).await;
+        let session = fleet.connect().await.unwrap();
+        let mut ids = Vec::new();
+        // Each on a connection of its own.
+        for round in 0..2 * count {
+            fleet.balancer.cut();
+            noticed().await;
+            ids.push(format!("one after the other {round}"));
+            assert_eq!(pay(&session, &ids[round]).await.unwrap(), ids[round]);
+        }
+        // All at once, on none, so that several connections are opened at the same time.
+        fleet.balancer.cut();
+        noticed().await;
+        let tasks: Vec<_> = (0..50)
+            .map(|number| {
+                let (session, id) = (session.clone(), format!("at once {number}"));
+                (id.clone(), tokio::spawn(async move { pay(&session, &id).await }))
+            })
+            .collect();
+        for (id, task) in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), id);
+            ids.push(id);
+        }
+        fleet.audit();
+        assert_once(&fleet.arrivals(), &ids);
+        let attestations = fleet.attestations();
+        assert!(attestations.values().all(|times| *times == 1), "{count} {balancing:?} {http:?}: {attestations:?}");
+        if balancing == Balancing::RoundRobin {
+            assert_eq!(attestations.len(), count);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_refused_costs_what_meets_it_and_no_more() {
+    for http in BOTH_VERSIONS {
+        let mut fleet = Fleet::start(2, http, Balancing::RoundRobin).await;
+        let session = fleet.connect().await.unwrap();
+        fleet.replicas[1].set(Knob::Debug);
+        let (mut good, mut refused) = (Vec::new(), 0);
+        for round in 0..6 {
+            fleet.balancer.cut();
+            noticed().await;
+            let id = round.to_string();
+            match pay(&session, &id).await {
+                Ok(_) => good.push(id),
+                Err(AttestationError::DebugMode { .. }) => refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert_eq!((good.len(), refused), (3, 3));
+        assert_eq!(fleet.replicas[1].traffic().application_bytes(), 0);
+        // Asked once: it is refused from memory afterwards, and the other one stays as it was.
+        assert_eq!(fleet.replicas[1].traffic().count("/attest/maa"), 1);
+        fleet.audit();
+        assert_once(&fleet.arrivals(), &good);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_man_in_the_middle_among_the_replicas_gets_nothing() {
+    for mode in [RelayMode::Forward, RelayMode::Replay, RelayMode::LegacyForm] {
+        let mut fleet = Fleet::start(2, HttpVersions::Both, Balancing::AtRandom).await;
+        let relay = Relay::builder().mode(mode).start(&fleet.replicas[0]).await.unwrap();
+        let session = fleet.connect().await.unwrap();
+        let mut targets = fleet.addresses();
+        targets.push(relay.address());
+        fleet.balancer.set_targets(&targets);
+        let (mut good, mut caught) = (Vec::new(), 0);
+        for round in 0..60 {
+            if good.len() >= 3 && caught >= 3 {
+                break;
+            }
+            fleet.balancer.cut();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let id = round.to_string();
+            match pay(&session, &id).await {
+                Ok(_) => good.push(id),
+                Err(
+                    AttestationError::ChannelMismatch { .. }
+                    | AttestationError::FalseAttestationReport { .. }
+                    | AttestationError::ChannelNotBound { .. },
+                ) => caught += 1,
+                // The cut was noticed while the request was under way.
+                Err(AttestationError::ApplicationUnreachable { .. }) => {}
+                Err(error) => panic!("{mode:?}: {error:?}"),
+            }
+        }
+        assert!(good.len() >= 3 && caught >= 3, "{mode:?}: {} {caught}", good.len());
+        assert_eq!((relay.traffic().application_requests(), relay.traffic().application_bytes()), (0, 0));
+        assert_eq!(relay.traffic().count("/attest/maa"), 1);
+        fleet.audit();
+        assert_once(&fleet.arrivals(), &good);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_under_way_is_an_error_and_the_next_request_finds_the_new_key() {
+    for http in BOTH_VERSIONS {
+        let mut fleet = Fleet::start(1, http, Balancing::RoundRobin).await;
+        let session = fleet.connect().await.unwrap();
+        let slow = tokio::spawn({
+            let session = session.clone();
+            async move { session.get("/slow?ms=30000").header("x-id", "slow").send().await }
+        });
+        while fleet.count("/slow") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let old = fleet.replicas[0].tls_key();
+        fleet.replicas[0].restart().await.unwrap();
+        // It may have been done: it is not sent again.
+        let error = tokio::time::timeout(Duration::from_secs(20), slow).await.unwrap().unwrap().unwrap_err();
+        assert!(matches!(error, AttestationError::ApplicationUnreachable { .. }), "{error:?}");
+        noticed().await;
+        assert_eq!(pay(&session, "next").await.unwrap(), "next");
+        assert_ne!(fleet.replicas[0].tls_key(), old);
+        assert_eq!(session.attestation().key(), Some(&fleet.replicas[0].tls_key()));
+        fleet.audit();
+        assert_once(&fleet.arrivals(), [&"slow".to_owned(), &"next".to_owned()]);
+        assert_eq!(fleet.attestations().len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
+    for http in BOTH_VERSIONS {
+        let mut fleet = Fleet::start(2, http, Balancing::RoundRobin).await;
+        let session = fleet.connect().await.unwrap();
+        let workers: Vec<_> = (0..6)
+            .map(|worker| {
+                let session = session.clone();
+                tokio::spawn(async move {
+                    let (mut good, mut bad) = (Vec::new(), Vec::new());
+                    for number in 0..60 {
+                        let id = format!("{worker}-{number}");
+                        match pay(&session, &id).await {
+                            Ok(answer) => {
+                                assert_eq!(answer, id);
+                                good.push(id);
+                            }
+                            Err(error) => bad.push(error),
+                        }
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                    (good, bad)
+                })
+            })
+            .collect();
+        for round in 0..3 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            fleet.replicas[round % 2].restart().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            fleet.replicas[(round + 1) % 2].rotate_tls_key(OpenConnections::Keep);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            fleet.replicas[(round + 1) % 2].rotate_tls_key(OpenConnections::Drop);
+        }
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for worker in workers {
+            let (more_good, more_bad) = worker.await.unwrap();
+            good.extend(more_good);
+            bad.extend(more_bad);
+        }
+        assert_eq!(good.len() + bad.len(), 360);
+        for error in &bad {
+            // Under way when a connection was cut, or met a port that nobody listened on for a moment.
+            let passes = matches!(
+                error,
+                AttestationError::ApplicationUnreachable { .. } | AttestationError::AgentUnreachable { .. }
+            );
+            assert!(passes, "{error:?}");
+        }
+        assert!(good.len() > 180, "{http:?}: {} answered, {bad:?}", good.len());
+        fleet.audit();
+        assert_once(&fleet.arrivals(), &good);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_has_64_keys_at_most() {
+    // One answer at a time on a connection, and one connection for each replica.
+    let fleet = Fleet::start(66, HttpVersions::Http1, Balancing::RoundRobin).await;
+    let session = fleet.connect().await.unwrap();
+    let tasks: Vec<_> = (0..66)
+        .map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { session.get("/slow?ms=3000").send().await.map(drop) })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(()) => {}
+            Err(AttestationError::TooManyUnattestedPeers { .. }) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(refused >= 1);
+    let used = fleet.replicas.iter().filter(|replica| replica.traffic().application_requests() > 0).count();
+    assert_eq!(used, 64);
+    // The end of the attestations makes room.
+    fleet.maa.clock().advance(3600);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_attestations_are_under_way_at_most() {
+    let lab = Lab::start().await;
+    let mut replicas = Vec::new();
+    for _ in 0..12 {
+        replicas.push(BlindBox::builder(&lab.maa).http(HttpVersions::Http1).start().await.unwrap());
+    }
+    let balancer = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
+    let session = lab.verifier().connect(balancer.url(), &lab.policy()).await.unwrap();
+    let addresses: Vec<_> = replicas.iter().map(BlindBox::address).collect();
+    balancer.set_targets(&addresses);
+    balancer.cut();
+    noticed().await;
+    replicas.iter().for_each(|replica| replica.fail("/attest/", Fault::Hang));
+    let tasks: Vec<_> = (0..40)
+        .map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { session.get("/").timeout(Duration::from_secs(4)).send().await.unwrap_err() })
+        })
+        .collect();
+    let asked = || replicas.iter().map(|replica| replica.traffic().count("/attest/maa")).sum::<usize>();
+    until("eight are under way", || asked() == 8).await;
+    noticed().await;
+    assert_eq!(asked(), 8);
+    for task in tasks {
+        let error = task.await.unwrap();
+        assert!(matches!(error, AttestationError::Timeout { .. }), "{error:?}");
+    }
+    let received: u64 = replicas.iter().map(|replica| replica.traffic().application_bytes()).sum();
+    assert_eq!(received, 0);
+    // All of them were given up, and nothing is stuck.
+    replicas.iter().for_each(BlindBox::recover);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+}

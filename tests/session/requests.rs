@@ -1,0 +1,154 @@
+//! What a request can carry, and how its answer is read.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::lab::Lab;
+use blindbox_attestation::emulator::{Fault, HttpVersions};
+use blindbox_attestation::{AttestationError, Body, BodyError, Session, StatusCode};
+use http_body::Body as _;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn forms_and_bearer_tokens_are_written_as_servers_read_them() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    let form = session.post("/echo").form([("a b", "c&d"), ("\u{e9}", "")]).bearer_auth("one").bearer_auth("two");
+    let answer = form.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(answer.text().await.unwrap(), "a+b=c%26d&%C3%A9=");
+    let request = lab.blindbox.traffic().requests().pop().unwrap();
+    assert_eq!(request.header("authorization"), Some("Bearer two"));
+    // One of each, the one that was said last; and what a body is of itself only where nothing else was said.
+    let post = || session.post("/echo");
+    for (request, content_type, authorization) in [
+        (post().json(&1).form([("a", "b")]), Some("application/x-www-form-urlencoded"), None),
+        (post().form([("a", "b")]).body("x"), None, None),
+        (post().form([("a", "b")]).header("content-type", "text/plain"), Some("text/plain"), None),
+        (post().header("content-type", "text/plain").json(&1), Some("text/plain"), None),
+        (post().bearer_auth("t").header("authorization", "Basic x"), None, Some("Basic x")),
+        (post().header("authorization", "Basic x").bearer_auth("t"), None, Some("Bearer t")),
+    ] {
+        request.send().await.unwrap();
+        let sent = lab.blindbox.traffic().requests().pop().unwrap();
+        let all = |name: &'static str| {
+            sent.headers.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(all("content-type").collect::<Vec<_>>(), Vec::from_iter(content_type));
+        assert_eq!(all("authorization").collect::<Vec<_>>(), Vec::from_iter(authorization));
+    }
+    let error = session.get("/").bearer_auth("one\r\nx: y").send().await.unwrap_err();
+    assert_eq!(error, AttestationError::InvalidRequest { reason: "expected a token without line breaks" });
+}
+
+#[tokio::test]
+async fn requests_have_the_verifiers_timeout_unless_they_have_their_own() {
+    let lab = Lab::start().await;
+    let short = Duration::from_millis(300);
+    let verifier = lab.builder().request_timeout(short).build().unwrap();
+    let session = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
+    let error = session.get("/slow?ms=60000").send().await.unwrap_err();
+    assert_eq!(error, AttestationError::Timeout { what: "the request", after: short });
+    lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(50)));
+    // On a busy machine the time may be over before the response begins.
+    let response = loop {
+        match session.get("/").send().await {
+            Ok(response) => break response,
+            Err(error) => assert_eq!(error, AttestationError::Timeout { what: "the request", after: short }),
+        }
+    };
+    let error = response.bytes().await.unwrap_err();
+    assert_eq!(error, AttestationError::Timeout { what: "the request", after: short });
+    let request = session.get("/").timeout(Duration::from_secs(20));
+    assert_eq!(request.send().await.unwrap().bytes().await.unwrap(), "hello from a BlindBox");
+}
+
+#[tokio::test]
+async fn an_answer_is_read_in_the_form_that_is_asked_for() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    let echo = async |body: &str| session.post("/echo").body(body).send().await.unwrap();
+    assert_eq!(echo("{\"a\": [1]}").await.json::<Value>().await.unwrap(), json!({ "a": [1] }));
+    let error = echo("{\n  no").await.json::<Value>().await.unwrap_err();
+    assert_eq!(error, BodyError::NotThisJson { line: 2, column: 3 });
+    lab.blindbox.fail("/echo", Fault::Truncated);
+    let url = lab.blindbox.url();
+    let reason = format!("{url}: the connection was closed before the answer was complete");
+    let cut = AttestationError::ApplicationUnreachable { reason };
+    let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
+    assert_eq!(error, BodyError::Unread(cut.clone()));
+    let mut answer = echo("0123456789").await;
+    while answer.chunk().await.is_ok() {}
+    assert_eq!(answer.chunk().await, Err(cut));
+    // As a stream, for whatever takes one.
+    lab.blindbox.recover();
+    let answer: http::Response<Body> = echo("whole").await.into();
+    assert_eq!((answer.status(), answer.body().size_hint().exact()), (StatusCode::OK, Some(5)));
+    let mut body = answer.into_body();
+    let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+    assert_eq!((frame.into_data().unwrap(), body.is_end_stream()), ("whole".into(), true));
+}
+
+async fn echo(session: &Session) -> Result<String, AttestationError> {
+    session.post("/echo").body("once").send().await?.text().await
+}
+
+/// RFC 9113 sections 6.8 and 8.7.
+#[tokio::test]
+async fn what_certainly_was_not_processed_is_sent_again_and_what_may_have_been_is_not() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
+    let session = lab.connect().await.unwrap();
+    let arrived = || lab.blindbox.traffic().count("/echo");
+    for fault in [Fault::GoAway, Fault::RefuseStream] {
+        let before = arrived();
+        lab.blindbox.fail_times("/echo", 1, fault.clone());
+        assert_eq!(echo(&session).await.as_deref(), Ok("once"), "{fault:?}");
+        assert_eq!(arrived() - before, 2, "{fault:?}");
+    }
+    // Not without end, and then it is said.
+    let before = arrived();
+    lab.blindbox.fail("/echo", Fault::RefuseStream);
+    let reason = format!(
+        "{}: the server refused the stream (REFUSED_STREAM) before it processed the request; \
+         it was not processed by any connection, and may be sent again",
+        lab.blindbox.url()
+    );
+    assert_eq!(echo(&session).await, Err(AttestationError::ApplicationUnreachable { reason }));
+    assert_eq!(arrived() - before, 8);
+    lab.blindbox.recover();
+    for (http, fault, text) in [
+        (HttpVersions::Http2, Fault::ResetStream, "reset the stream"),
+        (HttpVersions::Http2, Fault::CloseEarly, ""),
+        (HttpVersions::Http1, Fault::CloseEarly, "the connection was closed"),
+    ] {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let session = lab.connect().await.unwrap();
+        lab.blindbox.fail_times("/echo", 1, fault.clone());
+        let error = echo(&session).await.unwrap_err();
+        let AttestationError::ApplicationUnreachable { reason } = &error else { panic!("{fault:?}: {error:?}") };
+        assert!(reason.ends_with("; the request may have arrived, and is not sent again"), "{reason}");
+        assert!(reason.contains(text), "{reason}");
+        assert_eq!(lab.blindbox.traffic().count("/echo"), 1, "{http:?} {fault:?}");
+        assert_eq!(echo(&session).await.as_deref(), Ok("once"));
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_cannot_be_read_is_not_worth_another_try() {
+    for (http, fault, text) in [
+        (HttpVersions::Http1, Fault::Headers(101), "more than 100"),
+        (HttpVersions::Http2, Fault::Headers(600), "larger than 16 KiB"),
+        (HttpVersions::Http1, Fault::BadStatusLine, "status line"),
+    ] {
+        let lab = Lab::with(|blindbox| blindbox.http(http)).await;
+        let session = lab.connect().await.unwrap();
+        lab.blindbox.fail_times("/echo", 1, fault.clone());
+        let error = echo(&session).await.unwrap_err();
+        let AttestationError::InvalidResponse { reason } = &error else { panic!("{fault:?}: {error:?}") };
+        assert!(reason.contains(text), "{fault:?}: {reason}");
+        assert!(!error.is_retryable());
+        assert_eq!(lab.blindbox.traffic().count("/echo"), 1);
+        assert_eq!(echo(&session).await.as_deref(), Ok("once"));
+    }
+}

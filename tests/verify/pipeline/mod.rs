@@ -1,0 +1,7 @@
+//! The whole pipeline: evidence, endorsements, a challenge, a policy and a time in; a verdict out.
+
+mod agreement;
+mod bind;
+mod recorded;
+mod result;
+mod trust;

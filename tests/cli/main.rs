@@ -13,6 +13,7 @@ mod files;
 mod forms;
 mod knobs;
 mod learn;
+mod offline;
 mod packaging;
 mod policy;
 mod proxy;

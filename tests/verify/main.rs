@@ -19,7 +19,6 @@ mod cce_policy;
 mod claims;
 mod endorsement;
 mod jwks;
-mod offline;
 mod pipeline;
 mod policy;
 mod policy_file;

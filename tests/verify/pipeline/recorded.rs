@@ -10,7 +10,6 @@ use blindbox_attestation::{
 };
 use serde_json::Value;
 
-
 /// Inside the validity of every recorded VCEK of the ACI sets, and of the debug one.
 const AT: UnixTime = UnixTime::from_secs(1_774_000_000);
 

@@ -25,7 +25,7 @@ fn options_of_the_proxy_in_units_and_pods_exist() {
     let pod = read("kubernetes/sidecar.yaml");
     let arguments: String =
         pod.lines().filter_map(|line| line.trim().strip_prefix("- ")).map(|line| format!("{line} ")).collect();
-    for (text, expected) in [(start, 3), (arguments.as_str(), 3)] {
+    for (text, expected) in [(start, 3), (arguments.as_str(), 5)] {
         let options = options(text);
         assert_eq!(options.len(), expected, "{text}");
         for option in options {

@@ -45,7 +45,7 @@ fn a_verdict_that_nobody_reads() {
         let verify = [words(&["verify", emulator.url(), json]), emulator.trusting()].concat();
         assert_eq!(unheard(&verify).0, 3);
     }
-    let proxy = [words(&["proxy", emulator.url(), "--json"]), emulator.trusting()].concat();
+    let proxy = [words(&["proxy", emulator.url(), "--json", "--wait"]), emulator.trusting()].concat();
     assert_eq!(unheard(&proxy).0, 3);
 }
 

@@ -110,7 +110,8 @@ impl Options {
     }
 }
 
-fn is_json() -> bool {
+/// Whether programs read what is reported.
+pub fn is_json() -> bool {
     FORMAT.get() == Some(&Format::Json)
 }
 

@@ -13,6 +13,7 @@ mod bodies;
 #[cfg(unix)]
 mod ending;
 mod framing;
+mod operations;
 mod redirects;
 mod refusals;
 #[cfg(target_os = "linux")]

@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use blindbox_attestation::{Attestation, Check, Verdict};
+use blindbox_attestation::{Attestation, Check, UnixTime, Verdict};
 use serde_json::{Value, json};
 
-use crate::log;
+use crate::log::{self, TARGET};
 
 /// The exceptions of one attestation: every check that the policy allows to differ.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Exceptions(Vec<Check>);
 
 impl Exceptions {
@@ -22,8 +22,11 @@ impl Exceptions {
         if self.0.is_empty() {
             return String::new();
         }
-        let names: Vec<_> = self.0.iter().map(|check| check.name).collect();
-        format!(" with exceptions that the policy allows: {}", names.join(", "))
+        format!(" with exceptions that the policy allows: {}", self.names().join(", "))
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|check| check.name).collect()
     }
 
     /// One line for each.
@@ -36,24 +39,50 @@ impl Exceptions {
     }
 }
 
-/// Says when a renewal changed them.
-pub struct ExceptionLog(Mutex<Exceptions>);
+/// Reports attestations when they change.
+pub struct AttestationLog(Mutex<Reported>);
 
-impl ExceptionLog {
-    pub fn new(said: Exceptions) -> Self {
-        Self(Mutex::new(said))
+#[derive(Default)]
+struct Reported {
+    expires_at: Option<UnixTime>,
+    exceptions: Exceptions,
+}
+
+impl AttestationLog {
+    /// `first` was reported at the start, if there was one.
+    pub fn new(first: Option<&Attestation>) -> Self {
+        let reported =
+            first.map(|first| Reported { expires_at: Some(first.expires_at()), exceptions: Exceptions::of(first) });
+        let log = Self(Mutex::new(reported.unwrap_or_default()));
+        if let Some(first) = first {
+            event("attested", first, &Exceptions::of(first));
+        }
+        log
     }
 
     /// To be called with the latest attestation after each request.
     pub fn observe(&self, attested: &Attestation) {
-        let now = Exceptions::of(attested);
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *said == now {
-            return;
+        let expires_at = Some(attested.expires_at());
+        let exceptions = Exceptions::of(attested);
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = reported.expires_at.is_none();
+        let is_new = reported.expires_at != expires_at;
+        let is_different = reported.exceptions != exceptions;
+        *reported = Reported { expires_at, exceptions: exceptions.clone() };
+        drop(reported);
+        if is_new || is_different {
+            event(if is_first { "attested" } else { "renewed" }, attested, &exceptions);
         }
-        *said = now.clone();
-        drop(said);
-        log::note(&format!("renewed: attested until {}{}", attested.expires_at(), now.summary()));
-        now.lines().iter().for_each(|line| log::note(line));
+        // To a person, who would not read that nothing has changed.
+        if (is_first || is_different) && !log::is_json() {
+            let renewed = if is_first { "" } else { "renewed: " };
+            log::note(&format!("{renewed}attested until {}{}", attested.expires_at(), exceptions.summary()));
+            exceptions.lines().iter().for_each(|line| log::note(line));
+        }
     }
+}
+
+fn event(what: &str, attested: &Attestation, exceptions: &Exceptions) {
+    let allowed = exceptions.names().join(", ");
+    tracing::info!(target: TARGET, expires_at = %attested.expires_at(), allowed, "{what}");
 }

@@ -1,6 +1,6 @@
 //! From a local request to one of the session, and back.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use blindbox_attestation::{AttestationError, Request as SessionRequest, Response as SessionResponse, Session};
 use hyper::body::Incoming;
@@ -11,22 +11,19 @@ use url::Url;
 use super::admission::Client;
 use super::answer::{self, AnswerBody, Answers};
 use super::bodies::Bodies;
-use super::exceptions::ExceptionLog;
+use super::exceptions::AttestationLog;
 use super::guard::{Guard, Refusal};
 use super::headers;
 use super::origins;
+use super::peer::Peer;
 use crate::log;
 
 pub struct Forwarder {
     pub guard: Guard,
-    pub session: Session,
+    pub peer: Arc<Peer>,
     pub bodies: Bodies,
     pub answers: Answers,
-    /// When a closed session was last tried again.
-    pub renewal: tokio::sync::Mutex<Option<Instant>>,
-    /// How long it is left alone before that.
-    pub retry_pause: Duration,
-    pub exceptions: ExceptionLog,
+    pub attestations: Arc<AttestationLog>,
 }
 
 /// Why there is no answer of the application.
@@ -73,22 +70,23 @@ impl Forwarder {
         }
         self.guard.check_access(&head)?;
         client.admit();
-        let mut request = self.request(&head)?;
+        let session = self.peer.session()?;
+        let mut request = self.request(&session, &head)?;
         let mut held = self.bodies.read(&head.headers, body).await?;
         if let Some(held) = &mut held {
             request = request.body(std::mem::take(&mut held.bytes));
         }
         let response = self.send(request).await?;
-        self.exceptions.observe(&self.session.attestation());
+        self.attestations.observe(&session.attestation());
         drop(held);
         let asked =
             Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { reason: "expected a URL" })?;
         Ok(self.answers.pass_on(&head.method, &asked, response.into())?)
     }
 
-    fn request(&self, head: &request::Parts) -> Result<SessionRequest, AttestationError> {
+    fn request(&self, session: &Session, head: &request::Parts) -> Result<SessionRequest, AttestationError> {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = self.session.request(head.method.clone(), target);
+        let mut request = session.request(head.method.clone(), target);
         for (name, value) in &head.headers {
             if headers::of_request(name, &head.headers) && !self.guard.is_access_token(name, value) {
                 let reason = "expected the values of headers in ASCII";
@@ -104,28 +102,11 @@ impl Forwarder {
         match request.clone().send().await {
             // Nothing was sent. The application may be in order again meanwhile: everything is checked anew.
             Err(error @ AttestationError::SessionPoisoned { .. }) => {
-                self.reopen(error).await?;
+                self.peer.closed(&error);
+                self.peer.reopen(error).await?;
                 request.send().await
             }
             outcome => outcome,
         }
-    }
-
-    /// Tries a session again that was closed after a refusal: one caller at a time, and not all the time.
-    async fn reopen(&self, closed: AttestationError) -> Result<(), AttestationError> {
-        let asked = Instant::now();
-        let mut tried = self.renewal.lock().await;
-        // Others may have opened it while this one waited; if not, the session will say so.
-        if tried.is_some_and(|tried| tried > asked) {
-            return Ok(());
-        }
-        if tried.is_some_and(|tried| tried.elapsed() < self.retry_pause) {
-            return Err(closed);
-        }
-        // Beforehand, since a client that hangs up ends this here.
-        *tried = Some(Instant::now());
-        let outcome = self.session.reattest().await;
-        *tried = Some(Instant::now());
-        outcome.map(drop)
     }
 }

@@ -13,28 +13,36 @@ mod forward;
 mod guard;
 mod headers;
 mod listener;
+mod operations;
 mod origins;
 mod patience;
+mod peer;
+mod prometheus;
 mod redirect;
+mod request_log;
 mod systemd;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blindbox_attestation::{Attestation, Policy};
+use blindbox_attestation::Policy;
 use clap::Args;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::connect_args::{Connection, seconds};
-use crate::exit::{Failure, note, print, print_json_line};
+use crate::exit::{Failure, error_json, note, print, print_json_line};
 use crate::log;
 use crate::signals::Stop;
 use access_token::AccessToken;
@@ -42,13 +50,16 @@ use admission::{Client, Silent};
 use answer::Answers;
 use bodies::Bodies;
 use ending::{Ending, ending};
-use exceptions::{ExceptionLog, Exceptions};
+use exceptions::{AttestationLog, Exceptions};
 use forward::Forwarder;
 use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
+use operations::Operations;
 use origins::{Origin, Origins};
 use patience::Patient;
+use peer::{Peer, Start};
 use redirect::Redirects;
+use request_log::Record;
 
 /// How many connections are served at the same time; more wait in the system's queue. Bounds memory and file descriptors.
 const MAX_CONNECTIONS: usize = 128;
@@ -101,6 +112,16 @@ pub struct Arguments {
     #[arg(long, help_heading = "Local port")]
     allow_redirects_elsewhere: bool,
 
+    /// Also serve counters in the text format of Prometheus at /metrics, and health at /livez and /readyz, on this address: IP:PORT.
+    /// Nothing on it is secret, and nothing on it leads to the application.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Operation")]
+    metrics: Option<SocketAddr>,
+
+    /// End with exit code 3 if there is no verdict on the peer at the start. Otherwise requests get 503 until the peer is attested. A
+    /// refusal at the start ends the program in any case.
+    #[arg(long, help_heading = "Operation")]
+    wait: bool,
+
     #[command(flatten)]
     waits: Waits,
 
@@ -136,28 +157,33 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let policy = connection.policy()?;
     let redirects = Redirects::new(&arguments.url, arguments.allow_redirects_elsewhere)?;
     let token = arguments.access_token.token()?;
-    let session = connection.connect(&arguments.url, &policy).await?;
+    let operations = match arguments.metrics {
+        Some(address) => Some(Operations::bind(address).await?),
+        None => None,
+    };
+    let start = if arguments.wait { Start::Attested } else { Start::Anyway };
+    let (verifier, pause) = (connection.verifier()?, arguments.waits.retry_pause);
+    let peer = Arc::new(Peer::open(verifier, &arguments.url, policy.clone(), start, pause).await?);
     let listener = Listener::bind(&arguments.listen).await?;
     // Before anybody knows of it, so that the socket goes with it in any case.
     let mut stop = Stop::listen()?;
-    let attested = session.attestation();
-    let exceptions = Exceptions::of(&attested);
-    announce(&arguments, &listener, &token, &attested, &policy)?;
-    if !arguments.json {
-        note(&format!("attested until {}", attested.expires_at()));
-        exceptions.lines().iter().for_each(|line| note(line));
-        policy.lint().iter().for_each(|lint| note(&format!("note: {lint}")));
-    }
-    if token.required().is_none() && !arguments.json {
-        note("note: no access token: every program and user that can reach the port speaks in your name");
-    }
-    if arguments.allow_redirects_elsewhere && !arguments.json {
-        note(
-            "note: redirects to other origins are passed on: who follows one is not within the attested session any more",
-        );
+    let attested = peer.session().ok().map(|session| session.attestation());
+    announce(&arguments, &listener, &token, &peer, &policy, operations.as_ref())?;
+    if let Some(operations) = operations.as_ref().filter(|operations| !operations.address().ip().is_loopback()) {
+        note(&format!("note: counters and health are served to whoever reaches {}", operations.address()));
     }
     log::use_queue()?;
     systemd::notify("READY=1");
+    let attestations = Arc::new(AttestationLog::new(attested.as_deref()));
+    let keeping_open = {
+        let (peer, attestations) = (Arc::clone(&peer), Arc::clone(&attestations));
+        async move { peer.keep_open(|session| attestations.observe(&session.attestation())).await }
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keeping_open);
+    if let Some(operations) = operations {
+        tasks.spawn(operations.serve(Arc::clone(&peer)));
+    }
     let forwarder = Forwarder {
         guard: Guard::new(
             listener.hosts(),
@@ -165,12 +191,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             token.required().map(str::to_owned),
             Origins::new(arguments.allow_origin),
         ),
-        session,
+        peer,
         bodies: Bodies::new(arguments.max_request, arguments.max_held, arguments.waits.body_wait),
         answers: Answers { redirects, most: arguments.max_answer },
-        renewal: tokio::sync::Mutex::new(None),
-        retry_pause: arguments.waits.retry_pause,
-        exceptions: ExceptionLog::new(exceptions),
+        attestations,
     };
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (signal, ending) = ending(Arc::clone(&room));
@@ -190,11 +214,14 @@ fn announce(
     arguments: &Arguments,
     listener: &Listener,
     token: &AccessToken,
-    attested: &Attestation,
+    peer: &Peer,
     policy: &Policy,
+    operations: Option<&Operations>,
 ) -> Result<(), Failure> {
-    let exceptions = Exceptions::of(attested);
+    let attested = peer.session().ok().map(|session| session.attestation());
+    let exceptions = attested.as_deref().map(Exceptions::of);
     let (address, url) = (listener.address(), &arguments.url);
+    let metrics = operations.map(|operations| format!("http://{}", operations.address()));
     if arguments.json {
         let header = token.required().map(|_| TOKEN_HEADER);
         let line = json!({
@@ -202,14 +229,37 @@ fn announce(
             "url": url,
             "token_header": header,
             "token": token.printed(),
-            "expires_at": attested.expires_at(),
-            "allowed": exceptions.json(),
+            "expires_at": attested.map(|attested| attested.expires_at()),
+            "allowed": exceptions.as_ref().map(Exceptions::json),
             "lint": policy.lint(),
+            "error": peer.not_ready().as_ref().map(error_json),
+            "metrics": metrics,
         });
         return print_json_line(&line);
     }
-    let token = token.printed().map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
-    print(&format!("{address} goes to {url}, attested{}{token}", exceptions.summary()))
+    let shown = token.printed().map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
+    let state = match &exceptions {
+        Some(exceptions) => format!(", attested{}", exceptions.summary()),
+        None => ", which is not attested yet: requests get 503 until it is".to_owned(),
+    };
+    print(&format!("{address} goes to {url}{state}{shown}"))?;
+    if let Some(attested) = &attested {
+        note(&format!("attested until {}", attested.expires_at()));
+    }
+    exceptions.iter().flat_map(Exceptions::lines).for_each(|line| note(&line));
+    policy.lint().iter().for_each(|lint| note(&format!("note: {lint}")));
+    if let Some(metrics) = metrics {
+        note(&format!("counters at {metrics}/metrics, health at {metrics}/livez and {metrics}/readyz"));
+    }
+    if token.required().is_none() {
+        note("note: no access token: every program and user that can reach the port speaks in your name");
+    }
+    if arguments.allow_redirects_elsewhere {
+        note(
+            "note: redirects to other origins are passed on: who follows one is not within the attested session any more",
+        );
+    }
+    Ok(())
 }
 
 async fn serve(listener: &Listener, room: Arc<Semaphore>, forwarder: Arc<Forwarder>, ending: Ending) {
@@ -252,7 +302,11 @@ async fn exchange(
     client: &Client,
     mut ending: Ending,
 ) {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(forwarder.answer(request, client).await) });
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let (record, method) = (Record::begin(request.method()), request.method().clone());
+        let response = forwarder.answer(request, client).await;
+        Ok::<_, Infallible>(record.follow(&method, response))
+    });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD);
     let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIME)), service));

@@ -269,7 +269,10 @@ fn the_environment_is_not_looked_at() {
     let secrets = tempfile::tempdir().unwrap();
     let secrets = secrets.path().join("secrets");
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "the_environment_is_not_looked_at"]).env(CHILD, "1").env("SSLKEYLOGFILE", &secrets);
+    child
+        .args(["--exact", "regressions::the_environment_is_not_looked_at"])
+        .env(CHILD, "1")
+        .env("SSLKEYLOGFILE", &secrets);
     for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
         // Nobody listens there.
         child.env(proxy, "http://127.0.0.1:9").env(proxy.to_lowercase(), "http://127.0.0.1:9");

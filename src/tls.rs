@@ -316,4 +316,19 @@ mod tests {
             assert_eq!(first_supported_group(&config), X25519MLKEM768);
         }
     }
+
+    #[test]
+    fn a_file_of_roots_is_read_up_to_its_limit_and_never_in_part() {
+        use base64::Engine as _;
+        let root = base64::engine::general_purpose::STANDARD.encode(crate::snp::BUILTIN_CERTIFICATES[0].ark);
+        let file =
+            |count: usize| format!("-----BEGIN CERTIFICATE-----\n{root}\n-----END CERTIFICATE-----\n").repeat(count);
+        assert_eq!(read_roots(file(2_000).as_bytes()).map(|roots| roots.len()), Ok(2_000));
+        let refused = read_roots(file(2_001).as_bytes());
+        assert_eq!(refused, Err(misconfigured("a file of root certificates has more than 2000 of them")));
+        // Sections of other kinds are those of the operator's tools.
+        let mixed = format!("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n{}", file(1));
+        assert_eq!(read_roots(mixed.as_bytes()).map(|roots| roots.len()), Ok(1));
+        assert_eq!(crate::snp::certificates_from_pem(mixed.as_bytes()), Err(crate::x509::CertificateError::Malformed));
+    }
 }

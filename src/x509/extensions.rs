@@ -301,6 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn key_uses_are_read_up_to_their_number() {
+        let list = |count: u8| {
+            let each: Vec<u8> = (0..count).flat_map(|arc| [6, 2, 0x2a, arc]).collect();
+            [&[0x30, 0x81, count * 4][..], &each].concat()
+        };
+        assert_eq!(read_key_uses(&list(32)).map(|uses| uses.len()), Some(32));
+        assert_eq!(read_key_uses(&list(33)), None);
+    }
+
+    #[test]
     fn what_is_critical_is_true_and_nothing_else() {
         let read = |text: &str| Extension::read(&hex::decode(text).unwrap()).map(|extension| extension.critical);
         assert_eq!(read("0603551d250400"), Some(false));

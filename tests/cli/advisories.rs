@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use blindbox_attestation::Product;
 use blindbox_attestation::emulator::amd::AmdHierarchy;
 use tempfile::TempDir;
@@ -56,6 +58,19 @@ fn a_report_says_which_attacks_are_open() {
     assert!(last["advisory"]["sources"].as_array().is_some_and(|sources| !sources.is_empty()));
 
     assert_eq!(run(&["advisories", &path("new.bin"), "--deny-open"]).exit, 0);
+    // As every command reads a report.
+    let base64 = STANDARD.encode(fs::read(path("new.bin")).unwrap());
+    fs::write(path("new.txt"), base64).unwrap();
+    assert_eq!(run(&["advisories", &path("new.txt"), "--deny-open"]).exit, 0);
+    // A token says too little: no exit code of a verdict, with or without --deny-open.
+    let token = format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#), URL_SAFE_NO_PAD.encode("{}"));
+    fs::write(path("token.jwt"), token).unwrap();
+    for more in [&[][..], &["--deny-open"]] {
+        let outcome = run(&[&["advisories", &path("token.jwt")][..], more].concat());
+        assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""), "{}", outcome.err);
+        assert!(outcome.err.contains("found a token (JWT): a token carries neither the CPUID"), "{}", outcome.err);
+        assert!(outcome.err.contains("report.bin"), "{}", outcome.err);
+    }
     fs::write(path("short.bin"), [0; 10]).unwrap();
     let outcome = run(&["advisories", &path("short.bin")]);
     assert_eq!((outcome.exit, outcome.out.as_str()), (4, ""));

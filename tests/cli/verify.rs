@@ -1,5 +1,8 @@
 use std::net::TcpListener;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::tool::{Emulator, command, run, skipped, steady};
 
 #[test]
@@ -194,6 +197,65 @@ fn certificates_of_thim_and_a_folder_for_them() {
     assert!(std::fs::read_dir(&cache).unwrap().next().is_some());
     let outcome = emulator.verify(&["--cache-dir", &emulator.path("policy.toml")]);
     assert_eq!(outcome.exit, 4, "{} {}", outcome.out, outcome.err);
+}
+
+/// AMD's service is out of reach: what THIM sends, and what is kept, is all that there is.
+#[test]
+fn thim_and_a_cache_directory_take_the_place_of_amds_service() {
+    use std::io::{Read, Write};
+    let emulator = Emulator::start(&["--product", "milan", "--knob", "no-certificates"]);
+    let without_kds = |arguments: &[&str]| {
+        let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut trusting = emulator.trusting();
+        let kds = trusting.iter().position(|option| option == "--kds").unwrap();
+        // Nothing listens on port 1.
+        trusting[kds + 1] = "http://127.0.0.1:1".to_owned();
+        all.extend(trusting);
+        run(&all)
+    };
+    let url = emulator.url();
+    let none = without_kds(&["verify", url, "--json"]);
+    assert_eq!((none.exit, none.code().as_str()), (3, "kds-unreachable"), "{}", none.out);
+
+    let cache = emulator.path("cache");
+    let outcome = emulator.verify(&["--cache-dir", &cache]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    let outcome = without_kds(&["verify", url, "--cache-dir", &cache]);
+    assert_eq!(outcome.exit, 0, "{} {}", outcome.out, outcome.err);
+    assert!(outcome.out.contains("passed         revocation"), "{}", outcome.out);
+
+    // The certificate of the machine, as `fetch` saves it. THIM has no CRL.
+    let saved = emulator.file("saved");
+    let mut fetch = vec!["fetch".to_owned(), url.to_owned(), "--out".to_owned(), saved.to_str().unwrap().to_owned()];
+    fetch.extend(emulator.trusting());
+    assert_eq!(run(&fetch).exit, 0);
+    let der = STANDARD.encode(std::fs::read(saved.join("vcek.der")).unwrap());
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n");
+    let body = serde_json::json!({ "vcekCert": pem, "certificateChain": "", "tcbm": "0", "cacheControl": "86400" })
+        .to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let thim = format!("http://{}/certification", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let length = body.len();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+            .unwrap();
+    });
+    let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
+    let policy = policy.replace("[trust.amd]\n", "[trust.amd]\nrevocation = \"allow-off\"\n");
+    assert!(policy.contains("allow-off"), "{policy}");
+    std::fs::write(emulator.file("policy.toml"), policy).unwrap();
+    let outcome = without_kds(&["verify", url, "--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (3, "kds-unreachable"), "{}", outcome.out);
+    let outcome = without_kds(&["verify", url, "--thim", &thim]);
+    assert_eq!(outcome.exit, 0, "{} {}", outcome.out, outcome.err);
+    serving.join().unwrap();
 }
 
 #[test]

@@ -134,7 +134,19 @@ fn numbers_have_one_form_and_a_size() {
     {
         assert_eq!(unusable(&entry), Some(UnusableKey::WrongSize { bits }));
     }
-    assert_eq!(unusable(&modulus(1024, 0xff)), None);
+    for usable in [modulus(256, 0x80), modulus(1024, 0xff)] {
+        assert_eq!(unusable(&usable), None);
+    }
+    // Exponents of up to 33 bits are used.
+    for (exponent, refused) in [
+        (&[1, 0, 1][..], None),
+        (&[1, 0, 0, 0, 1], None),
+        (&[2, 0, 0, 0, 1], Some(UnusableKey::NotAKey)),
+        (&[1; 8], Some(UnusableKey::NotAKey)),
+        (&[1; 9], Some(UnusableKey::NotAKey)),
+    ] {
+        assert_eq!(unusable(&with("e", number(exponent))), refused, "{exponent:?}");
+    }
     let padded = with("n", number(&[&[0], signer().modulus()].concat()));
     assert_eq!(unusable(&padded), Some(UnusableKey::BadNumber { name: "n" }));
     for (name, text) in

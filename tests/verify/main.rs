@@ -19,6 +19,7 @@ mod cce_policy;
 mod claims;
 mod endorsement;
 mod jwks;
+mod limits;
 mod pipeline;
 mod policy;
 mod policy_file;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use blindbox_attestation::files::{FileError, read_report};
 use blindbox_attestation::{AdvisoryFinding, AdvisoryStatus, UnverifiedAdvisories};
 use clap::Args;
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::files;
 #[command(
     after_help = "Nothing is verified, since a report alone says nothing about who made it: see `verify --evidence`. Of what \
 no report shows (memory interposers such as Battering RAM and TEE.fail, side channels, extracted keys of Milan chips) nothing \
-is said. Figures are as the sources named read AMD's bulletins; the absence of an advisory says nothing."
+is said. A token is refused: it carries neither the CPUID nor platform information nor mitigation vectors. Figures are as the sources named read AMD's bulletins; the absence of an advisory says nothing."
 )]
 pub struct Arguments {
     /// A hardware report (1184 bytes), as `fetch` saves it; `-` is standard input.
@@ -32,7 +33,8 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let bytes = files::read(&arguments.file)?;
-    let found = UnverifiedAdvisories::read(&bytes).map_err(|error| files::about(&arguments.file, error))?;
+    let report = read_report(&bytes).map_err(|error| files::about(&arguments.file, expected_report(&error)))?;
+    let found = UnverifiedAdvisories::read(&report).map_err(|error| files::about(&arguments.file, error))?;
     let printed = if arguments.json {
         print_json(&json!({ "kind": "advisories", "verified": false, "report": found }))
     } else {
@@ -43,6 +45,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .iter()
         .any(|finding| matches!(finding.status, AdvisoryStatus::NotFixed(_) | AdvisoryStatus::NotReported { .. }));
     Ok(ended(u8::from(arguments.deny_open && unfixed), printed))
+}
+
+/// Why a file is not a report. A token has the reported TCB and nothing else of what shows a fix.
+fn expected_report(error: &FileError) -> String {
+    match error {
+        FileError::AnotherKind { found, .. } if found.contains("token") => format!(
+            "{error}: a token carries neither the CPUID, by which the fixed versions of a processor are found, nor the platform \
+             information and mitigation vectors, which show some fixes; give the hardware report, which `fetch` saves as report.bin \
+             under AMD trust"
+        ),
+        error => error.to_string(),
+    }
 }
 
 fn text(found: &UnverifiedAdvisories) -> String {

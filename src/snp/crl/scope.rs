@@ -122,4 +122,14 @@ mod tests {
             assert_eq!(issuing_distribution_point(value), expected, "{value:02x?}");
         }
     }
+
+    #[test]
+    fn names_are_read_up_to_their_number() {
+        let point = |count: u8| {
+            let names = [0x86, 1, b'x'].repeat(usize::from(count));
+            [&[0x30, 4 + 3 * count, 0xa0, 2 + 3 * count, 0xa0, 3 * count][..], &names].concat()
+        };
+        assert_eq!(issuing_distribution_point(&point(8)), Some(vec!["x".to_owned(); 8]));
+        assert_eq!(issuing_distribution_point(&point(9)), None);
+    }
 }

@@ -1,12 +1,14 @@
 //! Advisories by processor: what is required, what is advice, what evidence does not say.
 
 use blindbox_attestation::emulator::amd::ReportBuilder;
+use blindbox_attestation::snp::VekCertificate;
 use blindbox_attestation::{
-    AttestationError, BitRequirement, Cpuid, Mitigation, PlatformInfoBit, Policy, PolicyError, Tcb, TcbMinima,
-    TcbMinimum, Trust, Vek, Verdict, verify,
+    AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation, PlatformInfoBit, Policy,
+    PolicyError, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, verify, verify_recorded,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};
+use crate::common::vectors;
 use crate::scene::*;
 
 const MILAN_X: Cpuid = Cpuid { family: 0x19, model: 1, stepping: 2 };
@@ -205,6 +207,57 @@ fn a_processor_has_a_minimum_of_its_own() {
 fn the_provider_of_a_vlek_is_required_by_name() {
     let required = policy(Trust::amd()).require_csp_ids(["Example", "Other"]).unwrap();
     not_reported(attest(&endorsed_container(), &required), "csp id", "csp id");
+    let with_vlek = |provider: &str| {
+        let vlek = amd().vlek().csp_id(provider).issue();
+        let mut guest = endorsed_container();
+        // A VLEK is the same on many chips: neither token nor report names one.
+        guest.snp.chip_id = None;
+        let challenge = bound();
+        let data = challenge.runtime_data();
+        let mut evidence = evidence(&guest, &data);
+        evidence.report = Some(report(&guest, &data).chip_id(vlek.chip_id()).sign(&vlek));
+        let mut endorsements = endorsements();
+        endorsements.vek = Some(Vek::from_der(vlek.der()));
+        verify(&evidence, &endorsements, challenge, &required, NOW)
+    };
+    passed(with_vlek("Example"), "csp id", "Example");
+    passed(with_vlek("Other"), "csp id", "Other");
+    for wrong in ["example", "Example ", "Examples", "CN=Example"] {
+        failed(with_vlek(wrong), "csp id", |appraisal| AttestationError::WrongChip {
+            field: "csp id",
+            expected: "one of Example, Other".into(),
+            actual: wrong.into(),
+            appraisal,
+        });
+    }
+}
+
+/// A report of AWS with its VLEK. It is of no container of Azure, so that other checks fail; this one is about its provider.
+#[test]
+fn the_provider_of_a_recorded_vlek_is_accepted_by_its_name_only() {
+    let Some(vectors) = vectors() else { return };
+    let read = |name: &str| std::fs::read(vectors.join("snp-milan-v3-vlek-aws-ue2").join(name)).unwrap();
+    let mut evidence = Evidence::default();
+    evidence.report = Some(read("report.bin"));
+    let mut endorsements = Endorsements::default();
+    let vlek = VekCertificate::from_der(&read("vlek.der")).unwrap();
+    endorsements.vek = Some(Vek::from_der(vlek.as_der()));
+    let trust = || Trust::amd().allow_no_revocation_check();
+    let measurement = Measurement::new([1; 48]);
+    let policy = |provider| {
+        let policy = Policy::confidential_container_by_measurement(trust(), workload(), [measurement]).unwrap();
+        policy.require_csp_ids([provider]).unwrap()
+    };
+    for (provider, verdict) in [
+        ("CN=cc-us-east-2.amazonaws.com", Verdict::Passed),
+        ("cc-us-east-2.amazonaws.com", Verdict::Failed),
+        ("CN=cc-us-east-1.amazonaws.com", Verdict::Failed),
+    ] {
+        let refused = verify_recorded(&evidence, &endorsements, &policy(provider), vlek.not_before().plus(86_400));
+        let refused = refused.unwrap_err();
+        let check = refused.appraisal().unwrap().check("csp id").unwrap();
+        assert_eq!((check.verdict, &*check.actual), (verdict, "CN=cc-us-east-2.amazonaws.com"), "{provider}");
+    }
 }
 
 #[test]

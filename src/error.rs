@@ -11,7 +11,7 @@ pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::Category;
 pub(crate) use format::any_of;
 
-use format::{advisory_suffix, bit_value, or_none, redact};
+use format::{advisory_suffix, bit_value, interrupted, or_none, redact};
 
 use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
@@ -360,7 +360,7 @@ pub enum AttestationError {
         message: String,
     },
     /// The agent cannot be reached or failed.
-    #[error("the attestation agent cannot be reached: {reason}")]
+    #[error("no evidence from the attestation agent: {reason}")]
     AgentUnreachable {
         /// The cause.
         reason: String,
@@ -380,7 +380,7 @@ pub enum AttestationError {
         reason: String,
     },
     /// The application cannot be reached, or the connection broke.
-    #[error("the application cannot be reached: {reason}")]
+    #[error("no response from the application: {reason}")]
     ApplicationUnreachable {
         /// The cause.
         reason: String,
@@ -391,6 +391,15 @@ pub enum AttestationError {
     InvalidResponse {
         /// What was expected and what was received.
         reason: String,
+    },
+    /// A request, or the reading of its response, failed after bytes of the request may have been sent to an attested peer. The
+    /// reason is never this variant again.
+    ///
+    /// Code, number, category, appraisal and [`AttestationError::is_retryable`] are those of the reason.
+    #[error("{}", interrupted(.reason))]
+    RequestInterrupted {
+        /// Why it failed: a broken connection, a timeout, the end of the attestation, or the refusal of the peer.
+        reason: Box<AttestationError>,
     },
     /// A deadline passed.
     #[error("{what} took longer than {} ms", .after.as_millis())]

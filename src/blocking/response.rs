@@ -191,7 +191,7 @@ impl fmt::Debug for Reader {
 }
 
 fn kind(error: &AttestationError) -> io::ErrorKind {
-    match error {
+    match error.reason() {
         AttestationError::Timeout { .. } | AttestationError::AttestationExpired => io::ErrorKind::TimedOut,
         AttestationError::ApplicationUnreachable { .. } => io::ErrorKind::ConnectionAborted,
         _ => io::ErrorKind::Other,

@@ -34,17 +34,19 @@ pub enum Category {
 /// assert_eq!(json["number"], 309);
 /// assert_eq!(json["category"], "unavailable");
 /// assert_eq!(json["retryable"], false);
+/// assert_eq!(json["request_sent"], false);
 /// assert_eq!(json["message"], error.to_string());
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 impl Serialize for AttestationError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (code, number, category) = self.code_number_category();
-        let mut object = serializer.serialize_struct("AttestationError", 5)?;
+        let mut object = serializer.serialize_struct("AttestationError", 6)?;
         object.serialize_field("code", code)?;
         object.serialize_field("number", &number)?;
         object.serialize_field("category", &category)?;
         object.serialize_field("retryable", &self.is_retryable())?;
+        object.serialize_field("request_sent", &self.request_sent())?;
         object.serialize_field("message", &self.to_string())?;
         object.end()
     }
@@ -78,11 +80,38 @@ impl AttestationError {
         self.code_number_category().2
     }
 
-    /// Whether the same call may succeed later without any change of settings or deployment.
+    /// Returns whether the peer may have received the request that failed, in part or as a whole.
+    ///
+    /// If false, no byte of the request was sent, or the peer certainly did not process it (RFC 9113 sections 6.8 and 8.7): it can
+    /// be sent again without the risk that it is processed twice. Requests for evidence do not count. Errors that are not about a
+    /// request, such as those of [`crate::verify`], return false.
+    #[must_use]
+    pub fn request_sent(&self) -> bool {
+        matches!(self, Self::RequestInterrupted { .. } | Self::InvalidResponse { .. })
+    }
+
+    /// Returns the reason of [`AttestationError::RequestInterrupted`], or any other error itself: what to match on if it does not
+    /// matter whether the request was sent.
+    #[must_use]
+    pub fn reason(&self) -> &Self {
+        match self {
+            Self::RequestInterrupted { reason } => reason,
+            error => error,
+        }
+    }
+
+    /// The error of a request that was under way when it failed.
+    #[cfg(feature = "client")]
+    pub(crate) fn after_request_was_sent(self) -> Self {
+        if self.request_sent() { self } else { Self::RequestInterrupted { reason: Box::new(self) } }
+    }
+
+    /// Whether the same call may succeed later without any change of settings or deployment. This is about attestation and the
+    /// network; whether a request may be sent again is [`AttestationError::request_sent`].
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
-            self,
+            self.reason(),
             Self::AgentUnreachable { .. }
                 | Self::MaaUnreachable { .. }
                 | Self::KdsUnreachable { .. }
@@ -97,14 +126,14 @@ impl AttestationError {
     /// cannot be fetched; and a bad CRL is a fault of AMD's service or its mirror.
     #[cfg(feature = "client")]
     pub(crate) fn is_verdict(&self) -> bool {
-        !matches!(self, Self::InvalidKeySet(_) | Self::InvalidReport(ReportError::Crl(_)))
+        !matches!(self.reason(), Self::InvalidKeySet(_) | Self::InvalidReport(ReportError::Crl(_)))
             && matches!(self.category(), Category::Rejected | Category::Untrusted)
     }
 
     /// Returns all checks of the appraisal, if the evidence was genuine but violates the policy.
     #[must_use]
     pub fn appraisal(&self) -> Option<&Appraisal> {
-        match self {
+        match self.reason() {
             Self::DebugMode { appraisal }
             | Self::MigrationAllowed { appraisal }
             | Self::NonCompliantUvm { appraisal, .. }
@@ -181,6 +210,7 @@ impl AttestationError {
             Self::RevocationUnavailable { .. } => ("revocation-unavailable", 311, Unavailable),
             Self::KeySetNotAuthenticated { .. } => ("key-set-not-authenticated", 312, Unavailable),
             Self::InvalidResponse { .. } => ("invalid-response", 313, Unavailable),
+            Self::RequestInterrupted { reason } => reason.code_number_category(),
             Self::InvalidPolicy(_) => ("invalid-policy", 401, Misconfigured),
             Self::InvalidUrl { .. } => ("invalid-url", 402, Misconfigured),
             Self::InvalidRequest { .. } => ("invalid-request", 403, Misconfigured),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::AttestationError;
 use crate::appraisal::{abbreviate, is_identifying};
 use crate::policy::BitRequirement;
 
@@ -32,5 +33,15 @@ pub(super) fn bit_value(must: &BitRequirement) -> &'static str {
     match must {
         BitRequirement::Set => "set",
         BitRequirement::Clear => "clear",
+    }
+}
+
+/// Formats the reason why a request failed after bytes of it may have been sent: not as if nothing had been.
+pub(super) fn interrupted(reason: &AttestationError) -> String {
+    match reason {
+        AttestationError::ApplicationUnreachable { reason } => {
+            format!("no complete response from the application: {reason}")
+        }
+        reason => format!("{reason}; the request was under way and may have been processed"),
     }
 }

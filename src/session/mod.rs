@@ -28,6 +28,7 @@ mod response;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -202,16 +203,20 @@ impl Session {
     }
 
     async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {
+        let sent = AtomicBool::new(false);
         let Some(timeout) = parts.timeout else {
-            return self.inner.send(parts, &Deadline::after(Duration::MAX)).await;
+            return self.inner.send(parts, &Deadline::after(Duration::MAX), &sent).await;
         };
         let deadline = Deadline::after(timeout);
-        deadline.run("the request", self.inner.send(parts, &deadline)).await?
+        let outcome = deadline.run("the request", self.inner.send(parts, &deadline, &sent)).await;
+        outcome.unwrap_or_else(|timeout| {
+            Err(if sent.load(Ordering::Relaxed) { timeout.after_request_was_sent() } else { timeout })
+        })
     }
 }
 
 impl SessionInner {
-    async fn send(&self, parts: &Parts, deadline: &Deadline) -> Result<Response, AttestationError> {
+    async fn send(&self, parts: &Parts, deadline: &Deadline, sent: &AtomicBool) -> Result<Response, AttestationError> {
         self.pool.check_not_poisoned()?;
         let url = self.attester.base.resolve(&parts.target, &parts.query)?;
         let freshness = Freshness::now(&self.attester.verifier.clock);
@@ -220,7 +225,7 @@ impl SessionInner {
         for _ in 0..MAX_ATTEMPTS {
             let checkout = self.checkout(freshness, deadline).await?;
             let peer = Arc::clone(checkout.peer());
-            match request::exchange(checkout, parts, &url, deadline).await? {
+            match request::exchange(checkout, parts, &url, deadline, sent).await? {
                 Outcome::Response(response) => {
                     self.pool.mark_used(&peer);
                     return Ok(response);

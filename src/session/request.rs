@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -186,11 +187,14 @@ pub(super) enum Outcome {
 }
 
 /// Sends a request over a connection. It ends with the attestation of the peer.
+///
+/// `sent` is set while bytes of the request may have reached the peer: the caller's deadline cuts this off anywhere.
 pub(super) async fn exchange(
     mut checkout: Checkout,
     parts: &Parts,
     url: &Url,
     deadline: &Deadline,
+    sent: &AtomicBool,
 ) -> Result<Outcome, AttestationError> {
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
@@ -200,19 +204,32 @@ pub(super) async fn exchange(
         Outcome::NotProcessed(TransportError::new(TransportErrorKind::NotProcessed, reason))
     };
     let Some(connection) = checkout.begin() else { return Ok(closed()) };
-    let exchange = async { if connection.ready().await { Some(connection.send(request).await) } else { None } };
+    let exchange = async {
+        if !connection.ready().await {
+            return None;
+        }
+        sent.store(true, Ordering::Relaxed);
+        Some(connection.send(request).await)
+    };
     let outcome = tokio::select! {
         biased;
-        error = peer.until_revoked_or_expired(Duration::ZERO) => return Err(error),
+        error = peer.until_revoked_or_expired(Duration::ZERO) => {
+            return Err(if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error });
+        }
         outcome = exchange => outcome,
     };
     let response = match outcome {
         None => return Ok(closed()),
         Some(Ok(response)) => response,
+        Some(Err(failure)) if failure.kind == TransportErrorKind::NotProcessed => {
+            sent.store(false, Ordering::Relaxed);
+            peer.check()?;
+            return Ok(Outcome::NotProcessed(failure));
+        }
         // Whatever the transport makes of it: where the peer was refused, or its attestation has ended, that is the reason.
         Some(Err(failure)) => {
-            peer.check()?;
-            return failed(failure, url, deadline);
+            let error = peer.check().err().unwrap_or_else(|| failed(failure, url, deadline));
+            return Err(error.after_request_was_sent());
         }
     };
     if response.status().is_informational() {
@@ -223,18 +240,16 @@ pub(super) async fn exchange(
     Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
 }
 
-fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Result<Outcome, AttestationError> {
-    Err(match failure.kind {
-        TransportErrorKind::NotProcessed => return Ok(Outcome::NotProcessed(failure)),
+/// The error of a request that may have arrived.
+fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> AttestationError {
+    match failure.kind {
         TransportErrorKind::Timeout => deadline.timeout_error("the request"),
-        TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason: failure.at(url) },
         TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason: failure.at(url) },
-        TransportErrorKind::Connect => AttestationError::ApplicationUnreachable { reason: failure.at(url) },
-        TransportErrorKind::Broken => {
+        _ => {
             let reason = failure.at(url) + "; the request may have arrived, and is not sent again";
             AttestationError::ApplicationUnreachable { reason }
         }
-    })
+    }
 }
 
 impl Parts {

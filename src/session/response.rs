@@ -218,8 +218,8 @@ impl http_body::Body for Body {
             cancelled => cancelled,
         };
         let failure = match (cut, polled) {
-            (Some(error), _) => error,
-            (None, Poll::Ready(Some(Err(error)))) => explain(&error, &self.url),
+            (Some(error), _) => error.after_request_was_sent(),
+            (None, Poll::Ready(Some(Err(error)))) => explain(&error, &self.url).after_request_was_sent(),
             (None, Poll::Ready(Some(Ok(frame)))) => {
                 self.end_if_over();
                 return Poll::Ready(Some(Ok(frame)));

@@ -85,7 +85,10 @@ impl Stage {
 /// Any error of the libraries below.
 pub(crate) fn classify(error: &(dyn Error + 'static), stage: Stage) -> TransportError {
     if let Some(tls) = find::<rustls::Error>(error) {
-        return classify_tls(tls);
+        return match stage {
+            Stage::Request(TransportErrorKind::Broken) | Stage::Body => classify_broken_tls(tls),
+            Stage::Request(_) => classify_tls(tls),
+        };
     }
     if let Some(proxy) = find::<ProxyError>(error) {
         return TransportError::new(TransportErrorKind::Connect, proxy.to_string());
@@ -165,6 +168,15 @@ fn find_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
         .and_then(|inner| find_io(inner))
         .or_else(|| error.source().and_then(find_io))
         .or_else(|| here.map(io::Error::kind))
+}
+
+/// After the handshake: the request may have arrived, whatever ends TLS.
+fn classify_broken_tls(error: &rustls::Error) -> TransportError {
+    let reason = match error {
+        rustls::Error::AlertReceived(_) => "it ended the TLS connection with an alert",
+        _ => "the TLS connection failed: it breaks the protocol",
+    };
+    TransportError::new(TransportErrorKind::Broken, reason)
 }
 
 fn classify_tls(error: &rustls::Error) -> TransportError {
@@ -276,6 +288,19 @@ mod tests {
             let other = CertificateError::Other(rustls::OtherError(std::sync::Arc::new(problem)));
             let failure = classify(&rustls::Error::InvalidCertificate(other), Stage::OPENING);
             assert_eq!(failure, TransportError::new(TransportErrorKind::Name, words));
+        }
+    }
+
+    /// RFC 8446 section 4.4.2.4: a server that requires a certificate of the client reports that after the handshake.
+    #[test]
+    fn after_the_handshake_tls_breaks_a_request_that_may_have_arrived() {
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let failure = |stage| classify(&alert, stage);
+        let connect = "it ended the TLS handshake with an alert";
+        assert_eq!(failure(Stage::OPENING), TransportError::new(TransportErrorKind::Connect, connect));
+        for stage in [Stage::SENDING, Stage::Body] {
+            let broken = "it ended the TLS connection with an alert";
+            assert_eq!(failure(stage), TransportError::new(TransportErrorKind::Broken, broken));
         }
     }
 

@@ -109,6 +109,13 @@ impl Lab {
     }
 }
 
+/// The error of a request that may have arrived.
+pub fn interrupted(reason: AttestationError) -> AttestationError {
+    let error = AttestationError::RequestInterrupted { reason: Box::new(reason) };
+    assert!(error.request_sent());
+    error
+}
+
 /// One request, answered by whoever is there.
 pub async fn hello(session: &Session) -> Result<String, AttestationError> {
     Ok(session.get("/").send().await?.text().await.unwrap())

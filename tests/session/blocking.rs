@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, interrupted};
 use blindbox_attestation::blocking::{self, BodyError, Reader, Request, Response, Session, Verifier};
 use blindbox_attestation::emulator::{Application, BlindBoxBuilder, Fault, HttpVersions, Knob, Relay, RelayMode};
 use blindbox_attestation::{AttestationError, Category, Channel, HostData, Policy};
@@ -232,7 +232,8 @@ fn a_body_comes_in_the_form_that_was_asked_for_or_not_at_all() {
 
     bench.lab.blindbox.fail("/", Fault::Truncated);
     let cut = || session.get("/").send().unwrap();
-    let unreachable = |error: &AttestationError| matches!(error, AttestationError::ApplicationUnreachable { .. });
+    let unreachable =
+        |error: &AttestationError| matches!(error.reason(), AttestationError::ApplicationUnreachable { .. });
     assert!(unreachable(&cut().bytes().unwrap_err()));
     assert!(unreachable(&cut().text().unwrap_err()));
     assert!(matches!(cut().json::<Value>().unwrap_err(), BodyError::Unread(error) if unreachable(&error)));
@@ -301,7 +302,7 @@ fn a_body_that_breaks_off_never_looks_like_one_that_has_ended() {
     for error in [first, reader.read(&mut [0; 8]).unwrap_err(), reader.fill_buf().unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         let inside: &AttestationError = error.get_ref().unwrap().downcast_ref().unwrap();
-        assert!(matches!(inside, AttestationError::ApplicationUnreachable { .. }), "{inside:?}");
+        assert!(matches!(inside.reason(), AttestationError::ApplicationUnreachable { .. }), "{inside:?}");
     }
 }
 
@@ -318,6 +319,7 @@ fn a_body_of_a_refused_peer_ends_with_the_refusal() {
     bench.lab.blindbox.set(Knob::Debug);
     let refusal = session.reattest().unwrap_err();
     assert_eq!(refusal.code(), "debug-mode");
+    let refusal = interrupted(refusal);
     assert_eq!(whole.bytes().unwrap_err(), refusal);
     let error = read.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.get_ref().and_then(|error| error.downcast_ref()), Some(&refusal));
@@ -328,7 +330,7 @@ fn waiting_has_an_end() {
     let bench = Bench::start();
     let session = bench.connect();
     let after = Duration::from_millis(200);
-    let timeout = AttestationError::Timeout { what: "the request", after };
+    let timeout = interrupted(AttestationError::Timeout { what: "the request", after });
     assert_eq!(session.get("/slow?ms=20000").timeout(after).send().unwrap_err(), timeout);
 
     bench.lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(100)));

@@ -318,7 +318,7 @@ async fn a_refusal_cancels_what_is_under_way() {
     lab.blindbox.set(Knob::Debug);
     session.reattest().await.unwrap_err();
     let error = tokio::time::timeout(Duration::from_secs(20), slow).await.unwrap().unwrap().unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.reason(), AttestationError::DebugMode { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::fleet::{Balancing, Fleet};
-use crate::lab::{Lab, hello, noticed, until};
+use crate::lab::{Lab, hello, interrupted, noticed, until};
 use blindbox_attestation::emulator::{BlindBox, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
 use blindbox_attestation::maa::TokenError;
 use blindbox_attestation::{AttestationError, Session};
@@ -73,7 +73,7 @@ async fn a_request_that_waits_for_its_answer_ends_with_the_attestation() {
         let session = lab.connect().await.unwrap();
         let task = under_way(&session, &lab.blindbox).await;
         lab.blindbox.clock().advance(3600);
-        assert_eq!(soon(task).await, AttestationError::AttestationExpired);
+        assert_eq!(soon(task).await, interrupted(AttestationError::AttestationExpired));
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_refusal_takes_the_key_out_at_once() {
             };
             let cause = if knob == Knob::Debug { "debug-mode" } else { "false-attestation-report" };
             assert_eq!(refusal.code(), cause);
-            assert_eq!(soon(task).await, refusal);
+            assert_eq!(soon(task).await, interrupted(refusal));
             // Its connections are closed.
             until("every connection is closed", || network.open_connections() == 0).await;
             // And nothing more is sent, whatever changes, until it is asked for.
@@ -227,6 +227,7 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
             }
         };
         assert!(begun.elapsed() < Duration::from_secs(5));
+        let refusal = interrupted(refusal);
         assert_eq!(error, refusal);
         // It goes on saying so, and never looks like one that has ended.
         assert_eq!(answer.chunk().await.unwrap_err(), refusal);
@@ -254,7 +255,7 @@ async fn an_answer_from_before_the_end_is_cut_off_by_a_refusal_too() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error, refusal);
+    assert_eq!(error, interrupted(refusal));
 }
 
 #[tokio::test]
@@ -310,7 +311,7 @@ async fn the_refusal_of_one_key_leaves_the_others() {
     fleet.replicas[0].set(Knob::Debug);
     let refusal = session.reattest().await.unwrap_err();
     assert!(matches!(refusal, AttestationError::DebugMode { .. }), "{refusal:?}");
-    assert_eq!(soon(on_first).await, refusal);
+    assert_eq!(soon(on_first).await, interrupted(refusal));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!on_second.is_finished());
     // The next connection goes to the second.

@@ -111,7 +111,7 @@ async fn a_man_in_the_middle_among_the_replicas_gets_nothing() {
                     | AttestationError::ChannelNotBound { .. },
                 ) => caught += 1,
                 // The cut was noticed while the request was under way.
-                Err(AttestationError::ApplicationUnreachable { .. }) => {}
+                Err(error) if matches!(error.reason(), AttestationError::ApplicationUnreachable { .. }) => {}
                 Err(error) => panic!("{mode:?}: {error:?}"),
             }
         }
@@ -139,7 +139,8 @@ async fn a_restart_under_way_is_an_error_and_the_next_request_finds_the_new_key(
         fleet.replicas[0].restart().await.unwrap();
         // It may have been done: it is not sent again.
         let error = tokio::time::timeout(Duration::from_secs(20), slow).await.unwrap().unwrap().unwrap_err();
-        assert!(matches!(error, AttestationError::ApplicationUnreachable { .. }), "{error:?}");
+        assert!(error.request_sent(), "{error:?}");
+        assert!(matches!(error.reason(), AttestationError::ApplicationUnreachable { .. }), "{error:?}");
         noticed().await;
         assert_eq!(pay(&session, "next").await.unwrap(), "next");
         assert_ne!(fleet.replicas[0].tls_key(), old);
@@ -193,7 +194,7 @@ async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
         for error in &bad {
             // Under way when a connection was cut, or met a port that nobody listened on for a moment.
             let passes = matches!(
-                error,
+                error.reason(),
                 AttestationError::ApplicationUnreachable { .. } | AttestationError::AgentUnreachable { .. }
             );
             assert!(passes, "{error:?}");

@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::lab::Lab;
-use blindbox_attestation::emulator::{Fault, HttpVersions};
+use crate::lab::{Lab, interrupted, noticed};
+use blindbox_attestation::emulator::{Fault, HttpVersions, OpenConnections};
 use blindbox_attestation::{AttestationError, Body, BodyError, Session, StatusCode};
 use http_body::Body as _;
 use serde_json::{Value, json};
@@ -49,17 +49,18 @@ async fn requests_have_the_verifiers_timeout_unless_they_have_their_own() {
     let verifier = lab.builder().request_timeout(short).build().unwrap();
     let session = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
     let error = session.get("/slow?ms=60000").send().await.unwrap_err();
-    assert_eq!(error, AttestationError::Timeout { what: "the request", after: short });
+    let late = interrupted(AttestationError::Timeout { what: "the request", after: short });
+    assert_eq!(error, late);
     lab.blindbox.fail("/", Fault::Drip(Duration::from_millis(50)));
     // On a busy machine the time may be over before the response begins.
     let response = loop {
         match session.get("/").send().await {
             Ok(response) => break response,
-            Err(error) => assert_eq!(error, AttestationError::Timeout { what: "the request", after: short }),
+            Err(error) => assert_eq!(error, late),
         }
     };
     let error = response.bytes().await.unwrap_err();
-    assert_eq!(error, AttestationError::Timeout { what: "the request", after: short });
+    assert_eq!(error, late);
     let request = session.get("/").timeout(Duration::from_secs(20));
     assert_eq!(request.send().await.unwrap().bytes().await.unwrap(), "hello from a BlindBox");
 }
@@ -75,7 +76,7 @@ async fn an_answer_is_read_in_the_form_that_is_asked_for() {
     lab.blindbox.fail("/echo", Fault::Truncated);
     let url = lab.blindbox.url();
     let reason = format!("{url}: the connection was closed before the answer was complete");
-    let cut = AttestationError::ApplicationUnreachable { reason };
+    let cut = interrupted(AttestationError::ApplicationUnreachable { reason });
     let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
     assert_eq!(error, BodyError::Unread(cut.clone()));
     let mut answer = echo("0123456789").await;
@@ -114,7 +115,10 @@ async fn what_certainly_was_not_processed_is_sent_again_and_what_may_have_been_i
          it was not processed by any connection, and may be sent again",
         lab.blindbox.url()
     );
-    assert_eq!(echo(&session).await, Err(AttestationError::ApplicationUnreachable { reason }));
+    let error = echo(&session).await.unwrap_err();
+    assert!(!error.request_sent(), "{error}");
+    assert_eq!(error.to_string(), format!("no response from the application: {reason}"));
+    assert_eq!(error, AttestationError::ApplicationUnreachable { reason });
     assert_eq!(arrived() - before, 8);
     lab.blindbox.recover();
     for (http, fault, text) in [
@@ -126,12 +130,39 @@ async fn what_certainly_was_not_processed_is_sent_again_and_what_may_have_been_i
         let session = lab.connect().await.unwrap();
         lab.blindbox.fail_times("/echo", 1, fault.clone());
         let error = echo(&session).await.unwrap_err();
-        let AttestationError::ApplicationUnreachable { reason } = &error else { panic!("{fault:?}: {error:?}") };
+        let AttestationError::RequestInterrupted { reason: cause } = &error else { panic!("{fault:?}: {error:?}") };
+        let AttestationError::ApplicationUnreachable { reason } = &**cause else { panic!("{fault:?}: {error:?}") };
+        assert_eq!(error.to_string(), format!("no complete response from the application: {reason}"));
+        let json = serde_json::to_value(&error).unwrap();
+        assert_eq!((&json["code"], &json["request_sent"]), (&json!("application-unreachable"), &json!(true)));
         assert!(reason.ends_with("; the request may have arrived, and is not sent again"), "{reason}");
         assert!(reason.contains(text), "{reason}");
         assert_eq!(lab.blindbox.traffic().count("/echo"), 1, "{http:?} {fault:?}");
         assert_eq!(echo(&session).await.as_deref(), Ok("once"));
     }
+}
+
+/// The same deadline, before and after the first byte of the request.
+#[tokio::test]
+async fn a_timeout_states_whether_the_request_was_sent() {
+    let lab = Lab::start().await;
+    let session = lab.connect().await.unwrap();
+    let after = Duration::from_millis(300);
+    let timeout = AttestationError::Timeout { what: "the request", after };
+    let slow = async || session.get("/slow?ms=60000").timeout(after).send().await.unwrap_err();
+    let error = slow().await;
+    assert_eq!(error, interrupted(timeout.clone()));
+    let text = "the request took longer than 300 ms; the request was under way and may have been processed";
+    assert_eq!((error.to_string().as_str(), error.code(), error.is_retryable()), (text, "timeout", true));
+    // Another key, whose attestation does not come to an end: nothing was sent to it.
+    lab.blindbox.rotate_tls_key(OpenConnections::Drop);
+    noticed().await;
+    lab.blindbox.fail("/attest/", Fault::Hang);
+    let before = lab.blindbox.traffic().application_requests();
+    let error = slow().await;
+    assert_eq!((error.request_sent(), lab.blindbox.traffic().application_requests()), (false, before));
+    assert_eq!(error, timeout);
+    assert_eq!(serde_json::to_value(&error).unwrap()["request_sent"], false);
 }
 
 #[tokio::test]

@@ -244,6 +244,7 @@ fn codes_and_numbers_of_errors_are_frozen() {
             "number": number,
             "category": category,
             "retryable": retryable,
+            "request_sent": *code == "invalid-response",
             "message": error.to_string(),
         });
         assert_eq!(serde_json::to_value(error).unwrap(), json);

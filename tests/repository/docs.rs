@@ -555,6 +555,28 @@ fn the_tests_that_the_page_for_auditors_names_exist() {
     }
 }
 
+/// The directory is not part of the package.
+#[test]
+fn the_scenarios_of_the_models_that_the_threat_model_cites_exist() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let forms = ["bound_server", "bound_connection", "bound_message"];
+    let cited: Vec<_> = codes(THREATS)
+        .into_iter()
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(form, _)| forms.contains(form))
+        .collect();
+    assert!(cited.len() >= 6, "{cited:?}");
+    if !models.exists() {
+        println!("skipped: {} is not there", models.display());
+        return;
+    }
+    for (form, scenario) in cited {
+        let source = std::fs::read_to_string(models.join(format!("tests/{form}.rs"))).unwrap();
+        let test = format!("#[test]\nfn {scenario}()");
+        assert!(source.contains(&test), "docs/threat-model.md cites {form}::{scenario}, which does not exist");
+    }
+}
+
 /// The targets of links by label (`[text][label]`, `[label]`), and of definitions (`[label]: target`).
 fn labels(document: &str) -> (BTreeSet<String>, BTreeMap<&str, &str>) {
     let prose = document.split("\n```").step_by(2);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::types::UnixTime;
 
@@ -18,10 +18,7 @@ impl Clock {
 
     /// Uses the clock of the machine.
     pub(crate) fn system() -> Self {
-        Self::new(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            UnixTime::from_secs(since.as_secs())
-        })
+        Self::new(|| SystemTime::now().into())
     }
 
     /// Returns the time of day.

@@ -4,14 +4,16 @@ mod channel;
 mod codes;
 mod convert;
 mod format;
+mod network;
 
 use std::time::Duration;
 
 pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::Category;
 pub(crate) use format::any_of;
+pub use network::NetworkError;
 
-use format::{advisory_suffix, bit_value, interrupted, or_none, redact};
+use format::{advisory_suffix, bit_value, interrupted, or_none, redact, requested_evidence};
 
 use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
@@ -348,12 +350,16 @@ pub enum AttestationError {
     ServerNameNotValidated {
         /// The result of the validation.
         reason: String,
+        /// The error of the library below, if there is one.
+        source: Option<NetworkError>,
     },
 
     // --- Unavailable: no result; a retry may help if `is_retryable` says so ------------------------------------------
     /// The agent provided no token (no `/attest/maa`, or it refused).
-    #[error("the attestation agent provided no MAA token (status {status}): {message}")]
+    #[error("the attestation agent provided no {} (status {status}): {message}", requested_evidence(.issuer.as_ref()))]
     MaaTokenNotFound {
+        /// The instance whose token was requested; `None` if only a hardware report was.
+        issuer: Option<Issuer>,
         /// The HTTP status.
         status: u16,
         /// The agent's own message, shortened.
@@ -364,6 +370,8 @@ pub enum AttestationError {
     AgentUnreachable {
         /// The cause.
         reason: String,
+        /// The error of the library below, if there is one.
+        source: Option<NetworkError>,
     },
     /// MAA's key set cannot be fetched.
     #[error("the key set of {issuer} cannot be fetched: {reason}")]
@@ -372,18 +380,24 @@ pub enum AttestationError {
         issuer: Issuer,
         /// The cause.
         reason: String,
+        /// The error of the library below, if there is one.
+        source: Option<NetworkError>,
     },
     /// AMD's Key Distribution Service provided no certificate or CRL.
     #[error("AMD's certificates cannot be fetched: {reason}")]
     KdsUnreachable {
         /// The cause.
         reason: String,
+        /// The error of the library below, if there is one.
+        source: Option<NetworkError>,
     },
     /// The application cannot be reached, or the connection broke.
     #[error("no response from the application: {reason}")]
     ApplicationUnreachable {
         /// The cause.
         reason: String,
+        /// The error of the library below, if there is one.
+        source: Option<NetworkError>,
     },
     /// The application sent a malformed HTTP response, or more headers than the limit. The application may have processed the
     /// request, and sending it again would probably have the same result.
@@ -391,6 +405,8 @@ pub enum AttestationError {
     InvalidResponse {
         /// What was expected and what was received.
         reason: String,
+        /// The error of the library below, if there is one.
+        source: Option<NetworkError>,
     },
     /// A request, or the reading of its response, failed after bytes of the request may have been sent to an attested peer. The
     /// reason is never this variant again.
@@ -399,6 +415,7 @@ pub enum AttestationError {
     #[error("{}", interrupted(.reason))]
     RequestInterrupted {
         /// Why it failed: a broken connection, a timeout, the end of the attestation, or the refusal of the peer.
+        #[source]
         reason: Box<AttestationError>,
     },
     /// A deadline passed.

@@ -182,7 +182,7 @@ pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
     TokenShape, UvmClaims,
 };
-pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound};
+pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound, NetworkError};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]

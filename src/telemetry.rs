@@ -280,6 +280,7 @@ fn category(error: &AttestationError) -> &'static str {
     }
 }
 
+/// In milliseconds with one decimal.
 fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }

@@ -34,10 +34,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> UnixTime {
         match *lock(&self.0) {
-            Setting::Running(offset) => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                UnixTime::from_secs(since.as_secs()).plus(offset)
-            }
+            Setting::Running(offset) => UnixTime::from(SystemTime::now()).plus(offset),
             Setting::Stopped(time) => time,
         }
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use super::AttestationError;
 use crate::appraisal::{abbreviate, is_identifying};
 use crate::policy::BitRequirement;
+use crate::types::Issuer;
 
 /// Formats `a`, or `one of a, b`.
 pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
@@ -39,9 +40,14 @@ pub(super) fn bit_value(must: &BitRequirement) -> &'static str {
 /// Formats the reason why a request failed after bytes of it may have been sent: not as if nothing had been.
 pub(super) fn interrupted(reason: &AttestationError) -> String {
     match reason {
-        AttestationError::ApplicationUnreachable { reason } => {
+        AttestationError::ApplicationUnreachable { reason, .. } => {
             format!("no complete response from the application: {reason}")
         }
         reason => format!("{reason}; the request was under way and may have been processed"),
     }
+}
+
+/// Names what an agent did not provide.
+pub(super) fn requested_evidence(issuer: Option<&Issuer>) -> String {
+    issuer.map_or_else(|| "hardware report".to_owned(), |issuer| format!("MAA token of {issuer}"))
 }

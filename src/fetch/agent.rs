@@ -156,12 +156,15 @@ impl Agent<'_> {
             request.map_err(|_| AttestationError::InvalidUrl { reason })
         };
         match bounds.run_over(&mut self.channel, request).await {
-            Ok(response) => accept(response, bound, &url),
-            Err(FetchError::Transport(error)) => Err(match error.kind {
-                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason: error.at(&url) },
-                TransportErrorKind::Unreadable => invalid(&error.at(&url)),
-                _ => AttestationError::AgentUnreachable { reason: error.at(&url) },
-            }),
+            Ok(response) => accept(response, bound, maa, &url),
+            Err(FetchError::Transport(error)) => {
+                let (reason, source) = (error.at(&url), error.source);
+                Err(match error.kind {
+                    TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason, source },
+                    TransportErrorKind::Unreadable => invalid(&reason),
+                    _ => AttestationError::AgentUnreachable { reason, source },
+                })
+            }
             Err(FetchError::ContentEncoded) => {
                 Err(invalid("expected JSON without content encoding, found compressed data"))
             }
@@ -177,7 +180,7 @@ fn join_path(base: &Url, path: &str) -> Url {
 }
 
 /// Returns the body of a successful response.
-fn accept(response: HttpResponse, bound: bool, url: &Url) -> Result<Vec<u8>, AttestationError> {
+fn accept(response: HttpResponse, bound: bool, maa: Option<&Issuer>, url: &Url) -> Result<Vec<u8>, AttestationError> {
     let status = response.status;
     match status {
         200 if response.is_json() => Ok(response.body),
@@ -192,12 +195,13 @@ fn accept(response: HttpResponse, bound: bool, url: &Url) -> Result<Vec<u8>, Att
             if bound && status == 400 && lacks {
                 return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
             }
-            Err(AttestationError::MaaTokenNotFound { status, message })
+            Err(AttestationError::MaaTokenNotFound { issuer: maa.cloned(), status, message })
         }
         300..=399 => Err(invalid(&format!("expected a response, found a redirect (status {status})"))),
         429 | 500.. => {
             let origin = url.origin().ascii_serialization();
-            Err(AttestationError::AgentUnreachable { reason: format!("{origin} responded with the status {status}") })
+            let reason = format!("{origin} responded with the status {status}");
+            Err(AttestationError::AgentUnreachable { reason, source: None })
         }
         _ => Err(invalid(&format!("expected the status 200, found {status}"))),
     }

@@ -92,14 +92,14 @@ impl From<TransportError> for FetchError {
 
 impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Transport(classify_reqwest(&error))
+        Self::Transport(classify_reqwest(error))
     }
 }
 
 /// Classifies an error while reading a response body.
 impl From<hyper::Error> for FetchError {
     fn from(error: hyper::Error) -> Self {
-        Self::Transport(classify(&error, Stage::Body))
+        Self::Transport(classify(&error, Stage::Body).caused_by(error))
     }
 }
 

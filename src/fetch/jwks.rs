@@ -116,7 +116,8 @@ async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<K
 }
 
 async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
-    let unreachable = |reason: String| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason };
+    let failed = |reason, source| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason, source };
+    let unreachable = |reason: String| failed(reason, None);
     let subject = "the key set of the MAA instance";
     let request = BoundedRequest {
         activity: ACTIVITY,
@@ -128,7 +129,7 @@ async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) ->
     let url = issuer.key_set_url();
     let response = request.run(|| client.get(&url).header("accept", "application/json")).await;
     let response = response.map_err(|error| match error {
-        FetchError::Transport(error) => unreachable(error.reason),
+        FetchError::Transport(error) => failed(error.reason, error.source),
         FetchError::ContentEncoded => unreachable("it sent compressed data, which was not requested".to_owned()),
         FetchError::Attestation(error) => error,
     })?;

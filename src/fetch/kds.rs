@@ -36,7 +36,7 @@ impl KdsClient {
     }
 
     async fn get(&self, path: &str, limit: u64, wanted: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
-        let unreachable = |reason: String| AttestationError::KdsUnreachable { reason };
+        let unreachable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let request =
             BoundedRequest { activity: ACTIVITY, subject: "AMD's response", limit, deadline, retry_connect: true };
@@ -44,7 +44,9 @@ impl KdsClient {
             Ok(HttpResponse { status: 200, body, .. }) => Ok(body),
             Ok(HttpResponse { status: 404, .. }) => Err(unreachable(format!("it has no {wanted} (status 404)"))),
             Ok(HttpResponse { status, .. }) => Err(unreachable(format!("it responded with the status {status}"))),
-            Err(FetchError::Transport(error)) => Err(unreachable(error.at(&self.base))),
+            Err(FetchError::Transport(error)) => {
+                Err(AttestationError::KdsUnreachable { reason: error.at(&self.base), source: error.source })
+            }
             Err(FetchError::ContentEncoded) => {
                 Err(unreachable("it sent compressed data, which was not requested".to_owned()))
             }

@@ -115,7 +115,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn failure() -> AttestationError {
-        AttestationError::KdsUnreachable { reason: "down".to_owned() }
+        AttestationError::KdsUnreachable { reason: "down".to_owned(), source: None }
     }
 
     async fn get(

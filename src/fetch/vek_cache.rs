@@ -190,7 +190,7 @@ impl VekCache {
     ) -> Result<VerifiedVek, AttestationError> {
         let der = kds.certificate(path, deadline).await?;
         // A wrong certificate is a fault of the service or of the path to it, not of the peer: hence not a rejection.
-        let unusable = |reason: String| AttestationError::KdsUnreachable { reason };
+        let unusable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
         match VerifiedVek::verify(&der, None, &self.anchors) {
             Ok(vek) if wanted.request.check(&vek).is_ok() => Ok(vek),
             Ok(_) => Err(unusable("it sent the certificate of another chip, TCB or product".to_owned())),
@@ -211,9 +211,9 @@ fn reason(error: &AttestationError) -> String {
 /// Adds the failures of other sources to an error that has a reason.
 fn with_reasons(error: AttestationError, reasons: &[String]) -> AttestationError {
     match error {
-        AttestationError::KdsUnreachable { reason } => {
+        AttestationError::KdsUnreachable { reason, source } => {
             let all: Vec<_> = std::iter::once(reason.as_str()).chain(reasons.iter().map(String::as_str)).collect();
-            AttestationError::KdsUnreachable { reason: all.join("; ") }
+            AttestationError::KdsUnreachable { reason: all.join("; "), source }
         }
         error => error,
     }

@@ -53,7 +53,7 @@ use crate::error::AttestationError;
 use crate::policy::Policy;
 use crate::sync::lock;
 use crate::telemetry;
-use crate::transport::Connection;
+use crate::transport::{Connection, TransportError, TransportErrorKind};
 use crate::verifier_state::VerifierState;
 
 /// How many connections of one session are opened, and their peers attested, at the same time.
@@ -231,11 +231,12 @@ impl SessionInner {
                     return Ok(response);
                 }
                 // It may be sent again, whatever its method.
-                Outcome::NotProcessed(failure) => last = Some(failure.at(&url)),
+                Outcome::NotProcessed(failure) => last = Some(failure),
             }
         }
-        let reason = last.unwrap_or_default() + "; it was not processed by any connection, and may be sent again";
-        Err(AttestationError::ApplicationUnreachable { reason })
+        let last =
+            last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
+        Err(last.and("; it was not processed by any connection, and may be sent again").of_application(&url))
     }
 
     /// A connection for one request: a free one, or a new one whose peer is attested before it is used.

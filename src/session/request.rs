@@ -234,7 +234,7 @@ pub(super) async fn exchange(
     };
     if response.status().is_informational() {
         let reason = "it switches to another protocol, which was not requested".to_owned();
-        return Err(AttestationError::InvalidResponse { reason });
+        return Err(AttestationError::InvalidResponse { reason, source: None });
     }
     checkout.advance(Exchange::Responding(progress));
     Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
@@ -244,10 +244,10 @@ pub(super) async fn exchange(
 fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> AttestationError {
     match failure.kind {
         TransportErrorKind::Timeout => deadline.timeout_error("the request"),
-        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason: failure.at(url) },
+        TransportErrorKind::Unreadable => failure.of_application(url),
         _ => {
-            let reason = failure.at(url) + "; the request may have arrived, and is not sent again";
-            AttestationError::ApplicationUnreachable { reason }
+            let failure = TransportError { kind: TransportErrorKind::Broken, ..failure };
+            failure.and("; the request may have arrived, and is not sent again").of_application(url)
         }
     }
 }

@@ -17,7 +17,7 @@ use url::Url;
 use super::peer::{Cancelled, Checkout};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::transport::{Stage, TransportErrorKind, classify};
+use crate::transport::{Stage, classify};
 
 /// How long an answer may go on after the attestation of its peer has ended.
 const GRACE: Duration = Duration::from_secs(60);
@@ -219,7 +219,7 @@ impl http_body::Body for Body {
         };
         let failure = match (cut, polled) {
             (Some(error), _) => error.after_request_was_sent(),
-            (None, Poll::Ready(Some(Err(error)))) => explain(&error, &self.url).after_request_was_sent(),
+            (None, Poll::Ready(Some(Err(error)))) => explain(error, &self.url).after_request_was_sent(),
             (None, Poll::Ready(Some(Ok(frame)))) => {
                 self.end_if_over();
                 return Poll::Ready(Some(Ok(frame)));
@@ -265,12 +265,8 @@ impl Body {
     }
 }
 
-fn explain(error: &hyper::Error, url: &Url) -> AttestationError {
-    let failure = classify(error, Stage::Body);
-    match failure.kind {
-        TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason: failure.at(url) },
-        _ => AttestationError::ApplicationUnreachable { reason: failure.at(url) },
-    }
+fn explain(error: hyper::Error, url: &Url) -> AttestationError {
+    classify(&error, Stage::Body).caused_by(error).of_application(url)
 }
 
 impl fmt::Debug for Body {

@@ -140,7 +140,8 @@ impl Connection {
                 let reason = "the connection was closed before the request was sent";
                 return TransportError::new(TransportErrorKind::NotProcessed, reason);
             }
-            classify(&error.into_error(), Stage::SENDING)
+            let error = error.into_error();
+            classify(&error, Stage::SENDING).caused_by(error)
         })
     }
 }

@@ -20,7 +20,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::connection::{Connection, Protocol, Security};
-use super::error::{Stage, TransportError, TransportErrorKind, classify};
+use super::error::{Stage, TransportError, classify};
 use super::proxy::Proxy;
 use crate::error::AttestationError;
 use crate::tls;
@@ -84,7 +84,7 @@ impl Connector {
     /// Opens a connection. Nothing but the handshakes of TLS and HTTP/2 is exchanged.
     pub(crate) async fn connect(&self) -> Result<Connection, TransportError> {
         self.open().await.map_err(|error| {
-            let mut failure = classify(&*error, Stage::OPENING);
+            let mut failure = classify(&*error, Stage::OPENING).caused_by(error);
             if let (Some(proxy), false) = (&self.proxy, failure.reason.contains("the proxy ")) {
                 failure.reason.push_str(&format!(" (through the proxy {})", proxy.address));
             }
@@ -94,14 +94,7 @@ impl Connector {
 
     /// The same, as an error of the application.
     pub(crate) async fn connect_to_application(&self) -> Result<Connection, AttestationError> {
-        self.connect().await.map_err(|failure| {
-            let kind = failure.kind;
-            let reason = failure.at(&self.url);
-            match kind {
-                TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason },
-                _ => AttestationError::ApplicationUnreachable { reason },
-            }
-        })
+        self.connect().await.map_err(|failure| failure.of_application(&self.url))
     }
 
     async fn open(&self) -> Result<Connection, BoxError> {

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::connector::ResolveError;
 use super::proxy::ProxyError;
+use crate::error::{AttestationError, NetworkError};
 use crate::tls::{self, TlsRejection};
 
 /// Why an exchange failed.
@@ -15,6 +16,8 @@ use crate::tls::{self, TlsRejection};
 pub(crate) struct TransportError {
     pub(crate) kind: TransportErrorKind,
     pub(crate) reason: String,
+    /// The error of the library below.
+    pub(crate) source: Option<NetworkError>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +38,33 @@ pub(crate) enum TransportErrorKind {
 
 impl TransportError {
     pub(crate) fn new(kind: TransportErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into() }
+        Self { kind, reason: reason.into(), source: None }
+    }
+
+    /// Adds the error that this one was classified from.
+    pub(crate) fn caused_by(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(NetworkError::new(error)), ..self }
+    }
+
+    /// Adds to the reason.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.reason.push_str(more);
+        self
     }
 
     /// What happened, and where.
-    pub(crate) fn at(self, url: &Url) -> String {
+    pub(crate) fn at(&self, url: &Url) -> String {
         format!("{}: {}", url.origin().ascii_serialization(), self.reason)
+    }
+
+    /// As an error of the application at this URL.
+    pub(crate) fn of_application(self, url: &Url) -> AttestationError {
+        let (reason, source) = (self.at(url), self.source);
+        match self.kind {
+            TransportErrorKind::Name => AttestationError::ServerNameNotValidated { reason, source },
+            TransportErrorKind::Unreadable => AttestationError::InvalidResponse { reason, source },
+            _ => AttestationError::ApplicationUnreachable { reason, source },
+        }
     }
 }
 
@@ -53,8 +77,13 @@ pub(crate) fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> 
     inner.and_then(|inner| find::<T>(inner)).or_else(|| error.source().and_then(find::<T>))
 }
 
-/// An error of the collateral's HTTP client.
-pub(crate) fn classify_reqwest(error: &reqwest::Error) -> TransportError {
+/// An error of the collateral's HTTP client. Its URL is left out of the cause: paths of the KDS identify a chip.
+pub(crate) fn classify_reqwest(error: reqwest::Error) -> TransportError {
+    let error = error.without_url();
+    classify_reqwest_kind(&error).caused_by(error)
+}
+
+fn classify_reqwest_kind(error: &reqwest::Error) -> TransportError {
     if error.is_timeout() {
         return TransportError::new(TransportErrorKind::Timeout, "no response in time");
     }

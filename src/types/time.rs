@@ -1,6 +1,7 @@
 //! [`UnixTime`]: points in time, and how errors show them.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,13 @@ impl UnixTime {
     }
 }
 
+/// In whole seconds, rounded down; a time before 1970 becomes 1970.
+impl From<SystemTime> for UnixTime {
+    fn from(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+}
+
 /// As RFC 3339 in UTC, such as `2026-10-08T23:46:40Z`; from the year 10000 on as a number of seconds.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +106,13 @@ mod tests {
         ] {
             assert_eq!(UnixTime::from_secs(seconds).to_string(), text);
         }
+    }
+
+    #[test]
+    fn times_of_the_standard_library_are_rounded_down() {
+        let at = |millis| UnixTime::from(UNIX_EPOCH + std::time::Duration::from_millis(millis));
+        assert_eq!((at(0), at(1_999)), (UnixTime(0), UnixTime(1)));
+        assert_eq!(UnixTime::from(UNIX_EPOCH - std::time::Duration::from_secs(1)), UnixTime(0));
     }
 
     #[test]

@@ -135,3 +135,19 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// The reason of an `ApplicationUnreachable`, and nothing else.
+pub fn unreachable_reason(error: &AttestationError) -> &str {
+    match error {
+        AttestationError::ApplicationUnreachable { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why a request failed that was under way.
+pub fn interrupted_reason(error: &AttestationError) -> &AttestationError {
+    match error {
+        AttestationError::RequestInterrupted { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}

@@ -94,7 +94,7 @@ async fn a_mirror_needs_no_trust() {
         let mirror = Kds::builder().plain_http().knob(knob).start().await.unwrap();
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();
         let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
-        let AttestationError::KdsUnreachable { reason } = error else { panic!("{error:?}") };
+        let AttestationError::KdsUnreachable { reason, .. } = error else { panic!("{error:?}") };
         assert!(reason.starts_with(says), "{reason}");
         assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
     }
@@ -157,7 +157,7 @@ async fn certificates_of_the_agent_that_do_not_fit_are_skipped() {
         assert_collected_verifies(&lab).await;
         // If no source has it, the error names what each gave.
         lab.kds().fail(&vcek_path(&platform), Fault::status(404));
-        let AttestationError::KdsUnreachable { reason } = refused(&lab, &lab.amd_policy()).await else {
+        let AttestationError::KdsUnreachable { reason, .. } = refused(&lab, &lab.amd_policy()).await else {
             panic!("{knob:?}")
         };
         let begins = "it has no certificate for this chip and TCB (status 404); the agent's certificates: ";
@@ -376,7 +376,9 @@ async fn a_thim_service_is_understood_or_named_in_the_error() {
         ("{}".to_owned(), "expected the string \"vcekCert\" in its response"),
         ("[]".to_owned(), "expected a JSON object, found something else"),
     ] {
-        let Err(AttestationError::KdsUnreachable { reason }) = connect(body.clone()).await else { panic!("{body}") };
+        let Err(AttestationError::KdsUnreachable { reason, .. }) = connect(body.clone()).await else {
+            panic!("{body}")
+        };
         let begins = format!("it has no certificate for this chip and TCB (status 404); the THIM service at {host}: ");
         assert!(reason.starts_with(&begins) && reason.contains(says), "{body}: {reason}");
     }

@@ -132,7 +132,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         right_source: "hardware report",
         right: text(),
     };
-    let unsent = MaaTokenNotFound { status: 404, message: text() };
+    let unsent = MaaTokenNotFound { issuer: None, status: 404, message: text() };
     let hosts = vec![HostData::new([1; 32])];
     vec![
         (DebugMode { appraisal: a() }, "debug-mode", 101, Rejected, false),
@@ -210,12 +210,12 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         ),
         (MissingEvidence { what: "an MAA token" }, "missing-evidence", 211, Untrusted, false),
         (InvalidAgentAnswer { reason: text() }, "invalid-agent-answer", 212, Untrusted, false),
-        (ServerNameNotValidated { reason: text() }, "server-name-not-validated", 213, Untrusted, false),
+        (ServerNameNotValidated { reason: text(), source: None }, "server-name-not-validated", 213, Untrusted, false),
         (unsent, "maa-token-not-found", 301, Unavailable, false),
-        (AgentUnreachable { reason: text() }, "agent-unreachable", 302, Unavailable, true),
-        (MaaUnreachable { issuer: issuer(), reason: text() }, "maa-unreachable", 303, Unavailable, true),
-        (KdsUnreachable { reason: text() }, "kds-unreachable", 304, Unavailable, true),
-        (ApplicationUnreachable { reason: text() }, "application-unreachable", 305, Unavailable, true),
+        (AgentUnreachable { reason: text(), source: None }, "agent-unreachable", 302, Unavailable, true),
+        (MaaUnreachable { issuer: issuer(), reason: text(), source: None }, "maa-unreachable", 303, Unavailable, true),
+        (KdsUnreachable { reason: text(), source: None }, "kds-unreachable", 304, Unavailable, true),
+        (ApplicationUnreachable { reason: text(), source: None }, "application-unreachable", 305, Unavailable, true),
         (Timeout { what: "it", after: second }, "timeout", 306, Unavailable, true),
         (TooLarge { what: "it", limit: 1 }, "too-large", 307, Unavailable, false),
         (AttestationExpired, "attestation-expired", 308, Unavailable, false),
@@ -223,7 +223,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (TooManyUnattestedPeers { reason: "it" }, "too-many-unattested-peers", 310, Unavailable, true),
         (RevocationUnavailable { reason: CrlError::Missing }, "revocation-unavailable", 311, Unavailable, true),
         (KeySetNotAuthenticated { issuer: issuer() }, "key-set-not-authenticated", 312, Unavailable, false),
-        (InvalidResponse { reason: text() }, "invalid-response", 313, Unavailable, false),
+        (InvalidResponse { reason: text(), source: None }, "invalid-response", 313, Unavailable, false),
         (InvalidPolicy(self::PolicyError::HostDataNotAnchored), "invalid-policy", 401, Mine, false),
         (InvalidUrl { reason: "it" }, "invalid-url", 402, Mine, false),
         (InvalidRequest { reason: "it" }, "invalid-request", 403, Mine, false),

@@ -317,8 +317,7 @@ pub fn policy(trust: Trust, machine: &Machine) -> Policy {
 }
 
 pub fn now() -> UnixTime {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    UnixTime::from_secs(now.as_secs())
+    std::time::SystemTime::now().into()
 }
 
 /// A root, and a server under it for loopback.

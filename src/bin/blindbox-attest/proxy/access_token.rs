@@ -3,9 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use blindbox_attestation::{Challenge, UnixTime};
+use blindbox_attestation::Challenge;
 
 use crate::exit::Failure;
 use crate::files::about;
@@ -143,6 +143,5 @@ fn checked(token: String) -> Result<String, String> {
 
 /// 32 bytes from the operating system, in hexadecimal: a nonce that is never sent.
 fn random() -> Result<String, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Challenge::unbound_cleartext(UnixTime::from_secs(now.as_secs()))?.nonce().to_string())
+    Ok(Challenge::unbound_cleartext(SystemTime::now().into())?.nonce().to_string())
 }

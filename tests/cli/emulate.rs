@@ -60,6 +60,45 @@ fn a_command_is_asked_to_end_with_the_emulation() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_closed_terminal_ends_it_in_good_order_unless_that_is_ignored() {
+    let hang_up = |serving: &Serving| {
+        let id = serving.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -HUP \"$0\"", &id]).status().unwrap().success());
+    };
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("ready.json");
+    let mut emulator = Emulator::start(&["--ready-file", file.to_str().unwrap()]);
+    hang_up(&emulator.serving);
+    assert_eq!(emulator.serving.wait(), 0);
+    assert!(!file.exists());
+
+    // As `nohup` starts it.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" emulate --out \"$1\""]);
+    command.arg(env!("CARGO_BIN_EXE_blindbox-attest")).arg(directory.path());
+    let mut emulator = Emulator { serving: Serving::start(command), folder: directory };
+    hang_up(&emulator.serving);
+    assert!(emulator.order("traffic")["application_requests"].is_number());
+    emulator.serving.close_input();
+    assert_eq!(emulator.serving.wait(), 0);
+}
+
+#[test]
+fn a_port_that_kubernetes_sets_is_not_one() {
+    let emulate = |value: &str| {
+        let mut command = command();
+        command.args(["emulate", "--json"]).env("BLINDBOX_PORT", value).env("BLINDBOX_AGENT_PORT", value);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // Standard input has ended, so it serves for a moment only.
+    assert_eq!(emulate("tcp://10.0.0.1:443"), (Some(0), String::new()));
+    let (exit, error) = emulate("https");
+    assert_eq!((exit, error.contains("'https' for '--port <PORT>'")), (Some(64), true), "{error}");
+}
+
+#[test]
 fn a_file_says_when_it_serves() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("ready.json");

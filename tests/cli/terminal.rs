@@ -123,3 +123,18 @@ fn characters_that_a_terminal_obeys_are_escaped_in_everything_that_evidence_says
         }
     }
 }
+
+#[test]
+fn errors_are_as_wide_as_the_terminal() {
+    let verify = format!(
+        "stty rows 40 cols 60; {} verify https://127.0.0.1:1 --policy /no/such/file/of/a/policy.toml --color always 2>&1",
+        env!("CARGO_BIN_EXE_blindbox-attest"),
+    );
+    let script = Command::new("script").args(["-qec", &verify, "/dev/null"]).stdin(Stdio::null()).output();
+    let Ok(output) = script else { return skipped("no `script` of util-linux to make a terminal with") };
+    let text = String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n");
+    let (error, rest) = text.split_once(": ").unwrap();
+    assert_eq!(error, "\x1b[1;31merror[misconfigured]\x1b[0m");
+    assert!(rest.contains("\n    ") && rest.contains("/no/such/file/of/a/policy.toml"), "{text:?}");
+    assert!(rest.lines().skip(1).all(|line| line.chars().count() <= 60), "{text:?}");
+}

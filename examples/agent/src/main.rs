@@ -17,7 +17,7 @@ struct Arguments {
     /// device. Weaker: whatever can post to it can forge the binding
     #[arg(long)]
     sidecar: Option<Loopback>,
-    /// Read configuration and security context, and stop
+    /// Read the configuration, report whether it can be used, and stop. Needs no TEE
     #[arg(long)]
     check: bool,
 }
@@ -43,10 +43,11 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::read(&arguments.config)?;
     config.sidecar = arguments.sidecar.or(config.sidecar);
     config.check()?;
-    let source = source(&config)?;
     if arguments.check {
+        eprintln!("blindbox-agent: {} can be used", arguments.config.display());
         return Ok(());
     }
+    let source = source(&config)?;
     let mut agent = Agent::start(&config, source).await?;
     eprintln!("blindbox-agent: listening on {}", agent.address());
     tokio::select! {

@@ -120,7 +120,7 @@ pub fn note(text: &str) {
     if is_json() {
         tracing::info!(target: TARGET, "{text}");
     } else {
-        write_line(terminal::plain(text));
+        write_line(terminal::note(text));
     }
 }
 

@@ -127,15 +127,25 @@ fn variable_of(arg: &Arg) -> Option<OsString> {
     std::env::var_os(arg.get_env()?)
 }
 
-/// An empty variable is none, and a flag that is `false` is not given.
+/// Whether a variable sets an option: an empty one does not, nor a flag that is `false`, nor one that Kubernetes set.
 fn says_something(arg: &Arg) -> bool {
     variable_of(arg).is_none_or(|value| is_given(arg, &value))
+}
+
+/// Kubernetes gives the containers of a cluster with a Service named `blindbox` the variable `BLINDBOX_PORT=tcp://10.0.0.1:443`, and
+/// similar ones for other names: not a port, and not meant for this program.
+fn is_of_kubernetes(arg: &Arg, value: &OsStr) -> bool {
+    let is_port = name(arg).is_some_and(|name| name == "port" || name.ends_with("-port"));
+    is_port
+        && value
+            .to_str()
+            .is_some_and(|value| ["tcp://", "udp://", "sctp://"].iter().any(|start| value.starts_with(start)))
 }
 
 fn is_given(arg: &Arg, value: &OsStr) -> bool {
     let is_false =
         |value: &OsStr| BoolishValueParser::new().parse_ref(&Command::new(""), None, value).is_ok_and(|set| !set);
-    !(value.is_empty() || is_flag(arg) && is_false(value))
+    !(value.is_empty() || is_flag(arg) && is_false(value) || is_of_kubernetes(arg, value))
 }
 
 /// The command without what options require or exclude, and without variables.

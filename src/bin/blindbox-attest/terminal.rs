@@ -66,11 +66,26 @@ pub fn plain(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// An error as one line.
+/// An error as one line; on a terminal as lines of its width.
 pub fn error(code: &str, message: &str) -> String {
-    let head = format!("error[{code}]");
-    let head = if coloured(&io::stderr()) { in_colour(BOLD_RED, &head) } else { head };
-    format!("{head}: {}", printable(message))
+    let start = format!("error[{code}]");
+    let text = wrapped(&format!("{start}: {}", printable(message)));
+    match text.strip_prefix(&start).filter(|_| coloured(&io::stderr())) {
+        Some(rest) => in_colour(BOLD_RED, &start) + rest,
+        None => text,
+    }
+}
+
+/// Text for standard error without characters that a terminal interprets; on a terminal in lines of its width.
+pub fn note(text: &str) -> String {
+    wrapped(&plain(text))
+}
+
+fn wrapped(text: &str) -> String {
+    match width::of_stderr() {
+        Some(width) => text.split('\n').map(|line| width::wrap(line, width)).collect::<Vec<_>>().join("\n"),
+        None => text.to_owned(),
+    }
 }
 
 /// Waits for something, and says so on standard error if that is a terminal and it takes a while.

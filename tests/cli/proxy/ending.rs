@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: no new request, and the answers that run come to their end.
+//! SIGTERM, SIGINT and SIGHUP: no new request, and the answers that run come to their end.
 
 use std::io::BufRead;
 use std::net::TcpStream;
@@ -28,7 +28,7 @@ fn signal(proxy: &Proxy, name: &str) {
 
 #[test]
 fn an_answer_that_runs_comes_to_its_end() {
-    for name in ["-TERM", "-INT"] {
+    for name in ["-TERM", "-INT", "-HUP"] {
         let (mut proxy, stream) = asked("GET /slow?ms=3000", &[]);
         let idle = TcpStream::connect(proxy.host()).unwrap();
         let mut lines = proxy.serving.errors().lines().map(Result::unwrap);

@@ -62,3 +62,23 @@ async fn an_agent_whose_words_nobody_takes_goes_on() {
     tokio::time::timeout(Duration::from_secs(60), rotated).await.expect("the first key serves on");
     drop(words);
 }
+
+/// Where an image is built there is no TEE.
+#[test]
+fn a_configuration_is_checked_outside_of_a_tee() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.toml");
+    let check = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blindbox-agent"));
+        // What would be read in a TEE is not there.
+        command.env("UVM_SECURITY_CONTEXT_DIR", directory.path().join("none"));
+        let output = command.arg("--config").arg(&path).arg("--check").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let good = "listen = \"127.0.0.1:0\"\napplication = \"http://127.0.0.1:1\"\nnames = [\"localhost\"]\n";
+    let expected = format!("blindbox-agent: {} can be used\n", path.display());
+    assert_eq!(check(good), (Some(0), expected));
+    let reason = "blindbox-agent: names is empty: a certificate needs at least one name or address\n";
+    assert_eq!(check(&good.replace("[\"localhost\"]", "[]")), (Some(1), reason.to_owned()));
+}

@@ -13,10 +13,39 @@ const INDENT: usize = 4;
 
 /// The width of standard output, if it is a terminal.
 pub fn of_stdout() -> Option<usize> {
-    if !io::stdout().is_terminal() {
-        return None;
+    let is_terminal = io::stdout().is_terminal();
+    is_terminal.then(|| usable(terminal_size::terminal_size_of(io::stdout()))).flatten()
+}
+
+/// The width of standard error, if it is a terminal.
+pub fn of_stderr() -> Option<usize> {
+    let is_terminal = io::stderr().is_terminal();
+    is_terminal.then(|| usable(terminal_size::terminal_size_of(io::stderr()))).flatten()
+}
+
+fn usable(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > INDENT)
+}
+
+/// Breaks a line between words. Further lines are indented. A word that is too long for a line is left whole, so that it can be
+/// copied: a URL, a path or a digest.
+pub fn wrap(line: &str, width: usize) -> String {
+    let (mut wrapped, mut column) = (String::new(), 0_usize);
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        let end = column.saturating_add(1).saturating_add(length);
+        if wrapped.is_empty() {
+            column = length;
+        } else if end <= width {
+            wrapped.push(' ');
+            column = end;
+        } else {
+            new_line(INDENT, &mut wrapped);
+            column = INDENT.saturating_add(length);
+        }
+        wrapped.push_str(word);
     }
-    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0)).filter(|width| *width > INDENT)
+    wrapped
 }
 
 /// Breaks lines that are too long between words, and words that are too long for a line. What follows stands below the column
@@ -85,6 +114,16 @@ mod tests {
              \x20                                        01234567890123456789\n\
              \x20                                        012345\n";
         assert_eq!(fold(TABLE, 61), expected);
+    }
+
+    #[test]
+    fn lines_of_errors_are_broken_between_words_only() {
+        let line = "error[maa-unreachable]: the key set of https://a.very.long.name.example/ cannot be fetched";
+        let expected =
+            "error[maa-unreachable]: the key\n    set of\n    https://a.very.long.name.example/\n    cannot be fetched";
+        assert_eq!(wrap(line, 31), expected);
+        assert_eq!(wrap(line, 200), line);
+        assert_eq!(wrap("", 31), "");
     }
 
     #[test]

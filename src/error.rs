@@ -5,261 +5,35 @@ mod codes;
 mod convert;
 mod format;
 mod network;
+mod rejection;
 
 use std::time::Duration;
 
 pub use channel::{ChannelNotAllowed, ChannelNotBound};
-pub use codes::Category;
+pub use codes::{Category, ErrorCode};
 pub(crate) use format::any_of;
 pub use network::NetworkError;
+pub use rejection::{Rejection, Violation};
 
-use format::{advisory_suffix, bit_value, interrupted, or_none, redact, requested_evidence};
+use format::{interrupted, redact, requested_evidence};
 
-use crate::appraisal::Appraisal;
 use crate::maa::{KeySetError, TokenError};
-use crate::policy::{BitRequirement, GuestPolicyBit, PlatformInfoBit, PolicyError};
+use crate::policy::PolicyError;
 use crate::snp::{CrlError, ReportError};
-use crate::types::{HostData, Issuer, Measurement, Sha256Digest, SpkiDigest, printable};
+use crate::types::{Issuer, SpkiDigest, printable};
 use crate::uvm::EndorsementError;
 
 /// The reason why there is no attested connection.
 ///
-/// If evidence violates the policy, the variant is the most severe violation (in the order of the variants below), and
-/// [`AttestationError::appraisal`] has every check. `code` and `number` never change between releases and are never reused; new
-/// variants get new ones.
+/// Evidence that violates the policy is [`AttestationError::Rejected`], with every violation and every check. `code` and `number`
+/// never change between releases and are never reused; new variants get new ones.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestationError {
     // --- Rejected: the evidence is genuine but violates the policy --------------------------------------------------
-    /// The guest policy allows the host to debug the guest: nothing in it is confidential.
-    #[error(
-        "attestation validation failed (enclave is in debug mode): expected a guest policy without debugging, found debugging allowed; deploy without debugging, or use `allow_debug` in development"
-    )]
-    DebugMode {
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The guest policy allows a migration agent to move the guest.
-    #[error(
-        "attestation validation failed (migration is allowed): expected a guest policy without migration, found migration allowed"
-    )]
-    MigrationAllowed {
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The token has the layout of another kind of TEE than the policy is for.
-    #[error("attestation validation failed (wrong kind of tee): expected {expected}, found {actual}")]
-    WrongTeeKind {
-        /// The kind that the policy is for.
-        expected: &'static str,
-        /// The kind of the evidence.
-        actual: &'static str,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// MAA did not find the utility VM (or the confidential VM) compliant.
-    #[error("attestation validation failed (non-compliant uvm): expected {expected}, found {}", or_none(.status.as_deref()))]
-    NonCompliantUvm {
-        /// The accepted values of `x-ms-compliance-status`.
-        expected: String,
-        /// The value in the token; `None` if MAA made no statement.
-        status: Option<String>,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The host data is not the digest of an expected CCE policy: other code runs in the TEE.
-    #[error("attestation validation failed (invalid enclave code): expected host data {}, found {actual}; is this the CCE policy that is deployed?", any_of(.expected))]
-    InvalidEnclaveCode {
-        /// The accepted digests.
-        expected: Vec<HostData>,
-        /// The digest in the evidence.
-        actual: HostData,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The launch measurement is not among the reference values.
-    #[error("attestation validation failed (wrong launch measurement): expected {}, found {actual}", any_of(.expected))]
-    WrongMeasurement {
-        /// The accepted measurements.
-        expected: Vec<Measurement>,
-        /// The measurement in the evidence.
-        actual: Measurement,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The utility VM's endorsement has another issuer or feed.
-    #[error("attestation validation failed (wrong uvm endorsement): expected {field} {expected}, found {}", printable(.actual))]
-    WrongUvm {
-        /// `issuer` or `feed`.
-        field: &'static str,
-        /// The required value.
-        expected: String,
-        /// The value in the endorsement, shortened.
-        actual: String,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The utility VM is older than allowed.
-    #[error(
-        "attestation validation failed (uvm too old): expected security version {minimum} or later, found {actual}"
-    )]
-    UvmTooOld {
-        /// The minimum version.
-        minimum: u64,
-        /// The version in the endorsement.
-        actual: u64,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The MAA instance applied another attestation policy than the pinned one.
-    #[error("attestation validation failed (wrong maa policy): expected policy hash {expected}, found {actual}")]
-    WrongMaaPolicy {
-        /// The pinned hash.
-        expected: Sha256Digest,
-        /// The hash in the token.
-        actual: Sha256Digest,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The report was requested from a privilege level that is not accepted.
-    #[error("attestation validation failed (wrong vmpl): expected {}, found {actual}", any_of(.expected))]
-    WrongVmpl {
-        /// The accepted levels.
-        expected: Vec<u32>,
-        /// The level in the evidence.
-        actual: u32,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// An identity of the guest (ID or author key, family, image, report id) is not an expected one.
-    #[error("attestation validation failed (wrong {field}): expected {}, found {}", redact(.field, .expected), redact(.field, .actual))]
-    WrongGuestIdentity {
-        /// Which identity.
-        field: &'static str,
-        /// The accepted values.
-        expected: String,
-        /// The value in the evidence.
-        actual: String,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// A component of a TCB is older than allowed.
-    #[error("attestation validation failed (tcb too old): expected {tcb} {part} {minimum} or later{}, found {}", advisory_suffix(.advisory.as_deref()), or_none(.actual.as_ref()))]
-    TcbTooOld {
-        /// `reported`, `committed`, `current` or `launch`.
-        tcb: &'static str,
-        /// The component, such as `snp` or `microcode`.
-        part: &'static str,
-        /// The minimum version.
-        minimum: u8,
-        /// The version in the evidence; `None` if the product has no such component.
-        actual: Option<u8>,
-        /// The advisory that requires the version; `None` if the policy does.
-        advisory: Option<String>,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The SNP firmware is older than allowed, or provisional.
-    #[error(
-        "attestation validation failed (firmware too old): expected {firmware} firmware {expected}, found {actual}"
-    )]
-    FirmwareTooOld {
-        /// `running` or `committed`.
-        firmware: &'static str,
-        /// The required version.
-        expected: String,
-        /// The version in the report.
-        actual: String,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// `GUEST_SVN` of the report is lower than required.
-    #[error("attestation validation failed (guest svn too old): expected {minimum} or later, found {actual}")]
-    GuestSvnTooOld {
-        /// The minimum value.
-        minimum: u32,
-        /// The value in the evidence.
-        actual: u32,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// A bit of the guest policy, or its ABI version, is not as required.
-    #[error("attestation validation failed (wrong guest policy): expected {expected}, found {actual}")]
-    WrongGuestPolicy {
-        /// The bit; `None` for the ABI version.
-        bit: Option<GuestPolicyBit>,
-        /// The required value.
-        expected: String,
-        /// The actual value.
-        actual: String,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// A bit of `PLATFORM_INFO` is not as required.
-    #[error("attestation validation failed (wrong platform info): expected {bit} to be {}, found otherwise", bit_value(.must))]
-    WrongPlatformInfo {
-        /// The bit.
-        bit: PlatformInfoBit,
-        /// The required value of the bit.
-        must: BitRequirement,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// A required mitigation is not active.
-    #[error(
-        "attestation validation failed (missing mitigations): expected all of {expected:#x} in the {vector} vector, found {actual:#x}"
-    )]
-    MissingMitigations {
-        /// `launch` or `current`.
-        vector: &'static str,
-        /// The required bits.
-        expected: u64,
-        /// The bits in the report.
-        actual: u64,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The chip or its product is not an accepted one.
-    #[error("attestation validation failed (wrong chip): expected {field} {}, found {}", redact(.field, .expected), redact(.field, .actual))]
-    WrongChip {
-        /// `chip id` or `product`.
-        field: &'static str,
-        /// The accepted values.
-        expected: String,
-        /// The value in the evidence.
-        actual: String,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The evidence does not carry a claim that the policy requires. A claim that is not reported does not pass.
-    #[error(
-        "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry"
-    )]
-    NotReported {
-        /// The claim.
-        claim: &'static str,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-    /// The token is older than the policy allows.
-    #[error("attestation validation failed (token too old): expected an age of at most {} s, found {} s", .maximum.as_secs(), .actual.as_secs())]
-    TokenTooOld {
-        /// The maximum age.
-        maximum: Duration,
-        /// The age.
-        actual: Duration,
-        /// All checks.
-        appraisal: Appraisal,
-    },
-
-    /// The key exchange of the connection does not withstand quantum computers, and the policy requires one that does.
-    #[error("attestation validation failed (not post-quantum): expected a post-quantum key exchange, found {actual}")]
-    NotPostQuantum {
-        /// The negotiated group.
-        actual: String,
-        /// Every check.
-        appraisal: Appraisal,
-    },
+    /// The evidence is genuine, but violates the policy. [`AttestationError::violation`] returns the most severe violation.
+    #[error("{0}")]
+    Rejected(Rejection),
 
     // --- Untrusted: the evidence is not genuine, not about this peer, or not evidence at all ------------------------
     /// The evidence is not of a SEV-SNP TEE.

@@ -182,7 +182,9 @@ pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
     TokenShape, UvmClaims,
 };
-pub use error::{AttestationError, Category, ChannelNotAllowed, ChannelNotBound, NetworkError};
+pub use error::{
+    AttestationError, Category, ChannelNotAllowed, ChannelNotBound, ErrorCode, NetworkError, Rejection, Violation,
+};
 pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
 pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]

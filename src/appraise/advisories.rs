@@ -1,9 +1,8 @@
 //! Checks of AMD's advisories: which fixes the evidence shows.
 
 use super::AppraisalBuilder;
-use crate::appraisal::Appraisal;
 use crate::cross_check::ConsistentEvidence;
-use crate::error::AttestationError;
+use crate::error::Violation;
 use crate::policy::{
     Advisory, AdvisoryStatus, BitRequirement, Platform, Policy, RequiredBy, Requirement, Unmet, advisories,
 };
@@ -73,17 +72,13 @@ fn expected(advisory: &Advisory) -> String {
     format!("the fix of {}{attack}", advisory.cves.join(", "))
 }
 
-fn violation(advisory: &'static str, unmet: Unmet) -> impl FnOnce(Appraisal) -> AttestationError + 'static {
-    move |appraisal| match unmet {
+fn violation(advisory: &'static str, unmet: Unmet) -> Violation {
+    match unmet {
         Unmet::Tcb { part, minimum, actual } => {
             let advisory = Some(advisory.to_owned());
-            AttestationError::TcbTooOld { tcb: "reported", part, minimum, actual, advisory, appraisal }
+            Violation::TcbTooOld { tcb: "reported", part, minimum, actual, advisory }
         }
-        Unmet::Mitigation { vector, expected, actual } => {
-            AttestationError::MissingMitigations { vector, expected, actual, appraisal }
-        }
-        Unmet::PlatformInfo { bit } => {
-            AttestationError::WrongPlatformInfo { bit, must: BitRequirement::Set, appraisal }
-        }
+        Unmet::Mitigation { vector, expected, actual } => Violation::MissingMitigations { vector, expected, actual },
+        Unmet::PlatformInfo { bit } => Violation::WrongPlatformInfo { bit, must: BitRequirement::Set },
     }
 }

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::appraisal::{Appraisal, Check, Verdict};
-use crate::error::AttestationError;
+use crate::error::{Rejection, Violation};
 use crate::policy::Requirement;
 
-/// Collects the checks of an appraisal; the most severe violation becomes the error.
+/// Collects the checks of an appraisal and the violations.
 ///
 /// It also tracks the policy's requirements: a requirement without a check is a violation, so that evidence is refused, not
 /// accepted, if the code forgets to evaluate a requirement.
@@ -24,7 +24,6 @@ pub(super) struct Required<'a, const N: usize = 1> {
     requirements: [Requirement; N],
 }
 
-type Violation = Box<dyn FnOnce(Appraisal) -> AttestationError>;
 type Text = Cow<'static, str>;
 
 /// Checks that apply to every policy.
@@ -56,10 +55,10 @@ impl AppraisalBuilder {
         name: &'static str,
         expected: impl Into<Text>,
         actual: impl Into<Text>,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
+        violation: Violation,
     ) {
         self.record(name, expected.into(), actual.into(), Verdict::Failed);
-        self.violations.push(Box::new(violation));
+        self.violations.push(violation);
     }
 
     /// Records a check that passes if the condition holds.
@@ -69,7 +68,7 @@ impl AppraisalBuilder {
         holds: bool,
         expected: impl Into<Text>,
         actual: impl Into<Text>,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
+        violation: Violation,
     ) {
         if holds { self.passed(name, expected, actual) } else { self.failed(name, expected, actual, violation) }
     }
@@ -77,7 +76,7 @@ impl AppraisalBuilder {
     /// Records the failure of a check that needs a claim which the evidence does not carry.
     pub(super) fn claim_not_reported(&mut self, name: &'static str, claim: &'static str, expected: impl Into<Text>) {
         let actual = if claim == name { Text::from("not reported") } else { format!("{claim} not reported").into() };
-        self.failed(name, expected, actual, move |appraisal| AttestationError::NotReported { claim, appraisal });
+        self.failed(name, expected, actual, Violation::NotReported { claim });
     }
 
     /// Records a check that passes if a feature is off, and is otherwise allowed by the policy or fails.
@@ -87,7 +86,7 @@ impl AppraisalBuilder {
         on: bool,
         allowed: bool,
         meaning: &'static str,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
+        violation: Violation,
     ) {
         match (on, allowed) {
             (false, _) => self.passed(name, "off", "off"),
@@ -100,9 +99,9 @@ impl AppraisalBuilder {
         self.checks.push(Check { name, expected, actual, verdict });
     }
 
-    /// Returns all checks if none failed and each of the `required` requirements was evaluated, otherwise the most severe
-    /// violation.
-    pub(super) fn finish(mut self, required: &[Requirement]) -> Result<Appraisal, AttestationError> {
+    /// Returns all checks if none failed and each of the `required` requirements was evaluated, otherwise the
+    /// rejection.
+    pub(super) fn finish(mut self, required: &[Requirement]) -> Result<Appraisal, Rejection> {
         for requirement in required {
             if !self.evaluated.contains(requirement) {
                 self.claim_not_reported(
@@ -113,8 +112,7 @@ impl AppraisalBuilder {
             }
         }
         let appraisal = Appraisal::new(self.checks);
-        let violations = self.violations.into_iter().map(|violation| violation(appraisal.clone()));
-        violations.min_by_key(AttestationError::severity).map_or(Ok(appraisal), Err)
+        Rejection::new(self.violations, appraisal.clone()).map_or(Ok(appraisal), Err)
     }
 }
 
@@ -133,7 +131,7 @@ impl<const N: usize> Required<'_, N> {
         name: &'static str,
         expected: impl Into<Text>,
         actual: impl Into<Text>,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
+        violation: Violation,
     ) {
         self.evaluated().failed(name, expected, actual, violation);
     }
@@ -144,7 +142,7 @@ impl<const N: usize> Required<'_, N> {
         holds: bool,
         expected: impl Into<Text>,
         actual: impl Into<Text>,
-        violation: impl FnOnce(Appraisal) -> AttestationError + 'static,
+        violation: Violation,
     ) {
         self.evaluated().require(name, holds, expected, actual, violation);
     }
@@ -185,9 +183,9 @@ mod tests {
             checks.passed(forgotten.field(), "expected", "actual");
             checks.not_evaluated(forgotten.field(), "why", "actual");
             let error = checks.finish(&given).unwrap_err();
-            let AttestationError::NotReported { claim, appraisal } = error else { panic!("{forgotten:?}: {error}") };
-            assert_eq!(claim, forgotten.field());
-            let failed = appraisal.checks().iter().filter(|check| check.verdict == Verdict::Failed);
+            let violations: Vec<_> = error.violations().cloned().collect();
+            assert_eq!(violations, [Violation::NotReported { claim: forgotten.field() }]);
+            let failed = error.appraisal().checks().iter().filter(|check| check.verdict == Verdict::Failed);
             assert_eq!(failed.map(|check| check.name).collect::<Vec<_>>(), [forgotten.field()]);
         }
         let mut checks = AppraisalBuilder::default();

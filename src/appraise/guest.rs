@@ -4,32 +4,36 @@ use std::fmt;
 
 use super::AppraisalBuilder;
 use super::builder::Required;
-use crate::appraisal::Appraisal;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
 use crate::cross_check::ConsistentEvidence;
-use crate::error::{AttestationError, any_of};
+use crate::error::{Violation, any_of};
 use crate::policy::{BitRequirement, GuestPolicyBit, Policy, Requirement};
 
 /// Checks the guest policy: what the guest allows the platform to do to it.
 pub(super) fn policy(checks: &mut AppraisalBuilder, actual: &GuestPolicy, policy: &Policy) {
     let allow = policy.allowances();
-    checks.require_off("debug", actual.debug, allow.debug, "the host can read the guest's memory", |appraisal| {
-        AttestationError::DebugMode { appraisal }
-    });
-    checks.require_off("migration", actual.migrate_ma, allow.migration, "an agent can move the guest", |appraisal| {
-        AttestationError::MigrationAllowed { appraisal }
-    });
+    checks.require_off(
+        "debug",
+        actual.debug,
+        allow.debug,
+        "the host can read the guest's memory",
+        Violation::DebugMode,
+    );
+    checks.require_off(
+        "migration",
+        actual.migrate_ma,
+        allow.migration,
+        "an agent can move the guest",
+        Violation::MigrationAllowed,
+    );
     for (bit, must) in policy.requirements().guest_policy.iter().flatten() {
         let (name, actual) = bit_of(*bit, actual);
         let checks = &mut checks.of(Requirement::GuestPolicy(*bit));
         let bit = Some(*bit);
-        require_bit(checks, name, actual, *must, move |expected, found, appraisal| {
-            AttestationError::WrongGuestPolicy {
-                bit,
-                expected: format!("{name} {expected}"),
-                actual: found.to_owned(),
-                appraisal,
-            }
+        require_bit(checks, name, actual, *must, |expected, found| Violation::WrongGuestPolicy {
+            bit,
+            expected: format!("{name} {expected}"),
+            actual: found.to_owned(),
         });
     }
 }
@@ -52,7 +56,7 @@ pub(super) fn require_bit(
     name: &'static str,
     actual: Bit,
     must: BitRequirement,
-    violation: impl FnOnce(&'static str, &'static str, Appraisal) -> AttestationError + 'static,
+    violation: impl FnOnce(&'static str, &'static str) -> Violation,
 ) {
     let expected = match must {
         BitRequirement::Set => "set",
@@ -63,7 +67,7 @@ pub(super) fn require_bit(
         Bit::Set => "set",
         Bit::Clear => "clear",
     };
-    checks.require(name, expected == found, expected, found, move |appraisal| violation(expected, found, appraisal));
+    checks.require(name, expected == found, expected, found, violation(expected, found));
 }
 
 /// Checks the identity of the guest and the chip.
@@ -72,18 +76,26 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
     let actual = snp.vmpl;
     let vmpl_of = |checks: &mut Required<'_>| {
-        checks.require("vmpl", vmpl.contains(&actual), any_of(&vmpl), actual.to_string(), move |appraisal| {
-            AttestationError::WrongVmpl { expected: vmpl, actual, appraisal }
-        });
+        checks.require(
+            "vmpl",
+            vmpl.contains(&actual),
+            any_of(&vmpl),
+            actual.to_string(),
+            Violation::WrongVmpl { expected: vmpl, actual },
+        );
     };
     vmpl_of(&mut checks.of(Requirement::Vmpl));
     if let Some(minimum) = require.minimum_report_guest_svn {
         let actual = snp.report_guest_svn;
         let expected = format!("{minimum} or later");
         let checks = &mut checks.of(Requirement::MinimumReportGuestSvn);
-        checks.require("report guest svn", actual >= minimum, expected, actual.to_string(), move |appraisal| {
-            AttestationError::GuestSvnTooOld { minimum, actual, appraisal }
-        });
+        checks.require(
+            "report guest svn",
+            actual >= minimum,
+            expected,
+            actual.to_string(),
+            Violation::GuestSvnTooOld { minimum, actual },
+        );
     }
     require_one_of(&mut checks.of(Requirement::IdKeys), "id key", policy.id_keys(), &snp.id_key_digest);
     author_key(checks, tee, policy);
@@ -111,12 +123,12 @@ fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &
     match accepted {
         Some(accepted) if unused => {
             let (expected, found) = (any_of(accepted), "none");
-            checks.failed(NAME, expected.clone(), found, move |appraisal| AttestationError::WrongGuestIdentity {
-                field: NAME,
-                expected,
-                actual: found.to_owned(),
-                appraisal,
-            });
+            checks.failed(
+                NAME,
+                expected.clone(),
+                found,
+                Violation::WrongGuestIdentity { field: NAME, expected, actual: found.to_owned() },
+            );
         }
         _ => require_one_of(checks, NAME, accepted, &tee.snp.author_key_digest),
     }
@@ -130,9 +142,13 @@ fn require_one_of<T: PartialEq + fmt::Display>(
 ) {
     let Some(accepted) = accepted else { return };
     let (expected, found) = (any_of(accepted), actual.to_string());
-    checks.require(name, accepted.contains(actual), expected.clone(), found.clone(), move |appraisal| {
-        AttestationError::WrongGuestIdentity { field: name, expected, actual: found, appraisal }
-    });
+    checks.require(
+        name,
+        accepted.contains(actual),
+        expected.clone(),
+        found.clone(),
+        Violation::WrongGuestIdentity { field: name, expected, actual: found },
+    );
 }
 
 fn require_chip<T: PartialEq + fmt::Display>(
@@ -145,7 +161,11 @@ fn require_chip<T: PartialEq + fmt::Display>(
     let expected = any_of(accepted);
     let Some(actual) = actual else { return checks.not_reported(name, expected) };
     let found = actual.to_string();
-    checks.require(name, accepted.contains(actual), expected.clone(), found.clone(), move |appraisal| {
-        AttestationError::WrongChip { field: name, expected, actual: found, appraisal }
-    });
+    checks.require(
+        name,
+        accepted.contains(actual),
+        expected.clone(),
+        found.clone(),
+        Violation::WrongChip { field: name, expected, actual: found },
+    );
 }

@@ -4,7 +4,7 @@ use super::builder::Required;
 use super::guest::require_bit;
 use super::{AppraisalBuilder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
-use crate::error::{AttestationError, any_of};
+use crate::error::{Violation, any_of};
 use crate::policy::{AbiVersion, Policy, Requirement, RevocationRule};
 use crate::snp::{RevocationOutcome, VerifiedReport};
 use crate::types::shorten;
@@ -24,14 +24,17 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, p
     if require.author_key {
         let found = if hardware.author_key_en { "used" } else { "not used" };
         let checks = &mut checks.of(Requirement::AuthorKey);
-        checks.require("author key enabled", hardware.author_key_en, "used", found, |appraisal| {
-            AttestationError::WrongGuestIdentity {
+        checks.require(
+            "author key enabled",
+            hardware.author_key_en,
+            "used",
+            found,
+            Violation::WrongGuestIdentity {
                 field: "author key",
                 expected: "an author key".to_owned(),
                 actual: "none".to_owned(),
-                appraisal,
-            }
-        });
+            },
+        );
     }
     if let Some(bits) = &require.mitigations {
         let mask = bits.iter().fold(0, |mask, bit| mask | bit.mask());
@@ -67,9 +70,13 @@ fn signing_key(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy:
     };
     let expected = any_of(accepted);
     let checks = &mut checks.of(Requirement::SigningKeys);
-    checks.require(NAME, accepted.contains(&actual), expected.clone(), actual.to_string(), move |appraisal| {
-        AttestationError::WrongChip { field: NAME, expected, actual: actual.to_string(), appraisal }
-    });
+    checks.require(
+        NAME,
+        accepted.contains(&actual),
+        expected.clone(),
+        actual.to_string(),
+        Violation::WrongChip { field: NAME, expected, actual: actual.to_string() },
+    );
 }
 
 /// Checks the cloud provider whose VLEK signed the report. The certificate of a VCEK names no provider.
@@ -80,9 +87,13 @@ fn csp_id(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Pol
     let expected = any_of(accepted);
     let Some(actual) = hardware.csp_id.clone() else { return checks.not_reported(NAME, expected) };
     let shown = shorten(&actual, 64);
-    checks.require(NAME, accepted.contains(&actual), expected.clone(), shown.clone(), move |appraisal| {
-        AttestationError::WrongChip { field: NAME, expected, actual: shown, appraisal }
-    });
+    checks.require(
+        NAME,
+        accepted.contains(&actual),
+        expected.clone(),
+        shown.clone(),
+        Violation::WrongChip { field: NAME, expected, actual: shown },
+    );
 }
 
 fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
@@ -131,22 +142,25 @@ fn firmware(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &P
         let Some(minimum) = minimum else { continue };
         let checks = &mut checks.of(requirement);
         let (expected, actual_text) = (format!("{minimum} or later"), actual.to_string());
-        checks.require(name, actual >= minimum, expected.clone(), actual_text.clone(), move |appraisal| {
-            AttestationError::FirmwareTooOld { firmware, expected, actual: actual_text, appraisal }
-        });
+        checks.require(
+            name,
+            actual >= minimum,
+            expected.clone(),
+            actual_text.clone(),
+            Violation::FirmwareTooOld { firmware, expected, actual: actual_text },
+        );
     }
     if require.committed_firmware_only {
         let checks = &mut checks.of(Requirement::CommittedFirmwareOnly);
         let provisional = hardware.is_firmware_provisional();
         let actual = format!("running {}, committed {}", hardware.current_firmware, hardware.committed_firmware);
-        checks.require("provisional firmware", !provisional, "none", actual.clone(), move |appraisal| {
-            AttestationError::FirmwareTooOld {
-                firmware: "running",
-                expected: "the committed one".to_owned(),
-                actual,
-                appraisal,
-            }
-        });
+        checks.require(
+            "provisional firmware",
+            !provisional,
+            "none",
+            actual.clone(),
+            Violation::FirmwareTooOld { firmware: "running", expected: "the committed one".to_owned(), actual },
+        );
     }
 }
 
@@ -161,11 +175,7 @@ fn platform_info(checks: &mut AppraisalBuilder, actual: &PlatformInfo, policy: &
         let (name, actual) = (bit.check_name(), bit.of(actual));
         let (bit, must) = (*bit, *must);
         let checks = &mut checks.of(Requirement::PlatformInfo(bit));
-        require_bit(checks, name, actual, must, move |_, _, appraisal| AttestationError::WrongPlatformInfo {
-            bit,
-            must,
-            appraisal,
-        });
+        require_bit(checks, name, actual, must, |_, _| Violation::WrongPlatformInfo { bit, must });
     }
 }
 
@@ -177,7 +187,7 @@ fn migration_agent(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, pol
         (true, _) => checks.passed(NAME, "none", "none"),
         (false, true) => checks.allowed(NAME, "none", "PRESENT: it can move the guest"),
         (false, false) => {
-            checks.failed(NAME, "none", "present", |appraisal| AttestationError::MigrationAllowed { appraisal });
+            checks.failed(NAME, "none", "present", Violation::MigrationAllowed);
         }
     }
 }
@@ -187,9 +197,13 @@ fn guest_abi(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &
     let actual = AbiVersion { major: hardware.policy_abi_major, minor: hardware.policy_abi_minor };
     let (expected, found) = (format!("{minimum} or later"), actual.to_string());
     let checks = &mut checks.of(Requirement::MinimumGuestAbi);
-    checks.require("guest abi", actual >= minimum, expected.clone(), found.clone(), move |appraisal| {
-        AttestationError::WrongGuestPolicy { bit: None, expected, actual: found, appraisal }
-    });
+    checks.require(
+        "guest abi",
+        actual >= minimum,
+        expected.clone(),
+        found.clone(),
+        Violation::WrongGuestPolicy { bit: None, expected, actual: found },
+    );
 }
 
 fn mitigations(
@@ -202,7 +216,11 @@ fn mitigations(
     let Some(expected) = required else { return };
     let text = format!("{expected:#x}");
     let Some(actual) = actual else { return checks.not_reported(name, text) };
-    checks.require(name, actual & expected == expected, text, format!("{actual:#x}"), move |appraisal| {
-        AttestationError::MissingMitigations { vector, expected, actual, appraisal }
-    });
+    checks.require(
+        name,
+        actual & expected == expected,
+        text,
+        format!("{actual:#x}"),
+        Violation::MissingMitigations { vector, expected, actual },
+    );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::AppraisalBuilder;
 use crate::claims::{MaaClaims, TokenShape};
-use crate::error::{AttestationError, any_of};
+use crate::error::{Violation, any_of};
 use crate::policy::{Kind, Policy, Requirement};
 use crate::types::{UnixTime, shorten};
 
@@ -39,11 +39,7 @@ fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     if expected == VM && actual == DIRECT && policy.allowances().direct_vm_token {
         return checks.allowed(NAME, expected, actual);
     }
-    checks.require(NAME, expected == actual, expected, actual, move |appraisal| AttestationError::WrongTeeKind {
-        expected,
-        actual,
-        appraisal,
-    });
+    checks.require(NAME, expected == actual, expected, actual, Violation::WrongTeeKind { expected, actual });
 }
 
 fn compliance(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
@@ -61,11 +57,7 @@ fn compliance(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
         }
     };
     let checks = &mut checks.of(Requirement::ComplianceStatus);
-    checks.require(NAME, holds, expected.clone(), text, move |appraisal| AttestationError::NonCompliantUvm {
-        expected,
-        status: shown,
-        appraisal,
-    });
+    checks.require(NAME, holds, expected.clone(), text, Violation::NonCompliantUvm { expected, status: shown });
 }
 
 fn policy_hash(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
@@ -74,9 +66,13 @@ fn policy_hash(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     match policy.maa().and_then(|trust| trust.policy_hash) {
         Some(expected) => {
             let checks = &mut checks.of(Requirement::MaaPolicyHash);
-            checks.require(NAME, expected == actual, expected.to_string(), actual.to_string(), move |appraisal| {
-                AttestationError::WrongMaaPolicy { expected, actual, appraisal }
-            });
+            checks.require(
+                NAME,
+                expected == actual,
+                expected.to_string(),
+                actual.to_string(),
+                Violation::WrongMaaPolicy { expected, actual },
+            );
         }
         None if maa.issuer.is_shared() => {
             let reason = "not pinned; a shared instance applies Microsoft's default policy";
@@ -94,7 +90,7 @@ fn key_id(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     let Some(expected) = policy.maa().and_then(|trust| trust.key_id.as_ref()) else { return };
     let shown = shorten(&maa.key_id, 64);
     let checks = &mut checks.of(Requirement::MaaKeyId);
-    let violation = |appraisal| AttestationError::NotReported { claim: "maa key id", appraisal };
+    let violation = Violation::NotReported { claim: "maa key id" };
     checks.require("maa key id", *expected == maa.key_id, shorten(expected, 64), shown, violation);
 }
 
@@ -102,9 +98,7 @@ fn age(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: UnixTime, policy: &P
     let Some(maximum) = policy.requirements().max_token_age_seconds else { return };
     let age = now.as_secs().saturating_sub(maa.issued_at.as_secs());
     let expected = format!("at most {maximum} s");
+    let violation = Violation::TokenTooOld { maximum: Duration::from_secs(maximum), actual: Duration::from_secs(age) };
     let checks = &mut checks.of(Requirement::MaxTokenAge);
-    checks.require("token age", age <= maximum, expected, format!("{age} s"), move |appraisal| {
-        let (maximum, actual) = (Duration::from_secs(maximum), Duration::from_secs(age));
-        AttestationError::TokenTooOld { maximum, actual, appraisal }
-    });
+    checks.require("token age", age <= maximum, expected, format!("{age} s"), violation);
 }

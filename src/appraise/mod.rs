@@ -54,5 +54,5 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     }
     let recorded = input.channel.is_none();
     let required = policy.given().into_iter().filter(|one| !(recorded && one.carried_by() == CarriedBy::Connection));
-    std::mem::take(checks).finish(&required.collect::<Vec<_>>())
+    std::mem::take(checks).finish(&required.collect::<Vec<_>>()).map_err(AttestationError::Rejected)
 }

@@ -3,7 +3,7 @@
 use super::{AppraisalBuilder, AppraisalInput};
 use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::MaaClaims;
-use crate::error::AttestationError;
+use crate::error::Violation;
 use crate::evidence::KeySetSource;
 use crate::policy::{Policy, Requirement, UvmRequirement};
 use crate::snp::VerifiedReport;
@@ -59,10 +59,8 @@ fn key_exchange(checks: &mut AppraisalBuilder, group: Option<&str>, policy: &Pol
     }
     let actual = group.unwrap_or("a group that is not known").to_owned();
     let holds = group.is_some_and(|group| POST_QUANTUM.contains(&group));
-    let violation = actual.clone();
-    checks.of(Requirement::PostQuantum).require(NAME, holds, "a post-quantum group", actual, |appraisal| {
-        AttestationError::NotPostQuantum { actual: violation, appraisal }
-    });
+    let violation = Violation::NotPostQuantum { actual: actual.clone() };
+    checks.of(Requirement::PostQuantum).require(NAME, holds, "a post-quantum group", actual, violation);
 }
 
 /// Checks the sources of the evidence and of the keys that verified it.

@@ -2,7 +2,7 @@
 
 use super::AppraisalBuilder;
 use crate::claims::{Cpuid, HardwareClaims, SnpClaims};
-use crate::error::AttestationError;
+use crate::error::Violation;
 use crate::policy::{Policy, Requirement, TcbMinima, TcbMinimum};
 use crate::types::{Product, Tcb};
 
@@ -61,20 +61,23 @@ fn at_least(checks: &mut AppraisalBuilder, subject: Subject<'_>, minima: Option<
         (Err(claim), _) => return checks.claim_not_reported(name, claim, expected),
         (Ok(None), None) => return checks.claim_not_reported(name, "product", expected),
         (Ok(None), Some(product)) => {
-            return checks.failed(name, expected, product.to_string(), move |appraisal| AttestationError::WrongChip {
-                field: "product",
-                expected: expected.to_owned(),
-                actual: product.to_string(),
-                appraisal,
-            });
+            return checks.failed(
+                name,
+                expected,
+                product.to_string(),
+                Violation::WrongChip { field: "product", expected: expected.to_owned(), actual: product.to_string() },
+            );
         }
     };
     match minimum.first_unmet(actual) {
         None => checks.passed(name, minimum.to_string(), actual.to_string()),
         Some((part, least, found)) => {
-            checks.failed(name, minimum.to_string(), actual.to_string(), move |appraisal| {
-                AttestationError::TcbTooOld { tcb, part, minimum: least, actual: found, advisory: None, appraisal }
-            });
+            checks.failed(
+                name,
+                minimum.to_string(),
+                actual.to_string(),
+                Violation::TcbTooOld { tcb, part, minimum: least, actual: found, advisory: None },
+            );
         }
     }
 }

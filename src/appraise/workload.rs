@@ -2,7 +2,7 @@
 
 use super::AppraisalBuilder;
 use crate::claims::{SnpClaims, UvmClaims};
-use crate::error::{AttestationError, any_of};
+use crate::error::{Violation, any_of};
 use crate::policy::{Kind, Policy, Requirement};
 use crate::types::shorten;
 
@@ -19,7 +19,7 @@ pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: 
         expected.contains(&actual),
         format!("host data {}", any_of(&expected)),
         format!("host data {actual}"),
-        move |appraisal| AttestationError::InvalidEnclaveCode { expected, actual, appraisal },
+        Violation::InvalidEnclaveCode { expected, actual },
     );
     if workload.allow_permissive && actual.is_known_allow_all() {
         checks.allowed("cce policy", "not an allow-all policy", "ALLOWS ALL: the host can run any code in the TEE");
@@ -37,7 +37,7 @@ pub(super) fn measurement(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy
             expected.contains(&actual),
             any_of(&expected),
             actual.to_string(),
-            move |appraisal| AttestationError::WrongMeasurement { expected, actual, appraisal },
+            Violation::WrongMeasurement { expected, actual },
         );
     }
     if policy.guest().is_some_and(|guest| guest.id_keys.is_none()) {
@@ -72,16 +72,15 @@ pub(super) fn uvm(checks: &mut AppraisalBuilder, endorsed: Option<&UvmClaims>, p
         let checks = &mut checks.of(requirement);
         let holds = expected == actual;
         let (expected, actual) = (expected.to_owned(), shorten(actual, 200));
-        checks.require(name, holds, expected.clone(), actual.clone(), move |appraisal| AttestationError::WrongUvm {
-            field,
-            expected,
-            actual,
-            appraisal,
-        });
+        checks.require(name, holds, expected.clone(), actual.clone(), Violation::WrongUvm { field, expected, actual });
     }
     let actual = endorsed.svn;
     let checks = &mut checks.of(Requirement::UvmMinimumSvn);
-    checks.require(NAME, actual >= minimum, expected, format!("security version {actual}"), move |appraisal| {
-        AttestationError::UvmTooOld { minimum, actual, appraisal }
-    });
+    checks.require(
+        NAME,
+        actual >= minimum,
+        expected,
+        format!("security version {actual}"),
+        Violation::UvmTooOld { minimum, actual },
+    );
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::lab::{Lab, interrupted};
 use blindbox_attestation::blocking::{self, BodyError, Reader, Request, Response, Session, Verifier};
 use blindbox_attestation::emulator::{Application, BlindBoxBuilder, Fault, HttpVersions, Knob, Relay, RelayMode};
-use blindbox_attestation::{AttestationError, Category, Channel, HostData, Policy};
+use blindbox_attestation::{AttestationError, Category, Channel, HostData, Policy, Violation};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -137,11 +137,11 @@ fn refusals_are_those_of_the_async_api() {
         blindbox.reset();
         error
     };
-    assert!(matches!(refused(Knob::Debug), AttestationError::DebugMode { .. }));
-    assert!(matches!(refused(Knob::ComplianceStatus(None)), AttestationError::NonCompliantUvm { .. }));
+    assert!(matches!(refused(Knob::Debug).violation(), Some(Violation::DebugMode)));
+    assert!(matches!(refused(Knob::ComplianceStatus(None)).violation(), Some(Violation::NonCompliantUvm { .. })));
     let other = HostData::new([0x66; 32]);
     assert!(
-        matches!(refused(Knob::HostData(other)), AttestationError::InvalidEnclaveCode { actual, .. } if actual == other)
+        matches!(refused(Knob::HostData(other)).violation(), Some(Violation::InvalidEnclaveCode { actual, .. }) if *actual == other)
     );
     assert!(matches!(refused(Knob::OldNonce), AttestationError::FalseAttestationReport { .. }));
 
@@ -168,7 +168,7 @@ fn a_session_that_was_refused_is_closed_until_it_is_attested_again() {
     let bench = Bench::start();
     let session = bench.connect();
     bench.lab.blindbox.set(Knob::Debug);
-    assert!(matches!(session.reattest().unwrap_err(), AttestationError::DebugMode { .. }));
+    assert!(matches!(session.reattest().unwrap_err().violation(), Some(Violation::DebugMode)));
     assert_eq!(hello(&session).unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });
     assert_eq!(bench.lab.blindbox.traffic().application_bytes(), 0);
     bench.lab.blindbox.reset();

@@ -6,7 +6,7 @@ use crate::fleet::{Balancing, Fleet};
 use crate::lab::{Lab, hello, interrupted, noticed, until};
 use blindbox_attestation::emulator::{BlindBox, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
 use blindbox_attestation::maa::TokenError;
-use blindbox_attestation::{AttestationError, Session};
+use blindbox_attestation::{AttestationError, Session, Violation};
 
 const BOTH_VERSIONS: [HttpVersions; 2] = [HttpVersions::Http1, HttpVersions::Http2];
 
@@ -61,7 +61,7 @@ async fn past_its_end_no_request_leaves_whatever_fails() {
         lab.blindbox.recover();
         lab.blindbox.set(Knob::Debug);
         let error = hello(&session).await.unwrap_err();
-        assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+        assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
         assert_eq!(lab.blindbox.traffic().application_requests(), 0);
     }
 }
@@ -248,7 +248,7 @@ async fn an_answer_from_before_the_end_is_cut_off_by_a_refusal_too() {
     hello(&session).await.unwrap();
     lab.blindbox.set(Knob::Debug);
     let refusal = session.reattest().await.unwrap_err();
-    assert!(matches!(refusal, AttestationError::DebugMode { .. }), "{refusal:?}");
+    assert!(matches!(refusal.violation(), Some(Violation::DebugMode)), "{refusal:?}");
     let error = loop {
         match answer.chunk().await {
             Ok(chunk) => drop(chunk.expect("an end without an error")),
@@ -283,7 +283,7 @@ async fn a_poisoned_session_stays_so_until_an_attestation_succeeds() {
     let poisoned = AttestationError::SessionPoisoned { cause: "debug-mode" };
     assert_eq!(hello(&session).await.unwrap_err(), poisoned);
     let error = session.reattest().await.unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     assert_eq!(hello(&session).await.unwrap_err(), poisoned);
     lab.blindbox.reset();
     lab.blindbox.fail("/attest/", Fault::status(500));
@@ -310,7 +310,7 @@ async fn the_refusal_of_one_key_leaves_the_others() {
     // The next connection goes to the first.
     fleet.replicas[0].set(Knob::Debug);
     let refusal = session.reattest().await.unwrap_err();
-    assert!(matches!(refusal, AttestationError::DebugMode { .. }), "{refusal:?}");
+    assert!(matches!(refusal.violation(), Some(Violation::DebugMode)), "{refusal:?}");
     assert_eq!(soon(on_first).await, interrupted(refusal));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!on_second.is_finished());

@@ -6,7 +6,7 @@ use crate::lab::{Lab, hello, noticed, unreachable_reason};
 use blindbox_attestation::emulator::{
     BlindBox, Fault, HardwareKnob, HttpVersions, Kds, KdsKnob, Knob, Platform, Relay, RelayCertificate, TcpProxy,
 };
-use blindbox_attestation::{AttestationError, Product, Tcb, Verifier};
+use blindbox_attestation::{AttestationError, Product, Tcb, Verifier, Violation};
 
 /// The refusal of a renewal was forgotten when other requests looked for a connection meanwhile and a new one led to another
 /// peer: the refused one went on getting requests until its old attestation ended.
@@ -30,7 +30,7 @@ async fn a_renewal_that_is_refused_is_refused_however_busy_the_session_is() {
     // Its only connection is in use: this one looks for another.
     hello(&session).await.unwrap();
     let error = renewing.await.unwrap().unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
     hello(&session).await.unwrap();
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
@@ -80,10 +80,10 @@ async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     lab.blindbox.clock().advance(2900);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     lab.blindbox.reset();
     let error = held_back.await.unwrap().unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     let closed = hello(&session).await.unwrap_err();
     assert_eq!(closed, AttestationError::SessionPoisoned { cause: "debug-mode" });
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
@@ -108,11 +108,11 @@ async fn an_older_answer_does_not_outweigh_a_refusal_that_is_forgotten_by_others
     lab.blindbox.clock().advance(2900);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     lab.blindbox.reset();
     lab.blindbox.clock().advance(40);
     let error = held_back.await.unwrap().unwrap_err();
-    assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::fleet::{Balancing, Fleet};
 use crate::lab::{Lab, hello, noticed};
 use blindbox_attestation::emulator::{AgentLocation, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
-use blindbox_attestation::{AttestationError, Session};
+use blindbox_attestation::{Session, Violation};
 
 /// The last fifth of an hour has begun.
 const LATE: u64 = 2881;
@@ -71,7 +71,7 @@ async fn without_an_open_connection_the_one_for_the_request_renews() {
         lab.blindbox.clock().advance(LATE);
         lab.blindbox.set(Knob::Debug);
         let (requests, error) = (lab.blindbox.traffic().application_requests(), next().await.unwrap_err());
-        assert!(matches!(error, AttestationError::DebugMode { .. }), "{error:?}");
+        assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
         assert_eq!(lab.blindbox.traffic().application_requests(), requests);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::lab::{Lab, hello, noticed, until};
 use blindbox_attestation::emulator::{BlindBox, Fault, Knob, TcpProxy};
-use blindbox_attestation::{AttestationError, Session};
+use blindbox_attestation::{AttestationError, Session, Violation};
 
 async fn another(lab: &Lab) -> BlindBox {
     BlindBox::builder(&lab.maa).start().await.unwrap()
@@ -14,8 +14,7 @@ async fn another(lab: &Lab) -> BlindBox {
 #[track_caller]
 fn debug_mode<T>(outcome: Result<T, AttestationError>) {
     match outcome {
-        Err(AttestationError::DebugMode { .. }) => {}
-        Err(error) => panic!("{error:?}"),
+        Err(error) => assert_eq!(error.violation(), Some(&Violation::DebugMode), "{error:?}"),
         Ok(_) => panic!("accepted"),
     }
 }

@@ -10,7 +10,7 @@ use blindbox_attestation::uvm::{
 };
 use blindbox_attestation::{
     AttestationError, Bit, Crl, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId,
-    SigningKey, Tcb, Trust, UvmRequirement, Vek, Workload, verify_recorded, verify_unappraised,
+    SigningKey, Tcb, Trust, UvmRequirement, Vek, Violation, Workload, verify_recorded, verify_unappraised,
 };
 
 use super::*;
@@ -121,8 +121,10 @@ async fn every_machine_tells_the_story_of_the_token() {
             }
             // A report of version 2 does not say its processor, and so not whether its microcode has the fix of AMD-SB-3019.
             let refused = appraised.unwrap_err();
-            let AttestationError::NotReported { claim, .. } = refused else { panic!("{platform:?}: {refused}") };
-            assert_eq!(claim, "cpuid");
+            let Some(Violation::NotReported { claim, .. }) = refused.violation() else {
+                panic!("{platform:?}: {refused}")
+            };
+            assert_eq!(*claim, "cpuid");
         }
     }
 }

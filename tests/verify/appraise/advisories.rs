@@ -3,8 +3,8 @@
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::snp::VekCertificate;
 use blindbox_attestation::{
-    AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation, PlatformInfoBit, Policy,
-    PolicyError, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, verify, verify_recorded,
+    BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Tcb,
+    TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify, verify_recorded,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};
@@ -46,14 +46,17 @@ fn microcode_is_compared_with_the_floor_of_its_processor() {
             })
         };
         passed(of(floor), "AMD-SB-3019", &format!("bootloader 4, tee 0, snp 24, microcode {floor}"));
-        failed(of(floor - 1), "AMD-SB-3019", |appraisal| AttestationError::TcbTooOld {
-            tcb: "reported",
-            part: "microcode",
-            minimum: floor,
-            actual: Some(floor - 1),
-            advisory: Some("AMD-SB-3019".to_owned()),
-            appraisal,
-        });
+        failed(
+            of(floor - 1),
+            "AMD-SB-3019",
+            Violation::TcbTooOld {
+                tcb: "reported",
+                part: "microcode",
+                minimum: floor,
+                actual: Some(floor - 1),
+                advisory: Some("AMD-SB-3019".to_owned()),
+            },
+        );
     }
 }
 
@@ -91,16 +94,17 @@ fn advice_is_shown_and_refuses_only_where_it_is_required() {
         plain.clone().require_advisories(["AMD-SB-3030"]).unwrap(),
         policy(Trust::maa_and_amd(ISSUER).unwrap()).require_advisories(["AMD-SB-3030", "AMD-SB-3023"]).unwrap(),
     ] {
-        failed(attest_tcb(&required, tcb(28, 219), |report| report), "AMD-SB-3030", |appraisal| {
-            AttestationError::TcbTooOld {
+        failed(
+            attest_tcb(&required, tcb(28, 219), |report| report),
+            "AMD-SB-3030",
+            Violation::TcbTooOld {
                 tcb: "reported",
                 part: "snp",
                 minimum: 29,
                 actual: Some(28),
                 advisory: Some("AMD-SB-3030".to_owned()),
-                appraisal,
-            }
-        });
+            },
+        );
         let shown = "bootloader 4, tee 0, snp 29, microcode 219";
         passed(attest_tcb(&required, tcb(29, 219), |report| report), "AMD-SB-3030", shown);
     }
@@ -116,22 +120,21 @@ fn what_shows_a_fix_is_all_of_it() {
     };
     passed(with(0b100, 0b110), "AMD-SB-3016", "bootloader 4, tee 0, snp 27, microcode 219");
     for (vector, verdict, actual) in [("launch", with(0b011, 0b100), 0b011), ("current", with(0b100, 0b1000), 0b1000)] {
-        failed(verdict, "AMD-SB-3016", |appraisal| AttestationError::MissingMitigations {
-            vector,
-            expected: Mitigation::AmdSb3016.mask(),
-            actual,
-            appraisal,
-        });
+        failed(
+            verdict,
+            "AMD-SB-3016",
+            Violation::MissingMitigations { vector, expected: Mitigation::AmdSb3016.mask(), actual },
+        );
     }
     // A report of version 3 does not have the vectors: what it cannot show is not passed over.
     not_reported(attest_tcb(&required, tcb(27, 219), |report| report), "AMD-SB-3016", "launch mitigations");
     let bad_ram = policy(Trust::amd()).require_advisories(["AMD-SB-3015"]).unwrap();
     let clear = attest_tcb(&bad_ram, tcb(27, 219), |report| report.platform_info(0x05));
-    failed(clear, "AMD-SB-3015", |appraisal| AttestationError::WrongPlatformInfo {
-        bit: PlatformInfoBit::AliasCheckComplete,
-        must: BitRequirement::Set,
-        appraisal,
-    });
+    failed(
+        clear,
+        "AMD-SB-3015",
+        Violation::WrongPlatformInfo { bit: PlatformInfoBit::AliasCheckComplete, must: BitRequirement::Set },
+    );
 }
 
 #[test]
@@ -146,14 +149,17 @@ fn a_processor_without_a_known_fix_meets_a_day_and_no_name() {
     };
     allowed(complete(27), "AMD-SB-3027", "NOT KNOWN: no source says what shows the fix on this processor");
     // The day itself is included, the next advisory is not.
-    failed(complete(26), "AMD-SB-3023", |appraisal| AttestationError::TcbTooOld {
-        tcb: "reported",
-        part: "snp",
-        minimum: 27,
-        actual: Some(26),
-        advisory: Some("AMD-SB-3023".to_owned()),
-        appraisal,
-    });
+    failed(
+        complete(26),
+        "AMD-SB-3023",
+        Violation::TcbTooOld {
+            tcb: "reported",
+            part: "snp",
+            minimum: 27,
+            actual: Some(26),
+            advisory: Some("AMD-SB-3023".to_owned()),
+        },
+    );
     let attested = complete(27).unwrap();
     assert_eq!(attested.appraisal().check("AMD-SB-3030").unwrap().verdict, Verdict::Allowed);
 }
@@ -185,14 +191,11 @@ fn a_processor_has_a_minimum_of_its_own() {
     let required = policy(Trust::amd()).require_reported_tcb(minima).unwrap();
     let x = |microcode| attest_tcb(&required, tcb(24, microcode), |report| report.cpuid(MILAN_X));
     passed(x(70), "reported tcb", "bootloader 4, tee 0, snp 24, microcode 70");
-    failed(x(69), "reported tcb", |appraisal| AttestationError::TcbTooOld {
-        tcb: "reported",
-        part: "microcode",
-        minimum: 70,
-        actual: Some(69),
-        advisory: None,
-        appraisal,
-    });
+    failed(
+        x(69),
+        "reported tcb",
+        Violation::TcbTooOld { tcb: "reported", part: "microcode", minimum: 70, actual: Some(69), advisory: None },
+    );
     passed(
         attest_tcb(&required, tcb(24, 219), |report| report),
         "reported tcb",
@@ -223,12 +226,11 @@ fn the_provider_of_a_vlek_is_required_by_name() {
     passed(with_vlek("Example"), "csp id", "Example");
     passed(with_vlek("Other"), "csp id", "Other");
     for wrong in ["example", "Example ", "Examples", "CN=Example"] {
-        failed(with_vlek(wrong), "csp id", |appraisal| AttestationError::WrongChip {
-            field: "csp id",
-            expected: "one of Example, Other".into(),
-            actual: wrong.into(),
-            appraisal,
-        });
+        failed(
+            with_vlek(wrong),
+            "csp id",
+            Violation::WrongChip { field: "csp id", expected: "one of Example, Other".into(), actual: wrong.into() },
+        );
     }
 }
 

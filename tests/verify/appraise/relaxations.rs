@@ -1,9 +1,7 @@
 //! What a policy allows is not refused, and is not hidden either.
 
 use blindbox_attestation::emulator::Guest;
-use blindbox_attestation::{
-    AttestationError, Binding, GuestIdentity, HostData, Policy, Trust, UvmRequirement, Workload,
-};
+use blindbox_attestation::{Binding, GuestIdentity, HostData, Policy, Trust, UvmRequirement, Violation, Workload};
 
 use super::{allowed, failed, passed};
 use crate::scene::*;
@@ -14,7 +12,7 @@ fn debugging_is_refused_unless_allowed() {
     guest.snp.policy.debug = true;
     let maa = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), own_uvm()).unwrap();
     for policy in [maa, amd_policy(), both_policy()] {
-        failed(attest(&guest, &policy), "debug", |appraisal| AttestationError::DebugMode { appraisal });
+        failed(attest(&guest, &policy), "debug", Violation::DebugMode);
         let text = attest(&guest, &policy).unwrap_err().to_string();
         assert!(
             text.starts_with(
@@ -34,7 +32,7 @@ fn migration_is_refused_unless_allowed() {
     let mut guest = endorsed_container();
     guest.snp.policy.migrate_ma = true;
     for policy in [amd_policy(), both_policy()] {
-        failed(attest(&guest, &policy), "migration", |appraisal| AttestationError::MigrationAllowed { appraisal });
+        failed(attest(&guest, &policy), "migration", Violation::MigrationAllowed);
         let allowing = policy.allow_migration().unwrap();
         allowed(attest(&guest, &allowing), "migration", "ON: an agent can move the guest");
     }

@@ -4,7 +4,7 @@ use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::snp::ReportError;
 use blindbox_attestation::{
     AbiVersion, AttestationError, BitRequirement, FirmwareVersion, Mitigation, PlatformInfoBit, Policy, Product,
-    ReportId, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, verify,
+    ReportId, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};
@@ -44,23 +44,23 @@ fn the_other_tcbs_are_new_enough() {
             let shown = "bootloader 5, tee 2, snp 25, microcode 220";
             passed(report_with(&policy, |report| write(report, Tcb::new(None, 5, 2, 25, 220))), name, shown);
             let old = report_with(&policy, |report| write(report, Tcb::new(None, 255, 255, 25, 219)));
-            failed(old, name, |appraisal| AttestationError::TcbTooOld {
-                tcb,
-                part: "microcode",
-                minimum: 220,
-                actual: Some(219),
-                advisory: None,
-                appraisal,
-            });
+            failed(
+                old,
+                name,
+                Violation::TcbTooOld { tcb, part: "microcode", minimum: 220, actual: Some(219), advisory: None },
+            );
         }
         let turin = TcbMinima::of(Product::Turin, TcbMinimum::new().fmc(1));
         for policy in under_both(|policy| require(policy, turin)) {
-            failed(report_with(&policy, |report| report), name, |appraisal| AttestationError::WrongChip {
-                field: "product",
-                expected: "a product that the policy has a minimum for".to_owned(),
-                actual: "Milan".to_owned(),
-                appraisal,
-            });
+            failed(
+                report_with(&policy, |report| report),
+                name,
+                Violation::WrongChip {
+                    field: "product",
+                    expected: "a product that the policy has a minimum for".to_owned(),
+                    actual: "Milan".to_owned(),
+                },
+            );
         }
     }
 }
@@ -84,14 +84,17 @@ fn a_published_weakness_is_refused_unless_waived() {
         verify(&evidence, &endorsements, challenge, &policy, NOW)
     };
     for trust in [Trust::amd(), Trust::maa_and_amd(ISSUER).unwrap()] {
-        failed(attest(trust.clone()), "AMD-SB-3019", |appraisal| AttestationError::TcbTooOld {
-            tcb: "reported",
-            part: "snp",
-            minimum: 24,
-            actual: Some(23),
-            advisory: Some("AMD-SB-3019".to_owned()),
-            appraisal,
-        });
+        failed(
+            attest(trust.clone()),
+            "AMD-SB-3019",
+            Violation::TcbTooOld {
+                tcb: "reported",
+                part: "snp",
+                minimum: 24,
+                actual: Some(23),
+                advisory: Some("AMD-SB-3019".to_owned()),
+            },
+        );
         let shown = "NOT FIXED: bootloader 4, tee 0, snp 23, microcode 219, and snp 24 or later is needed; microcode \
                      patches with a forged signature could be loaded";
         allowed(attest(trust.allow_tcb_below("AMD-SB-3019").unwrap()), "AMD-SB-3019", shown);
@@ -107,35 +110,44 @@ fn firmware_is_new_enough_and_committed() {
         }
         for old in [FIRMWARE(1, 55, 28), FIRMWARE(1, 54, 99), FIRMWARE(0, 99, 99)] {
             let verdict = report_with(&policy, |report| report.current_firmware(old));
-            failed(verdict, "running firmware", |appraisal| AttestationError::FirmwareTooOld {
-                firmware: "running",
-                expected: "1.55.29 or later".to_owned(),
-                actual: old.to_string(),
-                appraisal,
-            });
+            failed(
+                verdict,
+                "running firmware",
+                Violation::FirmwareTooOld {
+                    firmware: "running",
+                    expected: "1.55.29 or later".to_owned(),
+                    actual: old.to_string(),
+                },
+            );
         }
     }
     for policy in under_both(|policy| policy.require_committed_firmware_version(FIRMWARE(1, 55, 29)).unwrap()) {
         let verdict = report_with(&policy, |report| report.committed_firmware(FIRMWARE(1, 55, 30)));
         passed(verdict, "committed firmware", "1.55.30");
         let verdict = report_with(&policy, |report| report.committed_firmware(FIRMWARE(1, 54, 29)));
-        failed(verdict, "committed firmware", |appraisal| AttestationError::FirmwareTooOld {
-            firmware: "committed",
-            expected: "1.55.29 or later".to_owned(),
-            actual: "1.54.29".to_owned(),
-            appraisal,
-        });
+        failed(
+            verdict,
+            "committed firmware",
+            Violation::FirmwareTooOld {
+                firmware: "committed",
+                expected: "1.55.29 or later".to_owned(),
+                actual: "1.54.29".to_owned(),
+            },
+        );
     }
     for policy in under_both(|policy| policy.require_committed_firmware_only().unwrap()) {
         let same = "running 1.55.29, committed 1.55.29";
         passed(report_with(&policy, |report| report), "provisional firmware", same);
         let provisional = report_with(&policy, |report| report.current_firmware(FIRMWARE(1, 55, 30)));
-        failed(provisional, "provisional firmware", |appraisal| AttestationError::FirmwareTooOld {
-            firmware: "running",
-            expected: "the committed one".to_owned(),
-            actual: "running 1.55.30, committed 1.55.29".to_owned(),
-            appraisal,
-        });
+        failed(
+            provisional,
+            "provisional firmware",
+            Violation::FirmwareTooOld {
+                firmware: "running",
+                expected: "the committed one".to_owned(),
+                actual: "running 1.55.30, committed 1.55.29".to_owned(),
+            },
+        );
         let tcb = report_with(&policy, |report| report.current_tcb(Tcb::new(None, 4, 0, 24, 220)));
         assert_eq!(tcb.unwrap_err().code(), "firmware-too-old");
     }
@@ -165,11 +177,7 @@ fn each_bit_of_the_platform_is_as_required() {
                 };
                 let of = |info| move |report: ReportBuilder| report.version(5).platform_info(info);
                 passed(report_with(&policy, of(good)), name, shown);
-                failed(report_with(&policy, of(bad)), name, |appraisal| AttestationError::WrongPlatformInfo {
-                    bit,
-                    must,
-                    appraisal,
-                });
+                failed(report_with(&policy, of(bad)), name, Violation::WrongPlatformInfo { bit, must });
             }
         }
     }
@@ -195,7 +203,7 @@ fn a_migration_agent_is_refused_unless_allowed() {
         passed(report_with(&policy, |report| report), "migration agent", "none");
         for id in [[0; 32], [0x33; 32]] {
             let verdict = report_with(&policy, |report| report.report_id_ma(id));
-            failed(verdict, "migration agent", |appraisal| AttestationError::MigrationAllowed { appraisal });
+            failed(verdict, "migration agent", Violation::MigrationAllowed);
         }
         let allowing = policy.allow_migration().unwrap();
         allowed(report_with(&allowing, with_agent), "migration agent", "PRESENT: it can move the guest");
@@ -210,14 +218,15 @@ fn the_abi_that_the_guest_asks_for_is_new_enough() {
             passed(report_with(&policy, asks_for(major, minor)), "guest abi", &format!("{major}.{minor}"));
         }
         for (major, minor) in [(1, 50), (0, 255)] {
-            failed(report_with(&policy, asks_for(major, minor)), "guest abi", |appraisal| {
-                AttestationError::WrongGuestPolicy {
+            failed(
+                report_with(&policy, asks_for(major, minor)),
+                "guest abi",
+                Violation::WrongGuestPolicy {
                     bit: None,
                     expected: "1.51 or later".to_owned(),
                     actual: format!("{major}.{minor}"),
-                    appraisal,
-                }
-            });
+                },
+            );
         }
     }
 }
@@ -226,14 +235,15 @@ fn the_abi_that_the_guest_asks_for_is_new_enough() {
 fn an_author_key_was_used() {
     for policy in under_both(|policy| policy.require_author_key().unwrap()) {
         passed(report_with(&policy, |report| report.key_info(1)), "author key enabled", "used");
-        failed(report_with(&policy, |report| report), "author key enabled", |appraisal| {
-            AttestationError::WrongGuestIdentity {
+        failed(
+            report_with(&policy, |report| report),
+            "author key enabled",
+            Violation::WrongGuestIdentity {
                 field: "author key",
                 expected: "an author key".to_owned(),
                 actual: "none".to_owned(),
-                appraisal,
-            }
-        });
+            },
+        );
     }
 }
 
@@ -258,9 +268,11 @@ fn mitigations_are_in_force() {
     for (vector, name, require, write) in vectors {
         for policy in waiving(require) {
             passed(report_with(&policy, |report| write(report.version(5), 0b1111)), name, "0xf");
-            failed(report_with(&policy, |report| write(report.version(5), 0b1011)), name, |appraisal| {
-                AttestationError::MissingMitigations { vector, expected: 0b101, actual: 0b1011, appraisal }
-            });
+            failed(
+                report_with(&policy, |report| write(report.version(5), 0b1011)),
+                name,
+                Violation::MissingMitigations { vector, expected: 0b101, actual: 0b1011 },
+            );
             for version in [2, 3, 4] {
                 not_reported(report_with(&policy, |report| report.version(version)), name, name);
             }
@@ -282,16 +294,11 @@ fn named_mitigations_are_in_force_and_were_at_launch() {
             ("launch", "named launch mitigations", with(0b0_0100, 0b1_0100)),
             ("current", "named current mitigations", with(0b1_0100, 0b0_0100)),
         ] {
-            failed(verdict, name, |appraisal| AttestationError::MissingMitigations {
-                vector,
-                expected: 0b1_0100,
-                actual: 0b0_0100,
-                appraisal,
-            });
+            failed(verdict, name, Violation::MissingMitigations { vector, expected: 0b1_0100, actual: 0b0_0100 });
         }
         let before = report_with(&policy, |report| report.version(3)).unwrap_err();
-        let AttestationError::NotReported { claim, .. } = before else { panic!("{before}") };
-        assert_eq!(claim, "named launch mitigations");
+        let Some(Violation::NotReported { claim, .. }) = before.violation() else { panic!("{before}") };
+        assert_eq!(*claim, "named launch mitigations");
     }
 }
 

@@ -8,9 +8,8 @@ use blindbox_attestation::maa::{KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    Appraisal, AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer,
-    Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
-    Verdict,
+    AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, Measurement,
+    PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, Verdict, Violation,
 };
 
 use crate::scene::*;
@@ -107,24 +106,49 @@ fn the_wrong_kind_of_tee_is_said_before_what_follows_from_it() {
     assert_eq!(attest(&in_debug, &maa_policy()).unwrap_err().code(), "debug-mode");
 }
 
-/// One of each variant with the code, number and category that it has for ever.
-fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
-    use AttestationError::*;
-    use Category::{Misconfigured as Mine, Rejected, Unavailable, Untrusted};
-    let appraisal = || -> Appraisal { attest(&container(), &maa_policy()).unwrap().appraisal().clone() };
+/// One of each violation with the code and number that it has for ever.
+fn golden_violations() -> Vec<(Violation, &'static str, u16)> {
+    use Violation::*;
     let text = || "text".to_owned();
-    let issuer = || Issuer::new(ISSUER).unwrap();
     let digest = Sha256Digest::new([1; 32]);
     let measurement = Measurement::new([1; 48]);
+    let second = Duration::from_secs(1);
+    let tcb = TcbTooOld { tcb: "reported", part: "snp", minimum: 2, actual: Some(1), advisory: None };
+    let platform = WrongPlatformInfo { bit: PlatformInfoBit::EccEn, must: BitRequirement::Set };
+    let host = HostData::new([1; 32]);
+    vec![
+        (DebugMode, "debug-mode", 101),
+        (MigrationAllowed, "migration-allowed", 102),
+        (NonCompliantUvm { expected: text(), status: None }, "non-compliant-uvm", 103),
+        (InvalidEnclaveCode { expected: vec![host], actual: host }, "invalid-enclave-code", 104),
+        (WrongMeasurement { expected: vec![measurement], actual: measurement }, "wrong-measurement", 105),
+        (WrongUvm { field: "feed", expected: text(), actual: text() }, "wrong-uvm", 106),
+        (UvmTooOld { minimum: 2, actual: 1 }, "uvm-too-old", 107),
+        (WrongMaaPolicy { expected: digest, actual: digest }, "wrong-maa-policy", 108),
+        (WrongTeeKind { expected: "a", actual: "b" }, "wrong-tee-kind", 109),
+        (WrongVmpl { expected: vec![0], actual: 1 }, "wrong-vmpl", 110),
+        (WrongGuestIdentity { field: "id key", expected: text(), actual: text() }, "wrong-guest-identity", 111),
+        (tcb, "tcb-too-old", 112),
+        (FirmwareTooOld { firmware: "running", expected: text(), actual: text() }, "firmware-too-old", 113),
+        (GuestSvnTooOld { minimum: 2, actual: 1 }, "guest-svn-too-old", 114),
+        (WrongGuestPolicy { bit: None, expected: text(), actual: text() }, "wrong-guest-policy", 115),
+        (platform, "wrong-platform-info", 116),
+        (MissingMitigations { vector: "launch", expected: 1, actual: 0 }, "missing-mitigations", 117),
+        (WrongChip { field: "product", expected: text(), actual: text() }, "wrong-chip", 118),
+        (NotReported { claim: "chip id" }, "not-reported", 119),
+        (TokenTooOld { maximum: second, actual: second }, "token-too-old", 120),
+        (NotPostQuantum { actual: text() }, "not-post-quantum", 121),
+    ]
+}
+
+/// One of each other error with the code, number and category that it has for ever.
+fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
+    use AttestationError::*;
+    use Category::{Misconfigured as Mine, Unavailable, Untrusted};
+    let text = || "text".to_owned();
+    let issuer = || Issuer::new(ISSUER).unwrap();
     let spki = SpkiDigest::new([1; 32]);
     let second = Duration::from_secs(1);
-    let a = appraisal();
-    let a = || a.clone();
-    let identity = WrongGuestIdentity { field: "id key", expected: text(), actual: text(), appraisal: a() };
-    let tcb = TcbTooOld { tcb: "reported", part: "snp", minimum: 2, actual: Some(1), advisory: None, appraisal: a() };
-    let firmware = FirmwareTooOld { firmware: "running", expected: text(), actual: text(), appraisal: a() };
-    let guest_policy = WrongGuestPolicy { bit: None, expected: text(), actual: text(), appraisal: a() };
-    let platform = WrongPlatformInfo { bit: PlatformInfoBit::EccEn, must: BitRequirement::Set, appraisal: a() };
     let mismatch = EvidenceMismatch {
         field: "vmpl",
         left_source: "token",
@@ -133,59 +157,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         right: text(),
     };
     let unsent = MaaTokenNotFound { issuer: None, status: 404, message: text() };
-    let hosts = vec![HostData::new([1; 32])];
     vec![
-        (DebugMode { appraisal: a() }, "debug-mode", 101, Rejected, false),
-        (MigrationAllowed { appraisal: a() }, "migration-allowed", 102, Rejected, false),
-        (NonCompliantUvm { expected: text(), status: None, appraisal: a() }, "non-compliant-uvm", 103, Rejected, false),
-        (
-            InvalidEnclaveCode { expected: hosts.clone(), actual: hosts[0], appraisal: a() },
-            "invalid-enclave-code",
-            104,
-            Rejected,
-            false,
-        ),
-        (
-            WrongMeasurement { expected: vec![measurement], actual: measurement, appraisal: a() },
-            "wrong-measurement",
-            105,
-            Rejected,
-            false,
-        ),
-        (
-            WrongUvm { field: "feed", expected: text(), actual: text(), appraisal: a() },
-            "wrong-uvm",
-            106,
-            Rejected,
-            false,
-        ),
-        (UvmTooOld { minimum: 2, actual: 1, appraisal: a() }, "uvm-too-old", 107, Rejected, false),
-        (WrongMaaPolicy { expected: digest, actual: digest, appraisal: a() }, "wrong-maa-policy", 108, Rejected, false),
-        (WrongTeeKind { expected: "a", actual: "b", appraisal: a() }, "wrong-tee-kind", 109, Rejected, false),
-        (WrongVmpl { expected: vec![0], actual: 1, appraisal: a() }, "wrong-vmpl", 110, Rejected, false),
-        (identity, "wrong-guest-identity", 111, Rejected, false),
-        (tcb, "tcb-too-old", 112, Rejected, false),
-        (firmware, "firmware-too-old", 113, Rejected, false),
-        (GuestSvnTooOld { minimum: 2, actual: 1, appraisal: a() }, "guest-svn-too-old", 114, Rejected, false),
-        (guest_policy, "wrong-guest-policy", 115, Rejected, false),
-        (platform, "wrong-platform-info", 116, Rejected, false),
-        (
-            MissingMitigations { vector: "launch", expected: 1, actual: 0, appraisal: a() },
-            "missing-mitigations",
-            117,
-            Rejected,
-            false,
-        ),
-        (
-            WrongChip { field: "product", expected: text(), actual: text(), appraisal: a() },
-            "wrong-chip",
-            118,
-            Rejected,
-            false,
-        ),
-        (NotReported { claim: "chip id", appraisal: a() }, "not-reported", 119, Rejected, false),
-        (TokenTooOld { maximum: second, actual: second, appraisal: a() }, "token-too-old", 120, Rejected, false),
-        (NotPostQuantum { actual: text(), appraisal: a() }, "not-post-quantum", 121, Rejected, false),
         (NotAnEnclave { attestation_type: text() }, "not-an-enclave", 201, Untrusted, false),
         (WrongAttester { expected: issuer(), actual: text() }, "wrong-attester", 202, Untrusted, false),
         (ChannelMismatch { attested: spki, connected: spki }, "channel-mismatch", 203, Untrusted, false),
@@ -232,13 +204,25 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
     ]
 }
 
+/// A message is a clause, to stand behind the name of a program.
+#[track_caller]
+fn check_message(text: &str) {
+    assert!(text.starts_with(|first: char| !first.is_uppercase()) || text.starts_with("AMD's"), "{text}");
+    assert!(!text.contains("  ") && !text.ends_with('.'), "{text}");
+}
+
 #[test]
 fn codes_and_numbers_of_errors_are_frozen() {
-    let golden = golden();
-    for (error, code, number, category, retryable) in &golden {
+    for (violation, code, number) in golden_violations() {
+        assert_eq!((violation.code(), violation.number()), (code, number), "{violation}");
+        let json = serde_json::json!({ "code": code, "number": number, "message": violation.to_string() });
+        assert_eq!(serde_json::to_value(&violation).unwrap(), json);
+        check_message(&violation.to_string());
+    }
+    for (error, code, number, category, retryable) in &golden() {
         let actual = (error.code(), error.number(), error.category(), error.is_retryable());
         assert_eq!(actual, (*code, *number, *category, *retryable), "{error}");
-        assert_eq!(error.appraisal().is_some(), *category == Category::Rejected, "{code}");
+        assert!(error.appraisal().is_none() && error.violation().is_none(), "{code}");
         let json = serde_json::json!({
             "code": code,
             "number": number,
@@ -248,29 +232,54 @@ fn codes_and_numbers_of_errors_are_frozen() {
             "message": error.to_string(),
         });
         assert_eq!(serde_json::to_value(error).unwrap(), json);
-        let text = error.to_string();
-        assert!(text.starts_with(|first: char| !first.is_uppercase()) || text.starts_with("AMD's"), "{text}");
-        assert!(!text.contains("  ") && !text.ends_with('.'), "{text}");
+        check_message(&error.to_string());
     }
-    let codes: BTreeSet<_> = golden.iter().map(|(_, code, ..)| code).collect();
-    let numbers: BTreeSet<_> = golden.iter().map(|(_, _, number, ..)| number).collect();
-    assert_eq!((codes.len(), numbers.len()), (golden.len(), golden.len()), "one name and number for each");
 }
 
 #[test]
-fn the_golden_table_has_every_error() {
-    let source = include_str!("../../../src/error/codes.rs");
-    let facts = source.split("fn code_number_category(&self)").nth(1).unwrap();
-    let frozen: BTreeSet<&str> = facts
-        .match_indices("(\"")
-        .map(|(at, _)| {
-            let rest = &facts[at + 2..];
-            &rest[..rest.find('"').unwrap()]
-        })
-        .collect();
-    let golden = golden();
-    let listed: BTreeSet<&str> = golden.iter().map(|(_, code, ..)| *code).collect();
-    assert_eq!(frozen, listed);
+fn a_rejection_is_its_gravest_violation_and_names_the_others() {
+    let mut guest = container();
+    guest.snp.policy.debug = true;
+    guest.uvm.as_mut().unwrap().svn = 1;
+    let error = attest(&guest, &maa_policy()).unwrap_err();
+    assert_eq!(error.violation(), Some(&Violation::DebugMode));
+    let old = Violation::UvmTooOld { minimum: 101, actual: 1 };
+    assert_eq!(error.violations().collect::<Vec<_>>(), [&Violation::DebugMode, &old]);
+    let AttestationError::Rejected(rejection) = &error else { panic!("{error}") };
+    assert_eq!(rejection.violations().collect::<Vec<_>>(), error.violations().collect::<Vec<_>>());
+    assert_eq!((rejection.to_string(), error.to_string()), (Violation::DebugMode.to_string(), rejection.to_string()));
+    let json = serde_json::json!({
+        "code": "debug-mode",
+        "number": 101,
+        "category": "rejected",
+        "retryable": false,
+        "request_sent": false,
+        "message": Violation::DebugMode.to_string(),
+        "violations": [
+            { "code": "debug-mode", "number": 101, "message": Violation::DebugMode.to_string() },
+            { "code": "uvm-too-old", "number": 107, "message": old.to_string() },
+        ],
+    });
+    assert_eq!(serde_json::to_value(&error).unwrap(), json);
+}
+
+#[test]
+fn the_public_table_of_codes_has_every_error_once_and_in_order() {
+    let violations = golden_violations().into_iter().map(|(_, code, number)| (code, number, Category::Rejected, false));
+    let others = golden().into_iter().map(|(_, code, number, category, retryable)| (code, number, category, retryable));
+    let golden: Vec<_> = violations.chain(others).collect();
+    let public = AttestationError::codes();
+    let listed: Vec<_> = public.map(|row| (row.code, row.number, row.category, row.retryable)).collect();
+    assert_eq!(listed, golden);
+    let numbers: BTreeSet<_> = AttestationError::codes().map(|row| row.number).collect();
+    assert!(numbers.into_iter().eq(listed.iter().map(|(_, number, ..)| *number)), "ascending, each once");
+    let codes: BTreeSet<_> = AttestationError::codes().map(|row| row.code).collect();
+    assert_eq!(codes.len(), golden.len());
+    // The name is the code in another spelling.
+    for row in AttestationError::codes() {
+        let words = row.code.split('-').map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]));
+        assert_eq!(row.name, words.collect::<String>());
+    }
 }
 
 #[test]

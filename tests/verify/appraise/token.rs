@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    AttestationError, Bit, BitRequirement, ChipId, FamilyId, GuestIdentity, GuestPolicyBit, HostData, ImageId,
-    KeyDigest, Measurement, Policy, PolicyError, Product, ReportId, SnpClaims, TcbMinima, TcbMinimum, Trust,
-    UvmRequirement, Workload,
+    Bit, BitRequirement, ChipId, FamilyId, GuestIdentity, GuestPolicyBit, HostData, ImageId, KeyDigest, Measurement,
+    Policy, PolicyError, Product, ReportId, SnpClaims, TcbMinima, TcbMinimum, Trust, UvmRequirement, Violation,
+    Workload,
 };
 
 use super::{failed, not_reported, passed};
@@ -34,11 +34,11 @@ fn host_data_is_one_of_the_accepted() {
     passed(attest(&guest, &policy), "workload", &format!("host data {first}"));
     let actual = HostData::new([0x33; 32]);
     guest.snp.host_data = actual;
-    failed(attest(&guest, &policy), "workload", |appraisal| AttestationError::InvalidEnclaveCode {
-        expected: vec![second, first],
-        actual,
-        appraisal,
-    });
+    failed(
+        attest(&guest, &policy),
+        "workload",
+        Violation::InvalidEnclaveCode { expected: vec![second, first], actual },
+    );
     guest.snp.host_data = HostData::new([0; 32]);
     assert_eq!(attest(&guest, &policy).unwrap_err().code(), "invalid-enclave-code");
 }
@@ -50,9 +50,11 @@ fn the_launch_measurement_is_one_of_the_accepted() {
         passed(attest(&endorsed_container(), &policy), "launch measurement", &actual.to_string());
     }
     for policy in under_every_trust(|policy| policy.require_measurements([other])) {
-        failed(attest(&endorsed_container(), &policy), "launch measurement", |appraisal| {
-            AttestationError::WrongMeasurement { expected: vec![other], actual, appraisal }
-        });
+        failed(
+            attest(&endorsed_container(), &policy),
+            "launch measurement",
+            Violation::WrongMeasurement { expected: vec![other], actual },
+        );
     }
 }
 
@@ -70,11 +72,7 @@ fn the_security_version_of_the_utility_vm_is_a_number_and_not_that_of_the_report
         for enough in [99, 104] {
             passed(attest(&guest, &of(trust.clone(), enough)), "uvm endorsement", "security version 104");
         }
-        failed(attest(&guest, &of(trust, 105)), "uvm endorsement", |appraisal| AttestationError::UvmTooOld {
-            minimum: 105,
-            actual: 104,
-            appraisal,
-        });
+        failed(attest(&guest, &of(trust, 105)), "uvm endorsement", Violation::UvmTooOld { minimum: 105, actual: 104 });
     }
 }
 
@@ -83,20 +81,22 @@ fn issuer_and_feed_of_the_endorsement_are_the_policys_byte_for_byte() {
     let mut guest = container();
     let issuer = UvmRequirement::PRODUCTION_ISSUER.to_owned() + " ";
     guest.uvm.as_mut().unwrap().issuer.clone_from(&issuer);
-    failed(attest(&guest, &maa_policy()), "uvm issuer", |appraisal| AttestationError::WrongUvm {
-        field: "issuer",
-        expected: UvmRequirement::PRODUCTION_ISSUER.to_owned(),
-        actual: issuer,
-        appraisal,
-    });
+    failed(
+        attest(&guest, &maa_policy()),
+        "uvm issuer",
+        Violation::WrongUvm { field: "issuer", expected: UvmRequirement::PRODUCTION_ISSUER.to_owned(), actual: issuer },
+    );
     let mut guest = container();
     guest.uvm.as_mut().unwrap().feed = "ConfAKS-AMD-UVM".to_owned();
-    failed(attest(&guest, &maa_policy()), "uvm feed", |appraisal| AttestationError::WrongUvm {
-        field: "feed",
-        expected: UvmRequirement::PRODUCTION_FEED.to_owned(),
-        actual: "ConfAKS-AMD-UVM".to_owned(),
-        appraisal,
-    });
+    failed(
+        attest(&guest, &maa_policy()),
+        "uvm feed",
+        Violation::WrongUvm {
+            field: "feed",
+            expected: UvmRequirement::PRODUCTION_FEED.to_owned(),
+            actual: "ConfAKS-AMD-UVM".to_owned(),
+        },
+    );
     let uvm = UvmRequirement::at_least(101).of_feed("ConfAKS-AMD-UVM");
     let policy = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), uvm).unwrap();
     passed(attest(&guest, &policy), "uvm feed", "ConfAKS-AMD-UVM");
@@ -110,11 +110,14 @@ fn compliance_is_said_and_is_the_accepted_one() {
     passed(attest(&guest, &maa_policy()), "compliance", "azure-compliant-uvm");
     for status in [None, Some("azure-signed-uvm"), Some("AZURE-COMPLIANT-UVM"), Some("azure-compliant-uvm ")] {
         guest.compliance_status = status.map(ToOwned::to_owned);
-        failed(attest(&guest, &maa_policy()), "compliance", |appraisal| AttestationError::NonCompliantUvm {
-            expected: "azure-compliant-uvm".to_owned(),
-            status: status.map(ToOwned::to_owned),
-            appraisal,
-        });
+        failed(
+            attest(&guest, &maa_policy()),
+            "compliance",
+            Violation::NonCompliantUvm {
+                expected: "azure-compliant-uvm".to_owned(),
+                status: status.map(ToOwned::to_owned),
+            },
+        );
     }
     guest.compliance_status = Some("azure-signed-uvm".to_owned());
     let refused = attest(&guest, &maa_policy()).unwrap_err();
@@ -125,11 +128,14 @@ fn compliance_is_said_and_is_the_accepted_one() {
     let own = maa_policy().require_compliance_status(["azure-signed-uvm", "better"]).unwrap();
     passed(attest(&guest, &own), "compliance", "azure-signed-uvm");
     guest.compliance_status = Some("azure-compliant-uvm".to_owned());
-    failed(attest(&guest, &own), "compliance", |appraisal| AttestationError::NonCompliantUvm {
-        expected: "one of azure-signed-uvm, better".to_owned(),
-        status: Some("azure-compliant-uvm".to_owned()),
-        appraisal,
-    });
+    failed(
+        attest(&guest, &own),
+        "compliance",
+        Violation::NonCompliantUvm {
+            expected: "one of azure-signed-uvm, better".to_owned(),
+            status: Some("azure-compliant-uvm".to_owned()),
+        },
+    );
     guest.compliance_status = None;
     assert_eq!(attest(&guest, &own).unwrap_err().code(), "non-compliant-uvm");
 }
@@ -142,11 +148,11 @@ fn a_token_is_young_enough() {
         attest_claims(&container(), &policy, |claims| claims.claim("iat", at).claim("nbf", at))
     };
     passed(issued(10), "token age", "10 s");
-    failed(issued(11), "token age", |appraisal| AttestationError::TokenTooOld {
-        maximum: Duration::from_secs(10),
-        actual: Duration::from_secs(11),
-        appraisal,
-    });
+    failed(
+        issued(11),
+        "token age",
+        Violation::TokenTooOld { maximum: Duration::from_secs(10), actual: Duration::from_secs(11) },
+    );
 }
 
 #[test]
@@ -155,20 +161,12 @@ fn the_privilege_level_is_0_unless_others_are_accepted() {
     for policy in under_every_trust(Ok) {
         passed(attest(&at_level(0), &policy), "vmpl", "0");
         for actual in 1..=3 {
-            failed(attest(&at_level(actual), &policy), "vmpl", |appraisal| AttestationError::WrongVmpl {
-                expected: vec![0],
-                actual,
-                appraisal,
-            });
+            failed(attest(&at_level(actual), &policy), "vmpl", Violation::WrongVmpl { expected: vec![0], actual });
         }
     }
     for policy in under_every_trust(|policy| policy.require_vmpl([1, 2])) {
         passed(attest(&at_level(2), &policy), "vmpl", "2");
-        failed(attest(&at_level(0), &policy), "vmpl", |appraisal| AttestationError::WrongVmpl {
-            expected: vec![1, 2],
-            actual: 0,
-            appraisal,
-        });
+        failed(attest(&at_level(0), &policy), "vmpl", Violation::WrongVmpl { expected: vec![1, 2], actual: 0 });
     }
 }
 
@@ -176,9 +174,11 @@ fn the_privilege_level_is_0_unless_others_are_accepted() {
 fn the_guest_svn_of_the_report_is_high_enough() {
     for policy in under_every_trust(|policy| policy.require_report_guest_svn(2)) {
         passed(attest(&guest_with(|snp| snp.report_guest_svn = 2), &policy), "report guest svn", "2");
-        failed(attest(&guest_with(|snp| snp.report_guest_svn = 1), &policy), "report guest svn", |appraisal| {
-            AttestationError::GuestSvnTooOld { minimum: 2, actual: 1, appraisal }
-        });
+        failed(
+            attest(&guest_with(|snp| snp.report_guest_svn = 1), &policy),
+            "report guest svn",
+            Violation::GuestSvnTooOld { minimum: 2, actual: 1 },
+        );
     }
 }
 
@@ -221,12 +221,11 @@ fn who_the_guest_is() {
             passed(attest(&guest, &policy), field, actual);
         }
         for policy in under_every_trust(|policy| require(policy, false)) {
-            failed(attest(&guest, &policy), field, |appraisal| AttestationError::WrongGuestIdentity {
+            failed(
+                attest(&guest, &policy),
                 field,
-                expected: expected.clone(),
-                actual: actual.clone(),
-                appraisal,
-            });
+                Violation::WrongGuestIdentity { field, expected: expected.clone(), actual: actual.clone() },
+            );
         }
     }
     // MAA does not say whether an author key was used; a digest that is not zero says it.
@@ -234,12 +233,11 @@ fn who_the_guest_is() {
     let [policy, ..] = under_every_trust(|policy| policy.require_author_keys([key]));
     passed(attest(&guest, &policy), "author key", &key.to_string());
     let zeros = KeyDigest::new([0; 48]);
-    failed(attest(&endorsed_container(), &policy), "author key", |appraisal| AttestationError::WrongGuestIdentity {
-        field: "author key",
-        expected: key.to_string(),
-        actual: zeros.to_string(),
-        appraisal,
-    });
+    failed(
+        attest(&endorsed_container(), &policy),
+        "author key",
+        Violation::WrongGuestIdentity { field: "author key", expected: key.to_string(), actual: zeros.to_string() },
+    );
 }
 
 #[test]
@@ -249,32 +247,33 @@ fn which_chip_it_is() {
         passed(attest(&endorsed_container(), &policy), "chip id", &actual.to_string());
     }
     for policy in under_every_trust(|policy| policy.require_chip_ids([other])) {
-        failed(attest(&endorsed_container(), &policy), "chip id", |appraisal| AttestationError::WrongChip {
-            field: "chip id",
-            expected: other.to_string(),
-            actual: actual.to_string(),
-            appraisal,
-        });
+        failed(
+            attest(&endorsed_container(), &policy),
+            "chip id",
+            Violation::WrongChip { field: "chip id", expected: other.to_string(), actual: actual.to_string() },
+        );
     }
     for policy in under_every_trust(|policy| policy.require_products([Product::Milan, Product::Turin])) {
         passed(attest(&endorsed_container(), &policy), "product", "Milan");
     }
     for policy in under_every_trust(|policy| policy.require_products([Product::Genoa, Product::Turin])) {
-        failed(attest(&endorsed_container(), &policy), "product", |appraisal| AttestationError::WrongChip {
-            field: "product",
-            expected: "one of Genoa, Turin".to_owned(),
-            actual: "Milan".to_owned(),
-            appraisal,
-        });
+        failed(
+            attest(&endorsed_container(), &policy),
+            "product",
+            Violation::WrongChip {
+                field: "product",
+                expected: "one of Genoa, Turin".to_owned(),
+                actual: "Milan".to_owned(),
+            },
+        );
     }
     let trust = Trust::amd().require_products([Product::Genoa]).unwrap();
     let policy = Policy::confidential_container(trust, workload(), own_uvm()).unwrap();
-    failed(attest(&endorsed_container(), &policy), "product", |appraisal| AttestationError::WrongChip {
-        field: "product",
-        expected: "Genoa".to_owned(),
-        actual: "Milan".to_owned(),
-        appraisal,
-    });
+    failed(
+        attest(&endorsed_container(), &policy),
+        "product",
+        Violation::WrongChip { field: "product", expected: "Genoa".to_owned(), actual: "Milan".to_owned() },
+    );
     // A token from before 2026 says neither.
     let silent = guest_with(|snp| (snp.chip_id, snp.product) = (None, None));
     let [policy, ..] = under_every_trust(|policy| policy.require_chip_ids([actual]));
@@ -302,16 +301,17 @@ fn each_part_of_the_reported_tcb_is_new_enough() {
                 }
             }
             for policy in under_every_trust(|policy| policy.require_reported_tcb(wrap(minimum(actual + 1)))) {
-                failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| {
-                    AttestationError::TcbTooOld {
+                failed(
+                    attest(&endorsed_container(), &policy),
+                    "reported tcb",
+                    Violation::TcbTooOld {
                         tcb: "reported",
                         part,
                         minimum: actual + 1,
                         actual: Some(actual),
                         advisory: None,
-                        appraisal,
-                    }
-                });
+                    },
+                );
             }
         }
     }
@@ -322,22 +322,22 @@ fn a_minimum_tcb_holds_for_the_product_that_it_names() {
     let low = TcbMinimum::new().snp(1);
     // Milan has no FMC: a minimum for one is not met.
     for policy in under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::any(TcbMinimum::new().fmc(1)))) {
-        failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| AttestationError::TcbTooOld {
-            tcb: "reported",
-            part: "fmc",
-            minimum: 1,
-            actual: None,
-            advisory: None,
-            appraisal,
-        });
+        failed(
+            attest(&endorsed_container(), &policy),
+            "reported tcb",
+            Violation::TcbTooOld { tcb: "reported", part: "fmc", minimum: 1, actual: None, advisory: None },
+        );
     }
     for policy in under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::of(Product::Turin, low))) {
-        failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| AttestationError::WrongChip {
-            field: "product",
-            expected: "a product that the policy has a minimum for".to_owned(),
-            actual: "Milan".to_owned(),
-            appraisal,
-        });
+        failed(
+            attest(&endorsed_container(), &policy),
+            "reported tcb",
+            Violation::WrongChip {
+                field: "product",
+                expected: "a product that the policy has a minimum for".to_owned(),
+                actual: "Milan".to_owned(),
+            },
+        );
     }
     // A token that does not name its product meets only a minimum for any.
     let silent = guest_with(|snp| snp.product = None);
@@ -358,14 +358,11 @@ fn what_is_required_of_any_product_holds_beside_a_products_own_minimum() {
         minima
     };
     for policy in under_every_trust(|policy| policy.require_reported_tcb(minima(TcbMinimum::new().snp(24)))) {
-        failed(attest(&endorsed_container(), &policy), "reported tcb", |appraisal| AttestationError::TcbTooOld {
-            tcb: "reported",
-            part: "bootloader",
-            minimum: 5,
-            actual: Some(4),
-            advisory: None,
-            appraisal,
-        });
+        failed(
+            attest(&endorsed_container(), &policy),
+            "reported tcb",
+            Violation::TcbTooOld { tcb: "reported", part: "bootloader", minimum: 5, actual: Some(4), advisory: None },
+        );
     }
     // A product's own number of a part is meant instead of the general one.
     let own = TcbMinimum::new().bootloader(4).snp(24);
@@ -395,14 +392,15 @@ fn each_bit_of_the_guest_policy_is_as_required() {
             let word = |bit| if bit == Bit::Set { "set" } else { "clear" };
             for policy in under_every_trust(|policy| policy.require_guest_policy(bit, must)) {
                 passed(attest(&guest_with(|snp| set(snp, good)), &policy), name, word(good));
-                failed(attest(&guest_with(|snp| set(snp, bad)), &policy), name, |appraisal| {
-                    AttestationError::WrongGuestPolicy {
+                failed(
+                    attest(&guest_with(|snp| set(snp, bad)), &policy),
+                    name,
+                    Violation::WrongGuestPolicy {
                         bit: Some(bit),
                         expected: format!("{name} {}", word(good)),
                         actual: word(bad).to_owned(),
-                        appraisal,
-                    }
-                });
+                    },
+                );
             }
             if bit != Smt {
                 // A token from before the bit.
@@ -424,16 +422,15 @@ fn which_vm_it_is() {
     passed(attest(&vm, &of(GuestIdentity::measured([measurement]))), "launch measurement", &measurement.to_string());
     passed(attest(&vm, &of(GuestIdentity::signed_by([key]))), "id key", &key.to_string());
     let other = Measurement::new([1; 48]);
-    failed(attest(&vm, &of(GuestIdentity::measured([other]))), "launch measurement", |appraisal| {
-        AttestationError::WrongMeasurement { expected: vec![other], actual: measurement, appraisal }
-    });
+    failed(
+        attest(&vm, &of(GuestIdentity::measured([other]))),
+        "launch measurement",
+        Violation::WrongMeasurement { expected: vec![other], actual: measurement },
+    );
     let other = KeyDigest::new([1; 48]);
-    failed(attest(&vm, &of(GuestIdentity::signed_by([other]))), "id key", |appraisal| {
-        AttestationError::WrongGuestIdentity {
-            field: "id key",
-            expected: other.to_string(),
-            actual: key.to_string(),
-            appraisal,
-        }
-    });
+    failed(
+        attest(&vm, &of(GuestIdentity::signed_by([other]))),
+        "id key",
+        Violation::WrongGuestIdentity { field: "id key", expected: other.to_string(), actual: key.to_string() },
+    );
 }

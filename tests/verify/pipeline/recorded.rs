@@ -6,7 +6,7 @@ use std::path::Path;
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::{
     AttestationError, Binding, Endorsements, Evidence, GuestIdentity, HostData, Measurement, OfflineAttestation,
-    Policy, PolicyError, Product, Trust, UnixTime, UvmRequirement, Vek, Verdict, Workload, verify_recorded,
+    Policy, PolicyError, Product, Trust, UnixTime, UvmRequirement, Vek, Verdict, Violation, Workload, verify_recorded,
 };
 use serde_json::Value;
 
@@ -115,8 +115,10 @@ fn recorded_containers_pass_a_full_appraisal_by_amds_word_alone() {
         assert_eq!(recorded.claims().maa, None);
 
         let newer = set.verify(&container(&folder, &set, amd().allow_tcb_below("AMD-SB-3019").unwrap(), svn + 1));
-        let Err(AttestationError::UvmTooOld { minimum, actual, .. }) = newer else { panic!("{name}: {newer:?}") };
-        assert_eq!((minimum, actual), (svn + 1, svn));
+        let Some(Violation::UvmTooOld { minimum, actual, .. }) = newer.as_ref().unwrap_err().violation() else {
+            panic!("{name}: {newer:?}")
+        };
+        assert_eq!((*minimum, *actual), (svn + 1, svn));
     }
 }
 
@@ -128,8 +130,10 @@ fn a_recorded_container_of_another_policy_is_other_code() {
     let policy =
         Policy::confidential_container(amd(), Workload::binds_its_own_key(other), UvmRequirement::at_least(101));
     let refused = set.verify(&policy.unwrap());
-    let Err(AttestationError::InvalidEnclaveCode { expected, actual, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!((expected, actual), (vec![other], set.host_data()));
+    let Some(Violation::InvalidEnclaveCode { expected, actual, .. }) = refused.as_ref().unwrap_err().violation() else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((expected, *actual), (&vec![other], set.host_data()));
 }
 
 #[test]
@@ -142,9 +146,9 @@ fn a_tcb_with_a_published_weakness_is_refused_by_the_name_of_the_advisory() {
         refused.to_string(),
         "attestation validation failed (tcb too old): expected reported snp 24 or later (AMD-SB-3019), found 8"
     );
-    let AttestationError::TcbTooOld { tcb, part, minimum, actual, advisory, .. } = refused else { panic!() };
+    let Some(Violation::TcbTooOld { tcb, part, minimum, actual, advisory, .. }) = refused.violation() else { panic!() };
     assert_eq!(
-        (tcb, part, minimum, actual, advisory.as_deref()),
+        (*tcb, *part, *minimum, *actual, advisory.as_deref()),
         ("reported", "snp", 24, Some(8), Some("AMD-SB-3019"))
     );
 }
@@ -217,7 +221,7 @@ fn a_recorded_debug_guest_is_refused_for_that_before_anything_else() {
     let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
     let policy = Policy::confidential_container_by_measurement(amd(), workload, [set.measurement()]).unwrap();
     let refused = set.verify(&policy).unwrap_err();
-    assert!(matches!(refused, AttestationError::DebugMode { .. }), "{refused}");
+    assert!(matches!(refused.violation(), Some(Violation::DebugMode)), "{refused}");
     let text = refused.to_string();
     assert!(text.starts_with("attestation validation failed (enclave is in debug mode): expected "), "{text}");
     let checks = refused.appraisal().unwrap().checks().iter();
@@ -242,13 +246,18 @@ fn recorded_tokens_of_confidential_vms_pass_the_policy_for_one() {
         let any = set.verify_at_issue(&of(GuestIdentity::allow_any_azure_cvm())).unwrap();
         assert_eq!(any.appraisal().check("launch measurement").unwrap().verdict, Verdict::Allowed, "{any}");
         let refused = set.verify_at_issue(&of(GuestIdentity::measured([Measurement::new([1; 48])])));
-        assert!(matches!(refused, Err(AttestationError::WrongMeasurement { .. })), "{name}: {refused:?}");
+        assert!(
+            matches!(refused.as_ref().unwrap_err().violation(), Some(Violation::WrongMeasurement { .. })),
+            "{name}: {refused:?}"
+        );
 
         let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
         let container = Policy::confidential_container(trust(), workload, UvmRequirement::at_least(1)).unwrap();
         let refused = set.verify_at_issue(&container);
-        let Err(AttestationError::WrongTeeKind { expected, actual, .. }) = refused else { panic!("{refused:?}") };
-        assert_eq!((expected, actual), ("a confidential container", "a confidential VM"));
+        let Some(Violation::WrongTeeKind { expected, actual, .. }) = refused.as_ref().unwrap_err().violation() else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((*expected, *actual), ("a confidential container", "a confidential VM"));
     }
 }
 
@@ -259,8 +268,8 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     let trust = || Trust::maa(set.expected["iss"].as_str().unwrap()).unwrap();
     let guest = GuestIdentity::measured([set.measurement()]);
     let policy = Policy::confidential_vm(trust(), guest, Binding::OwnKey).unwrap();
-    let kinds = |refused: Result<OfflineAttestation, AttestationError>| match refused {
-        Err(AttestationError::WrongTeeKind { expected, actual, .. }) => (expected, actual),
+    let kinds = |refused: Result<OfflineAttestation, AttestationError>| match refused.unwrap_err().violation() {
+        Some(Violation::WrongTeeKind { expected, actual }) => (*expected, *actual),
         other => panic!("{other:?}"),
     };
     const DIRECT: &str = "a confidential VM, attested directly";

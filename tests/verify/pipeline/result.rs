@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
     AttestationError, Challenge, Channel, ChipId, OfflineAttestation, ReportId, ServerNameCheck, UnixTime, Verdict,
-    verify, verify_recorded,
+    Violation, verify, verify_recorded,
 };
 use serde_json::{Value, json};
 
@@ -238,7 +238,7 @@ fn a_table_shows_no_more_of_a_machine_than_tells_two_apart() {
     for whole in [chip.to_string(), id.to_string(), other_chip.to_string(), other_id.to_string()] {
         assert!(!table.contains(&whole) && !message.contains(&whole) && full.contains(&whole), "{table}{message}");
     }
-    let AttestationError::WrongGuestIdentity { field: "report id", expected, actual, .. } = &refused else {
+    let Some(Violation::WrongGuestIdentity { field: "report id", expected, actual, .. }) = refused.violation() else {
         panic!("{refused:?}")
     };
     assert_eq!((expected, actual), (&other_id.to_string(), &id.to_string()));

@@ -14,6 +14,7 @@
 //! Agents, caches and AMD's download service only transport certificates: nothing that they send is trusted.
 
 mod anchors;
+mod anchors_pem;
 mod bundle;
 mod certificate;
 mod chain;
@@ -29,6 +30,7 @@ mod vek;
 
 pub(crate) use anchors::BUILTIN_CERTIFICATES;
 pub use anchors::{AmdAnchors, CustomAnchors};
+pub use anchors_pem::AnchorsError;
 pub use bundle::CertificateBundle;
 pub use chain::VerifiedVek;
 pub use collateral::{CollateralRequest, chain_path, crl_path, vcek_path};

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use blindbox_attestation::Policy;
 use blindbox_attestation::files::{read_certificates, read_key_set, read_text as read_text_of};
 use blindbox_attestation::maa::KeySet;
-use blindbox_attestation::snp::{AmdAnchors, CustomAnchors, certificates_from_pem};
-use blindbox_attestation::{Policy, Product};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use blindbox_attestation::snp::{AmdAnchors, certificates_from_pem};
 
 use crate::exit::Failure;
 
@@ -68,49 +67,10 @@ pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
     Ok(bundle)
 }
 
-/// ARK, ASK and ASVK of one or more processor families, told apart by their common names as AMD gives them.
-///
-/// Every certificate has its place: a family that is incomplete would be a family without roots, refused much later
-/// with another error than the one that was made here.
+/// Roots that replace AMD's: see [`AmdAnchors::from_pem`].
 pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
-    const ROLES: [&str; 3] = ["ARK-", "SEV-", "SEV-VLEK-"];
     let pem = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
-    let certificates = certificates_from_pem(&pem).map_err(|error| about(path, error))?;
-    let mut named: Vec<(String, &[u8])> = Vec::new();
-    for (number, der) in (1..).zip(&certificates) {
-        let (_, certificate) = X509Certificate::from_der(der)
-            .map_err(|_| about(path, format!("certificate {number} is not an X.509 certificate")))?;
-        let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        let name = name.unwrap_or_default().to_owned();
-        let is_known = Product::ALL.iter().any(|product| ROLES.iter().any(|role| format!("{role}{product}") == name));
-        if !is_known {
-            let expected = "ARK-, SEV- or SEV-VLEK- followed by Milan, Genoa or Turin";
-            let found =
-                format!("expected {expected} as the name of certificate {number}, found {name:?}: leave it out");
-            return Err(about(path, found));
-        }
-        if named.iter().any(|(earlier, _)| *earlier == name) {
-            return Err(about(path, format!("holds {name} twice: leave one out")));
-        }
-        named.push((name, der.as_slice()));
-    }
-    let mut families = Vec::new();
-    for product in Product::ALL {
-        let found = ROLES.map(|role| {
-            let name = format!("{role}{product}");
-            named.iter().find(|(found, _)| *found == name).map(|(_, der)| *der).ok_or(name)
-        });
-        match found {
-            [Ok(ark), Ok(ask), Ok(asvk)] => families.push(CustomAnchors { product, ark, ask, asvk }),
-            found if found.iter().all(Result::is_err) => {}
-            found => {
-                let missing: Vec<String> = found.into_iter().filter_map(Result::err).collect();
-                let message = format!("the roots of {product} are incomplete: add {}", missing.join(" and "));
-                return Err(about(path, message));
-            }
-        }
-    }
-    AmdAnchors::custom(families).map_err(|error| about(path, error))
+    AmdAnchors::from_pem(&pem).map_err(|error| about(path, error))
 }
 
 /// What is wrong with a file.

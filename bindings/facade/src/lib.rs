@@ -1,0 +1,53 @@
+//! The attestation client as plain data, for bindings to other languages.
+//!
+//! No generic, builder, lifetime or trait crosses this interface: strings, bytes, numbers, JSON. It makes no check of its own;
+//! every verdict is the core's. A binding adds the idiom of its language and nothing else.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `process` | one runtime for each process, never dropped; objects know the process that made them |
+//! | `task` | [`start`]: completion by callback; [`wait`]: a blocking call that can be interrupted; [`Cancel`] |
+//! | `error` | [`Error`]: code, number, category, and the appraisal by a channel of its own; [`codes`] |
+//! | `settings` | every setting of the verifier as JSON, unknown fields refused |
+//! | `verifier`, `session`, `response` | connections, requests, bodies |
+//! | `policy`, `offline` | policies, host data, recorded evidence, inspection |
+//! | `log` | events of the core, pulled by the host |
+//!
+//! # Threads
+//!
+//! Every function may be called from every thread. Futures run on the runtime of the process ([`start`], [`wait`]); do not poll
+//! them anywhere else. Never call the host language from inside a future: complete, and let the host pick the result up.
+//!
+//! # Fork
+//!
+//! An object that is used in another process than the one that made it returns the error `forked`: two processes that write on
+//! one TLS connection would reuse record nonces. Objects made in the child work, on a runtime of the child's own.
+
+#![forbid(unsafe_code)]
+
+mod core_codes;
+mod error;
+pub mod log;
+mod offline;
+mod policy;
+mod process;
+mod response;
+mod session;
+mod settings;
+mod task;
+mod verifier;
+
+pub use error::{Code, Error, codes};
+pub use offline::{EndorsementInput, EvidenceInput, inspect, verify_recorded, verify_unappraised};
+pub use policy::{Policy, cce_policy, host_data};
+pub use process::note_fork;
+pub use response::{Early, Response};
+pub use session::{Request, Session};
+pub use task::{Cancel, start, wait};
+pub use verifier::{Collected, Verifier};
+
+/// Returns the version, which is that of every binding: a binding compares it with its own when it is loaded.
+#[must_use]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

@@ -1,0 +1,129 @@
+//! One runtime for each process, and objects that know which process made them.
+
+use std::mem;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{panic, process, thread};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::Error;
+use crate::log::Queue;
+
+/// A process: its id, and how many forks were noted before. The id alone would repeat in a long chain of forks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessId {
+    id: u32,
+    forks: u64,
+}
+
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Notes that this process is a fork of another. Optional: objects also compare process ids. Call it in the child, for example
+/// from `os.register_at_fork` or `pthread_atfork`; it takes no lock.
+pub fn note_fork() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+}
+
+impl ProcessId {
+    pub(crate) fn current() -> Self {
+        Self { id: process::id(), forks: FORKS.load(Ordering::SeqCst) }
+    }
+}
+
+/// What exists once in each process.
+pub(crate) struct Process {
+    id: ProcessId,
+    pub(crate) runtime: Runtime,
+    pub(crate) events: Queue,
+    /// Of a child that was forked later.
+    next: OnceLock<Box<Process>>,
+}
+
+/// The first process that needed a runtime. A child keeps its parent's runtime, whose threads do not exist in it, and never
+/// touches it: nothing here is ever dropped, so that there is no order of shutdown to get wrong.
+static FIRST: OnceLock<Box<Process>> = OnceLock::new();
+
+impl Process {
+    /// Returns what belongs to this process, and makes it on first use.
+    ///
+    /// Takes no lock that another thread may have held while the process was forked: a `OnceLock` is set with a value that was made
+    /// before.
+    pub(crate) fn current() -> Result<&'static Self, Error> {
+        let id = ProcessId::current();
+        let mut place = &FIRST;
+        let mut made: Option<Box<Self>> = None;
+        loop {
+            if let Some(process) = place.get() {
+                if process.id == id {
+                    // Another thread was faster.
+                    if let Some(own) = made {
+                        own.runtime.shutdown_background();
+                    }
+                    return Ok(process);
+                }
+                place = &process.next;
+                continue;
+            }
+            let own = match made.take() {
+                Some(own) => own,
+                None => Box::new(Self { id, runtime: runtime()?, events: Queue::default(), next: OnceLock::new() }),
+            };
+            if let Err(own) = place.set(own) {
+                made = Some(own);
+            }
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    // Tokio panics where no thread can be started.
+    let built = panic::catch_unwind(|| {
+        let workers = thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+        let count = AtomicUsize::new(0);
+        Builder::new_multi_thread()
+            .worker_threads(workers)
+            // For the resolution of names only.
+            .max_blocking_threads(8)
+            .thread_name_fn(move || format!("blindbox-{}", count.fetch_add(1, Ordering::Relaxed)))
+            .on_thread_start(crate::log::subscribe_thread)
+            .enable_all()
+            .build()
+    });
+    match built {
+        Ok(Ok(runtime)) => Ok(runtime),
+        Ok(Err(error)) => Err(Error::internal(format!("the threads of the client cannot be started: {error}"))),
+        Err(_) => Err(Error::internal("the threads of the client cannot be started")),
+    }
+}
+
+/// A value that belongs to the process that made it. In another process it is neither used nor dropped: dropping could wait for a
+/// lock that a thread of the parent held during the fork.
+#[derive(Debug)]
+pub(crate) struct Owned<T> {
+    process: ProcessId,
+    value: Option<T>,
+}
+
+impl<T> Owned<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { process: ProcessId::current(), value: Some(value) }
+    }
+
+    /// Returns the value.
+    ///
+    /// # Errors
+    ///
+    /// `forked` in another process.
+    pub(crate) fn get(&self) -> Result<&T, Error> {
+        self.value.as_ref().filter(|_| self.process == ProcessId::current()).ok_or_else(Error::forked)
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if self.process != ProcessId::current() {
+            mem::forget(self.value.take());
+        }
+    }
+}

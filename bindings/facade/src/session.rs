@@ -1,0 +1,170 @@
+//! [`Session`]: requests to the attested peer.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use blindbox_attestation::{Attestation, Method};
+use url::Url;
+
+use crate::error::Error;
+use crate::process::Owned;
+use crate::response::Response;
+
+/// A session with an attested peer.
+#[derive(Debug)]
+pub struct Session(Owned<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// None when closed.
+    open: Mutex<Option<blindbox_attestation::Session>>,
+    base: Url,
+}
+
+/// A request.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The method, such as `GET`.
+    pub method: String,
+    /// A target that begins with `/`, below the path of the session's URL; or an absolute URL on the session's origin and below
+    /// that path.
+    pub target: String,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Option<Vec<u8>>,
+    /// The time limit, to the end of the response body, instead of the verifier's.
+    pub timeout: Option<Duration>,
+}
+
+impl Session {
+    pub(crate) fn new(session: blindbox_attestation::Session, url: &str) -> Result<Self, Error> {
+        // The core has parsed it.
+        let base = Url::parse(url).map_err(Error::internal)?;
+        Ok(Self(Owned::new(Inner { open: Mutex::new(Some(session)), base })))
+    }
+
+    fn session(&self) -> Result<blindbox_attestation::Session, Error> {
+        let open = self.0.get()?.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or_else(|| Error::closed("session"))
+    }
+
+    /// Returns the URL that the session was opened with.
+    ///
+    /// # Errors
+    ///
+    /// `forked` in another process.
+    pub fn url(&self) -> Result<String, Error> {
+        Ok(self.0.get()?.base.to_string())
+    }
+
+    /// Sends a request, and returns when the head of the response is there; a small body is then often there too.
+    ///
+    /// Dropping the future (or [`crate::Cancel`]) cancels the request. Redirects are returned as responses.
+    pub fn send(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
+        let prepared = self.prepare(request);
+        async move { Ok(Response::new(prepared?.send().await?).await) }
+    }
+
+    fn prepare(&self, request: Request) -> Result<blindbox_attestation::Request, Error> {
+        let session = self.session()?;
+        let method = Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| invalid_request("expected the name of an HTTP method, such as GET"))?;
+        let target = self.target(&request.target)?;
+        let mut prepared = session.request(method, target);
+        for (name, value) in &request.headers {
+            prepared = header(prepared, name, value)?;
+        }
+        if let Some(body) = request.body {
+            prepared = prepared.body(body);
+        }
+        if let Some(timeout) = request.timeout {
+            prepared = prepared.timeout(timeout);
+        }
+        Ok(prepared)
+    }
+
+    /// The target of a request, relative to the base of the session. What the result may be, the core decides.
+    fn target(&self, target: &str) -> Result<String, Error> {
+        if target.starts_with('/') || target.is_empty() {
+            return Ok(target.to_owned());
+        }
+        let base = &self.0.get()?.base;
+        let other = || {
+            let origin = base.origin().ascii_serialization();
+            invalid_request(&format!(
+                "expected a target such as /generate, or a URL that begins with {origin}; nothing is sent to another origin"
+            ))
+        };
+        let url = Url::parse(target).map_err(|_| other())?;
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        if url.origin() != base.origin() || !url.origin().is_tuple() || !anonymous {
+            return Err(other());
+        }
+        let path = base.path().trim_end_matches('/');
+        let below = url.path().strip_prefix(path).filter(|below| below.starts_with('/'));
+        let below = below.ok_or_else(|| invalid_request("expected a URL below the path of the session's URL"))?;
+        Ok(match url.query() {
+            Some(query) => format!("{below}?{query}"),
+            None => below.to_owned(),
+        })
+    }
+
+    /// Opens a new connection and attests its peer again. Returns the attestation as JSON.
+    pub fn reattest(&self) -> impl Future<Output = Result<String, Error>> + Send + use<> {
+        let session = self.session();
+        async move { to_json(&*session?.reattest().await?) }
+    }
+
+    /// Returns the latest attestation as JSON: claims, checks, channel, times.
+    ///
+    /// # Errors
+    ///
+    /// `closed` or `forked`.
+    pub fn attestation_json(&self) -> Result<String, Error> {
+        to_json(&*self.attestation()?)
+    }
+
+    /// Returns the latest attestation as a table for people; values that identify a machine are shortened.
+    ///
+    /// # Errors
+    ///
+    /// `closed` or `forked`.
+    pub fn attestation_text(&self) -> Result<String, Error> {
+        Ok(self.attestation()?.to_string())
+    }
+
+    fn attestation(&self) -> Result<Arc<Attestation>, Error> {
+        Ok(self.session()?.attestation())
+    }
+
+    /// Closes the session: further calls return `closed`. Responses that are being read are not cut off; connections are closed
+    /// when the last of them has ended. In another process it does nothing.
+    pub fn close(&self) {
+        if let Ok(inner) = self.0.get() {
+            drop(inner.open.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+}
+
+fn header(
+    request: blindbox_attestation::Request,
+    name: &str,
+    value: &[u8],
+) -> Result<blindbox_attestation::Request, Error> {
+    let value = std::str::from_utf8(value)
+        .map_err(|_| invalid_request(&format!("expected UTF-8 as the value of the header {name:?}")))?;
+    Ok(request.header(name, value))
+}
+
+fn invalid_request(reason: &str) -> Error {
+    let known = blindbox_attestation::AttestationError::InvalidRequest { reason: "" };
+    let mut error = Error::from(known);
+    error.message = format!("invalid request: {reason}");
+    error
+}
+
+fn to_json(attestation: &Attestation) -> Result<String, Error> {
+    serde_json::to_string(attestation).map_err(Error::internal)
+}

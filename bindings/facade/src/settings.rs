@@ -1,0 +1,129 @@
+//! The settings of a verifier, as JSON.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use blindbox_attestation::files::{read_certificates, read_key_set};
+use blindbox_attestation::maa::KeySet;
+use blindbox_attestation::snp::AmdAnchors;
+use blindbox_attestation::{AttestationError, Verifier, VerifierBuilder};
+use serde::Deserialize;
+
+use crate::error::Error;
+
+/// The largest settings that are read, in bytes.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Every setting of [`VerifierBuilder`] but its clock. Certificates are PEM. `blindbox_attestation::VerifierBuilder` says what each
+/// of them means.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    deadline_ms: Option<u64>,
+    request_timeout_ms: Option<u64>,
+    application_roots: Option<String>,
+    extra_application_roots: Option<String>,
+    collateral_roots: Option<String>,
+    platform_collateral_roots: bool,
+    /// A JWK set, as text.
+    key_set: Option<String>,
+    amd_roots: Option<String>,
+    agent: Option<String>,
+    proxy: Option<String>,
+    /// Host to `IP:PORT`.
+    resolve: BTreeMap<String, SocketAddr>,
+    kds: Option<String>,
+    thim: Option<String>,
+    cache_dir: Option<String>,
+}
+
+/// Builds a verifier from settings in JSON; an empty text stands for the defaults.
+pub(crate) fn verifier(json: &str) -> Result<Verifier, Error> {
+    if json.len() > MAX_BYTES {
+        return Err(Error::argument(format!("settings: expected at most {MAX_BYTES} bytes, found {}", json.len())));
+    }
+    let json = if json.trim().is_empty() { "{}" } else { json };
+    // An array would be read as the fields in their order.
+    if !json.trim_start().starts_with('{') {
+        return Err(Error::argument("settings: expected a JSON object"));
+    }
+    let settings: Settings =
+        serde_json::from_str(json).map_err(|error| Error::argument(format!("settings: {error}")))?;
+    Ok(settings.builder()?.build()?)
+}
+
+impl Settings {
+    fn builder(self) -> Result<VerifierBuilder, Error> {
+        let mut builder = Verifier::builder();
+        if let Some(milliseconds) = self.deadline_ms {
+            builder = builder.deadline(Duration::from_millis(milliseconds));
+        }
+        if let Some(milliseconds) = self.request_timeout_ms {
+            builder = builder.request_timeout(Duration::from_millis(milliseconds));
+        }
+        if self.application_roots.is_some() && self.extra_application_roots.is_some() {
+            return Err(Error::argument(
+                "settings: expected either application_roots, which replace the platform's, or extra_application_roots",
+            ));
+        }
+        if let Some(roots) = &self.application_roots {
+            builder = builder.only_application_roots(certificates("application_roots", roots)?);
+        }
+        if let Some(roots) = &self.extra_application_roots {
+            builder = builder.extra_application_roots(certificates("extra_application_roots", roots)?);
+        }
+        if self.platform_collateral_roots && self.collateral_roots.is_some() {
+            return Err(Error::argument(
+                "settings: expected either collateral_roots or platform_collateral_roots, found both",
+            ));
+        }
+        if let Some(roots) = &self.collateral_roots {
+            builder = builder.collateral_roots(certificates("collateral_roots", roots)?);
+        }
+        if self.platform_collateral_roots {
+            builder = builder.platform_collateral_roots();
+        }
+        if let Some(text) = &self.key_set {
+            builder = builder.pin_key_set(key_set(text.as_bytes())?);
+        }
+        if let Some(pem) = &self.amd_roots {
+            builder = builder.amd_anchors(amd_anchors(pem)?);
+        }
+        if let Some(url) = self.agent {
+            builder = builder.agent(url);
+        }
+        if let Some(url) = self.proxy {
+            builder = builder.proxy(url);
+        }
+        for (host, address) in self.resolve {
+            builder = builder.resolve(host, address);
+        }
+        if let Some(url) = self.kds {
+            builder = builder.kds(url);
+        }
+        if let Some(url) = self.thim {
+            builder = builder.thim(url);
+        }
+        if let Some(path) = self.cache_dir {
+            builder = builder.cache_dir(path);
+        }
+        Ok(builder)
+    }
+}
+
+fn certificates(name: &str, text: &str) -> Result<Vec<u8>, Error> {
+    read_certificates(text.as_bytes()).map_err(|error| Error::argument(format!("{name}: {error}")))
+}
+
+/// Reads a key set, in each form that the command reads.
+pub(crate) fn key_set(bytes: &[u8]) -> Result<KeySet, Error> {
+    let json = read_key_set(bytes).map_err(|error| Error::argument(format!("key_set: {error}")))?;
+    Ok(KeySet::from_json(&json).map_err(AttestationError::from)?)
+}
+
+/// Reads roots that replace AMD's.
+pub(crate) fn amd_anchors(pem: &str) -> Result<AmdAnchors, Error> {
+    AmdAnchors::from_pem(&certificates("amd_roots", pem)?)
+        .map_err(|error| Error::argument(format!("amd_roots: {error}")))
+}

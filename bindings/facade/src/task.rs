@@ -1,0 +1,107 @@
+//! Work on the runtime: completion by callback, and blocking calls that can be interrupted.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use crate::error::Error;
+use crate::process::{Owned, Process};
+
+/// Ends work that [`start`] began. Dropping it ends nothing.
+#[derive(Debug)]
+pub struct Cancel(Owned<AbortHandle>);
+
+impl Cancel {
+    /// Ends the work: its connections are closed or freed, and its completion is called with `cancelled` unless it has completed.
+    /// The peer may have received a request that is cancelled. Does nothing in a forked child.
+    pub fn cancel(&self) {
+        if let Ok(task) = self.0.get() {
+            task.abort();
+        }
+    }
+}
+
+/// Starts work on the runtime of this process. `done` is called exactly once, on a thread of the runtime: with the outcome, with
+/// `cancelled` after [`Cancel::cancel`], or with `internal` if the work panicked.
+///
+/// `done` must not block, and must not panic.
+///
+/// # Errors
+///
+/// `internal` if there are no threads to run it on; `done` is not called then.
+pub fn start<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    done: impl FnOnce(Result<T, Error>) + Send + 'static,
+) -> Result<Cancel, Error> {
+    let completion = Completion(Some(done), std::marker::PhantomData);
+    let task = Process::current()?.runtime.spawn(async move {
+        let outcome = caught(work).await;
+        completion.complete(outcome);
+    });
+    Ok(Cancel(Owned::new(task.abort_handle())))
+}
+
+/// Runs work to its end, and blocks this thread. Each `interval` it asks `proceed`, on this thread, whether to go on: an
+/// error ends the work and is returned.
+///
+/// # Errors
+///
+/// That of the work, or of `proceed` (as `Err(Err(_))`).
+pub fn wait<T: Send + 'static, E>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    interval: Duration,
+    mut proceed: impl FnMut() -> Result<(), E>,
+) -> Result<Result<T, Error>, E> {
+    let (sender, receiver) = sync_channel(1);
+    let cancel = match start(work, move |outcome| drop(sender.try_send(outcome))) {
+        Ok(cancel) => cancel,
+        Err(error) => return Ok(Err(error)),
+    };
+    loop {
+        match receiver.recv_timeout(interval) {
+            Ok(outcome) => return Ok(outcome),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = proceed() {
+                    cancel.cancel();
+                    return Err(error);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Ok(Err(Error::internal("the work ended without an outcome")));
+            }
+        }
+    }
+}
+
+/// The outcome of work, or `internal` if it panics.
+async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(poll) => poll,
+        Err(panic) => std::task::Poll::Ready(Err(Error::panicked(panic.as_ref()))),
+    });
+    polled.await
+}
+
+/// Calls its function once: with the outcome, or with `cancelled` when it is dropped before.
+struct Completion<T, F: FnOnce(Result<T, Error>)>(Option<F>, std::marker::PhantomData<fn(T)>);
+
+impl<T, F: FnOnce(Result<T, Error>)> Completion<T, F> {
+    fn complete(mut self, outcome: Result<T, Error>) {
+        if let Some(done) = self.0.take() {
+            done(outcome);
+        }
+    }
+}
+
+impl<T, F: FnOnce(Result<T, Error>)> Drop for Completion<T, F> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(Error::cancelled()));
+        }
+    }
+}

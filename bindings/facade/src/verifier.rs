@@ -1,0 +1,103 @@
+//! [`Verifier`]: opens attested sessions, or collects evidence without a verdict.
+
+use std::future::Future;
+
+use blindbox_attestation::{EvidenceBundle, OfflineAttestation};
+
+use crate::error::Error;
+use crate::offline::EvidenceInput;
+use crate::policy::Policy;
+use crate::process::Owned;
+use crate::session::Session;
+use crate::settings;
+
+/// Opens attested sessions. One verifier serves a whole process: its sessions share key sets, certificates and attestations under
+/// way.
+#[derive(Debug)]
+pub struct Verifier(Owned<blindbox_attestation::Verifier>);
+
+impl Verifier {
+    /// Creates a verifier from settings in JSON; an empty text stands for the defaults.
+    ///
+    /// # Errors
+    ///
+    /// `misconfigured`, `invalid-url`, or the error of a key set or root that cannot be read.
+    pub fn new(settings_json: &str) -> Result<Self, Error> {
+        Ok(Self(Owned::new(settings::verifier(settings_json)?)))
+    }
+
+    /// Attests the peer behind a URL and opens a session with it.
+    pub fn connect(&self, url: &str, policy: &Policy) -> impl Future<Output = Result<Session, Error>> + Send + use<> {
+        let verifier = self.0.get().cloned();
+        let (url, policy) = (url.to_owned(), policy.inner().clone());
+        async move {
+            let session = verifier?.connect(&url, &policy).await?;
+            Session::new(session, &url)
+        }
+    }
+
+    /// Collects the evidence of the peer behind a URL without verifying it. Nothing but the attestation request is sent.
+    pub fn collect(&self, url: &str, policy: &Policy) -> impl Future<Output = Result<Collected, Error>> + Send + use<> {
+        let verifier = self.0.get().cloned();
+        let (url, policy) = (url.to_owned(), policy.inner().clone());
+        async move { Ok(Collected(verifier?.collect(&url, &policy).await?)) }
+    }
+}
+
+/// Evidence as received: nothing of it is verified, and nothing leads from it to a session.
+#[derive(Clone, Debug)]
+pub struct Collected(EvidenceBundle);
+
+impl Collected {
+    /// Returns the evidence.
+    #[must_use]
+    pub fn evidence(&self) -> EvidenceInput {
+        let evidence = &self.0.evidence;
+        EvidenceInput {
+            token: evidence.token.as_ref().map(|token| token.as_bytes().to_vec()),
+            report: evidence.report.clone(),
+            uvm_endorsement: evidence.uvm_endorsement.clone(),
+            runtime_data: evidence.runtime_data.clone(),
+        }
+    }
+
+    /// Returns the documents that vouch for the evidence, by the names under which the command `fetch` saves them.
+    #[must_use]
+    pub fn endorsements(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let Self(bundle) = self;
+        let pem = bundle.certificates.as_deref().is_some_and(|bytes| bytes.starts_with(b"-----"));
+        let documents = [
+            (if pem { "certificates.pem" } else { "vcek.der" }, &bundle.certificates),
+            ("revocation-list.der", &bundle.revocation_list),
+            ("revocation-list-other.der", &bundle.other_revocation_list),
+            ("key-set.json", &bundle.key_set),
+        ];
+        documents.into_iter().filter_map(|(name, bytes)| Some((name, bytes.clone()?))).collect()
+    }
+
+    /// Returns how and when the peer was asked: `asked_at`, `nonce`, `channel`, `tls_key`, `missing`, as JSON.
+    #[must_use]
+    pub fn about_json(&self) -> String {
+        let Self(bundle) = self;
+        let missing: Vec<Error> = bundle.missing.iter().cloned().map(Error::from).collect();
+        serde_json::json!({
+            "asked_at": bundle.asked_at,
+            "nonce": bundle.nonce.to_string(),
+            "channel": bundle.channel,
+            "tls_key": bundle.tls_key,
+            "missing": missing,
+        })
+        .to_string()
+    }
+
+    /// Returns the verdict of a policy on the evidence as a record, as JSON: [`crate::verify_recorded`] for the time of the
+    /// request, its nonce and the TLS key of its connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::verify_recorded`], and the first cause for which a document is missing.
+    pub fn verify(&self, policy: &Policy) -> Result<String, Error> {
+        let accepted: OfflineAttestation = self.0.verify(policy.inner())?;
+        serde_json::to_string(&accepted).map_err(Error::internal)
+    }
+}

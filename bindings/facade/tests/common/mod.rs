@@ -1,0 +1,84 @@
+//! An emulated BlindBox, and the facade's side of it.
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use blindbox_attestation::emulator::{BlindBox, Maa};
+use blindbox_attestation::{Trust, UvmRequirement, Workload};
+use blindbox_facade::{Cancel, Error, Policy, Request, Response, Session, Verifier};
+
+/// So long a test waits for what must happen.
+pub const LONG: Duration = Duration::from_secs(60);
+
+pub struct Scene {
+    pub runtime: tokio::runtime::Runtime,
+    pub maa: Maa,
+    pub blindbox: BlindBox,
+    pub policy: Policy,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (maa, blindbox) = runtime.block_on(async {
+            let maa = Maa::start().await.unwrap();
+            let blindbox = BlindBox::builder(&maa).start().await.unwrap();
+            (maa, blindbox)
+        });
+        let trust = Trust::maa(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
+        let workload = Workload::binds_its_own_key(blindbox.host_data());
+        let policy = blindbox_attestation::Policy::confidential_container(trust, workload, UvmRequirement::at_least(1));
+        let policy = Policy::parse(&policy.unwrap().to_json()).unwrap();
+        Self { runtime, maa, blindbox, policy }
+    }
+
+    pub fn verifier(&self) -> Verifier {
+        let settings = serde_json::json!({
+            "collateral_roots": self.maa.tls_root_pem(),
+            "application_roots": self.blindbox.tls_root_pem(),
+        });
+        Verifier::new(&settings.to_string()).unwrap()
+    }
+
+    pub fn session(&self) -> Result<Session, Error> {
+        wait(self.verifier().connect(&self.blindbox.url(), &self.policy))
+    }
+}
+
+/// Blocks until work has ended.
+pub fn wait<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+    blindbox_facade::wait(work, LONG, || Err("the work takes too long")).unwrap()
+}
+
+/// Starts work, whose outcomes (there must be one) come through a channel.
+pub fn start<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> (Cancel, Receiver<Result<T, Error>>) {
+    let (sender, outcomes) = channel();
+    let cancel = blindbox_facade::start(work, move |outcome| sender.send(outcome).unwrap()).unwrap();
+    (cancel, outcomes)
+}
+
+pub fn get(target: &str) -> Request {
+    Request { method: "GET".to_owned(), target: target.to_owned(), ..Request::default() }
+}
+
+pub fn post(target: &str, body: &[u8]) -> Request {
+    let target = target.to_owned();
+    Request { method: "POST".to_owned(), target, body: Some(body.to_vec()), ..Request::default() }
+}
+
+/// The whole body, and how many pulls it took.
+pub fn read(response: &Response) -> (Vec<u8>, usize) {
+    let early = response.early();
+    let (mut body, mut pulls) = (early.bytes.to_vec(), 0);
+    if early.complete {
+        return (body, pulls);
+    }
+    while let Some(chunk) = wait(response.chunk()).unwrap() {
+        body.extend_from_slice(&chunk);
+        pulls += 1;
+    }
+    (body, pulls)
+}

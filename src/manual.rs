@@ -22,10 +22,12 @@ macro_rules! pages {
 pages! {
     readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
     cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, evidence from files, tests.";
+    clients = "../docs/clients.md", "Clients in Python, Node, Java, Go and others, through the local proxy.";
     python_client = "../docs/python-client.md", "Migrating from the Python client.";
     policy = "../docs/policy.md", "Policies: every field, method and lint.";
     cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";
     trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";
+    troubleshooting = "../docs/troubleshooting.md", "How to debug a refusal.";
     errors = "../docs/errors.md", "Errors: every code, what it means and what to do.";
     observability = "../docs/observability.md", "Spans, events and counters.";
     performance = "../docs/performance.md", "Round trips of a connection, and its cost.";

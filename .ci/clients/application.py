@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         deltas = [{"index": 0, "delta": {"content": word}, "finish_reason": None} for word in words]
         chunks = [json.dumps({**chunk, "object": "chat.completion.chunk", "choices": [delta]}) for delta in deltas]
-        self.events(request["user"], [*chunks, "[DONE]"])
+        self.events(request.get("user"), [*chunks, "[DONE]"])
 
     def file(self, body):
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
@@ -92,13 +92,13 @@ class Handler(BaseHTTPRequestHandler):
         self.json({**about, "filename": parts["file"].get_filename(), "purpose": parts["purpose"].get_content().strip()})
 
     def events(self, stream, events):
-        """Server-sent events, of which the first has to be read before the others are sent."""
+        """Server-sent events. Those of a named stream are sent once its first one was read."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for number, event in enumerate(events):
-            if number == 1 and not self.server.gate(stream).wait(LIMIT):
+            if number == 1 and stream and not self.server.gate(stream).wait(LIMIT):
                 # The client does not see the first event before the others are there: the stream is cut.
                 self.close_connection = True
                 return

@@ -8,6 +8,7 @@ A client that is not on this machine is skipped in a banner.
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,49 @@ def curl(proxy, token, socket=None):
     print("ok      curl over a Unix socket" if socket else "ok      curl --http2", flush=True)
 
 
+def blocks(page, *languages):
+    """The code on a page of docs/."""
+    with open(os.path.join(HERE, "../../docs", page), encoding="utf-8") as file:
+        text = file.read()
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [(language, code) for language, code in found if language in languages]
+
+
+def recipes(variables, directory):
+    """The recipes of docs/clients.md, pasted: each asks for a chat completion and prints it."""
+    tools = {
+        "python": ([PYTHON], "recipe.py", PYTHON, "python3 with openai, requests and httpx"),
+        "sh": (["sh", "-e"], "recipe.sh", offers_h2c(), "curl"),
+        "js": (["node"], "recipe.mjs", node_version() >= 18, "Node of version 18 or later"),
+        "java": (["java"], "Chat.java", shutil.which("javac"), "a JDK"),
+        "go": (["go", "run"], "recipe.go", shutil.which("go"), "Go"),
+    }
+    found = blocks("clients.md", *tools)
+    assert [language for language, _ in found] == ["python", "python", "python", "sh", "js", "java", "go"], found
+    environment = {**os.environ, **variables}
+    for language, code in found:
+        command, name, available, needed = tools[language]
+        if not available:
+            skip(f"the recipe in {language}: needs {needed}")
+            continue
+        path = os.path.join(directory, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(code)
+        done = subprocess.run([*command, path], env=environment, timeout=LIMIT, capture_output=True, text=True)
+        expected = 2 if language == "sh" else 1
+        assert done.returncode == 0 and done.stdout.count("you said hello") == expected, (code, done)
+        print(f"ok      recipe in {language}", flush=True)
+
+
+def migration(directory):
+    """The module of docs/python-client.md, pasted, with a peer that is accepted and one that is refused."""
+    [(_, code)] = blocks("python-client.md", "python")
+    with open(os.path.join(directory, "blindbox_proxy.py"), "w", encoding="utf-8") as file:
+        file.write(code)
+    path = os.pathsep.join([os.path.dirname(os.path.abspath(BINARY)), os.environ["PATH"]])
+    run("migration from the Python client", [PYTHON, os.path.join(HERE, "migrated.py")], {"PATH": path, "PYTHONPATH": directory})
+
+
 def main():
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         file = lambda name: os.path.join(directory, name)  # noqa: E731
@@ -105,6 +149,11 @@ def main():
             skip("fetch of Node: there is no Node of version 18 or later")
         if PYTHON:
             run("openai, requests, httpx", [PYTHON, os.path.join(HERE, "openai_client.py")], variables)
+        socket = file("recipes")
+        stack.enter_context(serving(*proxy, "--listen", "unix:" + socket))
+        recipes({**variables, "BLINDBOX_SOCKET": socket}, directory)
+        if PYTHON:
+            migration(directory)
 
 
 main()

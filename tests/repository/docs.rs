@@ -25,7 +25,7 @@ const LINKS: &str = include_str!("../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 16] = [
+const DOCUMENTS: [(&str, &str); 18] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("cce-policy.md", include_str!("../../docs/cce-policy.md")),
@@ -40,6 +40,8 @@ const DOCUMENTS: [(&str, &str); 16] = [
     ("performance.md", include_str!("../../docs/performance.md")),
     ("cli.md", include_str!("../../docs/cli.md")),
     ("proxy.md", PROXY),
+    ("clients.md", include_str!("../../docs/clients.md")),
+    ("troubleshooting.md", include_str!("../../docs/troubleshooting.md")),
     ("python-client.md", include_str!("../../docs/python-client.md")),
     ("assurance.md", ASSURANCE),
 ];

@@ -137,6 +137,10 @@ fn counters_and_health_have_a_port_of_their_own() {
     ] {
         assert!(metrics.body.contains(expected), "{expected} in {}", metrics.body);
     }
+    let page = include_str!("../../../docs/observability.md");
+    for (name, kind) in metrics.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        assert!(page.contains(&format!("| `{name}` | {kind} |")), "{name} is not documented as a {kind}");
+    }
     let expires = format!("timestamp_seconds {}\n", proxy.serving.said["expires_at"]);
     assert!(metrics.body.contains(&expires), "{expires} in {}", metrics.body);
     let ready = operations(&proxy, "GET /readyz");

@@ -257,6 +257,12 @@ pub enum AttestationError {
         /// What was expected.
         reason: &'static str,
     },
+    /// The body of a request could not be read from where the caller has it, such as a file or a stream.
+    #[error("the body of the request could not be read: {reason}")]
+    RequestBodyFailed {
+        /// The error of the stream.
+        reason: String,
+    },
     /// A setting of the verifier cannot be used.
     #[error("misconfigured: {reason}")]
     Misconfigured {

@@ -197,7 +197,7 @@ pub use policy::{
     advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{Body, BodyError, EvidenceBundle, Request, Response, Session};
+pub use session::{Body, BodyError, EvidenceBundle, Form, Part, Request, Response, Session, StatusError};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
     Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, printable, printable_json,

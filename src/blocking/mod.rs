@@ -45,6 +45,7 @@
 //! `tokio::task::unconstrained`, and executors other than tokio's. A call from there holds up its thread, as any blocking call
 //! would, until the work is done by the threads of this module.
 
+mod reader_body;
 mod request;
 mod response;
 mod runtime;
@@ -52,11 +53,11 @@ mod runtime;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 pub use crate::session::BodyError;
 pub use request::Request;
-pub use response::{Reader, Response};
+pub use response::{Reader, Response, StatusError};
 
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
@@ -194,6 +195,15 @@ impl Session {
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.session.channel()
+    }
+
+    /// Returns a handle of the same session with default headers. As [`crate::Session::with_default_headers`].
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidRequest`] for headers that [`Request::header`] does not allow.
+    pub fn with_default_headers(&self, headers: HeaderMap) -> Result<Self, AttestationError> {
+        self.session.with_default_headers(headers).map(|session| Self { session })
     }
 
     /// Opens a new connection and attests its peer again. As [`crate::Session::reattest`].

@@ -1,14 +1,17 @@
 //! The blocking [`Request`].
 
 use std::fmt;
+use std::io::Read;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde::Serialize;
 
+use super::reader_body::BlockingReaderBody;
 use super::response::Response;
 use super::runtime;
 use crate::error::AttestationError;
-use crate::session;
+use crate::session::{self, Form};
 
 /// A request to the attested peer, from [`Session::get`](super::Session::get) and its siblings. As [`crate::Request`].
 #[derive(Clone)]
@@ -23,8 +26,18 @@ impl Request {
     }
 
     /// Adds a header. As [`crate::Request::header`].
-    pub fn header(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+    pub fn header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         Self { request: self.request.header(name, value) }
+    }
+
+    /// Adds headers. As [`crate::Request::headers`].
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        Self { request: self.request.headers(headers) }
+    }
+
+    /// Sends these fields after the body. As [`crate::Request::trailers`].
+    pub fn trailers(self, trailers: HeaderMap) -> Self {
+        Self { request: self.request.trailers(trailers) }
     }
 
     /// Adds a parameter to the query, encoded as in forms.
@@ -45,6 +58,22 @@ impl Request {
     /// The header `Authorization: Bearer ...`. As [`crate::Request::bearer_auth`].
     pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
         Self { request: self.request.bearer_auth(token) }
+    }
+
+    /// Sets the body to a form of several parts. As [`crate::Request::multipart`].
+    pub fn multipart(self, form: Form) -> Self {
+        Self { request: self.request.multipart(form) }
+    }
+
+    /// The header `Authorization: Basic ...`. As [`crate::Request::basic_auth`].
+    pub fn basic_auth(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
+        Self { request: self.request.basic_auth(user, password) }
+    }
+
+    /// Sets the body to all that can be read from a file or another reader, which is read while the body is sent: a body of any
+    /// size takes the same memory. As [`crate::Request::body_reader`].
+    pub fn body_reader(self, reader: impl Read + Send + 'static) -> Self {
+        Self { request: self.request.http_body(BlockingReaderBody::new(reader)) }
     }
 
     /// The body, as it is.

@@ -11,6 +11,27 @@ use super::runtime;
 use crate::error::AttestationError;
 use crate::session::{self, BodyError};
 
+/// A response with the status of an error, from [`Response::error_for_status`].
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StatusError {
+    error: session::StatusError,
+}
+
+impl StatusError {
+    /// Returns the status, from 400 to 599.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.error.status()
+    }
+
+    /// Returns the response, whose body can still be read.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        Response::new(self.error.into_response())
+    }
+}
+
 /// A response of the attested peer, from [`Request::send`](super::Request::send): status and headers. The methods that consume
 /// the response read the body, and wait for it.
 pub struct Response {
@@ -44,6 +65,15 @@ impl Response {
     #[must_use]
     pub fn url(&self) -> &str {
         self.response.url()
+    }
+
+    /// Returns the response if its status is not one of an error (400 to 599).
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError`], which has the response.
+    pub fn error_for_status(self) -> Result<Self, StatusError> {
+        self.response.error_for_status().map(Self::new).map_err(|error| StatusError { error })
     }
 
     /// The size of the body in bytes, where the peer has announced it.

@@ -121,6 +121,7 @@ codes! { OTHERS of AttestationError,
     InvalidRequest => "invalid-request", 403, Misconfigured, false;
     Misconfigured => "misconfigured", 404, Misconfigured, false;
     ChannelNotAllowed => "channel-not-allowed", 405, Misconfigured, false;
+    RequestBodyFailed => "request-body-failed", 406, Misconfigured, false;
 }
 
 impl Violation {

@@ -18,6 +18,9 @@ mod base_url;
 mod channel_mode;
 mod coalesce;
 mod collect;
+mod exchange;
+mod headers;
+mod multipart;
 mod peer;
 mod pool;
 mod renewal;
@@ -31,20 +34,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 
 pub(crate) use coalesce::Coalesce;
 pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
+pub use multipart::{Form, Part};
 pub use request::Request;
-pub use response::{Body, BodyError, Response};
+pub use response::{Body, BodyError, Response, StatusError};
 
 use attest::Attester;
 use coalesce::Freshness;
+use exchange::{Outcome, Parts};
 use peer::Checkout;
 use pool::{Poison, Pool};
-use request::{Outcome, Parts};
 
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
@@ -107,6 +111,7 @@ const MAX_ATTEMPTS: usize = 8;
 pub struct Session {
     inner: Arc<SessionInner>,
     first: Arc<Attestation>,
+    default_headers: Arc<HeaderMap>,
 }
 
 struct SessionInner {
@@ -133,7 +138,7 @@ impl Session {
         let deadline = Deadline::after(verifier.deadline);
         let attesting = inner.connect_and_attest(call.freshness, Poison::Clears, &deadline);
         let attested = telemetry::connect(&origin, attesting).await?;
-        Ok(Self { inner: Arc::new(inner), first: attested })
+        Ok(Self { inner: Arc::new(inner), first: attested, default_headers: Arc::default() })
     }
 
     /// A `GET` request to a target on the session's origin, such as `/status`.
@@ -176,6 +181,16 @@ impl Session {
     /// `target` begins with one slash and stays within the session's origin and base path.
     pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
         Request::new(self.clone(), method, target.as_ref())
+    }
+
+    /// Returns a handle of the same session whose requests have these headers, unless they set one of the same name themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidRequest`] for headers that [`Request::header`] does not allow.
+    pub fn with_default_headers(&self, headers: HeaderMap) -> Result<Self, AttestationError> {
+        headers::check_all(&headers).map_err(|reason| AttestationError::InvalidRequest { reason })?;
+        Ok(Self { default_headers: Arc::new(headers), ..self.clone() })
     }
 
     /// The latest attestation: of the peer, or of the one among several replicas that was attested last.
@@ -225,7 +240,7 @@ impl SessionInner {
         for _ in 0..MAX_ATTEMPTS {
             let checkout = self.checkout(freshness, deadline).await?;
             let peer = Arc::clone(checkout.peer());
-            match request::exchange(checkout, parts, &url, deadline, sent).await? {
+            match exchange::exchange(checkout, parts, &url, deadline, sent).await? {
                 Outcome::Response(response) => {
                     self.pool.mark_used(&peer);
                     return Ok(response);

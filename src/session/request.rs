@@ -2,40 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use url::Url;
+use tokio::io::AsyncRead;
 
-use super::peer::{Checkout, Exchange, Peer};
-use super::request_body::{GuardedBody, Progress};
-use super::{Response, Session};
-use crate::deadline::Deadline;
+use super::exchange::Parts;
+use super::multipart::Form;
+use super::request_body::{BoxBody, BoxError, ChunksBody, ReaderBody, RequestBody, StreamedBody, boxed};
+use super::{Response, Session, headers};
 use crate::error::AttestationError;
-use crate::transport::{OutgoingBody, TransportError, TransportErrorKind};
-
-/// Headers that say where a message goes, how it is framed or what becomes of the connection: who could set them could send
-/// the request to another host behind the peer, or a second request inside of it.
-const RESERVED: &[&str] = &[
-    "alt-used",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The most headers of a request: a map of headers that is full panics. Servers take some hundred.
-const MAX_HEADERS: usize = 1_000;
 
 /// A request to the attested peer, from [`Session::get`] and its siblings.
 ///
@@ -56,18 +37,6 @@ pub struct Request {
     invalid: Option<AttestationError>,
 }
 
-#[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) method: Method,
-    pub(super) target: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Option<Bytes>,
-    /// Of the body, unless a header says another.
-    pub(super) content_type: Option<&'static str>,
-    pub(super) timeout: Option<Duration>,
-}
-
 impl Request {
     pub(super) fn new(session: Session, method: Method, target: &str) -> Self {
         let mut invalid = None;
@@ -80,23 +49,52 @@ impl Request {
             target: target.to_owned(),
             query: Vec::new(),
             headers: HeaderMap::new(),
+            default_headers: Arc::clone(&session.default_headers),
             body: None,
             content_type: None,
+            trailers: None,
             timeout: session.inner.attester.verifier.request_timeout,
         };
         Self { session, parts, invalid }
     }
 
-    /// Adds a header; `Authorization` and `Content-Type` in place of what was said before.
+    /// Adds a header. `Authorization` and `Content-Type` replace the one that was set before. The value is text or bytes.
     ///
-    /// Those that belong to the connection or frame the message (`Host`, `Connection`, `Content-Length`, `Proxy-*`, ...) make
-    /// the request invalid.
-    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        match checked_header(name.as_ref(), value.as_ref()) {
-            Ok(_) if self.parts.headers.len() >= MAX_HEADERS => self.refuse("expected at most 1000 headers"),
-            // Of these a request has one.
-            Ok((name @ (AUTHORIZATION | CONTENT_TYPE), value)) => drop(self.parts.headers.insert(name, value)),
-            Ok((name, value)) => drop(self.parts.headers.append(name, value)),
+    /// Headers that belong to the connection or frame the message (`Host`, `Connection`, `Content-Length`, `Proxy-*`, ...) make
+    /// the request invalid. Of `TE`, only `trailers` is allowed.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+        match headers::parse(name.as_ref(), value.as_ref()) {
+            Ok((name, value)) => self.insert(name, value),
+            Err(reason) => self.refuse(reason),
+        }
+        self
+    }
+
+    /// Adds headers, by the rules of [`Request::header`].
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        let mut last = None;
+        for (name, value) in headers {
+            // Of several values of one header, only the first comes with the name.
+            last = name.or(last);
+            let Some(name) = &last else { continue };
+            match headers::check(name, &value) {
+                Ok(()) => self.insert(name.clone(), value),
+                Err(reason) => self.refuse(reason),
+            }
+        }
+        self
+    }
+
+    /// Sends these fields after the body (trailers, RFC 9110 section 6.5), by the rules of [`Request::header`]. Over HTTP/1.1 the
+    /// body is sent in chunks, and the fields are announced in `Trailer`.
+    ///
+    /// Trailers that a body given to [`Request::http_body`] has itself are sent over HTTP/2 only.
+    pub fn trailers(mut self, trailers: HeaderMap) -> Self {
+        match headers::check_all(&trailers) {
+            Ok(()) => {
+                self.parts.trailers = Some(trailers);
+                self.parts.body.get_or_insert(RequestBody::Bytes(Bytes::new()));
+            }
             Err(reason) => self.refuse(reason),
         }
         self
@@ -112,8 +110,8 @@ impl Request {
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => {
-                self.parts.body = Some(body.into());
-                self.parts.content_type = Some("application/json");
+                self.parts.body = Some(RequestBody::Bytes(body.into()));
+                self.parts.content_type = Some(HeaderValue::from_static("application/json"));
             }
             Err(_) => self.refuse("expected a body that can be written as JSON"),
         }
@@ -123,28 +121,102 @@ impl Request {
     /// The body: pairs as an HTML form writes them, with that content type unless another one is set.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        self.parts.body = Some(form.into());
-        self.parts.content_type = Some("application/x-www-form-urlencoded");
+        self.parts.body = Some(RequestBody::Bytes(form.into()));
+        self.parts.content_type = Some(HeaderValue::from_static("application/x-www-form-urlencoded"));
+        self
+    }
+
+    /// Sets the body to a form of several parts (`multipart/form-data`, RFC 7578), with that content type unless another one is
+    /// set.
+    pub fn multipart(mut self, form: Form) -> Self {
+        match form.into_body() {
+            Ok((content_type, body)) => {
+                self.parts.body = Some(body);
+                self.parts.content_type = Some(content_type);
+            }
+            Err(reason) => self.refuse(reason),
+        }
         self
     }
 
     /// The header `Authorization: Bearer ...` (RFC 6750), in place of another `Authorization`.
     pub fn bearer_auth(mut self, token: impl AsRef<str>) -> Self {
         match HeaderValue::try_from(format!("Bearer {}", token.as_ref())) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                self.parts.headers.insert(AUTHORIZATION, value);
-            }
+            Ok(value) => self.authorize(value),
             Err(_) => self.refuse("expected a token without line breaks"),
+        }
+        self
+    }
+
+    /// The header `Authorization: Basic ...` (RFC 7617), in place of another `Authorization`. The user name has no colon.
+    pub fn basic_auth(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
+        let (user, password) = (user.as_ref(), password.as_ref());
+        if user.contains(|c: char| c == ':' || c.is_control()) || password.contains(char::is_control) {
+            self.refuse("expected a user name without a colon, and no control characters in name and password");
+            return self;
+        }
+        match HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))) {
+            Ok(value) => self.authorize(value),
+            Err(_) => self.refuse("expected credentials that fit into a header"),
         }
         self
     }
 
     /// The body, as it is.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.parts.body = Some(Bytes::from(body.into()));
+        self.parts.body = Some(RequestBody::Bytes(Bytes::from(body.into())));
         self.parts.content_type = None;
         self
+    }
+
+    /// Sets the body to a stream of chunks, which is read while it is sent: a body of any size takes the same memory.
+    ///
+    /// Before each piece of at most 16 KiB, the peer is checked like a body in memory is. A stream can be sent once: of clones of
+    /// this request, the first that is sent has it. If the stream fails, the request fails with
+    /// [`AttestationError::RequestBodyFailed`], and the peer sees an incomplete body.
+    pub fn body_stream<S, E>(self, stream: S) -> Self
+    where
+        S: futures_core::Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.streamed(boxed(ChunksBody(Box::pin(stream))))
+    }
+
+    /// Sets the body to all that can be read from a file or another reader. As [`Request::body_stream`].
+    pub fn body_reader(self, reader: impl AsyncRead + Send + 'static) -> Self {
+        self.streamed(boxed(ReaderBody::new(reader)))
+    }
+
+    /// Sets the body to an [`http_body::Body`], such as the body of a request that is passed on. As [`Request::body_stream`]; a
+    /// body that states its size is sent with `Content-Length`.
+    pub fn http_body<B>(self, body: B) -> Self
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.streamed(boxed(body))
+    }
+
+    fn streamed(mut self, body: BoxBody) -> Self {
+        self.parts.body = Some(RequestBody::Stream(StreamedBody::new(body)));
+        self.parts.content_type = None;
+        self
+    }
+
+    fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        if self.parts.headers.len() >= headers::MAX_HEADERS {
+            self.refuse("expected at most 1000 headers");
+        } else if matches!(name, AUTHORIZATION | CONTENT_TYPE) {
+            // A request has one of each.
+            self.parts.headers.insert(name, value);
+        } else {
+            self.parts.headers.append(name, value);
+        }
+    }
+
+    fn authorize(&mut self, mut value: HeaderValue) {
+        value.set_sensitive(true);
+        self.parts.headers.insert(AUTHORIZATION, value);
     }
 
     /// The most time that all of it may take, until the end of the answer's body, in place of
@@ -177,118 +249,6 @@ impl Request {
     fn refuse(&mut self, reason: &'static str) {
         self.invalid.get_or_insert(AttestationError::InvalidRequest { reason });
     }
-}
-
-/// What became of a request on one connection.
-pub(super) enum Outcome {
-    Response(Response),
-    /// It certainly was not processed.
-    NotProcessed(TransportError),
-}
-
-/// Sends a request over a connection. It ends with the attestation of the peer.
-///
-/// `sent` is set while bytes of the request may have reached the peer: the caller's deadline cuts this off anywhere.
-pub(super) async fn exchange(
-    mut checkout: Checkout,
-    parts: &Parts,
-    url: &Url,
-    deadline: &Deadline,
-    sent: &AtomicBool,
-) -> Result<Outcome, AttestationError> {
-    let peer = Arc::clone(checkout.peer());
-    peer.check()?;
-    let (request, progress) = parts.for_peer(&peer, url)?;
-    let closed = || {
-        let reason = "the connection was closed before the request was sent";
-        Outcome::NotProcessed(TransportError::new(TransportErrorKind::NotProcessed, reason))
-    };
-    let Some(connection) = checkout.begin() else { return Ok(closed()) };
-    let exchange = async {
-        if !connection.ready().await {
-            return None;
-        }
-        sent.store(true, Ordering::Relaxed);
-        Some(connection.send(request).await)
-    };
-    let outcome = tokio::select! {
-        biased;
-        error = peer.until_revoked_or_expired(Duration::ZERO) => {
-            return Err(if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error });
-        }
-        outcome = exchange => outcome,
-    };
-    let response = match outcome {
-        None => return Ok(closed()),
-        Some(Ok(response)) => response,
-        Some(Err(failure)) if failure.kind == TransportErrorKind::NotProcessed => {
-            sent.store(false, Ordering::Relaxed);
-            peer.check()?;
-            return Ok(Outcome::NotProcessed(failure));
-        }
-        // Whatever the transport makes of it: where the peer was refused, or its attestation has ended, that is the reason.
-        Some(Err(failure)) => {
-            let error = peer.check().err().unwrap_or_else(|| failed(failure, url, deadline));
-            return Err(error.after_request_was_sent());
-        }
-    };
-    if response.status().is_informational() {
-        let reason = "it switches to another protocol, which was not requested".to_owned();
-        return Err(AttestationError::InvalidResponse { reason, source: None });
-    }
-    checkout.advance(Exchange::Responding(progress));
-    Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
-}
-
-/// The error of a request that may have arrived.
-fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> AttestationError {
-    match failure.kind {
-        TransportErrorKind::Timeout => deadline.timeout_error("the request"),
-        TransportErrorKind::Unreadable => failure.of_application(url),
-        _ => {
-            let failure = TransportError { kind: TransportErrorKind::Broken, ..failure };
-            failure.and("; the request may have arrived, and is not sent again").of_application(url)
-        }
-    }
-}
-
-impl Parts {
-    fn for_peer(
-        &self,
-        peer: &Arc<Peer>,
-        url: &Url,
-    ) -> Result<(http::Request<OutgoingBody>, Progress), AttestationError> {
-        let (body, progress) = match &self.body {
-            Some(body) if !body.is_empty() => {
-                let (body, progress) = GuardedBody::new(body.clone(), peer);
-                (OutgoingBody::new(body), progress)
-            }
-            _ => (OutgoingBody::empty(), Progress::over()),
-        };
-        let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
-        let mut request =
-            http::Request::builder().method(self.method.clone()).uri(url.as_str()).body(body).map_err(unusable)?;
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        if let Some(content_type) = self.content_type {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
-        }
-        // The HTTP library says nothing of an empty body, and some servers want to hear it (RFC 9110 section 8.6).
-        if self.body.as_ref().is_some_and(Bytes::is_empty) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        Ok((request, progress))
-    }
-}
-
-fn checked_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
-    let name = HeaderName::try_from(name).map_err(|_| "expected the name of a header")?;
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
-        return Err("expected no header that belongs to the connection, such as Host or Content-Length");
-    }
-    let value = HeaderValue::try_from(value).map_err(|_| "expected the value of a header, without line breaks")?;
-    Ok((name, value))
 }
 
 /// Without headers, query and body, which may be secret.

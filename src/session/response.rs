@@ -26,6 +26,7 @@ const GRACE: Duration = Duration::from_secs(60);
 pub struct Response {
     head: http::response::Parts,
     body: Body,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 /// The body of an answer: a stream for everything that takes an [`http_body::Body`], such as a response of axum or hyper.
@@ -85,7 +86,7 @@ impl Response {
         let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout }));
         let mut body = Body { state, url: Box::new(url.clone()) };
         body.end_if_over();
-        Self { head, body }
+        Self { head, body, trailers: None }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -167,11 +168,58 @@ impl Response {
         loop {
             match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await.transpose()?.map(Frame::into_data) {
                 Some(Ok(data)) => return Ok(Some(data)),
-                // Trailers.
-                Some(Err(_)) => {}
+                Some(Err(frame)) => self.trailers = frame.into_trailers().ok().map(Box::new),
                 None => return Ok(None),
             }
         }
+    }
+}
+
+impl Response {
+    /// Returns the trailers, after [`Response::chunk`] has returned `None`; `None` if there were none. HTTP/1.1 servers send them
+    /// only if the request has the header `TE: trailers`.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_deref()
+    }
+
+    /// Returns the response if its status is not one of an error (400 to 599).
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError`], which has the response.
+    pub fn error_for_status(self) -> Result<Self, StatusError> {
+        let status = self.status();
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(self);
+        }
+        let mut url = (*self.body.url).clone();
+        // It may be secret.
+        url.set_query(None);
+        Err(StatusError { status, url: url.into(), response: Box::new(self) })
+    }
+}
+
+/// A response with the status of an error, from [`Response::error_for_status`].
+#[derive(Debug, thiserror::Error)]
+#[error("{url} responded with the status {status}")]
+pub struct StatusError {
+    status: StatusCode,
+    url: String,
+    response: Box<Response>,
+}
+
+impl StatusError {
+    /// Returns the status, from 400 to 599.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the response, whose body can still be read.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        *self.response
     }
 }
 

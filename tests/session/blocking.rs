@@ -1,7 +1,7 @@
 //! The API for callers without a runtime: the same verdicts, and nothing that hangs or panics wherever it is called from.
 
 use std::cell::RefCell;
-use std::io::{BufRead, ErrorKind, Read, Write as _};
+use std::io::{self, BufRead, ErrorKind, Read, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::lab::{Lab, interrupted};
 use blindbox_attestation::blocking::{self, BodyError, Reader, Request, Response, Session, Verifier};
 use blindbox_attestation::emulator::{Application, BlindBoxBuilder, Fault, HttpVersions, Knob, Relay, RelayMode};
-use blindbox_attestation::{AttestationError, Category, Channel, HostData, Policy, Violation};
+use blindbox_attestation::{AttestationError, Category, Channel, Form, HeaderMap, HostData, Policy, Violation};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -359,6 +359,37 @@ fn waiting_has_an_end() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     // Those that are left hanging there are in nobody's way.
     assert_eq!(hello(&session).unwrap(), "hello from a BlindBox");
+}
+
+#[test]
+fn a_request_carries_what_an_asynchronous_one_does() {
+    let bench = Bench::start();
+    let header = |name: &str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+    let session = bench.connect().with_default_headers(header("x-tenant", "one")).unwrap();
+    let large: Vec<u8> = (0..=250).cycle().take(3 << 20).collect();
+    let response = session.post("/echo").body_reader(io::Cursor::new(large.clone())).send().unwrap();
+    assert_eq!(response.bytes().unwrap(), large);
+    let sent = bench.lab.blindbox.traffic().requests().pop().unwrap();
+    assert_eq!((sent.header("x-tenant"), sent.header("transfer-encoding")), (Some("one"), None));
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let error = session.post("/echo").body_reader(Fails).send().unwrap_err();
+    let reason = "the disk is gone".to_owned();
+    assert_eq!(error, interrupted(AttestationError::RequestBodyFailed { reason }));
+    let form = Form::new().text("model", "small");
+    let request = session.post("/echo").multipart(form).basic_auth("ann", "x").headers(header("x-tenant", "two"));
+    let text = request.trailers(header("x-sum", "1")).send().unwrap().text().unwrap();
+    assert!(text.contains("name=\"model\"\r\n\r\nsmall\r\n"), "{text}");
+    // The record of the request that failed may come after it.
+    let mut sent = bench.lab.blindbox.traffic().requests();
+    sent.retain(|request| request.header("authorization") == Some("Basic YW5uOng="));
+    assert_eq!(sent.iter().map(|request| request.header("x-tenant")).collect::<Vec<_>>(), [Some("two")]);
+    let error = session.get("/none").send().unwrap().error_for_status().unwrap_err();
+    assert_eq!((error.status().as_u16(), error.into_response().text().unwrap().as_str()), (404, "404 page not found"));
 }
 
 #[test]

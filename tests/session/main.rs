@@ -9,6 +9,7 @@ mod fleet;
 mod lab;
 
 mod blocking;
+mod bodies;
 mod collateral;
 mod concurrency;
 mod connection;

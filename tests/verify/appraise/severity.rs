@@ -201,6 +201,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (InvalidRequest { reason: "it" }, "invalid-request", 403, Mine, false),
         (Misconfigured { reason: text() }, "misconfigured", 404, Mine, false),
         (ChannelNotAllowed { reason: self::ChannelNotAllowed::PlainHttp }, "channel-not-allowed", 405, Mine, false),
+        (RequestBodyFailed { reason: text() }, "request-body-failed", 406, Mine, false),
     ]
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use blindbox_attestation::emulator::amd::AmdHierarchy;
+use blindbox_attestation::emulator::azure_vm::{VirtualTpm, VirtualTpmAuthority};
 use blindbox_attestation::emulator::uvm::{SigningAlgorithm, UvmSigner};
 use blindbox_attestation::emulator::{BlindBox, CCE_POLICY, Maa};
 use blindbox_attestation::uvm::EndorsementForm;
@@ -36,6 +37,7 @@ async fn main() -> Result<()> {
     let corpora = Corpora(Path::new(&directory).to_owned());
     hardware(&corpora)?;
     endorsements(&corpora)?;
+    azure_vm(&corpora)?;
     corpora.write("cce_policy", "emulated.rego", CCE_POLICY.as_bytes())?;
     tokens(&corpora).await
 }
@@ -75,6 +77,21 @@ fn endorsements(corpora: &Corpora) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The evidence of a confidential VM: the paravisor's report, its claims, quotes, certificates.
+fn azure_vm(corpora: &Corpora) -> Result<()> {
+    let amd = AmdHierarchy::new(Product::Milan);
+    let (vcek, tpm, azure) = (amd.vcek().issue(), VirtualTpm::new(), VirtualTpmAuthority::new()?);
+    let hcl = tpm.hcl_report();
+    corpora.write("hcl_report", "milan.bin", &hcl.sign(amd.report(), &vcek))?;
+    corpora.write("hcl_report", "claims.json", hcl.claims_json().as_bytes())?;
+    corpora.write("tpm_quote", "all.msg", &tpm.quote().extra_data(&[5; 32]).message())?;
+    corpora.write("tpm_quote", "some.msg", &tpm.quote().select(&[4, 7, 11]).message())?;
+    for (index, certificate) in azure.certificate(&tpm).chain()?.iter().enumerate() {
+        corpora.write("ak_certificate", &format!("{index}.der"), certificate)?;
+    }
+    corpora.write("ak_certificate", "root.der", azure.root())
 }
 
 /// A token, its key set and policies, as a client meets them.

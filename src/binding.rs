@@ -3,9 +3,11 @@
 //! | evidence | what binds it |
 //! |---|---|
 //! | hardware report | `REPORT_DATA` = SHA-256(runtime data), then 32 zero bytes |
+//! | the same behind the paravisor of a confidential VM | `extraData` of the quote = SHA-256(runtime data); the report covers the key of the quote |
 //! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
+use crate::azure_vm::AzureVmClaims;
 use crate::challenge::{Challenge, Peer, parse_bound_key};
 use crate::claims::TokenShape;
 use crate::cross_check::ConsistentEvidence;
@@ -47,7 +49,9 @@ pub(crate) fn check_challenge(
 /// Checks that token and report both cover exactly this runtime data.
 pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[u8]) -> Result<(), AttestationError> {
     let digest = crypto::sha256(runtime_data);
-    if let Some(report) = &evidence.report {
+    if let Some(vm) = &evidence.vm {
+        check_quote(vm, &digest)?;
+    } else if let Some(report) = &evidence.report {
         check_report_data(&report.snp().report_data, &digest)?;
     }
     let Some(token) = &evidence.token else { return Ok(()) };
@@ -70,13 +74,20 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
     Ok(())
 }
 
+/// Checks that the quote of a confidential VM covers the runtime data. The report behind a paravisor covers its runtime claims
+/// instead, and they name the key of the quote.
+fn check_quote(vm: &AzureVmClaims, digest: &[u8; 32]) -> Result<(), AttestationError> {
+    let quote = vm.quote.as_ref();
+    let quote = quote.ok_or(AttestationError::MissingEvidence { what: "a quote of the virtual TPM" })?;
+    if crypto::constant_time_eq(quote.extra_data(), digest) {
+        return Ok(());
+    }
+    Err(false_report("quote extra data", &hex::encode(digest), &hex::encode(quote.extra_data())))
+}
+
 /// Checks report data against the formula: the SHA-256 of the runtime data, then 32 zero bytes, compared in full.
 fn check_report_data(report_data: &ReportData, digest: &[u8; 32]) -> Result<(), AttestationError> {
-    let mut expected = [0; ReportData::LEN];
-    for (to, from) in expected.iter_mut().zip(digest) {
-        *to = *from;
-    }
-    let expected = ReportData::new(expected);
+    let expected = ReportData::of_digest(digest);
     if crypto::constant_time_eq(report_data.as_bytes(), expected.as_bytes()) {
         return Ok(());
     }

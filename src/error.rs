@@ -17,6 +17,7 @@ pub use rejection::{Rejection, Violation};
 
 use format::{interrupted, redact, requested_evidence};
 
+use crate::azure_vm::{AkCertificateError, HclReportError, QuoteError};
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::PolicyError;
 use crate::snp::{CrlError, ReportError};
@@ -107,6 +108,15 @@ pub enum AttestationError {
     /// The utility VM's endorsement does not verify.
     #[error("attestation validation failed (invalid uvm endorsement): {0}")]
     InvalidUvmEndorsement(EndorsementError),
+    /// The paravisor's report of a confidential VM does not verify.
+    #[error("attestation validation failed (invalid hcl report): {0}")]
+    InvalidHclReport(HclReportError),
+    /// The quote of a virtual TPM does not verify.
+    #[error("attestation validation failed (invalid tpm quote): {0}")]
+    InvalidTpmQuote(QuoteError),
+    /// The certificate of a virtual TPM's attestation key does not verify.
+    #[error("attestation validation failed (invalid ak certificate): {0}")]
+    InvalidAkCertificate(AkCertificateError),
     /// Evidence that the policy requires is missing.
     #[error("attestation validation failed (missing evidence): the policy needs {what}")]
     MissingEvidence {

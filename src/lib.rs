@@ -119,6 +119,7 @@
 mod appraisal;
 mod appraise;
 mod attestation;
+pub mod azure_vm;
 mod binding;
 #[cfg(feature = "blocking")]
 pub mod blocking;
@@ -200,7 +201,8 @@ pub use policy::{
 pub use session::{Body, BodyError, EvidenceBundle, Form, Part, Request, Response, Session, StatusError};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
-    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, printable, printable_json,
+    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, UserData, VmId, VmIdError, printable,
+    printable_json,
 };
 #[cfg(feature = "client")]
 pub use verifier::{Verifier, VerifierBuilder, verify_connection};

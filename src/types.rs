@@ -7,6 +7,7 @@ mod calendar;
 mod issuer;
 mod printable;
 mod time;
+mod vm_id;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +20,7 @@ pub use issuer::{Issuer, IssuerError};
 pub use printable::{printable, printable_json};
 pub use time::UnixTime;
 pub(crate) use time::difference;
+pub use vm_id::{VmId, VmIdError};
 
 /// The error for a string that is not a fixed number of bytes in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,6 +180,12 @@ byte_string!(
     64
 );
 byte_string!(
+    /// `user-data` of the runtime claims of an Azure confidential VM: 64 bytes chosen inside the guest, which the hardware report
+    /// covers through the claims.
+    UserData,
+    64
+);
+byte_string!(
     /// `REPORT_ID` (AMD 56860 table 23): identifies one running guest.
     ReportId,
     32
@@ -212,6 +220,17 @@ byte_string!(
     Sha256Digest,
     32
 );
+
+impl ReportData {
+    /// Returns report data of a digest: the digest, then 32 zero bytes.
+    pub(crate) fn of_digest(digest: &[u8; 32]) -> Self {
+        let mut bytes = [0; Self::LEN];
+        for (to, from) in bytes.iter_mut().zip(digest) {
+            *to = *from;
+        }
+        Self(bytes)
+    }
+}
 
 /// A product: a family of AMD EPYC processors with its own signing hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

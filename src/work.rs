@@ -25,6 +25,7 @@ mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
     use super::STEPS;
+    use crate::azure_vm::{HclReport, HclReportError, RuntimeClaimsError, UnverifiedQuote};
     use crate::cce_policy::{CcePolicy, CcePolicySourceError, find_cce_policies};
     use crate::der::Signed;
     use crate::maa::{self, KeySet, KeySetError, TokenError, TokenExpectations};
@@ -37,7 +38,7 @@ mod tests {
     use crate::uvm::{
         CoseError, DidX509Error, EndorsementError, EndorsementExpectations, MAX_ENDORSEMENT_LEN, read_unverified,
     };
-    use crate::{files, json, uvm, x509};
+    use crate::{crypto, files, json, uvm, x509};
 
     fn steps_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
         STEPS.set(0);
@@ -349,6 +350,40 @@ mod tests {
             "{refused:?}"
         );
         assert!(steps < 16, "{steps}");
+    }
+
+    /// A step for each field, and for each value of the runtime claims.
+    #[test]
+    fn the_evidence_of_a_confidential_vm_costs_its_fields() {
+        let blob = |claims: &[u8]| {
+            let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+            let numbers = |all: &[usize]| all.iter().flat_map(|each| number(*each)).collect::<Vec<u8>>();
+            let data = claims.len() + 20;
+            let header = numbers(&[data + 0x4c0, 2, 0, 0, 0, 0]);
+            let mut report = [0; 1184];
+            report[0x50..0x70].copy_from_slice(&crypto::sha256(claims));
+            [&b"HCLA"[..], &number(1), &header, &report, &numbers(&[data, 1, 2, 1, claims.len()]), claims].concat()
+        };
+        let most = format!("{{\"keys\":[{}0]}}", "0,".repeat((4096 - 0x4d4) / 2 - 7));
+        let largest = blob(most.as_bytes());
+        assert!((4_000..=4_096).contains(&largest.len()), "{}", largest.len());
+        let (read, steps) = steps_of(|| HclReport::read(&largest).is_ok());
+        assert!(read && steps < 16, "{steps}");
+        let unverified = || HclReport::read(&largest).unwrap().unverified_runtime_claims().err();
+        let (refused, steps) = steps_of(unverified);
+        let expected = RuntimeClaimsError::InvalidMember { name: "keys", expected: "an array of objects" };
+        assert_eq!(refused, Some(HclReportError::RuntimeClaims(expected)));
+        assert!(steps < 2_000, "{steps}");
+        let mut changed = largest.clone();
+        changed[0x70] = 1;
+        let (refused, steps) = steps_of(|| HclReport::read(&changed).unwrap().unverified_runtime_claims().err());
+        assert!(matches!(refused, Some(HclReportError::WrongReportData { .. })), "{refused:?}");
+        assert!(steps < 16, "claims that are not covered are not parsed: {steps}");
+        let too_large = Err(HclReportError::TooLarge { limit: 4_096, actual: 4_097 });
+        assert_eq!(steps_of(|| HclReport::read(&[0; 4_097])), (too_large, 0));
+        let quote = [&[0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 34, 0, 11][..], &[0; 32], &[0, 66], &[0; 300]].concat();
+        let (_, steps) = steps_of(|| UnverifiedQuote::read(&quote).err());
+        assert!(steps < 32, "{steps}");
     }
 
     /// Files are recognised by outlines, and encodings taken off at most four times.

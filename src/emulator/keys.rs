@@ -53,6 +53,16 @@ impl SigningKey {
         URL_SAFE_NO_PAD.encode(self.rsa().pair.public_key().exponent().big_endian_without_leading_zero())
     }
 
+    /// The DER of the `SubjectPublicKeyInfo`.
+    pub(crate) fn spki(&self) -> &[u8] {
+        &self.rsa().spki
+    }
+
+    /// The modulus, big endian.
+    pub(crate) fn modulus(&self) -> Vec<u8> {
+        self.rsa().pair.public_key().modulus().big_endian_without_leading_zero().to_vec()
+    }
+
     /// The public key as PEM with LF line ends and a final one.
     pub(crate) fn public_pem(&self) -> String {
         public_pem(&self.rsa().spki)

@@ -10,6 +10,7 @@
 //! | [`BlindBox`] | an application with its agent in one emulated guest; [`Knob`]s change guest, agent and tokens while it runs |
 //! | [`Application`] | what runs in the guest in place of the emulator's own routes: a server at an address, a service |
 //! | [`Platform`] | the machine under it: an AMD processor and its signing key, an endorsed utility VM |
+//! | [`azure_vm`] | the virtual TPM of a confidential VM: reports of the paravisor, quotes, certificates of the key |
 //! | [`Kds`] | AMD's Key Distribution Service (and Azure's THIM) for every machine of the process |
 //! | [`Relay`] | a man in the middle who terminates TLS with a key of his own |
 //! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
@@ -45,6 +46,7 @@
 mod agent;
 pub mod amd;
 mod application;
+pub mod azure_vm;
 mod blindbox;
 mod body;
 mod builder;

@@ -2,8 +2,8 @@
 //!
 //! Nothing here is trusted unless a policy names [`UvmSigner::issuer`].
 
-mod keys;
-mod x509;
+pub(super) mod keys;
+pub(super) mod x509;
 
 use std::sync::Arc;
 

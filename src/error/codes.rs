@@ -103,6 +103,9 @@ codes! { OTHERS of AttestationError,
     MissingEvidence => "missing-evidence", 211, Untrusted, false;
     InvalidAgentAnswer => "invalid-agent-answer", 212, Untrusted, false;
     ServerNameNotValidated => "server-name-not-validated", 213, Untrusted, false;
+    InvalidHclReport => "invalid-hcl-report", 214, Untrusted, false;
+    InvalidTpmQuote => "invalid-tpm-quote", 215, Untrusted, false;
+    InvalidAkCertificate => "invalid-ak-certificate", 216, Untrusted, false;
     MaaTokenNotFound => "maa-token-not-found", 301, Unavailable, false;
     AgentUnreachable => "agent-unreachable", 302, Unavailable, true;
     MaaUnreachable => "maa-unreachable", 303, Unavailable, true;

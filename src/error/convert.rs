@@ -1,6 +1,7 @@
 //! Conversions of the error of each step into [`AttestationError`].
 
 use super::AttestationError;
+use crate::azure_vm::{AkCertificateError, HclReportError, QuoteError};
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::PolicyError;
 use crate::snp::{CrlError, ReportError};
@@ -36,6 +37,24 @@ impl From<ReportError> for AttestationError {
 impl From<EndorsementError> for AttestationError {
     fn from(error: EndorsementError) -> Self {
         Self::InvalidUvmEndorsement(error)
+    }
+}
+
+impl From<HclReportError> for AttestationError {
+    fn from(error: HclReportError) -> Self {
+        Self::InvalidHclReport(error)
+    }
+}
+
+impl From<QuoteError> for AttestationError {
+    fn from(error: QuoteError) -> Self {
+        Self::InvalidTpmQuote(error)
+    }
+}
+
+impl From<AkCertificateError> for AttestationError {
+    fn from(error: AkCertificateError) -> Self {
+        Self::InvalidAkCertificate(error)
     }
 }
 

@@ -16,10 +16,11 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as NotInText;
 
 use super::error::{KnownKeys, TokenError, shown};
-use super::key_id::{self, RsaNumbers};
+use super::key_id;
 use crate::crypto::{self, PublicKey, Scheme};
 use crate::json::{self, JsonError, JsonType, MemberError, MemberErrorReason, Object, Read, Value};
 use crate::types::Sha256Digest;
+use crate::x509::RsaNumbers;
 
 /// The largest key set that is read, in bytes: bounds the work for one that is not genuine. Published ones have 2 to 21 kB; one key
 /// with MAA's own evidence in its certificate takes 40 kB, so that ten of those fit.

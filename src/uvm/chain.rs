@@ -4,7 +4,6 @@
 //! present time) and accepts more algorithms than they use.
 
 use super::error::EndorsementError;
-use crate::types::UnixTime;
 use crate::x509::{Certificate, CertificateError, KeyUse};
 
 /// A leaf and at least one certificate authority.
@@ -54,7 +53,7 @@ pub(super) fn verify_chain(chain: &[Certificate<'_>], uses: &[&str]) -> Result<(
     let uses = if uses.is_empty() { &of_leaf } else { uses };
     let mut below: u32 = 0;
     for (index, authority) in (1..).zip(authorities) {
-        check_authority(authority, at, below).map_err(refuse(index))?;
+        authority.check_authority(at, below).map_err(refuse(index))?;
         authority.extensions().check_issues_for(uses).map_err(refuse(index))?;
         // RFC 5280 section 4.2.1.9: a self-issued certificate does not count.
         if !authority.is_self_issued() {
@@ -65,22 +64,6 @@ pub(super) fn verify_chain(chain: &[Certificate<'_>], uses: &[&str]) -> Result<(
         certificate.check_issued_by(issuer).map_err(refuse(index))?;
     }
     Ok(())
-}
-
-/// Whether a certificate may sign certificates at a time, with `below` authorities between it and the leaf.
-fn check_authority(authority: &Certificate<'_>, at: UnixTime, below: u32) -> Result<(), CertificateError> {
-    authority.validity().check(at)?;
-    let extensions = authority.extensions();
-    let constraints = extensions.basic_constraints().filter(|found| found.ca).ok_or(CertificateError::NotACa)?;
-    if let Some(allowed) = constraints.path_len.map(u32::from)
-        && below > allowed
-    {
-        return Err(CertificateError::PathTooLong { allowed, actual: below });
-    }
-    match extensions.key_usage() {
-        Some(usage) if !usage.key_cert_sign() => Err(CertificateError::WrongKeyUsage(KeyUse::Certificates)),
-        _ => Ok(()),
-    }
 }
 
 fn check_signs_documents(leaf: &Certificate<'_>) -> Result<(), CertificateError> {

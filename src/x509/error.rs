@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::types::{Product, UnixTime, difference};
 
-/// The reason why a certificate of AMD's hierarchy or of a UVM endorsement's chain is refused.
+/// The reason why a certificate of AMD's hierarchy, of a UVM endorsement's chain or of a virtual TPM's key is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -63,6 +63,9 @@ pub enum CertificateError {
     /// It does not say that its key may sign what it is to sign.
     #[error("it is not a CA certificate of the kind that its place in the chain demands")]
     NotACa,
+    /// It is the certificate of an authority where one of a key that signs documents is expected.
+    #[error("it is the certificate of an authority, where that of an end entity is expected")]
+    NotAnEndEntity,
     /// Its key is not AMD's.
     #[error("its key is not the one pinned for {product}: it is forged, or of another hierarchy")]
     NotPinned {

@@ -9,6 +9,7 @@
 mod algorithm;
 mod error;
 mod extensions;
+mod rsa;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
@@ -18,6 +19,7 @@ pub use error::{CertificateError, KeyUse};
 
 pub(crate) use algorithm::SignatureAlgorithm;
 pub(crate) use extensions::Extensions;
+pub(crate) use rsa::RsaNumbers;
 
 use crate::crypto::{Curve, PublicKey, Scheme};
 use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, Reader, SEQUENCE, Signed};
@@ -157,6 +159,23 @@ impl<'a> Certificate<'a> {
             "1.3.132.0.34" => Some(Curve::P384),
             "1.3.132.0.35" => Some(Curve::P521),
             _ => None,
+        }
+    }
+
+    /// Checks that this is the certificate of an authority that may sign certificates at a time, with `below` authorities
+    /// between it and the last certificate of the chain (RFC 5280 sections 4.2.1.3 and 4.2.1.9).
+    pub(crate) fn check_authority(&self, at: UnixTime, below: u32) -> Result<(), CertificateError> {
+        self.validity.check(at)?;
+        let constraints = self.extensions.basic_constraints().filter(|found| found.ca);
+        let constraints = constraints.ok_or(CertificateError::NotACa)?;
+        if let Some(allowed) = constraints.path_len.map(u32::from)
+            && below > allowed
+        {
+            return Err(CertificateError::PathTooLong { allowed, actual: below });
+        }
+        match self.extensions.key_usage() {
+            Some(usage) if !usage.key_cert_sign() => Err(CertificateError::WrongKeyUsage(KeyUse::Certificates)),
+            _ => Ok(()),
         }
     }
 

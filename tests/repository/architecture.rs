@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["claims", "crypto", "der", "json", "appraisal", "clock"],
     &["cce_policy", "x509"],
     &["maa", "snp", "uvm", "policy"],
+    &["azure_vm"],
     &["error"],
     &["challenge", "evidence", "deadline"],
     &["cross_check", "files"],

@@ -198,6 +198,10 @@ fn every_error_of_a_step_is_named() {
         ("src/x509/error.rs", "CertificateError"),
         ("src/snp/error.rs", "CrlError"),
         ("src/uvm/error.rs", "EndorsementError"),
+        ("src/azure_vm/error.rs", "HclReportError"),
+        ("src/azure_vm/error.rs", "RuntimeClaimsError"),
+        ("src/azure_vm/error.rs", "QuoteError"),
+        ("src/azure_vm/error.rs", "AkCertificateError"),
         ("src/policy/error.rs", "PolicyError"),
     ] {
         assert!(named.contains(name), "{name} is not in docs/errors.md");
@@ -223,6 +227,7 @@ fn names_of_errors_in_the_documents_exist() {
         ("src/snp/error.rs", &["ReportError", "CrlError", "CertificateRole"]),
         ("src/x509/error.rs", &["CertificateError"]),
         ("src/uvm/error.rs", &["EndorsementError"]),
+        ("src/azure_vm/error.rs", &["HclReportError", "RuntimeClaimsError", "QuoteError", "AkCertificateError"]),
         ("src/policy/error.rs", &["PolicyError"]),
     ] {
         let source = source(path);

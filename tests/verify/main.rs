@@ -15,6 +15,7 @@ mod sign;
 
 mod advisories;
 mod appraise;
+mod azure_vm;
 mod cce_policy;
 mod claims;
 mod endorsement;

@@ -44,20 +44,20 @@ pub enum SigningAlgorithm {
     RsaPss(Sha2),
 }
 
-pub(super) enum Signer {
+pub(in crate::emulator) enum Signer {
     Ecdsa { der: EcdsaKeyPair, fixed: EcdsaKeyPair },
     Rsa { key: &'static RsaKeyPair, algorithm: SigningAlgorithm },
 }
 
 /// Whose RSA key: keys of 3072 bits take so long that a process makes two, not two for each signer.
 #[derive(Clone, Copy)]
-pub(super) enum RsaOwner {
+pub(in crate::emulator) enum RsaOwner {
     Authority,
     Leaf,
 }
 
 impl Signer {
-    pub(super) fn generate(algorithm: SigningAlgorithm, owner: RsaOwner) -> Result<Self, KeyFailure> {
+    pub(in crate::emulator) fn generate(algorithm: SigningAlgorithm, owner: RsaOwner) -> Result<Self, KeyFailure> {
         match algorithm {
             SigningAlgorithm::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P256_SHA256_FIXED_SIGNING),
             SigningAlgorithm::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -77,7 +77,7 @@ impl Signer {
     }
 
     /// The DER of the `SubjectPublicKeyInfo`.
-    pub(super) fn public_key(&self) -> Result<Vec<u8>, KeyFailure> {
+    pub(in crate::emulator) fn public_key(&self) -> Result<Vec<u8>, KeyFailure> {
         let der = match self {
             Self::Ecdsa { der, .. } => AsDer::<PublicKeyX509Der<'_>>::as_der(der.public_key()),
             Self::Rsa { key, .. } => AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()),
@@ -86,7 +86,7 @@ impl Signer {
     }
 
     /// A signature as X.509 wants it.
-    pub(super) fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, KeyFailure> {
+    pub(in crate::emulator) fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, KeyFailure> {
         match self {
             Self::Ecdsa { der, .. } => sign_ecdsa(der, message),
             Self::Rsa { key, algorithm } => sign_rsa(key, *algorithm, message),
@@ -94,7 +94,7 @@ impl Signer {
     }
 
     /// A signature as COSE wants it.
-    pub(super) fn sign_cose(&self, message: &[u8]) -> Result<Vec<u8>, KeyFailure> {
+    pub(in crate::emulator) fn sign_cose(&self, message: &[u8]) -> Result<Vec<u8>, KeyFailure> {
         match self {
             Self::Ecdsa { fixed, .. } => sign_ecdsa(fixed, message),
             Self::Rsa { key, algorithm } => sign_rsa(key, *algorithm, message),

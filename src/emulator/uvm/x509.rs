@@ -3,20 +3,20 @@
 use super::keys::{KeyFailure, Sha2, Signer, SigningAlgorithm};
 
 /// Everything that varies between the certificates of a chain.
-pub(super) struct CertificateSpec<'a> {
-    pub(super) subject: &'a str,
-    pub(super) issuer: &'a str,
+pub(in crate::emulator) struct CertificateSpec<'a> {
+    pub(in crate::emulator) subject: &'a str,
+    pub(in crate::emulator) issuer: &'a str,
     /// `notBefore` and `notAfter` in DER.
-    pub(super) validity: [Vec<u8>; 2],
+    pub(in crate::emulator) validity: [Vec<u8>; 2],
     /// Whole extensions in DER, in order.
-    pub(super) extensions: Vec<Vec<u8>>,
-    pub(super) public_key: Vec<u8>,
+    pub(in crate::emulator) extensions: Vec<Vec<u8>>,
+    pub(in crate::emulator) public_key: Vec<u8>,
     /// The `AlgorithmIdentifier` in DER.
-    pub(super) algorithm: Vec<u8>,
+    pub(in crate::emulator) algorithm: Vec<u8>,
 }
 
 impl CertificateSpec<'_> {
-    pub(super) fn sign(&self, signer: &Signer) -> Result<Vec<u8>, KeyFailure> {
+    pub(in crate::emulator) fn sign(&self, signer: &Signer) -> Result<Vec<u8>, KeyFailure> {
         let tbs = tlv(
             0x30,
             &[
@@ -37,12 +37,12 @@ impl CertificateSpec<'_> {
 }
 
 /// A `UTCTime` from `YYMMDDhhmmssZ`.
-pub(super) fn utc_time(text: &str) -> Vec<u8> {
+pub(in crate::emulator) fn utc_time(text: &str) -> Vec<u8> {
     tlv(0x17, text.as_bytes())
 }
 
 /// `basicConstraints`, critical.
-pub(super) fn basic_constraints(ca: bool, path_len: Option<u8>) -> Vec<u8> {
+pub(in crate::emulator) fn basic_constraints(ca: bool, path_len: Option<u8>) -> Vec<u8> {
     let mut content = Vec::new();
     if ca {
         content.extend(tlv(0x01, &[0xff]));
@@ -54,18 +54,18 @@ pub(super) fn basic_constraints(ca: bool, path_len: Option<u8>) -> Vec<u8> {
 }
 
 /// `keyUsage`, critical: 0x80 digital signature, 0x40 non-repudiation, 0x04 certificate signing.
-pub(super) fn key_usage(bits: u8) -> Vec<u8> {
+pub(in crate::emulator) fn key_usage(bits: u8) -> Vec<u8> {
     let unused = u8::try_from(bits.trailing_zeros().min(7)).unwrap_or(7);
     extension("2.5.29.15", true, &tlv(0x03, &[unused, bits]))
 }
 
 /// `extKeyUsage`.
-pub(super) fn extended_key_usage(uses: &[String]) -> Vec<u8> {
+pub(in crate::emulator) fn extended_key_usage(uses: &[String]) -> Vec<u8> {
     let content: Vec<u8> = uses.iter().flat_map(|each| oid(each)).collect();
     extension("2.5.29.37", false, &tlv(0x30, &content))
 }
 
-pub(super) fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
+pub(in crate::emulator) fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
     let mut content = oid(id);
     if critical {
         content.extend(tlv(0x01, &[0xff]));
@@ -75,7 +75,7 @@ pub(super) fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
 }
 
 /// The `AlgorithmIdentifier` of certificate signatures; PSS with or without the explicit default trailer field.
-pub(super) fn algorithm_identifier(algorithm: SigningAlgorithm, explicit_trailer: bool) -> Vec<u8> {
+pub(in crate::emulator) fn algorithm_identifier(algorithm: SigningAlgorithm, explicit_trailer: bool) -> Vec<u8> {
     const NULL: &[u8] = &[0x05, 0x00];
     let with_null = |id: &str| tlv(0x30, &[oid(id), NULL.to_vec()].concat());
     match algorithm {
@@ -127,7 +127,7 @@ fn base_128(mut arc: u64) -> Vec<u8> {
     }
 }
 
-pub(super) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(in crate::emulator) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let len = content.len();
     let head = match (u8::try_from(len), u16::try_from(len)) {
         (Ok(short @ 0..=127), _) => vec![tag, short],

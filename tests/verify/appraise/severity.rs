@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use blindbox_attestation::azure_vm::{AkCertificateError, HclReportError, QuoteError};
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::maa::{KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
@@ -183,6 +184,9 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (MissingEvidence { what: "an MAA token" }, "missing-evidence", 211, Untrusted, false),
         (InvalidAgentAnswer { reason: text() }, "invalid-agent-answer", 212, Untrusted, false),
         (ServerNameNotValidated { reason: text(), source: None }, "server-name-not-validated", 213, Untrusted, false),
+        (InvalidHclReport(HclReportError::NotSevSnp), "invalid-hcl-report", 214, Untrusted, false),
+        (InvalidTpmQuote(QuoteError::WrongSignature), "invalid-tpm-quote", 215, Untrusted, false),
+        (InvalidAkCertificate(AkCertificateError::AnotherKey), "invalid-ak-certificate", 216, Untrusted, false),
         (unsent, "maa-token-not-found", 301, Unavailable, false),
         (AgentUnreachable { reason: text(), source: None }, "agent-unreachable", 302, Unavailable, true),
         (MaaUnreachable { issuer: issuer(), reason: text(), source: None }, "maa-unreachable", 303, Unavailable, true),

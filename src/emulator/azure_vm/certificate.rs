@@ -1,0 +1,181 @@
+//! Certificates of attestation keys, and the authorities that issue them.
+
+use super::VirtualTpm;
+use crate::emulator::uvm::keys::{KeyFailure, RsaOwner, Sha2, Signer, SigningAlgorithm};
+use crate::emulator::uvm::x509::{
+    CertificateSpec, algorithm_identifier, basic_constraints, extended_key_usage, key_usage, utc_time,
+};
+
+const ALGORITHM: SigningAlgorithm = SigningAlgorithm::RsaPkcs1(Sha2::Sha256);
+const ROOT_NAME: &str = "Emulated Virtual TPM Root (do not trust)";
+const AUTHORITY_NAME: &str = "Emulated Virtual TPM CA (do not trust)";
+const ATTESTATION_KEY_USE: &str = "2.23.133.8.3";
+
+/// A root of virtual TPMs and an authority below it.
+pub struct VirtualTpmAuthority {
+    signer: Signer,
+    root: Vec<u8>,
+}
+
+impl std::fmt::Debug for VirtualTpmAuthority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VirtualTpmAuthority").finish_non_exhaustive()
+    }
+}
+
+impl VirtualTpmAuthority {
+    /// The authority of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFailure`] if no key can be made.
+    pub fn new() -> Result<Self, KeyFailure> {
+        Self::with_key(RsaOwner::Authority)
+    }
+
+    /// A forger: the same names, another key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFailure`] if no key can be made.
+    pub fn impostor() -> Result<Self, KeyFailure> {
+        Self::with_key(RsaOwner::Leaf)
+    }
+
+    fn with_key(owner: RsaOwner) -> Result<Self, KeyFailure> {
+        let signer = Signer::generate(ALGORITHM, owner)?;
+        let root = CertificateSpec {
+            subject: ROOT_NAME,
+            issuer: ROOT_NAME,
+            validity: [utc_time("230601000000Z"), utc_time("480601000000Z")],
+            extensions: vec![basic_constraints(true, None), key_usage(0x86)],
+            public_key: signer.public_key()?,
+            algorithm: algorithm_identifier(ALGORITHM, false),
+        };
+        let root = root.sign(&signer)?;
+        Ok(Self { signer, root })
+    }
+
+    /// The root, in DER.
+    #[must_use]
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// A certificate of a virtual TPM's key to fill in.
+    #[must_use]
+    pub fn certificate(&self, tpm: &VirtualTpm) -> AkCertificateBuilder<'_> {
+        AkCertificateBuilder {
+            authority: self,
+            key: tpm.key().spki().to_vec(),
+            subject: "01d451636602.ConfidentialVM.Azure.windows.net".to_owned(),
+            not_after: "480501000000Z".to_owned(),
+            uses: vec!["1.3.6.1.4.1.311.10.3.12".to_owned(), ATTESTATION_KEY_USE.to_owned()],
+            key_usage: 0x80,
+            is_authority: false,
+            authority_path_len: Some(0),
+            authority_uses: vec!["2.23.133.8.1".to_owned(), ATTESTATION_KEY_USE.to_owned()],
+            authority_not_after: "480501000000Z".to_owned(),
+        }
+    }
+}
+
+/// The certificate of an attestation key to fill in and sign.
+#[derive(Clone, Debug)]
+pub struct AkCertificateBuilder<'a> {
+    authority: &'a VirtualTpmAuthority,
+    key: Vec<u8>,
+    subject: String,
+    not_after: String,
+    uses: Vec<String>,
+    key_usage: u8,
+    is_authority: bool,
+    authority_path_len: Option<u8>,
+    authority_uses: Vec<String>,
+    authority_not_after: String,
+}
+
+impl AkCertificateBuilder<'_> {
+    /// The common name: `...TrustedVM.Azure.windows.net` for a VM with Trusted Launch.
+    #[must_use]
+    pub fn subject(self, subject: &str) -> Self {
+        Self { subject: subject.to_owned(), ..self }
+    }
+
+    /// The end of the validity, as `YYMMDDhhmmssZ`.
+    #[must_use]
+    pub fn not_after(self, time: &str) -> Self {
+        Self { not_after: time.to_owned(), ..self }
+    }
+
+    /// The extended key usage.
+    #[must_use]
+    pub fn uses(self, uses: &[&str]) -> Self {
+        Self { uses: uses.iter().map(|each| (*each).to_owned()).collect(), ..self }
+    }
+
+    /// The key usage: 0x80 digital signature, 0x20 key encipherment.
+    #[must_use]
+    pub fn key_usage(self, key_usage: u8) -> Self {
+        Self { key_usage, ..self }
+    }
+
+    /// Whether it is the certificate of an authority.
+    #[must_use]
+    pub fn is_authority(self, is_authority: bool) -> Self {
+        Self { is_authority, ..self }
+    }
+
+    /// The path length of the authority that issues it.
+    #[must_use]
+    pub fn authority_path_len(self, path_len: Option<u8>) -> Self {
+        Self { authority_path_len: path_len, ..self }
+    }
+
+    /// The extended key usage of the authority that issues it.
+    #[must_use]
+    pub fn authority_uses(self, uses: &[&str]) -> Self {
+        Self { authority_uses: uses.iter().map(|each| (*each).to_owned()).collect(), ..self }
+    }
+
+    /// The end of the validity of the authority that issues it, as `YYMMDDhhmmssZ`.
+    #[must_use]
+    pub fn authority_not_after(self, time: &str) -> Self {
+        Self { authority_not_after: time.to_owned(), ..self }
+    }
+
+    /// The certificate and that of its issuer, in DER.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFailure`] if a key cannot sign.
+    pub fn chain(&self) -> Result<Vec<Vec<u8>>, KeyFailure> {
+        let signer = &self.authority.signer;
+        let algorithm = algorithm_identifier(ALGORITHM, false);
+        let leaf = CertificateSpec {
+            subject: &self.subject,
+            issuer: AUTHORITY_NAME,
+            validity: [utc_time("250601000000Z"), utc_time(&self.not_after)],
+            extensions: vec![
+                basic_constraints(self.is_authority, None),
+                key_usage(self.key_usage),
+                extended_key_usage(&self.uses),
+            ],
+            public_key: self.key.clone(),
+            algorithm: algorithm.clone(),
+        };
+        let authority = CertificateSpec {
+            subject: AUTHORITY_NAME,
+            issuer: ROOT_NAME,
+            validity: [utc_time("250401000000Z"), utc_time(&self.authority_not_after)],
+            extensions: vec![
+                basic_constraints(true, self.authority_path_len),
+                key_usage(0x04),
+                extended_key_usage(&self.authority_uses),
+            ],
+            public_key: signer.public_key()?,
+            algorithm,
+        };
+        Ok(vec![leaf.sign(signer)?, authority.sign(signer)?])
+    }
+}

@@ -19,8 +19,10 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use blindbox_attestation::azure_vm::{HclReport, Quote};
 use blindbox_attestation::files::{
-    FileError, read_certificates, read_crl, read_key_set, read_report, read_text, read_token, read_uvm_endorsement,
+    FileError, read_certificates, read_crl, read_hcl_report, read_key_set, read_pcrs, read_report, read_text,
+    read_token, read_tpm_quote, read_tpm_signature, read_uvm_endorsement,
 };
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem};
@@ -28,11 +30,12 @@ use blindbox_attestation::{
     AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, Issuer, OfflineAttestation,
     Policy, UnixTime, Vek, VerifiedEvidence, find_cce_policies, verify_recorded, verify_unappraised,
 };
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use serde_json::{Value, json};
 
 /// Verify recorded attestation evidence from files, without a network.
 #[derive(Parser)]
+#[command(group = ArgGroup::new("a_report").args(["report", "hcl_report"]).multiple(true))]
 struct Arguments {
     /// The MAA token (a JWT).
     #[arg(long, value_name = "FILE", requires_all = ["jwks"])]
@@ -47,14 +50,29 @@ struct Arguments {
     #[arg(long, value_name = "FILE", requires = "vek")]
     report: Option<PathBuf>,
     /// The certificate of the key that signed the report (VCEK or VLEK), DER or PEM.
-    #[arg(long, value_name = "FILE", requires = "report")]
+    #[arg(long, value_name = "FILE", requires = "a_report")]
     vek: Option<PathBuf>,
     /// The certificates above it (ASK or ASVK, ARK), PEM. Not needed: AMD's are built in, and these must be AMD's.
-    #[arg(long, value_name = "FILE", requires = "report")]
+    #[arg(long, value_name = "FILE", requires = "a_report")]
     chain: Option<PathBuf>,
     /// A revocation list of AMD, DER. Several can be given: AMD signs one about the issuer of VCEKs and one about that of VLEKs.
-    #[arg(long, value_name = "FILE", requires = "report")]
+    #[arg(long, value_name = "FILE", requires = "a_report")]
     crl: Vec<PathBuf>,
+    /// The report of the paravisor of a confidential VM, with the hardware report in it.
+    #[arg(long, value_name = "FILE", requires = "vek", conflicts_with = "policy")]
+    hcl_report: Option<PathBuf>,
+    /// The quote of its virtual TPM: the signed message (TPMS_ATTEST).
+    #[arg(long, value_name = "FILE", requires_all = ["hcl_report", "tpm_signature", "pcrs"])]
+    tpm_quote: Option<PathBuf>,
+    /// The signature of the quote: 256 bytes, or TPMT_SIGNATURE.
+    #[arg(long, value_name = "FILE", requires = "tpm_quote")]
+    tpm_signature: Option<PathBuf>,
+    /// The values of the PCRs that the quote selects: a JSON array of SHA-256 digests.
+    #[arg(long, value_name = "FILE", requires = "tpm_quote")]
+    pcrs: Option<PathBuf>,
+    /// The certificates of the attestation key, leaf first: DER or PEM. Azure's root is built in.
+    #[arg(long, value_name = "FILE", requires = "hcl_report")]
+    ak_chain: Option<PathBuf>,
     /// The endorsement of the utility VM: a COSE_Sign1 document.
     #[arg(long, value_name = "FILE")]
     uvm: Option<PathBuf>,
@@ -121,8 +139,8 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     let issuer = arguments.issuer.as_ref().map(|url| Issuer::new(url).map_err(|error| bad_usage("--issuer", error)));
     let issuer = issuer.transpose()?;
     let (evidence, endorsements) = (evidence(arguments)?, endorsements(arguments)?);
-    if evidence.token.is_none() && evidence.report.is_none() {
-        return Err(bad_usage("--token or --report", "one of them is needed"));
+    if evidence.token.is_none() && evidence.report.is_none() && evidence.hcl_report.is_none() {
+        return Err(bad_usage("--token, --report or --hcl-report", "one of them is needed"));
     }
     let now = UnixTime::from_secs(arguments.at);
     let Some(policy) = policy else {
@@ -173,9 +191,21 @@ fn evidence(arguments: &Arguments) -> Result<Evidence, Failure> {
         evidence.token = Some(read_token(&read(path)?).map_err(|error| bad_file(path, error))?);
     }
     evidence.report = read_as(arguments.report.as_deref(), read_report)?;
+    evidence.hcl_report = read_as(arguments.hcl_report.as_deref(), read_hcl_report)?;
+    evidence.quote = quote(arguments)?;
+    evidence.ak_chain = arguments.ak_chain.as_deref().map(certificates).transpose()?.unwrap_or_default();
     evidence.uvm_endorsement = read_as(arguments.uvm.as_deref(), read_uvm_endorsement)?;
     evidence.runtime_data = arguments.runtime_data.as_deref().map(read).transpose()?;
     Ok(evidence)
+}
+
+/// The quote of a virtual TPM, which is three files.
+fn quote(arguments: &Arguments) -> Result<Option<Quote>, Failure> {
+    let message = read_as(arguments.tpm_quote.as_deref(), read_tpm_quote)?;
+    let signature = read_as(arguments.tpm_signature.as_deref(), read_tpm_signature)?;
+    let (Some(message), Some(signature), Some(pcrs)) = (message, signature, &arguments.pcrs) else { return Ok(None) };
+    let values = read_pcrs(&read(pcrs)?).map_err(|error| bad_file(pcrs, error))?;
+    Ok(Some(Quote::new(message, signature, values)))
 }
 
 fn endorsements(arguments: &Arguments) -> Result<Endorsements, Failure> {
@@ -292,7 +322,9 @@ fn unappraised_json(evidence: &Evidence, verified: &VerifiedEvidence) -> String 
 
 fn to_json(evidence: &Evidence, appraised: bool, at: UnixTime, claims: &Claims, checks: Value) -> String {
     // The report's fields as they stand in its bytes, which by now are verified, if the report was asked for.
-    let report = claims.hardware.as_ref().and(evidence.report.as_deref());
+    let in_blob =
+        || HclReport::read(evidence.hcl_report.as_deref()?).ok()?.snp_report().ok().map(<[u8; 1184]>::as_slice);
+    let report = claims.hardware.as_ref().and_then(|_| evidence.report.as_deref().or_else(in_blob));
     let report = report.and_then(|bytes| UnverifiedReport::read(bytes).ok());
     let output = json!({
         "report": report,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::appraisal::Appraisal;
+use crate::azure_vm::AzureVmClaims;
 use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::{HardwareClaims, MaaClaims, SnpClaims, UvmClaims};
 use crate::types::{SpkiDigest, UnixTime};
@@ -24,6 +25,9 @@ pub struct Claims {
     /// The utility VM's endorsement, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uvm: Option<UvmClaims>,
+    /// The state of an Azure confidential VM, if the report of its paravisor was verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azure_vm: Option<AzureVmClaims>,
 }
 
 /// The attestation of a peer: every check of the policy passed, on fresh evidence, for this channel.

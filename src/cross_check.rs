@@ -3,6 +3,7 @@
 //! `REPORT_ID` is never zero. If there is both a token and a report, equal ids show that they are of the same guest, and every
 //! field that both carry must be equal.
 
+use crate::azure_vm::AzureVmClaims;
 use crate::claims::{Bit, SnpClaims, UvmClaims};
 use crate::error::AttestationError;
 use crate::maa::VerifiedToken;
@@ -16,6 +17,8 @@ pub(crate) struct ConsistentEvidence {
     pub(crate) token: Option<VerifiedToken>,
     pub(crate) report: Option<VerifiedReport>,
     pub(crate) endorsement: Option<VerifiedEndorsement>,
+    /// What belongs to the report, if it came in the report of a paravisor.
+    pub(crate) vm: Option<AzureVmClaims>,
     /// The state of the TEE: from the report if there is one, since it carries more, otherwise from the token.
     pub(crate) snp: SnpClaims,
 }
@@ -49,9 +52,14 @@ impl ConsistentEvidence {
             }
         };
         let snp = snp.clone();
-        let evidence = Self { token, report, endorsement, snp };
+        let evidence = Self { token, report, endorsement, vm: None, snp };
         evidence.check_uvm_matches()?;
         Ok(evidence)
+    }
+
+    /// Adds what was verified under the report.
+    pub(crate) fn with_vm(self, vm: Option<AzureVmClaims>) -> Self {
+        Self { vm, ..self }
     }
 
     /// Returns the utility VM's endorsement: from the document if there is one, otherwise from the token.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::azure_vm::{AkAnchors, Quote};
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedCrl, VerifiedVek};
 
@@ -25,6 +26,13 @@ pub struct Evidence {
     pub report: Option<Vec<u8>>,
     /// The utility VM's endorsement: a COSE_Sign1 document.
     pub uvm_endorsement: Option<Vec<u8>>,
+    /// The report of the paravisor of an Azure confidential VM, with a hardware report in it: the blob of NV index 0x01400001.
+    pub hcl_report: Option<Vec<u8>>,
+    /// The quote of its virtual TPM.
+    pub quote: Option<Quote>,
+    /// The certificates of its attestation key, in DER: that of the key, then those of the authorities, each followed by its issuer.
+    /// Optional; [`crate::azure_vm::VerifiedAkCertificate::verify`] says what they must be.
+    pub ak_chain: Vec<Vec<u8>>,
     /// The runtime data that the agent claims to have attested. It is only compared, never trusted.
     pub runtime_data: Option<Vec<u8>>,
 }
@@ -47,6 +55,8 @@ pub struct Endorsements {
     pub crls: Vec<Crl>,
     /// Roots that *replace* AMD's built-in ones. The result reports it.
     pub amd_anchors: Option<AmdAnchors>,
+    /// A root that *replaces* Azure's built-in root of virtual TPMs. The result reports it.
+    pub ak_anchors: Option<AkAnchors>,
 }
 
 /// How the key set of an MAA instance was obtained, which determines how far its keys can be trusted.

@@ -9,10 +9,17 @@
 //! | endorsement of a utility VM | COSE_Sign1 |
 //! | token | a JWS in compact form, `{"token"}` of MAA or an agent |
 //! | key set | a JWK set in JSON |
+//! | report of the paravisor of a confidential VM | the blob of NV index 0x01400001 |
+//! | quote of a virtual TPM | `TPMS_ATTEST`; its signature as 256 bytes or `TPMT_SIGNATURE` |
+//! | PCR values | a JSON array of digests in hexadecimal |
 //!
 //! Each of them also as base64 (in either alphabet, padded or not, on several lines) or hexadecimal, and taken out of an agent's
 //! response. Text may begin with the byte order mark of UTF-8 and have line ends of either kind; UTF-16 is refused by name.
 //! A file that no parser recognizes is returned unchanged, so that the verification reports its fault.
+
+mod azure_vm;
+
+pub use azure_vm::{read_hcl_report, read_pcrs, read_tpm_quote, read_tpm_signature};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -20,6 +27,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::json::{self, Object, Value};
 use crate::snp::{REPORT_LEN, UnverifiedCrl, certificates_from_pem};
+use crate::types::Sha256Digest;
 use crate::{uvm, x509};
 
 /// The largest file that is looked into, in bytes. A key set is the largest, with at most 512 KiB; base64 takes four bytes for
@@ -46,6 +54,9 @@ pub enum FileError {
         /// What it is.
         found: String,
     },
+    /// It is no list of PCR values.
+    #[error("expected a JSON array of 1 to 24 SHA-256 digests in hexadecimal")]
+    NotPcrs,
     /// It is text in another encoding than UTF-8.
     #[error("expected text in UTF-8, found {found}")]
     NotUtf8 {
@@ -65,6 +76,10 @@ pub(crate) enum Content {
     Endorsement(Vec<u8>),
     Token(String),
     KeySet(Vec<u8>),
+    HclReport(Vec<u8>),
+    TpmQuote(Vec<u8>),
+    TpmSignature(Vec<u8>),
+    Pcrs(Vec<Sha256Digest>),
     /// The response of an agent or of the THIM service: its members, by name.
     Response(Vec<(&'static str, Content)>),
     /// A CCE policy in Rego, which is no evidence.
@@ -81,6 +96,10 @@ impl Content {
             Self::Endorsement(_) => "the endorsement of a utility VM (COSE_Sign1)".to_owned(),
             Self::Token(_) => "a token (JWT)".to_owned(),
             Self::KeySet(_) => "a key set".to_owned(),
+            Self::HclReport(_) => azure_vm::HCL_REPORT.to_owned(),
+            Self::TpmQuote(_) => azure_vm::TPM_QUOTE.to_owned(),
+            Self::TpmSignature(_) => azure_vm::TPM_SIGNATURE.to_owned(),
+            Self::Pcrs(_) => azure_vm::PCRS.to_owned(),
             Self::Response(parts) => {
                 let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
                 format!("a response with {}", names.join(", "))
@@ -203,8 +222,10 @@ fn recognise(bytes: &[u8], depth: u8) -> Result<Option<Content>, FileError> {
         return Ok(Some(found));
     }
     let Some(depth) = depth.checked_sub(1) else { return Ok(None) };
-    if let Ok(Value::Object(object)) = json::parse(trimmed.as_bytes()) {
-        return object_of(&object, trimmed, depth);
+    match json::parse(trimmed.as_bytes()) {
+        Ok(Value::Object(object)) => return object_of(&object, trimmed, depth),
+        Ok(Value::Array(values)) => return Ok(azure_vm::pcrs_of(&values).map(Content::Pcrs)),
+        _ => {}
     }
     if trimmed.lines().any(|line| line.trim_end() == "package policy") {
         return Ok(Some(Content::CcePolicy));
@@ -218,6 +239,9 @@ fn recognise(bytes: &[u8], depth: u8) -> Result<Option<Content>, FileError> {
 fn binary(bytes: &[u8]) -> Option<Content> {
     if bytes.len() == REPORT_LEN && !bytes.is_ascii() || bytes.len() == REPORT_LEN && bytes.contains(&0) {
         return Some(Content::Report(bytes.to_vec()));
+    }
+    if let Some(found) = azure_vm::recognise(bytes) {
+        return Some(found);
     }
     // By their outlines: anyone who uses what is found reads it whole, within the limits of its kind.
     if x509::public_key_of(bytes, MAX_CERTIFICATE_LEN).is_some() {

@@ -1,6 +1,7 @@
 //! Inspection of files of evidence: their kind and content, for display only, never for decisions.
 
 mod authorities;
+mod azure_vm;
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::azure_vm::{HclReportError, QuoteError};
 use crate::files::{self, Content, FileError};
 use crate::json::{self, JsonError};
 use crate::maa::{KeySet, KeySetError};
@@ -19,6 +21,7 @@ use crate::snp::{
 };
 use crate::types::{Product, printable_json};
 use crate::uvm::{self, EndorsementError, EndorsementExpectations};
+use crate::x509;
 
 /// The reason why a file cannot be inspected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +54,15 @@ pub enum InspectError {
     /// Recognised and not readable: certificates.
     #[error("its certificates cannot be read: {0}")]
     Certificate(#[from] CertificateError),
+    /// Recognised and not readable: the report of a paravisor.
+    #[error("it begins as the report of a paravisor and cannot be read as such: {0}")]
+    HclReport(#[from] HclReportError),
+    /// Recognised and not readable: the quote of a TPM.
+    #[error("it begins as the quote of a TPM and cannot be read as such: {0}")]
+    TpmQuote(#[from] QuoteError),
     /// Nothing that is known.
     #[error(
-        "it is no token, report, key set, certificate, revocation list, endorsement or agent's response, as it is, in PEM, in base64 or in hexadecimal; as an endorsement it is refused because {0}"
+        "it is no token, hardware report, key set, certificate, revocation list, endorsement or agent's response, report of a paravisor, quote or list of PCR values, as it is, in PEM, in base64 or in hexadecimal; as an endorsement it is refused because {0}"
     )]
     Unknown(#[from] EndorsementError),
 }
@@ -66,6 +75,8 @@ pub enum InspectError {
 pub struct Inspection {
     kind: EvidenceKind,
     verified: bool,
+    // The member has had this name from the first.
+    #[serde(rename = "why")]
     reason: String,
     #[serde(flatten)]
     contents: Map<String, Value>,
@@ -80,14 +91,22 @@ pub enum EvidenceKind {
     Certificate,
     /// The endorsement of a utility VM (COSE_Sign1).
     Endorsement,
+    /// The report of the paravisor of a confidential VM, with a hardware report and runtime claims.
+    HclReport,
     /// The key set of an MAA instance.
     KeySet,
+    /// Values of PCRs.
+    PcrValues,
     /// A hardware report.
     Report,
     /// A CRL of AMD.
     RevocationList,
     /// An MAA token (JWT).
     Token,
+    /// The message of a TPM's quote.
+    TpmQuote,
+    /// The signature of a TPM's quote.
+    TpmSignature,
 }
 
 /// Returns what the bytes of a file are, shown in full; a bundle in PEM and an agent's response have several things in them.
@@ -131,6 +150,10 @@ fn show(content: Content) -> Result<Vec<Inspection>, InspectError> {
         Content::Endorsement(bytes) => endorsement(&bytes),
         Content::Token(token) => self::token(token.as_bytes()),
         Content::KeySet(json) => key_set(&json),
+        Content::HclReport(blob) => azure_vm::hcl_report(&blob),
+        Content::TpmQuote(message) => azure_vm::tpm_quote(&message),
+        Content::TpmSignature(signature) => Ok(azure_vm::tpm_signature(&signature)),
+        Content::Pcrs(values) => Ok(azure_vm::pcrs(&values)),
         Content::CcePolicy => Err(InspectError::NoEvidence { found: content.describe() }),
     };
     Ok(vec![one?])
@@ -287,9 +310,11 @@ fn other_certificate(der: &[u8], refusal: &CertificateError) -> Result<Inspectio
         "extensions": extensions.collect::<Vec<_>>(),
         "sha256": crate::crypto::sha256_digest(der),
     });
-    let outcome = match authority {
-        Some(name) => Ok(format!("it is {name}, byte for byte; dates and revocation were not looked at")),
-        None => Err(format!("as the certificate of a VCEK or VLEK it is refused: {refusal}")),
+    let uses = x509::Certificate::read(der).map(|read| read.extensions().key_uses()).unwrap_or_default();
+    let outcome = match (&authority, azure_vm::attestation_key_certificate(der, &uses)) {
+        (Some(name), _) => Ok(format!("it is {name}, byte for byte; dates and revocation were not looked at")),
+        (None, Some(outcome)) => outcome,
+        (None, None) => Err(format!("as the certificate of a VCEK or VLEK it is refused: {refusal}")),
     };
     Ok(Inspection::new(EvidenceKind::Certificate, outcome, contents))
 }

@@ -1,6 +1,8 @@
 //! The verification pipeline: [`verify`] and its variants call the five steps in order. Pure functions of bytes, a policy and
 //! a time.
 
+mod azure_vm;
+
 use std::time::Duration;
 
 use crate::appraise::{AppraisalInput, appraise};
@@ -210,7 +212,8 @@ fn verify_offline(
 ///
 /// A token needs `issuer` and a key set, a report the certificate of its key. A CRL, if given, must be
 /// genuine and current and not revoke the signing authority; without one revocation is not checked. An endorsement of a
-/// utility VM must come from Microsoft's production issuer.
+/// utility VM must come from Microsoft's production issuer. With the report of the paravisor of a confidential VM, its hardware
+/// report, its runtime claims, a quote and the certificate of the attestation key are verified as far as they are given.
 ///
 /// # Errors
 ///
@@ -226,16 +229,17 @@ pub fn verify_unappraised(
         (Some(_), None) => return Err(missing("the issuer that the token must have")),
         (Some(_), Some(issuer)) => Some(verify_token(evidence, endorsements, &TokenExpectations::new(issuer), now)?),
     };
-    let report = match &evidence.report {
+    let report = match azure_vm::hardware_report(evidence)? {
         None => None,
-        Some(_) => {
+        Some(report) => {
             let revocation = if endorsements.crls.is_empty() { Revocation::Off } else { Revocation::Require };
-            Some(verify_report(evidence, endorsements, revocation, now)?)
+            Some(verify_report(report, endorsements, revocation, now)?)
         }
     };
+    let vm = azure_vm::verify_azure_vm(evidence, endorsements, report.as_ref(), now)?;
     let document = evidence.uvm_endorsement.as_deref();
     let endorsement = document.map(|document| uvm::verify(document, &EndorsementExpectations::production()));
-    let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?;
+    let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?.with_vm(vm);
     if let Some(runtime_data) = &evidence.runtime_data {
         binding::check_runtime_data(&tee, runtime_data)?;
     }
@@ -301,16 +305,16 @@ fn verify_report_for(
         (RevocationRule::AllowBestEffort, _) => Revocation::BestEffort,
         (RevocationRule::AllowOff, _) => Revocation::Off,
     };
-    verify_report(evidence, endorsements, revocation, now).map(Some)
+    let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
+    verify_report(report, endorsements, revocation, now).map(Some)
 }
 
 fn verify_report(
-    evidence: &Evidence,
+    report: &[u8],
     endorsements: &Endorsements,
     revocation: Revocation,
     now: UnixTime,
 ) -> Result<VerifiedReport, AttestationError> {
-    let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
     let vek = endorsements.vek.as_ref().ok_or(missing("the certificate of the key that signed the report"))?;
     let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
     let collateral = match vek {
@@ -355,6 +359,7 @@ fn claims(tee: ConsistentEvidence) -> Claims {
         maa: tee.token.as_ref().map(|token| token.maa().clone()),
         hardware: tee.report.as_ref().map(|report| report.hardware().clone()),
         uvm: tee.uvm().cloned(),
+        azure_vm: tee.vm,
         snp: tee.snp,
     }
 }

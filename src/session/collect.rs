@@ -71,6 +71,7 @@ impl EvidenceBundle {
                 .map(|der| Crl::Received(der.clone()))
                 .collect(),
             amd_anchors: self.amd_anchors.clone(),
+            ak_anchors: None,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod advisories;
 mod amd_roots;
+mod azure_vm;
 mod cce_policy;
 #[path = "../common/mod.rs"]
 mod common;

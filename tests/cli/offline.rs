@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// Cargo builds examples before it runs tests; they lie beside the folder of this test's own binary.
-fn offline(arguments: &[&str]) -> Output {
+pub(crate) fn offline(arguments: &[&str]) -> Output {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
@@ -32,35 +32,35 @@ fn exit_code(code: &str) -> i32 {
 }
 
 /// The exit code of its category, nothing on standard output, and this code on standard error.
-fn assert_refused(output: &Output, code: &str) {
+pub(crate) fn assert_refused(output: &Output, code: &str) {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(exit_code(code)), "{stderr}{}", stdout(output));
     assert_eq!(stdout(output), "");
     assert!(stderr.starts_with(&format!("error[{code}]: ")), "{stderr}");
 }
 
-fn assert_accepted(output: &Output) -> String {
+pub(crate) fn assert_accepted(output: &Output) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert_eq!(stderr, "");
     stdout(output)
 }
 
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.0.path().join(name);
         fs::write(&path, content).unwrap();
         text(&path)
     }
 }
 
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 

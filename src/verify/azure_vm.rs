@@ -1,0 +1,48 @@
+//! Step 3 for confidential VMs: from the verified hardware report to the quote of the virtual TPM.
+
+use super::missing;
+use crate::azure_vm::{AkAnchors, AzureVmClaims, HclReport, VerifiedAkCertificate};
+use crate::error::AttestationError;
+use crate::evidence::{Endorsements, Evidence};
+use crate::snp::VerifiedReport;
+use crate::types::UnixTime;
+
+/// Returns the hardware report of the evidence: as it was provided, or from the report of the paravisor.
+pub(super) fn hardware_report(evidence: &Evidence) -> Result<Option<&[u8]>, AttestationError> {
+    match (&evidence.report, &evidence.hcl_report) {
+        // That the paravisor's report has the same one is checked once it is verified.
+        (Some(report), _) => Ok(Some(report)),
+        (None, Some(blob)) => Ok(Some(HclReport::read(blob)?.snp_report()?)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Verifies what belongs to the report of a paravisor: its runtime claims, a quote by the key that they name, and the certificate of
+/// that key.
+///
+/// A quote or a certificate without a report of the paravisor is refused: which key it must be of is not known.
+pub(super) fn verify_azure_vm(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    report: Option<&VerifiedReport>,
+    now: UnixTime,
+) -> Result<Option<AzureVmClaims>, AttestationError> {
+    let Some(blob) = &evidence.hcl_report else {
+        return match evidence.quote.is_some() || !evidence.ak_chain.is_empty() {
+            true => Err(missing("the report of the paravisor, which names the attestation key")),
+            false => Ok(None),
+        };
+    };
+    let report = report.ok_or(missing("a hardware report"))?;
+    let runtime_claims = HclReport::read(blob)?.verify_with(report)?;
+    let key = &runtime_claims.attestation_key;
+    let quote = evidence.quote.as_ref().map(|quote| quote.verify(key)).transpose()?;
+    let ak_certificate = match evidence.ak_chain.as_slice() {
+        [] => None,
+        chain => {
+            let anchors = endorsements.ak_anchors.clone().unwrap_or_else(AkAnchors::builtin);
+            Some(VerifiedAkCertificate::verify(chain, key, &anchors, now)?)
+        }
+    };
+    Ok(Some(AzureVmClaims::new(runtime_claims, quote, ak_certificate)))
+}

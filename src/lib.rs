@@ -40,6 +40,7 @@
 //! | [cookbook][manual::cookbook] | recipes: containers, VMs, replicas, tests, coming from the Python client |
 //! | [policy][manual::policy] | every field, method and lint of a policy |
 //! | [trust][manual::trust] | who judges the evidence; roots, revocation, advisories, caches |
+//! | [platforms][manual::platforms] | what is proven on which platform, and by whose word |
 //! | [errors][manual::errors] | every code, what it means and what to do |
 //! | [faults][manual::faults] | failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits |
 //! | [checks][manual::checks] | every check in its order, with its source and its error |

@@ -28,6 +28,7 @@ pages! {
     cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";
     trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";
     troubleshooting = "../docs/troubleshooting.md", "How to debug a refusal.";
+    platforms = "../docs/platforms.md", "Platforms: what is proven where and by whose word; the checks of the virtual TPM.";
     errors = "../docs/errors.md", "Errors: every code, what it means and what to do.";
     observability = "../docs/observability.md", "Spans, events and counters.";
     performance = "../docs/performance.md", "Round trips of a connection, and its cost.";

@@ -17,6 +17,7 @@ const CHECKS: &str = include_str!("../../docs/checks.md");
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 const COOKBOOK: &str = include_str!("../../docs/cookbook.md");
 const THREATS: &str = include_str!("../../docs/threat-model.md");
+const PLATFORMS: &str = include_str!("../../docs/platforms.md");
 const TRUST: &str = include_str!("../../docs/trust.md");
 const PROXY: &str = include_str!("../../docs/proxy.md");
 const README: &str = include_str!("../../README.md");
@@ -25,7 +26,7 @@ const LINKS: &str = include_str!("../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 18] = [
+const DOCUMENTS: [(&str, &str); 19] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("cce-policy.md", include_str!("../../docs/cce-policy.md")),
@@ -33,6 +34,7 @@ const DOCUMENTS: [(&str, &str); 18] = [
     ("protocol.md", PROTOCOL),
     ("cookbook.md", COOKBOOK),
     ("threat-model.md", THREATS),
+    ("platforms.md", PLATFORMS),
     ("trust.md", TRUST),
     ("faults.md", include_str!("../../docs/faults.md")),
     ("session.md", include_str!("../../docs/session.md")),
@@ -236,7 +238,9 @@ fn names_of_errors_in_the_documents_exist() {
         }
     }
     // The last column of a table of checks, attacks or requirements.
-    for (name, document) in [("checks.md", CHECKS), ("threat-model.md", THREATS), ("policy.md", POLICY)] {
+    for (name, document) in
+        [("checks.md", CHECKS), ("threat-model.md", THREATS), ("policy.md", POLICY), ("platforms.md", PLATFORMS)]
+    {
         for row in rows(document) {
             for error in codes(row.last().unwrap()) {
                 let is_name = error.starts_with(|c: char| c.is_ascii_uppercase())

@@ -491,8 +491,9 @@ async fn everything_that_the_page_names_is_counted() {
     let attestations = counts([("outcome=accepted,category=accepted", 4), ("outcome=debug-mode,category=rejected", 1)]);
     assert_eq!(recorder.of("blindbox_attestations_total"), attestations);
 
-    // The page, the descriptions and what was counted name the same.
-    let page = documented("Counters");
+    // The page, the descriptions and what was counted name the same. The proxy's counters are compared by its own tests.
+    let mut page = documented("Counters");
+    page.retain(|name, _| !name.starts_with("blindbox_proxy_"));
     let described = recorder.described.lock().unwrap().clone();
     assert_eq!(page.keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>());
     for (name, (kind, labels)) in &page {

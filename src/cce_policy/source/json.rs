@@ -1,4 +1,6 @@
 //! Policies in JSON: templates of Azure Resource Manager, files of parameters, manifests of Kubernetes.
+//!
+//! Azure Resource Manager takes names of members in any case, so they are compared without it here.
 
 use super::{ANNOTATION, CcePolicySourceError, FoundCcePolicy, MEMBER, value};
 use crate::json::{Object, Value};
@@ -43,15 +45,16 @@ impl Search {
     }
 
     fn object(&mut self, object: &Object<'_>, scope: &Scope<'_>) -> Result<(), CcePolicySourceError> {
-        let own = text(object.get("name")).or_else(|| text(object.get("metadata").and_then(member("name"))));
+        let own = text(only(object, "name")).or_else(|| text(only(object, "metadata").and_then(member("name"))));
         let name = own.map(|name| shorten(name, 100)).or_else(|| scope.name.clone());
-        let template = if object.get("resources").is_some() { Some(object) } else { scope.template };
+        let template = if has(object, "resources") { Some(object) } else { scope.template };
         for (key, value) in object.members() {
             let path =
                 if scope.path.is_empty() { key.to_owned() } else { format!("{}.{}", scope.path, shorten(key, 100)) };
             let within = Scope { path, name: name.clone(), template };
-            // A parameter may have this name and a value of its own; what the template makes of it is found where it is used.
-            let is_place = key == ANNOTATION || (key == MEMBER && !is_declaration(value));
+            // A parameter may have this name and a default of its own; what the template makes of it is found where it is used.
+            let is_place =
+                key.eq_ignore_ascii_case(ANNOTATION) || (key.eq_ignore_ascii_case(MEMBER) && !is_declaration(value));
             if is_place { self.place(value, within)? } else { self.walk(value, &within)? }
         }
         Ok(())
@@ -63,7 +66,7 @@ impl Search {
         let policy = match value {
             Value::String(text) => resolve(text, scope.template, &mut notes),
             // A file of parameters.
-            Value::Object(object) => match object.get("value") {
+            Value::Object(object) => match only(object, "value") {
                 Some(Value::String(text)) => super::value(text),
                 other => Err(CcePolicySourceError::WrongType { found: other.map_or("no value", type_name) }),
             },
@@ -85,14 +88,28 @@ fn type_name(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// The declaration of a parameter of a template: an object with a `type`.
+/// The declaration of a parameter of a template: an object with a `type` and no value.
 fn is_declaration(value: &Value<'_>) -> bool {
-    matches!(value, Value::Object(object) if object.get("type").is_some())
+    matches!(value, Value::Object(object) if has(object, "type") && !has(object, "value"))
+}
+
+/// Whether an object has a member of this name, in any case.
+fn has(object: &Object<'_>, name: &str) -> bool {
+    object.members().any(|(key, _)| key.eq_ignore_ascii_case(name))
+}
+
+/// The member of this name, in any case: none where there are two, of which a deployment takes one.
+fn only<'a>(object: &'a Object<'a>, name: &str) -> Option<&'a Value<'a>> {
+    let mut found = object.members().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => Some(value),
+        _ => None,
+    }
 }
 
 fn member<'a>(name: &'static str) -> impl Fn(&'a Value<'a>) -> Option<&'a Value<'a>> {
     move |value| match value {
-        Value::Object(object) => object.get(name),
+        Value::Object(object) => only(object, name),
         _ => None,
     }
 }
@@ -119,8 +136,8 @@ fn resolve<'a>(
     };
     let unresolved = || CcePolicySourceError::Expression { expression: shorten(written, 100) };
     let template = template.ok_or_else(unresolved)?;
-    let given = |table: &str, name: &str| match template.get(table) {
-        Some(Value::Object(table)) => table.get(name),
+    let given = |table: &str, name: &str| match only(template, table) {
+        Some(Value::Object(table)) => only(table, name),
         _ => None,
     };
     if let Some(name) = named("variables") {

@@ -15,7 +15,8 @@ pub(super) fn policies(text: &str) -> Result<Vec<FoundCcePolicy>, CcePolicySourc
         if line.trim_end() == "---" {
             document_name = name(lines.get(at..).unwrap_or_default());
         }
-        if !has_key(line) {
+        let behind = || lines.get(at.saturating_add(1)..).unwrap_or_default();
+        if !has_key(line) && !begins_split_key(line, behind()) {
             continue;
         }
         super::check_count(&found)?;
@@ -41,15 +42,62 @@ fn indentation(line: &str) -> usize {
 
 /// Whether the line gives one of the two keys a value, in whatever form. Comments do not.
 fn has_key(line: &str) -> bool {
-    !line.trim_start().starts_with('#')
-        && [ANNOTATION, MEMBER].into_iter().any(|key| {
-            line.match_indices(key).any(|(at, _)| {
-                let before = line.get(..at).and_then(|before| before.chars().next_back());
-                let behind = line.get(at.saturating_add(key.len())..).unwrap_or_default();
-                let behind = behind.trim_start_matches(['"', '\'']).trim_start();
-                behind.starts_with(':') && !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'))
-            })
+    let is_explicit = line.trim_start_matches([' ', '-', '\t']).starts_with('?');
+    any_key(line, |behind| is_explicit || behind.starts_with(':'))
+}
+
+/// Whether the line ends with one of the two keys, and the next one that says something gives it a value.
+fn begins_split_key(line: &str, below: &[&str]) -> bool {
+    any_key(line, |behind| behind.is_empty() || behind.starts_with('#'))
+        && below
+            .iter()
+            .map(|next| next.trim_start())
+            .find(|next| !next.is_empty() && !next.starts_with('#'))
+            .is_some_and(|next| next.starts_with(':'))
+}
+
+/// Whether the text behind one of the two keys on a line is such: in any case of letters, and also where escapes write them.
+fn any_key(line: &str, is_such: impl Fn(&str) -> bool) -> bool {
+    if line.trim_start().starts_with('#') {
+        return false;
+    }
+    let line = unescaped(line).to_ascii_lowercase();
+    [ANNOTATION, MEMBER].into_iter().any(|key| {
+        line.match_indices(&key.to_ascii_lowercase()).any(|(at, _)| {
+            let before = line.get(..at).and_then(|before| before.chars().next_back());
+            let behind = line.get(at.saturating_add(key.len())..).unwrap_or_default();
+            let behind = behind.trim_start_matches(['"', '\'']).trim_start();
+            !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-')) && is_such(behind)
         })
+    })
+}
+
+/// The line with the characters that `\x`, `\u` and `\U` stand for between double quotes.
+fn unescaped(line: &str) -> String {
+    let mut pieces = line.split('\\');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let digits: usize = match piece.chars().next() {
+            Some('x') => 2,
+            Some('u') => 4,
+            Some('U') => 8,
+            _ => 0,
+        };
+        let end = digits.saturating_add(1);
+        let character = piece.get(1..end).filter(|_| digits > 0);
+        let character = character.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
+        match character {
+            Some(character) => {
+                text.push(character);
+                text.push_str(piece.get(end..).unwrap_or_default());
+            }
+            None => {
+                text.push('\\');
+                text.push_str(piece);
+            }
+        }
+    }
+    text
 }
 
 /// What stands behind `key:` on a line that begins with the key.
@@ -57,7 +105,10 @@ fn key_value(line: &str) -> Option<&str> {
     let line = line.trim_start_matches([' ', '-']);
     let quote = ['"', '\''].into_iter().find(|quote| line.starts_with(*quote));
     let bare = quote.map_or(Some(line), |quote| line.strip_prefix(quote))?;
-    let rest = [ANNOTATION, MEMBER].into_iter().find_map(|key| bare.strip_prefix(key))?;
+    let rest = [ANNOTATION, MEMBER].into_iter().find_map(|key| {
+        let (start, rest) = bare.split_at_checked(key.len())?;
+        start.eq_ignore_ascii_case(key).then_some(rest)
+    })?;
     let rest = quote.map_or(Some(rest), |quote| rest.strip_prefix(quote))?;
     let rest = rest.trim_start().strip_prefix(':')?;
     (rest.is_empty() || rest.starts_with([' ', '\t'])).then_some(rest)

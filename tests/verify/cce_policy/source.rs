@@ -148,11 +148,49 @@ fn a_value_in_yaml_that_is_not_read_is_an_error_and_never_passed_over() {
         (format!("{ANNOTATION}: \"{base64}\\n\"\n"), 1),
         (format!("{ANNOTATION}: |\n  {}\n  {}\n", &base64[..8], &base64[8..]), 1),
         (format!("{ANNOTATION}: {}\n  {}\n", &base64[..8], &base64[8..]), 1),
+        (format!("x: 1\n? ccePolicy\n: {base64}\n"), 2),
+        (format!("? \"ccePolicy\" # a comment\n\n# another\n: {base64}\n"), 1),
+        (format!("?\n  ccePolicy\n: {base64}\n"), 2),
+        (format!("- ? {ANNOTATION}\n  : {base64}\n"), 1),
+        (format!("{{a: b, ? ccePolicy : {base64}}}\n"), 1),
+        (format!("{{a: b, ccePolicy\n: {base64}}}\n"), 1),
+        (format!("\"cce\\x50olicy\": {base64}\n"), 1),
+        (format!("\"cce\\u0050olicy\": {base64}\n"), 1),
+        (format!("&a ccePolicy: {base64}\n"), 1),
     ] {
         assert_eq!(only(&yaml).policy, Err(CcePolicySourceError::YamlForm { line }), "{yaml}");
     }
     let cut = format!("{ANNOTATION}: {}\n", &base64[..base64.len() - 2]);
     assert_eq!(only(&cut).policy, Err(CcePolicySourceError::Policy(CcePolicyError::NotBase64)));
+}
+
+/// Azure Resource Manager takes names of members in any case: a policy beside the one that is shown could be deployed.
+#[test]
+fn names_are_compared_without_case() {
+    let base64 = base64();
+    let both = format!(r#"{{"ccePolicy": "{base64}", "ccepolicy": "", "CCEPOLICY": 1}}"#);
+    let found = find_cce_policies(both.as_bytes()).unwrap();
+    let places: Vec<_> = found.iter().map(|found| found.place.as_str()).collect();
+    assert_eq!(places, ["CCEPOLICY", "ccePolicy", "ccepolicy"]);
+    let policies: Vec<_> = found.into_iter().map(|found| found.policy).collect();
+    let number = CcePolicySourceError::WrongType { found: "a number" };
+    assert_eq!(policies, [Err(number), Ok(policy()), Err(CcePolicySourceError::NotFilled)]);
+
+    let template = |resource: &str| {
+        format!(r#"{{"Variables": {{"CCE": "{base64}"}}, "Resources": [{{"Name": "g", "CcePolicy": {resource}}}]}}"#)
+    };
+    let found = only(&template(r#""[variables('cce')]""#));
+    assert_eq!((found.policy, found.name.as_deref()), (Ok(policy()), Some("g")));
+    assert_eq!(only(&template(&format!(r#"{{"Value": "{base64}"}}"#))).policy, Ok(policy()));
+    // A value with its type, as deployments report parameters.
+    assert_eq!(only(&template(&format!(r#"{{"type": "String", "value": "{base64}"}}"#))).policy, Ok(policy()));
+    // Of two names a deployment takes one, and it is not guessed which.
+    let two = only(&template(&format!(r#"{{"value": "{base64}", "Value": "{base64}"}}"#)));
+    assert_eq!(two.policy, Err(CcePolicySourceError::WrongType { found: "no value" }));
+
+    let yaml = format!("name: g\nccepolicy: {base64}\nCCEPolicy: ''\n");
+    let policies: Vec<_> = find_cce_policies(yaml.as_bytes()).unwrap().into_iter().map(|found| found.policy).collect();
+    assert_eq!(policies, [Ok(policy()), Err(CcePolicySourceError::NotFilled)]);
 }
 
 #[test]
@@ -182,9 +220,19 @@ fn a_document_without_a_policy_is_refused_by_name() {
 #[test]
 fn large_documents_are_read_in_one_pass() {
     let max = 1 << 20;
-    for piece in
-        ["ccePolicy:\n", "a: b\n", "metadata:\n", " \n", "---\nccePolicy: x\n", "WARNING: \n", "[", "ccePolicy"]
-    {
+    for piece in [
+        "ccePolicy:\n",
+        "a: b\n",
+        "metadata:\n",
+        " \n",
+        "---\nccePolicy: x\n",
+        "WARNING: \n",
+        "[",
+        "ccePolicy",
+        "ccePolicy ",
+        "ccePolicy\n\n",
+        "\\x50",
+    ] {
         let document = piece.repeat(max / piece.len());
         let _ = find_cce_policies(document.as_bytes());
     }

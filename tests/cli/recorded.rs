@@ -202,6 +202,35 @@ fn evidence_for_another_nonce_than_was_sent() {
     assert_eq!(verify(to, &["--key-set", &keys, "--json"]).code(), "missing-evidence");
 }
 
+/// The nonce that was sent is compared where `about.json` names it; where it does not, the result says so.
+#[test]
+fn a_nonce_that_is_null_is_refused_and_one_that_is_absent_is_unproven() {
+    let emulator = Emulator::start(&[]);
+    let directory = TempDir::new().unwrap();
+    let to = directory.path();
+    fetched(&emulator, to);
+    let (keys, policy, at) = (emulator.path("key-set.json"), emulator.path("policy.toml"), at(to));
+    let verify = |more: &[&str]| {
+        let options = ["verify", "--json", "--evidence", to.to_str().unwrap(), "--policy", &policy, "--key-set", &keys];
+        run(&[&options[..], more].concat())
+    };
+    assert_eq!(verify(&[]).json()["unproven"], serde_json::json!(["time"]));
+
+    fs::write(to.join("about.json"), format!("{{\"asked_at\": {at}, \"nonce\": null}}")).unwrap();
+    for more in [&[][..], &["--at", &at]] {
+        let outcome = verify(more);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (4, "misconfigured"), "{}", outcome.out);
+        let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+        let begin = format!("{}: invalid type: null, expected a string", to.join("about.json").display());
+        assert!(message.starts_with(&begin), "{message}");
+    }
+    fs::write(to.join("about.json"), format!("{{\"asked_at\": {at}}}")).unwrap();
+    assert_eq!(verify(&[]).json()["unproven"], serde_json::json!(["time", "nonce"]));
+    assert_eq!(verify(&["--at", &at]).json()["unproven"], serde_json::json!(["nonce"]));
+    fs::remove_file(to.join("about.json")).unwrap();
+    assert_eq!(verify(&["--at", &at]).json()["unproven"], serde_json::json!(["nonce"]));
+}
+
 #[test]
 fn a_pinned_key_set_stands_in_for_the_recorded_one() {
     let mut emulator = Emulator::start(&[]);

@@ -10,7 +10,7 @@ use blindbox_attestation::{
     AttestationError, Crl, Endorsements, Evidence, KeySetSource, OfflineAttestation, Policy, UnixTime, Vek,
     verify_recorded,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::connect_args::Connection;
 use crate::exit::Failure;
@@ -20,7 +20,14 @@ use crate::files;
 #[derive(Deserialize)]
 struct About {
     asked_at: UnixTime,
+    /// Absent if another program wrote the file, which the result then says; `null` is refused.
+    #[serde(default, deserialize_with = "present")]
     nonce: Option<String>,
+}
+
+/// A member that is there has a value: `null` is not absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// What is taken from a directory without proof, since nothing in it is signed by somebody else.
@@ -28,6 +35,7 @@ struct About {
 #[serde(rename_all = "kebab-case")]
 pub enum Unproven {
     Time,
+    Nonce,
     KeySet,
     AmdRoots,
     Policy,
@@ -38,6 +46,7 @@ impl Unproven {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Time => "the time (about.json; else --at)",
+            Self::Nonce => "the nonce (no about.json names the one that was sent)",
             Self::KeySet => "the keys of MAA (key-set.json, by --trust-saved-key-set; else --key-set)",
             Self::AmdRoots => "the roots in place of AMD's (else --amd-roots from elsewhere)",
             Self::Policy => "the policy (else a --policy of your own)",
@@ -101,6 +110,7 @@ impl Saved<'_> {
         let maa = self.connection.policy().is_ok_and(|policy| policy.attester().is_some());
         let all = [
             (self.at.is_none(), Unproven::Time),
+            (!matches!(about(self.directory), Ok(Some(About { nonce: Some(_), .. }))), Unproven::Nonce),
             (maa && self.key_set == SavedKeySet::Trusted, Unproven::KeySet),
             (self.holds(self.connection.amd_roots_path()), Unproven::AmdRoots),
             (self.holds(Some(self.connection.policy_path())), Unproven::Policy),

@@ -76,6 +76,9 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
     let actual = snp.vmpl;
     let vmpl_of = |checks: &mut Required<'_>| {
+        if actual != 0 && vmpl.contains(&actual) {
+            return checks.allowed("vmpl", "0", format!("{actual}, which require.vmpl accepts"));
+        }
         checks.require(
             "vmpl",
             vmpl.contains(&actual),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AppraisalBuilder;
 use crate::claims::{MaaClaims, TokenShape};
 use crate::error::{Violation, any_of};
-use crate::policy::{Kind, Policy, Requirement};
+use crate::policy::{COMPLIANT_CVM, Kind, Policy, Requirement};
 use crate::types::{UnixTime, shorten};
 
 /// Checks the claims that only MAA makes.
@@ -16,9 +16,6 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: Unix
     key_id(checks, maa, policy);
     age(checks, maa, now, policy);
 }
-
-const COMPLIANT_CVM: &str = "azure-compliant-cvm";
-const COMPLIANT_UVM: &str = "azure-compliant-uvm";
 
 /// Checks the TEE kind. It takes both the token's layout and the compliance status: a direct token of a confidential VM has
 /// the layout of a container's token.
@@ -42,17 +39,24 @@ fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     checks.require(NAME, expected == actual, expected, actual, Violation::WrongTeeKind { expected, actual });
 }
 
+/// A status that the policy accepts in place of the usual one is shown as its relaxation.
 fn compliance(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
     const NAME: &str = "compliance";
     let own = policy.requirements().compliance_status.as_deref();
     let status = maa.compliance_status.as_deref();
     let shown = status.map(|status| shorten(status, 64));
     let text = shown.clone().unwrap_or_else(|| "none".to_owned());
-    let (expected, holds) = match (own, policy.kind(), policy.uvm()) {
-        (Some(list), _, _) => (any_of(list), list.iter().any(|accepted| Some(accepted.as_str()) == status)),
-        (None, Kind::ConfidentialVm, _) => (COMPLIANT_CVM.to_owned(), status == Some(COMPLIANT_CVM)),
-        (None, Kind::ConfidentialContainer, Some(_)) => (COMPLIANT_UVM.to_owned(), status == Some(COMPLIANT_UVM)),
-        (None, Kind::ConfidentialContainer, None) => {
+    let (expected, holds) = match (own, policy.usual_compliance_status()) {
+        (Some(own), usual) => {
+            let accepted = own.iter().any(|accepted| Some(accepted.as_str()) == status);
+            if let Some(usual) = usual.filter(|usual| accepted && status != Some(usual)) {
+                let actual = format!("{text}, which require.compliance-status accepts");
+                return checks.of(Requirement::ComplianceStatus).allowed(NAME, usual, actual);
+            }
+            (any_of(own), accepted)
+        }
+        (None, Some(usual)) => (usual.to_owned(), status == Some(usual)),
+        (None, None) => {
             return checks.not_evaluated(NAME, "the policy pins the launch measurement instead", text);
         }
     };

@@ -119,7 +119,16 @@ fn key_set(checks: &mut AppraisalBuilder, source: KeySetSource) {
 fn anchors(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
     let amd = input.tee.report.as_ref().is_some_and(VerifiedReport::has_custom_anchors);
     let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER);
-    let key_set = input.tee.token.is_some() && input.key_set_source == KeySetSource::Pinned;
+    let key_set = input.tee.token.is_some()
+        && match input.key_set_source {
+            KeySetSource::Pinned | KeySetSource::Given => true,
+            // The check `key set` reports under which roots a key set was fetched. One that was saved with the evidence is
+            // used only if the policy pins the key.
+            KeySetSource::BuiltInRoots
+            | KeySetSource::PlatformRoots
+            | KeySetSource::OwnRoots
+            | KeySetSource::BesideEvidence => false,
+        };
     let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "key set")];
     let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();
     if own.is_empty() {

@@ -106,6 +106,10 @@ impl Advisory {
             return self.of_any(None, platform, Microcode::Unknown { claim: "product" });
         };
         match platform.cpuid.map(|cpuid| (cpuid, cpuid.silicon())) {
+            // A report whose certificate is of another product does not verify. If one did, nothing would be known of it.
+            Some((_, Some(silicon))) if silicon.product() != product => {
+                AdvisoryStatus::NotReported { claim: "a cpuid of the certificate's product" }
+            }
             Some((_, Some(silicon))) => match self.fix(silicon) {
                 Some(fix) => fix.status(platform, Microcode::Known),
                 None => AdvisoryStatus::NothingKnown,
@@ -243,6 +247,25 @@ impl PlatformInfoBit {
             Self::AliasCheckComplete => info.alias_check_complete,
             Self::IommuWriteSafe => info.iommu_write_safe,
             Self::TioEn => info.tio_en,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::advisories;
+
+    #[test]
+    fn a_cpuid_of_another_product_shows_no_fix_and_no_absence_of_figures() {
+        let reported_tcb = &Tcb::new(None, 4, 0, 255, 255);
+        let cpuid = Some(Cpuid { family: 0x1a, model: 2, stepping: 1 });
+        for product in [Product::Milan, Product::Genoa] {
+            let platform = Platform { product: Some(product), cpuid, reported_tcb, hardware: None };
+            for advisory in advisories() {
+                let expected = AdvisoryStatus::NotReported { claim: "a cpuid of the certificate's product" };
+                assert_eq!(advisory.status(&platform), expected, "{}", advisory.name);
+            }
         }
     }
 }

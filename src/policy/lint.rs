@@ -31,6 +31,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let container = document.kind == Kind::ConfidentialContainer;
     let maa = trust.maa.as_ref();
     let amd = trust.amd.as_ref();
+    let usual_status = document.usual_compliance_status();
     let open = [
         (allow.debug, "debug-allowed", "the host may read the memory of a guest that passes; for development only"),
         (
@@ -83,6 +84,18 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             maa.is_some_and(|maa| maa.allow_test_attester),
             "test-attester-allowed",
             "tokens of Azure's test ring are accepted",
+        ),
+        (
+            require.compliance_status.iter().flatten().any(|status| usual_status.is_some_and(|usual| usual != status)),
+            "compliance-status-relaxed",
+            "evidence is accepted with a compliance status that MAA does not give compliant guests by default; omit \
+             `require.compliance-status` unless you know the policy of the MAA instance",
+        ),
+        (
+            require.vmpl.iter().flatten().any(|vmpl| *vmpl != 0),
+            "vmpl-relaxed",
+            "evidence of a privilege level other than 0 is accepted, and software at level 0 controls all other levels; omit \
+             `require.vmpl` unless you know what runs at level 0",
         ),
         (
             amd.is_some_and(|amd| amd.revocation != super::RevocationRule::Required),

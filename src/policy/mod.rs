@@ -31,7 +31,7 @@ pub use workload::{Binding, GuestIdentity, UvmRequirement, Workload};
 pub(crate) use advice::Platform;
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;
-pub(crate) use schema::{Allowances, Kind};
+pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};
 pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
 
 use std::str::FromStr;
@@ -223,6 +223,11 @@ impl Policy {
     pub(crate) fn requires_advisory(&self, advisory: &Advisory) -> Option<RequiredBy> {
         let mut required = self.document.required_advisories();
         required.find(|(required, _)| required.name == advisory.name).map(|(_, by)| by)
+    }
+
+    /// The compliance status that MAA must give where the policy names none; `None` where it need not give any.
+    pub(crate) fn usual_compliance_status(&self) -> Option<&'static str> {
+        self.document.usual_compliance_status()
     }
 
     pub(crate) fn requirements(&self) -> &Requirements {

@@ -186,7 +186,7 @@ impl Document {
             given.extend(measurements.is_some().then_some(Requirement::Measurements));
             given.extend(id_keys.is_some().then_some(Requirement::IdKeys));
         }
-        if let Some(UvmRequirement { minimum_svn: _, issuer: _, feed: _ }) = uvm {
+        if let Some(UvmRequirement { minimum_svn: _, issuer: _, feed: _, given_twice: _ }) = uvm {
             given.extend([Requirement::UvmMinimumSvn, Requirement::UvmIssuer, Requirement::UvmFeed]);
         }
         given.extend(require.given());

@@ -32,6 +32,11 @@ pub(super) struct Document {
     pub(super) allow: Allowances,
 }
 
+/// MAA's `x-ms-compliance-status` of a confidential VM in Azure.
+pub(crate) const COMPLIANT_CVM: &str = "azure-compliant-cvm";
+/// MAA's `x-ms-compliance-status` of a confidential container under an endorsed utility VM.
+const COMPLIANT_UVM: &str = "azure-compliant-uvm";
+
 /// The kind of TEE that the application runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -124,6 +129,14 @@ impl Document {
 
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// See [`super::Policy::usual_compliance_status`].
+    pub(super) fn usual_compliance_status(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::ConfidentialVm => Some(COMPLIANT_CVM),
+            Kind::ConfidentialContainer => self.uvm.is_some().then_some(COMPLIANT_UVM),
+        }
     }
 
     pub(super) fn binding(&self) -> Binding {

@@ -126,6 +126,9 @@ impl GuestIdentity {
     }
 }
 
+const UVM_ISSUER: &str = "uvm.issuer";
+const UVM_FEED: &str = "uvm.feed";
+
 strict! {
     /// The required utility VM of a confidential container: endorsed by its vendor, with a minimum security version.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -136,6 +139,9 @@ strict! {
         pub(crate) issuer: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) feed: Option<String>,
+        /// The first field that a method set a second time: see [`UvmRequirement::validate`].
+        #[serde(skip)]
+        pub(super) given_twice: Option<&'static str>,
     }
 }
 
@@ -150,20 +156,26 @@ impl UvmRequirement {
     /// older one that is accepted, with its known vulnerabilities.
     #[must_use]
     pub fn at_least(minimum_svn: u64) -> Self {
-        Self { minimum_svn, issuer: None, feed: None }
+        Self { minimum_svn, issuer: None, feed: None, given_twice: None }
     }
 
     /// Requires another issuer (a `did:x509`) than [`UvmRequirement::PRODUCTION_ISSUER`], byte for byte.
+    ///
+    /// With a second issuer no policy can be made ([`PolicyError::GivenTwice`]).
     #[must_use]
     pub fn issued_by(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
+        let replaced = self.issuer.replace(issuer.into());
+        self.given_twice = self.given_twice.or(replaced.map(|_| UVM_ISSUER));
         self
     }
 
     /// Requires another feed than [`UvmRequirement::PRODUCTION_FEED`].
+    ///
+    /// With a second feed no policy can be made ([`PolicyError::GivenTwice`]).
     #[must_use]
     pub fn of_feed(mut self, feed: impl Into<String>) -> Self {
-        self.feed = Some(feed.into());
+        let replaced = self.feed.replace(feed.into());
+        self.given_twice = self.given_twice.or(replaced.map(|_| UVM_FEED));
         self
     }
 
@@ -176,8 +188,11 @@ impl UvmRequirement {
     }
 
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
+        if let Some(requirement) = self.given_twice {
+            return Err(PolicyError::GivenTwice { requirement });
+        }
         check_number("uvm.minimum-svn", Some(self.minimum_svn))?;
-        check_text("uvm.issuer", self.issuer.as_deref())?;
-        check_text("uvm.feed", self.feed.as_deref())
+        check_text(UVM_ISSUER, self.issuer.as_deref())?;
+        check_text(UVM_FEED, self.feed.as_deref())
     }
 }

@@ -293,6 +293,24 @@ fn a_bit_is_required_once() {
     }
 }
 
+/// A second value would replace the first without a word.
+#[test]
+fn an_issuer_and_a_feed_of_utility_vms_are_given_once() {
+    let uvm = UvmRequirement::at_least(101);
+    for (uvm, requirement) in [
+        (uvm.clone().issued_by("did:a").issued_by("did:a"), "uvm.issuer"),
+        (uvm.clone().of_feed("A").of_feed("B"), "uvm.feed"),
+        (uvm.clone().of_feed("A").issued_by("did:a").of_feed("B"), "uvm.feed"),
+    ] {
+        let refused = Policy::confidential_container(
+            Trust::maa(SHARED).unwrap(),
+            Workload::binds_its_own_key(host_data()),
+            uvm.clone(),
+        );
+        assert_eq!(refused, Err(PolicyError::GivenTwice { requirement }), "{uvm:?}");
+    }
+}
+
 #[test]
 fn null_is_no_value() {
     let text = container().to_json();
@@ -422,6 +440,7 @@ fn lint_says_what_is_open() {
             "migration-allowed",
             "name-not-validated",
             "own-uvm-issuer",
+            "vmpl-relaxed",
             "revocation-not-required",
             "advisory-waived",
             "advisories-not-required",

@@ -1,10 +1,10 @@
 //! Advisories by processor: what is required, what is advice, what evidence does not say.
 
 use blindbox_attestation::emulator::amd::ReportBuilder;
-use blindbox_attestation::snp::VekCertificate;
+use blindbox_attestation::snp::{ReportError, VekCertificate};
 use blindbox_attestation::{
-    BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Tcb,
-    TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify, verify_recorded,
+    AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation, PlatformInfoBit, Policy,
+    PolicyError, Product, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify, verify_recorded,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};
@@ -71,6 +71,23 @@ fn a_processor_that_is_not_known_has_no_microcode_that_passes() {
     // What holds for every processor of the product needs no stepping.
     let verdict = attest_tcb(&policy, tcb(23, 255), |report| report.version(2));
     assert_eq!(verdict.unwrap_err().code(), "tcb-too-old");
+}
+
+/// A signed CPUID of a processor without figures must not free a report of another product's floors.
+#[test]
+fn a_cpuid_of_another_product_than_the_certificate_is_refused() {
+    for (cpuid, product) in [
+        (Cpuid { family: 0x19, model: 0x11, stepping: 1 }, Product::Genoa),
+        (Cpuid { family: 0x19, model: 0x1f, stepping: 7 }, Product::Genoa),
+        (Cpuid { family: 0x1a, model: 0x02, stepping: 1 }, Product::Turin),
+    ] {
+        for version in [3, 5] {
+            let verdict =
+                attest_tcb(&policy(Trust::amd()), tcb(24, 255), |report| report.version(version).cpuid(cpuid));
+            let expected = ReportError::ProductMismatch { report: product, certificate: Product::Milan };
+            assert_eq!(verdict.unwrap_err(), AttestationError::InvalidReport(expected), "{cpuid:?}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use blindbox_attestation::{
     Workload,
 };
 
-use super::{failed, not_reported, passed};
+use super::{allowed, failed, not_reported, passed};
 use crate::scene::*;
 
 fn guest_with(change: impl FnOnce(&mut SnpClaims)) -> Guest {
@@ -126,7 +126,15 @@ fn compliance_is_said_and_is_the_accepted_one() {
         "attestation validation failed (non-compliant uvm): expected azure-compliant-uvm, found azure-signed-uvm"
     );
     let own = maa_policy().require_compliance_status(["azure-signed-uvm", "better"]).unwrap();
-    passed(attest(&guest, &own), "compliance", "azure-signed-uvm");
+    // The default would have refused it, so the result shows whose rule accepts it.
+    allowed(attest(&guest, &own), "compliance", "azure-signed-uvm, which require.compliance-status accepts");
+    assert_eq!(relaxations(&own), ["compliance-status-relaxed"]);
+    let beside = maa_policy().require_compliance_status(["azure-compliant-uvm", "azure-signed-uvm"]).unwrap();
+    allowed(attest(&guest, &beside), "compliance", "azure-signed-uvm, which require.compliance-status accepts");
+    passed(attest(&container(), &beside), "compliance", "azure-compliant-uvm");
+    assert_eq!(relaxations(&beside), ["compliance-status-relaxed"]);
+    let usual = maa_policy().require_compliance_status(["azure-compliant-uvm"]).unwrap();
+    assert_eq!(relaxations(&usual), [""; 0]);
     guest.compliance_status = Some("azure-compliant-uvm".to_owned());
     failed(
         attest(&guest, &own),
@@ -165,9 +173,24 @@ fn the_privilege_level_is_0_unless_others_are_accepted() {
         }
     }
     for policy in under_every_trust(|policy| policy.require_vmpl([1, 2])) {
-        passed(attest(&at_level(2), &policy), "vmpl", "2");
+        allowed(attest(&at_level(2), &policy), "vmpl", "2, which require.vmpl accepts");
+        assert_eq!(relaxations(&policy), ["vmpl-relaxed"]);
         failed(attest(&at_level(0), &policy), "vmpl", Violation::WrongVmpl { expected: vec![1, 2], actual: 0 });
     }
+    for policy in under_every_trust(|policy| policy.require_vmpl([0, 1, 2, 3])) {
+        passed(attest(&at_level(0), &policy), "vmpl", "0");
+        allowed(attest(&at_level(3), &policy), "vmpl", "3, which require.vmpl accepts");
+        assert_eq!(relaxations(&policy), ["vmpl-relaxed"]);
+    }
+    for policy in under_every_trust(|policy| policy.require_vmpl([0])) {
+        passed(attest(&at_level(0), &policy), "vmpl", "0");
+        assert_eq!(relaxations(&policy), [""; 0]);
+    }
+}
+
+/// Which of its requirements accept more than the default does, by `lint`.
+fn relaxations(policy: &Policy) -> Vec<&'static str> {
+    policy.lint().into_iter().map(|lint| lint.code).filter(|code| code.ends_with("-relaxed")).collect()
 }
 
 #[test]

@@ -62,6 +62,12 @@ fn own_anchors_mark_the_result() {
     built_in(&attest(&container(), &maa_policy()).unwrap());
     let pinned: Change = |_, endorsements| endorsements.key_set_source = KeySetSource::Pinned;
     own(&attest_with(&container(), &maa_policy(), pinned).unwrap(), "key set");
+    let given: Change = |_, endorsements| endorsements.key_set_source = KeySetSource::Given;
+    own(&attest_with(&container(), &maa_policy(), given).unwrap(), "key set");
+    for fetched in [KeySetSource::BuiltInRoots, KeySetSource::PlatformRoots, KeySetSource::OwnRoots] {
+        let source = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.key_set_source = fetched;
+        built_in(&attest_with(&container(), &maa_policy(), source).unwrap());
+    }
     own(&attest(&endorsed_container(), &amd_policy()).unwrap(), "hardware roots, issuer of uvm endorsements");
     let uvm = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), own_uvm()).unwrap();
     own(&attest(&endorsed_container(), &uvm).unwrap(), "issuer of uvm endorsements");

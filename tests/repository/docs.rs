@@ -102,8 +102,16 @@ fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 /// The fields of a struct, as they stand in a policy file.
+/// The fields that a file can have.
 fn fields(source: &str, name: &str) -> Vec<String> {
     let body = body(source, &format!("struct {name} {{"));
+    let lines: Vec<_> = body.lines().collect();
+    let body: String = lines
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at == 0 || lines[at - 1].trim() != "#[serde(skip)]")
+        .map(|(_, line)| format!("{line}\n"))
+        .collect();
     let lines = body.lines().filter_map(|line| line.trim().strip_prefix("pub(")?.split_once(") "));
     lines.map(|(_, field)| field.split(':').next().unwrap().replace('_', "-")).collect()
 }

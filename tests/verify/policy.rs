@@ -309,6 +309,11 @@ fn an_issuer_and_a_feed_of_utility_vms_are_given_once() {
         );
         assert_eq!(refused, Err(PolicyError::GivenTwice { requirement }), "{uvm:?}");
     }
+    // A file cannot say it: there a field stands once.
+    let text = container().to_json();
+    let changed = text.replacen(r#""minimum-svn""#, r#""given-twice":"uvm.feed","minimum-svn""#, 1);
+    assert_ne!(changed, text);
+    assert!(matches!(Policy::from_json(&changed), Err(PolicyError::Malformed { .. })), "{changed}");
 }
 
 #[test]

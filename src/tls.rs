@@ -29,9 +29,6 @@ pub(crate) type NameVerifier = Arc<dyn ServerCertVerifier>;
 /// The reason why this crate refused a handshake, in addition to those of the TLS library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TlsRejection {
-    /// No public key can be read from the certificate.
-    #[error("the server's certificate cannot be read")]
-    UnreadableCertificate,
     /// TLS 1.2, although possession of the key must be proven by TLS 1.3.
     #[error("it does not speak a version of TLS that is accepted here (1.3 for bound sessions)")]
     WrongVersion,
@@ -204,9 +201,10 @@ impl ServerCertVerifier for SpkiVerifier {
     }
 }
 
-/// Returns the SHA-256 of the `SubjectPublicKeyInfo`, as read by the parser that also verifies the handshake's signature.
+/// Returns the SHA-256 of the `SubjectPublicKeyInfo`, as read by the parser that also verifies the handshake's signature. The error
+/// is the parser's, which names what is wrong with a certificate that it cannot read.
 pub(crate) fn key_of(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
-    let parsed = ParsedCertificate::try_from(certificate).map_err(|_| reject(TlsRejection::UnreadableCertificate))?;
+    let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(SpkiDigest::new(crypto::sha256(&parsed.subject_public_key_info())))
 }
 

@@ -216,7 +216,6 @@ fn classify_tls(error: &rustls::Error) -> TransportError {
         }
         rustls::Error::InvalidCertificate(problem) => match tls::rejection(error) {
             Some(rejection @ TlsRejection::WrongVersion) => connect(&rejection.to_string()),
-            Some(rejection) => TransportError::new(TransportErrorKind::Name, rejection.to_string()),
             None => TransportError::new(TransportErrorKind::Name, certificate_problem(problem)),
         },
         rustls::Error::NoCertificatesPresented => {

@@ -12,8 +12,12 @@ pub fn vectors() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    // Not `eprintln!`: the test harness swallows what that prints in a test that passes, as this one will.
-    let message = format!("SKIPPED: no recorded evidence in {}; name its folder in BLINDBOX_VECTORS", folder.display());
-    let _ = writeln!(std::io::stderr(), "{message}");
+    skipped(&format!("no recorded evidence in {}; name its folder in BLINDBOX_VECTORS", folder.display()));
     None
+}
+
+/// Says that a test returns early, and why.
+pub fn skipped(why: &str) {
+    // Not `eprintln!`: the test harness swallows what that prints in a test that passes, as this one will.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }

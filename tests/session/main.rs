@@ -10,6 +10,7 @@ mod lab;
 
 mod blocking;
 mod bodies;
+mod certificates;
 mod collateral;
 mod concurrency;
 mod connection;

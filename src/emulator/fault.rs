@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::body::{Body, next_data};
+use super::gate::Gate;
 use super::lock;
 use super::request::Reply;
 
@@ -23,6 +24,8 @@ static GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 pub enum Fault {
     /// The proper answer, after this time.
     Slow(Duration),
+    /// The proper answer, once the gate is open.
+    Held(Gate),
     /// No answer at all while the connection stays open (for five minutes at most).
     Hang,
     /// The proper answer, one byte at a time with this pause before each.
@@ -122,6 +125,7 @@ impl Fault {
     pub(crate) async fn apply(self, mut answer: Answer) -> Reply {
         match self {
             Self::Slow(time) => tokio::time::sleep(time).await,
+            Self::Held(gate) => gate.pass().await,
             Self::Hang => {
                 tokio::time::sleep(HANGING).await;
                 return Reply::Close;

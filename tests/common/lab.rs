@@ -7,6 +7,8 @@ use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBo
 use blindbox_attestation::{
     AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
 
 pub struct Lab {
     pub maa: Maa,
@@ -123,8 +125,18 @@ pub async fn hello(session: &Session) -> Result<String, AttestationError> {
 
 /// Until the client has seen that its connections were cut: a request that is written to one of them may have arrived for all
 /// it knows, and is not sent again.
+///
+/// No time alone says so on a busy machine. The client's runtime is the one of the test: when it has reported the ends of 20
+/// connections that were cut later, one after the other, it has reported those of the client.
 pub async fn noticed() {
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for _ in 0..20 {
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        drop(theirs.unwrap());
+        assert_eq!(ours.unwrap().read(&mut [0]).await.unwrap(), 0);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Until it is so. The minute is for a machine with much else to do: it ends a test that would hang.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::lab::{Lab, hello, interrupted, noticed, unreachable_reason};
 use AttestationError::*;
 use blindbox_attestation::emulator::{
-    AgentForm, Fault, KeySetKnob, Knob, Maa, OpenConnections, ServerCertificate, TokenFault, Transport,
+    AgentForm, Fault, Gate, KeySetKnob, Knob, Maa, OpenConnections, ServerCertificate, TokenFault, Transport,
 };
 use blindbox_attestation::maa::{KeySet, KeySetError, TokenError};
 use blindbox_attestation::{
@@ -377,19 +377,29 @@ async fn collateral_comes_from_servers_with_a_name_only() {
 #[tokio::test]
 async fn too_slow() {
     let lab = Lab::start().await;
-    let connect = async || {
-        let verifier = lab.builder().deadline(Duration::from_millis(700)).build().unwrap();
-        verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err()
+    // On a busy machine a short deadline may be over before the step that hangs begins: then a longer one shows where it ends.
+    let ends_in = async |what: &'static str, fault: &Fault| {
+        let mut after = Duration::from_millis(700);
+        loop {
+            let verifier = lab.builder().deadline(after).build().unwrap();
+            let error = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err();
+            if error == (Timeout { what, after }) {
+                break;
+            }
+            assert!(matches!(error, Timeout { after: reported, .. } if reported == after), "{fault:?}: {error:?}");
+            after *= 4;
+            assert!(after < Duration::from_secs(60), "{fault:?}: {error:?}");
+        }
     };
-    let after = Duration::from_millis(700);
-    for fault in [Fault::Hang, Fault::Drip(Duration::from_millis(5)), Fault::Slow(Duration::from_secs(5))] {
+    for fault in [Fault::Hang, Fault::Drip(Duration::from_millis(5)), Fault::Held(Gate::closed())] {
         lab.blindbox.fail("/attest/", fault.clone());
-        assert_eq!(connect().await, Timeout { what: "waiting for the attestation agent", after }, "{fault:?}");
+        ends_in("waiting for the attestation agent", &fault).await;
         lab.blindbox.recover();
-        lab.maa.fail(fault);
-        assert_eq!(connect().await, Timeout { what: "fetching the key set of the MAA instance", after });
+        lab.maa.fail(fault.clone());
+        ends_in("fetching the key set of the MAA instance", &fault).await;
         lab.maa.recover();
     }
+    let after = Duration::from_millis(700);
     // Somebody accepts the connection, and that is all.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", silent.local_addr().unwrap());
@@ -485,10 +495,12 @@ async fn an_answer_that_does_not_begin_in_time() {
     assert_eq!(error, interrupted(Timeout { what: "the request", after: Duration::from_millis(300) }));
 
     // The attestation ends while the answer is waited for.
-    let policy = lab.policy().require_session_age(2).unwrap();
-    let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
-    let error = session.get("/slow?ms=20000").send().await.unwrap_err();
-    assert_eq!(error, interrupted(AttestationExpired));
+    let gate = Gate::closed();
+    lab.blindbox.fail_times("/echo", 1, Fault::Held(gate.clone()));
+    let waiting = tokio::spawn(session.get("/echo").send());
+    gate.arrived(1).await;
+    lab.blindbox.clock().advance(3600);
+    assert_eq!(waiting.await.unwrap().unwrap_err(), interrupted(AttestationExpired));
     // The next request has it made anew.
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }

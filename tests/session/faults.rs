@@ -16,6 +16,9 @@ const FAULTS: &str = include_str!("../../docs/faults.md");
 /// For faults that only a deadline ends.
 const SHORT: Duration = Duration::from_millis(600);
 
+/// Longer than any of it takes on any machine, and shorter than a server hangs.
+const HANG: Duration = Duration::from_secs(120);
+
 /// For faults that end by themselves: far more than they take.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -33,9 +36,13 @@ struct Outcomes(BTreeMap<(String, String), (String, String)>);
 
 impl Outcomes {
     fn add(&mut self, (place, fault): (&str, &str), took: Duration, deadline: Duration, outcome: Outcome) {
-        // A busy machine runs all of them at once: what counts is that the deadline ends it, and no later timer.
-        let allowed = deadline + Duration::from_secs(8);
-        assert!(took < allowed, "{place}, {fault}: {took:?}");
+        // What counts is that the deadline ends it, and no other timer; how late a busy machine wakes up does not. One that never
+        // does is a hang.
+        assert!(took < HANG, "{place}, {fault}: {took:?}");
+        if let Err(AttestationError::Timeout { after, .. }) = &outcome {
+            assert_eq!(*after, deadline, "{place}, {fault}");
+            assert!(took >= deadline, "{place}, {fault}: {took:?}");
+        }
         let outcome = match outcome {
             Ok(()) => ("recovers".to_owned(), String::new()),
             Err(error) => {
@@ -343,16 +350,16 @@ async fn faults_during_a_request() {
         let mut outcomes = Outcomes::default();
         let lab = Lab::with(|blindbox| blindbox.http(http)).await;
         let session = lab.connect().await.unwrap();
-        for (name, fault) in [
-            ("the response takes 200 ms", Fault::Slow(Duration::from_millis(200))),
-            ("the response takes longer than the request's timeout", Fault::Hang),
-            ("the connection is closed without a response", Fault::CloseEarly),
+        for (name, fault, timeout) in [
+            ("the response takes 200 ms", Fault::Slow(Duration::from_millis(200)), LONG),
+            ("the response takes longer than the request's timeout", Fault::Hang, SHORT),
+            ("the connection is closed without a response", Fault::CloseEarly, LONG),
         ] {
             lab.blindbox.traffic().clear_requests();
             lab.blindbox.fail("/echo", fault.clone());
             let begun = Instant::now();
-            let outcome = session.post("/echo").body("x").timeout(SHORT).send().await.map(drop);
-            outcomes.add(("request", name), begun.elapsed(), SHORT, outcome);
+            let outcome = session.post("/echo").body("x").timeout(timeout).send().await.map(drop);
+            outcomes.add(("request", name), begun.elapsed(), timeout, outcome);
             // Once, whatever came of it.
             assert_eq!(lab.blindbox.traffic().count("/echo"), 1, "{http:?} {fault:?}");
             lab.blindbox.recover();

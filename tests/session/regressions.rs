@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::lab::{Lab, hello, noticed, unreachable_reason};
+use crate::lab::{Lab, hello, unreachable_reason};
 use blindbox_attestation::emulator::{
-    BlindBox, Fault, HardwareKnob, HttpVersions, Kds, KdsKnob, Knob, Platform, Relay, RelayCertificate, TcpProxy,
+    BlindBox, Fault, Gate, HardwareKnob, HttpVersions, Kds, KdsKnob, Knob, Platform, Relay, RelayCertificate, TcpProxy,
 };
 use blindbox_attestation::{AttestationError, Product, Tcb, Verifier, Violation};
 
@@ -19,16 +19,16 @@ async fn a_renewal_that_is_refused_is_refused_however_busy_the_session_is() {
     balancer.set_targets(&[other.address()]);
     lab.blindbox.clock().advance(2900);
     lab.blindbox.set(Knob::Debug);
-    lab.blindbox.fail("/attest/", Fault::Slow(Duration::from_millis(500)));
+    let gate = Gate::closed();
+    lab.blindbox.fail("/attest/", Fault::Held(gate.clone()));
     let renewing = tokio::spawn({
         let session = session.clone();
         async move { hello(&session).await }
     });
-    while lab.blindbox.traffic().count("/attest/maa") < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    gate.arrived(1).await;
     // Its only connection is in use: this one looks for another.
     hello(&session).await.unwrap();
+    gate.open();
     let error = renewing.await.unwrap().unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
@@ -45,18 +45,19 @@ async fn somebody_elses_connection_is_no_verdict_on_the_peer() {
     let verifier = lab.builder().resolve("my-app.example", way.address()).build().unwrap();
     let url = format!("https://my-app.example:{}", way.address().port());
     let session = verifier.connect(url, &lab.policy()).await.unwrap();
+    let gate = Gate::closed();
+    lab.blindbox.fail("/echo", Fault::Held(gate.clone()));
     let slow = tokio::spawn({
         let session = session.clone();
-        async move { session.get("/slow?ms=1500").send().await.map(|answer| answer.status().as_u16()) }
+        async move { session.post("/echo").send().await.map(|answer| answer.status().as_u16()) }
     });
-    while lab.blindbox.traffic().count("/slow") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    gate.arrived(1).await;
     way.set_targets(&[impostor.address()]);
     lab.blindbox.clock().advance(2900);
     // Its connection is in use, and the only other one is the impostor's.
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error, AttestationError::ServerNameNotValidated { .. }), "{error:?}");
+    gate.open();
     assert_eq!(slow.await.unwrap(), Ok(200));
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(impostor.traffic().requests(), []);
@@ -67,21 +68,20 @@ async fn somebody_elses_connection_is_no_verdict_on_the_peer() {
 async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
-    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_secs(4)));
+    let gate = Gate::closed();
+    lab.blindbox.fail_times("/attest/", 1, Fault::Held(gate.clone()));
     let held_back = tokio::spawn({
         let session = session.clone();
         async move { session.reattest().await }
     });
-    while lab.blindbox.traffic().count("/attest/maa") < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    // Its answer is made by then, and held back.
-    noticed().await;
+    // Its response is made by then, and held back.
+    gate.arrived(1).await;
     lab.blindbox.clock().advance(2900);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     lab.blindbox.reset();
+    gate.open();
     let error = held_back.await.unwrap().unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     let closed = hello(&session).await.unwrap_err();
@@ -96,21 +96,20 @@ async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
 async fn an_older_answer_does_not_outweigh_a_refusal_that_is_forgotten_by_others() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
-    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_secs(4)));
+    let gate = Gate::closed();
+    lab.blindbox.fail_times("/attest/", 1, Fault::Held(gate.clone()));
     let held_back = tokio::spawn({
         let session = session.clone();
         async move { session.reattest().await }
     });
-    while lab.blindbox.traffic().count("/attest/maa") < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    noticed().await;
+    gate.arrived(1).await;
     lab.blindbox.clock().advance(2900);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     lab.blindbox.reset();
     lab.blindbox.clock().advance(40);
+    gate.open();
     let error = held_back.await.unwrap().unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });

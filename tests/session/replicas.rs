@@ -249,7 +249,7 @@ async fn eight_attestations_are_under_way_at_most() {
     let tasks: Vec<_> = (0..40)
         .map(|_| {
             let session = session.clone();
-            tokio::spawn(async move { session.get("/").timeout(Duration::from_secs(4)).send().await.unwrap_err() })
+            tokio::spawn(async move { session.get("/").timeout(Duration::from_secs(10)).send().await.unwrap_err() })
         })
         .collect();
     let asked = || replicas.iter().map(|replica| replica.traffic().count("/attest/maa")).sum::<usize>();

@@ -1,11 +1,13 @@
 //! Which calls share a verdict, and which must not.
 
 use std::collections::BTreeMap;
+use std::future::{Future as _, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::lab::{Lab, hello, noticed, until};
-use blindbox_attestation::emulator::{BlindBox, Fault, Knob, TcpProxy};
-use blindbox_attestation::{AttestationError, Session, Violation};
+use blindbox_attestation::emulator::{BlindBox, Fault, Gate, Knob, TcpProxy};
+use blindbox_attestation::{AttestationError, Violation};
 
 async fn another(lab: &Lab) -> BlindBox {
     BlindBox::builder(&lab.maa).start().await.unwrap()
@@ -46,15 +48,20 @@ async fn a_call_after_a_refusal_at_renewal_gets_no_older_verdict() {
 async fn reattest_is_about_evidence_from_after_the_call() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
-    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_secs(2)));
-    let reattest = |session: Session| tokio::spawn(async move { session.reattest().await.map(drop) });
-    let asked = lab.blindbox.traffic().count("/attest/maa");
-    let first = reattest(session.clone());
-    until("the first has asked", || lab.blindbox.traffic().count("/attest/maa") > asked).await;
-    // Its answer is made, and on its way. From here on the peer is another.
-    noticed().await;
+    let gate = Gate::closed();
+    lab.blindbox.fail_times("/attest/", 1, Fault::Held(gate.clone()));
+    let first = tokio::spawn({
+        let session = session.clone();
+        async move { session.reattest().await.map(drop) }
+    });
+    // Its response is made, and on its way. From here on the peer is another.
+    gate.arrived(1).await;
     lab.blindbox.set(Knob::Debug);
-    debug_mode(reattest(session.clone()).await.unwrap());
+    let mut second = Box::pin(session.reattest());
+    let begun = poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await;
+    assert!(begun);
+    gate.open();
+    debug_mode(second.await);
     first.await.unwrap().unwrap();
 }
 

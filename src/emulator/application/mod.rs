@@ -108,6 +108,10 @@ impl GuestApplication {
                 tokio::time::sleep(time).await;
                 Reply::Response(response(arrival.request).await)
             }
+            Some(Fault::Held(gate)) => {
+                gate.pass().await;
+                Reply::Response(response(arrival.request).await)
+            }
             // The application is not asked: its response may never end.
             Some(fault) if fault.replaces_response() => match arrival.whole().await {
                 Some(_) => fault.apply(Answer::text(200, "")).await,

@@ -219,61 +219,6 @@ fn a_peer_that_is_refused_later() {
     assert_eq!(proxy.ask_once_noticed("GET /", &[]).status, 200);
 }
 
-/// A proxy whose session has just been closed: in the last fifth of its attestation it was renewed, and refused. A refusal after
-/// the end would leave the session open, since no key of it was refused.
-fn closed(more: &[&str]) -> Proxy {
-    let emulator = Emulator::start(&[]);
-    let policy = std::fs::read_to_string(emulator.file("policy.toml")).unwrap();
-    std::fs::write(emulator.file("policy.toml"), policy + "\n[require]\nmax-session-age-seconds = 10\n").unwrap();
-    let mut proxy = Proxy::in_front_of(emulator, more);
-    proxy.emulator.order("knob debug");
-    std::thread::sleep(Duration::from_millis(8300));
-    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
-    proxy
-}
-
-#[test]
-fn a_session_that_was_closed_opens_again_when_the_peer_is_in_order() {
-    let mut proxy = closed(&["--retry-pause", "0.001"]);
-    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
-    proxy.emulator.order("reset");
-    let opened = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        proxy.ask("GET /", &[]).status == 200
-    });
-    assert!(opened);
-}
-
-#[test]
-fn a_session_that_was_closed_is_not_tried_again_all_the_time() {
-    let mut proxy = closed(&["--retry-pause", "3600"]);
-    assert_eq!(proxy.ask("GET /", &[]).code(), "debug-mode");
-    // It was tried again just now, and that was enough for a while.
-    proxy.emulator.order("reset");
-    assert_eq!(proxy.ask("GET /", &[]).code(), "session-poisoned");
-    assert_eq!(proxy.emulator.application_bytes(), 0);
-}
-
-#[test]
-fn a_client_that_hangs_up_has_no_session_tried_all_the_time() {
-    let mut proxy = closed(&["--retry-pause", "3600"]);
-    proxy.emulator.order("reset");
-    proxy.emulator.order("fail /attest/=hang");
-    let asked = |proxy: &mut Proxy| proxy.emulator.order("traffic")["agent_bytes"].as_u64().unwrap();
-    let before = asked(&mut proxy);
-    let token = proxy.token();
-    let impatient = proxy.begin(&request("GET /", &format!("Host: {}", proxy.host()), &[&token], ""));
-    let begun = (0..500).any(|_| {
-        std::thread::sleep(Duration::from_millis(20));
-        asked(&mut proxy) > before
-    });
-    assert!(begun);
-    drop(impatient);
-    let answer = proxy.ask("GET /", &[]);
-    assert_eq!((answer.status, answer.code().as_str()), (502, "session-poisoned"), "{answer:?}");
-    assert_eq!(proxy.emulator.application_bytes(), 0);
-}
-
 /// An emulator whose policy allows debugging.
 fn allowing_debug(more: &[&str]) -> Emulator {
     let emulator = Emulator::start(more);

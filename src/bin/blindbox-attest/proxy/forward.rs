@@ -110,3 +110,6 @@ impl Forwarder {
         }
     }
 }
+
+#[cfg(all(test, feature = "emulator"))]
+mod tests;

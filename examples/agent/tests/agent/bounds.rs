@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::client::{Client, get, http2, post};
@@ -92,7 +93,8 @@ async fn handshakes_that_do_not_go_on_give_way() {
     for _ in 0..6 {
         silent.push(TcpStream::connect(agent.address()).await.unwrap());
     }
-    let client = timeout(Duration::from_secs(5), Client::connect(agent.address())).await;
+    // Before the ten seconds that the others have for theirs.
+    let client = timeout(Duration::from_secs(9), Client::connect(agent.address())).await;
     assert_eq!(client.expect("silent callers hold all places").send(&get("/status")).await.status, 200);
 }
 
@@ -161,7 +163,7 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     let (agent, _) = agent_without_machine(&application, "", "").await;
     let mut client = asked(&agent, &application).await;
     // Silence, then the time to end in; far less than a connection's age.
-    for _ in 0..20 {
+    for _ in 0..60 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         pass(10).await;
     }
@@ -192,30 +194,40 @@ async fn answers_that_nobody_reads_to_requests_one_after_the_other() {
     let (agent, _) = agent_without_machine(&application, "", "").await;
     let mut client = Client::connect(agent.address()).await;
     let requests = get("/status").repeat(1000);
-    while timeout(Duration::from_millis(500), client.write(&requests)).await.is_ok() {}
-    for _ in 0..20 {
+    while timeout(Duration::from_secs(2), client.write(&requests)).await.is_ok() {}
+    for _ in 0..60 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         pass(10).await;
     }
     timeout(SOON, client.rest()).await.expect("the connection goes on");
 }
 
-/// An application that writes this much of an answer and no more, and says when it is left alone.
-async fn half_an_answer(start: &'static str) -> (TestServer, tokio::task::JoinHandle<()>) {
+/// An application that writes this much of an answer and no more, and says when it is asked and when it is left alone.
+struct HalfAnAnswer {
+    server: TestServer,
+    asked: oneshot::Receiver<()>,
+    left: tokio::task::JoinHandle<()>,
+}
+
+async fn half_an_answer(start: &'static str) -> HalfAnAnswer {
+    let (ask, asked) = oneshot::channel();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let server = TestServer::at(listener.local_addr().unwrap());
     let left = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
-        while stream.read(&mut [0; 1024]).await.unwrap_or(0) > 0 {}
+        let mut ask = Some(ask);
+        while stream.read(&mut [0; 1024]).await.unwrap_or(0) > 0 {
+            ask.take().map(|ask| ask.send(()));
+        }
     });
-    (server, left)
+    HalfAnAnswer { server, asked, left }
 }
 
 #[tokio::test]
 async fn an_answer_that_stops_coming_is_cut_and_its_application_left_alone() {
-    let (application, left) = half_an_answer("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345").await;
-    let (agent, _) = agent_without_machine(&application, "", SHORT).await;
+    let HalfAnAnswer { server, left, .. } = half_an_answer("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345").await;
+    let (agent, _) = agent_without_machine(&server, "", SHORT).await;
     let mut client = Client::connect(agent.address()).await;
     client.write(&get("/")).await;
     let received = timeout(SOON, client.rest()).await.expect("silence is waited for");
@@ -226,11 +238,11 @@ async fn an_answer_that_stops_coming_is_cut_and_its_application_left_alone() {
 #[tokio::test]
 async fn an_application_is_left_alone_when_its_caller_has_gone() {
     for start in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345"] {
-        let (application, left) = half_an_answer(start).await;
-        let (agent, _) = agent_without_machine(&application, "", "").await;
+        let HalfAnAnswer { server, asked, left } = half_an_answer(start).await;
+        let (agent, _) = agent_without_machine(&server, "", "").await;
         let mut client = Client::connect(agent.address()).await;
         client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1").await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        timeout(SOON, asked).await.expect("the application is not asked").unwrap();
         drop(client);
         timeout(SOON, left).await.unwrap_or_else(|_| panic!("still held after {start:?}")).unwrap();
     }
@@ -238,11 +250,11 @@ async fn an_application_is_left_alone_when_its_caller_has_gone() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_begin() {
-    let (application, left) = half_an_answer("").await;
-    let (agent, _) = agent_without_machine(&application, "", "").await;
+    let HalfAnAnswer { server, asked, left } = half_an_answer("").await;
+    let (agent, _) = agent_without_machine(&server, "", "").await;
     let mut client = Client::connect(agent.address()).await;
     client.write(&get("/")).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    timeout(SOON, asked).await.expect("the application is not asked").unwrap();
     pass(301).await;
     assert_eq!(timeout(SOON, client.read()).await.unwrap().unwrap().status, 504);
     timeout(SOON, left).await.expect("the application is still held").unwrap();

@@ -215,12 +215,12 @@ async fn a_request_that_stops_coming_is_given_up() {
     let (agent, _) = agent_without_machine(&application, "", "[limits]\nidle-seconds = 1").await;
     let mut client = Client::connect(agent.address()).await;
     client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1").await;
-    let answer = tokio::time::timeout(Duration::from_secs(10), client.read()).await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(60), client.read()).await.unwrap();
     assert!(answer.is_none_or(|answer| answer.status == 502));
     assert_eq!(application.count(), 0);
     let mut silent = Client::connect(agent.address()).await;
     silent.write("GET / HT").await;
-    let ended = tokio::time::timeout(Duration::from_secs(10), silent.read()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), silent.read()).await.unwrap();
     assert!(ended.is_none_or(|answer| answer.status == 408));
 }
 

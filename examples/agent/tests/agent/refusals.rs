@@ -173,9 +173,15 @@ async fn too_many_connections() {
     let application = application().await;
     let (agent, _) = agent_without_machine(&application, "", "[limits]\nconnections = 1").await;
     let mut first = Client::connect(agent.address()).await;
-    let second = tokio::time::timeout(std::time::Duration::from_millis(300), Client::connect(agent.address())).await;
-    assert!(second.is_err(), "a connection beyond the bound was served");
-    assert_eq!(first.send(&get("/status")).await.status, 200);
+    let address = agent.address();
+    let second = tokio::spawn(async move { Client::connect(address).await });
+    // However often the agent gets to work meanwhile.
+    for _ in 0..20 {
+        assert_eq!(first.send(&get("/status")).await.status, 200);
+        assert!(!second.is_finished(), "a connection beyond the bound was served");
+    }
+    drop(first);
+    assert_eq!(second.await.unwrap().send(&get("/status")).await.status, 200);
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn refusal(certificate: CertificateDer<'static>, root: &[u8], now: UnixTim
     let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();
     let error = verifier.connect(format!("https://{NAME}:{}", address.port()), &policy).await.unwrap_err();
     assert!(!error.is_retryable(), "{error:?}");
-    let ServerNameNotValidated { reason } = error else { panic!("{error:?}") };
+    let ServerNameNotValidated { reason, .. } = error else { panic!("{error:?}") };
     let at = format!("https://{NAME}:{}: ", address.port());
     reason.strip_prefix(&at).unwrap_or(&reason).to_owned()
 }

@@ -199,7 +199,9 @@ pub use policy::{
     advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{Body, BodyError, EvidenceBundle, Form, Part, Request, Response, Session, StatusError};
+pub use session::{
+    AttestedStream, Body, BodyError, EvidenceBundle, Form, Part, Request, Response, Session, StatusError, StreamBuilder,
+};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
     Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, UserData, VmId, VmIdError, printable,

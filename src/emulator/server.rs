@@ -239,7 +239,7 @@ impl Shared {
         };
         builder.http1().timer(TokioTimer::new());
         tokio::select! {
-            _ = builder.serve_connection(TokioIo::new(stream.clone()), service) => {}
+            _ = builder.serve_connection_with_upgrades(TokioIo::new(stream.clone()), service) => {}
             () = closing.now.notified() => {}
         }
         let last_words = lock(&closing.last_words).take();

@@ -18,7 +18,7 @@ use crate::json::{self, Value};
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::telemetry::{self, BoxFuture, Step};
-use crate::transport::{Connection, Security};
+use crate::transport::{Connection, Io, Security};
 use crate::types::Sha256Digest;
 use crate::verifier_state::VerifierState;
 use crate::verify::verify;
@@ -56,11 +56,27 @@ impl Attester {
         telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
     }
 
+    /// Opens a connection for HTTP/1.1 alone.
+    pub(super) async fn open_http1(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
+        let opening = self.mode.application().connect_http1_to_application();
+        telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
+    }
+
+    /// Opens a stream for another protocol than HTTP. Nothing is sent on it.
+    pub(super) async fn open_stream(
+        &self,
+        port: Option<u16>,
+        alpn: &[Vec<u8>],
+        deadline: &Deadline,
+    ) -> Result<(Box<dyn Io>, Security), AttestationError> {
+        let opening = self.mode.application().open_stream(port, alpn);
+        telemetry::step(Step::Dial, async { deadline.run("opening a stream", opening).await? }).await
+    }
+
     /// Whether a connection can join an attested peer without an attestation of its own: a policy that requires a post-quantum
     /// key exchange requires it of each.
-    pub(super) fn joins_unasked(&self, connection: &Connection, peer: &Peer) -> bool {
-        let group = |security: Security| security.key_exchange;
-        !self.requires_post_quantum() || group(connection.security()) == group(peer.security())
+    pub(super) fn joins_unasked(&self, security: Security, peer: &Peer) -> bool {
+        !self.requires_post_quantum() || security.key_exchange == peer.security().key_exchange
     }
 
     fn requires_post_quantum(&self) -> bool {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Method;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRAILER};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRAILER, UPGRADE};
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
 use url::Url;
 
 use super::Response;
@@ -13,7 +14,7 @@ use super::peer::{Checkout, Exchange, Peer};
 use super::request_body::{GuardedBody, Progress, RequestBody};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::transport::{OutgoingBody, TransportError, TransportErrorKind};
+use crate::transport::{Io, OutgoingBody, TransportError, TransportErrorKind, upgraded};
 
 /// What a request is made of, wherever it is sent.
 #[derive(Clone)]
@@ -28,12 +29,16 @@ pub(super) struct Parts {
     /// Of the body, unless a header says another.
     pub(super) content_type: Option<HeaderValue>,
     pub(super) trailers: Option<HeaderMap>,
+    /// The protocol to switch to.
+    pub(super) upgrade: Option<HeaderValue>,
     pub(super) timeout: Option<Duration>,
 }
 
 /// What became of a request on one connection.
 pub(super) enum Outcome {
     Response(Response),
+    /// The peer has switched to the requested protocol.
+    Upgraded(Box<http::Response<Incoming>>, Box<dyn Io>, Checkout),
     /// It certainly was not processed.
     NotProcessed(TransportError),
 }
@@ -70,7 +75,7 @@ pub(super) async fn exchange(
         }
         outcome = exchange => outcome,
     };
-    let response = match outcome {
+    let mut response = match outcome {
         None => return Ok(closed()),
         Some(Ok(response)) => response,
         Some(Err(failure)) if failure.kind == TransportErrorKind::NotProcessed => {
@@ -89,6 +94,19 @@ pub(super) async fn exchange(
             return Err(error.after_request_was_sent());
         }
     };
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (response.status(), &parts.upgrade) {
+        if !response
+            .headers()
+            .get(UPGRADE)
+            .is_some_and(|chosen| chosen.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
+        {
+            let reason = "it switches to another protocol than the requested one".to_owned();
+            return Err(AttestationError::InvalidResponse { reason, source: None });
+        }
+        let io = upgraded(&mut response).await;
+        let io = io.map_err(|failure| failed(failure, url, deadline).after_request_was_sent())?;
+        return Ok(Outcome::Upgraded(Box::new(response), io, checkout));
+    }
     if response.status().is_informational() {
         let reason = "it switches to another protocol, which was not requested".to_owned();
         return Err(AttestationError::InvalidResponse { reason, source: None });
@@ -144,6 +162,10 @@ impl Parts {
             }
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        if let Some(protocol) = &self.upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, protocol.clone());
+        }
         // HTTP/1.1 sends only trailers that were announced (RFC 9110 section 6.6.2).
         for name in self.trailers.iter().flat_map(HeaderMap::keys) {
             headers.append(TRAILER, name.clone().into());

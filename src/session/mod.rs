@@ -27,6 +27,7 @@ mod renewal;
 mod request;
 mod request_body;
 mod response;
+mod stream;
 
 use std::fmt;
 use std::pin::pin;
@@ -43,6 +44,7 @@ pub(crate) use collect::collect;
 pub use multipart::{Form, Part};
 pub use request::Request;
 pub use response::{Body, BodyError, Response, StatusError};
+pub use stream::{AttestedStream, StreamBuilder};
 
 use attest::Attester;
 use coalesce::Freshness;
@@ -183,6 +185,23 @@ impl Session {
         Request::new(self.clone(), method, target.as_ref())
     }
 
+    /// Prepares a byte stream to an attested peer, for other protocols than HTTP, or for other clients of HTTP:
+    ///
+    /// ```no_run
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # async fn f(session: blindbox_attestation::Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut stream = session.stream().port(6379).open().await?;
+    /// stream.write_all(b"PING\r\n").await?;
+    /// let mut pong = [0; 7];
+    /// stream.read_exact(&mut pong).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(&self) -> StreamBuilder {
+        StreamBuilder::new(self.clone())
+    }
+
     /// Returns a handle of the same session whose requests have these headers, unless they set one of the same name themselves.
     ///
     /// # Errors
@@ -231,16 +250,28 @@ impl Session {
 }
 
 impl SessionInner {
-    async fn send(&self, parts: &Parts, deadline: &Deadline, sent: &AtomicBool) -> Result<Response, AttestationError> {
+    async fn send(
+        self: &Arc<Self>,
+        parts: &Parts,
+        deadline: &Deadline,
+        sent: &AtomicBool,
+    ) -> Result<Response, AttestationError> {
         self.pool.check_not_poisoned()?;
         let url = self.attester.base.resolve(&parts.target, &parts.query)?;
         let freshness = Freshness::now(&self.attester.verifier.clock);
         self.renew_expiring(deadline).await?;
         let mut last = None;
         for _ in 0..MAX_ATTEMPTS {
-            let checkout = self.checkout(freshness, deadline).await?;
+            let checkout = match &parts.upgrade {
+                None => self.checkout(freshness, deadline).await?,
+                Some(_) => self.checkout_for_upgrade(freshness, deadline).await?,
+            };
             let peer = Arc::clone(checkout.peer());
             match exchange::exchange(checkout, parts, &url, deadline, sent).await? {
+                Outcome::Upgraded(response, io, checkout) => {
+                    let stream = AttestedStream::new(io, checkout, Arc::clone(self));
+                    return Ok(Response::switched(*response, stream, &url));
+                }
                 Outcome::Response(response) => {
                     self.pool.mark_used(&peer);
                     return Ok(response);
@@ -280,16 +311,37 @@ impl SessionInner {
                 return Ok(checkout);
             }
             self.pool.check_not_poisoned()?;
-            return self.connect_if_needed(freshness, &attesting).await;
+            return self.admit(self.attester.open(&attesting).await?, freshness, &attesting).await;
         }
     }
 
-    /// Opens a connection for a request, and has its peer attested unless it is.
-    async fn connect_if_needed(&self, freshness: Freshness, deadline: &Deadline) -> Result<Checkout, AttestationError> {
-        let connection = self.attester.open(deadline).await?;
+    /// A new connection, whose peer is attested unless it is already.
+    async fn checkout_new(&self, freshness: Freshness, deadline: &Deadline) -> Result<Checkout, AttestationError> {
+        let _permit = deadline.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
+        self.admit(self.attester.open(deadline).await?, freshness, deadline).await
+    }
+
+    /// A new connection for HTTP/1.1 alone, whose peer is attested unless it is already. It takes no other request before.
+    async fn checkout_for_upgrade(
+        &self,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let attesting = Deadline::after(self.attester.verifier.deadline.min(deadline.remaining()));
+        let _permit = attesting.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
+        self.admit(self.attester.open_http1(&attesting).await?, freshness, &attesting).await
+    }
+
+    /// Takes over an open connection, and has its peer attested unless it is.
+    async fn admit(
+        &self,
+        connection: Connection,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
         let security = connection.security();
         let key = self.attester.mode.peer_key(security);
-        if let Some(peer) = self.pool.get(key).filter(|peer| self.attester.joins_unasked(&connection, peer)) {
+        if let Some(peer) = self.pool.get(key).filter(|peer| self.attester.joins_unasked(security, peer)) {
             let mut checkout = self.pool.attach(&peer, connection);
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);

@@ -317,6 +317,12 @@ impl Checkout {
         Self { peer: Arc::clone(peer), connection: Some(connection), exchange: Exchange::Over }
     }
 
+    /// A use of the peer without a connection of the pool.
+    pub(super) fn of_stream(peer: &Arc<Peer>) -> Self {
+        peer.under_way.fetch_add(1, Ordering::SeqCst);
+        Self { peer: Arc::clone(peer), connection: None, exchange: Exchange::Sending }
+    }
+
     pub(super) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }

@@ -120,7 +120,9 @@ impl SessionInner {
         let connection = opened.map_err(|_| AttestationError::AttestationExpired)?;
         let key = self.attester.mode.peer_key(connection.security());
         if key != peer.key() {
-            if let Some(other) = self.pool.get(key).filter(|other| self.attester.joins_unasked(&connection, other)) {
+            if let Some(other) =
+                self.pool.get(key).filter(|other| self.attester.joins_unasked(connection.security(), other))
+            {
                 drop(self.pool.attach(&other, connection));
             }
             return Err(AttestationError::AttestationExpired);

@@ -53,6 +53,7 @@ impl Request {
             body: None,
             content_type: None,
             trailers: None,
+            upgrade: None,
             timeout: session.inner.attester.verifier.request_timeout,
         };
         Self { session, parts, invalid }
@@ -223,6 +224,22 @@ impl Request {
     /// [`crate::VerifierBuilder::request_timeout`]. Finding the peer and attesting it has the verifier's deadline in any case.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.parts.timeout = Some(timeout);
+        self
+    }
+
+    /// Asks the peer to switch to another protocol, such as `websocket` (RFC 9110 section 7.8): over a new connection with HTTP/1.1,
+    /// whose key is attested. Headers that the protocol requires, such as `Sec-WebSocket-Key`, are set by the caller.
+    ///
+    /// If the peer agrees, the response has the status 101, and [`Response::into_stream`] is the connection; else it is an
+    /// ordinary response. The request's timeout ends with the headers of the response.
+    pub fn upgrade(mut self, protocol: impl AsRef<str>) -> Self {
+        // A protocol name is a token with an optional version, also a token (RFC 9110 section 7.8); a list is not possible.
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/".contains(c);
+        let protocol = protocol.as_ref();
+        match HeaderValue::try_from(protocol) {
+            Ok(value) if !protocol.is_empty() && protocol.chars().all(is_token) => self.parts.upgrade = Some(value),
+            _ => self.refuse("expected the name of one protocol, such as websocket"),
+        }
         self
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use url::Url;
 
 use super::peer::{Cancelled, Checkout};
+use super::stream::AttestedStream;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::transport::{Stage, classify};
@@ -27,6 +28,7 @@ pub struct Response {
     head: http::response::Parts,
     body: Body,
     trailers: Option<Box<HeaderMap>>,
+    stream: Option<Box<AttestedStream>>,
 }
 
 /// The body of an answer: a stream for everything that takes an [`http_body::Body`], such as a response of axum or hyper.
@@ -86,7 +88,15 @@ impl Response {
         let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout }));
         let mut body = Body { state, url: Box::new(url.clone()) };
         body.end_if_over();
-        Self { head, body, trailers: None }
+        Self { head, body, trailers: None, stream: None }
+    }
+
+    /// A response after which the connection has another protocol.
+    pub(super) fn switched(response: http::Response<Incoming>, stream: AttestedStream, url: &Url) -> Self {
+        let (mut head, _) = response.into_parts();
+        head.extensions = http::Extensions::new();
+        let body = Body { state: State::Ended, url: Box::new(url.clone()) };
+        Self { head, body, trailers: None, stream: Some(Box::new(stream)) }
     }
 
     /// The status. Those of errors and redirects are answers like any other.
@@ -181,6 +191,13 @@ impl Response {
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_deref()
+    }
+
+    /// Returns the connection after a switch to the protocol that was requested with [`Request::upgrade`](crate::Request::upgrade);
+    /// `None` unless the status is 101.
+    #[must_use]
+    pub fn into_stream(self) -> Option<AttestedStream> {
+        self.stream.map(|stream| *stream)
     }
 
     /// Returns the response if its status is not one of an error (400 to 599).

@@ -27,6 +27,19 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// bounded by itself (2 MiB); with no more than some of those for all, a few that do not read would hold up all others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 
+/// A stream of bytes, of any kind.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// Takes over the stream of a connection whose peer has switched to another protocol.
+pub(crate) async fn upgraded(response: &mut Response<Incoming>) -> Result<Box<dyn Io>, TransportError> {
+    match hyper::upgrade::on(response).await {
+        Ok(upgraded) => Ok(Box::new(TokioIo::new(upgraded))),
+        Err(error) => Err(classify(&error, Stage::SENDING).caused_by(error)),
+    }
+}
+
 /// An open connection. Dropping the last handle closes it once nothing is under way on it.
 pub(crate) struct Connection {
     sender: Sender,
@@ -70,7 +83,8 @@ impl Connection {
         let io = TokioIo::new(stream);
         if protocol == Protocol::Http1 {
             let (sender, connection) = http1::handshake(io).await?;
-            let socket = tokio::spawn(connection).abort_handle();
+            // A response with the status 101 hands the stream over; without one this is as before.
+            let socket = tokio::spawn(connection.with_upgrades()).abort_handle();
             return Ok(Self { sender: Sender::Http1(sender), security, forward, socket });
         }
         let tasks = Tasks::default();

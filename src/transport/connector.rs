@@ -16,10 +16,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 use url::Url;
 
-use super::connection::{Connection, Protocol, Security};
+use super::connection::{Connection, Io, Protocol, Security};
 use super::error::{Stage, TransportError, classify};
 use super::proxy::Proxy;
 use crate::error::AttestationError;
@@ -83,13 +84,17 @@ impl Connector {
 
     /// Opens a connection. Nothing but the handshakes of TLS and HTTP/2 is exchanged.
     pub(crate) async fn connect(&self) -> Result<Connection, TransportError> {
-        self.open().await.map_err(|error| {
-            let mut failure = classify(&*error, Stage::OPENING).caused_by(error);
-            if let (Some(proxy), false) = (&self.proxy, failure.reason.contains("the proxy ")) {
-                failure.reason.push_str(&format!(" (through the proxy {})", proxy.address));
+        self.open().await.map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: BoxError) -> TransportError {
+        let failure = classify(&*error, Stage::OPENING).caused_by(error);
+        match &self.proxy {
+            Some(proxy) if !failure.reason.contains("the proxy ") => {
+                failure.and(&format!(" (through the proxy {})", proxy.address))
             }
-            failure
-        })
+            _ => failure,
+        }
     }
 
     /// The same, as an error of the application.
@@ -97,11 +102,67 @@ impl Connector {
         self.connect().await.map_err(|failure| failure.of_application(&self.url))
     }
 
-    async fn open(&self) -> Result<Connection, BoxError> {
+    /// Opens a connection for HTTP/1.1 alone, which can be upgraded to another protocol.
+    pub(crate) async fn connect_http1_to_application(&self) -> Result<Connection, AttestationError> {
+        self.offering(&[b"http/1.1".to_vec()]).connect_to_application().await
+    }
+
+    /// Opens a stream for another protocol than HTTP, on this port or another one of the same host.
+    pub(crate) async fn open_stream(
+        &self,
+        port: Option<u16>,
+        alpn: &[Vec<u8>],
+    ) -> Result<(Box<dyn Io>, Security), AttestationError> {
+        let connector = self.offering(alpn);
+        let connector = match port {
+            Some(port) => connector.on_port(port)?,
+            None => connector,
+        };
+        let opened = connector.open_stream_here().await;
+        opened.map_err(|error| connector.failure(error).of_application(&connector.url))
+    }
+
+    /// The same with other protocols in the TLS handshake (ALPN).
+    fn offering(&self, alpn: &[Vec<u8>]) -> Self {
+        let mut other = self.clone();
+        if let Some((config, _)) = &mut other.tls {
+            Arc::make_mut(config).alpn_protocols = alpn.to_vec();
+        }
+        other
+    }
+
+    fn on_port(mut self, port: u16) -> Result<Self, AttestationError> {
+        let unusable = || AttestationError::InvalidUrl { reason: "expected a port that connections can be opened to" };
+        self.url.set_port(Some(port)).map_err(|()| unusable())?;
+        self.authority = format!("{}:{port}", self.authority.host()).parse().map_err(|_| unusable())?;
+        self.uri = format!("{}://{}/", self.url.scheme(), self.authority).parse().map_err(|_| unusable())?;
+        Ok(self)
+    }
+
+    async fn open_stream_here(&self) -> Result<(Box<dyn Io>, Security), BoxError> {
+        let tcp = self.open_tcp().await?;
+        // Not HTTP: a proxy has to pass on the bytes as they are, with or without TLS.
+        let tcp = match &self.proxy {
+            Some(proxy) => proxy.tunnel(tcp, &self.authority).await?,
+            None => tcp,
+        };
+        let Some((config, name)) = &self.tls else {
+            return Ok((Box::new(tcp), Security { key: None, key_exchange: None }));
+        };
+        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
+        let security = Security::of(&tls)?;
+        Ok((Box::new(tls), security))
+    }
+
+    async fn open_tcp(&self) -> Result<TcpStream, BoxError> {
         let mut tcp = self.tcp.clone();
         let first_hop = self.proxy.as_ref().map_or(&self.uri, |proxy| &proxy.uri);
         std::future::poll_fn(|cx| tcp.poll_ready(cx)).await?;
-        let tcp: TcpStream = tcp.call(first_hop.clone()).await?.into_inner();
+        Ok(tcp.call(first_hop.clone()).await?.into_inner())
+    }
+
+    async fn open(&self) -> Result<Connection, BoxError> {
+        let tcp = self.open_tcp().await?;
         let Some((config, name)) = &self.tls else {
             // A proxy forwards plain HTTP itself, and wants to see the whole URL.
             let security = Security { key: None, key_exchange: None };
@@ -112,13 +173,21 @@ impl Connector {
             None => tcp,
         };
         let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
+        let security = Security::of(&tls)?;
+        let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+        Connection::start(tls, protocol, security, None).await
+    }
+}
+
+impl Security {
+    fn of(tls: &TlsStream<TcpStream>) -> Result<Self, BoxError> {
         let (_, session) = tls.get_ref();
         // The handshake has shown that the peer holds the key of this certificate.
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let key = leaf.map(tls::key_of).transpose()?;
         let key_exchange = session.negotiated_key_exchange_group().map(|group| tls::group_name(group.name()));
-        let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-        Connection::start(tls, protocol, Security { key, key_exchange }, None).await
+        Ok(Self { key, key_exchange })
     }
 }
 

@@ -228,6 +228,9 @@ fn classify_tls(error: &rustls::Error) -> TransportError {
         rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => {
             connect("it ended the TLS handshake: it accepts none of the offered algorithms")
         }
+        rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
+            connect("it offers none of the requested protocols (ALPN)")
+        }
         rustls::Error::AlertReceived(_) => connect("it ended the TLS handshake with an alert"),
         rustls::Error::InvalidMessage(_) => connect("it does not speak TLS"),
         rustls::Error::NoApplicationProtocol => connect("it offers neither HTTP/2 nor HTTP/1.1 (ALPN)"),

@@ -8,7 +8,7 @@ mod connector;
 mod error;
 mod proxy;
 
-pub(crate) use connection::{Connection, OutgoingBody, Security};
+pub(crate) use connection::{Connection, Io, OutgoingBody, Security, upgraded};
 pub(crate) use connector::{Connector, Network};
 pub(crate) use error::{Stage, TransportError, TransportErrorKind, classify, classify_reqwest};
 pub(crate) use proxy::Proxy;

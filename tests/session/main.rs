@@ -27,5 +27,6 @@ mod relay;
 mod renewal;
 mod replicas;
 mod requests;
+mod streams;
 mod uploads;
 mod verdicts;

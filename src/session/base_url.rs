@@ -1,6 +1,6 @@
 //! Where requests go: one origin and a base path, whatever a caller writes.
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use crate::error::AttestationError;
 
@@ -55,6 +55,28 @@ impl BaseUrl {
 
     pub(super) fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
+    }
+
+    /// Host and port, as the header `Host` has them.
+    pub(super) fn authority(&self) -> &str {
+        &self.url[Position::BeforeHost..Position::AfterPort]
+    }
+
+    /// The target of a request with this URI: a path below the base, or an absolute URL within it.
+    pub(super) fn target(&self, uri: &http::Uri) -> Result<String, AttestationError> {
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        if uri.scheme().is_none() && uri.authority().is_none() {
+            return Ok(target.to_owned());
+        }
+        let outside =
+            AttestationError::InvalidRequest { reason: "expected a URL within the session's origin and base path" };
+        let Ok(url) = Url::parse(&uri.to_string()) else { return Err(outside) };
+        let is_here = url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none();
+        let below = target.strip_prefix(self.url.path().trim_end_matches('/'));
+        match below.filter(|below| is_here && below.starts_with('/')) {
+            Some(below) => Ok(below.to_owned()),
+            None => Err(outside),
+        }
     }
 
     /// The root of the origin.

@@ -27,6 +27,7 @@ mod renewal;
 mod request;
 mod request_body;
 mod response;
+mod service;
 mod stream;
 
 use std::fmt;

@@ -33,7 +33,7 @@ use crate::error::AttestationError;
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     session: Session,
-    parts: Parts,
+    pub(super) parts: Parts,
     invalid: Option<AttestationError>,
 }
 

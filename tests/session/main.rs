@@ -27,6 +27,7 @@ mod relay;
 mod renewal;
 mod replicas;
 mod requests;
+mod service;
 mod streams;
 mod uploads;
 mod verdicts;

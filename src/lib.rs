@@ -200,7 +200,8 @@ pub use policy::{
 };
 #[cfg(feature = "client")]
 pub use session::{
-    AttestedStream, Body, BodyError, EvidenceBundle, Form, Part, Request, Response, Session, StatusError, StreamBuilder,
+    AttestedStream, Body, BodyError, EvidenceBundle, Form, ManagedSession, Part, Request, Response, Session,
+    StatusError, StreamBuilder,
 };
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,

@@ -14,7 +14,7 @@ use crate::evidence::KeySetSource;
 use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
 use crate::maa::KeySet;
 use crate::policy::Policy;
-use crate::session::{Coalesce, EvidenceBundle, Session, collect};
+use crate::session::{Coalesce, EvidenceBundle, ManagedSession, Session, collect};
 use crate::snp::AmdAnchors;
 use crate::telemetry;
 use crate::tls::{self, Roots};
@@ -80,6 +80,16 @@ impl Verifier {
     /// As [`verify_connection`].
     pub async fn connect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<Session, AttestationError> {
         Session::open(&self.state, &self.coalesce, url.as_ref(), policy).await
+    }
+
+    /// Returns a session that connects to the peer behind a URL on first use, and keeps itself open.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidUrl`], [`AttestationError::ChannelNotAllowed`] or [`AttestationError::Misconfigured`] for settings
+    /// that cannot be used. Nothing is connected here.
+    pub fn managed_session(&self, url: impl AsRef<str>, policy: &Policy) -> Result<ManagedSession, AttestationError> {
+        ManagedSession::new(&self.state, &self.coalesce, url.as_ref(), policy)
     }
 
     /// Collects the evidence that the policy needs from the peer behind a URL, and returns it without verifying it; for

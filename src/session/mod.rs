@@ -20,6 +20,7 @@ mod coalesce;
 mod collect;
 mod exchange;
 mod headers;
+mod managed;
 mod multipart;
 mod peer;
 mod pool;
@@ -42,6 +43,7 @@ use tokio::sync::Semaphore;
 pub(crate) use coalesce::Coalesce;
 pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
+pub use managed::ManagedSession;
 pub use multipart::{Form, Part};
 pub use request::Request;
 pub use response::{Body, BodyError, Response, StatusError};
@@ -235,6 +237,16 @@ impl Session {
         let deadline = Deadline::after(verifier.deadline);
         let freshness = Freshness::evidence_from_now(&verifier.clock);
         self.inner.connect_and_attest(freshness, Poison::Clears, &deadline).await
+    }
+
+    /// Whether requests are sent: no refusal has closed the session.
+    fn is_open(&self) -> bool {
+        self.inner.pool.check_not_poisoned().is_ok()
+    }
+
+    /// Whether there is a peer whose attestation is valid.
+    fn has_attested_peer(&self) -> bool {
+        self.is_open() && self.inner.pool.has_valid_peer()
     }
 
     async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {

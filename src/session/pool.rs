@@ -119,6 +119,10 @@ impl Pool {
         lock(&self.state).peers.iter().filter(|peer| peer.is_valid() && peer.needs_renewal()).cloned().collect()
     }
 
+    pub(super) fn has_valid_peer(&self) -> bool {
+        lock(&self.state).peers.iter().any(|peer| peer.is_valid())
+    }
+
     /// The peer of a key whose attestation is valid.
     pub(super) fn get(&self, key: Option<SpkiDigest>) -> Option<Arc<Peer>> {
         let mut state = lock(&self.state);

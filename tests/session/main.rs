@@ -22,6 +22,7 @@ mod errors;
 mod faults;
 mod fetch;
 mod life;
+mod managed;
 mod regressions;
 mod relay;
 mod renewal;

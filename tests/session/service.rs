@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use tower_service::Service;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, noticed};
 
 /// A unary method of gRPC: length-prefixed messages, and the status in trailers.
 #[derive(Clone)]
@@ -163,6 +163,7 @@ async fn a_wrong_peer_gets_nothing_through_a_service_either() {
     let mut session = lab.connect().await.unwrap();
     lab.blindbox.rotate_tls_key(OpenConnections::Drop);
     lab.blindbox.set(Knob::Debug);
+    noticed().await;
     let error = send(&mut session, http::Request::post("/echo")).await.unwrap_err();
     assert_eq!((error.code(), error.request_sent()), ("debug-mode", false));
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);

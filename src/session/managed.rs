@@ -1,0 +1,166 @@
+//! A session that opens itself, and opens itself again.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::attest::Attester;
+use super::coalesce::Coalesce;
+use super::{Request, Response, Session, lock};
+use crate::error::AttestationError;
+use crate::policy::Policy;
+use crate::verifier_state::VerifierState;
+
+/// How long a failed attempt counts unless [`ManagedSession::cool_down`] says otherwise.
+const COOL_DOWN: Duration = Duration::from_secs(10);
+
+/// A session for a service that runs for a long time, from [`Verifier::managed_session`](crate::Verifier::managed_session).
+///
+/// - It connects on first use, so that a service starts whether or not its peer is up.
+/// - After a failed attempt, callers get its error from memory until the cool-down is over (10 seconds by default), and callers that
+///   come during an attempt share its outcome: a peer or MAA that is down is not flooded.
+/// - A session that a refusal has closed attests its peer again, once for each request at most. No check is skipped: a peer that is
+///   still refused gets nothing.
+///
+/// Expiry, renewal, restarts and replicas are handled by the [`Session`] itself.
+///
+/// ```no_run
+/// use blindbox_attestation::{Policy, Verifier};
+///
+/// # async fn f(policy: Policy) -> Result<(), Box<dyn std::error::Error>> {
+/// let peer = Verifier::builder().build()?.managed_session("https://my-app.example", &policy)?;
+/// let response = peer.send(|session| session.post("/generate").json(&serde_json::json!({ "prompt": "hi" }))).await?;
+/// println!("{}", response.text().await?);
+/// # Ok(())
+/// # }
+/// ```
+pub struct ManagedSession {
+    verifier: Arc<VerifierState>,
+    coalesce: Arc<Coalesce>,
+    url: String,
+    policy: Policy,
+    cool_down: Duration,
+    state: Mutex<State>,
+    /// Held by the task that makes an attempt.
+    attempt: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Once it was opened; it may be poisoned.
+    session: Option<Session>,
+    /// When the last attempt failed, and why.
+    failed: Option<(Instant, AttestationError)>,
+}
+
+impl ManagedSession {
+    pub(crate) fn new(
+        verifier: &Arc<VerifierState>,
+        coalesce: &Arc<Coalesce>,
+        url: &str,
+        policy: &Policy,
+    ) -> Result<Self, AttestationError> {
+        // What is wrong with the settings is wrong from the start.
+        Attester::new(verifier, coalesce, url, policy)?;
+        Ok(Self {
+            verifier: Arc::clone(verifier),
+            coalesce: Arc::clone(coalesce),
+            url: url.to_owned(),
+            policy: policy.clone(),
+            cool_down: COOL_DOWN,
+            state: Mutex::default(),
+            attempt: AsyncMutex::default(),
+        })
+    }
+
+    /// Sets for how long the outcome of a failed attempt is used; 10 seconds by default, 0 for no time.
+    #[must_use]
+    pub fn cool_down(mut self, cool_down: Duration) -> Self {
+        self.cool_down = cool_down;
+        self
+    }
+
+    /// Returns the session, which is opened first if there is none, or attested again if a refusal has closed it.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::verify_connection`], or the error of the last attempt during the cool-down.
+    pub async fn session(&self) -> Result<Session, AttestationError> {
+        self.session_that(Session::is_open).await
+    }
+
+    /// Returns whether a request could be sent to an attested peer now, and attests one if there is none: for health checks of a
+    /// load balancer.
+    ///
+    /// # Errors
+    ///
+    /// As [`ManagedSession::session`].
+    pub async fn ready(&self) -> Result<(), AttestationError> {
+        self.session_that(Session::has_attested_peer).await.map(drop)
+    }
+
+    /// Sends a request. `build` is called again if a refusal of the peer had closed the session before anything was sent, and the
+    /// peer was attested again.
+    ///
+    /// # Errors
+    ///
+    /// As [`ManagedSession::session`] and [`Request::send`].
+    pub async fn send(&self, build: impl Fn(&Session) -> Request) -> Result<Response, AttestationError> {
+        match build(&self.session().await?).send().await {
+            // Another request has found out in between, and this one was not sent.
+            Err(AttestationError::SessionPoisoned { .. }) => build(&self.session().await?).send().await,
+            outcome => outcome,
+        }
+    }
+
+    /// Returns the error of the last attempt, if it failed and no later one succeeded.
+    #[must_use]
+    pub fn last_error(&self) -> Option<AttestationError> {
+        lock(&self.state).failed.as_ref().map(|(_, error)| error.clone())
+    }
+
+    async fn session_that(&self, is_usable: impl Fn(&Session) -> bool) -> Result<Session, AttestationError> {
+        let usable = || lock(&self.state).session.clone().filter(&is_usable);
+        if let Some(session) = usable() {
+            return Ok(session);
+        }
+        let _attempt = self.attempt.lock().await;
+        // The task before this one may have opened it, or have failed a moment ago.
+        if let Some(session) = usable() {
+            return Ok(session);
+        }
+        let known = {
+            let state = lock(&self.state);
+            if let Some((since, error)) = &state.failed
+                && since.elapsed() < self.cool_down
+            {
+                return Err(error.clone());
+            }
+            state.session.clone()
+        };
+        let outcome = match known {
+            // Its other handles go on with it.
+            Some(session) => session.reattest().await.map(|_| session),
+            None => Session::open(&self.verifier, &self.coalesce, &self.url, &self.policy).await,
+        };
+        let mut state = lock(&self.state);
+        match outcome {
+            Ok(session) => {
+                *state = State { session: Some(session.clone()), failed: None };
+                Ok(session)
+            }
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ManagedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ManagedSession({}, {:?})", self.url, lock(&self.state).session)
+    }
+}

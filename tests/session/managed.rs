@@ -1,0 +1,107 @@
+//! A session that opens itself, and opens itself again.
+
+use std::time::Duration;
+
+use blindbox_attestation::emulator::{Knob, OpenConnections};
+use blindbox_attestation::{AttestationError, ManagedSession};
+
+use crate::lab::{Lab, noticed};
+
+fn managed(lab: &Lab, cool_down: Duration) -> ManagedSession {
+    lab.verifier().managed_session(lab.blindbox.url(), &lab.policy()).unwrap().cool_down(cool_down)
+}
+
+async fn hello(peer: &ManagedSession) -> Result<String, AttestationError> {
+    peer.send(|session| session.get("/")).await?.text().await
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn it_connects_when_it_is_used_and_once_for_all() {
+    let lab = Lab::start().await;
+    let peer = managed(&lab, LONG);
+    assert_eq!(lab.blindbox.traffic().connections().len(), 0);
+    peer.ready().await.unwrap();
+    assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+    let (one, two) = tokio::join!(hello(&peer), hello(&peer));
+    assert_eq!((one.as_deref(), two.as_deref()), (Ok("hello from a BlindBox"), Ok("hello from a BlindBox")));
+    assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);
+    assert_eq!(peer.last_error(), None);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_settings_is_reported_at_once() {
+    let lab = Lab::start().await;
+    let url = lab.blindbox.url().replace("https", "http");
+    let error = lab.verifier().managed_session(url, &lab.policy()).unwrap_err();
+    assert_eq!(error.code(), "invalid-url");
+}
+
+#[tokio::test]
+async fn a_failure_counts_for_the_cool_down() {
+    let lab = Lab::start().await;
+    lab.blindbox.set(Knob::Debug);
+    let peer = managed(&lab, LONG);
+    let callers = (hello(&peer), hello(&peer), hello(&peer));
+    let (one, two, three) = tokio::join!(callers.0, callers.1, callers.2);
+    for outcome in [one, two, three, hello(&peer).await] {
+        assert_eq!(outcome.unwrap_err().code(), "debug-mode");
+    }
+    assert_eq!(peer.ready().await.unwrap_err(), peer.last_error().unwrap());
+    assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);
+    // Without one, every call is an attempt.
+    let peer = managed(&lab, Duration::ZERO);
+    for attempts in [2, 3] {
+        assert_eq!(hello(&peer).await.unwrap_err().code(), "debug-mode");
+        assert_eq!(lab.blindbox.traffic().count("/attest/maa"), attempts);
+    }
+    assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+    lab.blindbox.reset();
+    assert_eq!(hello(&peer).await.as_deref(), Ok("hello from a BlindBox"));
+    assert_eq!(peer.last_error(), None);
+}
+
+/// A refusal closes the session; the next request attests the peer again, and is sent only if it is good.
+#[tokio::test]
+async fn a_session_that_was_closed_is_attested_again() {
+    let lab = Lab::start().await;
+    let peer = managed(&lab, LONG);
+    hello(&peer).await.unwrap();
+    let handle = peer.session().await.unwrap();
+    for still_refused in [false, true] {
+        lab.blindbox.set(Knob::Debug);
+        assert_eq!(handle.reattest().await.unwrap_err().code(), "debug-mode");
+        let before = lab.blindbox.traffic().application_requests();
+        if still_refused {
+            assert_eq!(hello(&peer).await.unwrap_err().code(), "debug-mode");
+            assert_eq!(lab.blindbox.traffic().application_requests(), before);
+        } else {
+            lab.blindbox.reset();
+            assert_eq!(hello(&peer).await.as_deref(), Ok("hello from a BlindBox"));
+            // It is the same session.
+            assert_eq!(handle.get("/").send().await.unwrap().status().as_u16(), 200);
+        }
+    }
+    // The refusal is in memory until the cool-down is over.
+    lab.blindbox.reset();
+    let attested = lab.blindbox.traffic().count("/attest/maa");
+    assert_eq!(peer.ready().await.unwrap_err().code(), "debug-mode");
+    assert_eq!(lab.blindbox.traffic().count("/attest/maa"), attested);
+}
+
+/// An attestation that has ended is no error of a request, which attests again; but nothing is ready before.
+#[tokio::test]
+async fn it_is_ready_only_with_an_attestation_that_is_valid() {
+    let lab = Lab::start().await;
+    let peer = managed(&lab, Duration::ZERO);
+    peer.ready().await.unwrap();
+    lab.blindbox.clock().advance(3600);
+    lab.blindbox.rotate_tls_key(OpenConnections::Drop);
+    lab.blindbox.set(Knob::Debug);
+    noticed().await;
+    assert_eq!(peer.ready().await.unwrap_err().code(), "debug-mode");
+    lab.blindbox.reset();
+    peer.ready().await.unwrap();
+    assert_eq!(hello(&peer).await.as_deref(), Ok("hello from a BlindBox"));
+}

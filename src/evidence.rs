@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::azure_vm::{AkAnchors, Quote};
 use crate::maa::KeySet;
-use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedCrl, VerifiedVek};
+use crate::snp::{AmdAnchors, Crl, Vek};
 
 /// The evidence of the attester, as received. [`crate::Trust`] determines which parts are required; a missing part is an
 /// error, [`crate::AttestationError::MissingEvidence`].
@@ -24,6 +24,9 @@ pub struct Evidence {
     pub token: Option<String>,
     /// The hardware report: 1184 bytes (AMD 56860 table 23).
     pub report: Option<Vec<u8>>,
+    /// The certificates that the agent sent with the report, as PEM, in any order: of the key that signed it, and optionally of its
+    /// issuer and root. Used if [`Endorsements::vek`] is not set.
+    pub certificates: Option<Vec<u8>>,
     /// The utility VM's endorsement: a COSE_Sign1 document.
     pub uvm_endorsement: Option<Vec<u8>>,
     /// The report of the paravisor of an Azure confidential VM, with a hardware report in it: the blob of NV index 0x01400001.
@@ -48,13 +51,13 @@ pub struct Endorsements {
     /// The origin of the key set, which the result reports. [`KeySetSource::BesideEvidence`] is refused unless the policy pins
     /// the key.
     pub key_set_source: KeySetSource,
-    /// The certificate of the key that signed the report.
+    /// The certificate of the key that signed the report; if not set, the one of [`Evidence::certificates`].
     pub vek: Option<Vek>,
     /// AMD's CRLs. AMD signs two per product: one for the issuer of VCEKs and one for the issuer of VLEKs. The report decides which
     /// one must be present and current; a certificate that any of them revokes is refused.
     pub crls: Vec<Crl>,
-    /// Roots that *replace* AMD's built-in ones. The result reports it.
-    pub amd_anchors: Option<AmdAnchors>,
+    /// AMD's roots: the built-in ones, or custom ones that *replace* them. The result reports custom ones.
+    pub amd_anchors: AmdAnchors,
     /// A root that *replaces* Azure's built-in root of virtual TPMs. The result reports it.
     pub ak_anchors: Option<AkAnchors>,
 }
@@ -79,48 +82,4 @@ pub enum KeySetSource {
     /// evidence could have written it, so it is refused ([`crate::AttestationError::KeySetNotAuthenticated`]) unless the policy
     /// pins the key by its digest ([`crate::Trust::require_maa_key_id`]).
     BesideEvidence,
-}
-
-/// The certificate of the key that signed a report (VCEK or VLEK).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Vek {
-    /// As received, in DER, with the certificates above it if provided: issuer (ASK or ASVK), then root (ARK).
-    Received {
-        /// The certificate of the signing key.
-        der: Vec<u8>,
-        /// Issuer and root; they must be AMD's.
-        chain: Option<(Vec<u8>, Vec<u8>)>,
-    },
-    /// As received, optionally with the certificates above it, in any order: see [`VerifiedVek::from_bundle`].
-    Bundle(CertificateBundle),
-    /// Already verified under the same anchors: only the checks that depend on the report and the time are repeated.
-    Verified(VerifiedVek),
-}
-
-impl Vek {
-    /// Wraps a single certificate in DER.
-    #[must_use]
-    pub fn from_der(der: impl Into<Vec<u8>>) -> Self {
-        Self::Received { der: der.into(), chain: None }
-    }
-
-    /// Parses certificates in PEM, as agents send them, or one in DER, as AMD's service sends it.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError`] as [`CertificateBundle::from_pem_or_der`].
-    pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, CertificateError> {
-        CertificateBundle::from_pem_or_der(bytes).map(Self::Bundle)
-    }
-}
-
-/// AMD's CRL.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Crl {
-    /// As received, in DER.
-    Received(Vec<u8>),
-    /// Already verified: only its dates are checked again.
-    Verified(VerifiedCrl),
 }

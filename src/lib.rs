@@ -187,7 +187,7 @@ pub use claims::{
 pub use error::{
     AttestationError, Category, ChannelNotAllowed, ChannelNotBound, ErrorCode, NetworkError, Rejection, Violation,
 };
-pub use evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
+pub use evidence::{Endorsements, Evidence, KeySetSource};
 pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]
 pub use http::{HeaderMap, Method, StatusCode, Version};
@@ -203,6 +203,7 @@ pub use session::{
     AttestedStream, Body, BodyError, EvidenceBundle, Form, ManagedSession, Part, Request, Response, Session,
     StatusError, StreamBuilder,
 };
+pub use snp::{Crl, Vek};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
     Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, UserData, VmId, VmIdError, printable,

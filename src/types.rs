@@ -6,6 +6,7 @@ mod by_name;
 mod calendar;
 mod issuer;
 mod printable;
+mod revocation;
 mod time;
 mod vm_id;
 
@@ -18,6 +19,7 @@ pub(crate) use by_name::by_name;
 pub(crate) use calendar::DateTime;
 pub use issuer::{Issuer, IssuerError};
 pub use printable::{printable, printable_json};
+pub use revocation::Revocation;
 pub use time::UnixTime;
 pub(crate) use time::difference;
 pub use vm_id::{VmId, VmIdError};

@@ -126,7 +126,7 @@ pub struct VerifierBuilder {
     agent: Option<String>,
     proxy: Option<String>,
     addresses: Vec<(String, SocketAddr)>,
-    amd_anchors: Option<AmdAnchors>,
+    amd_anchors: AmdAnchors,
     kds: Option<String>,
     thim: Option<String>,
     cache_dir: Option<PathBuf>,
@@ -154,7 +154,7 @@ impl Default for VerifierBuilder {
             agent: None,
             proxy: None,
             addresses: Vec::new(),
-            amd_anchors: None,
+            amd_anchors: AmdAnchors::builtin(),
             kds: None,
             thim: None,
             cache_dir: None,
@@ -218,7 +218,7 @@ impl VerifierBuilder {
 
     /// Replaces AMD's compiled-in roots. Every result then reports `anchors: custom`.
     pub fn amd_anchors(mut self, anchors: AmdAnchors) -> Self {
-        self.amd_anchors = Some(anchors);
+        self.amd_anchors = anchors;
         self
     }
 
@@ -297,7 +297,7 @@ impl VerifierBuilder {
             Some(key_set) => JwksCache::pinned(key_set, self.clock.clone()),
             None => JwksCache::fetched(collateral(true)?, source, self.clock.clone()),
         };
-        let anchors = self.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
+        let anchors = self.amd_anchors;
         let disk = self.cache_dir.map(|path| DiskCache::open(&path, &anchors)).transpose()?;
         let thim = self.thim.as_deref().map(thim).transpose()?;
         let thim = match thim {
@@ -305,7 +305,7 @@ impl VerifierBuilder {
             None => None,
         };
         let client = collateral(kds.scheme() == "https")?;
-        let kds = CollateralSources::new(client, kds, anchors, self.clock.clone(), disk).with_thim(thim);
+        let kds = CollateralSources::new(client, kds, anchors.clone(), self.clock.clone(), disk).with_thim(thim);
         let (files, only) = self.application_roots;
         let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
         let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
@@ -315,7 +315,7 @@ impl VerifierBuilder {
         state.agent = agent;
         let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
         state.network = Network { proxy, addresses };
-        state.amd_anchors = self.amd_anchors;
+        state.amd_anchors = anchors;
         telemetry::describe();
         Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
     }

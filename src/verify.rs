@@ -3,18 +3,16 @@
 
 mod azure_vm;
 
-use std::time::Duration;
-
 use crate::appraise::{AppraisalInput, appraise};
 use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
 use crate::binding;
 use crate::challenge::{Challenge, Peer, ServerNameCheck};
 use crate::cross_check::ConsistentEvidence;
 use crate::error::{AttestationError, ChannelNotAllowed};
-use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
+use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
-use crate::policy::{Binding, Policy, RevocationRule};
-use crate::snp::{self, AmdAnchors, CaChain, Collateral, Revocation, VerifiedReport};
+use crate::policy::{Binding, Policy};
+use crate::snp::{self, CertificateBundle, Revocation, Vek, VerifiedReport};
 use crate::types::{Issuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
 
@@ -233,7 +231,7 @@ pub fn verify_unappraised(
         None => None,
         Some(report) => {
             let revocation = if endorsements.crls.is_empty() { Revocation::Off } else { Revocation::Require };
-            Some(verify_report(report, endorsements, revocation, now)?)
+            Some(verify_report(report, evidence, endorsements, revocation, now)?)
         }
     };
     let vm = azure_vm::verify_azure_vm(evidence, endorsements, report.as_ref(), now)?;
@@ -299,35 +297,35 @@ fn verify_report_for(
     now: UnixTime,
 ) -> Result<Option<VerifiedReport>, AttestationError> {
     let Some(trust) = policy.amd() else { return Ok(None) };
-    let revocation = match (trust.revocation, trust.max_crl_age_seconds) {
-        (RevocationRule::Required, None) => Revocation::Require,
-        (RevocationRule::Required, Some(age)) => Revocation::RequireIssuedWithin(Duration::from_secs(age)),
-        (RevocationRule::AllowBestEffort, _) => Revocation::BestEffort,
-        (RevocationRule::AllowOff, _) => Revocation::Off,
-    };
     let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
-    verify_report(report, endorsements, revocation, now).map(Some)
+    verify_report(report, evidence, endorsements, trust.revocation(), now).map(Some)
 }
 
 fn verify_report(
     report: &[u8],
+    evidence: &Evidence,
     endorsements: &Endorsements,
     revocation: Revocation,
     now: UnixTime,
 ) -> Result<VerifiedReport, AttestationError> {
-    let vek = endorsements.vek.as_ref().ok_or(missing("the certificate of the key that signed the report"))?;
-    let anchors = endorsements.amd_anchors.clone().unwrap_or_else(AmdAnchors::builtin);
-    let collateral = match vek {
-        Vek::Verified(vek) => Collateral::verified(vek),
-        Vek::Bundle(bundle) => Collateral::bundle(bundle),
-        Vek::Received { der, chain: None } => Collateral::new(der),
-        Vek::Received { der, chain: Some((issuer, ark)) } => Collateral::new(der).with_chain(CaChain { issuer, ark }),
+    let provided;
+    let vek = match (&endorsements.vek, &evidence.certificates) {
+        (Some(vek), _) => vek,
+        (None, Some(pem)) => {
+            provided = read_provided_certificates(pem)?;
+            &provided
+        }
+        (None, None) => return Err(missing("the certificate of the key that signed the report")),
     };
-    let collateral = endorsements.crls.iter().fold(collateral, |collateral, crl| match crl {
-        Crl::Verified(crl) => collateral.with_verified_crl(crl),
-        Crl::Received(der) => collateral.with_crl(der),
-    });
-    Ok(snp::verify(report, &collateral, &anchors, revocation, now)?)
+    Ok(snp::verify_with(report, vek, &endorsements.crls, &endorsements.amd_anchors, revocation, now)?)
+}
+
+fn read_provided_certificates(pem: &[u8]) -> Result<Vek, AttestationError> {
+    let bundle = CertificateBundle::from_pem(pem).map_err(|error| {
+        let reason = format!("expected certificates as PEM with the report: {error}");
+        AttestationError::InvalidAgentAnswer { reason }
+    })?;
+    Ok(Vek::Bundle(bundle))
 }
 
 const fn missing(what: &'static str) -> AttestationError {

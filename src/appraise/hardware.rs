@@ -5,9 +5,9 @@ use super::guest::require_bit;
 use super::{AppraisalBuilder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
 use crate::error::{Violation, any_of};
-use crate::policy::{AbiVersion, Policy, Requirement, RevocationRule};
+use crate::policy::{AbiVersion, AmdTrust, Policy, Requirement};
 use crate::snp::{RevocationOutcome, VerifiedReport};
-use crate::types::shorten;
+use crate::types::{Revocation, shorten};
 
 /// Checks the claims that only a hardware report carries.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
@@ -102,11 +102,9 @@ fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &P
     // A required CRL that is missing or outdated has already failed the verification of the report.
     let checks = &mut checks.of(Requirement::Revocation);
     let checked = matches!(report.revocation(), RevocationOutcome::Checked { .. });
-    match (checked, policy.amd().map(|amd| amd.revocation)) {
+    match (checked, policy.amd().map(AmdTrust::revocation)) {
         (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
-        (false, Some(RevocationRule::AllowOff)) => {
-            checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off")
-        }
+        (false, Some(Revocation::Off)) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off"),
         (false, _) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: no current list could be had"),
     }
 }
@@ -114,10 +112,12 @@ fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &P
 /// Records the age of the CRL, which the verification of the report has already checked. Without a CRL no check is recorded,
 /// and the missing check refuses the evidence.
 fn crl_age(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
-    let max_age = policy.amd().and_then(|amd| amd.max_crl_age_seconds);
-    if let (Some(max_age), RevocationOutcome::Checked { this_update, .. }) = (max_age, report.revocation()) {
+    let rule = policy.amd().map(AmdTrust::revocation);
+    if let (Some(Revocation::RequireIssuedWithin(age)), RevocationOutcome::Checked { this_update, .. }) =
+        (rule, report.revocation())
+    {
         let checks = &mut checks.of(Requirement::MaxCrlAge);
-        checks.passed("crl age", format!("issued at most {max_age} s ago"), format!("issued at {this_update}"));
+        checks.passed("crl age", format!("issued at most {} s ago", age.as_secs()), format!("issued at {this_update}"));
     }
 }
 

@@ -43,14 +43,6 @@ pub(crate) struct AttestRequest<'a> {
     pub(crate) hardware: bool,
 }
 
-/// The evidence in an agent's response. All of it is untrusted.
-#[derive(Debug, Default)]
-pub(crate) struct AgentResponse {
-    pub(crate) evidence: Evidence,
-    /// The certificates that the agent provided, as PEM: of the key that signed the report, its issuer and root.
-    pub(crate) certificates: Option<Vec<u8>>,
-}
-
 /// How requests reach an agent.
 #[derive(Debug)]
 pub(crate) enum AgentChannel<'c> {
@@ -94,25 +86,56 @@ pub(crate) async fn request_evidence(
     base: &Url,
     request: AttestRequest<'_>,
     deadline: Deadline,
-) -> Result<AgentResponse, AttestationError> {
+) -> Result<Evidence, AttestationError> {
     let mut agent = Agent { channel, base, deadline };
     let bound = request.challenge.channel() == Channel::Bound;
-    let mut response = AgentResponse::default();
+    let mut evidence = Evidence::default();
     if request.hardware {
         let maa = request.maa.filter(|_| bound);
         let body = agent.post("attest/combined", request.challenge, maa).await?;
-        response.read_hardware(&body)?;
-        if maa.is_some() {
-            response.read_token(&body)?;
-        }
-        response.read_runtime_data(&body, bound)?;
+        let parts = Parts { hardware: true, token: maa.is_some(), runtime_data: bound };
+        parts.read(&body, &mut evidence)?;
     }
     if let (Some(issuer), false) = (request.maa, request.hardware && bound) {
         let body = agent.post("attest/maa", request.challenge, Some(issuer)).await?;
-        response.read_token(&body)?;
-        response.read_runtime_data(&body, bound)?;
+        let parts = Parts { hardware: false, token: true, runtime_data: bound };
+        parts.read(&body, &mut evidence)?;
     }
-    Ok(response)
+    Ok(evidence)
+}
+
+/// What a response must hold.
+struct Parts {
+    hardware: bool,
+    token: bool,
+    /// In a bound response only: an agent that sends none does not bind. In the unbound form the client chose the runtime data
+    /// itself and ignores the agent's copy.
+    runtime_data: bool,
+}
+
+impl Parts {
+    /// Reads them from the body of a response into the evidence. All of it is untrusted.
+    fn read(&self, body: &[u8], evidence: &mut Evidence) -> Result<(), AttestationError> {
+        let object = match json::parse(body) {
+            Ok(Value::Object(object)) => object,
+            Ok(other) => return Err(invalid(&format!("expected a JSON object, found {}", other.json_type()))),
+            Err(error) => return Err(invalid(&format!("expected one JSON object: {error}"))),
+        };
+        if self.hardware {
+            evidence.report = Some(bytes(&object, "evidence")?);
+            evidence.certificates = optional_bytes(&object, "endorsements")?;
+            evidence.uvm_endorsement = optional_bytes(&object, "uvm_endorsements")?;
+        }
+        if self.token {
+            evidence.token = Some(member::<&str>(&object, "token")?.to_owned());
+        }
+        if self.runtime_data {
+            let claimed = optional_bytes(&object, "runtime_data")?;
+            let legacy = AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer };
+            evidence.runtime_data = Some(claimed.ok_or(legacy)?);
+        }
+        Ok(())
+    }
 }
 
 struct Agent<'a> {
@@ -216,45 +239,6 @@ fn message(body: &[u8]) -> String {
         _ => None,
     };
     error.map_or_else(|| shorten(&String::from_utf8_lossy(body), MAX_SHOWN), |text| shorten(text, MAX_SHOWN))
-}
-
-impl AgentResponse {
-    fn read_token(&mut self, body: &[u8]) -> Result<(), AttestationError> {
-        self.evidence.token = Some(read(body, |object| Ok(member::<&str>(object, "token")?.to_owned()))?);
-        Ok(())
-    }
-
-    fn read_hardware(&mut self, body: &[u8]) -> Result<(), AttestationError> {
-        let (report, certificates, endorsement) = read(body, |object| {
-            Ok((
-                Some(bytes(object, "evidence")?),
-                optional_bytes(object, "endorsements")?,
-                optional_bytes(object, "uvm_endorsements")?,
-            ))
-        })?;
-        self.certificates = certificates;
-        self.evidence.report = report;
-        self.evidence.uvm_endorsement = endorsement;
-        Ok(())
-    }
-
-    /// Reads the runtime data of a bound response; an agent that sends none does not bind. In the unbound form the client
-    /// chose the runtime data itself and ignores the agent's copy.
-    fn read_runtime_data(&mut self, body: &[u8], bound: bool) -> Result<(), AttestationError> {
-        if bound {
-            let claimed = read(body, |object| optional_bytes(object, "runtime_data"))?;
-            let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
-            self.evidence.runtime_data = Some(claimed);
-        }
-        Ok(())
-    }
-}
-
-fn read<T>(body: &[u8], take: impl FnOnce(&Object<'_>) -> Result<T, AttestationError>) -> Result<T, AttestationError> {
-    match json::parse(body).map_err(|error| invalid(&format!("expected one JSON object: {error}")))? {
-        Value::Object(object) => take(&object),
-        other => Err(invalid(&format!("expected a JSON object, found {}", other.json_type()))),
-    }
 }
 
 fn member<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<T, AttestationError> {

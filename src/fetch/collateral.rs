@@ -16,10 +16,8 @@ use super::thim::Thim;
 use super::vek_cache::VekCache;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::evidence::{Crl, Vek};
-use crate::policy::RevocationRule;
-use crate::snp::{AmdAnchors, CertificateBundle, CollateralRequest, VekCertificate, VerifiedVek, crl_path};
-use crate::types::Product;
+use crate::snp::{AmdAnchors, CertificateBundle, CollateralRequest, Crl, Vek, VekCertificate, VerifiedVek, crl_path};
+use crate::types::{Product, Revocation};
 
 /// The longest wait for a CRL that is not required, bounded by half of the remaining time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +50,7 @@ impl CollateralSources {
         &self,
         report: &[u8],
         provided: Option<&[u8]>,
-        rule: RevocationRule,
+        rule: Revocation,
         deadline: &Deadline,
     ) -> Result<(Vek, Option<Crl>), AttestationError> {
         let request = CollateralRequest::from_report(report)?;
@@ -60,7 +58,7 @@ impl CollateralSources {
         let certificate = self.veks.find(&self.kds, report, provided, deadline);
         let crl = |product: Product| async move {
             match rule {
-                RevocationRule::AllowOff => None,
+                Revocation::Off => None,
                 _ => Some(self.crls.find(&self.kds, crl_cache::Key { product, kind }, deadline).await),
             }
         };

@@ -15,11 +15,10 @@ use super::single_flight::CachedFetches;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::policy::RevocationRule;
 use crate::snp::{AmdAnchors, ReportError, VerifiedCrl, VerifiedVek, crl_path};
 use crate::sync::lock;
 use crate::telemetry::Lookup;
-use crate::types::{Product, UnixTime};
+use crate::types::{Product, Revocation, UnixTime};
 
 /// How long a CRL is used before a later one is requested: a revocation takes effect within this time.
 const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -64,7 +63,7 @@ impl CrlLookup {
     pub(super) fn for_chain_of(
         self,
         vek: &VerifiedVek,
-        rule: RevocationRule,
+        rule: Revocation,
     ) -> Result<Option<VerifiedCrl>, AttestationError> {
         let Self { crl, other, failure } = self;
         let revokes = |crl: &VerifiedCrl| vek.check_not_revoked(crl).is_err();
@@ -72,7 +71,7 @@ impl CrlLookup {
             return Ok(Some(other));
         }
         match failure {
-            Some(failure) if rule == RevocationRule::Required && !crl.as_ref().is_some_and(revokes) => Err(failure),
+            Some(failure) if rule.is_required() && !crl.as_ref().is_some_and(revokes) => Err(failure),
             _ => Ok(crl),
         }
     }

@@ -98,7 +98,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              `require.vmpl` unless you know what runs at level 0",
         ),
         (
-            amd.is_some_and(|amd| amd.revocation != super::RevocationRule::Required),
+            amd.is_some_and(|amd| !amd.revocation().is_required()),
             "revocation-not-required",
             "a signing authority that AMD has revoked may still pass",
         ),

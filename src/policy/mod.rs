@@ -32,7 +32,7 @@ pub(crate) use advice::Platform;
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;
 pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};
-pub(crate) use trust::{AmdTrust, MaaTrust, RevocationRule};
+pub(crate) use trust::{AmdTrust, MaaTrust};
 
 use std::str::FromStr;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::PolicyError;
 use super::requirements::{check_names, check_number, check_text, give_once};
 use super::strict_serde::strict;
-use crate::types::{Issuer, Product, Sha256Digest};
+use crate::types::{Issuer, Product, Revocation, Sha256Digest};
 
 strict! {
     /// The trusted attester: Microsoft (MAA), AMD's root as verified by this crate, or both, which must agree.
@@ -44,17 +44,17 @@ pub(crate) struct AmdTrust {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) products: Option<Vec<Product>>,
     #[serde(default, skip_serializing_if = "is_required")]
-    pub(crate) revocation: RevocationRule,
+    pub(super) revocation: RevocationRule,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) max_crl_age_seconds: Option<u64>,
+    pub(super) max_crl_age_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) waived_advisories: Option<Vec<String>>,
 }
 
-/// What happens if AMD's CRL is not available.
+/// What happens if AMD's CRL is not available, as a policy file states it. [`AmdTrust::revocation`] returns what it means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum RevocationRule {
+pub(super) enum RevocationRule {
     /// A current CRL is required; otherwise the report is refused.
     #[default]
     Required,
@@ -243,6 +243,16 @@ impl MaaTrust {
 const MAX_CRL_AGE: &str = "trust.amd.max-crl-age-seconds";
 
 impl AmdTrust {
+    /// Returns whether AMD's CRL must be available, and how recent it must be.
+    pub(crate) fn revocation(&self) -> Revocation {
+        match (self.revocation, self.max_crl_age_seconds) {
+            (RevocationRule::Required, None) => Revocation::Require,
+            (RevocationRule::Required, Some(age)) => Revocation::RequireIssuedWithin(Duration::from_secs(age)),
+            (RevocationRule::AllowBestEffort, _) => Revocation::BestEffort,
+            (RevocationRule::AllowOff, _) => Revocation::Off,
+        }
+    }
+
     fn validate(&self) -> Result<(), PolicyError> {
         check_number(MAX_CRL_AGE, self.max_crl_age_seconds)?;
         if self.max_crl_age_seconds.is_some() && self.revocation != RevocationRule::Required {

@@ -154,18 +154,18 @@ impl Attester {
             }
         };
         let evidence = async {
-            let answer = telemetry::step(Step::Agent, request_evidence(channel, agent, question, *deadline)).await?;
-            let (Some(trust), Some(report)) = (policy.amd(), &answer.evidence.report) else {
-                return Ok((answer, None));
+            let evidence = telemetry::step(Step::Agent, request_evidence(channel, agent, question, *deadline)).await?;
+            let (Some(trust), Some(report)) = (policy.amd(), &evidence.report) else {
+                return Ok((evidence, None));
             };
-            let certificates = answer.certificates.as_deref();
-            let collateral = verifier.kds.collateral(report, certificates, trust.revocation, deadline);
+            let certificates = evidence.certificates.as_deref();
+            let collateral = verifier.kds.collateral(report, certificates, trust.revocation(), deadline);
             let collateral = telemetry::step(Step::Certificates, collateral).await?;
-            Ok((answer, Some(collateral)))
+            Ok((evidence, Some(collateral)))
         };
-        let ((answer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
+        let ((evidence, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
         if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
-            && names_unknown_key(&answer.evidence, keys)
+            && names_unknown_key(&evidence, keys)
         {
             key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.refresh(issuer, deadline)).await?);
         }
@@ -178,7 +178,7 @@ impl Attester {
             amd_anchors: verifier.amd_anchors.clone(),
             ..Endorsements::default()
         };
-        let verdict = || verify(&answer.evidence, &endorsements, challenge, policy, verifier.clock.now());
+        let verdict = || verify(&evidence, &endorsements, challenge, policy, verifier.clock.now());
         let attested = telemetry::step_now(Step::Verify, verdict)?;
         Ok(Lease::new(attested, requested_at))
     }

@@ -8,11 +8,11 @@ use crate::attestation::OfflineAttestation;
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::evidence::{Crl, Endorsements, Evidence, KeySetSource, Vek};
+use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::fetch::{AttestRequest, request_evidence};
 use crate::maa::KeySet;
 use crate::policy::Policy;
-use crate::snp::{AmdAnchors, CertificateError};
+use crate::snp::{AmdAnchors, CertificateError, Crl, Vek};
 use crate::types::{Nonce, SpkiDigest, UnixTime};
 use crate::verifier_state::VerifierState;
 use crate::verify::verify_collected;
@@ -46,7 +46,7 @@ pub struct EvidenceBundle {
     challenge: Arc<Challenge>,
     pinned_key_set: Option<KeySet>,
     key_set_source: KeySetSource,
-    amd_anchors: Option<AmdAnchors>,
+    amd_anchors: AmdAnchors,
 }
 
 impl EvidenceBundle {
@@ -108,11 +108,11 @@ pub(crate) async fn collect(
     let question = AttestRequest { challenge: &challenge, maa, hardware: policy.amd().is_some() };
     let agent = attester.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
-    let mut answer = request_evidence(channel, agent, question, deadline).await?;
-    answer.evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
+    let mut evidence = request_evidence(channel, agent, question, deadline).await?;
+    evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
     let mut collected = EvidenceBundle {
-        evidence: answer.evidence,
-        certificates: answer.certificates,
+        certificates: evidence.certificates.clone(),
+        evidence,
         revocation_list: None,
         other_revocation_list: None,
         key_set: None,

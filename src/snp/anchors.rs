@@ -97,6 +97,13 @@ impl AmdAnchors {
     }
 }
 
+/// AMD's own.
+impl Default for AmdAnchors {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
 impl ProductAnchors {
     fn read(files: &CustomAnchors<'_>) -> Result<Self, ReportError> {
         let product = files.product;

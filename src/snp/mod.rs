@@ -26,6 +26,7 @@ mod pem;
 mod product;
 mod report;
 mod revocation;
+mod sources;
 mod vek;
 
 pub(crate) use anchors::BUILTIN_CERTIFICATES;
@@ -39,12 +40,14 @@ pub use crl::VerifiedCrl;
 pub use error::{CertificateRole, CrlError, ReportError, TcbPart};
 pub use inspect::UnverifiedReport;
 pub use report::REPORT_LEN;
-pub use revocation::{NotEvaluated, Revocation, RevocationOutcome};
+pub use revocation::{NotEvaluated, RevocationOutcome};
+pub use sources::{Collateral, Crl, Vek};
 pub use vek::{VekCertificate, VekIdentity};
 
 use crate::claims::{HardwareClaims, SnpClaims};
 use crate::types::{Product, Sha256Digest, UnixTime};
 
+pub use crate::types::Revocation;
 pub use crate::x509::CertificateError;
 
 /// Verifies a report with its collateral.
@@ -56,29 +59,26 @@ pub use crate::x509::CertificateError;
 /// [`ReportError`] for the first of the conditions above that does not hold.
 pub fn verify(
     report: &[u8],
-    collateral: &Collateral<'_>,
+    collateral: &Collateral,
+    anchors: &AmdAnchors,
+    revocation: Revocation,
+    now: UnixTime,
+) -> Result<VerifiedReport, ReportError> {
+    verify_with(report, &collateral.vek, &collateral.crls, anchors, revocation, now)
+}
+
+/// Verifies a report with the certificate of its key and CRLs, each as received or verified before.
+pub(crate) fn verify_with(
+    report: &[u8],
+    vek: &Vek,
+    crls: &[Crl],
     anchors: &AmdAnchors,
     revocation: Revocation,
     now: UnixTime,
 ) -> Result<VerifiedReport, ReportError> {
     let report = report::RawReport::read(report)?;
-    let verified_here;
-    let vek = match collateral.vek {
-        VekSource::Verified(vek) => {
-            vek.check_anchors(anchors)?;
-            vek
-        }
-        VekSource::Der(der) => {
-            verified_here = VerifiedVek::verify(der, collateral.chain, anchors)?;
-            &verified_here
-        }
-        VekSource::Bundle(bundle) => {
-            verified_here = VerifiedVek::from_bundle(bundle, anchors)?;
-            &verified_here
-        }
-    };
-    let crls: Vec<_> =
-        collateral.crls.iter().filter(|_| revocation != Revocation::Off).map(|crl| crl.verify(vek)).collect();
+    let vek = vek.verify(anchors)?;
+    let crls: Vec<_> = crls.iter().filter(|_| revocation != Revocation::Off).map(|crl| crl.verify(&vek)).collect();
     vek.verify_raw(&report, &crls, revocation, now)
 }
 
@@ -89,79 +89,6 @@ pub(crate) fn unverified_claims(report: &[u8]) -> Result<(SnpClaims, HardwareCla
     let mut fields = report.fields(report.product.unwrap_or(Product::Milan))?;
     fields.snp.product = report.product;
     Ok((fields.snp, fields.hardware))
-}
-
-/// The collateral to verify a report with: certificates and CRLs. All of it is untrusted.
-#[derive(Clone, Debug)]
-pub struct Collateral<'a> {
-    vek: VekSource<'a>,
-    chain: Option<CaChain<'a>>,
-    crls: Vec<CrlSource<'a>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum VekSource<'a> {
-    Der(&'a [u8]),
-    Bundle(&'a CertificateBundle),
-    Verified(&'a VerifiedVek),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum CrlSource<'a> {
-    Der(&'a [u8]),
-    Verified(&'a VerifiedCrl),
-}
-
-impl CrlSource<'_> {
-    fn verify(self, vek: &VerifiedVek) -> Result<VerifiedCrl, CrlError> {
-        match self {
-            Self::Der(der) => vek.verify_crl(der),
-            Self::Verified(crl) => Ok(crl.clone()),
-        }
-    }
-}
-
-impl<'a> Collateral<'a> {
-    /// Uses a certificate of the signing key (VCEK or VLEK) in DER; [`VekCertificate::from_pem`] reads PEM.
-    #[must_use]
-    pub const fn new(vek: &'a [u8]) -> Self {
-        Self { vek: VekSource::Der(vek), chain: None, crls: Vec::new() }
-    }
-
-    /// Uses a certificate of the signing key that was verified under the same roots. The checks that depend on the report and
-    /// the time are repeated.
-    #[must_use]
-    pub const fn verified(vek: &'a VerifiedVek) -> Self {
-        Self { vek: VekSource::Verified(vek), chain: None, crls: Vec::new() }
-    }
-
-    /// Uses the certificates that came with the report: see [`VerifiedVek::from_bundle`].
-    #[must_use]
-    pub const fn bundle(bundle: &'a CertificateBundle) -> Self {
-        Self { vek: VekSource::Bundle(bundle), chain: None, crls: Vec::new() }
-    }
-
-    /// Adds the provided certificates of issuer and root. They are optional; if given, they must be AMD's. Ignored with a
-    /// certificate that is already verified.
-    #[must_use]
-    pub fn with_chain(self, chain: CaChain<'a>) -> Self {
-        Self { chain: Some(chain), ..self }
-    }
-
-    /// Adds a CRL of AMD for the product, in DER. AMD signs one for the issuer of VCEKs and one for the issuer of VLEKs; a
-    /// certificate that any of them revokes is refused.
-    #[must_use]
-    pub fn with_crl(mut self, der: &'a [u8]) -> Self {
-        self.crls.push(CrlSource::Der(der));
-        self
-    }
-
-    /// Adds a CRL of AMD for the product, already verified.
-    #[must_use]
-    pub fn with_verified_crl(mut self, crl: &'a VerifiedCrl) -> Self {
-        self.crls.push(CrlSource::Verified(crl));
-        self
-    }
 }
 
 /// The provided certificates of issuer (ASK or ASVK) and root (ARK), in DER.

@@ -1,27 +1,9 @@
 //! Revocation of the certificate chain, according to the CRL that is available.
 
-use std::time::Duration;
-
 use super::certificate::CaCertificate;
 use super::crl::VerifiedCrl;
 use super::error::{CrlError, ReportError};
-use crate::types::UnixTime;
-
-/// Whether AMD's CRL must be available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revocation {
-    /// A report is refused without a genuine and current CRL.
-    Require,
-    /// As [`Revocation::Require`], and the CRL must have been issued (`thisUpdate`) at most this long ago. AMD issues its CRLs
-    /// about once a year, for a little more than a year.
-    RequireIssuedWithin(Duration),
-    /// A genuine CRL is checked; without a usable one the result reports that revocation was not evaluated. Anyone who controls
-    /// the network can then hide a revocation.
-    BestEffort,
-    /// CRLs are ignored.
-    Off,
-}
+use crate::types::{Revocation, UnixTime};
 
 /// The result of the revocation check.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -159,7 +159,7 @@ pub fn endorsements() -> Endorsements {
     endorsements.key_set_source = KeySetSource::BuiltInRoots;
     endorsements.vek = Some(Vek::from_der(vek().der()));
     endorsements.crls = vec![Crl::Received(amd().crl().issue())];
-    endorsements.amd_anchors = Some(amd().anchors());
+    endorsements.amd_anchors = amd().anchors();
     endorsements
 }
 

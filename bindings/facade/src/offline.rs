@@ -61,7 +61,7 @@ impl EndorsementInput {
             let der = read("revocation_lists", Some(list), read_crl)?;
             endorsements.crls.extend(der.map(Crl::Received));
         }
-        endorsements.amd_anchors = self.amd_roots.as_deref().map(amd_anchors).transpose()?;
+        endorsements.amd_anchors = self.amd_roots.as_deref().map(amd_anchors).transpose()?.unwrap_or_default();
         Ok(endorsements)
     }
 }

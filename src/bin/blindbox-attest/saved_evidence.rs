@@ -97,7 +97,7 @@ impl Saved<'_> {
                 if self.holds(connection.key_set_path()) { KeySetSource::BesideEvidence } else { KeySetSource::Pinned };
             (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), source);
         }
-        endorsements.amd_anchors = connection.amd_anchors()?;
+        endorsements.amd_anchors = connection.amd_anchors()?.unwrap_or_default();
         let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
         if let Some(nonce) = about.and_then(|about| about.nonce) {
             covers_nonce(&evidence, &nonce)?;

@@ -75,7 +75,7 @@ fn endorsements(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Endorsements 
     endorsements.key_set = Some(KeySet::from_json(maa.key_set().as_bytes()).unwrap());
     endorsements.vek = Some(Vek::from_der(certificates[0].as_slice()));
     endorsements.crls = vec![Crl::Received(platform.crl())];
-    endorsements.amd_anchors = Some(platform.anchors());
+    endorsements.amd_anchors = platform.anchors();
     endorsements
 }
 

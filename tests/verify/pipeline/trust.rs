@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::emulator::{Claims, Guest};
-use blindbox_attestation::snp::{CertificateRole, CrlError, ReportError};
+use blindbox_attestation::snp::{AmdAnchors, CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     Attestation, AttestationError, Binding, Challenge, ChipId, Crl, Endorsements, Evidence, GuestIdentity,
@@ -94,7 +94,7 @@ fn a_result_says_how_the_key_set_was_come_by() {
 
 #[test]
 fn only_the_pinned_roots_count_whatever_comes_along() {
-    let real = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.amd_anchors = None;
+    let real = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.amd_anchors = AmdAnchors::builtin();
     let refused = attest_with(&endorsed_container(), &amd_policy(), real).unwrap_err();
     assert_eq!(refused.code(), "invalid-report", "the emulator is not AMD");
     // A chain of the same names, with a report and a VCEK that fit it.
@@ -110,6 +110,32 @@ fn only_the_pinned_roots_count_whatever_comes_along() {
     endorsements.vek = Some(Vek::Received { der: forged.der().to_vec(), chain });
     let refused = verify(&evidence, &endorsements, challenge, &amd_policy(), NOW).unwrap_err();
     assert_eq!(refused.code(), "invalid-report");
+}
+
+/// The certificates that the agent sent are part of the evidence: they count where the caller has none, and are no more trusted.
+#[test]
+fn certificates_of_the_agent_count_where_the_caller_gives_none() {
+    let with_certificates = |pem: &str| {
+        let change = |evidence: &mut Evidence, endorsements: &mut Endorsements| {
+            evidence.certificates = Some(pem.as_bytes().to_vec());
+            endorsements.vek = None;
+        };
+        attest_with(&endorsed_container(), &amd_policy(), change).map(|_| ())
+    };
+    assert_eq!(with_certificates(&vek().pem()), Ok(()));
+    let cause = CertificateError::WrongSignature;
+    let forged = ReportError::Certificate { role: CertificateRole::Vek, cause };
+    let impostor = AmdHierarchy::impostor(Product::Milan).vcek().issue().pem();
+    assert_eq!(with_certificates(&impostor), Err(AttestationError::InvalidReport(forged)));
+    let reason = format!("expected certificates as PEM with the report: {}", CertificateError::Malformed);
+    assert_eq!(with_certificates("no PEM"), Err(AttestationError::InvalidAgentAnswer { reason }));
+    // The caller's own come first.
+    let both = |evidence: &mut Evidence, _: &mut Endorsements| evidence.certificates = Some(b"no PEM".to_vec());
+    assert_eq!(attest_with(&endorsed_container(), &amd_policy(), both).map(|_| ()), Ok(()));
+    let none = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.vek = None;
+    let what = "the certificate of the key that signed the report";
+    let missing = Err(AttestationError::MissingEvidence { what });
+    assert_eq!(attest_with(&endorsed_container(), &amd_policy(), none).map(|_| ()), missing);
 }
 
 #[test]

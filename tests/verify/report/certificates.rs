@@ -169,9 +169,8 @@ fn a_forged_chain_with_amds_names_is_refused() {
             let own = forger.chain(kind);
             let half = CaChain { issuer: own.issuer, ark: genuine.ark };
             for anchors in [amd.anchors(), AmdAnchors::builtin()] {
-                let verify = |collateral: Collateral<'_>| {
-                    snp::verify(&report, &collateral, &anchors, Revocation::Off, NOW).err()
-                };
+                let verify =
+                    |collateral: Collateral| snp::verify(&report, &collateral, &anchors, Revocation::Off, NOW).err();
                 let refuse = |role, cause| Some(ReportError::Certificate { role, cause });
                 let alone = || Collateral::new(forged.der());
                 let wrong = CertificateError::WrongSignature;

@@ -362,7 +362,7 @@ fn a_handle_counts_under_its_own_anchors_only() {
     let verify = |anchors: Option<AmdAnchors>| {
         let mut endorsements = Endorsements::default();
         endorsements.vek = Some(Vek::Verified(VerifiedVek::verify(vek.der(), None, &amd.anchors()).unwrap()));
-        endorsements.amd_anchors = anchors;
+        endorsements.amd_anchors = anchors.unwrap_or_default();
         verify_unappraised(&evidence, &endorsements, None, NOW).err()
     };
     assert_eq!(verify(Some(amd.anchors())), None);

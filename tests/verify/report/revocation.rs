@@ -101,7 +101,7 @@ fn any_revoked_certificate_of_an_authoritys_key_counts() {
     let chain = snp::CaChain { issuer: &new_ask, ark: &new_ark };
     let pem = [vek.der(), &new_ask, &new_ark].map(pem).concat();
     let bundle = CertificateBundle::from_pem(pem.as_bytes()).unwrap();
-    let verify = |collateral: Collateral<'_>, crl: &[u8]| {
+    let verify = |collateral: Collateral, crl: &[u8]| {
         snp::verify(&report, &collateral.with_crl(crl), &amd.anchors(), Revocation::Require, NOW).err()
     };
     let revoked = |role, serial: &str| Some(ReportError::Revoked { role, serial: serial.into() });

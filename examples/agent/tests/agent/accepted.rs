@@ -53,7 +53,7 @@ impl Scene {
         let (evidence, mut endorsements) = evidence(&answer.json());
         endorsements.key_set = Some(KeySet::from_json(self.attester.key_set.as_bytes()).unwrap());
         endorsements.crls = vec![Crl::Received(self.machine.platform.crl())];
-        endorsements.amd_anchors = Some(self.machine.platform.anchors());
+        endorsements.amd_anchors = self.machine.platform.anchors();
         verify(&evidence, &endorsements, challenge, &policy(trust, &self.machine), now())
     }
 }

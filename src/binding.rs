@@ -5,6 +5,7 @@
 //! | hardware report | `REPORT_DATA` = SHA-256(runtime data), then 32 zero bytes |
 //! | the same behind the paravisor of a confidential VM | `extraData` of the quote = SHA-256(runtime data); the report covers the key of the quote |
 //! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
+//! | the same of a confidential VM (`azure-compliant-cvm`) | `x-ms-runtime.user-data` = SHA-256(runtime data), then 32 zero bytes: the report covers the claims of the paravisor |
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
 use crate::azure_vm::AzureVmClaims;
@@ -13,7 +14,9 @@ use crate::claims::TokenShape;
 use crate::cross_check::ConsistentEvidence;
 use crate::crypto;
 use crate::error::{AttestationError, ChannelNotBound};
-use crate::types::{ReportData, UnixTime, difference, shorten};
+use crate::maa::VerifiedToken;
+use crate::policy::COMPLIANT_CVM;
+use crate::types::{ReportData, UnixTime, UserData, difference, shorten};
 
 /// How far our clock may be ahead of the clock that wrote `iat`, in seconds.
 const LEEWAY_SECONDS: u64 = 60;
@@ -57,6 +60,9 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
     let Some(token) = &evidence.token else { return Ok(()) };
     match token.maa().shape {
         TokenShape::SevSnpVm => {
+            if token.maa().compliance_status.as_deref() == Some(COMPLIANT_CVM) && !token.runtime_is(runtime_data) {
+                return check_user_data(token, &digest);
+            }
             check_report_data(&token.snp().report_data, &digest)?;
             if !token.runtime_is(runtime_data) {
                 return Err(false_report("x-ms-runtime", &String::from_utf8_lossy(runtime_data), "something else"));
@@ -72,6 +78,20 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
         }
     }
     Ok(())
+}
+
+/// Checks that the runtime claims of a confidential VM carry the digest: the report covers the claims of the paravisor, and they the
+/// data of the guest.
+fn check_user_data(token: &VerifiedToken, digest: &[u8; 32]) -> Result<(), AttestationError> {
+    let expected = UserData::new(*ReportData::of_digest(digest).as_bytes());
+    let actual = token.runtime_user_data();
+    match &actual {
+        Some(actual) if crypto::constant_time_eq(actual.as_bytes(), expected.as_bytes()) => Ok(()),
+        _ => {
+            let actual = actual.map(|actual| actual.to_string()).unwrap_or_default();
+            Err(false_report("x-ms-runtime.user-data", &expected.to_string(), &actual))
+        }
+    }
 }
 
 /// Checks that the quote of a confidential VM covers the runtime data. The report behind a paravisor covers its runtime claims

@@ -8,6 +8,7 @@ mod builder;
 mod guest;
 mod hardware;
 mod maa;
+mod paravisor;
 mod provenance;
 mod tcb;
 mod workload;
@@ -47,6 +48,7 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
         maa::appraise(checks, token.maa(), input.now, policy);
     }
     guest::identity(checks, tee, policy);
+    paravisor::appraise(checks, &tee.snp, policy);
     tcb::reported(checks, &tee.snp, tee.report.as_ref().map(VerifiedReport::hardware), policy);
     advisories::appraise(checks, tee, policy);
     if let Some(report) = &tee.report {

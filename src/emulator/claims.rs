@@ -8,6 +8,7 @@ use super::fault::quoted;
 use super::guest::Guest;
 use super::keys::{random, sha256};
 use crate::claims::{Bit, SnpClaims, TokenShape};
+use crate::policy::COMPLIANT_CVM;
 use crate::types::{ReportData, UnixTime};
 
 /// `x-ms-policy-hash` of the default policy for `sevsnpvm` on Azure's shared instances, which the emulated MAA applies.
@@ -129,6 +130,10 @@ pub fn report_data(runtime_data: &[u8]) -> ReportData {
 }
 
 fn container(guest: &Guest, runtime_data: &[u8]) -> Value {
+    // Behind a paravisor the runtime data go into its claims, which the report covers.
+    let behind_paravisor = guest.compliance_status.as_deref() == Some(COMPLIANT_CVM);
+    let claims_of_paravisor = behind_paravisor.then(|| hcl(&report_data(runtime_data).to_string()).to_string());
+    let runtime_data = claims_of_paravisor.as_ref().map_or(runtime_data, String::as_bytes);
     let snp = SnpClaims { report_data: report_data(runtime_data), ..guest.snp.clone() };
     let mut claims = tee(guest, &snp);
     if let Ok(runtime) = serde_json::from_slice::<Value>(runtime_data) {
@@ -149,20 +154,27 @@ fn container(guest: &Guest, runtime_data: &[u8]) -> Value {
     Value::Object(claims)
 }
 
-fn confidential_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
-    let vm_id = "6D0C2E4A-1B3F-4C5D-8E7A-90ABCDEF0123";
-    let key = |kid: &str, operation: &str| {
-        json!({
-            "e": "AQAB", "key_ops": [operation], "kid": kid, "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(random::<256>()),
-        })
-    };
-    let hcl = json!({
+const VM_ID: &str = "6D0C2E4A-1B3F-4C5D-8E7A-90ABCDEF0123";
+
+fn key(kid: &str, operation: &str) -> Value {
+    json!({
+        "e": "AQAB", "key_ops": [operation], "kid": kid, "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(random::<256>()),
+    })
+}
+
+/// The claims of the paravisor, with what the guest wrote to them.
+fn hcl(user_data: &str) -> Value {
+    json!({
         "keys": [key("HCLAkPub", "sign"), key("HCLEkPub", "encrypt")],
-        "user-data": "0".repeat(128),
+        "user-data": user_data,
         "vm-configuration": {
-            "console-enabled": true, "secure-boot": true, "tpm-enabled": true, "tpm-persisted": true, "vmUniqueId": vm_id,
+            "console-enabled": true, "secure-boot": true, "tpm-enabled": true, "tpm-persisted": true, "vmUniqueId": VM_ID,
         },
-    });
+    })
+}
+
+fn confidential_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
+    let hcl = hcl(&"0".repeat(128));
     let snp = SnpClaims { report_data: report_data(hcl.to_string().as_bytes()), ..guest.snp.clone() };
     let mut tee = tee(guest, &snp);
     tee.insert("x-ms-runtime".into(), hcl);
@@ -190,7 +202,7 @@ fn confidential_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
         "x-ms-azurevm-osversion-minor": 4,
         "x-ms-azurevm-signingdisabled": true,
         "x-ms-azurevm-testsigning-enabled": false,
-        "x-ms-azurevm-vmid": vm_id,
+        "x-ms-azurevm-vmid": VM_ID,
         "x-ms-isolation-tee": tee,
         "x-ms-policy-hash": VM_POLICY_HASH,
         "x-ms-runtime": {

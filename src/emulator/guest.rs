@@ -2,6 +2,7 @@
 
 use super::keys::{random, sha256, sha384};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
+use crate::policy::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
 use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
 
 /// The issuer of Azure's production utility VMs.
@@ -86,7 +87,10 @@ impl Guest {
             shape: TokenShape::AzureVm,
             snp: SnpClaims {
                 measurement: Measurement::new(sha384(b"emulated paravisor")),
-                ..snp(b"emulated CVM id key")
+                id_key_digest: PARAVISOR_ID_KEY,
+                family_id: PARAVISOR_FLOORS[0].family_id,
+                report_guest_svn: PARAVISOR_FLOORS[0].minimum_guest_svn,
+                ..snp(b"")
             },
             uvm: None,
             compliance_status: Some("azure-compliant-cvm".to_owned()),

@@ -414,4 +414,15 @@ impl Policy {
     pub fn allow_direct_vm_token(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.direct_vm_token = true)
     }
+
+    /// Accepts a confidential VM with a paravisor of before August 2025, or with an unknown one. The VM's administrator may have
+    /// replaced the attestation key (CVE-2025-49707), with which they attest any data from anywhere. Without this, the ID key of
+    /// Azure's paravisors and a minimum `GUEST_SVN` of its family are required.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`].
+    pub fn allow_old_paravisor(self) -> Result<Self, PolicyError> {
+        self.with(|d| d.allow.old_paravisor = true)
+    }
 }

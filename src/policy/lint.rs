@@ -61,6 +61,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "any confidential VM of any Azure customer passes; pin `guest.measurements` or `guest.id-keys`",
         ),
         (
+            allow.old_paravisor,
+            "old-paravisor-allowed",
+            "the administrator of a VM with an old paravisor may have replaced its attestation key (CVE-2025-49707) and attest any data \
+             from anywhere; leave `allow.old-paravisor` out",
+        ),
+        (
             allow.migration,
             "migration-allowed",
             "a migration agent may move the guest to a machine that was not attested",

@@ -11,6 +11,7 @@ mod advisories;
 mod builder;
 mod error;
 mod lint;
+mod paravisor;
 mod requirement;
 mod requirements;
 mod schema;
@@ -29,6 +30,7 @@ pub use trust::Trust;
 pub use workload::{Binding, GuestIdentity, UvmRequirement, Workload};
 
 pub(crate) use advice::Platform;
+pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;
 pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};

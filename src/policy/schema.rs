@@ -61,6 +61,8 @@ pub(crate) struct Allowances {
     pub(crate) unverified_name: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) direct_vm_token: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) old_paravisor: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -222,6 +224,11 @@ impl Document {
         }
         if self.allow.direct_vm_token && self.kind != Kind::ConfidentialVm {
             return contradiction("`allow.direct-vm-token` is for confidential VMs");
+        }
+        if self.allow.old_paravisor && (self.kind != Kind::ConfidentialVm || self.measurements().is_some()) {
+            return contradiction(
+                "`allow.old-paravisor` is for confidential VMs whose launch measurement is not pinned; drop it",
+            );
         }
         Ok(())
     }

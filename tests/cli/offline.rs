@@ -118,17 +118,22 @@ fn a_policy_is_appraised_check_by_check() {
             set.issuer
         )
     };
-    let policy = folder.write("vm.toml", vm(""));
+    // The token is of January 2025, before the fix of CVE-2025-49707.
+    let policy = folder.write("fixed.toml", vm(""));
+    assert_refused(&offline(&[&set.arguments()[..], &["--policy", &policy]].concat()), "wrong-guest-identity");
+    const OLD: &str = "[allow]\nold-paravisor = true\n";
+    let policy = folder.write("vm.toml", vm(OLD));
     let output = assert_accepted(&offline(&[&set.arguments()[..], &["--policy", &policy, "--json"]].concat()));
     let output: Value = serde_json::from_str(&output).unwrap();
     assert_eq!(output["appraised"], true);
     let checks = output["checks"].as_array().unwrap();
     let check = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap();
     assert_eq!(check("debug")["verdict"], "passed");
+    assert_eq!(check("paravisor")["verdict"], "allowed");
     assert_eq!(check("freshness")["verdict"], "not-evaluated");
     assert_eq!(check("compliance")["actual"], "azure-compliant-cvm");
 
-    let newer = folder.write("newer.toml", vm("[require.reported-tcb.any]\nsnp = 99\n"));
+    let newer = folder.write("newer.toml", vm(&format!("{OLD}[require.reported-tcb.any]\nsnp = 99\n")));
     assert_refused(&offline(&[&set.arguments()[..], &["--policy", &newer]].concat()), "tcb-too-old");
     let unknown = folder.write("unknown.toml", vm("[requires]\nx = 1\n"));
     assert_refused(&offline(&[&set.arguments()[..], &["--policy", &unknown]].concat()), "invalid-policy");

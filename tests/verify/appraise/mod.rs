@@ -1,6 +1,7 @@
 //! Step 5: every requirement and every relaxation of a policy, met and not met.
 
 mod advisories;
+mod paravisor;
 mod relaxations;
 mod report;
 mod severity;

@@ -247,3 +247,38 @@ fn a_bound_answer_never_makes_an_unbound_channel_bound() {
     assert_eq!((attested.channel(), attested.key()), (Channel::UnboundTls, None));
     assert!(attested.to_string().starts_with("ALLOWED        channel"), "{attested}");
 }
+
+/// The report of a confidential VM covers the claims of the paravisor, which carry what the guest wrote.
+#[test]
+fn a_direct_token_of_a_vm_is_bound_through_the_claims_of_the_paravisor() {
+    let guest = Guest::confidential_vm_direct();
+    let any = GuestIdentity::allow_any_azure_cvm();
+    let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), any, Binding::OwnKey).unwrap();
+    let policy = policy.allow_direct_vm_token().unwrap();
+    assert_eq!(attest(&guest, &policy).unwrap().channel(), Channel::Bound);
+    let user_data =
+        |text: String| attest_claims(&guest, &policy, |claims| claims.claim("x-ms-runtime/user-data", text));
+    let digest = |runtime_data: &[u8]| hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, runtime_data));
+    const NAMED: &str = "x-ms-runtime.user-data";
+    false_report(user_data("00".repeat(64)), NAMED);
+    false_report(user_data(digest(b"another challenge") + &"00".repeat(32)), NAMED);
+    false_report(user_data(String::new()), NAMED);
+    let missing = attest_claims(&guest, &policy, |claims| claims.without("x-ms-runtime/user-data"));
+    false_report(missing, NAMED);
+    // Both halves are compared, and the case of the digits does not matter.
+    let challenge = bound();
+    for (rest, upper, accepted) in [("00", false, true), ("00", true, true), ("01", false, false)] {
+        let text = digest(&challenge.runtime_data()) + &"00".repeat(31) + rest;
+        let text = if upper { text.to_uppercase() } else { text };
+        let claims = claims(&guest, &challenge.runtime_data()).claim("x-ms-runtime/user-data", text);
+        let mut evidence = evidence(&guest, &challenge.runtime_data());
+        evidence.token = Some(sign(&claims));
+        let recorded = blindbox_attestation::verify_recorded(&evidence, &endorsements(), &policy, NOW);
+        if accepted { drop(recorded.unwrap()) } else { false_report(recorded, NAMED) }
+    }
+    // A container has no paravisor: its report covers the runtime data themselves.
+    let text = digest(&bound().runtime_data()) + &"00".repeat(32);
+    let container =
+        attest_claims(&container(), &maa_policy(), |claims| claims.claim("x-ms-runtime", json!({ "user-data": text })));
+    false_report(container, "x-ms-runtime");
+}

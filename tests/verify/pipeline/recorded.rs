@@ -243,7 +243,13 @@ fn recorded_tokens_of_confidential_vms_pass_the_policy_for_one() {
         assert_eq!(recorded.appraisal().check("kind of tee").unwrap().verdict, Verdict::Passed);
         assert_eq!(recorded.appraisal().check("compliance").unwrap().actual, "azure-compliant-cvm");
 
-        let any = set.verify_at_issue(&of(GuestIdentity::allow_any_azure_cvm())).unwrap();
+        // They are of before the fix of CVE-2025-49707, and signed by keys of that time.
+        let refused = set.verify_at_issue(&of(GuestIdentity::allow_any_azure_cvm())).unwrap_err();
+        let violation = refused.violation();
+        assert!(matches!(violation, Some(Violation::WrongGuestIdentity { field: "id key", .. })), "{refused}");
+        let any = of(GuestIdentity::allow_any_azure_cvm()).allow_old_paravisor().unwrap();
+        let any = set.verify_at_issue(&any).unwrap();
+        assert_eq!(any.appraisal().check("paravisor").unwrap().verdict, Verdict::Allowed, "{any}");
         assert_eq!(any.appraisal().check("launch measurement").unwrap().verdict, Verdict::Allowed, "{any}");
         let refused = set.verify_at_issue(&of(GuestIdentity::measured([Measurement::new([1; 48])])));
         assert!(
@@ -276,6 +282,12 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     assert_eq!(kinds(set.verify_at_issue(&policy)), ("a confidential VM", DIRECT));
     let recorded = set.verify_at_issue(&policy.allow_direct_vm_token().unwrap()).unwrap();
     assert_eq!(recorded.appraisal().check("kind of tee").unwrap().verdict, Verdict::Allowed);
+    // Its paravisor is one with the fix of CVE-2025-49707.
+    let any = Policy::confidential_vm(trust(), GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
+    let recorded = set.verify_at_issue(&any.allow_direct_vm_token().unwrap()).unwrap();
+    let paravisor = recorded.appraisal().check("paravisor").unwrap();
+    assert_eq!(paravisor.verdict, Verdict::Passed);
+    assert_eq!(paravisor.actual, "guest svn 65549 of family 01232000000000000000000000000000");
     // Its layout is that of a container.
     let workload = Workload::binds_its_own_key(HostData::new([0x5a; 32]));
     let container = Policy::confidential_container(trust(), workload, UvmRequirement::at_least(1)).unwrap();

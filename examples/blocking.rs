@@ -1,4 +1,4 @@
-//! A program without an async runtime that talks to one BlindBox and to nobody else.
+//! A program without an async runtime that talks to one BlindBox and to no other peer.
 //!
 //! ```console
 //! $ cargo run --example blocking

@@ -5,7 +5,7 @@
 //! $ cargo run --example inspect -- report.bin vcek.der uvm.cose
 //! ```
 //!
-//! Only what can be told from the file alone is verified: a certificate against AMD's built-in roots, an endorsement against
+//! Only what the file alone can show is verified: a certificate against AMD's built-in roots, an endorsement against
 //! Microsoft's production issuer. A token needs a key set and a report its certificate: that is what the example `offline` is for.
 
 #[path = "support/exit.rs"]

@@ -174,7 +174,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
 fn on_whose_word(arguments: &Arguments) -> String {
     let keys = arguments.jwks.as_ref().map(|path| {
         format!(
-            "trusted without proof: the keys of MAA, as {} has them (whoever wrote this file decides which tokens are genuine)\n",
+            "trusted without proof: the keys of MAA, as {} has them (the author of this file decides which tokens are genuine)\n",
             path.display()
         )
     });

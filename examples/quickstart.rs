@@ -1,4 +1,4 @@
-//! A client that talks to one BlindBox and to nobody else, with everything it needs inside: an emulated BlindBox with its agent, an
+//! A client that talks to one BlindBox and to no other peer, with everything it needs inside: an emulated BlindBox with its agent, an
 //! emulated MAA, an emulated AMD and a man in the middle, on loopback, with real TLS and real signatures.
 //!
 //! ```console
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let answer = session.post("/echo").body("a secret for the proven peer").send().await?;
     println!("POST /echo: {} {:?}", answer.status(), answer.text().await?);
 
-    heading("everybody else");
+    heading("every other peer is refused");
     let maa_says = async |what: &str| show(what, verifier.connect(blindbox.url(), &maa_alone).await.err());
     let both_say = async |what: &str| show(what, verifier.connect(blindbox.url(), &both).await.err());
 
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let relay = Relay::start(&blindbox).await?;
     show("a man in the middle", verifier.connect(relay.url(), &maa_alone).await.err());
-    println!("    ({} bytes of the application reached him)", relay.traffic().application_bytes());
+    println!("    (it received {} bytes of the application)", relay.traffic().application_bytes());
 
     let legacy = BlindBox::builder(&maa).agent(AgentForm::Legacy).start().await?;
     show("a BlindBox that binds no key", verifier.connect(legacy.url(), &maa_alone).await.err());

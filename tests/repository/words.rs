@@ -36,7 +36,10 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Directories and files of `src` whose comments and messages do not follow the vocabulary yet. It only gets shorter.
-const NOT_YET: &[&str] = &["bin", "emulator", "session", "transport"];
+const NOT_YET: &[&str] = &["emulator", "session", "transport"];
+
+/// Words that a frozen name consists of, by file: a member of the JSON that `fetch` prints.
+const FROZEN: &[(&str, &str)] = &[("src/bin/blindbox-attest/fetch.rs", "folder")];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -150,8 +153,11 @@ fn assert_clean(paths: &[PathBuf], read: fn(&str) -> Vec<String>) {
     for path in paths {
         let text = fs::read_to_string(path).unwrap();
         for (line, word, instead) in banned(&read(&text)) {
-            let name = path.strip_prefix(root()).unwrap().display();
-            writeln!(report, "{name}:{line}: {word:?}: write {instead}").unwrap();
+            let name = path.strip_prefix(root()).unwrap();
+            if FROZEN.iter().any(|(file, frozen)| name == Path::new(file) && word == *frozen) {
+                continue;
+            }
+            writeln!(report, "{}:{line}: {word:?}: write {instead}", name.display()).unwrap();
         }
     }
     assert!(report.is_empty(), "\n{report}");
@@ -177,6 +183,9 @@ fn the_documents_use_the_vocabulary() {
 fn the_source_uses_the_vocabulary() {
     let mut paths = Vec::new();
     files(&root().join("src"), "rs", &mut paths);
+    for example in ["blocking", "connect", "inspect", "offline", "quickstart"] {
+        paths.push(root().join("examples").join(example).with_extension("rs"));
+    }
     paths.retain(|path| !NOT_YET.iter().any(|not_yet| path.starts_with(root().join("src").join(not_yet))));
     assert_clean(&paths, comments_and_strings);
 }

@@ -35,7 +35,7 @@ pub struct Network {
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     collateral_root: Vec<PathBuf>,
 
-    /// This machine's authorities for the servers of collateral: whoever can add one to the machine can then, under MAA
+    /// This machine's authorities for the servers of collateral: anyone who can add one to the machine can then, under MAA
     /// trust, say which tokens are genuine.
     #[arg(long, conflicts_with = "collateral_root", help_heading = "Trust")]
     platform_collateral_roots: bool,
@@ -57,12 +57,12 @@ pub struct Network {
     #[arg(long, value_name = "URL", help_heading = "Network")]
     kds: Option<String>,
 
-    /// A service to ask for AMD's certificates before AMD's own: Azure's THIM, or one with the same answer, such as
+    /// A service to ask for AMD's certificates before AMD's own: Azure's THIM, or one with the same response, such as
     /// http://169.254.169.254/metadata/THIM/amd/certification. It needs no trust.
     #[arg(long, value_name = "URL", help_heading = "Network")]
     thim: Option<String>,
 
-    /// A private folder to keep AMD's certificates and revocation lists in, which are verified at every load. It is made if
+    /// A private directory to keep AMD's certificates and revocation lists in, which are verified at every load. It is made if
     /// it is not there.
     #[arg(long, value_name = "DIR", help_heading = "Network")]
     cache_dir: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! `fetch`: evidence into a folder.
+//! `fetch`: saves evidence into a directory.
 
 use std::fs;
 use std::io;
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     connection: Connection,
 
-    /// The folder, which is made if it is not there. Files of earlier evidence are not overwritten: it must be empty.
+    /// The directory, which is created if it does not exist. Files of earlier evidence are not overwritten: it must be empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
@@ -95,7 +95,7 @@ fn make_empty(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     match fs::read_dir(folder)?.next() {
         None => Ok(()),
-        Some(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected an empty folder")),
+        Some(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected an empty directory")),
     }
 }
 

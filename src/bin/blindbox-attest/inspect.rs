@@ -10,10 +10,8 @@ use crate::exit::{Failure, print, print_json};
 use crate::files;
 
 #[derive(Args)]
-#[command(
-    after_help = "Only what can be told from a file alone is verified: certificates and revocation lists against \
-AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised: see `verify --evidence`."
-)]
+#[command(after_help = "Only what a file alone can show is verified: certificates and revocation lists against \
+AMD's built-in roots, endorsements against Microsoft's production issuer. Nothing is appraised: see `verify --evidence`.")]
 pub struct Arguments {
     /// A token (JWT), a report (1184 bytes), a key set (JSON), certificates, a revocation list, the endorsement of a
     /// utility VM (COSE_Sign1) or an agent's response, as it is, in PEM, base64 or hexadecimal, or anything else that `fetch`
@@ -48,7 +46,7 @@ fn beside_evidence(file: &Path, bytes: &[u8]) -> Option<Value> {
     match file.file_name()?.to_str()? {
         "about.json" => {
             let contents: Value = serde_json::from_slice(bytes).ok().filter(Value::is_object)?;
-            Some(unverified("about", "how `fetch` came by what is in this folder, as it noted it", &contents))
+            Some(unverified("about", "how `fetch` obtained the files of this directory, by its own account", &contents))
         }
         "runtime-data.json" => {
             let contents: Value = serde_json::from_slice(bytes).ok()?;

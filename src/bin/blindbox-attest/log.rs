@@ -1,7 +1,7 @@
 //! What is reported on standard error: lines for people, or one JSON object each for programs; events of the library with `-v`.
 //!
-//! A command that serves writes through a queue: a pipe that is not read takes no more at some point, and whoever waited for it
-//! would stop.
+//! A command that serves writes through a queue: a pipe that is not read takes no more at some point, and a
+//! writer that waited for it would stop.
 
 use std::fmt;
 use std::io::{self, Write};

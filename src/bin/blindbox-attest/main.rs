@@ -41,7 +41,7 @@ use terminal::Colour;
 
 /// What stands below the help of every command.
 const EXIT_CODES: &str = "\
-Exit codes, which do not depend on whether anybody reads what is printed, and the `verdict` that --json says:
+Exit codes, which do not depend on whether the output is read, and the `verdict` that --json says:
    0  accepted        or done
    1  rejected        genuine evidence that the policy does not accept
    2  untrusted       not genuine, or not about this peer; assume an attack
@@ -56,7 +56,7 @@ const ABOUT_EMULATE: &str = "";
 
 /// What stands below the help of the program.
 const ABOUT_VARIABLES: &str = "\
-Each option has an environment variable, BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or
+Each option has an environment variable, BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or \
 false from it. An option on the command line comes before its variable, and before variables that conflict with it.
 What decides what is trusted (roots, key sets, --allow-...) has no variable: setting one is an error.\n\n";
 
@@ -81,7 +81,7 @@ enum Command {
     /// Attest a peer, or verify saved evidence, and show every check of the policy.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Arguments),
-    /// Save a peer's evidence, and what vouches for it, in a folder; then say whether the policy accepts it.
+    /// Save a peer's evidence, and what vouches for it, in a directory; then report whether the policy accepts it.
     #[command(after_help = EXIT_CODES)]
     Fetch(fetch::Arguments),
     /// Say what files of evidence are and print them in full, verified or not.
@@ -112,7 +112,7 @@ enum Command {
     },
 }
 
-/// The version of the package, with the commit where the build was told one: `BLINDBOX_COMMIT` in its environment.
+/// The version of the package, with the commit if `BLINDBOX_COMMIT` was set for the build.
 fn version() -> &'static str {
     match option_env!("BLINDBOX_COMMIT") {
         // clap wants it for as long as the program runs.
@@ -193,7 +193,7 @@ fn wait_for(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<Exi
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::setting(format!("no threads to work with: {error}")))?;
     let done = runtime.block_on(work);
-    // Something may still wait for an answer that nobody wants any more.
+    // A task may still wait for a response that is not needed any more.
     runtime.shutdown_background();
     done
 }

@@ -30,7 +30,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     String::deserialize(deserializer).map(Some)
 }
 
-/// What is taken from a directory without proof, since nothing in it is signed by somebody else.
+/// What is taken from a directory without proof, since no one else signed it.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unproven {
@@ -204,7 +204,7 @@ fn about(directory: &Path) -> Result<Option<About>, Failure> {
     Ok(Some(about))
 }
 
-/// A file of the folder. Not there is not given; what then is missing, the verification says.
+/// A file of the directory. One that is not there is not given; the verification reports what is missing.
 fn saved(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     let path = folder.join(name);
     match std::fs::symlink_metadata(&path) {

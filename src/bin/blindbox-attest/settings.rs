@@ -110,7 +110,7 @@ fn refused_variable(arg: &Arg) -> Option<String> {
     let value = std::env::var_os(&variable)?;
     let option = name(arg).unwrap_or_default();
     is_given(arg, &value).then(|| {
-        format!("{variable} is set, and the environment does not decide what is trusted; give --{option}, or unset it")
+        format!("{variable} is set, and the environment does not decide what is trusted; give --{option} \"${variable}\", or unset it")
     })
 }
 

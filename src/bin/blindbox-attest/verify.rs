@@ -47,7 +47,7 @@ pub struct Arguments {
     at: Option<u64>,
 
     /// Verify the token with the key set that lies in the directory too. Who wrote the directory then decides which tokens are
-    /// genuine: only for directories that nobody else could write.
+    /// genuine: only for directories that no one else could write.
     #[arg(long, requires = "evidence", conflicts_with_all = ["url", "key_set"], help_heading = "Saved evidence")]
     trust_saved_key_set: bool,
 

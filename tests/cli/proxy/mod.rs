@@ -10,12 +10,12 @@ use crate::tool::{Emulator, Serving, command, run, skipped};
 mod access;
 mod answers;
 mod bodies;
-#[cfg(unix)]
-mod ending;
 mod framing;
 mod operations;
 mod redirects;
 mod refusals;
+#[cfg(unix)]
+mod shutdown;
 #[cfg(target_os = "linux")]
 mod systemd;
 #[cfg(unix)]

@@ -71,7 +71,12 @@ fn a_place_that_is_taken() {
     let socket = emulator.path("taken");
     let listener = UnixListener::bind(&socket).unwrap();
     let outcome = bind(&socket);
-    assert_eq!((outcome.exit, outcome.err.contains("somebody listens there already")), (4, true), "{}", outcome.err);
+    assert_eq!(
+        (outcome.exit, outcome.err.contains("another process listens there already")),
+        (4, true),
+        "{}",
+        outcome.err
+    );
     drop(listener);
     // What is left of one that was killed is taken away.
     let path = format!("unix:{socket}");

@@ -1,4 +1,4 @@
-//! What a test tells the emulator while it runs: one order a line on standard input, one answer a line.
+//! Commands for a running emulator: one for each line of standard input, with one line of response.
 
 use std::io::{self, BufRead};
 
@@ -12,13 +12,13 @@ use super::knobs::{self, Change};
 use crate::exit::{Failure, print_json_line};
 
 pub const HELP: &str = "\
-Orders, one a line on standard input; each is answered by one line of JSON with `ok`:
+Orders, one a line on standard input; each has a response of one line of JSON with `ok`:
   knob NAME[=VALUE]          sets a knob
   fail PATH=FAULT            fails requests of application and agent; also fail-maa and fail-kds
   reset                      takes back every knob and fault, those of the command line too
   rotate-tls-key             a new TLS key, attested like the first; open connections are cut
   rotate-maa-key             a new key signs tokens; the old one is gone from the key set
-  restart                    the guest starts anew: another key, another report id
+  restart                    the guest starts again: another key, another report id
   stop                       stops listening until `restart`
   traffic                    counts what reached application, agent and MAA";
 

@@ -15,12 +15,12 @@ pub struct FaultAt {
 type Entry = (&'static str, &'static str, fn(&str) -> Result<Fault, String>);
 
 const FAULTS: &[Entry] = &[
-    ("slow:MS", "the proper answer, after this time", |text| Ok(Fault::Slow(milliseconds(text)?))),
-    ("hang", "no answer while the connection stays open", |_| Ok(Fault::Hang)),
-    ("drip:MS", "the proper answer, one byte at a time", |text| Ok(Fault::Drip(milliseconds(text)?))),
-    ("close-early", "the connection is closed without an answer", |_| Ok(Fault::CloseEarly)),
+    ("slow:MS", "the proper response, after this time", |text| Ok(Fault::Slow(milliseconds(text)?))),
+    ("hang", "no response while the connection stays open", |_| Ok(Fault::Hang)),
+    ("drip:MS", "the proper response, one byte at a time", |text| Ok(Fault::Drip(milliseconds(text)?))),
+    ("close-early", "the connection is closed without a response", |_| Ok(Fault::CloseEarly)),
     ("truncated", "half of the body, then the connection is cut", |_| Ok(Fault::Truncated)),
-    ("oversized:BYTES", "so much white space behind the answer", |text| Ok(Fault::Oversized(number(text)?))),
+    ("oversized:BYTES", "so much white space behind the response", |text| Ok(Fault::Oversized(number(text)?))),
     ("oversized-announced:BYTES", "the same, announced in the head", |text| {
         Ok(Fault::OversizedAnnounced(number(text)?))
     }),
@@ -30,10 +30,10 @@ const FAULTS: &[Entry] = &[
     ("too-many-requests:SECONDS", "429 with Retry-After", |text| Ok(Fault::too_many_requests(number(text)?))),
     ("redirect:URL", "a redirect (307)", |text| Ok(Fault::Redirect(text.to_owned()))),
     ("content-type:TYPE", "another content type", |text| Ok(Fault::ContentType(text.to_owned()))),
-    ("gzip", "compressed, although nobody asked for it", |_| Ok(Fault::Gzip)),
+    ("gzip", "compressed, although it was not requested", |_| Ok(Fault::Gzip)),
     ("malformed-json", "JSON that does not end", |_| Ok(Fault::MalformedJson)),
     ("duplicate-member", "JSON with its first member twice", |_| Ok(Fault::DuplicateMember)),
-    ("trailing-json", "a second JSON object behind the answer", |_| Ok(Fault::TrailingJson)),
+    ("trailing-json", "a second JSON object behind the response", |_| Ok(Fault::TrailingJson)),
     ("body:TEXT", "another body", |text| Ok(Fault::Body(text.to_owned()))),
 ];
 

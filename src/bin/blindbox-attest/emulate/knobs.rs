@@ -74,9 +74,9 @@ const GROUPS: &[Group] = &[
     Group(
         "Agent",
         &[
-            Entry("old-nonce", "attests a nonce that nobody sent", |_| guest(Knob::OldNonce)),
+            Entry("old-nonce", "attests a nonce that no client sent", |_| guest(Knob::OldNonce)),
             Entry("old-token", "the same, but sends the proper runtime data", |_| guest(Knob::OldToken)),
-            Entry("old-answer", "repeats its first answer", |_| guest(Knob::OldAnswer)),
+            Entry("old-answer", "repeats its first response", |_| guest(Knob::OldAnswer)),
             Entry("foreign-key=HEX", "names another TLS key (SHA-256)", |hex| {
                 guest(Knob::ForeignKey(SpkiDigest::from_hex(hex).map_err(text)?))
             }),
@@ -89,7 +89,7 @@ const GROUPS: &[Group] = &[
             Entry("no-token", "has no /attest/maa", |_| guest(Knob::NoToken)),
             Entry("answer-in-legacy-form", "a token only", |_| guest(Knob::AnswerInLegacyForm)),
             Entry("refuse-bound-form", "refuses a request without runtime_data", |_| guest(Knob::RefuseBoundForm)),
-            Entry("answer-member=NAME:JSON", "sets a member of its answers", |value| {
+            Entry("answer-member=NAME:JSON", "sets a member of its responses", |value| {
                 let (name, value) = named_json(value)?;
                 guest(Knob::AnswerMember(name, value))
             }),
@@ -112,7 +112,7 @@ const GROUPS: &[Group] = &[
             Entry("token-expired", "expired an hour ago", |_| token(TokenFault::Expired)),
             Entry("token-not-yet-valid", "valid in an hour", |_| token(TokenFault::NotYetValid)),
             Entry("token-issued-in-the-future", "issued in an hour", |_| token(TokenFault::IssuedInTheFuture)),
-            Entry("token-issued-ago=SECONDS", "genuine, but made before anybody asked", |value| {
+            Entry("token-issued-ago=SECONDS", "genuine, but issued before the request", |value| {
                 token(TokenFault::IssuedAgo(number(value)?))
             }),
             Entry("token-issuer=URL", "another issuer, under this instance's key", |value| {
@@ -190,7 +190,7 @@ const GROUPS: &[Group] = &[
             Entry("report=HEX", "these bytes in place of a report", |value| {
                 hardware(HardwareKnob::Report(hex::decode(value).map_err(text)?))
             }),
-            Entry("report-data=HEX", "made for somebody else's question", |value| {
+            Entry("report-data=HEX", "made for the challenge of another client", |value| {
                 hardware(HardwareKnob::ReportData(ReportData::from_hex(value).map_err(text)?))
             }),
             Entry("report-version=VERSION", "another version", |value| {
@@ -215,17 +215,17 @@ const GROUPS: &[Group] = &[
             }),
             Entry("garbage-chain", "issuer and root are something else", |_| hardware(HardwareKnob::GarbageChain)),
             Entry("no-chain", "the certificate comes alone", |_| hardware(HardwareKnob::NoChain)),
-            Entry("no-certificates", "no certificate comes along", |_| hardware(HardwareKnob::NoCertificates)),
+            Entry("no-certificates", "no certificate is provided", |_| hardware(HardwareKnob::NoCertificates)),
             Entry("certificates=TEXT", "this text in place of certificates", |value| {
                 hardware(HardwareKnob::Certificates(value.to_owned()))
             }),
             Entry("endorsement-hash-envelope", "the endorsement in its newer form", |_| {
                 hardware(HardwareKnob::EndorsementForm(EndorsementForm::CwtHashEnvelope))
             }),
-            Entry("endorsed-by-another", "somebody else, in his own name", |_| {
+            Entry("endorsed-by-another", "another issuer, under its own name", |_| {
                 hardware(HardwareKnob::EndorsedByAnother)
             }),
-            Entry("forged-endorsement", "somebody else, in the usual name", |_| {
+            Entry("forged-endorsement", "another issuer, under the usual name", |_| {
                 hardware(HardwareKnob::ForgedEndorsement)
             }),
             Entry("endorser-use=OID", "a leaf for another use", |value| {
@@ -242,7 +242,7 @@ const GROUPS: &[Group] = &[
             Entry("endorsement=HEX", "these bytes in place of an endorsement", |value| {
                 hardware(HardwareKnob::Endorsement(hex::decode(value).map_err(text)?))
             }),
-            Entry("no-endorsement", "no endorsement comes along", |_| hardware(HardwareKnob::NoEndorsement)),
+            Entry("no-endorsement", "no endorsement is provided", |_| hardware(HardwareKnob::NoEndorsement)),
         ],
     ),
     Group(

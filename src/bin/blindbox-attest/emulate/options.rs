@@ -84,7 +84,7 @@ pub struct Arguments {
     #[arg(long, default_value = "127.0.0.1", value_name = "NAME", value_parser = host, help_heading = "Agent and application")]
     pub maa_host: String,
 
-    /// A man in the middle, with a URL of his own in what is printed.
+    /// A man in the middle, with its own URL in the output.
     #[arg(long, value_enum, value_name = "MODE", help_heading = "What goes wrong")]
     pub relay: Option<RelayArgument>,
 
@@ -107,7 +107,7 @@ pub struct Arguments {
     )]
     pub fail_kds: Vec<FaultAt>,
 
-    /// Also write the policy, the roots, the CCE policy and the key set as files into this folder.
+    /// Also write the policy, the roots, the CCE policy and the key set as files into this directory.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
@@ -199,13 +199,13 @@ pub enum CertificateArgument {
 pub enum RelayArgument {
     /// Passes connections through untouched.
     Tunnel,
-    /// Ends TLS with a key of his own and forwards requests for the agent.
+    /// Ends TLS with its own key and forwards requests for the agent.
     Forward,
-    /// Has a legacy agent attest his own key in the bound form.
+    /// Has a legacy agent attest the relay's key in the bound form.
     AttestOwnKey,
-    /// Answers with evidence that he got earlier.
+    /// Responds with evidence that it received earlier.
     Replay,
-    /// Forwards, but takes the runtime data out of answers.
+    /// Forwards, but removes the runtime data from responses.
     LegacyForm,
 }
 
@@ -247,7 +247,7 @@ impl From<CertificateArgument> for ServerCertificate {
 fn long_help() -> String {
     format!(
         "Prints one line of JSON with the addresses, the roots and a policy that the BlindBox meets without knobs (on a \
-         terminal, the command of a client), and serves until standard input is closed or a signal comes. Keys are made anew each time.\n\n{}\n\n{}\n\n{}",
+         terminal, the command of a client), and serves until standard input is closed or a signal comes. Keys are generated for each run.\n\n{}\n\n{}\n\n{}",
         control::HELP,
         knobs::help(),
         faults::help()

@@ -19,7 +19,7 @@ const LENGTH: std::ops::RangeInclusive<usize> = 32..=512;
 /// Where the token comes from, as on the command line.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Serve whoever can reach the port. Otherwise each request needs an access token, in the header X-Blindbox-Token or as
+    /// Serve anyone who can reach the port. Otherwise each request needs an access token, in the header X-Blindbox-Token or as
     /// `Authorization: Bearer`: the one in --access-token-file, in the variable BLINDBOX_ACCESS_TOKEN, or one that is made for this
     /// run and printed at the start.
     #[arg(long, help_heading = "Local port")]

@@ -8,14 +8,14 @@ use hyper::http::request;
 use hyper::{Request, Response};
 use url::Url;
 
+use super::access::{Guard, Refusal};
 use super::admission::Client;
-use super::answer::{self, AnswerBody, Answers};
-use super::bodies::Bodies;
+use super::body_buffer::Bodies;
 use super::exceptions::AttestationLog;
-use super::guard::{Guard, Refusal};
 use super::headers;
 use super::origins;
 use super::peer::Peer;
+use super::response::{self, AnswerBody, Answers};
 use crate::log;
 
 pub struct Forwarder {
@@ -26,7 +26,7 @@ pub struct Forwarder {
     pub attestations: Arc<AttestationLog>,
 }
 
-/// Why there is no answer of the application.
+/// Why there is no response of the application.
 enum Failure {
     Refused(Refusal),
     Failed(AttestationError),
@@ -49,10 +49,10 @@ impl Forwarder {
         let origin = self.guard.origins.allowed(request.headers()).cloned();
         let mut answer = match self.forward(request, client).await {
             Ok(answer) => answer,
-            Err(Failure::Refused(refusal)) => answer::of_refusal(&refusal),
+            Err(Failure::Refused(refusal)) => response::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
                 log::error(error.code(), &error.to_string());
-                answer::of_error(&error)
+                response::of_error(&error)
             }
         };
         if let Some(origin) = origin {
@@ -100,7 +100,7 @@ impl Forwarder {
     async fn send(&self, request: SessionRequest) -> Result<SessionResponse, AttestationError> {
         // The copy shares the body.
         match request.clone().send().await {
-            // Nothing was sent. The application may be in order again meanwhile: everything is checked anew.
+            // Nothing was sent. The application may be in order again: everything is checked once more.
             Err(error @ AttestationError::SessionPoisoned { .. }) => {
                 self.peer.closed(&error);
                 self.peer.reopen(error).await?;

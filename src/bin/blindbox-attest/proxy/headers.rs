@@ -2,8 +2,8 @@
 
 use hyper::header::{self, HeaderMap, HeaderName};
 
-use super::answer::ERROR_HEADER;
-use super::guard::TOKEN_HEADER;
+use super::access::TOKEN_HEADER;
+use super::response::ERROR_HEADER;
 
 /// Headers between two hops (RFC 9110 section 7.6.1), and those of a request that the session writes itself.
 const HOP_BY_HOP: &[&str] = &[
@@ -22,7 +22,7 @@ const HOP_BY_HOP: &[&str] = &[
 
 /// Whether the application gets this header of a request.
 pub fn of_request(name: &HeaderName, headers: &HeaderMap) -> bool {
-    // What a browser says of pages is about this proxy, not about the application; the token is nobody else's business.
+    // What a browser says of pages is about this proxy, not about the application; the token is for the proxy only.
     let about_here = name == header::HOST
         || name == header::CONTENT_LENGTH
         || name == header::EXPECT
@@ -32,12 +32,12 @@ pub fn of_request(name: &HeaderName, headers: &HeaderMap) -> bool {
     !about_here && !is_hop_by_hop(name, headers)
 }
 
-/// Whether the client gets this header of an answer.
+/// Whether the client gets this header of a response.
 pub fn of_answer(name: &HeaderName, headers: &HeaderMap) -> bool {
     // These would lead clients around this proxy, with or without their knowledge.
     let leads_away = name == header::ALT_SVC || name == header::REFRESH;
-    // Whom the application lets read its answers is about its origin, where others stand in the way than here: nobody's page
-    // is to be let in by it. And whoever took this address for one that is always https could not use it any more.
+    // Whom the application lets read its responses is about its origin, where others stand in the way than here: no page
+    // is to be admitted by it. And a client that took this address for one that is always https could not use it any more.
     let about_there = name.as_str().starts_with("access-control-") || name == header::STRICT_TRANSPORT_SECURITY;
     !leads_away && !about_there && name != ERROR_HEADER && !is_hop_by_hop(name, headers)
 }

@@ -122,7 +122,7 @@ impl Listener {
         }
     }
 
-    /// As a client is told.
+    /// As clients are shown it.
     pub fn address(&self) -> String {
         match self {
             Self::Tcp(_, address) => format!("http://{address}"),
@@ -145,7 +145,7 @@ impl Listener {
         }
     }
 
-    /// What a client with another `Host` is told.
+    /// The message for a client with another `Host`.
     pub fn wrong_host(&self) -> &'static str {
         match self {
             Self::Tcp(..) => "expected as Host the address of this proxy",
@@ -159,7 +159,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix(_, path, socket) = self {
-            // Somebody else may have put another one there.
+            // Another process may have put another one there.
             if std::fs::symlink_metadata(&*path).is_ok_and(|found| Some(identity(&found)) == *socket) {
                 let _ = std::fs::remove_file(path);
             }
@@ -167,7 +167,7 @@ impl Drop for Listener {
     }
 }
 
-/// A socket that only this user can connect to. It is made in a folder that nobody else can enter and moved to its place
+/// A socket that only this user can connect to. It is made in a directory that no other user can enter and moved to its place
 /// when its mode is set, so that there is no moment at which others could use it.
 #[cfg(unix)]
 fn private_socket(path: &std::path::Path) -> io::Result<(UnixListener, Socket)> {
@@ -180,10 +180,10 @@ fn private_socket(path: &std::path::Path) -> io::Result<(UnixListener, Socket)> 
         Err(error) => return Err(error),
         Ok(found) if !found.file_type().is_socket() => return Err(in_use("there is a file that is no socket")),
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Err(in_use("somebody listens there already")),
+            Ok(_) => return Err(in_use("another process listens there already")),
             // Left over by one that was killed.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
-            // Whoever that is, it is not known to be gone.
+            // The other process is not known to be gone.
             Err(error) => return Err(error),
         },
     }

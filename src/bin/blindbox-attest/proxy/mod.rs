@@ -1,26 +1,26 @@
 //! `proxy`: a local plain-HTTP port whose other end is an attested session.
 //!
-//! Whoever can reach the port speaks in the name of whoever started it, so the port is on loopback or a Unix socket, wants a
+//! Anyone who can reach the port acts on behalf of the user who started it. So the port is on loopback or a Unix socket, requires a
 //! token, and refuses what a web page in a browser of this machine could make it do.
 
+mod access;
 mod access_token;
 mod admission;
-mod answer;
-mod bodies;
-mod ending;
+mod body_buffer;
 mod exceptions;
 mod forward;
-mod guard;
 mod headers;
 mod listener;
+mod location;
 mod operations;
 mod origins;
-mod patience;
 mod peer;
 mod prometheus;
-mod redirect;
 mod request_log;
+mod response;
+mod shutdown;
 mod systemd;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -45,21 +45,21 @@ use crate::connect_args::{Connection, seconds};
 use crate::exit::{Failure, error_json, note, print, print_json_line};
 use crate::log;
 use crate::signals::Stop;
+use access::{Guard, MAX_HEAD, TOKEN_HEADER};
 use access_token::AccessToken;
 use admission::{Client, Silent};
-use answer::Answers;
-use bodies::Bodies;
-use ending::{Ending, ending};
+use body_buffer::Bodies;
 use exceptions::{AttestationLog, Exceptions};
 use forward::Forwarder;
-use guard::{Guard, MAX_HEAD, TOKEN_HEADER};
 use listener::{Listen, Listener, Stream};
+use location::Redirects;
 use operations::Operations;
 use origins::{Origin, Origins};
-use patience::Patient;
 use peer::{Peer, Start};
-use redirect::Redirects;
 use request_log::Record;
+use response::Answers;
+use shutdown::{Ending, ending};
+use write_timeout::Patient;
 
 /// How many connections are served at the same time; more wait in the system's queue. Bounds memory and file descriptors.
 const MAX_CONNECTIONS: usize = 128;
@@ -67,7 +67,7 @@ const MAX_CONNECTIONS: usize = 128;
 /// How long a client may take for the head of a request: stops connections that are held open for nothing.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// How long a client may leave an answer unread before it is cut off.
+/// How long a client may leave a response unread before it is cut off.
 const UNREAD_TIME: Duration = Duration::from_secs(60);
 
 /// How long the last lines of the log may take: a pipe that is not read does not keep the program.
@@ -94,7 +94,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ORIGIN", help_heading = "Local port")]
     allow_origin: Vec<Origin>,
 
-    /// The largest body of a request, in bytes. It is held in memory until the application answers.
+    /// The largest body of a request, in bytes. It is held in memory until the application responds.
     #[arg(long, value_name = "BYTES", default_value = "33554432", help_heading = "Local port")]
     max_request: usize,
 
@@ -103,11 +103,11 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "268435456", help_heading = "Local port")]
     max_held: usize,
 
-    /// The largest body of an answer, in bytes. It is passed on as it comes.
+    /// The largest body of a response, in bytes. It is streamed.
     #[arg(long, value_name = "BYTES", default_value = "4294967296", help_heading = "Local port")]
     max_answer: u64,
 
-    /// Pass on a `Location` that names another origin. Otherwise such an answer is refused: a client that follows it
+    /// Pass on a `Location` that names another origin. Otherwise such a response is refused: a client that follows it
     /// takes its request, its headers and its token to where nothing is attested.
     #[arg(long, help_heading = "Local port")]
     allow_redirects_elsewhere: bool,
@@ -136,7 +136,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// How long the proxy waits for what. Hidden: nobody but a test needs others.
+/// How long the proxy waits for what. Hidden: only tests need other values.
 #[derive(Args)]
 struct Waits {
     /// How long responses under way may go on after the first signal.
@@ -165,12 +165,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (verifier, pause) = (connection.verifier()?, arguments.waits.retry_pause);
     let peer = Arc::new(Peer::open(verifier, &arguments.url, policy.clone(), start, pause).await?);
     let listener = Listener::bind(&arguments.listen).await?;
-    // Before anybody knows of it, so that the socket goes with it in any case.
+    // Before a client knows of it, so that the socket is removed in any case.
     let mut stop = Stop::listen()?;
     let attested = peer.session().ok().map(|session| session.attestation());
     announce(&arguments, &listener, &token, &peer, &policy, operations.as_ref())?;
     if let Some(operations) = operations.as_ref().filter(|operations| !operations.address().ip().is_loopback()) {
-        note(&format!("note: counters and health are served to whoever reaches {}", operations.address()));
+        note(&format!("note: counters and health are served to anyone who reaches {}", operations.address()));
     }
     log::use_queue()?;
     systemd::notify("READY=1");
@@ -203,7 +203,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         () = stop.asked() => {}
     }
     systemd::notify("STOPPING=1");
-    // From here on nobody gets in any more.
+    // From here on no client is admitted.
     drop(listener);
     signal.end(&mut stop, arguments.waits.shutdown_grace).await;
     log::flush(FLUSH_TIME);

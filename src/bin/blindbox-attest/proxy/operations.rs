@@ -16,10 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::answer::AnswerBody;
 use super::peer::Peer;
 use super::prometheus::Registry;
 use super::request_log;
+use super::response::AnswerBody;
 use crate::exit::Failure;
 
 /// How many connections are served at a time: a scraper, a probe and some more.

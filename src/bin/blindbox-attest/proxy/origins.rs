@@ -1,7 +1,7 @@
 //! Web pages of other origins that are let in: cross-origin resource sharing (the Fetch Standard, "HTTP CORS protocol"), for the
 //! origins that `--allow-origin` names and no others.
 //!
-//! A preflight has no access token, since browsers send none with it: the proxy answers it by itself. The request that follows
+//! A preflight has no access token, since browsers send none with it: the proxy responds by itself. The request that follows
 //! needs the token. Cookies and other credentials of a browser are never shared.
 
 use std::str::FromStr;
@@ -11,8 +11,8 @@ use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use url::Url;
 
-use super::answer::AnswerBody;
-use super::guard::only;
+use super::access::only;
+use super::response::AnswerBody;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");

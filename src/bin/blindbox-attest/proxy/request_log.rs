@@ -7,7 +7,7 @@ use std::time::Instant;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::{Method, Response, StatusCode};
 
-use super::answer::ERROR_HEADER;
+use super::response::ERROR_HEADER;
 use crate::log::TARGET;
 
 const REQUESTS: &str = "blindbox_proxy_requests_total";

@@ -16,9 +16,9 @@ use blindbox_attestation::{Trust, UvmRequirement, Verifier, Workload};
 use hyper::StatusCode;
 
 use super::*;
+use crate::proxy::location::Redirects;
 use crate::proxy::origins::Origins;
 use crate::proxy::peer::Start;
-use crate::proxy::redirect::Redirects;
 
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -93,7 +93,7 @@ async fn a_session_that_was_closed_is_not_tried_again_all_the_time() {
     let session = forwarder.peer.session().unwrap();
     let error = forwarder.send(session.get("/")).await.unwrap_err();
     assert_eq!(error.code(), "session-poisoned");
-    assert_eq!(answer::of_error(&error).status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(response::of_error(&error).status(), StatusCode::BAD_GATEWAY);
     assert_eq!((attempts(&blindbox), blindbox.traffic().application_bytes()), (before, 0));
 }
 

@@ -1,6 +1,6 @@
-//! Where answers lead their readers: a client that follows a redirect must not end up somewhere else without noticing it.
+//! Where responses lead their readers: a client that follows a redirect must not end up somewhere else without noticing it.
 //!
-//! The application names places as they look from its own origin. Within the session they are named anew, as they look from
+//! The application names places as they look from its own origin. Within the session they are renamed, as they look from
 //! this proxy: a client that went to the application itself would go there without any attestation. What cannot be named so
 //! is refused.
 
@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_LOCATION, HeaderMap, HeaderValue, LOCATION};
 use url::Url;
 
-use super::guard::{Refusal, only, refusal};
+use super::access::{Refusal, only, refusal};
 
 pub struct Redirects {
     base: Url,
@@ -24,7 +24,7 @@ impl Redirects {
         Ok(Self { base: Url::parse(base).map_err(invalid)?, elsewhere })
     }
 
-    /// Changes the headers of an answer to a request for `asked`, which is a URL of the application.
+    /// Changes the headers of a response to a request for `asked`, which is a URL of the application.
     pub fn rewrite(&self, asked: &Url, headers: &mut HeaderMap) -> Result<(), Refusal> {
         if headers.contains_key(LOCATION) {
             let location = only(headers, LOCATION).and_then(|sent| self.location(asked, sent)).ok_or_else(|| {
@@ -177,7 +177,7 @@ mod tests {
             for name in [LOCATION, CONTENT_LOCATION] {
                 let Some(out) = headers.get(&name).map(|out| out.to_str().unwrap()) else { continue };
                 if !out.starts_with('/') {
-                    // Elsewhere, for whoever reads it, and as it was sent.
+                    // Elsewhere, for anyone who reads it, and as it was sent.
                     prop_assert!(elsewhere && name == LOCATION && out == sent);
                     prop_assert!(out.to_ascii_lowercase().starts_with("http"));
                     prop_assert_eq!(proxy.join(out).unwrap(), url(out));

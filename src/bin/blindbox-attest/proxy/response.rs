@@ -1,4 +1,4 @@
-//! Answers to local clients: the application's, passed on as it comes, or the proxy's own.
+//! Responses to local clients: the application's, streamed, or the proxy's own.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::guard::{Refusal, refusal};
+use super::access::{Refusal, refusal};
 use super::headers;
-use super::redirect::Redirects;
+use super::location::Redirects;
 use crate::exit::error_json;
 
-/// The header with the code of an answer that is the proxy's own, which no answer of the application has.
+/// The header with the code of a response of the proxy's own, which no response of the application has.
 pub const ERROR_HEADER: &str = "x-blindbox-error";
 
 /// When a client may ask again after a 503.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// How answers of the application are passed on.
+/// How responses of the application are forwarded.
 pub struct Answers {
     pub redirects: Redirects,
     /// The largest body, in bytes.
@@ -31,7 +31,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The answer to a request for `asked`, which is a URL of the application.
+    /// Returns the response to a request for `asked`, which is a URL of the application.
     pub fn pass_on(
         &self,
         method: &Method,
@@ -40,13 +40,13 @@ impl Answers {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (head, body) = response.into_parts();
         if head.status.is_informational() {
-            let message = "the application went over to another protocol, which nobody asked for";
+            let message = "the application switched to another protocol, which was not requested";
             return Err(refusal(StatusCode::BAD_GATEWAY, "answer-refused", message));
         }
-        // Where no body comes, a length may be told all the same.
+        // A response without a body may state a length all the same.
         let empty = *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if !empty && body.size_hint().lower() > self.most {
-            let message = "the answer is larger than --max-answer";
+            let message = "the response is larger than --max-answer";
             return Err(refusal(StatusCode::BAD_GATEWAY, "answer-too-large", message));
         }
         // The length is that of the body, whatever else was said of it: what is cut off by it would look whole.
@@ -62,14 +62,14 @@ impl Answers {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub enum AnswerBody {
     Own(Option<Bytes>),
     /// Of the application, with what may still come.
     Passed(Pin<Box<dyn Body<Data = Bytes, Error = AttestationError> + Send + Sync>>, u64),
 }
 
-/// An answer in place of the application's, where there is no attested peer to ask.
+/// A response in place of the application's, if there is no attested peer.
 pub fn of_error(error: &AttestationError) -> Response<AnswerBody> {
     let status = match error {
         AttestationError::InvalidRequest { .. } => StatusCode::BAD_REQUEST,
@@ -125,7 +125,7 @@ impl Body for AnswerBody {
                 let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
                 let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 let Some(rest) = left.checked_sub(size) else {
-                    return Poll::Ready(Some(Err("the answer is larger than --max-answer".into())));
+                    return Poll::Ready(Some(Err("the response is larger than --max-answer".into())));
                 };
                 *left = rest;
                 Poll::Ready(Some(Ok(Frame::data(data))))

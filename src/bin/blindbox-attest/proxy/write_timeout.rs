@@ -1,4 +1,4 @@
-//! How long a client may leave an answer unread.
+//! How long a client may leave a response unread.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode, Version};
 use super::headers::names;
 use super::origins::Origins;
 
-/// The header with the access token. A web page cannot set it without asking first, and is told no.
+/// The header with the access token. A web page cannot set it without a preflight, which is refused.
 pub const TOKEN_HEADER: &str = "X-Blindbox-Token";
 
 /// The largest target and headers together, in bytes: applications accept no more either.
@@ -29,7 +29,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// `wrong_host` is what a client with another `Host` is told.
+    /// `wrong_host` is the message for a client with another `Host`.
     pub fn new(hosts: Vec<String>, wrong_host: &'static str, token: Option<String>, origins: Origins) -> Self {
         Self { hosts, wrong_host, token, origins }
     }
@@ -55,7 +55,7 @@ impl Guard {
             .ok_or_else(|| refusal(StatusCode::FORBIDDEN, "wrong-host", self.wrong_host))
     }
 
-    /// Whether this is the token in an `Authorization`: it is for nobody but this proxy, even beside an `X-Blindbox-Token`.
+    /// Whether this is the token in an `Authorization`: it is for this proxy only, even beside an `X-Blindbox-Token`.
     pub fn is_access_token(&self, name: &HeaderName, value: &HeaderValue) -> bool {
         let Some(token) = &self.token else { return false };
         name == header::AUTHORIZATION && bearer(value).is_some_and(|given| same(given, token.as_bytes()))
@@ -98,7 +98,7 @@ fn check_size(head: &request::Parts) -> Result<(), Refusal> {
     Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", message))
 }
 
-/// Only `origin-form` (RFC 9112 section 3.2.1): nobody but the session decides where requests go.
+/// Only `origin-form` (RFC 9112 section 3.2.1): only the session decides where requests go.
 fn check_target(head: &request::Parts) -> Result<(), Refusal> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         let message = "expected a method other than CONNECT and TRACE";
@@ -115,9 +115,9 @@ fn check_target(head: &request::Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the request has an answer over HTTP/1.1 although it offers another protocol. A server may ignore the offer (RFC 9110
+/// Whether the request has a response over HTTP/1.1 although it offers another protocol. A server may ignore the offer (RFC 9110
 /// section 7.8), and the headers with it stay here. So it is with `h2c`, which Java's client and `curl --http2` offer in
-/// ordinary requests. Who offers anything else, such as `websocket`, has no use for such an answer and is told so.
+/// ordinary requests. A client that offers anything else, such as `websocket`, has no use for that and gets an error.
 fn upgrade_may_be_ignored(headers: &HeaderMap) -> bool {
     let mut offers =
         headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -125,10 +125,10 @@ fn upgrade_may_be_ignored(headers: &HeaderMap) -> bool {
         && (headers.contains_key(header::UPGRADE) || !names(headers, header::CONNECTION, "upgrade"))
 }
 
-/// Whether the end of the request, and that of its answer, can be told for certain.
+/// Whether the ends of the request and its response can be recognised with certainty.
 fn check_framing(head: &request::Parts) -> Result<(), Refusal> {
     if head.version != Version::HTTP_11 {
-        let message = "expected HTTP/1.1: an older client cannot tell an answer that is cut off from a whole one";
+        let message = "expected HTTP/1.1: an older client cannot distinguish a truncated response from a complete one";
         return Err(refusal(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version-refused", message));
     }
     // Any other coding would stay on the body, and nothing would say so any more.

@@ -1,4 +1,4 @@
-//! How the proxy ends: no new request, and some time for the answers that run.
+//! How the proxy stops: no new request, and some time for the responses that run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +30,14 @@ pub fn ending(room: Arc<Semaphore>) -> (Signal, Ending) {
 
 impl Ending {
     pub async fn begun(&mut self) {
-        // Whoever would say so being gone, it has.
+        // An error means that the sender is gone: the proxy stops.
         let _ = self.0.wait_for(|ending| *ending).await;
     }
 }
 
 impl Signal {
-    /// Ends all connections, each with the answer that runs on it. A second request to stop cuts them off.
-    /// `grace` is the time that answers have.
+    /// Ends all connections, each after the response that runs on it. A second request to stop cuts them off.
+    /// `grace` is the time that responses have.
     pub async fn end(self, stop: &mut Stop, grace: Duration) {
         let _ = self.sender.send(true);
         let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
@@ -47,7 +47,7 @@ impl Signal {
             return;
         }
         note(&format!(
-            "stopping: answers that run have {} seconds to end; a second signal cuts them off at once",
+            "stopping: responses that run have {} seconds to end; a second signal cuts them off at once",
             grace.as_secs()
         ));
         tokio::select! {
@@ -55,6 +55,6 @@ impl Signal {
             () = tokio::time::sleep(grace) => {}
             () = stop.asked() => {}
         }
-        note("stopped: answers that still ran are cut off");
+        note("stopped: responses that still ran are cut off");
     }
 }

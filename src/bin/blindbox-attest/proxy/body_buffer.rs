@@ -1,4 +1,4 @@
-//! Bodies of requests: held in memory until the application answers, and never more of them than there is room for.
+//! Bodies of requests: held in memory until the application responds, and never more of them than there is room for.
 //!
 //! A session may have to attest another peer before it sends, so it wants the whole body.
 
@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::guard::{Refusal, refusal};
+use super::access::{Refusal, refusal};
 
 /// How long a client may take for the body of a request.
 const BODY_TIME: Duration = Duration::from_secs(120);
@@ -55,7 +55,7 @@ impl Bodies {
         let mut room = match self.reserve(largest).await {
             Ok(room) => room,
             Err(refusal) => {
-                // A client that could not finish would not look for an answer.
+                // A client that could not finish would not read a response.
                 let _ = timeout(self.wait, self.discard(&mut body)).await;
                 return Err(refusal);
             }

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT and SIGHUP: no new request, and the answers that run come to their end.
+//! SIGTERM, SIGINT and SIGHUP: no new request, and the responses that run come to their end.
 
 use std::io::BufRead;
 use std::net::TcpStream;
@@ -34,7 +34,7 @@ fn an_answer_that_runs_comes_to_its_end() {
         let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
         signal(&proxy, name);
         let said = lines.next().unwrap();
-        assert_eq!(said, "stopping: answers that run have 10 seconds to end; a second signal cuts them off at once");
+        assert_eq!(said, "stopping: responses that run have 10 seconds to end; a second signal cuts them off at once");
         // Nobody else is let in meanwhile.
         assert_eq!(TcpStream::connect(proxy.host()).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
         let answer = Answer::read(stream);
@@ -54,7 +54,7 @@ fn a_second_signal_ends_it_at_once() {
     signal(&proxy, "-INT");
     assert_eq!(Answer::read(stream).status, 0);
     assert_eq!(proxy.serving.wait(), 0);
-    assert_eq!(lines.next().as_deref(), Some("stopped: answers that still ran are cut off"));
+    assert_eq!(lines.next().as_deref(), Some("stopped: responses that still ran are cut off"));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn an_answer_that_takes_too_long_is_cut_off() {
     assert_eq!(Answer::read(stream).status, 0);
     assert_eq!(proxy.serving.wait(), 0);
     assert!(lines.next().unwrap().starts_with("stopping: "));
-    assert_eq!(lines.next().as_deref(), Some("stopped: answers that still ran are cut off"));
+    assert_eq!(lines.next().as_deref(), Some("stopped: responses that still ran are cut off"));
 }
 
 #[test]

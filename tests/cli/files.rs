@@ -68,7 +68,7 @@ fn evidence_is_saved_and_can_be_looked_at() {
 
     // What is there is not overwritten.
     let again = fetch(&emulator, &to, &json);
-    assert_eq!((again.exit, again.out.contains("expected an empty folder")), (4, true), "{}", again.out);
+    assert_eq!((again.exit, again.out.contains("expected an empty directory")), (4, true), "{}", again.out);
 }
 
 #[test]

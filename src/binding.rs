@@ -9,7 +9,7 @@
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
 use crate::azure_vm::AzureVmClaims;
-use crate::challenge::{Challenge, Peer, parse_bound_key};
+use crate::challenge::{Challenge, Named, Peer};
 use crate::claims::TokenShape;
 use crate::cross_check::ConsistentEvidence;
 use crate::crypto;
@@ -30,16 +30,10 @@ pub(crate) fn check_challenge(
     challenge: &Challenge,
 ) -> Result<(), AttestationError> {
     let expected = challenge.runtime_data();
-    if let Peer::Bound { key, .. } = challenge.peer() {
+    if let Peer::Bound { .. } | Peer::BoundConnection { .. } = challenge.peer() {
         let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
         if !crypto::constant_time_eq(claimed, &expected) {
-            // Only for the message: another key means a relay, another nonce a replay.
-            return Err(match parse_bound_key(claimed, challenge.nonce()) {
-                Some(attested) => AttestationError::ChannelMismatch { attested, connected: key },
-                None => {
-                    false_report("runtime data", &String::from_utf8_lossy(&expected), &String::from_utf8_lossy(claimed))
-                }
-            });
+            return Err(mismatch(&expected, claimed, challenge));
         }
     }
     check_runtime_data(evidence, &expected)?;
@@ -47,6 +41,27 @@ pub(crate) fn check_challenge(
         issued_after(token.maa().issued_at, challenge.made_at())?;
     }
     Ok(())
+}
+
+/// Returns the error for runtime data that are not the expected ones: another key or connection means a relay, another form an agent
+/// that does not know the one of the policy, another nonce a replay.
+fn mismatch(expected: &[u8], claimed: &[u8], challenge: &Challenge) -> AttestationError {
+    let named = Named::parse(claimed, challenge.nonce());
+    match (challenge.peer(), named) {
+        (Peer::Bound { key, .. }, Some(Named::Key(attested))) if attested != key => {
+            AttestationError::ChannelMismatch { attested, connected: key }
+        }
+        (Peer::BoundConnection { key, .. }, Some(Named::Connection { key: attested, .. })) if attested != key => {
+            AttestationError::ChannelMismatch { attested, connected: key }
+        }
+        (Peer::BoundConnection { exporter, .. }, Some(Named::Connection { exporter: attested, .. })) => {
+            AttestationError::ConnectionMismatch { attested, connected: exporter }
+        }
+        (Peer::BoundConnection { .. }, Some(Named::Key(_))) => {
+            AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed }
+        }
+        _ => false_report("runtime data", &String::from_utf8_lossy(expected), &String::from_utf8_lossy(claimed)),
+    }
 }
 
 /// Checks that token and report both cover exactly this runtime data.

@@ -4,10 +4,13 @@ use serde::Serialize;
 
 use crate::crypto;
 use crate::error::AttestationError;
-use crate::types::{Nonce, SpkiDigest, UnixTime};
+use crate::types::{Nonce, SpkiDigest, TlsExporter, UnixTime};
 
-/// The name and version of the bound protocol, which says who attests (the server) and what the runtime data means.
-const PROTOCOL: &str = "blindbox-bound-server/1";
+/// The name and version of the bound form that names the key: who attests (the server) and what the runtime data means.
+const BOUND_SERVER: &str = "blindbox-bound-server/1";
+
+/// The bound form that names the connection too.
+const BOUND_CONNECTION: &str = "blindbox-bound-connection/1";
 
 /// A challenge to one peer: a fresh nonce, and the properties of the channel that it is sent over.
 ///
@@ -43,6 +46,7 @@ pub struct Challenge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Bound { key: SpkiDigest, server_name: ServerNameCheck },
+    BoundConnection { key: SpkiDigest, exporter: TlsExporter, server_name: ServerNameCheck },
     UnboundTls { server_name: ServerNameCheck },
     UnboundCleartext,
 }
@@ -54,6 +58,8 @@ pub(crate) enum Peer {
 pub enum Channel {
     /// TLS, and the evidence names the key of the connection.
     Bound,
+    /// TLS 1.3, and the evidence names the key and this very connection, by its exporter (RFC 9266).
+    BoundConnection,
     /// TLS with a validated server name; the evidence does not name the key. The policy allowed it.
     UnboundTls,
     /// Plain HTTP. The policy allowed it.
@@ -82,6 +88,23 @@ impl Challenge {
     /// [`AttestationError::Misconfigured`] if the operating system provides no random bytes.
     pub fn bound(key: SpkiDigest, server_name: ServerNameCheck, now: UnixTime) -> Result<Self, AttestationError> {
         Self::new(Peer::Bound { key, server_name }, now)
+    }
+
+    /// Creates a challenge to the peer of one TLS 1.3 connection: the evidence must name its key and its exporter.
+    ///
+    /// `exporter` is the exported keying material of *this* connection for the label `EXPORTER-Channel-Binding`, without context,
+    /// 32 bytes (RFC 9266). The request carries the nonce and `"protocol": "blindbox-bound-connection/1"`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Challenge::bound`].
+    pub fn bound_connection(
+        key: SpkiDigest,
+        exporter: TlsExporter,
+        server_name: ServerNameCheck,
+        now: UnixTime,
+    ) -> Result<Self, AttestationError> {
+        Self::new(Peer::BoundConnection { key, exporter, server_name }, now)
     }
 
     /// Creates a challenge over TLS to an agent that attests any data. Only a policy with `allow_unbound_channel` accepts it.
@@ -129,6 +152,7 @@ impl Challenge {
     pub fn channel(&self) -> Channel {
         match self.peer {
             Peer::Bound { .. } => Channel::Bound,
+            Peer::BoundConnection { .. } => Channel::BoundConnection,
             Peer::UnboundTls { .. } => Channel::UnboundTls,
             Peer::UnboundCleartext => Channel::UnboundCleartext,
         }
@@ -136,15 +160,28 @@ impl Challenge {
 
     /// Returns the runtime data that genuine evidence covers, byte for byte.
     ///
-    /// For a bound channel the agent writes it, and the client computes it here from its own nonce and the key of the
-    /// connection; for an unbound one the client sends it.
+    /// For a bound channel the agent writes it, and the client computes it here from its own nonce, the key of the connection and,
+    /// where the form names it, the exporter; for an unbound one the client sends it.
     #[must_use]
     pub fn runtime_data(&self) -> Vec<u8> {
         match self.peer {
-            Peer::Bound { key, .. } => runtime_data(&self.nonce, &key),
+            Peer::Bound { key, .. } => bound_server(&self.nonce, &key),
+            Peer::BoundConnection { key, exporter, .. } => bound_connection(&self.nonce, &key, &exporter),
             Peer::UnboundTls { .. } | Peer::UnboundCleartext => format!(r#"{{"nonce":"{}"}}"#, self.nonce),
         }
         .into_bytes()
+    }
+
+    /// Whether the agent writes the runtime data.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_bound(&self) -> bool {
+        matches!(self.peer, Peer::Bound { .. } | Peer::BoundConnection { .. })
+    }
+
+    /// The form that a request names; the first one has no name.
+    #[cfg(feature = "client")]
+    pub(crate) fn requested_protocol(&self) -> Option<&'static str> {
+        matches!(self.peer, Peer::BoundConnection { .. }).then_some(BOUND_CONNECTION)
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -160,18 +197,40 @@ impl Challenge {
     }
 }
 
-/// The exact runtime data of a bound response: keys in this order, no white space.
-fn runtime_data(nonce: &Nonce, key: &SpkiDigest) -> String {
-    format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":"{key}"}}"#)
+/// The exact runtime data of a bound response that names the key: members in this order, no white space.
+fn bound_server(nonce: &Nonce, key: &SpkiDigest) -> String {
+    format!(r#"{{"nonce":"{nonce}","protocol":"{BOUND_SERVER}","tls-spki-sha256":"{key}"}}"#)
 }
 
-/// Returns the TLS key that an agent's runtime data names, if it is a bound response to this nonce.
-///
-/// Only for the error, to distinguish another key from another nonce; the verification compares all bytes.
-pub(crate) fn parse_bound_key(runtime_data: &[u8], nonce: &Nonce) -> Option<SpkiDigest> {
-    let text = std::str::from_utf8(runtime_data).ok()?;
-    let prefix = format!(r#"{{"nonce":"{nonce}","protocol":"{PROTOCOL}","tls-spki-sha256":""#);
-    SpkiDigest::from_hex(text.strip_prefix(&prefix)?.strip_suffix(r#""}"#)?).ok()
+/// The same of one that names the connection too.
+fn bound_connection(nonce: &Nonce, key: &SpkiDigest, exporter: &TlsExporter) -> String {
+    format!(
+        r#"{{"nonce":"{nonce}","protocol":"{BOUND_CONNECTION}","tls-exporter":"{exporter}","tls-spki-sha256":"{key}"}}"#
+    )
+}
+
+/// What an agent's runtime data name, if they are a bound response to this nonce. Only for the error, to distinguish another key or
+/// connection from another nonce; the verification compares all bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Key(SpkiDigest),
+    Connection { key: SpkiDigest, exporter: TlsExporter },
+}
+
+impl Named {
+    pub(crate) fn parse(runtime_data: &[u8], nonce: &Nonce) -> Option<Self> {
+        let text = std::str::from_utf8(runtime_data).ok()?;
+        let rest = text.strip_prefix(&format!(r#"{{"nonce":"{nonce}","protocol":""#))?.strip_suffix(r#""}"#)?;
+        if let Some(key) =
+            rest.strip_prefix(BOUND_SERVER).and_then(|rest| rest.strip_prefix(r#"","tls-spki-sha256":""#))
+        {
+            return SpkiDigest::from_hex(key).ok().map(Self::Key);
+        }
+        let rest = rest.strip_prefix(BOUND_CONNECTION)?.strip_prefix(r#"","tls-exporter":""#)?;
+        let (exporter, key) = rest.split_once(r#"","tls-spki-sha256":""#)?;
+        let (key, exporter) = (SpkiDigest::from_hex(key).ok()?, TlsExporter::from_hex(exporter).ok()?);
+        Some(Self::Connection { key, exporter })
+    }
 }
 
 #[cfg(test)]
@@ -182,16 +241,34 @@ mod tests {
     fn the_bound_runtime_data_is_this_text_and_no_other() {
         let nonce = Nonce::new([0x11; 32]);
         let key = SpkiDigest::new([0xab; 32]);
-        let text = runtime_data(&nonce, &key);
+        let text = bound_server(&nonce, &key);
         let expected = format!(
             r#"{{"nonce":"{}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{}"}}"#,
             "11".repeat(32),
             "ab".repeat(32)
         );
         assert_eq!(text, expected);
-        assert_eq!(parse_bound_key(text.as_bytes(), &nonce), Some(key));
-        assert_eq!(parse_bound_key(text.as_bytes(), &Nonce::new([0x12; 32])), None);
-        assert_eq!(parse_bound_key(text.replace(':', ": ").as_bytes(), &nonce), None);
+        assert_eq!(Named::parse(text.as_bytes(), &nonce), Some(Named::Key(key)));
+        assert_eq!(Named::parse(text.as_bytes(), &Nonce::new([0x12; 32])), None);
+        assert_eq!(Named::parse(text.replace(':', ": ").as_bytes(), &nonce), None);
+    }
+
+    #[test]
+    fn the_runtime_data_of_a_connection_is_this_text_and_no_other() {
+        let nonce = Nonce::new([0x11; 32]);
+        let (key, exporter) = (SpkiDigest::new([0xab; 32]), TlsExporter::new([0xcd; 32]));
+        let text = bound_connection(&nonce, &key, &exporter);
+        let expected = format!(
+            r#"{{"nonce":"{}","protocol":"blindbox-bound-connection/1","tls-exporter":"{}","tls-spki-sha256":"{}"}}"#,
+            "11".repeat(32),
+            "cd".repeat(32),
+            "ab".repeat(32)
+        );
+        assert_eq!(text, expected);
+        assert_eq!(text.len(), 284);
+        assert_eq!(Named::parse(text.as_bytes(), &nonce), Some(Named::Connection { key, exporter }));
+        assert_eq!(Named::parse(text.as_bytes(), &Nonce::new([0x12; 32])), None);
+        assert_eq!(Named::parse(text.replace("tls-exporter", "tls-unique").as_bytes(), &nonce), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::azure_vm::{AkCertificateError, HclReportError, QuoteError};
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::PolicyError;
 use crate::snp::{CrlError, ReportError};
-use crate::types::{Issuer, SpkiDigest, printable};
+use crate::types::{Issuer, SpkiDigest, TlsExporter, printable};
 use crate::uvm::EndorsementError;
 
 /// The reason why there is no attested connection.
@@ -63,7 +63,17 @@ pub enum AttestationError {
         /// SHA-256 of the key of the connection.
         connected: SpkiDigest,
     },
-    /// The evidence names no TLS key, so that it does not cover the connection.
+    /// The evidence names this TLS key but another connection: another party holds the key and relays.
+    #[error(
+        "attestation validation failed (connection mismatch): the evidence names the connection with the exporter {attested}, this connection has {connected}; another party holds the TLS key of the TEE and relays"
+    )]
+    ConnectionMismatch {
+        /// The exporter that the evidence names.
+        attested: TlsExporter,
+        /// The exporter of the connection.
+        connected: TlsExporter,
+    },
+    /// The evidence names no TLS key, or not the connection where that is required, so that it does not cover the connection.
     #[error("attestation validation failed (channel not bound): {reason}")]
     ChannelNotBound {
         /// What is missing, and what to do.

@@ -206,8 +206,8 @@ pub use session::{
 pub use snp::{Crl, Vek};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
-    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, UnixTime, UserData, VmId, VmIdError, printable,
-    printable_json,
+    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TlsExporter, UnixTime, UserData, VmId, VmIdError,
+    printable, printable_json,
 };
 #[cfg(feature = "client")]
 pub use verifier::{Verifier, VerifierBuilder, verify_connection};

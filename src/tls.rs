@@ -18,7 +18,7 @@ use rustls::{
 use crate::clock::Clock;
 use crate::crypto;
 use crate::error::AttestationError;
-use crate::types::SpkiDigest;
+use crate::types::{SpkiDigest, TlsExporter};
 
 /// The most certificates in one file of roots; no platform has so many.
 const MAX_ROOTS: usize = 2_000;
@@ -206,6 +206,16 @@ impl ServerCertVerifier for SpkiVerifier {
 pub(crate) fn key_of(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(SpkiDigest::new(crypto::sha256(&parsed.subject_public_key_info())))
+}
+
+/// Returns the channel binding `tls-exporter` of a connection (RFC 9266). Only for TLS 1.3: with earlier versions the value can be the
+/// same for two connections (RFC 9266 section 5).
+pub(crate) fn exporter(connection: &rustls::ClientConnection) -> Result<Option<TlsExporter>, rustls::Error> {
+    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+        return Ok(None);
+    }
+    let value = connection.export_keying_material([0; TlsExporter::LEN], b"EXPORTER-Channel-Binding", None)?;
+    Ok(Some(TlsExporter::new(value)))
 }
 
 /// Returns the IANA name of a key exchange group.

@@ -203,6 +203,12 @@ byte_string!(
     48
 );
 byte_string!(
+    /// The channel binding `tls-exporter` of a TLS 1.3 connection (RFC 9266): both ends derive the same value, and no other
+    /// connection has it. It is not secret.
+    TlsExporter,
+    32
+);
+byte_string!(
     /// `FAMILY_ID` (AMD 56860 table 23), provided by the ID block.
     FamilyId,
     16

@@ -93,7 +93,7 @@ pub fn verify(
     binding::check_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
     // Step 5: the claims satisfy the policy.
     let (server_name, key) = match challenge.peer() {
-        Peer::Bound { key, server_name } => (server_name, Some(key)),
+        Peer::Bound { key, server_name } | Peer::BoundConnection { key, server_name, .. } => (server_name, Some(key)),
         Peer::UnboundTls { server_name } => (server_name, None),
         Peer::UnboundCleartext => (ServerNameCheck::NotEvaluated, None),
     };
@@ -248,8 +248,9 @@ pub fn verify_unappraised(
 pub(crate) fn check_channel_allowed(challenge: &Challenge, policy: &Policy) -> Result<(), AttestationError> {
     let allow = policy.allowances();
     let reason = match (policy.binding(), challenge.peer()) {
-        (Binding::OwnKey, Peer::Bound { .. }) => return Ok(()),
+        (Binding::OwnKey, Peer::Bound { .. }) | (Binding::OwnConnection, Peer::BoundConnection { .. }) => return Ok(()),
         (Binding::OwnKey, _) => ChannelNotAllowed::ChannelMustBeBound,
+        (Binding::OwnConnection, _) => ChannelNotAllowed::ConnectionMustBeBound,
         (Binding::None, Peer::UnboundTls { .. }) if allow.unbound_channel => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.plain_http => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotAllowed::PlainHttp,

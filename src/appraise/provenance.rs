@@ -12,6 +12,7 @@ use crate::types::shorten;
 /// Checks the connection: is the evidence about the peer, and is it fresh?
 pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
     const BOUND: &str = "bound to the attested TLS key";
+    const BOUND_CONNECTION: &str = "bound to this TLS connection and the attested TLS key";
     let Some((channel, server_name)) = input.channel else {
         checks.not_evaluated("channel", "recorded evidence has no channel", "none");
         checks.not_evaluated("freshness", "recorded evidence has no nonce of ours", "none");
@@ -19,6 +20,7 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'
     };
     match channel {
         Channel::Bound => checks.passed("channel", BOUND, BOUND),
+        Channel::BoundConnection => checks.passed("channel", BOUND_CONNECTION, BOUND_CONNECTION),
         Channel::UnboundTls => {
             checks.allowed("channel", BOUND, "NOT BOUND: TLS, but the evidence does not name the peer's key");
         }

@@ -17,13 +17,14 @@ use super::lock;
 use super::maa::MaaState;
 use super::request::Call;
 use super::token::{self, TokenFault};
-use crate::types::{Nonce, ReportData, SpkiDigest};
+use crate::types::{Nonce, ReportData, SpkiDigest, TlsExporter};
 
 /// Which requests an agent takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AgentForm {
-    /// `nonce` only: the agent writes the runtime data, and nobody else can.
+    /// `nonce` only: the agent writes the runtime data, and nobody else can. It names its key, and the connection too if the request
+    /// says `"protocol": "blindbox-bound-connection/1"`.
     #[default]
     Bound,
     /// `runtime_data` only: attests what any caller sends, as BlindBox's agent and Microsoft's sidecar do.
@@ -67,9 +68,34 @@ pub(crate) struct Agent {
     pub(crate) first_answers: Mutex<BTreeMap<String, Answer>>,
 }
 
-/// The runtime data of the bound form for a nonce and a TLS key.
-pub(crate) fn bound_runtime_data(nonce: &str, key: &SpkiDigest) -> Vec<u8> {
-    format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{key}"}}"#).into_bytes()
+/// The protocol that a request names for evidence about a connection.
+const CONNECTION: &str = "blindbox-bound-connection/1";
+
+/// What the runtime data of a bound response name.
+#[derive(Clone, Copy)]
+pub(crate) struct Named {
+    pub(crate) key: SpkiDigest,
+    /// In the form that names the connection.
+    pub(crate) exporter: Option<TlsExporter>,
+}
+
+impl Named {
+    /// The runtime data of the bound form for a nonce.
+    pub(crate) fn runtime_data(self, nonce: &str) -> Vec<u8> {
+        let key = self.key;
+        match self.exporter {
+            None => format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{key}"}}"#),
+            Some(exporter) => format!(
+                r#"{{"nonce":"{nonce}","protocol":"{CONNECTION}","tls-exporter":"{exporter}","tls-spki-sha256":"{key}"}}"#
+            ),
+        }
+        .into_bytes()
+    }
+}
+
+/// Whether a request is for evidence about the connection.
+pub(crate) fn asks_for_connection(request: &Map<String, Value>) -> bool {
+    request.get("protocol").and_then(Value::as_str) == Some(CONNECTION)
 }
 
 /// One request as understood: what to attest, and what to say in the answer.
@@ -134,9 +160,27 @@ impl Agent {
         }
         let nonce = text("nonce").and_then(|text| Nonce::from_hex(text).ok());
         let nonce = nonce.ok_or_else(|| Answer::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
-        let key = call.key.unwrap_or(*lock(&self.key));
-        let (attested, said) = written(knobs, &nonce.to_string(), key);
+        let named = self.named(call, request, knobs)?;
+        let (attested, said) = written(knobs, &nonce.to_string(), named);
         Ok(Asked { attested, said: Some(said), endpoint })
+    }
+
+    /// The key of the connection, and in that form the connection.
+    fn named(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Named, Answer> {
+        let key = call.tls.map_or_else(|| *lock(&self.key), |tls| tls.key);
+        if !request.contains_key("protocol") {
+            return Ok(Named { key, exporter: None });
+        }
+        if !asks_for_connection(request) || knobs.contains(&Knob::RefuseConnectionForm) {
+            return Err(Answer::error(
+                400,
+                "the request must have nonce and maa_endpoint, once each, and nothing else",
+            ));
+        }
+        let exporter = call.tls.and_then(|tls| tls.exporter);
+        let exporter = exporter.ok_or_else(|| Answer::error(400, "a connection without TLS 1.3 cannot be attested"))?;
+        let exporter = (!knobs.contains(&Knob::AnswerInServerForm)).then_some(exporter);
+        Ok(Named { key, exporter })
     }
 
     fn attested(&self, path: &str, asked: &Asked, knobs: &[Knob]) -> Result<Answer, Answer> {
@@ -163,7 +207,8 @@ impl Agent {
         let wants_token = path == "/attest/maa" || (path == "/attest/combined" && asked.said.is_some());
         if let (Some(endpoint), true) = (&asked.endpoint, wants_token) {
             let token = if knobs.contains(&Knob::TokenOfAnotherReport) {
-                let earlier = bound_runtime_data(&hex::encode(random::<32>()), &lock(&self.key));
+                let named = Named { key: *lock(&self.key), exporter: None };
+                let earlier = named.runtime_data(&hex::encode(random::<32>()));
                 self.token(endpoint, &guest, &earlier, knobs)?
             } else {
                 self.token(endpoint, &guest, &asked.attested, knobs)?
@@ -228,8 +273,8 @@ fn of_another_time(mut request: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// What the agent attests and what it sends back in the bound form.
-fn written(knobs: &[Knob], nonce: &str, key: SpkiDigest) -> (Vec<u8>, Vec<u8>) {
-    let (mut attested_nonce, mut said_nonce, mut key) = (nonce.to_owned(), nonce.to_owned(), key);
+fn written(knobs: &[Knob], nonce: &str, mut named: Named) -> (Vec<u8>, Vec<u8>) {
+    let (mut attested_nonce, mut said_nonce) = (nonce.to_owned(), nonce.to_owned());
     let (mut attested, mut said) = (None, None);
     for knob in knobs {
         match knob {
@@ -238,13 +283,14 @@ fn written(knobs: &[Knob], nonce: &str, key: SpkiDigest) -> (Vec<u8>, Vec<u8>) {
                 said_nonce.clone_from(&attested_nonce);
             }
             Knob::OldToken => attested_nonce = hex::encode(random::<32>()),
-            Knob::ForeignKey(foreign) => key = *foreign,
+            Knob::ForeignKey(foreign) => named.key = *foreign,
+            Knob::ForeignExporter(foreign) => named.exporter = named.exporter.map(|_| *foreign),
             Knob::RuntimeData(bytes) => (attested, said) = (Some(bytes.clone()), Some(bytes.clone())),
             Knob::RuntimeDataInAnswer(bytes) => said = Some(bytes.clone()),
             _ => {}
         }
     }
-    let attested = attested.unwrap_or_else(|| bound_runtime_data(&attested_nonce, &key));
-    let said = said.unwrap_or_else(|| bound_runtime_data(&said_nonce, &key));
+    let attested = attested.unwrap_or_else(|| named.runtime_data(&attested_nonce));
+    let said = said.unwrap_or_else(|| named.runtime_data(&said_nonce));
     (attested, said)
 }

@@ -21,7 +21,7 @@ use super::maa::Maa;
 use super::platform::Platform;
 use super::request::{Arrival, Handler, Reply};
 use super::server::{Protocols, Server};
-use super::tls::{CertificateAuthority, TlsVersions};
+use super::tls::{CertificateAuthority, TlsKey, TlsVersions};
 use super::traffic::{Traffic, is_agent_path};
 use super::{lock, origin};
 use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
@@ -34,6 +34,8 @@ pub struct BlindBox {
     settings: BlindBoxBuilder,
     authority: CertificateAuthority,
     agent: Arc<Agent>,
+    /// The application's TLS key now.
+    key: Mutex<TlsKey>,
     faults: Arc<Faults>,
     application: Server,
     separate_agent: Option<Server>,
@@ -155,6 +157,12 @@ impl BlindBox {
         *lock(&self.agent.key)
     }
 
+    /// The application's TLS key now, as an attacker has it who stole it: for [`super::RelayBuilder::stolen_key`].
+    #[must_use]
+    pub fn steal_tls_key(&self) -> TlsKey {
+        lock(&self.key).clone()
+    }
+
     /// The clock that times tokens and certificates.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -210,6 +218,7 @@ impl BlindBox {
     pub fn rotate_tls_key(&self, open: OpenConnections) {
         let identity = self.settings.identity(&self.authority);
         *lock(&self.agent.key) = identity.spki_digest();
+        *lock(&self.key) = identity.key().clone();
         if self.settings.transport != Transport::PlainHttp {
             self.servers().for_each(|server| server.set_identity(&identity));
         }
@@ -300,7 +309,8 @@ impl BlindBox {
             let listener = TcpListener::bind((settings.ip, settings.ports.1)).await?;
             separate_agent = Some(Server::serve(listener, shown, protocols, agent_traffic.clone(), serve)?);
         }
-        Ok(Self { settings, authority, agent, faults, application, separate_agent, traffic, agent_traffic })
+        let key = Mutex::new(identity.key().clone());
+        Ok(Self { settings, authority, agent, key, faults, application, separate_agent, traffic, agent_traffic })
     }
 
     fn servers(&self) -> impl Iterator<Item = &Server> {

@@ -6,7 +6,7 @@ use super::claims::Claims;
 use super::guest::Guest;
 use super::hardware::HardwareKnob;
 use super::token::TokenFault;
-use crate::types::{HostData, Measurement, SpkiDigest, Tcb};
+use crate::types::{HostData, Measurement, SpkiDigest, Tcb, TlsExporter};
 
 /// One change to an emulated guest, its agent, or the tokens made for it. Several act in the order set.
 ///
@@ -51,6 +51,8 @@ pub enum Knob {
     OldAnswer,
     /// Names another TLS key than that of the connection.
     ForeignKey(SpkiDigest),
+    /// Names another connection, where the request is for evidence about the connection.
+    ForeignExporter(TlsExporter),
     /// Attests these bytes, and sends them back.
     RuntimeData(Vec<u8>),
     /// Attests the proper bytes, but sends these back.
@@ -67,6 +69,11 @@ pub enum Knob {
     AnswerMember(String, Value),
     /// Leaves a member out of the answers to attestation requests.
     WithoutAnswerMember(String),
+
+    /// Does not know requests for evidence about the connection (400), as agents of `blindbox-bound-server/1` only.
+    RefuseConnectionForm,
+    /// Answers a request for evidence about the connection with evidence that names the key alone: a downgrade.
+    AnswerInServerForm,
 
     // The hardware evidence.
     /// The hardware report is of this guest, the token of the usual one. It is taken as it is, on whichever chip it runs;

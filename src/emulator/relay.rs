@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::agent::bound_runtime_data;
+use super::agent::{Named, asks_for_connection};
 use super::blindbox::BlindBox;
 use super::fault::Answer;
 use super::keys::random;
@@ -18,7 +18,7 @@ use super::server::{HttpVersions, Protocols, Server};
 use super::tls::{CertificateRequest, KeyKind, TlsKey, TlsVersions};
 use super::traffic::{Traffic, is_agent_path};
 use super::{lock, origin};
-use crate::types::SpkiDigest;
+use crate::types::{SpkiDigest, TlsExporter};
 
 /// A running relay in front of a BlindBox. Stops when dropped.
 ///
@@ -38,6 +38,7 @@ pub struct RelayBuilder {
     certificate: RelayCertificate,
     host: String,
     http: HttpVersions,
+    key: Option<TlsKey>,
 }
 
 /// What a relay does with a connection, or with a request for the agent.
@@ -88,6 +89,13 @@ impl RelayBuilder {
         self
     }
 
+    /// A key that it has stolen ([`BlindBox::steal_tls_key`]), in place of one of its own.
+    #[must_use]
+    pub fn stolen_key(mut self, key: TlsKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// The certificate over its key.
     #[must_use]
     pub fn certificate(mut self, certificate: RelayCertificate) -> Self {
@@ -115,7 +123,7 @@ impl RelayBuilder {
     ///
     /// When no port on loopback can be had.
     pub async fn start(self, blindbox: &BlindBox) -> io::Result<Relay> {
-        let key = TlsKey::generate(KeyKind::P256);
+        let key = self.key.unwrap_or_else(|| TlsKey::generate(KeyKind::P256));
         let request = CertificateRequest::new(["127.0.0.1", "localhost", &self.host], blindbox.now());
         let identity = match self.certificate {
             RelayCertificate::SameAuthority => blindbox.authority().issue(&key, &request),
@@ -165,6 +173,7 @@ impl Relay {
             certificate: RelayCertificate::default(),
             host: "127.0.0.1".to_owned(),
             http: HttpVersions::default(),
+            key: None,
         }
     }
 
@@ -180,7 +189,7 @@ impl Relay {
         self.server.address()
     }
 
-    /// SHA-256 of the relay's own TLS key.
+    /// SHA-256 of the relay's TLS key.
     #[must_use]
     pub fn tls_key(&self) -> SpkiDigest {
         self.plan.key
@@ -233,8 +242,10 @@ impl Plan {
         let request = serde_json::from_slice::<Map<String, Value>>(&call.body).unwrap_or_default();
         match mode {
             RelayMode::Tunnel | RelayMode::Forward => self.forward(&call.path, Some(call.body.to_vec())).await,
-            RelayMode::AttestOwnKey => self.attest_own_key(&call.path, request).await,
-            RelayMode::Replay => self.replay(&call.path).await,
+            RelayMode::AttestOwnKey => {
+                self.attest_own_key(&call.path, request, call.tls.and_then(|tls| tls.exporter)).await
+            }
+            RelayMode::Replay => self.replay(&call.path, &request).await,
             RelayMode::LegacyForm => {
                 let answer = self.forward(&call.path, Some(call.body.to_vec())).await;
                 answer.change_json(|answer| drop(answer.remove("runtime_data")))
@@ -242,9 +253,17 @@ impl Plan {
         }
     }
 
-    async fn attest_own_key(&self, path: &str, mut request: Map<String, Value>) -> Answer {
+    /// `exporter` is that of the victim's connection, which the relay ends and so knows.
+    async fn attest_own_key(
+        &self,
+        path: &str,
+        mut request: Map<String, Value>,
+        exporter: Option<TlsExporter>,
+    ) -> Answer {
         let nonce = request.remove("nonce").unwrap_or_default();
-        let runtime_data = bound_runtime_data(nonce.as_str().unwrap_or_default(), &self.key);
+        let exporter = exporter.filter(|_| asks_for_connection(&request));
+        request.remove("protocol");
+        let runtime_data = Named { key: self.key, exporter }.runtime_data(nonce.as_str().unwrap_or_default());
         let runtime_data = STANDARD.encode(runtime_data);
         request.insert("runtime_data".into(), runtime_data.clone().into());
         let answer = self.forward(path, Some(Value::Object(request).to_string().into_bytes())).await;
@@ -255,12 +274,15 @@ impl Plan {
         })
     }
 
-    async fn replay(&self, path: &str) -> Answer {
+    async fn replay(&self, path: &str, asked: &Map<String, Value>) -> Answer {
         let recorded = lock(&self.recorded).clone();
         if let Some(answer) = recorded {
             return answer;
         }
-        let request = json!({ "maa_endpoint": self.endpoint, "nonce": hex::encode(random::<32>()) });
+        let mut request = json!({ "maa_endpoint": self.endpoint, "nonce": hex::encode(random::<32>()) });
+        if let Some(protocol) = asked.get("protocol") {
+            request["protocol"] = protocol.clone();
+        }
         let answer = self.forward(path, Some(request.to_string().into_bytes())).await;
         lock(&self.recorded).get_or_insert(answer).clone()
     }

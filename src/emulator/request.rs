@@ -11,7 +11,7 @@ use hyper::{Request, Response};
 
 use super::body::{Body, next_data};
 use super::traffic::Traffic;
-use crate::types::SpkiDigest;
+use crate::types::{SpkiDigest, TlsExporter};
 
 /// A request that is read whole and has a larger body is cut off.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
@@ -19,8 +19,17 @@ const BODY_LIMIT: usize = 32 * 1024 * 1024;
 /// A request whose head has arrived.
 pub(crate) struct Arrival {
     pub(crate) request: Request<RequestBody>,
-    /// The key that the server proved on the connection of this request; none in clear.
-    pub(crate) key: Option<SpkiDigest>,
+    /// The TLS of the connection; none in clear.
+    pub(crate) tls: Option<ServerTls>,
+}
+
+/// What a server knows of one TLS connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerTls {
+    /// The key that it proved.
+    pub(crate) key: SpkiDigest,
+    /// TLS 1.3 only.
+    pub(crate) exporter: Option<TlsExporter>,
 }
 
 /// A request that has arrived in full.
@@ -30,8 +39,8 @@ pub(crate) struct Call {
     pub(crate) query: Option<String>,
     pub(crate) headers: hyper::HeaderMap,
     pub(crate) body: Bytes,
-    /// The key that the server proved on the connection of this request; none in clear.
-    pub(crate) key: Option<SpkiDigest>,
+    /// The TLS of the connection; none in clear.
+    pub(crate) tls: Option<ServerTls>,
 }
 
 /// What a server does about a request.
@@ -83,7 +92,7 @@ impl Arrival {
             query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             body: body.into(),
-            key: self.key,
+            tls: self.tls,
         })
     }
 }

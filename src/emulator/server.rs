@@ -22,10 +22,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
 use super::lock;
-use super::request::{Arrival, Handler, Reply, RequestBody};
+use super::request::{Arrival, Handler, Reply, RequestBody, ServerTls};
 use super::tls::{KeyExchange, TlsIdentity, TlsVersions};
 use super::traffic::{ConnectionState, Traffic};
-use crate::types::SpkiDigest;
+use crate::types::{SpkiDigest, TlsExporter};
 
 /// A client that connects and never shakes hands does not hold a task for longer.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -209,6 +209,10 @@ impl Shared {
         let name = tls.server_name().map(str::to_owned);
         let protocol = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         let group = tls.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+        let exporter = (tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)).then(|| {
+            let value = tls.export_keying_material([0; TlsExporter::LEN], b"EXPORTER-Channel-Binding", None);
+            TlsExporter::new(value.expect("a connection after its handshake has an exporter"))
+        });
         let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         self.traffic.update(id, |record| {
             record.state = ConnectionState::Secured;
@@ -218,10 +222,10 @@ impl Shared {
             record.key = Some(key);
             record.resumed = resumed;
         });
-        self.http(Counted { inner: stream, received }, id, Some(key)).await;
+        self.http(Counted { inner: stream, received }, id, Some(ServerTls { key, exporter })).await;
     }
 
-    async fn http<S>(self: Arc<Self>, stream: Counted<S>, id: u64, key: Option<SpkiDigest>)
+    async fn http<S>(self: Arc<Self>, stream: Counted<S>, id: u64, tls: Option<ServerTls>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -229,7 +233,7 @@ impl Shared {
         let mut stream = SharedStream(Arc::new(Mutex::new(stream)));
         let service = service_fn(|request| {
             let (shared, closing) = (Arc::clone(&self), Arc::clone(&closing));
-            async move { shared.answer(request, id, key, &closing).await }
+            async move { shared.answer(request, id, tls, &closing).await }
         });
         let mut builder = auto::Builder::new(self.connections.clone());
         builder = match self.protocols.http {
@@ -253,13 +257,13 @@ impl Shared {
         &self,
         request: Request<Incoming>,
         id: u64,
-        key: Option<SpkiDigest>,
+        tls: Option<ServerTls>,
         closing: &Closing,
     ) -> Result<Response<Body>, h2::Error> {
         let (parts, incoming) = request.into_parts();
         let number = self.traffic.head(id, &parts);
         let body = RequestBody::new(incoming, self.traffic.clone(), number);
-        let arrival = Arrival { request: Request::from_parts(parts, body), key };
+        let arrival = Arrival { request: Request::from_parts(parts, body), tls };
         match (self.handler)(arrival).await {
             Reply::Response(response) => Ok(response),
             // Without an end of the service: HTTP/2 would reset the stream first, or not, as the tasks happen to run.

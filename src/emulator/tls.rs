@@ -177,6 +177,10 @@ impl TlsIdentity {
         self.key.spki_digest()
     }
 
+    pub(crate) fn key(&self) -> &TlsKey {
+        &self.key
+    }
+
     pub(crate) fn server_config(&self, protocols: Protocols) -> rustls::ServerConfig {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.kx_groups.retain(|group| protocols.key_exchange.includes(group.name()));

@@ -13,6 +13,12 @@ pub enum ChannelNotBound {
          deploy an agent that binds its own key"
     )]
     LegacyAnswer,
+    /// The agent does not name the connection: it knows only the form that names the key, or another responds in its place.
+    #[error(
+        "the agent attests its TLS key but not this connection, although the policy requires it (`binding = \"own-connection\"`); \
+         deploy an agent that supports `blindbox-bound-connection/1`"
+    )]
+    ConnectionNotNamed,
 }
 
 /// The reason why the policy does not allow a kind of channel. It depends on policy and channel only, not on the peer.
@@ -32,6 +38,12 @@ pub enum ChannelNotAllowed {
          key of the connection"
     )]
     ChannelMustBeBound,
+    /// The policy is for a workload that binds its own connections.
+    #[error(
+        "the policy is for a workload that binds its own connections (`binding = \"own-connection\"`), so the challenge must name \
+         the key and the exporter of the connection"
+    )]
+    ConnectionMustBeBound,
     /// The channel is not encrypted, and the policy allows an unbound channel only over TLS.
     #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
     PlainHttp,

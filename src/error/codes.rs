@@ -106,6 +106,7 @@ codes! { OTHERS of AttestationError,
     InvalidHclReport => "invalid-hcl-report", 214, Untrusted, false;
     InvalidTpmQuote => "invalid-tpm-quote", 215, Untrusted, false;
     InvalidAkCertificate => "invalid-ak-certificate", 216, Untrusted, false;
+    ConnectionMismatch => "connection-mismatch", 217, Untrusted, false;
     MaaTokenNotFound => "maa-token-not-found", 301, Unavailable, false;
     AgentUnreachable => "agent-unreachable", 302, Unavailable, true;
     MaaUnreachable => "maa-unreachable", 303, Unavailable, true;

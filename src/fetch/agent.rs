@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | bound | `POST /attest/maa` `{"maa_endpoint", "nonce"}` | `{"token", "runtime_data"}` |
 //! | bound | `POST /attest/combined` `{"nonce", "maa_endpoint"?}` | `{"evidence", "endorsements", "uvm_endorsements", "runtime_data", "token"?}` |
+//! | bound, naming the connection | either of these with `"protocol": "blindbox-bound-connection/1"` | the same |
 //! | unbound | `POST /attest/maa` `{"maa_endpoint", "runtime_data"}` | `{"token"}` |
 //! | unbound | `POST /attest/combined` `{"runtime_data"}` | as above, without `runtime_data` and `token` |
 //!
@@ -18,7 +19,7 @@ use url::Url;
 
 use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
-use crate::challenge::{Challenge, Channel};
+use crate::challenge::Challenge;
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::Evidence;
 use crate::json::{self, MemberError, Object, Read, Value};
@@ -88,7 +89,7 @@ pub(crate) async fn request_evidence(
     deadline: Deadline,
 ) -> Result<Evidence, AttestationError> {
     let mut agent = Agent { channel, base, deadline };
-    let bound = request.challenge.channel() == Channel::Bound;
+    let bound = request.challenge.is_bound();
     let mut evidence = Evidence::default();
     if request.hardware {
         let maa = request.maa.filter(|_| bound);
@@ -151,13 +152,16 @@ impl Agent<'_> {
         challenge: &Challenge,
         maa: Option<&Issuer>,
     ) -> Result<Vec<u8>, AttestationError> {
-        let bound = challenge.channel() == Channel::Bound;
+        let bound = challenge.is_bound();
         let mut body = Map::new();
         if let Some(issuer) = maa {
             body.insert("maa_endpoint".to_owned(), Json::from(issuer.authority()));
         }
         if bound {
             body.insert("nonce".to_owned(), Json::from(challenge.nonce().to_string()));
+            if let Some(protocol) = challenge.requested_protocol() {
+                body.insert("protocol".to_owned(), Json::from(protocol));
+            }
         } else {
             body.insert("runtime_data".to_owned(), Json::from(STANDARD.encode(challenge.runtime_data())));
         }
@@ -179,7 +183,7 @@ impl Agent<'_> {
             request.map_err(|_| AttestationError::InvalidUrl { reason })
         };
         match bounds.run_over(&mut self.channel, request).await {
-            Ok(response) => accept(response, bound, maa, &url),
+            Ok(response) => accept(response, challenge, maa, &url),
             Err(FetchError::Transport(error)) => {
                 let (reason, source) = (error.at(&url), error.source);
                 Err(match error.kind {
@@ -203,7 +207,12 @@ fn join_path(base: &Url, path: &str) -> Url {
 }
 
 /// Returns the body of a successful response.
-fn accept(response: HttpResponse, bound: bool, maa: Option<&Issuer>, url: &Url) -> Result<Vec<u8>, AttestationError> {
+fn accept(
+    response: HttpResponse,
+    challenge: &Challenge,
+    maa: Option<&Issuer>,
+    url: &Url,
+) -> Result<Vec<u8>, AttestationError> {
     let status = response.status;
     match status {
         200 if response.is_json() => Ok(response.body),
@@ -215,8 +224,12 @@ fn accept(response: HttpResponse, bound: bool, maa: Option<&Issuer>, url: &Url) 
             let message = message(&response.body);
             // An agent that knows only the unbound form reports that the bound request lacks the data to attest.
             let lacks = message.to_ascii_lowercase().replace('_', "").contains("runtimedata");
-            if bound && status == 400 && lacks {
+            if challenge.is_bound() && status == 400 && lacks {
                 return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
+            }
+            // Of a request that this crate wrote, an agent that knows only the other bound form refuses the member `protocol`.
+            if challenge.requested_protocol().is_some() && status == 400 {
+                return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed });
             }
             Err(AttestationError::MaaTokenNotFound { issuer: maa.cloned(), status, message })
         }

@@ -184,7 +184,7 @@ impl Document {
             return contradiction("a confidential VM needs `guest`, which says which VM is accepted");
         };
         if self.binding.is_none() {
-            return contradiction("a confidential VM needs `binding`: `own-key` or `none`");
+            return contradiction("a confidential VM needs `binding`: `own-key`, `own-connection` or `none`");
         }
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction("`workload` and `uvm` belong to a confidential container; a VM has no CCE policy");
@@ -207,7 +207,7 @@ impl Document {
 
     fn validate_allowances(&self) -> Result<(), PolicyError> {
         let contradiction = |reason| Err(PolicyError::Contradiction { reason });
-        if self.allow.unbound_channel && self.binding() == Binding::OwnKey {
+        if self.allow.unbound_channel && self.binding() != Binding::None {
             return contradiction(
                 "`allow.unbound-channel` is for workloads with `binding = \"none\"`: one that binds its own key is never \
                  spoken to over an unbound channel",

@@ -9,7 +9,8 @@ use crate::claims::UvmClaims;
 use crate::types::{HostData, KeyDigest, Measurement};
 
 strict! {
-    /// Whether the measured configuration attests only its own TLS key. Evidence cannot show this; the caller asserts it.
+    /// Whether the measured configuration attests only its own TLS key, or its own connections. Evidence cannot show this; the
+    /// caller asserts it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Binding {
@@ -19,6 +20,11 @@ strict! {
         /// If this assertion is wrong, anyone on the path can get the workload to attest *their* key, and this crate cannot
         /// detect it.
         OwnKey,
+        /// As [`Binding::OwnKey`]; and the agent names the TLS connection too, by its exporter (RFC 9266), so that each connection
+        /// is attested by itself. A key that was stolen from the workload is of no use to a relay.
+        ///
+        /// It needs an agent with `blindbox-bound-connection/1`, on the application's own connections.
+        OwnConnection,
         /// The workload attests any data it is given: BlindBox as first released, Microsoft's SKR container on a reachable port.
         None,
     }
@@ -41,6 +47,13 @@ impl Workload {
     #[must_use]
     pub fn binds_its_own_key(host_data: HostData) -> Self {
         Self { binding: Binding::OwnKey, host_data: vec![host_data], allow_permissive: false }
+    }
+
+    /// Expects a workload with this CCE policy, which the caller asserts to bind its own key and connections
+    /// ([`Binding::OwnConnection`]).
+    #[must_use]
+    pub fn binds_its_own_connection(host_data: HostData) -> Self {
+        Self { binding: Binding::OwnConnection, host_data: vec![host_data], allow_permissive: false }
     }
 
     /// Expects a workload with this CCE policy that attests any data ([`Binding::None`]). It never gives a bound session.

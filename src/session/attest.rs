@@ -86,7 +86,7 @@ impl Attester {
     /// What an attestation over a connection is about.
     pub(super) fn attestation_key(&self, security: Security) -> AttestationKey {
         AttestationKey {
-            key: self.mode.peer_key(security),
+            peer: self.mode.peer_id(security),
             origin: self.base.origin(),
             policy: self.policy_digest,
             key_exchange: security.key_exchange.filter(|_| self.requires_post_quantum()),

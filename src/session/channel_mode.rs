@@ -5,13 +5,14 @@ use std::sync::Arc;
 use url::Url;
 
 use super::base_url::BaseUrl;
+use super::peer_id::PeerId;
 use crate::challenge::{Challenge, Channel, ServerNameCheck};
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::fetch::AgentChannel;
 use crate::policy::{Binding, Policy};
 use crate::tls;
 use crate::transport::{Connection, Connector, Security};
-use crate::types::{SpkiDigest, UnixTime};
+use crate::types::UnixTime;
 use crate::verifier_state::VerifierState;
 
 /// The port of an agent that does not bind, as BlindBox was first released.
@@ -35,12 +36,18 @@ enum Agent {
 impl ChannelMode {
     pub(super) fn new(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
         match policy.binding() {
-            Binding::OwnKey => Self::bound(verifier, base, policy),
+            Binding::OwnKey => Self::bound(verifier, base, policy, Channel::Bound),
+            Binding::OwnConnection => Self::bound(verifier, base, policy, Channel::BoundConnection),
             Binding::None => Self::unbound(verifier, base, policy),
         }
     }
 
-    fn bound(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
+    fn bound(
+        verifier: &VerifierState,
+        base: &BaseUrl,
+        policy: &Policy,
+        kind: Channel,
+    ) -> Result<Self, AttestationError> {
         if !base.is_https() {
             return Err(AttestationError::InvalidUrl { reason: "expected https: a channel in clear cannot be bound" });
         }
@@ -54,6 +61,13 @@ impl ChannelMode {
                 let reason = "the agent of a bound session is asked over https".to_owned();
                 return Err(AttestationError::Misconfigured { reason });
             }
+            Some(_) if kind == Channel::BoundConnection => {
+                let reason =
+                    "a session that binds connections has its agent on the application's origin: an agent at another \
+                              address would name another connection"
+                        .to_owned();
+                return Err(AttestationError::Misconfigured { reason });
+            }
             // Evidence protects itself: who carries it does not matter.
             Some(url) => {
                 let tls = Arc::new(tls::any_server_config(&verifier.clock)?);
@@ -61,7 +75,7 @@ impl ChannelMode {
             }
             None => Agent::Attached(base.root()),
         };
-        Ok(Self { kind: Channel::Bound, server_name, application, agent })
+        Ok(Self { kind, server_name, application, agent })
     }
 
     /// By the server's name, or by nothing: only where the policy allows it.
@@ -101,17 +115,25 @@ impl ChannelMode {
         &self.application
     }
 
-    /// The key that a peer goes by; `None` for the one peer of an unbound session.
-    pub(super) fn peer_key(&self, security: Security) -> Option<SpkiDigest> {
-        if self.kind == Channel::Bound { security.key } else { None }
+    /// What the peer of a connection goes by. A bound connection without a key, or without an exporter where that counts, is refused
+    /// with its challenge.
+    pub(super) fn peer_id(&self, security: Security) -> PeerId {
+        match (self.kind, security.key, security.exporter) {
+            (Channel::Bound, Some(key), _) => PeerId::Key(key),
+            (Channel::BoundConnection, Some(key), Some(exporter)) => PeerId::Connection { key, exporter },
+            _ => PeerId::Unbound,
+        }
     }
 
     /// A challenge to the peer of a connection that is open, and whose certificate was looked at when it was opened.
     pub(super) fn challenge(&self, security: Security, now: UnixTime) -> Result<Challenge, AttestationError> {
-        let challenge = match (self.kind, security.key) {
-            (Channel::Bound, Some(key)) => Challenge::bound(key, self.server_name, now)?,
-            (Channel::UnboundTls, Some(_)) => Challenge::unbound_tls(self.server_name, now)?,
-            (Channel::UnboundCleartext, _) => Challenge::unbound_cleartext(now)?,
+        let challenge = match (self.kind, security.key, security.exporter) {
+            (Channel::Bound, Some(key), _) => Challenge::bound(key, self.server_name, now)?,
+            (Channel::BoundConnection, Some(key), Some(exporter)) => {
+                Challenge::bound_connection(key, exporter, self.server_name, now)?
+            }
+            (Channel::UnboundTls, Some(_), _) => Challenge::unbound_tls(self.server_name, now)?,
+            (Channel::UnboundCleartext, ..) => Challenge::unbound_cleartext(now)?,
             _ => return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind }),
         };
         Ok(match security.key_exchange {

@@ -9,10 +9,11 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::lock;
 use super::peer::Lease;
+use super::peer_id::PeerId;
 use crate::clock::{Clock, Moment};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::types::{Sha256Digest, SpkiDigest};
+use crate::types::Sha256Digest;
 
 /// The most peers that are remembered: stops an attacker on the path who shows a new key each time.
 const MAX_ENTRIES: usize = 1_024;
@@ -32,8 +33,7 @@ const COALESCE_WINDOW: Duration = Duration::from_secs(5);
 /// agent's address are the verifier's own: its verdicts are shared with no other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AttestationKey {
-    /// `None` where the channel is not bound.
-    pub(super) key: Option<SpkiDigest>,
+    pub(super) peer: PeerId,
     pub(super) origin: String,
     pub(super) policy: Sha256Digest,
     /// Where the policy requires something of it.

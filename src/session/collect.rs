@@ -101,7 +101,7 @@ pub(crate) async fn collect(
     let attester = Attester::new(verifier, &Arc::new(Coalesce::default()), url, policy)?;
     let mut connection = attester.open(&deadline).await?;
     let security = connection.security();
-    let tls_key = attester.mode.peer_key(security);
+    let tls_key = attester.mode.peer_id(security).key();
     let asked_at = verifier.clock.now();
     let challenge = attester.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);

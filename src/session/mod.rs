@@ -23,6 +23,7 @@ mod headers;
 mod managed;
 mod multipart;
 mod peer;
+mod peer_id;
 mod pool;
 mod renewal;
 mod request;
@@ -353,17 +354,17 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
         let security = connection.security();
-        let key = self.attester.mode.peer_key(security);
-        if let Some(peer) = self.pool.get(key).filter(|peer| self.attester.joins_unasked(security, peer)) {
+        let id = self.attester.mode.peer_id(security);
+        if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer)) {
             let mut checkout = self.pool.attach(&peer, connection);
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);
         }
-        if let Some(key) = key {
+        if let Some(key) = id.key() {
             let about = self.attester.attestation_key(security);
             let clock = &self.attester.verifier.clock;
             let refused = self.attester.coalesce.recent_refusal(&about, clock);
-            let allowed = refused.map_or_else(|| self.pool.check_attest_rate(key), Err);
+            let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
             allowed.inspect_err(|error| telemetry::rejected_without_attestation(key, error))?;
         }
         self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
@@ -389,15 +390,15 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
         let attester = &self.attester;
-        let key = attester.mode.peer_key(connection.security());
+        let id = attester.mode.peer_id(connection.security());
         let about = attester.attestation_key(connection.security());
         match attester.attest(&mut connection, freshness, deadline).await {
             Ok(lease) => {
-                self.pool.insert(key, &lease, connection, poison, || attester.coalesce.outweighs(&about, &lease))
+                self.pool.insert(id, &lease, connection, poison, || attester.coalesce.outweighs(&about, &lease))
             }
             Err(error) => {
                 if error.is_verdict() {
-                    self.pool.revoke(key, &error);
+                    self.pool.revoke(id, &error);
                 }
                 Err(error)
             }

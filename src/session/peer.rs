@@ -12,13 +12,13 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::lock;
+use super::peer_id::PeerId;
 use super::renewal::Renewal;
 use super::request_body::Progress;
 use crate::attestation::Attestation;
 use crate::clock::{Clock, Moment};
 use crate::error::AttestationError;
 use crate::transport::{Connection, Security};
-use crate::types::SpkiDigest;
 
 /// The most idle connections of one peer, and how long one stays open without a request. Servers close idle connections after
 /// one to two minutes, and a request that crosses the close is an error.
@@ -76,10 +76,10 @@ impl Lease {
 /// Resolves to the reason why nothing more may be exchanged with a peer; never before there is one.
 pub(super) type Cancelled = Pin<Box<dyn Future<Output = AttestationError> + Send + Sync>>;
 
-/// An attested key, or the one peer of an unbound session. It is alive for as long as the pool or anything under way holds it:
+/// An attested key, an attested connection, or the one peer of an unbound session. It is alive for as long as the pool or anything under way holds it:
 /// a revocation reaches everything that the key has begun.
 pub(super) struct Peer {
-    key: Option<SpkiDigest>,
+    id: PeerId,
     security: Security,
     clock: Clock,
     /// The one place of the attestation. Renewals replace it.
@@ -107,15 +107,9 @@ struct Connections {
 }
 
 impl Peer {
-    pub(super) fn new(
-        key: Option<SpkiDigest>,
-        security: Security,
-        lease: Lease,
-        clock: Clock,
-        freed: Arc<Notify>,
-    ) -> Self {
+    pub(super) fn new(id: PeerId, security: Security, lease: Lease, clock: Clock, freed: Arc<Notify>) -> Self {
         Self {
-            key,
+            id,
             security,
             clock,
             lease: Mutex::new(lease),
@@ -128,8 +122,15 @@ impl Peer {
         }
     }
 
-    pub(super) fn key(&self) -> Option<SpkiDigest> {
-        self.key
+    pub(super) fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Whether nothing can be sent to it any more: it is one connection, and that is closed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.id.is_one_connection()
+            && !self.is_in_use()
+            && lock(&self.connections).sockets.iter().all(AbortHandle::is_finished)
     }
 
     pub(super) fn security(&self) -> Security {
@@ -287,7 +288,7 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Peer({:?})", self.key)
+        write!(f, "Peer({:?})", self.id)
     }
 }
 

@@ -8,12 +8,12 @@ use tokio::sync::futures::Notified;
 
 use super::lock;
 use super::peer::{Checkout, Lease, Peer};
+use super::peer_id::PeerId;
 use crate::attestation::Attestation;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::telemetry;
 use crate::transport::Connection;
-use crate::types::SpkiDigest;
 
 /// The most attested keys of a session: replicas of one deployment, and those that restarts left over. Beyond it the key that
 /// was of no use for the longest time makes room.
@@ -39,7 +39,7 @@ struct State {
     /// Those that left without a refusal while something is under way with them: a refusal may come yet, or a new attestation.
     evicted: Vec<Weak<Peer>>,
     latest: Option<Arc<Attestation>>,
-    recent_keys: Vec<(SpkiDigest, Instant)>,
+    recent: Vec<(PeerId, Instant)>,
     /// The code of the refusal after which no peer was left.
     poisoned: Option<&'static str>,
 }
@@ -52,7 +52,8 @@ impl State {
     }
 
     fn evict_expired(&mut self) -> usize {
-        // Nothing is allocated where all are valid.
+        // One that is a single connection ends with it. Nothing is allocated where all are valid.
+        self.peers.retain(|peer| !peer.is_gone());
         let expired: Vec<_> = self.peers.extract_if(.., |peer| !peer.is_valid()).collect();
         expired.iter().for_each(|peer| self.evict(peer));
         expired.len()
@@ -69,9 +70,9 @@ impl State {
 
     /// The peer of a key, in the pool or evicted with something under way: there is one object for a key, so that its
     /// revocation is seen by all that it has begun.
-    fn find(&self, key: Option<SpkiDigest>) -> Option<Arc<Peer>> {
-        let evicted = || self.evicted.iter().filter_map(Weak::upgrade).find(|peer| peer.key() == key);
-        self.peers.iter().find(|peer| peer.key() == key).cloned().or_else(evicted)
+    fn find(&self, id: PeerId) -> Option<Arc<Peer>> {
+        let evicted = || self.evicted.iter().filter_map(Weak::upgrade).find(|peer| peer.id() == id);
+        self.peers.iter().find(|peer| peer.id() == id).cloned().or_else(evicted)
     }
 }
 
@@ -124,10 +125,10 @@ impl Pool {
     }
 
     /// The peer of a key whose attestation is valid.
-    pub(super) fn get(&self, key: Option<SpkiDigest>) -> Option<Arc<Peer>> {
+    pub(super) fn get(&self, id: PeerId) -> Option<Arc<Peer>> {
         let mut state = lock(&self.state);
         let expired = state.evict_expired();
-        let peer = state.peers.iter().find(|peer| peer.key() == key).cloned();
+        let peer = state.peers.iter().find(|peer| peer.id() == id).cloned();
         let keys = state.peers.len();
         drop(state);
         telemetry::expired(expired, keys);
@@ -149,7 +150,7 @@ impl Pool {
     /// finds the peer here and revokes it.
     pub(super) fn insert(
         &self,
-        key: Option<SpkiDigest>,
+        id: PeerId,
         lease: &Lease,
         connection: Connection,
         poison: Poison,
@@ -162,7 +163,7 @@ impl Pool {
         if let Some(error) = outweighed() {
             return Err(error);
         }
-        let (peer, joined) = match state.find(key) {
+        let (peer, joined) = match state.find(id) {
             // What it has begun before goes on: it is the same peer, and attested.
             Some(peer) => {
                 peer.renew(lease.clone());
@@ -171,7 +172,7 @@ impl Pool {
             }
             None => {
                 let (clock, freed) = (self.clock.clone(), Arc::clone(&self.freed));
-                (Arc::new(Peer::new(key, connection.security(), lease.clone(), clock, freed)), true)
+                (Arc::new(Peer::new(id, connection.security(), lease.clone(), clock, freed)), true)
             }
         };
         if joined {
@@ -190,7 +191,7 @@ impl Pool {
         let checkout = peer.attach(connection);
         drop(state);
         if joined {
-            telemetry::joined(key, keys);
+            telemetry::joined(id.key(), keys);
         }
         Ok(checkout)
     }
@@ -205,10 +206,10 @@ impl Pool {
     }
 
     /// The evidence of a key was refused: its peer is removed and revoked, and a session without any other is poisoned.
-    pub(super) fn revoke(&self, key: Option<SpkiDigest>, error: &AttestationError) {
+    pub(super) fn revoke(&self, id: PeerId, error: &AttestationError) {
         let mut state = lock(&self.state);
-        let was_here = state.peers.iter().any(|peer| peer.key() == key);
-        while let Some(peer) = state.find(key) {
+        let was_here = state.peers.iter().any(|peer| peer.id() == id);
+        while let Some(peer) = state.find(id) {
             peer.revoke(error);
             state.peers.retain(|other| !Arc::ptr_eq(other, &peer));
             state.evicted.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&peer)));
@@ -220,23 +221,25 @@ impl Pool {
         drop(state);
         // Those who wait for a connection of it look again.
         self.freed.notify_waiters();
-        telemetry::refused(key, error, was_here, keys);
+        telemetry::refused(id.key(), error, was_here, keys);
     }
 
-    /// Whether a key that is not attested may be asked for evidence.
-    pub(super) fn check_attest_rate(&self, key: SpkiDigest) -> Result<(), AttestationError> {
+    /// Whether a key, or a connection, that is not attested may be asked for evidence.
+    pub(super) fn check_attest_rate(&self, id: PeerId) -> Result<(), AttestationError> {
         let mut state = lock(&self.state);
-        state.recent_keys.retain(|(_, since)| since.elapsed() < NEW_KEY_WINDOW);
+        state.recent.retain(|(_, since)| since.elapsed() < NEW_KEY_WINDOW);
         // Requests that meet the same key count once, or an outage of its agent would outlast itself.
-        if state.recent_keys.iter().any(|(recent, _)| *recent == key) {
+        if state.recent.iter().any(|(recent, _)| *recent == id) {
             return Ok(());
         }
-        if state.recent_keys.len() >= MAX_NEW_KEYS {
-            return Err(AttestationError::TooManyUnattestedPeers {
-                reason: "more than 120 keys that are not attested were shown within a minute",
-            });
+        if state.recent.len() >= MAX_NEW_KEYS {
+            let reason = match id.is_one_connection() {
+                true => "more than 120 connections needed an attestation within a minute",
+                false => "more than 120 keys that are not attested were shown within a minute",
+            };
+            return Err(AttestationError::TooManyUnattestedPeers { reason });
         }
-        state.recent_keys.push((key, Instant::now()));
+        state.recent.push((id, Instant::now()));
         Ok(())
     }
 

@@ -80,7 +80,7 @@ impl SessionInner {
                 Ok(())
             }
             Err(error) if error.is_verdict() => {
-                self.pool.revoke(peer.key(), &error);
+                self.pool.revoke(peer.id(), &error);
                 Err(error)
             }
             Err(_) => Ok(()),
@@ -101,8 +101,9 @@ impl SessionInner {
             return self.reattest_over(peer, None, deadline).await;
         }
         renewal.not_sent = true;
-        // Every connection is in use. Of a key that is not used they are gone, and so may its peer be.
-        if !peer.is_in_use() {
+        // Every connection is in use. Of a key that is not used they are gone, and so may its peer be. Another connection says nothing
+        // of a peer that is one connection.
+        if !peer.is_in_use() || peer.id().is_one_connection() {
             return Err(AttestationError::AttestationExpired);
         }
         self.reattest_on_another(peer, renewal, deadline).await
@@ -118,10 +119,10 @@ impl SessionInner {
         // What is wrong with another connection says nothing of this peer.
         let opened = self.attester.open(deadline).await;
         let connection = opened.map_err(|_| AttestationError::AttestationExpired)?;
-        let key = self.attester.mode.peer_key(connection.security());
-        if key != peer.key() {
+        let id = self.attester.mode.peer_id(connection.security());
+        if id != peer.id() {
             if let Some(other) =
-                self.pool.get(key).filter(|other| self.attester.joins_unasked(connection.security(), other))
+                self.pool.get(id).filter(|other| self.attester.joins_unasked(connection.security(), other))
             {
                 drop(self.pool.attach(&other, connection));
             }

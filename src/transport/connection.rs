@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use super::error::{Stage, TransportError, TransportErrorKind, classify};
 use super::proxy::Proxy;
-use crate::types::SpkiDigest;
+use crate::types::{SpkiDigest, TlsExporter};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -55,10 +55,12 @@ enum Sender {
 }
 
 /// What TLS has shown of a connection; nothing in clear.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Security {
     /// The key that the peer has proven to hold.
     pub(crate) key: Option<SpkiDigest>,
+    /// The exporter of this connection; TLS 1.3 only.
+    pub(crate) exporter: Option<TlsExporter>,
     /// The negotiated key exchange group, such as `X25519MLKEM768`.
     pub(crate) key_exchange: Option<&'static str>,
 }

@@ -165,7 +165,7 @@ impl Connector {
         let tcp = self.open_tcp().await?;
         let Some((config, name)) = &self.tls else {
             // A proxy forwards plain HTTP itself, and wants to see the whole URL.
-            let security = Security { key: None, key_exchange: None };
+            let security = Security::default();
             return Connection::start(tcp, Protocol::Http1, security, self.proxy.clone()).await;
         };
         let tcp = match &self.proxy {
@@ -186,8 +186,9 @@ impl Security {
         // The handshake has shown that the peer holds the key of this certificate.
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let key = leaf.map(tls::key_of).transpose()?;
+        let exporter = tls::exporter(session)?;
         let key_exchange = session.negotiated_key_exchange_group().map(|group| tls::group_name(group.name()));
-        Ok(Self { key, key_exchange })
+        Ok(Self { key, exporter, key_exchange })
     }
 }
 

@@ -91,6 +91,17 @@ const MAA: &[(&str, i32, &str)] = &[
     ("fail-maa /certs=status:503", 3, "maa-unreachable"),
 ];
 
+/// Of a container judged by MAA, where each connection is attested.
+const CONNECTION: &[(&str, i32, &str)] = &[
+    ("knob foreign-key=<64>", 2, "channel-mismatch"),
+    ("knob foreign-exporter=<64>", 2, "connection-mismatch"),
+    ("knob refuse-connection-form", 2, "channel-not-bound"),
+    ("knob answer-in-server-form", 2, "channel-not-bound"),
+    ("knob answer-in-legacy-form", 2, "channel-not-bound"),
+    ("knob refuse-bound-form", 2, "channel-not-bound"),
+    ("knob old-nonce", 2, "false-attestation-report"),
+];
+
 /// Of a container judged by MAA and AMD. What AMD's service says of certificates counts where none come along.
 const HARDWARE: &[(&str, i32, &str)] = &[
     ("knob debug", 1, "debug-mode"),
@@ -145,6 +156,11 @@ const HARDWARE: &[(&str, i32, &str)] = &[
 #[test]
 fn every_knob_of_guest_agent_token_and_key_set() {
     check(Emulator::start(&[]), MAA, "knobs.txt");
+}
+
+#[test]
+fn every_knob_of_evidence_about_a_connection() {
+    check(Emulator::start(&["--agent", "bound-connection"]), CONNECTION, "knobs-of-connection.txt");
 }
 
 #[test]
@@ -237,7 +253,7 @@ fn the_tables_leave_out_no_knob_and_no_fault() {
         let names = names.map(|line| line.trim_start().split(' ').next().unwrap().to_owned());
         names.collect::<BTreeSet<_>>()
     };
-    let orders = || MAA.iter().chain(HARDWARE).flat_map(|(orders, ..)| orders.split(';'));
+    let orders = || MAA.iter().chain(CONNECTION).chain(HARDWARE).flat_map(|(orders, ..)| orders.split(';'));
     let known: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
     let knobs = lines("\nKnobs:");
     let missing: Vec<_> = knobs.iter().filter(|form| !known.contains(form.split('=').next().unwrap())).collect();

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::emulator::report_data;
 use blindbox_attestation::{
-    AttestationError, Challenge, ChannelNotAllowed, Policy, PolicyError, ServerNameCheck, SpkiDigest, UnixTime,
+    AttestationError, Challenge, ChannelNotAllowed, Policy, PolicyError, ServerNameCheck, SpkiDigest, TlsExporter,
+    UnixTime,
 };
 use serde_json::Value;
 
@@ -474,11 +475,15 @@ fn the_test_vectors_of_the_protocol_hold() {
         match field("spki_sha256") {
             Some(key) => {
                 bound += 1;
+                let (form, exporter, length) = match field("tls_exporter") {
+                    Some(exporter) => ("connection", format!("\"tls-exporter\":\"{exporter}\","), 284),
+                    None => ("server", String::new(), 198),
+                };
                 let written = format!(
-                    "{{\"nonce\":\"{nonce}\",\"protocol\":\"blindbox-bound-server/1\",\"tls-spki-sha256\":\"{key}\"}}"
+                    "{{\"nonce\":\"{nonce}\",\"protocol\":\"blindbox-bound-{form}/1\",{exporter}\"tls-spki-sha256\":\"{key}\"}}"
                 );
                 assert_eq!(runtime_data, written);
-                assert_eq!(runtime_data.len(), 198);
+                assert_eq!(runtime_data.len(), length);
                 if let Some(der) = field("spki_der") {
                     assert_eq!(key, sha256(&hex::decode(der).unwrap()));
                 }
@@ -500,7 +505,7 @@ fn the_test_vectors_of_the_protocol_hold() {
             assert_eq!(text, STANDARD.encode(&digest));
         }
     }
-    assert_eq!((vectors.len(), bound), (3, 2));
+    assert_eq!((vectors.len(), bound), (4, 3));
 }
 
 /// Nonces are random, so the vectors themselves cannot be asked of a challenge: the form of the document is.
@@ -511,6 +516,15 @@ fn a_challenge_expects_the_runtime_data_of_the_document() {
     let challenge = Challenge::bound(key, ServerNameCheck::Validated, now).unwrap();
     let text = form
         .replace("<nonce, 64 hex digits>", &challenge.nonce().to_string())
+        .replace("<SPKI digest, 64 hex digits>", &key.to_string());
+    assert_eq!(challenge.runtime_data(), text.as_bytes());
+
+    let form = blocks(PROTOCOL, "text")[1].1;
+    let exporter = TlsExporter::new([0xcd; 32]);
+    let challenge = Challenge::bound_connection(key, exporter, ServerNameCheck::Validated, now).unwrap();
+    let text = form
+        .replace("<nonce, 64 hex digits>", &challenge.nonce().to_string())
+        .replace("<exporter, 64 hex digits>", &exporter.to_string())
         .replace("<SPKI digest, 64 hex digits>", &key.to_string());
     assert_eq!(challenge.runtime_data(), text.as_bytes());
 

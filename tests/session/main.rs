@@ -10,6 +10,7 @@ mod lab;
 
 mod blocking;
 mod bodies;
+mod bound_connection;
 mod certificates;
 mod collateral;
 mod concurrency;

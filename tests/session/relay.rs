@@ -77,11 +77,99 @@ async fn an_agent_that_attests_what_it_is_sent_can_be_made_to_attest_the_relays_
     }
 }
 
+/// A relay that holds the serving key of the genuine BlindBox, and a certificate for it.
+async fn relay_with_stolen_key(lab: &Lab, mode: RelayMode) -> Relay {
+    let relay =
+        Relay::builder().stolen_key(lab.blindbox.steal_tls_key()).mode(mode).start(&lab.blindbox).await.unwrap();
+    assert_eq!(relay.tls_key(), lab.blindbox.tls_key());
+    relay
+}
+
+/// As docs/threat-model.md says of evidence that names the key alone ("A stolen key"), and what evidence about the connection
+/// changes: the model's `a_stolen_serving_key_is_of_no_use`.
+#[tokio::test]
+async fn a_stolen_serving_key_relays_unless_the_evidence_names_the_connection() {
+    let lab = Lab::start().await;
+    let own_connection = lab.policy_for(Workload::binds_its_own_connection(lab.blindbox.host_data()));
+
+    let relay = relay_with_stolen_key(&lab, RelayMode::Forward).await;
+    let session = lured(&lab, &relay).await.unwrap();
+    assert_eq!(session.channel(), Channel::Bound);
+    let sent = session.post("/generate").body("secret").send().await.unwrap();
+    assert_eq!(sent.text().await.unwrap(), "intercepted");
+    let received = relay.traffic().requests().pop().unwrap();
+    assert_eq!((relay.traffic().application_requests(), received.body.as_slice()), (1, b"secret".as_slice()));
+
+    let relay = relay_with_stolen_key(&lab, RelayMode::Forward).await;
+    let error = lab.verifier().connect(relay.url(), &own_connection).await.unwrap_err();
+    assert!(matches!(error, AttestationError::ConnectionMismatch { .. }), "{error:?}");
+    // The genuine agent was asked, and named the connection of the relay.
+    assert_eq!(relay.traffic().count("/attest/maa"), 1);
+    assert_nothing_leaked(&relay);
+}
+
+/// The same within a session: the key is attested already.
+#[tokio::test]
+async fn a_stolen_serving_key_takes_over_a_session_unless_the_evidence_names_the_connection() {
+    let lab = Lab::start().await;
+    let own_connection = lab.policy_for(Workload::binds_its_own_connection(lab.blindbox.host_data()));
+
+    let relay = relay_with_stolen_key(&lab, RelayMode::Tunnel).await;
+    let session = lured(&lab, &relay).await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    relay.set_mode(RelayMode::Forward);
+    relay.drop_connections();
+    noticed().await;
+    assert_eq!(hello(&session).await.unwrap(), "intercepted");
+    assert_eq!(relay.traffic().count("/attest/maa"), 0);
+
+    let relay = relay_with_stolen_key(&lab, RelayMode::Tunnel).await;
+    let session = lab.verifier().connect(relay.url(), &own_connection).await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    relay.set_mode(RelayMode::Forward);
+    relay.drop_connections();
+    noticed().await;
+    let error = session.post("/generate").body("secret").send().await.unwrap_err();
+    assert!(matches!(error, AttestationError::ConnectionMismatch { .. }), "{error:?}");
+    assert_nothing_leaked(&relay);
+    // The genuine peer is still good where it is met.
+    relay.set_mode(RelayMode::Tunnel);
+    relay.drop_connections();
+    noticed().await;
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_nothing_leaked(&relay);
+}
+
+/// Runtime data of the relay's making name the victim's connection, which the relay ends. A genuine agent has no use for them; one
+/// that attests any data gives the relay everything, in this form too.
+#[tokio::test]
+async fn an_agent_that_attests_what_it_is_sent_breaks_the_binding_of_connections_too() {
+    let lab = Lab::start().await;
+    let own_connection = lab.policy_for(Workload::binds_its_own_connection(lab.blindbox.host_data()));
+    let relay = relay_with_stolen_key(&lab, RelayMode::AttestOwnKey).await;
+    let error = lab.verifier().connect(relay.url(), &own_connection).await.unwrap_err();
+    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed });
+    assert_nothing_leaked(&relay);
+
+    let lab = Lab::with(|blindbox| blindbox.agent(AgentForm::Both)).await;
+    let wrong = lab.policy_for(Workload::binds_its_own_connection(lab.blindbox.host_data()));
+    let relay = Relay::builder().mode(RelayMode::AttestOwnKey).start(&lab.blindbox).await.unwrap();
+    let session = lab.verifier().connect(relay.url(), &wrong).await.unwrap();
+    assert_eq!((session.channel(), hello(&session).await.unwrap().as_str()), (Channel::BoundConnection, "intercepted"));
+}
+
 #[tokio::test]
 async fn an_old_answer_is_no_answer() {
     let lab = Lab::start().await;
     let relay = Relay::builder().mode(RelayMode::Replay).start(&lab.blindbox).await.unwrap();
     let error = lured(&lab, &relay).await.unwrap_err();
+    assert!(matches!(error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error:?}");
+    assert_nothing_leaked(&relay);
+
+    // In the form that names the connection too, by a relay that holds the key.
+    let relay = relay_with_stolen_key(&lab, RelayMode::Replay).await;
+    let own_connection = lab.policy_for(Workload::binds_its_own_connection(lab.blindbox.host_data()));
+    let error = lab.verifier().connect(relay.url(), &own_connection).await.unwrap_err();
     assert!(matches!(error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error:?}");
     assert_nothing_leaked(&relay);
 

@@ -51,6 +51,8 @@ pub(crate) struct Refusal {
 struct MaaRequest {
     maa_endpoint: String,
     nonce: String,
+    #[serde(default, deserialize_with = "present")]
+    protocol: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +61,8 @@ struct CombinedRequest {
     nonce: String,
     #[serde(default, deserialize_with = "present")]
     maa_endpoint: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    protocol: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -73,6 +77,15 @@ struct CombinedAnswer {
     token: Option<String>,
 }
 
+/// What evidence names of the connection that it is requested on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `blindbox-bound-server/1`, of requests that name no form.
+    Server,
+    /// `blindbox-bound-connection/1`.
+    Connection,
+}
+
 /// 64 lower-case hexadecimal digits, and nothing that could change the text it is put into.
 struct Nonce(String);
 
@@ -84,10 +97,10 @@ impl Bound {
         key: &ConnectionKey,
     ) -> Result<Value, Refusal> {
         let request: MaaRequest = read(request).await?;
-        let nonce = Nonce::read(request.nonce)?;
+        let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
         let host = self.host(&request.maa_endpoint)?.clone();
         let (source, maa) = (self.source.clone(), self.maa.clone());
-        let runtime_data = runtime_data(&nonce, key.serving().ok_or(RETIRED)?);
+        let runtime_data = form.runtime_data(&nonce, key.serving().ok_or(RETIRED)?, key.exporter());
         self.attest(caller, async move {
             let token = source.token(&maa, &host, &runtime_data).await?;
             Ok(json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) }))
@@ -102,10 +115,10 @@ impl Bound {
         key: &ConnectionKey,
     ) -> Result<Value, Refusal> {
         let request: CombinedRequest = read(request).await?;
-        let nonce = Nonce::read(request.nonce)?;
+        let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
         let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint).cloned()).transpose()?;
         let (source, maa) = (self.source.clone(), self.maa.clone());
-        let runtime_data = runtime_data(&nonce, key.serving().ok_or(RETIRED)?);
+        let runtime_data = form.runtime_data(&nonce, key.serving().ok_or(RETIRED)?, key.exporter());
         self.attest(caller, async move {
             let hardware = source.hardware(&runtime_data).await?;
             // From exactly this report: token and report are then about one moment, and have to agree on everything.
@@ -164,10 +177,27 @@ impl Nonce {
     }
 }
 
-/// These bytes and no others: members in this order, no white space.
-fn runtime_data(Nonce(nonce): &Nonce, spki_digest: &str) -> Vec<u8> {
-    format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{spki_digest}"}}"#)
+impl Form {
+    fn read(protocol: Option<String>) -> Result<Self, Refusal> {
+        match protocol.as_deref() {
+            None => Ok(Self::Server),
+            Some("blindbox-bound-connection/1") => Ok(Self::Connection),
+            Some(_) => Err(bad("protocol must be blindbox-bound-connection/1, or absent")),
+        }
+    }
+
+    /// These bytes and no others: members in this order, no white space.
+    fn runtime_data(self, Nonce(nonce): &Nonce, spki_digest: &str, exporter: &str) -> Vec<u8> {
+        match self {
+            Self::Server => {
+                format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{spki_digest}"}}"#)
+            }
+            Self::Connection => format!(
+                r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-connection/1","tls-exporter":"{exporter}","tls-spki-sha256":"{spki_digest}"}}"#
+            ),
+        }
         .into_bytes()
+    }
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
@@ -190,7 +220,7 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refu
         return Err(bad("the request must be one JSON object"));
     }
     serde_json::from_slice(&body)
-        .map_err(|_| bad("the request must have nonce and maa_endpoint, once each, and nothing else"))
+        .map_err(|_| bad("the request must have nonce, maa_endpoint and perhaps protocol, once each, and nothing else"))
 }
 
 /// `null` is not the same as absent.
@@ -228,13 +258,21 @@ fn bad(text: &'static str) -> Refusal {
 mod tests {
     use super::*;
 
-    /// The vector of `docs/protocol.md`, section 3.
+    /// The vectors of `docs/protocol.md`, section 3.
     #[test]
-    fn the_runtime_data_are_those_of_the_protocols_test_vector() {
+    fn the_runtime_data_are_those_of_the_protocols_test_vectors() {
         let nonce = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".to_owned();
+        let nonce = Nonce::read(nonce).unwrap();
         let key = "5a7a78cca4a0f420d9bc62bb669c3c2759e39f723d3ae10dcbe0f0815a07ecd4";
-        let data = runtime_data(&Nonce::read(nonce).unwrap(), key);
-        let expected = "928ed74b131bf18c392a1041bd01c4cf91e234c4adb7569a4b5034b615610788".to_owned() + &"0".repeat(64);
-        assert_eq!(hex::encode(crate::evidence::report_data(&data)), expected);
+        let exporter = "ab".repeat(32);
+        for (form, length, expected) in [
+            (Form::Server, 198, "928ed74b131bf18c392a1041bd01c4cf91e234c4adb7569a4b5034b615610788"),
+            (Form::Connection, 284, "73ec9c757f81991e9978bb2e5dd9b197dcea1173fcee97617f8a255ab2047515"),
+        ] {
+            let data = form.runtime_data(&nonce, key, &exporter);
+            assert_eq!(data.len(), length);
+            let expected = expected.to_owned() + &"0".repeat(64);
+            assert_eq!(hex::encode(crate::evidence::report_data(&data)), expected);
+        }
     }
 }

@@ -56,7 +56,8 @@ pub(crate) async fn serve(
     drop(evict);
     // From here on no reference to the private key is left (`key`): the connection has keys of its own.
     let Ok(Ok(stream)) = handshake else { return };
-    let key = Arc::new(ConnectionKey { spki_digest, identities });
+    let Some(exporter) = exporter(stream.get_ref().1) else { return };
+    let key = Arc::new(ConnectionKey { spki_digest, exporter, identities });
 
     let idle = Duration::from_secs(shared.limits.idle_seconds);
     let age = Duration::from_secs(shared.limits.connection_seconds);
@@ -105,9 +106,16 @@ async fn drive_to_completion(connection: impl GracefulConnection, until: impl Fu
     let _ = tokio::time::timeout(drain, connection).await;
 }
 
-/// The key that a connection was opened with.
+/// The channel binding `tls-exporter` of the connection (RFC 9266), in hexadecimal. Every connection of TLS 1.3 has one.
+fn exporter(connection: &rustls::ServerConnection) -> Option<String> {
+    let value = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);
+    value.ok().map(hex::encode)
+}
+
+/// What names a connection: the key that it was opened with, and its exporter.
 pub(crate) struct ConnectionKey {
     spki_digest: String,
+    exporter: String,
     identities: watch::Receiver<Arc<Identity>>,
 }
 
@@ -117,6 +125,11 @@ impl ConnectionKey {
     pub(crate) fn serving(&self) -> Option<&str> {
         let serves = self.identities.has_changed().is_ok() && self.identities.borrow().spki_digest == self.spki_digest;
         serves.then_some(&self.spki_digest)
+    }
+
+    /// The exporter, which the client of this connection has too and no one else.
+    pub(crate) fn exporter(&self) -> &str {
+        &self.exporter
     }
 
     /// Until new connections are opened with another key, or no key is made any more. A new certificate for the same one

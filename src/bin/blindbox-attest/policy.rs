@@ -64,8 +64,9 @@ struct New {
     allow_test_attester: bool,
 
     /// Whether the workload binds its TLS key to its evidence. `own-key` is YOUR WORD that nothing in it attests data chosen
-    /// by a caller, and that its key is made inside the TEE and never leaves; evidence cannot show it. BlindBox as first
-    /// released and Microsoft's SKR container are `none`.
+    /// by a caller, and that its key is made inside the TEE and never leaves; evidence cannot show it. `own-connection` says
+    /// that too, and requires evidence about each TLS connection, which the agent must support. BlindBox as
+    /// first released and Microsoft's SKR container are `none`.
     #[arg(long, value_enum, help_heading = "What must run")]
     binding: BindingArgument,
 
@@ -131,6 +132,8 @@ enum Kind {
 enum BindingArgument {
     /// It attests only its own TLS key.
     OwnKey,
+    /// It attests only its own TLS key and connections.
+    OwnConnection,
     /// It attests whatever it is asked to.
     None,
 }
@@ -231,6 +234,7 @@ impl New {
         let first = first.ok_or_else(|| Failure::usage("a container needs --cce-policy or --host-data"))?;
         let workload = match self.binding {
             BindingArgument::OwnKey => Workload::binds_its_own_key(first),
+            BindingArgument::OwnConnection => Workload::binds_its_own_connection(first),
             BindingArgument::None => Workload::attests_any_data(first),
         };
         let workload = digests.fold(workload, Workload::or);
@@ -262,6 +266,7 @@ impl New {
         };
         let binding = match self.binding {
             BindingArgument::OwnKey => Binding::OwnKey,
+            BindingArgument::OwnConnection => Binding::OwnConnection,
             BindingArgument::None => Binding::None,
         };
         let policy = Policy::confidential_vm(self.trust()?, guest, binding).map_err(Failure::from)?;

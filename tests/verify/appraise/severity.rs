@@ -10,7 +10,8 @@ use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, Measurement,
-    PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, Verdict, Violation,
+    PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, TlsExporter,
+    Verdict, Violation,
 };
 
 use crate::scene::*;
@@ -149,6 +150,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
     let text = || "text".to_owned();
     let issuer = || Issuer::new(ISSUER).unwrap();
     let spki = SpkiDigest::new([1; 32]);
+    let exporter = TlsExporter::new([1; 32]);
     let second = Duration::from_secs(1);
     let mismatch = EvidenceMismatch {
         field: "vmpl",
@@ -187,6 +189,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (InvalidHclReport(HclReportError::NotSevSnp), "invalid-hcl-report", 214, Untrusted, false),
         (InvalidTpmQuote(QuoteError::WrongSignature), "invalid-tpm-quote", 215, Untrusted, false),
         (InvalidAkCertificate(AkCertificateError::AnotherKey), "invalid-ak-certificate", 216, Untrusted, false),
+        (ConnectionMismatch { attested: exporter, connected: exporter }, "connection-mismatch", 217, Untrusted, false),
         (unsent, "maa-token-not-found", 301, Unavailable, false),
         (AgentUnreachable { reason: text(), source: None }, "agent-unreachable", 302, Unavailable, true),
         (MaaUnreachable { issuer: issuer(), reason: text(), source: None }, "maa-unreachable", 303, Unavailable, true),

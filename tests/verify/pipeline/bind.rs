@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::{
     AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, GuestIdentity, Policy,
-    ServerNameCheck, SpkiDigest, Trust, UvmRequirement, Workload, verify,
+    ServerNameCheck, SpkiDigest, TlsExporter, Trust, UvmRequirement, Workload, verify,
 };
 use serde_json::json;
 
@@ -46,6 +46,69 @@ fn evidence_that_names_another_key_is_a_channel_mismatch() {
         let verdict = verify(&evidence(&guest, named.as_bytes()), &endorsements(), challenge, &policy, NOW);
         assert_eq!(verdict, Err(AttestationError::ChannelMismatch { attested: other, connected: KEY }));
     }
+}
+
+const EXPORTER: TlsExporter = TlsExporter::new([0xef; 32]);
+
+fn bound_connection() -> Challenge {
+    Challenge::bound_connection(KEY, EXPORTER, ServerNameCheck::Validated, NOW).unwrap()
+}
+
+/// The same workload, whose connections must be named.
+fn own_connection_policy() -> Policy {
+    let workload = Workload::binds_its_own_connection(host_data());
+    let trust = Trust::maa(ISSUER).unwrap();
+    Policy::confidential_container(trust, workload, UvmRequirement::at_least(101)).unwrap()
+}
+
+#[test]
+fn evidence_about_a_connection_is_bound_to_it() {
+    let challenge = bound_connection();
+    let evidence = evidence(&container(), &challenge.runtime_data());
+    let attested = verify(&evidence, &endorsements(), challenge, &own_connection_policy(), NOW).unwrap();
+    assert_eq!((attested.channel(), attested.key()), (Channel::BoundConnection, Some(&KEY)));
+}
+
+/// Every byte of the runtime data counts; the error names what differs.
+#[test]
+fn evidence_about_another_connection_is_refused() {
+    let (other_key, other) = (SpkiDigest::new([0xcd; 32]), TlsExporter::new([0xcd; 32]));
+    let verdict = |change: &dyn Fn(String) -> String| {
+        let challenge = bound_connection();
+        let changed = change(String::from_utf8(challenge.runtime_data()).unwrap());
+        let evidence = evidence(&container(), changed.as_bytes());
+        verify(&evidence, &endorsements(), challenge, &own_connection_policy(), NOW).unwrap_err()
+    };
+    let mismatch = AttestationError::ConnectionMismatch { attested: other, connected: EXPORTER };
+    assert_eq!(verdict(&|text| text.replace(&EXPORTER.to_string(), &other.to_string())), mismatch);
+    let mismatch = AttestationError::ChannelMismatch { attested: other_key, connected: KEY };
+    assert_eq!(verdict(&|text| text.replace(&KEY.to_string(), &other_key.to_string())), mismatch);
+    // The form that names the key alone, with the right one, is no answer.
+    let not_named = AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed };
+    let exporter = format!(r#""tls-exporter":"{EXPORTER}","#);
+    let as_server = |text: String| text.replace(&exporter, "").replace("bound-connection", "bound-server");
+    assert_eq!(verdict(&as_server), not_named);
+    let others: [&dyn Fn(String) -> String; 5] = [
+        &|text| text.replace(':', ": "),
+        &|text| text.replace("bound-connection/1", "bound-connection/2"),
+        &|text| text.replace("bound-connection", "bound-server"),
+        &|text| text.replace(&exporter, ""),
+        &|text| text.replace('}', r#","more":1}"#),
+    ];
+    for change in others {
+        let error = verdict(change);
+        false_report(Err::<(), _>(error), "runtime data");
+    }
+}
+
+/// Evidence of one form is none of the other, in either direction.
+#[test]
+fn evidence_about_a_connection_is_none_about_the_key_alone() {
+    let challenge = bound();
+    let text = String::from_utf8(challenge.runtime_data()).unwrap();
+    let exporter = format!(r#"bound-connection/1","tls-exporter":"{EXPORTER}""#);
+    let evidence = evidence(&container(), text.replace("bound-server/1\"", &exporter).as_bytes());
+    false_report(verify(&evidence, &endorsements(), challenge, &maa_policy(), NOW), "runtime data");
 }
 
 #[test]
@@ -198,6 +261,7 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
     let of =
         |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmRequirement::at_least(101));
     let own_key = of(workload()).unwrap();
+    let own_connection = own_connection_policy();
     let any_data = of(Workload::attests_any_data(host_data())).unwrap();
     let unbound = any_data.clone().allow_unbound_channel().unwrap();
     let in_clear = unbound.clone().allow_plain_http().unwrap();
@@ -205,22 +269,27 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
         let guest = GuestIdentity::allow_any_azure_cvm();
         Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, binding).unwrap()
     };
-    let vm_own_key = vm(Binding::OwnKey);
+    let (vm_own_key, vm_own_connection) = (vm(Binding::OwnKey), vm(Binding::OwnConnection));
     let vm_unbound = vm(Binding::None).allow_unbound_channel().unwrap();
 
-    let make: [fn() -> Challenge; 3] = [bound, || UNBOUND(NOW).unwrap(), || Challenge::unbound_cleartext(NOW).unwrap()];
+    let make: [fn() -> Challenge; 4] =
+        [bound, bound_connection, || UNBOUND(NOW).unwrap(), || Challenge::unbound_cleartext(NOW).unwrap()];
     let (no, must, http) =
         (ChannelNotAllowed::WorkloadDoesNotBind, ChannelNotAllowed::ChannelMustBeBound, ChannelNotAllowed::PlainHttp);
+    let must_name = ChannelNotAllowed::ConnectionMustBeBound;
     let (bound_tls, tls, clear) = (Ok(Channel::Bound), Ok(Channel::UnboundTls), Ok(Channel::UnboundCleartext));
+    let connection = Ok(Channel::BoundConnection);
     let container = container();
     let vm = Guest::confidential_vm();
     for (name, policy, guest, expected) in [
-        ("own key", &own_key, &container, [bound_tls, Err(must), Err(must)]),
-        ("any data", &any_data, &container, [Err(no); 3]),
-        ("unbound", &unbound, &container, [Err(no), tls, Err(http)]),
-        ("in clear", &in_clear, &container, [Err(no), tls, clear]),
-        ("vm, own key", &vm_own_key, &vm, [bound_tls, Err(must), Err(must)]),
-        ("vm, unbound", &vm_unbound, &vm, [Err(no), tls, Err(http)]),
+        ("own key", &own_key, &container, [bound_tls, Err(must), Err(must), Err(must)]),
+        ("own connection", &own_connection, &container, [Err(must_name), connection, Err(must_name), Err(must_name)]),
+        ("any data", &any_data, &container, [Err(no); 4]),
+        ("unbound", &unbound, &container, [Err(no), Err(no), tls, Err(http)]),
+        ("in clear", &in_clear, &container, [Err(no), Err(no), tls, clear]),
+        ("vm, own key", &vm_own_key, &vm, [bound_tls, Err(must), Err(must), Err(must)]),
+        ("vm, own connection", &vm_own_connection, &vm, [Err(must_name), connection, Err(must_name), Err(must_name)]),
+        ("vm, unbound", &vm_unbound, &vm, [Err(no), Err(no), tls, Err(http)]),
     ] {
         for (make, expected) in make.iter().zip(expected) {
             let challenge = make();

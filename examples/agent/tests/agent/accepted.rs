@@ -11,11 +11,14 @@ use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
     Attestation, AttestationError, Challenge, Channel, Crl, Endorsements, Evidence, GuestPolicy, Policy,
-    ServerNameCheck, Session, SpkiDigest, TokenShape, Trust, Vek, Verifier, verify, Violation};
+    ServerNameCheck, Session, SpkiDigest, TlsExporter, TokenShape, Trust, Vek, Verifier, Violation, verify,
+};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::lab::{Attester, Machine, TestServer, application, config, now, policy, sidecar, sidecar_source};
+use crate::lab::{
+    Attester, Machine, TestServer, application, config, connection_policy, now, policy, sidecar, sidecar_source,
+};
 
 struct Scene {
     machine: Machine,
@@ -48,13 +51,43 @@ impl Scene {
         if with_token {
             request["maa_endpoint"] = self.attester.host().into();
         }
+        self.verify_answer(&mut client, path, &request, challenge, &policy(trust, &self.machine)).await
+    }
+
+    /// Asks for evidence about the connection of a client, as one whose connection has this exporter.
+    async fn appraise_connection(
+        &self,
+        client: &mut Client,
+        exporter: [u8; 32],
+        path: &str,
+    ) -> Result<Attestation, AttestationError> {
+        let key = SpkiDigest::from_hex(&client.spki_digest()).unwrap();
+        let exporter = TlsExporter::new(exporter);
+        let challenge = Challenge::bound_connection(key, exporter, ServerNameCheck::NotEvaluated, now()).unwrap();
+        let request = json!({
+            "nonce": challenge.nonce().to_string(),
+            "maa_endpoint": self.attester.host(),
+            "protocol": "blindbox-bound-connection/1",
+        });
+        let policy = connection_policy(self.attester.trust(), &self.machine);
+        self.verify_answer(client, path, &request, challenge, &policy).await
+    }
+
+    async fn verify_answer(
+        &self,
+        client: &mut Client,
+        path: &str,
+        request: &Value,
+        challenge: Challenge,
+        policy: &Policy,
+    ) -> Result<Attestation, AttestationError> {
         let answer = client.post(path, &request.to_string()).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let (evidence, mut endorsements) = evidence(&answer.json());
         endorsements.key_set = Some(KeySet::from_json(self.attester.key_set.as_bytes()).unwrap());
         endorsements.crls = vec![Crl::Received(self.machine.platform.crl())];
         endorsements.amd_anchors = self.machine.platform.anchors();
-        verify(&evidence, &endorsements, challenge, &policy(trust, &self.machine), now())
+        verify(&evidence, &endorsements, challenge, policy, now())
     }
 }
 
@@ -105,6 +138,37 @@ async fn a_token_and_the_very_report_it_was_made_from() {
     let attested = scene.appraise("/attest/combined", trust, true).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
     assert_eq!((scene.machine.reports(), scene.attester.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn evidence_about_the_connection_it_is_requested_on() {
+    let scene = Scene::start().await;
+    let mut client = Client::connect(scene.agent.address()).await;
+    let exporter = client.exporter();
+    for path in ["/attest/maa", "/attest/combined"] {
+        let attested = scene.appraise_connection(&mut client, exporter, path).await.unwrap();
+        assert_eq!(attested.channel(), Channel::BoundConnection);
+    }
+    // Another connection with the same key gives evidence about itself.
+    let mut another = Client::connect(scene.agent.address()).await;
+    assert_eq!(another.spki_digest(), client.spki_digest());
+    let expected = AttestationError::ConnectionMismatch {
+        attested: TlsExporter::new(another.exporter()),
+        connected: TlsExporter::new(exporter),
+    };
+    let error = scene.appraise_connection(&mut another, exporter, "/attest/maa").await.unwrap_err();
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
+async fn a_session_whose_connections_are_attested() {
+    let scene = Scene::start().await;
+    let policy = connection_policy(scene.attester.trust(), &scene.machine);
+    let session = session(&scene.attester, &scene.agent, &policy).await.unwrap();
+    assert_eq!(session.channel(), Channel::BoundConnection);
+    let answer = session.post("/generate?n=1").body("prompt").send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "/generate?n=1 prompt");
+    assert_eq!(scene.machine.reports(), 1);
 }
 
 #[tokio::test]

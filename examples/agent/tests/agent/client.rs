@@ -94,6 +94,11 @@ impl Client {
         hex::encode(digest(&SHA256, certificate.public_key().raw))
     }
 
+    /// The exporter of this connection (RFC 9266).
+    pub fn exporter(&self) -> [u8; 32] {
+        self.tls().export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).unwrap()
+    }
+
     /// The connection, for another version of HTTP.
     pub fn into_stream(self) -> TlsStream<TcpStream> {
         self.stream

@@ -308,9 +308,18 @@ pub fn config(application: &str, top: &str, tables: &str) -> Config {
 
 /// What a client requires of the machine.
 pub fn policy(trust: Trust, machine: &Machine) -> Policy {
+    policy_for(Workload::binds_its_own_key(machine.guest.snp.host_data), trust, machine)
+}
+
+/// The same, of evidence about each connection.
+pub fn connection_policy(trust: Trust, machine: &Machine) -> Policy {
+    policy_for(Workload::binds_its_own_connection(machine.guest.snp.host_data), trust, machine)
+}
+
+fn policy_for(workload: Workload, trust: Trust, machine: &Machine) -> Policy {
     Policy::confidential_container(
         trust,
-        Workload::binds_its_own_key(machine.guest.snp.host_data),
+        workload,
         UvmRequirement::at_least(100).issued_by(machine.platform.uvm_issuer()),
     )
     .unwrap()

@@ -64,6 +64,12 @@ refuses! {
     400 runtime_data_for_a_report: post(COMBINED, r#"{"runtime_data":"e30="}"#);
     400 runtime_data_beside_the_nonce_for_a_report: post(COMBINED, &format!(r#"{{"nonce":"{N}","runtime_data":"e30="}}"#));
     400 an_unknown_member: post(COMBINED, &format!(r#"{{"nonce":"{N}","evil":1}}"#));
+    400 another_protocol: post(COMBINED, &format!(r#"{{"nonce":"{N}","protocol":"blindbox-bound-connection/2"}}"#));
+    400 the_protocol_that_has_no_name: post(COMBINED, &format!(r#"{{"nonce":"{N}","protocol":"blindbox-bound-server/1"}}"#));
+    400 a_protocol_that_is_null: post(COMBINED, &format!(r#"{{"nonce":"{N}","protocol":null}}"#));
+    400 two_protocols: post(COMBINED, &format!(r#"{{"nonce":"{N}","protocol":"blindbox-bound-connection/1","protocol":"blindbox-bound-connection/1"}}"#));
+    400 runtime_data_beside_the_protocol: post(COMBINED, &format!(r#"{{"nonce":"{N}","protocol":"blindbox-bound-connection/1","runtime_data":"e30="}}"#));
+    400 an_exporter_of_the_caller: post(COMBINED, &format!(r#"{{"nonce":"{N}","protocol":"blindbox-bound-connection/1","tls-exporter":"{N}"}}"#));
     400 a_nonce_too_short: nonce(&N[2..]);
     400 a_nonce_too_long: nonce(&format!("{N}00"));
     400 a_nonce_in_upper_case: nonce(&N.to_uppercase());

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use blindbox_attestation::emulator::{HardwareKnob, KdsKnob, KeyForm, KeySetKnob, Knob, TokenFault};
 use blindbox_attestation::uvm::EndorsementForm;
-use blindbox_attestation::{HostData, Measurement, Product, ReportData, SpkiDigest, Tcb};
+use blindbox_attestation::{HostData, Measurement, Product, ReportData, SpkiDigest, Tcb, TlsExporter};
 use serde_json::Value;
 
 /// One change, and whose it is.
@@ -80,6 +80,9 @@ const GROUPS: &[Group] = &[
             Entry("foreign-key=HEX", "names another TLS key (SHA-256)", |hex| {
                 guest(Knob::ForeignKey(SpkiDigest::from_hex(hex).map_err(text)?))
             }),
+            Entry("foreign-exporter=HEX", "names another connection, where the policy requires one", |hex| {
+                guest(Knob::ForeignExporter(TlsExporter::from_hex(hex).map_err(text)?))
+            }),
             Entry("runtime-data=TEXT", "attests this, and sends it back", |value| {
                 guest(Knob::RuntimeData(value.as_bytes().to_vec()))
             }),
@@ -89,6 +92,12 @@ const GROUPS: &[Group] = &[
             Entry("no-token", "has no /attest/maa", |_| guest(Knob::NoToken)),
             Entry("answer-in-legacy-form", "a token only", |_| guest(Knob::AnswerInLegacyForm)),
             Entry("refuse-bound-form", "refuses a request without runtime_data", |_| guest(Knob::RefuseBoundForm)),
+            Entry("refuse-connection-form", "refuses a request for evidence about the connection", |_| {
+                guest(Knob::RefuseConnectionForm)
+            }),
+            Entry("answer-in-server-form", "names the key alone, where a connection was asked about", |_| {
+                guest(Knob::AnswerInServerForm)
+            }),
             Entry("answer-member=NAME:JSON", "sets a member of its responses", |value| {
                 let (name, value) = named_json(value)?;
                 guest(Knob::AnswerMember(name, value))

@@ -133,7 +133,7 @@ impl Arguments {
         };
         let mut builder = BlindBox::builder(maa)
             .agent(match self.agent {
-                AgentArgument::Bound => AgentForm::Bound,
+                AgentArgument::Bound | AgentArgument::BoundConnection => AgentForm::Bound,
                 AgentArgument::Legacy => AgentForm::Legacy,
                 AgentArgument::Both => AgentForm::Both,
             })
@@ -193,12 +193,20 @@ impl Arguments {
             TrustArgument::Both => Trust::maa_and_amd(maa.as_str()).and_then(pinned),
         };
         let trust = trust.map_err(Failure::from)?;
-        let binds = self.agent == AgentArgument::Bound;
+        let binding = match self.agent {
+            AgentArgument::Bound => Binding::OwnKey,
+            AgentArgument::BoundConnection => Binding::OwnConnection,
+            AgentArgument::Legacy | AgentArgument::Both => Binding::None,
+        };
+        let binds = binding != Binding::None;
         let policy = match self.guest {
             GuestKind::Container => {
                 let host_data = emulation.blindbox.host_data();
-                let workload =
-                    if binds { Workload::binds_its_own_key(host_data) } else { Workload::attests_any_data(host_data) };
+                let workload = match binding {
+                    Binding::OwnKey => Workload::binds_its_own_key(host_data),
+                    Binding::OwnConnection => Workload::binds_its_own_connection(host_data),
+                    Binding::None => Workload::attests_any_data(host_data),
+                };
                 // The policy is to be met: a published allow-all policy is what this emulation was given.
                 let allows_all = host_data.is_known_allow_all();
                 let workload = if allows_all { workload.allow_permissive() } else { workload };
@@ -210,7 +218,7 @@ impl Arguments {
             }
             GuestKind::Vm => {
                 let guest = GuestIdentity::measured([emulation.blindbox.measurement()]);
-                Policy::confidential_vm(trust, guest, if binds { Binding::OwnKey } else { Binding::None })
+                Policy::confidential_vm(trust, guest, binding)
             }
         };
         let policy = if binds { policy } else { policy.and_then(Policy::allow_unbound_channel) };

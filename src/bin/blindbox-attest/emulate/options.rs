@@ -154,6 +154,8 @@ pub enum TrustArgument {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AgentArgument {
     Bound,
+    /// The same; the policy requires evidence about each connection.
+    BoundConnection,
     Legacy,
     Both,
 }

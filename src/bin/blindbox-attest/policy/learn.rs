@@ -91,6 +91,7 @@ impl Learn {
                 let any = HostData::from_hex(&"01".repeat(32)).map_err(|error| Failure::setting(error.to_string()))?;
                 let workload = match self.binding {
                     BindingArgument::OwnKey => Workload::binds_its_own_key(any),
+                    BindingArgument::OwnConnection => Workload::binds_its_own_connection(any),
                     BindingArgument::None => Workload::attests_any_data(any),
                 };
                 Policy::confidential_container(trust, workload, UvmRequirement::at_least(1))
@@ -98,6 +99,7 @@ impl Learn {
             Kind::Vm => {
                 let binding = match self.binding {
                     BindingArgument::OwnKey => Binding::OwnKey,
+                    BindingArgument::OwnConnection => Binding::OwnConnection,
                     BindingArgument::None => Binding::None,
                 };
                 Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), binding)
@@ -138,6 +140,7 @@ impl Learn {
     const fn binding_name(&self) -> &'static str {
         match self.binding {
             BindingArgument::OwnKey => "own-key",
+            BindingArgument::OwnConnection => "own-connection",
             BindingArgument::None => "none",
         }
     }

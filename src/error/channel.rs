@@ -44,6 +44,12 @@ pub enum ChannelNotAllowed {
          the key and the exporter of the connection"
     )]
     ConnectionMustBeBound,
+    /// The policy is for a workload that binds its own connections, and a stream carries no evidence about itself.
+    #[error(
+        "the policy requires evidence about each connection (`binding = \"own-connection\"`), which a stream without HTTP cannot \
+         carry; upgrade an HTTP request to a stream, or use a policy with `binding = \"own-key\"`"
+    )]
+    StreamNotAttested,
     /// The channel is not encrypted, and the policy allows an unbound channel only over TLS.
     #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
     PlainHttp,

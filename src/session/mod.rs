@@ -312,6 +312,10 @@ impl SessionInner {
             if let Some(checkout) = self.pool.checkout() {
                 return Ok(checkout);
             }
+            if self.pool.is_full(self.opening()) {
+                attesting.run("waiting for another connection", freed).await?;
+                continue;
+            }
             let waiting = async {
                 tokio::select! {
                     biased;
@@ -325,8 +329,17 @@ impl SessionInner {
                 return Ok(checkout);
             }
             self.pool.check_not_poisoned()?;
+            // Of those that are on their way, one is this task's.
+            if self.pool.is_full(self.opening().saturating_sub(1)) {
+                continue;
+            }
             return self.admit(self.attester.open(&attesting).await?, freshness, &attesting).await;
         }
+    }
+
+    /// How many connections are being opened for requests.
+    fn opening(&self) -> usize {
+        MAX_CONCURRENT_ATTESTATIONS.saturating_sub(self.attest_permits.available_permits())
     }
 
     /// A new connection, whose peer is attested unless it is already.

@@ -343,13 +343,16 @@ impl Drop for Checkout {
     fn drop(&mut self) {
         self.peer.under_way.fetch_sub(1, Ordering::SeqCst);
         // The peer has its own handle of a shared connection.
-        let Some(connection) = self.connection.take().filter(|connection| connection.share().is_none()) else {
-            return;
-        };
-        match &self.exchange {
-            Exchange::Over => self.peer.put_back(connection),
-            Exchange::Responding(progress) if progress.is_over() => self.peer.put_back(connection),
-            Exchange::Sending | Exchange::Responding(_) => {}
+        if let Some(connection) = self.connection.take().filter(|connection| connection.share().is_none()) {
+            match &self.exchange {
+                Exchange::Over => self.peer.put_back(connection),
+                Exchange::Responding(progress) if progress.is_over() => self.peer.put_back(connection),
+                Exchange::Sending | Exchange::Responding(_) => drop(connection),
+            }
+        }
+        // Even where the connection is not used again: its place is free.
+        if self.peer.id.is_one_connection() {
+            self.peer.freed.notify_one();
         }
     }
 }

@@ -243,6 +243,14 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether another connection would be a peer beyond the limit, while `opening` are on their way: a request then waits for one of
+    /// those that are in use. Only where each connection is a peer; of keys that are in use 64 are enough.
+    pub(super) fn is_full(&self, opening: usize) -> bool {
+        let state = lock(&self.state);
+        let single = state.peers.iter().filter(|peer| peer.id().is_one_connection() && peer.is_in_use()).count();
+        single.saturating_add(opening) >= MAX_KEYS
+    }
+
     /// Another connection of an attested key.
     pub(super) fn attach(&self, peer: &Arc<Peer>, connection: Connection) -> Checkout {
         let _state = lock(&self.state);

@@ -18,8 +18,9 @@ use super::peer::{Checkout, Peer};
 use super::request_body::CHUNK_SIZE;
 use super::{MAX_ATTEMPTS, Session, SessionInner, lock};
 use crate::attestation::Attestation;
+use crate::challenge::Channel;
 use crate::deadline::Deadline;
-use crate::error::AttestationError;
+use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::transport::Io;
 
 /// How often an open stream looks whether its attestation has to be renewed.
@@ -152,7 +153,7 @@ impl AsyncWrite for AttestedStream {
 
 impl fmt::Debug for AttestedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AttestedStream({:?})", self.checkout.peer().key())
+        write!(f, "AttestedStream({:?})", self.checkout.peer().id())
     }
 }
 
@@ -188,7 +189,8 @@ impl StreamBuilder {
     ///
     /// # Errors
     ///
-    /// As [`Request::send`](crate::Request::send); [`AttestationError::TooManyUnattestedPeers`] if no attempt led to an attested
+    /// [`AttestationError::ChannelNotAllowed`] if the policy requires evidence about each connection, which a stream cannot carry: use
+    /// [`Request::upgrade`](crate::Request::upgrade). As [`Request::send`](crate::Request::send); [`AttestationError::TooManyUnattestedPeers`] if no attempt led to an attested
     /// key.
     pub async fn open(&self) -> Result<AttestedStream, AttestationError> {
         let deadline = Deadline::after(self.session.inner.attester.verifier.deadline);
@@ -203,12 +205,15 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<AttestedStream, AttestationError> {
         self.pool.check_not_poisoned()?;
+        if self.attester.mode.kind() == Channel::BoundConnection {
+            return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::StreamNotAttested });
+        }
         self.renew_expiring(deadline).await?;
         let freshness = Freshness::now(&self.attester.verifier.clock);
         for _ in 0..MAX_ATTEMPTS {
             let (io, security) = self.attester.open_stream(options.port, &options.alpn, deadline).await?;
-            let key = self.attester.mode.peer_key(security);
-            if let Some(peer) = self.pool.get(key).filter(|peer| self.attester.joins_unasked(security, peer)) {
+            let id = self.attester.mode.peer_id(security);
+            if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer)) {
                 return Ok(AttestedStream::new(io, Checkout::of_stream(&peer), Arc::clone(self)));
             }
             // Nothing was sent on it. What is asked for evidence speaks HTTP; a load balancer may lead it to another replica, and

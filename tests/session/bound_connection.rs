@@ -85,6 +85,24 @@ async fn every_http1_connection_is_attested() {
 }
 
 #[tokio::test]
+async fn requests_beyond_64_http1_connections_wait_for_one() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http1)).await;
+    let session = connect(&lab).await.unwrap();
+    let requests: Vec<_> = (0..100)
+        .map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { session.get("/slow?ms=3000").send().await.unwrap().text().await.unwrap() })
+        })
+        .collect();
+    for request in requests {
+        request.await.unwrap();
+    }
+    let connections = lab.blindbox.traffic().tls_connections();
+    assert!(connections <= 64, "{connections}");
+    assert_eq!(attestations(&lab), connections);
+}
+
+#[tokio::test]
 async fn a_new_connection_to_the_same_key_is_attested_again() {
     let lab = Lab::start().await;
     let session = connect(&lab).await.unwrap();

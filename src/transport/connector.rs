@@ -147,7 +147,7 @@ impl Connector {
             None => tcp,
         };
         let Some((config, name)) = &self.tls else {
-            return Ok((Box::new(tcp), Security { key: None, key_exchange: None }));
+            return Ok((Box::new(tcp), Security::default()));
         };
         let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
         let security = Security::of(&tls)?;

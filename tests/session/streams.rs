@@ -9,7 +9,7 @@ use std::time::Duration;
 use blindbox_attestation::emulator::{
     Application, BlindBox, HttpVersions, Knob, OpenConnections, RequestBody, TcpProxy,
 };
-use blindbox_attestation::{AttestationError, AttestedStream, Session};
+use blindbox_attestation::{AttestationError, AttestedStream, ChannelNotAllowed, Session, TlsExporter, Workload};
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -143,6 +143,30 @@ async fn an_upgrade_goes_to_an_attested_key_only() {
     assert_eq!((error.code(), error.request_sent()), ("debug-mode", false));
     let after = (lab.blindbox.traffic().application_requests(), lab.blindbox.traffic().application_bytes());
     assert_eq!(before, after);
+}
+
+/// Each connection needs evidence about itself, which only one that speaks HTTP first can carry.
+#[tokio::test]
+async fn where_connections_are_attested_an_upgrade_is_and_a_stream_is_refused() {
+    let lab = Lab::with(|blindbox| blindbox.application(Application::service(Upgrading))).await;
+    let policy = lab.policy_for(Workload::binds_its_own_connection(lab.blindbox.host_data()));
+    let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+    let error = session.stream().open().await.unwrap_err();
+    assert_eq!(error, AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::StreamNotAttested });
+    assert_eq!(lab.blindbox.traffic().tls_connections(), 1);
+
+    let mut stream = echo_stream(&session).await;
+    stream.write_all(b"sealed").await.unwrap();
+    let mut echoed = [0; 6];
+    stream.read_exact(&mut echoed).await.unwrap();
+    assert_eq!(&echoed, b"sealed");
+    assert_eq!((lab.blindbox.traffic().tls_connections(), lab.blindbox.traffic().count("/attest/maa")), (2, 2));
+
+    lab.blindbox.set(Knob::ForeignExporter(TlsExporter::new([7; 32])));
+    let before = lab.blindbox.traffic().application_requests();
+    let error = session.get("/echo").upgrade("echo").send().await.unwrap_err();
+    assert_eq!((error.code(), error.request_sent()), ("connection-mismatch", false));
+    assert_eq!(lab.blindbox.traffic().application_requests(), before);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use hyper::{Method, StatusCode, Version};
 
 use super::headers::names;
 use super::origins::Origins;
+use super::tunnel::WEBSOCKET;
 
 /// The header with the access token. A web page cannot set it without a preflight, which is refused.
 pub const TOKEN_HEADER: &str = "X-Blindbox-Token";
@@ -108,16 +109,25 @@ fn check_target(head: &request::Parts) -> Result<(), Refusal> {
         let message = "expected a target that is a path: this is no proxy for other addresses";
         return Err(refusal(StatusCode::BAD_REQUEST, "target-refused", message));
     }
-    if !upgrade_may_be_ignored(&head.headers) {
-        let message = "connections are not upgraded: what follows would not be requests";
+    if !is_websocket(head) && !upgrade_may_be_ignored(&head.headers) {
+        let message = "expected no upgrade, or one to websocket alone, of a GET without a body";
         return Err(refusal(StatusCode::NOT_IMPLEMENTED, "upgrade-refused", message));
     }
     Ok(())
 }
 
+/// Whether the request is the opening handshake of a WebSocket (RFC 6455 section 4.1). The application checks the headers of that.
+pub fn is_websocket(head: &request::Parts) -> bool {
+    let is_offered = only(&head.headers, header::UPGRADE)
+        .is_some_and(|offer| offer.as_bytes().trim_ascii().eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
+    let has_body =
+        head.headers.contains_key(header::TRANSFER_ENCODING) || head.headers.contains_key(header::CONTENT_LENGTH);
+    is_offered && head.method == Method::GET && !has_body && names(&head.headers, header::CONNECTION, "upgrade")
+}
+
 /// Whether the request has a response over HTTP/1.1 although it offers another protocol. A server may ignore the offer (RFC 9110
 /// section 7.8), and the headers with it stay here. So it is with `h2c`, which Java's client and `curl --http2` offer in
-/// ordinary requests. A client that offers anything else, such as `websocket`, has no use for that and gets an error.
+/// ordinary requests. A client that offers anything else has no use for that and gets an error.
 fn upgrade_may_be_ignored(headers: &HeaderMap) -> bool {
     let mut offers =
         headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

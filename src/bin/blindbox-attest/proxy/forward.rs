@@ -5,10 +5,10 @@ use std::sync::Arc;
 use blindbox_attestation::{AttestationError, Request as SessionRequest, Response as SessionResponse, Session};
 use hyper::body::Incoming;
 use hyper::http::request;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use url::Url;
 
-use super::access::{Guard, Refusal};
+use super::access::{self, Guard, Refusal};
 use super::admission::Client;
 use super::body_buffer::Bodies;
 use super::exceptions::AttestationLog;
@@ -16,6 +16,7 @@ use super::headers;
 use super::origins;
 use super::peer::Peer;
 use super::response::{self, AnswerBody, Answers};
+use super::tunnel::{Switched, WEBSOCKET};
 use crate::log;
 
 pub struct Forwarder {
@@ -45,9 +46,14 @@ impl From<AttestationError> for Failure {
 }
 
 impl Forwarder {
-    pub async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<AnswerBody> {
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
+        switched: &Switched,
+    ) -> Response<AnswerBody> {
         let origin = self.guard.origins.allowed(request.headers()).cloned();
-        let mut answer = match self.forward(request, client).await {
+        let mut answer = match self.forward(request, client, switched).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => response::of_refusal(&refusal),
             Err(Failure::Failed(error)) => {
@@ -61,7 +67,13 @@ impl Forwarder {
         answer
     }
 
-    async fn forward(&self, request: Request<Incoming>, client: &Client) -> Result<Response<AnswerBody>, Failure> {
+    async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        client: &Client,
+        switched: &Switched,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let client_end = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         // Before anything of the body is read.
         self.guard.check_destination(&head)?;
@@ -72,6 +84,9 @@ impl Forwarder {
         client.admit();
         let session = self.peer.session()?;
         let mut request = self.request(&session, &head)?;
+        if access::is_websocket(&head) {
+            request = request.upgrade(WEBSOCKET);
+        }
         let mut held = self.bodies.read(&head.headers, body).await?;
         if let Some(held) = &mut held {
             request = request.body(std::mem::take(&mut held.bytes));
@@ -79,6 +94,11 @@ impl Forwarder {
         let response = self.send(request).await?;
         self.attestations.observe(&session.attestation());
         drop(held);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let message = "the application switched to another protocol, which was not requested";
+            let refused = || access::refusal(StatusCode::BAD_GATEWAY, "answer-refused", message);
+            return Ok(switched.open(client_end, response).ok_or_else(refused)?);
+        }
         let asked =
             Url::parse(response.url()).map_err(|_| AttestationError::InvalidRequest { reason: "expected a URL" })?;
         Ok(self.answers.pass_on(&head.method, &asked, response.into())?)

@@ -20,6 +20,7 @@ mod request_log;
 mod response;
 mod shutdown;
 mod systemd;
+mod tunnel;
 mod write_timeout;
 
 use std::convert::Infallible;
@@ -59,6 +60,7 @@ use peer::{Peer, Start};
 use request_log::Record;
 use response::Answers;
 use shutdown::{Ending, ending};
+use tunnel::Switched;
 use write_timeout::Patient;
 
 /// How many connections are served at the same time; more wait in the system's queue. Bounds memory and file descriptors.
@@ -297,27 +299,38 @@ async fn connection(stream: Stream, forwarder: &Forwarder, client: &Client, endi
 }
 
 async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     forwarder: &Forwarder,
     client: &Client,
     mut ending: Ending,
 ) {
-    let service = service_fn(|request: Request<Incoming>| async move {
+    let switched = Switched::default();
+    let service = service_fn(|request: Request<Incoming>| async {
         let (record, method) = (Record::begin(request.method()), request.method().clone());
-        let response = forwarder.answer(request, client).await;
+        let response = forwarder.answer(request, client, &switched).await;
         Ok::<_, Infallible>(record.follow(&method, response))
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD);
-    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIME)), service));
+    let stream = TokioIo::new(Patient::new(stream, UNREAD_TIME));
+    let mut serving = std::pin::pin!(server.serve_connection(stream, service).with_upgrades());
     tokio::select! {
-        _ = serving.as_mut() => return,
+        _ = serving.as_mut() => {}
         () = client.evicted() => return,
-        () = ending.begun() => {}
+        () = ending.begun() => {
+            // Where no request was let in there is nothing to wait for.
+            if client.is_admitted() {
+                serving.as_mut().graceful_shutdown();
+                let _ = serving.await;
+            }
+            return;
+        }
     }
-    // Where no request was let in there is nothing to wait for.
-    if client.is_admitted() {
-        serving.as_mut().graceful_shutdown();
-        let _ = serving.await;
+    // The connection keeps its place while it is a tunnel. It has no end that the proxy could wait for.
+    if let Some(tunnel) = switched.take() {
+        tokio::select! {
+            () = tunnel.run() => {}
+            () = ending.begun() => {}
+        }
     }
 }

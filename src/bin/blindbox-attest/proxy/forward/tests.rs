@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::{BlindBox, Fault, Knob, Maa};
 use blindbox_attestation::{Trust, UvmRequirement, Verifier, Workload};
-use hyper::StatusCode;
 
 use super::*;
 use crate::proxy::location::Redirects;

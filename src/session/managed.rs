@@ -36,15 +36,23 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Cheap to clone; clones share the session. An attempt runs in a task of its own: a caller that is dropped does not end it, so that
+/// callers that hang up cannot cause one attempt after the other.
+#[derive(Clone)]
 pub struct ManagedSession {
+    peer: Arc<ManagedPeer>,
+    cool_down: Duration,
+}
+
+struct ManagedPeer {
     verifier: Arc<VerifierState>,
     coalesce: Arc<Coalesce>,
     url: String,
     policy: Policy,
-    cool_down: Duration,
     state: Mutex<State>,
     /// Held by the task that makes an attempt.
-    attempt: AsyncMutex<()>,
+    attempt: Arc<AsyncMutex<()>>,
 }
 
 #[derive(Default)]
@@ -64,18 +72,18 @@ impl ManagedSession {
     ) -> Result<Self, AttestationError> {
         // What is wrong with the settings is wrong from the start.
         Attester::new(verifier, coalesce, url, policy)?;
-        Ok(Self {
+        let peer = ManagedPeer {
             verifier: Arc::clone(verifier),
             coalesce: Arc::clone(coalesce),
             url: url.to_owned(),
             policy: policy.clone(),
-            cool_down: COOL_DOWN,
             state: Mutex::default(),
-            attempt: AsyncMutex::default(),
-        })
+            attempt: Arc::default(),
+        };
+        Ok(Self { peer: Arc::new(peer), cool_down: COOL_DOWN })
     }
 
-    /// Sets for how long the outcome of a failed attempt is used; 10 seconds by default, 0 for no time.
+    /// Sets for this handle for how long the outcome of a failed attempt is used; 10 seconds by default, 0 for no time.
     #[must_use]
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
         self.cool_down = cool_down;
@@ -118,30 +126,41 @@ impl ManagedSession {
     /// Returns the error of the last attempt, if it failed and no later one succeeded.
     #[must_use]
     pub fn last_error(&self) -> Option<AttestationError> {
-        lock(&self.state).failed.as_ref().map(|(_, error)| error.clone())
+        lock(&self.peer.state).failed.as_ref().map(|(_, error)| error.clone())
     }
 
     async fn session_that(&self, is_usable: impl Fn(&Session) -> bool) -> Result<Session, AttestationError> {
-        let usable = || lock(&self.state).session.clone().filter(&is_usable);
+        let usable = || lock(&self.peer.state).session.clone().filter(&is_usable);
         if let Some(session) = usable() {
             return Ok(session);
         }
-        let _attempt = self.attempt.lock().await;
+        let attempt = Arc::clone(&self.peer.attempt).lock_owned().await;
         // The task before this one may have opened it, or have failed a moment ago.
         if let Some(session) = usable() {
             return Ok(session);
         }
-        let known = {
-            let state = lock(&self.state);
-            if let Some((since, error)) = &state.failed
-                && since.elapsed() < self.cool_down
-            {
-                return Err(error.clone());
-            }
-            state.session.clone()
-        };
+        let failed = lock(&self.peer.state).failed.clone();
+        if let Some((since, error)) = failed
+            && since.elapsed() < self.cool_down
+        {
+            return Err(error);
+        }
+        let peer = Arc::clone(&self.peer);
+        let attempting = tokio::spawn(async move {
+            let outcome = peer.open().await;
+            drop(attempt);
+            outcome
+        });
+        // It does not panic; the runtime may end.
+        attempting.await.unwrap_or(Err(AttestationError::AttestationExpired))
+    }
+}
+
+impl ManagedPeer {
+    async fn open(&self) -> Result<Session, AttestationError> {
+        let known = lock(&self.state).session.clone();
         let outcome = match known {
-            // Its other handles go on with it.
+            // Its other handles continue with it.
             Some(session) => session.reattest().await.map(|_| session),
             None => Session::open(&self.verifier, &self.coalesce, &self.url, &self.policy).await,
         };
@@ -161,6 +180,6 @@ impl ManagedSession {
 
 impl fmt::Debug for ManagedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ManagedSession({}, {:?})", self.url, lock(&self.state).session)
+        write!(f, "ManagedSession({}, {:?})", self.peer.url, lock(&self.peer.state).session)
     }
 }

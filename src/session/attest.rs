@@ -50,7 +50,7 @@ impl Attester {
         self.policy_digest
     }
 
-    /// Opens a connection and finds out the key of its peer. Nothing else is sent.
+    /// Opens a connection, which shows the key of its peer. Nothing is sent on it but the handshakes.
     pub(super) async fn open(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
         let opening = self.mode.application().connect_to_application();
         telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
@@ -73,8 +73,8 @@ impl Attester {
         telemetry::step(Step::Dial, async { deadline.run("opening a stream", opening).await? }).await
     }
 
-    /// Whether a connection can join an attested peer without an attestation of its own: a policy that requires a post-quantum
-    /// key exchange requires it of each.
+    /// Whether a connection can join an attested peer without its own attestation. A policy that requires a post-quantum key exchange
+    /// requires it of each connection.
     pub(super) fn joins_unasked(&self, security: Security, peer: &Peer) -> bool {
         !self.requires_post_quantum() || security.key_exchange == peer.security().key_exchange
     }
@@ -83,7 +83,7 @@ impl Attester {
         self.policy.requirements().post_quantum
     }
 
-    /// What an attestation over a connection is about.
+    /// What a verdict over a connection depends on.
     pub(super) fn attestation_key(&self, security: Security) -> AttestationKey {
         AttestationKey {
             peer: self.mode.peer_id(security),
@@ -104,11 +104,11 @@ impl Attester {
         let key = self.attestation_key(security);
         let attestation = self.attest_over(security, Some(connection), deadline);
         let lease = self.coalesce.attest(key, freshness, clock, deadline, attestation).await?;
-        // It may have taken longer than it lasts.
+        // The attestation may have taken longer than it is valid.
         if lease.is_valid(clock) { Ok(lease) } else { Err(AttestationError::AttestationExpired) }
     }
 
-    /// Attests a peer again, for this task alone. Without a connection the agent must be separate.
+    /// Attests a peer again, for this task only. Without a connection, the agent must be separate.
     pub(super) async fn attest_again(
         &self,
         security: Security,
@@ -119,7 +119,7 @@ impl Attester {
         self.coalesce.attest_alone(self.attestation_key(security), &self.verifier.clock, attestation).await
     }
 
-    /// A future in a box, which does nothing until it is polled.
+    /// Returns the attestation as a boxed future, which does nothing until it is polled.
     fn attest_over<'a>(
         &'a self,
         security: Security,
@@ -132,7 +132,7 @@ impl Attester {
         })
     }
 
-    /// Asks the agent, and verifies what it says. Key sets are fetched while the agent works.
+    /// Requests evidence from the agent and verifies it. The key set is fetched at the same time.
     async fn run(
         &self,
         challenge: Challenge,
@@ -184,8 +184,8 @@ impl Attester {
     }
 }
 
-/// Whether a token names a key that the set does not have, which is worth a look at a newer set. Whatever else is wrong with
-/// it is for the verification to say.
+/// Whether a token names a key that is not in the set: then a newer set is fetched. Any other fault of the token is reported by the
+/// verification.
 fn names_unknown_key(evidence: &Evidence, keys: &KeySet) -> bool {
     let header = evidence.token.as_deref().and_then(|token| token.split('.').next());
     let Some(header) = header.and_then(|header| URL_SAFE_NO_PAD.decode(header).ok()) else { return false };

@@ -1,4 +1,4 @@
-//! How the peer is reached and identified, settled before the first byte by policy and URL.
+//! How the peer is reached and identified, which policy and URL decide before anything is sent.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::transport::{Connection, Connector, Security};
 use crate::types::UnixTime;
 use crate::verifier_state::VerifierState;
 
-/// The port of an agent that does not bind, as BlindBox was first released.
+/// The port of an agent that does not bind, as in the first release of BlindBox.
 const AGENT_PORT: u16 = 8080;
 
 /// The connections of a session: to the application, and to its agent.
@@ -28,7 +28,7 @@ pub(super) struct ChannelMode {
 }
 
 enum Agent {
-    /// On the application's origin: asked over the connection that is attested.
+    /// On the application's origin: evidence is requested over the connection that is attested.
     Attached(Url),
     Separate(Box<Connector>, Url),
 }
@@ -68,7 +68,7 @@ impl ChannelMode {
                         .to_owned();
                 return Err(AttestationError::Misconfigured { reason });
             }
-            // Evidence protects itself: who carries it does not matter.
+            // Evidence is signed and has a nonce: the server that it comes from needs no authentication.
             Some(url) => {
                 let tls = Arc::new(tls::any_server_config(&verifier.clock)?);
                 Agent::Separate(Box::new(Connector::new(&verifier.network, url, &tls)?), url.clone())
@@ -78,7 +78,7 @@ impl ChannelMode {
         Ok(Self { kind, server_name, application, agent })
     }
 
-    /// By the server's name, or by nothing: only where the policy allows it.
+    /// The peer is identified by the server's name, or not at all: only if the policy allows it.
     fn unbound(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
         let allow = policy.allowances();
         if !allow.unbound_channel {
@@ -95,7 +95,7 @@ impl ChannelMode {
         let tls = if base.is_https() || agent_tls {
             tls::web_pki_config(verifier.application_names()?, &verifier.clock)?
         } else {
-            // Of a connector that never begins TLS.
+            // Not used: neither of the connectors speaks TLS.
             tls::any_server_config(&verifier.clock)?
         };
         let tls = Arc::new(tls);
@@ -115,7 +115,7 @@ impl ChannelMode {
         &self.application
     }
 
-    /// What the peer of a connection goes by. A bound connection without a key, or without an exporter where that counts, is refused
+    /// What identifies the peer of a connection. A bound connection without a key, or without an exporter where that counts, is refused
     /// with its challenge.
     pub(super) fn peer_id(&self, security: Security) -> PeerId {
         match (self.kind, security.key, security.exporter) {
@@ -125,7 +125,7 @@ impl ChannelMode {
         }
     }
 
-    /// A challenge to the peer of a connection that is open, and whose certificate was looked at when it was opened.
+    /// A challenge to the peer of an open connection, whose certificate was checked when it was opened.
     pub(super) fn challenge(&self, security: Security, now: UnixTime) -> Result<Challenge, AttestationError> {
         let challenge = match (self.kind, security.key, security.exporter) {
             (Channel::Bound, Some(key), _) => Challenge::bound(key, self.server_name, now)?,
@@ -142,7 +142,7 @@ impl ChannelMode {
         })
     }
 
-    /// The way to the peer's agent and its address; `None` where it needs a connection to the peer and there is none.
+    /// The channel to the peer's agent and its address; `None` if that needs a connection to the peer and there is none.
     pub(super) fn agent<'a>(&'a self, connection: Option<&'a mut Connection>) -> Option<(AgentChannel<'a>, &'a Url)> {
         match &self.agent {
             Agent::Attached(url) => Some((AgentChannel::Attached(connection?), url)),
@@ -150,7 +150,7 @@ impl ChannelMode {
         }
     }
 
-    /// Whether an attestation can be had without a connection to the peer.
+    /// Whether evidence can be requested without a connection to the peer.
     pub(super) fn agent_is_separate(&self) -> bool {
         matches!(self.agent, Agent::Separate(..))
     }

@@ -1,4 +1,4 @@
-//! One attestation of a peer at a time, shared by all who wait for it; and the refusals of peers.
+//! One attestation of a peer at a time, shared by all tasks that wait for it; and the refusals of peers.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,38 +15,38 @@ use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::types::Sha256Digest;
 
-/// The most peers that are remembered: stops an attacker on the path who shows a new key each time.
+/// The most peers that are remembered. It limits the memory that an attacker on the path can fill by showing new keys.
 const MAX_ENTRIES: usize = 1_024;
 
 /// How long a refused key is refused from memory.
 const NEGATIVE_TTL: Duration = Duration::from_secs(30);
 
-/// How many attempts that come to no verdict are made for tasks that wait for one: what broke one connection need not break
-/// the next, and a thousand tasks do not try a server that is down one after the other.
+/// The most attempts without a verdict for the tasks that wait for one. More than one, because a connection may break by chance;
+/// few, because a thousand tasks must not try a server that is down one after the other.
 const ATTEMPTS: u32 = 2;
 
-/// How old an attestation may be that a call shares with one that it overlaps: a thousand tasks that start together do not
-/// all get to run before the first of them has its verdict.
+/// How old an attestation may be that a call shares with an overlapping one: of a thousand tasks that start together, some run
+/// only after the first of them has its verdict.
 const COALESCE_WINDOW: Duration = Duration::from_secs(5);
 
-/// Everything that a verdict depends on and that differs between sessions of one verifier. Roots, anchors, key sets and the
-/// agent's address are the verifier's own: its verdicts are shared with no other.
+/// What a verdict depends on and what differs between sessions of one verifier. Roots, anchors, key sets and the agent's address
+/// are the same for all of them: verdicts are not shared between verifiers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AttestationKey {
     pub(super) peer: PeerId,
     pub(super) origin: String,
     pub(super) policy: Sha256Digest,
-    /// Where the policy requires something of it.
+    /// The key exchange, if the policy requires a post-quantum one.
     pub(super) key_exchange: Option<&'static str>,
 }
 
-/// What is known of one peer.
+/// The attestations and refusals of one peer.
 #[derive(Debug, Default)]
 struct Entry {
     /// Held by the task that attests.
     latest: AsyncMutex<Option<Outcome>>,
-    /// The one place of a refusal. It stays for as long as any attestation of the peer is under way, however long that takes:
-    /// evidence from before a refusal, held back on its way, never outweighs it.
+    /// The only copy of a refusal. A running attestation keeps the entry alive, however long it takes: evidence from before a
+    /// refusal that an attacker delays never overrides it.
     refusal: Mutex<Option<Refusal>>,
 }
 
@@ -54,7 +54,7 @@ struct Entry {
 struct Outcome {
     at: Moment,
     result: Result<Lease, AttestationError>,
-    /// How many attempts were made for tasks that waited for one, up to this.
+    /// The number of attempts so far for tasks that waited.
     attempts: u32,
 }
 
@@ -71,7 +71,7 @@ impl Entry {
         refusal.as_ref().filter(|refusal| refusal.at.not_before(lease.requested_at())).map(|it| it.error.clone())
     }
 
-    /// Records what an attestation came to, and returns what it is worth beside what is known already.
+    /// Records the outcome of an attestation. A newer refusal overrides an acceptance.
     fn record(&self, result: Result<Lease, AttestationError>, now: Moment) -> Result<Lease, AttestationError> {
         match result {
             Ok(lease) => match self.outweighs(&lease) {
@@ -105,27 +105,27 @@ pub(crate) struct Coalesce {
 /// Calls that open sessions for the same origin and policy.
 type Cohort = (String, Sha256Digest);
 
-/// Those of them that overlap in time.
+/// Calls that overlap in time.
 #[derive(Debug)]
 struct Overlap {
     under_way: usize,
     since: Moment,
 }
 
-/// One of them, while it lasts.
+/// A call that opens a session, while it runs.
 pub(super) struct ConnectGuard<'c> {
     coalesce: &'c Coalesce,
     cohort: Cohort,
     pub(super) freshness: Freshness,
 }
 
-/// How new a verdict has to be.
+/// How recent a verdict has to be to be shared.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Freshness {
     requested_at: Moment,
-    /// When the first of the calls that overlap with it began.
+    /// When the first of the overlapping calls began.
     cohort_since: Moment,
-    /// Whether the peer must have been asked after the request.
+    /// Whether the evidence must have been requested after this request.
     evidence_after: bool,
 }
 
@@ -135,12 +135,12 @@ impl Freshness {
         Self { requested_at: now, cohort_since: now, evidence_after: false }
     }
 
-    /// For evidence of what the peer is from now on.
+    /// Requires evidence that is requested from now on.
     pub(super) fn evidence_from_now(clock: &Clock) -> Self {
         Self { evidence_after: true, ..Self::now(clock) }
     }
 
-    /// Whether an outcome will do. A failure that was known before will not: who asks later may have more luck.
+    /// Whether an outcome can be shared. A failure from before the request cannot: another attempt may succeed.
     fn accepts(self, outcome: &Outcome, entry: &Entry) -> bool {
         let came_later = outcome.at.not_before(self.requested_at);
         match &outcome.result {
@@ -180,9 +180,9 @@ impl Coalesce {
         ConnectGuard { coalesce: self, cohort, freshness }
     }
 
-    /// Attests a peer, unless another task has come to a verdict that is fresh enough: that one then holds for both.
+    /// Attests a peer, or returns the outcome of another task if it is recent enough.
     ///
-    /// A task that is given up on the way leaves nothing behind, and the next one takes over.
+    /// If the task is cancelled, the next one that waits makes the attestation.
     pub(super) async fn attest(
         &self,
         key: AttestationKey,
@@ -199,7 +199,7 @@ impl Coalesce {
         let result = attestation.await;
         let now = clock.moment();
         let result = entry.record(result, now);
-        // A timeout is about this task's own deadline: the others may have more time.
+        // A timeout is not shared: other tasks may have a later deadline.
         if !matches!(result, Err(AttestationError::Timeout { .. })) {
             let before = latest.as_ref().filter(|outcome| outcome.at.not_before(freshness.requested_at));
             let attempts = before.map_or(0, |outcome| outcome.attempts).saturating_add(1);
@@ -208,14 +208,14 @@ impl Coalesce {
         result
     }
 
-    /// Attests a peer for one task alone: a renewal, which has a deadline of its own.
+    /// Attests a peer for one task: a renewal, which has its own deadline.
     pub(super) async fn attest_alone(
         &self,
         key: AttestationKey,
         clock: &Clock,
         attestation: impl Future<Output = Result<Lease, AttestationError>>,
     ) -> Result<Lease, AttestationError> {
-        // Held to the end: a refusal that comes in between stays with it.
+        // Held until the end: it keeps a refusal that is recorded in between.
         let entry = self.entry(key, clock);
         let result = attestation.await;
         entry.record(result, clock.moment())
@@ -226,7 +226,7 @@ impl Coalesce {
         lock(&self.entries).get(key).and_then(|entry| entry.outweighs(lease))
     }
 
-    /// The refusal of a peer that was refused a moment ago.
+    /// The refusal of a peer that was refused within the last 30 seconds.
     pub(super) fn recent_refusal(&self, key: &AttestationKey, clock: &Clock) -> Option<AttestationError> {
         let entries = lock(&self.entries);
         let entry = entries.get(key).filter(|entry| entry.is_recently_refused(clock))?;
@@ -236,7 +236,7 @@ impl Coalesce {
     fn entry(&self, key: AttestationKey, clock: &Clock) -> Arc<Entry> {
         let mut entries = lock(&self.entries);
         if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
-            // Those under way are held by a task.
+            // A running attestation holds its entry.
             entries.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.is_recently_refused(clock));
             if entries.len() >= MAX_ENTRIES {
                 entries.retain(|_, entry| Arc::strong_count(entry) > 1);

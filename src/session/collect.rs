@@ -1,4 +1,4 @@
-//! Evidence for a file: the questions of an attestation, and the answers as they came.
+//! Collects the evidence of a peer and its endorsements as received, without a verdict.
 
 use std::sync::Arc;
 
@@ -17,31 +17,31 @@ use crate::types::{Nonce, SpkiDigest, UnixTime};
 use crate::verifier_state::VerifierState;
 use crate::verify::verify_collected;
 
-/// What a peer and the services that vouch for it said, as received: to be kept and looked into. Nothing of it is verified,
-/// and there is no way from it to a session; [`crate::verify_recorded`] tells whether a policy would accept it.
+/// The evidence of a peer and its endorsements as received, to be stored and inspected. Nothing of it is verified, and it cannot
+/// lead to a session; [`crate::verify_recorded`] returns whether a policy would accept it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EvidenceBundle {
-    /// What the agent said. For an unbound policy the runtime data are ours.
+    /// The evidence from the agent. For an unbound policy, the runtime data are those of this client.
     pub evidence: Evidence,
-    /// The certificates that the agent sent along (PEM), or the one that AMD's service has (DER).
+    /// The certificates that the agent sent (PEM), or the one from AMD's service (DER).
     pub certificates: Option<Vec<u8>>,
-    /// AMD's revocation list about the issuer of keys of the report's kind, in DER.
+    /// The CRL of AMD's issuer of keys of the report's kind (VCEK or VLEK), in DER.
     pub revocation_list: Option<Vec<u8>>,
-    /// AMD's revocation list about the issuer of keys of the other kind, in DER. Not needed, and none where it could not be had:
-    /// what it revokes counts too.
+    /// The CRL of AMD's issuer of keys of the other kind, in DER; `None` if it could not be fetched. It is not required, but what it
+    /// revokes is revoked.
     pub other_revocation_list: Option<Vec<u8>>,
     /// The key set of the MAA instance, in JSON; none if one is pinned.
     pub key_set: Option<Vec<u8>>,
-    /// What could not be had of what vouches for the evidence, and why.
+    /// Why endorsements are missing.
     pub missing: Vec<AttestationError>,
     /// How the peer was reached.
     pub channel: Channel,
-    /// The TLS key of the connection, where the policy is for a bound channel.
+    /// The TLS key of the connection, if the policy is for a bound channel.
     pub tls_key: Option<SpkiDigest>,
-    /// What the peer was asked with.
+    /// The nonce of the request.
     pub nonce: Nonce,
-    /// When.
+    /// When the evidence was requested.
     pub asked_at: UnixTime,
     challenge: Arc<Challenge>,
     pinned_key_set: Option<KeySet>,
@@ -50,11 +50,11 @@ pub struct EvidenceBundle {
 }
 
 impl EvidenceBundle {
-    /// What vouches for the evidence, with the verifier's anchors, for [`crate::verify_recorded`].
+    /// Returns the endorsements, with the verifier's anchors, for [`crate::verify_recorded`].
     ///
     /// # Errors
     ///
-    /// [`AttestationError::InvalidKeySet`] or [`AttestationError::InvalidReport`] for documents that cannot be read.
+    /// [`AttestationError::InvalidKeySet`] or [`AttestationError::InvalidReport`] for documents that cannot be parsed.
     pub fn endorsements(&self) -> Result<Endorsements, AttestationError> {
         let key_set = match (&self.pinned_key_set, &self.key_set) {
             (Some(pinned), _) => Some(pinned.clone()),
@@ -90,14 +90,14 @@ impl EvidenceBundle {
     }
 }
 
-/// Asks a peer as for an attestation, on a connection that nothing else is sent on.
+/// Requests evidence as for an attestation, on a connection on which nothing else is sent.
 pub(crate) async fn collect(
     verifier: &Arc<VerifierState>,
     url: &str,
     policy: &Policy,
 ) -> Result<EvidenceBundle, AttestationError> {
     let deadline = Deadline::after(verifier.deadline);
-    // Nothing is shared with the attestations of sessions: there is no verdict here.
+    // Its own `Coalesce`: without a verdict, there is nothing to share with sessions.
     let attester = Attester::new(verifier, &Arc::new(Coalesce::default()), url, policy)?;
     let mut connection = attester.open(&deadline).await?;
     let security = connection.security();

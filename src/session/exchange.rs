@@ -26,7 +26,7 @@ pub(super) struct Parts {
     /// Headers of the session, which give way to those of the request.
     pub(super) default_headers: Arc<HeaderMap>,
     pub(super) body: Option<RequestBody>,
-    /// Of the body, unless a header says another.
+    /// The content type of the body, unless a header sets another.
     pub(super) content_type: Option<HeaderValue>,
     pub(super) trailers: Option<HeaderMap>,
     /// The protocol to switch to.
@@ -39,13 +39,13 @@ pub(super) enum Outcome {
     Response(Response),
     /// The peer has switched to the requested protocol.
     Upgraded(Box<http::Response<Incoming>>, Box<dyn Io>, Checkout),
-    /// It certainly was not processed.
+    /// The request certainly was not processed.
     NotProcessed(TransportError),
 }
 
-/// Sends a request over a connection. It ends with the attestation of the peer.
+/// Sends a request over a connection. It is cancelled when the peer is refused or its attestation ends.
 ///
-/// `sent` is set while bytes of the request may have reached the peer: the caller's deadline cuts this off anywhere.
+/// `sent` is set while bytes of the request may have reached the peer: the caller's deadline can end this at any point.
 pub(super) async fn exchange(
     mut checkout: Checkout,
     parts: &Parts,
@@ -87,7 +87,7 @@ pub(super) async fn exchange(
             }
             return Ok(Outcome::NotProcessed(failure));
         }
-        // Whatever the transport makes of it: where the peer was refused, or its attestation has ended, that is the reason.
+        // A revocation closes the sockets, which the transport reports as an error of its own: the revocation is the reason.
         Some(Err(failure)) => {
             let of_body = || progress.failure().map(|reason| AttestationError::RequestBodyFailed { reason });
             let error = peer.check().err().or_else(of_body).unwrap_or_else(|| failed(failure, url, deadline));
@@ -170,7 +170,7 @@ impl Parts {
         for name in self.trailers.iter().flat_map(HeaderMap::keys) {
             headers.append(TRAILER, name.clone().into());
         }
-        // The HTTP library says nothing of an empty body, and some servers want to hear it (RFC 9110 section 8.6).
+        // The HTTP library sends no Content-Length for an empty body, and some servers require it (RFC 9110 section 8.6).
         if is_empty && self.trailers.is_none() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }

@@ -2,8 +2,8 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, TE};
 
-/// Headers that say where a message goes, how it is framed or what becomes of the connection: who could set them could send
-/// the request to another host behind the peer, or a second request inside of it.
+/// Headers that decide where a message goes, how it is framed, or what happens to the connection. With them, a caller could send
+/// the request to another host behind the peer, or hide a second request in it (request smuggling).
 const RESERVED: &[&str] = &[
     "alt-used",
     "connection",
@@ -18,7 +18,7 @@ const RESERVED: &[&str] = &[
     "upgrade",
 ];
 
-/// The most headers of a request: a map of headers that is full panics. Servers take some hundred.
+/// The most headers of a request. A `HeaderMap` panics when it is full (32,768); servers accept about one hundred.
 pub(super) const MAX_HEADERS: usize = 1_000;
 
 /// Reads a header as a caller wrote it.

@@ -21,14 +21,14 @@ use crate::error::AttestationError;
 use crate::transport::{Connection, Security};
 
 /// The most idle connections of one peer, and how long one stays open without a request. Servers close idle connections after
-/// one to two minutes, and a request that crosses the close is an error.
+/// one to two minutes, and a request that is sent while the server closes fails.
 const MAX_IDLE: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How often what is under way looks at the wall clock, which may be set.
+/// How often exchanges check the wall clock, which can be set forward.
 const WALL_CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// An attestation while it is valid: until its end by the wall clock, and no longer than that took by the monotonic one.
+/// An attestation and its validity: until its end by the wall clock, and for no longer than its lifetime by the monotonic clock.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     attested: Arc<Attestation>,
@@ -46,12 +46,12 @@ impl Lease {
         &self.attested
     }
 
-    /// When the evidence was requested: it says nothing of what the peer did later.
+    /// When the evidence was requested. It does not cover what the peer did later.
     pub(super) fn requested_at(&self) -> Moment {
         self.requested_at
     }
 
-    /// How much of it and of a time of grace after it is left; zero at the end of that and after.
+    /// The remaining validity, plus a grace period after it; zero when both are over.
     fn remaining(&self, clock: &Clock, grace: Duration) -> Duration {
         let end = Duration::from_secs(self.attested.expires_at().as_secs()).saturating_add(grace);
         let by_wall = end.saturating_sub(Duration::from_secs(clock.now().as_secs()));
@@ -67,42 +67,42 @@ impl Lease {
         self.span.checked_div(5).is_some_and(|fifth| self.remaining(clock, Duration::ZERO) <= fifth)
     }
 
-    /// When an unsuccessful renewal is tried again: not with every request.
+    /// When an unsuccessful renewal is tried again: every request would be too often.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         Instant::now().checked_add(self.span.checked_div(50)?)
     }
 }
 
-/// Resolves to the reason why nothing more may be exchanged with a peer; never before there is one.
+/// Resolves to the reason why nothing more may be exchanged with a peer, once there is one.
 pub(super) type Cancelled = Pin<Box<dyn Future<Output = AttestationError> + Send + Sync>>;
 
-/// An attested key, an attested connection, or the one peer of an unbound session. It is alive for as long as the pool or anything under way holds it:
-/// a revocation reaches everything that the key has begun.
+/// An attested key, an attested connection, or the one peer of an unbound session. The pool and every exchange hold it: a revocation
+/// reaches all of its exchanges, also after the pool has evicted it.
 pub(super) struct Peer {
     id: PeerId,
     security: Security,
     clock: Clock,
-    /// The one place of the attestation. Renewals replace it.
+    /// The only copy of the attestation. Renewals replace it.
     lease: Mutex<Lease>,
-    /// Set once, when the peer is refused.
+    /// Set when the peer is refused, and never cleared.
     revoked: watch::Sender<Option<AttestationError>>,
     connections: Mutex<Connections>,
-    /// Requests and responses under way.
+    /// The number of requests, responses and streams under way.
     under_way: AtomicUsize,
     last_used: Mutex<Instant>,
     /// Held by the task that renews.
     pub(super) renewal: AsyncMutex<Renewal>,
-    /// The pool's: a connection is free.
+    /// The pool's signal that a connection is free.
     freed: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct Connections {
-    /// HTTP/1.1, without an exchange. The one that was used last is at the back.
+    /// HTTP/1.1 connections without an exchange; the one that was used last is at the back.
     idle: VecDeque<(Instant, Connection)>,
-    /// HTTP/2: one connection takes all requests.
+    /// The HTTP/2 connection that takes all requests.
     shared: Option<Connection>,
-    /// Of every connection that is not closed yet, in use or not.
+    /// Closes each connection that is still open, in use or not.
     sockets: Vec<AbortHandle>,
 }
 
@@ -161,25 +161,25 @@ impl Peer {
         *lock(&self.last_used) = Instant::now();
     }
 
-    /// Whether a request, or the body of a response, is under way.
+    /// Whether a request, the body of a response or a stream is under way.
     pub(super) fn is_in_use(&self) -> bool {
         self.under_way.load(Ordering::SeqCst) > 0
     }
 
-    /// Ends everything with this peer: the reason is set first, so that whatever fails from now on reports it, then the sockets
-    /// are closed.
+    /// Ends all exchanges with this peer. The reason is set before the sockets are closed, so that exchanges that fail because of
+    /// the closed sockets report the reason.
     pub(super) fn revoke(&self, error: &AttestationError) {
         self.revoked.send_replace(Some(error.clone()));
         let connections = std::mem::take(&mut *lock(&self.connections));
         connections.sockets.iter().for_each(AbortHandle::abort);
     }
 
-    /// The refusal, if there was one.
+    /// The refusal of the peer, if there was one.
     pub(super) fn revocation(&self) -> Option<AttestationError> {
         self.revoked.borrow().clone()
     }
 
-    /// An error if nothing more may be sent.
+    /// Returns an error if nothing more may be sent.
     pub(super) fn check(&self) -> Result<(), AttestationError> {
         if let Some(error) = self.revocation() {
             return Err(error);
@@ -187,14 +187,14 @@ impl Peer {
         if self.is_valid() { Ok(()) } else { Err(AttestationError::AttestationExpired) }
     }
 
-    /// The reason why nothing more may be exchanged, once there is one: what [`Peer::until_revoked_or_expired`] waits for.
+    /// The reason why nothing more may be exchanged, if there is one now. [`Peer::until_revoked_or_expired`] waits for it.
     pub(super) fn cancelled(&self, grace: Duration) -> Option<AttestationError> {
         let expired = || lock(&self.lease).remaining(&self.clock, grace).is_zero();
         self.revocation().or_else(|| expired().then_some(AttestationError::AttestationExpired))
     }
 
-    /// When what is under way has to end: when the peer is refused, or when its attestation has ended that long ago. A renewal
-    /// in between moves the end.
+    /// Waits until an exchange has to end: when the peer is refused, or when its attestation ended this long ago. A renewal extends
+    /// it.
     pub(super) fn until_revoked_or_expired(self: &Arc<Self>, grace: Duration) -> Cancelled {
         let (peer, mut revoked) = (Arc::clone(self), self.revoked.subscribe());
         Box::pin(async move {
@@ -221,18 +221,18 @@ impl Peer {
         }
     }
 
-    /// Takes over a connection whose key is this peer's, and gives it back for use.
+    /// Adds a connection with the key of this peer, and checks it out.
     pub(super) fn attach(self: &Arc<Self>, connection: Connection) -> Checkout {
         let mut connections = lock(&self.connections);
         connections.sockets.retain(|socket| !socket.is_finished());
         connections.sockets.push(connection.socket());
-        // The newest one is known to be alive. What is under way on the older one ends there.
+        // The newest one is known to work. Exchanges on the older one continue there.
         if let Some(shared) = connection.share() {
             connections.shared = Some(shared);
         }
         let is_shared = connections.shared.is_some();
         drop(connections);
-        // A revocation that came between the attestation and here has not seen this socket.
+        // A revocation since the attestation did not close this socket.
         if self.revocation().is_some() {
             connection.socket().abort();
         }
@@ -258,7 +258,7 @@ impl Peer {
         while connections.idle.front().is_some_and(|(since, idle)| too_old(since) || idle.is_closed()) {
             connections.idle.pop_front();
         }
-        // One that is not ready yet has finished its exchange, and its task is about to notice.
+        // A connection that is not ready has ended its exchange, but its task has not processed that yet.
         let ready = connections.idle.iter().rposition(|(_, idle)| idle.is_ready());
         let at = ready.or_else(|| connections.idle.iter().rposition(|(_, idle)| !idle.is_closed()))?;
         let (_, connection) = connections.idle.remove(at)?;
@@ -266,7 +266,7 @@ impl Peer {
         Some(Checkout::new(self, connection))
     }
 
-    /// Closes the connections that nothing is under way on.
+    /// Closes the connections without an exchange.
     pub(super) fn close_idle(&self) {
         let mut connections = lock(&self.connections);
         connections.idle.clear();
@@ -292,7 +292,7 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// A connection taken out of the pool for one exchange. Dropped, it goes back if another exchange can follow, else it is closed.
+/// A connection for one exchange. When it is dropped, the connection is returned if another exchange can follow, else closed.
 pub(super) struct Checkout {
     peer: Arc<Peer>,
     connection: Option<Connection>,
@@ -302,13 +302,13 @@ pub(super) struct Checkout {
 /// How far the exchange on a connection has come.
 #[derive(Clone)]
 pub(super) enum Exchange {
-    /// None has begun, or whether it is over is for the connection to say ([`Connection::ready`]): it notices without a word of
-    /// the peer. Unread responses are drained or end the connection.
+    /// There was no exchange, or it is over as far as the session is concerned. [`Connection::ready`] waits until the HTTP library
+    /// agrees; it drains an unread response or closes the connection.
     Over,
-    /// The request is on its way.
+    /// The request is being sent.
     Sending,
-    /// The response has begun. If it ends before the body of the request does, HTTP/1.1 would have to wait for the peer to read
-    /// that: such a connection is closed.
+    /// The response has begun. If it ends before the body of the request, the connection is closed: the next exchange would have
+    /// to wait until the peer has read that body.
     Responding(Progress),
 }
 
@@ -328,7 +328,7 @@ impl Checkout {
         &self.peer
     }
 
-    /// The connection, in an exchange from now on.
+    /// Begins an exchange, and returns the connection.
     pub(super) fn begin(&mut self) -> Option<&mut Connection> {
         self.exchange = Exchange::Sending;
         self.connection.as_mut()
@@ -342,7 +342,7 @@ impl Checkout {
 impl Drop for Checkout {
     fn drop(&mut self) {
         self.peer.under_way.fetch_sub(1, Ordering::SeqCst);
-        // The peer has its own handle of a shared connection.
+        // The peer keeps a handle of a shared connection.
         if let Some(connection) = self.connection.take().filter(|connection| connection.share().is_none()) {
             match &self.exchange {
                 Exchange::Over => self.peer.put_back(connection),

@@ -1,4 +1,4 @@
-//! What a session knows a peer by.
+//! What identifies a peer in a session.
 
 use crate::types::{SpkiDigest, TlsExporter};
 

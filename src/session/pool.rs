@@ -1,4 +1,4 @@
-//! The attested peers of a session, by key. Who may be asked for evidence, who is removed, and when the session is poisoned.
+//! The attested peers of a session by key: which are used, added, evicted and revoked, and when the session is poisoned.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -15,28 +15,28 @@ use crate::error::AttestationError;
 use crate::telemetry;
 use crate::transport::Connection;
 
-/// The most attested keys of a session: replicas of one deployment, and those that restarts left over. Beyond it the key that
-/// was of no use for the longest time makes room.
+/// The most attested keys of a session: the replicas of one deployment, and keys from before restarts. A further one evicts the
+/// least recently used.
 const MAX_KEYS: usize = 64;
 
-/// How many keys that are not attested yet a session may meet within [`NEW_KEY_WINDOW`]: stops an attacker on the path who shows
-/// a new key each time and has us ask for evidence without end.
+/// The most keys that a session attests within [`NEW_KEY_WINDOW`]. It limits the work that an attacker on the path can cause by
+/// showing a new key on each connection.
 const MAX_NEW_KEYS: usize = 120;
 const NEW_KEY_WINDOW: Duration = Duration::from_secs(60);
 
-/// The pool of a session. Its lock is taken before a peer's, never after.
+/// The pool of a session. Lock order: the pool before a peer, to avoid deadlocks.
 pub(super) struct Pool {
     clock: Clock,
     state: Mutex<State>,
-    /// A connection has become free, or a peer has another one.
+    /// Signals that a connection is free.
     freed: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Those whose attestation is valid, as far as was looked; the one that responded last is first.
+    /// Peers whose attestation was valid when last checked; the one that responded last is first.
     peers: Vec<Arc<Peer>>,
-    /// Those that left without a refusal while something is under way with them: a refusal may come yet, or a new attestation.
+    /// Evicted peers with exchanges under way: a refusal must still reach those, and a new attestation restores the peer.
     evicted: Vec<Weak<Peer>>,
     latest: Option<Arc<Attestation>>,
     recent: Vec<(PeerId, Instant)>,
@@ -52,14 +52,14 @@ impl State {
     }
 
     fn evict_expired(&mut self) -> usize {
-        // One that is a single connection ends with it. Nothing is allocated where all are valid.
+        // A peer that is a single connection ends with it. Runs for each request, and allocates nothing if all are valid.
         self.peers.retain(|peer| !peer.is_gone());
         let expired: Vec<_> = self.peers.extract_if(.., |peer| !peer.is_valid()).collect();
         expired.iter().for_each(|peer| self.evict(peer));
         expired.len()
     }
 
-    /// Evicts the peer that was of no use for the longest time; false if all of them are in use.
+    /// Evicts the least recently used peer; false if all of them are in use.
     fn evict_least_recently_used(&mut self) -> bool {
         let unused = self.peers.iter().enumerate().filter(|(_, peer)| !peer.is_in_use());
         let Some(at) = unused.min_by_key(|(_, peer)| peer.last_used()).map(|(at, _)| at) else { return false };
@@ -68,8 +68,8 @@ impl State {
         true
     }
 
-    /// The peer of a key, in the pool or evicted with something under way: there is one object for a key, so that its
-    /// revocation is seen by all that it has begun.
+    /// The peer of a key, in the pool or evicted. There is one object for each key, so that a revocation reaches all of its
+    /// exchanges.
     fn find(&self, id: PeerId) -> Option<Arc<Peer>> {
         let evicted = || self.evicted.iter().filter_map(Weak::upgrade).find(|peer| peer.id() == id);
         self.peers.iter().find(|peer| peer.id() == id).cloned().or_else(evicted)
@@ -79,9 +79,9 @@ impl State {
 /// What an attestation does to a poisoned session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Poison {
-    /// It is what the caller asked for to open the session again.
+    /// The caller requested it to open the session again.
     Clears,
-    /// It was begun by a request, and the session was poisoned since.
+    /// It belongs to a request: a session that was poisoned since stays so.
     Stays,
 }
 
@@ -90,7 +90,7 @@ impl Pool {
         Self { clock, state: Mutex::default(), freed: Arc::default() }
     }
 
-    /// An error if the session sends nothing until a [`Poison::Clears`] attestation is inserted.
+    /// Returns an error if the session is poisoned: it sends nothing until a [`Poison::Clears`] attestation is inserted.
     pub(super) fn check_not_poisoned(&self) -> Result<(), AttestationError> {
         lock(&self.state).poisoned.map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
     }
@@ -99,7 +99,7 @@ impl Pool {
         lock(&self.state).latest.clone()
     }
 
-    /// Resolves when a connection may be free; registered once it was polled or enabled.
+    /// Resolves when a connection may be free. It is registered when it is first polled or enabled.
     pub(super) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
@@ -115,7 +115,7 @@ impl Pool {
         checkout
     }
 
-    /// Those whose attestation is about to end.
+    /// The peers whose attestation ends soon.
     pub(super) fn expiring(&self) -> Vec<Arc<Peer>> {
         lock(&self.state).peers.iter().filter(|peer| peer.is_valid() && peer.needs_renewal()).cloned().collect()
     }
@@ -135,7 +135,7 @@ impl Pool {
         peer
     }
 
-    /// A peer has responded: it is tried first next time.
+    /// Records that a peer has responded: it is tried first next time.
     pub(super) fn mark_used(&self, peer: &Arc<Peer>) {
         peer.mark_used();
         let mut state = lock(&self.state);
@@ -144,10 +144,10 @@ impl Pool {
         }
     }
 
-    /// A peer has been attested over a connection: it joins, or goes on with its new attestation.
+    /// Adds a peer that was attested over a connection, or replaces its attestation.
     ///
-    /// `outweighed` is asked under the pool's lock for a refusal that is newer than the evidence: one that is recorded later
-    /// finds the peer here and revokes it.
+    /// `outweighed` returns a refusal that is newer than the evidence. It is called under the pool's lock: a refusal that is
+    /// recorded later finds the peer in the pool and revokes it.
     pub(super) fn insert(
         &self,
         id: PeerId,
@@ -164,7 +164,7 @@ impl Pool {
             return Err(error);
         }
         let (peer, joined) = match state.find(id) {
-            // What it has begun before goes on: it is the same peer, and attested.
+            // Exchanges from before continue: it is the same key, and attested.
             Some(peer) => {
                 peer.renew(lease.clone());
                 let is_back = !state.peers.iter().any(|other| Arc::ptr_eq(other, &peer));
@@ -187,7 +187,7 @@ impl Pool {
         state.poisoned = None;
         state.latest = Some(Arc::clone(lease.attested()));
         let keys = state.peers.len();
-        // Under the pool's lock, or a revocation between the two would miss this connection.
+        // Under the pool's lock: a revocation between the two would not close this connection.
         let checkout = peer.attach(connection);
         drop(state);
         if joined {
@@ -196,7 +196,7 @@ impl Pool {
         Ok(checkout)
     }
 
-    /// A peer goes on with its new attestation, unless it was refused since.
+    /// Replaces the attestation of a peer, unless it was refused since.
     pub(super) fn renew(&self, peer: &Peer, lease: Lease) {
         let mut state = lock(&self.state);
         if peer.revocation().is_none() {
@@ -205,7 +205,7 @@ impl Pool {
         }
     }
 
-    /// The evidence of a key was refused: its peer is removed and revoked, and a session without any other is poisoned.
+    /// Removes and revokes the peer of a key whose evidence was refused. If no other peer is left, the session is poisoned.
     pub(super) fn revoke(&self, id: PeerId, error: &AttestationError) {
         let mut state = lock(&self.state);
         let was_here = state.peers.iter().any(|peer| peer.id() == id);
@@ -219,7 +219,7 @@ impl Pool {
         }
         let keys = state.peers.len();
         drop(state);
-        // Those who wait for a connection of it look again.
+        // Requests that wait for a connection of it check again.
         self.freed.notify_waiters();
         telemetry::refused(id.key(), error, was_here, keys);
     }
@@ -228,7 +228,7 @@ impl Pool {
     pub(super) fn check_attest_rate(&self, id: PeerId) -> Result<(), AttestationError> {
         let mut state = lock(&self.state);
         state.recent.retain(|(_, since)| since.elapsed() < NEW_KEY_WINDOW);
-        // Requests that meet the same key count once, or an outage of its agent would outlast itself.
+        // A key counts once. Else retries during an outage of its agent would use up the limit.
         if state.recent.iter().any(|(recent, _)| *recent == id) {
             return Ok(());
         }
@@ -251,7 +251,7 @@ impl Pool {
         single.saturating_add(opening) >= MAX_KEYS
     }
 
-    /// Another connection of an attested key.
+    /// Adds a connection to an attested peer.
     pub(super) fn attach(&self, peer: &Arc<Peer>, connection: Connection) -> Checkout {
         let _state = lock(&self.state);
         peer.attach(connection)

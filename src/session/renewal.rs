@@ -1,4 +1,4 @@
-//! Renews attestations that end soon.
+//! Renews attestations that end soon: when, and over which connection.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,22 +9,22 @@ use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::telemetry;
 
-/// The part of the time for renewals that is too little to begin another one in.
+/// The part of the time for renewals below which no other renewal is begun.
 const MIN_RENEWAL_SHARE: u32 = 16;
 
-/// What came of the last attempt to renew an attestation.
+/// The state of the renewal of one attestation.
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
-    /// When the next one may be made.
+    /// When the next attempt may be made.
     paused_until: Option<Instant>,
-    /// There was no connection to ask over. The next one that is opened will do.
+    /// The last attempt had no connection. The next one that is opened is used.
     not_sent: bool,
 }
 
 impl SessionInner {
-    /// Renews attestations that end soon, over connections that are open: in the task of the request that finds it out, and of
-    /// no other. Where no verdict can be had, the old one is valid to its end. All of it takes at most the verifier's deadline
-    /// and half of the request's time, and each key half of what is left of that.
+    /// Renews attestations that end soon, in the task of the first request that finds them; other requests continue. Without a
+    /// verdict, the old attestation remains valid until its end. All renewals together take at most the verifier's deadline and half
+    /// of the request's time; each takes at most half of what remains.
     pub(super) async fn renew_expiring(&self, deadline: &Deadline) -> Result<(), AttestationError> {
         let expiring = self.pool.expiring();
         if expiring.is_empty() {
@@ -37,11 +37,11 @@ impl SessionInner {
             if renewal.paused_until.is_some_and(|until| Instant::now() < until) {
                 continue;
             }
-            // Agents that hang have used it up: the next request goes on here.
+            // Agents that do not respond have used it up. The next request renews the rest.
             if all.remaining() < least {
                 break;
             }
-            // Set beforehand, since a request that is given up goes no further than this.
+            // Set before the attempt: a cancelled request does not get beyond the next await.
             renewal.paused_until = peer.lease().retry_at();
             let share = Deadline::after(all.half_remaining());
             let outcome = telemetry::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
@@ -50,7 +50,7 @@ impl SessionInner {
         Ok(())
     }
 
-    /// Renews an attestation over a connection that was opened for a request, where there was none to do it over before.
+    /// Renews an attestation over a connection that was opened for a request, if the last attempt had no connection.
     pub(super) async fn renew_on_new_connection(
         &self,
         checkout: &mut Checkout,
@@ -101,7 +101,7 @@ impl SessionInner {
             return self.reattest_over(peer, None, deadline).await;
         }
         renewal.not_sent = true;
-        // Every connection is in use. Of a key that is not used they are gone, and so may its peer be. Another connection says nothing
+        // There is no free connection. If none is in use either, the peer may be gone: its key may not exist any more. Another connection says nothing
         // of a peer that is one connection.
         if !peer.is_in_use() || peer.id().is_one_connection() {
             return Err(AttestationError::AttestationExpired);
@@ -109,14 +109,14 @@ impl SessionInner {
         self.reattest_on_another(peer, renewal, deadline).await
     }
 
-    /// Attests a peer over a new connection, if that one is to the same key; a balancer may lead it to another.
+    /// Attests a peer over a new connection, if it has the same key. A load balancer may lead it to another replica.
     async fn reattest_on_another(
         &self,
         peer: &Arc<Peer>,
         renewal: &mut Renewal,
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
-        // What is wrong with another connection says nothing of this peer.
+        // A connection that cannot be opened is no verdict on this peer.
         let opened = self.attester.open(deadline).await;
         let connection = opened.map_err(|_| AttestationError::AttestationExpired)?;
         let id = self.attester.mode.peer_id(connection.security());

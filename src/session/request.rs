@@ -1,4 +1,4 @@
-//! One request of a session: plain parts, checked as they come, and sent by the session alone.
+//! The builder of a request: its parts are checked when they are set, and only the session can send it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::error::AttestationError;
 
 /// A request to the attested peer, from [`Session::get`] and its siblings.
 ///
-/// It owns plain parts and no connection. What is wrong with it is said by [`Request::send`].
+/// It has no connection. A part that is not valid is reported by [`Request::send`].
 ///
-/// No HTTP client can be had from it, so that nothing goes around the checks:
+/// There is no access to an HTTP client, so that the checks cannot be bypassed:
 ///
 /// ```compile_fail,E0599
 /// # async fn f(session: blindbox_attestation::Session) {
@@ -107,7 +107,7 @@ impl Request {
         self
     }
 
-    /// The body: a value as JSON, with the content type of JSON unless another one is set.
+    /// Sets the body to a value as JSON, with the content type of JSON unless another one is set.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => {
@@ -119,7 +119,7 @@ impl Request {
         self
     }
 
-    /// The body: pairs as an HTML form writes them, with that content type unless another one is set.
+    /// Sets the body to pairs, encoded like an HTML form, with that content type unless another one is set.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         self.parts.body = Some(RequestBody::Bytes(form.into()));
@@ -140,7 +140,7 @@ impl Request {
         self
     }
 
-    /// The header `Authorization: Bearer ...` (RFC 6750), in place of another `Authorization`.
+    /// Sets the header `Authorization: Bearer ...` (RFC 6750). It replaces another `Authorization`.
     pub fn bearer_auth(mut self, token: impl AsRef<str>) -> Self {
         match HeaderValue::try_from(format!("Bearer {}", token.as_ref())) {
             Ok(value) => self.authorize(value),
@@ -149,7 +149,7 @@ impl Request {
         self
     }
 
-    /// The header `Authorization: Basic ...` (RFC 7617), in place of another `Authorization`. The user name has no colon.
+    /// Sets the header `Authorization: Basic ...` (RFC 7617). It replaces another `Authorization`. The user name has no colon.
     pub fn basic_auth(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         let (user, password) = (user.as_ref(), password.as_ref());
         if user.contains(|c: char| c == ':' || c.is_control()) || password.contains(char::is_control) {
@@ -163,7 +163,7 @@ impl Request {
         self
     }
 
-    /// The body, as it is.
+    /// Sets the body to these bytes.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.parts.body = Some(RequestBody::Bytes(Bytes::from(body.into())));
         self.parts.content_type = None;
@@ -220,8 +220,8 @@ impl Request {
         self.parts.headers.insert(AUTHORIZATION, value);
     }
 
-    /// The most time that all of it may take, until the end of the answer's body, in place of
-    /// [`crate::VerifierBuilder::request_timeout`]. Finding the peer and attesting it has the verifier's deadline in any case.
+    /// Limits the total time, to the end of the response body. It replaces [`crate::VerifierBuilder::request_timeout`]. Connecting
+    /// and attesting are limited by the verifier's deadline in any case.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.parts.timeout = Some(timeout);
         self
@@ -243,19 +243,19 @@ impl Request {
         self
     }
 
-    /// Sends the request to an attested peer. The only place that touches the network.
+    /// Sends the request to an attested peer.
     ///
-    /// In this order: the session is not poisoned; its attestation holds, or is made anew; the target is within the session's
-    /// origin; a connection whose key is attested. A request that may have been processed is never sent again; one that
-    /// certainly was not (it was not written, its stream is above the last one of a GOAWAY or was refused with
-    /// REFUSED_STREAM) is, over another connection. Redirects are given back as they are.
+    /// The session first checks that it is not poisoned and that the target is within its origin and base path, renews attestations
+    /// that end soon, and takes a connection whose key is attested. A request that may have been processed is never sent again. A
+    /// request that certainly was not processed (it was not written, its stream is above the last one of a GOAWAY, or was reset with
+    /// REFUSED_STREAM) is sent again over another connection. Redirects are not followed.
     ///
-    /// The body of an answer goes on for a minute at most after the attestation has ended, and is cut off when the peer is
-    /// refused: reading it then gives that error.
+    /// The body of a response can continue for at most one minute after the attestation has ended. It is cut off when the peer is
+    /// refused; reading it then fails with that error.
     ///
     /// # Errors
     ///
-    /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request.
+    /// [`AttestationError`]; [`AttestationError::request_sent`] reports whether the peer may have received the request.
     pub async fn send(self) -> Result<Response, AttestationError> {
         if let Some(error) = self.invalid {
             return Err(error);
@@ -268,7 +268,7 @@ impl Request {
     }
 }
 
-/// Without headers, query and body, which may be secret.
+/// Omits headers, query and body, which may be secret.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Request({} {:?})", self.parts.method, self.parts.target.split('?').next().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! An answer of the attested peer. Its body is cut off when the peer is refused meanwhile, or was attested too long ago.
+//! A response of the attested peer. Its body is cut off when the peer is refused, or when its attestation ended too long ago.
 
 use std::fmt;
 use std::future::{Future as _, poll_fn};
@@ -20,10 +20,11 @@ use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::transport::{Stage, classify};
 
-/// How long an answer may go on after the attestation of its peer has ended.
+/// How long a response may continue after the attestation of its peer has ended.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// An answer of the attested peer, from [`Request::send`](crate::Request::send): its head, and its body while it comes in.
+/// A response of the attested peer, from [`Request::send`](crate::Request::send): status, headers, and a body that is read while it
+/// arrives.
 pub struct Response {
     head: http::response::Parts,
     body: Body,
@@ -31,10 +32,10 @@ pub struct Response {
     stream: Option<Box<AttestedStream>>,
 }
 
-/// The body of an answer: a stream for everything that takes an [`http_body::Body`], such as a response of axum or hyper.
+/// The body of a response, as an [`http_body::Body`]: it can become the body of a response of axum or hyper.
 ///
-/// It ends with the refusal of the peer if it is refused meanwhile, and at the latest a minute after the end of the
-/// attestation. A body that breaks off never looks like one that has ended.
+/// It fails with the refusal of the peer if the peer is refused while it is read, and at the latest one minute after the end of the
+/// attestation. A body that was cut off never looks like one that has ended.
 pub struct Body {
     state: State,
     url: Box<Url>,
@@ -42,13 +43,13 @@ pub struct Body {
 
 enum State {
     Open(Box<Open>),
-    /// To its end. Nothing holds on to connection and peer.
+    /// The body has ended, and the connection was returned.
     Ended,
-    /// It broke off or was cut off, and goes on saying so.
+    /// The body is incomplete. Every further read returns the error.
     Failed(AttestationError),
 }
 
-/// A body that is coming in.
+/// A body that is not complete yet.
 struct Open {
     incoming: Incoming,
     checkout: Checkout,
@@ -56,19 +57,19 @@ struct Open {
     timeout: Option<(Deadline, Pin<Box<Sleep>>)>,
 }
 
-/// Why a body could not be had in the form that was asked for.
+/// The reason why a body could not be read in the requested form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// It could not be read to its end.
+    /// The body could not be read to its end.
     #[error(transparent)]
     Unread(#[from] AttestationError),
-    /// It is not JSON, or JSON of another form.
-    #[error("expected an answer in JSON of the form asked for; it is something else at line {line}, column {column}")]
+    /// The body is not JSON, or not JSON of the requested form.
+    #[error("expected a response in JSON of the requested form; found something else at line {line}, column {column}")]
     NotThisJson {
-        /// The line, from 1 on; 0 where the whole is meant.
+        /// The line, from 1 on; 0 for the whole body.
         line: usize,
-        /// The column, in bytes from 1 on; 0 where the whole is meant.
+        /// The column, in bytes from 1 on; 0 for the whole body.
         column: usize,
     },
 }
@@ -81,7 +82,7 @@ impl Response {
         deadline: Option<Deadline>,
     ) -> Self {
         let (mut head, incoming) = response.into_parts();
-        // What the HTTP library keeps with a response may lead to the connection.
+        // Extensions of the HTTP library could give access to the connection.
         head.extensions = http::Extensions::new();
         let cancelled = checkout.peer().until_revoked_or_expired(GRACE);
         let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.remaining()))));
@@ -99,44 +100,45 @@ impl Response {
         Self { head, body, trailers: None, stream: Some(Box::new(stream)) }
     }
 
-    /// The status. Those of errors and redirects are answers like any other.
+    /// Returns the status. Statuses of errors and redirects are not errors of this API; see [`Response::error_for_status`].
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// The version of HTTP.
+    /// Returns the version of HTTP.
     #[must_use]
     pub fn version(&self) -> Version {
         self.head.version
     }
 
-    /// The URL that was asked for: against it a relative `Location` is read.
+    /// Returns the requested URL, the base of a relative `Location`.
     #[must_use]
     pub fn url(&self) -> &str {
         self.body.url.as_str()
     }
 
-    /// How many bytes of the body are still to come, where the peer has announced it. Of an answer to `HEAD` it says nothing;
-    /// the header does.
+    /// Returns the remaining size of the body in bytes, if the peer has announced it. For a response to `HEAD`, see the header
+    /// `Content-Length` instead.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.body.size_hint().exact()
     }
 
-    /// The whole body, however large. [`Response::chunk`] is for bodies that need a limit.
+    /// Reads the whole body, of any size. Use [`Response::chunk`] if a limit is needed.
     ///
     /// # Errors
     ///
-    /// The refusal of the peer, if it was refused meanwhile; [`AttestationError::Timeout`] by the request's timeout,
-    /// [`AttestationError::AttestationExpired`] a minute after the end of the attestation,
-    /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
+    /// [`AttestationError::RequestInterrupted`], with the refusal of the peer, if it was refused while the body was read; with
+    /// [`AttestationError::Timeout`] after the request's timeout; with [`AttestationError::AttestationExpired`] one minute after the
+    /// end of the attestation; with [`AttestationError::ApplicationUnreachable`] if the connection broke before the body was
+    /// complete.
     pub async fn bytes(mut self) -> Result<Bytes, AttestationError> {
         let first = self.chunk().await?.unwrap_or_default();
         let Some(second) = self.chunk().await? else { return Ok(first) };
@@ -148,7 +150,7 @@ impl Response {
         Ok(whole.freeze())
     }
 
-    /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
+    /// Reads the whole body as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     ///
     /// # Errors
     ///
@@ -158,7 +160,7 @@ impl Response {
         Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    /// The whole body, read as JSON. Neither the status nor the content type is looked at.
+    /// Reads the whole body as JSON. Status and content type are not checked.
     ///
     /// # Errors
     ///
@@ -169,7 +171,7 @@ impl Response {
             .map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
     }
 
-    /// What comes next of the body, as soon as it has arrived; `None` at its end.
+    /// Returns the next chunk of the body as soon as it has arrived, and `None` at its end.
     ///
     /// # Errors
     ///
@@ -246,7 +248,7 @@ impl From<Response> for http::Response<Body> {
     }
 }
 
-/// Without headers and body, which may be secret.
+/// Omits headers and body, which may be secret.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Response({})", self.status())
@@ -267,13 +269,13 @@ impl http_body::Body for Body {
             State::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
         };
         let polled = Pin::new(&mut open.incoming).poll_frame(cx);
-        // The end of a response is the end: there is nothing left to cut off, and nothing to wait for.
+        // A complete response has nothing left to cut off, whatever happened to its peer.
         if let Poll::Ready(None) = polled {
             self.state = State::Ended;
             return Poll::Ready(None);
         }
-        // Asked for directly: a task that has used up its budget would not hear of it. The wake-ups are needed only while there is
-        // nothing to read, and cost more than a piece of a large body.
+        // Checked directly: polling the future would be pending in a task that has used up tokio's budget. The future is needed only
+        // to wake the task while there is nothing to read; polling it costs more than reading a chunk.
         let cut = match open.checkout.peer().cancelled(GRACE) {
             None if polled.is_pending() => match open.cancelled.as_mut().poll(cx) {
                 Poll::Ready(error) => Some(error),
@@ -320,7 +322,7 @@ impl Open {
 }
 
 impl Body {
-    /// The end of a body of known length is seen before it is asked for, and its connection is free from then on.
+    /// Returns the connection at the end of a body of known length: the caller may never poll for the end.
     fn end_if_over(&mut self) {
         if let State::Open(open) = &self.state
             && open.incoming.is_end_stream()

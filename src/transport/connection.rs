@@ -1,4 +1,4 @@
-//! One connection: a request at a time over HTTP/1.1, many over HTTP/2.
+//! One connection: one request at a time over HTTP/1.1, many over HTTP/2.
 
 use std::fmt;
 use std::future::Future;
@@ -23,8 +23,8 @@ use crate::types::{SpkiDigest, TlsExporter};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What may be on its way over one connection of HTTP/2, to all its readers together. What each of them leaves unread is
-/// bounded by itself (2 MiB); with no more than some of those for all, a few that do not read would hold up all others.
+/// The flow-control window of an HTTP/2 connection, for all its streams together. Each stream has a window of its own (2 MiB). If
+/// the connection's window were only a few times that, a few responses that nothing reads would block all others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// A stream of bytes, of any kind.
@@ -40,11 +40,11 @@ pub(crate) async fn upgraded(response: &mut Response<Incoming>) -> Result<Box<dy
     }
 }
 
-/// An open connection. Dropping the last handle closes it once nothing is under way on it.
+/// An open connection. It is closed when its last handle is dropped and no exchange is under way.
 pub(crate) struct Connection {
     sender: Sender,
     security: Security,
-    /// The proxy that forwards requests in clear, if there is one.
+    /// The proxy that forwards requests in cleartext, if there is one.
     forward: Option<Proxy>,
     socket: AbortHandle,
 }
@@ -54,7 +54,7 @@ enum Sender {
     Http2(http2::SendRequest<OutgoingBody>),
 }
 
-/// What TLS has shown of a connection; nothing in clear.
+/// What the TLS handshake has shown; nothing for a connection in cleartext.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Security {
     /// The key that the peer has proven to hold.
@@ -72,7 +72,7 @@ pub(super) enum Protocol {
 }
 
 impl Connection {
-    /// Begins HTTP on a stream. A task of this runtime drives it from here on.
+    /// Begins HTTP on a stream. A task in the current runtime drives the connection.
     pub(super) async fn start<S>(
         stream: S,
         protocol: Protocol,
@@ -85,7 +85,7 @@ impl Connection {
         let io = TokioIo::new(stream);
         if protocol == Protocol::Http1 {
             let (sender, connection) = http1::handshake(io).await?;
-            // A response with the status 101 hands the stream over; without one this is as before.
+            // With upgrades, the task gives up the stream after a response with the status 101.
             let socket = tokio::spawn(connection.with_upgrades()).abort_handle();
             return Ok(Self { sender: Sender::Http1(sender), security, forward, socket });
         }
@@ -101,7 +101,7 @@ impl Connection {
         self.security
     }
 
-    /// Another handle, where many requests go over one connection at a time.
+    /// Returns another handle of an HTTP/2 connection; `None` for HTTP/1.1, which has one exchange at a time.
     pub(crate) fn share(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
         let (sender, socket) = (Sender::Http2(sender.clone()), self.socket.clone());
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Whether none can be sent any more.
+    /// Whether no request can be sent any more.
     pub(crate) fn is_closed(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_closed(),
@@ -124,8 +124,8 @@ impl Connection {
         }
     }
 
-    /// Waits until a request can be sent; false if none can any more. HTTP/1.1 is ready again when the exchange before has ended
-    /// and its task has seen that.
+    /// Waits until a request can be sent; false if none can be any more. An HTTP/1.1 connection is ready again when its task has
+    /// processed the end of the previous exchange.
     pub(crate) async fn ready(&mut self) -> bool {
         match &mut self.sender {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
@@ -133,7 +133,7 @@ impl Connection {
         }
     }
 
-    /// What closes the socket at once, whatever is under way. What the operating system has taken over is on its way.
+    /// Returns a handle that closes the socket at once. Data that the operating system has may still be sent.
     pub(crate) fn socket(&self) -> AbortHandle {
         self.socket.clone()
     }
@@ -151,7 +151,7 @@ impl Connection {
             Sender::Http2(sender) => sender.try_send_request(request).await,
         };
         outcome.map_err(|error| {
-            // A request that comes back was never written.
+            // The library returns a request only if it wrote nothing of it.
             if error.message().is_some() {
                 let reason = "the connection was closed before the request was sent";
                 return TransportError::new(TransportErrorKind::NotProcessed, reason);
@@ -168,8 +168,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The request line of HTTP/1.1 has the path alone, and `Host` the rest (RFC 9112 section 3.2); a proxy that forwards in clear
-/// gets the whole URL and its credentials.
+/// Writes the path alone into the request line of HTTP/1.1, and host and port into `Host` (RFC 9112 section 3.2). A proxy that
+/// forwards in cleartext gets the whole URL and its credentials.
 fn address_http1(request: &mut Request<OutgoingBody>, forward: Option<&Proxy>) {
     let uri = request.uri();
     let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
@@ -186,8 +186,8 @@ fn address_http1(request: &mut Request<OutgoingBody>, forward: Option<&Proxy>) {
     }
 }
 
-/// The tasks of one HTTP/2 connection. The first one, spawned within the handshake, owns the socket; the others belong to single
-/// requests and end with it.
+/// Spawns the tasks of one HTTP/2 connection, and remembers the first: it is spawned within the handshake and owns the socket.
+/// The others belong to single requests and end with it.
 #[derive(Clone, Default)]
 struct Tasks(Arc<OnceLock<AbortHandle>>);
 
@@ -213,7 +213,7 @@ impl OutgoingBody {
         Self(Some(Box::pin(body)))
     }
 
-    /// Bytes that are sent as they are, whatever becomes of the peer meanwhile.
+    /// Returns a body of bytes that is sent without further checks of the peer.
     pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Self {
         Self::new(Whole(Some(bytes.into())))
     }

@@ -28,19 +28,19 @@ use crate::tls;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// When the operating system asks a silent peer whether it is still there, and how often, before it gives the connection up.
+/// TCP keep-alive: the idle time before a probe, and the number of unacknowledged probes after which the connection is closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_RETRIES: u32 = 3;
 
-/// How long sent bytes may go without an acknowledgement.
+/// How long sent data may remain unacknowledged before the connection is closed.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// How hosts are reached: what is the same for every connection of a verifier.
+/// How hosts are reached; the same for all connections of a verifier.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
     pub(crate) proxy: Option<Proxy>,
-    /// Addresses of hosts, in place of what name resolution says.
+    /// Addresses of hosts, which replace name resolution.
     pub(crate) addresses: HashMap<String, SocketAddr>,
 }
 
@@ -97,7 +97,7 @@ impl Connector {
         }
     }
 
-    /// The same, as an error of the application.
+    /// Opens a connection to the application.
     pub(crate) async fn connect_to_application(&self) -> Result<Connection, AttestationError> {
         self.connect().await.map_err(|failure| failure.of_application(&self.url))
     }
@@ -122,7 +122,7 @@ impl Connector {
         opened.map_err(|error| connector.failure(error).of_application(&connector.url))
     }
 
-    /// The same with other protocols in the TLS handshake (ALPN).
+    /// Returns a connector that offers these protocols in the TLS handshake (ALPN).
     fn offering(&self, alpn: &[Vec<u8>]) -> Self {
         let mut other = self.clone();
         if let Some((config, _)) = &mut other.tls {
@@ -141,7 +141,7 @@ impl Connector {
 
     async fn open_stream_here(&self) -> Result<(Box<dyn Io>, Security), BoxError> {
         let tcp = self.open_tcp().await?;
-        // Not HTTP: a proxy has to pass on the bytes as they are, with or without TLS.
+        // A proxy cannot forward other protocols than HTTP: it is asked for a tunnel, with or without TLS.
         let tcp = match &self.proxy {
             Some(proxy) => proxy.tunnel(tcp, &self.authority).await?,
             None => tcp,
@@ -164,7 +164,7 @@ impl Connector {
     async fn open(&self) -> Result<Connection, BoxError> {
         let tcp = self.open_tcp().await?;
         let Some((config, name)) = &self.tls else {
-            // A proxy forwards plain HTTP itself, and wants to see the whole URL.
+            // A proxy forwards requests in cleartext; it gets the whole URL.
             let security = Security::default();
             return Connection::start(tcp, Protocol::Http1, security, self.proxy.clone()).await;
         };
@@ -192,14 +192,14 @@ impl Security {
     }
 }
 
-/// Name resolution of the system, behind the addresses that the caller gave.
+/// Resolves names by the addresses that the caller gave, then by the system.
 #[derive(Clone, Debug)]
 struct Resolver {
     addresses: Arc<HashMap<String, SocketAddr>>,
     system: GaiResolver,
 }
 
-/// A name that cannot be resolved.
+/// A host name cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("the name cannot be resolved")]
 pub(super) struct ResolveError(#[source] std::io::Error);

@@ -1,4 +1,5 @@
-//! Why an exchange failed, in our words: the text of a library may change, and may carry what a peer wrote.
+//! Classifies the errors of the libraries below into kinds and fixed texts. The text of a library may change, and may contain
+//! what a peer sent.
 
 use std::error::Error;
 use std::io;
@@ -24,15 +25,15 @@ pub(crate) struct TransportError {
 pub(crate) enum TransportErrorKind {
     /// No authority vouches for the server's name, or its certificate breaks a rule of the Web PKI.
     Name,
-    /// No connection, and so nothing was sent.
+    /// No connection could be opened; nothing was sent.
     Connect,
     /// The peer certainly did not process the request (RFC 9113 sections 6.8 and 8.7), or it was never written.
     NotProcessed,
     /// The connection broke while the request may have been under way.
     Broken,
-    /// What came is no response: sending the request again would bring the same.
+    /// The response cannot be parsed; it would probably be the same again.
     Unreadable,
-    /// A timer of the HTTP library.
+    /// A timer of the HTTP library fired.
     Timeout,
 }
 
@@ -52,12 +53,12 @@ impl TransportError {
         self
     }
 
-    /// What happened, and where.
+    /// Returns the origin and the reason.
     pub(crate) fn at(&self, url: &Url) -> String {
         format!("{}: {}", url.origin().ascii_serialization(), self.reason)
     }
 
-    /// As an error of the application at this URL.
+    /// Returns the error of the application at this URL.
     pub(crate) fn of_application(self, url: &Url) -> AttestationError {
         let (reason, source) = (self.at(url), self.source);
         match self.kind {
@@ -97,10 +98,10 @@ fn classify_reqwest_kind(error: &reqwest::Error) -> TransportError {
     failure
 }
 
-/// How far an exchange had come.
+/// How far an exchange had come when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Before the headers of the response; the kind is for what is not known better.
+    /// Before the headers of the response. The kind is used if the error does not determine one.
     Request(TransportErrorKind),
     /// Within the body of the response.
     Body,
@@ -111,7 +112,7 @@ impl Stage {
     pub(crate) const SENDING: Self = Self::Request(TransportErrorKind::Broken);
 }
 
-/// Any error of the libraries below.
+/// Classifies any error of the libraries below.
 pub(crate) fn classify(error: &(dyn Error + 'static), stage: Stage) -> TransportError {
     if let Some(tls) = find::<rustls::Error>(error) {
         return match stage {
@@ -137,7 +138,7 @@ pub(crate) fn classify(error: &(dyn Error + 'static), stage: Stage) -> Transport
     }
     let reason = match find_io(error) {
         Some(io::ErrorKind::ConnectionRefused) => "connection refused",
-        _ if stage == Stage::Body => "the connection was closed before the answer was complete",
+        _ if stage == Stage::Body => "the connection was closed before the response was complete",
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe) => {
             "the connection was reset"
         }
@@ -145,13 +146,13 @@ pub(crate) fn classify(error: &(dyn Error + 'static), stage: Stage) -> Transport
         Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "no route to it",
         Some(io::ErrorKind::PermissionDenied) => "the operating system does not permit the connection",
         _ if kind == TransportErrorKind::Connect => "no connection could be opened",
-        _ => "the connection was closed without an answer",
+        _ => "the connection was closed without a response",
     };
     TransportError::new(kind, reason)
 }
 
-/// What the peer said of the stream. RFC 9113 section 8.7: a request is certainly unprocessed if its stream is above the last one
-/// that a GOAWAY names, which is when the library gives the GOAWAY as the error of a stream, or was reset with REFUSED_STREAM.
+/// Classifies the end of an HTTP/2 stream. RFC 9113 section 8.7: a request certainly was not processed if its stream was reset with
+/// REFUSED_STREAM, or is above the last one that a GOAWAY names; for those streams the library reports the GOAWAY as their error.
 fn classify_h2(error: &h2::Error, stage: Stage) -> Option<TransportError> {
     let not_processed = |reason: &str| Some(TransportError::new(TransportErrorKind::NotProcessed, reason));
     let broken = |reason: String| Some(TransportError::new(TransportErrorKind::Broken, reason));
@@ -189,7 +190,7 @@ fn classify_hyper(error: &hyper::Error) -> Option<TransportError> {
     None
 }
 
-/// The deepest one: the outer ones only wrap it.
+/// Returns the kind of the innermost I/O error: the outer ones only wrap it.
 fn find_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let here = error.downcast_ref::<io::Error>();
     let inner = here.and_then(io::Error::get_ref);
@@ -199,7 +200,7 @@ fn find_io(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
         .or_else(|| here.map(io::Error::kind))
 }
 
-/// After the handshake: the request may have arrived, whatever ends TLS.
+/// Classifies a TLS error after the handshake: the request may have arrived.
 fn classify_broken_tls(error: &rustls::Error) -> TransportError {
     let reason = match error {
         rustls::Error::AlertReceived(_) => "it ended the TLS connection with an alert",
@@ -238,7 +239,7 @@ fn classify_tls(error: &rustls::Error) -> TransportError {
     }
 }
 
-/// Why a certificate is not good for the name, in words.
+/// Describes why a certificate is not valid for the name.
 fn certificate_problem(problem: &CertificateError) -> &'static str {
     match problem {
         CertificateError::UnknownIssuer => "no trusted authority vouches for its certificate",
@@ -274,7 +275,7 @@ fn certificate_problem(problem: &CertificateError) -> &'static str {
     }
 }
 
-/// What the validator reports by a name of its own.
+/// Describes errors that rustls passes on from webpki.
 fn webpki_problem(problem: &webpki::Error) -> &'static str {
     use webpki::Error;
     match problem {

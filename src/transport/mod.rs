@@ -1,7 +1,7 @@
 //! Connections to the application and its agent: DNS, TCP, an HTTP proxy, TLS, HTTP/1.1 and HTTP/2.
 //!
-//! A [`Connector`] opens a [`Connection`], which reports the TLS key of its peer before anything is sent on it. What may be sent,
-//! and when, is decided above: by the session. MAA, KDS and THIM are reached by another HTTP client ([`crate::fetch`]).
+//! A [`Connector`] opens a [`Connection`], which reports the TLS key of its peer before anything is sent on it. The session
+//! decides what may be sent and when. MAA, KDS and THIM are reached by another HTTP client ([`crate::fetch`]).
 
 mod connection;
 mod connector;

@@ -1,4 +1,4 @@
-//! An HTTP proxy: a tunnel through it for TLS (`CONNECT`, RFC 9110 section 9.3.6), the whole URL to it for plain HTTP.
+//! HTTP proxies: a tunnel for TLS (`CONNECT`, RFC 9110 section 9.3.6); for plain HTTP, the proxy gets the whole URL.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,19 +23,19 @@ pub(crate) struct Proxy {
     pub(super) authorization: Option<HeaderValue>,
 }
 
-/// Why there is no way through a proxy.
+/// Why a proxy opened no tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProxyError {
     #[error("the proxy {0} requires authentication (status 407): give user and password in its address")]
     AuthenticationRequired(String),
     #[error("the proxy {0} refused the tunnel with the status {1}")]
     Refused(String, u16),
-    #[error("the proxy {0} gave no answer that can be read")]
+    #[error("the proxy {0} sent a response that cannot be read")]
     Unreadable(String),
 }
 
 impl Proxy {
-    /// `None` for what is no address of an HTTP proxy.
+    /// Returns `None` if this is not the address of an HTTP proxy.
     pub(crate) fn new(url: &Url) -> Option<Self> {
         let address = url[Position::BeforeHost..Position::AfterPort].to_owned();
         let uri = format!("http://{address}/").parse().ok()?;
@@ -67,7 +67,7 @@ impl Proxy {
             }
             let upgraded = hyper::upgrade::on(response).await.map_err(|_| unreadable())?;
             let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| unreadable())?;
-            // TLS servers do not speak first: these bytes would be the proxy's own.
+            // Servers do not send before the client in TLS: these bytes would be from the proxy.
             if parts.read_buf.is_empty() { Ok(parts.io.into_inner()) } else { Err(unreadable()) }
         };
         let outcome = outcome.await;

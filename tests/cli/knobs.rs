@@ -227,7 +227,7 @@ fn unusual(usual: &str, outcome: &Outcome) -> String {
 /// noticed first of a connection that was closed.
 fn masked(text: &str) -> String {
     let text = steady(text)
-        .replace("was closed without an answer", "was closed early")
+        .replace("was closed without a response", "was closed early")
         .replace("was reset", "was closed early");
     let mut parts = text.split("at byte ");
     let first = parts.next().unwrap().to_owned();

@@ -75,7 +75,7 @@ async fn an_answer_is_read_in_the_form_that_is_asked_for() {
     assert_eq!(error, BodyError::NotThisJson { line: 2, column: 3 });
     lab.blindbox.fail("/echo", Fault::Truncated);
     let url = lab.blindbox.url();
-    let reason = format!("{url}: the connection was closed before the answer was complete");
+    let reason = format!("{url}: the connection was closed before the response was complete");
     let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
     let BodyError::Unread(cut) = error else { panic!("{error:?}") };
     assert_eq!(unreachable_reason(interrupted_reason(&cut)), reason);

@@ -110,7 +110,7 @@ impl fmt::Display for Table<'_> {
 
 /// Whether a check's or field's values identify a machine or a guest and should be shortened in logs.
 pub(crate) fn is_identifying(name: &str) -> bool {
-    matches!(name, "chip id" | "report id")
+    matches!(name, "chip id" | "report id" | "vm id")
 }
 
 /// Shortens each long word to its first characters: enough to distinguish two values in a log, not enough to identify one.

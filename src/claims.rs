@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::types::{
     ChipId, FamilyId, HostData, ImageId, Issuer, KeyDigest, Measurement, Product, ReportData, ReportId, Sha256Digest,
-    Tcb, UnixTime, by_name,
+    Tcb, UnixTime, VmId, by_name,
 };
 
 /// The state of a SEV-SNP guest, according to MAA or the hardware.
@@ -137,6 +137,9 @@ pub struct MaaClaims {
     /// `x-ms-compliance-status` (of the TEE's claims); absent when MAA was given no endorsement to judge by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compliance_status: Option<String>,
+    /// `vmUniqueId` of the paravisor's claims: the id of a compliant confidential VM in Azure, which its host chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm_id: Option<VmId>,
     /// `x-ms-policy-hash`: SHA-256 of the attestation policy that this MAA instance applied.
     pub policy_hash: Sha256Digest,
     /// `jti`.

@@ -105,6 +105,7 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
     require_one_of(&mut checks.of(Requirement::FamilyIds), "family id", require.family_ids.as_deref(), &snp.family_id);
     require_one_of(&mut checks.of(Requirement::ImageIds), "image id", require.image_ids.as_deref(), &snp.image_id);
     require_one_of(&mut checks.of(Requirement::ReportIds), "report id", require.report_ids.as_deref(), &snp.report_id);
+    vm_id(checks, tee, policy);
     // Many chips share one VLEK, and its certificate names none of them: one of these chips could claim the id of another.
     let signed_by_many = tee.report.as_ref().is_some_and(|report| report.hardware().signing_key == SigningKey::Vlek);
     require_chip(
@@ -114,6 +115,17 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
         snp.chip_id.as_ref().filter(|_| !signed_by_many),
     );
     require_chip(&mut checks.of(Requirement::Products), "product", policy.products(), snp.product.as_ref());
+}
+
+/// Checks the id of a confidential VM.
+fn vm_id(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
+    const NAME: &str = "vm id";
+    let Some(accepted) = policy.requirements().vm_ids.as_deref() else { return };
+    let checks = &mut checks.of(Requirement::VmIds);
+    match tee.token.as_ref().and_then(|token| token.maa().vm_id.as_ref()) {
+        Some(actual) => require_one_of(checks, NAME, Some(accepted), actual),
+        None => checks.not_reported(NAME, any_of(accepted)),
+    }
 }
 
 /// Checks the author key. Its digest is meaningful only if the report says that an author key was used. A token does not say

@@ -1,8 +1,8 @@
 //! Typed claims of an MAA token, read from the JSON of its payload.
 //!
 //! Names and types are those of real tokens of 2021 to 2026; MAA documents few of them. Claims are read from the place
-//! that the token's shape gives them. Nothing under `x-ms-runtime` or `x-ms-inittime` is ever read as a claim: the guest, or
-//! a caller of its agent, chooses their content.
+//! that the token's shape gives them. Nothing under `x-ms-runtime` or `x-ms-inittime` is read as a claim, because the guest, or
+//! a caller of its agent, chooses their content; but the runtime data of a compliant confidential VM are those of its paravisor.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::error::{TokenError, shown};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
-use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, UnixTime, shorten};
+use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, UnixTime, VmId, shorten};
 
 /// The tolerated difference between two correct clocks, in seconds.
 const LEEWAY: u64 = 60;
@@ -22,11 +22,15 @@ const MAX_NAME: usize = 512;
 const ATTESTATION_TYPE: &str = "x-ms-attestation-type";
 const COMPLIANCE_STATUS: &str = "x-ms-compliance-status";
 const ISOLATION_TEE: &str = "x-ms-isolation-tee";
+/// The compliance status of a confidential VM: MAA found the paravisor of Azure at VMPL 0, which requests the report.
+const COMPLIANT_CVM: &str = "azure-compliant-cvm";
 const POLICY_HASH: &str = "x-ms-policy-hash";
 const RUNTIME: &str = "x-ms-runtime";
 const VERSION: &str = "x-ms-ver";
 const SNP_PREFIX: &str = "x-ms-sevsnpvm-";
 const VM_PREFIX: &str = "x-ms-azurevm-";
+const VM_ID: &str = "x-ms-azurevm-vmid";
+const VM_UNIQUE_ID: &str = "vmUniqueId";
 const UVM_ENDORSEMENT: &str = "x-ms-sevsnpvm-uvm-endorsement";
 const UVM_ENDORSEMENT_HEADERS: &str = "x-ms-sevsnpvm-uvm-endorsement-headers";
 const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
@@ -35,6 +39,7 @@ const GUEST_SVN: &str = "x-ms-sevsnpvm-guestsvn";
 /// The claims other than issuer and times.
 pub(super) struct Claims {
     pub(super) compliance_status: Option<String>,
+    pub(super) vm_id: Option<VmId>,
     pub(super) policy_hash: Sha256Digest,
     pub(super) token_id: String,
     pub(super) snp: SnpClaims,
@@ -131,8 +136,14 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
         (TokenShape::AzureVm, Some(runtime)) => (None, client_nonce(runtime)?),
         (_, None) => (None, None),
     };
+    let compliance_status = optional_name(tee, COMPLIANCE_STATUS)?;
+    let vm_id = match compliance_status.as_deref() {
+        Some(COMPLIANT_CVM) => vm_id(payload, tee)?,
+        _ => None,
+    };
     Ok(Claims {
-        compliance_status: optional_name(tee, COMPLIANCE_STATUS)?,
+        compliance_status,
+        vm_id,
         policy_hash: policy_hash(payload)?,
         token_id: name(payload, "jti")?,
         snp: snp(tee)?,
@@ -248,6 +259,23 @@ fn uvm_svn(endorsement: &Object<'_>) -> Result<u64, TokenError> {
             Err(TokenError::invalid(NUMBER, "the number that x-ms-sevsnpvm-guestsvn says", &number.to_string()))
         }
         _ => Ok(svn),
+    }
+}
+
+/// Reads the id of a confidential VM from the claims of its paravisor, which the report covers. The id that MAA states for an `azurevm`
+/// must be the same; alone it is not used.
+fn vm_id(payload: &Object<'_>, tee: &Object<'_>) -> Result<Option<VmId>, TokenError> {
+    const EXPECTED: &str = "a UUID";
+    let parse = |name, text: &str| VmId::parse_any_case(text).ok_or_else(|| TokenError::invalid(name, EXPECTED, text));
+    let Some(runtime) = optional::<&Object<'_>>(tee, RUNTIME)? else { return Ok(None) };
+    let Some(configuration) = optional::<&Object<'_>>(runtime, "vm-configuration")? else { return Ok(None) };
+    let Some(text) = optional::<&str>(configuration, VM_UNIQUE_ID)? else { return Ok(None) };
+    let id = parse(VM_UNIQUE_ID, text)?;
+    match optional::<&str>(payload, VM_ID)? {
+        Some(text) if parse(VM_ID, text)? != id => {
+            Err(TokenError::invalid(VM_ID, "the id that vmUniqueId states", text))
+        }
+        _ => Ok(Some(id)),
     }
 }
 

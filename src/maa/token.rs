@@ -51,6 +51,7 @@ pub fn verify(
         key_id: header.key_id,
         shape,
         compliance_status: claims.compliance_status,
+        vm_id: claims.vm_id,
         policy_hash: claims.policy_hash,
         token_id: claims.token_id,
         issued_at: times.issued_at,

@@ -8,7 +8,7 @@ use super::requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformIn
 use super::tcb::TcbMinima;
 use super::{Policy, PolicyError};
 use crate::claims::{FirmwareVersion, SigningKey};
-use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
+use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, VmId};
 
 /// Additional requirements. Each method fails with [`PolicyError`] if the value cannot be used, if the evidence of the
 /// policy's trust can never show it, or if the requirement is set already ([`PolicyError::GivenTwice`]).
@@ -127,6 +127,16 @@ impl Policy {
     /// [`PolicyError`].
     pub fn require_report_ids(self, any_of: impl IntoIterator<Item = ReportId>) -> Result<Self, PolicyError> {
         self.require_once("require.report-ids", |require| &mut require.report_ids, any_of.into_iter().collect())
+    }
+
+    /// Requires one of these virtual machines (`vmUniqueId`, which is `vmId` of Azure's instance metadata). Only tokens of confidential
+    /// VMs carry it. The host chooses the id, so that it names a VM only where the host is Azure's. Needs MAA trust.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`].
+    pub fn require_vm_ids(self, any_of: impl IntoIterator<Item = VmId>) -> Result<Self, PolicyError> {
+        self.require_once("require.vm-ids", |require| &mut require.vm_ids, any_of.into_iter().collect())
     }
 
     /// Requires a report signed by one of these kinds of key, such as a chip's own VCEK. Needs AMD trust.

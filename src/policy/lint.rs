@@ -56,9 +56,10 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "the evidence of a confidential VM does not show which operating system or application runs in it",
         ),
         (
-            document.guest.as_ref().is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none()),
+            document.guest.as_ref().is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none())
+                && require.vm_ids.is_none(),
             "any-vm",
-            "any confidential VM of any Azure customer passes; pin `guest.measurements` or `guest.id-keys`",
+            "any confidential VM of any Azure customer passes; pin `require.vm-ids`, `guest.measurements` or `guest.id-keys`",
         ),
         (
             allow.old_paravisor,

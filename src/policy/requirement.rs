@@ -32,6 +32,7 @@ pub(crate) enum Requirement {
     ChipIds,
     Products,
     ReportIds,
+    VmIds,
     ReportedTcb,
     CommittedTcb,
     CurrentTcb,
@@ -102,6 +103,7 @@ impl Requirement {
             Self::ChipIds => "require.chip-ids",
             Self::Products => "require.products",
             Self::ReportIds => "require.report-ids",
+            Self::VmIds => "require.vm-ids",
             Self::ReportedTcb => "require.reported-tcb",
             Self::CommittedTcb => "require.committed-tcb",
             Self::CurrentTcb => "require.current-tcb",
@@ -128,9 +130,12 @@ impl Requirement {
     /// Returns which evidence can show the requirement. A policy that does not request that evidence is refused when it is built.
     pub(crate) const fn carried_by(self) -> CarriedBy {
         match self {
-            Self::MaaIssuer | Self::MaaPolicyHash | Self::MaaKeyId | Self::ComplianceStatus | Self::MaxTokenAge => {
-                CarriedBy::Maa
-            }
+            Self::MaaIssuer
+            | Self::MaaPolicyHash
+            | Self::MaaKeyId
+            | Self::ComplianceStatus
+            | Self::VmIds
+            | Self::MaxTokenAge => CarriedBy::Maa,
             Self::Revocation
             | Self::MaxCrlAge
             | Self::CommittedTcb
@@ -256,6 +261,7 @@ impl Requirements {
             chip_ids,
             products,
             report_ids,
+            vm_ids,
             reported_tcb,
             committed_tcb,
             current_tcb,
@@ -291,6 +297,7 @@ impl Requirements {
             (chip_ids.is_some(), Requirement::ChipIds),
             (products.is_some(), Requirement::Products),
             (report_ids.is_some(), Requirement::ReportIds),
+            (vm_ids.is_some(), Requirement::VmIds),
             (reported_tcb.is_some(), Requirement::ReportedTcb),
             (committed_tcb.is_some(), Requirement::CommittedTcb),
             (current_tcb.is_some(), Requirement::CurrentTcb),

@@ -11,7 +11,7 @@ use super::requirement::CarriedBy;
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey};
-use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId};
+use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, VmId};
 
 /// The requirements beyond the constructor's arguments. Every field that is set is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub(crate) struct Requirements {
     pub(crate) products: Option<Vec<Product>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) report_ids: Option<Vec<ReportId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vm_ids: Option<Vec<VmId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reported_tcb: Option<TcbMinima>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +94,7 @@ impl Requirements {
         check_names("require.image-ids", self.image_ids.as_deref(), |_| false)?;
         check_names("require.chip-ids", self.chip_ids.as_deref(), ChipId::is_zero)?;
         check_names("require.report-ids", self.report_ids.as_deref(), ReportId::is_zero)?;
+        check_names("require.vm-ids", self.vm_ids.as_deref(), |id| id.as_bytes() == &[0; 16])?;
         check_names("require.compliance-status", self.compliance_status.as_deref(), String::is_empty)?;
         check_names("require.vmpl", self.vmpl.as_deref(), |_| false)?;
         check_names("require.products", self.products.as_deref(), |_| false)?;

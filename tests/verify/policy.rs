@@ -5,7 +5,7 @@ use std::time::Duration;
 use blindbox_attestation::{
     AbiVersion, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData,
     ImageId, Issuer, KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Product, ReportId,
-    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, VmId, Workload,
 };
 use proptest::prelude::*;
 
@@ -127,6 +127,7 @@ fn an_empty_list_is_never_any() {
     assert_eq!(container().require_chip_ids([]), empty("require.chip-ids"));
     assert_eq!(container().require_products([]), empty("require.products"));
     assert_eq!(container().require_report_ids([]), empty("require.report-ids"));
+    assert_eq!(container().require_vm_ids([]), empty("require.vm-ids"));
     assert_eq!(container().require_compliance_status::<&str>([]), empty("require.compliance-status"));
     assert_eq!(container_of_both().require_signing_keys([]), empty("require.signing-keys"));
     let nothing = TcbMinima::any(TcbMinimum::new());
@@ -178,6 +179,7 @@ fn zeros_name_nobody() {
         other => panic!("{requirement}: {other:?}"),
     };
     unusable(container().require_report_ids([ReportId::new([0; 32])]), "require.report-ids");
+    unusable(container().require_vm_ids([VmId::new([0; 16])]), "require.vm-ids");
     unusable(container().require_compliance_status([""]), "require.compliance-status");
     let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey);
     unusable(vm(GuestIdentity::signed_by([KeyDigest::new([0; 48])])), "guest.id-keys");
@@ -221,7 +223,7 @@ fn the_same_requirement_is_given_once() {
 #[test]
 fn a_second_value_does_not_replace_the_first() {
     type Require = fn(Policy) -> Result<Policy, PolicyError>;
-    let once: [(&'static str, Require); 28] = [
+    let once: [(&'static str, Require); 29] = [
         ("require.measurements", |p| p.require_measurements([Measurement::new([1; 48])])),
         ("require.compliance-status", |p| p.require_compliance_status(["azure-compliant-uvm"])),
         ("require.vmpl", |p| p.require_vmpl([0])),
@@ -233,6 +235,7 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.chip-ids", |p| p.require_chip_ids([ChipId::new([1; 64])])),
         ("require.products", |p| p.require_products([Product::Milan])),
         ("require.report-ids", |p| p.require_report_ids([ReportId::new([1; 32])])),
+        ("require.vm-ids", |p| p.require_vm_ids([VmId::new([1; 16])])),
         ("require.signing-keys", |p| p.require_signing_keys([SigningKey::Vcek])),
         ("require.reported-tcb", |p| p.require_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
         ("require.committed-tcb", |p| p.require_committed_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),

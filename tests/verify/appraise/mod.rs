@@ -6,6 +6,7 @@ mod relaxations;
 mod report;
 mod severity;
 mod token;
+mod vm_id;
 
 use blindbox_attestation::{Attestation, AttestationError, Verdict, Violation};
 

@@ -282,6 +282,17 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     assert_eq!(kinds(set.verify_at_issue(&policy)), ("a confidential VM", DIRECT));
     let recorded = set.verify_at_issue(&policy.allow_direct_vm_token().unwrap()).unwrap();
     assert_eq!(recorded.appraisal().check("kind of tee").unwrap().verdict, Verdict::Allowed);
+    // Which VM it is stands in the claims of the paravisor, in upper case.
+    let of_vm = |id: &str| {
+        let any = Policy::confidential_vm(trust(), GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
+        let policy = any.allow_direct_vm_token().and_then(|any| any.require_vm_ids([id.parse().unwrap()])).unwrap();
+        set.verify_at_issue(&policy)
+    };
+    let id = "deaa4f4c-fbf3-439b-8dee-4875d5140983";
+    assert_eq!(of_vm(id).unwrap().claims().maa.as_ref().unwrap().vm_id.unwrap().to_string(), id);
+    let missed = of_vm("deaa4f4c-fbf3-439b-8dee-4875d5140984").unwrap_err();
+    let violation = missed.violation();
+    assert!(matches!(violation, Some(Violation::WrongGuestIdentity { field: "vm id", .. })), "{missed}");
     // Its paravisor is one with the fix of CVE-2025-49707.
     let any = Policy::confidential_vm(trust(), GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
     let recorded = set.verify_at_issue(&any.allow_direct_vm_token().unwrap()).unwrap();

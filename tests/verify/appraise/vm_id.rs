@@ -1,0 +1,80 @@
+//! Which virtual machine it is: the id in the claims of the paravisor.
+
+use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::maa::TokenError;
+use blindbox_attestation::{AttestationError, Binding, GuestIdentity, Policy, Trust, Violation, VmId};
+use serde_json::json;
+
+use super::{failed, not_reported, passed};
+use crate::scene::*;
+
+/// The id of the emulator's VMs, which it writes in upper case.
+const ITS_ID: &str = "6d0c2e4a-1b3f-4c5d-8e7a-90abcdef0123";
+const OTHER: &str = "02fe12ec-5b74-4a1b-b261-8ea46fe9af36";
+
+fn policy(id: &str) -> Policy {
+    let guest = GuestIdentity::allow_any_azure_cvm();
+    let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, Binding::OwnKey).unwrap();
+    let id: VmId = id.parse().unwrap();
+    policy.allow_direct_vm_token().and_then(|policy| policy.require_vm_ids([id])).unwrap()
+}
+
+#[test]
+fn a_vm_is_one_of_those_that_are_accepted() {
+    for guest in [Guest::confidential_vm(), Guest::confidential_vm_direct()] {
+        passed(attest(&guest, &policy(ITS_ID)), "vm id", ITS_ID);
+        failed(
+            attest(&guest, &policy(OTHER)),
+            "vm id",
+            Violation::WrongGuestIdentity { field: "vm id", expected: OTHER.into(), actual: ITS_ID.into() },
+        );
+        let lints = |policy: &Policy| policy.lint().iter().any(|lint| lint.code == "any-vm");
+        assert!(!lints(&policy(ITS_ID)));
+    }
+}
+
+#[test]
+fn an_id_that_the_report_does_not_cover_is_not_reported() {
+    let vm = |change: fn(Claims) -> Claims| attest_claims(&Guest::confidential_vm(), &policy(ITS_ID), change);
+    const NESTED: &str = "x-ms-isolation-tee/x-ms-runtime";
+    // What MAA states about an azurevm beside it is not used alone.
+    not_reported(vm(|claims| claims.without(NESTED)), "vm id", "vm id");
+    not_reported(vm(|claims| claims.without("x-ms-isolation-tee/x-ms-runtime/vm-configuration")), "vm id", "vm id");
+    let unique = "x-ms-isolation-tee/x-ms-runtime/vm-configuration/vmUniqueId";
+    let without = attest_claims(&Guest::confidential_vm(), &policy(ITS_ID), |claims| claims.without(unique));
+    not_reported(without, "vm id", "vm id");
+    let without = vm(|claims| claims.without("x-ms-azurevm-vmid"));
+    passed(without, "vm id", ITS_ID);
+}
+
+#[test]
+fn two_ids_of_one_vm_agree_and_are_ids() {
+    let refused = |path: &str, value: serde_json::Value| match attest_claims(
+        &Guest::confidential_vm(),
+        &policy(ITS_ID),
+        |claims| claims.claim(path, value),
+    ) {
+        Err(AttestationError::InvalidToken(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let unique = "x-ms-isolation-tee/x-ms-runtime/vm-configuration/vmUniqueId";
+    let invalid = |name, expected, found: &str| TokenError::InvalidClaim { name, expected, found: found.into() };
+    const VM_ID: &str = "x-ms-azurevm-vmid";
+    assert_eq!(refused(VM_ID, json!(OTHER)), invalid(VM_ID, "the id that vmUniqueId states", OTHER));
+    assert_eq!(refused(unique, json!(OTHER)), {
+        invalid(VM_ID, "the id that vmUniqueId states", &ITS_ID.to_uppercase())
+    });
+    assert_eq!(refused(VM_ID, json!("VM")), invalid(VM_ID, "a UUID", "VM"));
+    assert_eq!(refused(unique, json!("VM")), invalid("vmUniqueId", "a UUID", "VM"));
+    for path in [VM_ID, unique, "x-ms-isolation-tee/x-ms-runtime/vm-configuration"] {
+        let error = refused(path, json!(1));
+        assert!(matches!(error, TokenError::WrongClaimType { .. }), "{path}: {error:?}");
+    }
+}
+
+/// The runtime data of a container are its own words.
+#[test]
+fn a_container_names_no_vm() {
+    let policy = maa_policy().require_vm_ids([ITS_ID.parse::<VmId>().unwrap()]).unwrap();
+    not_reported(attest(&container(), &policy), "vm id", "vm id");
+}

@@ -54,7 +54,7 @@ fn a_rejected_peer_in_json() {
     let members: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
     assert_eq!(members, ["appraisal", "error", "url", "verdict"]);
     assert_eq!(json["verdict"], "rejected");
-    let expected = r#"{"category":"rejected","code":"wrong-vmpl","message":"attestation validation failed (wrong vmpl): expected 0, found 1","number":110,"request_sent":false,"retryable":false}"#;
+    let expected = r#"{"category":"rejected","code":"wrong-vmpl","message":"attestation validation failed (wrong vmpl): expected 0, found 1","number":110,"request_sent":false,"retryable":false,"violations":[{"code":"wrong-vmpl","message":"attestation validation failed (wrong vmpl): expected 0, found 1","number":110}]}"#;
     assert_eq!(json["error"].to_string(), expected);
     let checks = json["appraisal"].as_array().unwrap();
     let failed: Vec<_> = checks.iter().filter(|check| check["verdict"] == "failed").collect();

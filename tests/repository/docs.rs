@@ -549,7 +549,9 @@ fn tests(directory: &Path, sources: &mut String) {
 #[test]
 fn the_tests_that_the_page_for_auditors_names_exist() {
     let mut sources = String::new();
-    tests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut sources);
+    for directory in ["tests", "src"] {
+        tests(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut sources);
+    }
     let is_test = |name: &str| {
         let start = sources.find(&format!("fn {name}("));
         // The attribute is within the few lines above.

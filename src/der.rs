@@ -20,6 +20,7 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const NULL: u8 = 0x05;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const UTF8_STRING: u8 = 0x0c;
 pub(crate) const IA5_STRING: u8 = 0x16;
 pub(crate) const UTC_TIME: u8 = 0x17;
 pub(crate) const GENERALIZED_TIME: u8 = 0x18;
@@ -141,6 +142,11 @@ pub(crate) fn small_integer(der: &[u8]) -> Option<u8> {
 /// An `IA5String` that is all of the bytes.
 pub(crate) fn ia5_string(der: &[u8]) -> Option<&str> {
     std::str::from_utf8(whole(der, IA5_STRING)?).ok().filter(|text| text.is_ascii())
+}
+
+/// A `UTF8String` that is all of the bytes.
+pub(crate) fn utf8_string(der: &[u8]) -> Option<&str> {
+    std::str::from_utf8(whole(der, UTF8_STRING)?).ok()
 }
 
 /// An `OCTET STRING` that is all of the bytes.

@@ -4,6 +4,7 @@ mod channel;
 mod codes;
 mod convert;
 mod format;
+mod maa_key;
 mod network;
 mod rejection;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::{Category, ErrorCode};
 pub(crate) use format::any_of;
+pub use maa_key::MaaKeyError;
 pub use network::NetworkError;
 pub use rejection::{Rejection, Violation};
 
@@ -127,6 +129,9 @@ pub enum AttestationError {
     /// The certificate of a virtual TPM's attestation key does not verify.
     #[error("attestation validation failed (invalid ak certificate): {0}")]
     InvalidAkCertificate(AkCertificateError),
+    /// The key that signed the token is not proven to be in a confidential container, which the policy requires.
+    #[error("attestation validation failed (unattested maa key): {0}")]
+    UnattestedMaaKey(MaaKeyError),
     /// Evidence that the policy requires is missing.
     #[error("attestation validation failed (missing evidence): the policy needs {what}")]
     MissingEvidence {

@@ -2,6 +2,7 @@
 
 mod authorities;
 mod azure_vm;
+mod maa_key;
 
 use std::fmt;
 
@@ -232,6 +233,7 @@ fn key_set(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let contents = json!({
         "usable": keys.key_ids().collect::<Vec<_>>(),
         "unusable": unusable.collect::<Vec<_>>(),
+        "evidence": keys.key_ids().map(|id| maa_key::evidence(&keys, id)).collect::<Vec<_>>(),
         "sha256": keys.digest(),
     });
     let reason =

@@ -145,6 +145,7 @@ pub mod files;
 mod inspect;
 mod json;
 pub mod maa;
+mod maa_key;
 #[cfg(feature = "client")]
 mod verifier;
 // Their examples are tests; those of the cookbook use each feature.
@@ -185,7 +186,8 @@ pub use claims::{
     TokenShape, UvmClaims,
 };
 pub use error::{
-    AttestationError, Category, ChannelNotAllowed, ChannelNotBound, ErrorCode, NetworkError, Rejection, Violation,
+    AttestationError, Category, ChannelNotAllowed, ChannelNotBound, ErrorCode, MaaKeyError, NetworkError, Rejection,
+    Violation,
 };
 pub use evidence::{Endorsements, Evidence, KeySetSource};
 pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
@@ -194,9 +196,9 @@ pub use http::{HeaderMap, Method, StatusCode, Version};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
-    AbiVersion, Advisory, AdvisoryStatus, Binding, BitRequirement, Fix, Grade, GuestIdentity, GuestPolicyBit, Lint,
-    Mitigation, PlatformInfoBit, Policy, PolicyError, TcbMinima, TcbMinimum, Trust, Unmet, UvmRequirement, Workload,
-    advisories,
+    AbiVersion, Advisory, AdvisoryStatus, AttestedKeyRequirement, Binding, BitRequirement, Fix, Grade, GuestIdentity,
+    GuestPolicyBit, Lint, Mitigation, PlatformInfoBit, Policy, PolicyError, TcbMinima, TcbMinimum, Trust, Unmet,
+    UvmRequirement, Workload, advisories,
 };
 #[cfg(feature = "client")]
 pub use session::{

@@ -11,6 +11,7 @@ use crate::cross_check::ConsistentEvidence;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::maa::{self, TokenExpectations, VerifiedToken};
+use crate::maa_key::AttestedMaaKey;
 use crate::policy::{Binding, Policy};
 use crate::snp::{self, CertificateBundle, Revocation, Vek, VerifiedReport};
 use crate::types::{Issuer, UnixTime};
@@ -85,6 +86,7 @@ pub fn verify(
     check_channel_allowed(&challenge, policy)?;
     // Step 2: the token, down to the key set of the MAA instance.
     let token = verify_token_for(policy, evidence, endorsements, now)?;
+    let maa_key = verify_maa_key_for(policy, token.as_ref(), endorsements, now)?;
     // Step 3: the report, down to AMD's root; and the endorsement of the utility VM, down to its issuer.
     let report = verify_report_for(policy, evidence, endorsements, now)?;
     let endorsement = verify_endorsement_for(policy, evidence)?;
@@ -103,12 +105,13 @@ pub fn verify(
         channel: Some((channel, server_name)),
         key_exchange: challenge.negotiated_key_exchange(),
         key_set_source: endorsements.key_set_source,
+        maa_key: maa_key.as_ref(),
         now,
     };
     let appraisal = appraise(&input, policy)?;
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
     // An attestation ends with its evidence, however long the policy lets it live.
-    let expires_at = now.plus(age).min(expiry(&tee));
+    let expires_at = now.plus(age).min(expiry(&tee, maa_key.as_ref()));
     Ok(Attestation { channel, server_name, key, issued_at: now, expires_at, claims: claims(tee), appraisal })
 }
 
@@ -190,6 +193,7 @@ fn verify_offline(
     bind: impl FnOnce(&ConsistentEvidence) -> Result<(), AttestationError>,
 ) -> Result<OfflineAttestation, AttestationError> {
     let token = verify_token_for(policy, evidence, endorsements, now)?;
+    let maa_key = verify_maa_key_for(policy, token.as_ref(), endorsements, now)?;
     let report = verify_report_for(policy, evidence, endorsements, now)?;
     let endorsement = verify_endorsement_for(policy, evidence)?;
     let tee = ConsistentEvidence::new(token, report, endorsement)?;
@@ -199,10 +203,11 @@ fn verify_offline(
         channel: None,
         key_exchange: None,
         key_set_source: endorsements.key_set_source,
+        maa_key: maa_key.as_ref(),
         now,
     };
     let appraisal = appraise(&input, policy)?;
-    Ok(OfflineAttestation::new(now, expiry(&tee), claims(tee), appraisal))
+    Ok(OfflineAttestation::new(now, expiry(&tee, maa_key.as_ref()), claims(tee), appraisal))
 }
 
 /// Verifies the given evidence, and that it is all about the same TEE, without a policy: for inspecting files. It proves nothing
@@ -290,6 +295,18 @@ fn verify_token(
     Ok(verified)
 }
 
+/// Verifies the evidence of the key that signed the token, if the policy requires it.
+fn verify_maa_key_for(
+    policy: &Policy,
+    token: Option<&VerifiedToken>,
+    endorsements: &Endorsements,
+    now: UnixTime,
+) -> Result<Option<AttestedMaaKey>, AttestationError> {
+    let (Some(token), Some(required)) = (token, policy.attested_maa_key()) else { return Ok(None) };
+    let expected = EndorsementExpectations::new(required.uvm_issuer(), uvm::PRODUCTION_FEED);
+    AttestedMaaKey::verify(token, endorsements, &expected, required.revocation(), now).map(Some)
+}
+
 /// Verifies the report, if the policy trusts AMD.
 fn verify_report_for(
     policy: &Policy,
@@ -346,10 +363,11 @@ fn verify_endorsement_for(
 }
 
 /// Returns the earliest expiry of the evidence and its endorsements.
-fn expiry(tee: &ConsistentEvidence) -> UnixTime {
+fn expiry(tee: &ConsistentEvidence, maa_key: Option<&AttestedMaaKey>) -> UnixTime {
     let token = tee.token.as_ref().map(|token| token.maa().expires_at);
     let report = tee.report.as_ref().map(VerifiedReport::expires_at);
-    [token, report].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
+    let maa_key = maa_key.map(|key| key.report.expires_at());
+    [token, report, maa_key].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
 }
 
 /// Collects the claims of the TEE from all evidence.

@@ -8,6 +8,7 @@ mod builder;
 mod guest;
 mod hardware;
 mod maa;
+mod maa_key;
 mod paravisor;
 mod provenance;
 mod tcb;
@@ -18,6 +19,7 @@ use crate::challenge::{Channel, ServerNameCheck};
 use crate::cross_check::ConsistentEvidence;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
+use crate::maa_key::AttestedMaaKey;
 use crate::policy::{CarriedBy, Policy};
 use crate::snp::VerifiedReport;
 use crate::types::UnixTime;
@@ -31,6 +33,8 @@ pub(crate) struct AppraisalInput<'a> {
     /// The key exchange group of the connection, where the caller has named it.
     pub(crate) key_exchange: Option<&'a str>,
     pub(crate) key_set_source: KeySetSource,
+    /// The container that holds the key of the token, where the policy requires one.
+    pub(crate) maa_key: Option<&'a AttestedMaaKey>,
     pub(crate) now: UnixTime,
 }
 
@@ -46,6 +50,9 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     workload::uvm(checks, tee.uvm(), policy);
     if let Some(token) = &tee.token {
         maa::appraise(checks, token.maa(), input.now, policy);
+    }
+    if let (Some(key), Some(required)) = (input.maa_key, policy.attested_maa_key()) {
+        maa_key::appraise(checks, key, required);
     }
     guest::identity(checks, tee, policy);
     paravisor::appraise(checks, &tee.snp, policy);

@@ -119,8 +119,10 @@ fn key_set(checks: &mut AppraisalBuilder, source: KeySetSource) {
 
 /// Records which trust anchors were replaced by the caller's own.
 fn anchors(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
-    let amd = input.tee.report.as_ref().is_some_and(VerifiedReport::has_custom_anchors);
-    let uvm = policy.uvm().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER);
+    let reports = [input.tee.report.as_ref(), input.maa_key.map(|key| &key.report)];
+    let amd = reports.into_iter().flatten().any(VerifiedReport::has_custom_anchors);
+    let issuers = [policy.uvm().map(UvmRequirement::issuer), policy.attested_maa_key().map(|key| key.uvm_issuer())];
+    let uvm = issuers.into_iter().flatten().any(|issuer| issuer != UvmRequirement::PRODUCTION_ISSUER);
     let key_set = input.tee.token.is_some()
         && match input.key_set_source {
             KeySetSource::Pinned | KeySetSource::Given => true,

@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CustomExtension, IsCa, Issuer, KeyPair, PublicKeyD
 use serde_json::{Value, json};
 
 use super::keys::{self, SigningKey, random, x5t};
+use super::maa_evidence::{MAA_EVIDENCE, MaaEvidence};
 use super::tls::params;
 use crate::types::UnixTime;
 
@@ -34,6 +35,8 @@ pub enum KeySetKnob {
     ChainOfThree,
     /// The certificate carries 30 kB of evidence about MAA itself: about 40 kB in base64.
     LargeCertificates,
+    /// The certificate carries the evidence of a confidential container that holds the key, as an MAA that runs in one does.
+    OwnEvidence(Box<MaaEvidence>),
     /// Two entries with RSA-1024 keys come first. Nobody has their private keys.
     LegacyRsa1024,
     /// The `kid` in use occurs a second time, with another key.
@@ -78,20 +81,24 @@ impl MaaKey {
         if knobs.contains(&KeySetKnob::ChainOfThree) {
             return self.chain().to_vec();
         }
-        if knobs.contains(&KeySetKnob::LargeCertificates) {
-            return vec![self.large.get_or_init(|| self.self_signed(issuer, 30_000)).clone()];
+        let evidence = knobs.iter().rev().find_map(|knob| match knob {
+            KeySetKnob::OwnEvidence(evidence) => Some(evidence),
+            _ => None,
+        });
+        if let Some(evidence) = evidence {
+            return vec![self.self_signed(issuer, evidence.extensions(&self.signing))];
         }
-        vec![self.plain.get_or_init(|| self.self_signed(issuer, 0)).clone()]
+        if knobs.contains(&KeySetKnob::LargeCertificates) {
+            return vec![self.large.get_or_init(|| self.self_signed(issuer, padding())).clone()];
+        }
+        vec![self.plain.get_or_init(|| self.self_signed(issuer, Vec::new())).clone()]
     }
 
     /// As MAA's own: common name is the issuer, and the evidence about MAA is an extension.
-    fn self_signed(&self, issuer: &str, evidence: usize) -> Vec<u8> {
+    fn self_signed(&self, issuer: &str, extensions: Vec<CustomExtension>) -> Vec<u8> {
         let mut params = params(issuer, CERTIFIED_FROM, CERTIFIED_TO);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        if evidence > 0 {
-            let content = vec![b'e'; evidence];
-            params.custom_extensions.push(CustomExtension::from_oid_content(MAA_EVIDENCE, content));
-        }
+        params.custom_extensions = extensions;
         params.self_signed(&self.rcgen_key()).expect("a certificate can be self-signed").der().to_vec()
     }
 
@@ -203,8 +210,10 @@ impl PublicKeyData for Rsa1024 {
     }
 }
 
-/// The extension in which an MAA that runs in a confidential container shows its own evidence.
-const MAA_EVIDENCE: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 105, 1000, 1];
+/// Evidence that is no evidence, of the size of real one.
+fn padding() -> Vec<CustomExtension> {
+    vec![CustomExtension::from_oid_content(MAA_EVIDENCE, vec![b'e'; 30_000])]
+}
 
 /// 2019-05-01, as MAA's self-signed certificates have it.
 const CERTIFIED_FROM: UnixTime = UnixTime::from_secs(1_556_668_800);

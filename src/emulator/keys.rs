@@ -68,6 +68,11 @@ impl SigningKey {
         public_pem(&self.rsa().spki)
     }
 
+    /// The digest of the public key's PEM and one NUL: the key id, and the report data of the TEE that holds the key.
+    pub(crate) fn key_digest(&self) -> [u8; 32] {
+        key_digest(&self.rsa().spki)
+    }
+
     /// How MAA names a key of its own making: base64 of the SHA-256 of the public key's PEM and one NUL.
     pub(crate) fn key_id(&self) -> String {
         key_id(&self.rsa().spki)
@@ -97,7 +102,11 @@ impl RsaKey {
 }
 
 pub(crate) fn key_id(spki: &[u8]) -> String {
-    STANDARD.encode(sha256(format!("{}\0", public_pem(spki)).as_bytes()))
+    STANDARD.encode(key_digest(spki))
+}
+
+fn key_digest(spki: &[u8]) -> [u8; 32] {
+    sha256(format!("{}\0", public_pem(spki)).as_bytes())
 }
 
 /// How a key of a certificate chain is named: the `x5t` of its certificate.

@@ -300,6 +300,15 @@ impl ReportSource for Platform {
     }
 }
 
+/// The same machine, not one with the same settings.
+impl PartialEq for Platform {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Platform {}
+
 impl std::fmt::Debug for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Platform({} with a {}, {})", self.0.product, self.0.kind, self.0.tcb)

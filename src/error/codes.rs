@@ -86,6 +86,7 @@ codes! { VIOLATIONS of Violation;
     NotReported => "not-reported", 119, Rejected, false;
     TokenTooOld => "token-too-old", 120, Rejected, false;
     NotPostQuantum => "not-post-quantum", 121, Rejected, false;
+    WrongMaaKey => "wrong-maa-key", 122, Rejected, false;
 }
 
 codes! { OTHERS of AttestationError,
@@ -107,6 +108,7 @@ codes! { OTHERS of AttestationError,
     InvalidTpmQuote => "invalid-tpm-quote", 215, Untrusted, false;
     InvalidAkCertificate => "invalid-ak-certificate", 216, Untrusted, false;
     ConnectionMismatch => "connection-mismatch", 217, Untrusted, false;
+    UnattestedMaaKey => "unattested-maa-key", 218, Untrusted, false;
     MaaTokenNotFound => "maa-token-not-found", 301, Unavailable, false;
     AgentUnreachable => "agent-unreachable", 302, Unavailable, true;
     MaaUnreachable => "maa-unreachable", 303, Unavailable, true;

@@ -248,6 +248,18 @@ pub enum Violation {
         /// The negotiated group.
         actual: String,
     },
+    /// The container that holds the key of the MAA instance is not as required.
+    #[error(
+        "attestation validation failed (wrong maa key): expected a key held by a container with {field} {expected}, found {actual}"
+    )]
+    WrongMaaKey {
+        /// What is not as required.
+        field: &'static str,
+        /// The accepted values.
+        expected: String,
+        /// The value in the evidence of the key.
+        actual: String,
+    },
 }
 
 impl Violation {

@@ -76,6 +76,30 @@ impl CollateralSources {
         Ok((Vek::Verified(vek), crl.map(Crl::Verified)))
     }
 
+    /// Finds the CRL for the issuer of a verified certificate.
+    pub(crate) async fn crl_for(
+        &self,
+        vek: &VerifiedVek,
+        rule: Revocation,
+        deadline: &Deadline,
+    ) -> Result<Option<Crl>, AttestationError> {
+        if rule == Revocation::Off {
+            return Ok(None);
+        }
+        let key = crl_cache::Key { product: vek.certificate().product(), kind: vek.certificate().kind() };
+        let lookup = self.crls.find(&self.kds, key, deadline).await;
+        Ok(lookup.for_chain_of(vek, rule)?.map(Crl::Verified))
+    }
+
+    /// Fetches the CRL for the issuer of a verified certificate as AMD's service sends it.
+    pub(crate) async fn crl_document(
+        &self,
+        vek: &VerifiedVek,
+        deadline: &Deadline,
+    ) -> Result<Vec<u8>, AttestationError> {
+        self.kds.crl(&crl_path(vek.certificate().product(), vek.certificate().kind()), *deadline).await
+    }
+
     /// Finds the collateral of a report as documents: the provided certificates if they belong to the report, otherwise the
     /// certificate from another source; and the CRLs as AMD's service sends them, not parsed.
     pub(crate) async fn documents(&self, report: &[u8], provided: Option<Vec<u8>>, deadline: &Deadline) -> Documents {

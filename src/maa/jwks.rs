@@ -16,6 +16,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as NotInText;
 
 use super::error::{KnownKeys, TokenError, shown};
+use super::key_evidence::{KeyEvidence, KeyEvidenceError};
 use super::key_id;
 use crate::crypto::{self, PublicKey, Scheme};
 use crate::json::{self, JsonError, JsonType, MemberError, MemberErrorReason, Object, Read, Value};
@@ -188,6 +189,16 @@ impl KeySet {
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         self.0.digest
+    }
+
+    /// Returns the evidence of the TEE that holds the key of this id, as its certificate carries it. Nothing of it is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyEvidenceError`] if the certificate carries none, or none that can be read.
+    pub(crate) fn evidence(&self, key_id: &str) -> Result<KeyEvidence, KeyEvidenceError> {
+        let key = self.0.usable.iter().find(|key| key.id == key_id).ok_or(KeyEvidenceError::NoEvidence)?;
+        KeyEvidence::read(key.certificate.as_deref(), &key.spki)
     }
 
     /// Returns the key of exactly this id. There is no other access on purpose: trying all keys would let any of them replace

@@ -17,9 +17,14 @@ pub(super) fn is_digest(key_id: &str) -> bool {
 /// verified on the published key sets of 2021 to 2026.
 pub(super) fn is_digest_of(key_id: &str, spki: &[u8], certificate: Option<&[u8]>) -> bool {
     if is_spki_digest(key_id) {
-        return STANDARD.encode(crypto::sha256(pem_and_nul(spki).as_bytes())) == key_id;
+        return STANDARD.encode(spki_digest(spki)) == key_id;
     }
     certificate.is_some_and(|der| URL_SAFE_NO_PAD.encode(crypto::sha1_for_x5t(der)) == key_id)
+}
+
+/// The digest of a key as MAA computes it: for the id of the key, and for the report data of the TEE that holds it.
+pub(super) fn spki_digest(spki: &[u8]) -> [u8; 32] {
+    crypto::sha256(pem_and_nul(spki).as_bytes())
 }
 
 fn is_spki_digest(key_id: &str) -> bool {

@@ -7,6 +7,7 @@
 mod claims;
 mod error;
 mod jwks;
+mod key_evidence;
 mod key_id;
 mod token;
 
@@ -14,4 +15,6 @@ pub use error::{KnownKeys, TokenError, TokenPart};
 #[cfg(feature = "client")]
 pub(crate) use jwks::MAX_KEY_SET_LEN;
 pub use jwks::{KeySet, KeySetError, UnusableKey};
+pub(crate) use key_evidence::KeyEvidence;
+pub use key_evidence::{KeyEvidenceError, KeyEvidencePart};
 pub use token::{TokenExpectations, VerifiedToken, verify};

@@ -8,6 +8,7 @@
 
 mod advice;
 mod advisories;
+mod attested_key;
 mod builder;
 mod error;
 mod lint;
@@ -22,6 +23,7 @@ mod workload;
 
 pub use advice::{AdvisoryStatus, Unmet};
 pub use advisories::{Advisory, Fix, Grade, Mitigation, advisories};
+pub use attested_key::AttestedKeyRequirement;
 pub use error::PolicyError;
 pub use lint::Lint;
 pub use requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit};
@@ -198,6 +200,10 @@ impl Policy {
 
     pub(crate) fn maa(&self) -> Option<&MaaTrust> {
         self.document.trust.maa.as_ref()
+    }
+
+    pub(crate) fn attested_maa_key(&self) -> Option<&AttestedKeyRequirement> {
+        self.maa()?.require_attested_key.as_ref()
     }
 
     pub(crate) fn amd(&self) -> Option<&AmdTrust> {

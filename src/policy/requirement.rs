@@ -1,6 +1,7 @@
 //! The list of all requirements of a policy: which are set, which evidence can show each, and which must be evaluated.
 
 use super::advisories::{Advisory, Grade, advisories};
+use super::attested_key::AttestedKeyRequirement;
 use super::requirements::{GuestPolicyBit, PlatformInfoBit, Requirements};
 use super::schema::Document;
 use super::trust::{AmdTrust, MaaTrust, Trust};
@@ -15,6 +16,11 @@ pub(crate) enum Requirement {
     MaaIssuer,
     MaaPolicyHash,
     MaaKeyId,
+    MaaKeyHolder,
+    MaaKeyHostData,
+    MaaKeyUvmSvn,
+    MaaKeyRevocation,
+    MaaKeyReportedTcb,
     Revocation,
     MaxCrlAge,
     HostData,
@@ -86,6 +92,11 @@ impl Requirement {
             Self::MaaIssuer => "trust.maa.issuer",
             Self::MaaPolicyHash => "trust.maa.policy-hash",
             Self::MaaKeyId => "trust.maa.key-id",
+            Self::MaaKeyHolder => "trust.maa.require-attested-key",
+            Self::MaaKeyHostData => "trust.maa.require-attested-key.host-data",
+            Self::MaaKeyUvmSvn => "trust.maa.require-attested-key.minimum-uvm-svn",
+            Self::MaaKeyRevocation => "trust.maa.require-attested-key.revocation",
+            Self::MaaKeyReportedTcb => "trust.maa.require-attested-key.reported-tcb",
             Self::Revocation => "trust.amd.revocation",
             Self::MaxCrlAge => "trust.amd.max-crl-age-seconds",
             Self::HostData => "workload.host-data",
@@ -133,6 +144,11 @@ impl Requirement {
             Self::MaaIssuer
             | Self::MaaPolicyHash
             | Self::MaaKeyId
+            | Self::MaaKeyHolder
+            | Self::MaaKeyHostData
+            | Self::MaaKeyUvmSvn
+            | Self::MaaKeyRevocation
+            | Self::MaaKeyReportedTcb
             | Self::ComplianceStatus
             | Self::VmIds
             | Self::MaxTokenAge => CarriedBy::Maa,
@@ -233,15 +249,40 @@ impl Document {
 impl Trust {
     fn list(&self, given: &mut Vec<Requirement>) {
         let Self { maa, amd } = self;
-        if let Some(MaaTrust { issuer: _, policy_hash, key_id, allow_any_policy: _, allow_test_attester: _ }) = maa {
-            given.push(Requirement::MaaIssuer);
-            given.extend(policy_hash.is_some().then_some(Requirement::MaaPolicyHash));
-            given.extend(key_id.is_some().then_some(Requirement::MaaKeyId));
+        if let Some(maa) = maa {
+            maa.list(given);
         }
         if let Some(AmdTrust { products, revocation: _, max_crl_age_seconds, waived_advisories: _ }) = amd {
             given.push(Requirement::Revocation);
             given.extend(max_crl_age_seconds.is_some().then_some(Requirement::MaxCrlAge));
             given.extend(products.is_some().then_some(Requirement::Products));
+        }
+    }
+}
+
+impl MaaTrust {
+    fn list(&self, given: &mut Vec<Requirement>) {
+        let Self { issuer: _, policy_hash, key_id, allow_any_policy: _, allow_test_attester: _, require_attested_key } =
+            self;
+        given.push(Requirement::MaaIssuer);
+        given.extend(policy_hash.is_some().then_some(Requirement::MaaPolicyHash));
+        given.extend(key_id.is_some().then_some(Requirement::MaaKeyId));
+        // The issuer of the endorsement is checked with its signature.
+        if let Some(AttestedKeyRequirement {
+            host_data: _,
+            minimum_uvm_svn: _,
+            uvm_issuer: _,
+            revocation: _,
+            reported_tcb,
+        }) = require_attested_key
+        {
+            given.extend([
+                Requirement::MaaKeyHolder,
+                Requirement::MaaKeyHostData,
+                Requirement::MaaKeyUvmSvn,
+                Requirement::MaaKeyRevocation,
+            ]);
+            given.extend(reported_tcb.is_some().then_some(Requirement::MaaKeyReportedTcb));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::PolicyError;
+use super::attested_key::AttestedKeyRequirement;
 use super::requirements::{check_names, check_number, check_text, give_once};
 use super::strict_serde::strict;
 use crate::types::{Issuer, Product, Revocation, Sha256Digest};
@@ -35,6 +36,8 @@ pub(crate) struct MaaTrust {
     pub(crate) allow_any_policy: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) allow_test_attester: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) require_attested_key: Option<AttestedKeyRequirement>,
 }
 
 /// How hardware reports are verified.
@@ -64,7 +67,19 @@ pub(super) enum RevocationRule {
     AllowOff,
 }
 
-fn is_required(rule: &RevocationRule) -> bool {
+impl RevocationRule {
+    /// Returns what the setting means for the verification of a report.
+    pub(super) fn to_revocation(self, max_crl_age_seconds: Option<u64>) -> Revocation {
+        match (self, max_crl_age_seconds) {
+            (Self::Required, None) => Revocation::Require,
+            (Self::Required, Some(age)) => Revocation::RequireIssuedWithin(Duration::from_secs(age)),
+            (Self::AllowBestEffort, _) => Revocation::BestEffort,
+            (Self::AllowOff, _) => Revocation::Off,
+        }
+    }
+}
+
+pub(super) fn is_required(rule: &RevocationRule) -> bool {
     *rule == RevocationRule::Required
 }
 
@@ -84,8 +99,14 @@ impl Trust {
     /// can run an instance with its own policy.
     pub fn maa(issuer: impl AsRef<str>) -> Result<Self, PolicyError> {
         let issuer = Issuer::new(issuer)?;
-        let maa =
-            MaaTrust { issuer, policy_hash: None, key_id: None, allow_any_policy: false, allow_test_attester: false };
+        let maa = MaaTrust {
+            issuer,
+            policy_hash: None,
+            key_id: None,
+            allow_any_policy: false,
+            allow_test_attester: false,
+            require_attested_key: None,
+        };
         Ok(Self { maa: Some(maa), amd: None })
     }
 
@@ -124,6 +145,20 @@ impl Trust {
     pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.maa.key-id";
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.key_id, key_id.into())?;
+        Ok(self)
+    }
+
+    /// Requires that the key that signed the token is in a confidential container that runs MAA's own service, proven by the
+    /// evidence in the certificate of the key. Anyone who can serve the key set over TLS then cannot add a key of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotCoveredByTrust`] without MAA trust, [`PolicyError::GivenTwice`], and [`PolicyError`] for a value that
+    /// cannot be used.
+    pub fn require_attested_maa_key(mut self, requirement: AttestedKeyRequirement) -> Result<Self, PolicyError> {
+        requirement.validate()?;
+        const REQUIREMENT: &str = "trust.maa.require-attested-key";
+        give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.require_attested_key, requirement)?;
         Ok(self)
     }
 
@@ -236,7 +271,8 @@ impl MaaTrust {
         if !self.issuer.is_shared() && self.policy_hash.is_none() && !self.allow_any_policy {
             return Err(PolicyError::MaaPolicyNotPinned { issuer: self.issuer.clone() });
         }
-        check_text("trust.maa.key-id", self.key_id.as_deref())
+        check_text("trust.maa.key-id", self.key_id.as_deref())?;
+        self.require_attested_key.as_ref().map_or(Ok(()), AttestedKeyRequirement::validate)
     }
 }
 
@@ -245,12 +281,7 @@ const MAX_CRL_AGE: &str = "trust.amd.max-crl-age-seconds";
 impl AmdTrust {
     /// Returns whether AMD's CRL must be available, and how recent it must be.
     pub(crate) fn revocation(&self) -> Revocation {
-        match (self.revocation, self.max_crl_age_seconds) {
-            (RevocationRule::Required, None) => Revocation::Require,
-            (RevocationRule::Required, Some(age)) => Revocation::RequireIssuedWithin(Duration::from_secs(age)),
-            (RevocationRule::AllowBestEffort, _) => Revocation::BestEffort,
-            (RevocationRule::AllowOff, _) => Revocation::Off,
-        }
+        self.revocation.to_revocation(self.max_crl_age_seconds)
     }
 
     fn validate(&self) -> Result<(), PolicyError> {

@@ -16,7 +16,9 @@ use crate::evidence::{Endorsements, Evidence};
 use crate::fetch::{AttestRequest, request_evidence};
 use crate::json::{self, Value};
 use crate::maa::KeySet;
+use crate::maa_key::verify_vek;
 use crate::policy::Policy;
+use crate::snp::Crl;
 use crate::telemetry::{self, BoxFuture, Step};
 use crate::transport::{Connection, Io, Security};
 use crate::types::Sha256Digest;
@@ -132,6 +134,20 @@ impl Attester {
         })
     }
 
+    /// Returns AMD's CRL for the product that MAA runs on, if the policy requires that the key of the token is attested. A key
+    /// without evidence, or with evidence that does not verify, needs none: the verification refuses it.
+    async fn crl_for_maa_key(
+        &self,
+        evidence: &Evidence,
+        key_set: Option<&KeySet>,
+        deadline: &Deadline,
+    ) -> Result<Option<Crl>, AttestationError> {
+        let (Some(required), Some(keys)) = (self.policy.attested_maa_key(), key_set) else { return Ok(None) };
+        let Some(Ok(of_key)) = key_id(evidence).map(|id| keys.evidence(&id)) else { return Ok(None) };
+        let Ok(vek) = verify_vek(&of_key, &self.verifier.amd_anchors) else { return Ok(None) };
+        telemetry::step(Step::Certificates, self.verifier.kds.crl_for(&vek, required.revocation(), deadline)).await
+    }
+
     /// Requests evidence from the agent and verifies it. The key set is fetched at the same time.
     async fn run(
         &self,
@@ -169,10 +185,11 @@ impl Attester {
         {
             key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.refresh(issuer, deadline)).await?);
         }
+        let maa_crl = self.crl_for_maa_key(&evidence, key_set.as_ref(), deadline).await?;
         let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
         let endorsements = Endorsements {
             vek,
-            crls: crl.into_iter().collect(),
+            crls: crl.into_iter().chain(maa_crl).collect(),
             key_set,
             key_set_source: verifier.key_sets.source(),
             amd_anchors: verifier.amd_anchors.clone(),
@@ -187,8 +204,13 @@ impl Attester {
 /// Whether a token names a key that is not in the set: then a newer set is fetched. Any other fault of the token is reported by the
 /// verification.
 fn names_unknown_key(evidence: &Evidence, keys: &KeySet) -> bool {
-    let header = evidence.token.as_deref().and_then(|token| token.split('.').next());
-    let Some(header) = header.and_then(|header| URL_SAFE_NO_PAD.decode(header).ok()) else { return false };
-    let Ok(Value::Object(header)) = json::parse(&header) else { return false };
-    header.required::<&str>("kid").is_ok_and(|id| keys.key_ids().all(|known| known != id))
+    key_id(evidence).is_some_and(|id| keys.key_ids().all(|known| known != id))
+}
+
+/// Returns the id of the key that the token names, of which nothing is verified yet.
+pub(super) fn key_id(evidence: &Evidence) -> Option<String> {
+    let header = evidence.token.as_deref()?.split('.').next()?;
+    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let Ok(Value::Object(header)) = json::parse(&header) else { return None };
+    header.required::<&str>("kid").ok().map(str::to_owned)
 }

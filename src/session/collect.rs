@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attest::Attester;
+use super::attest::{Attester, key_id};
 use super::coalesce::Coalesce;
 use crate::attestation::OfflineAttestation;
 use crate::challenge::{Challenge, Channel};
@@ -11,9 +11,10 @@ use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::fetch::{AttestRequest, request_evidence};
 use crate::maa::KeySet;
+use crate::maa_key::verify_vek;
 use crate::policy::Policy;
-use crate::snp::{AmdAnchors, CertificateError, Crl, Vek};
-use crate::types::{Nonce, SpkiDigest, UnixTime};
+use crate::snp::{AmdAnchors, CertificateError, Crl, Vek, VerifiedVek};
+use crate::types::{Nonce, Revocation, SpkiDigest, UnixTime};
 use crate::verifier_state::VerifierState;
 use crate::verify::verify_collected;
 
@@ -31,6 +32,8 @@ pub struct EvidenceBundle {
     /// The CRL of AMD's issuer of keys of the other kind, in DER; `None` if it could not be fetched. It is not required, but what it
     /// revokes is revoked.
     pub other_revocation_list: Option<Vec<u8>>,
+    /// AMD's CRL for the product that MAA runs on, in DER, if the policy requires that the key of the token is attested.
+    pub maa_revocation_list: Option<Vec<u8>>,
     /// The key set of the MAA instance, in JSON; none if one is pinned.
     pub key_set: Option<Vec<u8>>,
     /// Why endorsements are missing.
@@ -65,7 +68,7 @@ impl EvidenceBundle {
             key_set,
             key_set_source: self.key_set_source,
             vek: self.certificates.as_deref().map(vek).transpose()?,
-            crls: [&self.revocation_list, &self.other_revocation_list]
+            crls: [&self.revocation_list, &self.other_revocation_list, &self.maa_revocation_list]
                 .into_iter()
                 .flatten()
                 .map(|der| Crl::Received(der.clone()))
@@ -115,6 +118,7 @@ pub(crate) async fn collect(
         evidence,
         revocation_list: None,
         other_revocation_list: None,
+        maa_revocation_list: None,
         key_set: None,
         missing: Vec::new(),
         channel: challenge.channel(),
@@ -129,6 +133,15 @@ pub(crate) async fn collect(
     if let (Some(issuer), None) = (maa, &collected.pinned_key_set) {
         match verifier.key_sets.document(issuer, &deadline).await {
             Ok(document) => collected.key_set = Some(document),
+            Err(error) => collected.missing.push(error),
+        }
+    }
+    if let Some(required) = policy.attested_maa_key()
+        && required.revocation() != Revocation::Off
+        && let Some(vek) = maa_key_vek(&collected)
+    {
+        match verifier.kds.crl_document(&vek, &deadline).await {
+            Ok(crl) => collected.maa_revocation_list = Some(crl),
             Err(error) => collected.missing.push(error),
         }
     }
@@ -147,6 +160,14 @@ pub(crate) async fn collect(
         collected.other_revocation_list = documents.other_crl;
     }
     Ok(collected)
+}
+
+/// Returns the certificate in the evidence of the key that the token names, if there is one that verifies.
+fn maa_key_vek(collected: &EvidenceBundle) -> Option<VerifiedVek> {
+    let fetched = collected.key_set.as_deref().and_then(|document| KeySet::from_json(document).ok());
+    let keys = collected.pinned_key_set.clone().or(fetched)?;
+    let evidence = keys.evidence(&key_id(&collected.evidence)?).ok()?;
+    verify_vek(&evidence, &collected.amd_anchors).ok()
 }
 
 fn vek(certificates: &[u8]) -> Result<Vek, AttestationError> {

@@ -51,7 +51,7 @@ impl<'a> Extension<'a> {
 }
 
 /// The extensions of a certificate, at most [`MAX_EXTENSIONS`], none of them twice.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Extensions<'a> {
     all: Vec<Extension<'a>>,
     basic_constraints: Option<BasicConstraints>,
@@ -78,6 +78,11 @@ impl<'a> Extensions<'a> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Extension<'a>> {
         self.all.iter()
+    }
+
+    /// Returns the value of the extension with this object identifier (its contents).
+    pub(crate) fn value_of(&self, oid: &[u8]) -> Option<&'a [u8]> {
+        self.all.iter().find(|extension| extension.oid == oid).map(|extension| extension.value)
     }
 
     /// Refuses critical extensions that are not evaluated here (RFC 5280 section 4.2).

@@ -19,7 +19,7 @@ pub use error::{CertificateError, KeyUse};
 
 pub(crate) use algorithm::SignatureAlgorithm;
 pub(crate) use extensions::Extensions;
-pub(crate) use rsa::RsaNumbers;
+pub(crate) use rsa::{MAX_CERTIFICATE_LEN as MAX_KEY_CERTIFICATE_LEN, RsaNumbers};
 
 use crate::crypto::{Curve, PublicKey, Scheme};
 use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, Reader, SEQUENCE, Signed};
@@ -210,6 +210,19 @@ pub(crate) fn public_key_of(der: &[u8], limit: usize) -> Option<&[u8]> {
         return None;
     }
     Some(TbsParts::read(Signed::read(der)?.body.contents)?.public_key)
+}
+
+/// Returns the extensions of a certificate that only carries a key, as [`public_key_of`] returns its key: its dates are ignored.
+pub(crate) fn extensions_of(der: &[u8], limit: usize) -> Option<Extensions<'_>> {
+    if der.len() > limit {
+        return None;
+    }
+    let parts = TbsParts::read(Signed::read(der)?.body.contents)?;
+    // Absent in a certificate that only carries a key.
+    if parts.extensions.is_empty() {
+        return Some(Extensions::default());
+    }
+    Extensions::read(parts.extensions).ok()
 }
 
 /// The elements of a `TBSCertificate`; each in full but for version and serial number.

@@ -8,7 +8,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
 
 /// The largest certificate of a key set that is read, in bytes: with MAA's own evidence in it a real one has 31 KB.
-const MAX_CERTIFICATE_LEN: usize = 64 << 10;
+pub(crate) const MAX_CERTIFICATE_LEN: usize = 64 << 10;
 
 /// The primes modulo which most residues are not powers of 65537.
 const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];

@@ -141,6 +141,12 @@ const HARDWARE: &[(&str, i32, &str)] = &[
     // Nobody needs the chains: AMD's authorities are compiled in.
     ("knob no-certificates;knob kds-forged-chain", 0, ACCEPTED),
     ("knob no-certificates;knob kds-chain-of=genoa", 0, ACCEPTED),
+    // The usual policy does not require that the key of MAA is attested: tests of sessions do.
+    ("knob keys-own-evidence", 0, ACCEPTED),
+    ("knob keys-own-evidence-host-data=<64>", 0, ACCEPTED),
+    ("knob keys-own-evidence-uvm-svn=7", 0, ACCEPTED),
+    ("knob keys-own-evidence-debug", 0, ACCEPTED),
+    ("knob keys-own-evidence-of-another-key", 0, ACCEPTED),
     ("knob kds-forged-crl", 2, "invalid-report"),
     ("knob kds-crl-of=genoa", 2, "invalid-report"),
     ("knob kds-crl-of-other-kind", 2, "invalid-report"),

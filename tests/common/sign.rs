@@ -83,10 +83,15 @@ impl Signer {
 
     /// The same of any key.
     pub fn certificate_of(&self, spki: &[u8], evidence_len: usize) -> Vec<u8> {
+        self.certificate_with(spki, &[(&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 0x69, 1, 1], &vec![7; evidence_len])])
+    }
+
+    /// The same with any extensions: object identifiers and values.
+    pub fn certificate_with(&self, spki: &[u8], extensions: &[(&[u8], &[u8])]) -> Vec<u8> {
         let sha256_with_rsa = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 0x0b, 5, 0];
         let time = tlv(0x17, &[b"200101000000Z"]);
-        let oid = [0x06, 10, 0x2b, 6, 1, 4, 1, 0x82, 0x37, 0x69, 1, 1];
-        let extension = tlv(0x30, &[&oid, &tlv(0x04, &[&vec![7; evidence_len]])]);
+        let extension = |(oid, value): &(&[u8], &[u8])| tlv(0x30, &[&tlv(0x06, &[*oid]), &tlv(0x04, &[*value])]);
+        let extension = extensions.iter().map(extension).collect::<Vec<_>>().concat();
         let tbs = tlv(
             0x30,
             &[

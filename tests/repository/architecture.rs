@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["azure_vm"],
     &["error"],
     &["challenge", "evidence", "deadline"],
-    &["cross_check", "files"],
+    &["cross_check", "files", "maa_key"],
     &["binding"],
     &["appraise"],
     &["attestation"],

@@ -213,6 +213,8 @@ fn every_error_of_a_step_is_named() {
         ("src/azure_vm/error.rs", "RuntimeClaimsError"),
         ("src/azure_vm/error.rs", "QuoteError"),
         ("src/azure_vm/error.rs", "AkCertificateError"),
+        ("src/error/maa_key.rs", "MaaKeyError"),
+        ("src/maa/key_evidence.rs", "KeyEvidenceError"),
         ("src/policy/error.rs", "PolicyError"),
     ] {
         assert!(named.contains(name), "{name} is not in docs/errors.md");
@@ -233,7 +235,9 @@ fn names_of_errors_in_the_documents_exist() {
         ("src/error/rejection.rs", &["Violation"]),
         ("src/error/channel.rs", &["ChannelNotAllowed", "ChannelNotBound"]),
         ("src/error/codes.rs", &["Category"]),
+        ("src/error/maa_key.rs", &["MaaKeyError"]),
         ("src/maa/error.rs", &["TokenError"]),
+        ("src/maa/key_evidence.rs", &["KeyEvidenceError"]),
         ("src/maa/jwks.rs", &["KeySetError", "UnusableKey"]),
         ("src/snp/error.rs", &["ReportError", "CrlError", "CertificateRole"]),
         ("src/x509/error.rs", &["CertificateError"]),
@@ -271,6 +275,7 @@ fn every_field_of_a_policy_is_documented() {
         ("src/policy/schema.rs", "Document", ""),
         ("src/policy/schema.rs", "Allowances", "allow."),
         ("src/policy/trust.rs", "MaaTrust", "trust.maa."),
+        ("src/policy/attested_key.rs", "AttestedKeyRequirement", "trust.maa.require-attested-key."),
         ("src/policy/trust.rs", "AmdTrust", "trust.amd."),
         ("src/policy/workload.rs", "Workload", "workload."),
         ("src/policy/workload.rs", "GuestIdentity", "guest."),
@@ -298,7 +303,7 @@ fn every_field_of_a_policy_is_documented() {
 #[test]
 fn every_method_that_requires_or_allows_is_documented() {
     let documented = codes(POLICY);
-    for path in ["src/policy/mod.rs", "src/policy/trust.rs", "src/policy/workload.rs"] {
+    for path in ["src/policy/mod.rs", "src/policy/attested_key.rs", "src/policy/trust.rs", "src/policy/workload.rs"] {
         let source = source(path);
         let methods = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
         let methods = methods.map(|rest| rest.split(['(', '<']).next().unwrap());
@@ -381,6 +386,7 @@ fn every_check_of_the_appraisal_is_documented() {
         ("guest", 9),
         ("paravisor", 1),
         ("maa", 4),
+        ("maa_key", 3),
         ("tcb", 4),
         ("hardware", 12),
         ("advisories", 0),

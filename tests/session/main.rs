@@ -23,6 +23,7 @@ mod errors;
 mod faults;
 mod fetch;
 mod life;
+mod maa_key;
 mod managed;
 mod regressions;
 mod relay;

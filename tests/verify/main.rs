@@ -21,6 +21,7 @@ mod claims;
 mod endorsement;
 mod jwks;
 mod limits;
+mod maa_key;
 mod pipeline;
 mod policy;
 mod policy_file;

@@ -77,6 +77,7 @@ fn save(folder: &Path, collected: &EvidenceBundle, policy: &Policy, about: &Valu
         (if pem { "certificates.pem" } else { "vcek.der" }, collected.certificates.as_deref()),
         ("revocation-list.der", collected.revocation_list.as_deref()),
         ("revocation-list-other.der", collected.other_revocation_list.as_deref()),
+        ("revocation-list-maa.der", collected.maa_revocation_list.as_deref()),
         ("key-set.json", collected.key_set.as_deref()),
         ("policy.toml", Some(policy.as_bytes())),
         ("about.json", Some(about.as_bytes())),

@@ -177,7 +177,7 @@ fn endorsements(directory: &Path) -> Result<Endorsements, Failure> {
             .map_err(|error| AttestationError::InvalidAgentAnswer { reason: error.to_string() });
         endorsements.vek = Some(vek.map_err(|error| Failure::in_file(directory.join(name), error))?);
     }
-    for name in ["revocation-list.der", "revocation-list-other.der"] {
+    for name in ["revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der"] {
         endorsements.crls.extend(saved_as(directory, name, read_crl)?.map(Crl::Received));
     }
     Ok(endorsements)

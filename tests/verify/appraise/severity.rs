@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use blindbox_attestation::azure_vm::{AkCertificateError, HclReportError, QuoteError};
 use blindbox_attestation::emulator::Guest;
-use blindbox_attestation::maa::{KeySetError, TokenError};
+use blindbox_attestation::maa::{KeyEvidenceError, KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, Measurement,
-    PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum, TlsExporter,
-    Verdict, Violation,
+    AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, MaaKeyError,
+    Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
+    TlsExporter, Verdict, Violation,
 };
 
 use crate::scene::*;
@@ -140,6 +140,7 @@ fn golden_violations() -> Vec<(Violation, &'static str, u16)> {
         (NotReported { claim: "chip id" }, "not-reported", 119),
         (TokenTooOld { maximum: second, actual: second }, "token-too-old", 120),
         (NotPostQuantum { actual: text() }, "not-post-quantum", 121),
+        (WrongMaaKey { field: "uvm", expected: text(), actual: text() }, "wrong-maa-key", 122),
     ]
 }
 
@@ -190,6 +191,13 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (InvalidTpmQuote(QuoteError::WrongSignature), "invalid-tpm-quote", 215, Untrusted, false),
         (InvalidAkCertificate(AkCertificateError::AnotherKey), "invalid-ak-certificate", 216, Untrusted, false),
         (ConnectionMismatch { attested: exporter, connected: exporter }, "connection-mismatch", 217, Untrusted, false),
+        (
+            UnattestedMaaKey(MaaKeyError::Evidence(KeyEvidenceError::NoEvidence)),
+            "unattested-maa-key",
+            218,
+            Untrusted,
+            false,
+        ),
         (unsent, "maa-token-not-found", 301, Unavailable, false),
         (AgentUnreachable { reason: text(), source: None }, "agent-unreachable", 302, Unavailable, true),
         (MaaUnreachable { issuer: issuer(), reason: text(), source: None }, "maa-unreachable", 303, Unavailable, true),

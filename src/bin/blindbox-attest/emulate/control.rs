@@ -87,6 +87,7 @@ impl Emulation {
         match change {
             Change::BlindBox(knob) => self.blindbox.set(*knob),
             Change::KeySet(knob) => self.maa.set(knob),
+            Change::MaaEvidence(knob) => self.set_maa_evidence(knob),
             Change::Kds(knob) => self.kds()?.set(knob),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use blindbox_attestation::emulator::{HardwareKnob, KdsKnob, KeyForm, KeySetKnob, Knob, TokenFault};
+use blindbox_attestation::emulator::{HardwareKnob, KdsKnob, KeyForm, KeySetKnob, Knob, MaaEvidenceKnob, TokenFault};
 use blindbox_attestation::uvm::EndorsementForm;
 use blindbox_attestation::{HostData, Measurement, Product, ReportData, SpkiDigest, Tcb, TlsExporter};
 use serde_json::Value;
@@ -12,6 +12,8 @@ use serde_json::Value;
 pub enum Change {
     BlindBox(Box<Knob>),
     KeySet(KeySetKnob),
+    /// The keys of MAA are held by a container on the emulated machine, with this change of the evidence.
+    MaaEvidence(Option<MaaEvidenceKnob>),
     Kds(KdsKnob),
 }
 
@@ -20,12 +22,12 @@ impl Change {
     pub fn check(&self, has_product: bool) -> Result<(), String> {
         let hardware = match self {
             Self::BlindBox(knob) => matches!(**knob, Knob::Hardware(_) | Knob::TokenOfAnotherReport),
-            Self::Kds(_) => true,
+            Self::Kds(_) | Self::MaaEvidence(_) => true,
             Self::KeySet(_) => false,
         };
         if hardware && !has_product {
             return Err(
-                "a knob of hardware evidence or of AMD's service needs --product, such as --product milan".to_owned()
+                "a knob of hardware evidence, of the evidence of MAA or of AMD's service needs --product, such as --product milan".to_owned()
             );
         }
         Ok(())
@@ -164,6 +166,19 @@ const GROUPS: &[Group] = &[
             Entry("keys-numbers-only", "n and e only", |_| key_set(KeySetKnob::Form(KeyForm::NumbersOnly))),
             Entry("keys-chain-of-three", "x5c is a chain, kid a SHA-1", |_| key_set(KeySetKnob::ChainOfThree)),
             Entry("keys-large-certificates", "certificates of 30 kB", |_| key_set(KeySetKnob::LargeCertificates)),
+            Entry("keys-own-evidence", "a container holds the keys (with --product)", |_| maa_evidence(None)),
+            Entry("keys-own-evidence-host-data=HEX", "one with another CCE policy", |hex| {
+                maa_evidence(Some(MaaEvidenceKnob::HostData(HostData::from_hex(hex).map_err(text)?)))
+            }),
+            Entry("keys-own-evidence-uvm-svn=SVN", "one on another utility VM", |value| {
+                maa_evidence(Some(MaaEvidenceKnob::UvmSvn(number(value)?)))
+            }),
+            Entry("keys-own-evidence-debug", "one that its host may read", |_| {
+                maa_evidence(Some(MaaEvidenceKnob::Debug))
+            }),
+            Entry("keys-own-evidence-of-another-key", "one that holds another key", |_| {
+                maa_evidence(Some(MaaEvidenceKnob::OfAnotherKey))
+            }),
             Entry("keys-legacy-rsa-1024", "two RSA-1024 keys come first", |_| key_set(KeySetKnob::LegacyRsa1024)),
             Entry("keys-duplicate-kid", "the kid occurs twice", |_| key_set(KeySetKnob::DuplicateKid)),
             Entry("keys-mismatched-certificate", "the certificate is of another key", |_| {
@@ -318,6 +333,10 @@ fn hardware(knob: HardwareKnob) -> Result<Change, String> {
 
 fn key_set(knob: KeySetKnob) -> Result<Change, String> {
     Ok(Change::KeySet(knob))
+}
+
+fn maa_evidence(knob: Option<MaaEvidenceKnob>) -> Result<Change, String> {
+    Ok(Change::MaaEvidence(knob))
 }
 
 fn kds(knob: KdsKnob) -> Result<Change, String> {

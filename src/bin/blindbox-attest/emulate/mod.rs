@@ -11,7 +11,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, Maa, Platform, Relay, Transport,
+    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, KeySetKnob, Maa, MaaEvidence,
+    MaaEvidenceKnob, Platform, Relay, Transport,
 };
 use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmRequirement, Workload};
 use serde_json::{Value, json};
@@ -92,7 +93,13 @@ impl Arguments {
             Some(mode) => Some(Relay::builder().mode(mode.into()).start(&blindbox).await.map_err(starting)?),
             None => None,
         };
-        Ok(Emulation { maa, blindbox, kds, platform, relay })
+        let emulation = Emulation { maa, blindbox, kds, platform, relay };
+        for change in &self.knob {
+            if let Change::MaaEvidence(knob) = change {
+                emulation.set_maa_evidence(knob.clone());
+            }
+        }
+        Ok(emulation)
     }
 
     async fn platform(&self) -> Result<Option<Platform>, Failure> {
@@ -229,6 +236,13 @@ impl Arguments {
 }
 
 impl Emulation {
+    /// Has a container on the emulated machine hold the keys of MAA. The last change counts.
+    fn set_maa_evidence(&self, knob: Option<MaaEvidenceKnob>) {
+        let Some(platform) = &self.platform else { return };
+        let evidence = knob.into_iter().fold(MaaEvidence::new(platform), MaaEvidence::knob);
+        self.maa.set(KeySetKnob::OwnEvidence(Box::new(evidence)));
+    }
+
     /// What a client needs to know, as one line.
     fn describe(&self, policy: &Policy) -> Value {
         let blindbox = &self.blindbox;

@@ -1,0 +1,114 @@
+//! Checks of the container that holds the key of the MAA instance.
+
+use super::AppraisalBuilder;
+use super::builder::Required;
+use crate::error::{Violation, any_of};
+use crate::maa_key::AttestedMaaKey;
+use crate::policy::{AdvisoryStatus, AttestedKeyRequirement, Grade, Platform, Requirement, advisories};
+use crate::snp::{Revocation, RevocationOutcome};
+
+/// Checks the container that holds the key. Its report, its endorsement and that both are about the key were verified before.
+pub(super) fn appraise(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
+    holder(checks, key);
+    let host_data = key.report.snp().host_data;
+    require(
+        &mut checks.of(Requirement::MaaKeyHostData),
+        "maa key host data",
+        required.host_data.contains(&host_data),
+        any_of(&required.host_data),
+        host_data.to_string(),
+    );
+    let (svn, minimum) = (key.endorsement.claims().svn, required.minimum_uvm_svn);
+    require(
+        &mut checks.of(Requirement::MaaKeyUvmSvn),
+        "maa key uvm",
+        svn >= minimum,
+        format!("security version {minimum} or later"),
+        format!("security version {svn}"),
+    );
+    reported_tcb(checks, key, required);
+    advised_fixes(checks, key);
+    revocation(checks, key, required);
+}
+
+/// Checks that the container is one that neither its host nor a component at a lower privilege level can read or move.
+fn holder(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
+    let (snp, hardware) = (key.report.snp(), key.report.hardware());
+    let agent = hardware.report_id_ma.as_bytes().iter().any(|byte| *byte != 0xff);
+    let faults = [
+        (snp.policy.debug, "debugging allowed"),
+        (snp.policy.migrate_ma || agent, "migration allowed"),
+        (snp.vmpl != 0, "another privilege level than 0"),
+    ];
+    let faults: Vec<_> = faults.into_iter().filter_map(|(found, fault)| found.then_some(fault)).collect();
+    let product = key.report.product();
+    let actual = if faults.is_empty() {
+        format!("held by a container on {product}, as its report proves")
+    } else {
+        faults.join(", ")
+    };
+    require(
+        &mut checks.of(Requirement::MaaKeyHolder),
+        "maa key",
+        faults.is_empty(),
+        "no debugging, no migration, vmpl 0".to_owned(),
+        actual,
+    );
+}
+
+fn reported_tcb(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
+    const NAME: &str = "maa key tcb";
+    let tcb = &key.report.snp().reported_tcb;
+    let Some(minima) = &required.reported_tcb else {
+        return checks.not_evaluated(NAME, "no minimum in the policy", tcb.to_string());
+    };
+    let checks = &mut checks.of(Requirement::MaaKeyReportedTcb);
+    let product = key.report.product();
+    match minima.for_processor(Some(product), key.report.hardware().cpuid) {
+        Ok(Some(minimum)) => {
+            require(checks, NAME, minimum.first_unmet(tcb).is_none(), minimum.to_string(), tcb.to_string());
+        }
+        Ok(None) => {
+            let expected = "a product that the policy has a minimum for".to_owned();
+            require(checks, NAME, false, expected, product.to_string());
+        }
+        Err(claim) => checks.claim_not_reported(NAME, claim, "a processor that the policy has a minimum for"),
+    }
+}
+
+/// Checks the fixes that AMD trust requires by default: without them reports of the processor can be forged.
+fn advised_fixes(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
+    const NAME: &str = "maa key advisories";
+    let platform = Platform::new(key.report.snp(), Some(key.report.hardware()));
+    let required: Vec<_> = advisories().iter().filter(|advisory| advisory.grade == Grade::Required).collect();
+    let expected = required.iter().map(|advisory| advisory.name).collect::<Vec<_>>().join(", ");
+    let open = |advisory: &&&crate::policy::Advisory| matches!(advisory.status(&platform), AdvisoryStatus::NotFixed(_));
+    let open: Vec<_> = required.iter().filter(open).map(|advisory| advisory.name).collect();
+    let expected = format!("the fixes of {expected}");
+    let checks = &mut checks.of(Requirement::MaaKeyHolder);
+    let unknown = required.iter().any(|advisory| {
+        matches!(advisory.status(&platform), AdvisoryStatus::NothingKnown | AdvisoryStatus::NotReported { .. })
+    });
+    if open.is_empty() && unknown {
+        return checks.allowed(NAME, expected, "NOT KNOWN: no source says what shows the fix on this processor");
+    }
+    let actual = if open.is_empty() { "fixed".to_owned() } else { format!("not fixed: {}", open.join(", ")) };
+    require(checks, NAME, open.is_empty(), expected, actual);
+}
+
+fn revocation(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
+    const NAME: &str = "maa key revocation";
+    const EXPECTED: &str = "AMD's current list does not name the signing authority";
+    let checks = &mut checks.of(Requirement::MaaKeyRevocation);
+    let checked = matches!(key.report.revocation(), RevocationOutcome::Checked { .. });
+    match (checked, required.revocation()) {
+        (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
+        (false, Revocation::Off) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off"),
+        (false, _) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: no current list could be had"),
+    }
+}
+
+fn require(checks: &mut Required<'_>, name: &'static str, holds: bool, expected: String, actual: String) {
+    let field = name.strip_prefix("maa key ").unwrap_or("guest policy");
+    checks.require(name, holds, expected.clone(), actual.clone(), Violation::WrongMaaKey { field, expected, actual });
+}

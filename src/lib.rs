@@ -197,8 +197,8 @@ pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
     AbiVersion, Advisory, AdvisoryStatus, AttestedKeyRequirement, Binding, BitRequirement, Fix, Grade, GuestIdentity,
-    GuestPolicyBit, Lint, Mitigation, PlatformInfoBit, Policy, PolicyError, TcbMinima, TcbMinimum, Trust, Unmet,
-    UvmRequirement, Workload, advisories,
+    GuestPolicyBit, Lint, Mitigation, PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima, TcbMinimum, Trust,
+    Unmet, UvmRequirement, Workload, advisories,
 };
 #[cfg(feature = "client")]
 pub use session::{

@@ -23,6 +23,7 @@ fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     const NAME: &str = "kind of tee";
     const CONTAINER: &str = "a confidential container";
     const VM: &str = "a confidential VM";
+    const GUEST: &str = "an SNP guest without MAA";
     const DIRECT: &str = "a confidential VM, attested directly";
     let actual = match (maa.shape, maa.compliance_status.as_deref()) {
         (TokenShape::AzureVm, _) => VM,
@@ -32,6 +33,8 @@ fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     let expected = match policy.kind() {
         Kind::ConfidentialContainer => CONTAINER,
         Kind::ConfidentialVm => VM,
+        // Its policy accepts no token.
+        Kind::SnpGuest => GUEST,
     };
     if expected == VM && actual == DIRECT && policy.allowances().direct_vm_token {
         return checks.allowed(NAME, expected, actual);

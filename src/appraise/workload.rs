@@ -10,7 +10,10 @@ use crate::types::shorten;
 pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &Policy) {
     let actual = snp.host_data;
     let Some(workload) = policy.workload() else {
-        let reason = "Azure CVM: the evidence does not show which operating system or application runs";
+        let reason = match policy.kind() {
+            Kind::SnpGuest => "SNP guest: the report shows the measured firmware, and no digest of an application",
+            _ => "Azure CVM: the evidence does not show which operating system or application runs",
+        };
         return checks.not_evaluated("workload", reason, format!("host data {actual}"));
     };
     let expected = workload.host_data.clone();
@@ -56,6 +59,7 @@ pub(super) fn uvm(checks: &mut AppraisalBuilder, endorsed: Option<&UvmClaims>, p
         let reason = match policy.kind() {
             Kind::ConfidentialContainer => "the policy pins the launch measurement instead",
             Kind::ConfidentialVm => "a confidential VM has no utility VM",
+            Kind::SnpGuest => "an SNP guest has no utility VM",
         };
         return checks.not_evaluated(NAME, reason, "any");
     };

@@ -97,6 +97,22 @@ impl Guest {
         }
     }
 
+    /// A VM of a cloud without paravisor and utility VM: its firmware is measured, and its agent requests reports itself. MAA
+    /// attests none.
+    #[must_use]
+    pub fn snp_guest() -> Self {
+        Self {
+            snp: SnpClaims {
+                measurement: Measurement::new(sha384(b"emulated guest firmware")),
+                report_guest_svn: 0,
+                id_key_digest: KeyDigest::new([0; 48]),
+                ..snp(b"")
+            },
+            compliance_status: None,
+            ..Self::confidential_vm_direct()
+        }
+    }
+
     /// A confidential VM whose tokens have the layout of a container's: `sevsnpvm` at top level.
     #[must_use]
     pub fn confidential_vm_direct() -> Self {

@@ -28,7 +28,6 @@ impl fmt::Display for Lint {
 /// Returns the findings, the most severe first.
 pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let (trust, require, allow) = (&document.trust, &document.require, &document.allow);
-    let container = document.kind == Kind::ConfidentialContainer;
     let maa = trust.maa.as_ref();
     let amd = trust.amd.as_ref();
     let usual_status = document.usual_compliance_status();
@@ -51,9 +50,15 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              deploy an agent that does and use `binding = \"own-key\"`",
         ),
         (
-            !container,
+            document.kind == Kind::ConfidentialVm,
             "workload-not-evaluated",
             "the evidence of a confidential VM does not show which operating system or application runs in it",
+        ),
+        (
+            document.kind == Kind::SnpGuest,
+            "firmware-only",
+            "the launch measurement covers the firmware, and kernel and command line only if that firmware verifies them; the \
+             disk, and a TPM outside of the guest, are the host's choice",
         ),
         (
             document.guest.as_ref().is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none())

@@ -29,7 +29,7 @@ pub use lint::Lint;
 pub use requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit};
 pub use tcb::{TcbMinima, TcbMinimum};
 pub use trust::Trust;
-pub use workload::{Binding, GuestIdentity, UvmRequirement, Workload};
+pub use workload::{Binding, GuestIdentity, ReportSigner, UvmRequirement, Workload};
 
 pub(crate) use advice::Platform;
 pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
@@ -42,6 +42,7 @@ use std::str::FromStr;
 
 use schema::Document;
 
+use crate::claims::SigningKey;
 use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 
 /// The appraisal policy: which attester is trusted, which workload is expected, and which additional requirements apply.
@@ -106,6 +107,32 @@ impl Policy {
         let mut document = Document::new(Kind::ConfidentialVm, trust);
         document.guest = Some(guest);
         document.binding = Some(binding);
+        Self::checked(document)
+    }
+
+    /// Creates a policy for any other SEV-SNP guest whose agent puts its own data into the hardware report, such as a VM on AWS or
+    /// Google Cloud: the report is verified down to AMD's root, and must have one of these launch measurements.
+    ///
+    /// A measurement that a provider does not sign is the caller's to compute. It covers the firmware, and the kernel only where
+    /// that firmware verifies a kernel (measured direct boot); a TPM outside of the guest shows nothing. The result states
+    /// `workload: not evaluated`.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::Contradiction`] with MAA trust; [`PolicyError`] for an argument that cannot be used.
+    pub fn snp_guest(
+        trust: Trust,
+        measurements: impl IntoIterator<Item = Measurement>,
+        signer: ReportSigner,
+        binding: Binding,
+    ) -> Result<Self, PolicyError> {
+        let mut document = Document::new(Kind::SnpGuest, trust);
+        document.guest = Some(GuestIdentity::measured(measurements));
+        document.binding = Some(binding);
+        match signer {
+            ReportSigner::Chip => document.require.signing_keys = Some(vec![SigningKey::Vcek]),
+            ReportSigner::Provider(csp_ids) => document.require.csp_ids = Some(csp_ids),
+        }
         Self::checked(document)
     }
 

@@ -9,6 +9,7 @@ use super::requirements::Requirements;
 use super::strict_serde;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
+use crate::claims::SigningKey;
 use crate::types::{KeyDigest, Measurement, Product, shorten};
 
 /// A policy as written in a file. [`super::Policy`] is one that has passed [`Document::validate`].
@@ -43,6 +44,7 @@ const COMPLIANT_UVM: &str = "azure-compliant-uvm";
 pub(crate) enum Kind {
     ConfidentialContainer,
     ConfidentialVm,
+    SnpGuest,
 }
 
 /// The relaxations of a policy.
@@ -138,6 +140,7 @@ impl Document {
         match self.kind {
             Kind::ConfidentialVm => Some(COMPLIANT_CVM),
             Kind::ConfidentialContainer => self.uvm.is_some().then_some(COMPLIANT_UVM),
+            Kind::SnpGuest => None,
         }
     }
 
@@ -153,6 +156,7 @@ impl Document {
         match self.kind {
             Kind::ConfidentialContainer => self.validate_container()?,
             Kind::ConfidentialVm => self.validate_vm()?,
+            Kind::SnpGuest => self.validate_snp_guest()?,
         }
         self.require.validate(self.trust.amd.is_some(), self.trust.maa.is_some())?;
         self.validate_no_two_lists()?;
@@ -203,6 +207,45 @@ impl Document {
             );
         }
         Ok(())
+    }
+
+    fn validate_snp_guest(&self) -> Result<(), PolicyError> {
+        let contradiction = |reason| Err(PolicyError::Contradiction { reason });
+        if self.guest.as_ref().is_none_or(|guest| guest.measurements.is_none()) {
+            return contradiction(
+                "an SNP guest needs `guest.measurements`: nothing else in its report says what was launched",
+            );
+        }
+        if self.binding.is_none() {
+            return contradiction("an SNP guest needs `binding`: `own-key` or `none`");
+        }
+        if self.workload.is_some() || self.uvm.is_some() {
+            return contradiction(
+                "`workload` and `uvm` belong to a confidential container; an SNP guest has no CCE policy",
+            );
+        }
+        if self.trust.maa.is_some() || self.trust.amd.is_none() {
+            return contradiction(
+                "an SNP guest is judged by its hardware report alone; use `trust.amd`, without `trust.maa`",
+            );
+        }
+        let chips_only = self.require.signing_keys.as_deref() == Some(&[SigningKey::Vcek]);
+        if self.require.csp_ids.is_none() && !chips_only {
+            return contradiction(
+                "a VLEK of any cloud provider would pass; name the providers (`require.csp-ids`), or accept only keys of \
+                 chips (`require.signing-keys = [\"vcek\"]`)",
+            );
+        }
+        if self.require.csp_ids.is_some() && chips_only {
+            return contradiction(
+                "`require.csp-ids` needs a VLEK, and `require.signing-keys` accepts none; drop one of them",
+            );
+        }
+        let guest = self.guest.as_ref().filter(|guest| guest.allow_any_azure_cvm);
+        if guest.is_some() {
+            return contradiction("`guest.allow-any-azure-cvm` is for confidential VMs of Azure");
+        }
+        self.guest.as_ref().map_or(Ok(()), GuestIdentity::validate)
     }
 
     fn validate_allowances(&self) -> Result<(), PolicyError> {

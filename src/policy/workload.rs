@@ -142,6 +142,16 @@ impl GuestIdentity {
 const UVM_ISSUER: &str = "uvm.issuer";
 const UVM_FEED: &str = "uvm.feed";
 
+/// Which key must sign the reports of an SNP guest. It is the only evidence of whose cloud the guest runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportSigner {
+    /// A chip's own key (VCEK). It names the chip and no cloud provider.
+    Chip,
+    /// The key (VLEK) that AMD issued to one of these cloud providers, by `CSP_ID` of its certificate, such as
+    /// `CN=cc-us-east-2.amazonaws.com`.
+    Provider(Vec<String>),
+}
+
 strict! {
     /// The required utility VM of a confidential container: endorsed by its vendor, with a minimum security version.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -31,6 +31,7 @@ mod renewal;
 mod replicas;
 mod requests;
 mod service;
+mod snp_guest;
 mod streams;
 mod uploads;
 mod verdicts;

@@ -89,7 +89,7 @@ fn the_recorded_evidence_of_maa_proves_the_key_of_a_recorded_token() {
     assert_eq!(shown("maa key tcb").0, Verdict::Passed);
     assert_eq!(shown("maa key advisories"), passed("fixed"));
     assert_eq!(shown("maa key revocation"), (Verdict::Allowed, "NOT CHECKED: the policy turns it off".to_owned()));
-    assert_eq!(shown("anchors"), passed("built-in"));
+    assert_eq!(shown("anchors"), (Verdict::Allowed, "CUSTOM, the caller's own: key set".to_owned()));
 
     let fields = |policy: &Policy| {
         let refused = verify(&vectors, &keys, policy).unwrap_err();

@@ -26,4 +26,5 @@ mod pipeline;
 mod policy;
 mod policy_file;
 mod report;
+mod snp_guest;
 mod token;

@@ -35,7 +35,7 @@ pub use ca::CaBuilder;
 pub use crl::CrlBuilder;
 pub use report::ReportBuilder;
 pub(super) use report::tcb_bytes;
-pub use vek::{Vek, VekBuilder};
+pub use vek::{CSP_ID, Vek, VekBuilder};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -78,6 +78,9 @@ impl std::fmt::Debug for VekBuilder {
     }
 }
 
+/// The `CSP_ID` of the certificates of emulated VLEKs.
+pub const CSP_ID: &str = "CN=cc-emulated.example";
+
 impl VekBuilder {
     pub(super) fn new(hierarchy: &AmdHierarchy, kind: SigningKey) -> Self {
         let role = match kind {
@@ -89,7 +92,7 @@ impl VekBuilder {
         let (chip_id, identity) = match kind {
             SigningKey::Vcek => (default_chip_id(product), Extension::new(&format!("{ARC}.4"), false, Vec::new())),
             SigningKey::Vlek => {
-                let provider = der::ia5_string("CN=cc-emulated.example");
+                let provider = der::ia5_string(CSP_ID);
                 (ChipId::new([0; 64]), Extension::new(&format!("{ARC}.5"), false, provider))
             }
         };

@@ -11,7 +11,7 @@
 //! found is for the log, not for callers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,9 +20,8 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{self, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use blindbox_attestation::{AttestationError, Category, Policy, Session, Verifier, VerifierBuilder};
+use blindbox_attestation::{AttestationError, Category, ManagedSession, Policy, Session, VerifierBuilder};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 
 /// The most time that one prompt may take, until the end of the answer.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -44,13 +43,8 @@ pub struct Config {
 ///
 /// Nothing is connected yet: a gateway starts whether or not its BlindBox is up, and connects when first asked.
 pub fn gateway(config: Config) -> Result<Router, AttestationError> {
-    let peer = Peer {
-        verifier: config.verifier.build()?,
-        blindbox: config.blindbox,
-        policy: config.policy,
-        cool_down: config.cool_down,
-        link: Mutex::new(Link::Down(None)),
-    };
+    let session = config.verifier.build()?.managed_session(config.blindbox, &config.policy)?;
+    let peer = Peer { session: session.cool_down(config.cool_down), cool_down: config.cool_down };
     let routes = Router::new().route("/v1/generate", post(generate)).route("/ready", get(ready));
     Ok(routes.with_state(Arc::new(peer)))
 }
@@ -66,66 +60,21 @@ async fn generate(State(peer): State<Arc<Peer>>, Json(prompt): Json<Prompt>) -> 
 }
 
 async fn ready(State(peer): State<Arc<Peer>>) -> Result<&'static str, Refusal> {
-    peer.session().await.map_err(|error| peer.refusal(&error))?;
+    peer.session.ready().await.map_err(|error| peer.refusal(&error))?;
     Ok("attested")
 }
 
 /// The BlindBox, as this gateway knows it.
 struct Peer {
-    verifier: Verifier,
-    blindbox: String,
-    policy: Policy,
+    session: ManagedSession,
     cool_down: Duration,
-    link: Mutex<Link>,
-}
-
-enum Link {
-    Up(Arc<Session>),
-    /// Not connected; until when the last attempt holds, and what came of it.
-    Down(Option<(Instant, AttestationError)>),
 }
 
 impl Peer {
-    /// Sends a prompt to the attested peer. Expiry, renewal, restarts and replicas are the session's business.
+    /// Sends a prompt to the attested peer. Connecting, expiry, renewal, restarts and replicas are handled by the session.
     async fn send(&self, prompt: &Prompt) -> Result<Response, AttestationError> {
-        let session = self.session().await?;
-        match send_over(&session, prompt).await {
-            // A refusal has closed the session, and this prompt was not sent: the peer may prove itself anew.
-            Err(AttestationError::SessionPoisoned { .. }) => {
-                self.forget(&session).await;
-                send_over(&*self.session().await?, prompt).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// The session; one task at a time opens it while the others wait for what comes of it.
-    async fn session(&self) -> Result<Arc<Session>, AttestationError> {
-        let mut link = self.link.lock().await;
-        match &*link {
-            Link::Up(session) => return Ok(Arc::clone(session)),
-            Link::Down(Some((until, error))) if Instant::now() < *until => return Err(error.clone()),
-            Link::Down(_) => {}
-        }
-        match self.verifier.connect(&self.blindbox, &self.policy).await {
-            Ok(session) => {
-                let session = Arc::new(session);
-                *link = Link::Up(Arc::clone(&session));
-                Ok(session)
-            }
-            Err(error) => {
-                *link = Link::Down(Some((Instant::now() + self.cool_down, error.clone())));
-                Err(error)
-            }
-        }
-    }
-
-    /// Lets go of a session, unless another task has replaced it already.
-    async fn forget(&self, closed: &Arc<Session>) {
-        let mut link = self.link.lock().await;
-        if matches!(&*link, Link::Up(session) if Arc::ptr_eq(session, closed)) {
-            *link = Link::Down(None);
-        }
+        let request = |session: &Session| session.post("/generate").json(prompt).timeout(PROMPT_TIMEOUT);
+        self.session.send(request).await.map(pass_on)
     }
 
     fn refusal(&self, error: &AttestationError) -> Refusal {
@@ -135,8 +84,7 @@ impl Peer {
     }
 }
 
-async fn send_over(session: &Session, prompt: &Prompt) -> Result<Response, AttestationError> {
-    let answer = session.post("/generate").json(prompt).timeout(PROMPT_TIMEOUT).send().await?;
+fn pass_on(answer: blindbox_attestation::Response) -> Response {
     let (status, content_type) = (answer.status(), answer.headers().get(CONTENT_TYPE).cloned());
     // Status, type and body are passed on as they come, long answers piece by piece; other headers stay here.
     let answer: http::Response<_> = answer.into();
@@ -145,7 +93,7 @@ async fn send_over(session: &Session, prompt: &Prompt) -> Result<Response, Attes
     if let Some(content_type) = content_type {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }
-    Ok(response)
+    response
 }
 
 /// What a caller is told of an error.

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -262,9 +263,11 @@ impl Shared {
     ) -> Result<Response<Body>, h2::Error> {
         let (parts, incoming) = request.into_parts();
         let number = self.traffic.head(id, &parts);
+        let head_only = parts.method == Method::HEAD;
         let body = RequestBody::new(incoming, self.traffic.clone(), number);
         let arrival = Arrival { request: Request::from_parts(parts, body), tls };
         match (self.handler)(arrival).await {
+            Reply::Response(response) if head_only => Ok(without_body(response)),
             Reply::Response(response) => Ok(response),
             // Without an end of the service: HTTP/2 would reset the stream first, or not, as the tasks happen to run.
             Reply::Close => {
@@ -280,6 +283,15 @@ impl Shared {
             Reply::Reset(reason) => Err(reason.into()),
         }
     }
+}
+
+/// A response to `HEAD` has the headers of one to `GET`, and no body (RFC 9110 section 9.3.2): over HTTP/2, the library would send
+/// it.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response.map(|_| Body::whole(Vec::new()))
 }
 
 /// Tasks that end with whoever owns them; also the executor of HTTP/2, whose streams are tasks of their own.

@@ -67,7 +67,10 @@ async fn a_request_is_sent_as_it_was_made() {
     ] {
         assert_eq!(request.send().await.unwrap().text().await.unwrap(), answer);
     }
-    assert_eq!(session.head("/").send().await.unwrap().status().as_u16(), 200);
+    let response = session.head("/").send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    assert_eq!(response.headers()["content-length"], "21");
+    assert_eq!(response.bytes().await.unwrap(), "");
 }
 
 #[tokio::test]

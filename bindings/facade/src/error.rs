@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::time::Duration;
 
 use blindbox_attestation::{AttestationError, Category};
 use serde::Serialize;
@@ -109,6 +110,12 @@ impl Error {
     #[must_use]
     pub fn argument(reason: impl fmt::Display) -> Self {
         AttestationError::Misconfigured { reason: reason.to_string() }.into()
+    }
+
+    /// A call that the host stopped because it took longer than `after`. Whether the peer got its request is not known.
+    #[must_use]
+    pub fn timeout(after: Duration) -> Self {
+        Self { request_sent: true, ..AttestationError::Timeout { what: "the call", after }.into() }
     }
 
     /// A panic of the core. What it says is not repeated: it may hold anything.

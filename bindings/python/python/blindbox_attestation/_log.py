@@ -1,0 +1,53 @@
+"""Events of the core for `logging`, on request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+
+from . import _native
+from ._errors import argument
+
+_LEVELS = {
+    "trace": 5,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+# The process whose thread pulls events.
+_process = 0
+_lock = threading.Lock()
+
+
+def enable_logging(level: str = "info") -> None:
+    """Report events of the core to the logger `blindbox_attestation`: `error`, `warn`, `info`, `debug`, `trace` or `off`.
+
+    Off by default. Each record has the event's fields as its attribute `fields`. From `info` on they hold codes, durations and
+    counts, and nothing from evidence (`docs/observability.md`). Call it again in a forked child.
+    """
+    global _process
+    if level != "off" and level not in _LEVELS:
+        raise argument(f"expected off, {', '.join(_LEVELS)} as the level, found {level!r}")
+    _native.log_level(level)
+    with _lock:
+        if level != "off" and _process != os.getpid():
+            _process = os.getpid()
+            threading.Thread(target=_pull, name="blindbox-log", daemon=True).start()
+
+
+def _pull() -> None:
+    logger = logging.getLogger("blindbox_attestation")
+    while True:
+        event = _native.log_next(0.25)
+        if event is None:
+            continue
+        level, message, fields, dropped = event
+        if dropped:
+            logger.warning("%d events were dropped: they came faster than they were handled", dropped)
+        found = json.loads(fields)
+        details = " ".join(f"{name}={value}" for name, value in found.items())
+        logger.log(_LEVELS[level], "%s %s", message, details, extra={"fields": found})

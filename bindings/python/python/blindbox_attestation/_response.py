@@ -1,0 +1,245 @@
+"""Responses, whose bodies are pulled: nothing is read ahead but a small body that came with the head."""
+
+from __future__ import annotations
+
+import codecs
+import json as _json
+import re
+from types import TracebackType
+from typing import Any, AsyncIterator, Iterator
+
+from . import _native
+from ._body import Headers
+from ._errors import argument
+
+_CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+
+
+class StatusError(Exception):
+    """The status of a response is that of an error: 400 or above."""
+
+    def __init__(self, response: _Common) -> None:
+        super().__init__(f"status {response.status} of {response.url}")
+        #: The response.
+        self.response = response
+
+
+class Lines:
+    """Splits text into lines at `\\n`, `\\r\\n` and `\\r`, across the borders of its pieces."""
+
+    def __init__(self, encoding: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._rest = ""
+
+    def add(self, piece: bytes, final: bool = False) -> list[str]:
+        """Take a piece, and return the lines that are complete."""
+        text = self._rest + self._decoder.decode(piece, final)
+        # The other half of a line end may come with the next piece.
+        held = "\r" if text.endswith("\r") and not final else ""
+        lines = re.split(r"\r\n|\n|\r", text[: len(text) - len(held)])
+        self._rest = lines.pop() + held
+        if final and self._rest:
+            lines.append(self._rest)
+            self._rest = ""
+        return lines
+
+
+class _Common:
+    __slots__ = ("_native", "_content", "_rest", "_ended", "_headers")
+
+    def __init__(self, native: _native.Response) -> None:
+        self._native = native
+        self._content: bytes | None = None
+        early, complete = native.early()
+        # What came with the head and was not given to anybody yet.
+        self._rest = early
+        self._ended = complete
+        self._headers: Headers | None = None
+
+    @property
+    def status(self) -> int:
+        """The status; those of errors and redirects are responses like any other."""
+        return self._native.status
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status < 400
+
+    @property
+    def headers(self) -> Headers:
+        """The headers."""
+        if self._headers is None:
+            self._headers = Headers(self._native.headers)
+        return self._headers
+
+    @property
+    def url(self) -> str:
+        """The URL of the request, against which a relative `Location` is read."""
+        return self._native.url
+
+    @property
+    def http_version(self) -> str:
+        """`HTTP/1.1` or `HTTP/2`."""
+        return self._native.version
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the text, from the content type; UTF-8 unless it names one that is known."""
+        found = _CHARSET.search(self.headers.get("content-type", ""))
+        try:
+            return codecs.lookup(found.group(1)).name if found else "utf-8"
+        except LookupError:
+            return "utf-8"
+
+    def raise_for_status(self) -> None:
+        """Raise `StatusError` if the status is 400 or above."""
+        if not self.ok:
+            raise StatusError(self)
+
+    def _text(self, content: bytes) -> str:
+        return content.decode(self.encoding, "replace")
+
+    def _take_early(self) -> bytes:
+        early, self._rest = self._rest, b""
+        return early
+
+    def _check_unread(self) -> None:
+        if self._content is not None:
+            return
+        if self._ended and not self._rest and self._native.early()[0]:
+            raise argument("the body was read before, in pieces")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status}>"
+
+
+class Response(_Common):
+    """A response. Its body is read once: whole, in pieces, or by lines."""
+
+    __slots__ = ()
+
+    def iter_bytes(self, *, timeout: float | None = None) -> Iterator[bytes]:
+        """Give the body in pieces as they arrive; `timeout` limits the wait for each, in seconds.
+
+        A body that breaks off raises, and never looks like one that has ended.
+        """
+        if self._content is not None:
+            if self._content:
+                yield self._content
+            return
+        early = self._take_early()
+        if early:
+            yield early
+        while not self._ended:
+            piece = self._native.chunk(timeout)
+            if piece is None:
+                self._ended = True
+            elif piece:
+                yield piece
+
+    def iter_lines(self, *, timeout: float | None = None) -> Iterator[str]:
+        """Give the body by lines, without their ends."""
+        lines = Lines(self.encoding)
+        for piece in self.iter_bytes(timeout=timeout):
+            yield from lines.add(piece)
+        yield from lines.add(b"", final=True)
+
+    def read(self) -> bytes:
+        """Read the whole body, and keep it."""
+        if self._content is None:
+            self._check_unread()
+            if self._ended:
+                self._content = self._take_early()
+            else:
+                self._content = b"".join(self.iter_bytes())
+        return self._content
+
+    @property
+    def content(self) -> bytes:
+        """The whole body."""
+        return self.read()
+
+    @property
+    def text(self) -> str:
+        """The whole body as text."""
+        return self._text(self.read())
+
+    def json(self) -> Any:
+        """Read the whole body as JSON."""
+        return _json.loads(self.read())
+
+    def close(self) -> None:
+        """Give up the rest of the body."""
+        self._native.close()
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncResponse(_Common):
+    """A response for asyncio. Its body is read once: whole, in pieces, or by lines."""
+
+    __slots__ = ()
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Give the body in pieces as they arrive."""
+        from ._session import started
+
+        if self._content is not None:
+            if self._content:
+                yield self._content
+            return
+        early = self._take_early()
+        if early:
+            yield early
+        while not self._ended:
+            piece = await started(self._native.chunk_start)
+            if piece is None:
+                self._ended = True
+            elif piece:
+                yield piece
+
+    async def iter_lines(self) -> AsyncIterator[str]:
+        """Give the body by lines, without their ends."""
+        lines = Lines(self.encoding)
+        async for piece in self.iter_bytes():
+            for line in lines.add(piece):
+                yield line
+        for line in lines.add(b"", final=True):
+            yield line
+
+    async def read(self) -> bytes:
+        """Read the whole body, and keep it."""
+        if self._content is None:
+            self._check_unread()
+            if self._ended:
+                self._content = self._take_early()
+            else:
+                self._content = b"".join([piece async for piece in self.iter_bytes()])
+        return self._content
+
+    async def text(self) -> str:
+        """Read the whole body as text."""
+        return self._text(await self.read())
+
+    async def json(self) -> Any:
+        """Read the whole body as JSON."""
+        return _json.loads(await self.read())
+
+    async def aclose(self) -> None:
+        """Give up the rest of the body."""
+        self._native.close()
+
+    async def __aenter__(self) -> AsyncResponse:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,326 @@
+"""Verifiers and sessions, blocking and asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import json as _json
+import os
+import warnings
+from types import TracebackType
+from typing import Any, Callable, Mapping
+
+from . import _native
+from ._attestation import Attestation, Evidence
+from ._body import AsyncContent, Content, HeaderInput, Pairs, content_bytes, content_bytes_async, encode
+from ._body import header_list, with_query
+from ._errors import argument
+from ._policy import File, Policy, read_file
+from ._response import AsyncResponse, Response
+
+
+async def started(start: Callable[..., _native.Cancel], *arguments: Any) -> Any:
+    """Wait for work on the threads of the core. Cancelling the task ends the work."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def finish(value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def done(value: Any, error: BaseException | None) -> None:
+        try:
+            loop.call_soon_threadsafe(finish, value, error)
+        except RuntimeError:
+            # The loop was closed before the work ended: no task waits for it.
+            pass
+
+    work = start(*arguments, done)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        work.cancel()
+        raise
+
+
+class Verifier:
+    """Opens sessions with attested peers. One verifier serves a whole process: sessions share keys and certificates."""
+
+    __slots__ = ("_native",)
+
+    def __init__(
+        self,
+        *,
+        deadline: float = 30.0,
+        request_timeout: float | None = None,
+        application_roots: File | bytes | None = None,
+        extra_application_roots: File | bytes | None = None,
+        collateral_roots: File | bytes | None = None,
+        platform_collateral_roots: bool = False,
+        key_set: File | bytes | None = None,
+        amd_roots: File | bytes | None = None,
+        agent: str | None = None,
+        proxy: str | None = None,
+        resolve: Mapping[str, str] | None = None,
+        kds: str | None = None,
+        thim: str | None = None,
+        cache_dir: File | None = None,
+    ) -> None:
+        """Create a verifier. Roots and key sets are paths of files, or their content as bytes; times are in seconds.
+
+        None of the settings relaxes a check. Roots that are given replace the built-in ones. No variable of the environment is
+        read. `docs/trust.md` and `docs/faults.md` describe each setting.
+        """
+        settings = {
+            "deadline_ms": _milliseconds("deadline", deadline),
+            "request_timeout_ms": _milliseconds("request_timeout", request_timeout),
+            "application_roots": _material(application_roots),
+            "extra_application_roots": _material(extra_application_roots),
+            "collateral_roots": _material(collateral_roots),
+            "platform_collateral_roots": platform_collateral_roots,
+            "key_set": _material(key_set),
+            "amd_roots": _material(amd_roots),
+            "agent": agent,
+            "proxy": proxy,
+            "resolve": None if resolve is None else dict(resolve),
+            "kds": kds,
+            "thim": thim,
+            "cache_dir": None if cache_dir is None else os.fspath(cache_dir),
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        self._native = _native.Verifier(_json.dumps(given))
+
+    def connect(self, url: str, policy: Policy) -> Session:
+        """Attest the peer behind a URL and open a session with it, before any application data is sent."""
+        return Session(self._native.connect(url, policy._native))
+
+    async def connect_async(self, url: str, policy: Policy) -> AsyncSession:
+        """The same for asyncio."""
+        return AsyncSession(await started(self._native.connect_start, url, policy._native))
+
+    def collect(self, url: str, policy: Policy) -> Evidence:
+        """Collect the evidence of the peer behind a URL without verifying it. Nothing but the attestation request is sent."""
+        return Evidence(self._native.collect(url, policy._native))
+
+    async def collect_async(self, url: str, policy: Policy) -> Evidence:
+        """The same for asyncio."""
+        return Evidence(await started(self._native.collect_start, url, policy._native))
+
+
+def _milliseconds(name: str, seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    if not 0.001 <= seconds <= 1e9:
+        raise argument(f"{name}: expected 0.001 to 1000000000 seconds, found {seconds}")
+    return round(seconds * 1000)
+
+
+def _material(content: File | bytes | None) -> str | None:
+    if content is None:
+        return None
+    if not isinstance(content, bytes):
+        content = read_file(content)
+    # DER is not text; the core says what it expects.
+    return content.decode("utf-8", "replace")
+
+
+_shared: tuple[int, Verifier] | None = None
+
+
+def _verifier(settings: dict[str, Any]) -> Verifier:
+    """The verifier of this process, unless there are settings."""
+    global _shared
+    if settings:
+        return Verifier(**settings)
+    process = os.getpid()
+    if _shared is None or _shared[0] != process:
+        _shared = (process, Verifier())
+    return _shared[1]
+
+
+def verify_connection(url: str, policy: Policy, **settings: Any) -> Session:
+    """Attest the peer behind a URL and open a session with it, before any application data is sent.
+
+    `settings` are those of `Verifier`; use one `Verifier` for several connections with settings. Every failure is an
+    `AttestationError`; nothing was sent then but the attestation request.
+    """
+    return _verifier(settings).connect(url, policy)
+
+
+async def verify_connection_async(url: str, policy: Policy, **settings: Any) -> AsyncSession:
+    """The same for asyncio: `async with await verify_connection_async(url, policy) as session`."""
+    return await _verifier(settings).connect_async(url, policy)
+
+
+class _Common:
+    """What both kinds of session have."""
+
+    __slots__ = ("_native", "_closed")
+
+    def __init__(self, native: _native.Session) -> None:
+        self._native = native
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """The URL that the session was opened with."""
+        return self._native.url()
+
+    @property
+    def attestation(self) -> Attestation:
+        """The latest attestation of the peer."""
+        return Attestation(*self._native.attestation())
+
+    def _close(self) -> None:
+        self._closed = True
+        self._native.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}{' closed' if self._closed else ''}>"
+
+
+class Session(_Common):
+    """An HTTP session with an attested peer. Requests go to its origin only; redirects are returned as responses."""
+
+    __slots__ = ()
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        params: Pairs | None = None,
+        headers: HeaderInput | None = None,
+        content: Content | None = None,
+        json: Any = None,
+        form: Pairs | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Send a request, and return when the head of the response is there.
+
+        `target` begins with a slash, or is a URL on the session's origin. `content` is text, bytes, a file or an iterable of
+        bytes, of 64 MiB at most. `timeout` limits the time to the end of the response body, in seconds.
+        """
+        body, pairs = encode(content, json, form, header_list(headers))
+        whole = None if body is None else content_bytes(body)
+        sent = self._native.send(method, with_query(target, params), pairs, whole, timeout, None)
+        return Response(sent)
+
+    def get(self, target: str, **options: Any) -> Response:
+        """Send a GET request: see `request`."""
+        return self.request("GET", target, **options)
+
+    def head(self, target: str, **options: Any) -> Response:
+        """Send a HEAD request."""
+        return self.request("HEAD", target, **options)
+
+    def options(self, target: str, **options: Any) -> Response:
+        """Send an OPTIONS request."""
+        return self.request("OPTIONS", target, **options)
+
+    def post(self, target: str, **options: Any) -> Response:
+        """Send a POST request."""
+        return self.request("POST", target, **options)
+
+    def put(self, target: str, **options: Any) -> Response:
+        """Send a PUT request."""
+        return self.request("PUT", target, **options)
+
+    def patch(self, target: str, **options: Any) -> Response:
+        """Send a PATCH request."""
+        return self.request("PATCH", target, **options)
+
+    def delete(self, target: str, **options: Any) -> Response:
+        """Send a DELETE request."""
+        return self.request("DELETE", target, **options)
+
+    def reattest(self) -> Attestation:
+        """Open a new connection and attest its peer again, whatever is known of it."""
+        return Attestation(self._native.reattest())
+
+    def close(self) -> None:
+        """Close the session: it sends nothing more."""
+        self._close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncSession(_Common):
+    """An HTTP session with an attested peer, for asyncio. A cancelled request may have been received by the peer."""
+
+    __slots__ = ()
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        params: Pairs | None = None,
+        headers: HeaderInput | None = None,
+        content: AsyncContent | None = None,
+        json: Any = None,
+        form: Pairs | None = None,
+        timeout: float | None = None,
+    ) -> AsyncResponse:
+        """Send a request: see `Session.request`. `content` may also be an asynchronous iterable of bytes."""
+        body, pairs = encode(content, json, form, header_list(headers))
+        whole = None if body is None else await content_bytes_async(body)
+        start = self._native.send_start
+        return AsyncResponse(await started(start, method, with_query(target, params), pairs, whole, timeout))
+
+    async def get(self, target: str, **options: Any) -> AsyncResponse:
+        """Send a GET request."""
+        return await self.request("GET", target, **options)
+
+    async def head(self, target: str, **options: Any) -> AsyncResponse:
+        """Send a HEAD request."""
+        return await self.request("HEAD", target, **options)
+
+    async def options(self, target: str, **options: Any) -> AsyncResponse:
+        """Send an OPTIONS request."""
+        return await self.request("OPTIONS", target, **options)
+
+    async def post(self, target: str, **options: Any) -> AsyncResponse:
+        """Send a POST request."""
+        return await self.request("POST", target, **options)
+
+    async def put(self, target: str, **options: Any) -> AsyncResponse:
+        """Send a PUT request."""
+        return await self.request("PUT", target, **options)
+
+    async def patch(self, target: str, **options: Any) -> AsyncResponse:
+        """Send a PATCH request."""
+        return await self.request("PATCH", target, **options)
+
+    async def delete(self, target: str, **options: Any) -> AsyncResponse:
+        """Send a DELETE request."""
+        return await self.request("DELETE", target, **options)
+
+    async def reattest(self) -> Attestation:
+        """Open a new connection and attest its peer again, whatever is known of it."""
+        return Attestation(await started(self._native.reattest_start))
+
+    async def aclose(self) -> None:
+        """Close the session: it sends nothing more."""
+        self._close()
+
+    async def __aenter__(self) -> AsyncSession:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,149 @@
+"""Transports of `httpx` over an attested session: for `httpx.Client(transport=...)`, and so for clients that take an `http_client`.
+
+    session = blindbox_attestation.verify_connection("https://my-app.example", policy)
+    client = openai.OpenAI(
+        base_url=session.url + "/v1",
+        api_key="...",
+        http_client=httpx.Client(transport=Transport(session), trust_env=False),
+    )
+
+Requests to other origins, redirects included, are refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, AsyncIterator, Iterator
+
+import httpx
+
+from . import _native
+from ._body import content_bytes, content_bytes_async
+from ._errors import AttestationError
+from ._library_errors import as_library_error
+from ._session import AsyncSession, Session, started
+
+__all__ = ["AsyncTransport", "Transport"]
+
+# Set by `httpx` for connections of its own: the core writes them, or nothing would decode the body.
+_DROPPED = frozenset(
+    [b"host", b"connection", b"keep-alive", b"proxy-connection", b"content-length", b"transfer-encoding"]
+)
+
+
+def _library(error: AttestationError, request: httpx.Request) -> AttestationError:
+    base: type[BaseException] | None = None
+    if error.code == "timeout":
+        base = httpx.ReadTimeout
+    elif error.code == "invalid-response":
+        base = httpx.RemoteProtocolError
+    elif error.category == "unavailable":
+        base = httpx.ReadError if error.request_sent else httpx.ConnectError
+    elif error.code in ("invalid-url", "invalid-request"):
+        base = httpx.UnsupportedProtocol
+    return as_library_error(error, base, _request=request)
+
+
+def _headers(request: httpx.Request) -> list[tuple[str, bytes]]:
+    raw = request.headers.raw
+    return [(name.decode("ascii"), value) for name, value in raw if name.lower() not in _DROPPED]
+
+
+def _read_timeout(request: httpx.Request) -> float | None:
+    timeout: dict[str, float | None] = request.extensions.get("timeout", {})
+    return timeout.get("read")
+
+
+def _response(sent: _native.Response, stream: Any, request: httpx.Request) -> httpx.Response:
+    return httpx.Response(
+        sent.status,
+        headers=[(name.encode("ascii"), value) for name, value in sent.headers],
+        stream=stream,
+        request=request,
+        extensions={"http_version": sent.version.encode("ascii")},
+    )
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, sent: _native.Response, request: httpx.Request) -> None:
+        self._sent = sent
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        early, ended = self._sent.early()
+        if early:
+            yield early
+        while not ended:
+            try:
+                piece = self._sent.chunk(_read_timeout(self._request))
+            except AttestationError as error:
+                raise _library(error, self._request) from None
+            if piece is None:
+                return
+            yield piece
+
+    def close(self) -> None:
+        self._sent.close()
+
+
+class Transport(httpx.BaseTransport):
+    """A transport of `httpx.Client`. It does not close the session."""
+
+    def __init__(self, session: Session) -> None:
+        """Send requests through this session."""
+        self._session = session
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. The read timeout of `httpx` limits the wait for the head and for each piece of the body."""
+        body = content_bytes(request.stream)
+        try:
+            sent = self._session._native.send(
+                request.method, str(request.url), _headers(request), body or None, None, _read_timeout(request)
+            )
+        except AttestationError as error:
+            raise _library(error, request) from None
+        return _response(sent, _Stream(sent, request), request)
+
+
+async def _limited(work: Any, request: httpx.Request) -> Any:
+    try:
+        return await asyncio.wait_for(work, _read_timeout(request))
+    except AttestationError as error:
+        raise _library(error, request) from None
+    except asyncio.TimeoutError:
+        raise httpx.ReadTimeout("the application did not respond in time", request=request) from None
+
+
+class _AsyncStream(httpx.AsyncByteStream):
+    def __init__(self, sent: _native.Response, request: httpx.Request) -> None:
+        self._sent = sent
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        early, ended = self._sent.early()
+        if early:
+            yield early
+        while not ended:
+            piece = await _limited(started(self._sent.chunk_start), self._request)
+            if piece is None:
+                return
+            yield piece
+
+    async def aclose(self) -> None:
+        self._sent.close()
+
+
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """A transport of `httpx.AsyncClient`, on asyncio. It does not close the session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        """Send requests through this session."""
+        self._session = session
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        body = await content_bytes_async(request.stream)
+        start = self._session._native.send_start
+        work = started(start, request.method, str(request.url), _headers(request), body or None, None)
+        sent = await _limited(work, request)
+        return _response(sent, _AsyncStream(sent, request), request)

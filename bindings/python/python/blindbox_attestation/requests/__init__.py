@@ -1,0 +1,306 @@
+"""`requests` over an attested session, with the interface of the original client, `blindbox.requests`.
+
+    from blindbox_attestation.requests import SecureSession
+
+    with SecureSession("https://my-app.example", "cce-policy.base64", "sharedneu.neu.attest.azure.net") as session:
+        print(session.post("/generate", json={"prompt": "hi"}).json())
+
+A `SecureSession` is a `requests.Session` whose only adapter is the attested one: requests to other origins, redirects included, are
+refused before anything is sent, and nothing is read from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests as _requests
+
+from .._errors import argument
+from .._policy import HostData, Policy
+from .._session import Session, Verifier, verify_connection
+from . import errors
+from ._adapter import Adapter
+from .errors import (
+    AttestationException,
+    DebugMode,
+    FalseAttestationReport,
+    InvalidEnclaveCode,
+    MAATokenNotFound,
+    NonCompliantUvm,
+    NotAnEnclaveError,
+    WrongAttester,
+)
+
+__all__ = [
+    "AttestationException",
+    "DebugMode",
+    "FalseAttestationReport",
+    "InvalidEnclaveCode",
+    "MAATokenNotFound",
+    "NonCompliantUvm",
+    "NotAnEnclaveError",
+    "PlainHttpWarning",
+    "SecureSession",
+    "UnboundChannelWarning",
+    "WrongAttester",
+    "connect",
+    "delete",
+    "errors",
+    "get",
+    "head",
+    "options",
+    "patch",
+    "post",
+    "put",
+]
+
+
+class UnboundChannelWarning(UserWarning):
+    """The evidence does not name the TLS key of the connection: another guest's evidence could be passed on."""
+
+
+class PlainHttpWarning(UserWarning):
+    """Requests and responses are not encrypted: anyone on the path can read and change them."""
+
+
+class SecureSession(_requests.Session):
+    """A `requests.Session` with one attested peer."""
+
+    def __init__(
+        self,
+        addr: str,
+        cce_file: "str | os.PathLike[str] | None" = None,
+        attestation_endpoint: str | None = None,
+        debug_mode: bool = False,
+        *,
+        policy: Policy | None = None,
+        minimum_svn: int = 101,
+        maa_policy_hash: str | None = None,
+        uvm_issuer: str | None = None,
+        allow_unbound: bool = False,
+        allow_plain_http: bool = False,
+        allow_test_attester: bool = False,
+        verifier: Verifier | None = None,
+        **settings: Any,
+    ) -> None:
+        """Attest the peer behind `addr`, such as `https://my-app.example:8443`, and open a session with it.
+
+        Either `policy`, or `cce_file` (the CCE policy in base64, as it is deployed) and `attestation_endpoint` (the MAA instance
+        that is trusted). `minimum_svn` is the minimum security version of the utility VM. An agent that attests any data, like
+        the one of the original BlindBox, needs `allow_unbound=True`, and an address in clear text `allow_plain_http=True`:
+        neither is ever a fallback, and each warns. `settings` are those of `Verifier`.
+        """
+        if debug_mode:
+            raise argument(
+                "debug_mode=True skipped attestation in the original client; there is no such mode. For tests, run "
+                "`blindbox-attest emulate`; for a debug guest of your own, use a policy that has allow.debug, which still checks "
+                "everything else"
+            )
+        if policy is None:
+            policy = _policy(
+                cce_file,
+                attestation_endpoint,
+                minimum_svn=minimum_svn,
+                maa_policy_hash=maa_policy_hash,
+                uvm_issuer=uvm_issuer,
+                allow_unbound=allow_unbound,
+                allow_plain_http=allow_plain_http,
+                allow_test_attester=allow_test_attester,
+            )
+        elif cce_file is not None or attestation_endpoint is not None or allow_unbound or allow_plain_http:
+            raise argument("expected either policy, or cce_file with attestation_endpoint and what it allows")
+        if allow_unbound:
+            warnings.warn("the channel is not bound to the evidence (allow_unbound=True)", UnboundChannelWarning, 2)
+        if allow_plain_http:
+            warnings.warn("requests are not encrypted (allow_plain_http=True)", PlainHttpWarning, 2)
+        if verifier is not None and settings:
+            raise argument("expected either verifier or its settings")
+        #: The attested session.
+        self.session: Session = (
+            verifier.connect(addr, policy) if verifier is not None else verify_connection(addr, policy, **settings)
+        )
+        self.base_url = addr
+        self._ready = False
+        super().__init__()
+        self._adapter = Adapter(self.session._native)
+        self.adapters.clear()
+        self._ready = True
+
+    def mount(self, prefix: str | bytes, adapter: Any) -> None:
+        """Refuse: another adapter would send requests around the attested connection."""
+        if getattr(self, "_ready", True):
+            raise argument("expected no other adapter: it would send requests around the attested connection")
+
+    def get_adapter(self, url: Any) -> Adapter:
+        """Return the attested adapter. It refuses URLs of other origins before anything is sent."""
+        return self._adapter
+
+    @property
+    def trust_env(self) -> bool:
+        """Whether settings are read from the environment: never."""
+        return False
+
+    @trust_env.setter
+    def trust_env(self, value: bool) -> None:
+        if value and getattr(self, "_ready", False):
+            raise argument("expected no trust_env: proxies and credentials of the environment are not for an attested peer")
+
+    def request(self, method: Any, url: Any = "", *arguments: Any, **options: Any) -> _requests.Response:
+        """Send a request. `url` is relative to the address, or on its origin."""
+        return super().request(method, urljoin(self.base_url, url), *arguments, **options)
+
+    def get(self, url: Any = "", **options: Any) -> _requests.Response:
+        """Send a GET request."""
+        return super().get(url, **options)
+
+    def options(self, url: Any = "", **options: Any) -> _requests.Response:
+        """Send an OPTIONS request."""
+        return super().options(url, **options)
+
+    def head(self, url: Any = "", **options: Any) -> _requests.Response:
+        """Send a HEAD request."""
+        return super().head(url, **options)
+
+    def post(self, url: Any = "", data: Any = None, json: Any = None, **options: Any) -> _requests.Response:
+        """Send a POST request."""
+        return super().post(url, data, json, **options)
+
+    def put(self, url: Any = "", data: Any = None, **options: Any) -> _requests.Response:
+        """Send a PUT request."""
+        return super().put(url, data, **options)
+
+    def patch(self, url: Any = "", data: Any = None, **options: Any) -> _requests.Response:
+        """Send a PATCH request."""
+        return super().patch(url, data, **options)
+
+    def delete(self, url: Any = "", **options: Any) -> _requests.Response:
+        """Send a DELETE request."""
+        return super().delete(url, **options)
+
+    def close(self) -> None:
+        """Close the session."""
+        super().close()
+        self.session.close()
+
+
+def _policy(
+    cce_file: "str | os.PathLike[str] | None",
+    attestation_endpoint: str | None,
+    *,
+    minimum_svn: int,
+    maa_policy_hash: str | None,
+    uvm_issuer: str | None,
+    allow_unbound: bool,
+    allow_plain_http: bool,
+    allow_test_attester: bool,
+) -> Policy:
+    """The policy that the arguments of the original client state."""
+    if not cce_file:
+        raise argument("expected cce_file, the path of the CCE policy in base64, or policy")
+    if not attestation_endpoint:
+        raise argument(
+            "expected attestation_endpoint, the MAA instance that you trust, such as sharedneu.neu.attest.azure.net. The original "
+            "client had sharedeus2.eus2.test.attest.azure.net, a test instance: it also needs allow_test_attester=True"
+        )
+    issuer = attestation_endpoint if "://" in attestation_endpoint else f"https://{attestation_endpoint}"
+    allow = {"unbound-channel": allow_unbound, "plain-http": allow_plain_http}
+    allowed = {name: True for name, is_allowed in allow.items() if is_allowed}
+    return Policy.confidential_container(
+        host_data=HostData.from_cce_policy_file(cce_file),
+        minimum_svn=minimum_svn,
+        maa=issuer,
+        binds_its_own_key=not allow_unbound,
+        maa_policy_hash=maa_policy_hash,
+        allow_test_attester=allow_test_attester,
+        uvm_issuer=uvm_issuer,
+        allow=allowed or None,
+    )
+
+
+def connect(
+    addr: str,
+    cce_file: "str | os.PathLike[str] | None" = None,
+    attestation_endpoint: str | None = None,
+    debug_mode: bool = False,
+    **options: Any,
+) -> SecureSession:
+    """Return a `SecureSession`."""
+    return SecureSession(addr, cce_file, attestation_endpoint, debug_mode, **options)
+
+
+# What belongs to the session, among the options of a function such as `get`.
+_SESSION_OPTIONS = frozenset(
+    ["policy", "minimum_svn", "maa_policy_hash", "uvm_issuer", "allow_unbound", "allow_plain_http"]
+    + ["allow_test_attester", "verifier", "deadline", "application_roots", "extra_application_roots"]
+    + ["collateral_roots", "platform_collateral_roots", "key_set", "amd_roots", "agent", "proxy", "resolve", "kds"]
+    + ["thim", "cache_dir"]
+)
+
+
+def _once(
+    method: str, url: str, cce_policy: Any, attestation_endpoint: str | None, options: dict[str, Any]
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send one request to it."""
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    settings = {name: options.pop(name) for name in _SESSION_OPTIONS & options.keys()}
+    with SecureSession(f"{parts.scheme}://{parts.netloc}", cce_policy, attestation_endpoint, **settings) as session:
+        response = session.request(method, target, **options)
+        # The session ends here, and a body that is left ends with it.
+        response.content
+        return response
+
+
+def get(url: str, cce_policy: Any = None, attestation_endpoint: str | None = None, **options: Any) -> _requests.Response:
+    """Attest the peer behind a URL, and send a GET request to it."""
+    return _once("GET", url, cce_policy, attestation_endpoint, options)
+
+
+def options(
+    url: str, cce_policy: Any = None, attestation_endpoint: str | None = None, **options: Any
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send an OPTIONS request to it."""
+    return _once("OPTIONS", url, cce_policy, attestation_endpoint, options)
+
+
+def head(
+    url: str, cce_policy: Any = None, attestation_endpoint: str | None = None, **options: Any
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send a HEAD request to it."""
+    return _once("HEAD", url, cce_policy, attestation_endpoint, options)
+
+
+def post(
+    url: str,
+    cce_policy: Any = None,
+    attestation_endpoint: str | None = None,
+    data: Any = None,
+    json: Any = None,
+    **options: Any,
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send a POST request to it."""
+    return _once("POST", url, cce_policy, attestation_endpoint, {"data": data, "json": json, **options})
+
+
+def put(
+    url: str, cce_policy: Any = None, attestation_endpoint: str | None = None, data: Any = None, **options: Any
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send a PUT request to it."""
+    return _once("PUT", url, cce_policy, attestation_endpoint, {"data": data, **options})
+
+
+def patch(
+    url: str, cce_policy: Any = None, attestation_endpoint: str | None = None, data: Any = None, **options: Any
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send a PATCH request to it."""
+    return _once("PATCH", url, cce_policy, attestation_endpoint, {"data": data, **options})
+
+
+def delete(
+    url: str, cce_policy: Any = None, attestation_endpoint: str | None = None, **options: Any
+) -> _requests.Response:
+    """Attest the peer behind a URL, and send a DELETE request to it."""
+    return _once("DELETE", url, cce_policy, attestation_endpoint, options)

@@ -1,0 +1,102 @@
+//! Calls into the runtime, and errors on their way to Python.
+
+use std::time::{Duration, Instant};
+
+use blindbox_facade::{self as facade, Error};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// How often a blocking call looks for signals, such as that of Ctrl-C.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+static ERROR_FACTORY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Sets the function that makes exceptions: `(code, number, category, retryable, request_sent, message, appraisal)`.
+#[pyfunction]
+pub(crate) fn set_error_factory(py: Python<'_>, factory: Py<PyAny>) {
+    // The first one stays: the package sets it when it is imported.
+    drop(ERROR_FACTORY.set(py, factory));
+}
+
+/// The exception of an error.
+pub(crate) fn exception(py: Python<'_>, error: Error) -> PyErr {
+    let Some(factory) = ERROR_FACTORY.get(py) else {
+        return pyo3::exceptions::PyRuntimeError::new_err(error.message);
+    };
+    let Error { code, number, category, retryable, request_sent, message, appraisal } = error;
+    match factory.call1(py, (code, number, category, retryable, request_sent, message, appraisal)) {
+        Ok(exception) => PyErr::from_value(exception.into_bound(py)),
+        Err(failure) => failure,
+    }
+}
+
+/// Reads a number of seconds.
+pub(crate) fn duration(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        exception(py, Error::argument(format!("expected a number of seconds that is not negative, found {seconds}")))
+    })
+}
+
+/// Runs work and blocks, without the interpreter's lock, until it ends, a signal handler raises, or `limit` seconds are over.
+pub(crate) fn block<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    limit: Option<f64>,
+) -> PyResult<T> {
+    let limit = limit.map(|seconds| duration(py, seconds)).transpose()?;
+    let interval = limit.map_or(SIGNALS, |limit| limit.clamp(Duration::from_millis(1), SIGNALS));
+    let started = Instant::now();
+    let outcome = py.detach(|| {
+        facade::wait(work, interval, || {
+            if let Some(after) = limit.filter(|limit| started.elapsed() >= *limit) {
+                return Err(Stop::Timeout(after));
+            }
+            Python::attach(|py| py.check_signals()).map_err(Stop::Raised)
+        })
+    });
+    match outcome {
+        Ok(outcome) => outcome.map_err(|error| exception(py, error)),
+        Err(Stop::Raised(raised)) => Err(raised),
+        Err(Stop::Timeout(after)) => Err(exception(py, Error::timeout(after))),
+    }
+}
+
+enum Stop {
+    Raised(PyErr),
+    Timeout(Duration),
+}
+
+/// Ends a call that was started.
+#[pyclass(frozen)]
+pub(crate) struct Cancel(facade::Cancel);
+
+#[pymethods]
+impl Cancel {
+    /// Ends it.
+    fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+/// Starts work. `done(value, exception)` is called once, on a thread of the runtime.
+pub(crate) fn start<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    done: Py<PyAny>,
+    convert: impl for<'py> FnOnce(Python<'py>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+) -> PyResult<Cancel> {
+    let started = facade::start(work, move |outcome| {
+        // Not while the interpreter ends: there is nothing left to call.
+        Python::try_attach(|py| {
+            let outcome = outcome.map_err(|error| exception(py, error)).and_then(|value| convert(py, value));
+            let called = match outcome {
+                Ok(value) => done.call1(py, (value, py.None())),
+                Err(error) => done.call1(py, (py.None(), error.into_value(py))),
+            };
+            if let Err(error) = called {
+                error.write_unraisable(py, None);
+            }
+        });
+    });
+    started.map(Cancel).map_err(|error| exception(py, error))
+}

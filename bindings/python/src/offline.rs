@@ -1,0 +1,104 @@
+//! Policies, recorded evidence, inspection.
+
+use blindbox_facade::{self as facade, EndorsementInput, EvidenceInput};
+use pyo3::prelude::*;
+
+use crate::call::exception;
+
+/// A policy.
+#[pyclass(frozen)]
+pub(crate) struct Policy(pub(crate) facade::Policy);
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(py: Python<'_>, text: &str) -> PyResult<Self> {
+        facade::Policy::parse(text).map(Self).map_err(|error| exception(py, error))
+    }
+
+    fn to_toml(&self) -> String {
+        self.0.to_toml()
+    }
+
+    fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+
+    fn digest(&self) -> String {
+        self.0.digest()
+    }
+
+    fn attester(&self) -> Option<String> {
+        self.0.attester()
+    }
+
+    fn lint(&self) -> String {
+        self.0.lint_json()
+    }
+}
+
+/// Host data in hexadecimal, described in JSON.
+#[pyfunction]
+pub(crate) fn host_data(py: Python<'_>, hex: &str) -> PyResult<String> {
+    facade::host_data(hex).map_err(|error| exception(py, error))
+}
+
+/// The host data of a CCE policy in base64, described in JSON.
+#[pyfunction]
+pub(crate) fn cce_policy(py: Python<'_>, base64: &str) -> PyResult<String> {
+    facade::cce_policy(base64).map_err(|error| exception(py, error))
+}
+
+/// What the bytes of a file are, in JSON.
+#[pyfunction]
+pub(crate) fn inspect(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
+    let bytes = bytes.to_vec();
+    py.detach(|| facade::inspect(&bytes)).map_err(|error| exception(py, error))
+}
+
+/// The verdict on recorded evidence, in JSON.
+#[pyfunction]
+#[pyo3(signature = (*, token, report, uvm_endorsement, runtime_data, key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots, policy, at))]
+#[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
+pub(crate) fn verify_recorded(
+    py: Python<'_>,
+    token: Option<Vec<u8>>,
+    report: Option<Vec<u8>>,
+    uvm_endorsement: Option<Vec<u8>>,
+    runtime_data: Option<Vec<u8>>,
+    key_set: Option<Vec<u8>>,
+    key_set_beside_evidence: bool,
+    certificates: Option<Vec<u8>>,
+    revocation_lists: Vec<Vec<u8>>,
+    amd_roots: Option<String>,
+    policy: &Policy,
+    at: u64,
+) -> PyResult<String> {
+    let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
+    let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
+    py.detach(|| facade::verify_recorded(&evidence, &endorsements, &policy.0, at)).map_err(|error| exception(py, error))
+}
+
+/// The content of genuine evidence, without a verdict, in JSON.
+#[pyfunction]
+#[pyo3(signature = (*, token, report, uvm_endorsement, runtime_data, key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots, attester, at))]
+#[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
+pub(crate) fn verify_unappraised(
+    py: Python<'_>,
+    token: Option<Vec<u8>>,
+    report: Option<Vec<u8>>,
+    uvm_endorsement: Option<Vec<u8>>,
+    runtime_data: Option<Vec<u8>>,
+    key_set: Option<Vec<u8>>,
+    key_set_beside_evidence: bool,
+    certificates: Option<Vec<u8>>,
+    revocation_lists: Vec<Vec<u8>>,
+    amd_roots: Option<String>,
+    attester: Option<&str>,
+    at: u64,
+) -> PyResult<String> {
+    let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
+    let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
+    py.detach(|| facade::verify_unappraised(&evidence, &endorsements, attester, at))
+        .map_err(|error| exception(py, error))
+}

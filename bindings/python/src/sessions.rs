@@ -1,0 +1,142 @@
+//! Verifiers and sessions.
+
+use blindbox_facade::{self as facade, Request};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::bodies::Response;
+use crate::call::{self, Cancel, exception};
+use crate::offline::Policy;
+
+type Headers = Vec<(String, Vec<u8>)>;
+
+/// Opens sessions.
+#[pyclass(frozen)]
+pub(crate) struct Verifier(facade::Verifier);
+
+#[pymethods]
+impl Verifier {
+    #[new]
+    fn new(py: Python<'_>, settings: &str) -> PyResult<Self> {
+        py.detach(|| facade::Verifier::new(settings)).map(Self).map_err(|error| exception(py, error))
+    }
+
+    fn connect(&self, py: Python<'_>, url: &str, policy: &Policy) -> PyResult<Session> {
+        call::block(py, self.0.connect(url, &policy.0), None).map(Session)
+    }
+
+    fn connect_start(&self, py: Python<'_>, url: &str, policy: &Policy, done: Py<PyAny>) -> PyResult<Cancel> {
+        let connect = self.0.connect(url, &policy.0);
+        call::start(py, connect, done, |py, session| Ok(Py::new(py, Session(session))?.into_any()))
+    }
+
+    fn collect(&self, py: Python<'_>, url: &str, policy: &Policy) -> PyResult<Collected> {
+        call::block(py, self.0.collect(url, &policy.0), None).map(Collected)
+    }
+
+    fn collect_start(&self, py: Python<'_>, url: &str, policy: &Policy, done: Py<PyAny>) -> PyResult<Cancel> {
+        let collect = self.0.collect(url, &policy.0);
+        call::start(py, collect, done, |py, collected| Ok(Py::new(py, Collected(collected))?.into_any()))
+    }
+}
+
+/// Evidence that is not verified.
+#[pyclass(frozen)]
+pub(crate) struct Collected(facade::Collected);
+
+#[pymethods]
+impl Collected {
+    /// The documents by the names of their files.
+    fn documents<'py>(&self, py: Python<'py>) -> Vec<(&'static str, Bound<'py, PyBytes>)> {
+        let evidence = self.0.evidence();
+        let evidence = [
+            ("token.jwt", evidence.token),
+            ("report.bin", evidence.report),
+            ("uvm-endorsement.cose", evidence.uvm_endorsement),
+            ("runtime-data.json", evidence.runtime_data),
+        ];
+        let evidence = evidence.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+        let documents = evidence.chain(self.0.endorsements());
+        documents.map(|(name, bytes)| (name, PyBytes::new(py, &bytes))).collect()
+    }
+
+    fn about(&self) -> String {
+        self.0.about_json()
+    }
+
+    fn verify(&self, py: Python<'_>, policy: &Policy) -> PyResult<String> {
+        py.detach(|| self.0.verify(&policy.0)).map_err(|error| exception(py, error))
+    }
+}
+
+/// A session with an attested peer.
+#[pyclass(frozen)]
+pub(crate) struct Session(facade::Session);
+
+#[pymethods]
+impl Session {
+    #[pyo3(signature = (method, target, headers, body, timeout, limit))]
+    #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
+    fn send(
+        &self,
+        py: Python<'_>,
+        method: String,
+        target: String,
+        headers: Headers,
+        body: Option<Vec<u8>>,
+        timeout: Option<f64>,
+        limit: Option<f64>,
+    ) -> PyResult<Response> {
+        let request = request(py, method, target, headers, body, timeout)?;
+        call::block(py, self.0.send(request), limit).map(Response::new)
+    }
+
+    #[pyo3(signature = (method, target, headers, body, timeout, done))]
+    #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
+    fn send_start(
+        &self,
+        py: Python<'_>,
+        method: String,
+        target: String,
+        headers: Headers,
+        body: Option<Vec<u8>>,
+        timeout: Option<f64>,
+        done: Py<PyAny>,
+    ) -> PyResult<Cancel> {
+        let request = request(py, method, target, headers, body, timeout)?;
+        call::start(py, self.0.send(request), done, |py, response| Ok(Py::new(py, Response::new(response))?.into_any()))
+    }
+
+    fn reattest(&self, py: Python<'_>) -> PyResult<String> {
+        call::block(py, self.0.reattest(), None)
+    }
+
+    fn reattest_start(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Cancel> {
+        call::start(py, self.0.reattest(), done, |py, json| Ok(json.into_pyobject(py)?.into_any().unbind()))
+    }
+
+    fn url(&self, py: Python<'_>) -> PyResult<String> {
+        self.0.url().map_err(|error| exception(py, error))
+    }
+
+    fn attestation(&self, py: Python<'_>) -> PyResult<(String, String)> {
+        let both = self.0.attestation_json().and_then(|json| Ok((json, self.0.attestation_text()?)));
+        both.map_err(|error| exception(py, error))
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+fn request(
+    py: Python<'_>,
+    method: String,
+    target: String,
+    headers: Headers,
+    body: Option<Vec<u8>>,
+    timeout: Option<f64>,
+) -> PyResult<Request> {
+    let timeout = timeout.map(|seconds| call::duration(py, seconds)).transpose()?;
+    Ok(Request { method, target, headers, body, timeout })
+}

@@ -1,0 +1,92 @@
+"""Policies, host data, recorded evidence, inspection."""
+
+import pickle
+
+import pytest
+
+import blindbox_attestation as blindbox
+
+
+def test_policies(emulator):
+    policy = emulator.policy
+    for same in (
+        blindbox.Policy(policy.to_toml()),
+        blindbox.Policy(policy.to_json()),
+        pickle.loads(pickle.dumps(policy)),
+    ):
+        assert same == policy and same.digest == policy.digest and hash(same) == hash(policy)
+    assert policy.attester == emulator.about["maa"]["endpoint"] or policy.attester.startswith("https://")
+    made = blindbox.Policy.confidential_container(
+        host_data=emulator.about["host_data"], minimum_svn=101, maa="https://sharedneu.neu.attest.azure.net"
+    )
+    assert made != policy
+    unbound = blindbox.Policy.confidential_container(
+        host_data=blindbox.HostData(emulator.about["host_data"]),
+        minimum_svn=101,
+        maa="https://sharedneu.neu.attest.azure.net",
+        binds_its_own_key=False,
+        allow={"unbound-channel": True},
+    )
+    assert unbound.lint()[0].code == "channel-not-bound"
+    with pytest.raises(blindbox.InvalidPolicy, match="line 1"):
+        blindbox.Policy("kind = 1")
+    with pytest.raises(blindbox.InvalidPolicy):
+        blindbox.Policy.from_dict({"versoin": 1})
+
+
+def test_host_data(emulator):
+    host_data = blindbox.HostData.from_cce_policy_file(emulator.folder / "cce-policy.base64")
+    assert str(host_data) == emulator.about["host_data"] and host_data == blindbox.HostData(host_data.hex)
+    assert not host_data.is_known_allow_all and host_data.findings is not None
+    known = "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20"
+    assert blindbox.HostData(known).is_known_allow_all
+    for make, wrong in ((blindbox.HostData, "5a"), (blindbox.HostData.from_cce_policy, "?")):
+        with pytest.raises(blindbox.Misconfigured):
+            make(wrong)
+
+
+def test_recorded_evidence(emulator):
+    evidence = blindbox.Verifier(**emulator.settings).collect(emulator.url, emulator.policy)
+    accepted = evidence.verify(emulator.policy)
+    assert accepted.channel is None and accepted.claims and accepted.appraisal
+    at = evidence.about["asked_at"]
+    key_set = (emulator.folder / "key-set.json").read_bytes()
+    record = blindbox.verify_recorded(evidence.documents, emulator.policy, at=at, key_set=key_set)
+    assert [check.name for check in record.appraisal]
+    with pytest.raises(blindbox.KeySetNotAuthenticated):
+        blindbox.verify_recorded(evidence.documents, emulator.policy, at=at)
+    with pytest.raises(blindbox.InvalidToken):
+        blindbox.verify_recorded(evidence.documents, emulator.policy, at=at + 10 * 365 * 86400, key_set=key_set)
+    with pytest.raises(blindbox.Misconfigured, match="token.jwx"):
+        blindbox.verify_recorded({"token.jwx": b""}, emulator.policy, at=at)
+    claims = blindbox.verify_unappraised(evidence.documents, at=at, attester=emulator.policy.attester, key_set=key_set)
+    assert claims["claims"]["snp"]
+    tampered = dict(evidence.documents, **{"token.jwt": evidence.documents["token.jwt"][:-8] + b"AAAAAAAA"})
+    with pytest.raises(blindbox.InvalidToken):
+        blindbox.verify_recorded(tampered, emulator.policy, at=at, key_set=key_set)
+
+
+def test_inspect(emulator):
+    evidence = blindbox.Verifier(**emulator.settings).collect(emulator.url, emulator.policy)
+    (found,) = blindbox.inspect(evidence.documents["token.jwt"])
+    assert (found["kind"], found["verified"]) == ("token", False)
+    (found,) = blindbox.inspect(emulator.folder / "key-set.json")
+    assert found["kind"] == "key-set"
+    with pytest.raises(blindbox.Misconfigured):
+        blindbox.inspect(b"nothing")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"deadline": 0},
+        {"deadline": float("nan")},
+        {"agent": "nonsense"},
+        {"collateral_roots": b"nonsense"},
+        {"collateral_roots": b"x", "platform_collateral_roots": True},
+        {"resolve": {"a.example": "nowhere"}},
+    ],
+)
+def test_settings_that_cannot_be_used(settings):
+    with pytest.raises(blindbox.Misconfigured):
+        blindbox.Verifier(**settings)

@@ -23,6 +23,7 @@ pages! {
     readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
     cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, evidence from files, tests.";
     clients = "../docs/clients.md", "Clients in Python, Node, Java, Go and others, through the local proxy.";
+    languages = "../docs/languages.md", "What each language has: Rust, Python, and others through the local proxy.";
     python_client = "../docs/python-client.md", "Migrating from the Python client.";
     policy = "../docs/policy.md", "Policies: every field, method and lint.";
     cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";

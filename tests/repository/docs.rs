@@ -27,7 +27,7 @@ const LINKS: &str = include_str!("../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 19] = [
+const DOCUMENTS: [(&str, &str); 20] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("cce-policy.md", include_str!("../../docs/cce-policy.md")),
@@ -43,6 +43,7 @@ const DOCUMENTS: [(&str, &str); 19] = [
     ("performance.md", include_str!("../../docs/performance.md")),
     ("cli.md", include_str!("../../docs/cli.md")),
     ("proxy.md", PROXY),
+    ("languages.md", include_str!("../../docs/languages.md")),
     ("clients.md", include_str!("../../docs/clients.md")),
     ("troubleshooting.md", include_str!("../../docs/troubleshooting.md")),
     ("python-client.md", include_str!("../../docs/python-client.md")),

@@ -172,7 +172,13 @@ fn the_documents_use_the_vocabulary() {
         paths.push(root().join(name));
     }
     // The examples with a workspace of their own are not part of the package.
-    for name in ["examples/agent/README.md", "packaging/README.md", "src/snp/roots/README.md"] {
+    for name in [
+        "bindings/README.md",
+        "bindings/python/README.md",
+        "examples/agent/README.md",
+        "packaging/README.md",
+        "src/snp/roots/README.md",
+    ] {
         let path = root().join(name);
         paths.extend(path.exists().then_some(path));
     }

@@ -74,7 +74,7 @@ impl Session {
         let target = self.target(&request.target)?;
         let mut prepared = session.request(method, target);
         for (name, value) in &request.headers {
-            prepared = header(prepared, name, value)?;
+            prepared = prepared.header(name, value);
         }
         if let Some(body) = request.body {
             prepared = prepared.body(body);
@@ -146,16 +146,6 @@ impl Session {
             drop(inner.open.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
-}
-
-fn header(
-    request: blindbox_attestation::Request,
-    name: &str,
-    value: &[u8],
-) -> Result<blindbox_attestation::Request, Error> {
-    let value = std::str::from_utf8(value)
-        .map_err(|_| invalid_request(&format!("expected UTF-8 as the value of the header {name:?}")))?;
-    Ok(request.header(name, value))
 }
 
 fn invalid_request(reason: &str) -> Error {

@@ -57,6 +57,8 @@ def test_a_request_body_has_a_limit(session):
 def test_headers_and_parameters(session):
     sent = dict(session.get("/headers?a=1", params={"b": "x y"}, headers={"X-Mine": "ä"}).json())
     assert sent["x-mine"] == "ä"
+    latin = dict(session.get("/headers", headers={"X-Latin": b"\xe4"}).json())
+    assert latin["x-latin"] == "\ufffd"
     with pytest.raises(blindbox.InvalidRequest):
         session.get("/headers", headers={"Host": "evil.example"})
     with pytest.raises(blindbox.InvalidRequest):

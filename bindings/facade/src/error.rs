@@ -4,10 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
-use blindbox_attestation::{AttestationError, Category};
+use blindbox_attestation::{AttestationError, Category, ErrorCode};
 use serde::Serialize;
-
-use crate::core_codes::CORE;
 
 /// A failure, as plain data. Its message and its JSON hold nothing that identifies a machine: the appraisal, which does, is
 /// separate and must not be printed by a binding on its own.
@@ -55,12 +53,22 @@ const INTERNAL: Code =
 const CLOSED: Code = Code { code: "closed", number: 903, category: "misconfigured", retryable: false, name: "Closed" };
 const FORKED: Code = Code { code: "forked", number: 904, category: "misconfigured", retryable: false, name: "Forked" };
 
+impl From<&ErrorCode> for Code {
+    fn from(of_core: &ErrorCode) -> Self {
+        let ErrorCode { code, number, retryable, name, .. } = *of_core;
+        Self { code, number, category: name_of(of_core.category), retryable, name }
+    }
+}
+
 /// Returns all codes: those of the core, in the order of their numbers, then those of the facade.
 ///
 /// A binding that meets a code which it does not know uses the type of its category, so that glue also works with a newer core.
 #[must_use]
 pub fn codes() -> Vec<Code> {
-    CORE.iter().copied().chain(OWN).collect()
+    let mut codes: Vec<_> = AttestationError::codes().map(Code::from).collect();
+    codes.sort_unstable_by_key(|code| code.number);
+    codes.extend(OWN);
+    codes
 }
 
 fn name_of(category: Category) -> &'static str {

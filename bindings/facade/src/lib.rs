@@ -25,7 +25,6 @@
 
 #![forbid(unsafe_code)]
 
-mod core_codes;
 mod error;
 pub mod log;
 mod offline;

@@ -23,7 +23,7 @@ use crate::types::{Nonce, ReportData, SpkiDigest, TlsExporter};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AgentForm {
-    /// `nonce` only: the agent writes the runtime data, and nobody else can. It names its key, and the connection too if the request
+    /// `nonce` only: the agent writes the runtime data, and no one else can. It names its key, and the connection too if the request
     /// says `"protocol": "blindbox-bound-connection/1"`.
     #[default]
     Bound,
@@ -33,7 +33,7 @@ pub enum AgentForm {
     Both,
 }
 
-/// Where hardware reports come from: fills `/attest/raw` and `/attest/combined`, which answer 404 without one.
+/// Where hardware reports come from: fills `/attest/raw` and `/attest/combined`, which respond with 404 without one.
 pub trait ReportSource: Send + Sync {
     /// Evidence for a guest, with this report data in its report, and with those of the changes that the source knows.
     fn evidence(&self, guest: &Guest, report_data: &ReportData, knobs: &[HardwareKnob]) -> HardwareEvidence;
@@ -64,7 +64,7 @@ pub(crate) struct Agent {
     /// The application's TLS key now.
     pub(crate) key: Mutex<SpkiDigest>,
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
-    /// By path, the first answer to a bound request.
+    /// By path, the first response to a bound request.
     pub(crate) first_answers: Mutex<BTreeMap<String, Answer>>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn asks_for_connection(request: &Map<String, Value>) -> bool {
     request.get("protocol").and_then(Value::as_str) == Some(CONNECTION)
 }
 
-/// One request as understood: what to attest, and what to say in the answer.
+/// A parsed request: what to attest, and what the response holds.
 struct Asked {
     /// Hashed into the report.
     attested: Vec<u8>,
@@ -266,7 +266,7 @@ impl HardwareEvidence {
     }
 }
 
-/// The same request as somebody else sent it before.
+/// The same request with another nonce, as another client sent it before.
 fn of_another_time(mut request: Map<String, Value>) -> Map<String, Value> {
     request.insert("nonce".into(), hex::encode(random::<32>()).into());
     request

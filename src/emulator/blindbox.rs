@@ -28,8 +28,8 @@ use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDi
 
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
-/// Its application, unless it is given another ([`BlindBoxBuilder::application`]), answers `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
-/// Its agent answers `GET /status`, `POST /attest/maa` and `/attest/combined`, and in the legacy form `/attest/raw`.
+/// Its application, unless it is given another ([`BlindBoxBuilder::application`]), serves `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
+/// Its agent serves `GET /status`, `POST /attest/maa` and `/attest/combined`, and in the legacy form `/attest/raw`.
 pub struct BlindBox {
     settings: BlindBoxBuilder,
     authority: CertificateAuthority,
@@ -181,7 +181,7 @@ impl BlindBox {
         self.faults.recover();
     }
 
-    /// Another guest from now on, on the same machine, as if the service had been deployed anew.
+    /// Another guest from now on, on the same machine, as if the service had been deployed again.
     pub fn set_guest(&self, mut guest: Guest) {
         if let Some(platform) = &self.settings.platform {
             platform.place(&mut guest);
@@ -199,12 +199,12 @@ impl BlindBox {
         *lock(&self.agent.substitute) = Some(Arc::clone(maa.state()));
     }
 
-    /// Answers every request whose path begins so with a fault, until [`Self::recover`]: `/attest/`, `/echo`, `/`.
+    /// Responds to every request whose path begins so with a fault, until [`Self::recover`]: `/attest/`, `/echo`, `/`.
     pub fn fail(&self, path: &str, fault: Fault) {
         self.faults.schedule(path, fault, None);
     }
 
-    /// Answers the next so many requests whose path begins so with a fault.
+    /// Responds to the next so many requests whose path begins so with a fault.
     pub fn fail_times(&self, path: &str, times: u32, fault: Fault) {
         self.faults.schedule(path, fault, Some(times));
     }
@@ -239,11 +239,11 @@ impl BlindBox {
         }
     }
 
-    /// Starts the guest anew on the same port: another TLS key, another report id, no connection left.
+    /// Restarts the guest on the same port: another TLS key, another report id, no connection left.
     ///
     /// # Errors
     ///
-    /// When the port has been taken meanwhile.
+    /// If the port was taken by another process.
     pub async fn restart(&self) -> io::Result<()> {
         self.stop().await;
         lock(&self.agent.guest).snp.report_id = ReportId::new(random());

@@ -1,4 +1,4 @@
-//! Bodies of answers, well-behaved and otherwise.
+//! Bodies of responses, well-behaved and otherwise.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +18,7 @@ static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
 /// Long enough for a loopback connection to send what it holds.
 const BEFORE_A_CUT: Duration = Duration::from_millis(20);
 
-/// What is sent after the head of an answer.
+/// What is sent after the headers of a response.
 pub(crate) enum Body {
     /// All of it at once.
     Whole(Bytes),

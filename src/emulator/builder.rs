@@ -80,7 +80,7 @@ pub enum ServerCertificate {
     NotYetValid,
     /// Issued for `another-name.example` only.
     WrongName,
-    /// Issued by an authority that nobody knows.
+    /// Issued by an unknown authority.
     UnknownAuthority,
 }
 
@@ -235,7 +235,7 @@ impl BlindBoxBuilder {
         self
     }
 
-    /// A fixed answer of the application to any method on a path, before its own routes.
+    /// A fixed response of the application to any method on a path, before its own routes.
     #[must_use]
     pub fn page(mut self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.pages.insert(path.to_owned(), (content_type.to_owned(), body.into()));

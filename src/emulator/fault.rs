@@ -1,4 +1,4 @@
-//! Ways in which a server can fail to give a proper answer.
+//! Ways in which a server can fail to send a proper response.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -22,15 +22,15 @@ static GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The proper answer, after this time.
+    /// The proper response, after this time.
     Slow(Duration),
-    /// The proper answer, once the gate is open.
+    /// The proper response, once the gate is open.
     Held(Gate),
-    /// No answer at all while the connection stays open (for five minutes at most).
+    /// No response at all while the connection stays open (for five minutes at most).
     Hang,
-    /// The proper answer, one byte at a time with this pause before each.
+    /// The proper response, one byte at a time with this pause before each.
     Drip(Duration),
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     CloseEarly,
     /// HTTP/2: the connection ends with a GOAWAY below the stream of the request (RFC 9113 section 6.8), which therefore was not
     /// processed. HTTP/1.1: the connection is closed.
@@ -39,13 +39,13 @@ pub enum Fault {
     RefuseStream,
     /// HTTP/2: the stream is reset with CANCEL. HTTP/1.1: the connection is closed.
     ResetStream,
-    /// The proper answer with so many more headers.
+    /// The proper response with so many more headers.
     Headers(usize),
     /// HTTP/1.1: a status line that is none. HTTP/2: the connection is closed.
     BadStatusLine,
-    /// The head announces the whole answer, half of the body is sent, the connection is cut.
+    /// The headers announce the whole response, half of the body is sent, the connection is cut.
     Truncated,
-    /// The proper answer followed by so many bytes of white space, without an announced length.
+    /// The proper response followed by so many bytes of white space, without an announced length.
     Oversized(u64),
     /// As [`Self::Oversized`], but the head announces the length, so that a client can refuse before it reads.
     OversizedAnnounced(u64),
@@ -60,19 +60,19 @@ pub enum Fault {
     },
     /// A redirect (307) to another address.
     Redirect(String),
-    /// The proper answer under another `Content-Type`; without one if empty.
+    /// The proper response under another `Content-Type`; without one if empty.
     ContentType(String),
-    /// The proper answer as a gzip stream with `Content-Encoding: gzip`, although nobody asked for it.
+    /// The proper response as a gzip stream with `Content-Encoding: gzip`, although the client did not accept it.
     Gzip,
-    /// The proper answer without its last byte, complete as far as HTTP is concerned: JSON that does not end.
+    /// The proper response without its last byte, complete as far as HTTP is concerned: JSON that does not end.
     MalformedJson,
-    /// The proper answer with its first member once more at the end.
+    /// The proper response with its first member once more at the end.
     DuplicateMember,
-    /// The proper answer followed by a second JSON object.
+    /// The proper response followed by a second JSON object.
     TrailingJson,
-    /// Another body under the head of the proper answer.
+    /// Another body under the headers of the proper response.
     Body(String),
-    /// The proper answer with one text replaced by another.
+    /// The proper response with one text replaced by another.
     Replace {
         /// The text to look for.
         from: String,
@@ -192,7 +192,7 @@ impl Fault {
     }
 }
 
-/// The fault of one server, path by path, for a number of answers or until it recovers.
+/// The fault of one server, path by path, for a number of responses or until it recovers.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Vec<Scheduled>>);
 
@@ -231,7 +231,7 @@ impl Faults {
     }
 }
 
-/// A proper answer, before any fault.
+/// A proper response, before any fault.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     status: u16,

@@ -48,7 +48,7 @@ allow_runtime_logging := false
 pub struct Guest {
     /// The layout of the tokens that MAA issues for it.
     pub shape: TokenShape,
-    /// What the hardware says. `report_data` is written anew for every attestation.
+    /// What the hardware says. `report_data` is overwritten by every attestation.
     pub snp: SnpClaims,
     /// The endorsement of the utility VM; a confidential VM has none.
     pub uvm: Option<UvmClaims>,

@@ -17,7 +17,7 @@ pub enum HardwareKnob {
     ReportBytes(usize, Vec<u8>),
     /// Sends these bytes as the report.
     Report(Vec<u8>),
-    /// Other report data: a report made for somebody else's question.
+    /// Other report data: a report made for another challenge.
     ReportData(ReportData),
     /// Another version in the report.
     ReportVersion(u32),
@@ -53,9 +53,9 @@ pub enum HardwareKnob {
     // The endorsement of the utility VM.
     /// The form of the endorsement.
     EndorsementForm(EndorsementForm),
-    /// Somebody else endorses, in his own name.
+    /// Another issuer endorses, in its own name.
     EndorsedByAnother,
-    /// Somebody else endorses, and claims to be the usual issuer.
+    /// Another issuer endorses, and claims to be the usual one.
     ForgedEndorsement,
     /// The usual authority, but its leaf is for this use only (an OID, dotted).
     EndorserUse(String),

@@ -37,7 +37,7 @@ pub enum KeySetKnob {
     LargeCertificates,
     /// The certificate carries the evidence of a confidential container that holds the key, as an MAA that runs in one does.
     OwnEvidence(Box<MaaEvidence>),
-    /// Two entries with RSA-1024 keys come first. Nobody has their private keys.
+    /// Two entries with RSA-1024 keys come first. Their private keys do not exist.
     LegacyRsa1024,
     /// The `kid` in use occurs a second time, with another key.
     DuplicateKid,

@@ -23,7 +23,7 @@ const THIM_PATH: &str = "/metadata/THIM/amd/certification";
 /// A running KDS: VCEKs of every chip of every [`Platform`] of this process, chains and revocation lists at AMD's paths.
 /// Stops when dropped.
 ///
-/// | path | answer |
+/// | path | response |
 /// |---|---|
 /// | `/vcek/v1/{product}/{hwid}?blSPL=&teeSPL=&snpSPL=&ucodeSPL=` (Turin: and `fmcSPL=`) | VCEK, DER |
 /// | `/vcek/v1/{product}/cert_chain`, `/vlek/v1/{product}/cert_chain` | ASK or ASVK, then ARK, PEM |
@@ -94,7 +94,7 @@ impl KdsBuilder {
         self
     }
 
-    /// Also answers as the THIM service of this machine.
+    /// Also serves as the THIM service of this machine.
     #[must_use]
     pub fn thim(mut self, platform: &Platform) -> Self {
         self.thim = Some(platform.clone());
@@ -176,12 +176,12 @@ impl Kds {
         lock(&self.state.knobs).push(knob);
     }
 
-    /// Answers every request whose path begins so with a fault, until [`Self::recover`]: `/vcek/v1/Milan/crl`, `/`.
+    /// Responds to every request whose path begins so with a fault, until [`Self::recover`]: `/vcek/v1/Milan/crl`, `/`.
     pub fn fail(&self, path: &str, fault: Fault) {
         self.state.faults.schedule(path, fault, None);
     }
 
-    /// Answers the next so many requests whose path begins so with a fault.
+    /// Responds to the next so many requests whose path begins so with a fault.
     pub fn fail_times(&self, path: &str, times: u32, fault: Fault) {
         self.state.faults.schedule(path, fault, Some(times));
     }
@@ -231,7 +231,7 @@ impl Kds {
     ///
     /// # Errors
     ///
-    /// When the port has been taken meanwhile.
+    /// If the port was taken by another process.
     pub async fn restart(&self) -> io::Result<()> {
         self.server.stop_listening().await;
         self.server.listen_again().await
@@ -378,7 +378,7 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
 }
 
 fn thim(call: &Call, platform: &Platform) -> Answer {
-    // As Azure's instance metadata service: a request that somebody was tricked into making lacks this header.
+    // As Azure's instance metadata service: a request that a server was tricked into making lacks this header.
     if call.headers.get("metadata").is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"true")) {
         return Answer::error(400, "the header Metadata: true is required");
     }

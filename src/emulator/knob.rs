@@ -32,7 +32,7 @@ pub enum Knob {
     /// What MAA concludes about the utility VM; `None` leaves `x-ms-compliance-status` out.
     ComplianceStatus(Option<String>),
     /// Another security version of the utility VM in its endorsement.
-    UvmRequirement(u64),
+    UvmSvn(u64),
     /// Another issuer of the endorsement, in the token. The document's issuer is always the one who signs it.
     UvmIssuer(String),
     /// Another feed of the endorsement.
@@ -43,11 +43,11 @@ pub enum Knob {
     NoUvmEndorsement,
 
     // The runtime data that the agent writes in the bound form.
-    /// Attests a nonce that nobody sent this time.
+    /// Attests a nonce that no one sent this time.
     OldNonce,
-    /// Attests a nonce that nobody sent this time, but sends back the proper runtime data.
+    /// Attests a nonce that no one sent this time, but sends back the proper runtime data.
     OldToken,
-    /// Sends the first answer it gave on this path again; one made for another nonce if there was none yet.
+    /// Sends its first response on this path again; one made for another nonce if there was none yet.
     OldAnswer,
     /// Names another TLS key than that of the connection.
     ForeignKey(SpkiDigest),
@@ -61,13 +61,13 @@ pub enum Knob {
     // The agent.
     /// `/attest/maa` is not there: 404, as when an agent was started without certificates.
     NoToken,
-    /// Answers a bound request with a token only, as an agent of the legacy form would.
+    /// Responds to a bound request with a token only, as an agent of the legacy form would.
     AnswerInLegacyForm,
     /// Refuses a bound request (400) since it has no `runtime_data`, as an agent of the legacy form does.
     RefuseBoundForm,
-    /// Sets a member of the answers to attestation requests.
+    /// Sets a member of the responses to attestation requests.
     AnswerMember(String, Value),
-    /// Leaves a member out of the answers to attestation requests.
+    /// Leaves a member out of the responses to attestation requests.
     WithoutAnswerMember(String),
 
     /// Does not know requests for evidence about the connection (400), as agents of `blindbox-bound-server/1` only.
@@ -83,7 +83,7 @@ pub enum Knob {
     Hardware(HardwareKnob),
 
     // The token.
-    /// The token that comes with a report is of another one: of the same guest, for a nonce that nobody sent this time.
+    /// The token that comes with a report is of another one: of the same guest, for a nonce that no one sent this time.
     TokenOfAnotherReport,
     /// Sets a claim, by its path as in [`Claims`].
     Claim(String, Value),
@@ -106,13 +106,13 @@ impl Knob {
         Self::WithoutClaim(path.to_owned())
     }
 
-    /// Sets a member of the answers to attestation requests.
+    /// Sets a member of the responses to attestation requests.
     #[must_use]
     pub fn answer_member(name: &str, value: impl Into<Value>) -> Self {
         Self::AnswerMember(name.to_owned(), value.into())
     }
 
-    /// Leaves a member out of the answers to attestation requests.
+    /// Leaves a member out of the responses to attestation requests.
     #[must_use]
     pub fn without_answer_member(name: &str) -> Self {
         Self::WithoutAnswerMember(name.to_owned())
@@ -129,7 +129,7 @@ impl Knob {
             Self::ReportGuestSvn(svn) => guest.snp.report_guest_svn = *svn,
             Self::ReportedTcb(tcb) => guest.snp.reported_tcb = *tcb,
             Self::ComplianceStatus(status) => guest.compliance_status.clone_from(status),
-            Self::UvmRequirement(svn) => drop(uvm.map(|uvm| uvm.svn = *svn)),
+            Self::UvmSvn(svn) => drop(uvm.map(|uvm| uvm.svn = *svn)),
             Self::UvmIssuer(issuer) => drop(uvm.map(|uvm| uvm.issuer.clone_from(issuer))),
             Self::UvmFeed(feed) => drop(uvm.map(|uvm| uvm.feed.clone_from(feed))),
             Self::UvmMeasurement(measurement) => drop(uvm.map(|uvm| uvm.measurement = *measurement)),

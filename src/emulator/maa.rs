@@ -238,12 +238,12 @@ impl Maa {
         lock(&self.state.knobs).push(knob);
     }
 
-    /// Answers every request for the key set with a fault, until [`Self::recover`].
+    /// Responds to every request for the key set with a fault, until [`Self::recover`].
     pub fn fail(&self, fault: Fault) {
         self.state.faults.schedule("/", fault, None);
     }
 
-    /// Answers the next so many requests with a fault.
+    /// Responds to the next so many requests with a fault.
     pub fn fail_times(&self, times: u32, fault: Fault) {
         self.state.faults.schedule("/", fault, Some(times));
     }
@@ -275,7 +275,7 @@ impl Maa {
     ///
     /// # Errors
     ///
-    /// When the port has been taken meanwhile.
+    /// If the port was taken by another process.
     pub async fn restart(&self) -> io::Result<()> {
         self.server.stop_listening().await;
         self.server.listen_again().await
@@ -349,7 +349,7 @@ impl MaaState {
     }
 }
 
-/// The key in use, held while it signs: a rotation may happen meanwhile.
+/// The key in use, held while it signs: a rotation may happen at the same time.
 pub(crate) struct SigningKeyInUse(Arc<MaaKey>);
 
 impl std::ops::Deref for SigningKeyInUse {

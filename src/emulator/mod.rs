@@ -12,11 +12,11 @@
 //! | [`Platform`] | the machine under it: an AMD processor and its signing key, an endorsed utility VM |
 //! | [`azure_vm`] | the virtual TPM of a confidential VM: reports of the paravisor, quotes, certificates of the key |
 //! | [`Kds`] | AMD's Key Distribution Service (and Azure's THIM) for every machine of the process |
-//! | [`Relay`] | a man in the middle who terminates TLS with a key of his own |
+//! | [`Relay`] | a man in the middle, which terminates TLS with a key of its own |
 //! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
 //! | [`Traffic`] | what reached each of them, to the byte |
 //!
-//! Everything listens on `127.0.0.1` with a port chosen by the system unless told otherwise, is made per process, and stops when dropped.
+//! Everything listens on `127.0.0.1` with a port chosen by the system unless set otherwise, is made per process, and stops when dropped.
 //! Servers run as tasks on the runtime that started them: a blocking client in the same test needs a multi-threaded one.
 //!
 //! ```

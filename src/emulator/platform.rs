@@ -1,4 +1,4 @@
-//! The machine under an emulated guest: a processor of AMD's, and a utility VM that somebody endorses.
+//! The machine under an emulated guest: a processor of AMD's, and an endorsed utility VM.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +14,7 @@ use crate::snp::AmdAnchors;
 use crate::types::{ChipId, Product, ReportData, Tcb};
 use crate::uvm::EndorsementForm;
 
-/// An emulated machine. Given to a [`super::BlindBoxBuilder`] it makes the agent answer `/attest/raw` and
+/// An emulated machine. Given to a [`super::BlindBoxBuilder`] it makes the agent serve `/attest/raw` and
 /// `/attest/combined` with genuine reports under the emulated AMD's roots.
 ///
 /// Token and report say the same of the guest. Chip, processor family, TCB and the issuer of the utility VM's
@@ -32,7 +32,7 @@ use crate::uvm::EndorsementForm;
 /// let blindbox = BlindBox::builder(&maa).platform(&platform).start().await?;
 /// println!("{} on {platform:?}, revocation lists at {}", blindbox.url(), kds.url());
 ///
-/// blindbox.set(Knob::Hardware(HardwareKnob::MaskedChipId)); // from now on nobody can tell the VCEK
+/// blindbox.set(Knob::Hardware(HardwareKnob::MaskedChipId)); // from now on the report does not name the chip
 /// # Ok(())
 /// # }
 /// ```
@@ -264,7 +264,7 @@ impl Platform {
                 HardwareKnob::EndorsedByAnother => signer = OTHER_ENDORSER.clone(),
                 HardwareKnob::ForgedEndorsement => signer = OTHER_ENDORSER.claiming(self.uvm_issuer()),
                 HardwareKnob::EndorserUse(oid) => {
-                    signer = signer.with_leaf_uses([oid.as_str()]).expect("a leaf can be signed anew");
+                    signer = signer.with_leaf_uses([oid.as_str()]).expect("a leaf can be signed again");
                 }
                 HardwareKnob::EndorsedFeed(other) => feed.clone_from(other),
                 HardwareKnob::EndorsedSvn(other) => svn = *other,
@@ -335,7 +335,7 @@ impl Signer {
         foundry::vek(self.maker, self.product, self.chip, self.tcb)
     }
 
-    /// What comes along as certificates of this key, and the TCB that it is said to stand for.
+    /// The certificates that are provided for this key, and the TCB that it is said to stand for.
     fn certificates(&self, knobs: &[HardwareKnob]) -> (String, Tcb) {
         let (mut chip, mut tcb) = (self.chip, self.tcb);
         for knob in knobs {

@@ -208,7 +208,7 @@ async fn pass_on(mut client: TcpStream, behaviour: &Mutex<Behaviour>) -> io::Res
     }
 }
 
-/// `admit` is waited for before each piece of data, whose size it is told.
+/// `admit` is waited for before each piece of data, whose size it receives.
 async fn copy<F: Future<Output = ()>>(
     (from, to): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
     admit: impl Fn(usize) -> F,

@@ -1,4 +1,4 @@
-//! A man in the middle: terminates TLS with a key of his own and uses a genuine BlindBox as a source of evidence.
+//! A man in the middle: terminates TLS with a key of its own and uses a genuine BlindBox as a source of evidence.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::types::{SpkiDigest, TlsExporter};
 
 /// A running relay in front of a BlindBox. Stops when dropped.
 ///
-/// It forwards nothing but requests for the agent. Requests for the application are what it is after: it answers them
+/// It forwards nothing but requests for the agent. Requests for the application are what it is after: it responds to them
 /// itself, and [`Self::traffic`] says how many it got, and how many bytes.
 pub struct Relay {
     server: Server,
@@ -47,15 +47,15 @@ pub struct RelayBuilder {
 pub enum RelayMode {
     /// Lies in wait: later connections are passed through untouched, and end at the genuine BlindBox.
     Tunnel,
-    /// Forwards requests for the agent, and its answers as they come.
+    /// Forwards requests for the agent, and its responses as they come.
     #[default]
     Forward,
     /// Writes runtime data of the bound form itself, with the client's nonce and the relay's key, and has an agent of the
     /// legacy form attest it: evidence that looks bound, and is not.
     AttestOwnKey,
-    /// Answers every request with one genuine answer that it got earlier for a nonce of its own.
+    /// Responds to every request with one genuine response that it got earlier for a nonce of its own.
     Replay,
-    /// Forwards, but takes `runtime_data` out of the answer.
+    /// Forwards, but takes `runtime_data` out of the response.
     LegacyForm,
 }
 
@@ -63,7 +63,7 @@ pub enum RelayMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RelayCertificate {
-    /// Issued by the authority of the BlindBox for the same names: whoever controls the name or an authority can have one.
+    /// Issued by the authority of the BlindBox for the same names: anyone who controls the name or an authority can have one.
     #[default]
     SameAuthority,
     /// Signed by the key itself.
@@ -129,7 +129,7 @@ impl RelayBuilder {
             RelayCertificate::SameAuthority => blindbox.authority().issue(&key, &request),
             RelayCertificate::SelfSigned => key.self_signed(&request),
         };
-        // An attacker does not care whom he forwards to; the evidence protects itself.
+        // An attacker does not care whom they forward to; the evidence protects itself.
         let client = reqwest::Client::builder()
             .tls_danger_accept_invalid_certs(true)
             .redirect(reqwest::redirect::Policy::none())
@@ -297,7 +297,7 @@ impl Plan {
         let status = response.status().as_u16();
         match response.bytes().await {
             Ok(body) => Answer::bytes(status, "application/json", body),
-            Err(_) => Answer::error(502, "the agent did not finish its answer"),
+            Err(_) => Answer::error(502, "the agent did not finish its response"),
         }
     }
 }

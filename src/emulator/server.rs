@@ -294,7 +294,7 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
     response.map(|_| Body::whole(Vec::new()))
 }
 
-/// Tasks that end with whoever owns them; also the executor of HTTP/2, whose streams are tasks of their own.
+/// Tasks that end with their owner; also the executor of HTTP/2, whose streams are tasks of their own.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks(Arc<Mutex<TaskSet>>);
 

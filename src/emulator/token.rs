@@ -19,7 +19,7 @@ pub enum TokenFault {
     NotYetValid,
     /// `iat` is an hour ahead; `nbf` is now.
     IssuedInTheFuture,
-    /// `iat` and `nbf` are so many seconds ago, `exp` lies ahead: genuine, but made before anybody asked.
+    /// `iat` and `nbf` are so many seconds ago, `exp` lies ahead: genuine, but made before the request.
     IssuedAgo(u64),
     /// Another `iss`, with the key and signature of this instance.
     Issuer(String),

@@ -42,7 +42,7 @@ pub enum ChainFault {
     AuthorityExpired,
     /// The leaf has its key usage twice.
     DuplicateExtension,
-    /// The leaf names its issuer but somebody else signed it.
+    /// The leaf names its issuer but another key signed it.
     ForgedLink,
     /// The leaf names another issuer.
     IssuerMismatch,
@@ -52,7 +52,7 @@ pub enum ChainFault {
     PathTooShort,
     /// Bytes follow the leaf.
     TrailingBytes,
-    /// The leaf has a critical extension that nobody knows.
+    /// The leaf has an unknown critical extension.
     UnknownCriticalExtension,
     /// The leaf is signed with an algorithm identifier of SHA-1.
     WeakAlgorithm,
@@ -196,7 +196,7 @@ impl UvmSignerBuilder {
         }
         let leaf = CertificateSpec {
             subject: LEAF_NAME,
-            issuer: if fault(ChainFault::IssuerMismatch) { "Somebody else" } else { INTERMEDIATE },
+            issuer: if fault(ChainFault::IssuerMismatch) { "Another issuer" } else { INTERMEDIATE },
             validity: self.validity(0, ["250101000000Z", "260101000000Z"]),
             extensions,
             public_key: key.public_key()?,

@@ -121,7 +121,7 @@ fn a_session_talks_to_the_attested_peer_and_to_nobody_else() {
         assert_eq!((session.channel(), session.attestation().key()), (Channel::Bound, Some(&blindbox.tls_key())));
         assert_eq!(blindbox.traffic().application_requests(), 0);
         let answer = session.post("/generate").json(&json!({ "prompt": "hi" })).send().unwrap();
-        assert_eq!(answer.json::<Value>().unwrap(), json!({ "text": "an answer to: hi" }));
+        assert_eq!(answer.json::<Value>().unwrap(), json!({ "text": "a response to: hi" }));
         // Evidence and application went over one and the same connection.
         assert_eq!(blindbox.traffic().connections().len(), 1, "{http:?}");
     }

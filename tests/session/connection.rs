@@ -22,7 +22,7 @@ async fn a_session_talks_to_the_attested_peer() {
         assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 
         let answer = session.post("/generate").json(&json!({ "prompt": "hi" })).send().await.unwrap();
-        assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "text": "an answer to: hi" }));
+        assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "text": "a response to: hi" }));
         assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 
         // Evidence and application went over one and the same connection.
@@ -260,7 +260,7 @@ async fn a_session_that_starts_at_its_end_is_attested_anew_or_sends_nothing() {
 #[tokio::test]
 async fn a_clock_that_is_set_back_does_not_lengthen_a_life() {
     let lab = Lab::start().await;
-    let policy = lab.policy().require_session_age(1).unwrap();
+    let policy = lab.policy().require_max_session_age(Duration::from_secs(1)).unwrap();
     let now = lab.blindbox.now();
     // A clock that stands still: only the monotonic one goes on.
     let verifier = lab.builder().clock(move || now).build().unwrap();

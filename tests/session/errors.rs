@@ -97,7 +97,7 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
     check(assert_rejected!(error, Violation::WrongUvm { field: "issuer", .. }), "wrong-uvm");
     let error = refused(&lab, Knob::UvmFeed("ConfAKS-AMD-UVM".into()), same).await;
     check(assert_rejected!(error, Violation::WrongUvm { field: "feed", .. }), "wrong-uvm");
-    let error = refused(&lab, Knob::UvmRequirement(99), same).await;
+    let error = refused(&lab, Knob::UvmSvn(99), same).await;
     check(assert_rejected!(error, Violation::UvmTooOld { minimum: 100, actual: 99, .. }), "uvm-too-old");
     let error =
         refused(&lab, Knob::claim("x-ms-policy-hash", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), same).await;
@@ -134,8 +134,9 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
         policy.require_chip_ids([ChipId::new([7; 64])]).unwrap()
     });
     check(assert_rejected!(error.await, Violation::NotReported { .. }), "not-reported");
-    let error =
-        refused(&lab, Knob::Token(TokenFault::IssuedAgo(30)), |policy| policy.require_token_younger_than(10).unwrap());
+    let error = refused(&lab, Knob::Token(TokenFault::IssuedAgo(30)), |policy| {
+        policy.require_max_token_age(Duration::from_secs(10)).unwrap()
+    });
     check(assert_rejected!(error.await, Violation::TokenTooOld { .. }), "token-too-old");
 
     lab.blindbox.reset();
@@ -148,7 +149,7 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
 #[tokio::test]
 async fn several_violations_are_all_listed_and_the_gravest_is_the_error() {
     let lab = Lab::start().await;
-    lab.blindbox.set(Knob::UvmRequirement(3));
+    lab.blindbox.set(Knob::UvmSvn(3));
     lab.blindbox.set(Knob::Debug);
     let error = assert_rejected!(lab.refusal().await, Violation::DebugMode);
     let failed = error.appraisal().unwrap().checks().iter().filter(|check| check.verdict == Verdict::Failed);

@@ -237,7 +237,7 @@ impl New {
             BindingArgument::OwnConnection => Workload::binds_its_own_connection(first),
             BindingArgument::None => Workload::attests_any_data(first),
         };
-        let workload = digests.fold(workload, Workload::or);
+        let workload = digests.fold(workload, Workload::also_accept);
         let workload = if self.allow_permissive_workload { workload.allow_permissive() } else { workload };
         let (trust, measurements) = (self.trust()?, self.measurement.iter().copied());
         let policy = match (self.uvm_svn, self.measurement.is_empty()) {

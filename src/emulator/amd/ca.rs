@@ -1,4 +1,4 @@
-//! CA certificates: the hierarchy's own, issued anew, or issued wrongly.
+//! CA certificates: the hierarchy's own, issued again, or issued wrongly.
 
 use super::keys::CaKey;
 use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss_with_trailer, signed};

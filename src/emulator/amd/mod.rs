@@ -134,7 +134,7 @@ impl AmdHierarchy {
         CustomAnchors { product: self.product, ark: &self.ark, ask: &self.ask, asvk: &self.asvk }
     }
 
-    /// A CA certificate to issue anew, or wrongly.
+    /// A CA certificate to issue again, or wrongly.
     #[must_use]
     pub fn ca(&self, role: CertificateRole) -> CaBuilder {
         CaBuilder::new(self, role)

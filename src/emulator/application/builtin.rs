@@ -11,11 +11,11 @@ use crate::emulator::request::Call;
 /// The longest wait that a caller of `/slow` can ask for.
 const SLOWEST: u64 = 60_000;
 
-/// Fixed answers by path: content type and body.
+/// Fixed responses by path: content type and body.
 pub(crate) type Pages = BTreeMap<String, (String, Vec<u8>)>;
 
 /// `/` hello, `/echo` the body, `/generate` a text for `{"prompt": ...}`, `/headers` what was sent, `/redirect` to `/`,
-/// `/slow?ms=` an answer after that time, `/large?bytes=` so many bytes.
+/// `/slow?ms=` a response after that time, `/large?bytes=` so many bytes.
 pub(crate) async fn answer(pages: &Pages, call: &Call) -> Answer {
     if let Some((content_type, body)) = pages.get(&call.path) {
         return Answer::bytes(200, content_type, body.clone());
@@ -54,7 +54,7 @@ pub(crate) async fn answer(pages: &Pages, call: &Call) -> Answer {
 fn generate(call: &Call) -> Answer {
     match serde_json::from_slice::<Value>(&call.body) {
         Ok(request) => match request.get("prompt").and_then(Value::as_str) {
-            Some(prompt) => Answer::json(&json!({ "text": format!("an answer to: {prompt}") })),
+            Some(prompt) => Answer::json(&json!({ "text": format!("a response to: {prompt}") })),
             None => Answer::error(400, "prompt is required"),
         },
         Err(_) => Answer::error(400, "the request is not JSON"),

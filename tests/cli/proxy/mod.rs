@@ -147,7 +147,7 @@ fn curl_talks_to_an_attested_peer() {
             proxy.ask_plainly("POST /generate", &[&token, &length], body).body
         }
     };
-    assert_eq!(answer, r#"{"text":"an answer to: who are you?"}"#);
+    assert_eq!(answer, r#"{"text":"a response to: who are you?"}"#);
 }
 
 #[test]

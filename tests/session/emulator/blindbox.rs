@@ -10,7 +10,7 @@ async fn a_blindbox_serves_and_is_attested_for_the_key_of_the_connection() {
     assert_eq!((hello.status(), hello.version()), (StatusCode::OK, Version::HTTP_2));
     assert_eq!(hello.text().await.unwrap(), "hello from a BlindBox");
     let answer = post(&client, blindbox.url() + "/generate", json!({ "prompt": "hi" })).await;
-    assert_eq!(json_of(answer).await, json!({ "text": "an answer to: hi" }));
+    assert_eq!(json_of(answer).await, json!({ "text": "a response to: hi" }));
     let status = client.get(blindbox.url() + "/status").send().await.unwrap();
     assert_eq!(json_of(status).await, json!({ "message": "Status OK" }));
 
@@ -57,7 +57,7 @@ async fn knobs_show_in_the_claims() {
         (Knob::ReportGuestSvn(9), guest("guestsvn"), json!(9)),
         (Knob::ComplianceStatus(Some("other".into())), "/x-ms-compliance-status".into(), json!("other")),
         (Knob::ComplianceStatus(None), "/x-ms-compliance-status".into(), Value::Null),
-        (Knob::UvmRequirement(99), endorsement("guestsvn"), json!("99")),
+        (Knob::UvmSvn(99), endorsement("guestsvn"), json!("99")),
         (Knob::UvmMeasurement(measurement), endorsement("launchmeasurement"), json!(measurement)),
         (Knob::UvmFeed("f".into()), guest("uvm-endorsement-headers") + "/feed", json!("f")),
         (Knob::NoUvmEndorsement, guest("uvm-endorsement"), Value::Null),

@@ -177,7 +177,7 @@ async fn knobs_of_the_guest_show_in_the_report() {
         (Knob::HostData(blindbox_attestation::HostData::new([9; 32])), "invalid-enclave-code"),
         (Knob::Vmpl(2), "wrong-vmpl"),
         (Knob::ReportedTcb(old), "tcb-too-old"),
-        (Knob::UvmRequirement(100), "uvm-too-old"),
+        (Knob::UvmSvn(100), "uvm-too-old"),
         (Knob::Measurement(Measurement::new([7; 48])), "evidence-mismatch"),
     ] {
         blindbox.set(knob.clone());
@@ -189,7 +189,7 @@ async fn knobs_of_the_guest_show_in_the_report() {
             Knob::HostData(data) => assert_eq!(report.snp().host_data, *data),
             Knob::Vmpl(vmpl) => assert_eq!(report.snp().vmpl, *vmpl),
             Knob::ReportedTcb(tcb) => assert_eq!(report.snp().reported_tcb, *tcb),
-            Knob::UvmRequirement(svn) => assert_eq!(verify_endorsement(&blindbox, &answer).unwrap().claims().svn, *svn),
+            Knob::UvmSvn(svn) => assert_eq!(verify_endorsement(&blindbox, &answer).unwrap().claims().svn, *svn),
             Knob::Measurement(measurement) => assert_eq!(report.snp().measurement, *measurement),
             _ => unreachable!(),
         }

@@ -107,7 +107,7 @@ fn each_fault_of_a_chain_is_named() {
         ),
         (ChainFault::DuplicateExtension, 0, CertificateError::DuplicateExtension { oid: "2.5.29.15".into() }),
         (ChainFault::ForgedLink, 0, CertificateError::WrongSignature),
-        (ChainFault::IssuerMismatch, 0, wrong_issuer(CA, "Somebody else")),
+        (ChainFault::IssuerMismatch, 0, wrong_issuer(CA, "Another issuer")),
         (ChainFault::LeafMayNotSign, 0, CertificateError::WrongKeyUsage(KeyUse::Documents)),
         (ChainFault::PathTooShort, 2, CertificateError::PathTooLong { allowed: 0, actual: 1 }),
         (ChainFault::TrailingBytes, 0, CertificateError::Malformed),

@@ -60,9 +60,7 @@ const GROUPS: &[Group] = &[
                 guest(Knob::ComplianceStatus(Some(value.to_owned())))
             }),
             Entry("no-compliance-status", "MAA concludes nothing", |_| guest(Knob::ComplianceStatus(None))),
-            Entry("uvm-svn=SVN", "another version of the utility VM", |value| {
-                guest(Knob::UvmRequirement(number(value)?))
-            }),
+            Entry("uvm-svn=SVN", "another version of the utility VM", |value| guest(Knob::UvmSvn(number(value)?))),
             Entry("uvm-issuer=DID", "another issuer of its endorsement, in the token", |value| {
                 guest(Knob::UvmIssuer(value.to_owned()))
             }),

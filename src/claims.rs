@@ -124,6 +124,16 @@ pub enum TokenShape {
     AzureVm,
 }
 
+/// The value of `x-ms-attestation-type`.
+impl fmt::Display for TokenShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SevSnpVm => "sevsnpvm",
+            Self::AzureVm => "azurevm",
+        })
+    }
+}
+
 /// The claims that only an MAA token carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

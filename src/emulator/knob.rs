@@ -72,7 +72,7 @@ pub enum Knob {
 
     /// Does not know requests for evidence about the connection (400), as agents of `blindbox-bound-server/1` only.
     RefuseConnectionForm,
-    /// Answers a request for evidence about the connection with evidence that names the key alone: a downgrade.
+    /// Responds to a request for evidence about the connection with evidence that names the key alone: a downgrade.
     AnswerInServerForm,
 
     // The hardware evidence.

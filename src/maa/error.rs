@@ -89,7 +89,7 @@ pub enum TokenError {
         name: &'static str,
     },
     /// The token has claims of both shapes, so that its meaning would be ambiguous.
-    #[error("a token of the shape {shape:?} must not have the claim {claim:?}")]
+    #[error("a token of the type {shape} must not have the claim {claim:?}")]
     MixedShapes {
         /// The shape by `x-ms-attestation-type`.
         shape: TokenShape,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::advisories::Mitigation;
 use super::requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, give_once};
@@ -315,25 +316,25 @@ impl Policy {
         self.require_once("require.current-mitigations", |require| &mut require.current_mitigations, mask)
     }
 
-    /// Requires the token to be younger than this many seconds when it is verified.
+    /// Requires the token to have at most this age, in whole seconds, when it is verified.
     ///
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_token_younger_than(self, seconds: u64) -> Result<Self, PolicyError> {
-        self.require_once("require.max-token-age-seconds", |require| &mut require.max_token_age_seconds, seconds)
+    pub fn require_max_token_age(self, age: Duration) -> Result<Self, PolicyError> {
+        self.require_once("require.max-token-age-seconds", |require| &mut require.max_token_age_seconds, age.as_secs())
     }
 
-    /// Limits the attestation of a session to this many seconds (default: one hour).
+    /// Limits the lifetime of an attestation, in whole seconds (default: one hour).
     ///
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_session_age(self, at_most_seconds: u64) -> Result<Self, PolicyError> {
+    pub fn require_max_session_age(self, age: Duration) -> Result<Self, PolicyError> {
         self.require_once(
             "require.max-session-age-seconds",
             |require| &mut require.max_session_age_seconds,
-            at_most_seconds,
+            age.as_secs(),
         )
     }
 }

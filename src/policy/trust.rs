@@ -209,7 +209,7 @@ impl Trust {
     ///
     /// [`PolicyError::NotCoveredByTrust`] under MAA alone, [`PolicyError::UnusableValue`] for less than a second,
     /// [`PolicyError::Contradiction`] where no CRL is required, [`PolicyError::GivenTwice`].
-    pub fn require_crl_issued_within(mut self, age: Duration) -> Result<Self, PolicyError> {
+    pub fn require_max_crl_age(mut self, age: Duration) -> Result<Self, PolicyError> {
         let Some(amd) = &mut self.amd else {
             return Err(PolicyError::NotCoveredByTrust { requirement: MAX_CRL_AGE, needs: "AMD" });
         };

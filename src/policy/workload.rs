@@ -64,7 +64,7 @@ impl Workload {
 
     /// Accepts another CCE policy too, such as during a rolling update. The same binding applies to it.
     #[must_use]
-    pub fn or(mut self, host_data: HostData) -> Self {
+    pub fn also_accept(mut self, host_data: HostData) -> Self {
         self.host_data.push(host_data);
         self
     }

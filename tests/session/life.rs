@@ -30,7 +30,7 @@ fn life_of(session: &Session) -> u64 {
 async fn a_life_ends_at_the_earliest_of_its_ends() {
     let lab = Lab::start().await;
     let of = async |policy| life_of(&lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap());
-    assert_eq!(of(lab.policy().require_session_age(600).unwrap()).await, 600);
+    assert_eq!(of(lab.policy().require_max_session_age(Duration::from_secs(600)).unwrap()).await, 600);
     assert_eq!(of(lab.policy()).await, 3600);
     // The token's own end.
     let soon = lab.blindbox.now().as_secs() + 900;

@@ -142,7 +142,7 @@ async fn a_certificate_of_another_chip_or_tcb_is_not_in_the_way_of_the_right_one
 #[tokio::test]
 async fn a_bad_revocation_list_is_no_verdict_on_the_peer() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
-    let policy = lab.amd_policy().require_session_age(4 * 3600).unwrap();
+    let policy = lab.amd_policy().require_max_session_age(Duration::from_secs(4 * 3600)).unwrap();
     for (knob, goes_on) in [(KdsKnob::ForgedCrl, true), (KdsKnob::IssuerRevoked, false)] {
         let mirror = Kds::builder().plain_http().start().await.unwrap();
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();
@@ -164,7 +164,7 @@ async fn a_bad_revocation_list_is_no_verdict_on_the_peer() {
 async fn a_bad_certificate_of_a_mirror_is_no_verdict_on_the_peer() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
     lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
-    let policy = lab.amd_policy().require_session_age(30 * 3600).unwrap();
+    let policy = lab.amd_policy().require_max_session_age(Duration::from_secs(30 * 3600)).unwrap();
     for knob in [KdsKnob::ForgedVcek, KdsKnob::VcekOfAnotherChip] {
         let mirror = Kds::builder().plain_http().start().await.unwrap();
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();
@@ -181,7 +181,7 @@ async fn a_bad_certificate_of_a_mirror_is_no_verdict_on_the_peer() {
 #[tokio::test]
 async fn an_attestation_that_has_ended_by_the_time_it_is_there_is_none() {
     let lab = Lab::start().await;
-    let policy = lab.policy().require_session_age(1).unwrap();
+    let policy = lab.policy().require_max_session_age(Duration::from_secs(1)).unwrap();
     lab.blindbox.fail("/attest/", Fault::Slow(Duration::from_millis(1_200)));
     let outcome = lab.verifier().connect(lab.blindbox.url(), &policy).await;
     assert_eq!(outcome.unwrap_err(), AttestationError::AttestationExpired);

@@ -39,7 +39,7 @@ fn everything() -> Policy {
         .allow_tcb_below("AMD-SB-3019")
         .unwrap()
         .allow_best_effort_revocation();
-    let workload = Workload::binds_its_own_key(host_data()).or(HostData::new([0x5b; 32])).allow_permissive();
+    let workload = Workload::binds_its_own_key(host_data()).also_accept(HostData::new([0x5b; 32])).allow_permissive();
     let uvm = UvmRequirement::at_least(100).issued_by("did:x509:0:sha256:x::eku:1.2").of_feed("Feed");
     let require = Policy::confidential_container(trust, workload, uvm).unwrap();
     require
@@ -60,8 +60,8 @@ fn everything() -> Policy {
         .and_then(|p| p.require_platform_info(PlatformInfoBit::AliasCheckComplete, BitRequirement::Set))
         .and_then(Policy::require_committed_firmware_only)
         .and_then(|p| p.require_launch_mitigations(0b11))
-        .and_then(|p| p.require_token_younger_than(600))
-        .and_then(|p| p.require_session_age(300))
+        .and_then(|p| p.require_max_token_age(Duration::from_secs(600)))
+        .and_then(|p| p.require_max_session_age(Duration::from_secs(300)))
         .and_then(Policy::require_post_quantum)
         .and_then(Policy::allow_debug)
         .and_then(Policy::allow_migration)
@@ -155,7 +155,7 @@ fn values_that_name_nobody_are_refused() {
     refused(container().require_id_keys([KeyDigest::new([0; 48])]), "require.id-keys");
     refused(container().require_author_keys([KeyDigest::new([0; 48])]), "require.author-keys");
     refused(container().require_chip_ids([ChipId::new([0; 64])]), "require.chip-ids");
-    refused(container().require_session_age(0), "require.max-session-age-seconds");
+    refused(container().require_max_session_age(Duration::from_secs(0)), "require.max-session-age-seconds");
     let zeros = Workload::binds_its_own_key(HostData::new([0; 32]));
     let trust = || Trust::maa(SHARED).unwrap();
     refused(Policy::confidential_container(trust(), zeros, UvmRequirement::at_least(1)), "workload.host-data");
@@ -194,8 +194,8 @@ fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
     for number in [0, 1 << 63, u64::MAX] {
         unusable(container_of_both().require_launch_mitigations(number), "require.launch-mitigations");
         unusable(container_of_both().require_current_mitigations(number), "require.current-mitigations");
-        unusable(container().require_token_younger_than(number), "require.max-token-age-seconds");
-        unusable(container().require_session_age(number), "require.max-session-age-seconds");
+        unusable(container().require_max_token_age(Duration::from_secs(number)), "require.max-token-age-seconds");
+        unusable(container().require_max_session_age(Duration::from_secs(number)), "require.max-session-age-seconds");
         let workload = Workload::binds_its_own_key(host_data());
         let trust = Trust::maa(SHARED).unwrap();
         unusable(Policy::confidential_container(trust, workload, UvmRequirement::at_least(number)), "uvm.minimum-svn");
@@ -248,8 +248,8 @@ fn a_second_value_does_not_replace_the_first() {
         }),
         ("require.launch-mitigations", |p| p.require_launch_mitigations(1)),
         ("require.current-mitigations", |p| p.require_current_mitigations(1)),
-        ("require.max-token-age-seconds", |p| p.require_token_younger_than(1)),
-        ("require.max-session-age-seconds", |p| p.require_session_age(1)),
+        ("require.max-token-age-seconds", |p| p.require_max_token_age(Duration::from_secs(1))),
+        ("require.max-session-age-seconds", |p| p.require_max_session_age(Duration::from_secs(1))),
         ("require.advisories", |p| p.require_advisories(["AMD-SB-3016"])),
         ("require.advisories-until", |p| p.require_advisories_until("2026-05-12")),
         ("require.mitigations", |p| p.require_mitigations([Mitigation::AmdSb3016])),
@@ -390,7 +390,7 @@ fn a_requirement_that_no_evidence_of_the_trust_can_show_is_refused() {
         UvmRequirement::at_least(101),
     );
     let amd = amd.unwrap();
-    assert_eq!(amd.require_token_younger_than(1), uncovered("require.max-token-age-seconds", "MAA"));
+    assert_eq!(amd.require_max_token_age(Duration::from_secs(1)), uncovered("require.max-token-age-seconds", "MAA"));
 }
 
 #[test]
@@ -481,21 +481,21 @@ fn the_greatest_age_of_the_crl_is_a_requirement() {
         let workload = Workload::binds_its_own_key(host_data());
         Policy::confidential_container(trust, workload, UvmRequirement::at_least(101))
     };
-    let written = policy(Trust::amd().require_crl_issued_within(day).unwrap()).unwrap().to_toml();
+    let written = policy(Trust::amd().require_max_crl_age(day).unwrap()).unwrap().to_toml();
     assert!(written.contains("max-crl-age-seconds = 86400"), "{written}");
     assert_eq!(written.parse::<Policy>().unwrap().to_toml(), written);
 
-    let refused = Trust::maa(SHARED).unwrap().require_crl_issued_within(day);
+    let refused = Trust::maa(SHARED).unwrap().require_max_crl_age(day);
     assert_eq!(refused, Err(PolicyError::NotCoveredByTrust { requirement: FIELD, needs: "AMD" }));
     let reason = "is zero, which requires nothing or what nothing can meet";
-    let refused = Trust::amd().require_crl_issued_within(Duration::from_millis(999));
+    let refused = Trust::amd().require_max_crl_age(Duration::from_millis(999));
     assert_eq!(refused, Err(PolicyError::UnusableValue { requirement: FIELD, reason }));
-    let twice = Trust::amd().require_crl_issued_within(day).unwrap().require_crl_issued_within(day);
+    let twice = Trust::amd().require_max_crl_age(day).unwrap().require_max_crl_age(day);
     assert_eq!(twice, Err(PolicyError::GivenTwice { requirement: FIELD }));
     let reason = "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none";
     for relax in [Trust::allow_best_effort_revocation, Trust::allow_no_revocation_check] {
         let contradiction = Err(PolicyError::Contradiction { reason });
-        assert_eq!(policy(relax(Trust::amd().require_crl_issued_within(day).unwrap())), contradiction);
-        assert_eq!(relax(Trust::amd()).require_crl_issued_within(day).err(), contradiction.err());
+        assert_eq!(policy(relax(Trust::amd().require_max_crl_age(day).unwrap())), contradiction);
+        assert_eq!(relax(Trust::amd()).require_max_crl_age(day).err(), contradiction.err());
     }
 }

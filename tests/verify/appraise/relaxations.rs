@@ -42,7 +42,7 @@ fn migration_is_refused_unless_allowed() {
 fn an_allow_all_workload_shows() {
     let digest = "4f4448c67f3c8dfc8de8a5e37125d807dadcc41f06cf23f615dbd52eec777d10";
     let all = HostData::from_hex(digest).unwrap();
-    let workload = Workload::binds_its_own_key(all).or(host_data()).allow_permissive();
+    let workload = Workload::binds_its_own_key(all).also_accept(host_data()).allow_permissive();
     let policy =
         Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmRequirement::at_least(101)).unwrap();
     let mut guest = container();

@@ -11,7 +11,7 @@ use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, MaaKeyError,
     Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
-    TlsExporter, Verdict, Violation,
+    TlsExporter, TokenShape, Verdict, Violation,
 };
 
 use crate::scene::*;
@@ -37,7 +37,7 @@ fn the_gravest_violation_is_the_error_and_the_appraisal_lists_all() {
         })
         .and_then(|policy| policy.require_products([Product::Turin]))
         .and_then(|policy| policy.require_chip_ids([blindbox_attestation::ChipId::new([1; 64])]))
-        .and_then(|policy| policy.require_token_younger_than(1))
+        .and_then(|policy| policy.require_max_token_age(Duration::from_secs(1)))
         .unwrap();
     // Each step mends the gravest violation; the name is that of the check that it mends.
     type Mend = fn(&mut Guest);
@@ -296,6 +296,13 @@ fn the_public_table_of_codes_has_every_error_once_and_in_order() {
         let words = row.code.split('-').map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]));
         assert_eq!(row.name, words.collect::<String>());
     }
+}
+
+/// Names of the source are not text for a reader.
+#[test]
+fn a_message_names_a_type_of_token_as_maa_does() {
+    let error = TokenError::MixedShapes { shape: TokenShape::AzureVm, claim: "x-ms-sevsnpvm-vmpl".into() };
+    assert_eq!(error.to_string(), "a token of the type azurevm must not have the claim \"x-ms-sevsnpvm-vmpl\"");
 }
 
 #[test]

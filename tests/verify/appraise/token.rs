@@ -29,7 +29,7 @@ fn host_data_is_one_of_the_accepted() {
     let (first, second) = (host_data(), HostData::new([0x22; 32]));
     let of =
         |workload| Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload, UvmRequirement::at_least(101));
-    let policy = of(Workload::binds_its_own_key(second).or(first)).unwrap();
+    let policy = of(Workload::binds_its_own_key(second).also_accept(first)).unwrap();
     let mut guest = container();
     passed(attest(&guest, &policy), "workload", &format!("host data {first}"));
     let actual = HostData::new([0x33; 32]);
@@ -150,7 +150,7 @@ fn compliance_is_said_and_is_the_accepted_one() {
 
 #[test]
 fn a_token_is_young_enough() {
-    let policy = maa_policy().require_token_younger_than(10).unwrap();
+    let policy = maa_policy().require_max_token_age(Duration::from_secs(10)).unwrap();
     let issued = |seconds: u64| {
         let at = NOW.minus(seconds).as_secs();
         attest_claims(&container(), &policy, |claims| claims.claim("iat", at).claim("nbf", at))

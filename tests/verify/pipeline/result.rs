@@ -1,5 +1,7 @@
 //! What a successful verification gives.
 
+use std::time::Duration;
+
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
     AttestationError, Challenge, Channel, ChipId, OfflineAttestation, ReportId, ServerNameCheck, UnixTime, Verdict,
@@ -81,10 +83,10 @@ fn an_attestation_ends_with_the_first_thing_it_rests_on() {
     let far = NOW.plus(8 * HOUR).as_secs();
     // An hour, unless the policy says otherwise.
     assert_eq!(expires(both_policy(), far), NOW.plus(HOUR));
-    assert_eq!(expires(both_policy().require_session_age(60).unwrap(), far), NOW.plus(60));
+    assert_eq!(expires(both_policy().require_max_session_age(Duration::from_secs(60)).unwrap(), far), NOW.plus(60));
     // The token.
     assert_eq!(expires(both_policy(), NOW.plus(30).as_secs()), NOW.plus(30));
-    let all_day = both_policy().require_session_age(24 * HOUR).unwrap();
+    let all_day = both_policy().require_max_session_age(Duration::from_secs(24 * HOUR)).unwrap();
     assert_eq!(expires(all_day.clone(), far), NOW.plus(8 * HOUR));
     // A token in its leeway is over already.
     let leeway = attest_claims(&endorsed_container(), &both_policy(), |claims| {

@@ -155,7 +155,7 @@ fn a_crl_that_is_older_than_required_is_as_good_as_none() {
         endorsements.crls = vec![Crl::Received(amd().crl().this_update(issued).issue())];
     };
     let policy = |seconds| {
-        let trust = Trust::amd().require_crl_issued_within(Duration::from_secs(seconds)).unwrap();
+        let trust = Trust::amd().require_max_crl_age(Duration::from_secs(seconds)).unwrap();
         Policy::confidential_container(trust, workload(), own_uvm()).unwrap()
     };
     let attested = attest_with(&endorsed_container(), &policy(86_400), crl).unwrap();

@@ -5,7 +5,7 @@ use super::pem;
 use crate::x509::{Certificate, CertificateError, MAX_CERTIFICATE_LEN};
 
 /// The certificates of an agent, the THIM service or a file: that of the key that signed a report (VCEK or VLEK), optionally
-/// with its issuer (ASK or ASVK) and root (ARK). At most 8, each of at most 8 KiB. Not verified:
+/// with its issuer (ASK or ASVK) and root (ARK). At most 9, each of at most 8 KiB. Not verified:
 /// [`VerifiedVek::from_bundle`](super::VerifiedVek::from_bundle) does that.
 ///
 /// Certificates are identified by their subjects, so that their order does not matter.
@@ -19,8 +19,8 @@ impl CertificateBundle {
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Malformed`] unless the input is PEM with one to eight certificates, [`CertificateError::TooLarge`] beyond
-    /// 128 KiB.
+    /// [`CertificateError::Malformed`] unless the input is PEM, [`CertificateError::TooManyCertificates`] beyond 9 certificates,
+    /// [`CertificateError::TooLarge`] beyond 144 KiB.
     pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
         Ok(Self { certificates: pem::certificates(text)? })
     }

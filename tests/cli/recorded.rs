@@ -224,6 +224,10 @@ fn a_nonce_that_is_null_is_refused_and_one_that_is_absent_is_unproven() {
         let begin = format!("{}: invalid type: null, expected a string", to.join("about.json").display());
         assert!(message.starts_with(&begin), "{message}");
     }
+    fs::write(to.join("about.json"), format!("[{at}]")).unwrap();
+    let outcome = verify(&[]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (4, "misconfigured"), "{}", outcome.out);
+    assert!(outcome.out.contains("about.json: expected a JSON object"), "{}", outcome.out);
     fs::write(to.join("about.json"), format!("{{\"asked_at\": {at}}}")).unwrap();
     assert_eq!(verify(&[]).json()["unproven"], serde_json::json!(["time", "nonce"]));
     assert_eq!(verify(&["--at", &at]).json()["unproven"], serde_json::json!(["nonce"]));

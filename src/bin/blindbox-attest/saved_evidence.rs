@@ -195,13 +195,15 @@ fn saved_as<T>(
 
 fn about(directory: &Path) -> Result<Option<About>, Failure> {
     let Some(about) = saved(directory, "about.json")? else { return Ok(None) };
-    let about = serde_json::from_slice(&about).map_err(|error| {
-        files::about(
-            &directory.join("about.json"),
-            format!("{error}; without this file --at says for which time to verify"),
-        )
-    })?;
-    Ok(Some(about))
+    let refuse = |error: String| {
+        let without = "without this file --at says for which time to verify";
+        files::about(&directory.join("about.json"), format!("{error}; {without}"))
+    };
+    // A struct is also read from an array, by position.
+    if about.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refuse("expected a JSON object".to_owned()));
+    }
+    serde_json::from_slice(&about).map(Some).map_err(|error| refuse(error.to_string()))
 }
 
 /// A file of the directory. One that is not there is not given; the verification reports what is missing.

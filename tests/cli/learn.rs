@@ -52,7 +52,8 @@ fn what_a_container_showed_is_a_policy_that_it_meets() {
     for line in outcome.out.lines().filter(|line| line.contains(" = ")) {
         assert!(line.contains(SHOWN) || given.iter().any(|given| line.starts_with(given)), "{line}");
     }
-    outcome.out.parse::<Policy>().unwrap();
+    let policy = outcome.out.parse::<Policy>().unwrap();
+    assert!(policy.lint().iter().all(|lint| lint.code != "microcode-of-a-product"), "{:?}", policy.lint());
     fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
     let verified = emulator.verify(&[]);
     assert_eq!(verified.exit, 0, "{}", verified.err);

@@ -253,8 +253,8 @@ impl Learn {
             ("bootloader", Some(tcb.bootloader)),
             ("tee", Some(tcb.tee)),
             ("snp", Some(tcb.snp)),
-            ("microcode", Some(tcb.microcode)),
         ];
+        // Not the microcode: each processor of a family counts its own, and the advisories know which is which.
         let parts: Vec<String> = parts
             .into_iter()
             .filter_map(|(name, part)| part.filter(|part| *part > 0).map(|part| format!("{name} = {part}")))

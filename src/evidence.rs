@@ -30,6 +30,7 @@ pub struct Evidence {
     /// The utility VM's endorsement: a COSE_Sign1 document.
     pub uvm_endorsement: Option<Vec<u8>>,
     /// The report of the paravisor of an Azure confidential VM, with a hardware report in it: the blob of NV index 0x01400001.
+    /// [`crate::verify_unappraised`] verifies it with `quote` and `ak_chain`; policies are not about them yet.
     pub hcl_report: Option<Vec<u8>>,
     /// The quote of its virtual TPM.
     pub quote: Option<Quote>,

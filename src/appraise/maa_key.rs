@@ -86,9 +86,14 @@ fn advised_fixes(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
     let open: Vec<_> = required.iter().filter(open).map(|advisory| advisory.name).collect();
     let expected = format!("the fixes of {expected}");
     let checks = &mut checks.of(Requirement::MaaKeyHolder);
-    let unknown = required.iter().any(|advisory| {
-        matches!(advisory.status(&platform), AdvisoryStatus::NothingKnown | AdvisoryStatus::NotReported { .. })
+    let not_reported = required.iter().find_map(|advisory| match advisory.status(&platform) {
+        AdvisoryStatus::NotReported { claim } => Some(claim),
+        _ => None,
     });
+    if let (true, Some(claim)) = (open.is_empty(), not_reported) {
+        return checks.claim_not_reported(NAME, claim, expected);
+    }
+    let unknown = required.iter().any(|advisory| advisory.status(&platform) == AdvisoryStatus::NothingKnown);
     if open.is_empty() && unknown {
         return checks.allowed(NAME, expected, "NOT KNOWN: no source says what shows the fix on this processor");
     }

@@ -11,6 +11,12 @@ pub enum HclReportError {
     /// The hardware report that was verified is not the one in the blob.
     #[error("the hardware report in it is not the one that was verified")]
     AnotherReport,
+    /// The hardware report was requested at another privilege level than the paravisor's.
+    #[error("expected a hardware report of VMPL 0, where the paravisor runs, found one of VMPL {vmpl}")]
+    NotOfParavisor {
+        /// `VMPL` of the report.
+        vmpl: u32,
+    },
     /// The hardware report is of TDX.
     #[error("expected a SEV-SNP report in it, found one of TDX, which this crate does not verify")]
     NotSevSnp,

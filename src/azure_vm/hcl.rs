@@ -139,7 +139,8 @@ impl<'a> HclReport<'a> {
     ///
     /// # Errors
     ///
-    /// [`HclReportError::AnotherReport`] if `report` is not the one in the blob, [`HclReportError::WrongReportData`] unless its
+    /// [`HclReportError::AnotherReport`] if `report` is not the one in the blob, [`HclReportError::NotOfParavisor`] unless it is of VMPL 0,
+    /// [`HclReportError::WrongReportData`] unless its
     /// `REPORT_DATA` is the SHA-256 of the claims and 32 zero bytes, [`HclReportError::RuntimeClaims`] for claims that cannot be
     /// read.
     pub fn verify_with(&self, report: &VerifiedReport) -> Result<RuntimeClaims, HclReportError> {
@@ -147,6 +148,11 @@ impl<'a> HclReport<'a> {
         let signed = self.snp_report()?.get(..SIGNED_LEN).unwrap_or_default();
         if crypto::sha256_digest(signed) != report.report_digest() {
             return Err(HclReportError::AnotherReport);
+        }
+        // Less privileged software chooses the report data of its own reports, and so the claims that they cover.
+        let vmpl = report.snp().vmpl;
+        if vmpl != 0 {
+            return Err(HclReportError::NotOfParavisor { vmpl });
         }
         self.check_report_data(report.snp().report_data)?;
         RuntimeClaims::read(self.claims).map_err(HclReportError::RuntimeClaims)

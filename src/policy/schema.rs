@@ -217,7 +217,7 @@ impl Document {
             );
         }
         if self.binding.is_none() {
-            return contradiction("an SNP guest needs `binding`: `own-key` or `none`");
+            return contradiction("an SNP guest needs `binding`: `own-key`, `own-connection` or `none`");
         }
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction(

@@ -103,7 +103,11 @@ pub(super) async fn exchange(
             let reason = "it switches to another protocol than the requested one".to_owned();
             return Err(AttestationError::InvalidResponse { reason, source: None });
         }
-        let io = upgraded(&mut response).await;
+        let io = tokio::select! {
+            biased;
+            error = peer.until_revoked_or_expired(Duration::ZERO) => return Err(error.after_request_was_sent()),
+            io = upgraded(&mut response) => io,
+        };
         let io = io.map_err(|failure| failed(failure, url, deadline).after_request_was_sent())?;
         return Ok(Outcome::Upgraded(Box::new(response), io, checkout));
     }

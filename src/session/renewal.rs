@@ -128,6 +128,10 @@ impl SessionInner {
             }
             return Err(AttestationError::AttestationExpired);
         }
+        // Requests may share a connection as soon as it has joined, and a policy can be about the key exchange of each connection.
+        if !self.attester.joins_unasked(connection.security(), peer) {
+            return Err(AttestationError::AttestationExpired);
+        }
         renewal.not_sent = false;
         let mut checkout = self.pool.attach(peer, connection);
         self.reattest_over(peer, Some(&mut checkout), deadline).await
@@ -145,7 +149,10 @@ impl SessionInner {
         let connection = checkout.begin();
         let security = connection.as_ref().map_or(peer.security(), |connection| connection.security());
         let outcome = self.attester.attest_again(security, connection, deadline).await;
-        checkout.advance(Exchange::Over);
+        // After a verdict the connection is not free for another request: the peer is revoked only after this.
+        if !outcome.as_ref().is_err_and(AttestationError::is_verdict) {
+            checkout.advance(Exchange::Over);
+        }
         outcome
     }
 }

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::headers;
 use super::lock;
 use super::peer::Peer;
 
@@ -201,7 +202,11 @@ impl GuardedBody {
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(data) => self.rest = data,
-                        Err(frame) => return Poll::Ready(Ok(frame.into_trailers().ok())),
+                        Err(frame) => {
+                            let trailers = frame.into_trailers().ok();
+                            let checked = trailers.as_ref().map_or(Ok(()), headers::check_all);
+                            return Poll::Ready(checked.map(|()| trailers).map_err(Into::into));
+                        }
                     },
                 },
             }

@@ -33,7 +33,8 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 /// is closed whether anyone uses it or not. While the stream is open, it renews the attestation. Data that were already passed to
 /// TLS and the operating system may still be sent.
 ///
-/// A stream that was cut off never looks like one that has ended.
+/// A stream that was cut off never looks like one that has ended. What was written before may have arrived: the error does not say so
+/// ([`AttestationError::request_sent`] is about requests), so do not repeat it blindly.
 pub struct AttestedStream {
     shared: Arc<Shared>,
     /// Counts as a use of the peer, and keeps what belongs to the connection.

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -171,6 +171,15 @@ impl fmt::Debug for Connection {
 /// Writes the path alone into the request line of HTTP/1.1, and host and port into `Host` (RFC 9112 section 3.2). A proxy that
 /// forwards in cleartext gets the whole URL and its credentials.
 fn address_http1(request: &mut Request<OutgoingBody>, forward: Option<&Proxy>) {
+    // For these methods the HTTP library would leave out a body of unknown size, as if the caller had none.
+    let (body, is_bodiless) = (request.body(), matches!(*request.method(), Method::GET | Method::HEAD));
+    if is_bodiless
+        && !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+        && !request.headers().contains_key(CONTENT_LENGTH)
+    {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let uri = request.uri();
     let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));

@@ -76,6 +76,18 @@ async fn echoing(http: HttpVersions) -> (Lab, Session) {
     (lab, session)
 }
 
+/// Over HTTP/1.1 the HTTP library left it out, and the response was to a request without it.
+#[tokio::test]
+async fn a_body_of_unknown_size_is_sent_with_every_method() {
+    for http in BOTH_VERSIONS {
+        let (_lab, session) = echoing(http).await;
+        let response = session.get("/").body_reader(&b"a filter"[..]).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "a filter", "{http:?}");
+        let response = session.get("/").send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "", "{http:?}");
+    }
+}
+
 /// 64 MiB there and back. What is made of it and not received yet is bounded, whoever reads slowly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_streamed_body_of_any_size_takes_the_same_memory() {

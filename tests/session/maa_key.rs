@@ -149,6 +149,9 @@ async fn a_container_that_is_not_as_required_is_refused() {
         assert_eq!(failed.map(|check| check.name).collect::<Vec<_>>(), [name], "{knob:?}");
         assert_eq!(refused.violation(), Some(&Violation::WrongMaaKey { field, expected, actual }));
     }
+    // Without a CPUID the report does not say which microcode it needs.
+    let refused = scene.refused(MaaEvidenceKnob::Hardware(HardwareKnob::ReportVersion(2))).await;
+    assert_eq!(refused.violation(), Some(&Violation::NotReported { claim: "cpuid" }));
     scene.publish(scene.evidence());
     let minima = TcbMinima::of(Product::Genoa, TcbMinimum::new().snp(25));
     let policy = scene.policy(scene.lab.trust(), scene.requirement().with_reported_tcb(minima));

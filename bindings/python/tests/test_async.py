@@ -17,7 +17,7 @@ def test_a_session_and_its_bodies(emulator):
         async with await emulator.connect_async() as session:
             assert session.attestation.channel == "bound"
             assert await (await session.get("/")).text() == "hello from a BlindBox"
-            assert await (await session.post("/generate", json={"prompt": "x"})).json() == {"text": "an answer to: x"}
+            assert await (await session.post("/generate", json={"prompt": "x"})).json() == {"text": "a response to: x"}
             assert await (await session.post("/echo", content=parts())).read() == b"ab"
             assert [line async for line in (await session.post("/echo", content="1\n2")).iter_lines()] == ["1", "2"]
             large = await session.get("/large?bytes=1000000")

@@ -21,7 +21,7 @@ def client(emulator, session):
 def test_requests_as_usual(client):
     assert client.get("/").text == "hello from a BlindBox"
     response = client.post("/generate", json={"prompt": "hi"})
-    assert response.json() == {"text": "an answer to: hi"} and response.http_version == "HTTP/2"
+    assert response.json() == {"text": "a response to: hi"} and response.http_version == "HTTP/2"
     assert client.post("/echo", content=iter([b"a", b"b"])).content == b"ab"
     assert b"content" in client.post("/echo", files={"file": b"content"}).content
     assert client.head("/").content == b""

@@ -49,7 +49,7 @@ def canary():
 def test_requests_as_usual(emulator, secure):
     response = secure.post("/generate", json={"prompt": "hi"})
     assert isinstance(response, requests.Response) and response.ok
-    assert response.json() == {"text": "an answer to: hi"}
+    assert response.json() == {"text": "a response to: hi"}
     assert response.url == emulator.url + "/generate" and response.request.method == "POST"
     assert response.elapsed.total_seconds() > 0
     assert secure.get("/").text == "hello from a BlindBox"
@@ -139,7 +139,7 @@ def test_the_interface_of_the_original_client(emulate):
     with pytest.warns(attested.UnboundChannelWarning):
         session = attested.connect(*arguments, allow_unbound=True, **options)
     with session:
-        assert session.post("/generate", json={"prompt": "hi"}).json()["text"] == "an answer to: hi"
+        assert session.post("/generate", json={"prompt": "hi"}).json()["text"] == "a response to: hi"
     with pytest.warns(attested.UnboundChannelWarning):
         response = attested.post(legacy.url + "/echo?x=1", *arguments[1:], data="a", allow_unbound=True, **options)
     assert (response.status_code, response.text) == (200, "a")

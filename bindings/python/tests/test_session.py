@@ -16,7 +16,7 @@ import blindbox_attestation as blindbox
 def test_a_session_sends_requests_to_the_attested_peer(emulator, session):
     response = session.post("/generate", json={"prompt": "hi"})
     assert (response.status, response.ok) == (200, True)
-    assert response.json() == {"text": "an answer to: hi"}
+    assert response.json() == {"text": "a response to: hi"}
     assert response.headers["Content-Type"].startswith("application/json")
     assert response.http_version == "HTTP/2"
     assert response.url == emulator.url + "/generate"

@@ -77,7 +77,7 @@ impl Answer {
     fn assert_is_an_answer_to(&self, prompt: &str) {
         assert_eq!(
             (self.status, &self.body),
-            (StatusCode::OK, &json!({ "text": format!("an answer to: {prompt}") })),
+            (StatusCode::OK, &json!({ "text": format!("a response to: {prompt}") })),
             "{self:?}"
         );
         assert!(self.content_type.as_deref().is_some_and(|it| it.starts_with("application/json")), "{self:?}");

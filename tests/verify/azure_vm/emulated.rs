@@ -116,6 +116,19 @@ fn the_report_covers_the_claims_in_full() {
     assert!(matches!(refused, HclReportError::WrongReportData { .. }), "{refused:?}");
 }
 
+#[test]
+fn a_report_of_less_privileged_software_is_not_the_paravisors() {
+    let machine = Machine::new();
+    for vmpl in 1..=3 {
+        let blob = machine.tpm.hcl_report().sign(machine.amd.report().vmpl(vmpl), &machine.vcek);
+        let hcl = HclReport::read(&blob).unwrap();
+        let collateral = Collateral::new(machine.vcek.der());
+        let report = hcl.snp_report().unwrap();
+        let report = snp::verify(report, &collateral, &machine.amd.anchors(), Revocation::Off, NOW).unwrap();
+        assert_eq!(hcl.verify_with(&report), Err(HclReportError::NotOfParavisor { vmpl }));
+    }
+}
+
 fn machine_digest(bytes: &[u8]) -> Sha256Digest {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     Sha256Digest::new(digest.as_ref().try_into().unwrap())

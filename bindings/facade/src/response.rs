@@ -77,7 +77,8 @@ impl Response {
     }
 
     /// Pulls the next bytes of the body behind [`Response::early`]; `None` at its end. Calls are served one after another. A body
-    /// that broke off is an error on every call, and never an end. Dropping the future loses nothing.
+    /// that broke off is an error on every call, and never an end. A call that is given up may have pulled a chunk already, which is
+    /// then lost: call [`Response::close`], so that the rest cannot be taken for the whole.
     pub fn chunk(&self) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send + use<> {
         let body = Arc::clone(&self.body);
         async move { body.get()?.chunk().await }

@@ -50,13 +50,13 @@ impl Session {
         open.clone().ok_or_else(|| Error::closed("session"))
     }
 
-    /// Returns the URL that the session was opened with.
+    /// Returns the URL that the session was opened with, without a slash at its end, so that a path can be appended.
     ///
     /// # Errors
     ///
     /// `forked` in another process.
     pub fn url(&self) -> Result<String, Error> {
-        Ok(self.0.get()?.base.to_string())
+        Ok(self.0.get()?.base.as_str().trim_end_matches('/').to_owned())
     }
 
     /// Sends a request, and returns when the head of the response is there; a small body is then often there too.

@@ -47,7 +47,8 @@ impl Response {
 
     #[pyo3(signature = (limit))]
     fn chunk<'py>(&self, py: Python<'py>, limit: Option<f64>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let chunk = call::block(py, self.0.chunk(), limit)?;
+        // A chunk of a pull that was given up is lost: what follows must not look like the whole body.
+        let chunk = call::block_or(py, self.0.chunk(), limit, || self.0.close())?;
         Ok(chunk.map(|bytes| PyBytes::new(py, &bytes)))
     }
 

@@ -43,6 +43,16 @@ pub(crate) fn block<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
     limit: Option<f64>,
 ) -> PyResult<T> {
+    block_or(py, work, limit, || ())
+}
+
+/// As [`block`]. `abandoned` is called where the work was given up: it may have ended at the same moment, and its result is lost.
+pub(crate) fn block_or<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    limit: Option<f64>,
+    abandoned: impl FnOnce(),
+) -> PyResult<T> {
     let limit = limit.map(|seconds| duration(py, seconds)).transpose()?;
     let interval = limit.map_or(SIGNALS, |limit| limit.clamp(Duration::from_millis(1), SIGNALS));
     let started = Instant::now();
@@ -51,13 +61,19 @@ pub(crate) fn block<T: Send + 'static>(
             if let Some(after) = limit.filter(|limit| started.elapsed() >= *limit) {
                 return Err(Stop::Timeout(after));
             }
-            Python::attach(|py| py.check_signals()).map_err(Stop::Raised)
+            // None while the interpreter ends, when there is no handler to call.
+            Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
         })
     });
     match outcome {
         Ok(outcome) => outcome.map_err(|error| exception(py, error)),
-        Err(Stop::Raised(raised)) => Err(raised),
-        Err(Stop::Timeout(after)) => Err(exception(py, Error::timeout(after))),
+        Err(stop) => {
+            abandoned();
+            Err(match stop {
+                Stop::Raised(raised) => raised,
+                Stop::Timeout(after) => exception(py, Error::timeout(after)),
+            })
+        }
     }
 }
 

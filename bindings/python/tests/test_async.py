@@ -55,6 +55,21 @@ def test_a_cancelled_request_ends_and_the_session_goes_on(emulator):
     asyncio.run(main())
 
 
+def test_a_body_whose_reading_was_cancelled_is_not_read_from_the_middle(emulator):
+    async def main():
+        async with await emulator.connect_async() as session:
+            response = await session.get("/large?bytes=3000000")
+            reading = asyncio.ensure_future(response.read())
+            await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            with pytest.raises(blindbox.Closed):
+                await response.read()
+
+    asyncio.run(main())
+
+
 def test_a_refusal(emulator):
     emulator.order("knob debug")
 

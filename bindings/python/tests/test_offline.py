@@ -17,8 +17,14 @@ def test_policies(emulator):
         assert same == policy and same.digest == policy.digest and hash(same) == hash(policy)
     assert policy.attester == emulator.about["maa"]["endpoint"] or policy.attester.startswith("https://")
     made = blindbox.Policy.confidential_container(
-        host_data=emulator.about["host_data"], minimum_svn=101, maa="https://sharedneu.neu.attest.azure.net"
+        host_data=emulator.about["host_data"],
+        minimum_svn=101,
+        binds_its_own_key=True,
+        maa="https://sharedneu.neu.attest.azure.net",
     )
+    with pytest.raises(TypeError, match="binds_its_own_key"):
+        # An assertion that nothing can check is the caller's to make.
+        blindbox.Policy.confidential_container(host_data="5a" * 32, minimum_svn=101)
     assert made != policy
     unbound = blindbox.Policy.confidential_container(
         host_data=blindbox.HostData(emulator.about["host_data"]),

@@ -124,9 +124,9 @@ class Policy:
         *,
         host_data: HostData | str | Iterable[HostData | str],
         minimum_svn: int,
+        binds_its_own_key: bool,
         maa: str | None = None,
         amd: bool = False,
-        binds_its_own_key: bool = True,
         maa_policy_hash: str | None = None,
         allow_test_attester: bool = False,
         uvm_issuer: str | None = None,
@@ -136,8 +136,8 @@ class Policy:
         """Make a policy for a confidential container.
 
         `maa` is the MAA instance that judges the evidence, such as `https://sharedneu.neu.attest.azure.net`; `amd` verifies the
-        hardware report down to AMD's root; either or both. `binds_its_own_key` is your assertion that the workload attests only
-        its own TLS key; without it the channel is not bound, and `allow` needs `unbound-channel`. `require` and `allow` are the
+        hardware report down to AMD's root; either or both. `binds_its_own_key=True` is your assertion that the workload attests
+        only its own TLS key, which evidence cannot show; with False the channel is not bound, and `allow` needs `unbound-channel`. `require` and `allow` are the
         tables of a policy file.
         """
         trust: dict[str, Any] = {}

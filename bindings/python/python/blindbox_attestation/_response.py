@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Iterator
 
 from . import _native
 from ._body import Headers
-from ._errors import argument
+from ._errors import AttestationError, argument
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
@@ -152,7 +152,14 @@ class Response(_Common):
             if self._ended:
                 self._content = self._take_early()
             else:
-                self._content = b"".join(self.iter_bytes())
+                try:
+                    self._content = b"".join(self.iter_bytes())
+                except AttestationError:
+                    raise
+                except BaseException:
+                    # The pieces that were read are lost.
+                    self._native.close()
+                    raise
         return self._content
 
     @property
@@ -199,7 +206,14 @@ class AsyncResponse(_Common):
         if early:
             yield early
         while not self._ended:
-            piece = await started(self._native.chunk_start)
+            try:
+                piece = await started(self._native.chunk_start)
+            except AttestationError:
+                raise
+            except BaseException:
+                # The pull was given up, and what it had is lost: the rest must not be taken for the whole.
+                self._native.close()
+                raise
             if piece is None:
                 self._ended = True
             elif piece:
@@ -221,7 +235,14 @@ class AsyncResponse(_Common):
             if self._ended:
                 self._content = self._take_early()
             else:
-                self._content = b"".join([piece async for piece in self.iter_bytes()])
+                try:
+                    self._content = b"".join([piece async for piece in self.iter_bytes()])
+                except AttestationError:
+                    raise
+                except BaseException:
+                    # The pieces that were read are lost.
+                    self._native.close()
+                    raise
         return self._content
 
     async def text(self) -> str:

@@ -124,7 +124,12 @@ class _AsyncStream(httpx.AsyncByteStream):
         if early:
             yield early
         while not ended:
-            piece = await _limited(started(self._sent.chunk_start), self._request)
+            try:
+                piece = await _limited(started(self._sent.chunk_start), self._request)
+            except BaseException:
+                # A pull that was given up loses what it had: the rest must not be taken for the whole.
+                self._sent.close()
+                raise
             if piece is None:
                 return
             yield piece

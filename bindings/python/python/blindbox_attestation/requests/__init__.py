@@ -112,10 +112,12 @@ class SecureSession(_requests.Session):
             )
         elif cce_file is not None or attestation_endpoint is not None or allow_unbound or allow_plain_http:
             raise argument("expected either policy, or cce_file with attestation_endpoint and what it allows")
-        if allow_unbound:
-            warnings.warn("the channel is not bound to the evidence (allow_unbound=True)", UnboundChannelWarning, 2)
-        if allow_plain_http:
-            warnings.warn("requests are not encrypted (allow_plain_http=True)", PlainHttpWarning, 2)
+        # A policy of the caller's is warned about like the options.
+        open_ends = {lint.code for lint in policy.lint()}
+        if allow_unbound or "channel-not-bound" in open_ends:
+            warnings.warn("the channel is not bound to the evidence (allow_unbound=True, or the policy)", UnboundChannelWarning, 2)
+        if allow_plain_http or "plain-http-allowed" in open_ends:
+            warnings.warn("requests are not encrypted (allow_plain_http=True, or the policy)", PlainHttpWarning, 2)
         if verifier is not None and settings:
             raise argument("expected either verifier or its settings")
         #: The attested session.

@@ -80,25 +80,28 @@ fn reported_tcb(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &
 fn advised_fixes(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
     const NAME: &str = "maa key advisories";
     let platform = Platform::new(key.report.snp(), Some(key.report.hardware()));
-    let required: Vec<_> = advisories().iter().filter(|advisory| advisory.grade == Grade::Required).collect();
-    let expected = required.iter().map(|advisory| advisory.name).collect::<Vec<_>>().join(", ");
-    let open = |advisory: &&&crate::policy::Advisory| matches!(advisory.status(&platform), AdvisoryStatus::NotFixed(_));
-    let open: Vec<_> = required.iter().filter(open).map(|advisory| advisory.name).collect();
-    let expected = format!("the fixes of {expected}");
+    let (mut names, mut open, mut not_reported, mut unknown) = (Vec::new(), Vec::new(), None, false);
+    for advisory in advisories().iter().filter(|advisory| advisory.grade == Grade::Required) {
+        names.push(advisory.name);
+        match advisory.status(&platform) {
+            AdvisoryStatus::Fixed => {}
+            AdvisoryStatus::NotFixed(_) => open.push(advisory.name),
+            AdvisoryStatus::NotReported { claim } => not_reported = not_reported.or(Some(claim)),
+            AdvisoryStatus::NothingKnown => unknown = true,
+        }
+    }
+    let expected = format!("the fixes of {}", names.join(", "));
     let checks = &mut checks.of(Requirement::MaaKeyHolder);
-    let not_reported = required.iter().find_map(|advisory| match advisory.status(&platform) {
-        AdvisoryStatus::NotReported { claim } => Some(claim),
-        _ => None,
-    });
-    if let (true, Some(claim)) = (open.is_empty(), not_reported) {
-        return checks.claim_not_reported(NAME, claim, expected);
+    if !open.is_empty() {
+        return require(checks, NAME, false, expected, format!("not fixed: {}", open.join(", ")));
     }
-    let unknown = required.iter().any(|advisory| advisory.status(&platform) == AdvisoryStatus::NothingKnown);
-    if open.is_empty() && unknown {
-        return checks.allowed(NAME, expected, "NOT KNOWN: no source says what shows the fix on this processor");
+    match (not_reported, unknown) {
+        (Some(claim), _) => checks.claim_not_reported(NAME, claim, expected),
+        (None, true) => {
+            checks.allowed(NAME, expected, "NOT KNOWN: no source says what shows the fix on this processor");
+        }
+        (None, false) => require(checks, NAME, true, expected, "fixed".to_owned()),
     }
-    let actual = if open.is_empty() { "fixed".to_owned() } else { format!("not fixed: {}", open.join(", ")) };
-    require(checks, NAME, open.is_empty(), expected, actual);
 }
 
 fn revocation(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {

@@ -6,7 +6,7 @@ use crate::lab::{Lab, hello, unreachable_reason};
 use blindbox_attestation::emulator::{
     BlindBox, Fault, Gate, HardwareKnob, HttpVersions, Kds, KdsKnob, Knob, Platform, Relay, RelayCertificate, TcpProxy,
 };
-use blindbox_attestation::{AttestationError, Product, Tcb, Verifier, Violation};
+use blindbox_attestation::{AttestationError, Product, Session, Tcb, Verifier, Violation};
 
 /// The refusal of a renewal was forgotten when other requests looked for a connection meanwhile and a new one led to another
 /// peer: the refused one went on getting requests until its old attestation ended.
@@ -63,9 +63,8 @@ async fn somebody_elses_connection_is_no_verdict_on_the_peer() {
     assert_eq!(impostor.traffic().requests(), []);
 }
 
-/// An answer from before a refusal, held back on its way, opened the session again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
+/// A session whose peer is refused while the response to an older request for evidence is held back, which arrives `seconds` later.
+async fn refused_before_an_older_response(seconds: u64) -> (Lab, Session) {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
     let gate = Gate::closed();
@@ -81,12 +80,19 @@ async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
     lab.blindbox.reset();
+    lab.blindbox.clock().advance(seconds);
     gate.open();
     let error = held_back.await.unwrap().unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
-    let closed = hello(&session).await.unwrap_err();
-    assert_eq!(closed, AttestationError::SessionPoisoned { cause: "debug-mode" });
+    assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
+    (lab, session)
+}
+
+/// An answer from before a refusal, held back on its way, opened the session again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
+    let (_lab, session) = refused_before_an_older_response(0).await;
     let _ = session.reattest().await.unwrap();
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
@@ -94,26 +100,7 @@ async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
 /// As above, held back for longer than refusals are remembered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_answer_does_not_outweigh_a_refusal_that_is_forgotten_by_others() {
-    let lab = Lab::start().await;
-    let session = lab.connect().await.unwrap();
-    let gate = Gate::closed();
-    lab.blindbox.fail_times("/attest/", 1, Fault::Held(gate.clone()));
-    let held_back = tokio::spawn({
-        let session = session.clone();
-        async move { session.reattest().await }
-    });
-    gate.arrived(1).await;
-    lab.blindbox.clock().advance(2900);
-    lab.blindbox.set(Knob::Debug);
-    let error = hello(&session).await.unwrap_err();
-    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
-    lab.blindbox.reset();
-    lab.blindbox.clock().advance(40);
-    gate.open();
-    let error = held_back.await.unwrap().unwrap_err();
-    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
-    assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });
-    assert_eq!(lab.blindbox.traffic().application_requests(), 0);
+    drop(refused_before_an_older_response(40).await);
 }
 
 /// One wrong answer of a mirror, or of whoever is on the way to it, was kept for a day.

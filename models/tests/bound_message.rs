@@ -97,6 +97,30 @@ fn a_request_sent_again_after_a_sealed_refusal_is_processed_twice() {
     assert_broken(Scenario { resend: Resend::OnSealedRefusal, ..Scenario::proposed() }, ONCE, &trace);
 }
 
+/// The refusal states that the request was not processed, and the number makes sure that it never will be.
+#[test]
+fn a_request_sent_again_after_a_sealed_decline_is_processed_once() {
+    assert_violations(Scenario { resend: Resend::OnSealedDecline { marked: true }, ..Scenario::proposed() }, &[]);
+}
+
+#[test]
+fn a_decline_that_leaves_the_number_unused_lets_a_request_be_processed_twice() {
+    let trace = [
+        "sealed 0 is delivered to instance 0, which is busy",
+        "request 0 gets the response to sealed 0 (Declined)",
+        "client seals request 0",
+        "sealed 0 is delivered to instance 0",
+        "sealed 1 is delivered to instance 0",
+    ];
+    assert_broken(Scenario { resend: Resend::OnSealedDecline { marked: false }, ..Scenario::proposed() }, ONCE, &trace);
+}
+
+/// Only requests for which it makes no difference are processed more than once.
+#[test]
+fn idempotent_requests_may_be_sent_again_after_any_error() {
+    assert_violations(Scenario { resend: Resend::Idempotent, ..Scenario::proposed() }, &[]);
+}
+
 #[test]
 fn without_a_mark_on_the_last_part_a_cut_response_is_complete() {
     let trace = ["sealed 0 is delivered to instance 0", "request 0 gets a part of the response to sealed 0"];

@@ -61,8 +61,10 @@ struct Sealed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Processed,
-    /// The number was used, or the session is not known.
+    /// The number was used, or the session is not known. The request may have been processed before.
     Refused,
+    /// The number was not used before, and the instance does not process the request.
+    Declined,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +141,8 @@ pub enum Action {
     Seal(usize),
     /// The front end delivers a sealed request to an instance.
     Deliver(usize, usize),
+    /// The same, and the instance has no capacity for it.
+    DeliverToBusy(usize, usize),
     /// The front end gives a response to the request that the client waits for.
     Respond(usize, Response),
     /// The same, without its last part.
@@ -161,6 +165,7 @@ impl std::fmt::Debug for Action {
             Self::Receive(q, e) => write!(f, "client receives evidence {q} (nonce {}, key {:?})", e.nonce, e.key),
             Self::Seal(r) => write!(f, "client seals request {r}"),
             Self::Deliver(s, i) => write!(f, "sealed {s} is delivered to instance {i}"),
+            Self::DeliverToBusy(s, i) => write!(f, "sealed {s} is delivered to instance {i}, which is busy"),
             Self::Respond(r, response) => {
                 write!(f, "request {r} gets the response to sealed {} ({:?})", response.to, response.kind)
             }

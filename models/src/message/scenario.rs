@@ -28,6 +28,13 @@ pub enum Resend {
     OnUnauthenticatedError,
     /// After a refusal that the instance sealed: the number was used, or the session is not known.
     OnSealedRefusal,
+    /// After a refusal that the instance sealed for a number that was not used before. The instance marks the number as used first,
+    /// or does not.
+    OnSealedDecline {
+        marked: bool,
+    },
+    /// Request 0 is idempotent (RFC 9110 section 9.2.2), and is sealed again after every error and refusal. Request 1 never is.
+    Idempotent,
 }
 
 /// How responses are sealed.
@@ -141,18 +148,36 @@ impl Scenario {
         admitted
     }
 
+    fn is_idempotent(&self, request: usize) -> bool {
+        self.resend == Resend::Idempotent && request == 0
+    }
+
+    fn deliver_to_busy(&self, state: &mut State, index: usize, instance: usize) {
+        let mut memory = state.memory[instance].clone();
+        let kind = if self.admits(&mut memory, state.sealed[index]) { Kind::Declined } else { Kind::Refused };
+        if self.resend != (Resend::OnSealedDecline { marked: false }) {
+            state.memory[instance] = memory;
+        }
+        Self::keep(state, Response { to: index, kind });
+    }
+
     fn deliver(&self, state: &mut State, index: usize, instance: usize) {
         let sealed = state.sealed[index];
         let kind = if self.admits(&mut state.memory[instance], sealed) {
             state.processed[sealed.request] += 1;
-            if state.processed[sealed.request] > 1 {
+            // To process an idempotent request twice has the effect of processing it once.
+            if state.processed[sealed.request] > 1 && !self.is_idempotent(sealed.request) {
                 state.violate(ONCE);
             }
             Kind::Processed
         } else {
             Kind::Refused
         };
-        let response = Response { to: index, kind };
+        Self::keep(state, Response { to: index, kind });
+    }
+
+    /// The front end keeps a response of an instance.
+    fn keep(state: &mut State, response: Response) {
         if !state.responses.contains(&response) && state.responses.len() < RESPONSES {
             state.responses.push(response);
             state.responses.sort_unstable();
@@ -168,15 +193,16 @@ impl Scenario {
     }
 
     fn respond(&self, state: &mut State, request: usize, index: usize, response: Response) {
-        state.requests[request] = Standing::Over;
+        let again = match response.kind {
+            Kind::Processed => false,
+            Kind::Refused => self.resend == Resend::OnSealedRefusal || self.is_idempotent(request),
+            Kind::Declined => matches!(self.resend, Resend::OnSealedDecline { .. }) || self.is_idempotent(request),
+        };
+        state.requests[request] = if again { Standing::Waiting } else { Standing::Over };
         if state.sealed[response.to].request != request {
             state.violate(MATCHED);
         }
-        match response.kind {
-            Kind::Processed => state.reached |= response.to == index,
-            Kind::Refused if self.resend == Resend::OnSealedRefusal => state.requests[request] = Standing::Waiting,
-            Kind::Refused => {}
-        }
+        state.reached |= response.kind == Kind::Processed && response.to == index;
     }
 
     fn front_end_actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -192,7 +218,13 @@ impl Scenario {
         }
         for (index, sealed) in state.sealed.iter().enumerate() {
             let holders = (0..2).filter(|instance| self.holds(*instance, sealed.key));
-            actions.extend(holders.map(|instance| Action::Deliver(index, instance)));
+            for instance in holders {
+                actions.push(Action::Deliver(index, instance));
+                // A decline that has no consequence is a refusal like another one.
+                if matches!(self.resend, Resend::OnSealedDecline { .. }) {
+                    actions.push(Action::DeliverToBusy(index, instance));
+                }
+            }
         }
         for (instance, memory) in state.memory.iter().enumerate() {
             match self.replay {
@@ -285,6 +317,7 @@ impl Model for Scenario {
                 Self::reveal(&mut state);
             }
             Action::Deliver(index, instance) => self.deliver(&mut state, index, instance),
+            Action::DeliverToBusy(index, instance) => self.deliver_to_busy(&mut state, index, instance),
             Action::Respond(request, response) | Action::RespondCut(request, response) => {
                 let Standing::Sent(index) = last.requests[request] else { return None };
                 self.respond(&mut state, request, index, response);
@@ -293,7 +326,7 @@ impl Model for Scenario {
                 }
             }
             Action::Fail(request) => {
-                let again = self.resend == Resend::OnUnauthenticatedError;
+                let again = self.resend == Resend::OnUnauthenticatedError || self.is_idempotent(request);
                 state.requests[request] = if again { Standing::Waiting } else { Standing::Over };
             }
             Action::Forget(instance, session) => {

@@ -38,7 +38,8 @@
 //! |---|---|
 //! | [readme][manual::readme] | what a session proves and what it does not; the command, the proxy, the emulator, the agent |
 //! | [cookbook][manual::cookbook] | recipes: containers, VMs, replicas, tests, coming from the Python client |
-//! | [policy][manual::policy] | every field, method and lint of a policy |
+//! | [policy][manual::policy], [requirements][manual::policy_requirements] | every field and method of a policy |
+//! | [policy examples][manual::policy_examples] | policies to copy, what is refused, every lint |
 //! | [trust][manual::trust] | who judges the evidence; roots, revocation, advisories, caches |
 //! | [platforms][manual::platforms] | what is proven on which platform, and by whose word |
 //! | [errors][manual::errors] | every code, what it means and what to do |

@@ -25,7 +25,9 @@ pages! {
     clients = "../docs/clients.md", "Clients in Python, Node, Java, Go and others, through the local proxy.";
     languages = "../docs/languages.md", "What each language has: Rust, Python, and others through the local proxy.";
     python_client = "../docs/python-client.md", "Migrating from the Python client.";
-    policy = "../docs/policy.md", "Policies: every field, method and lint.";
+    policy = "../docs/policy.md", "Policies: every field and method except the requirements.";
+    policy_requirements = "../docs/policy-requirements.md", "Policies: the fields of `[require]`, TCB minima, bits.";
+    policy_examples = "../docs/policy-examples.md", "Policies: examples, what is refused, and every lint.";
     cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";
     trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";
     troubleshooting = "../docs/troubleshooting.md", "How to debug a refusal.";
@@ -37,7 +39,9 @@ pages! {
     session = "../docs/session.md", "Sessions: connections, renewal, refusal; the states, and what is sent again.";
     faults = "../docs/faults.md", "Failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits.";
     proxy = "../docs/proxy.md", "The local port of `blindbox-attest proxy`: what it forwards, changes and refuses.";
-    checks = "../docs/checks.md", "Every check in its order, with its source and its error.";
+    checks = "../docs/checks.md", "Every check in its order, with its source and its error; limits of input.";
+    checks_hardware = "../docs/checks-hardware.md", "Checks of hardware reports and endorsements, and decisions about them.";
+    checks_appraisal = "../docs/checks-appraisal.md", "Checks of the appraisal by the policy, by name.";
     protocol = "../docs/protocol.md", "The protocol between client and agent, with test vectors.";
     threat_model = "../docs/threat-model.md", "Attackers, what stops each, and what remains.";
     assurance = "../docs/assurance.md", "For an auditor: threats and their tests, measurements, what never ran.";

@@ -14,7 +14,11 @@ use serde_json::Value;
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
 const POLICY: &str = include_str!("../../docs/policy.md");
+const REQUIREMENTS: &str = include_str!("../../docs/policy-requirements.md");
+const POLICY_EXAMPLES: &str = include_str!("../../docs/policy-examples.md");
 const CHECKS: &str = include_str!("../../docs/checks.md");
+const HARDWARE_CHECKS: &str = include_str!("../../docs/checks-hardware.md");
+const APPRAISAL_CHECKS: &str = include_str!("../../docs/checks-appraisal.md");
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 const COOKBOOK: &str = include_str!("../../docs/cookbook.md");
 const THREATS: &str = include_str!("../../docs/threat-model.md");
@@ -27,11 +31,15 @@ const LINKS: &str = include_str!("../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 20] = [
+const DOCUMENTS: [(&str, &str); 24] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
+    ("policy-requirements.md", REQUIREMENTS),
+    ("policy-examples.md", POLICY_EXAMPLES),
     ("cce-policy.md", include_str!("../../docs/cce-policy.md")),
     ("checks.md", CHECKS),
+    ("checks-hardware.md", HARDWARE_CHECKS),
+    ("checks-appraisal.md", APPRAISAL_CHECKS),
     ("protocol.md", PROTOCOL),
     ("cookbook.md", COOKBOOK),
     ("threat-model.md", THREATS),
@@ -252,9 +260,15 @@ fn names_of_errors_in_the_documents_exist() {
         }
     }
     // The last column of a table of checks, attacks or requirements.
-    for (name, document) in
-        [("checks.md", CHECKS), ("threat-model.md", THREATS), ("policy.md", POLICY), ("platforms.md", PLATFORMS)]
-    {
+    for (name, document) in [
+        ("checks.md", CHECKS),
+        ("checks-hardware.md", HARDWARE_CHECKS),
+        ("checks-appraisal.md", APPRAISAL_CHECKS),
+        ("threat-model.md", THREATS),
+        ("policy.md", POLICY),
+        ("policy-requirements.md", REQUIREMENTS),
+        ("platforms.md", PLATFORMS),
+    ] {
         for row in rows(document) {
             for error in codes(row.last().unwrap()) {
                 let is_name = error.starts_with(|c: char| c.is_ascii_uppercase())
@@ -271,7 +285,7 @@ fn names_of_errors_in_the_documents_exist() {
 
 #[test]
 fn every_field_of_a_policy_is_documented() {
-    let documented: BTreeSet<_> = rows(POLICY).flat_map(|cells| codes(cells[0])).collect();
+    let documented: BTreeSet<_> = rows(POLICY).chain(rows(REQUIREMENTS)).flat_map(|cells| codes(cells[0])).collect();
     for (path, structure, table) in [
         ("src/policy/schema.rs", "Document", ""),
         ("src/policy/schema.rs", "Allowances", "allow."),
@@ -287,44 +301,47 @@ fn every_field_of_a_policy_is_documented() {
         assert!(fields.len() >= 3, "{structure}: {fields:?}");
         for field in fields {
             let field = format!("{table}{field}");
-            assert!(documented.contains(field.as_str()), "`{field}` is not in docs/policy.md");
+            assert!(
+                documented.contains(field.as_str()),
+                "`{field}` is not in docs/policy.md or docs/policy-requirements.md"
+            );
         }
     }
-    let all = codes(POLICY);
+    let all = codes(REQUIREMENTS);
     for (path, structure) in [("src/policy/tcb.rs", "TcbMinimum"), ("src/policy/tcb.rs", "TcbMinima")] {
         let source = source(path);
         let body = body(&source, &format!("pub struct {structure} {{"));
         for field in body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()) {
             let field = field.replace('_', "-");
-            assert!(all.contains(field.as_str()), "{field} of a TCB minimum is not in docs/policy.md");
+            assert!(all.contains(field.as_str()), "{field} of a TCB minimum is not in docs/policy-requirements.md");
         }
     }
 }
 
 #[test]
 fn every_method_that_requires_or_allows_is_documented() {
-    let documented = codes(POLICY);
+    let documented: BTreeSet<_> = codes(POLICY).into_iter().chain(codes(REQUIREMENTS)).collect();
     for path in ["src/policy/mod.rs", "src/policy/attested_key.rs", "src/policy/trust.rs", "src/policy/workload.rs"] {
         let source = source(path);
         let methods = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
         let methods = methods.map(|rest| rest.split(['(', '<']).next().unwrap());
         for method in methods.filter(|name| name.starts_with("require_") || name.starts_with("allow_")) {
             let named = documented.iter().any(|code| code.rsplit("::").next() == Some(method));
-            assert!(named, "{method} is not in docs/policy.md");
+            assert!(named, "{method} is not in docs/policy.md or docs/policy-requirements.md");
         }
     }
 }
 
 #[test]
 fn every_lint_is_documented() {
-    let documented = codes(POLICY);
+    let documented = codes(POLICY_EXAMPLES);
     let source = source("src/policy/lint.rs");
     let texts = source.split('"').skip(1).step_by(2);
     let is_code = |text: &&str| text.contains('-') && text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
     let lints: Vec<_> = texts.filter(is_code).collect();
     assert!(lints.len() >= 18, "{lints:?}");
     for lint in lints {
-        assert!(documented.contains(lint), "the lint {lint} is not in docs/policy.md");
+        assert!(documented.contains(lint), "the lint {lint} is not in docs/policy-examples.md");
     }
 }
 
@@ -379,7 +396,7 @@ fn policy_files_in_the_documents_are_read_as_they_say() {
 
 #[test]
 fn every_check_of_the_appraisal_is_documented() {
-    let documented = codes(CHECKS);
+    let documented = codes(APPRAISAL_CHECKS);
     let mut all = String::new();
     for (file, least) in [
         ("provenance", 7),
@@ -422,11 +439,12 @@ fn every_check_of_the_appraisal_is_documented() {
         }));
         assert!(found.len() >= least, "{file}.rs is not read as it is written: {found:?}");
         for name in found {
-            assert!(documented.contains(name), "the check {name:?} is not in docs/checks.md");
+            assert!(documented.contains(name), "the check {name:?} is not in docs/checks-appraisal.md");
         }
         all += &source;
     }
-    let appraisal = CHECKS.split("\n## ").find(|section| section.starts_with("Step 5: the appraisal")).unwrap();
+    let appraisal =
+        APPRAISAL_CHECKS.split("\n## ").find(|section| section.starts_with("Step 5: the appraisal")).unwrap();
     let names: BTreeSet<_> = rows(appraisal).flat_map(|cells| codes(cells[0])).collect();
     assert!(names.len() >= 50, "{names:?}");
     for name in names.into_iter().filter(|name| *name != "AMD-SB-3019") {

@@ -153,11 +153,11 @@ fn a_tcb_with_a_published_weakness_is_refused_by_the_name_of_the_advisory() {
     );
 }
 
-/// What `docs/policy.md` shows is met by reports of real machines, whichever processor they are of.
+/// What `docs/policy-examples.md` shows is met by reports of real machines, whichever processor they are of.
 #[test]
 fn requirements_of_the_documentation_are_true_of_real_evidence() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let document = include_str!("../../../docs/policy.md");
+    let document = include_str!("../../../docs/policy-examples.md");
     let blocks = document.split("\n```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
     let full = blocks.filter(|block| block.contains("reported-tcb")).collect::<Vec<_>>();
     assert_eq!(full.len(), 1, "the full policy");

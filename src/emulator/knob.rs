@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::claims::Claims;
 use super::guest::Guest;
-use super::hardware::HardwareKnob;
-use super::token::TokenFault;
+use super::guest::hardware::HardwareKnob;
+use super::maa::claims::Claims;
+use super::maa::token::TokenFault;
 use crate::types::{HostData, Measurement, SpkiDigest, Tcb, TlsExporter};
 
 /// One change to an emulated guest, its agent, or the tokens made for it. Several act in the order set.

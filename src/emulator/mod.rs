@@ -43,61 +43,43 @@
     reason = "a test server: a failed expectation is a bug of the emulator, and should stop the test that runs into it"
 )]
 
-mod agent;
 pub mod amd;
-mod application;
-pub mod azure_vm;
 mod blindbox;
-mod body;
-mod builder;
-mod claims;
 mod clock;
-mod fault;
-mod foundry;
-mod gate;
 mod guest;
-mod hardware;
-mod jwks;
-mod kds;
 mod keys;
 mod knob;
 mod maa;
-mod maa_evidence;
-mod platform;
-mod proxy;
+mod network;
 mod relay;
-mod request;
-mod server;
-mod tls;
-mod token;
-mod traffic;
-pub mod uvm;
 
 use crate::sync::lock;
 
-pub use agent::{AgentForm, HardwareEvidence, ReportSource};
-pub use application::Application;
+pub use amd::kds::{Kds, KdsBuilder, KdsKnob};
+pub use blindbox::agent::{AgentForm, HardwareEvidence, ReportSource};
+pub use blindbox::application::Application;
+pub use blindbox::builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, Transport};
 pub use blindbox::{BlindBox, OpenConnections};
-pub use builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, Transport};
-pub use claims::{CONTAINER_POLICY_HASH, Claims, TOKEN_LIFETIME, VM_POLICY_HASH, report_data};
 pub use clock::Clock;
-pub use fault::Fault;
-pub use gate::Gate;
-pub use guest::{CCE_POLICY, Guest, PRODUCTION_UVM_ISSUER, UVM_FEED};
-pub use hardware::HardwareKnob;
-pub use jwks::{KeyForm, KeySetKnob};
-pub use kds::{Kds, KdsBuilder, KdsKnob};
+pub use guest::hardware::HardwareKnob;
+pub use guest::platform::{Platform, PlatformBuilder};
+pub use guest::{CCE_POLICY, Guest, PRODUCTION_UVM_ISSUER, UVM_FEED, azure_vm, uvm};
 pub use knob::Knob;
+pub use maa::claims::{CONTAINER_POLICY_HASH, Claims, TOKEN_LIFETIME, VM_POLICY_HASH, report_data};
+pub use maa::jwks::{KeyForm, KeySetKnob};
+pub use maa::key_evidence::{MaaEvidence, MaaEvidenceKnob};
+pub use maa::token::TokenFault;
 pub use maa::{Maa, MaaBuilder};
-pub use maa_evidence::{MaaEvidence, MaaEvidenceKnob};
-pub use platform::{Platform, PlatformBuilder};
-pub use proxy::TcpProxy;
+pub use network::fault::Fault;
+pub use network::gate::Gate;
+pub use network::request::RequestBody;
+pub use network::server::HttpVersions;
+pub use network::tcp_proxy::TcpProxy;
+pub use network::tls::{
+    CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions,
+};
+pub use network::traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
-pub use request::RequestBody;
-pub use server::HttpVersions;
-pub use tls::{CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions};
-pub use token::TokenFault;
-pub use traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
 
 fn origin(scheme: &str, host: &str, port: u16) -> String {
     format!("{scheme}://{host}:{port}")

@@ -9,14 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::agent::{Named, asks_for_connection};
 use super::blindbox::BlindBox;
-use super::fault::Answer;
+use super::blindbox::agent::{Named, asks_for_connection};
 use super::keys::random;
-use super::request::{Call, Handler, of_whole_requests};
-use super::server::{HttpVersions, Protocols, Server};
-use super::tls::{CertificateRequest, KeyKind, TlsKey, TlsVersions};
-use super::traffic::{Traffic, is_agent_path};
+use super::network::request::{Call, Handler, of_whole_requests};
+use super::network::response::BufferedResponse;
+use super::network::server::{HttpVersions, Protocols, Server};
+use super::network::tls::{CertificateRequest, KeyKind, TlsKey, TlsVersions};
+use super::network::traffic::{Traffic, is_agent_path};
 use super::{lock, origin};
 use crate::types::{SpkiDigest, TlsExporter};
 
@@ -78,7 +78,7 @@ struct Plan {
     endpoint: String,
     client: reqwest::Client,
     key: SpkiDigest,
-    recorded: Mutex<Option<Answer>>,
+    recorded: Mutex<Option<BufferedResponse>>,
 }
 
 impl RelayBuilder {
@@ -226,7 +226,7 @@ fn handler(plan: &Arc<Plan>) -> Handler {
         async move {
             let answer = match is_agent_path(&call.path) {
                 true => plan.agent(&call).await,
-                false => Answer::text(200, "intercepted"),
+                false => BufferedResponse::text(200, "intercepted"),
             };
             answer.into_reply()
         }
@@ -234,7 +234,7 @@ fn handler(plan: &Arc<Plan>) -> Handler {
 }
 
 impl Plan {
-    async fn agent(&self, call: &Call) -> Answer {
+    async fn agent(&self, call: &Call) -> BufferedResponse {
         let mode = *lock(&self.mode);
         if call.method != hyper::Method::POST {
             return self.forward(&call.path, None).await;
@@ -259,7 +259,7 @@ impl Plan {
         path: &str,
         mut request: Map<String, Value>,
         exporter: Option<TlsExporter>,
-    ) -> Answer {
+    ) -> BufferedResponse {
         let nonce = request.remove("nonce").unwrap_or_default();
         let exporter = exporter.filter(|_| asks_for_connection(&request));
         request.remove("protocol");
@@ -274,7 +274,7 @@ impl Plan {
         })
     }
 
-    async fn replay(&self, path: &str, asked: &Map<String, Value>) -> Answer {
+    async fn replay(&self, path: &str, asked: &Map<String, Value>) -> BufferedResponse {
         let recorded = lock(&self.recorded).clone();
         if let Some(answer) = recorded {
             return answer;
@@ -287,17 +287,19 @@ impl Plan {
         lock(&self.recorded).get_or_insert(answer).clone()
     }
 
-    async fn forward(&self, path: &str, body: Option<Vec<u8>>) -> Answer {
+    async fn forward(&self, path: &str, body: Option<Vec<u8>>) -> BufferedResponse {
         let url = format!("{}{path}", self.agent);
         let request = match body {
             Some(body) => self.client.post(url).header("content-type", "application/json").body(body),
             None => self.client.get(url),
         };
-        let Ok(response) = request.send().await else { return Answer::error(502, "the agent cannot be reached") };
+        let Ok(response) = request.send().await else {
+            return BufferedResponse::error(502, "the agent cannot be reached");
+        };
         let status = response.status().as_u16();
         match response.bytes().await {
-            Ok(body) => Answer::bytes(status, "application/json", body),
-            Err(_) => Answer::error(502, "the agent did not finish its response"),
+            Ok(body) => BufferedResponse::bytes(status, "application/json", body),
+            Err(_) => BufferedResponse::error(502, "the agent did not finish its response"),
         }
     }
 }

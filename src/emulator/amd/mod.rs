@@ -27,7 +27,9 @@
 mod ca;
 mod crl;
 mod der;
+pub(crate) mod kds;
 mod keys;
+pub(crate) mod registry;
 mod report;
 mod vek;
 

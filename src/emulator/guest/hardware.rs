@@ -4,9 +4,9 @@ use crate::types::{Measurement, Product, ReportData, Tcb};
 use crate::uvm::EndorsementForm;
 
 /// One change to a hardware report, its certificates or the endorsement of the utility VM, after everything that the
-/// guest's own [`super::Knob`]s do. Several act in the order set.
+/// guest's own [`crate::emulator::Knob`]s do. Several act in the order set.
 ///
-/// A [`super::Platform`] knows all of them.
+/// A [`crate::emulator::Platform`] knows all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HardwareKnob {

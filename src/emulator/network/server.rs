@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
-use super::lock;
 use super::request::{Arrival, Handler, Reply, RequestBody, ServerTls};
 use super::tls::{KeyExchange, TlsIdentity, TlsVersions};
 use super::traffic::{ConnectionState, Traffic};
+use crate::emulator::lock;
 use crate::types::{SpkiDigest, TlsExporter};
 
 /// A client that connects and never shakes hands does not hold a task for longer.

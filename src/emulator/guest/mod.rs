@@ -1,7 +1,12 @@
 //! The guest that the emulator attests: one state, from which token and hardware report are both written.
 
-use super::keys::{random, sha256, sha384};
+pub mod azure_vm;
+pub(crate) mod hardware;
+pub(crate) mod platform;
+pub mod uvm;
+
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
+use crate::emulator::keys::{random, sha256, sha384};
 use crate::policy::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
 use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
 
@@ -42,7 +47,7 @@ allow_dump_stacks := false
 allow_runtime_logging := false
 "#;
 
-/// The state of an emulated guest. Every field can be set; [`super::Knob`]s change it while it runs.
+/// The state of an emulated guest. Every field can be set; [`crate::emulator::Knob`]s change it while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Guest {

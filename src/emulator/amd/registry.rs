@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, OnceLock};
 
-use super::amd::{AmdHierarchy, Vek};
-use super::lock;
+use crate::emulator::amd::{AmdHierarchy, Vek};
+use crate::emulator::lock;
 use crate::snp::AmdAnchors;
 use crate::types::{ChipId, Product, Tcb};
 

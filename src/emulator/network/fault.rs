@@ -3,14 +3,13 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use hyper::body::Bytes;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::CONTENT_TYPE;
 
-use super::body::{Body, next_data};
+use super::body::Body;
 use super::gate::Gate;
-use super::lock;
 use super::request::Reply;
+use super::response::{BufferedResponse, error_json, quoted};
+use crate::emulator::lock;
 
 /// The longest time for which a server keeps silent when it hangs.
 const HANGING: Duration = Duration::from_secs(300);
@@ -122,7 +121,7 @@ impl Fault {
         )
     }
 
-    pub(crate) async fn apply(self, mut answer: Answer) -> Reply {
+    pub(crate) async fn apply(self, mut response: BufferedResponse) -> Reply {
         match self {
             Self::Slow(time) => tokio::time::sleep(time).await,
             Self::Held(gate) => gate.pass().await,
@@ -137,58 +136,58 @@ impl Fault {
             Self::BadStatusLine => return Reply::Raw(b"HTTP/1.1 banana\r\n\r\n"),
             Self::Headers(count) => {
                 for number in 0..count {
-                    answer = answer.header("x-many", number.to_string());
+                    response = response.header("x-many", number.to_string());
                 }
             }
             Self::Drip(every) => {
-                let length = answer.body.len();
-                let body = Body::dripping(std::mem::take(&mut answer.body), every);
-                return answer.with_length(length).send(body);
+                let length = response.body.len();
+                let body = Body::dripping(std::mem::take(&mut response.body), every);
+                return response.with_length(length).send(body);
             }
             Self::Truncated => {
-                let length = answer.body.len();
-                let half = answer.body.split_to(length / 2);
-                return answer.with_length(length).send(Body::Cut { first: half, pause: None });
+                let length = response.body.len();
+                let half = response.body.split_to(length / 2);
+                return response.with_length(length).send(Body::Cut { first: half, pause: None });
             }
             Self::Oversized(padding) => {
-                let first = std::mem::take(&mut answer.body);
-                return answer.send(Body::Padded { first, padding });
+                let first = std::mem::take(&mut response.body);
+                return response.send(Body::Padded { first, padding });
             }
             Self::OversizedAnnounced(padding) => {
-                let first = std::mem::take(&mut answer.body);
+                let first = std::mem::take(&mut response.body);
                 let length = first.len().saturating_add(usize::try_from(padding).unwrap_or(usize::MAX));
-                return answer.with_length(length).send(Body::Padded { first, padding });
+                return response.with_length(length).send(Body::Padded { first, padding });
             }
             Self::Status { code, retry_after, body } => {
-                answer = Answer::json_text(code, body);
+                response = BufferedResponse::json_text(code, body);
                 if let Some(seconds) = retry_after {
-                    answer = answer.header("retry-after", seconds.to_string());
+                    response = response.header("retry-after", seconds.to_string());
                 }
             }
-            Self::Redirect(to) => answer = Answer::text(307, "").header("location", to),
+            Self::Redirect(to) => response = BufferedResponse::text(307, "").header("location", to),
             Self::ContentType(value) => {
-                answer.headers.retain(|(name, _)| name != CONTENT_TYPE);
+                response.headers.retain(|(name, _)| name != CONTENT_TYPE);
                 if !value.is_empty() {
-                    answer = answer.header("content-type", value);
+                    response = response.header("content-type", value);
                 }
             }
             Self::Gzip => {
-                answer.body = gzip(&answer.body).into();
-                answer = answer.header("content-encoding", "gzip");
+                response.body = gzip(&response.body).into();
+                response = response.header("content-encoding", "gzip");
             }
-            Self::MalformedJson => answer.body.truncate(answer.body.len().saturating_sub(1)),
-            Self::DuplicateMember => answer.edit(|text| match serde_json::from_str(&text) {
+            Self::MalformedJson => response.body.truncate(response.body.len().saturating_sub(1)),
+            Self::DuplicateMember => response.edit(|text| match serde_json::from_str(&text) {
                 Ok(serde_json::Value::Object(members)) => {
                     let again = members.iter().next().map(|(name, value)| format!("{}:{value}", quoted(name)));
                     format!("{},{}}}", text.strip_suffix('}').unwrap_or(&text), again.unwrap_or_default())
                 }
                 _ => text,
             }),
-            Self::TrailingJson => answer.edit(|text| text + "{}"),
-            Self::Body(text) => answer.body = text.into(),
-            Self::Replace { from, to } => answer.edit(|text| text.replace(&from, &to)),
+            Self::TrailingJson => response.edit(|text| text + "{}"),
+            Self::Body(text) => response.body = text.into(),
+            Self::Replace { from, to } => response.edit(|text| text.replace(&from, &to)),
         }
-        answer.into_reply()
+        response.into_reply()
     }
 }
 
@@ -214,11 +213,11 @@ impl Faults {
     }
 
     /// The first fault on record for the path acts; one that is used up makes way for the next.
-    pub(crate) async fn reply(&self, path: &str, answer: Answer) -> Reply {
+    pub(crate) async fn reply(&self, path: &str, response: BufferedResponse) -> Reply {
         let fault = self.next(path);
         match fault {
-            Some(fault) => fault.apply(answer).await,
-            None => answer.into_reply(),
+            Some(fault) => fault.apply(response).await,
+            None => response.into_reply(),
         }
     }
 
@@ -229,99 +228,6 @@ impl Faults {
         scheduled.left = scheduled.left.map(|left| left.saturating_sub(1));
         Some(scheduled.fault.clone())
     }
-}
-
-/// A proper response, before any fault.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    status: u16,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        let answer = Self { status, headers: Vec::new(), body: body.into() };
-        answer.header("content-type", content_type)
-    }
-
-    /// A response that is read whole, so that a fault can change it.
-    pub(crate) async fn read(response: Response<Body>) -> Self {
-        let (head, mut incoming) = response.into_parts();
-        let mut body = Vec::new();
-        while let Some(data) = next_data(&mut incoming).await {
-            body.extend_from_slice(&data);
-        }
-        let headers = head.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
-        let headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { status: head.status.as_u16(), headers, body: body.into() }
-    }
-
-    pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {
-        Self::bytes(status, "text/plain; charset=utf-8", body.into())
-    }
-
-    pub(crate) fn json(value: &serde_json::Value) -> Self {
-        Self::json_text(200, value.to_string())
-    }
-
-    pub(crate) fn json_text(status: u16, text: impl Into<String>) -> Self {
-        Self::bytes(status, "application/json; charset=utf-8", text.into())
-    }
-
-    /// `{"error": text}`, as the agents write it.
-    pub(crate) fn error(status: u16, text: &str) -> Self {
-        Self::json_text(status, error_json(text))
-    }
-
-    pub(crate) fn not_found() -> Self {
-        Self::text(404, "404 page not found")
-    }
-
-    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        let value = HeaderValue::from_str(&value.into()).expect("headers of the emulator are valid");
-        self.headers.push((HeaderName::from_static(name), value));
-        self
-    }
-
-    fn with_length(self, length: usize) -> Self {
-        self.header("content-length", length.to_string())
-    }
-
-    fn edit(&mut self, edit: impl FnOnce(String) -> String) {
-        self.body = edit(String::from_utf8_lossy(&self.body).into_owned()).into();
-    }
-
-    /// Changes the members of a JSON object; anything else stays as it is.
-    pub(crate) fn change_json(mut self, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Self {
-        if let Ok(mut members) = serde_json::from_slice(&self.body) {
-            change(&mut members);
-            self.body = serde_json::Value::Object(members).to_string().into();
-        }
-        self
-    }
-
-    pub(crate) fn into_reply(mut self) -> Reply {
-        let body = Body::whole(std::mem::take(&mut self.body));
-        self.send(body)
-    }
-
-    fn send(self, body: Body) -> Reply {
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(self.status).expect("statuses of the emulator are valid");
-        for (name, value) in self.headers {
-            response.headers_mut().append(name, value);
-        }
-        Reply::Response(response)
-    }
-}
-
-fn error_json(text: &str) -> String {
-    format!("{{\"error\":{}}}", quoted(text))
-}
-
-pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// A gzip stream (RFC 1952) of stored blocks (RFC 1951 section 3.2.4): valid for any decoder, and no compressor needed.

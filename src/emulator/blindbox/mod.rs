@@ -1,5 +1,9 @@
 //! An application and its agent in one emulated guest.
 
+pub(crate) mod agent;
+pub(crate) mod application;
+pub(crate) mod builder;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -9,22 +13,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 
-use super::agent::Agent;
-use super::application::GuestApplication;
-use super::builder::{AgentLocation, BlindBoxBuilder, Transport};
-use super::clock::Clock;
-use super::fault::{Answer, Fault, Faults};
-use super::guest::Guest;
-use super::keys::random;
-use super::knob::Knob;
-use super::maa::Maa;
-use super::platform::Platform;
-use super::request::{Arrival, Handler, Reply};
-use super::server::{Protocols, Server};
-use super::tls::{CertificateAuthority, TlsKey, TlsVersions};
-use super::traffic::{Traffic, is_agent_path};
-use super::{lock, origin};
+use crate::emulator::clock::Clock;
+use crate::emulator::guest::Guest;
+use crate::emulator::guest::platform::Platform;
+use crate::emulator::keys::random;
+use crate::emulator::knob::Knob;
+use crate::emulator::maa::Maa;
+use crate::emulator::network::fault::{Fault, Faults};
+use crate::emulator::network::request::{Arrival, Handler, Reply};
+use crate::emulator::network::response::BufferedResponse;
+use crate::emulator::network::server::{Protocols, Server};
+use crate::emulator::network::tls::{CertificateAuthority, TlsKey, TlsVersions};
+use crate::emulator::network::traffic::{Traffic, is_agent_path};
+use crate::emulator::{lock, origin};
 use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
+use agent::Agent;
+use application::GuestApplication;
+use builder::{AgentLocation, BlindBoxBuilder, Transport};
 
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
@@ -157,7 +162,7 @@ impl BlindBox {
         *lock(&self.agent.key)
     }
 
-    /// The application's TLS key now, as an attacker has it who stole it: for [`super::RelayBuilder::stolen_key`].
+    /// The application's TLS key now, as an attacker has it who stole it: for [`crate::emulator::RelayBuilder::stolen_key`].
     #[must_use]
     pub fn steal_tls_key(&self) -> TlsKey {
         lock(&self.key).clone()
@@ -345,7 +350,7 @@ fn handler(
                 return application.reply(arrival, &faults).await;
             }
             let Some(call) = arrival.whole().await else { return Reply::Close };
-            let answer = if is_agent_path(&call.path) { agent.answer(&call) } else { Answer::not_found() };
+            let answer = if is_agent_path(&call.path) { agent.answer(&call) } else { BufferedResponse::not_found() };
             faults.reply(&call.path, answer).await
         })
     })

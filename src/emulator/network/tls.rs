@@ -10,8 +10,8 @@ use rcgen::{
 use rustls::NamedGroup;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::keys::{pem, sha256};
 use super::server::Protocols;
+use crate::emulator::keys::{pem, sha256};
 use crate::types::{SpkiDigest, UnixTime};
 
 const DAY: u64 = 24 * 60 * 60;

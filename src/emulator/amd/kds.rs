@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::clock::Clock;
-use super::fault::{Answer, Fault, Faults};
-use super::foundry::{self, Maker, hierarchy};
-use super::platform::{Platform, new_chip_id};
-use super::request::{Call, Handler, Reply, of_whole_requests};
-use super::server::{Protocols, Server};
-use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
-use super::traffic::Traffic;
-use super::{lock, origin};
+use super::registry::{self, Maker, hierarchy};
 use crate::claims::SigningKey;
+use crate::emulator::clock::Clock;
+use crate::emulator::guest::platform::{Platform, new_chip_id};
+use crate::emulator::network::fault::{Fault, Faults};
+use crate::emulator::network::request::{Call, Handler, Reply, of_whole_requests};
+use crate::emulator::network::response::BufferedResponse;
+use crate::emulator::network::server::{Protocols, Server};
+use crate::emulator::network::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
+use crate::emulator::network::traffic::Traffic;
+use crate::emulator::{lock, origin};
 use crate::snp::CertificateRole;
 use crate::types::{ChipId, Product, Tcb, UnixTime};
 
@@ -290,20 +291,20 @@ impl State {
             ("GET", Some(Asked::Chain(product, kind)), _) => chain(product, kind, &knobs),
             ("GET", Some(Asked::Crl(product, kind)), _) => crl(product, kind, &knobs),
             ("GET", None, Some(platform)) if call.path == THIM_PATH => thim(&call, platform),
-            _ => Answer::not_found(),
+            _ => BufferedResponse::not_found(),
         };
         self.faults.reply(&call.path, answer).await
     }
 }
 
-fn vcek(product: Product, id: &str, query: Option<&str>, knobs: &[KdsKnob]) -> Answer {
+fn vcek(product: Product, id: &str, query: Option<&str>, knobs: &[KdsKnob]) -> BufferedResponse {
     let id_len = if product == Product::Turin { 8 } else { ChipId::LEN };
     let id = hex::decode(id).ok().filter(|id| id.len() == id_len);
     let tcb = query.and_then(|query| asked_tcb(product, query));
     let (Some(id), Some(mut tcb)) = (id, tcb) else {
-        return Answer::text(400, "the hardware id or the SPLs are not those of the product");
+        return BufferedResponse::text(400, "the hardware id or the SPLs are not those of the product");
     };
-    let Some(mut chip) = foundry::chip_with_id(product, &id) else { return Answer::not_found() };
+    let Some(mut chip) = registry::chip_with_id(product, &id) else { return BufferedResponse::not_found() };
     let mut maker = Maker::Amd;
     for knob in knobs {
         match knob {
@@ -313,7 +314,7 @@ fn vcek(product: Product, id: &str, query: Option<&str>, knobs: &[KdsKnob]) -> A
             _ => {}
         }
     }
-    der(foundry::vek(maker, product, Some(chip), tcb).der())
+    der(registry::vek(maker, product, Some(chip), tcb).der())
 }
 
 /// Each part that the product has exactly once, in decimal, and nothing else.
@@ -334,7 +335,7 @@ fn asked_tcb(product: Product, query: &str) -> Option<Tcb> {
     parts.is_empty().then_some(tcb)
 }
 
-fn chain(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
+fn chain(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> BufferedResponse {
     let (mut maker, mut family) = (Maker::Amd, product);
     for knob in knobs {
         match knob {
@@ -343,10 +344,10 @@ fn chain(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
             _ => {}
         }
     }
-    Answer::bytes(200, "application/x-pem-file", hierarchy(maker, family).chain_pem(kind))
+    BufferedResponse::bytes(200, "application/x-pem-file", hierarchy(maker, family).chain_pem(kind))
 }
 
-fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
+fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> BufferedResponse {
     const YEAR: u64 = 365 * 24 * 60 * 60;
     /// 2020-10-22.
     const MADE_AT: u64 = 1_603_387_385;
@@ -377,16 +378,16 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> Answer {
     der(&crl.issue())
 }
 
-fn thim(call: &Call, platform: &Platform) -> Answer {
+fn thim(call: &Call, platform: &Platform) -> BufferedResponse {
     // As Azure's instance metadata service: a request that a server was tricked into making lacks this header.
     if call.headers.get("metadata").is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"true")) {
-        return Answer::error(400, "the header Metadata: true is required");
+        return BufferedResponse::error(400, "the header Metadata: true is required");
     }
-    Answer::json(&platform.thim())
+    BufferedResponse::json(&platform.thim())
 }
 
-fn der(bytes: &[u8]) -> Answer {
-    Answer::bytes(200, "application/octet-stream", bytes.to_vec())
+fn der(bytes: &[u8]) -> BufferedResponse {
+    BufferedResponse::bytes(200, "application/octet-stream", bytes.to_vec())
 }
 
 fn handler(state: &Arc<State>) -> Handler {

@@ -37,7 +37,7 @@ pub use certificate::{AkCertificateBuilder, VirtualTpmAuthority};
 pub use hcl::HclReportBuilder;
 pub use quote::QuoteBuilder;
 
-use super::keys::{SigningKey, random};
+use crate::emulator::keys::{SigningKey, random};
 use crate::types::VmId;
 
 /// A virtual TPM with an attestation key of its own.

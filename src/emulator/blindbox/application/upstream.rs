@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::{Responding, Serve};
-use crate::emulator::body::{Body, BoxError};
-use crate::emulator::request::RequestBody;
+use crate::emulator::network::body::{Body, BoxError};
+use crate::emulator::network::request::RequestBody;
 
 /// How long the application may take to accept a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);

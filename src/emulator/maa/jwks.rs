@@ -7,9 +7,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CustomExtension, IsCa, Issuer, KeyPair, PublicKeyData, SignatureAlgorithm};
 use serde_json::{Value, json};
 
-use super::keys::{self, SigningKey, random, x5t};
-use super::maa_evidence::{MAA_EVIDENCE, MaaEvidence};
-use super::tls::params;
+use super::key_evidence::{MAA_EVIDENCE, MaaEvidence};
+use crate::emulator::keys::{self, SigningKey, random, x5t};
+use crate::emulator::network::tls::params;
 use crate::types::UnixTime;
 
 /// How an entry of a key set carries its key.

@@ -5,11 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::CustomExtension;
 use serde_json::json;
 
-use super::agent::{HardwareEvidence, ReportSource as _};
-use super::guest::Guest;
-use super::hardware::HardwareKnob;
-use super::keys::SigningKey;
-use super::platform::Platform;
+use crate::emulator::blindbox::agent::{HardwareEvidence, ReportSource as _};
+use crate::emulator::guest::Guest;
+use crate::emulator::guest::hardware::HardwareKnob;
+use crate::emulator::guest::platform::Platform;
+use crate::emulator::keys::SigningKey;
 use crate::types::{HostData, ReportData, Tcb};
 
 /// The extension in which an MAA that runs in a confidential container shows its own evidence.
@@ -18,7 +18,7 @@ pub(super) const MAA_EVIDENCE: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 105, 1000, 1];
 /// The extension that names the kind of that evidence.
 const MAA_EVIDENCE_KIND: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 105, 1000, 2];
 
-/// Evidence that a confidential container on a machine holds the keys of an MAA, for [`super::KeySetKnob::OwnEvidence`].
+/// Evidence that a confidential container on a machine holds the keys of an MAA, for [`crate::emulator::KeySetKnob::OwnEvidence`].
 ///
 /// It is made for each key, with real signatures under the roots of the emulated AMD and the endorser of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

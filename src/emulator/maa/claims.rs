@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
-use super::fault::quoted;
-use super::guest::Guest;
-use super::keys::{random, sha256};
 use crate::claims::{Bit, SnpClaims, TokenShape};
+use crate::emulator::guest::Guest;
+use crate::emulator::keys::{random, sha256};
+use crate::emulator::network::response::quoted;
 use crate::policy::COMPLIANT_CVM;
 use crate::types::{ReportData, UnixTime};
 

@@ -1,8 +1,8 @@
 //! Certificates of attestation keys, and the authorities that issue them.
 
 use super::VirtualTpm;
-use crate::emulator::uvm::keys::{KeyFailure, RsaOwner, Sha2, Signer, SigningAlgorithm};
-use crate::emulator::uvm::x509::{
+use crate::emulator::guest::uvm::keys::{KeyFailure, RsaOwner, Sha2, Signer, SigningAlgorithm};
+use crate::emulator::guest::uvm::x509::{
     CertificateSpec, algorithm_identifier, basic_constraints, extended_key_usage, key_usage, utc_time,
 };
 

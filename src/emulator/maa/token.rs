@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::claims::{Claims, TOKEN_LIFETIME};
-use super::fault::quoted;
-use super::keys::hmac_sha256;
-use super::maa::MaaState;
+use crate::emulator::keys::hmac_sha256;
+use crate::emulator::maa::MaaState;
+use crate::emulator::network::response::quoted;
 
 /// What is wrong with a token. Several faults together act in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,23 +2,23 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::agent::{HardwareEvidence, ReportSource};
-use super::amd::{ReportBuilder, Vek, pem, tcb_bytes};
-use super::foundry::{self, Maker, hierarchy};
-use super::guest::Guest;
 use super::hardware::HardwareKnob;
-use super::keys::random;
 use super::uvm::UvmSigner;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
+use crate::emulator::amd::registry::{self, Maker, hierarchy};
+use crate::emulator::amd::{ReportBuilder, Vek, pem, tcb_bytes};
+use crate::emulator::blindbox::agent::{HardwareEvidence, ReportSource};
+use crate::emulator::guest::Guest;
+use crate::emulator::keys::random;
 use crate::snp::AmdAnchors;
 use crate::types::{ChipId, Product, ReportData, Tcb};
 use crate::uvm::EndorsementForm;
 
-/// An emulated machine. Given to a [`super::BlindBoxBuilder`] it makes the agent serve `/attest/raw` and
+/// An emulated machine. Given to a [`crate::emulator::BlindBoxBuilder`] it makes the agent serve `/attest/raw` and
 /// `/attest/combined` with genuine reports under the emulated AMD's roots.
 ///
 /// Token and report say the same of the guest. Chip, processor family, TCB and the issuer of the utility VM's
-/// endorsement are the machine's ([`Platform::place`]); a [`super::Knob::ReportedTcb`] makes AMD certify the chip's key
+/// endorsement are the machine's ([`Platform::place`]); a [`crate::emulator::Knob::ReportedTcb`] makes AMD certify the chip's key
 /// for that TCB, as it does for real ones.
 ///
 /// ```
@@ -71,7 +71,7 @@ impl PlatformBuilder {
     /// The TCB that the machine runs and reports.
     #[must_use]
     pub fn tcb(self, tcb: Tcb) -> Self {
-        Self { tcb: foundry::in_layout_of(self.product, tcb), ..self }
+        Self { tcb: registry::in_layout_of(self.product, tcb), ..self }
     }
 
     /// The version of the reports: 3 unless set.
@@ -122,7 +122,7 @@ impl Platform {
             product,
             kind: SigningKey::Vcek,
             chip_id: new_chip_id(product),
-            tcb: foundry::in_layout_of(product, Tcb::new(Some(1), 4, 0, 24, 219)),
+            tcb: registry::in_layout_of(product, Tcb::new(Some(1), 4, 0, 24, 219)),
             report_version: 3,
             report: Arc::new(|report| report),
             endorser: ENDORSER.clone(),
@@ -157,13 +157,13 @@ impl Platform {
     /// The key that signs its reports, with its certificate.
     #[must_use]
     pub fn vek(&self) -> Vek {
-        foundry::vek(Maker::Amd, self.0.product, self.chip_id(), self.0.tcb)
+        registry::vek(Maker::Amd, self.0.product, self.chip_id(), self.0.tcb)
     }
 
     /// The roots of the emulated AMD, for every family: what a verifier is given in place of AMD's.
     #[must_use]
     pub fn anchors(&self) -> AmdAnchors {
-        foundry::anchors()
+        registry::anchors()
     }
 
     /// The emulated AMD's certificates for its family as PEM: ARK, ASK, ASVK. For verifiers in other processes.
@@ -332,7 +332,7 @@ struct Signer {
 
 impl Signer {
     fn vek(&self) -> Vek {
-        foundry::vek(self.maker, self.product, self.chip, self.tcb)
+        registry::vek(self.maker, self.product, self.chip, self.tcb)
     }
 
     /// The certificates that are provided for this key, and the TCB that it is said to stand for.
@@ -348,7 +348,7 @@ impl Signer {
                 _ => {}
             }
         }
-        let certified = foundry::vek(self.maker, self.product, chip, tcb).pem();
+        let certified = registry::vek(self.maker, self.product, chip, tcb).pem();
         let kind = if chip.is_some() { SigningKey::Vcek } else { SigningKey::Vlek };
         let chain_of = |maker, product| certified.clone() + &hierarchy(maker, product).chain_pem(kind);
         let shown = knobs.iter().fold(chain_of(self.maker, self.product), |shown, knob| match knob {

@@ -1,25 +1,31 @@
 //! An instance of Microsoft Azure Attestation.
 
+pub(crate) mod claims;
+pub(crate) mod jwks;
+pub(crate) mod key_evidence;
+pub(crate) mod token;
+
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::claims::{CONTAINER_POLICY_HASH, Claims, VM_POLICY_HASH};
-use super::clock::Clock;
-use super::fault::{Answer, Fault, Faults};
-use super::guest::Guest;
-use super::jwks::{KeySetKnob, MaaKey, key_set};
-use super::keys::SigningKey;
-use super::request::{Call, Handler, Reply, of_whole_requests};
-use super::server::{Protocols, Server};
-use super::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
-use super::token::{self, TokenFault};
-use super::traffic::Traffic;
-use super::{lock, origin};
 use crate::claims::TokenShape;
+use crate::emulator::clock::Clock;
+use crate::emulator::guest::Guest;
+use crate::emulator::keys::SigningKey;
+use crate::emulator::network::fault::{Fault, Faults};
+use crate::emulator::network::request::{Call, Handler, Reply, of_whole_requests};
+use crate::emulator::network::response::BufferedResponse;
+use crate::emulator::network::server::{Protocols, Server};
+use crate::emulator::network::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
+use crate::emulator::network::traffic::Traffic;
+use crate::emulator::{lock, origin};
 use crate::types::{Issuer, Sha256Digest};
+use claims::{CONTAINER_POLICY_HASH, Claims, VM_POLICY_HASH};
+use jwks::{KeySetKnob, MaaKey, key_set};
+use token::TokenFault;
 
 /// A running MAA instance: publishes its key set at `{issuer}/certs` and signs tokens. Stops when dropped.
 ///
@@ -30,7 +36,7 @@ pub struct Maa {
     authority: CertificateAuthority,
 }
 
-/// What an instance needs in order to sign; a [`super::BlindBox`] holds on to it.
+/// What an instance needs in order to sign; a [`crate::emulator::BlindBox`] holds on to it.
 pub(crate) struct MaaState {
     issuer: String,
     clock: Clock,
@@ -334,8 +340,8 @@ impl MaaState {
 
     async fn answer(&self, call: Call) -> Reply {
         let answer = match call.path.as_str() {
-            "/certs" => Answer::json_text(200, self.key_set()),
-            "/.well-known/openid-configuration" => Answer::json(&json!({
+            "/certs" => BufferedResponse::json_text(200, self.key_set()),
+            "/.well-known/openid-configuration" => BufferedResponse::json(&json!({
                 "claims_supported": ["is-debuggable", "sgx-mrsigner", "sgx-mrenclave", "product-id", "svn", "tee"],
                 "id_token_signing_alg_values_supported": ["RS256"],
                 "issuer": self.issuer,
@@ -343,7 +349,7 @@ impl MaaState {
                 "response_types_supported": ["token", "none"],
                 "revocation_endpoint": format!("{}/revoke", self.issuer),
             })),
-            _ => Answer::not_found(),
+            _ => BufferedResponse::not_found(),
         };
         self.faults.reply(&call.path, answer).await
     }

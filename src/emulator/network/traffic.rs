@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::lock;
+use crate::emulator::lock;
 use crate::types::SpkiDigest;
 
 /// How much of a request's body is kept for inspection; all of it is counted.
@@ -91,7 +91,7 @@ pub enum ConnectionState {
     Secured,
     /// No TLS was asked for.
     Cleartext,
-    /// Passed through without looking inside (a [`super::Relay`] that lies in wait).
+    /// Passed through without looking inside (a [`crate::emulator::Relay`] that lies in wait).
     Tunnelled,
 }
 

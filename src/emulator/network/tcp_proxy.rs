@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::keys::random;
 use super::server::Tasks;
-use super::{lock, origin};
+use crate::emulator::keys::random;
+use crate::emulator::{lock, origin};
 
 /// How often a connection that is at a stand looks whether it may go on.
 const STEP: Duration = Duration::from_millis(5);
 
 /// Passes TCP connections on to one of several targets, and cuts, delays or refuses them on request.
 ///
-/// It sees ciphertext only. Connections go round robin, or at random where asked for: with two [`super::BlindBox`]es as
+/// It sees ciphertext only. Connections go round robin, or at random where asked for: with two [`crate::emulator::BlindBox`]es as
 /// targets it is a load balancer in front of replicas. Stops when dropped.
 pub struct TcpProxy {
     address: SocketAddr,

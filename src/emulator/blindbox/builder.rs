@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use super::agent::{AgentForm, ReportSource};
 use super::application::{Application, Pages};
-use super::blindbox::BlindBox;
-use super::guest::{CCE_POLICY, Guest};
-use super::keys::sha256;
-use super::knob::Knob;
-use super::maa::{Maa, MaaState};
-use super::platform::Platform;
-use super::server::HttpVersions;
-use super::tls::{CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey};
+use crate::emulator::blindbox::BlindBox;
+use crate::emulator::guest::platform::Platform;
+use crate::emulator::guest::{CCE_POLICY, Guest};
+use crate::emulator::keys::sha256;
+use crate::emulator::knob::Knob;
+use crate::emulator::maa::{Maa, MaaState};
+use crate::emulator::network::server::HttpVersions;
+use crate::emulator::network::tls::{
+    CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey,
+};
 use crate::types::HostData;
 
 /// Settings of a BlindBox before it starts.

@@ -12,10 +12,11 @@ use hyper::body::{Body as HttpBody, Bytes};
 use hyper::{Request, Response};
 use tower_service::Service;
 
-use super::body::{Body, BoxError};
-use super::fault::{Answer, Fault, Faults};
-use super::lock;
-use super::request::{Arrival, Reply, RequestBody};
+use crate::emulator::lock;
+use crate::emulator::network::body::{Body, BoxError};
+use crate::emulator::network::fault::{Fault, Faults};
+use crate::emulator::network::request::{Arrival, Reply, RequestBody};
+use crate::emulator::network::response::BufferedResponse;
 pub(crate) use builtin::Pages;
 use upstream::Upstream;
 
@@ -114,17 +115,17 @@ impl GuestApplication {
             }
             // The application is not asked: its response may never end.
             Some(fault) if fault.replaces_response() => match arrival.whole().await {
-                Some(_) => fault.apply(Answer::text(200, "")).await,
+                Some(_) => fault.apply(BufferedResponse::text(200, "")).await,
                 None => Reply::Close,
             },
-            Some(fault) => fault.apply(Answer::read(response(arrival.request).await).await).await,
+            Some(fault) => fault.apply(BufferedResponse::read(response(arrival.request).await).await).await,
         }
     }
 }
 
 fn bad_gateway(error: &BoxError) -> Response<Body> {
     let text = format!("the application gave no response: {error}");
-    match Answer::error(502, &text).into_reply() {
+    match BufferedResponse::error(502, &text).into_reply() {
         Reply::Response(response) => response,
         Reply::Close | Reply::Raw(_) | Reply::Reset(_) => Response::new(Body::whole(text)),
     }

@@ -7,16 +7,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::claims::report_data;
-use super::fault::Answer;
-use super::guest::Guest;
-use super::hardware::HardwareKnob;
-use super::keys::random;
-use super::knob::Knob;
-use super::lock;
-use super::maa::MaaState;
-use super::request::Call;
-use super::token::{self, TokenFault};
+use crate::emulator::guest::Guest;
+use crate::emulator::guest::hardware::HardwareKnob;
+use crate::emulator::keys::random;
+use crate::emulator::knob::Knob;
+use crate::emulator::lock;
+use crate::emulator::maa::MaaState;
+use crate::emulator::maa::claims::report_data;
+use crate::emulator::maa::token::{self, TokenFault};
+use crate::emulator::network::request::Call;
+use crate::emulator::network::response::BufferedResponse;
 use crate::types::{Nonce, ReportData, SpkiDigest, TlsExporter};
 
 /// Which requests an agent takes.
@@ -65,7 +65,7 @@ pub(crate) struct Agent {
     pub(crate) key: Mutex<SpkiDigest>,
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
     /// By path, the first response to a bound request.
-    pub(crate) first_answers: Mutex<BTreeMap<String, Answer>>,
+    pub(crate) first_answers: Mutex<BTreeMap<String, BufferedResponse>>,
 }
 
 /// The protocol that a request names for evidence about a connection.
@@ -108,24 +108,24 @@ struct Asked {
 }
 
 impl Agent {
-    pub(crate) fn answer(&self, call: &Call) -> Answer {
+    pub(crate) fn answer(&self, call: &Call) -> BufferedResponse {
         match (call.method.as_str(), call.path.as_str()) {
-            ("GET", "/status") => Answer::json(&json!({ "message": "Status OK" })),
+            ("GET", "/status") => BufferedResponse::json(&json!({ "message": "Status OK" })),
             ("POST", "/attest/maa" | "/attest/raw" | "/attest/combined") => {
                 self.attest(call).unwrap_or_else(|refusal| refusal)
             }
-            _ => Answer::not_found(),
+            _ => BufferedResponse::not_found(),
         }
     }
 
-    fn attest(&self, call: &Call) -> Result<Answer, Answer> {
+    fn attest(&self, call: &Call) -> Result<BufferedResponse, BufferedResponse> {
         let knobs = lock(&self.knobs).clone();
         let path = call.path.as_str();
         if path == "/attest/maa" && knobs.contains(&Knob::NoToken) {
-            return Err(Answer::not_found());
+            return Err(BufferedResponse::not_found());
         }
-        let request: Map<String, Value> =
-            serde_json::from_slice(&call.body).map_err(|_| Answer::error(400, "the request is not a JSON object"))?;
+        let request: Map<String, Value> = serde_json::from_slice(&call.body)
+            .map_err(|_| BufferedResponse::error(400, "the request is not a JSON object"))?;
         let asked = self.understand(call, &request, &knobs)?;
         if asked.said.is_none() {
             return self.attested(path, &asked, &knobs);
@@ -141,54 +141,57 @@ impl Agent {
         Ok(answer)
     }
 
-    fn understand(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Asked, Answer> {
+    fn understand(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Asked, BufferedResponse> {
         let text = |name: &str| request.get(name).and_then(Value::as_str);
         let endpoint = text("maa_endpoint").map(str::to_owned);
         if call.path == "/attest/maa" && endpoint.is_none() {
-            return Err(Answer::error(400, "maa_endpoint is required"));
+            return Err(BufferedResponse::error(400, "maa_endpoint is required"));
         }
         if let (Some(data), AgentForm::Legacy | AgentForm::Both) = (text("runtime_data"), self.form) {
-            let attested = STANDARD.decode(data).map_err(|_| Answer::error(400, "runtime_data is not base64"))?;
+            let attested =
+                STANDARD.decode(data).map_err(|_| BufferedResponse::error(400, "runtime_data is not base64"))?;
             return Ok(Asked { attested, said: None, endpoint });
         }
         if self.form == AgentForm::Legacy || knobs.contains(&Knob::RefuseBoundForm) {
-            return Err(Answer::error(400, "runtime_data is required"));
+            return Err(BufferedResponse::error(400, "runtime_data is required"));
         }
         // A report alone does not say whose key it is for.
         if call.path == "/attest/raw" {
-            return Err(Answer::not_found());
+            return Err(BufferedResponse::not_found());
         }
         let nonce = text("nonce").and_then(|text| Nonce::from_hex(text).ok());
-        let nonce = nonce.ok_or_else(|| Answer::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
+        let nonce =
+            nonce.ok_or_else(|| BufferedResponse::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
         let named = self.named(call, request, knobs)?;
         let (attested, said) = written(knobs, &nonce.to_string(), named);
         Ok(Asked { attested, said: Some(said), endpoint })
     }
 
     /// The key of the connection, and in that form the connection.
-    fn named(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Named, Answer> {
+    fn named(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Named, BufferedResponse> {
         let key = call.tls.map_or_else(|| *lock(&self.key), |tls| tls.key);
         if !request.contains_key("protocol") {
             return Ok(Named { key, exporter: None });
         }
         if !asks_for_connection(request) || knobs.contains(&Knob::RefuseConnectionForm) {
-            return Err(Answer::error(
+            return Err(BufferedResponse::error(
                 400,
                 "the request must have nonce and maa_endpoint, once each, and nothing else",
             ));
         }
         let exporter = call.tls.and_then(|tls| tls.exporter);
-        let exporter = exporter.ok_or_else(|| Answer::error(400, "a connection without TLS 1.3 cannot be attested"))?;
+        let exporter =
+            exporter.ok_or_else(|| BufferedResponse::error(400, "a connection without TLS 1.3 cannot be attested"))?;
         let exporter = (!knobs.contains(&Knob::AnswerInServerForm)).then_some(exporter);
         Ok(Named { key, exporter })
     }
 
-    fn attested(&self, path: &str, asked: &Asked, knobs: &[Knob]) -> Result<Answer, Answer> {
+    fn attested(&self, path: &str, asked: &Asked, knobs: &[Knob]) -> Result<BufferedResponse, BufferedResponse> {
         let mut guest = lock(&self.guest).clone();
         knobs.iter().for_each(|knob| knob.change_guest(&mut guest));
         let mut answer = Map::new();
         if path != "/attest/maa" {
-            let Some(source) = &self.report_source else { return Err(Answer::not_found()) };
+            let Some(source) = &self.report_source else { return Err(BufferedResponse::not_found()) };
             let another = knobs.iter().rev().find_map(|knob| match knob {
                 Knob::ReportOf(guest) => Some(guest.as_ref()),
                 _ => None,
@@ -225,16 +228,22 @@ impl Agent {
                 _ => {}
             }
         }
-        Ok(Answer::json(&Value::Object(answer)))
+        Ok(BufferedResponse::json(&Value::Object(answer)))
     }
 
-    fn token(&self, endpoint: &str, guest: &Guest, runtime_data: &[u8], knobs: &[Knob]) -> Result<String, Answer> {
+    fn token(
+        &self,
+        endpoint: &str,
+        guest: &Guest,
+        runtime_data: &[u8],
+        knobs: &[Knob],
+    ) -> Result<String, BufferedResponse> {
         let asked = lock(&self.attesters).iter().find(|maa| maa.endpoint() == endpoint).cloned();
         let maa = lock(&self.substitute).clone().or(asked);
-        let maa = maa.ok_or_else(|| Answer::error(403, "the attestation service cannot be reached"))?;
+        let maa = maa.ok_or_else(|| BufferedResponse::error(403, "the attestation service cannot be reached"))?;
         // MAA takes runtime data of the type JSON and refuses what is not.
         if serde_json::from_slice::<Value>(runtime_data).is_err() {
-            return Err(Answer::error(403, "the attestation service refused the runtime data"));
+            return Err(BufferedResponse::error(403, "the attestation service refused the runtime data"));
         }
         let claims = maa.claims(guest, runtime_data);
         let claims = knobs.iter().fold(claims, |claims, knob| knob.change_claims(claims));

@@ -1,0 +1,101 @@
+//! A response that a server holds whole, so that a fault can change it before it is sent.
+
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::body::{Body, next_data};
+use super::request::Reply;
+
+/// A proper response, before any fault.
+#[derive(Clone, Debug)]
+pub(crate) struct BufferedResponse {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Bytes,
+}
+
+impl BufferedResponse {
+    pub(crate) fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        let response = Self { status, headers: Vec::new(), body: body.into() };
+        response.header("content-type", content_type)
+    }
+
+    /// A response that is read whole, so that a fault can change it.
+    pub(crate) async fn read(response: Response<Body>) -> Self {
+        let (head, mut incoming) = response.into_parts();
+        let mut body = Vec::new();
+        while let Some(data) = next_data(&mut incoming).await {
+            body.extend_from_slice(&data);
+        }
+        let headers = head.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
+        let headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { status: head.status.as_u16(), headers, body: body.into() }
+    }
+
+    pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {
+        Self::bytes(status, "text/plain; charset=utf-8", body.into())
+    }
+
+    pub(crate) fn json(value: &serde_json::Value) -> Self {
+        Self::json_text(200, value.to_string())
+    }
+
+    pub(crate) fn json_text(status: u16, text: impl Into<String>) -> Self {
+        Self::bytes(status, "application/json; charset=utf-8", text.into())
+    }
+
+    /// `{"error": text}`, as the agents write it.
+    pub(crate) fn error(status: u16, text: &str) -> Self {
+        Self::json_text(status, error_json(text))
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::text(404, "404 page not found")
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = HeaderValue::from_str(&value.into()).expect("headers of the emulator are valid");
+        self.headers.push((HeaderName::from_static(name), value));
+        self
+    }
+
+    pub(super) fn with_length(self, length: usize) -> Self {
+        self.header("content-length", length.to_string())
+    }
+
+    pub(super) fn edit(&mut self, edit: impl FnOnce(String) -> String) {
+        self.body = edit(String::from_utf8_lossy(&self.body).into_owned()).into();
+    }
+
+    /// Changes the members of a JSON object; anything else stays as it is.
+    pub(crate) fn change_json(mut self, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Self {
+        if let Ok(mut members) = serde_json::from_slice(&self.body) {
+            change(&mut members);
+            self.body = serde_json::Value::Object(members).to_string().into();
+        }
+        self
+    }
+
+    pub(crate) fn into_reply(mut self) -> Reply {
+        let body = Body::whole(std::mem::take(&mut self.body));
+        self.send(body)
+    }
+
+    pub(super) fn send(self, body: Body) -> Reply {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("statuses of the emulator are valid");
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
+        Reply::Response(response)
+    }
+}
+
+pub(super) fn error_json(text: &str) -> String {
+    format!("{{\"error\":{}}}", quoted(text))
+}
+
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -7,15 +7,16 @@ use serde::Serialize;
 use crate::appraisal::Appraisal;
 use crate::azure_vm::AzureVmClaims;
 use crate::challenge::{Channel, ServerNameCheck};
-use crate::claims::{HardwareClaims, MaaClaims, SnpClaims, UvmClaims};
+use crate::claims::{HardwareClaims, MaaClaims, TeeClaims, UvmClaims};
 use crate::types::{SpkiDigest, UnixTime};
 
 /// The state of the TEE, from verified evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Claims {
-    /// The claims that all evidence carries.
-    pub snp: SnpClaims,
+    /// The claims that all evidence of a kind of TEE carries. In JSON a member named after the kind, such as `snp`.
+    #[serde(flatten)]
+    pub tee: TeeClaims,
     /// Further claims of MAA, if its token was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maa: Option<MaaClaims>,

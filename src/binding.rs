@@ -78,7 +78,7 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
             if token.maa().compliance_status.as_deref() == Some(COMPLIANT_CVM) && !token.runtime_is(runtime_data) {
                 return check_user_data(token, &digest);
             }
-            check_report_data(&token.snp().report_data, &digest)?;
+            check_report_data(token.tee().report_data(), &digest)?;
             if !token.runtime_is(runtime_data) {
                 return Err(false_report("x-ms-runtime", &String::from_utf8_lossy(runtime_data), "something else"));
             }

@@ -4,8 +4,10 @@
 //! appraised once. [`MaaClaims`] and [`HardwareClaims`] have the claims that only one of them carries.
 
 mod silicon;
+mod tee;
 
 pub use silicon::Silicon;
+pub use tee::TeeClaims;
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! field that both carry must be equal.
 
 use crate::azure_vm::AzureVmClaims;
-use crate::claims::{Bit, SnpClaims, UvmClaims};
+use crate::claims::{Bit, SnpClaims, TeeClaims, UvmClaims};
 use crate::error::AttestationError;
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
@@ -20,7 +20,7 @@ pub(crate) struct ConsistentEvidence {
     /// What belongs to the report, if it came in the report of a paravisor.
     pub(crate) vm: Option<AzureVmClaims>,
     /// The state of the TEE: from the report if there is one, since it carries more, otherwise from the token.
-    pub(crate) snp: SnpClaims,
+    pub(crate) claims: TeeClaims,
 }
 
 impl ConsistentEvidence {
@@ -35,24 +35,23 @@ impl ConsistentEvidence {
         report: Option<VerifiedReport>,
         endorsement: Option<VerifiedEndorsement>,
     ) -> Result<Self, AttestationError> {
-        for claims in
-            [token.as_ref().map(VerifiedToken::snp), report.as_ref().map(VerifiedReport::snp)].into_iter().flatten()
-        {
+        let of_token = token.as_ref().map(VerifiedToken::tee);
+        let of_report = report.as_ref().map(VerifiedReport::snp);
+        for claims in [of_token.and_then(TeeClaims::snp), of_report].into_iter().flatten() {
             check_report_id(claims)?;
         }
-        let snp = match (&token, &report) {
-            (Some(token), Some(report)) => {
-                check_report_matches_token(token.snp(), report.snp())?;
-                report.snp()
+        let claims = match (of_token, of_report) {
+            (Some(TeeClaims::Snp(token)), Some(report)) => {
+                check_report_matches_token(token, report)?;
+                TeeClaims::Snp(report.clone())
             }
-            (None, Some(report)) => report.snp(),
-            (Some(token), None) => token.snp(),
+            (None, Some(report)) => TeeClaims::Snp(report.clone()),
+            (Some(token), None) => token.clone(),
             (None, None) => {
                 return Err(AttestationError::MissingEvidence { what: "an MAA token or a hardware report" });
             }
         };
-        let snp = snp.clone();
-        let evidence = Self { token, report, endorsement, vm: None, snp };
+        let evidence = Self { token, report, endorsement, vm: None, claims };
         evidence.check_uvm_matches()?;
         Ok(evidence)
     }
@@ -75,18 +74,19 @@ impl ConsistentEvidence {
         const FIELD: &str = "launch measurement";
         let token = self.token.as_ref().and_then(VerifiedToken::uvm);
         let document = self.endorsement.as_ref().map(VerifiedEndorsement::claims);
+        let TeeClaims::Snp(snp) = &self.claims;
         if let Some(uvm) = token {
             require_match(
                 FIELD,
                 Sourced::new("token's uvm endorsement", &uvm.measurement),
-                Sourced::new("evidence", &self.snp.measurement),
+                Sourced::new("evidence", &snp.measurement),
             )?;
         }
         if let Some(uvm) = document {
             require_match(
                 FIELD,
                 Sourced::new(ENDORSEMENT, &uvm.measurement),
-                Sourced::new("evidence", &self.snp.measurement),
+                Sourced::new("evidence", &snp.measurement),
             )?;
         }
         if let (Some(token), Some(document)) = (token, document) {

@@ -184,7 +184,7 @@ pub use cce_policy::{
 pub use challenge::{Challenge, Channel, ServerNameCheck};
 pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
-    TokenShape, UvmClaims,
+    TeeClaims, TokenShape, UvmClaims,
 };
 pub use error::{
     AttestationError, Category, ChannelNotAllowed, ChannelNotBound, ErrorCode, MaaKeyError, NetworkError, Rejection,

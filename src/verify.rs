@@ -377,6 +377,6 @@ fn claims(tee: ConsistentEvidence) -> Claims {
         hardware: tee.report.as_ref().map(|report| report.hardware().clone()),
         uvm: tee.uvm().cloned(),
         azure_vm: tee.vm,
-        snp: tee.snp,
+        tee: tee.claims,
     }
 }

@@ -1,16 +1,20 @@
 //! Checks of AMD's advisories: which fixes the evidence shows.
 
 use super::AppraisalBuilder;
-use crate::cross_check::ConsistentEvidence;
+use crate::claims::{HardwareClaims, SnpClaims};
 use crate::error::Violation;
 use crate::policy::{
     Advisory, AdvisoryStatus, BitRequirement, Platform, Policy, RequiredBy, Requirement, Unmet, advisories,
 };
 
 /// Checks all advisories against a report; against a token, which lacks most of the values, only those that the policy requires.
-pub(super) fn appraise(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
-    let hardware = tee.report.as_ref().map(|report| report.hardware());
-    let platform = Platform::new(&tee.snp, hardware);
+pub(super) fn appraise(
+    checks: &mut AppraisalBuilder,
+    snp: &SnpClaims,
+    hardware: Option<&HardwareClaims>,
+    policy: &Policy,
+) {
+    let platform = Platform::new(snp, hardware);
     for advisory in advisories() {
         let status = advisory.status(&platform);
         match policy.requires_advisory(advisory) {

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::AppraisalBuilder;
 use super::builder::Required;
-use crate::claims::{Bit, GuestPolicy, SigningKey};
+use crate::claims::{Bit, GuestPolicy, SigningKey, SnpClaims};
 use crate::cross_check::ConsistentEvidence;
 use crate::error::{Violation, any_of};
 use crate::policy::{BitRequirement, GuestPolicyBit, Policy, Requirement};
+use crate::types::KeyDigest;
 
 /// Checks the guest policy: what the guest allows the platform to do to it.
 pub(super) fn policy(checks: &mut AppraisalBuilder, actual: &GuestPolicy, policy: &Policy) {
@@ -71,8 +72,8 @@ pub(super) fn require_bit(
 }
 
 /// Checks the identity of the guest and the chip.
-pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
-    let (require, snp) = (policy.requirements(), &tee.snp);
+pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, snp: &SnpClaims, policy: &Policy) {
+    let require = policy.requirements();
     let vmpl = require.vmpl.clone().unwrap_or_else(|| vec![0]);
     let actual = snp.vmpl;
     let vmpl_of = |checks: &mut Required<'_>| {
@@ -101,7 +102,7 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
         );
     }
     require_one_of(&mut checks.of(Requirement::IdKeys), "id key", policy.id_keys(), &snp.id_key_digest);
-    author_key(checks, tee, policy);
+    author_key(checks, tee, &snp.author_key_digest, policy);
     require_one_of(&mut checks.of(Requirement::FamilyIds), "family id", require.family_ids.as_deref(), &snp.family_id);
     require_one_of(&mut checks.of(Requirement::ImageIds), "image id", require.image_ids.as_deref(), &snp.image_id);
     require_one_of(&mut checks.of(Requirement::ReportIds), "report id", require.report_ids.as_deref(), &snp.report_id);
@@ -130,7 +131,7 @@ fn vm_id(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Polic
 
 /// Checks the author key. Its digest is meaningful only if the report says that an author key was used. A token does not say
 /// this, but then the digest is zero, which no policy accepts.
-fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
+fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, actual: &KeyDigest, policy: &Policy) {
     const NAME: &str = "author key";
     let checks = &mut checks.of(Requirement::AuthorKeys);
     let accepted = policy.requirements().author_keys.as_deref();
@@ -145,7 +146,7 @@ fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &
                 Violation::WrongGuestIdentity { field: NAME, expected, actual: found.to_owned() },
             );
         }
-        _ => require_one_of(checks, NAME, accepted, &tee.snp.author_key_digest),
+        _ => require_one_of(checks, NAME, accepted, actual),
     }
 }
 

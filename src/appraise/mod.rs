@@ -16,6 +16,7 @@ mod workload;
 
 use crate::appraisal::Appraisal;
 use crate::challenge::{Channel, ServerNameCheck};
+use crate::claims::TeeClaims;
 use crate::cross_check::ConsistentEvidence;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
@@ -42,11 +43,12 @@ pub(crate) struct AppraisalInput<'a> {
 pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
     let checks = &mut AppraisalBuilder::default();
     let tee = input.tee;
+    let TeeClaims::Snp(snp) = &tee.claims;
     provenance::connection(checks, input, policy);
-    workload::host_data(checks, &tee.snp, policy);
+    workload::host_data(checks, snp, policy);
     provenance::sources(checks, input, policy);
-    guest::policy(checks, &tee.snp.policy, policy);
-    workload::measurement(checks, &tee.snp, policy);
+    guest::policy(checks, &snp.policy, policy);
+    workload::measurement(checks, snp, policy);
     workload::uvm(checks, tee.uvm(), policy);
     if let Some(token) = &tee.token {
         maa::appraise(checks, token.maa(), input.now, policy);
@@ -54,10 +56,11 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     if let (Some(key), Some(required)) = (input.maa_key, policy.attested_maa_key()) {
         maa_key::appraise(checks, key, required);
     }
-    guest::identity(checks, tee, policy);
-    paravisor::appraise(checks, &tee.snp, policy);
-    tcb::reported(checks, &tee.snp, tee.report.as_ref().map(VerifiedReport::hardware), policy);
-    advisories::appraise(checks, tee, policy);
+    guest::identity(checks, tee, snp, policy);
+    paravisor::appraise(checks, snp, policy);
+    let hardware = tee.report.as_ref().map(VerifiedReport::hardware);
+    tcb::reported(checks, snp, hardware, policy);
+    advisories::appraise(checks, snp, hardware, policy);
     if let Some(report) = &tee.report {
         hardware::appraise(checks, report, policy);
     }

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::error::{TokenError, shown};
-use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
+use crate::claims::{Bit, GuestPolicy, SnpClaims, TeeClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
 use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, UnixTime, VmId, shorten};
 
@@ -42,7 +42,7 @@ pub(super) struct Claims {
     pub(super) vm_id: Option<VmId>,
     pub(super) policy_hash: Sha256Digest,
     pub(super) token_id: String,
-    pub(super) snp: SnpClaims,
+    pub(super) tee: TeeClaims,
     pub(super) uvm: Option<UvmClaims>,
     /// The JSON of `x-ms-runtime`, if the report data covers it.
     pub(super) runtime: Option<Box<str>>,
@@ -146,7 +146,7 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
         vm_id,
         policy_hash: policy_hash(payload)?,
         token_id: name(payload, "jti")?,
-        snp: snp(tee)?,
+        tee: TeeClaims::Snp(snp(tee)?),
         uvm: uvm(tee)?,
         runtime,
         client_nonce,

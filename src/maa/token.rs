@@ -7,7 +7,7 @@ use super::claims::{self, Claims, Times};
 use super::error::{TokenError, TokenPart, shown};
 use super::jwks::{Key, KeySet};
 use super::key_id;
-use crate::claims::{MaaClaims, SnpClaims, UvmClaims};
+use crate::claims::{MaaClaims, TeeClaims, UvmClaims};
 use crate::json::{self, Object, Value};
 use crate::types::{Issuer, UnixTime, UserData};
 
@@ -58,8 +58,8 @@ pub fn verify(
         not_before: times.not_before,
         expires_at: times.expires_at,
     };
-    let Claims { snp, uvm, runtime, client_nonce, .. } = claims;
-    Ok(VerifiedToken { maa, snp, uvm, runtime, client_nonce })
+    let Claims { tee, uvm, runtime, client_nonce, .. } = claims;
+    Ok(VerifiedToken { maa, tee, uvm, runtime, client_nonce })
 }
 
 /// The expectations of the relying party for a token.
@@ -99,7 +99,7 @@ impl<'a> TokenExpectations<'a> {
 #[must_use = "a verified token attests nothing before its claims are bound to a challenge and appraised"]
 pub struct VerifiedToken {
     maa: MaaClaims,
-    snp: SnpClaims,
+    tee: TeeClaims,
     uvm: Option<UvmClaims>,
     runtime: Option<Box<str>>,
     client_nonce: Option<Vec<u8>>,
@@ -114,8 +114,8 @@ impl VerifiedToken {
 
     /// Returns the state of the TEE.
     #[must_use]
-    pub fn snp(&self) -> &SnpClaims {
-        &self.snp
+    pub fn tee(&self) -> &TeeClaims {
+        &self.tee
     }
 
     /// Returns the endorsement of the utility VM, if MAA verified one.

@@ -67,7 +67,7 @@ async fn what_the_agent_does_not_send_comes_from_amds_service_once() {
 async fn the_list_is_fetched_while_the_certificate_is() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
     let session = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
-    let chip = session.attestation().claims().snp.chip_id.unwrap();
+    let chip = session.attestation().claims().tee.snp().unwrap().chip_id.unwrap();
     lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
     lab.kds().fail(&format!("/vcek/v1/Milan/{}", hex::encode(chip.as_bytes())), Fault::Hang);
     let (verifier, url, policy) = (lab.verifier(), lab.blindbox.url(), lab.amd_policy());

@@ -59,7 +59,7 @@ fn genuine_tokens_verify_and_say_what_is_expected() {
         let recorded = OfflineAttestation::open(&vectors.join(name), "jwks.json");
         let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
         let expected = &recorded.expected;
-        let (maa, snp) = (token.maa(), token.snp());
+        let (maa, snp) = (token.maa(), token.tee().snp().unwrap());
         let is_vm = expected["attestation_type_top"] == "azurevm";
         assert_eq!(maa.shape, if is_vm { TokenShape::AzureVm } else { TokenShape::SevSnpVm }, "{name}");
         assert_eq!(maa.issuer, recorded.issuer);
@@ -89,8 +89,8 @@ fn the_newest_claims_are_read_where_they_are() {
     let Some(vectors) = crate::common::vectors() else { return };
     let recorded = OfflineAttestation::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
     let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
-    let policy = token.snp().policy;
-    assert_eq!(token.snp().product, Some(Product::Genoa));
+    let policy = token.tee().snp().unwrap().policy;
+    assert_eq!(token.tee().snp().unwrap().product, Some(Product::Genoa));
     assert_eq!([policy.single_socket, policy.cxl_allow, policy.mem_aes_256_xts, policy.rapl_dis], [Bit::Clear; 4]);
     assert_eq!([policy.ciphertext_hiding_dram, policy.page_swap_disable], [Bit::Clear; 2]);
     let payload: Value =
@@ -100,8 +100,8 @@ fn the_newest_claims_are_read_where_they_are() {
 
     let recorded = OfflineAttestation::open(&vectors.join("maa-sharedeus2-azurevm-2025-01"), "jwks.json");
     let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
-    assert_eq!(token.snp().product, None);
-    assert_eq!(token.snp().policy.single_socket, Bit::NotReported);
+    assert_eq!(token.tee().snp().unwrap().product, None);
+    assert_eq!(token.tee().snp().unwrap().policy.single_socket, Bit::NotReported);
 }
 
 #[test]
@@ -115,11 +115,11 @@ fn the_claims_of_a_genuine_container_are_read() {
     let token = signer().token(&header.to_string(), &payload);
     let token = verify(&token, &keys(), &TokenExpectations::new(&issuer), now).unwrap();
     assert_eq!(token.maa().compliance_status.as_deref(), Some("azure-compliant-uvm"));
-    assert_eq!(token.snp().host_data.to_string(), claims["x-ms-sevsnpvm-hostdata"].as_str().unwrap());
-    assert_eq!(token.snp().report_guest_svn, 2);
+    assert_eq!(token.tee().snp().unwrap().host_data.to_string(), claims["x-ms-sevsnpvm-hostdata"].as_str().unwrap());
+    assert_eq!(token.tee().snp().unwrap().report_guest_svn, 2);
     let uvm = token.uvm().unwrap();
     assert_eq!((uvm.svn, uvm.feed.as_str()), (100, "ContainerPlat-AMD-UVM"));
-    assert_eq!(uvm.measurement, token.snp().measurement);
+    assert_eq!(uvm.measurement, token.tee().snp().unwrap().measurement);
     assert_eq!(uvm.issuer, claims["x-ms-sevsnpvm-uvm-endorsement-headers"]["iss"].as_str().unwrap());
     assert!(token.runtime_is(br#"{"publicKey":"abc","location":"East US"}"#));
     assert_eq!(token.client_nonce(), None);

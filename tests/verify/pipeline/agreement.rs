@@ -149,7 +149,7 @@ fn an_older_token_that_says_less_is_compared_in_what_it_says() {
     };
     let attested = attest_claims(&endorsed_container(), &both_policy(), older).unwrap();
     // The report says more, and its word is what counts.
-    assert_eq!(attested.claims().snp.chip_id, Some(vek().chip_id()));
+    assert_eq!(attested.claims().tee.snp().unwrap().chip_id, Some(vek().chip_id()));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_chip_that_the_report_masks_is_not_the_one_that_the_token_names() {
     agreeing.report = Some(report(&guest, &data).sign(&vlek));
     agreeing.token = Some(sign(&claims(&guest, &data).claim("x-ms-sevsnpvm-chipid", "0".repeat(128))));
     let attested = verify(&agreeing, &endorsements, challenge, &both_policy(), NOW).unwrap();
-    assert_eq!(attested.claims().snp.chip_id, None);
+    assert_eq!(attested.claims().tee.snp().unwrap().chip_id, None);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_product_that_the_report_does_not_say_is_that_of_its_chain() {
     let trust = Trust::maa_and_amd(ISSUER).unwrap().allow_tcb_below("AMD-SB-3019").unwrap();
     let waiving = Policy::confidential_container(trust, workload(), own_uvm()).unwrap();
     let attested = attest_report(&endorsed_container(), &waiving, |report| report.version(2)).unwrap();
-    assert_eq!(attested.claims().snp.product, Some(blindbox_attestation::Product::Milan));
+    assert_eq!(attested.claims().tee.snp().unwrap().product, Some(blindbox_attestation::Product::Milan));
     let genoa = Cpuid { family: 0x19, model: 0x11, stepping: 1 };
     let refused = attest_report(&endorsed_container(), &both_policy(), |report| report.cpuid(genoa)).unwrap_err();
     assert_eq!(refused.code(), "invalid-report");

@@ -111,7 +111,7 @@ fn recorded_containers_pass_a_full_appraisal_by_amds_word_alone() {
         let permissive = recorded.appraisal().check("cce policy").map(|check| check.verdict);
         assert_eq!(permissive, name.ends_with("-tav").then_some(Verdict::Allowed), "{name}");
         assert_eq!(recorded.claims().uvm.as_ref().unwrap().svn, svn);
-        assert_eq!(recorded.claims().snp.product, Some(product));
+        assert_eq!(recorded.claims().tee.snp().unwrap().product, Some(product));
         assert_eq!(recorded.claims().maa, None);
 
         let newer = set.verify(&container(&folder, &set, amd().allow_tcb_below("AMD-SB-3019").unwrap(), svn + 1));

@@ -21,7 +21,7 @@ fn a_bound_container_under_maa() {
     assert_eq!(attested.issued_at(), NOW);
     assert_eq!(attested.expires_at(), NOW.plus(HOUR));
     let claims = attested.claims();
-    assert_eq!(claims.snp.host_data, host_data());
+    assert_eq!(claims.tee.snp().unwrap().host_data, host_data());
     assert_eq!(claims.maa.as_ref().unwrap().issuer.as_str(), ISSUER);
     assert_eq!(claims.uvm.as_ref().unwrap().svn, 104);
     assert_eq!(claims.hardware, None, "nobody asked for the report");

@@ -159,7 +159,7 @@ impl Learn {
         }
         if self.amd {
             draft.line("\n[trust.amd]");
-            if let Some(product) = shown.claims.snp.product {
+            if let Some(product) = shown.claims.tee.snp().and_then(|snp| snp.product) {
                 draft.shown(
                     "the processor family, from the report's signing key; compare with the sizes that you order, and name \
                      each family that your provider may use",
@@ -173,14 +173,15 @@ impl Learn {
         draft.line("\n[workload]");
         draft.comment("Your word (--binding): evidence cannot show it.");
         draft.line(&format!("binding = {}", quoted(self.binding_name())));
-        if shown.claims.snp.host_data.is_known_allow_all() {
+        let Some(snp) = shown.claims.tee.snp() else { return };
+        if snp.host_data.is_known_allow_all() {
             draft.comment(
                 "This is the digest of a published CCE policy that allows everything: the host runs any code.",
             );
         }
         draft.shown(
             "compare with `blindbox-attest host-data FILE` of the CCE policy that you deployed",
-            &format!("host-data = [{}]", quoted(&shown.claims.snp.host_data.to_string())),
+            &format!("host-data = [{}]", quoted(&snp.host_data.to_string())),
         );
         if let Some(uvm) = &shown.uvm {
             draft.line("\n[uvm]");
@@ -201,8 +202,8 @@ impl Learn {
     }
 
     fn vm(draft: &mut Draft, shown: &Shown) {
-        let snp = &shown.claims.snp;
         draft.line("\n[guest]");
+        let Some(snp) = shown.claims.tee.snp() else { return };
         draft.shown(
             "paravisor and firmware of Azure, which update it: compare with other VMs of the image and size",
             &format!("measurements = [{}]", quoted(&snp.measurement.to_string())),
@@ -216,7 +217,7 @@ impl Learn {
     }
 
     fn requirements(&self, draft: &mut Draft, shown: &Shown) {
-        let snp = &shown.claims.snp;
+        let Some(snp) = shown.claims.tee.snp() else { return };
         let mut require = Draft::default();
         self.requirement_lines(&mut require, snp, shown.uvm.is_some());
         // A table that requires nothing is refused, so its optional lines stand without it then.
@@ -330,11 +331,13 @@ fn learned(collected: &EvidenceBundle, asking: &Policy) -> Result<Shown, Failure
     let (evidence, other) = apart(&collected.evidence)?;
     let unappraised = verify_unappraised(&evidence, &endorsements, asking.attester(), collected.asked_at)?;
     let claims = unappraised.claims().clone();
+    let measurement = claims.tee.snp().map(|snp| snp.measurement);
     let uvm = match other {
-        Some(other) if other.measurement != claims.snp.measurement => {
+        Some(other) if Some(other.measurement) != measurement => {
             return Err(Failure::setting(format!(
                 "the endorsement is of {}, and the guest's measurement is {}: expected the same",
-                other.measurement, claims.snp.measurement
+                other.measurement,
+                measurement.map_or_else(|| "not reported".to_owned(), |measurement| measurement.to_string())
             )));
         }
         Some(other) => Some(other),

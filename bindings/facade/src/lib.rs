@@ -6,10 +6,11 @@
 //! | module | contents |
 //! |---|---|
 //! | `process` | one runtime for each process, never dropped; objects know the process that made them |
-//! | `task` | [`start`]: completion by callback; [`wait`]: a blocking call that can be interrupted; [`Cancel`] |
+//! | `task` | [`start`]: completion by callback; [`wait`], [`wait_writing`]: blocking calls that can be interrupted; [`Cancel`] |
 //! | `error` | [`Error`]: code, number, category, and the appraisal by a channel of its own; [`codes`] |
 //! | `settings` | every setting of the verifier as JSON, unknown fields refused |
-//! | `verifier`, `session`, `response` | connections, requests, bodies |
+//! | `verifier`, `session`, `response` | connections, requests, response bodies |
+//! | `upload` | [`Upload`]: request bodies that are written while they are sent |
 //! | `policy`, `offline` | policies, host data, recorded evidence, inspection |
 //! | `log` | events of the core, pulled by the host |
 //!
@@ -34,6 +35,7 @@ mod response;
 mod session;
 mod settings;
 mod task;
+mod upload;
 mod verifier;
 
 pub use error::{Code, Error, codes};
@@ -41,8 +43,9 @@ pub use offline::{EndorsementInput, EvidenceInput, inspect, verify_recorded, ver
 pub use policy::{Policy, cce_policy, host_data};
 pub use process::note_fork;
 pub use response::{Early, Response};
-pub use session::{Request, Session};
-pub use task::{Cancel, start, wait};
+pub use session::{Request, RequestBody, Session};
+pub use task::{Cancel, start, wait, wait_writing};
+pub use upload::Upload;
 pub use verifier::{Collected, Verifier};
 
 /// Returns the version, which is that of every binding: a binding compares it with its own when it is loaded.

@@ -10,6 +10,7 @@ use url::Url;
 use crate::error::Error;
 use crate::process::Owned;
 use crate::response::Response;
+use crate::upload::{Upload, UploadBody};
 
 /// A session with an attested peer.
 #[derive(Debug)]
@@ -33,9 +34,45 @@ pub struct Request {
     /// Names and values.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<RequestBody>,
     /// The time limit, to the end of the response body, instead of the verifier's.
     pub timeout: Option<Duration>,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub enum RequestBody {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// Written while it is sent.
+    Upload(Upload),
+}
+
+impl From<Vec<u8>> for RequestBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Upload> for RequestBody {
+    fn from(upload: Upload) -> Self {
+        Self::Upload(upload)
+    }
+}
+
+/// The body of the one request that has it.
+enum Outgoing {
+    Bytes(Vec<u8>),
+    Upload(UploadBody),
+}
+
+impl Outgoing {
+    fn new(body: RequestBody) -> Result<Self, Error> {
+        Ok(match body {
+            RequestBody::Bytes(bytes) => Self::Bytes(bytes),
+            RequestBody::Upload(upload) => Self::Upload(upload.body()?),
+        })
+    }
 }
 
 impl Session {
@@ -68,6 +105,8 @@ impl Session {
     }
 
     fn prepare(&self, request: Request) -> Result<blindbox_attestation::Request, Error> {
+        // Taken first: a request that fails here ends its upload too.
+        let body = request.body.map(Outgoing::new).transpose();
         let session = self.session()?;
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| invalid_request("expected the name of an HTTP method, such as GET"))?;
@@ -76,8 +115,10 @@ impl Session {
         for (name, value) in &request.headers {
             prepared = prepared.header(name, value);
         }
-        if let Some(body) = request.body {
-            prepared = prepared.body(body);
+        match body? {
+            None => {}
+            Some(Outgoing::Bytes(bytes)) => prepared = prepared.body(bytes),
+            Some(Outgoing::Upload(upload)) => prepared = prepared.http_body(upload),
         }
         if let Some(timeout) = request.timeout {
             prepared = prepared.timeout(timeout);
@@ -148,7 +189,7 @@ impl Session {
     }
 }
 
-fn invalid_request(reason: &str) -> Error {
+pub(crate) fn invalid_request(reason: &str) -> Error {
     let known = blindbox_attestation::AttestationError::InvalidRequest { reason: "" };
     let mut error = Error::from(known);
     error.message = format!("invalid request: {reason}");

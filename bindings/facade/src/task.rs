@@ -3,13 +3,15 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
 use crate::process::{Owned, Process};
+use crate::upload::Upload;
 
 /// Ends work that [`start`] began. Dropping it ends nothing.
 #[derive(Debug)]
@@ -75,6 +77,77 @@ pub fn wait<T: Send + 'static, E>(
             }
         }
     }
+}
+
+/// Runs work to its end as [`wait`] does, and writes an upload from its source, on this thread.
+///
+/// `source` returns the next piece, or `None` at its end; it is called only when the request takes more. An error of it fails the
+/// upload, ends the work, and is returned. The work may end before the source has: a peer may respond to half of a body. Call it
+/// then again for the next work, such as a pull of the response's body.
+///
+/// # Errors
+///
+/// That of the work, or of `source` or `proceed` (as `Err(Err(_))`).
+pub fn wait_writing<T: Send + 'static, E>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    upload: &Upload,
+    interval: Duration,
+    mut source: impl FnMut() -> Result<Option<Bytes>, E>,
+    mut proceed: impl FnMut() -> Result<(), E>,
+) -> Result<Result<T, Error>, E> {
+    let (sender, receiver) = channel();
+    let done = sender.clone();
+    let work = match start(work, move |outcome| drop(done.send(Event::Done(outcome)))) {
+        Ok(work) => work,
+        Err(error) => return Ok(Err(error)),
+    };
+    let ask = || {
+        let sender = sender.clone();
+        start(upload.ready(), move |wants| drop(sender.send(Event::Asked(wants))))
+    };
+    let mut asking = match ask() {
+        Ok(asking) => asking,
+        Err(error) => return Ok(Err(error)),
+    };
+    let outcome = loop {
+        let stopped = match receiver.recv_timeout(interval) {
+            Ok(Event::Done(outcome)) => break Ok(outcome),
+            Ok(Event::Asked(Ok(true))) => match source() {
+                Ok(piece) => {
+                    if upload.put(piece) {
+                        match ask() {
+                            Ok(again) => asking = again,
+                            Err(error) => break Ok(Err(error)),
+                        }
+                    }
+                    None
+                }
+                Err(error) => {
+                    upload.fail("its source failed");
+                    Some(error)
+                }
+            },
+            // The request takes no more: its outcome says why.
+            Ok(Event::Asked(_)) => None,
+            Err(RecvTimeoutError::Timeout) => proceed().err(),
+            Err(RecvTimeoutError::Disconnected) => {
+                break Ok(Err(Error::internal("the work ended without an outcome")));
+            }
+        };
+        if let Some(error) = stopped {
+            break Err(error);
+        }
+    };
+    if outcome.is_err() {
+        work.cancel();
+    }
+    asking.cancel();
+    outcome
+}
+
+enum Event<T> {
+    Done(Result<T, Error>),
+    Asked(Result<bool, Error>),
 }
 
 /// The outcome of work, or `internal` if it panics.

@@ -138,5 +138,5 @@ fn request(
     timeout: Option<f64>,
 ) -> PyResult<Request> {
     let timeout = timeout.map(|seconds| call::duration(py, seconds)).transpose()?;
-    Ok(Request { method, target, headers, body, timeout })
+    Ok(Request { method, target, headers, body: body.map(Into::into), timeout })
 }

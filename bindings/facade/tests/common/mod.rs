@@ -66,7 +66,7 @@ pub fn get(target: &str) -> Request {
 
 pub fn post(target: &str, body: &[u8]) -> Request {
     let target = target.to_owned();
-    Request { method: "POST".to_owned(), target, body: Some(body.to_vec()), ..Request::default() }
+    Request { method: "POST".to_owned(), target, body: Some(body.to_vec().into()), ..Request::default() }
 }
 
 /// The whole body, and how many pulls it took.

@@ -9,7 +9,9 @@
     clippy::expect_used
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -44,6 +44,7 @@
 )]
 
 pub mod amd;
+mod any_knob;
 mod blindbox;
 mod clock;
 mod guest;
@@ -51,11 +52,13 @@ mod keys;
 mod knob;
 mod maa;
 mod network;
+mod options;
 mod relay;
 
 use crate::sync::lock;
 
 pub use amd::kds::{Kds, KdsBuilder, KdsKnob};
+pub use any_knob::AnyKnob;
 pub use blindbox::agent::{AgentForm, HardwareEvidence, ReportSource};
 pub use blindbox::application::Application;
 pub use blindbox::builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, Transport};
@@ -79,6 +82,7 @@ pub use network::tls::{
     CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions,
 };
 pub use network::traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
+pub use options::{OptionError, OptionRow};
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
 
 fn origin(scheme: &str, host: &str, port: u16) -> String {

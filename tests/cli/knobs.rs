@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use blindbox_attestation::emulator::{AnyKnob, Fault};
+
 use crate::tool::{Emulator, Outcome, run, steady};
 
 const ACCEPTED: &str = "-";
@@ -73,6 +75,12 @@ const MAA: &[(&str, i32, &str)] = &[
     ("fail /attest/=hang", 3, "timeout"),
     ("fail /attest/=drip:100", 3, "timeout"),
     ("fail /attest/=close-early", 3, "agent-unreachable"),
+    ("fail /attest/=go-away", 3, "agent-unreachable"),
+    ("fail /attest/=refuse-stream", 3, "agent-unreachable"),
+    ("fail /attest/=reset-stream", 3, "agent-unreachable"),
+    ("fail /attest/=headers:20", 0, ACCEPTED),
+    ("fail /attest/=headers:2000", 2, "invalid-agent-answer"),
+    ("fail /attest/=bad-status-line", 2, "invalid-agent-answer"),
     ("fail /attest/=truncated", 3, "agent-unreachable"),
     ("fail /attest/=oversized:10000000", 3, "too-large"),
     ("fail /attest/=oversized-announced:10000000", 3, "too-large"),
@@ -276,27 +284,24 @@ fn filled_in(order: &str) -> String {
 
 #[test]
 fn the_tables_leave_out_no_knob_and_no_fault() {
-    let help = run(&["emulate", "--help"]).out;
-    let lines = |title: &str| {
-        let section = help.split_once(title).unwrap().1;
-        let section = section.split("\n\n").next().unwrap();
-        let names = section.lines().filter(|line| line.contains("  ") && line.trim_start().contains("  "));
-        let names = names.map(|line| line.trim_start().split(' ').next().unwrap().to_owned());
-        names.collect::<BTreeSet<_>>()
-    };
     let orders = || MAA.iter().chain(CONNECTION).chain(HARDWARE).flat_map(|(orders, ..)| orders.split(';'));
-    let known: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
-    let knobs = lines("\nKnobs:");
-    let missing: Vec<_> = knobs.iter().filter(|form| !known.contains(form.split('=').next().unwrap())).collect();
-    assert!(knobs.len() > 80, "{knobs:?}");
-    assert!(missing.is_empty(), "{missing:?}");
+    let tested: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
+    let knobs: BTreeSet<_> = AnyKnob::rows().map(|row| row.name()).collect();
+    assert_eq!(tested, knobs);
+    assert_eq!(knobs.len(), AnyKnob::rows().count(), "a name occurs twice");
 
-    let known: BTreeSet<_> =
+    let tested: BTreeSet<_> =
         orders().filter_map(|order| order.strip_prefix("fail ")?.split_once('=')?.1.split(':').next()).collect();
-    let faults = lines("\nFaults:");
-    let missing: Vec<_> = faults.iter().filter(|form| !known.contains(form.split(':').next().unwrap())).collect();
-    assert!(faults.len() > 15, "{faults:?}");
-    assert!(missing.is_empty(), "{missing:?}");
+    let faults: BTreeSet<_> = Fault::rows().map(|row| row.name()).collect();
+    assert_eq!(tested, faults);
+    assert_eq!(faults.len(), Fault::rows().count(), "a name occurs twice");
+
+    let help = run(&["emulate", "--help"]).out;
+    let rows = AnyKnob::rows().map(|row| (row.form, row.meaning));
+    for (form, meaning) in rows.chain(Fault::rows().map(|row| (row.form, row.meaning))) {
+        let shown = |line: &str| line.trim_start().strip_prefix(form).is_some_and(|rest| rest.trim_start() == meaning);
+        assert!(help.lines().any(shown), "{form} is not in the help");
+    }
 }
 
 #[test]
@@ -335,6 +340,9 @@ fn what_cannot_be_understood_is_refused() {
     refused(&["emulate", "--fail", "hang"], "expected PATH=FAULT");
     refused(&["emulate", "--fail", "attest=hang"], "begins with a slash");
     refused(&["emulate", "--fail", "/=slow"], "expected slow:MS");
+    refused(&["emulate", "--fail", "/=slow:"], "expected slow:MS");
+    refused(&["emulate", "--fail", "/=hang:1"], "expected hang");
+    refused(&["emulate", "--fail", "/=headers:x"], "expected a number");
     refused(&["emulate", "--fail", "/=status:999"], "from 200 to 599");
     refused(&["emulate", "--fail-kds", "/=hang"], "--product");
 

@@ -1,5 +1,7 @@
 //! Ways in which a server can fail to send a proper response.
 
+use std::convert::identity;
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use super::gate::Gate;
 use super::request::Reply;
 use super::response::{BufferedResponse, error_json, quoted};
 use crate::emulator::lock;
+use crate::emulator::options::{OptionError, OptionRow, constant, milliseconds, number, rows, status, text};
 
 /// The longest time for which a server keeps silent when it hangs.
 const HANGING: Duration = Duration::from_secs(300);
@@ -17,7 +20,7 @@ const HANGING: Duration = Duration::from_secs(300);
 /// A GOAWAY with NO_ERROR that names stream 0 as the last one: length 8, type 7, no flags, stream 0 (RFC 9113 section 6.8).
 static GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// What a server does instead of answering properly.
+/// What a server does in place of the proper response. On a command line in the form of [`Fault::rows`], such as `slow:500`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -40,7 +43,7 @@ pub enum Fault {
     ResetStream,
     /// The proper response with so many more headers.
     Headers(usize),
-    /// HTTP/1.1: a status line that is none. HTTP/2: the connection is closed.
+    /// Bytes that are no response: over HTTP/1.1 a bad status line, over HTTP/2 no frame.
     BadStatusLine,
     /// The headers announce the whole response, half of the body is sent, the connection is cut.
     Truncated,
@@ -80,7 +83,53 @@ pub enum Fault {
     },
 }
 
+rows! {
+    ROWS: Fault => Fault, identity;
+    "Faults" {
+        "slow:MS", "the proper response, after this time" => Slow(milliseconds);
+        "hang", "no response while the connection stays open" => Hang;
+        "drip:MS", "the proper response, one byte at a time" => Drip(milliseconds);
+        "close-early", "the connection is closed without a response" => CloseEarly;
+        "go-away", "HTTP/2: GOAWAY; the request was not processed" => GoAway;
+        "refuse-stream", "HTTP/2: REFUSED_STREAM; the request was not processed" => RefuseStream;
+        "reset-stream", "HTTP/2: the stream is reset with CANCEL" => ResetStream;
+        "headers:COUNT", "the proper response with so many more headers" => Headers(number);
+        "bad-status-line", "bytes that are no response" => BadStatusLine;
+        "truncated", "half of the body, then the connection is cut" => Truncated;
+        "oversized:BYTES", "so much white space behind the response" => Oversized(number);
+        "oversized-announced:BYTES", "the same, announced in the head" => OversizedAnnounced(number);
+        "status:CODE", "another status" => Status via |value: &str| status(value).map(Fault::status);
+        "forbidden", "403 with an error" => Status via constant(Fault::forbidden());
+        "forbidden-twice", "403 with two JSON objects in a row" => Status via constant(Fault::forbidden_twice());
+        "too-many-requests:SECONDS", "429 with Retry-After" => Status via |value: &str| number(value).map(Fault::too_many_requests);
+        "redirect:URL", "a redirect (307)" => Redirect(text);
+        "content-type:TYPE", "another content type" => ContentType(text);
+        "gzip", "compressed, although it was not requested" => Gzip;
+        "malformed-json", "JSON that does not end" => MalformedJson;
+        "duplicate-member", "JSON with its first member twice" => DuplicateMember;
+        "trailing-json", "a second JSON object behind the response" => TrailingJson;
+        "body:TEXT", "another body" => Body(text);
+    }
+    // A gate opens in the process that holds it; two texts of any characters have no form on a command line.
+    in code only { Held, Replace }
+}
+
+impl FromStr for Fault {
+    type Err = OptionError;
+
+    /// `NAME` or `NAME:VALUE`.
+    fn from_str(written: &str) -> Result<Self, OptionError> {
+        let (name, value) = written.split_once(':').unwrap_or((written, ""));
+        OptionRow::find(Self::rows(), "fault", name, Some(value).filter(|value| !value.is_empty()))
+    }
+}
+
 impl Fault {
+    /// Every fault that has a form on a command line.
+    pub fn rows() -> impl Iterator<Item = &'static OptionRow<Self>> {
+        ROWS.iter()
+    }
+
     /// A status with a JSON body that names the error, as the agents write it.
     #[must_use]
     pub fn status(code: u16) -> Self {

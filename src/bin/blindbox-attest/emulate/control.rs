@@ -2,13 +2,13 @@
 
 use std::io::{self, BufRead};
 
-use blindbox_attestation::emulator::{Kds, OpenConnections};
+use blindbox_attestation::emulator::{AnyKnob, Kds, OpenConnections};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Emulation;
 use super::faults::{self, FaultAt};
-use super::knobs::{self, Change};
+use super::knobs;
 use crate::exit::{Failure, print_json_line};
 
 pub const HELP: &str = "\
@@ -82,13 +82,13 @@ impl Emulation {
         Ok(json!({ "ok": true }))
     }
 
-    fn set(&self, change: Change) -> Result<(), String> {
-        change.check(self.platform.is_some())?;
+    fn set(&self, change: AnyKnob) -> Result<(), String> {
+        knobs::check(&change, self.platform.is_some())?;
         match change {
-            Change::BlindBox(knob) => self.blindbox.set(*knob),
-            Change::KeySet(knob) => self.maa.set(knob),
-            Change::MaaEvidence(knob) => self.set_maa_evidence(knob),
-            Change::Kds(knob) => self.kds()?.set(knob),
+            AnyKnob::BlindBox(knob) => self.blindbox.set(*knob),
+            AnyKnob::KeySet(knob) => self.maa.set(knob),
+            AnyKnob::MaaEvidence(knob) => self.set_maa_evidence(knob),
+            AnyKnob::Kds(knob) => self.kds()?.set(knob),
         }
         Ok(())
     }

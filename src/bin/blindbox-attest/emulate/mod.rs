@@ -11,8 +11,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, KeySetKnob, Maa, MaaEvidence,
-    MaaEvidenceKnob, Platform, Relay, Transport,
+    AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, KeySetKnob, Maa,
+    MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
 };
 use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmRequirement, Workload};
 use serde_json::{Value, json};
@@ -21,7 +21,6 @@ use crate::exit::{Failure, print, print_json_line};
 use crate::signals::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;
-use knobs::Change;
 pub use options::Arguments;
 use options::{
     AgentArgument, GuestKind, HttpArgument, PlaceArgument, ProductArgument, TransportArgument, TrustArgument,
@@ -39,7 +38,11 @@ struct Emulation {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    arguments.knob.iter().try_for_each(|knob| knob.check(arguments.product.is_some())).map_err(Failure::usage)?;
+    arguments
+        .knob
+        .iter()
+        .try_for_each(|knob| knobs::check(knob, arguments.product.is_some()))
+        .map_err(Failure::usage)?;
     let ready_file = arguments.ready_file.as_deref().map(ReadyFile::prepare).transpose()?;
     let emulation = arguments.start().await?;
     let policy = arguments.policy(&emulation)?;
@@ -72,7 +75,7 @@ impl Arguments {
         let starting = |error: io::Error| Failure::setting(format!("the emulator cannot start: {error}"));
         let mut maa = Maa::builder().host(&self.maa_host);
         for change in &self.knob {
-            if let Change::KeySet(knob) = change {
+            if let AnyKnob::KeySet(knob) = change {
                 maa = maa.knob(knob.clone());
             }
         }
@@ -95,7 +98,7 @@ impl Arguments {
         };
         let emulation = Emulation { maa, blindbox, kds, platform, relay };
         for change in &self.knob {
-            if let Change::MaaEvidence(knob) = change {
+            if let AnyKnob::MaaEvidence(knob) = change {
                 emulation.set_maa_evidence(knob.clone());
             }
         }
@@ -120,7 +123,7 @@ impl Arguments {
     async fn kds(&self) -> io::Result<Kds> {
         let mut builder = Kds::builder();
         for change in &self.knob {
-            if let Change::Kds(knob) = change {
+            if let AnyKnob::Kds(knob) = change {
                 builder = builder.knob(knob.clone());
             }
         }
@@ -176,7 +179,7 @@ impl Arguments {
             builder = builder.host(host);
         }
         for change in &self.knob {
-            if let Change::BlindBox(knob) = change {
+            if let AnyKnob::BlindBox(knob) = change {
                 builder = builder.knob(knob.as_ref().clone());
             }
         }

@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use blindbox_attestation::Issuer;
-use blindbox_attestation::emulator::{Application, KeyExchange, RelayMode, ServerCertificate};
+use blindbox_attestation::emulator::{AnyKnob, Application, KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
 use super::control;
 use super::faults::{self, FaultAt};
-use super::knobs::{self, Change};
+use super::knobs;
 use crate::cce_policy::CcePolicyFile;
 
 #[derive(Args)]
@@ -90,7 +90,7 @@ pub struct Arguments {
 
     /// Changes guest, agent, token, key set, hardware evidence or KDS. May be repeated.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = knobs::parse, help_heading = "What goes wrong")]
-    pub knob: Vec<Change>,
+    pub knob: Vec<AnyKnob>,
 
     /// Fails every request of application and agent whose path begins so. May be repeated.
     #[arg(long, value_name = "PATH=FAULT", value_parser = faults::parse, help_heading = "What goes wrong")]

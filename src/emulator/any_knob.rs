@@ -1,0 +1,251 @@
+//! The table of all knobs: the names, arguments and meanings that the command line, its help and tests read.
+
+use std::str::FromStr;
+
+use super::amd::kds::KdsKnob;
+use super::guest::hardware::HardwareKnob;
+use super::knob::Knob;
+use super::maa::jwks::{KeyForm, KeySetKnob};
+use super::maa::key_evidence::MaaEvidenceKnob;
+use super::maa::token::TokenFault;
+use super::options::{
+    OptionError, OptionRow, bytes, constant, digits, json, named_json, number, offset_and_bytes, product, rows, tcb,
+    text,
+};
+use crate::uvm::EndorsementForm;
+
+/// A knob of any part of the emulator, parsed from the form of [`AnyKnob::rows`], such as `vmpl=1`.
+///
+/// Exhaustive: code that hands knobs to the parts must not leave out a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnyKnob {
+    /// For [`super::BlindBox::set`].
+    BlindBox(Box<Knob>),
+    /// For [`super::Maa::set`].
+    KeySet(KeySetKnob),
+    /// The keys of MAA are held by a container ([`super::MaaEvidence`]), with this change of its evidence.
+    MaaEvidence(Option<MaaEvidenceKnob>),
+    /// For [`super::Kds::set`].
+    Kds(KdsKnob),
+}
+
+rows! {
+    GUEST_AND_AGENT: Knob => AnyKnob, AnyKnob::guest;
+    "Guest" {
+        "debug", "its host may read its memory" => Debug;
+        "migration-allowed", "a migration agent may move it" => MigrationAllowed;
+        "measurement=HEX", "another launch measurement" => Measurement(digits);
+        "host-data=HEX", "another CCE policy" => HostData(digits);
+        "vmpl=LEVEL", "asked for from another privilege level" => Vmpl(number);
+        "report-guest-svn=SVN", "another GUEST_SVN" => ReportGuestSvn(number);
+        "reported-tcb=BL.TEE.SNP.UCODE", "another reported TCB" => ReportedTcb(tcb);
+        "compliance-status=TEXT", "what MAA concludes about the utility VM" => ComplianceStatus(some_text);
+        "no-compliance-status", "MAA concludes nothing" => ComplianceStatus(constant(None));
+        "uvm-svn=SVN", "another version of the utility VM" => UvmSvn(number);
+        "uvm-issuer=DID", "another issuer of its endorsement, in the token" => UvmIssuer(text);
+        "uvm-feed=TEXT", "another feed of its endorsement" => UvmFeed(text);
+        "uvm-measurement=HEX", "an endorsement of another measurement" => UvmMeasurement(digits);
+        "no-uvm-endorsement", "no endorsement" => NoUvmEndorsement;
+    }
+    "Agent" {
+        "old-nonce", "attests a nonce that no client sent" => OldNonce;
+        "old-token", "the same, but sends the proper runtime data" => OldToken;
+        "old-answer", "repeats its first response" => OldAnswer;
+        "foreign-key=HEX", "names another TLS key (SHA-256)" => ForeignKey(digits);
+        "foreign-exporter=HEX", "names another connection, where the policy requires one" => ForeignExporter(digits);
+        "runtime-data=TEXT", "attests this, and sends it back" => RuntimeData(text_bytes);
+        "runtime-data-in-answer=TEXT", "sends this back in place of what it attests" => RuntimeDataInAnswer(text_bytes);
+        "no-token", "has no /attest/maa" => NoToken;
+        "answer-in-legacy-form", "a token only" => AnswerInLegacyForm;
+        "refuse-bound-form", "refuses a request without runtime_data" => RefuseBoundForm;
+        "refuse-connection-form", "refuses a request for evidence about the connection" => RefuseConnectionForm;
+        "answer-in-server-form", "names the key alone, where a connection was asked about" => AnswerInServerForm;
+        "answer-member=NAME:JSON", "sets a member of its responses" => AnswerMember[named_json];
+        "without-answer-member=NAME", "leaves a member out" => WithoutAnswerMember(text);
+    }
+    "Token" {
+        "claim=PATH:JSON", "sets a claim" => Claim[named_json];
+        "without-claim=PATH", "removes a claim" => WithoutClaim(text);
+        "token-of-another-report", "is not about the report that it comes with" => TokenOfAnotherReport;
+    }
+    // A guest as a value; what has tables of its own below.
+    in code only { ReportOf, Hardware, Token }
+}
+
+rows! {
+    TOKEN: TokenFault => AnyKnob, AnyKnob::token;
+    "Token" {
+        "token-expired", "expired an hour ago" => Expired;
+        "token-not-yet-valid", "valid in an hour" => NotYetValid;
+        "token-issued-in-the-future", "issued in an hour" => IssuedInTheFuture;
+        "token-issued-ago=SECONDS", "genuine, but issued before the request" => IssuedAgo(number);
+        "token-issuer=URL", "another issuer, under this instance's key" => Issuer(text);
+        "token-unknown-kid", "a kid that no key set has" => UnknownKid;
+        "token-kid=TEXT", "another kid" => Kid(text);
+        "token-foreign-key", "the right kid, another key" => ForeignKey;
+        "token-bad-signature", "one bit of the signature is flipped" => BadSignature;
+        "token-tampered-claims", "changed after signing" => TamperedClaims;
+        "token-alg-none", "no signature" => AlgNone;
+        "token-hs256", "the public key as a secret" => Hs256;
+        "token-alg=NAME", "another algorithm in the header" => Alg(text);
+        "token-sgx", "claims of an SGX enclave" => Sgx;
+        "token-duplicate-claim=PATH:JSON", "a claim twice" => DuplicateClaim[named_json];
+        "token-header=NAME:JSON", "sets a member of the header" => Header[named_json];
+        "token-without-header=NAME", "removes a member of the header" => WithoutHeader(text);
+        "token-cut=BYTES", "cut after so many bytes" => CutToken(number);
+        "not-a-token=TEXT", "this text in place of a token" => NotAToken(text);
+    }
+    // `claim` and `without-claim` change tokens too; two texts of any characters have no form on a command line.
+    in code only { Claim, WithoutClaim, ReplaceInClaims, ReplaceInHeader, ReplaceInToken }
+}
+
+rows! {
+    KEY_SET: KeySetKnob => AnyKnob, AnyKnob::KeySet;
+    "Key set of MAA" {
+        "keys-certificate-only", "x5c only, as until 2023" => Form(constant(KeyForm::CertificateOnly));
+        "keys-numbers-only", "n and e only" => Form(constant(KeyForm::NumbersOnly));
+        "keys-chain-of-three", "x5c is a chain, kid a SHA-1" => ChainOfThree;
+        "keys-large-certificates", "certificates of 30 kB" => LargeCertificates;
+        "keys-legacy-rsa-1024", "two RSA-1024 keys come first" => LegacyRsa1024;
+        "keys-duplicate-kid", "the kid occurs twice" => DuplicateKid;
+        "keys-mismatched-certificate", "the certificate is of another key" => MismatchedCertificate;
+        "keys-many=COUNT", "so many unusable entries come first" => ManyKeys(number);
+        "keys-none", "no keys" => NoKeys;
+        "keys-extra=JSON", "this entry comes first" => ExtraKey(json);
+        "keys-member=NAME:JSON", "sets a member of the entry in use" => Member[named_json];
+        "keys-without-member=NAME", "removes a member of the entry in use" => WithoutMember(text);
+        "keys-text=TEXT", "this text in place of a key set" => Text(text);
+    }
+    // Needs a platform: [`AnyKnob::MaaEvidence`].
+    in code only { OwnEvidence }
+}
+
+/// The one knob of [`AnyKnob::MaaEvidence`] that changes nothing of the evidence.
+const MAA_EVIDENCE_AS_IT_IS: OptionRow<AnyKnob> = OptionRow {
+    group: "Key set of MAA",
+    form: "keys-own-evidence",
+    meaning: "a container holds the keys (with --product)",
+    parse: |_| Ok(AnyKnob::MaaEvidence(None)),
+};
+
+rows! {
+    MAA_EVIDENCE: MaaEvidenceKnob => AnyKnob, AnyKnob::maa_evidence;
+    "Key set of MAA" {
+        "keys-own-evidence-host-data=HEX", "one with another CCE policy" => HostData(digits);
+        "keys-own-evidence-uvm-svn=SVN", "one on another utility VM" => UvmSvn(number);
+        "keys-own-evidence-debug", "one that its host may read" => Debug;
+        "keys-own-evidence-of-another-key", "one that holds another key" => OfAnotherKey;
+    }
+    // Tests of the library cover them; a client sees the same refusals as with the four above.
+    in code only { ReportedTcb, MigrationAllowed, Vmpl, Hardware, Kind, WithoutKind, Document, WithoutMember }
+}
+
+rows! {
+    HARDWARE: HardwareKnob => AnyKnob, AnyKnob::hardware;
+    "Hardware evidence (with --product)" {
+        "report-bit-flipped=BIT", "changed on the way" => ReportBitFlipped(number);
+        "report-bytes=OFFSET:HEX", "written before it is signed" => ReportBytes[offset_and_bytes];
+        "report=HEX", "these bytes in place of a report" => Report(bytes);
+        "report-data=HEX", "made for the challenge of another client" => ReportData(digits);
+        "report-version=VERSION", "another version" => ReportVersion(number);
+        "masked-chip-id", "the host hides the chip" => MaskedChipId;
+        "host-requested", "the host asked, not the guest" => HostRequested;
+        "unsigned", "the host forbade to sign" => Unsigned;
+        "certificate-of-another-chip", "genuine, of another chip" => CertificateOfAnotherChip;
+        "certificate-tcb=BL.TEE.SNP.UCODE", "genuine, for another TCB" => CertificateTcb(tcb);
+        "certificate-of-other-kind", "a VLEK for a VCEK, or the other way round" => CertificateOfOtherKind;
+        "forged-hierarchy", "a forger made everything" => ForgedHierarchy;
+        "forged-chain", "issuer and root are a forger's" => ForgedChain;
+        "chain-of=PRODUCT", "issuer and root of another family" => ChainOf(product);
+        "garbage-chain", "issuer and root are something else" => GarbageChain;
+        "no-chain", "the certificate comes alone" => NoChain;
+        "no-certificates", "no certificate is provided" => NoCertificates;
+        "certificates=TEXT", "this text in place of certificates" => Certificates(text);
+        "endorsement-hash-envelope", "the endorsement in its newer form" => EndorsementForm(constant(EndorsementForm::CwtHashEnvelope));
+        "endorsed-by-another", "another issuer, under its own name" => EndorsedByAnother;
+        "forged-endorsement", "another issuer, under the usual name" => ForgedEndorsement;
+        "endorser-use=OID", "a leaf for another use" => EndorserUse(text);
+        "endorsed-feed=TEXT", "another feed" => EndorsedFeed(text);
+        "endorsed-svn=SVN", "another version" => EndorsedSvn(number);
+        "endorsed-measurement=HEX", "another measurement" => EndorsedMeasurement(digits);
+        "endorsement-bit-flipped=BIT", "changed on the way" => EndorsementBitFlipped(number);
+        "endorsement=HEX", "these bytes in place of an endorsement" => Endorsement(bytes);
+        "no-endorsement", "no endorsement is provided" => NoEndorsement;
+    }
+    in code only {}
+}
+
+rows! {
+    KDS: KdsKnob => AnyKnob, AnyKnob::Kds;
+    "AMD's service (with --product)" {
+        "kds-vcek-of-another-chip", "certificates of another chip" => VcekOfAnotherChip;
+        "kds-vcek-tcb=BL.TEE.SNP.UCODE", "certificates for another TCB" => VcekTcb(tcb);
+        "kds-forged-vcek", "certificates of a forger" => ForgedVcek;
+        "kds-forged-chain", "chains of a forger" => ForgedChain;
+        "kds-chain-of=PRODUCT", "chains of another family" => ChainOf(product);
+        "kds-forged-crl", "revocation lists of a forger" => ForgedCrl;
+        "kds-crl-of=PRODUCT", "revocation lists of another family" => CrlOf(product);
+        "kds-crl-of-other-kind", "the CRL for the other kind of key" => CrlOfOtherKind;
+        "kds-crl-names-no-distribution-point", "CRLs as AMD's of 2025" => CrlNamesNoDistributionPoint;
+        "kds-crl-number=NUMBER", "CRLs with this number" => CrlNumber(number);
+        "kds-expired-crl", "revocation lists of long ago" => ExpiredCrl;
+        "kds-issuer-revoked", "the issuer is revoked" => IssuerRevoked;
+        "kds-root-revoked", "the root is revoked" => RootRevoked;
+    }
+    // Only a client whose clock is set notices.
+    in code only { CrlMadeAt }
+}
+
+impl AnyKnob {
+    /// Every knob that has a form on a command line, in the order of the groups.
+    pub fn rows() -> impl Iterator<Item = &'static OptionRow<Self>> {
+        let maa = KEY_SET.iter().chain([&MAA_EVIDENCE_AS_IT_IS]).chain(MAA_EVIDENCE);
+        GUEST_AND_AGENT.iter().chain(TOKEN).chain(maa).chain(HARDWARE).chain(KDS)
+    }
+
+    /// Whether it changes something of the hardware, and nothing where there is no [`super::Platform`].
+    #[must_use]
+    pub fn needs_platform(&self) -> bool {
+        match self {
+            Self::BlindBox(knob) => matches!(**knob, Knob::Hardware(_) | Knob::TokenOfAnotherReport),
+            Self::Kds(_) | Self::MaaEvidence(_) => true,
+            Self::KeySet(_) => false,
+        }
+    }
+
+    fn guest(knob: Knob) -> Self {
+        Self::BlindBox(Box::new(knob))
+    }
+
+    fn token(fault: TokenFault) -> Self {
+        Self::guest(Knob::Token(fault))
+    }
+
+    fn hardware(knob: HardwareKnob) -> Self {
+        Self::guest(Knob::Hardware(knob))
+    }
+
+    fn maa_evidence(knob: MaaEvidenceKnob) -> Self {
+        Self::MaaEvidence(Some(knob))
+    }
+}
+
+impl FromStr for AnyKnob {
+    type Err = OptionError;
+
+    /// `NAME` or `NAME=VALUE`.
+    fn from_str(written: &str) -> Result<Self, OptionError> {
+        match written.split_once('=') {
+            Some((name, value)) => OptionRow::find(Self::rows(), "knob", name, Some(value)),
+            None => OptionRow::find(Self::rows(), "knob", written, None),
+        }
+    }
+}
+
+fn some_text(value: &str) -> Result<Option<String>, String> {
+    text(value).map(Some)
+}
+
+fn text_bytes(value: &str) -> Result<Vec<u8>, String> {
+    text(value).map(String::into_bytes)
+}

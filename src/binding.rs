@@ -3,20 +3,21 @@
 //! | evidence | what binds it |
 //! |---|---|
 //! | hardware report | `REPORT_DATA` = SHA-256(runtime data), then 32 zero bytes |
-//! | the same behind the paravisor of a confidential VM | `extraData` of the quote = SHA-256(runtime data); the report covers the key of the quote |
+//! | the same behind the paravisor of a confidential VM | `extraData` of the quote = SHA-256(runtime data); the report covers the key of the quote; `user-data` in it covers the statement about the TLS key |
 //! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
 //! | the same of a confidential VM (`azure-compliant-cvm`) | `x-ms-runtime.user-data` = SHA-256(runtime data), then 32 zero bytes: the report covers the claims of the paravisor |
+//! | the same beside a hardware report and a quote | both have the same report data; the quote as above |
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
 use crate::azure_vm::AzureVmClaims;
-use crate::challenge::{Challenge, Named, Peer};
+use crate::challenge::{Challenge, Named, Peer, key_statement};
 use crate::claims::TokenShape;
 use crate::cross_check::ConsistentEvidence;
 use crate::crypto;
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::maa::VerifiedToken;
 use crate::policy::COMPLIANT_CVM;
-use crate::types::{ReportData, UnixTime, UserData, difference, shorten};
+use crate::types::{ReportData, SpkiDigest, UnixTime, UserData, difference, shorten};
 
 /// How far our clock may be ahead of the clock that wrote `iat`, in seconds.
 const LEEWAY_SECONDS: u64 = 60;
@@ -75,6 +76,10 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
     let Some(token) = &evidence.token else { return Ok(()) };
     match token.maa().shape {
         TokenShape::SevSnpVm => {
+            if evidence.vm.is_some() {
+                // Token and report have the same report data, which cover the runtime claims. The quote under their key covers ours.
+                return Ok(());
+            }
             if token.maa().compliance_status.as_deref() == Some(COMPLIANT_CVM) && !token.runtime_is(runtime_data) {
                 return check_user_data(token, &digest);
             }
@@ -107,6 +112,15 @@ fn check_user_data(token: &VerifiedToken, digest: &[u8; 32]) -> Result<(), Attes
             Err(false_report("x-ms-runtime.user-data", &expected.to_string(), &actual))
         }
     }
+}
+
+/// Returns the `user-data` of a report that was made after this TLS key: the digest of the agent's statement about the key.
+///
+/// The agent writes it once, after it made the key at its start. A report of an earlier boot, of another paravisor or configuration
+/// perhaps, names the same attestation key and goes with a fresh quote; but it cannot carry a key that did not exist then.
+pub(crate) fn user_data_of_key(key: &SpkiDigest) -> UserData {
+    let digest = crypto::sha256(key_statement(key).as_bytes());
+    UserData::new(*ReportData::of_digest(&digest).as_bytes())
 }
 
 /// Checks that the quote of a confidential VM covers the runtime data. The report behind a paravisor covers its runtime claims

@@ -12,6 +12,9 @@ const BOUND_SERVER: &str = "blindbox-bound-server/1";
 /// The bound form that names the connection too.
 const BOUND_CONNECTION: &str = "blindbox-bound-connection/1";
 
+/// The name and version of the statement about the key that the agent of a confidential VM has the paravisor attest.
+const BOUND_KEY: &str = "blindbox-bound-key/1";
+
 /// A challenge to one peer: a fresh nonce, and the properties of the channel that it is sent over.
 ///
 /// Not `Clone`: a response to a challenge is verified once.
@@ -209,6 +212,12 @@ fn bound_connection(nonce: &Nonce, key: &SpkiDigest, exporter: &TlsExporter) -> 
     )
 }
 
+/// Returns the statement about its TLS key that the agent of a confidential VM writes to the paravisor's report, once, after it made
+/// the key: members in this order, no white space. It has no nonce, so that it cannot be confused with runtime data.
+pub(crate) fn key_statement(key: &SpkiDigest) -> String {
+    format!(r#"{{"protocol":"{BOUND_KEY}","tls-spki-sha256":"{key}"}}"#)
+}
+
 /// What an agent's runtime data name, if they are a bound response to this nonce. Only for the error, to distinguish another key or
 /// connection from another nonce; the verification compares all bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,17 +228,31 @@ pub(crate) enum Named {
 
 impl Named {
     pub(crate) fn parse(runtime_data: &[u8], nonce: &Nonce) -> Option<Self> {
+        let (found, named) = Self::read(runtime_data)?;
+        (found == *nonce).then_some(named)
+    }
+
+    /// Returns the key that runtime data of a bound form name, whichever nonce they are for.
+    pub(crate) fn key_in(runtime_data: &[u8]) -> Option<SpkiDigest> {
+        match Self::read(runtime_data)?.1 {
+            Self::Key(key) | Self::Connection { key, .. } => Some(key),
+        }
+    }
+
+    fn read(runtime_data: &[u8]) -> Option<(Nonce, Self)> {
         let text = std::str::from_utf8(runtime_data).ok()?;
-        let rest = text.strip_prefix(&format!(r#"{{"nonce":"{nonce}","protocol":""#))?.strip_suffix(r#""}"#)?;
+        let rest = text.strip_prefix(r#"{"nonce":""#)?.strip_suffix(r#""}"#)?;
+        let (nonce, rest) = rest.split_once(r#"","protocol":""#)?;
+        let nonce = Nonce::from_hex(nonce).ok()?;
         if let Some(key) =
             rest.strip_prefix(BOUND_SERVER).and_then(|rest| rest.strip_prefix(r#"","tls-spki-sha256":""#))
         {
-            return SpkiDigest::from_hex(key).ok().map(Self::Key);
+            return SpkiDigest::from_hex(key).ok().map(|key| (nonce, Self::Key(key)));
         }
         let rest = rest.strip_prefix(BOUND_CONNECTION)?.strip_prefix(r#"","tls-exporter":""#)?;
         let (exporter, key) = rest.split_once(r#"","tls-spki-sha256":""#)?;
         let (key, exporter) = (SpkiDigest::from_hex(key).ok()?, TlsExporter::from_hex(exporter).ok()?);
-        Some(Self::Connection { key, exporter })
+        Some((nonce, Self::Connection { key, exporter }))
     }
 }
 
@@ -251,6 +274,8 @@ mod tests {
         assert_eq!(Named::parse(text.as_bytes(), &nonce), Some(Named::Key(key)));
         assert_eq!(Named::parse(text.as_bytes(), &Nonce::new([0x12; 32])), None);
         assert_eq!(Named::parse(text.replace(':', ": ").as_bytes(), &nonce), None);
+        assert_eq!(Named::key_in(text.as_bytes()), Some(key));
+        assert_eq!(Named::key_in(br#"{"nonce":"11"}"#), None);
     }
 
     #[test]
@@ -269,6 +294,15 @@ mod tests {
         assert_eq!(Named::parse(text.as_bytes(), &nonce), Some(Named::Connection { key, exporter }));
         assert_eq!(Named::parse(text.as_bytes(), &Nonce::new([0x12; 32])), None);
         assert_eq!(Named::parse(text.replace("tls-exporter", "tls-unique").as_bytes(), &nonce), None);
+    }
+
+    #[test]
+    fn the_statement_about_a_key_is_this_text_and_no_other() {
+        let key = SpkiDigest::new([0xab; 32]);
+        let expected = format!(r#"{{"protocol":"blindbox-bound-key/1","tls-spki-sha256":"{}"}}"#, "ab".repeat(32));
+        assert_eq!((key_statement(&key).as_str(), expected.len()), (expected.as_str(), 120));
+        // It is no runtime data.
+        assert_eq!(Named::key_in(expected.as_bytes()), None);
     }
 
     #[test]

@@ -57,8 +57,21 @@ impl ConsistentEvidence {
     }
 
     /// Adds what was verified under the report.
-    pub(crate) fn with_vm(self, vm: Option<AzureVmClaims>) -> Self {
-        Self { vm, ..self }
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::EvidenceMismatch`] if the token is about another VM.
+    pub(crate) fn with_vm(self, vm: Option<AzureVmClaims>) -> Result<Self, AttestationError> {
+        if let (Some(token), Some(vm)) = (&self.token, &vm)
+            && let Some(id) = &token.maa().vm_id
+        {
+            require_match(
+                "vm id",
+                Sourced::new("token", id),
+                Sourced::new("runtime claims", &vm.runtime_claims.vm_configuration.vm_id),
+            )?;
+        }
+        Ok(Self { vm, ..self })
     }
 
     /// Returns the utility VM's endorsement: from the document if there is one, otherwise from the token.

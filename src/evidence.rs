@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::azure_vm::{AkAnchors, Quote};
+use crate::azure_vm::{AkAnchors, HclReport, HclReportError, Quote};
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, Crl, Vek};
 
@@ -30,15 +30,31 @@ pub struct Evidence {
     /// The utility VM's endorsement: a COSE_Sign1 document.
     pub uvm_endorsement: Option<Vec<u8>>,
     /// The report of the paravisor of an Azure confidential VM, with a hardware report in it: the blob of NV index 0x01400001.
-    /// [`crate::verify_unappraised`] verifies it with `quote` and `ak_chain`; policies are not about them yet.
+    /// A policy for confidential VMs that trusts AMD requires it and `quote`.
     pub hcl_report: Option<Vec<u8>>,
-    /// The quote of its virtual TPM.
+    /// The quote of its virtual TPM, over the runtime data.
     pub quote: Option<Quote>,
     /// The certificates of its attestation key, in DER: that of the key, then those of the authorities, each followed by its issuer.
     /// Optional; [`crate::azure_vm::VerifiedAkCertificate::verify`] says what they must be.
     pub ak_chain: Vec<Vec<u8>>,
     /// The runtime data that the agent claims to have attested. It is only compared, never trusted.
     pub runtime_data: Option<Vec<u8>>,
+}
+
+impl Evidence {
+    /// Returns the hardware report, which is not verified: as it was provided, or from the report of the paravisor.
+    ///
+    /// # Errors
+    ///
+    /// [`HclReportError`] for a report of the paravisor that cannot be read, or that is not of SEV-SNP.
+    pub(crate) fn hardware_report(&self) -> Result<Option<&[u8]>, HclReportError> {
+        match (&self.report, &self.hcl_report) {
+            // That the paravisor's report has the same one is checked once it is verified.
+            (Some(report), _) => Ok(Some(report)),
+            (None, Some(blob)) => Ok(Some(HclReport::read(blob)?.snp_report()?)),
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// The endorsements of the evidence: the keys and certificates to verify it with, as received.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::azure_vm::AkAnchors;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
@@ -127,6 +128,7 @@ pub struct VerifierBuilder {
     proxy: Option<String>,
     addresses: Vec<(String, SocketAddr)>,
     amd_anchors: AmdAnchors,
+    ak_anchors: Option<AkAnchors>,
     kds: Option<String>,
     thim: Option<String>,
     cache_dir: Option<PathBuf>,
@@ -155,6 +157,7 @@ impl Default for VerifierBuilder {
             proxy: None,
             addresses: Vec::new(),
             amd_anchors: AmdAnchors::builtin(),
+            ak_anchors: None,
             kds: None,
             thim: None,
             cache_dir: None,
@@ -219,6 +222,13 @@ impl VerifierBuilder {
     /// Replaces AMD's compiled-in roots. Every result then reports `anchors: custom`.
     pub fn amd_anchors(mut self, anchors: AmdAnchors) -> Self {
         self.amd_anchors = anchors;
+        self
+    }
+
+    /// Replaces Azure's compiled-in root of virtual TPMs, under which the certificate of a confidential VM's attestation key is
+    /// verified. Every result with such a certificate then reports `anchors: custom`.
+    pub fn ak_anchors(mut self, anchors: AkAnchors) -> Self {
+        self.ak_anchors = Some(anchors);
         self
     }
 
@@ -316,6 +326,7 @@ impl VerifierBuilder {
         let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
         state.network = Network { proxy, addresses };
         state.amd_anchors = anchors;
+        state.ak_anchors = self.ak_anchors;
         telemetry::describe();
         Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::azure_vm::AkAnchors;
 use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::fetch::{CollateralSources, JwksCache};
@@ -21,6 +22,7 @@ pub(crate) struct VerifierState {
     pub(crate) agent: Option<Url>,
     pub(crate) network: Network,
     pub(crate) amd_anchors: AmdAnchors,
+    pub(crate) ak_anchors: Option<AkAnchors>,
     pub(crate) key_sets: JwksCache,
     pub(crate) kds: CollateralSources,
     pub(crate) application_roots: Roots,
@@ -36,6 +38,7 @@ impl VerifierState {
             agent: None,
             network: Network::default(),
             amd_anchors: AmdAnchors::builtin(),
+            ak_anchors: None,
             key_sets,
             kds,
             application_roots,

@@ -5,8 +5,9 @@ mod azure_vm;
 
 use crate::appraise::{AppraisalInput, appraise};
 use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
+use crate::azure_vm::VerifiedAkCertificate;
 use crate::binding;
-use crate::challenge::{Challenge, Peer, ServerNameCheck};
+use crate::challenge::{Challenge, Named, Peer, ServerNameCheck};
 use crate::cross_check::ConsistentEvidence;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
@@ -87,11 +88,13 @@ pub fn verify(
     // Step 2: the token, down to the key set of the MAA instance.
     let token = verify_token_for(policy, evidence, endorsements, now)?;
     let maa_key = verify_maa_key_for(policy, token.as_ref(), endorsements, now)?;
-    // Step 3: the report, down to AMD's root; and the endorsement of the utility VM, down to its issuer.
+    // Step 3: the report, down to AMD's root; the endorsement of the utility VM, down to its issuer; and of a confidential VM, the
+    // report of the paravisor and the quote of the virtual TPM, down to that report.
     let report = verify_report_for(policy, evidence, endorsements, now)?;
     let endorsement = verify_endorsement_for(policy, evidence)?;
+    let vm = azure_vm::verify_azure_vm_for(policy, evidence, endorsements, report.as_ref(), now)?;
     // Step 4: all of it is about the same TEE, this nonce and this channel.
-    let tee = ConsistentEvidence::new(token, report, endorsement)?;
+    let tee = ConsistentEvidence::new(token, report, endorsement)?.with_vm(vm)?;
     binding::check_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
     // Step 5: the claims satisfy the policy.
     let (server_name, key) = match challenge.peer() {
@@ -103,6 +106,7 @@ pub fn verify(
     let input = AppraisalInput {
         tee: &tee,
         channel: Some((channel, server_name)),
+        tls_key: key,
         key_exchange: challenge.negotiated_key_exchange(),
         key_set_source: endorsements.key_set_source,
         maa_key: maa_key.as_ref(),
@@ -196,11 +200,13 @@ fn verify_offline(
     let maa_key = verify_maa_key_for(policy, token.as_ref(), endorsements, now)?;
     let report = verify_report_for(policy, evidence, endorsements, now)?;
     let endorsement = verify_endorsement_for(policy, evidence)?;
-    let tee = ConsistentEvidence::new(token, report, endorsement)?;
+    let vm = azure_vm::verify_azure_vm_for(policy, evidence, endorsements, report.as_ref(), now)?;
+    let tee = ConsistentEvidence::new(token, report, endorsement)?.with_vm(vm)?;
     bind(&tee)?;
     let input = AppraisalInput {
         tee: &tee,
         channel: None,
+        tls_key: evidence.runtime_data.as_deref().and_then(Named::key_in),
         key_exchange: None,
         key_set_source: endorsements.key_set_source,
         maa_key: maa_key.as_ref(),
@@ -232,7 +238,7 @@ pub fn verify_unappraised(
         (Some(_), None) => return Err(missing("the issuer that the token must have")),
         (Some(_), Some(issuer)) => Some(verify_token(evidence, endorsements, &TokenExpectations::new(issuer), now)?),
     };
-    let report = match azure_vm::hardware_report(evidence)? {
+    let report = match evidence.hardware_report()? {
         None => None,
         Some(report) => {
             let revocation = if endorsements.crls.is_empty() { Revocation::Off } else { Revocation::Require };
@@ -242,7 +248,7 @@ pub fn verify_unappraised(
     let vm = azure_vm::verify_azure_vm(evidence, endorsements, report.as_ref(), now)?;
     let document = evidence.uvm_endorsement.as_deref();
     let endorsement = document.map(|document| uvm::verify(document, &EndorsementExpectations::production()));
-    let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?.with_vm(vm);
+    let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?.with_vm(vm)?;
     if let Some(runtime_data) = &evidence.runtime_data {
         binding::check_runtime_data(&tee, runtime_data)?;
     }
@@ -315,7 +321,9 @@ fn verify_report_for(
     now: UnixTime,
 ) -> Result<Option<VerifiedReport>, AttestationError> {
     let Some(trust) = policy.amd() else { return Ok(None) };
-    let report = evidence.report.as_deref().ok_or(missing("a hardware report"))?;
+    let report =
+        if policy.needs_azure_vm_evidence() { evidence.hardware_report()? } else { evidence.report.as_deref() };
+    let report = report.ok_or(missing("a hardware report"))?;
     verify_report(report, evidence, endorsements, trust.revocation(), now).map(Some)
 }
 
@@ -367,7 +375,9 @@ fn expiry(tee: &ConsistentEvidence, maa_key: Option<&AttestedMaaKey>) -> UnixTim
     let token = tee.token.as_ref().map(|token| token.maa().expires_at);
     let report = tee.report.as_ref().map(VerifiedReport::expires_at);
     let maa_key = maa_key.map(|key| key.report.expires_at());
-    [token, report, maa_key].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
+    let ak_certificate = tee.vm.as_ref().and_then(|vm| vm.ak_certificate.as_ref());
+    let ak_certificate = ak_certificate.map(VerifiedAkCertificate::expires_at);
+    [token, report, maa_key, ak_certificate].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
 }
 
 /// Collects the claims of the TEE from all evidence.

@@ -123,7 +123,9 @@ fn vm_id(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Polic
     const NAME: &str = "vm id";
     let Some(accepted) = policy.requirements().vm_ids.as_deref() else { return };
     let checks = &mut checks.of(Requirement::VmIds);
-    match tee.token.as_ref().and_then(|token| token.maa().vm_id.as_ref()) {
+    // Where the evidence has both, they are the same: see `ConsistentEvidence::with_vm`.
+    let in_token = tee.token.as_ref().and_then(|token| token.maa().vm_id.as_ref());
+    match tee.vm.as_ref().map(|vm| &vm.runtime_claims.vm_configuration.vm_id).or(in_token) {
         Some(actual) => require_one_of(checks, NAME, Some(accepted), actual),
         None => checks.not_reported(NAME, any_of(accepted)),
     }

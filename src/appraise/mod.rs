@@ -4,6 +4,7 @@
 //! Evidence is refused if a requirement was not evaluated ([`AppraisalBuilder::finish`]).
 
 mod advisories;
+mod azure_vm;
 mod builder;
 mod guest;
 mod hardware;
@@ -23,7 +24,7 @@ use crate::evidence::KeySetSource;
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::{CarriedBy, Policy};
 use crate::snp::VerifiedReport;
-use crate::types::UnixTime;
+use crate::types::{SpkiDigest, UnixTime};
 use builder::AppraisalBuilder;
 
 /// The input of the appraisal.
@@ -31,6 +32,8 @@ pub(crate) struct AppraisalInput<'a> {
     pub(crate) tee: &'a ConsistentEvidence,
     /// How the connection is bound and whether its name was validated; `None` for recorded evidence.
     pub(crate) channel: Option<(Channel, ServerNameCheck)>,
+    /// The TLS key that the evidence names; `None` where it names none.
+    pub(crate) tls_key: Option<SpkiDigest>,
     /// The key exchange group of the connection, where the caller has named it.
     pub(crate) key_exchange: Option<&'a str>,
     pub(crate) key_set_source: KeySetSource,
@@ -58,6 +61,9 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     }
     guest::identity(checks, tee, snp, policy);
     paravisor::appraise(checks, snp, policy);
+    if let Some(vm) = &tee.vm {
+        azure_vm::appraise(checks, vm, input.tls_key, policy);
+    }
     let hardware = tee.report.as_ref().map(VerifiedReport::hardware);
     tcb::reported(checks, snp, hardware, policy);
     advisories::appraise(checks, snp, hardware, policy);

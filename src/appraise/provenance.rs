@@ -1,6 +1,7 @@
 //! Checks of the connection and of the sources of evidence, keys and anchors.
 
 use super::{AppraisalBuilder, AppraisalInput};
+use crate::azure_vm::VerifiedAkCertificate;
 use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::MaaClaims;
 use crate::error::Violation;
@@ -133,7 +134,14 @@ fn anchors(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &P
             | KeySetSource::OwnRoots
             | KeySetSource::BesideEvidence => false,
         };
-    let own = [(amd, "hardware roots"), (uvm, "issuer of uvm endorsements"), (key_set, "key set")];
+    let certificate = input.tee.vm.as_ref().and_then(|vm| vm.ak_certificate.as_ref());
+    let tpm = certificate.is_some_and(VerifiedAkCertificate::has_custom_anchors);
+    let own = [
+        (amd, "hardware roots"),
+        (tpm, "root of virtual tpms"),
+        (uvm, "issuer of uvm endorsements"),
+        (key_set, "key set"),
+    ];
     let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();
     if own.is_empty() {
         checks.passed("anchors", "built-in", "built-in");

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::guest::Guest;
+use super::guest::azure_vm::AzureVmKnob;
 use super::guest::hardware::HardwareKnob;
 use super::maa::claims::Claims;
 use super::maa::token::TokenFault;
@@ -81,6 +82,8 @@ pub enum Knob {
     ReportOf(Box<Guest>),
     /// Changes the hardware evidence and leaves the token as it is.
     Hardware(HardwareKnob),
+    /// Changes the evidence of a confidential VM and leaves the token as it is.
+    AzureVm(AzureVmKnob),
 
     // The token.
     /// The token that comes with a report is of another one: of the same guest, for a nonce that no one sent this time.

@@ -87,6 +87,7 @@ codes! { VIOLATIONS of Violation;
     TokenTooOld => "token-too-old", 120, Rejected, false;
     NotPostQuantum => "not-post-quantum", 121, Rejected, false;
     WrongMaaKey => "wrong-maa-key", 122, Rejected, false;
+    KeyNotInReport => "key-not-in-report", 123, Rejected, false;
 }
 
 codes! { OTHERS of AttestationError,

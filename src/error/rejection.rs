@@ -260,6 +260,16 @@ pub enum Violation {
         /// The value in the evidence of the key.
         actual: String,
     },
+    /// The report of a confidential VM's paravisor does not carry the statement about the TLS key: it may be of an earlier boot.
+    #[error(
+        "attestation validation failed (key not in report): expected user-data {expected}, which states the attested TLS key, found {}; is the report of an earlier boot, or does the agent not write the statement?", or_none(.actual.as_deref())
+    )]
+    KeyNotInReport {
+        /// The digest of the statement, then 32 zero bytes, in hexadecimal.
+        expected: String,
+        /// `user-data` of the report; `None` if it has none.
+        actual: Option<String>,
+    },
 }
 
 impl Violation {

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | bound | `POST /attest/maa` `{"maa_endpoint", "nonce"}` | `{"token", "runtime_data"}` |
 //! | bound | `POST /attest/combined` `{"nonce", "maa_endpoint"?}` | `{"evidence", "endorsements", "uvm_endorsements", "runtime_data", "token"?}` |
-//! | bound, naming the connection | either of these with `"protocol": "blindbox-bound-connection/1"` | the same |
+//! | bound, naming the connection | each of these with `"protocol": "blindbox-bound-connection/1"` | the same |
+//! | bound, of a confidential VM | `POST /attest/azure-vm` `{"nonce", "maa_endpoint"?}` | `{"hcl_report", "tpm_quote", "tpm_signature", "pcrs", "ak_chain"?, "endorsements"?, "runtime_data", "token"?}` |
 //! | unbound | `POST /attest/maa` `{"maa_endpoint", "runtime_data"}` | `{"token"}` |
 //! | unbound | `POST /attest/combined` `{"runtime_data"}` | as above, without `runtime_data` and `token` |
 //!
@@ -19,12 +20,15 @@ use url::Url;
 
 use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
+use crate::azure_vm::{PCR_COUNT, Quote};
 use crate::challenge::Challenge;
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::Evidence;
 use crate::json::{self, MemberError, Object, Read, Value};
+use crate::policy::Policy;
+use crate::snp::certificates_from_pem;
 use crate::transport::{Connection, Connector, OutgoingBody, TransportError, TransportErrorKind};
-use crate::types::{Issuer, shorten};
+use crate::types::{Issuer, Sha256Digest, shorten};
 
 /// The largest response that is read, in bytes: stops an agent that sends without end. Genuine ones have 5 to 40 kB.
 const MAX_BYTES: u64 = 256 << 10;
@@ -40,8 +44,29 @@ pub(crate) struct AttestRequest<'a> {
     pub(crate) challenge: &'a Challenge,
     /// The MAA instance whose token is needed.
     pub(crate) maa: Option<&'a Issuer>,
-    /// Whether the hardware report is needed.
-    pub(crate) hardware: bool,
+    pub(crate) hardware: HardwareEvidence,
+}
+
+/// Which hardware evidence is needed, as the policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HardwareEvidence {
+    None,
+    /// A report with report data of the agent, and the endorsement of the utility VM.
+    Report,
+    /// The report of a paravisor, and a quote of the virtual TPM.
+    AzureVm,
+}
+
+impl<'a> AttestRequest<'a> {
+    /// Requests what a policy needs.
+    pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy) -> Self {
+        let hardware = match policy.amd() {
+            None => HardwareEvidence::None,
+            Some(_) if policy.needs_azure_vm_evidence() => HardwareEvidence::AzureVm,
+            Some(_) => HardwareEvidence::Report,
+        };
+        Self { challenge, maa: policy.maa().map(|trust| &trust.issuer), hardware }
+    }
 }
 
 /// How requests reach an agent.
@@ -91,15 +116,20 @@ pub(crate) async fn request_evidence(
     let mut agent = Agent { channel, base, deadline };
     let bound = request.challenge.is_bound();
     let mut evidence = Evidence::default();
-    if request.hardware {
+    let path = match request.hardware {
+        HardwareEvidence::None => None,
+        HardwareEvidence::Report => Some("attest/combined"),
+        HardwareEvidence::AzureVm => Some("attest/azure-vm"),
+    };
+    if let Some(path) = path {
         let maa = request.maa.filter(|_| bound);
-        let body = agent.post("attest/combined", request.challenge, maa).await?;
-        let parts = Parts { hardware: true, token: maa.is_some(), runtime_data: bound };
+        let body = agent.post(path, request.challenge, maa).await?;
+        let parts = Parts { hardware: request.hardware, token: maa.is_some(), runtime_data: bound };
         parts.read(&body, &mut evidence)?;
     }
-    if let (Some(issuer), false) = (request.maa, request.hardware && bound) {
+    if let (Some(issuer), false) = (request.maa, path.is_some() && bound) {
         let body = agent.post("attest/maa", request.challenge, Some(issuer)).await?;
-        let parts = Parts { hardware: false, token: true, runtime_data: bound };
+        let parts = Parts { hardware: HardwareEvidence::None, token: true, runtime_data: bound };
         parts.read(&body, &mut evidence)?;
     }
     Ok(evidence)
@@ -107,7 +137,7 @@ pub(crate) async fn request_evidence(
 
 /// What a response must hold.
 struct Parts {
-    hardware: bool,
+    hardware: HardwareEvidence,
     token: bool,
     /// In a bound response only: an agent that sends none does not bind. In the unbound form the client chose the runtime data
     /// itself and ignores the agent's copy.
@@ -122,10 +152,20 @@ impl Parts {
             Ok(other) => return Err(invalid(&format!("expected a JSON object, found {}", other.json_type()))),
             Err(error) => return Err(invalid(&format!("expected one JSON object: {error}"))),
         };
-        if self.hardware {
-            evidence.report = Some(bytes(&object, "evidence")?);
-            evidence.certificates = optional_bytes(&object, "endorsements")?;
-            evidence.uvm_endorsement = optional_bytes(&object, "uvm_endorsements")?;
+        match self.hardware {
+            HardwareEvidence::None => {}
+            HardwareEvidence::Report => {
+                evidence.report = Some(bytes(&object, "evidence")?);
+                evidence.certificates = optional_bytes(&object, "endorsements")?;
+                evidence.uvm_endorsement = optional_bytes(&object, "uvm_endorsements")?;
+            }
+            HardwareEvidence::AzureVm => {
+                evidence.hcl_report = Some(bytes(&object, "hcl_report")?);
+                evidence.quote =
+                    Some(Quote::new(bytes(&object, "tpm_quote")?, bytes(&object, "tpm_signature")?, pcrs(&object)?));
+                evidence.ak_chain = ak_chain(&object)?;
+                evidence.certificates = optional_bytes(&object, "endorsements")?;
+            }
         }
         if self.token {
             evidence.token = Some(member::<&str>(&object, "token")?.to_owned());
@@ -275,6 +315,24 @@ fn optional_bytes(object: &Object<'_>, name: &'static str) -> Result<Option<Vec<
     let text = object.optional::<&str>(name).map_err(|MemberError { name, reason }| wrong_member(name, reason))?;
     let decode = |text| STANDARD.decode(text).map_err(|_| invalid(&format!("expected base64 as {name:?}")));
     text.map(decode).transpose()
+}
+
+/// Reads the values of the PCRs that the quote selects, in ascending order of the PCRs.
+fn pcrs(object: &Object<'_>) -> Result<Vec<Sha256Digest>, AttestationError> {
+    let values: &[Value<'_>] = member(object, "pcrs")?;
+    let max = usize::from(PCR_COUNT);
+    if values.len() > max {
+        return Err(invalid(&format!("expected at most {max} values as \"pcrs\", found {}", values.len())));
+    }
+    let digest = |value| <&str>::read(value).and_then(|text| Sha256Digest::from_hex(text).ok());
+    let values: Option<Vec<_>> = values.iter().map(digest).collect();
+    values.ok_or_else(|| invalid("expected as \"pcrs\" strings of 64 lower-case hexadecimal digits"))
+}
+
+/// Reads the certificates of the attestation key (PEM): that of the key first. Absent means none.
+fn ak_chain(object: &Object<'_>) -> Result<Vec<Vec<u8>>, AttestationError> {
+    let Some(pem) = optional_bytes(object, "ak_chain")? else { return Ok(Vec::new()) };
+    certificates_from_pem(&pem).map_err(|error| invalid(&format!("expected certificates as \"ak_chain\": {error}")))
 }
 
 fn invalid(reason: &str) -> AttestationError {

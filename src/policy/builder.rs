@@ -130,8 +130,8 @@ impl Policy {
         self.require_once("require.report-ids", |require| &mut require.report_ids, any_of.into_iter().collect())
     }
 
-    /// Requires one of these virtual machines (`vmUniqueId`, which is `vmId` of Azure's instance metadata). Only tokens of confidential
-    /// VMs carry it. The host chooses the id, so that it names a VM only where the host is Azure's. Needs MAA trust.
+    /// Requires one of these virtual machines (`vmUniqueId`, which is `vmId` of Azure's instance metadata). Only the evidence of
+    /// confidential VMs carries it. The host chooses the id, so that it names a VM only where the host is Azure's.
     ///
     /// # Errors
     ///
@@ -435,5 +435,16 @@ impl Policy {
     /// [`PolicyError`].
     pub fn allow_old_paravisor(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.old_paravisor = true)
+    }
+
+    /// Accepts a report of the paravisor that does not carry the agent's statement about its TLS key (`user-data`), so that it may be of
+    /// an earlier boot: of an older paravisor, or of another configuration of the VM. For agents that do not write the statement. Needs
+    /// AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`].
+    pub fn allow_report_of_earlier_boot(self) -> Result<Self, PolicyError> {
+        self.with(|d| d.allow.report_of_earlier_boot = true)
     }
 }

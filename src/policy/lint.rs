@@ -73,6 +73,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              from anywhere; leave `allow.old-paravisor` out",
         ),
         (
+            allow.report_of_earlier_boot,
+            "report-of-earlier-boot-allowed",
+            "the paravisor's report may be of an earlier boot of the VM, of an older paravisor or without secure boot; deploy an agent \
+             that writes the statement about its TLS key, and leave `allow.report-of-earlier-boot` out",
+        ),
+        (
             allow.migration,
             "migration-allowed",
             "a migration agent may move the guest to a machine that was not attested",

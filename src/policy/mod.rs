@@ -96,13 +96,16 @@ impl Policy {
         Self::checked(document)
     }
 
-    /// Creates a policy for a confidential VM, attested through MAA. Its evidence shows a genuine, non-debug Azure CVM of a
-    /// given configuration, but not which operating system or application runs in it; the result states this.
+    /// Creates a policy for a confidential VM of Azure. Its evidence shows a genuine, non-debug CVM of a given configuration, but not
+    /// which operating system or application runs in it; the result states this.
+    ///
+    /// Under AMD trust the report of the paravisor and a quote of the virtual TPM are verified down to AMD's root. A paravisor that
+    /// keeps its attestation key (CVE-2025-49707) is then mandatory, and a report that was made after the TLS key.
     ///
     /// # Errors
     ///
-    /// As [`Policy::confidential_container`]; and [`PolicyError::Contradiction`] under AMD trust: the paravisor requests
-    /// a CVM's report once at boot, so without the vTPM's quote it is neither fresh nor bound.
+    /// As [`Policy::confidential_container`]; and [`PolicyError::Contradiction`] for [`Binding::None`] under AMD trust: agents of
+    /// confidential VMs have the bound form only.
     pub fn confidential_vm(trust: Trust, guest: GuestIdentity, binding: Binding) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialVm, trust);
         document.guest = Some(guest);
@@ -235,6 +238,11 @@ impl Policy {
 
     pub(crate) fn amd(&self) -> Option<&AmdTrust> {
         self.document.trust.amd.as_ref()
+    }
+
+    /// Whether the hardware report comes in the report of a paravisor, with a quote of the virtual TPM.
+    pub(crate) fn needs_azure_vm_evidence(&self) -> bool {
+        self.document.kind == Kind::ConfidentialVm && self.amd().is_some()
     }
 
     pub(crate) fn workload(&self) -> Option<&Workload> {

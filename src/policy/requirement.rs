@@ -81,6 +81,8 @@ pub(crate) enum CarriedBy {
     Maa,
     /// A hardware report only.
     Amd,
+    /// A token, or the report of the paravisor of a confidential VM.
+    MaaOrParavisor,
     /// No evidence: the requirement is about the connection, which recorded evidence does not have.
     Connection,
 }
@@ -150,8 +152,8 @@ impl Requirement {
             | Self::MaaKeyRevocation
             | Self::MaaKeyReportedTcb
             | Self::ComplianceStatus
-            | Self::VmIds
             | Self::MaxTokenAge => CarriedBy::Maa,
+            Self::VmIds => CarriedBy::MaaOrParavisor,
             Self::Revocation
             | Self::MaxCrlAge
             | Self::CommittedTcb

@@ -85,8 +85,16 @@ pub(crate) struct Requirements {
     pub(crate) post_quantum: bool,
 }
 
+/// Which evidence a policy requests.
+pub(super) struct Requested {
+    pub(super) amd: bool,
+    pub(super) maa: bool,
+    /// The report of the paravisor of a confidential VM.
+    pub(super) paravisor: bool,
+}
+
 impl Requirements {
-    pub(super) fn validate(&self, amd: bool, maa: bool) -> Result<(), PolicyError> {
+    pub(super) fn validate(&self, Requested { amd, maa, paravisor }: Requested) -> Result<(), PolicyError> {
         check_names("require.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("require.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_names("require.author-keys", self.author_keys.as_deref(), KeyDigest::is_zero)?;
@@ -139,6 +147,7 @@ impl Requirements {
                 CarriedBy::Either | CarriedBy::Connection => continue,
                 CarriedBy::Amd => (amd, "AMD"),
                 CarriedBy::Maa => (maa, "MAA"),
+                CarriedBy::MaaOrParavisor => (maa || paravisor, "MAA"),
             };
             if !asked {
                 return Err(PolicyError::NotCoveredByTrust { requirement: requirement.field(), needs });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::PolicyError;
-use super::requirements::Requirements;
+use super::requirements::{Requested, Requirements};
 use super::strict_serde;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
@@ -65,6 +65,8 @@ pub(crate) struct Allowances {
     pub(crate) direct_vm_token: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) old_paravisor: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) report_of_earlier_boot: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -158,7 +160,8 @@ impl Document {
             Kind::ConfidentialVm => self.validate_vm()?,
             Kind::SnpGuest => self.validate_snp_guest()?,
         }
-        self.require.validate(self.trust.amd.is_some(), self.trust.maa.is_some())?;
+        let (amd, maa) = (self.trust.amd.is_some(), self.trust.maa.is_some());
+        self.require.validate(Requested { amd, maa, paravisor: amd && self.kind == Kind::ConfidentialVm })?;
         self.validate_no_two_lists()?;
         self.validate_advisories()?;
         self.validate_allowances()
@@ -193,11 +196,10 @@ impl Document {
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction("`workload` and `uvm` belong to a confidential container; a VM has no CCE policy");
         }
-        if self.trust.amd.is_some() {
+        if self.trust.amd.is_some() && self.binding() == Binding::None {
             return contradiction(
-                "a confidential VM cannot be judged by its hardware report yet: the paravisor makes that report once at \
-                 boot, so it is fresh and bound only through the vTPM's quote, which this release does not verify; \
-                 use `trust.maa`",
+                "a confidential VM under `trust.amd` needs an agent that binds: nothing but the quote of its virtual TPM is fresh, \
+                 and `/attest/azure-vm` has no unbound form; use `binding = \"own-key\"`, or `trust.maa` alone",
             );
         }
         guest.validate()?;
@@ -271,6 +273,17 @@ impl Document {
         if self.allow.old_paravisor && (self.kind != Kind::ConfidentialVm || self.measurements().is_some()) {
             return contradiction(
                 "`allow.old-paravisor` is for confidential VMs whose launch measurement is not pinned; drop it",
+            );
+        }
+        if self.allow.old_paravisor && self.trust.amd.is_some() {
+            return contradiction(
+                "`allow.old-paravisor` contradicts `trust.amd`: the administrator of a VM with an old paravisor can replace its \
+                 attestation key, so that a quote proves nothing; drop one of them",
+            );
+        }
+        if self.allow.report_of_earlier_boot && (self.kind != Kind::ConfidentialVm || self.trust.amd.is_none()) {
+            return contradiction(
+                "`allow.report-of-earlier-boot` is for confidential VMs under `trust.amd`, where the age of the report counts; drop it",
             );
         }
         Ok(())

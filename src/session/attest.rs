@@ -158,11 +158,7 @@ impl Attester {
         let (verifier, policy) = (&self.verifier, &self.policy);
         let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
-        let question = AttestRequest {
-            challenge: &challenge,
-            maa: policy.maa().map(|trust| &trust.issuer),
-            hardware: policy.amd().is_some(),
-        };
+        let question = AttestRequest::for_policy(&challenge, policy);
         let key_set = async {
             match question.maa {
                 Some(issuer) => telemetry::step(Step::KeySet, verifier.key_sets.get(issuer, deadline)).await.map(Some),
@@ -171,7 +167,7 @@ impl Attester {
         };
         let evidence = async {
             let evidence = telemetry::step(Step::Agent, request_evidence(channel, agent, question, *deadline)).await?;
-            let (Some(trust), Some(report)) = (policy.amd(), &evidence.report) else {
+            let (Some(trust), Some(report)) = (policy.amd(), evidence.hardware_report()?) else {
                 return Ok((evidence, None));
             };
             let certificates = evidence.certificates.as_deref();
@@ -193,7 +189,7 @@ impl Attester {
             key_set,
             key_set_source: verifier.key_sets.source(),
             amd_anchors: verifier.amd_anchors.clone(),
-            ..Endorsements::default()
+            ak_anchors: verifier.ak_anchors.clone(),
         };
         let verdict = || verify(&evidence, &endorsements, challenge, policy, verifier.clock.now());
         let attested = telemetry::step_now(Step::Verify, verdict)?;

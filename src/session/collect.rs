@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attest::{Attester, key_id};
 use super::coalesce::Coalesce;
 use crate::attestation::OfflineAttestation;
+use crate::azure_vm::AkAnchors;
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -50,6 +51,7 @@ pub struct EvidenceBundle {
     pinned_key_set: Option<KeySet>,
     key_set_source: KeySetSource,
     amd_anchors: AmdAnchors,
+    ak_anchors: Option<AkAnchors>,
 }
 
 impl EvidenceBundle {
@@ -74,7 +76,7 @@ impl EvidenceBundle {
                 .map(|der| Crl::Received(der.clone()))
                 .collect(),
             amd_anchors: self.amd_anchors.clone(),
-            ak_anchors: None,
+            ak_anchors: self.ak_anchors.clone(),
         })
     }
 
@@ -108,7 +110,7 @@ pub(crate) async fn collect(
     let asked_at = verifier.clock.now();
     let challenge = attester.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);
-    let question = AttestRequest { challenge: &challenge, maa, hardware: policy.amd().is_some() };
+    let question = AttestRequest::for_policy(&challenge, policy);
     let agent = attester.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
     let mut evidence = request_evidence(channel, agent, question, deadline).await?;
@@ -129,6 +131,7 @@ pub(crate) async fn collect(
         key_set_source: verifier.key_sets.source(),
         pinned_key_set: verifier.key_sets.pinned_set().cloned(),
         amd_anchors: verifier.amd_anchors.clone(),
+        ak_anchors: verifier.ak_anchors.clone(),
     };
     if let (Some(issuer), None) = (maa, &collected.pinned_key_set) {
         match verifier.key_sets.document(issuer, &deadline).await {
@@ -145,7 +148,8 @@ pub(crate) async fn collect(
             Err(error) => collected.missing.push(error),
         }
     }
-    if let Some(report) = &collected.evidence.report {
+    // One that cannot be read has no certificate: the verification says why.
+    if let Ok(Some(report)) = collected.evidence.hardware_report() {
         let sent_along = collected.certificates.take();
         let documents = verifier.kds.documents(report, sent_along, &deadline).await;
         let mut keep = |outcome: Result<Vec<u8>, AttestationError>| match outcome {

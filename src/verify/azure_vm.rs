@@ -4,17 +4,28 @@ use super::missing;
 use crate::azure_vm::{AkAnchors, AzureVmClaims, HclReport, VerifiedAkCertificate};
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
+use crate::policy::Policy;
 use crate::snp::VerifiedReport;
 use crate::types::UnixTime;
 
-/// Returns the hardware report of the evidence: as it was provided, or from the report of the paravisor.
-pub(super) fn hardware_report(evidence: &Evidence) -> Result<Option<&[u8]>, AttestationError> {
-    match (&evidence.report, &evidence.hcl_report) {
-        // That the paravisor's report has the same one is checked once it is verified.
-        (Some(report), _) => Ok(Some(report)),
-        (None, Some(blob)) => Ok(Some(HclReport::read(blob)?.snp_report()?)),
-        (None, None) => Ok(None),
+/// Verifies the report of the paravisor and a quote, which a policy for confidential VMs requires if it trusts AMD.
+pub(super) fn verify_azure_vm_for(
+    policy: &Policy,
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    report: Option<&VerifiedReport>,
+    now: UnixTime,
+) -> Result<Option<AzureVmClaims>, AttestationError> {
+    if !policy.needs_azure_vm_evidence() {
+        return Ok(None);
     }
+    if evidence.hcl_report.is_none() {
+        return Err(missing("the report of the paravisor (HCL report)"));
+    }
+    if evidence.quote.is_none() {
+        return Err(missing("a quote of the virtual TPM"));
+    }
+    verify_azure_vm(evidence, endorsements, report, now)
 }
 
 /// Verifies what belongs to the report of a paravisor: its runtime claims, a quote by the key that they name, and the certificate of

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Kds, Maa, Platform};
+use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Guest, Kds, Maa, Platform};
 use blindbox_attestation::{
     AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
@@ -31,6 +31,13 @@ impl Lab {
     pub async fn on(platform: &Platform) -> Self {
         let kds = Kds::start().await.unwrap();
         let lab = Self::with(|blindbox| blindbox.platform(platform)).await;
+        Self { kds: Some(kds), ..lab }
+    }
+
+    /// A confidential VM on a machine whose reports are verified down to the emulated AMD.
+    pub async fn azure_vm(platform: &Platform, guest: Guest) -> Self {
+        let kds = Kds::start().await.unwrap();
+        let lab = Self::with(|blindbox| blindbox.guest(guest).platform(platform)).await;
         Self { kds: Some(kds), ..lab }
     }
 
@@ -88,6 +95,10 @@ impl Lab {
             .only_application_roots(self.blindbox.tls_root_pem())
             .deadline(Duration::from_secs(20));
         let Some(kds) = &self.kds else { return builder.collateral_roots(self.maa.tls_root_pem()) };
+        let builder = match self.blindbox.ak_anchors() {
+            Some(anchors) => builder.ak_anchors(anchors),
+            None => builder,
+        };
         builder
             .collateral_roots(self.maa.tls_root_pem() + &kds.tls_root_pem())
             .kds(kds.url())

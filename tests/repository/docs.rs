@@ -403,6 +403,7 @@ fn every_check_of_the_appraisal_is_documented() {
         ("workload", 6),
         ("guest", 9),
         ("paravisor", 1),
+        ("azure_vm", 3),
         ("maa", 4),
         ("maa_key", 3),
         ("tcb", 4),
@@ -489,10 +490,10 @@ fn advisories_are_documented_with_their_floors() {
 
 #[test]
 fn the_test_vectors_of_the_protocol_hold() {
-    let blocks = blocks(PROTOCOL, "json");
-    let [("vectors", text)] = blocks[..] else { panic!("one block of vectors: {blocks:?}") };
+    let json = blocks(PROTOCOL, "json");
+    let [("vectors", text)] = json[..] else { panic!("one block of vectors: {json:?}") };
     let Value::Array(vectors) = serde_json::from_str(text).unwrap() else { panic!("an array") };
-    let mut bound = 0;
+    let (mut bound, mut statements) = (0, 0);
     for vector in &vectors {
         let field = |name: &str| vector.get(name).and_then(Value::as_str);
         let runtime_data = field("runtime_data").unwrap();
@@ -526,11 +527,19 @@ fn the_test_vectors_of_the_protocol_hold() {
         if let Some(text) = field("runtime_data_base64") {
             assert_eq!(text, STANDARD.encode(runtime_data));
         }
+        if let Some(statement) = field("key_statement") {
+            let form = blocks(PROTOCOL, "text")[2].1.lines().next().unwrap();
+            let key = field("spki_sha256").unwrap();
+            assert_eq!(statement, form.replace("<SPKI digest, 64 hex digits>", key));
+            let expected = sha256(statement.as_bytes()) + &"00".repeat(32);
+            assert_eq!((statement.len(), field("user_data")), (120, Some(expected.as_str())));
+            statements += 1;
+        }
         if let Some(text) = field("client_payload_nonce") {
             assert_eq!(text, STANDARD.encode(&digest));
         }
     }
-    assert_eq!((vectors.len(), bound), (4, 3));
+    assert_eq!((vectors.len(), bound, statements), (4, 3, 1));
 }
 
 /// Nonces are random, so the vectors themselves cannot be asked of a challenge: the form of the document is.

@@ -8,6 +8,7 @@ mod fleet;
 #[path = "../common/lab.rs"]
 mod lab;
 
+mod azure_vm;
 mod blocking;
 mod bodies;
 mod bound_connection;

@@ -394,19 +394,48 @@ fn a_requirement_that_no_evidence_of_the_trust_can_show_is_refused() {
 }
 
 #[test]
-fn a_vm_is_judged_by_maa_only_and_named_somehow() {
+fn a_vm_is_named_somehow_and_binds_under_amd_trust() {
     let trust = || Trust::maa(SHARED).unwrap();
     let any = GuestIdentity::allow_any_azure_cvm();
-    assert!(Policy::confidential_vm(trust(), any.clone(), Binding::OwnKey).is_ok());
+    let vm = |trust, binding| Policy::confidential_vm(trust, any.clone(), binding);
+    assert!(vm(trust(), Binding::None).is_ok());
     for trust in [Trust::amd(), Trust::maa_and_amd(SHARED).unwrap()] {
-        let refused = Policy::confidential_vm(trust, any.clone(), Binding::OwnKey);
+        assert!(vm(trust.clone(), Binding::OwnConnection).is_ok());
+        let refused = vm(trust.clone(), Binding::None);
         assert!(
-            matches!(&refused, Err(PolicyError::Contradiction { reason }) if reason.contains("vTPM")),
+            matches!(&refused, Err(PolicyError::Contradiction { reason }) if reason.contains("no unbound form")),
             "{refused:?}"
         );
+        // The quote of a VM whose administrator may have replaced the key proves nothing.
+        let old = vm(trust.clone(), Binding::OwnKey).unwrap().allow_old_paravisor();
+        assert!(
+            matches!(&old, Err(PolicyError::Contradiction { reason }) if reason.contains("contradicts `trust.amd`")),
+            "{old:?}"
+        );
+        let earlier = vm(trust, Binding::OwnKey).unwrap().allow_report_of_earlier_boot().unwrap();
+        assert!(earlier.lint().iter().any(|lint| lint.code == "report-of-earlier-boot-allowed"));
+        assert_eq!(Policy::from_toml(&earlier.to_toml()), Ok(earlier));
     }
+    let useless = vm(trust(), Binding::OwnKey).unwrap().allow_report_of_earlier_boot();
+    assert!(
+        matches!(&useless, Err(PolicyError::Contradiction { reason }) if reason.contains("report-of-earlier-boot")),
+        "{useless:?}"
+    );
     let nobody = Policy::confidential_vm(trust(), GuestIdentity::measured([]), Binding::OwnKey);
     assert_eq!(nobody, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
+}
+
+/// The paravisor of a confidential VM states its id, and so does a token; nothing of a container does.
+#[test]
+fn vm_ids_need_evidence_that_has_them() {
+    let id = blindbox_attestation::VmId::new([7; 16]);
+    let vm = |trust| Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
+    assert!(vm(Trust::amd()).require_vm_ids([id]).is_ok());
+    assert!(vm(Trust::maa(SHARED).unwrap()).require_vm_ids([id]).is_ok());
+    let workload = Workload::binds_its_own_key(host_data());
+    let container = Policy::confidential_container(Trust::amd(), workload, UvmRequirement::at_least(101)).unwrap();
+    let refused = PolicyError::NotCoveredByTrust { requirement: "require.vm-ids", needs: "MAA" };
+    assert_eq!(container.require_vm_ids([id]), Err(refused));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::emulator::guest::Guest;
+use crate::emulator::guest::azure_vm::{AzureVmGuest, AzureVmKnob, AzureVmRequest};
 use crate::emulator::guest::hardware::HardwareKnob;
 use crate::emulator::keys::random;
 use crate::emulator::knob::Knob;
@@ -64,6 +65,8 @@ pub(crate) struct Agent {
     /// The application's TLS key now.
     pub(crate) key: Mutex<SpkiDigest>,
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
+    /// In a confidential VM.
+    pub(crate) azure_vm: Option<AzureVmGuest>,
     /// By path, the first response to a bound request.
     pub(crate) first_answers: Mutex<BTreeMap<String, BufferedResponse>>,
 }
@@ -107,11 +110,21 @@ struct Asked {
     endpoint: Option<String>,
 }
 
+/// What a token is about.
+struct Attested<'a> {
+    runtime_data: &'a [u8],
+    /// The claims of the paravisor, which come with the token.
+    runtime_claims: Option<&'a str>,
+}
+
+/// Evidence of a confidential VM.
+const AZURE_VM: &str = "/attest/azure-vm";
+
 impl Agent {
     pub(crate) fn answer(&self, call: &Call) -> BufferedResponse {
         match (call.method.as_str(), call.path.as_str()) {
             ("GET", "/status") => BufferedResponse::json(&json!({ "message": "Status OK" })),
-            ("POST", "/attest/maa" | "/attest/raw" | "/attest/combined") => {
+            ("POST", "/attest/maa" | "/attest/raw" | "/attest/combined" | "/attest/azure-vm") => {
                 self.attest(call).unwrap_or_else(|refusal| refusal)
             }
             _ => BufferedResponse::not_found(),
@@ -144,10 +157,14 @@ impl Agent {
     fn understand(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Asked, BufferedResponse> {
         let text = |name: &str| request.get(name).and_then(Value::as_str);
         let endpoint = text("maa_endpoint").map(str::to_owned);
+        if call.path == AZURE_VM && (self.form == AgentForm::Legacy || self.azure_vm.is_none()) {
+            return Err(BufferedResponse::not_found());
+        }
         if call.path == "/attest/maa" && endpoint.is_none() {
             return Err(BufferedResponse::error(400, "maa_endpoint is required"));
         }
-        if let (Some(data), AgentForm::Legacy | AgentForm::Both) = (text("runtime_data"), self.form) {
+        let takes_data = self.form != AgentForm::Bound && call.path != AZURE_VM;
+        if let (Some(data), true) = (text("runtime_data"), takes_data) {
             let attested =
                 STANDARD.decode(data).map_err(|_| BufferedResponse::error(400, "runtime_data is not base64"))?;
             return Ok(Asked { attested, said: None, endpoint });
@@ -190,31 +207,25 @@ impl Agent {
         let mut guest = lock(&self.guest).clone();
         knobs.iter().for_each(|knob| knob.change_guest(&mut guest));
         let mut answer = Map::new();
-        if path != "/attest/maa" {
-            let Some(source) = &self.report_source else { return Err(BufferedResponse::not_found()) };
-            let another = knobs.iter().rev().find_map(|knob| match knob {
-                Knob::ReportOf(guest) => Some(guest.as_ref()),
-                _ => None,
-            });
-            let changes: Vec<HardwareKnob> = knobs
-                .iter()
-                .filter_map(|knob| match knob {
-                    Knob::Hardware(change) => Some(change.clone()),
-                    _ => None,
-                })
-                .collect();
-            let guest = another.unwrap_or(&guest);
-            let evidence = source.evidence(guest, &report_data(&asked.attested), &changes);
-            evidence.write(path, &mut answer);
-        }
-        let wants_token = path == "/attest/maa" || (path == "/attest/combined" && asked.said.is_some());
+        let runtime_claims = match path {
+            "/attest/maa" => None,
+            AZURE_VM => Some(self.azure_vm_evidence(asked, &guest, knobs, &mut answer)?),
+            _ => {
+                let report_data = report_data(&asked.attested);
+                self.hardware_evidence(&guest, &report_data, knobs)?.write(path, &mut answer);
+                None
+            }
+        };
+        let wants_token =
+            matches!(path, "/attest/maa" | AZURE_VM) || (path == "/attest/combined" && asked.said.is_some());
         if let (Some(endpoint), true) = (&asked.endpoint, wants_token) {
+            let runtime_claims = runtime_claims.as_deref();
             let token = if knobs.contains(&Knob::TokenOfAnotherReport) {
                 let named = Named { key: *lock(&self.key), exporter: None };
                 let earlier = named.runtime_data(&hex::encode(random::<32>()));
-                self.token(endpoint, &guest, &earlier, knobs)?
+                self.token(endpoint, &guest, &Attested { runtime_data: &earlier, runtime_claims }, knobs)?
             } else {
-                self.token(endpoint, &guest, &asked.attested, knobs)?
+                self.token(endpoint, &guest, &Attested { runtime_data: &asked.attested, runtime_claims }, knobs)?
             };
             answer.insert("token".into(), token.into());
         }
@@ -231,13 +242,58 @@ impl Agent {
         Ok(BufferedResponse::json(&Value::Object(answer)))
     }
 
+    /// The evidence of the machine with this report data, of the guest or of the one that a knob puts in its place.
+    fn hardware_evidence(
+        &self,
+        guest: &Guest,
+        report_data: &ReportData,
+        knobs: &[Knob],
+    ) -> Result<HardwareEvidence, BufferedResponse> {
+        let Some(source) = &self.report_source else { return Err(BufferedResponse::not_found()) };
+        let another = knobs.iter().rev().find_map(|knob| match knob {
+            Knob::ReportOf(guest) => Some(guest.as_ref()),
+            _ => None,
+        });
+        let changes: Vec<HardwareKnob> = knobs
+            .iter()
+            .filter_map(|knob| match knob {
+                Knob::Hardware(change) => Some(change.clone()),
+                _ => None,
+            })
+            .collect();
+        Ok(source.evidence(another.unwrap_or(guest), report_data, &changes))
+    }
+
+    /// Writes the evidence of a confidential VM, and returns the claims of its paravisor.
+    fn azure_vm_evidence(
+        &self,
+        asked: &Asked,
+        guest: &Guest,
+        knobs: &[Knob],
+        answer: &mut Map<String, Value>,
+    ) -> Result<String, BufferedResponse> {
+        let Some(vm) = &self.azure_vm else { return Err(BufferedResponse::not_found()) };
+        let changes: Vec<AzureVmKnob> = knobs
+            .iter()
+            .filter_map(|knob| match knob {
+                Knob::AzureVm(change) => Some(change.clone()),
+                _ => None,
+            })
+            .collect();
+        let request = AzureVmRequest { runtime_data: &asked.attested, key: *lock(&self.key), knobs: &changes };
+        let evidence = vm.evidence(&request, |report_data| self.hardware_evidence(guest, report_data, knobs))?;
+        answer.extend(evidence.members);
+        Ok(evidence.runtime_claims)
+    }
+
     fn token(
         &self,
         endpoint: &str,
         guest: &Guest,
-        runtime_data: &[u8],
+        attested: &Attested<'_>,
         knobs: &[Knob],
     ) -> Result<String, BufferedResponse> {
+        let runtime_data = attested.runtime_data;
         let asked = lock(&self.attesters).iter().find(|maa| maa.endpoint() == endpoint).cloned();
         let maa = lock(&self.substitute).clone().or(asked);
         let maa = maa.ok_or_else(|| BufferedResponse::error(403, "the attestation service cannot be reached"))?;
@@ -245,7 +301,10 @@ impl Agent {
         if serde_json::from_slice::<Value>(runtime_data).is_err() {
             return Err(BufferedResponse::error(403, "the attestation service refused the runtime data"));
         }
-        let claims = maa.claims(guest, runtime_data);
+        let claims = match attested.runtime_claims {
+            Some(claims) => maa.claims_behind_paravisor(guest, runtime_data, claims),
+            None => maa.claims(guest, runtime_data),
+        };
         let claims = knobs.iter().fold(claims, |claims, knob| knob.change_claims(claims));
         let faults: Vec<TokenFault> = knobs
             .iter()
@@ -264,14 +323,20 @@ impl HardwareEvidence {
             answer.insert("report".into(), hex::encode(self.report).into());
             return;
         }
-        answer.insert("evidence".into(), STANDARD.encode(self.report).into());
-        if !self.endorsements_pem.is_empty() {
-            answer.insert("endorsements".into(), STANDARD.encode(self.endorsements_pem).into());
-        }
+        answer.insert("evidence".into(), STANDARD.encode(&self.report).into());
+        self.write_certificates(answer);
         if !self.uvm_endorsements.is_empty() {
             answer.insert("uvm_endorsements".into(), STANDARD.encode(self.uvm_endorsements).into());
         }
         answer.insert("endorsed_tcb".into(), self.endorsed_tcb.into());
+    }
+}
+
+impl HardwareEvidence {
+    pub(crate) fn write_certificates(&self, answer: &mut Map<String, Value>) {
+        if !self.endorsements_pem.is_empty() {
+            answer.insert("endorsements".into(), STANDARD.encode(&self.endorsements_pem).into());
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::agent::{AgentForm, ReportSource};
 use super::application::{Application, Pages};
 use crate::emulator::blindbox::BlindBox;
+use crate::emulator::guest::azure_vm::VirtualTpm;
 use crate::emulator::guest::platform::Platform;
 use crate::emulator::guest::{CCE_POLICY, Guest};
 use crate::emulator::keys::sha256;
@@ -37,6 +38,7 @@ pub struct BlindBoxBuilder {
     pub(crate) knobs: Vec<Knob>,
     pub(crate) report_source: Option<Arc<dyn ReportSource>>,
     pub(crate) platform: Option<Platform>,
+    pub(crate) virtual_tpm: Option<Arc<VirtualTpm>>,
     pub(crate) pages: Pages,
     pub(crate) application: Option<Application>,
     pub(crate) ip: Ipv4Addr,
@@ -105,6 +107,7 @@ impl BlindBoxBuilder {
             knobs: Vec::new(),
             report_source: None,
             platform: None,
+            virtual_tpm: None,
             pages: Pages::default(),
             application: None,
             ip: Ipv4Addr::LOCALHOST,
@@ -250,6 +253,13 @@ impl BlindBoxBuilder {
     pub fn platform(mut self, platform: &Platform) -> Self {
         self.report_source = Some(Arc::new(platform.clone()));
         self.platform = Some(platform.clone());
+        self
+    }
+
+    /// The virtual TPM of a confidential VM; a new one unless set. With a [`Platform`] the agent serves `/attest/azure-vm`.
+    #[must_use]
+    pub fn virtual_tpm(mut self, tpm: &Arc<VirtualTpm>) -> Self {
+        self.virtual_tpm = Some(Arc::clone(tpm));
         self
     }
 

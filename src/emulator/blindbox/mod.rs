@@ -13,8 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 
+use crate::azure_vm::AkAnchors;
 use crate::emulator::clock::Clock;
 use crate::emulator::guest::Guest;
+use crate::emulator::guest::azure_vm::{AzureVmGuest, VirtualTpm};
 use crate::emulator::guest::platform::Platform;
 use crate::emulator::keys::random;
 use crate::emulator::knob::Knob;
@@ -34,7 +36,8 @@ use builder::{AgentLocation, BlindBoxBuilder, Transport};
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
 /// Its application, unless it is given another ([`BlindBoxBuilder::application`]), serves `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
-/// Its agent serves `GET /status`, `POST /attest/maa` and `/attest/combined`, and in the legacy form `/attest/raw`.
+/// Its agent serves `GET /status`, `POST /attest/maa` and `/attest/combined`, in a confidential VM `/attest/azure-vm` in place of the
+/// latter, and in the legacy form `/attest/raw`.
 pub struct BlindBox {
     settings: BlindBoxBuilder,
     authority: CertificateAuthority,
@@ -148,6 +151,18 @@ impl BlindBox {
     #[must_use]
     pub fn platform(&self) -> Option<&Platform> {
         self.settings.platform.as_ref()
+    }
+
+    /// The virtual TPM of a confidential VM.
+    #[must_use]
+    pub fn virtual_tpm(&self) -> Option<&VirtualTpm> {
+        self.agent.azure_vm.as_ref().map(AzureVmGuest::tpm)
+    }
+
+    /// The root that certified the attestation key of a confidential VM: what a verifier is given in place of Azure's.
+    #[must_use]
+    pub fn ak_anchors(&self) -> Option<AkAnchors> {
+        self.agent.azure_vm.as_ref().map(|vm| vm.authority().anchors())
     }
 
     /// The guest as started, before knobs.
@@ -295,6 +310,10 @@ impl BlindBox {
             substitute: Mutex::new(None),
             key: Mutex::new(identity.spki_digest()),
             report_source: settings.report_source.clone(),
+            azure_vm: (settings.guest.is_azure_vm() && settings.report_source.is_some()).then(|| {
+                let tpm = settings.virtual_tpm.clone();
+                AzureVmGuest::new(tpm.unwrap_or_else(|| Arc::new(VirtualTpm::new())))
+            }),
             first_answers: Mutex::new(BTreeMap::new()),
         });
         let faults = Arc::<Faults>::default();

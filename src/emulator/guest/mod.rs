@@ -7,7 +7,7 @@ pub mod uvm;
 
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
 use crate::emulator::keys::{random, sha256, sha384};
-use crate::policy::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
+use crate::policy::{COMPLIANT_CVM, PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
 use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
 
 /// The issuer of Azure's production utility VMs.
@@ -116,6 +116,11 @@ impl Guest {
             compliance_status: None,
             ..Self::confidential_vm_direct()
         }
+    }
+
+    /// Whether it is a confidential VM of Azure, behind a paravisor with a virtual TPM.
+    pub(crate) fn is_azure_vm(&self) -> bool {
+        self.shape == TokenShape::AzureVm || self.compliance_status.as_deref() == Some(COMPLIANT_CVM)
     }
 
     /// A confidential VM whose tokens have the layout of a container's: `sevsnpvm` at top level.

@@ -34,9 +34,20 @@ impl Claims {
     /// handed to the guest attestation client (confidential VM).
     #[must_use]
     pub fn new(issuer: &str, now: UnixTime, guest: &Guest, runtime_data: &[u8]) -> Self {
+        Self::behind_paravisor(issuer, now, guest, runtime_data, None)
+    }
+
+    /// The same with the claims of the guest's paravisor, where it has one.
+    pub(crate) fn behind_paravisor(
+        issuer: &str,
+        now: UnixTime,
+        guest: &Guest,
+        runtime_data: &[u8],
+        hcl: Option<&str>,
+    ) -> Self {
         let value = match guest.shape {
-            TokenShape::SevSnpVm => container(guest, runtime_data),
-            TokenShape::AzureVm => confidential_vm(guest, runtime_data),
+            TokenShape::SevSnpVm => container(guest, runtime_data, hcl),
+            TokenShape::AzureVm => confidential_vm(guest, runtime_data, hcl),
         };
         Self::from_value(value).merge(&json!({
             "exp": now.plus(TOKEN_LIFETIME).as_secs(),
@@ -129,10 +140,11 @@ pub fn report_data(runtime_data: &[u8]) -> ReportData {
     ReportData::new(out)
 }
 
-fn container(guest: &Guest, runtime_data: &[u8]) -> Value {
+fn container(guest: &Guest, runtime_data: &[u8], given: Option<&str>) -> Value {
     // Behind a paravisor the runtime data go into its claims, which the report covers.
     let behind_paravisor = guest.compliance_status.as_deref() == Some(COMPLIANT_CVM);
-    let claims_of_paravisor = behind_paravisor.then(|| hcl(&report_data(runtime_data).to_string()).to_string());
+    let made = || hcl(&report_data(runtime_data).to_string()).to_string();
+    let claims_of_paravisor = given.map(str::to_owned).or_else(|| behind_paravisor.then(made));
     let runtime_data = claims_of_paravisor.as_ref().map_or(runtime_data, String::as_bytes);
     let snp = SnpClaims { report_data: report_data(runtime_data), ..guest.snp.clone() };
     let mut claims = tee(guest, &snp);
@@ -173,10 +185,12 @@ fn hcl(user_data: &str) -> Value {
     })
 }
 
-fn confidential_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
-    let hcl = hcl(&"0".repeat(128));
-    let snp = SnpClaims { report_data: report_data(hcl.to_string().as_bytes()), ..guest.snp.clone() };
+fn confidential_vm(guest: &Guest, runtime_data: &[u8], given: Option<&str>) -> Value {
+    let text = given.map_or_else(|| hcl(&"0".repeat(128)).to_string(), str::to_owned);
+    let snp = SnpClaims { report_data: report_data(text.as_bytes()), ..guest.snp.clone() };
     let mut tee = tee(guest, &snp);
+    let hcl: Value = serde_json::from_str(&text).unwrap_or_default();
+    let vm_id = hcl["vm-configuration"]["vmUniqueId"].clone();
     tee.insert("x-ms-runtime".into(), hcl);
     let nonce = STANDARD.encode(hex::encode(sha256(runtime_data)));
     json!({
@@ -202,7 +216,7 @@ fn confidential_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
         "x-ms-azurevm-osversion-minor": 4,
         "x-ms-azurevm-signingdisabled": true,
         "x-ms-azurevm-testsigning-enabled": false,
-        "x-ms-azurevm-vmid": VM_ID,
+        "x-ms-azurevm-vmid": vm_id,
         "x-ms-isolation-tee": tee,
         "x-ms-policy-hash": VM_POLICY_HASH,
         "x-ms-runtime": {

@@ -315,6 +315,10 @@ impl MaaState {
         Claims::new(&self.issuer, self.clock.now(), guest, runtime_data)
     }
 
+    pub(crate) fn claims_behind_paravisor(&self, guest: &Guest, runtime_data: &[u8], hcl: &str) -> Claims {
+        Claims::behind_paravisor(&self.issuer, self.clock.now(), guest, runtime_data, Some(hcl))
+    }
+
     pub(crate) fn header(&self) -> Value {
         token::header(&self.issuer, &self.kid())
     }

@@ -141,6 +141,7 @@ fn golden_violations() -> Vec<(Violation, &'static str, u16)> {
         (TokenTooOld { maximum: second, actual: second }, "token-too-old", 120),
         (NotPostQuantum { actual: text() }, "not-post-quantum", 121),
         (WrongMaaKey { field: "uvm", expected: text(), actual: text() }, "wrong-maa-key", 122),
+        (KeyNotInReport { expected: text(), actual: None }, "key-not-in-report", 123),
     ]
 }
 

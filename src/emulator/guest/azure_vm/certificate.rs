@@ -1,6 +1,7 @@
 //! Certificates of attestation keys, and the authorities that issue them.
 
 use super::VirtualTpm;
+use crate::azure_vm::AkAnchors;
 use crate::emulator::guest::uvm::keys::{KeyFailure, RsaOwner, Sha2, Signer, SigningAlgorithm};
 use crate::emulator::guest::uvm::x509::{
     CertificateSpec, algorithm_identifier, basic_constraints, extended_key_usage, key_usage, utc_time,
@@ -60,6 +61,12 @@ impl VirtualTpmAuthority {
     #[must_use]
     pub fn root(&self) -> &[u8] {
         &self.root
+    }
+
+    /// The root as the anchor of a verifier, in place of Azure's.
+    #[must_use]
+    pub fn anchors(&self) -> AkAnchors {
+        AkAnchors::custom(&self.root).expect("a root that signed itself")
     }
 
     /// A certificate of a virtual TPM's key to fill in.

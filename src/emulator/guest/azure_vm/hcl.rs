@@ -118,7 +118,13 @@ impl HclReportBuilder {
         let claims = self.claims_json();
         let mut report_data = [0; 64];
         report_data[..32].copy_from_slice(&sha256(claims.as_bytes()));
-        let report = report.report_data(self.report_data.unwrap_or(report_data)).sign(vek);
+        self.wrap(report.report_data(self.report_data.unwrap_or(report_data)).sign(vek))
+    }
+
+    /// The blob, with this hardware report as it is.
+    #[must_use]
+    pub fn wrap(&self, report: Vec<u8>) -> Vec<u8> {
+        let claims = self.claims_json();
         let claims_len = u32::try_from(claims.len()).unwrap_or(u32::MAX);
         let data_size = claims_len.saturating_add(20);
         let numbers = |all: &[u32]| all.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();

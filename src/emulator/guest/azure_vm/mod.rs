@@ -28,13 +28,17 @@
 //! Everything has knobs that make it wrong. What comes out of them is signed all the same.
 
 mod certificate;
+mod guest;
 mod hcl;
+mod knob;
 mod quote;
 
 use std::fmt;
 
 pub use certificate::{AkCertificateBuilder, VirtualTpmAuthority};
+pub(crate) use guest::{AzureVmGuest, AzureVmRequest};
 pub use hcl::HclReportBuilder;
+pub use knob::AzureVmKnob;
 pub use quote::QuoteBuilder;
 
 use crate::emulator::keys::{SigningKey, random};

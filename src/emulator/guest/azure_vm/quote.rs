@@ -1,9 +1,10 @@
 //! Quotes of the virtual TPM.
 
 use super::VirtualTpm;
+use super::guest::pcr_of_vm_id;
 use crate::azure_vm::{PCR_COUNT, Quote};
 use crate::emulator::keys::sha256;
-use crate::types::Sha256Digest;
+use crate::types::{Sha256Digest, VmId};
 
 /// A quote to fill in and sign. Without more it selects all PCRs, whose values are those of [`QuoteBuilder::default_pcr`].
 #[derive(Clone, Debug)]
@@ -56,6 +57,12 @@ impl<'a> QuoteBuilder<'a> {
             }
         }
         Self { selection, ..self }
+    }
+
+    /// PCR 6 as Azure's firmware extends it with the id of the VM.
+    #[must_use]
+    pub fn vm_id(self, vm_id: VmId) -> Self {
+        self.pcr(6, pcr_of_vm_id(&vm_id.to_string()))
     }
 
     /// The value of a PCR.

@@ -203,8 +203,8 @@ pub use policy::{
 };
 #[cfg(feature = "client")]
 pub use session::{
-    AttestedStream, Body, BodyError, EvidenceBundle, Form, ManagedSession, Part, Request, Response, Session,
-    StatusError, StreamBuilder,
+    AttestedStream, Body, BodyError, EvidenceBundle, Form, ManagedSession, ManagedStatus, Part, Request, Response,
+    Session, StatusError, StreamBuilder,
 };
 pub use snp::{Crl, Vek};
 pub use types::{

@@ -55,12 +55,31 @@ struct ManagedPeer {
     attempt: Arc<AsyncMutex<()>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     /// Once it was opened; it may be poisoned.
     session: Option<Session>,
     /// When the last attempt failed, and why.
     failed: Option<(Instant, AttestationError)>,
+}
+
+/// What a [`ManagedSession`] is at the moment, from [`ManagedSession::status`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ManagedStatus {
+    /// No attempt has ended yet.
+    New,
+    /// Requests are sent. Expiry and renewal are the session's own.
+    Open(Session),
+    /// The first request that comes after the cool-down causes an attempt.
+    Closed {
+        /// The session that a refusal has closed; `None` if none was ever opened.
+        session: Option<Session>,
+        /// The error of the last attempt, or [`AttestationError::SessionPoisoned`] if none was made since the refusal.
+        reason: AttestationError,
+        /// The rest of the cool-down; zero if the next call makes an attempt.
+        retry_after: Duration,
+    },
 }
 
 impl ManagedSession {
@@ -129,6 +148,29 @@ impl ManagedSession {
         lock(&self.peer.state).failed.as_ref().map(|(_, error)| error.clone())
     }
 
+    /// Returns what the session is, and makes no attempt: for status pages, and for callers with rules of their own about when to
+    /// try again.
+    #[must_use]
+    pub fn status(&self) -> ManagedStatus {
+        let State { session, failed } = lock(&self.peer.state).clone();
+        let poisoned = match &session {
+            Some(opened) => match opened.check_open() {
+                Ok(()) => return ManagedStatus::Open(opened.clone()),
+                Err(poisoned) => Some(poisoned),
+            },
+            None => None,
+        };
+        let retry_after = failed.as_ref().map_or(Duration::ZERO, |(since, _)| self.rest_of_cool_down(*since));
+        match failed.map(|(_, error)| error).or(poisoned) {
+            Some(reason) => ManagedStatus::Closed { session, reason, retry_after },
+            None => ManagedStatus::New,
+        }
+    }
+
+    fn rest_of_cool_down(&self, failed: Instant) -> Duration {
+        self.cool_down.saturating_sub(failed.elapsed())
+    }
+
     async fn session_that(&self, is_usable: impl Fn(&Session) -> bool) -> Result<Session, AttestationError> {
         let usable = || lock(&self.peer.state).session.clone().filter(&is_usable);
         if let Some(session) = usable() {
@@ -141,7 +183,7 @@ impl ManagedSession {
         }
         let failed = lock(&self.peer.state).failed.clone();
         if let Some((since, error)) = failed
-            && since.elapsed() < self.cool_down
+            && !self.rest_of_cool_down(since).is_zero()
         {
             return Err(error);
         }

@@ -51,7 +51,7 @@ use tokio::sync::Semaphore;
 pub(crate) use coalesce::Coalesce;
 pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
-pub use managed::ManagedSession;
+pub use managed::{ManagedSession, ManagedStatus};
 pub use multipart::{Form, Part};
 pub use request::Request;
 pub use response::{Body, BodyError, Response, StatusError};
@@ -248,7 +248,11 @@ impl Session {
 
     /// Whether requests are sent: no refusal has closed the session.
     fn is_open(&self) -> bool {
-        self.inner.pool.check_not_poisoned().is_ok()
+        self.check_open().is_ok()
+    }
+
+    fn check_open(&self) -> Result<(), AttestationError> {
+        self.inner.pool.check_not_poisoned()
     }
 
     /// Whether there is a peer whose attestation is valid.

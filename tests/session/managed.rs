@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blindbox_attestation::emulator::{Fault, Knob, OpenConnections};
-use blindbox_attestation::{AttestationError, ManagedSession};
+use blindbox_attestation::{AttestationError, ManagedSession, ManagedStatus};
 
 use crate::lab::{Lab, noticed, until};
 
@@ -124,4 +124,40 @@ async fn an_attempt_outlives_the_caller_that_caused_it() {
     assert_eq!(hello(&peer).await.unwrap_err().code(), "debug-mode");
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+}
+
+/// The status is what the next call would find, and causes no traffic.
+#[tokio::test]
+async fn the_status_makes_no_attempt() {
+    let lab = Lab::start().await;
+    lab.blindbox.fail("/attest/", Fault::status(500));
+    let peer = managed(&lab, LONG);
+    assert!(matches!(peer.status(), ManagedStatus::New));
+    assert_eq!(lab.blindbox.traffic().connections().len(), 0);
+
+    assert_eq!(peer.ready().await.unwrap_err().code(), "agent-unreachable");
+    let ManagedStatus::Closed { session: None, reason, retry_after } = peer.status() else {
+        panic!("{:?}", peer.status())
+    };
+    assert_eq!(Some(reason), peer.last_error());
+    assert!(retry_after > Duration::from_secs(3000) && retry_after <= LONG, "{retry_after:?}");
+    let impatient = peer.clone().cool_down(Duration::ZERO);
+    assert!(matches!(impatient.status(), ManagedStatus::Closed { retry_after: Duration::ZERO, .. }));
+
+    lab.blindbox.recover();
+    hello(&impatient).await.unwrap();
+    let ManagedStatus::Open(session) = peer.status() else { panic!("{:?}", peer.status()) };
+    lab.blindbox.set(Knob::Debug);
+    assert_eq!(session.reattest().await.unwrap_err().code(), "debug-mode");
+    let attested = lab.blindbox.traffic().count("/attest/maa");
+    for _ in 0..2 {
+        let status = peer.status();
+        let ManagedStatus::Closed { session: Some(_), reason, retry_after } = status else { panic!("{status:?}") };
+        assert_eq!((reason.code(), retry_after), ("session-poisoned", Duration::ZERO));
+    }
+    // The error of an attempt is the later reason.
+    assert_eq!(hello(&peer).await.unwrap_err().code(), "debug-mode");
+    assert_eq!(lab.blindbox.traffic().count("/attest/maa"), attested + 1);
+    let status = peer.status();
+    assert!(matches!(&status, ManagedStatus::Closed { reason, .. } if reason.code() == "debug-mode"), "{status:?}");
 }

@@ -122,7 +122,6 @@ impl Forwarder {
         match request.clone().send().await {
             // Nothing was sent. The application may be in order again: everything is checked once more.
             Err(error @ AttestationError::SessionPoisoned { .. }) => {
-                self.peer.closed(&error);
                 self.peer.reopen(error).await?;
                 request.send().await
             }

@@ -171,6 +171,7 @@ fn the_documents_use_the_vocabulary() {
     // The examples with a workspace of their own are not part of the package.
     for name in [
         "bindings/README.md",
+        "bindings/c/README.md",
         "bindings/python/README.md",
         "examples/agent/README.md",
         "packaging/README.md",

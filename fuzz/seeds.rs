@@ -39,6 +39,7 @@ async fn main() -> Result<()> {
     endorsements(&corpora)?;
     azure_vm(&corpora)?;
     corpora.write("cce_policy", "emulated.rego", CCE_POLICY.as_bytes())?;
+    messages(&corpora)?;
     tokens(&corpora).await
 }
 
@@ -92,6 +93,27 @@ fn azure_vm(corpora: &Corpora) -> Result<()> {
         corpora.write("ak_certificate", &format!("{index}.der"), certificate)?;
     }
     corpora.write("ak_certificate", "root.der", azure.root())
+}
+
+/// Key configurations, sealed requests and binary HTTP: the vectors of the crate.
+fn messages(corpora: &Corpora) -> Result<()> {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../src/message/vectors.json"))?;
+    for (index, vector) in vectors.as_array().into_iter().flatten().enumerate() {
+        let text = |value: &serde_json::Value| value.as_str().map(hex::decode).ok_or("a vector lacks a member");
+        corpora.write("key_config", &format!("{index}.bin"), &text(&vector["key_config"])??)?;
+        corpora.write("encapsulated_request", &format!("{index}.bin"), &text(&vector["request"])??)?;
+        for kind in ["request", "response"] {
+            let mut message = Vec::new();
+            for chunk in vector[format!("binary_http_{kind}_chunks")].as_array().into_iter().flatten() {
+                message.extend(text(chunk)??);
+            }
+            corpora.write("binary_http", &format!("{index}-{kind}.bin"), &message)?;
+            corpora.write("sealed_text", &format!("{index}-{kind}.bin"), &message)?;
+        }
+    }
+    // X-Wing: the layout is right, the key is not one.
+    let x_wing = [&[1, 0x64, 0x7a], [0x11; 1216].as_slice(), &[0, 4, 0, 1, 0, 2]].concat();
+    corpora.write("key_config", "x-wing.bin", &x_wing)
 }
 
 /// A token, its key set and policies, as a client meets them.

@@ -34,6 +34,5 @@ mod requests;
 mod service;
 mod snp_guest;
 mod streams;
-mod tdx;
 mod uploads;
 mod verdicts;

@@ -27,5 +27,4 @@ mod policy;
 mod policy_file;
 mod report;
 mod snp_guest;
-mod tdx_token;
 mod token;

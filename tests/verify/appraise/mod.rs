@@ -5,7 +5,6 @@ mod paravisor;
 mod relaxations;
 mod report;
 mod severity;
-mod tdx;
 mod token;
 mod vm_id;
 

@@ -72,9 +72,6 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 impl Arguments {
     async fn start(&self) -> Result<Emulation, Failure> {
-        if self.guest == GuestKind::Tdx && self.product.is_some() {
-            return Err(Failure::usage("--product is a processor of AMD, which a guest of Intel TDX does not have"));
-        }
         let starting = |error: io::Error| Failure::setting(format!("the emulator cannot start: {error}"));
         let mut maa = Maa::builder().host(&self.maa_host);
         for change in &self.knob {
@@ -166,10 +163,8 @@ impl Arguments {
             })
             .key_exchange(self.key_exchange.into())
             .certificate(self.certificate.into());
-        match self.guest {
-            GuestKind::Container => {}
-            GuestKind::Vm => builder = builder.guest(Guest::confidential_vm()),
-            GuestKind::Tdx => builder = builder.guest(Guest::tdx_vm()),
+        if self.guest == GuestKind::Vm {
+            builder = builder.guest(Guest::confidential_vm());
         }
         if let Some(policy) = self.cce_policy.read()? {
             builder = builder.cce_policy(policy.text());
@@ -233,10 +228,6 @@ impl Arguments {
             }
             GuestKind::Vm => {
                 let guest = GuestIdentity::measured([emulation.blindbox.measurement()]);
-                Policy::confidential_vm(trust, guest, binding)
-            }
-            GuestKind::Tdx => {
-                let guest = GuestIdentity::measured_tdx([emulation.blindbox.measurement()]);
                 Policy::confidential_vm(trust, guest, binding)
             }
         };

@@ -135,8 +135,6 @@ pub struct Arguments {
 pub enum GuestKind {
     Container,
     Vm,
-    /// A confidential VM with Intel TDX.
-    Tdx,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

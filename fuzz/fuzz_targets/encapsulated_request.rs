@@ -1,0 +1,12 @@
+//! Bytes that claim to be an encapsulated request never panic, and open to the same texts in whatever pieces they come.
+#![cfg_attr(fuzzing, no_main)]
+
+// The layers that this target reads with are in the crate under `cfg(fuzzing)`, which `fuzz/run` sets.
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| blindbox_attestation::message_properties::encapsulated_request(data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    eprintln!("run by fuzz/run, which sets cfg(fuzzing)");
+    std::process::exit(64);
+}

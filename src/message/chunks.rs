@@ -1,0 +1,162 @@
+//! Sequences of chunks (draft-ietf-ohai-chunked-ohttp-08 section 6), the same in both directions.
+//!
+//! A chunk is `length || ciphertext`, and the last one `0 || ciphertext` up to the end of the HTTP content. The last chunk is
+//! encrypted with another additional text, so a sequence that was cut cannot be taken for a whole one. Lengths are not
+//! authenticated, and need not be: the order is, by the counter in each nonce.
+
+use super::hpke::AeadContext;
+use super::varint;
+use crate::crypto::sealing::{SealingError, TAG_LEN};
+
+/// The largest text of a chunk: what every receiver accepts (section 3 of the draft).
+pub(crate) const MAX_TEXT: usize = 16_384;
+const MAX_SEALED: usize = MAX_TEXT + TAG_LEN;
+/// AES-GCM encrypts 2^24.5 records of this size under one key with a margin of 2^-57 (RFC 8446 section 5.5).
+const MAX_CHUNKS: u64 = 1 << 24;
+const FINAL: &[u8] = b"final";
+
+/// Why a sequence of chunks is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChunkError {
+    /// A chunk does not decrypt: it is not the sender's, or not the next one.
+    #[error("a chunk does not decrypt")]
+    Unauthentic,
+    /// The sequence ended before its last chunk.
+    #[error("the message ends before its final chunk")]
+    Truncated,
+    /// A chunk has more than 16384 bytes.
+    #[error("a chunk is larger than 16384 bytes")]
+    TooLarge,
+    /// A chunk before the last one has no text (section 6 of the draft).
+    #[error("a chunk before the final one is empty")]
+    Empty,
+    /// More chunks than one key may encrypt.
+    #[error("the message has more than 16777216 chunks")]
+    TooMany,
+}
+
+impl From<SealingError> for ChunkError {
+    fn from(SealingError: SealingError) -> Self {
+        Self::Unauthentic
+    }
+}
+
+/// Encrypts chunks.
+pub(crate) struct ChunkSealer {
+    context: AeadContext,
+    left: u64,
+}
+
+impl ChunkSealer {
+    pub(super) fn new(context: AeadContext) -> Self {
+        Self { context, left: MAX_CHUNKS }
+    }
+
+    /// Encrypts a chunk that is not the last: 1 to 16384 bytes.
+    pub(crate) fn chunk(&mut self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
+        if text.is_empty() {
+            return Err(ChunkError::Empty);
+        }
+        // One is left for the final chunk.
+        self.left = self.left.checked_sub(1).filter(|left| *left > 0).ok_or(ChunkError::TooMany)?;
+        let sealed = self.seal(&[], text)?;
+        let mut out = Vec::new();
+        varint::write(sealed.len(), &mut out).ok_or(ChunkError::TooLarge)?;
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Encrypts the last chunk: at most 16384 bytes. The HTTP content MUST end with it.
+    pub(crate) fn finish(mut self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
+        let sealed = self.seal(FINAL, text)?;
+        Ok([[0].as_slice(), &sealed].concat())
+    }
+
+    fn seal(&mut self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, ChunkError> {
+        if text.len() > MAX_TEXT {
+            return Err(ChunkError::TooLarge);
+        }
+        Ok(self.context.seal(aad, text)?)
+    }
+}
+
+/// Decrypts chunks from content that comes in pieces of any size. After an error it gives nothing any more.
+pub(crate) struct ChunkOpener {
+    context: AeadContext,
+    /// What was received and not decrypted.
+    received: Vec<u8>,
+    state: State,
+    left: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Chunks,
+    /// The rest of the content is the final chunk.
+    Final,
+    Failed(ChunkError),
+}
+
+impl ChunkOpener {
+    pub(super) fn new(context: AeadContext) -> Self {
+        Self { context, received: Vec::new(), state: State::Chunks, left: MAX_CHUNKS }
+    }
+
+    /// Takes the next bytes of the content. The caller calls [`ChunkOpener::next`] until it gives `None` before it pushes more, so
+    /// that no more than one chunk and one piece is kept.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if !matches!(self.state, State::Failed(_)) {
+            self.received.extend_from_slice(bytes);
+        }
+    }
+
+    /// Returns the text of the next chunk before the last one, or `None` until more has been pushed.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+        let next = self.take();
+        if let Err(error) = next {
+            self.state = State::Failed(error);
+            self.received = Vec::new();
+        }
+        next
+    }
+
+    fn take(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+        match self.state {
+            State::Failed(error) => return Err(error),
+            State::Final => return self.final_is_small().map(|()| None),
+            State::Chunks => {}
+        }
+        let Some((len, prefix)) = varint::read(&self.received) else { return Ok(None) };
+        if len == 0 {
+            self.state = State::Final;
+            self.received.drain(..prefix);
+            return self.final_is_small().map(|()| None);
+        }
+        let len = usize::try_from(len).ok().filter(|len| *len <= MAX_SEALED).ok_or(ChunkError::TooLarge)?;
+        let end = prefix.checked_add(len).ok_or(ChunkError::TooLarge)?;
+        let Some(sealed) = self.received.get(prefix..end).map(<[u8]>::to_vec) else { return Ok(None) };
+        self.left = self.left.checked_sub(1).ok_or(ChunkError::TooMany)?;
+        self.received.drain(..end);
+        let text = self.context.open(&[], sealed)?;
+        if text.is_empty() { Err(ChunkError::Empty) } else { Ok(Some(text)) }
+    }
+
+    fn final_is_small(&self) -> Result<(), ChunkError> {
+        if self.received.len() > MAX_SEALED { Err(ChunkError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Returns the text of the last chunk, once the content has ended and [`ChunkOpener::next`] has given `None`.
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ChunkError> {
+        match self.state {
+            State::Failed(error) => Err(error),
+            State::Chunks => Err(ChunkError::Truncated),
+            State::Final => {
+                self.final_is_small()?;
+                Ok(self.context.open(FINAL, self.received)?)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Hybrid public key encryption (HPKE, RFC 9180), base mode, with HKDF-SHA256.
+//!
+//! | KEM | id | public key | encapsulated key |
+//! |---|---|---|---|
+//! | X25519 (DHKEM, RFC 9180 section 4.1) | 0x0020 | 32 bytes | 32 bytes |
+//! | X-Wing (ML-KEM-768 and X25519, draft-connolly-cfrg-xwing-kem) | 0x647a | 1216 bytes | 1120 bytes |
+//!
+//! There is neither a pre-shared key nor sender authentication: the recipient is authenticated by attestation, the sender is not.
+
+use zeroize::Zeroizing;
+
+use crate::crypto::sealing::{
+    Aead, AeadKey, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, MlKem768PrivateKey, NONCE_LEN, SealingError,
+    Secret, X25519_LEN, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,
+};
+
+/// HKDF-SHA256 (RFC 9180 section 7.2).
+pub(super) const KDF_ID: [u8; 2] = [0x00, 0x01];
+/// The label of X-Wing's combiner.
+const X_WING_LABEL: &[u8] = br"\.//^\";
+const VERSION: &[u8] = b"HPKE-v1";
+const MODE_BASE: &[u8] = &[0];
+
+/// A key encapsulation mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kem {
+    X25519,
+    XWing,
+}
+
+impl Kem {
+    /// The registered id (RFC 9180 section 7.1), big-endian.
+    pub(super) fn id(self) -> [u8; 2] {
+        match self {
+            Self::X25519 => [0x00, 0x20],
+            Self::XWing => [0x64, 0x7a],
+        }
+    }
+
+    pub(super) fn from_id(id: [u8; 2]) -> Option<Self> {
+        [Self::X25519, Self::XWing].into_iter().find(|kem| kem.id() == id)
+    }
+
+    /// The size of a public key in bytes.
+    pub(crate) fn public_key_len(self) -> usize {
+        match self {
+            Self::X25519 => X25519_LEN,
+            Self::XWing => const { ML_KEM_768_PUBLIC_KEY_LEN + X25519_LEN },
+        }
+    }
+
+    /// The size of an encapsulated key in bytes.
+    pub(crate) fn encapsulated_key_len(self) -> usize {
+        match self {
+            Self::X25519 => X25519_LEN,
+            Self::XWing => const { ML_KEM_768_CIPHERTEXT_LEN + X25519_LEN },
+        }
+    }
+}
+
+/// The registered id of an AEAD (RFC 9180 section 7.3), big-endian.
+pub(super) fn aead_id(aead: Aead) -> [u8; 2] {
+    match aead {
+        #[cfg(test)]
+        Aead::Aes128Gcm => [0x00, 0x01],
+        Aead::Aes256Gcm => [0x00, 0x02],
+    }
+}
+
+pub(super) fn aead_from_id(id: [u8; 2]) -> Option<Aead> {
+    #[cfg(test)]
+    if id == aead_id(Aead::Aes128Gcm) {
+        return Some(Aead::Aes128Gcm);
+    }
+    (id == aead_id(Aead::Aes256Gcm)).then_some(Aead::Aes256Gcm)
+}
+
+/// A private key of a recipient. It cannot be exported, and is overwritten when dropped.
+pub(crate) enum PrivateKey {
+    X25519(X25519PrivateKey),
+    XWing { ml_kem: Box<MlKem768PrivateKey>, x25519: X25519PrivateKey },
+}
+
+impl PrivateKey {
+    /// Generates a key pair.
+    ///
+    /// X-Wing derives both of its keys from one seed; generated apart they have the same distribution, and only a seed that is
+    /// stored needs the derivation.
+    pub(crate) fn generate(kem: Kem) -> Result<Self, SealingError> {
+        let x25519 = X25519PrivateKey::generate()?;
+        Ok(match kem {
+            Kem::X25519 => Self::X25519(x25519),
+            Kem::XWing => Self::XWing { ml_kem: Box::new(MlKem768PrivateKey::generate()?), x25519 },
+        })
+    }
+
+    pub(crate) fn kem(&self) -> Kem {
+        match self {
+            Self::X25519(_) => Kem::X25519,
+            Self::XWing { .. } => Kem::XWing,
+        }
+    }
+
+    /// The public key as it stands in a key configuration.
+    pub(crate) fn public_key(&self) -> Result<Vec<u8>, SealingError> {
+        match self {
+            Self::X25519(key) => Ok(key.public_key()?.to_vec()),
+            Self::XWing { ml_kem, x25519 } => Ok([ml_kem.public_key()?.as_slice(), &x25519.public_key()?].concat()),
+        }
+    }
+
+    /// `Decap` of RFC 9180 section 4.
+    fn decapsulate(&self, encapsulated: &[u8]) -> Result<Secret, SealingError> {
+        if encapsulated.len() != self.kem().encapsulated_key_len() {
+            return Err(SealingError);
+        }
+        match self {
+            Self::X25519(key) => dhkem_secret(&key.agree(encapsulated)?, encapsulated, &key.public_key()?),
+            Self::XWing { ml_kem, x25519 } => {
+                let (ciphertext, ephemeral) = split(encapsulated, ML_KEM_768_CIPHERTEXT_LEN)?;
+                let (post_quantum, classical) = (ml_kem.decapsulate(ciphertext)?, x25519.agree(ephemeral)?);
+                x_wing_secret(&post_quantum, &classical, ephemeral, &x25519.public_key()?)
+            }
+        }
+    }
+}
+
+/// `Encap` of RFC 9180 section 4: the shared secret and the encapsulated key, for a public key of a KEM.
+fn encapsulate(kem: Kem, public_key: &[u8], ephemeral: &X25519PrivateKey) -> Result<(Secret, Vec<u8>), SealingError> {
+    if public_key.len() != kem.public_key_len() {
+        return Err(SealingError);
+    }
+    let ephemeral_public = ephemeral.public_key()?;
+    match kem {
+        Kem::X25519 => {
+            let secret = dhkem_secret(&ephemeral.agree(public_key)?, &ephemeral_public, public_key)?;
+            Ok((secret, ephemeral_public.to_vec()))
+        }
+        Kem::XWing => {
+            let (ml_kem, x25519) = split(public_key, ML_KEM_768_PUBLIC_KEY_LEN)?;
+            let (ciphertext, post_quantum) = ml_kem_768_encapsulate(ml_kem)?;
+            let secret = x_wing_secret(&post_quantum, &ephemeral.agree(x25519)?, &ephemeral_public, x25519)?;
+            Ok((secret, [ciphertext.as_slice(), &ephemeral_public].concat()))
+        }
+    }
+}
+
+fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), SealingError> {
+    bytes.split_at_checked(at).ok_or(SealingError)
+}
+
+/// `ExtractAndExpand` of RFC 9180 section 4.1.
+fn dhkem_secret(dh: &Secret, encapsulated: &[u8], public_key: &[u8]) -> Result<Secret, SealingError> {
+    let suite = [b"KEM".as_slice(), &Kem::X25519.id()].concat();
+    let prk = labeled_extract(&suite, &[], "eae_prk", dh.as_slice())?;
+    let mut out = Zeroizing::new([0; 32]);
+    labeled_expand(&suite, &prk, "shared_secret", &[encapsulated, public_key], out.as_mut_slice())?;
+    Ok(out)
+}
+
+/// `Combiner` of draft-connolly-cfrg-xwing-kem section 5.3.
+fn x_wing_secret(
+    ml_kem: &Secret,
+    x25519: &Secret,
+    ephemeral: &[u8],
+    public_key: &[u8],
+) -> Result<Secret, SealingError> {
+    sha3_256(&[ml_kem.as_slice(), x25519.as_slice(), ephemeral, public_key, X_WING_LABEL])
+}
+
+/// RFC 9180 section 4.
+fn labeled_extract(suite: &[u8], salt: &[u8], label: &str, ikm: &[u8]) -> Result<Secret, SealingError> {
+    hkdf_extract(salt, &[VERSION, suite, label.as_bytes(), ikm])
+}
+
+/// RFC 9180 section 4.
+fn labeled_expand(suite: &[u8], prk: &Secret, label: &str, info: &[&[u8]], out: &mut [u8]) -> Result<(), SealingError> {
+    let len = u16::try_from(out.len()).map_err(|_| SealingError)?.to_be_bytes();
+    let mut labeled = vec![len.as_slice(), VERSION, suite, label.as_bytes()];
+    labeled.extend_from_slice(info);
+    hkdf_expand(prk, &labeled, out)
+}
+
+/// A key with a base nonce and a counter: the part of a context that encrypts (RFC 9180 section 5.2). Chunks of a response use
+/// the same construction (draft-ietf-ohai-chunked-ohttp-08 section 6.2).
+pub(crate) struct AeadContext {
+    key: AeadKey,
+    base_nonce: Zeroizing<[u8; NONCE_LEN]>,
+    next: u64,
+}
+
+impl AeadContext {
+    pub(super) fn new(aead: Aead, key: &[u8], base_nonce: [u8; NONCE_LEN]) -> Result<Self, SealingError> {
+        Ok(Self { key: AeadKey::new(aead, key)?, base_nonce: Zeroizing::new(base_nonce), next: 0 })
+    }
+
+    /// `ComputeNonce` and `IncrementSeq`: each nonce is returned once.
+    fn next_nonce(&mut self) -> Result<[u8; NONCE_LEN], SealingError> {
+        let mut nonce = *self.base_nonce;
+        for (byte, counter) in nonce.iter_mut().rev().zip(self.next.to_be_bytes().iter().rev()) {
+            *byte ^= counter;
+        }
+        self.next = self.next.checked_add(1).ok_or(SealingError)?;
+        Ok(nonce)
+    }
+
+    /// Encrypts the next text of the sequence.
+    pub(super) fn seal(&mut self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, SealingError> {
+        let nonce = self.next_nonce()?;
+        let mut sealed = text.to_vec();
+        self.key.seal(nonce, aad, &mut sealed)?;
+        Ok(sealed)
+    }
+
+    /// Decrypts the next text of the sequence, in place.
+    pub(super) fn open(&mut self, aad: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, SealingError> {
+        let nonce = self.next_nonce()?;
+        self.key.open(nonce, aad, &mut sealed)?;
+        Ok(sealed)
+    }
+}
+
+/// The secret from which a context exports others (RFC 9180 section 5.3).
+pub(crate) struct Exporter {
+    suite: Vec<u8>,
+    secret: Secret,
+}
+
+impl Exporter {
+    /// Derives a secret of the size of `out`.
+    pub(super) fn export(&self, label: &[u8], out: &mut [u8]) -> Result<(), SealingError> {
+        labeled_expand(&self.suite, &self.secret, "sec", &[label], out)
+    }
+}
+
+/// `KeySchedule` of RFC 9180 section 5.1, in base mode.
+fn key_schedule(kem: Kem, aead: Aead, shared: &Secret, info: &[u8]) -> Result<(AeadContext, Exporter), SealingError> {
+    let suite = [b"HPKE".as_slice(), &kem.id(), &KDF_ID, &aead_id(aead)].concat();
+    let psk_id_hash = labeled_extract(&suite, &[], "psk_id_hash", &[])?;
+    let info_hash = labeled_extract(&suite, &[], "info_hash", info)?;
+    let context = [MODE_BASE, psk_id_hash.as_slice(), info_hash.as_slice()];
+    let secret = labeled_extract(&suite, shared.as_slice(), "secret", &[])?;
+    let mut key = Zeroizing::new(vec![0; aead.key_len()]);
+    labeled_expand(&suite, &secret, "key", &context, &mut key)?;
+    let mut base_nonce = [0; NONCE_LEN];
+    labeled_expand(&suite, &secret, "base_nonce", &context, &mut base_nonce)?;
+    let mut exporter = Zeroizing::new([0; 32]);
+    labeled_expand(&suite, &secret, "exp", &context, exporter.as_mut_slice())?;
+    Ok((AeadContext::new(aead, &key, base_nonce)?, Exporter { suite, secret: exporter }))
+}
+
+/// What `SetupBaseS` of RFC 9180 section 5.1.1 gives the sender.
+pub(super) struct Sender {
+    pub(super) encapsulated: Vec<u8>,
+    pub(super) context: AeadContext,
+    pub(super) exporter: Exporter,
+}
+
+/// Begins a context of a sender, with a new ephemeral key.
+pub(super) fn setup_sender(kem: Kem, aead: Aead, public_key: &[u8], info: &[u8]) -> Result<Sender, SealingError> {
+    setup_sender_with(kem, aead, public_key, info, &X25519PrivateKey::generate()?)
+}
+
+/// The same with a given ephemeral key, for test vectors.
+pub(super) fn setup_sender_with(
+    kem: Kem,
+    aead: Aead,
+    public_key: &[u8],
+    info: &[u8],
+    ephemeral: &X25519PrivateKey,
+) -> Result<Sender, SealingError> {
+    let (shared, encapsulated) = encapsulate(kem, public_key, ephemeral)?;
+    let (context, exporter) = key_schedule(kem, aead, &shared, info)?;
+    Ok(Sender { encapsulated, context, exporter })
+}
+
+/// `SetupBaseR` of RFC 9180 section 5.1.1.
+pub(super) fn setup_recipient(
+    key: &PrivateKey,
+    aead: Aead,
+    encapsulated: &[u8],
+    info: &[u8],
+) -> Result<(AeadContext, Exporter), SealingError> {
+    key_schedule(key.kem(), aead, &key.decapsulate(encapsulated)?, info)
+}
+
+#[cfg(test)]
+mod tests;

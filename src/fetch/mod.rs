@@ -23,4 +23,5 @@ pub(crate) use collateral::CollateralSources;
 pub(crate) use disk_cache::DiskCache;
 pub(crate) use http::client;
 pub(crate) use jwks::JwksCache;
+pub(crate) use single_flight::{Outcome, SingleFlight};
 pub(crate) use thim::Thim;

@@ -1,4 +1,4 @@
-//! Cached values that concurrent callers fetch once: one task fetches, the others wait for its result.
+//! Work that one task does while others wait for its outcome; and values that are fetched so and cached.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,23 +13,66 @@ use crate::clock::{Clock, Moment};
 use crate::error::AttestationError;
 use crate::sync::lock;
 
-/// One cached value. The first caller that finds it too old fetches a new one while the others wait. If that caller is
-/// cancelled, the next one starts a fetch of its own.
+/// Lets one task at a time do work, and the tasks that wait share its outcome. If the task is cancelled, the next one that waits
+/// does the work itself.
 #[derive(Debug)]
-pub(super) struct CachedFetch<T> {
-    state: Mutex<State<T>>,
-    in_flight: AsyncMutex<()>,
+pub(crate) struct SingleFlight<T>(AsyncMutex<Option<Outcome<T>>>);
+
+/// What came of work that has ended.
+#[derive(Debug)]
+pub(crate) struct Outcome<T> {
+    pub(crate) at: Moment,
+    pub(crate) result: Result<T, AttestationError>,
+    /// The number of attempts so far for tasks that waited.
+    pub(crate) attempts: u32,
 }
 
+impl<T> Default for SingleFlight<T> {
+    fn default() -> Self {
+        Self(AsyncMutex::new(None))
+    }
+}
+
+impl<T: Clone> SingleFlight<T> {
+    /// Returns the latest outcome if `shares` accepts it, otherwise that of `work`.
+    ///
+    /// `activity` names the work in the error if `deadline` passes while another task does it. The time of the request decides
+    /// whether an earlier attempt counts as one for tasks that waited.
+    pub(crate) async fn run(
+        &self,
+        requested_at: Moment,
+        clock: &Clock,
+        activity: &'static str,
+        deadline: &Deadline,
+        shares: impl FnOnce(&Outcome<T>) -> bool,
+        work: impl Future<Output = Result<T, AttestationError>>,
+    ) -> Result<T, AttestationError> {
+        let mut latest = deadline.run(activity, self.0.lock()).await?;
+        if let Some(outcome) = latest.as_ref().filter(|outcome| shares(outcome)) {
+            return outcome.result.clone();
+        }
+        let result = work.await;
+        // The deadline was this task's own: waiting tasks may have later ones and try for themselves.
+        if !matches!(result, Err(AttestationError::Timeout { .. })) {
+            let before = latest.as_ref().filter(|outcome| outcome.at.not_before(requested_at));
+            let attempts = before.map_or(0, |outcome| outcome.attempts).saturating_add(1);
+            *latest = Some(Outcome { at: clock.moment(), result: result.clone(), attempts });
+        }
+        result
+    }
+}
+
+/// One cached value. The first caller that finds it too old fetches a new one while the others wait.
 #[derive(Debug)]
-struct State<T> {
-    value: Option<(Moment, T)>,
-    failure: Option<(Moment, AttestationError)>,
+pub(super) struct CachedFetch<T> {
+    /// Outlives fetches that fail.
+    value: Mutex<Option<(Moment, T)>>,
+    fetches: SingleFlight<T>,
 }
 
 impl<T> Default for CachedFetch<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { value: None, failure: None }), in_flight: AsyncMutex::new(()) }
+        Self { value: Mutex::default(), fetches: SingleFlight::default() }
     }
 }
 
@@ -49,35 +92,21 @@ impl<T: Clone> CachedFetch<T> {
             return Ok(value);
         }
         let requested_at = clock.moment();
-        let _in_flight = deadline.run(activity, self.in_flight.lock()).await?;
-        // A result that arrived while this task waited counts for it too, also a failure: a thousand tasks that wait for a
+        let fetching = async {
+            let value = fetch().await?;
+            *lock(&self.value) = Some((clock.moment(), value.clone()));
+            Ok(value)
+        };
+        // A result that arrives while this task waits counts for it too, also a failure: a thousand tasks that wait for a
         // server that is down must not try it one after the other.
-        if let Some(outcome) = self.result_since(requested_at) {
-            return outcome;
-        }
-        let outcome = fetch().await;
-        let mut state = lock(&self.state);
-        match &outcome {
-            Ok(value) => *state = State { value: Some((clock.moment(), value.clone())), failure: None },
-            // The deadline was this task's own: waiting tasks may have later ones and fetch for themselves.
-            Err(AttestationError::Timeout { .. }) => {}
-            Err(error) => state.failure = Some((clock.moment(), error.clone())),
-        }
-        outcome
+        let shares = |outcome: &Outcome<T>| outcome.at.not_before(requested_at);
+        self.fetches.run(requested_at, clock, activity, deadline, shares, fetching).await
     }
 
     fn value_younger_than(&self, clock: &Clock, max_age: Duration) -> Option<T> {
-        let state = lock(&self.state);
-        let (fetched, value) = state.value.as_ref()?;
+        let value = lock(&self.value);
+        let (fetched, value) = value.as_ref()?;
         (clock.since(*fetched) < max_age).then(|| value.clone())
-    }
-
-    fn result_since(&self, requested_at: Moment) -> Option<Result<T, AttestationError>> {
-        let state = lock(&self.state);
-        if let Some((_, value)) = state.value.as_ref().filter(|(at, _)| at.not_before(requested_at)) {
-            return Some(Ok(value.clone()));
-        }
-        state.failure.as_ref().filter(|(at, _)| at.not_before(requested_at)).map(|(_, error)| Err(error.clone()))
     }
 }
 

@@ -5,14 +5,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
-
 use super::lock;
 use super::peer::Lease;
 use super::peer_id::PeerId;
 use crate::clock::{Clock, Moment};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
+use crate::fetch::{Outcome, SingleFlight};
 use crate::types::Sha256Digest;
 
 /// The most peers that are remembered. It limits the memory that an attacker on the path can fill by showing new keys.
@@ -43,19 +42,10 @@ pub(super) struct AttestationKey {
 /// The attestations and refusals of one peer.
 #[derive(Debug, Default)]
 struct Entry {
-    /// Held by the task that attests.
-    latest: AsyncMutex<Option<Outcome>>,
+    attestations: SingleFlight<Lease>,
     /// The only copy of a refusal. A running attestation keeps the entry alive, however long it takes: evidence from before a
     /// refusal that an attacker delays never overrides it.
     refusal: Mutex<Option<Refusal>>,
-}
-
-#[derive(Debug)]
-struct Outcome {
-    at: Moment,
-    result: Result<Lease, AttestationError>,
-    /// The number of attempts so far for tasks that waited.
-    attempts: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -141,7 +131,7 @@ impl Freshness {
     }
 
     /// Whether an outcome can be shared. A failure from before the request cannot: another attempt may succeed.
-    fn accepts(self, outcome: &Outcome, entry: &Entry) -> bool {
+    fn accepts(self, outcome: &Outcome<Lease>, entry: &Entry) -> bool {
         let came_later = outcome.at.not_before(self.requested_at);
         match &outcome.result {
             Ok(lease) => {
@@ -181,8 +171,6 @@ impl Coalesce {
     }
 
     /// Attests a peer, or returns the outcome of another task if it is recent enough.
-    ///
-    /// If the task is cancelled, the next one that waits makes the attestation.
     pub(super) async fn attest(
         &self,
         key: AttestationKey,
@@ -192,20 +180,10 @@ impl Coalesce {
         attestation: impl Future<Output = Result<Lease, AttestationError>>,
     ) -> Result<Lease, AttestationError> {
         let entry = self.entry(key, clock);
-        let mut latest = deadline.run("waiting for an attestation that is under way", entry.latest.lock()).await?;
-        if let Some(outcome) = latest.as_ref().filter(|outcome| freshness.accepts(outcome, &entry)) {
-            return outcome.result.clone();
-        }
-        let result = attestation.await;
-        let now = clock.moment();
-        let result = entry.record(result, now);
-        // A timeout is not shared: other tasks may have a later deadline.
-        if !matches!(result, Err(AttestationError::Timeout { .. })) {
-            let before = latest.as_ref().filter(|outcome| outcome.at.not_before(freshness.requested_at));
-            let attempts = before.map_or(0, |outcome| outcome.attempts).saturating_add(1);
-            *latest = Some(Outcome { at: now, result: result.clone(), attempts });
-        }
-        result
+        let activity = "waiting for an attestation that is under way";
+        let attesting = async { entry.record(attestation.await, clock.moment()) };
+        let shares = |outcome: &Outcome<Lease>| freshness.accepts(outcome, &entry);
+        entry.attestations.run(freshness.requested_at, clock, activity, deadline, shares, attesting).await
     }
 
     /// Attests a peer for one task: a renewal, which has its own deadline.

@@ -75,8 +75,8 @@ pub struct Endorsements {
     pub crls: Vec<Crl>,
     /// AMD's roots: the built-in ones, or custom ones that *replace* them. The result reports custom ones.
     pub amd_anchors: AmdAnchors,
-    /// A root that *replaces* Azure's built-in root of virtual TPMs. The result reports it.
-    pub ak_anchors: Option<AkAnchors>,
+    /// Azure's root of virtual TPMs: the built-in one, or a custom one that *replaces* it. The result reports a custom one.
+    pub ak_anchors: AkAnchors,
 }
 
 /// How the key set of an MAA instance was obtained, which determines how far its keys can be trusted.

@@ -128,7 +128,7 @@ pub struct VerifierBuilder {
     proxy: Option<String>,
     addresses: Vec<(String, SocketAddr)>,
     amd_anchors: AmdAnchors,
-    ak_anchors: Option<AkAnchors>,
+    ak_anchors: AkAnchors,
     kds: Option<String>,
     thim: Option<String>,
     cache_dir: Option<PathBuf>,
@@ -157,7 +157,7 @@ impl Default for VerifierBuilder {
             proxy: None,
             addresses: Vec::new(),
             amd_anchors: AmdAnchors::builtin(),
-            ak_anchors: None,
+            ak_anchors: AkAnchors::builtin(),
             kds: None,
             thim: None,
             cache_dir: None,
@@ -228,7 +228,7 @@ impl VerifierBuilder {
     /// Replaces Azure's compiled-in root of virtual TPMs, under which the certificate of a confidential VM's attestation key is
     /// verified. Every result with such a certificate then reports `anchors: custom`.
     pub fn ak_anchors(mut self, anchors: AkAnchors) -> Self {
-        self.ak_anchors = Some(anchors);
+        self.ak_anchors = anchors;
         self
     }
 

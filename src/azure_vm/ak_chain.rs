@@ -40,6 +40,12 @@ pub struct AkAnchors {
     custom: bool,
 }
 
+impl Default for AkAnchors {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
 impl AkAnchors {
     /// Returns Azure's root of virtual TPMs of 2023.
     #[must_use]

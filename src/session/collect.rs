@@ -51,7 +51,7 @@ pub struct EvidenceBundle {
     pinned_key_set: Option<KeySet>,
     key_set_source: KeySetSource,
     amd_anchors: AmdAnchors,
-    ak_anchors: Option<AkAnchors>,
+    ak_anchors: AkAnchors,
 }
 
 impl EvidenceBundle {

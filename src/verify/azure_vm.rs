@@ -1,7 +1,7 @@
 //! Step 3 for confidential VMs: from the verified hardware report to the quote of the virtual TPM.
 
 use super::missing;
-use crate::azure_vm::{AkAnchors, AzureVmClaims, HclReport, VerifiedAkCertificate};
+use crate::azure_vm::{AzureVmClaims, HclReport, VerifiedAkCertificate};
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
 use crate::policy::Policy;
@@ -50,10 +50,7 @@ pub(super) fn verify_azure_vm(
     let quote = evidence.quote.as_ref().map(|quote| quote.verify(key)).transpose()?;
     let ak_certificate = match evidence.ak_chain.as_slice() {
         [] => None,
-        chain => {
-            let anchors = endorsements.ak_anchors.clone().unwrap_or_else(AkAnchors::builtin);
-            Some(VerifiedAkCertificate::verify(chain, key, &anchors, now)?)
-        }
+        chain => Some(VerifiedAkCertificate::verify(chain, key, &endorsements.ak_anchors, now)?),
     };
     Ok(Some(AzureVmClaims::new(runtime_claims, quote, ak_certificate)))
 }

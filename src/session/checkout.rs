@@ -31,7 +31,11 @@ impl SessionInner {
         for _ in 0..MAX_ATTEMPTS {
             let checkout = match &parts.upgrade {
                 None => self.checkout(freshness, deadline).await?,
-                Some(_) => self.checkout_for_upgrade(freshness, deadline).await?,
+                // Another protocol follows: no other request gets this connection.
+                Some(_) => {
+                    let attesting = self.attesting(deadline);
+                    self.checkout_new(self.attester.open_http1(&attesting), freshness, &attesting).await?
+                }
             };
             let peer = Arc::clone(checkout.peer());
             match exchange::exchange(checkout, parts, &url, deadline, sent).await? {
@@ -57,7 +61,7 @@ impl SessionInner {
         if let Some(checkout) = self.pool.checkout() {
             return Ok(checkout);
         }
-        let attesting = Deadline::after(self.attester.verifier.deadline.min(deadline.remaining()));
+        let attesting = self.attesting(deadline);
         loop {
             // Registered before the pool is checked: a connection that is freed in between is noticed.
             let mut freed = pin!(self.pool.freed());
@@ -95,25 +99,20 @@ impl SessionInner {
         MAX_CONCURRENT_ATTESTATIONS.saturating_sub(self.attest_permits.available_permits())
     }
 
+    /// The time for a connection and the attestation of its peer, within that of a request.
+    fn attesting(&self, request: &Deadline) -> Deadline {
+        Deadline::after(self.attester.verifier.deadline.min(request.remaining()))
+    }
+
     /// A new connection, whose peer is attested unless it is already.
     pub(super) async fn checkout_new(
         &self,
+        opening: impl Future<Output = Result<Connection, AttestationError>>,
         freshness: Freshness,
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
         let _permit = deadline.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
-        self.admit(self.attester.open(deadline).await?, freshness, deadline).await
-    }
-
-    /// A new connection for HTTP/1.1 alone, whose peer is attested unless it is already. It takes no other request before.
-    async fn checkout_for_upgrade(
-        &self,
-        freshness: Freshness,
-        deadline: &Deadline,
-    ) -> Result<Checkout, AttestationError> {
-        let attesting = Deadline::after(self.attester.verifier.deadline.min(deadline.remaining()));
-        let _permit = attesting.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
-        self.admit(self.attester.open_http1(&attesting).await?, freshness, &attesting).await
+        self.admit(opening.await?, freshness, deadline).await
     }
 
     /// Takes over an open connection, and attests its peer unless its key is attested already.

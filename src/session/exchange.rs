@@ -94,15 +94,8 @@ pub(super) async fn exchange(
             return Err(error.after_request_was_sent());
         }
     };
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (response.status(), &parts.upgrade) {
-        if !response
-            .headers()
-            .get(UPGRADE)
-            .is_some_and(|chosen| chosen.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
-        {
-            let reason = "it switches to another protocol than the requested one".to_owned();
-            return Err(AttestationError::InvalidResponse { reason, source: None });
-        }
+    if response.status().is_informational() {
+        check_switch(&response, parts.upgrade.as_ref())?;
         let io = tokio::select! {
             biased;
             error = peer.until_revoked_or_expired(Duration::ZERO) => return Err(error.after_request_was_sent()),
@@ -111,12 +104,21 @@ pub(super) async fn exchange(
         let io = io.map_err(|failure| failed(failure, url, deadline).after_request_was_sent())?;
         return Ok(Outcome::Upgraded(Box::new(response), io, checkout));
     }
-    if response.status().is_informational() {
-        let reason = "it switches to another protocol, which was not requested".to_owned();
-        return Err(AttestationError::InvalidResponse { reason, source: None });
-    }
     checkout.advance(Exchange::Responding(progress));
     Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
+}
+
+/// Returns an error unless the peer switches to the requested protocol (RFC 9110 section 7.8).
+fn check_switch(response: &http::Response<Incoming>, requested: Option<&HeaderValue>) -> Result<(), AttestationError> {
+    let chosen = response.headers().get(UPGRADE).map(HeaderValue::as_bytes);
+    let reason = match requested.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        Some(requested) if chosen.is_some_and(|chosen| chosen.eq_ignore_ascii_case(requested.as_bytes())) => {
+            return Ok(());
+        }
+        Some(_) => "it switches to another protocol than the requested one",
+        None => "it switches to another protocol, which was not requested",
+    };
+    Err(AttestationError::InvalidResponse { reason: reason.to_owned(), source: None })
 }
 
 /// The error of a request that may have arrived.

@@ -106,13 +106,7 @@ impl Pool {
 
     /// A free connection to a peer whose attestation is valid.
     pub(super) fn checkout(&self) -> Option<Checkout> {
-        let mut state = lock(&self.state);
-        let expired = state.evict_expired();
-        let checkout = state.peers.iter().find_map(Peer::checkout);
-        let keys = state.peers.len();
-        drop(state);
-        telemetry::expired(expired, keys);
-        checkout
+        self.find_valid(Peer::checkout)
     }
 
     /// The peers whose attestation ends soon.
@@ -126,13 +120,18 @@ impl Pool {
 
     /// The peer of a key whose attestation is valid.
     pub(super) fn get(&self, id: PeerId) -> Option<Arc<Peer>> {
+        self.find_valid(|peer| (peer.id() == id).then(|| Arc::clone(peer)))
+    }
+
+    /// The first that is found in the peers whose attestation is valid; the others are evicted.
+    fn find_valid<T>(&self, find: impl FnMut(&Arc<Peer>) -> Option<T>) -> Option<T> {
         let mut state = lock(&self.state);
         let expired = state.evict_expired();
-        let peer = state.peers.iter().find(|peer| peer.id() == id).cloned();
+        let found = state.peers.iter().find_map(find);
         let keys = state.peers.len();
         drop(state);
         telemetry::expired(expired, keys);
-        peer
+        found
     }
 
     /// Records that a peer has responded: it is tried first next time.

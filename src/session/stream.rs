@@ -220,7 +220,7 @@ impl SessionInner {
             // Nothing was sent on it. What is asked for evidence speaks HTTP; a load balancer may lead it to another replica, and
             // the next stream as well.
             drop(io);
-            drop(self.checkout_new(freshness, deadline).await?);
+            drop(self.checkout_new(self.attester.open(deadline), freshness, deadline).await?);
         }
         Err(AttestationError::TooManyUnattestedPeers {
             reason: "none of 8 streams led to a key that is attested on the session's port",

@@ -52,7 +52,7 @@ struct New {
 
     /// The SHA-256 of the attestation policy that the MAA instance must have applied, in hexadecimal. Needed for an instance
     /// that is not a shared one.
-    #[arg(long, value_name = "HEX", requires = "maa", value_parser = sha256, help_heading = "Who may judge")]
+    #[arg(long, value_name = "HEX", requires = "maa", help_heading = "Who may judge")]
     maa_policy_hash: Option<Sha256Digest>,
 
     /// Accept an instance that is not a shared one, whatever attestation policy its owner has given it.
@@ -74,7 +74,7 @@ struct New {
     cce_policy: CcePolicyFile,
 
     /// The host data of the container: the SHA-256 of its CCE policy, in hexadecimal. May be repeated.
-    #[arg(long, value_name = "HEX", value_parser = host_data, conflicts_with = "cce_policy")]
+    #[arg(long, value_name = "HEX", conflicts_with = "cce_policy")]
     #[arg(help_heading = "What must run")]
     host_data: Vec<HostData>,
 
@@ -88,11 +88,11 @@ struct New {
 
     /// An accepted launch measurement, in hexadecimal: of the utility VM in place of --uvm-svn or beside it, or of a
     /// confidential VM. May be repeated.
-    #[arg(long, value_name = "HEX", value_parser = measurement, help_heading = "What must run")]
+    #[arg(long, value_name = "HEX", help_heading = "What must run")]
     measurement: Vec<Measurement>,
 
     /// An accepted ID key of a confidential VM (SHA-384, in hexadecimal). May be repeated.
-    #[arg(long, value_name = "HEX", value_parser = id_key, help_heading = "What must run")]
+    #[arg(long, value_name = "HEX", help_heading = "What must run")]
     id_key: Vec<KeyDigest>,
 
     /// Accept any confidential VM that MAA calls compliant, anybody's.
@@ -136,6 +136,34 @@ enum BindingArgument {
     OwnConnection,
     /// It attests whatever it is asked to.
     None,
+}
+
+impl From<BindingArgument> for Binding {
+    fn from(binding: BindingArgument) -> Self {
+        match binding {
+            BindingArgument::OwnKey => Self::OwnKey,
+            BindingArgument::OwnConnection => Self::OwnConnection,
+            BindingArgument::None => Self::None,
+        }
+    }
+}
+
+/// The trust of `--maa` and `--amd`.
+fn trust_in(maa: Option<&str>, amd: bool) -> Result<Trust, PolicyError> {
+    match (maa, amd) {
+        (Some(issuer), false) => Trust::maa(issuer),
+        (Some(issuer), true) => Trust::maa_and_amd(issuer),
+        (None, _) => Ok(Trust::amd()),
+    }
+}
+
+/// A workload with this host data.
+pub fn workload_that_binds(binding: Binding, host_data: HostData) -> Workload {
+    match binding {
+        Binding::OwnKey => Workload::binds_its_own_key(host_data),
+        Binding::OwnConnection => Workload::binds_its_own_connection(host_data),
+        Binding::None => Workload::attests_any_data(host_data),
+    }
 }
 
 type Allow = fn(Policy) -> Result<Policy, PolicyError>;
@@ -208,16 +236,11 @@ impl New {
     }
 
     fn trust(&self) -> Result<Trust, Failure> {
-        let trust = match (&self.maa, self.amd) {
-            (Some(issuer), false) => Trust::maa(issuer),
-            (Some(issuer), true) => Trust::maa_and_amd(issuer),
-            (None, _) => Ok(Trust::amd()),
-        };
+        let trust = trust_in(self.maa.as_deref(), self.amd)?;
         let trust = match self.maa_policy_hash {
-            Some(hash) => trust.and_then(|trust| trust.require_maa_policy_hash(hash)),
+            Some(hash) => trust.require_maa_policy_hash(hash)?,
             None => trust,
         };
-        let trust = trust.map_err(Failure::from)?;
         let trust = if self.allow_any_maa_policy { trust.allow_any_maa_policy() } else { trust };
         Ok(if self.allow_test_attester { trust.allow_test_attester() } else { trust })
     }
@@ -232,12 +255,7 @@ impl New {
             None => digests.next(),
         };
         let first = first.ok_or_else(|| Failure::usage("a container needs --cce-policy or --host-data"))?;
-        let workload = match self.binding {
-            BindingArgument::OwnKey => Workload::binds_its_own_key(first),
-            BindingArgument::OwnConnection => Workload::binds_its_own_connection(first),
-            BindingArgument::None => Workload::attests_any_data(first),
-        };
-        let workload = digests.fold(workload, Workload::also_accept);
+        let workload = digests.fold(workload_that_binds(self.binding.into(), first), Workload::also_accept);
         let workload = if self.allow_permissive_workload { workload.allow_permissive() } else { workload };
         let (trust, measurements) = (self.trust()?, self.measurement.iter().copied());
         let policy = match (self.uvm_svn, self.measurement.is_empty()) {
@@ -261,15 +279,10 @@ impl New {
             (true, true) => {
                 return Err(Failure::usage("a VM needs --measurement or --id-key, or --allow-any-azure-cvm"));
             }
-            (false, _) => GuestIdentity::measured(measurements),
-            (true, false) => GuestIdentity::signed_by(id_keys.clone()),
+            (false, _) => GuestIdentity::by_measurement(measurements),
+            (true, false) => GuestIdentity::by_id_key(id_keys.clone()),
         };
-        let binding = match self.binding {
-            BindingArgument::OwnKey => Binding::OwnKey,
-            BindingArgument::OwnConnection => Binding::OwnConnection,
-            BindingArgument::None => Binding::None,
-        };
-        let policy = Policy::confidential_vm(self.trust()?, guest, binding).map_err(Failure::from)?;
+        let policy = Policy::confidential_vm(self.trust()?, guest, self.binding.into()).map_err(Failure::from)?;
         let both = !self.measurement.is_empty() && !self.id_key.is_empty();
         if both { policy.require_id_keys(id_keys).map_err(Failure::from) } else { Ok(policy) }
     }
@@ -313,20 +326,4 @@ fn pretty(policy: &Policy) -> String {
 /// On a terminal to look at; otherwise it becomes a file that is read again, in which every character counts.
 fn print_toml(toml: &str) -> Result<(), Failure> {
     if io::stdout().is_terminal() { print(toml) } else { print_styled(toml) }
-}
-
-fn sha256(text: &str) -> Result<Sha256Digest, String> {
-    Sha256Digest::from_hex(text).map_err(|error| error.to_string())
-}
-
-fn host_data(text: &str) -> Result<HostData, String> {
-    HostData::from_hex(text).map_err(|error| error.to_string())
-}
-
-fn measurement(text: &str) -> Result<Measurement, String> {
-    Measurement::from_hex(text).map_err(|error| error.to_string())
-}
-
-fn id_key(text: &str) -> Result<KeyDigest, String> {
-    KeyDigest::from_hex(text).map_err(|error| error.to_string())
 }

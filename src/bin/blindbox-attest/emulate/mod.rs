@@ -14,10 +14,11 @@ use blindbox_attestation::emulator::{
     AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, KeySetKnob, Maa,
     MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
 };
-use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmRequirement, Workload};
+use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmRequirement};
 use serde_json::{Value, json};
 
 use crate::exit::{Failure, print, print_json_line};
+use crate::policy::workload_that_binds;
 use crate::signals::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;
@@ -212,11 +213,7 @@ impl Arguments {
         let policy = match self.guest {
             GuestKind::Container => {
                 let host_data = emulation.blindbox.host_data();
-                let workload = match binding {
-                    Binding::OwnKey => Workload::binds_its_own_key(host_data),
-                    Binding::OwnConnection => Workload::binds_its_own_connection(host_data),
-                    Binding::None => Workload::attests_any_data(host_data),
-                };
+                let workload = workload_that_binds(binding, host_data);
                 // The policy is to be met: a published allow-all policy is what this emulation was given.
                 let allows_all = host_data.is_known_allow_all();
                 let workload = if allows_all { workload.allow_permissive() } else { workload };
@@ -227,7 +224,7 @@ impl Arguments {
                 Policy::confidential_container(trust, workload, uvm)
             }
             GuestKind::Vm => {
-                let guest = GuestIdentity::measured([emulation.blindbox.measurement()]);
+                let guest = GuestIdentity::by_measurement([emulation.blindbox.measurement()]);
                 Policy::confidential_vm(trust, guest, binding)
             }
         };

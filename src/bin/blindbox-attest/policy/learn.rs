@@ -7,12 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use blindbox_attestation::{
-    Binding, Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, SnpClaims, Trust, UvmClaims,
-    UvmRequirement, Workload, verify_unappraised,
+    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, SnpClaims, UvmClaims, UvmRequirement,
+    verify_unappraised,
 };
 use clap::Args;
 
-use super::{BindingArgument, Kind};
+use super::{BindingArgument, Kind, trust_in, workload_that_binds};
 use crate::connect_args::Network;
 use crate::exit::{Failure, ended, note, print};
 use crate::terminal::with_progress;
@@ -79,31 +79,15 @@ impl Learn {
 
     /// A policy to ask with: it names who is asked and how, and nothing is appraised by it.
     fn asking(&self) -> Result<Policy, Failure> {
-        let trust = match (&self.maa, self.amd) {
-            (Some(issuer), false) => Trust::maa(issuer),
-            (Some(issuer), true) => Trust::maa_and_amd(issuer),
-            (None, _) => Ok(Trust::amd()),
-        };
-        let trust = trust.map_err(Failure::from)?;
+        let trust = trust_in(self.maa.as_deref(), self.amd)?;
         let trust = if self.maa.is_some() { trust.allow_any_maa_policy().allow_test_attester() } else { trust };
         let policy = match self.kind {
             Kind::Container => {
                 let any = HostData::from_hex(&"01".repeat(32)).map_err(|error| Failure::setting(error.to_string()))?;
-                let workload = match self.binding {
-                    BindingArgument::OwnKey => Workload::binds_its_own_key(any),
-                    BindingArgument::OwnConnection => Workload::binds_its_own_connection(any),
-                    BindingArgument::None => Workload::attests_any_data(any),
-                };
+                let workload = workload_that_binds(self.binding.into(), any);
                 Policy::confidential_container(trust, workload, UvmRequirement::at_least(1))
             }
-            Kind::Vm => {
-                let binding = match self.binding {
-                    BindingArgument::OwnKey => Binding::OwnKey,
-                    BindingArgument::OwnConnection => Binding::OwnConnection,
-                    BindingArgument::None => Binding::None,
-                };
-                Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), binding)
-            }
+            Kind::Vm => Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), self.binding.into()),
         };
         let is_unbound = matches!(self.binding, BindingArgument::None);
         let policy = if is_unbound { policy.and_then(Policy::allow_unbound_channel) } else { policy };

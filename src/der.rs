@@ -36,11 +36,11 @@ pub(crate) const CONTEXT_3: u8 = 0xa3;
 
 /// Walks over elements that stand side by side.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct DerReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
@@ -118,8 +118,8 @@ pub(crate) struct Signed<'a> {
 impl<'a> Signed<'a> {
     /// Takes a certificate or CRL apart.
     pub(crate) fn read(der: &'a [u8]) -> Option<Self> {
-        let mut outside = Reader::new(der);
-        let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+        let mut outside = DerReader::new(der);
+        let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
         outside.finish()?;
         let body = inside.expect(SEQUENCE)?;
         let algorithm = inside.expect(SEQUENCE)?.whole;
@@ -155,7 +155,7 @@ pub(crate) fn octet_string(der: &[u8]) -> Option<&[u8]> {
 }
 
 fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
-    let mut reader = Reader::new(der);
+    let mut reader = DerReader::new(der);
     let contents = reader.expect(tag)?.contents;
     reader.finish()?;
     Some(contents)
@@ -197,7 +197,7 @@ mod tests {
             (&[0x30, 0x83, 1, 0, 0], 0x1_0000),
         ] {
             let der = long(good, len);
-            let mut reader = Reader::new(&der);
+            let mut reader = DerReader::new(&der);
             let element = reader.expect(SEQUENCE).unwrap();
             assert_eq!((element.contents.len(), element.whole.len()), (len, der.len()));
             assert_eq!(reader.finish(), Some(()));
@@ -211,7 +211,7 @@ mod tests {
             (&[0x31, 0x01], 1),
             (&[0x30, 0x02], 1),
         ] {
-            assert_eq!(Reader::new(&long(bad, len)).expect(SEQUENCE), None, "{bad:02x?}");
+            assert_eq!(DerReader::new(&long(bad, len)).expect(SEQUENCE), None, "{bad:02x?}");
         }
     }
 

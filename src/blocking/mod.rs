@@ -57,7 +57,7 @@ use http::{HeaderMap, Method};
 
 pub use crate::session::BodyError;
 pub use request::Request;
-pub use response::{Reader, Response, StatusError};
+pub use response::{BodyReader, Response, StatusError};
 
 use crate::attestation::Attestation;
 use crate::challenge::Channel;

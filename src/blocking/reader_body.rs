@@ -11,14 +11,14 @@ use http_body::{Body, Frame};
 /// The most bytes that one call reads.
 const CHUNK_SIZE: usize = 64 << 10;
 
-type Reader = Box<dyn Read + Send>;
+type Source = Box<dyn Read + Send>;
 
 /// Reads a body from a blocking reader, a chunk at a time.
 pub(super) struct BlockingReaderBody(ReaderState);
 
 enum ReaderState {
-    Idle(Reader),
-    Reading(tokio::task::JoinHandle<(Reader, io::Result<Bytes>)>),
+    Idle(Source),
+    Reading(tokio::task::JoinHandle<(Source, io::Result<Bytes>)>),
     Ended,
 }
 
@@ -27,7 +27,7 @@ impl BlockingReaderBody {
         Self(ReaderState::Idle(Box::new(reader)))
     }
 
-    fn read(mut reader: Reader) -> (Reader, io::Result<Bytes>) {
+    fn read(mut reader: Source) -> (Source, io::Result<Bytes>) {
         let mut buffer = vec![0; CHUNK_SIZE];
         let outcome = loop {
             match reader.read(&mut buffer) {

@@ -116,8 +116,8 @@ impl Response {
     }
 
     /// The body while it comes in: what has arrived can be read, and a line can be had before the next one is written.
-    pub fn reader(self) -> Reader {
-        Reader { state: State::Open(self.response), chunk: Bytes::new() }
+    pub fn reader(self) -> BodyReader {
+        BodyReader { state: State::Open(self.response), chunk: Bytes::new() }
     }
 }
 
@@ -144,7 +144,7 @@ impl fmt::Debug for Response {
 /// # }
 /// ```
 #[must_use]
-pub struct Reader {
+pub struct BodyReader {
     state: State,
     chunk: Bytes,
 }
@@ -155,7 +155,7 @@ enum State {
     Failed(AttestationError),
 }
 
-impl Reader {
+impl BodyReader {
     fn next_chunk(&mut self) -> Result<(), AttestationError> {
         // Before the state is taken: an attempt in async code must not lose the body, which can still be read elsewhere.
         runtime::check()?;
@@ -185,7 +185,7 @@ impl Reader {
     }
 }
 
-impl BufRead for Reader {
+impl BufRead for BodyReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.chunk.is_empty() && !matches!(self.state, State::Ended) {
             self.next_chunk().map_err(|error| io::Error::new(kind(&error), error))?;
@@ -198,7 +198,7 @@ impl BufRead for Reader {
     }
 }
 
-impl Read for Reader {
+impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -209,14 +209,14 @@ impl Read for Reader {
     }
 }
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for BodyReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Open(_) => "open",
             State::Ended => "ended",
             State::Failed(_) => "failed",
         };
-        write!(f, "blocking::Reader({state})")
+        write!(f, "blocking::BodyReader({state})")
     }
 }
 

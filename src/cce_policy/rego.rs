@@ -85,7 +85,7 @@ impl Module {
 }
 
 pub(super) fn read(text: &str) -> Module {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = RegoReader { text, at: 0 };
     let mut module = Module::default();
     // Names that something else than one plain assignment defines: what is assigned to them is not what they are.
     let (mut seen, mut unusable) = (BTreeSet::new(), BTreeSet::new());
@@ -138,12 +138,12 @@ fn is_preamble(word: &str, statement: &str) -> bool {
     }
 }
 
-struct Reader<'a> {
+struct RegoReader<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RegoReader<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }

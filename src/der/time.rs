@@ -3,10 +3,10 @@
 //! BER allows offsets, missing seconds, fractions and two spellings of one date. DER in X.509 allows none of them:
 //! `UTCTime` is `YYMMDDHHMMSSZ` for the years 1950 to 2049, `GeneralizedTime` is `YYYYMMDDHHMMSSZ` for 2050 and later.
 
-use super::{GENERALIZED_TIME, Reader, UTC_TIME};
+use super::{DerReader, GENERALIZED_TIME, UTC_TIME};
 use crate::types::{DateTime, UnixTime};
 
-impl Reader<'_> {
+impl DerReader<'_> {
     /// Reads a `Time`. `None` also for what is before 1970: no certificate of this field is that old.
     pub(crate) fn time(&mut self) -> Option<UnixTime> {
         if self.is_next(GENERALIZED_TIME) {
@@ -59,7 +59,7 @@ mod tests {
 
     fn read(tag: u8, text: &str) -> Option<u64> {
         let der = [&[tag, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-        let mut reader = Reader::new(&der);
+        let mut reader = DerReader::new(&der);
         let time = reader.time()?;
         reader.finish()?;
         Some(time.as_secs())

@@ -132,7 +132,7 @@ fn decode(file: &[u8]) -> Option<(UnixTime, &[u8])> {
 /// Reads all CRLs of a file; `None` unless each of them is genuine and for this kind of key.
 fn read_crls(file: &[u8], product: Product, kind: SigningKey, anchors: &AmdAnchors) -> Option<KnownCrls> {
     let (fetched, ders) = decode(file)?;
-    let mut reader = der::Reader::new(ders);
+    let mut reader = der::DerReader::new(ders);
     let mut documents = Vec::new();
     while reader.is_next(der::SEQUENCE) {
         let der = reader.expect(der::SEQUENCE)?.whole;

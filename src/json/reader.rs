@@ -20,14 +20,14 @@ pub(crate) fn parse(document: &[u8]) -> Result<Value<'_>, JsonError> {
         return Err(JsonError::ByteOrderMark);
     }
     let text = std::str::from_utf8(document).map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() })?;
-    let mut reader = Reader { text, at: 0, depth: 0, values: 0, members: Vec::with_capacity(text.len() / 64) };
+    let mut reader = JsonReader { text, at: 0, depth: 0, values: 0, members: Vec::with_capacity(text.len() / 64) };
     reader.skip_white_space();
     let value = reader.value()?;
     reader.skip_white_space();
     if reader.at == document.len() { Ok(value) } else { Err(JsonError::TrailingBytes { at: reader.at }) }
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -36,7 +36,7 @@ struct Reader<'a> {
     members: Vec<Member<'a>>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     fn value(&mut self) -> Result<Value<'a>, JsonError> {
         work::step();
         self.values = self.values.saturating_add(1);

@@ -130,7 +130,7 @@ impl Policy {
         binding: Binding,
     ) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::SnpGuest, trust);
-        document.guest = Some(GuestIdentity::measured(measurements));
+        document.guest = Some(GuestIdentity::by_measurement(measurements));
         document.binding = Some(binding);
         match signer {
             ReportSigner::Chip => document.require.signing_keys = Some(vec![SigningKey::Vcek]),

@@ -176,15 +176,15 @@ impl TcbMinima {
         Self { any: Some(minimum), ..Self::default() }
     }
 
-    /// Sets the minimum of one product; call [`TcbMinima::and`] for more.
+    /// Sets the minimum of one product; call [`TcbMinima::with_product`] for more.
     #[must_use]
-    pub fn of(product: Product, minimum: TcbMinimum) -> Self {
-        Self::default().and(product, minimum)
+    pub fn for_product(product: Product, minimum: TcbMinimum) -> Self {
+        Self::default().with_product(product, minimum)
     }
 
     /// Adds the minimum of another product. If a product is set twice, the greater version of each component is required.
     #[must_use]
-    pub fn and(mut self, product: Product, minimum: TcbMinimum) -> Self {
+    pub fn with_product(mut self, product: Product, minimum: TcbMinimum) -> Self {
         let own = match product {
             Product::Milan => &mut self.milan,
             Product::Genoa => &mut self.genoa,
@@ -197,9 +197,9 @@ impl TcbMinima {
     /// Adds the minimum of one processor, which counts its microcode by itself. The minimum of the product applies to those of
     /// its processors without one; it is also the minimum of [`Silicon::Milan`], [`Silicon::Genoa`] and [`Silicon::Turin`].
     #[must_use]
-    pub fn and_silicon(mut self, silicon: Silicon, minimum: TcbMinimum) -> Self {
+    pub fn with_silicon(mut self, silicon: Silicon, minimum: TcbMinimum) -> Self {
         let own = match silicon {
-            Silicon::Milan | Silicon::Genoa | Silicon::Turin => return self.and(silicon.product(), minimum),
+            Silicon::Milan | Silicon::Genoa | Silicon::Turin => return self.with_product(silicon.product(), minimum),
             Silicon::MilanX => &mut self.milan_x,
             Silicon::GenoaX => &mut self.genoa_x,
             Silicon::Bergamo => &mut self.bergamo,

@@ -109,14 +109,14 @@ strict! {
 impl GuestIdentity {
     /// Accepts VMs with one of these launch measurements, which on Azure identify the paravisor and firmware.
     #[must_use]
-    pub fn measured(measurements: impl IntoIterator<Item = Measurement>) -> Self {
+    pub fn by_measurement(measurements: impl IntoIterator<Item = Measurement>) -> Self {
         let measurements = Some(measurements.into_iter().collect());
         Self { measurements, id_keys: None, allow_any_azure_cvm: false }
     }
 
     /// Accepts VMs whose ID block is signed by one of these keys, which on Azure are Microsoft's keys for its paravisor.
     #[must_use]
-    pub fn signed_by(id_keys: impl IntoIterator<Item = KeyDigest>) -> Self {
+    pub fn by_id_key(id_keys: impl IntoIterator<Item = KeyDigest>) -> Self {
         let id_keys = Some(id_keys.into_iter().collect());
         Self { measurements: None, id_keys, allow_any_azure_cvm: false }
     }

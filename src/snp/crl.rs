@@ -20,7 +20,7 @@ use super::certificate::CaCertificate;
 use super::error::CrlError;
 use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
-use crate::der::{Reader, Signed};
+use crate::der::{DerReader, Signed};
 use crate::types::{Product, Sha256Digest, UnixTime, shorten};
 use crate::x509::{SignatureAlgorithm, common_name};
 use tbs::{Content, Extension, Header};
@@ -221,7 +221,7 @@ fn read_extensions(content: &Content<'_>) -> Result<(Option<Vec<u8>>, Vec<String
     for extension in &content.extensions {
         match extension.oid {
             CRL_NUMBER => {
-                let mut reader = Reader::new(extension.value);
+                let mut reader = DerReader::new(extension.value);
                 number = Some(tbs::number(&mut reader)?.to_vec());
                 reader.finish().ok_or(CrlError::Malformed)?;
             }

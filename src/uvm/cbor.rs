@@ -31,7 +31,7 @@ pub(super) struct Sign1Parts<'a> {
 /// Everything that the signature covers must have definite lengths and no duplicate key at any depth. The unprotected
 /// header is only skipped: anyone can change it, so nothing in it may decide anything.
 pub(super) fn split(document: &[u8]) -> Result<Sign1Parts<'_>, CoseError> {
-    let mut reader = Reader { rest: document };
+    let mut reader = CborReader { rest: document };
     if reader.head()? != (Head { major: Major::Tag, value: Some(COSE_SIGN1_TAG) }) {
         return Err(CoseError::NotTagged);
     }
@@ -39,7 +39,7 @@ pub(super) fn split(document: &[u8]) -> Result<Sign1Parts<'_>, CoseError> {
         return Err(CoseError::NotFourItems);
     }
     let protected = reader.byte_string()?;
-    let mut header = Reader { rest: protected };
+    let mut header = CborReader { rest: protected };
     if header.peek_major()? != Major::Map {
         return Err(CoseError::ProtectedNotAMap);
     }
@@ -96,11 +96,11 @@ enum Key<'a> {
     Text(&'a [u8]),
 }
 
-struct Reader<'a> {
+struct CborReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CborReader<'a> {
     fn take(&mut self, len: u64) -> Result<&'a [u8], CoseError> {
         let len = usize::try_from(len).map_err(|_| CoseError::Truncated)?;
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(CoseError::Truncated)?;
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     }
 
     fn peek_major(&self) -> Result<Major, CoseError> {
-        Reader { rest: self.rest }.head().map(|head| head.major)
+        CborReader { rest: self.rest }.head().map(|head| head.major)
     }
 
     fn head(&mut self) -> Result<Head, CoseError> {
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
             return Err(CoseError::NotWellFormed);
         }
         loop {
-            let mut ahead = Reader { rest: self.rest };
+            let mut ahead = CborReader { rest: self.rest };
             let head = ahead.head()?;
             if head == BREAK {
                 self.rest = ahead.rest;

@@ -1,7 +1,7 @@
 //! The signature algorithms of certificates and CRLs, each in the encodings that are in use.
 
 use crate::crypto::{Hash, Scheme};
-use crate::der::{CONTEXT_0, CONTEXT_1, CONTEXT_2, CONTEXT_3, INTEGER, NULL, OBJECT_IDENTIFIER, Reader, SEQUENCE};
+use crate::der::{CONTEXT_0, CONTEXT_1, CONTEXT_2, CONTEXT_3, DerReader, INTEGER, NULL, OBJECT_IDENTIFIER, SEQUENCE};
 
 /// The accepted algorithms, for messages.
 pub(super) const ACCEPTED: &str = "RSA (PKCS#1 v1.5 or PSS) or ECDSA, with SHA-256, SHA-384 or SHA-512";
@@ -28,8 +28,8 @@ impl SignatureAlgorithm {
     /// RSA PKCS#1 has NULL as parameters (RFC 4055 section 5), ECDSA none (RFC 5758), PSS the hash, MGF1 with the same
     /// hash and a salt of the hash's length (RFC 4055 section 3.1).
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
-        let mut outside = Reader::new(der);
-        let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+        let mut outside = DerReader::new(der);
+        let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
         outside.finish()?;
         let oid = inside.expect(OBJECT_IDENTIFIER)?.contents;
         if let Some([last]) = oid.strip_prefix(&ECDSA_WITH_SHA_2) {
@@ -45,7 +45,7 @@ impl SignatureAlgorithm {
         if *last == RSASSA_PSS {
             let parameters = inside.expect(SEQUENCE)?.contents;
             inside.finish()?;
-            return read_pss(Reader::new(parameters)).map(Self::Rsa);
+            return read_pss(DerReader::new(parameters)).map(Self::Rsa);
         }
         let null = inside.expect(NULL)?.contents;
         inside.finish()?;
@@ -63,17 +63,17 @@ impl SignatureAlgorithm {
     }
 }
 
-fn read_pss(mut parameters: Reader<'_>) -> Option<Scheme> {
+fn read_pss(mut parameters: DerReader<'_>) -> Option<Scheme> {
     let hash = read_hash(parameters.expect(CONTEXT_0)?.contents)?;
-    let mut mask = Reader::new(parameters.expect(CONTEXT_1)?.contents);
-    let mut generator = Reader::new(mask.expect(SEQUENCE)?.contents);
+    let mut mask = DerReader::new(parameters.expect(CONTEXT_1)?.contents);
+    let mut generator = DerReader::new(mask.expect(SEQUENCE)?.contents);
     mask.finish()?;
     if generator.expect(OBJECT_IDENTIFIER)?.contents.strip_prefix(&PKCS_1) != Some(&[MGF_1]) {
         return None;
     }
     let of_mask = read_hash(generator.expect(SEQUENCE)?.whole)?;
     generator.finish()?;
-    let mut salt = Reader::new(parameters.expect(CONTEXT_2)?.contents);
+    let mut salt = DerReader::new(parameters.expect(CONTEXT_2)?.contents);
     let length = salt.expect(INTEGER)?.contents;
     salt.finish()?;
     // The default trailer field, which DER omits but AMD's and Microsoft's older certificates contain.
@@ -91,8 +91,8 @@ fn read_pss(mut parameters: Reader<'_>) -> Option<Scheme> {
 
 /// A hash with NULL as parameters, as RFC 4055 section 2.1 has it.
 fn read_hash(der: &[u8]) -> Option<Hash> {
-    let mut outside = Reader::new(der);
-    let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+    let mut outside = DerReader::new(der);
+    let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
     outside.finish()?;
     let oid = inside.expect(OBJECT_IDENTIFIER)?.contents;
     if !inside.expect(NULL)?.contents.is_empty() {

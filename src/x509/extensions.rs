@@ -5,7 +5,7 @@ use x509_parser::der_parser::Oid;
 use x509_parser::extensions::ParsedExtension;
 
 use super::error::CertificateError;
-use crate::der::{BIT_STRING, BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, small_integer};
+use crate::der::{BIT_STRING, BOOLEAN, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, small_integer};
 use crate::types::shorten;
 use crate::work;
 
@@ -32,7 +32,7 @@ pub(crate) struct Extension<'a> {
 
 impl<'a> Extension<'a> {
     fn read(contents: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader::new(contents);
+        let mut reader = DerReader::new(contents);
         let oid = reader.expect(OBJECT_IDENTIFIER)?.contents;
         // DER omits the default FALSE, so that only TRUE can be encoded.
         let critical = reader.is_next(BOOLEAN);
@@ -131,10 +131,10 @@ impl<'a> Extensions<'a> {
 }
 
 fn read_all(contents: &[u8]) -> Result<Vec<Extension<'_>>, CertificateError> {
-    let mut outside = Reader::new(contents);
+    let mut outside = DerReader::new(contents);
     let list = outside.expect(SEQUENCE).ok_or(CertificateError::Malformed)?.contents;
     outside.finish().ok_or(CertificateError::Malformed)?;
-    let mut list = Reader::new(list);
+    let mut list = DerReader::new(list);
     let mut all: Vec<Extension<'_>> = Vec::new();
     while list.is_next(SEQUENCE) {
         // Checked first: the count bounds the search for duplicates and all later work.
@@ -175,8 +175,8 @@ pub(crate) struct BasicConstraints {
 
 impl BasicConstraints {
     fn read(der: &[u8]) -> Option<Self> {
-        let mut outside = Reader::new(der);
-        let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+        let mut outside = DerReader::new(der);
+        let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
         outside.finish()?;
         let ca = inside.is_next(BOOLEAN);
         if ca && inside.expect(BOOLEAN)?.contents != [0xff] {
@@ -196,7 +196,7 @@ pub(crate) struct KeyUsage {
 
 impl KeyUsage {
     fn read(der: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(der);
+        let mut reader = DerReader::new(der);
         let contents = reader.expect(BIT_STRING)?.contents;
         reader.finish()?;
         let (&unused, bits) = contents.split_first()?;
@@ -226,8 +226,8 @@ impl KeyUsage {
 
 /// `ExtKeyUsageSyntax` (RFC 5280 section 4.2.1.12): at least one use.
 fn read_key_uses(der: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut outside = Reader::new(der);
-    let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+    let mut outside = DerReader::new(der);
+    let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
     outside.finish()?;
     let mut uses = Vec::new();
     while inside.is_next(OBJECT_IDENTIFIER) && uses.len() < MAX_KEY_USES {

@@ -3,7 +3,7 @@
 //!
 //! A certificate is untrusted until the signature of its issuer was verified, and most of it must be read to know which
 //! issuer that is. So parsing is bounded (bytes, extensions, key usages) and strict: a single encoding of each part that
-//! matters, times in the form of [`crate::der::Reader::time`], no extension twice. `x509-parser` reads the
+//! matters, times in the form of [`crate::der::DerReader::time`], no extension twice. `x509-parser` reads the
 //! rest: names, algorithm parameters, the contents of known extensions.
 
 mod algorithm;
@@ -22,7 +22,7 @@ pub(crate) use extensions::Extensions;
 pub(crate) use rsa::{MAX_CERTIFICATE_LEN as MAX_KEY_CERTIFICATE_LEN, RsaNumbers};
 
 use crate::crypto::{Curve, PublicKey, Scheme};
-use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, Reader, SEQUENCE, Signed};
+use crate::der::{CONTEXT_0, CONTEXT_3, DerReader, INTEGER, SEQUENCE, Signed};
 use crate::types::{UnixTime, shorten};
 
 /// The largest certificate of a chain that is read, in bytes: real ones have 1.3 to 2 KB. Bounds what a peer can make
@@ -239,7 +239,7 @@ struct TbsParts<'a> {
 
 impl<'a> TbsParts<'a> {
     fn read(contents: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader::new(contents);
+        let mut reader = DerReader::new(contents);
         // Absent in a certificate of version 1.
         let version = if reader.is_next(CONTEXT_0) { reader.expect(CONTEXT_0)?.contents } else { &[] };
         let serial = reader.integer()?;
@@ -265,7 +265,7 @@ pub(crate) struct Validity {
 
 impl Validity {
     fn read(contents: &[u8]) -> Result<Self, CertificateError> {
-        let mut reader = Reader::new(contents);
+        let mut reader = DerReader::new(contents);
         let not_before = reader.time().ok_or(CertificateError::MalformedTime)?;
         let not_after = reader.time().ok_or(CertificateError::MalformedTime)?;
         reader.finish().ok_or(CertificateError::Malformed)?;

@@ -83,7 +83,7 @@ pub fn amd_policy() -> Policy {
 }
 
 pub fn vm_policy() -> Policy {
-    let guest = GuestIdentity::measured([Guest::confidential_vm().snp.measurement]);
+    let guest = GuestIdentity::by_measurement([Guest::confidential_vm().snp.measurement]);
     Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, Binding::OwnKey).unwrap()
 }
 

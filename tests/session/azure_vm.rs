@@ -25,7 +25,7 @@ fn both(lab: &Lab) -> Policy {
 }
 
 fn under(lab: &Lab, trust: Trust, binding: Binding) -> Policy {
-    let guest = GuestIdentity::signed_by([lab.blindbox.guest().snp.id_key_digest]);
+    let guest = GuestIdentity::by_id_key([lab.blindbox.guest().snp.id_key_digest]);
     Policy::confidential_vm(trust, guest, binding).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, interrupted};
-use blindbox_attestation::blocking::{self, BodyError, Reader, Request, Response, Session, Verifier};
+use blindbox_attestation::blocking::{self, BodyError, BodyReader, Request, Response, Session, Verifier};
 use blindbox_attestation::emulator::{Application, BlindBoxBuilder, Fault, Gate, HttpVersions, Knob, Relay, RelayMode};
 use blindbox_attestation::{AttestationError, Category, Channel, Form, HeaderMap, HostData, Policy, Violation};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ struct Kit {
     policy: Policy,
     session: Session,
     response: Response,
-    reader: Reader,
+    reader: BodyReader,
 }
 
 impl Kit {
@@ -82,7 +82,7 @@ impl Kit {
     }
 
     /// Gives back what can be used elsewhere.
-    fn refuses_here(mut self) -> (Session, Reader) {
+    fn refuses_here(mut self) -> (Session, BodyReader) {
         assert_in_async_code(&self.verifier.connect(&self.url, &self.policy).unwrap_err());
         assert_in_async_code(&self.verifier.collect(&self.url, &self.policy).unwrap_err());
         assert_in_async_code(&blocking::verify_connection(&self.url, &self.policy).unwrap_err());
@@ -250,14 +250,14 @@ fn a_reader_gives_what_has_arrived() {
         assert_eq!((read, large.iter().all(|byte| *byte == b'x')), (3_000_000, true));
 
         let mut reader = session.get("/lines").send().unwrap().reader();
-        assert_eq!(format!("{reader:?}"), "blocking::Reader(open)");
+        assert_eq!(format!("{reader:?}"), "blocking::BodyReader(open)");
         assert_eq!(reader.read(&mut []).unwrap(), 0);
         assert_eq!(reader.fill_buf().unwrap()[0], b'o');
         reader.consume(usize::MAX);
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).unwrap();
         assert_eq!((reader.read(&mut [0; 8]).unwrap(), reader.fill_buf().unwrap().len()), (0, 0));
-        assert_eq!(format!("{reader:?}"), "blocking::Reader(ended)");
+        assert_eq!(format!("{reader:?}"), "blocking::BodyReader(ended)");
     }
 }
 
@@ -622,5 +622,5 @@ fn it_is_made_to_be_shared() {
     shared::<Session>();
     shared::<Request>();
     sent::<Response>();
-    sent::<Reader>();
+    sent::<BodyReader>();
 }

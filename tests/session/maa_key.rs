@@ -68,7 +68,7 @@ async fn a_key_that_a_container_holds_is_accepted_and_reported() {
     let both = both.require_maa_policy_hash(scene.lab.blindbox.maa_policy_hash()).unwrap();
     for (trust, crls) in [(scene.lab.trust(), 1), (both, 2)] {
         let before = scene.lab.kds().crl_fetches();
-        let minimum = TcbMinima::of(Product::Genoa, TcbMinimum::new().snp(24));
+        let minimum = TcbMinima::for_product(Product::Genoa, TcbMinimum::new().snp(24));
         let policy = scene.policy(trust, scene.requirement().with_reported_tcb(minimum));
         let session = scene.lab.verifier().connect(scene.lab.blindbox.url(), &policy).await.unwrap();
         let shown = |name| {
@@ -153,13 +153,13 @@ async fn a_container_that_is_not_as_required_is_refused() {
     let refused = scene.refused(MaaEvidenceKnob::Hardware(HardwareKnob::ReportVersion(2))).await;
     assert_eq!(refused.violation(), Some(&Violation::NotReported { claim: "cpuid" }));
     scene.publish(scene.evidence());
-    let minima = TcbMinima::of(Product::Genoa, TcbMinimum::new().snp(25));
+    let minima = TcbMinima::for_product(Product::Genoa, TcbMinimum::new().snp(25));
     let policy = scene.policy(scene.lab.trust(), scene.requirement().with_reported_tcb(minima));
     let refused = scene.refusal(&policy).await;
     let Some(Violation::WrongMaaKey { field, expected, .. }) = refused.violation() else { panic!("{refused:?}") };
     assert_eq!((*field, expected.as_str()), ("tcb", "snp >= 25"));
     // A minimum for another product is none for this one.
-    let minima = TcbMinima::of(Product::Turin, TcbMinimum::new().snp(1));
+    let minima = TcbMinima::for_product(Product::Turin, TcbMinimum::new().snp(1));
     let policy = scene.policy(scene.lab.trust(), scene.requirement().with_reported_tcb(minima));
     let refused = scene.refusal(&policy).await;
     let Some(Violation::WrongMaaKey { field, actual, .. }) = refused.violation() else { panic!("{refused:?}") };

@@ -75,7 +75,7 @@ fn the_recorded_evidence_of_maa_proves_the_key_of_a_recorded_token() {
     let Some(vectors) = crate::common::vectors() else { return };
     let keys = keys_with(&certificate(&vectors, &spki(&vectors), |_| {}));
     let host_data = HostData::from_hex(HOST_DATA).unwrap();
-    let minimum = TcbMinima::of(Product::Genoa, TcbMinimum::new().bootloader(10).snp(23).microcode(84));
+    let minimum = TcbMinima::for_product(Product::Genoa, TcbMinimum::new().bootloader(10).snp(23).microcode(84));
     let accepted = policy(requirement(host_data, 104).with_reported_tcb(minimum));
     let recorded = verify(&vectors, &keys, &accepted).unwrap();
     let shown = |name| {
@@ -103,7 +103,7 @@ fn the_recorded_evidence_of_maa_proves_the_key_of_a_recorded_token() {
     assert_eq!(fields(&policy(requirement(other, 104))), expected);
     let expected = ("uvm", "security version 105 or later".to_owned(), "security version 104".to_owned());
     assert_eq!(fields(&policy(requirement(host_data, 105))), expected);
-    let minimum = TcbMinima::of(Product::Genoa, TcbMinimum::new().snp(24));
+    let minimum = TcbMinima::for_product(Product::Genoa, TcbMinimum::new().snp(24));
     assert_eq!(fields(&policy(requirement(host_data, 104).with_reported_tcb(minimum))).0, "tcb");
 }
 
@@ -217,7 +217,7 @@ direct-vm-token = true
     );
     let read = Policy::from_toml(&text).unwrap();
     let host_data = HostData::from_hex(HOST_DATA).unwrap();
-    let minimum = TcbMinima::of(Product::Genoa, TcbMinimum::new().snp(23));
+    let minimum = TcbMinima::for_product(Product::Genoa, TcbMinimum::new().snp(23));
     assert_eq!(read, policy(AttestedKeyRequirement::new([host_data], 104).with_reported_tcb(minimum)));
     for policy in [
         read,

@@ -28,8 +28,8 @@ fn container_of_both() -> Policy {
 
 /// A policy that uses every field there is.
 fn everything() -> Policy {
-    let minima = TcbMinima::of(Product::Milan, TcbMinimum::new().snp(24).microcode(219))
-        .and(Product::Turin, TcbMinimum::new().fmc(1).bootloader(1).tee(1));
+    let minima = TcbMinima::for_product(Product::Milan, TcbMinimum::new().snp(24).microcode(219))
+        .with_product(Product::Turin, TcbMinimum::new().fmc(1).bootloader(1).tee(1));
     let trust = Trust::maa_and_amd(SHARED)
         .unwrap()
         .require_maa_key_id("kid")
@@ -182,7 +182,7 @@ fn zeros_name_nobody() {
     unusable(container().require_vm_ids([VmId::new([0; 16])]), "require.vm-ids");
     unusable(container().require_compliance_status([""]), "require.compliance-status");
     let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey);
-    unusable(vm(GuestIdentity::signed_by([KeyDigest::new([0; 48])])), "guest.id-keys");
+    unusable(vm(GuestIdentity::by_id_key([KeyDigest::new([0; 48])])), "guest.id-keys");
 }
 
 #[test]
@@ -211,9 +211,9 @@ fn the_same_requirement_is_given_once() {
     };
     let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey).unwrap();
     let (measurement, key) = (Measurement::new([1; 48]), KeyDigest::new([1; 48]));
-    twice(vm(GuestIdentity::measured([measurement])).require_measurements([measurement]));
-    twice(vm(GuestIdentity::signed_by([key])).require_id_keys([key]));
-    assert!(vm(GuestIdentity::signed_by([key])).require_measurements([measurement]).is_ok());
+    twice(vm(GuestIdentity::by_measurement([measurement])).require_measurements([measurement]));
+    twice(vm(GuestIdentity::by_id_key([key])).require_id_keys([key]));
+    assert!(vm(GuestIdentity::by_id_key([key])).require_measurements([measurement]).is_ok());
     let trust = Trust::amd().require_products([Product::Milan]).unwrap();
     let workload = Workload::binds_its_own_key(host_data());
     let container = Policy::confidential_container(trust, workload, UvmRequirement::at_least(101)).unwrap();
@@ -279,8 +279,9 @@ fn a_second_value_does_not_replace_the_first() {
     // Of minima the greater holds, since both were asked for.
     let minimum = TcbMinimum::new().snp(24).snp(20);
     assert_eq!(minimum, TcbMinimum::new().snp(24));
-    let both = TcbMinima::of(Product::Milan, minimum).and(Product::Milan, TcbMinimum::new().snp(20).microcode(1));
-    assert_eq!(both, TcbMinima::of(Product::Milan, TcbMinimum::new().snp(24).microcode(1)));
+    let both = TcbMinima::for_product(Product::Milan, minimum)
+        .with_product(Product::Milan, TcbMinimum::new().snp(20).microcode(1));
+    assert_eq!(both, TcbMinima::for_product(Product::Milan, TcbMinimum::new().snp(24).microcode(1)));
 }
 
 #[test]
@@ -421,7 +422,7 @@ fn a_vm_is_named_somehow_and_binds_under_amd_trust() {
         matches!(&useless, Err(PolicyError::Contradiction { reason }) if reason.contains("report-of-earlier-boot")),
         "{useless:?}"
     );
-    let nobody = Policy::confidential_vm(trust(), GuestIdentity::measured([]), Binding::OwnKey);
+    let nobody = Policy::confidential_vm(trust(), GuestIdentity::by_measurement([]), Binding::OwnKey);
     assert_eq!(nobody, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
 }
 

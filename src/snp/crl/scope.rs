@@ -1,7 +1,7 @@
 //! The scope of a CRL: its issuing distribution point (RFC 5280 section 5.2.5) compared with the distribution points of a
 //! certificate (section 4.2.1.13), as section 6.3.3 (b)(2) requires.
 
-use crate::der::{CONTEXT_0, CONTEXT_3, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
+use crate::der::{CONTEXT_0, CONTEXT_3, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
 
 /// `cRLDistributionPoints`, 2.5.29.31.
 const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
@@ -17,8 +17,8 @@ const MAX_NAMES: usize = 8;
 ///
 /// `None` if it excludes CA certificates or cannot be compared: only URIs and the restriction to CA certificates are allowed.
 pub(super) fn issuing_distribution_point(value: &[u8]) -> Option<Vec<String>> {
-    let mut outside = Reader::new(value);
-    let mut inside = Reader::new(outside.expect(SEQUENCE)?.contents);
+    let mut outside = DerReader::new(value);
+    let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
     outside.finish()?;
     let names = if inside.is_next(CONTEXT_0) { full_name(inside.expect(CONTEXT_0)?.contents)? } else { Vec::new() };
     if inside.is_next(ONLY_CA_CERTIFICATES) && inside.expect(ONLY_CA_CERTIFICATES)?.contents != [0xff] {
@@ -31,17 +31,17 @@ pub(super) fn issuing_distribution_point(value: &[u8]) -> Option<Vec<String>> {
 /// Returns the URIs of the CRL that a certificate (DER) names.
 pub(super) fn of_certificate(der: &[u8]) -> Vec<String> {
     let points = || {
-        let mut outside = Reader::new(der);
-        let mut signed = Reader::new(outside.expect(SEQUENCE)?.contents);
-        let mut tbs = Reader::new(signed.expect(SEQUENCE)?.contents);
+        let mut outside = DerReader::new(der);
+        let mut signed = DerReader::new(outside.expect(SEQUENCE)?.contents);
+        let mut tbs = DerReader::new(signed.expect(SEQUENCE)?.contents);
         // Version, serial number, algorithm, issuer, validity, subject, public key.
         for tag in [CONTEXT_0, INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
             tbs.expect(tag)?;
         }
-        let mut wrapping = Reader::new(tbs.expect(CONTEXT_3)?.contents);
-        let mut extensions = Reader::new(wrapping.expect(SEQUENCE)?.contents);
+        let mut wrapping = DerReader::new(tbs.expect(CONTEXT_3)?.contents);
+        let mut extensions = DerReader::new(wrapping.expect(SEQUENCE)?.contents);
         while extensions.is_next(SEQUENCE) {
-            let mut extension = Reader::new(extensions.expect(SEQUENCE)?.contents);
+            let mut extension = DerReader::new(extensions.expect(SEQUENCE)?.contents);
             if extension.expect(OBJECT_IDENTIFIER)?.contents == CRL_DISTRIBUTION_POINTS {
                 return distribution_points(extension.expect(OCTET_STRING)?.contents);
             }
@@ -53,11 +53,11 @@ pub(super) fn of_certificate(der: &[u8]) -> Vec<String> {
 
 /// Reads the names of all points. A point with reasons or another issuer does not refer to this issuer's complete CRL.
 fn distribution_points(value: &[u8]) -> Option<Vec<String>> {
-    let mut outside = Reader::new(value);
-    let mut points = Reader::new(outside.expect(SEQUENCE)?.contents);
+    let mut outside = DerReader::new(value);
+    let mut points = DerReader::new(outside.expect(SEQUENCE)?.contents);
     let mut names = Vec::new();
     while points.is_next(SEQUENCE) && names.len() < MAX_NAMES {
-        let mut point = Reader::new(points.expect(SEQUENCE)?.contents);
+        let mut point = DerReader::new(points.expect(SEQUENCE)?.contents);
         let name = point.expect(CONTEXT_0)?.contents;
         if point.finish().is_some() {
             names.extend(full_name(name)?);
@@ -68,8 +68,8 @@ fn distribution_points(value: &[u8]) -> Option<Vec<String>> {
 
 /// Reads a `DistributionPointName` as `fullName`: one or more URIs, and nothing else.
 fn full_name(contents: &[u8]) -> Option<Vec<String>> {
-    let mut choice = Reader::new(contents);
-    let mut general_names = Reader::new(choice.expect(CONTEXT_0)?.contents);
+    let mut choice = DerReader::new(contents);
+    let mut general_names = DerReader::new(choice.expect(CONTEXT_0)?.contents);
     choice.finish()?;
     let mut names = Vec::new();
     while general_names.is_next(URI) && names.len() < MAX_NAMES {

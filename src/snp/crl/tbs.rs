@@ -4,7 +4,7 @@
 //! The header names the signer and is read before the signature is verified; the rest is read only afterwards.
 
 use super::super::error::CrlError;
-use crate::der::{BOOLEAN, CONTEXT_0, Element, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
+use crate::der::{BOOLEAN, CONTEXT_0, DerReader, Element, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
 use crate::types::UnixTime;
 use crate::x509::without_leading_zeros;
 
@@ -22,7 +22,7 @@ pub(super) struct Header<'a> {
     pub(super) algorithm: &'a [u8],
     pub(super) issuer: &'a [u8],
     is_version_2: bool,
-    rest: Reader<'a>,
+    rest: DerReader<'a>,
 }
 
 /// The content of a CRL after its header.
@@ -48,7 +48,7 @@ pub(super) struct Extension<'a> {
 impl<'a> Header<'a> {
     /// Reads the header: at most four elements, however long the CRL is.
     pub(super) fn read(contents: &'a [u8]) -> Option<Self> {
-        let mut rest = Reader::new(contents);
+        let mut rest = DerReader::new(contents);
         let is_version_2 = rest.is_next(INTEGER);
         if is_version_2 && rest.expect(INTEGER)?.contents != [1] {
             return None;
@@ -70,7 +70,7 @@ impl<'a> Header<'a> {
         let next_update = if reader.is_next_time() { Some(time(&mut reader)?) } else { None };
         let mut entries = Vec::new();
         if reader.is_next(SEQUENCE) {
-            let mut list = Reader::new(expect(&mut reader, SEQUENCE)?.contents);
+            let mut list = DerReader::new(expect(&mut reader, SEQUENCE)?.contents);
             while list.is_next(SEQUENCE) {
                 if entries.len() == MAX_ENTRIES {
                     return Err(CrlError::TooMany { what: "revoked certificates", limit: MAX_ENTRIES });
@@ -81,7 +81,7 @@ impl<'a> Header<'a> {
         }
         let mut extensions = Vec::new();
         if self.is_version_2 && reader.is_next(CONTEXT_0) {
-            let mut outside = Reader::new(expect(&mut reader, CONTEXT_0)?.contents);
+            let mut outside = DerReader::new(expect(&mut reader, CONTEXT_0)?.contents);
             extensions = Extension::read_all(expect(&mut outside, SEQUENCE)?)?;
             outside.finish().ok_or(CrlError::Malformed)?;
         }
@@ -92,7 +92,7 @@ impl<'a> Header<'a> {
 
 impl<'a> Entry<'a> {
     fn read(element: Element<'a>) -> Result<Self, CrlError> {
-        let mut reader = Reader::new(element.contents);
+        let mut reader = DerReader::new(element.contents);
         let serial = number(&mut reader)?;
         time(&mut reader)?;
         let mut extensions = Vec::new();
@@ -106,13 +106,13 @@ impl<'a> Entry<'a> {
 
 impl<'a> Extension<'a> {
     fn read_all(sequence: Element<'a>) -> Result<Vec<Self>, CrlError> {
-        let mut list = Reader::new(sequence.contents);
+        let mut list = DerReader::new(sequence.contents);
         let mut extensions: Vec<Self> = Vec::new();
         while list.is_next(SEQUENCE) {
             if extensions.len() == MAX_EXTENSIONS {
                 return Err(CrlError::TooMany { what: "extensions", limit: MAX_EXTENSIONS });
             }
-            let mut reader = Reader::new(expect(&mut list, SEQUENCE)?.contents);
+            let mut reader = DerReader::new(expect(&mut list, SEQUENCE)?.contents);
             let oid = expect(&mut reader, OBJECT_IDENTIFIER)?.contents;
             let critical = if reader.is_next(BOOLEAN) { expect(&mut reader, BOOLEAN)?.contents != [0] } else { false };
             let value = expect(&mut reader, OCTET_STRING)?.contents;
@@ -128,16 +128,16 @@ impl<'a> Extension<'a> {
 }
 
 /// Reads an INTEGER of at most 20 octets, without leading zeros.
-pub(super) fn number<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], CrlError> {
+pub(super) fn number<'a>(reader: &mut DerReader<'a>) -> Result<&'a [u8], CrlError> {
     let contents = expect(reader, INTEGER)?.contents;
     let number = without_leading_zeros(contents);
     if contents.is_empty() || number.len() > MAX_NUMBER_LEN { Err(CrlError::Malformed) } else { Ok(number) }
 }
 
-fn expect<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<Element<'a>, CrlError> {
+fn expect<'a>(reader: &mut DerReader<'a>, tag: u8) -> Result<Element<'a>, CrlError> {
     reader.expect(tag).ok_or(CrlError::Malformed)
 }
 
-fn time(reader: &mut Reader<'_>) -> Result<UnixTime, CrlError> {
+fn time(reader: &mut DerReader<'_>) -> Result<UnixTime, CrlError> {
     reader.time().ok_or(CrlError::Malformed)
 }

@@ -203,8 +203,8 @@ fn a_token_is_held_to_what_is_required_and_shows_no_microcode() {
 
 #[test]
 fn a_processor_has_a_minimum_of_its_own() {
-    let minima = TcbMinima::of(blindbox_attestation::Product::Milan, TcbMinimum::new().snp(24).microcode(219))
-        .and_silicon(blindbox_attestation::Silicon::MilanX, TcbMinimum::new().microcode(70));
+    let minima = TcbMinima::for_product(blindbox_attestation::Product::Milan, TcbMinimum::new().snp(24).microcode(219))
+        .with_silicon(blindbox_attestation::Silicon::MilanX, TcbMinimum::new().microcode(70));
     let required = policy(Trust::amd()).require_reported_tcb(minima).unwrap();
     let x = |microcode| attest_tcb(&required, tcb(24, microcode), |report| report.cpuid(MILAN_X));
     passed(x(70), "reported tcb", "bootloader 4, tee 0, snp 24, microcode 70");

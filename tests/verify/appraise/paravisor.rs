@@ -76,7 +76,7 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     };
     // By its launch measurement.
     let old = vm(MILAN, 2);
-    let measured = GuestIdentity::measured([old.snp.measurement]);
+    let measured = GuestIdentity::by_measurement([old.snp.measurement]);
     let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), measured, Binding::OwnKey).unwrap();
     let reason = Verdict::NotEvaluated("the policy pins the launch measurement");
     assert_eq!(check(attest(&old, &policy)), Some(reason));
@@ -88,7 +88,7 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     let mut other = vm(MILAN, 3);
     other.snp.id_key_digest = key;
     let signed = || {
-        let guest = GuestIdentity::signed_by([key]);
+        let guest = GuestIdentity::by_id_key([key]);
         Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, Binding::OwnKey).unwrap()
     };
     let refused = attest(&other, &signed()).unwrap_err();
@@ -97,7 +97,7 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     let reason = Verdict::NotEvaluated("the policy names another ID key and its minimum guest svn");
     assert_eq!(check(attest(&other, &policy)), Some(reason));
     // A minimum of the policy does not lower that of Azure's own key.
-    let azure = GuestIdentity::signed_by([KeyDigest::from_hex(ID_KEY).unwrap()]);
+    let azure = GuestIdentity::by_id_key([KeyDigest::from_hex(ID_KEY).unwrap()]);
     let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), azure, Binding::OwnKey).unwrap();
     let policy = policy.require_report_guest_svn(1).unwrap();
     failed(attest(&vm(MILAN, 9), &policy), NAME, Violation::GuestSvnTooOld { minimum: 10, actual: 9 });

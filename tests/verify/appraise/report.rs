@@ -38,7 +38,7 @@ fn the_other_tcbs_are_new_enough() {
         ("current", "current tcb", |p, m| p.require_current_tcb(m).unwrap(), ReportBuilder::current_tcb),
         ("launch", "launch tcb", |p, m| p.require_launch_tcb(m).unwrap(), ReportBuilder::launch_tcb),
     ];
-    let minima = TcbMinima::of(Product::Milan, TcbMinimum::new().snp(25).microcode(220));
+    let minima = TcbMinima::for_product(Product::Milan, TcbMinimum::new().snp(25).microcode(220));
     for (tcb, name, require, write) in tcbs {
         for policy in under_both(|policy| require(policy, minima)) {
             let shown = "bootloader 5, tee 2, snp 25, microcode 220";
@@ -50,7 +50,7 @@ fn the_other_tcbs_are_new_enough() {
                 Violation::TcbTooOld { tcb, part: "microcode", minimum: 220, actual: Some(219), advisory: None },
             );
         }
-        let turin = TcbMinima::of(Product::Turin, TcbMinimum::new().fmc(1));
+        let turin = TcbMinima::for_product(Product::Turin, TcbMinimum::new().fmc(1));
         for policy in under_both(|policy| require(policy, turin)) {
             failed(
                 report_with(&policy, |report| report),

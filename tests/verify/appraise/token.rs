@@ -316,7 +316,7 @@ fn each_part_of_the_reported_tcb_is_new_enough() {
     ];
     let shown = "bootloader 4, tee 0, snp 24, microcode 219";
     for (part, minimum, actual) in parts {
-        for wrap in [TcbMinima::any, |minimum| TcbMinima::of(Product::Milan, minimum)] {
+        for wrap in [TcbMinima::any, |minimum| TcbMinima::for_product(Product::Milan, minimum)] {
             // Zero is no minimum.
             if actual > 0 {
                 for policy in under_every_trust(|policy| policy.require_reported_tcb(wrap(minimum(actual)))) {
@@ -351,7 +351,7 @@ fn a_minimum_tcb_holds_for_the_product_that_it_names() {
             Violation::TcbTooOld { tcb: "reported", part: "fmc", minimum: 1, actual: None, advisory: None },
         );
     }
-    for policy in under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::of(Product::Turin, low))) {
+    for policy in under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::for_product(Product::Turin, low))) {
         failed(
             attest(&endorsed_container(), &policy),
             "reported tcb",
@@ -364,9 +364,10 @@ fn a_minimum_tcb_holds_for_the_product_that_it_names() {
     }
     // A token that does not name its product meets only a minimum for any.
     let silent = guest_with(|snp| snp.product = None);
-    let [policy, ..] = under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::of(Product::Milan, low)));
+    let [policy, ..] =
+        under_every_trust(|policy| policy.require_reported_tcb(TcbMinima::for_product(Product::Milan, low)));
     not_reported(attest(&silent, &policy), "reported tcb", "product");
-    let mut either = TcbMinima::of(Product::Milan, TcbMinimum::new().snp(255));
+    let mut either = TcbMinima::for_product(Product::Milan, TcbMinimum::new().snp(255));
     either.any = Some(low);
     let [policy, ..] = under_every_trust(|policy| policy.require_reported_tcb(either));
     assert!(attest(&silent, &policy).is_ok());
@@ -376,7 +377,7 @@ fn a_minimum_tcb_holds_for_the_product_that_it_names() {
 #[test]
 fn what_is_required_of_any_product_holds_beside_a_products_own_minimum() {
     let minima = |own: TcbMinimum| {
-        let mut minima = TcbMinima::of(Product::Milan, own);
+        let mut minima = TcbMinima::for_product(Product::Milan, own);
         minima.any = Some(TcbMinimum::new().bootloader(5).snp(25));
         minima
     };
@@ -442,17 +443,21 @@ fn which_vm_it_is() {
         Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, binding).unwrap()
     };
     let (measurement, key) = (vm.snp.measurement, vm.snp.id_key_digest);
-    passed(attest(&vm, &of(GuestIdentity::measured([measurement]))), "launch measurement", &measurement.to_string());
-    passed(attest(&vm, &of(GuestIdentity::signed_by([key]))), "id key", &key.to_string());
+    passed(
+        attest(&vm, &of(GuestIdentity::by_measurement([measurement]))),
+        "launch measurement",
+        &measurement.to_string(),
+    );
+    passed(attest(&vm, &of(GuestIdentity::by_id_key([key]))), "id key", &key.to_string());
     let other = Measurement::new([1; 48]);
     failed(
-        attest(&vm, &of(GuestIdentity::measured([other]))),
+        attest(&vm, &of(GuestIdentity::by_measurement([other]))),
         "launch measurement",
         Violation::WrongMeasurement { expected: vec![other], actual: measurement },
     );
     let other = KeyDigest::new([1; 48]);
     failed(
-        attest(&vm, &of(GuestIdentity::signed_by([other]))),
+        attest(&vm, &of(GuestIdentity::by_id_key([other]))),
         "id key",
         Violation::WrongGuestIdentity { field: "id key", expected: other.to_string(), actual: key.to_string() },
     );

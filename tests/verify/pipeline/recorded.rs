@@ -236,7 +236,7 @@ fn recorded_tokens_of_confidential_vms_pass_the_policy_for_one() {
         let set = Set::token(&vectors.join(name));
         let trust = || Trust::maa(set.expected["iss"].as_str().unwrap()).unwrap();
         let of = |guest| Policy::confidential_vm(trust(), guest, Binding::OwnKey).unwrap();
-        let recorded = set.verify_at_issue(&of(GuestIdentity::measured([set.measurement()]))).unwrap();
+        let recorded = set.verify_at_issue(&of(GuestIdentity::by_measurement([set.measurement()]))).unwrap();
         let workload = recorded.appraisal().check("workload").unwrap();
         let reason = "Azure CVM: the evidence does not show which operating system or application runs";
         assert_eq!(workload.verdict, Verdict::NotEvaluated(reason), "{name}");
@@ -251,7 +251,7 @@ fn recorded_tokens_of_confidential_vms_pass_the_policy_for_one() {
         let any = set.verify_at_issue(&any).unwrap();
         assert_eq!(any.appraisal().check("paravisor").unwrap().verdict, Verdict::Allowed, "{any}");
         assert_eq!(any.appraisal().check("launch measurement").unwrap().verdict, Verdict::Allowed, "{any}");
-        let refused = set.verify_at_issue(&of(GuestIdentity::measured([Measurement::new([1; 48])])));
+        let refused = set.verify_at_issue(&of(GuestIdentity::by_measurement([Measurement::new([1; 48])])));
         assert!(
             matches!(refused.as_ref().unwrap_err().violation(), Some(Violation::WrongMeasurement { .. })),
             "{name}: {refused:?}"
@@ -272,7 +272,7 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     let Some(vectors) = crate::common::vectors() else { return };
     let set = Set::token(&vectors.join("maa-sharedeus-sevsnpvm-2026"));
     let trust = || Trust::maa(set.expected["iss"].as_str().unwrap()).unwrap();
-    let guest = GuestIdentity::measured([set.measurement()]);
+    let guest = GuestIdentity::by_measurement([set.measurement()]);
     let policy = Policy::confidential_vm(trust(), guest, Binding::OwnKey).unwrap();
     let kinds = |refused: Result<OfflineAttestation, AttestationError>| match refused.unwrap_err().violation() {
         Some(Violation::WrongTeeKind { expected, actual }) => (*expected, *actual),

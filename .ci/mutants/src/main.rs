@@ -76,6 +76,8 @@ fn main() -> Result<()> {
         found.extend(mutants.into_iter().map(|m| (m.id, (source.path.clone(), m))));
     }
     let order = sample(&found, seed, per_module);
+    let listed = order.iter().map(|id| format!("{id}\t{}:{}\t{}\n", found[id].0, found[id].1.line, found[id].1.change));
+    fs::write(work.join("sample"), listed.collect::<String>())?;
     let mut chosen: BTreeSet<u32> = order.iter().copied().collect();
     let dropped = work.join("not-compiled");
     for line in fs::read_to_string(&dropped).unwrap_or_default().lines() {

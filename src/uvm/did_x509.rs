@@ -224,6 +224,7 @@ mod tests {
             (with("::eku:1.2%2e3"), DidX509Error::MalformedPolicy),
             (with("::subject:CN"), DidX509Error::MalformedPolicy),
             (with("::subject:CN:"), DidX509Error::MalformedPolicy),
+            (with("::subject:CN:a:O"), DidX509Error::MalformedPolicy),
             (with("::subject:CN:a:CN:b"), DidX509Error::MalformedPolicy),
             (with("::subject:CN:a:2.5.4.3:b"), DidX509Error::MalformedPolicy),
             (with("::subject:XX:a"), DidX509Error::MalformedPolicy),

@@ -369,6 +369,20 @@ fn each_header_parameter_is_what_it_must_be() {
     }
 }
 
+/// An error names eight keys of the set, and counts the others.
+#[test]
+fn an_unknown_key_is_reported_with_eight_of_the_known_ones() {
+    let token = signer().token(&header().to_string(), &container_claims().to_string());
+    for (keys, names, more) in [(8, 8, 0), (9, 8, 1)] {
+        let entries: Vec<_> = (0..keys).map(|number| signer().jwk(&format!("key {number}"))).collect();
+        let keys = KeySet::from_json(&key_set(&entries)).unwrap();
+        let issuer = Issuer::new(ISSUER).unwrap();
+        let refused = refusal(verify(&token, &keys, &TokenExpectations::new(&issuer), UnixTime::from_secs(NOW)));
+        let TokenError::UnknownKey { key_id, known } = refused else { panic!("{refused:?}") };
+        assert_eq!((key_id.as_str(), known.ids.len(), known.more), (KEY_ID, names, more));
+    }
+}
+
 #[test]
 fn no_header_parameter_is_a_source_of_keys() {
     let mut with_key = header();

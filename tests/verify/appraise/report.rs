@@ -201,7 +201,10 @@ fn a_migration_agent_is_refused_unless_allowed() {
     let with_agent = |report: ReportBuilder| report.report_id_ma([0x33; 32]);
     for policy in under_both(|policy| policy) {
         passed(report_with(&policy, |report| report), "migration agent", "none");
-        for id in [[0; 32], [0x33; 32]] {
+        // An id of which one byte alone is not 0xff is that of an agent too.
+        let mut almost_none = [0xff; 32];
+        almost_none[31] = 0xfe;
+        for id in [[0; 32], [0x33; 32], almost_none] {
             let verdict = report_with(&policy, |report| report.report_id_ma(id));
             failed(verdict, "migration agent", Violation::MigrationAllowed);
         }

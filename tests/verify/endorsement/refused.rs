@@ -1,5 +1,6 @@
 //! Emulated evidence: what must be refused.
 
+use aws_lc_rs::digest::{SHA384, SHA512, digest};
 use blindbox_attestation::UnixTime;
 use blindbox_attestation::emulator::uvm::{ChainFault, Sha2, SigningAlgorithm, UvmSigner, text_payload};
 use blindbox_attestation::uvm::{
@@ -350,6 +351,20 @@ fn a_thumbprint_names_the_leaf_or_is_absent() {
     for form in FORMS {
         let without = resigned(form, |header| remove(header, 34.into()));
         assert!(verify(&without, &expected(signer())).is_ok());
+        // COSE numbers of hash algorithms: RFC 9054, section 2.1.
+        for (algorithm, hash) in [(-43, &SHA384), (-44, &SHA512)] {
+            let named = |certificate: &[u8]| {
+                let thumbprint = digest(hash, certificate).as_ref().to_vec();
+                let named = resigned(form, |header| set(header, 34, vec![Value::from(algorithm), thumbprint.into()]));
+                verify(&named, &expected(signer())).map(|_| ())
+            };
+            assert_eq!(named(&signer().chain()[0]), Ok(()), "{algorithm}");
+            let refused = EndorsementError::ThumbprintMismatch {
+                expected: hex::encode(digest(hash, &root)),
+                actual: hex::encode(digest(hash, &signer().chain()[0])),
+            };
+            assert_eq!(named(&root), Err(refused), "{algorithm}");
+        }
         let other = resigned(form, |header| {
             set(header, 34, vec![Value::from(-16), sha256(&root).into()]);
         });

@@ -125,9 +125,8 @@ async fn tokens(corpora: &Corpora) -> Result<()> {
     let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100))?;
     corpora.write("policy", "container.toml", policy.to_toml().as_bytes())?;
     corpora.write("policy", "container.json", policy.to_json().as_bytes())?;
-    let clock = blindbox.clock().clone();
     let verifier = Verifier::builder()
-        .clock(move || clock.now())
+        .clock(blindbox.clock().clone())
         .only_application_roots(blindbox.tls_root_pem())
         .collateral_roots(maa.tls_root_pem())
         .build()?;

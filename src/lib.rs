@@ -191,6 +191,9 @@ pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
     TeeClaims, TokenShape, UvmClaims,
 };
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use clock::TimeProvider;
 pub use error::{
     AttestationError, Category, ChannelNotAllowed, ChannelNotBound, ErrorCode, MaaKeyError, NetworkError, Rejection,
     Violation,

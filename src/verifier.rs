@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::azure_vm::AkAnchors;
-use crate::clock::Clock;
+use crate::clock::{Clock, TimeProvider};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
@@ -20,7 +20,7 @@ use crate::snp::AmdAnchors;
 use crate::telemetry;
 use crate::tls::{self, Roots};
 use crate::transport::{Network, Proxy};
-use crate::types::{UnixTime, shorten};
+use crate::types::shorten;
 use crate::verifier_state::VerifierState;
 
 /// Attests the peer behind a URL and opens a session with it, before any application data is sent.
@@ -166,10 +166,10 @@ impl Default for VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// Replaces the clock of the machine. Lifetimes also end by a monotonic clock, so that setting this clock back extends
-    /// none.
-    pub fn clock(mut self, now: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
-        self.clock = Clock::new(now);
+    /// Replaces the clocks of the machine. A function that returns the time of day replaces the wall clock alone; lifetimes also
+    /// end by the monotonic clock, so that setting the wall clock back extends none.
+    pub fn clock(mut self, clocks: impl TimeProvider + 'static) -> Self {
+        self.clock = Clock::new(clocks);
         self
     }
 

@@ -168,7 +168,7 @@ impl ManagedSession {
     }
 
     fn rest_of_cool_down(&self, failed: Instant) -> Duration {
-        self.cool_down.saturating_sub(failed.elapsed())
+        self.cool_down.saturating_sub(self.peer.verifier.clock.elapsed(failed))
     }
 
     async fn session_that(&self, is_usable: impl Fn(&Session) -> bool) -> Result<Session, AttestationError> {
@@ -213,7 +213,7 @@ impl ManagedPeer {
                 Ok(session)
             }
             Err(error) => {
-                state.failed = Some((Instant::now(), error.clone()));
+                state.failed = Some((self.verifier.clock.monotonic(), error.clone()));
                 Err(error)
             }
         }

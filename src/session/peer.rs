@@ -16,7 +16,7 @@ use super::peer_id::PeerId;
 use super::renewal::Renewal;
 use super::request_body::Progress;
 use crate::attestation::Attestation;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Order};
 use crate::error::AttestationError;
 use crate::transport::{Connection, Security};
 
@@ -68,8 +68,8 @@ impl Lease {
     }
 
     /// When an unsuccessful renewal is tried again: every request would be too often.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.span.checked_div(50)?)
+    pub(super) fn retry_at(&self, clock: &Clock) -> Option<Instant> {
+        clock.monotonic().checked_add(self.span.checked_div(50)?)
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Peer {
     connections: Mutex<Connections>,
     /// The number of requests, responses and streams under way.
     under_way: AtomicUsize,
-    last_used: Mutex<Instant>,
+    last_used: Mutex<Order>,
     /// Held by the task that renews.
     pub(super) renewal: AsyncMutex<Renewal>,
     /// The pool's signal that a connection is free.
@@ -116,7 +116,7 @@ impl Peer {
             revoked: watch::Sender::new(None),
             connections: Mutex::default(),
             under_way: AtomicUsize::new(0),
-            last_used: Mutex::new(Instant::now()),
+            last_used: Mutex::new(Order::next()),
             renewal: AsyncMutex::default(),
             freed,
         }
@@ -153,12 +153,12 @@ impl Peer {
         lock(&self.lease).needs_renewal(&self.clock)
     }
 
-    pub(super) fn last_used(&self) -> Instant {
+    pub(super) fn last_used(&self) -> Order {
         *lock(&self.last_used)
     }
 
     pub(super) fn mark_used(&self) {
-        *lock(&self.last_used) = Instant::now();
+        *lock(&self.last_used) = Order::next();
     }
 
     /// Whether a request, the body of a response or a stream is under way.
@@ -254,7 +254,7 @@ impl Peer {
             }
             connections.shared = None;
         }
-        let too_old = |since: &Instant| since.elapsed() >= IDLE_TIMEOUT;
+        let too_old = |since: &Instant| self.clock.elapsed(*since) >= IDLE_TIMEOUT;
         while connections.idle.front().is_some_and(|(since, idle)| too_old(since) || idle.is_closed()) {
             connections.idle.pop_front();
         }
@@ -278,7 +278,7 @@ impl Peer {
             return;
         }
         let mut connections = lock(&self.connections);
-        connections.idle.push_back((Instant::now(), connection));
+        connections.idle.push_back((self.clock.monotonic(), connection));
         let closed = if connections.idle.len() > MAX_IDLE { connections.idle.pop_front() } else { None };
         drop(connections);
         drop(closed);

@@ -226,7 +226,7 @@ impl Pool {
     /// Whether a key, or a connection, that is not attested may be asked for evidence.
     pub(super) fn check_attest_rate(&self, id: PeerId) -> Result<(), AttestationError> {
         let mut state = lock(&self.state);
-        state.recent.retain(|(_, since)| since.elapsed() < NEW_KEY_WINDOW);
+        state.recent.retain(|(_, since)| self.clock.elapsed(*since) < NEW_KEY_WINDOW);
         // A key counts once. Else retries during an outage of its agent would use up the limit.
         if state.recent.iter().any(|(recent, _)| *recent == id) {
             return Ok(());
@@ -238,7 +238,7 @@ impl Pool {
             };
             return Err(AttestationError::TooManyUnattestedPeers { reason });
         }
-        state.recent.push((id, Instant::now()));
+        state.recent.push((id, self.clock.monotonic()));
         Ok(())
     }
 

@@ -31,10 +31,11 @@ impl SessionInner {
             return Ok(());
         }
         let all = self.attester.verifier.deadline.min(deadline.half_remaining());
+        let clock = &self.attester.verifier.clock;
         let (least, all) = (all.checked_div(MIN_RENEWAL_SHARE).unwrap_or_default(), Deadline::after(all));
         for peer in expiring {
             let Ok(mut renewal) = peer.renewal.try_lock() else { continue };
-            if renewal.paused_until.is_some_and(|until| Instant::now() < until) {
+            if renewal.paused_until.is_some_and(|until| clock.monotonic() < until) {
                 continue;
             }
             // Agents that do not respond have used it up. The next request renews the rest.
@@ -42,7 +43,7 @@ impl SessionInner {
                 break;
             }
             // Set before the attempt: a cancelled request does not get beyond the next await.
-            renewal.paused_until = peer.lease().retry_at();
+            renewal.paused_until = peer.lease().retry_at(clock);
             let share = Deadline::after(all.half_remaining());
             let outcome = telemetry::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
             self.finish_renewal(&peer, &mut renewal, outcome)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{BlindBox, HttpVersions, Maa, RequestRecord, TcpProxy};
+use blindbox_attestation::emulator::{BlindBox, Clock, HttpVersions, Maa, RequestRecord, TcpProxy};
 use blindbox_attestation::{
     AttestationError, Policy, Session, SpkiDigest, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
@@ -26,7 +26,7 @@ pub enum Balancing {
 
 impl Fleet {
     pub async fn start(count: usize, http: HttpVersions, balancing: Balancing) -> Self {
-        let maa = Maa::start().await.unwrap();
+        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
         let mut replicas = Vec::new();
         for _ in 0..count {
             replicas.push(BlindBox::builder(&maa).http(http).start().await.unwrap());
@@ -51,12 +51,11 @@ impl Fleet {
     }
 
     pub fn builder(&self) -> VerifierBuilder {
-        let clock = self.maa.clock().clone();
-        Verifier::builder().clock(move || clock.now()).collateral_roots(self.maa.tls_root_pem())
+        Verifier::builder().clock(self.maa.clock().clone()).collateral_roots(self.maa.tls_root_pem())
     }
 
     pub fn verifier(&self) -> Verifier {
-        self.builder().deadline(Duration::from_secs(30)).build().unwrap()
+        self.builder().deadline(Duration::from_secs(60)).build().unwrap()
     }
 
     pub async fn connect(&self) -> Result<Session, AttestationError> {

@@ -1,9 +1,9 @@
-//! An emulated MAA and BlindBox, and a verifier that knows the roots of both.
+//! An emulated MAA and BlindBox, and a verifier that knows the roots of both. Their clock stands still: a test advances it.
 #![allow(dead_code)]
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Guest, Kds, Maa, Platform};
+use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Clock, Guest, Kds, Maa, Platform};
 use blindbox_attestation::{
     AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
@@ -22,7 +22,7 @@ impl Lab {
     }
 
     pub async fn with(change: impl FnOnce(BlindBoxBuilder) -> BlindBoxBuilder) -> Self {
-        let maa = Maa::start().await.unwrap();
+        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
         let blindbox = change(BlindBox::builder(&maa)).start().await.unwrap();
         Self { maa, blindbox, kds: None }
     }
@@ -89,11 +89,10 @@ impl Lab {
     }
 
     pub fn builder(&self) -> VerifierBuilder {
-        let clock = self.blindbox.clock().clone();
         let builder = Verifier::builder()
-            .clock(move || clock.now())
+            .clock(self.blindbox.clock().clone())
             .only_application_roots(self.blindbox.tls_root_pem())
-            .deadline(Duration::from_secs(20));
+            .deadline(Duration::from_secs(60));
         let Some(kds) = &self.kds else { return builder.collateral_roots(self.maa.tls_root_pem()) };
         let builder = match self.blindbox.ak_anchors() {
             Some(anchors) => builder.ak_anchors(anchors),

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use crate::lab::{Lab, interrupted};
 use blindbox_attestation::blocking::{self, BodyError, BodyReader, Request, Response, Session, Verifier};
 use blindbox_attestation::emulator::{Application, BlindBoxBuilder, Fault, Gate, HttpVersions, Knob, Relay, RelayMode};
-use blindbox_attestation::{AttestationError, Category, Channel, Form, HeaderMap, HostData, Policy, Violation};
+use blindbox_attestation::{
+    AttestationError, Category, Channel, Form, HeaderMap, HostData, Policy, UnixTime, Violation,
+};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -497,7 +499,8 @@ fn the_verifiers_own_clock_cannot_wait_for_the_verifier() {
 #[test]
 fn a_clock_that_panics_is_an_error() {
     let bench = Bench::start();
-    let verifier = bench.lab.builder().clock(|| panic!("a clock without hands")).build_blocking().unwrap();
+    let verifier =
+        bench.lab.builder().clock(|| -> UnixTime { panic!("a clock without hands") }).build_blocking().unwrap();
     let error = verifier.connect(bench.lab.blindbox.url(), &bench.lab.policy()).unwrap_err();
     assert!(matches!(&error, AttestationError::Misconfigured { reason } if reason.contains("panicked")), "{error:?}");
     assert_eq!(hello(&bench.connect()).unwrap(), "hello from a BlindBox");

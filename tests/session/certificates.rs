@@ -53,12 +53,8 @@ async fn server(certificate: CertificateDer<'static>) -> SocketAddr {
 async fn refusal(certificate: CertificateDer<'static>, root: &[u8], now: UnixTime) -> String {
     let address = server(certificate).await;
     let clock = Clock::stopped_at(now);
-    let verifier = Verifier::builder()
-        .clock(move || clock.now())
-        .only_application_roots(root)
-        .resolve(NAME, address)
-        .build()
-        .unwrap();
+    let verifier =
+        Verifier::builder().clock(clock).only_application_roots(root).resolve(NAME, address).build().unwrap();
     let trust = Trust::maa("https://sharedneu.neu.attest.azure.net").unwrap();
     let workload = Workload::binds_its_own_key(HostData::new([1; 32]));
     let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();

@@ -1,14 +1,15 @@
 //! An attested session over real TLS: what it sends, to whom, and for how long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, hello, noticed, unreachable_reason};
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, BlindBox, Fault, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa, OpenConnections,
-    Platform, ServerCertificate, TcpProxy, Traffic, Transport,
+    AgentForm, AgentLocation, BlindBox, Clock, Fault, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa,
+    OpenConnections, Platform, ServerCertificate, TcpProxy, Traffic, Transport,
 };
 use blindbox_attestation::{
-    AttestationError, Channel, ChannelNotAllowed, HostData, Policy, Product, Session, Verdict, Violation, Workload,
+    AttestationError, Channel, ChannelNotAllowed, HostData, Policy, Product, Session, TimeProvider, UnixTime, Verdict,
+    Violation, Workload,
 };
 use serde_json::{Value, json};
 
@@ -257,16 +258,28 @@ async fn a_session_that_starts_at_its_end_is_attested_anew_or_sends_nothing() {
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 3);
 }
 
+/// Only the monotonic clock advances.
+struct WallClockStandsStill(UnixTime, Clock);
+
+impl TimeProvider for WallClockStandsStill {
+    fn now(&self) -> UnixTime {
+        self.0
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.1.monotonic()
+    }
+}
+
 #[tokio::test]
 async fn a_clock_that_is_set_back_does_not_lengthen_a_life() {
     let lab = Lab::start().await;
     let policy = lab.policy().require_max_session_age(Duration::from_secs(1)).unwrap();
-    let now = lab.blindbox.now();
-    // A clock that stands still: only the monotonic one goes on.
-    let verifier = lab.builder().clock(move || now).build().unwrap();
+    let clock = WallClockStandsStill(lab.blindbox.now(), lab.blindbox.clock().clone());
+    let verifier = lab.builder().clock(clock).build().unwrap();
     let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    lab.blindbox.clock().advance(1);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");

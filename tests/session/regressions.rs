@@ -169,9 +169,14 @@ async fn a_bad_certificate_of_a_mirror_is_no_verdict_on_the_peer() {
 async fn an_attestation_that_has_ended_by_the_time_it_is_there_is_none() {
     let lab = Lab::start().await;
     let policy = lab.policy().require_max_session_age(Duration::from_secs(1)).unwrap();
-    lab.blindbox.fail("/attest/", Fault::Slow(Duration::from_millis(1_200)));
-    let outcome = lab.verifier().connect(lab.blindbox.url(), &policy).await;
-    assert_eq!(outcome.unwrap_err(), AttestationError::AttestationExpired);
+    let gate = Gate::closed();
+    lab.blindbox.fail("/attest/", Fault::Held(gate.clone()));
+    let (verifier, url) = (lab.verifier(), lab.blindbox.url());
+    let connecting = tokio::spawn(async move { verifier.connect(url, &policy).await.map(drop) });
+    gate.arrived(1).await;
+    lab.blindbox.clock().advance(1);
+    gate.open();
+    assert_eq!(connecting.await.unwrap().unwrap_err(), AttestationError::AttestationExpired);
 }
 
 /// More headers than a map of headers holds were a panic.

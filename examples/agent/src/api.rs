@@ -25,9 +25,6 @@ use crate::rate_limit::Limiter;
 /// The most bytes of a request, which has about 130. More is somebody who fills memory.
 const MAX_REQUEST: usize = 1024;
 
-/// How long a request may take to arrive whole.
-const ARRIVAL: Duration = Duration::from_secs(10);
-
 /// How long the caller waits for evidence. MAA and the sidecar have less; a device can hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,6 +34,8 @@ pub(crate) struct Bound {
     pub(crate) maa: MaaClient,
     pub(crate) hosts: Vec<MaaHost>,
     pub(crate) limiter: Limiter,
+    /// How long a request may take to arrive whole.
+    pub(crate) arrival: Duration,
 }
 
 /// Why there is no evidence: a status, and a text that never repeats what the caller sent.
@@ -96,7 +95,7 @@ impl Bound {
         caller: IpAddr,
         key: &ConnectionKey,
     ) -> Result<Value, Refusal> {
-        let request: MaaRequest = read(request).await?;
+        let request: MaaRequest = read(request, self.arrival).await?;
         let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
         let host = self.host(&request.maa_endpoint)?.clone();
         let (source, maa) = (self.source.clone(), self.maa.clone());
@@ -114,7 +113,7 @@ impl Bound {
         caller: IpAddr,
         key: &ConnectionKey,
     ) -> Result<Value, Refusal> {
-        let request: CombinedRequest = read(request).await?;
+        let request: CombinedRequest = read(request, self.arrival).await?;
         let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
         let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint).cloned()).transpose()?;
         let (source, maa) = (self.source.clone(), self.maa.clone());
@@ -200,7 +199,7 @@ impl Form {
     }
 }
 
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+async fn read<T: DeserializeOwned>(request: Request<Incoming>, arrival: Duration) -> Result<T, Refusal> {
     let mut types = request.headers().get_all(CONTENT_TYPE).iter();
     let json = types.next().is_some_and(|value| value.as_bytes() == b"application/json");
     if !json || types.next().is_some() {
@@ -208,7 +207,7 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refu
     }
     let body = Limited::new(request.into_body(), MAX_REQUEST).collect();
     let late = Refusal { status: StatusCode::REQUEST_TIMEOUT, text: "the request did not arrive in time" };
-    let body: Bytes = match tokio::time::timeout(ARRIVAL, body).await.map_err(|_| late)? {
+    let body: Bytes = match tokio::time::timeout(arrival, body).await.map_err(|_| late)? {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             return Err(Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" });

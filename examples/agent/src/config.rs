@@ -73,15 +73,15 @@ impl KeyConfig {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Limits {
     /// Attestations per second over time: each costs a report of the firmware, which serves one at a time and throttles,
-    /// and a call to MAA.
-    pub attestations_per_second: u32,
+    /// and a call to MAA. A fraction is possible.
+    pub attestations_per_second: f64,
     /// Attestations at once after a quiet time: a client that opens several connections.
     pub attestation_burst: u32,
     /// Attestations under way at a time.
     pub attestations_in_flight: u32,
     /// How much of these three one address may use (of IPv6 one /64), against a caller who uses up what is there for all. Where
     /// callers come through something that hides their addresses, set these to the common limits.
-    pub attestations_per_second_per_address: u32,
+    pub attestations_per_second_per_address: f64,
     /// See `attestations_per_second_per_address`.
     pub attestation_burst_per_address: u32,
     /// See `attestations_per_second_per_address`.
@@ -97,17 +97,21 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Seconds of silence within a request, within an answer, of a caller who does not take an answer, or between requests.
     pub idle_seconds: u64,
-    /// Seconds until a connection is asked to end, so that nobody holds a place for ever.
+    /// Seconds until a connection is asked to end, so that none holds a place for ever.
     pub connection_seconds: u64,
+    /// Seconds that a TLS handshake may take.
+    pub handshake_seconds: u64,
+    /// Seconds in which the body of an attestation request must arrive.
+    pub attestation_request_seconds: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            attestations_per_second: 5,
+            attestations_per_second: 5.0,
             attestation_burst: 40,
             attestations_in_flight: 8,
-            attestations_per_second_per_address: 2,
+            attestations_per_second_per_address: 2.0,
             attestation_burst_per_address: 20,
             attestations_in_flight_per_address: 4,
             connections: 1024,
@@ -116,6 +120,8 @@ impl Default for Limits {
             body_bytes: 16 * 1024 * 1024,
             idle_seconds: 60,
             connection_seconds: 60 * 60,
+            handshake_seconds: 10,
+            attestation_request_seconds: 10,
         }
     }
 }
@@ -166,15 +172,17 @@ impl Config {
 
     /// Whether the values make sense together.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        let Limits { attestations_per_second, attestation_burst, attestations_in_flight, connections, .. } =
-            self.limits;
-        let attestations_per_address = [
-            self.limits.attestations_per_second_per_address,
-            self.limits.attestation_burst_per_address,
-            self.limits.attestations_in_flight_per_address,
-        ];
+        let Limits { attestation_burst, attestations_in_flight, connections, .. } = self.limits;
+        let rates = [self.limits.attestations_per_second, self.limits.attestations_per_second_per_address];
+        let attestations_per_address =
+            [self.limits.attestation_burst_per_address, self.limits.attestations_in_flight_per_address];
         let Limits { connections_per_address, requests_in_flight, .. } = self.limits;
-        let Limits { body_bytes, idle_seconds, connection_seconds, .. } = self.limits;
+        let seconds = [
+            self.limits.idle_seconds,
+            self.limits.connection_seconds,
+            self.limits.handshake_seconds,
+            self.limits.attestation_request_seconds,
+        ];
         let month = 30 * 24 * 60 * 60;
         let reason = if self.names.is_empty() {
             "names is empty: a certificate needs at least one name or address"
@@ -184,13 +192,17 @@ impl Config {
             "key.certificate-file without key.csr-file: a certificate can only be for a key that is made here"
         } else if self.key.certificate_file.is_some() && self.key.certificate_file == self.key.csr_file {
             "key.csr-file is key.certificate-file: one would be written over the other"
-        } else if [attestations_per_second, attestation_burst, attestations_in_flight].contains(&0)
+        } else if [attestation_burst, attestations_in_flight].contains(&0)
             || attestations_per_address.contains(&0)
             || [connections, connections_per_address, requests_in_flight].contains(&0)
-            || [body_bytes, idle_seconds, connection_seconds].contains(&0)
+            || self.limits.body_bytes == 0
+            || seconds.contains(&0)
+            || rates.contains(&0.0)
         {
             "a limit is 0: write a bound, there is no value for none"
-        } else if idle_seconds.max(connection_seconds) > month {
+        } else if !rates.iter().all(|rate| rate.is_finite() && *rate > 0.0) {
+            "a rate of attestations must be a positive number"
+        } else if seconds.iter().any(|limit| *limit > month) {
             "a limit in seconds is more than 30 days"
         } else if self.sidecar.is_some_and(|sidecar| self.application == Application::Tcp(sidecar.0)) {
             "the application's address is the sidecar's: callers would reach what attests any data"

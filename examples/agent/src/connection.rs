@@ -18,9 +18,6 @@ use crate::idle::IdleTracker;
 use crate::key::Identity;
 use crate::server::Shared;
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
 /// How long what has begun may go on after its connection was asked to end: because its key retired, it reached its age, or
 /// the caller takes nothing of a response.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -48,9 +45,10 @@ pub(crate) async fn serve(
     let _ = stream.set_nodelay(true);
     // This connection's for good, whatever key serves later: what is attested on it is the key it was opened with.
     let Identity { tls, spki_digest } = Identity::clone(&identities.borrow());
+    let limit = Duration::from_secs(shared.limits.handshake_seconds);
     let handshake = TlsAcceptor::from(tls).accept(stream);
     let handshake = tokio::select! {
-        done = tokio::time::timeout(HANDSHAKE, handshake) => done,
+        done = tokio::time::timeout(limit, handshake) => done,
         () = evict.notified() => return,
     };
     drop(evict);

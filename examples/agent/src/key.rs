@@ -242,6 +242,14 @@ impl ResolvesServerCert for FixedCert {
 }
 
 #[cfg(test)]
+impl TlsKey {
+    /// A certificate as it would be in a file.
+    pub(crate) fn issued_by_a_test(&self) -> String {
+        self.params.self_signed(&self.private).unwrap().pem()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -249,14 +257,10 @@ mod tests {
         TlsKey::generate(&["localhost".to_owned()], Duration::from_secs(60)).unwrap()
     }
 
-    fn certificate(key: &TlsKey) -> String {
-        key.params.self_signed(&key.private).unwrap().pem()
-    }
-
     #[test]
     fn only_certificates_with_its_own_first_are_taken() {
         let (key, other) = (key(), key());
-        let (good, foreign) = (certificate(&key), certificate(&other));
+        let (good, foreign) = (key.issued_by_a_test(), other.issued_by_a_test());
         let taken = |pem: &str| key.with_chain(pem.as_bytes()).map(|identity| identity.spki_digest.clone());
         assert_eq!(taken(&good).as_deref(), Ok(key.spki_digest()));
         assert_eq!(taken(&(good.clone() + &foreign)).as_deref(), Ok(key.spki_digest()));

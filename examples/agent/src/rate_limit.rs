@@ -54,12 +54,12 @@ pub(crate) struct AttestationPermit {
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         let common = Rate {
-            per_second: f64::from(limits.attestations_per_second),
+            per_second: limits.attestations_per_second,
             burst: f64::from(limits.attestation_burst),
             in_flight: limits.attestations_in_flight,
         };
         let each = Rate {
-            per_second: f64::from(limits.attestations_per_second_per_address),
+            per_second: limits.attestations_per_second_per_address,
             burst: f64::from(limits.attestation_burst_per_address),
             in_flight: limits.attestations_in_flight_per_address,
         };
@@ -192,10 +192,10 @@ mod tests {
 
     fn limiter() -> Limiter {
         Limiter::new(&Limits {
-            attestations_per_second: 4,
+            attestations_per_second: 4.0,
             attestation_burst: 8,
             attestations_in_flight: 4,
-            attestations_per_second_per_address: 2,
+            attestations_per_second_per_address: 2.0,
             attestation_burst_per_address: 4,
             attestations_in_flight_per_address: 2,
             ..Limits::default()

@@ -131,6 +131,24 @@ mod tests {
         Config::from_toml(text).unwrap()
     }
 
+    #[tokio::test]
+    async fn only_a_certificate_for_its_own_key_is_used() {
+        let files = Files::with(|_| None).unwrap();
+        let (mut rotation, mut keys) = Rotation::start(&config(), files).unwrap();
+        let issued = |key: &TlsKey| key.issued_by_a_test().into_bytes();
+        let foreign = issued(&TlsKey::generate(&["localhost".to_owned()], Duration::from_secs(60)).unwrap());
+        let good = issued(&rotation.current.key);
+        let with_key = [&good[..], b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"].concat();
+        for bad in [&foreign[..], &with_key, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b""] {
+            rotation.certified(bad);
+            assert!(!keys.has_changed().unwrap());
+        }
+        let digest = keys.borrow_and_update().spki_digest.clone();
+        rotation.certified(&good);
+        assert!(keys.has_changed().unwrap());
+        assert_eq!(keys.borrow().spki_digest, digest);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn keys_end_in_time_while_files_hang_and_only_one_look_ever_hangs() {
         let (calls, (let_go, hanging)) = (Arc::<AtomicUsize>::default(), channel::<()>());

@@ -64,7 +64,8 @@ impl Agent {
         config.check()?;
         let limits = config.limits.clone();
         let maa = MaaClient::new(config.maa_roots.as_deref())?;
-        let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits) };
+        let arrival = Duration::from_secs(limits.attestation_request_seconds);
+        let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits), arrival };
         let forward = Forward::new(config.application.clone(), &config.pass_headers, &limits);
         let files = Files::start(&config.key).map_err(StartError::Files)?;
         let (rotation, identities) = Rotation::start(config, files)?;

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Request, StatusCode};
-use blindbox_attestation::emulator::{BlindBox, Fault, Knob, Maa, Relay, RelayMode};
+use blindbox_attestation::emulator::{BlindBox, Clock, Fault, Knob, Maa, Relay, RelayMode};
 use blindbox_attestation::{Policy, Trust, UvmRequirement, Verifier, Workload};
 use gateway::{Config, gateway};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ struct Lab {
 
 impl Lab {
     async fn start() -> Self {
-        let maa = Maa::start().await.unwrap();
+        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
         let blindbox = BlindBox::builder(&maa).start().await.unwrap();
         Self { maa, blindbox }
     }
@@ -34,13 +34,12 @@ impl Lab {
         let trust = Trust::maa(self.maa.issuer()).unwrap();
         let trust = trust.require_maa_policy_hash(self.blindbox.maa_policy_hash()).unwrap();
         let workload = Workload::binds_its_own_key(self.blindbox.host_data());
-        let clock = self.blindbox.clock().clone();
         Config {
             blindbox: self.blindbox.url(),
             policy: Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap(),
             verifier: Verifier::builder()
                 .collateral_roots(self.maa.tls_root_pem())
-                .clock(move || clock.now())
+                .clock(self.blindbox.clock().clone())
                 .deadline(Duration::from_secs(30)),
             cool_down: Duration::ZERO,
         }

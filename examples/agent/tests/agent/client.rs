@@ -117,9 +117,19 @@ impl Client {
         self.read().await.expect("an answer")
     }
 
+    /// The same where the other end may have closed the connection.
+    pub async fn try_write(&mut self, request: &str) -> std::io::Result<()> {
+        self.stream.write_all(request.as_bytes()).await
+    }
+
+    /// One byte.
+    pub async fn byte(&mut self) -> u8 {
+        self.stream.read_u8().await.unwrap()
+    }
+
     /// Whether there was an answer; a connection may end in between.
     pub async fn try_send(&mut self, request: &str) -> bool {
-        self.stream.write_all(request.as_bytes()).await.is_ok() && self.read().await.is_some()
+        self.try_write(request).await.is_ok() && self.read().await.is_some()
     }
 
     pub async fn post(&mut self, path: &str, body: &str) -> Answer {

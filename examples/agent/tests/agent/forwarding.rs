@@ -1,14 +1,13 @@
 //! What reaches the application, and how.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
 
 use crate::client::{Client, get, http2};
-use crate::lab::{TestServer, agent_without_machine, application, config, echo};
+use crate::lab::{TestServer, agent_without_machine, application, config, echo, passing};
 
 fn request(headers: &str) -> String {
     format!("POST /a//b?c=d%20e HTTP/1.1\r\nhost: my-app.example\r\ncontent-length: 4\r\n{headers}\r\nbody")
@@ -212,15 +211,15 @@ async fn a_body_that_turns_out_too_long_is_cut_off() {
 #[tokio::test]
 async fn a_request_that_stops_coming_is_given_up() {
     let application = application().await;
-    let (agent, _) = agent_without_machine(&application, "", "[limits]\nidle-seconds = 1").await;
+    let (agent, _) = agent_without_machine(&application, "", "").await;
     let mut client = Client::connect(agent.address()).await;
     client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1").await;
-    let answer = tokio::time::timeout(Duration::from_secs(60), client.read()).await.unwrap();
+    let answer = passing(10, client.read()).await;
     assert!(answer.is_none_or(|answer| answer.status == 502));
     assert_eq!(application.count(), 0);
     let mut silent = Client::connect(agent.address()).await;
     silent.write("GET / HT").await;
-    let ended = tokio::time::timeout(Duration::from_secs(60), silent.read()).await.unwrap();
+    let ended = passing(10, silent.read()).await;
     assert!(ended.is_none_or(|answer| answer.status == 408));
 }
 

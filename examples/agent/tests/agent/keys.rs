@@ -1,7 +1,6 @@
 //! The TLS key: made by the agent, certified from outside, replaced on a schedule.
 
 use std::path::Path;
-use std::time::Duration;
 
 use blindbox_agent::Agent;
 use rcgen::PublicKeyData as _;
@@ -11,10 +10,16 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use serde_json::json;
 
 use crate::client::{Client, get};
-use crate::lab::{Machine, TestServer, agent_without_machine, application, config, long_answers, pass};
+use crate::lab::{
+    self, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, soon,
+};
 
-/// Longer than anything here takes, shorter than the minute that what runs on a connection of a retired key has.
-const SOON: Duration = Duration::from_secs(30);
+/// The lifetime of a key without a certificate, in seconds.
+const LIFETIME: u64 = 60 * 60;
+
+/// Only the retirement of its key ends a connection, not silence or age.
+const OPEN: &str =
+    "[limits]\nidle-seconds = 1000000\nconnection-seconds = 1000000\nattestation-request-seconds = 1000000";
 
 /// Someone who certifies what is asked, as ACME does.
 struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
@@ -49,25 +54,29 @@ async fn with_files(directory: &Path, lifetime: u64) -> (Agent, TestServer) {
 
 /// The request, when there is one that is looked for. Files are not waited for by the agent.
 async fn written(request: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-    for _ in 0..3000 {
-        match std::fs::read(request) {
-            Ok(text) if text.starts_with(b"-----BEGIN CERTIFICATE REQUEST-----") && wanted(&text) => return text,
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+    let looking = async {
+        loop {
+            match std::fs::read(request) {
+                Ok(text) if text.starts_with(b"-----BEGIN CERTIFICATE REQUEST-----") && wanted(&text) => return text,
+                _ => moment().await,
+            }
         }
-    }
-    panic!("no request within a minute");
+    };
+    soon(looking).await
 }
 
 /// Until a new connection shows what is looked for.
 async fn until(agent: &Agent, seen: impl Fn(&Client) -> bool) -> Client {
-    for _ in 0..600 {
-        let client = Client::connect(agent.address()).await;
-        if seen(&client) {
-            return client;
+    let looking = async {
+        loop {
+            let client = Client::connect(agent.address()).await;
+            if seen(&client) {
+                return client;
+            }
+            moment().await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("not within a minute");
+    };
+    soon(looking).await
 }
 
 /// How the certificate looks when it is not the agent's own.
@@ -112,41 +121,31 @@ async fn a_certificate_for_its_own_key_is_used_and_keeps_connections_open() {
     assert_eq!(before.send(&get("/status")).await.status, 200);
 }
 
+/// What the files of `rotation` refuse is refused here too, and what comes after it is used.
 #[tokio::test]
-async fn a_certificate_for_another_key_is_not_used() {
+async fn files_that_are_not_used_keep_no_good_one_from_being_used() {
     let directory = tempfile::tempdir().unwrap();
     let (agent, _application) = with_files(directory.path(), 3600).await;
-    let authority = Authority::new();
+    let (authority, before) = (Authority::new(), Client::connect(agent.address()).await);
+    let good = authority.certify(&directory.path().join("tls.csr"));
     let foreign = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let certificate = certificate.signed_by(&foreign, &authority.0).unwrap().pem();
-    still_its_own(&agent, directory.path(), &certificate).await;
-}
-
-#[tokio::test]
-async fn a_file_with_a_private_key_is_not_used_even_beside_a_good_certificate() {
-    let directory = tempfile::tempdir().unwrap();
-    let (agent, _application) = with_files(directory.path(), 3600).await;
-    let good = Authority::new().certify(&directory.path().join("tls.csr"));
-    let key = KeyPair::generate().unwrap().serialize_pem();
-    still_its_own(&agent, directory.path(), &(good + &key)).await;
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_certificate_is_not_used() {
-    let directory = tempfile::tempdir().unwrap();
-    let (agent, _application) = with_files(directory.path(), 3600).await;
-    still_its_own(&agent, directory.path(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").await;
-    still_its_own(&agent, directory.path(), "").await;
-}
-
-async fn still_its_own(agent: &Agent, directory: &Path, file: &str) {
-    let (before, chain) = (agent.spki_digest(), Client::connect(agent.address()).await.chain);
-    std::fs::write(directory.join("tls.pem"), file).unwrap();
-    // The file is looked at every two seconds.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    let after = Client::connect(agent.address()).await;
-    assert_eq!((after.spki_digest(), after.chain), (before, chain));
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let bad = [
+        params.signed_by(&foreign, &authority.0).unwrap().pem(),
+        good.clone() + &foreign.serialize_pem(),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+        String::new(),
+    ];
+    for file in bad {
+        std::fs::write(directory.path().join("tls.pem"), file).unwrap();
+        assert_eq!(Client::connect(agent.address()).await.chain, before.chain);
+    }
+    std::fs::write(directory.path().join("tls.pem"), good).unwrap();
+    let after = until(&agent, |client| {
+        assert!(client.chain == before.chain || certified(&authority, client));
+        certified(&authority, client)
+    });
+    assert_eq!(after.await.spki_digest(), before.spki_digest());
 }
 
 #[tokio::test]
@@ -180,12 +179,13 @@ async fn a_link_where_the_request_is_written_is_not_followed() {
 #[tokio::test]
 async fn a_key_ends_with_its_life_and_its_connections_with_it() {
     let application = application().await;
-    let (agent, _) = agent_without_machine(&application, "", "[key]\nlifetime-seconds = 1").await;
+    let (agent, _) = agent_without_machine(&application, "", OPEN).await;
     let mut old = Client::connect(agent.address()).await;
     let key = old.spki_digest();
+    pass(LIFETIME).await;
     let mut new = until(&agent, |client| client.spki_digest() != key).await;
     assert_eq!(new.send(&get("/status")).await.status, 200);
-    assert!(tokio::time::timeout(SOON, old.closed()).await.unwrap());
+    assert!(soon(old.closed()).await);
 }
 
 #[tokio::test]
@@ -193,9 +193,11 @@ async fn a_pipe_where_the_certificate_is_looked_for_keeps_no_key_alive() {
     let directory = tempfile::tempdir().unwrap();
     let made = std::process::Command::new("mkfifo").arg(directory.path().join("tls.pem")).status().unwrap();
     assert!(made.success());
-    let (agent, _application) = with_files(directory.path(), 1).await;
+    let (agent, _application) = with_files(directory.path(), LIFETIME).await;
     let first = agent.spki_digest();
+    pass(LIFETIME).await;
     let second = until(&agent, |client| client.spki_digest() != first).await.spki_digest();
+    pass(LIFETIME).await;
     until(&agent, |client| ![&first, &second].contains(&&client.spki_digest())).await;
 }
 
@@ -224,7 +226,7 @@ async fn on_a_connection_of_a_retired_key_nothing_is_attested() {
     let machine = Machine::new();
     let (application, context) = (application().await, machine.security_context());
     let address = format!("http://{}", application.address);
-    let config = config(&address, "", "[key]\nlifetime-seconds = 2");
+    let config = config(&address, "", OPEN);
     let agent = Agent::start(&config, machine.source(&context)).await.unwrap();
     let mut client = Client::connect(agent.address()).await;
     // A request that has begun keeps its connection open over the change.
@@ -232,13 +234,16 @@ async fn on_a_connection_of_a_retired_key_nothing_is_attested() {
     let (head, rest) = (crate::client::post("/attest/combined", &body), 10);
     client.write(&head[..head.len() - rest]).await;
     let key = client.spki_digest();
+    // By the answer to this the agent has seen it.
+    assert_eq!(Client::connect(agent.address()).await.send(&get("/status")).await.status, 200);
+    pass(LIFETIME).await;
     until(&agent, |client| client.spki_digest() != key).await;
     client.write(&head[head.len() - rest..]).await;
     let answer = client.read().await.unwrap();
     let expected = "the key of this connection has retired: open a new connection";
     assert_eq!((answer.status, answer.json()["error"].as_str()), (503, Some(expected)));
     assert_eq!(machine.reports(), 0);
-    assert!(tokio::time::timeout(SOON, client.closed()).await.unwrap());
+    assert!(soon(client.closed()).await);
 }
 
 #[tokio::test]
@@ -257,23 +262,19 @@ async fn an_attestation_names_the_key_of_its_connection() {
 #[tokio::test]
 async fn a_connection_of_a_retired_key_is_cut_a_minute_later_whatever_goes_on_on_it() {
     let application = long_answers(48 * 1024 * 1024).await;
-    let (agent, _) =
-        agent_without_machine(&application, "", "[limits]\nidle-seconds = 100000\nconnection-seconds = 100000").await;
+    let (agent, _) = agent_without_machine(&application, "", OPEN).await;
     let mut client = Client::connect(agent.address()).await;
     let key = client.spki_digest();
     client.write(&get("/")).await;
-    while application.count() == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    // The lifetime of a key without a certificate: an hour.
-    pass(60 * 60 + 1).await;
+    lab::until("the application is asked", || application.count() > 0).await;
+    pass(LIFETIME).await;
     until(&agent, |client| client.spki_digest() != key).await;
     // Nothing is read for now: what is cut ends in the middle. The minute counts from when the connection has seen its key retire.
     for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        moment().await;
         pass(61).await;
     }
-    let received = tokio::time::timeout(Duration::from_secs(60), client.rest()).await.unwrap();
+    let received = soon(client.rest()).await;
     assert!(received.len() < 48 * 1024 * 1024, "all of it arrived");
 }
 

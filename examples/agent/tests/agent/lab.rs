@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -379,6 +379,56 @@ pub async fn agent_with_device(device: impl Device, application: &TestServer, to
 pub async fn long_answers(bytes: usize) -> TestServer {
     let body = Bytes::from(vec![b'x'; bytes]);
     TestServer::plain(Arc::new(move |_, _| answer(200, body.clone()))).await
+}
+
+/// Time in which everything here gets to work, and nothing that depends on how long it is.
+pub async fn moment() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// Waits until something is so. The limit ends a test that would hang.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < HANG, "{what}");
+        moment().await;
+    }
+}
+
+/// Lets time go by, so many seconds at a time, until something has happened.
+pub async fn passing<T>(seconds: u64, event: impl Future<Output = T>) -> T {
+    let (begun, mut event) = (Instant::now(), std::pin::pin!(event));
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut event => return outcome,
+            () = moment() => {}
+        }
+        assert!(begun.elapsed() < HANG, "it does not happen, however much time goes by");
+        pass(seconds).await;
+    }
+}
+
+/// Limits a wait that only a fault makes long. It is real time, or less where a test lets time go by.
+pub async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HANG, event).await.expect("it does not happen")
+}
+
+const HANG: Duration = Duration::from_secs(120);
+
+/// A port of this host on which no one listens. It is held, so that no one else comes to listen on it.
+pub struct ClosedPort(tokio::net::TcpSocket);
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
 }
 
 /// Time goes by for everything here, and none for the network.

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::client::{Answer, Client, get, post};
 use crate::lab::{
-    Attester, Machine, TestServer, agent_with_device, agent_without_machine, application, config, pass, sidecar,
-    sidecar_source,
+    Attester, ClosedPort, Machine, TestServer, agent_with_device, agent_without_machine, application, config, pass,
+    passing, sidecar, sidecar_source,
 };
 
 const N: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -159,7 +159,7 @@ async fn the_status_says_that_something_answers_and_no_more() {
 #[tokio::test]
 async fn too_many_attestations_at_once() {
     let application = application().await;
-    let limits = "[limits]\nattestation-burst = 2\nattestations-per-second = 1";
+    let limits = "[limits]\nattestation-burst = 2\nattestations-per-second = 0.0001";
     let (agent, reports) = agent_without_machine(&application, "", limits).await;
     let mut client = Client::connect(agent.address()).await;
     let mut statuses = Vec::new();
@@ -251,7 +251,8 @@ async fn a_sidecar_that_says_to_try_later() {
 
 #[tokio::test]
 async fn a_sidecar_that_is_not_there() {
-    let sidecar = TestServer::at(closed().await);
+    let closed = ClosedPort::new();
+    let sidecar = TestServer::at(closed.address());
     let agent = with_source(sidecar_source(&sidecar), "").await;
     assert_later(&Client::connect(agent.address()).await.send(&nonce(N)).await);
 }
@@ -319,11 +320,12 @@ async fn the_statuses_are_those_of_the_protocol() {
     }
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let application = TestServer::at(silent.local_addr().unwrap());
-    let limits = "[limits]\nattestation-burst = 1\nattestations-per-second = 1\nidle-seconds = 3600";
+    let limits = "[limits]\nattestation-burst = 1\nattestations-per-second = 0.0001\nidle-seconds = 3600";
     let (agent, _) = agent_without_machine(&application, "", limits).await;
     let mut client = Client::connect(agent.address()).await;
     seen.extend([client.send(&nonce(N)).await.status, client.send(&nonce(N)).await.status]);
-    let sidecar = TestServer::at(closed().await);
+    let closed = ClosedPort::new();
+    let sidecar = TestServer::at(closed.address());
     let other = with_source(sidecar_source(&sidecar), "").await;
     seen.insert(Client::connect(other.address()).await.send(&nonce(N)).await.status);
     // A body that does not come.
@@ -340,20 +342,7 @@ async fn the_statuses_are_those_of_the_protocol() {
 /// The status of an answer that comes when so much time has gone by, from whenever it counts.
 async fn after(seconds: u64, mut client: Client) -> u16 {
     let answer = tokio::spawn(async move { client.read().await.unwrap().status });
-    for _ in 0..10 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        if answer.is_finished() {
-            break;
-        }
-        pass(seconds).await;
-    }
-    answer.await.unwrap()
-}
-
-/// An address where nobody listens.
-async fn closed() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
+    passing(seconds, answer).await.unwrap()
 }
 
 async fn with_source(source: blindbox_agent::Source, top: &str) -> Agent {
@@ -392,6 +381,10 @@ refuses_configuration! {
     a_configuration_with_a_key_for_ever: ("", "[key]\nlifetime-seconds = 31536000");
     a_configuration_with_a_limit_of_zero: ("", "[limits]\nconnections = 0");
     a_configuration_with_a_limit_of_zero_requests: ("", "[limits]\nrequests-in-flight = 0");
+    a_configuration_with_a_rate_that_is_no_number: ("", "[limits]\nattestations-per-second = nan");
+    a_configuration_with_a_negative_rate: ("", "[limits]\nattestations-per-second-per-address = -1.0");
+    a_configuration_with_a_rate_of_zero: ("", "[limits]\nattestations-per-second = 0");
+    a_configuration_with_handshakes_for_ever: ("", "[limits]\nhandshake-seconds = 9223372036854775807");
     a_configuration_with_silence_for_ever: ("", "[limits]\nidle-seconds = 9223372036854775807");
     a_configuration_with_connections_for_ever: ("", "[limits]\nconnection-seconds = 9223372036854775807");
     a_configuration_whose_request_is_its_certificate: ("", "[key]\ncsr-file = \"/run/tls\"\ncertificate-file = \"/run/tls\"");

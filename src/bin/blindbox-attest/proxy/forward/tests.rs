@@ -11,7 +11,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{BlindBox, Fault, Gate, Knob, Maa};
+use blindbox_attestation::emulator::{BlindBox, Clock, Fault, Gate, Knob, Maa};
 use blindbox_attestation::{Trust, UvmRequirement, Verifier, Workload};
 
 use super::*;
@@ -23,16 +23,15 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// A forwarder whose session has just been closed by a refusal, and the BlindBox, which is not debugged any more.
 async fn closed(retry_pause: Duration) -> (BlindBox, Forwarder) {
-    let maa = Maa::start().await.unwrap();
+    let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
     let blindbox = BlindBox::builder(&maa).start().await.unwrap();
     let issuer = blindbox.maa_issuer();
     let trust = Trust::maa(issuer.as_str()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
     let policy =
         blindbox_attestation::Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();
-    let clock = blindbox.clock().clone();
     let verifier = Verifier::builder()
-        .clock(move || clock.now())
+        .clock(blindbox.clock().clone())
         .only_application_roots(blindbox.tls_root_pem())
         .collateral_roots(maa.tls_root_pem())
         .build()

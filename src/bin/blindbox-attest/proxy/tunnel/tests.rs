@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{Application, BlindBox, Knob, Maa, RequestBody};
+use blindbox_attestation::emulator::{Application, BlindBox, Clock, Knob, Maa, RequestBody};
 use blindbox_attestation::{Policy, Trust, UvmRequirement, Verifier, Workload};
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -94,14 +94,13 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
-    let maa = Maa::start().await.unwrap();
+    let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
     let blindbox = BlindBox::builder(&maa).application(Application::service(Echo)).start().await.unwrap();
     let issuer = blindbox.maa_issuer();
     let trust = Trust::maa(issuer.as_str()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
     let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();
-    let clock = blindbox.clock().clone();
-    let verifier = Verifier::builder().clock(move || clock.now()).only_application_roots(blindbox.tls_root_pem());
+    let verifier = Verifier::builder().clock(blindbox.clock().clone()).only_application_roots(blindbox.tls_root_pem());
     let verifier = verifier.collateral_roots(maa.tls_root_pem()).build().unwrap();
     let peer = Peer::open(verifier, &blindbox.url(), policy, Start::Attested, Duration::ZERO).await;
     let peer = Arc::new(peer.unwrap_or_else(|_| panic!("the emulated BlindBox is refused")));

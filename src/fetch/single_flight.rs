@@ -147,58 +147,72 @@ mod tests {
         AttestationError::KdsUnreachable { reason: "down".to_owned(), source: None }
     }
 
-    async fn get(
-        cell: &CachedFetch<u32>,
-        fetches: &AtomicU32,
-        outcome: Result<u32, AttestationError>,
-    ) -> Result<u32, AttestationError> {
-        let deadline = Deadline::after(Duration::from_secs(5));
-        cell.get(&Clock::system(), HOUR, "fetching", &deadline, || async {
-            fetches.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            outcome
-        })
-        .await
+    #[derive(Default)]
+    struct Calls {
+        cell: CachedFetch<u32>,
+        /// How many tasks have asked for the value.
+        begun: AtomicU32,
+        fetches: AtomicU32,
+    }
+
+    impl Calls {
+        /// Gets the value; the fetch ends when this many tasks have asked for it.
+        async fn get(&self, tasks: u32, outcome: Result<u32, AttestationError>) -> Result<u32, AttestationError> {
+            let deadline = Deadline::after(Duration::from_secs(600));
+            let fetch = || async {
+                self.fetches.fetch_add(1, Ordering::SeqCst);
+                while self.begun.load(Ordering::SeqCst) < tasks {
+                    tokio::task::yield_now().await;
+                }
+                outcome
+            };
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            self.cell.get(&Clock::system(), HOUR, "fetching", &deadline, fetch).await
+        }
+
+        fn fetches(&self) -> u32 {
+            self.fetches.load(Ordering::SeqCst)
+        }
     }
 
     #[tokio::test]
     async fn concurrent_tasks_share_one_fetch_or_one_failure() {
         for outcome in [Ok(7), Err(failure())] {
-            let (cell, fetches) = (Arc::new(CachedFetch::default()), Arc::new(AtomicU32::new(0)));
+            let calls = Arc::<Calls>::default();
             let tasks: Vec<_> = (0..100)
                 .map(|_| {
-                    let (cell, fetches, outcome) = (Arc::clone(&cell), Arc::clone(&fetches), outcome.clone());
-                    tokio::spawn(async move { get(&cell, &fetches, outcome).await })
+                    let (calls, outcome) = (Arc::clone(&calls), outcome.clone());
+                    tokio::spawn(async move { calls.get(100, outcome).await })
                 })
                 .collect();
             for task in tasks {
                 assert_eq!(task.await.unwrap(), outcome);
             }
-            assert_eq!(fetches.load(Ordering::SeqCst), 1);
+            assert_eq!(calls.fetches(), 1);
         }
     }
 
     #[tokio::test]
     async fn a_failure_is_not_kept_and_a_value_is() {
-        let (cell, fetches) = (CachedFetch::default(), AtomicU32::new(0));
-        assert_eq!(get(&cell, &fetches, Err(failure())).await, Err(failure()));
-        assert_eq!(get(&cell, &fetches, Ok(1)).await, Ok(1));
-        assert_eq!(get(&cell, &fetches, Ok(2)).await, Ok(1));
-        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+        let calls = Calls::default();
+        assert_eq!(calls.get(0, Err(failure())).await, Err(failure()));
+        assert_eq!(calls.get(0, Ok(1)).await, Ok(1));
+        assert_eq!(calls.get(0, Ok(2)).await, Ok(1));
+        assert_eq!(calls.fetches(), 2);
     }
 
     #[tokio::test]
     async fn a_cancelled_fetch_is_started_again_by_the_next_task() {
-        let (cell, fetches) = (Arc::new(CachedFetch::default()), Arc::new(AtomicU32::new(0)));
+        let calls = Arc::<Calls>::default();
         let leader = tokio::spawn({
-            let (cell, fetches) = (Arc::clone(&cell), Arc::clone(&fetches));
-            async move { get(&cell, &fetches, Ok(1)).await }
+            let calls = Arc::clone(&calls);
+            async move { calls.get(u32::MAX, Ok(1)).await }
         });
-        while fetches.load(Ordering::SeqCst) == 0 {
+        while calls.fetches() == 0 {
             tokio::task::yield_now().await;
         }
         leader.abort();
-        assert_eq!(get(&cell, &fetches, Ok(2)).await, Ok(2));
-        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+        assert_eq!(calls.get(0, Ok(2)).await, Ok(2));
+        assert_eq!(calls.fetches(), 2);
     }
 }

@@ -168,11 +168,18 @@ fn the_recipes_of_the_page_work_when_pasted() {
     assert_eq!(blocks.len(), 2);
     for block in blocks {
         let directory = TempDir::new().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let commands = block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned() + "\n");
         let background = if block.contains("&\n") { "trap 'kill $!' EXIT\n" } else { "" };
-        let script = background.to_owned() + &commands.collect::<String>().replace("8443", &port);
-        let output = shell(&script, directory.path());
+        let script = background.to_owned() + &commands.collect::<String>();
+        // The port is free when it is chosen; another process may take it before the script does.
+        let (script, output) = loop {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+            let script = script.replace("8443", &port);
+            let output = shell(&script, directory.path());
+            if !String::from_utf8_lossy(&output.stderr).contains("in use") {
+                break (script, output);
+            }
+        };
         let out = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{script}\n{out}\n{}", String::from_utf8_lossy(&output.stderr));
         assert!(out.contains("attested"), "{script}\n{out}");

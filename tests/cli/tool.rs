@@ -24,6 +24,11 @@ impl Outcome {
     }
 }
 
+/// A moment between two looks at what another process does. Nothing depends on how long it is.
+pub fn moment() {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+}
+
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blindbox-attest"));
     command.stdin(Stdio::null()).env_remove("NO_COLOR");

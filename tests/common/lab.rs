@@ -145,16 +145,59 @@ pub async fn noticed() {
         let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
         drop(theirs.unwrap());
         assert_eq!(ours.unwrap().read(&mut [0]).await.unwrap(), 0);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        moment().await;
     }
 }
 
-/// Until it is so. The minute is for a machine with much else to do: it ends a test that would hang.
+/// A moment in which others get to work. Nothing depends on how long it is.
+pub async fn moment() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// Ends a test that would hang: longer than anything takes on a machine with much else to do.
+const HANG: Duration = Duration::from_secs(120);
+
+/// Waits until something is so.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < HANG, "{what}");
+        moment().await;
+    }
+}
+
+/// Waits for what only a fault makes long.
+pub async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HANG, event).await.expect("it does not happen")
+}
+
+/// Checks that work takes so long, and not how much longer.
+pub async fn lasting<T>(least: Duration, work: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let outcome = work.await;
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+    outcome
+}
+
+/// Returns a deadline that ends what a test is about. On a busy machine a short one may end what comes before that; then `attempt`
+/// returns false, and gets a longer one.
+pub async fn long_enough(mut attempt: impl AsyncFnMut(Duration) -> bool) -> Duration {
+    let mut deadline = Duration::from_millis(300);
+    while !attempt(deadline).await {
+        deadline *= 3;
+        assert!(deadline < HANG, "no deadline ends what it should end");
+    }
+    deadline
+}
+
+/// Repeats what a deadline has ended that is short for a busy machine.
+pub async fn in_time<T>(mut attempt: impl AsyncFnMut() -> Result<T, AttestationError>) -> T {
+    loop {
+        match attempt().await {
+            Ok(outcome) => return outcome,
+            Err(AttestationError::Timeout { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
     }
 }
 

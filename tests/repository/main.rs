@@ -5,4 +5,5 @@ mod architecture;
 #[cfg(feature = "emulator")]
 mod docs;
 mod package;
+mod waiting;
 mod words;

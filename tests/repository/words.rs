@@ -38,12 +38,12 @@ const BANNED: &[(&str, &str)] = &[
 /// Words that a frozen name consists of, by file: a member of the JSON that `fetch` prints.
 const FROZEN: &[(&str, &str)] = &[("src/bin/blindbox-attest/fetch.rs", "folder")];
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// All files below a directory with this extension, in a fixed order.
-fn files(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+pub fn files(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::fleet::{Balancing, Fleet, assert_once};
-use crate::lab::{Lab, hello, noticed};
+use crate::lab::{Lab, hello, noticed, soon, until};
 use blindbox_attestation::emulator::{Fault, HttpVersions, Knob, Maa, OpenConnections};
 use blindbox_attestation::{AttestationError, HostData, Session, Trust, UvmRequirement, Verifier, Violation, Workload};
 
@@ -200,8 +200,7 @@ async fn give_up<F: Future>(waits: &[u64], future: impl Fn() -> F) {
 const WAITS: &[u64] = &[0, 1, 2, 3, 5, 8, 13, 21, 34];
 
 async fn in_time<T>(what: &str, future: impl Future<Output = Result<T, AttestationError>>) -> T {
-    let outcome = tokio::time::timeout(Duration::from_secs(60), future).await;
-    outcome.unwrap_or_else(|_| panic!("{what} is stuck")).unwrap_or_else(|error| panic!("{what}: {error:?}"))
+    soon(future).await.unwrap_or_else(|error| panic!("{what}: {error:?}"))
 }
 
 #[tokio::test]
@@ -253,13 +252,9 @@ async fn others_take_over_what_a_task_gave_up() {
     };
     // The first asks and is left without an answer; the others find that it has asked, and wait for it.
     let first = connect();
-    while lab.blindbox.traffic().count("/attest/maa") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the agent is asked", || lab.blindbox.traffic().count("/attest/maa") > 0).await;
     let others: Vec<_> = (0..20).map(|_| connect()).collect();
-    while lab.blindbox.traffic().tls_connections() < 21 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("all have a connection", || lab.blindbox.traffic().tls_connections() >= 21).await;
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);
     first.abort();
     for task in others {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, hello, noticed, unreachable_reason};
+use crate::lab::{Lab, hello, noticed, soon, unreachable_reason, until};
 use blindbox_attestation::emulator::{
     AgentForm, AgentLocation, BlindBox, Clock, Fault, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa,
     OpenConnections, Platform, ServerCertificate, TcpProxy, Traffic, Transport,
@@ -328,12 +328,10 @@ async fn a_refusal_cancels_what_is_under_way() {
         let session = session.clone();
         async move { session.get("/slow?ms=30000").send().await }
     });
-    while lab.blindbox.traffic().count("/slow") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the request arrives", || lab.blindbox.traffic().count("/slow") > 0).await;
     lab.blindbox.set(Knob::Debug);
     session.reattest().await.unwrap_err();
-    let error = tokio::time::timeout(Duration::from_secs(20), slow).await.unwrap().unwrap().unwrap_err();
+    let error = soon(slow).await.unwrap().unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, hello, noticed};
+use crate::lab::{Lab, hello, lasting, noticed};
 use blindbox_attestation::emulator::{
     Fault, HardwareKnob, HttpVersions, Kds, Knob, OpenConnections, Platform, ServerCertificate, TcpProxy, Transport,
 };
@@ -20,7 +20,7 @@ const SHORT: Duration = Duration::from_millis(600);
 const HANG: Duration = Duration::from_secs(120);
 
 /// For faults that end by themselves: far more than they take.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 /// The rows of the table: where and what, to outcome and whether it is worth another try.
 fn documented() -> BTreeMap<(String, String), (String, String)> {
@@ -69,13 +69,18 @@ impl Outcomes {
 
 type Outcome = Result<(), AttestationError>;
 
+/// An outcome, and how long it took.
+async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
+    let begun = Instant::now();
+    let outcome = work.await;
+    (begun.elapsed(), outcome)
+}
+
 /// A fresh verifier, and a session with one request that is answered; or why not, and then nothing reached the application.
 async fn attempt(lab: &Lab, builder: VerifierBuilder, url: &str, deadline: Duration) -> (Duration, Outcome) {
     let verifier = builder.deadline(deadline).build().unwrap();
     lab.blindbox.traffic().clear_requests();
-    let begun = Instant::now();
-    let outcome = verifier.connect(url, &lab.both_policy()).await;
-    let took = begun.elapsed();
+    let (took, outcome) = timed(verifier.connect(url, &lab.both_policy())).await;
     let outcome = match outcome {
         Ok(session) => {
             assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
@@ -194,9 +199,8 @@ async fn faults_of_maa() {
         let _ = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
         lab.maa.rotate_key();
         lab.blindbox.clock().advance(later);
-        let begun = Instant::now();
-        let outcome = verifier.connect(lab.blindbox.url(), &policy).await.map(drop);
-        outcomes.add(("MAA", name), begun.elapsed(), LONG, outcome);
+        let (took, outcome) = timed(verifier.connect(lab.blindbox.url(), &policy)).await;
+        outcomes.add(("MAA", name), took, LONG, outcome.map(drop));
     }
     outcomes.assert_documented(&["MAA"]);
 }
@@ -355,13 +359,22 @@ async fn faults_during_a_request() {
             ("the response takes longer than the request's timeout", Fault::Hang, SHORT),
             ("the connection is closed without a response", Fault::CloseEarly, LONG),
         ] {
-            lab.blindbox.traffic().clear_requests();
             lab.blindbox.fail("/echo", fault.clone());
-            let begun = Instant::now();
-            let outcome = session.post("/echo").body("x").timeout(timeout).send().await.map(drop);
-            outcomes.add(("request", name), begun.elapsed(), timeout, outcome);
-            // Once, whatever came of it.
-            assert_eq!(lab.blindbox.traffic().count("/echo"), 1, "{http:?} {fault:?}");
+            let mut timeout = timeout;
+            loop {
+                lab.blindbox.traffic().clear_requests();
+                let (took, outcome) = timed(session.post("/echo").body("x").timeout(timeout).send()).await;
+                let arrived = lab.blindbox.traffic().count("/echo");
+                // On a busy machine the time may be over before the request is sent.
+                if arrived == 0 && outcome.as_ref().is_err_and(|error| error.code() == "timeout") && timeout < HANG {
+                    timeout *= 3;
+                    continue;
+                }
+                outcomes.add(("request", name), took, timeout, outcome.map(drop));
+                // Once, whatever came of it.
+                assert_eq!(arrived, 1, "{http:?} {fault:?}");
+                break;
+            }
             lab.blindbox.recover();
             noticed().await;
             assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
@@ -383,19 +396,16 @@ async fn faults_during_a_request() {
         }
         lab.blindbox.rotate_tls_key(OpenConnections::Drop);
         noticed().await;
-        let begun = Instant::now();
-        let outcome = session.post("/echo").body("x").send().await.map(drop);
-        outcomes.add(("request", "the server has a new key"), begun.elapsed(), LONG, outcome);
+        let (took, outcome) = timed(session.post("/echo").body("x").send()).await;
+        outcomes.add(("request", "the server has a new key"), took, LONG, outcome.map(drop));
         lab.blindbox.set(Knob::Debug);
         lab.blindbox.rotate_tls_key(OpenConnections::Drop);
         noticed().await;
-        let begun = Instant::now();
-        let outcome = session.post("/echo").body("x").send().await.map(drop);
-        outcomes.add(("request", "the server has a new key that is refused"), begun.elapsed(), LONG, outcome);
-        let begun = Instant::now();
-        let outcome = session.post("/echo").body("x").send().await.map(drop);
+        let (took, outcome) = timed(session.post("/echo").body("x").send()).await;
+        outcomes.add(("request", "the server has a new key that is refused"), took, LONG, outcome.map(drop));
+        let (took, outcome) = timed(session.post("/echo").body("x").send()).await;
         let name = "the server has a new key that was refused within 30 s";
-        outcomes.add(("request", name), begun.elapsed(), LONG, outcome);
+        outcomes.add(("request", name), took, LONG, outcome.map(drop));
         outcomes.assert_documented(&["request"]);
     }
 }
@@ -411,10 +421,8 @@ async fn there_is_one_deadline_for_everything() {
     lab.kds().fail("/", Fault::Slow(Duration::from_millis(400)));
     let deadline = Duration::from_millis(800);
     let verifier = lab.builder().deadline(deadline).build().unwrap();
-    let begun = Instant::now();
-    let error = verifier.connect(network.url(), &lab.both_policy()).await.unwrap_err();
+    let error = lasting(deadline, verifier.connect(network.url(), &lab.both_policy())).await.unwrap_err();
     assert!(matches!(error, AttestationError::Timeout { after, .. } if after == deadline), "{error:?}");
-    assert!(begun.elapsed() >= deadline, "{:?}", begun.elapsed());
     // With enough of it, it works out.
     let verifier = lab.verifier();
     let session = verifier.connect(network.url(), &lab.both_policy()).await.unwrap();

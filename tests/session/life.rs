@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fleet::{Balancing, Fleet};
-use crate::lab::{Lab, hello, interrupted, noticed, until};
+use crate::lab::{self, Lab, hello, in_time, interrupted, noticed, until};
 use blindbox_attestation::emulator::{BlindBox, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
 use blindbox_attestation::maa::TokenError;
 use blindbox_attestation::{AttestationError, Session, Violation};
@@ -19,7 +19,7 @@ async fn under_way(session: &Session, blindbox: &BlindBox) -> tokio::task::JoinH
 }
 
 async fn soon(task: tokio::task::JoinHandle<AttestationError>) -> AttestationError {
-    tokio::time::timeout(Duration::from_secs(20), task).await.expect("an end of what is under way").unwrap()
+    lab::soon(task).await.unwrap()
 }
 
 fn life_of(session: &Session) -> u64 {
@@ -90,7 +90,9 @@ async fn an_answer_that_began_in_time_may_finish() {
 #[tokio::test]
 async fn whatever_keeps_a_renewal_from_a_verdict_leaves_the_old_one() {
     let lab = Lab::start().await;
-    let verifier = lab.builder().deadline(Duration::from_secs(4)).build().unwrap();
+    // Short, since a hanging agent costs a part of it; what it ends on a busy machine is repeated.
+    let verifier = lab.builder().deadline(Duration::from_secs(2)).build().unwrap();
+    let connect = || in_time(async || verifier.connect(lab.blindbox.url(), &lab.policy()).await);
     for (fault, of_maa) in [
         (Fault::status(500), false),
         (Fault::Hang, false),
@@ -101,14 +103,13 @@ async fn whatever_keeps_a_renewal_from_a_verdict_leaves_the_old_one() {
         (Fault::Hang, true),
         (Fault::Body("<html>maintenance</html>".to_owned()), true),
     ] {
-        let session = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
+        let session = connect().await;
         let issued_at = session.attestation().issued_at();
         lab.blindbox.clock().advance(2881);
         if of_maa {
             // The key set of the first attestation is almost an hour old: too old soon.
             lab.blindbox.clock().advance(600);
-            let other = verifier.connect(lab.blindbox.url(), &lab.policy()).await;
-            drop(other);
+            drop(connect().await);
             lab.maa.rotate_key();
             lab.maa.fail(fault.clone());
             lab.blindbox.clock().advance(11);
@@ -127,7 +128,7 @@ async fn whatever_keeps_a_renewal_from_a_verdict_leaves_the_old_one() {
         assert_eq!(lab.blindbox.traffic().application_requests(), 0);
         lab.blindbox.recover();
         lab.maa.recover();
-        hello(&session).await.unwrap();
+        in_time(async || hello(&session).await).await;
         assert!(session.attestation().issued_at() > issued_at);
     }
 }
@@ -140,7 +141,7 @@ async fn an_agent_that_hangs_at_renewal_does_not_cost_a_request() {
     lab.blindbox.fail("/attest/", Fault::Hang);
     // Shorter than the verifier's deadline: the renewal may take a part of it.
     for _ in 0..3 {
-        let request = session.get("/").timeout(Duration::from_secs(10));
+        let request = session.get("/").timeout(Duration::from_secs(20));
         assert_eq!(request.send().await.unwrap().text().await.unwrap(), "hello from a BlindBox");
     }
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2);
@@ -208,8 +209,8 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
         let lab = Lab::with(|blindbox| blindbox.http(http)).await;
         let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
         let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
-        // 21 bytes in as many seconds.
-        lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(1)));
+        // Of its 21 bytes only the first comes.
+        lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(3600)));
         let mut answer = session.get("/?q").send().await.unwrap();
         // What an answer says of itself is kept.
         let said = (answer.content_length(), answer.url(), answer.status().as_u16());
@@ -219,7 +220,6 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
         lab.blindbox.recover();
         lab.blindbox.set(Knob::Debug);
         let refusal = session.reattest().await.unwrap_err();
-        // Of the 20 seconds that the rest takes, the cut leaves most.
         let error = loop {
             match answer.chunk().await {
                 Ok(chunk) => drop(chunk.expect("an end without an error")),
@@ -238,7 +238,7 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
 async fn an_answer_from_before_the_end_is_cut_off_by_a_refusal_too() {
     let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
     let session = lab.connect().await.unwrap();
-    lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(1)));
+    lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(3600)));
     let mut answer = session.get("/").send().await.unwrap();
     answer.chunk().await.unwrap();
     lab.blindbox.recover();
@@ -311,7 +311,7 @@ async fn the_refusal_of_one_key_leaves_the_others() {
     let refusal = session.reattest().await.unwrap_err();
     assert!(matches!(refusal.violation(), Some(Violation::DebugMode)), "{refusal:?}");
     assert_eq!(soon(on_first).await, interrupted(refusal));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    noticed().await;
     assert!(!on_second.is_finished());
     // The next connection goes to the second.
     let before = fleet.replicas[0].traffic().application_requests();

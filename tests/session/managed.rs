@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{Fault, Knob, OpenConnections};
+use blindbox_attestation::emulator::{Fault, Gate, Knob, OpenConnections};
 use blindbox_attestation::{AttestationError, ManagedSession, ManagedStatus};
 
-use crate::lab::{Lab, noticed, until};
+use crate::lab::{Lab, noticed};
 
 fn managed(lab: &Lab, cool_down: Duration) -> ManagedSession {
     lab.verifier().managed_session(lab.blindbox.url(), &lab.policy()).unwrap().cool_down(cool_down)
@@ -111,15 +111,17 @@ async fn it_is_ready_only_with_an_attestation_that_is_valid() {
 async fn an_attempt_outlives_the_caller_that_caused_it() {
     let lab = Lab::start().await;
     lab.blindbox.set(Knob::Debug);
-    lab.blindbox.fail_times("/attest/", 1, Fault::Slow(Duration::from_millis(300)));
+    let gate = Gate::closed();
+    lab.blindbox.fail_times("/attest/", 1, Fault::Held(gate.clone()));
     let peer = managed(&lab, LONG);
     let caller = tokio::spawn({
         let peer = peer.clone();
         async move { peer.ready().await }
     });
-    until("the agent is asked", || lab.blindbox.traffic().count("/attest/maa") == 1).await;
+    gate.arrived(1).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
+    gate.open();
     // Its outcome is that of the next caller.
     assert_eq!(hello(&peer).await.unwrap_err().code(), "debug-mode");
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);

@@ -1,12 +1,13 @@
 //! Several instances behind one name, and instances that restart: each key is attested by itself, and nothing is sent to one
 //! that is not.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::fleet::{Balancing, Fleet, assert_once};
-use crate::lab::{Lab, hello, noticed, until};
+use crate::lab::{Lab, hello, moment, noticed, soon, until};
 use blindbox_attestation::emulator::{
-    BlindBox, Fault, HttpVersions, Knob, OpenConnections, Relay, RelayMode, TcpProxy,
+    BlindBox, Fault, Gate, HttpVersions, Knob, OpenConnections, Relay, RelayMode, TcpProxy,
 };
 use blindbox_attestation::{AttestationError, Session, Violation};
 
@@ -101,7 +102,7 @@ async fn a_man_in_the_middle_among_the_replicas_gets_nothing() {
                 break;
             }
             fleet.balancer.cut();
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            noticed().await;
             let id = round.to_string();
             match pay(&session, &id).await {
                 Ok(_) => good.push(id),
@@ -132,13 +133,11 @@ async fn a_restart_under_way_is_an_error_and_the_next_request_finds_the_new_key(
             let session = session.clone();
             async move { session.get("/slow?ms=30000").header("x-id", "slow").send().await }
         });
-        while fleet.count("/slow") == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the request arrives", || fleet.count("/slow") > 0).await;
         let old = fleet.replicas[0].tls_key();
         fleet.replicas[0].restart().await.unwrap();
         // It may have been done: it is not sent again.
-        let error = tokio::time::timeout(Duration::from_secs(20), slow).await.unwrap().unwrap().unwrap_err();
+        let error = soon(slow).await.unwrap().unwrap_err();
         assert!(error.request_sent(), "{error:?}");
         assert!(matches!(error.reason(), AttestationError::ApplicationUnreachable { .. }), "{error:?}");
         noticed().await;
@@ -156,41 +155,49 @@ async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
     for http in BOTH_VERSIONS {
         let mut fleet = Fleet::start(2, http, Balancing::RoundRobin).await;
         let session = fleet.connect().await.unwrap();
+        let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let workers: Vec<_> = (0..6)
             .map(|worker| {
-                let session = session.clone();
+                let (session, answered, over) = (session.clone(), Arc::clone(&answered), Arc::clone(&over));
                 tokio::spawn(async move {
                     let (mut good, mut bad) = (Vec::new(), Vec::new());
-                    for number in 0..60 {
-                        let id = format!("{worker}-{number}");
+                    while !over.load(Ordering::SeqCst) {
+                        let id = format!("{worker}-{}", good.len() + bad.len());
                         match pay(&session, &id).await {
                             Ok(answer) => {
                                 assert_eq!(answer, id);
+                                answered.fetch_add(1, Ordering::SeqCst);
                                 good.push(id);
                             }
                             Err(error) => bad.push(error),
                         }
-                        tokio::time::sleep(Duration::from_millis(2)).await;
+                        moment().await;
                     }
                     (good, bad)
                 })
             })
             .collect();
+        // Each when requests are answered again after the last one: however busy the machine is, it meets requests under way.
+        let more_answers = async || {
+            let before = answered.load(Ordering::SeqCst);
+            until("requests are answered", || answered.load(Ordering::SeqCst) >= before + 20).await;
+        };
         for round in 0..3 {
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            more_answers().await;
             fleet.replicas[round % 2].restart().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            more_answers().await;
             fleet.replicas[(round + 1) % 2].rotate_tls_key(OpenConnections::Keep);
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            more_answers().await;
             fleet.replicas[(round + 1) % 2].rotate_tls_key(OpenConnections::Drop);
         }
+        more_answers().await;
+        over.store(true, Ordering::SeqCst);
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for worker in workers {
             let (more_good, more_bad) = worker.await.unwrap();
             good.extend(more_good);
             bad.extend(more_bad);
         }
-        assert_eq!(good.len() + bad.len(), 360);
         for error in &bad {
             // Under way when a connection was cut, or met a port that nobody listened on for a moment.
             let passes = matches!(
@@ -199,7 +206,6 @@ async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
             );
             assert!(passes, "{error:?}");
         }
-        assert!(good.len() > 180, "{http:?}: {} answered, {bad:?}", good.len());
         fleet.audit();
         assert_once(&fleet.arrivals(), &good);
     }
@@ -210,21 +216,21 @@ async fn a_session_has_64_keys_at_most() {
     // One answer at a time on a connection, and one connection for each replica.
     let fleet = Fleet::start(66, HttpVersions::Http1, Balancing::RoundRobin).await;
     let session = fleet.connect().await.unwrap();
-    let tasks: Vec<_> = (0..66)
-        .map(|_| {
-            let session = session.clone();
-            tokio::spawn(async move { session.get("/slow?ms=3000").send().await.map(drop) })
-        })
-        .collect();
+    let gate = Gate::closed();
+    fleet.replicas.iter().for_each(|replica| replica.fail("/echo", Fault::Held(gate.clone())));
+    let tasks: Vec<_> = (0..66).map(|_| tokio::spawn(session.get("/echo").send())).collect();
+    gate.arrived(64).await;
+    until("two have no key", || tasks.iter().filter(|task| task.is_finished()).count() == 2).await;
+    gate.open();
     let mut refused = 0;
     for task in tasks {
         match task.await.unwrap() {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(AttestationError::TooManyUnattestedPeers { .. }) => refused += 1,
             Err(error) => panic!("{error:?}"),
         }
     }
-    assert!(refused >= 1);
+    assert_eq!(refused, 2);
     let used = fleet.replicas.iter().filter(|replica| replica.traffic().application_requests() > 0).count();
     assert_eq!(used, 64);
     // The end of the attestations makes room.
@@ -249,7 +255,7 @@ async fn eight_attestations_are_under_way_at_most() {
     let tasks: Vec<_> = (0..40)
         .map(|_| {
             let session = session.clone();
-            tokio::spawn(async move { session.get("/").timeout(Duration::from_secs(10)).send().await.unwrap_err() })
+            tokio::spawn(async move { session.get("/").send().await })
         })
         .collect();
     let asked = || replicas.iter().map(|replica| replica.traffic().count("/attest/maa")).sum::<usize>();
@@ -257,8 +263,8 @@ async fn eight_attestations_are_under_way_at_most() {
     noticed().await;
     assert_eq!(asked(), 8);
     for task in tasks {
-        let error = task.await.unwrap();
-        assert!(matches!(error, AttestationError::Timeout { .. }), "{error:?}");
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
     }
     let received: u64 = replicas.iter().map(|replica| replica.traffic().application_bytes()).sum();
     assert_eq!(received, 0);

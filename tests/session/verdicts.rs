@@ -28,8 +28,8 @@ async fn a_call_after_a_refusal_at_renewal_gets_no_older_verdict() {
     let (verifier, policy) = (lab.verifier(), lab.policy());
     let session = verifier.connect(network.url(), &policy).await.unwrap();
     lab.blindbox.clock().advance(2881);
-    // A call that takes long: the way is slow for its connection only. All that begin meanwhile overlap with it.
-    network.delay(Duration::from_secs(3));
+    // A call that takes until its end here: the way is slow for its connection only. All that begin later overlap with it.
+    network.delay(Duration::from_secs(3600));
     let before = network.connections();
     let slow = tokio::spawn({
         let (verifier, url, policy) = (verifier.clone(), network.url(), policy.clone());

@@ -45,7 +45,7 @@ impl Body {
     }
 
     pub(crate) fn dripping(rest: Bytes, every: Duration) -> Self {
-        Self::Dripping { rest, every, pause: Box::pin(tokio::time::sleep(every)) }
+        Self::Dripping { rest, every, pause: Box::pin(tokio::time::sleep(Duration::ZERO)) }
     }
 }
 

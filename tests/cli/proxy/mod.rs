@@ -67,12 +67,13 @@ impl Proxy {
 
     /// After a cut: a request on a connection whose end was not noticed yet fails without a verdict, and is not sent again.
     fn ask_once_noticed(&self, line: &str, headers: &[&str]) -> Answer {
-        for _ in 0..50 {
+        // A minute and more, of which one look takes a moment.
+        for _ in 0..2000 {
             let answer = self.ask(line, headers);
             if answer.header("x-blindbox-error") != Some("application-unreachable") {
                 return answer;
             }
-            std::thread::sleep(Duration::from_millis(50));
+            crate::tool::moment();
         }
         panic!("the application stays unreachable");
     }

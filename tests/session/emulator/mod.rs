@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey};
 use base64::Engine as _;
@@ -12,6 +12,8 @@ use blindbox_attestation::{Measurement, ReportData, SpkiDigest, TokenShape, Unix
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Version};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::lab::{lasting, soon, until};
 
 mod application;
 mod blindbox;

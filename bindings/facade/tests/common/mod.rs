@@ -46,6 +46,15 @@ impl Scene {
     }
 }
 
+/// Waits until something is so.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LONG, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Blocks until work has ended.
 pub fn wait<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
     blindbox_facade::wait(work, LONG, || Err("the work takes too long")).unwrap()

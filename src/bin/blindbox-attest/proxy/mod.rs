@@ -145,6 +145,10 @@ struct Waits {
     #[arg(long, hide = true, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     shutdown_grace: Duration,
 
+    /// How long connections without a request may take to close before the proxy says that it waits.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "0.2", value_parser = seconds)]
+    shutdown_quiet: Duration,
+
     /// How long a session that was closed after a refusal is left alone before it is tried again.
     #[arg(long, hide = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     retry_pause: Duration,
@@ -207,7 +211,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     systemd::notify("STOPPING=1");
     // From here on no client is admitted.
     drop(listener);
-    signal.end(&mut stop, arguments.waits.shutdown_grace).await;
+    signal.end(&mut stop, arguments.waits.shutdown_quiet, arguments.waits.shutdown_grace).await;
     log::flush(FLUSH_TIME);
     Ok(ExitCode::SUCCESS)
 }

@@ -9,9 +9,6 @@ use super::MAX_CONNECTIONS;
 use crate::exit::note;
 use crate::signals::Stop;
 
-/// How long connections without a request have to be gone before anything is said of waiting.
-const AT_ONCE: Duration = Duration::from_millis(200);
-
 /// Tells connections that they are to end.
 #[derive(Clone)]
 pub struct Ending(watch::Receiver<bool>);
@@ -37,13 +34,14 @@ impl Ending {
 
 impl Signal {
     /// Ends all connections, each after the response that runs on it. A second request to stop cuts them off.
-    /// `grace` is the time that responses have.
-    pub async fn end(self, stop: &mut Stop, grace: Duration) {
+    /// `grace` is the time that responses have. Connections without a request have `quiet` to be gone before anything is said of
+    /// waiting.
+    pub async fn end(self, stop: &mut Stop, quiet: Duration, grace: Duration) {
         let _ = self.sender.send(true);
         let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
         let ended = async { self.room.acquire_many(all).await.is_ok() };
         let mut ended = std::pin::pin!(ended);
-        if tokio::time::timeout(AT_ONCE, ended.as_mut()).await.is_ok() {
+        if tokio::time::timeout(quiet, ended.as_mut()).await.is_ok() {
             return;
         }
         note(&format!(

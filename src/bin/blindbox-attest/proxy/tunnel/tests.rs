@@ -191,7 +191,7 @@ async fn a_websocket_ends_with_the_attestation_and_with_the_proxy() {
     let (mut client, _) = scene.connect("/socket", "").await;
     echo(&mut client, b"again").await;
     let mut stop = crate::signals::Stop::listen().unwrap_or_else(|_| panic!("no signals"));
-    scene.signal.end(&mut stop, Duration::ZERO).await;
+    scene.signal.end(&mut stop, Duration::ZERO, Duration::ZERO).await;
     ended(&mut client).await;
 }
 

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Clock, Guest, Kds, Maa, Platform};
+use blindbox_attestation::emulator::{
+    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Clock, Guest, Kds, Maa, Platform,
+};
 use blindbox_attestation::{
     AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };

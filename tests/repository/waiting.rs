@@ -7,7 +7,7 @@ use crate::words::{files, root};
 
 /// What waits for real time to pass, or measures how much did.
 const REAL_TIME: &[&str] =
-    &["sleep(", "elapsed()", "duration_since(", "time::timeout(", "recv_timeout(", "park_timeout(", "wait_timeout("];
+    &["sleep(", "elapsed()", "duration_since(", "time::timeout(", "park_timeout(", "wait_timeout("];
 
 const POLLS: &str = "looks again and again until something is so; only a hang reaches its limit";
 const HANGS: &str = "its limit is a minute or more: only a hang reaches it";
@@ -20,8 +20,6 @@ const REPORT: &str = "the time is printed, or compared with the limit of a hang"
 /// The functions that may: file, function, reason.
 const HELPERS: &[(&str, &str, &str)] = &[
     ("bindings/facade/tests/common/mod.rs", "until", POLLS),
-    ("bindings/facade/tests/facade.rs", "a_body_that_stalls_does_not_hold_back_the_head", HANGS),
-    ("bindings/facade/tests/facade.rs", "a_call_that_hangs_is_cancelled_and_completes_once", HANGS),
     ("examples/agent/src/rotation.rs", "keys_end_in_time_while_files_hang_and_only_one_look_ever_hangs", PAUSED),
     ("examples/agent/src/rotation.rs", "when_no_key_can_be_made_the_last_one_does_not_serve_on", PAUSED),
     ("examples/agent/tests/agent/lab.rs", "moment", MOMENT),

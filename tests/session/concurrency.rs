@@ -29,7 +29,8 @@ fn static_policy() -> &'static blindbox_attestation::Policy {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_tasks_before_replicas_cause_one_fetch_and_one_attestation_per_key() {
     let mut fleet = Fleet::start(3, HttpVersions::Http2, Balancing::RoundRobin).await;
-    let (verifier, policy) = (fleet.verifier(), fleet.policy());
+    let verifier = fleet.builder().deadline(Duration::from_secs(600)).build().unwrap();
+    let policy = fleet.policy();
     let tasks: Vec<_> = (0..1000)
         .map(|number| {
             let (verifier, url, policy) = (verifier.clone(), fleet.balancer.url(), policy.clone());

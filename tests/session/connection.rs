@@ -338,7 +338,7 @@ async fn a_refusal_cancels_what_is_under_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_tasks_at_once_cause_one_fetch_and_one_attestation() {
     let lab = Lab::start().await;
-    let verifier = lab.builder().deadline(Duration::from_secs(60)).build().unwrap();
+    let verifier = lab.builder().deadline(Duration::from_secs(600)).build().unwrap();
     let tasks: Vec<_> = (0..1000)
         .map(|_| {
             let (verifier, url, policy) = (verifier.clone(), lab.blindbox.url(), lab.policy());
@@ -366,6 +366,18 @@ async fn a_verdict_is_about_one_policy() {
     lab.blindbox.set(Knob::Debug);
     let error = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
+}
+
+/// Servers close idle connections after a minute or two, and a request that is sent then fails.
+#[tokio::test]
+async fn an_idle_connection_is_used_for_50_seconds() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http1)).await;
+    let session = lab.connect().await.unwrap();
+    for (seconds, connections) in [(0, 1), (49, 1), (49, 1), (50, 2), (0, 2)] {
+        lab.blindbox.clock().advance(seconds);
+        hello(&session).await.unwrap();
+        assert_eq!(lab.blindbox.traffic().tls_connections(), connections, "{seconds}");
+    }
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use crate::emulator::lock;
 use crate::types::{SpkiDigest, TlsExporter};
 
 /// A client that connects and never shakes hands does not hold a task for longer.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(300);
 /// No connection of a test lives longer.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
 

@@ -7,6 +7,7 @@
 //! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
 //! | the same of a confidential VM (`azure-compliant-cvm`) | `x-ms-runtime.user-data` = SHA-256(runtime data), then 32 zero bytes: the report covers the claims of the paravisor |
 //! | the same beside a hardware report and a quote | both have the same report data; the quote as above |
+//! | token, `tdxvm` | the same |
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
 use crate::azure_vm::AzureVmClaims;
@@ -88,6 +89,7 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
                 return Err(false_report("x-ms-runtime", &String::from_utf8_lossy(runtime_data), "something else"));
             }
         }
+        TokenShape::TdxVm => return check_user_data(token, &digest),
         TokenShape::AzureVm => {
             let expected = hex::encode(digest);
             let nonce = token.client_nonce().unwrap_or_default();
@@ -108,7 +110,7 @@ fn check_user_data(token: &VerifiedToken, digest: &[u8; 32]) -> Result<(), Attes
     match &actual {
         Some(actual) if crypto::constant_time_eq(actual.as_bytes(), expected.as_bytes()) => Ok(()),
         _ => {
-            let actual = actual.map(|actual| actual.to_string()).unwrap_or_default();
+            let actual = actual.map_or_else(|| "none".to_owned(), |actual| actual.to_string());
             Err(false_report("x-ms-runtime.user-data", &expected.to_string(), &actual))
         }
     }

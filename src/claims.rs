@@ -4,10 +4,12 @@
 //! appraised once. [`MaaClaims`] and [`HardwareClaims`] have the claims that only one of them carries.
 
 mod silicon;
+mod tdx;
 mod tee;
 
 pub use silicon::Silicon;
-pub use tee::TeeClaims;
+pub use tdx::{TdAttributes, TdxClaims};
+pub use tee::{TeeClaims, TeeKind};
 
 use std::fmt;
 
@@ -124,6 +126,8 @@ pub enum TokenShape {
     /// `x-ms-attestation-type` is `azurevm`, with the TEE's claims under `x-ms-isolation-tee`: the guest attestation of
     /// a confidential VM.
     AzureVm,
+    /// `x-ms-attestation-type` is `tdxvm`: direct attestation of a confidential VM with Intel TDX.
+    TdxVm,
 }
 
 /// The value of `x-ms-attestation-type`.
@@ -132,6 +136,7 @@ impl fmt::Display for TokenShape {
         f.write_str(match self {
             Self::SevSnpVm => "sevsnpvm",
             Self::AzureVm => "azurevm",
+            Self::TdxVm => "tdxvm",
         })
     }
 }

@@ -4,7 +4,7 @@
 //! field that both carry must be equal.
 
 use crate::azure_vm::AzureVmClaims;
-use crate::claims::{Bit, SnpClaims, TeeClaims, UvmClaims};
+use crate::claims::{Bit, SnpClaims, TeeClaims, TeeKind, UvmClaims};
 use crate::error::AttestationError;
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
@@ -47,6 +47,15 @@ impl ConsistentEvidence {
             }
             (None, Some(report)) => TeeClaims::Snp(report.clone()),
             (Some(token), None) => token.clone(),
+            (Some(TeeClaims::Tdx(_)), Some(_)) => {
+                return Err(AttestationError::EvidenceMismatch {
+                    field: "kind of tee",
+                    left_source: "token",
+                    left: TeeKind::Tdx.to_string(),
+                    right_source: "hardware report",
+                    right: TeeKind::Snp.to_string(),
+                });
+            }
             (None, None) => {
                 return Err(AttestationError::MissingEvidence { what: "an MAA token or a hardware report" });
             }
@@ -87,20 +96,20 @@ impl ConsistentEvidence {
         const FIELD: &str = "launch measurement";
         let token = self.token.as_ref().and_then(VerifiedToken::uvm);
         let document = self.endorsement.as_ref().map(VerifiedEndorsement::claims);
-        let TeeClaims::Snp(snp) = &self.claims;
+        // An endorsement is of the utility VM of a container, so that it never fits a TD.
+        let measurement = match &self.claims {
+            TeeClaims::Snp(snp) => &snp.measurement,
+            TeeClaims::Tdx(tdx) => &tdx.mrtd,
+        };
         if let Some(uvm) = token {
             require_match(
                 FIELD,
                 Sourced::new("token's uvm endorsement", &uvm.measurement),
-                Sourced::new("evidence", &snp.measurement),
+                Sourced::new("evidence", measurement),
             )?;
         }
         if let Some(uvm) = document {
-            require_match(
-                FIELD,
-                Sourced::new(ENDORSEMENT, &uvm.measurement),
-                Sourced::new("evidence", &snp.measurement),
-            )?;
+            require_match(FIELD, Sourced::new(ENDORSEMENT, &uvm.measurement), Sourced::new("evidence", measurement))?;
         }
         if let (Some(token), Some(document)) = (token, document) {
             require_match(

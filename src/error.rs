@@ -39,7 +39,7 @@ pub enum AttestationError {
     Rejected(Rejection),
 
     // --- Untrusted: the evidence is not genuine, not about this peer, or not evidence at all ------------------------
-    /// The evidence is not of a SEV-SNP TEE.
+    /// The evidence is not of a TEE that this crate knows.
     #[error(
         "attestation validation failed (not an enclave): expected evidence of a SEV-SNP TEE, found attestation type {attestation_type:?}"
     )]

@@ -189,7 +189,7 @@ pub use cce_policy::{
 pub use challenge::{Challenge, Channel, ServerNameCheck};
 pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
-    TeeClaims, TokenShape, UvmClaims,
+    TdAttributes, TdxClaims, TeeClaims, TeeKind, TokenShape, UvmClaims,
 };
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
@@ -217,8 +217,8 @@ pub use session::{
 pub use snp::{Crl, Vek};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
-    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TlsExporter, UnixTime, UserData, VmId, VmIdError,
-    printable, printable_json,
+    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TdxRegister, TeeTcbSvn, TlsExporter, UnixTime,
+    UserData, VmId, VmIdError, printable, printable_json,
 };
 #[cfg(feature = "client")]
 pub use verifier::{Verifier, VerifierBuilder, verify_connection};

@@ -209,6 +209,17 @@ byte_string!(
     32
 );
 byte_string!(
+    /// A register of a trust domain that holds an id, not a measurement (Intel TDX: `MRCONFIGID`, `MROWNER`, `MROWNERCONFIG`,
+    /// `MRSIGNERSEAM`).
+    TdxRegister,
+    48
+);
+byte_string!(
+    /// `TEE_TCB_SVN` of a TD report (Intel TDX module ABI): the security versions of the parts of the TCB.
+    TeeTcbSvn,
+    16
+);
+byte_string!(
     /// `FAMILY_ID` (AMD 56860 table 23), provided by the ID block.
     FamilyId,
     16

@@ -167,13 +167,22 @@ mod tests {
     use super::*;
     use crate::policy::Policy;
 
-    /// A policy that sets every requirement.
-    const CONTAINER: &str = include_str!("every_requirement.toml");
+    /// Policies that set every requirement together.
+    const POLICIES: [&str; 2] =
+        [include_str!("every_requirement.toml"), include_str!("every_requirement_of_a_vm.toml")];
+
+    fn given() -> Vec<Requirement> {
+        let all = POLICIES.map(|text| Policy::from_toml(text).unwrap().given());
+        let mut given = all.concat();
+        given.sort_unstable();
+        given.dedup();
+        given
+    }
 
     /// Evidence is refused if any requirement of the policy is not evaluated, and the error names that requirement.
     #[test]
     fn a_requirement_that_leaves_no_check_is_refused() {
-        let given = Policy::from_toml(CONTAINER).unwrap().given();
+        let given = given();
         for forgotten in &given {
             let mut checks = AppraisalBuilder::default();
             for requirement in given.iter().filter(|requirement| *requirement != forgotten) {
@@ -196,7 +205,7 @@ mod tests {
     /// The policy of these tests sets every requirement, so that the tests cover all of them.
     #[test]
     fn the_policy_of_the_test_gives_every_requirement() {
-        let given = Policy::from_toml(CONTAINER).unwrap().given();
+        let given = given();
         let source = include_str!("../policy/requirement.rs");
         let variants = source.split("pub(crate) enum Requirement {").nth(1).unwrap().split('}').next().unwrap();
         let variants = variants.split(',').map(str::trim).filter(|variant| !variant.is_empty());

@@ -106,7 +106,6 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
     require_one_of(&mut checks.of(Requirement::FamilyIds), "family id", require.family_ids.as_deref(), &snp.family_id);
     require_one_of(&mut checks.of(Requirement::ImageIds), "image id", require.image_ids.as_deref(), &snp.image_id);
     require_one_of(&mut checks.of(Requirement::ReportIds), "report id", require.report_ids.as_deref(), &snp.report_id);
-    vm_id(checks, tee, policy);
     // Many chips share one VLEK, and its certificate names none of them: one of these chips could claim the id of another.
     let signed_by_many = tee.report.as_ref().is_some_and(|report| report.hardware().signing_key == SigningKey::Vlek);
     require_chip(
@@ -119,7 +118,7 @@ pub(super) fn identity(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, 
 }
 
 /// Checks the id of a confidential VM.
-fn vm_id(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
+pub(super) fn vm_id(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, policy: &Policy) {
     const NAME: &str = "vm id";
     let Some(accepted) = policy.requirements().vm_ids.as_deref() else { return };
     let checks = &mut checks.of(Requirement::VmIds);

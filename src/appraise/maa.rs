@@ -25,10 +25,14 @@ fn kind_of_tee(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) 
     const VM: &str = "a confidential VM";
     const GUEST: &str = "an SNP guest without MAA";
     const DIRECT: &str = "a confidential VM, attested directly";
+    const TDX_VM: &str = "a confidential VM with Intel TDX";
     let actual = match (maa.shape, maa.compliance_status.as_deref()) {
         (TokenShape::AzureVm, _) => VM,
         (TokenShape::SevSnpVm, Some(COMPLIANT_CVM)) => DIRECT,
         (TokenShape::SevSnpVm, _) => CONTAINER,
+        // Which kinds of TEE a VM may have is `require.tee`.
+        (TokenShape::TdxVm, _) if policy.kind() == Kind::ConfidentialVm => VM,
+        (TokenShape::TdxVm, _) => TDX_VM,
     };
     let expected = match policy.kind() {
         Kind::ConfidentialContainer => CONTAINER,

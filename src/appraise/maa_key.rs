@@ -91,7 +91,7 @@ fn advised_fixes(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
         }
     }
     let expected = format!("the fixes of {}", names.join(", "));
-    let checks = &mut checks.of(Requirement::MaaKeyHolder);
+    let checks = &mut checks.of(Requirement::MaaKeyAdvisories);
     if !open.is_empty() {
         return require(checks, NAME, false, expected, format!("not fixed: {}", open.join(", ")));
     }

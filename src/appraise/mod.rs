@@ -13,6 +13,7 @@ mod maa_key;
 mod paravisor;
 mod provenance;
 mod tcb;
+mod tdx;
 mod workload;
 
 use crate::appraisal::Appraisal;
@@ -46,12 +47,18 @@ pub(crate) struct AppraisalInput<'a> {
 pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Appraisal, AttestationError> {
     let checks = &mut AppraisalBuilder::default();
     let tee = input.tee;
-    let TeeClaims::Snp(snp) = &tee.claims;
     provenance::connection(checks, input, policy);
-    workload::host_data(checks, snp, policy);
+    if let TeeClaims::Snp(snp) = &tee.claims {
+        workload::host_data(checks, snp, policy);
+    }
     provenance::sources(checks, input, policy);
-    guest::policy(checks, &snp.policy, policy);
-    workload::measurement(checks, snp, policy);
+    match &tee.claims {
+        TeeClaims::Snp(snp) => {
+            guest::policy(checks, &snp.policy, policy);
+            workload::measurement(checks, snp, policy);
+        }
+        TeeClaims::Tdx(tdx) => tdx::appraise(checks, tdx, policy),
+    }
     workload::uvm(checks, tee.uvm(), policy);
     if let Some(token) = &tee.token {
         maa::appraise(checks, token.maa(), input.now, policy);
@@ -59,18 +66,26 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     if let (Some(key), Some(required)) = (input.maa_key, policy.attested_maa_key()) {
         maa_key::appraise(checks, key, required);
     }
-    guest::identity(checks, tee, snp, policy);
-    paravisor::appraise(checks, snp, policy);
-    if let Some(vm) = &tee.vm {
-        azure_vm::appraise(checks, vm, input.tls_key, policy);
+    tdx::kind_of_tee(checks, &tee.claims, policy);
+    guest::vm_id(checks, tee, policy);
+    if let TeeClaims::Snp(snp) = &tee.claims {
+        guest::identity(checks, tee, snp, policy);
+        paravisor::appraise(checks, snp, policy);
+        if let Some(vm) = &tee.vm {
+            azure_vm::appraise(checks, vm, input.tls_key, policy);
+        }
+        let hardware = tee.report.as_ref().map(VerifiedReport::hardware);
+        tcb::reported(checks, snp, hardware, policy);
+        advisories::appraise(checks, snp, hardware, policy);
+        tdx::refuse_absent(checks, policy);
     }
-    let hardware = tee.report.as_ref().map(VerifiedReport::hardware);
-    tcb::reported(checks, snp, hardware, policy);
-    advisories::appraise(checks, snp, hardware, policy);
     if let Some(report) = &tee.report {
         hardware::appraise(checks, report, policy);
     }
     let recorded = input.channel.is_none();
-    let required = policy.given().into_iter().filter(|one| !(recorded && one.carried_by() == CarriedBy::Connection));
+    let required = policy
+        .given_for(tee.claims.kind())
+        .into_iter()
+        .filter(|one| !(recorded && one.carried_by() == CarriedBy::Connection));
     std::mem::take(checks).finish(&required.collect::<Vec<_>>()).map_err(AttestationError::Rejected)
 }

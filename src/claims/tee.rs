@@ -1,25 +1,50 @@
 //! [`TeeClaims`]: the state of a TEE, by its kind.
 
-use serde::Serialize;
+use std::fmt;
 
-use super::SnpClaims;
-use crate::types::ReportData;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{SnpClaims, TdxClaims};
+use crate::types::{ReportData, by_name};
 
 /// The state of a TEE, according to MAA or the hardware. Each kind of TEE has claims of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
+// There is one for each evidence, and never a list of them: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum TeeClaims {
     /// A guest of AMD SEV-SNP.
     Snp(SnpClaims),
+    /// A guest of Intel TDX.
+    Tdx(TdxClaims),
 }
 
 impl TeeClaims {
+    /// Returns the kind of TEE.
+    #[must_use]
+    pub const fn kind(&self) -> TeeKind {
+        match self {
+            Self::Snp(_) => TeeKind::Snp,
+            Self::Tdx(_) => TeeKind::Tdx,
+        }
+    }
+
     /// Returns the claims of a SEV-SNP guest, if it is one.
     #[must_use]
     pub const fn snp(&self) -> Option<&SnpClaims> {
         match self {
             Self::Snp(snp) => Some(snp),
+            Self::Tdx(_) => None,
+        }
+    }
+
+    /// Returns the claims of a TDX guest, if it is one.
+    #[must_use]
+    pub const fn tdx(&self) -> Option<&TdxClaims> {
+        match self {
+            Self::Tdx(tdx) => Some(tdx),
+            Self::Snp(_) => None,
         }
     }
 
@@ -28,6 +53,41 @@ impl TeeClaims {
     pub const fn report_data(&self) -> &ReportData {
         match self {
             Self::Snp(snp) => &snp.report_data,
+            Self::Tdx(tdx) => &tdx.report_data,
         }
+    }
+}
+
+/// A kind of TEE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum TeeKind {
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
+}
+
+impl TeeKind {
+    /// Returns the name for messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Snp => "SEV-SNP",
+            Self::Tdx => "Intel TDX",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TeeKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_name(deserializer, &["snp", "tdx"], [Self::Snp, Self::Tdx])
+    }
+}
+
+impl fmt::Display for TeeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -9,8 +9,8 @@ use super::maa::jwks::{KeyForm, KeySetKnob};
 use super::maa::key_evidence::MaaEvidenceKnob;
 use super::maa::token::TokenFault;
 use super::options::{
-    OptionError, OptionRow, bytes, constant, digits, json, named_json, number, offset_and_bytes, product, rows, tcb,
-    text,
+    OptionError, OptionRow, bytes, constant, digits, hexadecimal, json, named_json, number, offset_and_bytes, product,
+    rows, tcb, text,
 };
 use crate::uvm::EndorsementForm;
 
@@ -36,6 +36,8 @@ rows! {
         "migration-allowed", "a migration agent may move it" => MigrationAllowed;
         "measurement=HEX", "another launch measurement" => Measurement(digits);
         "host-data=HEX", "another CCE policy" => HostData(digits);
+        "td-attributes=HEX", "other attributes (with --guest tdx)" => TdAttributes(hexadecimal);
+        "tcb-status=TEXT", "another verdict of Intel (with --guest tdx)" => TcbStatus(text);
         "vmpl=LEVEL", "asked for from another privilege level" => Vmpl(number);
         "report-guest-svn=SVN", "another GUEST_SVN" => ReportGuestSvn(number);
         "reported-tcb=BL.TEE.SNP.UCODE", "another reported TCB" => ReportedTcb(tcb);

@@ -7,7 +7,13 @@ use super::guest::azure_vm::AzureVmKnob;
 use super::guest::hardware::HardwareKnob;
 use super::maa::claims::Claims;
 use super::maa::token::TokenFault;
+use crate::claims::TdAttributes;
 use crate::types::{HostData, Measurement, SpkiDigest, Tcb, TlsExporter};
+
+/// Bit 0 of the attributes of a TD.
+const DEBUG: u64 = 1;
+/// Bit 29 of the attributes of a TD.
+const MIGRATABLE: u64 = 1 << 29;
 
 /// One change to an emulated guest, its agent, or the tokens made for it. Several act in the order set.
 ///
@@ -20,7 +26,7 @@ pub enum Knob {
     Debug,
     /// The guest policy allows a migration agent.
     MigrationAllowed,
-    /// Another launch measurement; the endorsement of the utility VM stays as it was.
+    /// Another launch measurement (of a TD: `MRTD`); the endorsement of the utility VM stays as it was.
     Measurement(Measurement),
     /// Another host data: another CCE policy.
     HostData(HostData),
@@ -30,6 +36,10 @@ pub enum Knob {
     ReportGuestSvn(u32),
     /// Another reported TCB.
     ReportedTcb(Tcb),
+    /// Other attributes of a TD.
+    TdAttributes(u64),
+    /// Another verdict of Intel on the TCB of a TD.
+    TcbStatus(String),
     /// What MAA concludes about the utility VM; `None` leaves `x-ms-compliance-status` out.
     ComplianceStatus(Option<String>),
     /// Another security version of the utility VM in its endorsement.
@@ -124,9 +134,21 @@ impl Knob {
     pub(crate) fn change_guest(&self, guest: &mut Guest) {
         let uvm = guest.uvm.as_mut();
         match self {
-            Self::Debug => guest.snp.policy.debug = true,
-            Self::MigrationAllowed => guest.snp.policy.migrate_ma = true,
-            Self::Measurement(measurement) => guest.snp.measurement = *measurement,
+            Self::Debug => {
+                guest.snp.policy.debug = true;
+                guest.tdx.attributes = TdAttributes::new(guest.tdx.attributes.bits() | DEBUG);
+                guest.tdx.debug_enabled = true;
+            }
+            Self::MigrationAllowed => {
+                guest.snp.policy.migrate_ma = true;
+                guest.tdx.attributes = TdAttributes::new(guest.tdx.attributes.bits() | MIGRATABLE);
+            }
+            Self::Measurement(measurement) => {
+                guest.snp.measurement = *measurement;
+                guest.tdx.mrtd = *measurement;
+            }
+            Self::TdAttributes(bits) => guest.tdx.attributes = TdAttributes::new(*bits),
+            Self::TcbStatus(status) => guest.tdx.tcb_status.clone_from(status),
             Self::HostData(host_data) => guest.snp.host_data = *host_data,
             Self::Vmpl(vmpl) => guest.snp.vmpl = *vmpl,
             Self::ReportGuestSvn(svn) => guest.snp.report_guest_svn = *svn,

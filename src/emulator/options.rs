@@ -114,6 +114,11 @@ pub(super) fn constant<T>(value: T) -> impl FnOnce(&str) -> Result<T, String> {
     |_| Ok(value)
 }
 
+/// A number in hexadecimal.
+pub(super) fn hexadecimal(value: &str) -> Result<u64, String> {
+    u64::from_str_radix(value, 16).map_err(|_| format!("expected up to 16 hexadecimal digits, found {value:?}"))
+}
+
 pub(super) fn number<T: FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("expected a number, found {value:?}"))
 }

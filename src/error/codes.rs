@@ -88,6 +88,7 @@ codes! { VIOLATIONS of Violation;
     NotPostQuantum => "not-post-quantum", 121, Rejected, false;
     WrongMaaKey => "wrong-maa-key", 122, Rejected, false;
     KeyNotInReport => "key-not-in-report", 123, Rejected, false;
+    WrongTcbStatus => "wrong-tcb-status", 124, Rejected, false;
 }
 
 codes! { OTHERS of AttestationError,

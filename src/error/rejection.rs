@@ -248,6 +248,14 @@ pub enum Violation {
         /// The negotiated group.
         actual: String,
     },
+    /// Intel's verdict on the TCB of a TDX guest is not an accepted one.
+    #[error("attestation validation failed (wrong tcb status): expected {expected}, found {}", printable(.actual))]
+    WrongTcbStatus {
+        /// The accepted values of `attester_tcb_status`.
+        expected: String,
+        /// The value in the token, shortened.
+        actual: String,
+    },
     /// The container that holds the key of the MAA instance is not as required.
     #[error(
         "attestation validation failed (wrong maa key): expected a key held by a container with {field} {expected}, found {actual}"

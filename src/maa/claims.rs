@@ -4,6 +4,8 @@
 //! that the token's shape gives them. Nothing under `x-ms-runtime` or `x-ms-inittime` is read as a claim, because the guest, or
 //! a caller of its agent, chooses their content; but the runtime data of a compliant confidential VM are those of its paravisor.
 
+mod tdx;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
@@ -54,18 +56,20 @@ pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Obje
     let not_an_enclave = |kind: &str| Err(TokenError::NotAnEnclave { attestation_type: shown(kind) });
     match required(payload, ATTESTATION_TYPE)? {
         "sevsnpvm" => {
-            refuse_foreign(payload, TokenShape::SevSnpVm)?;
+            refuse_foreign(payload, TokenShape::SevSnpVm, &[VM_PREFIX, tdx::PREFIX])?;
             Ok((TokenShape::SevSnpVm, payload))
         }
+        "tdxvm" => {
+            refuse_foreign(payload, TokenShape::TdxVm, &[VM_PREFIX, SNP_PREFIX])?;
+            Ok((TokenShape::TdxVm, payload))
+        }
         kind @ "azurevm" => {
-            if let Some(name) = payload.names().find(|name| name.starts_with(SNP_PREFIX)) {
-                return Err(TokenError::MixedShapes { shape: TokenShape::AzureVm, claim: shown(name) });
-            }
+            refuse_prefixes(payload, TokenShape::AzureVm, &[SNP_PREFIX, tdx::PREFIX])?;
             // A trusted-launch VM: attested by its vTPM, without a TEE.
             let Some(tee) = optional::<&Object<'_>>(payload, ISOLATION_TEE)? else { return not_an_enclave(kind) };
             match required(tee, ATTESTATION_TYPE)? {
                 "sevsnpvm" => {
-                    refuse_foreign(tee, TokenShape::AzureVm)?;
+                    refuse_foreign(tee, TokenShape::AzureVm, &[VM_PREFIX, tdx::PREFIX])?;
                     Ok((TokenShape::AzureVm, tee))
                 }
                 kind => not_an_enclave(kind),
@@ -75,9 +79,16 @@ pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Obje
     }
 }
 
-/// Checks that the claims of a SEV-SNP TEE contain no claims of a second TEE or VM, which could be read instead.
-fn refuse_foreign(tee: &Object<'_>, shape: TokenShape) -> Result<(), TokenError> {
-    match tee.names().find(|name| *name == ISOLATION_TEE || name.starts_with(VM_PREFIX)) {
+/// Checks that the claims of a TEE contain no claims of a second TEE or VM, which could be read instead.
+fn refuse_foreign(tee: &Object<'_>, shape: TokenShape, prefixes: &[&str]) -> Result<(), TokenError> {
+    if tee.contains(ISOLATION_TEE) {
+        return Err(TokenError::MixedShapes { shape, claim: ISOLATION_TEE.to_owned() });
+    }
+    refuse_prefixes(tee, shape, prefixes)
+}
+
+fn refuse_prefixes(object: &Object<'_>, shape: TokenShape, prefixes: &[&str]) -> Result<(), TokenError> {
+    match object.names().find(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
         Some(name) => Err(TokenError::MixedShapes { shape, claim: shown(name) }),
         None => Ok(()),
     }
@@ -132,7 +143,7 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
     }
     let runtime: Option<&Object<'_>> = optional(payload, RUNTIME)?;
     let (runtime, client_nonce) = match (shape, runtime) {
-        (TokenShape::SevSnpVm, Some(runtime)) => (Some(runtime.source().into()), None),
+        (TokenShape::SevSnpVm | TokenShape::TdxVm, Some(runtime)) => (Some(runtime.source().into()), None),
         (TokenShape::AzureVm, Some(runtime)) => (None, client_nonce(runtime)?),
         (_, None) => (None, None),
     };
@@ -146,8 +157,14 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
         vm_id,
         policy_hash: policy_hash(payload)?,
         token_id: name(payload, "jti")?,
-        tee: TeeClaims::Snp(snp(tee)?),
-        uvm: uvm(tee)?,
+        tee: match shape {
+            TokenShape::SevSnpVm | TokenShape::AzureVm => TeeClaims::Snp(snp(tee)?),
+            TokenShape::TdxVm => TeeClaims::Tdx(tdx::read(tee)?),
+        },
+        uvm: match shape {
+            TokenShape::SevSnpVm | TokenShape::AzureVm => uvm(tee)?,
+            TokenShape::TdxVm => None,
+        },
         runtime,
         client_nonce,
     })
@@ -366,4 +383,6 @@ from_hex! {
     Measurement: "96",
     ReportData: "128",
     ReportId: "64",
+    TdxRegister: "96",
+    TeeTcbSvn: "32",
 }

@@ -96,8 +96,8 @@ pub enum TokenError {
         /// The claim that belongs to the other one.
         claim: String,
     },
-    /// MAA attests something that is not a SEV-SNP TEE: another technology, or a VM without one.
-    #[error("expected a token about a SEV-SNP TEE, found the attestation type {attestation_type:?}")]
+    /// MAA attests something that is not a TEE of SEV-SNP or TDX: another technology, or a VM without one.
+    #[error("expected a token about a TEE of SEV-SNP or TDX, found the attestation type {attestation_type:?}")]
     NotAnEnclave {
         /// `x-ms-attestation-type`, the TEE's if there is one.
         attestation_type: String,

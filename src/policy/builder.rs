@@ -8,7 +8,7 @@ use super::advisories::Mitigation;
 use super::requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, give_once};
 use super::tcb::TcbMinima;
 use super::{Policy, PolicyError};
-use crate::claims::{FirmwareVersion, SigningKey};
+use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, VmId};
 
 /// Additional requirements. Each method fails with [`PolicyError`] if the value cannot be used, if the evidence of the
@@ -38,6 +38,27 @@ impl Policy {
             |require| &mut require.compliance_status,
             any_of.into_iter().map(Into::into).collect(),
         )
+    }
+
+    /// Requires one of these kinds of TEE instead of SEV-SNP. For confidential VMs under MAA trust, which alone judges Intel TDX.
+    ///
+    /// Requirements that only evidence of SEV-SNP carries refuse a guest of TDX, and the other way round.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`]; [`PolicyError::GivenTwice`] if the policy was made with a list of `MRTD`, which names the kinds already.
+    pub fn require_tee(self, any_of: impl IntoIterator<Item = TeeKind>) -> Result<Self, PolicyError> {
+        self.require_once("require.tee", |require| &mut require.tee, any_of.into_iter().collect())
+    }
+
+    /// Requires one of these TCB statuses (`attester_tcb_status`) of a guest of Intel TDX instead of `UpToDate`.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`]; [`PolicyError::UnusableValue`] for `Revoked`.
+    pub fn require_tcb_status<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
+        let statuses = any_of.into_iter().map(Into::into).collect();
+        self.require_once("require.tcb-status", |require| &mut require.tcb_status, statuses)
     }
 
     /// Requires the report to be requested from one of these privilege levels (0 to 3) instead of level 0.

@@ -113,8 +113,8 @@ fn how_to_require_nothing(requirement: &str) -> &'static str {
         "workload.host-data" => {
             "name the digest of each accepted CCE policy; it cannot be left out, since nothing else says what must run"
         }
-        "guest.measurements" | "guest.id-keys" => {
-            "name the accepted values, or leave it out and say in another way which VM: `measurements`, `id-keys` or \
+        "guest.measurements" | "guest.id-keys" | "guest.mrtd" => {
+            "name the accepted values, or leave it out and say in another way which VM: `measurements`, `id-keys`, `mrtd` or \
              `allow-any-azure-cvm`"
         }
         "require.measurements" => {
@@ -123,6 +123,8 @@ fn how_to_require_nothing(requirement: &str) -> &'static str {
         "require.compliance-status" => {
             "name the accepted values, or leave it out to accept only the usual one of the kind"
         }
+        "require.tee" => "name the accepted kinds, or leave it out to accept only SEV-SNP",
+        "require.tcb-status" => "name the accepted values, or leave it out to accept only `UpToDate`",
         "require.vmpl" => "name the accepted levels, or leave it out to accept only level 0",
         "trust.amd.waived-advisories" => "name the advisories, or leave it out to waive none",
         "require.reported-tcb" | "require.committed-tcb" | "require.current-tcb" | "require.launch-tcb" => {

@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::requirements::{BitRequirement, PlatformInfoBit};
 use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
+use super::tee::UP_TO_DATE;
 use super::workload::{Binding, UvmRequirement};
+use crate::claims::TeeKind;
 
 /// A finding about a policy: something that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -30,6 +32,8 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let (trust, require, allow) = (&document.trust, &document.require, &document.allow);
     let maa = trust.maa.as_ref();
     let amd = trust.amd.as_ref();
+    let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
+    let has_snp = document.accepts(TeeKind::Snp);
     let usual_status = document.usual_compliance_status();
     let open = [
         (allow.debug, "debug-allowed", "the host may read the memory of a guest that passes; for development only"),
@@ -61,10 +65,14 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              disk, and a TPM outside of the guest, are the host's choice",
         ),
         (
-            document.guest.as_ref().is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none())
+            document
+                .guest
+                .as_ref()
+                .is_some_and(|guest| guest.measurements.is_none() && guest.id_keys.is_none() && guest.mrtd.is_none())
                 && require.vm_ids.is_none(),
             "any-vm",
-            "any confidential VM of any Azure customer passes; pin `require.vm-ids`, `guest.measurements` or `guest.id-keys`",
+            "any confidential VM of any Azure customer passes; pin `require.vm-ids`, `guest.measurements`, `guest.id-keys` or \
+             `guest.mrtd`",
         ),
         (
             allow.old_paravisor,
@@ -77,6 +85,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "report-of-earlier-boot-allowed",
             "the paravisor's report may be of an earlier boot of the VM, of an older paravisor or without secure boot; deploy an agent \
              that writes the statement about its TLS key, and leave `allow.report-of-earlier-boot` out",
+        ),
+        (
+            document.accepts(TeeKind::Tdx) && document.guest.as_ref().is_some_and(|guest| guest.allow_any_azure_cvm),
+            "tdx-paravisor-not-shown",
+            "a token of Intel TDX states no version of the paravisor, so that the floor of CVE-2025-49707 does not apply to it; \
+             pin `guest.mrtd`",
         ),
         (
             allow.migration,
@@ -110,6 +124,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              `require.compliance-status` unless you know the policy of the MAA instance",
         ),
         (
+            require.tcb_status.iter().flatten().any(|status| status != UP_TO_DATE),
+            "tcb-status-relaxed",
+            "a platform of Intel passes that Intel does not call up to date: weaknesses with a fix may be open; leave \
+             `require.tcb-status` out",
+        ),
+        (
             require.vmpl.iter().flatten().any(|vmpl| *vmpl != 0),
             "vmpl-relaxed",
             "evidence of a privilege level other than 0 is accepted, and software at level 0 controls all other levels; omit \
@@ -121,18 +141,30 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "a signing authority that AMD has revoked may still pass",
         ),
         (
+            maa_key.is_some_and(|key| !key.revocation().is_required()),
+            "maa-key-revocation-not-required",
+            "the container that holds the key of MAA may be proven by a signing authority that AMD has revoked; leave \
+             `trust.maa.require-attested-key.revocation` out",
+        ),
+        (
+            maa_key.is_some_and(|key| key.uvm_issuer() != UvmRequirement::PRODUCTION_ISSUER),
+            "maa-key-own-uvm-issuer",
+            "the utility VM under MAA's service is endorsed by an issuer other than Microsoft, which decides with it who may hold \
+             the key; leave `trust.maa.require-attested-key.uvm-issuer` out",
+        ),
+        (
             amd.is_some_and(|amd| amd.waived_advisories.is_some()),
             "advisory-waived",
             "a TCB with a published weakness passes",
         ),
         (
-            amd.is_none() && require.reported_tcb.is_none(),
+            has_snp && amd.is_none() && require.reported_tcb.is_none(),
             "no-advisory-floors",
             "under MAA trust alone none of the advisories of this release is required, AMD-SB-3019 (EntrySign) included: what MAA calls \
              compliant may be older; set `require.reported-tcb`, or trust AMD too",
         ),
         (
-            require.reported_tcb.is_none(),
+            has_snp && require.reported_tcb.is_none(),
             "no-minimum-tcb",
             "no minimum TCB is required beyond the advisories that this release knows; set `require.reported-tcb`",
         ),
@@ -146,6 +178,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             [&require.reported_tcb, &require.committed_tcb, &require.current_tcb, &require.launch_tcb]
                 .into_iter()
                 .flatten()
+                .chain(maa_key.and_then(|key| key.reported_tcb.as_ref()))
                 .any(TcbMinima::has_microcode_of_a_product),
             "microcode-of-a-product",
             "a microcode minimum applies to several processors, each of which counts its microcode by itself; give `milan-x`, \
@@ -160,7 +193,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              require platform-info `alias-check-complete` where the firmware is new enough",
         ),
         (
-            require.chip_ids.is_none() && document.products().is_none(),
+            has_snp && require.chip_ids.is_none() && document.products().is_none(),
             "any-chip",
             "any chip of any product passes; reports of a Milan chip whose seed was extracted can be forged at will",
         ),

@@ -18,6 +18,7 @@ mod requirements;
 mod schema;
 mod strict_serde;
 mod tcb;
+mod tee;
 mod trust;
 mod workload;
 
@@ -36,13 +37,14 @@ pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;
 pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};
+pub(crate) use tee::UP_TO_DATE;
 pub(crate) use trust::{AmdTrust, MaaTrust};
 
 use std::str::FromStr;
 
 use schema::Document;
 
-use crate::claims::SigningKey;
+use crate::claims::{SigningKey, TeeKind};
 use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 
 /// The appraisal policy: which attester is trusted, which workload is expected, and which additional requirements apply.
@@ -108,6 +110,7 @@ impl Policy {
     /// confidential VMs have the bound form only.
     pub fn confidential_vm(trust: Trust, guest: GuestIdentity, binding: Binding) -> Result<Self, PolicyError> {
         let mut document = Document::new(Kind::ConfidentialVm, trust);
+        document.require.tee = guest.tees();
         document.guest = Some(guest);
         document.binding = Some(binding);
         Self::checked(document)
@@ -257,9 +260,20 @@ impl Policy {
         self.document.uvm.as_ref()
     }
 
-    /// Returns all requirements of the policy. Each must produce a check in the appraisal.
+    /// Returns all requirements, whichever kind of TEE they are for.
+    #[cfg(test)]
     pub(crate) fn given(&self) -> Vec<Requirement> {
         self.document.given()
+    }
+
+    /// Returns the requirements that evidence of this kind of TEE must meet. Each must produce a check in the appraisal.
+    pub(crate) fn given_for(&self, tee: TeeKind) -> Vec<Requirement> {
+        self.document.given_for(tee)
+    }
+
+    /// Returns the accepted kinds of TEE.
+    pub(crate) fn accepted_tees(&self) -> &[TeeKind] {
+        self.document.accepted_tees()
     }
 
     /// Returns which setting requires the fix of an advisory, if one does.

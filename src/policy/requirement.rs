@@ -21,6 +21,7 @@ pub(crate) enum Requirement {
     MaaKeyUvmSvn,
     MaaKeyRevocation,
     MaaKeyReportedTcb,
+    MaaKeyAdvisories,
     Revocation,
     MaxCrlAge,
     HostData,
@@ -29,6 +30,9 @@ pub(crate) enum Requirement {
     UvmFeed,
     Measurements,
     ComplianceStatus,
+    Tee,
+    Mrtd,
+    TcbStatus,
     Vmpl,
     MinimumReportGuestSvn,
     IdKeys,
@@ -99,6 +103,8 @@ impl Requirement {
             Self::MaaKeyUvmSvn => "trust.maa.require-attested-key.minimum-uvm-svn",
             Self::MaaKeyRevocation => "trust.maa.require-attested-key.revocation",
             Self::MaaKeyReportedTcb => "trust.maa.require-attested-key.reported-tcb",
+            // It has no field of its own: a key that must be attested must be attested by a platform with these fixes.
+            Self::MaaKeyAdvisories => "maa key advisories",
             Self::Revocation => "trust.amd.revocation",
             Self::MaxCrlAge => "trust.amd.max-crl-age-seconds",
             Self::HostData => "workload.host-data",
@@ -107,6 +113,9 @@ impl Requirement {
             Self::UvmFeed => "uvm.feed",
             Self::Measurements => "require.measurements",
             Self::ComplianceStatus => "require.compliance-status",
+            Self::Tee => "require.tee",
+            Self::Mrtd => "guest.mrtd",
+            Self::TcbStatus => "require.tcb-status",
             Self::Vmpl => "require.vmpl",
             Self::MinimumReportGuestSvn => "require.minimum-report-guest-svn",
             Self::IdKeys => "require.id-keys",
@@ -151,7 +160,10 @@ impl Requirement {
             | Self::MaaKeyUvmSvn
             | Self::MaaKeyRevocation
             | Self::MaaKeyReportedTcb
+            | Self::MaaKeyAdvisories
             | Self::ComplianceStatus
+            | Self::Mrtd
+            | Self::TcbStatus
             | Self::MaxTokenAge => CarriedBy::Maa,
             Self::VmIds => CarriedBy::MaaOrParavisor,
             Self::Revocation
@@ -175,6 +187,7 @@ impl Requirement {
             | Self::UvmIssuer
             | Self::UvmFeed
             | Self::Measurements
+            | Self::Tee
             | Self::Vmpl
             | Self::MinimumReportGuestSvn
             | Self::IdKeys
@@ -192,6 +205,35 @@ impl Requirement {
     }
 }
 
+impl Requirement {
+    /// Whether only evidence of Intel TDX carries the value.
+    pub(crate) const fn is_of_tdx(self) -> bool {
+        matches!(self, Self::Mrtd | Self::TcbStatus)
+    }
+
+    /// Whether only evidence of SEV-SNP carries the value.
+    pub(crate) const fn is_of_snp(self) -> bool {
+        match self {
+            Self::HostData
+            | Self::Measurements
+            | Self::Vmpl
+            | Self::MinimumReportGuestSvn
+            | Self::IdKeys
+            | Self::AuthorKeys
+            | Self::FamilyIds
+            | Self::ImageIds
+            | Self::ChipIds
+            | Self::Products
+            | Self::ReportIds
+            | Self::ReportedTcb
+            | Self::Advisory(_)
+            | Self::GuestPolicy(_) => true,
+            // AMD trust carries the others; of MAA or the connection they apply to each kind.
+            other => matches!(other.carried_by(), CarriedBy::Amd),
+        }
+    }
+}
+
 impl Document {
     /// Returns all requirements of the policy.
     ///
@@ -205,9 +247,10 @@ impl Document {
         if let Some(Workload { binding: _, host_data: _, allow_permissive: _ }) = workload {
             given.push(Requirement::HostData);
         }
-        if let Some(GuestIdentity { measurements, id_keys, allow_any_azure_cvm: _ }) = guest {
+        if let Some(GuestIdentity { measurements, id_keys, mrtd, allow_any_azure_cvm: _ }) = guest {
             given.extend(measurements.is_some().then_some(Requirement::Measurements));
             given.extend(id_keys.is_some().then_some(Requirement::IdKeys));
+            given.extend(mrtd.is_some().then_some(Requirement::Mrtd));
         }
         if let Some(UvmRequirement { minimum_svn: _, issuer: _, feed: _, given_twice: _ }) = uvm {
             given.extend([Requirement::UvmMinimumSvn, Requirement::UvmIssuer, Requirement::UvmFeed]);
@@ -283,6 +326,7 @@ impl MaaTrust {
                 Requirement::MaaKeyHostData,
                 Requirement::MaaKeyUvmSvn,
                 Requirement::MaaKeyRevocation,
+                Requirement::MaaKeyAdvisories,
             ]);
             given.extend(reported_tcb.is_some().then_some(Requirement::MaaKeyReportedTcb));
         }
@@ -295,6 +339,8 @@ impl Requirements {
         let Self {
             measurements,
             compliance_status,
+            tee,
+            tcb_status,
             vmpl,
             minimum_report_guest_svn,
             id_keys,
@@ -331,6 +377,8 @@ impl Requirements {
         let single = [
             (measurements.is_some(), Requirement::Measurements),
             (compliance_status.is_some(), Requirement::ComplianceStatus),
+            (tee.is_some(), Requirement::Tee),
+            (tcb_status.is_some(), Requirement::TcbStatus),
             (vmpl.is_some(), Requirement::Vmpl),
             (minimum_report_guest_svn.is_some(), Requirement::MinimumReportGuestSvn),
             (id_keys.is_some(), Requirement::IdKeys),

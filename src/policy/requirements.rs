@@ -10,7 +10,7 @@ use super::advisories::{self, Mitigation};
 use super::requirement::CarriedBy;
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
-use crate::claims::{FirmwareVersion, SigningKey};
+use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
 use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, VmId};
 
 /// The requirements beyond the constructor's arguments. Every field that is set is required.
@@ -21,6 +21,10 @@ pub(crate) struct Requirements {
     pub(crate) measurements: Option<Vec<Measurement>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compliance_status: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tee: Option<Vec<TeeKind>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tcb_status: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) vmpl: Option<Vec<u32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +108,8 @@ impl Requirements {
         check_names("require.report-ids", self.report_ids.as_deref(), ReportId::is_zero)?;
         check_names("require.vm-ids", self.vm_ids.as_deref(), |id| id.as_bytes() == &[0; 16])?;
         check_names("require.compliance-status", self.compliance_status.as_deref(), String::is_empty)?;
+        check_names("require.tee", self.tee.as_deref(), |_| false)?;
+        check_names("require.tcb-status", self.tcb_status.as_deref(), String::is_empty)?;
         check_names("require.vmpl", self.vmpl.as_deref(), |_| false)?;
         check_names("require.products", self.products.as_deref(), |_| false)?;
         check_names("require.signing-keys", self.signing_keys.as_deref(), |_| false)?;

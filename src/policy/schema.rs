@@ -164,6 +164,7 @@ impl Document {
         self.require.validate(Requested { amd, maa, paravisor: amd && self.kind == Kind::ConfidentialVm })?;
         self.validate_no_two_lists()?;
         self.validate_advisories()?;
+        self.validate_tee()?;
         self.validate_allowances()
     }
 
@@ -203,9 +204,10 @@ impl Document {
             );
         }
         guest.validate()?;
-        if guest.allow_any_azure_cvm && (self.measurements().is_some() || self.id_keys().is_some()) {
+        let pinned = self.measurements().is_some() || self.id_keys().is_some() || guest.mrtd.is_some();
+        if guest.allow_any_azure_cvm && pinned {
             return contradiction(
-                "`guest.allow-any-azure-cvm` accepts any VM, while `measurements` or `id-keys` say which; drop one of them",
+                "`guest.allow-any-azure-cvm` accepts any VM, while `measurements`, `id-keys` or `mrtd` say which; drop one of them",
             );
         }
         Ok(())

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::PolicyError;
 use super::requirements::{check_list, check_names, check_number, check_text};
 use super::strict_serde::strict;
-use crate::claims::UvmClaims;
+use crate::claims::{TeeKind, UvmClaims};
 use crate::types::{HostData, KeyDigest, Measurement};
 
 strict! {
@@ -101,6 +101,8 @@ strict! {
         pub(crate) measurements: Option<Vec<Measurement>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) id_keys: Option<Vec<KeyDigest>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) mrtd: Option<Vec<Measurement>>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub(crate) allow_any_azure_cvm: bool,
     }
@@ -111,28 +113,52 @@ impl GuestIdentity {
     #[must_use]
     pub fn by_measurement(measurements: impl IntoIterator<Item = Measurement>) -> Self {
         let measurements = Some(measurements.into_iter().collect());
-        Self { measurements, id_keys: None, allow_any_azure_cvm: false }
+        Self { measurements, id_keys: None, mrtd: None, allow_any_azure_cvm: false }
     }
 
     /// Accepts VMs whose ID block is signed by one of these keys, which on Azure are Microsoft's keys for its paravisor.
     #[must_use]
     pub fn by_id_key(id_keys: impl IntoIterator<Item = KeyDigest>) -> Self {
         let id_keys = Some(id_keys.into_iter().collect());
-        Self { measurements: None, id_keys, allow_any_azure_cvm: false }
+        Self { measurements: None, id_keys, mrtd: None, allow_any_azure_cvm: false }
     }
 
-    /// Accepts any confidential VM that MAA calls compliant.
+    /// Accepts guests of Intel TDX with one of these values of `MRTD`, which on Azure identify the paravisor and firmware. A policy of
+    /// this guest accepts TDX, and no SEV-SNP.
+    #[must_use]
+    pub fn measured_tdx(mrtd: impl IntoIterator<Item = Measurement>) -> Self {
+        let mrtd = Some(mrtd.into_iter().collect());
+        Self { measurements: None, id_keys: None, mrtd, allow_any_azure_cvm: false }
+    }
+
+    /// Accepts these guests of Intel TDX too, beside the SEV-SNP guests that are accepted. A second call replaces the first.
+    #[must_use]
+    pub fn also_measured_tdx(self, mrtd: impl IntoIterator<Item = Measurement>) -> Self {
+        Self { mrtd: Some(mrtd.into_iter().collect()), ..self }
+    }
+
+    /// Returns the kinds of TEE that the lists are about, if they are not about SEV-SNP alone.
+    pub(super) fn tees(&self) -> Option<Vec<TeeKind>> {
+        self.mrtd.as_ref()?;
+        let of_snp = self.measurements.is_some() || self.id_keys.is_some();
+        Some(if of_snp { vec![TeeKind::Snp, TeeKind::Tdx] } else { vec![TeeKind::Tdx] })
+    }
+
+    /// Accepts any confidential VM that MAA calls compliant. With [`Policy::require_tee`](super::Policy::require_tee) also one of
+    /// Intel TDX.
     #[must_use]
     pub fn allow_any_azure_cvm() -> Self {
-        Self { measurements: None, id_keys: None, allow_any_azure_cvm: true }
+        Self { measurements: None, id_keys: None, mrtd: None, allow_any_azure_cvm: true }
     }
 
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
         check_names("guest.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("guest.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
-        if self.measurements.is_none() && self.id_keys.is_none() && !self.allow_any_azure_cvm {
+        check_names("guest.mrtd", self.mrtd.as_deref(), Measurement::is_zero)?;
+        let pinned = self.measurements.is_some() || self.id_keys.is_some() || self.mrtd.is_some();
+        if !pinned && !self.allow_any_azure_cvm {
             return Err(PolicyError::Contradiction {
-                reason: "`guest` says nothing of the VM; add `measurements` or `id-keys`, or say `allow-any-azure-cvm`",
+                reason: "`guest` says nothing of the VM; add `measurements`, `id-keys` or `mrtd`, or say `allow-any-azure-cvm`",
             });
         }
         Ok(())

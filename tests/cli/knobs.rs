@@ -167,6 +167,29 @@ const HARDWARE: &[(&str, i32, &str)] = &[
     ("fail-kds /vcek/=hang", 3, "timeout"),
 ];
 
+/// Of a VM with Intel TDX, judged by MAA.
+const TDX: &[(&str, i32, &str)] = &[
+    ("knob debug", 1, "debug-mode"),
+    ("knob migration-allowed", 1, "migration-allowed"),
+    ("knob measurement=<96>", 1, "wrong-measurement"),
+    ("knob td-attributes=20", 1, "debug-mode"),
+    ("knob td-attributes=0", 0, ACCEPTED),
+    ("knob tcb-status=OutOfDate", 1, "wrong-tcb-status"),
+    ("knob compliance-status=azure-compliant-uvm", 1, "non-compliant-uvm"),
+    ("knob without-claim=x-ms-runtime", 2, "false-attestation-report"),
+    (r#"knob claim=x-ms-sevsnpvm-vmpl:0"#, 2, "invalid-token"),
+    ("knob without-claim=tdx_mrtd", 2, "invalid-token"),
+    ("knob vmpl=1", 0, ACCEPTED),
+];
+
+#[test]
+fn every_knob_of_a_guest_of_tdx() {
+    check(Emulator::start(&["--guest", "tdx"]), TDX, "knobs-of-tdx.txt");
+    let refused = run(&["emulate", "--guest", "tdx", "--product", "milan"]);
+    assert_eq!(refused.exit, 64, "{}", refused.err);
+    assert!(refused.err.contains("--product is a processor of AMD"), "{}", refused.err);
+}
+
 #[test]
 fn every_knob_of_guest_agent_token_and_key_set() {
     check(Emulator::start(&[]), MAA, "knobs.txt");
@@ -284,7 +307,7 @@ fn filled_in(order: &str) -> String {
 
 #[test]
 fn the_tables_leave_out_no_knob_and_no_fault() {
-    let orders = || MAA.iter().chain(CONNECTION).chain(HARDWARE).flat_map(|(orders, ..)| orders.split(';'));
+    let orders = || MAA.iter().chain(CONNECTION).chain(HARDWARE).chain(TDX).flat_map(|(orders, ..)| orders.split(';'));
     let tested: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
     let knobs: BTreeSet<_> = AnyKnob::rows().map(|row| row.name()).collect();
     assert_eq!(tested, knobs);

@@ -82,6 +82,18 @@ fn a_vm_is_learned_by_its_measurement() {
 }
 
 #[test]
+fn a_vm_with_tdx_is_learned_by_its_mrtd() {
+    let emulator = Emulator::start(&["--guest", "tdx"]);
+    let outcome = learn(&emulator, &["--maa", &issuer(&emulator), "--binding", "own-key", "--kind", "vm"]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    let mrtd = format!("mrtd = [\"{}\"] # {SHOWN}", emulator.serving.text("measurement"));
+    assert!(outcome.out.contains(&mrtd), "{}", outcome.out);
+    assert!(outcome.out.contains(&format!("tee = [\"tdx\"] # {SHOWN}")), "{}", outcome.out);
+    fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+    assert_eq!(emulator.verify(&[]).exit, 0, "{}", outcome.out);
+}
+
+#[test]
 fn forged_evidence_is_nothing_to_learn_from() {
     let emulator = Emulator::start(&[]);
     let other = Emulator::start(&[]);

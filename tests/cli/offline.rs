@@ -107,6 +107,29 @@ fn a_genuine_token_without_a_policy_is_verified_and_not_appraised() {
 }
 
 #[test]
+fn a_genuine_token_of_tdx_is_verified_likewise() {
+    let Some(vectors) = crate::common::vectors() else { return };
+    let folder = vectors.join("maa-sharedwus-tdxvm-2026");
+    let payload: Value = serde_json::from_slice(&fs::read(folder.join("payload.json")).unwrap()).unwrap();
+    let set = TokenSet {
+        token: text(&folder.join("token.jwt")),
+        jwks: text(&folder.join("jwks.json")),
+        issuer: payload["iss"].as_str().unwrap().to_owned(),
+        at: (payload["iat"].as_u64().unwrap() + 10).to_string(),
+    };
+    let output = assert_accepted(&offline(&[&set.arguments()[..], &["--json"]].concat()));
+    let output: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!((&output["appraised"], &output["claims"]["maa"]["shape"]), (&false.into(), &"tdx-vm".into()));
+    assert_eq!(output["claims"]["tdx"]["mrtd"], payload["tdx_mrtd"]);
+    assert_eq!(output["claims"].get("snp"), None);
+    // It is bound to nothing: given runtime data are refused.
+    let directory = Folder::new();
+    let runtime_data = directory.write("runtime-data.json", "{}");
+    let with_data = [&set.arguments()[..], &["--runtime-data", &runtime_data]].concat();
+    assert_refused(&offline(&with_data), "false-attestation-report");
+}
+
+#[test]
 fn a_policy_is_appraised_check_by_check() {
     let Some(vectors) = crate::common::vectors() else { return };
     let set = token_set(&vectors, "maa-sharedeus2-azurevm-2025-01");

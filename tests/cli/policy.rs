@@ -33,6 +33,27 @@ fn a_new_policy_is_one_that_the_emulated_blindbox_meets() {
 }
 
 #[test]
+fn a_policy_for_tdx_names_it() {
+    let emulator = Emulator::start(&["--guest", "tdx"]);
+    let issuer = emulator.serving.said["maa"]["issuer"].as_str().unwrap();
+    let hash = emulator.serving.said["maa"]["policy_hash"].as_str().unwrap();
+    let new = ["policy", "new", "--kind", "vm", "--binding", "own-key", "--maa", issuer, "--maa-policy-hash", hash];
+    let with = |more: &[&str]| run(&[&new[..], more].concat());
+    let mrtd = emulator.serving.text("measurement");
+    for more in [&["--mrtd", mrtd][..], &["--allow-any-azure-cvm", "--tee", "snp", "--tee", "tdx"]] {
+        let made = with(more);
+        assert_eq!(made.exit, 0, "{}", made.err);
+        fs::write(emulator.file("policy.toml"), &made.out).unwrap();
+        assert_eq!(emulator.verify(&[]).exit, 0, "{}", made.out);
+    }
+    let both = with(&["--mrtd", mrtd, "--measurement", &"5a".repeat(48)]).out;
+    assert!(both.contains("tee = [\"snp\", \"tdx\"]"), "{both}");
+    let snp = with(&["--allow-any-azure-cvm"]);
+    fs::write(emulator.file("policy.toml"), &snp.out).unwrap();
+    assert_eq!(emulator.verify(&["--json"]).code(), "wrong-tee-kind");
+}
+
+#[test]
 fn a_policy_that_leaves_much_open() {
     let digest = "5a".repeat(32);
     let vm = ["policy", "new", "--kind", "vm", "--binding", "none", "--allow-unbound-channel", "--allow-any-azure-cvm"];

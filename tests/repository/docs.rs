@@ -407,6 +407,7 @@ fn every_check_of_the_appraisal_is_documented() {
         ("maa", 4),
         ("maa_key", 3),
         ("tcb", 4),
+        ("tdx", 6),
         ("hardware", 12),
         ("advisories", 0),
     ] {

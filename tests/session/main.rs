@@ -34,5 +34,6 @@ mod requests;
 mod service;
 mod snp_guest;
 mod streams;
+mod tdx;
 mod uploads;
 mod verdicts;

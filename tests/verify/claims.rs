@@ -254,7 +254,7 @@ fn an_endorsement_is_whole_or_absent() {
 #[test]
 fn what_is_no_sev_snp_tee_is_refused_as_that() {
     let not = |attestation_type: &str| TokenError::NotAnEnclave { attestation_type: attestation_type.into() };
-    for kind in ["sgx", "tdxvm", "SevSnpVm", "openenclave", ""] {
+    for kind in ["sgx", "tdxVm", "SevSnpVm", "openenclave", ""] {
         let mut claims = container_claims();
         claims["x-ms-attestation-type"] = kind.into();
         assert_eq!(refusal(check_claims(&claims)), not(kind));

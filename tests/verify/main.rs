@@ -27,4 +27,5 @@ mod policy;
 mod policy_file;
 mod report;
 mod snp_guest;
+mod tdx_token;
 mod token;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use blindbox_attestation::{
-    AbiVersion, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData,
-    ImageId, Issuer, KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Product, ReportId,
-    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, VmId, Workload,
+    AbiVersion, AttestedKeyRequirement, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity,
+    GuestPolicyBit, HostData, ImageId, Issuer, KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy,
+    PolicyError, Product, ReportId, Sha256Digest, SigningKey, TcbMinima, TcbMinimum, TeeKind, Trust, UvmRequirement,
+    VmId, Workload,
 };
 use proptest::prelude::*;
 
@@ -223,7 +224,7 @@ fn the_same_requirement_is_given_once() {
 #[test]
 fn a_second_value_does_not_replace_the_first() {
     type Require = fn(Policy) -> Result<Policy, PolicyError>;
-    let once: [(&'static str, Require); 29] = [
+    let once: [(&'static str, Require); 28] = [
         ("require.measurements", |p| p.require_measurements([Measurement::new([1; 48])])),
         ("require.compliance-status", |p| p.require_compliance_status(["azure-compliant-uvm"])),
         ("require.vmpl", |p| p.require_vmpl([0])),
@@ -235,7 +236,6 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.chip-ids", |p| p.require_chip_ids([ChipId::new([1; 64])])),
         ("require.products", |p| p.require_products([Product::Milan])),
         ("require.report-ids", |p| p.require_report_ids([ReportId::new([1; 32])])),
-        ("require.vm-ids", |p| p.require_vm_ids([VmId::new([1; 16])])),
         ("require.signing-keys", |p| p.require_signing_keys([SigningKey::Vcek])),
         ("require.reported-tcb", |p| p.require_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
         ("require.committed-tcb", |p| p.require_committed_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
@@ -262,6 +262,19 @@ fn a_second_value_does_not_replace_the_first() {
             "require.guest-policy" => assert!(matches!(twice, Err(PolicyError::DuplicateValue { .. }))),
             _ => assert_eq!(twice, Err(PolicyError::GivenTwice { requirement })),
         }
+    }
+    let vm = || {
+        let guest = GuestIdentity::allow_any_azure_cvm();
+        Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey).unwrap()
+    };
+    let of_a_vm: [(&'static str, Require); 3] = [
+        ("require.vm-ids", |p| p.require_vm_ids([VmId::new([1; 16])])),
+        ("require.tee", |p| p.require_tee([TeeKind::Tdx])),
+        ("require.tcb-status", |p| p.require_tcb_status(["UpToDate"])),
+    ];
+    for (requirement, require) in of_a_vm {
+        let vm = if requirement == "require.tcb-status" { vm().require_tee([TeeKind::Tdx]).unwrap() } else { vm() };
+        assert_eq!(require(vm).and_then(require), Err(PolicyError::GivenTwice { requirement }));
     }
     let twice = |requirement| Err(PolicyError::GivenTwice { requirement });
     let trust = || Trust::maa_and_amd(SHARED).unwrap();
@@ -486,6 +499,28 @@ fn lint_says_what_is_open() {
             "microcode-of-a-product"
         ]
     );
+}
+
+/// What is open about the key of MAA is a finding as what is open about the guest.
+#[test]
+fn lint_says_what_is_open_about_the_key_of_maa() {
+    let codes = |requirement: AttestedKeyRequirement| {
+        let trust = Trust::maa(SHARED).unwrap().require_attested_maa_key(requirement).unwrap();
+        let workload = Workload::binds_its_own_key(host_data());
+        let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(101)).unwrap();
+        let open = policy.lint().into_iter().map(|lint| lint.code);
+        open.filter(|code| !["no-advisory-floors", "no-minimum-tcb", "any-chip"].contains(code)).collect::<Vec<_>>()
+    };
+    let tight = || AttestedKeyRequirement::new([host_data()], 104);
+    assert_eq!(codes(tight()), [""; 0]);
+    let revocation = ["maa-key-revocation-not-required"];
+    assert_eq!(codes(tight().allow_best_effort_revocation()), revocation);
+    assert_eq!(codes(tight().allow_no_revocation_check()), revocation);
+    assert_eq!(codes(tight().with_uvm_issuer("did:x509:0")), ["maa-key-own-uvm-issuer"]);
+    assert_eq!(codes(tight().with_uvm_issuer(UvmRequirement::PRODUCTION_ISSUER)), [""; 0]);
+    let milan = TcbMinima::any(TcbMinimum::new().microcode(1));
+    assert_eq!(codes(tight().with_reported_tcb(milan)), ["microcode-of-a-product"]);
+    assert_eq!(codes(tight().with_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))), [""; 0]);
 }
 
 #[test]

@@ -33,7 +33,6 @@ fn files() -> [Value; 2] {
             "image-ids": ["5a".repeat(16)],
             "chip-ids": ["5a".repeat(64)],
             "report-ids": ["5a".repeat(32)],
-            "vm-ids": ["5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a"],
             "reported-tcb": tcb, "committed-tcb": tcb, "current-tcb": tcb, "launch-tcb": tcb,
             "advisories": ["AMD-SB-3016"],
             "advisories-until": "2026-05-12",
@@ -60,8 +59,11 @@ fn files() -> [Value; 2] {
         "kind": "confidential-vm",
         "binding": "own-key",
         "trust": { "maa": { "issuer": "https://sharedneu.neu.attest.azure.net" } },
-        "guest": { "measurements": ["5a".repeat(48)], "id-keys": ["5a".repeat(48)] },
-        "require": { "products": ["milan"] },
+        "guest": { "measurements": ["5a".repeat(48)], "id-keys": ["5a".repeat(48)], "mrtd": ["5a".repeat(48)] },
+        "require": {
+            "products": ["milan"], "tee": ["snp", "tdx"], "tcb-status": ["UpToDate"],
+            "vm-ids": ["5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a"],
+        },
         "allow": { "unverified-name": true, "direct-vm-token": true },
     });
     [container, vm]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use blindbox_attestation::{
-    Binding, CcePolicy, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest, Trust,
-    UvmRequirement, Workload, printable_json,
+    Binding, CcePolicy, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest, TeeKind,
+    Trust, UvmRequirement, Workload, printable_json,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -95,8 +95,17 @@ struct New {
     #[arg(long, value_name = "HEX", help_heading = "What must run")]
     id_key: Vec<KeyDigest>,
 
+    /// An accepted launch measurement (MRTD) of a confidential VM with Intel TDX, in hexadecimal. May be repeated. Without
+    /// --measurement and --id-key no VM with SEV-SNP is accepted.
+    #[arg(long, value_name = "HEX", help_heading = "What must run")]
+    mrtd: Vec<Measurement>,
+
+    /// An accepted kind of TEE, for --allow-any-azure-cvm; `snp` without it. May be repeated.
+    #[arg(long, value_enum, requires = "allow_any_azure_cvm", help_heading = "What must run")]
+    tee: Vec<TeeArgument>,
+
     /// Accept any confidential VM that MAA calls compliant, anybody's.
-    #[arg(long, conflicts_with_all = ["measurement", "id_key"], help_heading = "What must run")]
+    #[arg(long, conflicts_with_all = ["measurement", "id_key", "mrtd"], help_heading = "What must run")]
     allow_any_azure_cvm: bool,
 
     /// Accept a channel that the evidence does not speak of, for --binding none.
@@ -126,6 +135,14 @@ enum Kind {
     Container,
     /// A confidential VM, of which evidence does not show what runs in it.
     Vm,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TeeArgument {
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -246,8 +263,8 @@ impl New {
     }
 
     fn container(&self) -> Result<Policy, Failure> {
-        if !self.id_key.is_empty() || self.allow_any_azure_cvm {
-            return Err(Failure::usage("--id-key and --allow-any-azure-cvm belong to --kind vm"));
+        if !self.id_key.is_empty() || !self.mrtd.is_empty() || self.allow_any_azure_cvm {
+            return Err(Failure::usage("--id-key, --mrtd and --allow-any-azure-cvm belong to --kind vm"));
         }
         let mut digests = self.host_data.iter().copied();
         let first = match self.cce_policy.read()? {
@@ -274,15 +291,23 @@ impl New {
         }
         let measurements = self.measurement.iter().copied();
         let id_keys = self.id_key.iter().copied();
+        let mrtd = self.mrtd.iter().copied();
         let guest = match (self.measurement.is_empty(), self.id_key.is_empty()) {
             (true, true) if self.allow_any_azure_cvm => GuestIdentity::allow_any_azure_cvm(),
-            (true, true) => {
-                return Err(Failure::usage("a VM needs --measurement or --id-key, or --allow-any-azure-cvm"));
+            (true, true) if self.mrtd.is_empty() => {
+                return Err(Failure::usage("a VM needs --measurement, --id-key or --mrtd, or --allow-any-azure-cvm"));
             }
+            (true, true) => GuestIdentity::measured_tdx(mrtd.clone()),
             (false, _) => GuestIdentity::by_measurement(measurements),
             (true, false) => GuestIdentity::by_id_key(id_keys.clone()),
         };
+        let guest = if self.mrtd.is_empty() { guest } else { guest.also_measured_tdx(mrtd) };
         let policy = Policy::confidential_vm(self.trust()?, guest, self.binding.into()).map_err(Failure::from)?;
+        let tees = self.tee.iter().map(|tee| match tee {
+            TeeArgument::Snp => TeeKind::Snp,
+            TeeArgument::Tdx => TeeKind::Tdx,
+        });
+        let policy = if self.tee.is_empty() { policy } else { policy.require_tee(tees).map_err(Failure::from)? };
         let both = !self.measurement.is_empty() && !self.id_key.is_empty();
         if both { policy.require_id_keys(id_keys).map_err(Failure::from) } else { Ok(policy) }
     }

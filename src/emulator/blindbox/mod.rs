@@ -132,7 +132,7 @@ impl BlindBox {
     /// The launch measurement to expect: as started, whatever knobs say since.
     #[must_use]
     pub fn measurement(&self) -> Measurement {
-        lock(&self.agent.guest).snp.measurement
+        lock(&self.agent.guest).measurement()
     }
 
     /// The security version of the utility VM as started; none in a confidential VM.

@@ -3,9 +3,10 @@
 pub mod azure_vm;
 pub(crate) mod hardware;
 pub(crate) mod platform;
+pub(crate) mod tdx;
 pub mod uvm;
 
-use crate::claims::{Bit, GuestPolicy, SnpClaims, TokenShape, UvmClaims};
+use crate::claims::{Bit, GuestPolicy, SnpClaims, TdxClaims, TokenShape, UvmClaims};
 use crate::emulator::keys::{random, sha256, sha384};
 use crate::policy::{COMPLIANT_CVM, PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
 use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
@@ -55,6 +56,9 @@ pub struct Guest {
     pub shape: TokenShape,
     /// What the hardware says. `report_data` is overwritten by every attestation.
     pub snp: SnpClaims,
+    /// What Intel TDX says of a guest whose tokens have the layout [`TokenShape::TdxVm`], in place of `snp`. `report_data` is
+    /// overwritten by every attestation.
+    pub tdx: TdxClaims,
     /// The endorsement of the utility VM; a confidential VM has none.
     pub uvm: Option<UvmClaims>,
     /// What MAA concludes (`x-ms-compliance-status`); `None` leaves the claim out.
@@ -75,6 +79,7 @@ impl Guest {
                 report_guest_svn: 2,
                 ..snp(b"emulated container id key")
             },
+            tdx: tdx::usual(),
             uvm: Some(UvmClaims {
                 issuer: PRODUCTION_UVM_ISSUER.to_owned(),
                 feed: UVM_FEED.to_owned(),
@@ -97,6 +102,7 @@ impl Guest {
                 report_guest_svn: PARAVISOR_FLOORS[0].minimum_guest_svn,
                 ..snp(b"")
             },
+            tdx: tdx::usual(),
             uvm: None,
             compliance_status: Some("azure-compliant-cvm".to_owned()),
         }
@@ -118,9 +124,24 @@ impl Guest {
         }
     }
 
-    /// Whether it is a confidential VM of Azure, behind a paravisor with a virtual TPM.
+    /// Whether it is a confidential VM of Azure with SEV-SNP, behind a paravisor with a virtual TPM.
     pub(crate) fn is_azure_vm(&self) -> bool {
-        self.shape == TokenShape::AzureVm || self.compliance_status.as_deref() == Some(COMPLIANT_CVM)
+        self.shape == TokenShape::AzureVm
+            || self.shape == TokenShape::SevSnpVm && self.compliance_status.as_deref() == Some(COMPLIANT_CVM)
+    }
+
+    /// The launch measurement of the kind of TEE that it is.
+    pub(crate) fn measurement(&self) -> Measurement {
+        match self.shape {
+            TokenShape::TdxVm => self.tdx.mrtd,
+            TokenShape::SevSnpVm | TokenShape::AzureVm => self.snp.measurement,
+        }
+    }
+
+    /// A confidential VM with Intel TDX. It has no hardware report of AMD.
+    #[must_use]
+    pub fn tdx_vm() -> Self {
+        Self { shape: TokenShape::TdxVm, ..Self::confidential_vm() }
     }
 
     /// A confidential VM whose tokens have the layout of a container's: `sevsnpvm` at top level.

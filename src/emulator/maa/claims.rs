@@ -1,11 +1,11 @@
-//! The claims of a token, in both layouts, every one of them settable and removable.
+//! The claims of a token, in all layouts, every one of them settable and removable.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
-use crate::claims::{Bit, SnpClaims, TokenShape};
-use crate::emulator::guest::Guest;
+use crate::claims::{Bit, SnpClaims, TdxClaims, TokenShape};
+use crate::emulator::guest::{Guest, tdx};
 use crate::emulator::keys::{random, sha256};
 use crate::emulator::network::response::quoted;
 use crate::policy::COMPLIANT_CVM;
@@ -48,6 +48,7 @@ impl Claims {
         let value = match guest.shape {
             TokenShape::SevSnpVm => container(guest, runtime_data, hcl),
             TokenShape::AzureVm => confidential_vm(guest, runtime_data, hcl),
+            TokenShape::TdxVm => tdx_vm(guest, runtime_data),
         };
         Self::from_value(value).merge(&json!({
             "exp": now.plus(TOKEN_LIFETIME).as_secs(),
@@ -162,6 +163,19 @@ fn container(guest: &Guest, runtime_data: &[u8], given: Option<&str>) -> Value {
         let headers = json!({ "feed": uvm.feed, "iss": uvm.issuer });
         claims.insert("x-ms-sevsnpvm-uvm-endorsement-headers".into(), headers);
     }
+    claims.insert("x-ms-policy-hash".into(), CONTAINER_POLICY_HASH.into());
+    Value::Object(claims)
+}
+
+/// What MAA says about a TD behind a paravisor: the runtime data go into the claims of the paravisor.
+fn tdx_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
+    let runtime = hcl(&report_data(runtime_data).to_string());
+    let tdx = TdxClaims { report_data: report_data(runtime.to_string().as_bytes()), ..guest.tdx.clone() };
+    let mut claims = tdx::claims(&tdx);
+    if let Some(status) = &guest.compliance_status {
+        claims.insert("x-ms-compliance-status".into(), status.clone().into());
+    }
+    claims.insert("x-ms-runtime".into(), runtime);
     claims.insert("x-ms-policy-hash".into(), CONTAINER_POLICY_HASH.into());
     Value::Object(claims)
 }

@@ -163,7 +163,8 @@ impl Maa {
     pub fn policy_hash(shape: TokenShape) -> Sha256Digest {
         use base64::Engine as _;
         let text = match shape {
-            TokenShape::SevSnpVm => CONTAINER_POLICY_HASH,
+            // The default policies of both have one digest, as real tokens show.
+            TokenShape::SevSnpVm | TokenShape::TdxVm => CONTAINER_POLICY_HASH,
             TokenShape::AzureVm => VM_POLICY_HASH,
         };
         let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).expect("the constant is base64url");

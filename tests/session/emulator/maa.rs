@@ -146,12 +146,14 @@ async fn claims_are_those_of_recorded_tokens() {
     let mut container = recorded("maa-payload-only-aci/aci_payload_2023.json");
     container.as_object_mut().unwrap().remove("nonce");
     let newest = recorded("maa-sharedeus-sevsnpvm-2026/payload.json");
+    let td = recorded("maa-sharedwus-tdxvm-2026/payload.json");
     let vm = recorded("maa-sharedeus2-azurevm-2025-01/payload.json");
     let runtime_data = br#"{"nonce":"n"}"#;
     for (recorded, guest) in [
         (&container, Guest::container()),
         (&newest, Guest::confidential_vm_direct()),
         (&vm, Guest::confidential_vm()),
+        (&td, Guest::tdx_vm()),
         (&vm["x-ms-isolation-tee"], Guest::confidential_vm()),
     ] {
         let emulated = maa.claims(&guest, runtime_data);

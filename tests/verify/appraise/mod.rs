@@ -5,6 +5,7 @@ mod paravisor;
 mod relaxations;
 mod report;
 mod severity;
+mod tdx;
 mod token;
 mod vm_id;
 

@@ -142,6 +142,7 @@ fn golden_violations() -> Vec<(Violation, &'static str, u16)> {
         (NotPostQuantum { actual: text() }, "not-post-quantum", 121),
         (WrongMaaKey { field: "uvm", expected: text(), actual: text() }, "wrong-maa-key", 122),
         (KeyNotInReport { expected: text(), actual: None }, "key-not-in-report", 123),
+        (WrongTcbStatus { expected: text(), actual: text() }, "wrong-tcb-status", 124),
     ]
 }
 

@@ -73,6 +73,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 impl Arguments {
     async fn start(&self) -> Result<Emulation, Failure> {
+        if self.guest == GuestKind::Tdx && self.product.is_some() {
+            return Err(Failure::usage("--product is a processor of AMD, which a guest of Intel TDX does not have"));
+        }
         let starting = |error: io::Error| Failure::setting(format!("the emulator cannot start: {error}"));
         let mut maa = Maa::builder().host(&self.maa_host);
         for change in &self.knob {
@@ -164,8 +167,10 @@ impl Arguments {
             })
             .key_exchange(self.key_exchange.into())
             .certificate(self.certificate.into());
-        if self.guest == GuestKind::Vm {
-            builder = builder.guest(Guest::confidential_vm());
+        match self.guest {
+            GuestKind::Container => {}
+            GuestKind::Vm => builder = builder.guest(Guest::confidential_vm()),
+            GuestKind::Tdx => builder = builder.guest(Guest::tdx_vm()),
         }
         if let Some(policy) = self.cce_policy.read()? {
             builder = builder.cce_policy(policy.text());
@@ -225,6 +230,10 @@ impl Arguments {
             }
             GuestKind::Vm => {
                 let guest = GuestIdentity::by_measurement([emulation.blindbox.measurement()]);
+                Policy::confidential_vm(trust, guest, binding)
+            }
+            GuestKind::Tdx => {
+                let guest = GuestIdentity::measured_tdx([emulation.blindbox.measurement()]);
                 Policy::confidential_vm(trust, guest, binding)
             }
         };

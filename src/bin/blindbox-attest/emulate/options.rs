@@ -135,6 +135,8 @@ pub struct Arguments {
 pub enum GuestKind {
     Container,
     Vm,
+    /// A confidential VM with Intel TDX.
+    Tdx,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use blindbox_attestation::{
-    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, SnpClaims, UvmClaims, UvmRequirement,
+    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, SnpClaims, TdxClaims, UvmClaims, UvmRequirement,
     verify_unappraised,
 };
 use clap::Args;
@@ -187,28 +187,45 @@ impl Learn {
 
     fn vm(draft: &mut Draft, shown: &Shown) {
         draft.line("\n[guest]");
-        let Some(snp) = shown.claims.tee.snp() else { return };
-        draft.shown(
-            "paravisor and firmware of Azure, which update it: compare with other VMs of the image and size",
-            &format!("measurements = [{}]", quoted(&snp.measurement.to_string())),
-        );
+        let check = "paravisor and firmware of Azure, which update it: compare with other VMs of the image and size";
+        if let Some(tdx) = shown.claims.tee.tdx() {
+            draft.shown(check, &format!("mrtd = [{}]", quoted(&tdx.mrtd.to_string())));
+        }
+        if let Some(snp) = shown.claims.tee.snp() {
+            draft.shown(check, &format!("measurements = [{}]", quoted(&snp.measurement.to_string())));
+        }
         if let Some(id) = &shown.vm_id {
             draft.comment(&format!(
-                "VM id {}: {SHOWN}; compare with `az vm show --query vmId`. A policy has no field for it.",
+                "VM id {}: {SHOWN}; compare with `az vm show --query vmId`. `require.vm-ids` accepts only that VM.",
                 escaped(id)
             ));
         }
     }
 
     fn requirements(&self, draft: &mut Draft, shown: &Shown) {
-        let Some(snp) = shown.claims.tee.snp() else { return };
         let mut require = Draft::default();
-        self.requirement_lines(&mut require, snp, shown.uvm.is_some());
+        if let Some(snp) = shown.claims.tee.snp() {
+            self.requirement_lines(&mut require, snp, shown.uvm.is_some());
+        }
+        if let Some(tdx) = shown.claims.tee.tdx() {
+            Self::tdx_lines(&mut require, tdx);
+        }
         // A table that requires nothing is refused, so its optional lines stand without it then.
         if require.text.lines().any(|line| !line.starts_with('#')) {
             draft.line("\n[require]");
         }
         draft.text.push_str(&require.text);
+    }
+
+    fn tdx_lines(draft: &mut Draft, tdx: &TdxClaims) {
+        draft.shown("the guest is one of Intel TDX; without this line only SEV-SNP is accepted", "tee = [\"tdx\"]");
+        // A status that is accepted by default needs no line.
+        if tdx.tcb_status != "UpToDate" {
+            draft.optional(
+                "Intel's verdict on the TCB of the machine, which is not UpToDate: ask your provider before you accept it",
+                &format!("tcb-status = [{}]", quoted(&tdx.tcb_status)),
+            );
+        }
     }
 
     fn requirement_lines(&self, draft: &mut Draft, snp: &SnpClaims, is_endorsed: bool) {

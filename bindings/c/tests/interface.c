@@ -426,6 +426,28 @@ static void events_are_pulled(void) {
     expect(bb_log_level("loud", &error), BB_MISCONFIGURED, error, "misconfigured");
 }
 
+/* The process has the default action of SIGPIPE, which would end it. */
+static void a_connection_that_is_cut_during_an_upload(void) {
+    bb_error *error = NULL;
+    static uint8_t piece[65536];
+    bb_session *other = connected();
+    bb_upload *upload = NULL;
+    bb_exchange *exchange = NULL;
+    bb_response *response = NULL;
+    bool taken = true;
+    OK(bb_upload_new(BB_LENGTH_UNKNOWN, &upload, &error));
+    bb_request *request = request_of("POST", "/echo");
+    OK(bb_request_upload(request, upload, &error));
+    OK(bb_session_start(other, request, NULL, &exchange, &error));
+    OK(bb_upload_write(upload, piece, sizeof piece, NULL, &taken, &error));
+    CHECK(taken);
+    order(&emulated, "rotate-tls-key");
+    while (taken) OK(bb_upload_write(upload, piece, sizeof piece, NULL, &taken, &error));
+    uint32_t result = bb_exchange_wait(exchange, &response, &error);
+    expect(result, BB_APPLICATION_UNREACHABLE, error, "application-unreachable");
+    bb_exchange_free(exchange), bb_upload_free(upload), bb_request_free(request), bb_session_free(other);
+}
+
 static void *requests(void *failed) {
     bb_error *error = NULL;
     for (int i = 0; i < 25; i++) {
@@ -468,6 +490,7 @@ int main(int count, char **arguments) {
     policies();
     events_are_pulled();
     threads_share_a_session();
+    for (int i = 0; i < 5; i++) a_connection_that_is_cut_during_an_upload();
     a_body_that_breaks_off_is_never_an_end();
     bb_session_free(session);
     bb_verifier_free(verifier);

@@ -86,7 +86,10 @@ fn runtime() -> Result<Runtime, Error> {
             // For the resolution of names only.
             .max_blocking_threads(8)
             .thread_name_fn(move || format!("blindbox-{}", count.fetch_add(1, Ordering::Relaxed)))
-            .on_thread_start(crate::log::subscribe_thread)
+            .on_thread_start(|| {
+                block_broken_pipe();
+                crate::log::subscribe_thread();
+            })
             .enable_all()
             .build()
     });
@@ -96,6 +99,20 @@ fn runtime() -> Result<Runtime, Error> {
         Err(_) => Err(Error::internal("the threads of the client cannot be started")),
     }
 }
+
+/// Makes this thread see a connection that its peer has closed as an error. The default of a program that is not written in Rust is the
+/// signal `SIGPIPE`, which ends it; Go ends by it too if the thread is not its own. What the host does with the signal elsewhere is its
+/// own concern.
+#[cfg(unix)]
+fn block_broken_pipe() {
+    let mut signals = nix::sys::signal::SigSet::empty();
+    signals.add(nix::sys::signal::SIGPIPE);
+    // It fails for no set that holds known signals.
+    let _ = signals.thread_block();
+}
+
+#[cfg(not(unix))]
+fn block_broken_pipe() {}
 
 /// A value that belongs to the process that made it. In another process it is neither used nor dropped: dropping could wait for a
 /// lock that a thread of the parent held during the fork.
@@ -125,5 +142,20 @@ impl<T> Drop for Owned<T> {
         if self.process != ProcessId::current() {
             mem::forget(self.value.take());
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use nix::sys::signal::{SIGPIPE, SigSet};
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "a test")]
+    fn threads_of_the_runtime_do_not_end_the_process_over_a_closed_connection() {
+        let blocked = || SigSet::thread_get_mask().unwrap().contains(SIGPIPE);
+        let work = async move { Ok((blocked(), tokio::task::spawn_blocking(blocked).await.unwrap())) };
+        let outcome = crate::wait(work, std::time::Duration::from_secs(60), || Err("it takes too long"));
+        assert_eq!(outcome.unwrap().unwrap(), (true, true));
+        assert!(!blocked(), "the threads of the host are not changed");
     }
 }

@@ -172,6 +172,7 @@ fn the_documents_use_the_vocabulary() {
     for name in [
         "bindings/README.md",
         "bindings/c/README.md",
+        "bindings/go/README.md",
         "bindings/python/README.md",
         "examples/agent/README.md",
         "packaging/README.md",

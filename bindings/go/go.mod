@@ -1,0 +1,3 @@
+module blindbox-attestation/bindings/go
+
+go 1.19

@@ -1,0 +1,256 @@
+package blindbox
+
+// #include <stdlib.h>
+// #include <blindbox.h>
+import "C"
+
+import (
+	"encoding/json"
+	"time"
+	"unsafe"
+)
+
+// Attestation is verified evidence that a policy accepts. String is a table for people, in which values that identify a machine are
+// shortened.
+type Attestation struct {
+	// Channel is how the connection is tied to the evidence: bound, or an unbound form; "" for recorded evidence.
+	Channel string
+	json    string
+	table   string
+}
+
+func newAttestation(fields, table string) (*Attestation, error) {
+	var parsed struct {
+		Channel string `json:"channel"`
+	}
+	if err := json.Unmarshal([]byte(fields), &parsed); err != nil {
+		return nil, own("internal", err.Error())
+	}
+	return &Attestation{parsed.Channel, fields, table}, nil
+}
+
+// JSON returns all of it, as in the JSON of the command. It holds values that identify a machine: do not log it.
+func (a *Attestation) JSON() json.RawMessage {
+	return json.RawMessage(a.json)
+}
+
+// Appraisal returns every check. It holds values that identify a machine: do not log it.
+func (a *Attestation) Appraisal() []Check {
+	var parsed struct {
+		Appraisal []Check `json:"appraisal"`
+	}
+	if err := json.Unmarshal([]byte(a.json), &parsed); err != nil {
+		return nil
+	}
+	return parsed.Appraisal
+}
+
+// Claims returns the state of the TEE.
+func (a *Attestation) Claims() map[string]any {
+	var parsed struct {
+		Claims map[string]any `json:"claims"`
+	}
+	if err := json.Unmarshal([]byte(a.json), &parsed); err != nil {
+		return nil
+	}
+	return parsed.Claims
+}
+
+// String returns a table for people.
+func (a *Attestation) String() string {
+	if a.table != "" {
+		return a.table
+	}
+	table := ""
+	for _, check := range a.Appraisal() {
+		table += check.Verdict + "  " + check.Name + "\n"
+	}
+	return table
+}
+
+// GoString returns the same, so that %#v shows no values that identify a machine.
+func (a *Attestation) GoString() string {
+	return a.String()
+}
+
+// Collected is evidence as received: nothing of it is verified, and nothing leads from it to a session.
+type Collected struct {
+	handle *handle
+}
+
+// Documents returns the documents by the names of the files that `blindbox-attest fetch` saves, such as token.jwt.
+func (c *Collected) Documents() map[string][]byte {
+	defer c.handle.done()
+	native := (*C.bb_collected)(c.handle.use())
+	documents := map[string][]byte{}
+	for i := C.size_t(0); i < C.bb_collected_count(native); i++ {
+		var length C.size_t
+		bytes := C.bb_collected_bytes(native, i, &length)
+		documents[C.GoString(C.bb_collected_name(native, i))] = C.GoBytes(unsafe.Pointer(bytes), C.int(length))
+	}
+	return documents
+}
+
+// About returns how and when the peer was asked, as JSON.
+func (c *Collected) About() (json.RawMessage, error) {
+	defer c.handle.done()
+	var about *C.char
+	var failure *C.bb_error
+	if number := C.bb_collected_about((*C.bb_collected)(c.handle.use()), &about, &failure); number != 0 {
+		return nil, failed(number, failure)
+	}
+	return json.RawMessage(taken(about)), nil
+}
+
+// Verify returns the verdict of a policy on the evidence as a record: it proves nothing about a later connection.
+func (c *Collected) Verify(policy *Policy) (*Attestation, error) {
+	if policy == nil {
+		return nil, misconfigured("expected a policy, found nil")
+	}
+	defer c.handle.done()
+	defer policy.handle.done()
+	var verdict *C.char
+	var failure *C.bb_error
+	native := (*C.bb_collected)(c.handle.use())
+	if number := C.bb_collected_verify(native, (*C.bb_policy)(policy.handle.use()), &verdict, &failure); number != 0 {
+		return nil, failed(number, failure)
+	}
+	return newAttestation(taken(verdict), "")
+}
+
+// Evidence is recorded evidence, each document in any form that the command blindbox-attest reads. What is not there is nil.
+type Evidence struct {
+	Token          []byte
+	Report         []byte
+	UVMEndorsement []byte
+	RuntimeData    []byte
+}
+
+// Endorsements vouch for evidence. What is not there is nil.
+type Endorsements struct {
+	// KeySet is that of the MAA instance, whose origin the caller knows.
+	KeySet []byte
+	// KeySetBesideEvidence says that the key set was stored with the evidence: it then proves nothing, and is refused unless the
+	// policy pins the key.
+	KeySetBesideEvidence bool
+	// Certificates are those of the report's key.
+	Certificates []byte
+	// RevocationLists are AMD's CRLs.
+	RevocationLists [][]byte
+	// AMDRoots replace AMD's roots, in PEM.
+	AMDRoots []byte
+}
+
+// native holds copies of what a call is about, in memory of C: Go pointers within Go pointers must not cross.
+type native struct {
+	evidence     *C.bb_evidence
+	endorsements *C.bb_endorsements
+	copies       []unsafe.Pointer
+}
+
+func (n *native) bytes(content []byte) C.bb_bytes {
+	if content == nil {
+		return C.bb_bytes{}
+	}
+	// One byte more, so that the text of roots ends with a zero and no copy is empty.
+	copied := C.CBytes(append(append([]byte{}, content...), 0))
+	n.copies = append(n.copies, copied)
+	return C.bb_bytes{data: (*C.uint8_t)(copied), length: C.size_t(len(content))}
+}
+
+func (n *native) room(size C.size_t) unsafe.Pointer {
+	room := C.calloc(1, size)
+	n.copies = append(n.copies, room)
+	return room
+}
+
+func (n *native) free() {
+	for _, copied := range n.copies {
+		C.free(copied)
+	}
+}
+
+func newNative(evidence Evidence, endorsements Endorsements) *native {
+	n := &native{}
+	n.evidence = (*C.bb_evidence)(n.room(C.sizeof_bb_evidence))
+	n.evidence.token = n.bytes(evidence.Token)
+	n.evidence.report = n.bytes(evidence.Report)
+	n.evidence.uvm_endorsement = n.bytes(evidence.UVMEndorsement)
+	n.evidence.runtime_data = n.bytes(evidence.RuntimeData)
+	n.endorsements = (*C.bb_endorsements)(n.room(C.sizeof_bb_endorsements))
+	n.endorsements.key_set = n.bytes(endorsements.KeySet)
+	n.endorsements.key_set_beside_evidence = C.bool(endorsements.KeySetBesideEvidence)
+	n.endorsements.certificates = n.bytes(endorsements.Certificates)
+	if endorsements.AMDRoots != nil {
+		n.endorsements.amd_roots = (*C.char)(unsafe.Pointer(n.bytes(endorsements.AMDRoots).data))
+	}
+	if count := len(endorsements.RevocationLists); count > 0 {
+		lists := (*C.bb_bytes)(n.room(C.size_t(count) * C.sizeof_bb_bytes))
+		for i, list := range endorsements.RevocationLists {
+			unsafe.Slice(lists, count)[i] = n.bytes(append([]byte{}, list...))
+		}
+		n.endorsements.revocation_lists = lists
+		n.endorsements.revocation_list_count = C.size_t(count)
+	}
+	return n
+}
+
+// VerifyRecorded verifies recorded evidence and appraises it against a policy, for a time. The result proves neither freshness nor
+// whose connection it was.
+func VerifyRecorded(evidence Evidence, endorsements Endorsements, policy *Policy, at time.Time) (*Attestation, error) {
+	if policy == nil {
+		return nil, misconfigured("expected a policy, found nil")
+	}
+	given := newNative(evidence, endorsements)
+	defer given.free()
+	defer policy.handle.done()
+	var verdict *C.char
+	var failure *C.bb_error
+	number := C.bb_verify_recorded(
+		given.evidence, given.endorsements, (*C.bb_policy)(policy.handle.use()), seconds(at), &verdict, &failure,
+	)
+	if number != 0 {
+		return nil, failed(number, failure)
+	}
+	return newAttestation(taken(verdict), "")
+}
+
+// VerifyUnappraised verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. The
+// attester is the MAA instance of the token, "" without a token. It returns claims as JSON.
+func VerifyUnappraised(evidence Evidence, endorsements Endorsements, attester string, at time.Time) (json.RawMessage, error) {
+	given := newNative(evidence, endorsements)
+	defer given.free()
+	var issuer *C.char
+	if attester != "" {
+		var err error
+		if issuer, err = text("attester", attester); err != nil {
+			return nil, err
+		}
+		defer freeText(issuer)
+	}
+	var claims *C.char
+	var failure *C.bb_error
+	if number := C.bb_verify_unappraised(given.evidence, given.endorsements, issuer, seconds(at), &claims, &failure); number != 0 {
+		return nil, failed(number, failure)
+	}
+	return json.RawMessage(taken(claims)), nil
+}
+
+// seconds is a time for the core, which has none before 1970.
+func seconds(at time.Time) C.uint64_t {
+	if at.Unix() < 0 {
+		return 0
+	}
+	return C.uint64_t(at.Unix())
+}
+
+// Inspect returns what the bytes of a file are, for display: a JSON array of objects with kind, verified, why and the contents. What
+// they say is not verified.
+func Inspect(content []byte) (json.RawMessage, error) {
+	var found *C.char
+	var failure *C.bb_error
+	if number := C.bb_inspect(first(content), C.size_t(len(content)), &found, &failure); number != 0 {
+		return nil, failed(number, failure)
+	}
+	return json.RawMessage(taken(found)), nil
+}

@@ -1,0 +1,265 @@
+package blindbox
+
+// #include <blindbox.h>
+import "C"
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"runtime"
+	"unsafe"
+)
+
+// Session is an HTTP session with an attested peer. It is an http.RoundTripper for the origin of its URL, and refuses every other. It
+// follows no redirects. Goroutines may share it.
+type Session struct {
+	handle *handle
+	url    string
+}
+
+func newSession(session *C.bb_session) (*Session, error) {
+	var url *C.char
+	var failure *C.bb_error
+	if number := C.bb_session_url(session, &url, &failure); number != 0 {
+		C.bb_session_free(session)
+		return nil, failed(number, failure)
+	}
+	free := func(pointer unsafe.Pointer) { C.bb_session_free((*C.bb_session)(pointer)) }
+	return &Session{newHandle(unsafe.Pointer(session), free), taken(url)}, nil
+}
+
+// Client returns a client whose requests go through the session. It follows redirects within the origin; one that leads elsewhere is
+// an error.
+func (s *Session) Client() *http.Client {
+	return &http.Client{Transport: s}
+}
+
+// URL returns the URL of a target that begins with a slash, such as /generate.
+func (s *Session) URL(target string) string {
+	return s.url + target
+}
+
+// Close closes the session: further requests fail with ErrClosed. Responses that are being read are not cut off.
+func (s *Session) Close() error {
+	if session := (*C.bb_session)(s.handle.use()); session != nil {
+		C.bb_session_close(session)
+		s.handle.done()
+	}
+	s.handle.close()
+	return nil
+}
+
+// with runs a call with the session.
+func (s *Session) with(call func(*C.bb_session) error) error {
+	session := (*C.bb_session)(s.handle.use())
+	if session == nil {
+		return own(ErrClosed, "the session is closed")
+	}
+	defer s.handle.done()
+	return call(session)
+}
+
+// Attestation returns the latest attestation of the peer.
+func (s *Session) Attestation() (*Attestation, error) {
+	var attestation *Attestation
+	err := s.with(func(session *C.bb_session) error {
+		var json, table *C.char
+		var failure *C.bb_error
+		if number := C.bb_session_attestation(session, &json, &failure); number != 0 {
+			return failed(number, failure)
+		}
+		fields := taken(json)
+		if number := C.bb_session_attestation_table(session, &table, &failure); number != 0 {
+			return failed(number, failure)
+		}
+		var err error
+		attestation, err = newAttestation(fields, taken(table))
+		return err
+	})
+	return attestation, err
+}
+
+// Reattest opens a new connection and attests its peer again, whatever is known of it.
+func (s *Session) Reattest(ctx context.Context) (*Attestation, error) {
+	watch, err := watchContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer watch.end()
+	var attestation *Attestation
+	err = s.with(func(session *C.bb_session) error {
+		cancel := watch.use()
+		defer watch.done(cancel)
+		var json *C.char
+		var failure *C.bb_error
+		if number := C.bb_session_reattest(session, cancel, &json, &failure); number != 0 {
+			return failedIn(ctx, number, failure)
+		}
+		attestation, err = newAttestation(taken(json), "")
+		return err
+	})
+	return attestation, err
+}
+
+// RoundTrip sends a request to the attested peer, and returns when the head of the response is there. The body of the request is sent
+// as it is read, and that of the response is received as it is read. When the context of the request ends, the request or the reading
+// of its response ends too; the peer may have received it.
+//
+// Another origin, another Host, user information in the URL and trailers are refused with ErrInvalidRequest.
+func (s *Session) RoundTrip(request *http.Request) (*http.Response, error) {
+	var response *http.Response
+	err := s.with(func(session *C.bb_session) error {
+		var err error
+		response, err = s.roundTrip(session, request)
+		return err
+	})
+	if err != nil && request.Body != nil {
+		// A round tripper always closes it. A source that is being read is also ended by that.
+		_ = request.Body.Close()
+	}
+	// A session that is used is not finalized.
+	runtime.KeepAlive(s)
+	return response, err
+}
+
+func (s *Session) roundTrip(session *C.bb_session, request *http.Request) (*http.Response, error) {
+	ctx := request.Context()
+	prepared, err := prepare(request)
+	if err != nil {
+		return nil, err
+	}
+	defer C.bb_request_free(prepared)
+	upload, err := addBody(prepared, request)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := watchContext(ctx)
+	if err != nil {
+		upload.abandon()
+		return nil, err
+	}
+	cancel := watch.use()
+	response, number, failure := send(session, prepared, cancel, upload)
+	watch.done(cancel)
+	if number != 0 {
+		watch.end()
+		upload.abandon()
+		return nil, upload.explain(failedIn(ctx, number, failure))
+	}
+	return newResponse(request, response, watch, upload), nil
+}
+
+// send sends a request and waits for the head of its response.
+func send(
+	session *C.bb_session, request *C.bb_request, cancel *C.bb_cancel, upload *upload,
+) (*C.bb_response, C.uint32_t, *C.bb_error) {
+	var response *C.bb_response
+	var failure *C.bb_error
+	if upload == nil {
+		number := C.bb_session_send(session, request, cancel, &response, &failure)
+		return response, number, failure
+	}
+	var exchange *C.bb_exchange
+	if number := C.bb_session_start(session, request, cancel, &exchange, &failure); number != 0 {
+		return nil, number, failure
+	}
+	defer C.bb_exchange_free(exchange)
+	go upload.run()
+	number := C.bb_exchange_wait(exchange, &response, &failure)
+	return response, number, failure
+}
+
+// Headers that belong to the message and not to its content. The core writes them; net/http leaves them out too.
+var excluded = map[string]bool{"Host": true, "Content-Length": true, "Transfer-Encoding": true, "Trailer": true}
+
+// prepare makes a request without its body. What it may be, the core decides.
+func prepare(request *http.Request) (*C.bb_request, error) {
+	switch {
+	case request.URL == nil:
+		return nil, invalidRequest("expected a URL, found nil")
+	case request.URL.Opaque != "":
+		return nil, invalidRequest("expected a URL without an opaque part")
+	case request.Host != "" && request.Host != request.URL.Host:
+		return nil, invalidRequest("expected no Host other than that of the URL: set Request.Host to \"\"")
+	case len(request.Trailer) > 0:
+		return nil, invalidRequest("expected no trailers")
+	}
+	name := request.Method
+	if name == "" {
+		name = http.MethodGet
+	}
+	method, err := text("method", name)
+	if err != nil {
+		return nil, err
+	}
+	defer freeText(method)
+	target, err := text("url", request.URL.String())
+	if err != nil {
+		return nil, err
+	}
+	defer freeText(target)
+	var prepared *C.bb_request
+	var failure *C.bb_error
+	if number := C.bb_request_new(method, target, &prepared, &failure); number != 0 {
+		return nil, failed(number, failure)
+	}
+	for name, values := range request.Header {
+		if err := addHeader(prepared, name, values); err != nil {
+			C.bb_request_free(prepared)
+			return nil, err
+		}
+	}
+	return prepared, nil
+}
+
+func addHeader(prepared *C.bb_request, name string, values []string) error {
+	if excluded[http.CanonicalHeaderKey(name)] {
+		return nil
+	}
+	given, err := text("header", name)
+	if err != nil {
+		return err
+	}
+	defer freeText(given)
+	for _, value := range values {
+		// An empty User-Agent stands for none, as in net/http.
+		if value == "" && http.CanonicalHeaderKey(name) == "User-Agent" {
+			continue
+		}
+		bytes := []byte(value)
+		var failure *C.bb_error
+		if number := C.bb_request_header(prepared, given, first(bytes), C.size_t(len(bytes)), &failure); number != 0 {
+			return failed(number, failure)
+		}
+	}
+	return nil
+}
+
+// A body that is in memory already, up to this many bytes, is given whole: one call instead of one for each piece.
+const wholeBody = 1 << 20
+
+// addBody adds the body of a request. The result is nil unless the body is written while it is sent.
+func addBody(prepared *C.bb_request, request *http.Request) (*upload, error) {
+	if request.Body == nil || request.Body == http.NoBody {
+		return nil, nil
+	}
+	length := request.ContentLength
+	// Only readers of memory have GetBody, by http.NewRequest.
+	if request.GetBody == nil || length <= 0 || length > wholeBody {
+		return newUpload(prepared, request.Body, length)
+	}
+	content, err := io.ReadAll(io.LimitReader(request.Body, length+1))
+	_ = request.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) != length {
+		return nil, invalidRequest("expected a body as long as ContentLength")
+	}
+	var failure *C.bb_error
+	if number := C.bb_request_body(prepared, first(content), C.size_t(len(content)), &failure); number != 0 {
+		return nil, failed(number, failure)
+	}
+	return nil, nil
+}

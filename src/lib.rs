@@ -207,7 +207,7 @@ pub use json::{JsonError, JsonType};
 pub use policy::{
     AbiVersion, Advisory, AdvisoryStatus, AttestedKeyRequirement, Binding, BitRequirement, Fix, Grade, GuestIdentity,
     GuestPolicyBit, Lint, Mitigation, PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima, TcbMinimum, Trust,
-    Unmet, UvmRequirement, Workload, advisories,
+    Unmet, UvmRequirement, VmConfigurationBit, Workload, advisories,
 };
 #[cfg(feature = "client")]
 pub use session::{

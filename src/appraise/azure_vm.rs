@@ -1,11 +1,13 @@
 //! Checks of what the virtual TPM of an Azure confidential VM shows.
 
 use super::AppraisalBuilder;
-use crate::azure_vm::{AzureVmClaims, RuntimeClaims, VerifiedAkCertificate};
+use super::guest::require_bit;
+use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate, VmConfiguration};
 use crate::binding;
-use crate::error::Violation;
-use crate::policy::Policy;
-use crate::types::{SpkiDigest, shorten};
+use crate::claims::Bit;
+use crate::error::{Violation, any_of};
+use crate::policy::{PcrIndex, Policy, Requirement, VmConfigurationBit};
+use crate::types::{Sha256Digest, SpkiDigest, shorten};
 
 /// Checks the evidence that the report of the paravisor covers. `tls_key` is the key that the evidence names.
 pub(super) fn appraise(
@@ -20,7 +22,79 @@ pub(super) fn appraise(
         checks.passed("tpm quote", SIGNED, SIGNED);
     }
     report_of_this_boot(checks, &vm.runtime_claims, tls_key, policy);
-    ak_certificate(checks, vm.ak_certificate.as_ref());
+    ak_certificate(checks, vm.ak_certificate.as_ref(), policy);
+    vm_configuration(checks, &vm.runtime_claims.vm_configuration, policy);
+    if let Some(quote) = &vm.quote {
+        vm_id_in_pcr(checks, quote.pcrs(), &vm.runtime_claims);
+        pcrs(checks, quote.pcrs(), policy);
+    }
+}
+
+/// The names of the checks of PCRs. A policy has no others.
+const PCR_NAMES: [&str; 16] = [
+    "pcr 0", "pcr 1", "pcr 2", "pcr 3", "pcr 4", "pcr 5", "pcr 6", "pcr 7", "pcr 8", "pcr 9", "pcr 10", "pcr 11",
+    "pcr 12", "pcr 13", "pcr 14", "pcr 15",
+];
+
+/// Checks the values of the PCRs that the policy names, which say what was started.
+fn pcrs(checks: &mut AppraisalBuilder, quoted: &Pcrs, policy: &Policy) {
+    for (index, expected) in policy.guest().and_then(|guest| guest.pcrs.as_ref()).into_iter().flatten() {
+        let name = PCR_NAMES.get(usize::from(index.0)).copied().unwrap_or("pcr");
+        let checks = &mut checks.of(Requirement::Pcr(*index));
+        let (index, wanted) = (index.0, any_of(expected));
+        match quoted.get(index) {
+            None => checks.failed(name, wanted, "not selected by the quote", Violation::PcrNotQuoted { index }),
+            Some(actual) => {
+                let violation = Violation::WrongPcr { index, expected: expected.clone(), actual: *actual };
+                checks.require(name, expected.contains(actual), wanted, actual.to_string(), violation);
+            }
+        }
+    }
+}
+
+/// Returns which PCRs show the operating system, if the policy pins the boot loader and all of them are as required.
+pub(super) fn proven_system(vm: Option<&AzureVmClaims>, policy: &Policy) -> Option<String> {
+    let required = policy.guest().filter(|guest| guest.identifies_system())?.pcrs.as_ref()?;
+    let quoted = vm?.quote.as_ref()?.pcrs();
+    let holds = |(index, expected): (&PcrIndex, &Vec<Sha256Digest>)| {
+        quoted.get(index.0).is_some_and(|actual| expected.contains(actual))
+    };
+    let indices: Vec<String> = required.keys().map(PcrIndex::to_string).collect();
+    required.iter().all(holds).then(|| indices.join(", "))
+}
+
+/// Cross-checks the id of the VM with PCR 6, which Azure's firmware extends with it. The guest can extend it too, and some VMs have
+/// another value, so that a difference is no failure.
+fn vm_id_in_pcr(checks: &mut AppraisalBuilder, quoted: &Pcrs, claims: &RuntimeClaims) {
+    const NAME: &str = "vm id in pcr 6";
+    match quoted.names_vm(&claims.vm_configuration.vm_id) {
+        Some(true) => checks.passed(NAME, "that of the runtime claims", "that of the runtime claims"),
+        Some(false) => {
+            checks.not_evaluated(NAME, "another value: the guest extended it, or its firmware does not", "other")
+        }
+        None => checks.not_evaluated(NAME, "the quote does not select PCR 6", "none"),
+    }
+}
+
+/// Checks the settings of the VM, as its paravisor states them.
+fn vm_configuration(checks: &mut AppraisalBuilder, actual: &VmConfiguration, policy: &Policy) {
+    let reported = |setting: Option<bool>| setting.map_or(Bit::NotReported, Bit::from);
+    for (setting, must) in policy.requirements().vm_configuration.iter().flatten() {
+        let (setting, must) = (*setting, *must);
+        let (name, actual) = match setting {
+            VmConfigurationBit::SecureBoot => ("secure boot", actual.secure_boot.into()),
+            VmConfigurationBit::Tpm => ("tpm", actual.tpm_enabled.into()),
+            VmConfigurationBit::Console => ("console", actual.console_enabled.into()),
+            VmConfigurationBit::InteractiveConsole => {
+                ("interactive console", reported(actual.interactive_console_enabled))
+            }
+            VmConfigurationBit::FilteredVpciDevices => {
+                ("filtered vpci devices", reported(actual.filtered_vpci_devices_allowed))
+            }
+        };
+        let checks = &mut checks.of(Requirement::VmConfiguration(setting));
+        require_bit(checks, name, actual, must, |_, _| Violation::WrongVmConfiguration { setting, must });
+    }
 }
 
 /// Checks that the report of the paravisor was made after the TLS key, which exists since this boot.
@@ -48,14 +122,21 @@ fn report_of_this_boot(
     checks.failed(NAME, EXPECTED, found, Violation::KeyNotInReport { expected: expected.to_string(), actual });
 }
 
-fn ak_certificate(checks: &mut AppraisalBuilder, certificate: Option<&VerifiedAkCertificate>) {
+/// Checks that Azure certified the attestation key, as was verified if there is a certificate.
+fn ak_certificate(checks: &mut AppraisalBuilder, certificate: Option<&VerifiedAkCertificate>, policy: &Policy) {
     const NAME: &str = "ak certificate";
-    match certificate {
-        Some(certificate) => {
-            let subject = shorten(certificate.subject(), 80);
-            let actual = format!("{subject}, valid until {}", certificate.expires_at());
-            checks.passed(NAME, "issued by Azure to a confidential VM", actual);
-        }
-        None => checks.not_evaluated(NAME, "the agent sent none: that the VM stands in Azure is not shown", "none"),
-    }
+    const EXPECTED: &str = "issued by Azure to a confidential VM";
+    let required = policy.requirements().ak_certificate;
+    let Some(certificate) = certificate else {
+        return match required {
+            true => checks.of(Requirement::AkCertificate).not_reported(NAME, EXPECTED),
+            false => checks.not_evaluated(NAME, "none was sent: that the VM stands in Azure is not shown", "none"),
+        };
+    };
+    let subject = shorten(certificate.subject(), 80);
+    checks.of(Requirement::AkCertificate).passed(
+        NAME,
+        EXPECTED,
+        format!("{subject}, valid until {}", certificate.expires_at()),
+    );
 }

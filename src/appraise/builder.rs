@@ -168,8 +168,11 @@ mod tests {
     use crate::policy::Policy;
 
     /// Policies that set every requirement together.
-    const POLICIES: [&str; 2] =
-        [include_str!("every_requirement.toml"), include_str!("every_requirement_of_a_vm.toml")];
+    const POLICIES: [&str; 3] = [
+        include_str!("every_requirement.toml"),
+        include_str!("every_requirement_of_a_vm.toml"),
+        include_str!("every_requirement_of_a_quote.toml"),
+    ];
 
     fn given() -> Vec<Requirement> {
         let all = POLICIES.map(|text| Policy::from_toml(text).unwrap().given());

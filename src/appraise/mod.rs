@@ -49,7 +49,7 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     let tee = input.tee;
     provenance::connection(checks, input, policy);
     if let TeeClaims::Snp(snp) = &tee.claims {
-        workload::host_data(checks, snp, policy);
+        workload::host_data(checks, snp, tee.vm.as_ref(), policy);
     }
     provenance::sources(checks, input, policy);
     match &tee.claims {

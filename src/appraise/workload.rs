@@ -1,17 +1,27 @@
 //! Checks of the workload: host data, launch measurement and utility VM.
 
-use super::AppraisalBuilder;
+use super::{AppraisalBuilder, azure_vm};
+use crate::azure_vm::AzureVmClaims;
 use crate::claims::{SnpClaims, UvmClaims};
 use crate::error::{Violation, any_of};
-use crate::policy::{Kind, Policy, Requirement};
+use crate::policy::{GuestIdentity, Kind, Policy, Requirement};
 use crate::types::shorten;
 
 /// Checks the application by the digest of its CCE policy.
-pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &Policy) {
+///
+/// A confidential VM has no digest of an application: its PCRs show what was started, if the policy pins them.
+pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, vm: Option<&AzureVmClaims>, policy: &Policy) {
     let actual = snp.host_data;
+    if let Some(pcrs) = azure_vm::proven_system(vm, policy) {
+        let system = format!("the operating system that the policy names by PCR {pcrs}");
+        return checks.passed("workload", system.clone(), system);
+    }
     let Some(workload) = policy.workload() else {
         let reason = match policy.kind() {
             Kind::SnpGuest => "SNP guest: the report shows the measured firmware, and no digest of an application",
+            _ if policy.guest().is_some_and(GuestIdentity::identifies_system) => {
+                "Azure CVM: its PCRs are not those of the operating system that the policy names"
+            }
             _ => "Azure CVM: the evidence does not show which operating system or application runs",
         };
         return checks.not_evaluated("workload", reason, format!("host data {actual}"));

@@ -89,6 +89,9 @@ codes! { VIOLATIONS of Violation;
     WrongMaaKey => "wrong-maa-key", 122, Rejected, false;
     KeyNotInReport => "key-not-in-report", 123, Rejected, false;
     WrongTcbStatus => "wrong-tcb-status", 124, Rejected, false;
+    WrongPcr => "wrong-pcr", 125, Rejected, false;
+    PcrNotQuoted => "pcr-not-quoted", 126, Rejected, false;
+    WrongVmConfiguration => "wrong-vm-configuration", 127, Rejected, false;
 }
 
 codes! { OTHERS of AttestationError,

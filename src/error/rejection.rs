@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::format::{advisory_suffix, any_of, bit_value, or_none, redact};
 use crate::appraisal::Appraisal;
-use crate::policy::{BitRequirement, GuestPolicyBit, PlatformInfoBit};
+use crate::policy::{BitRequirement, GuestPolicyBit, PlatformInfoBit, VmConfigurationBit};
 use crate::types::{HostData, Measurement, Sha256Digest, printable};
 
 /// The rejection of genuine evidence: at least one violation of the policy, and every check of the appraisal.
@@ -277,6 +277,32 @@ pub enum Violation {
         expected: String,
         /// `user-data` of the report; `None` if it has none.
         actual: Option<String>,
+    },
+    /// A PCR of the virtual TPM does not have an accepted value: something else was started.
+    #[error("attestation validation failed (wrong pcr): expected PCR {index} to be {}, found {actual}; was the image or its boot configuration updated?", any_of(.expected))]
+    WrongPcr {
+        /// The index of the PCR.
+        index: u8,
+        /// The accepted values.
+        expected: Vec<Sha256Digest>,
+        /// The value that was quoted.
+        actual: Sha256Digest,
+    },
+    /// The quote does not select a PCR that the policy requires, so that its value is not known.
+    #[error(
+        "attestation validation failed (pcr not quoted): expected a quote that selects PCR {index}, found one that does not"
+    )]
+    PcrNotQuoted {
+        /// The index of the PCR.
+        index: u8,
+    },
+    /// A setting of the confidential VM is not as required.
+    #[error("attestation validation failed (wrong vm configuration): expected {setting} to be {}, found otherwise", bit_value(.must))]
+    WrongVmConfiguration {
+        /// The setting.
+        setting: VmConfigurationBit,
+        /// The required value.
+        must: BitRequirement,
     },
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::advisories::Mitigation;
-use super::requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, give_once};
+use super::requirements::{
+    AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, VmConfigurationBit, give_once,
+};
 use super::tcb::TcbMinima;
 use super::{Policy, PolicyError};
 use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
@@ -276,6 +278,26 @@ impl Policy {
     /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a bit that is required already.
     pub fn require_platform_info(self, bit: PlatformInfoBit, must: BitRequirement) -> Result<Self, PolicyError> {
         self.with_bit("require.platform-info", |require| &mut require.platform_info, bit, must)
+    }
+
+    /// Requires a setting of a confidential VM to be set or clear, as its paravisor states it, such as Secure Boot. A setting that the
+    /// paravisor does not state is refused. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a setting that is required already.
+    pub fn require_vm_configuration(self, bit: VmConfigurationBit, must: BitRequirement) -> Result<Self, PolicyError> {
+        self.with_bit("require.vm-configuration", |require| &mut require.vm_configuration, bit, must)
+    }
+
+    /// Requires Azure's certificate of the attestation key of a confidential VM. It shows that the machine stands in Azure, by the word
+    /// of Azure's authority for virtual TPMs and independently of AMD's keys. Needs AMD trust.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`].
+    pub fn require_ak_certificate(self) -> Result<Self, PolicyError> {
+        self.with(|d| d.require.ak_certificate = true)
     }
 
     /// Requires at least this running SNP firmware. Needs AMD trust.

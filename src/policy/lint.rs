@@ -1,9 +1,11 @@
 //! [`Policy::lint`](super::Policy::lint): what a policy does not restrict.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+use super::pcrs::{PcrIndex, PcrRequirements};
 use super::requirements::{BitRequirement, PlatformInfoBit};
 use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
@@ -34,6 +36,9 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let amd = trust.amd.as_ref();
     let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
     let has_snp = document.accepts(TeeKind::Snp);
+    let pcrs: &PcrRequirements =
+        document.guest.as_ref().and_then(|guest| guest.pcrs.as_ref()).unwrap_or(const { &BTreeMap::new() });
+    let requires_pcr = |index| pcrs.contains_key(&index);
     let usual_status = document.usual_compliance_status();
     let open = [
         (allow.debug, "debug-allowed", "the host may read the memory of a guest that passes; for development only"),
@@ -54,9 +59,26 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              deploy an agent that does and use `binding = \"own-key\"`",
         ),
         (
-            document.kind == Kind::ConfidentialVm,
+            document.kind == Kind::ConfidentialVm && amd.is_none(),
             "workload-not-evaluated",
-            "the evidence of a confidential VM does not show which operating system or application runs in it",
+            "under MAA trust alone the evidence of a confidential VM does not show which operating system or application runs in it; \
+             trust AMD too, and pin `guest.pcrs`",
+        ),
+        (
+            document.kind == Kind::ConfidentialVm && amd.is_some() && !requires_pcr(PcrIndex::BOOT_LOADER),
+            "any-guest-os",
+            "any operating system passes, with any application: no PCR of the boot loader is required; pin `guest.pcrs`, 4 and 7 at least",
+        ),
+        (
+            pcrs.iter().any(|(index, _)| index.is_of_the_system()) && !requires_pcr(PcrIndex::BOOT_LOADER),
+            "pcrs-without-boot-loader",
+            "the PCRs 8 to 15 are extended by the operating system, and any system can extend them as yours does; require PCR 4 too",
+        ),
+        (
+            requires_pcr(PcrIndex::KERNEL_IMAGE) != requires_pcr(PcrIndex::OVERRIDES),
+            "kernel-image-without-overrides",
+            "PCR 11 has the sections of a unified kernel image, and PCR 12 the command line and credentials that override them; require \
+             both",
         ),
         (
             document.kind == Kind::SnpGuest,
@@ -73,6 +95,18 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "any-vm",
             "any confidential VM of any Azure customer passes; pin `require.vm-ids`, `guest.measurements`, `guest.id-keys` or \
              `guest.mrtd`",
+        ),
+        (
+            document.kind == Kind::ConfidentialVm && require.vm_ids.is_none(),
+            "another-vm",
+            "another genuine VM with the same paravisor and image passes, of any customer: anyone who redirects you to theirs is refused only \
+             by the server's name; pin the ids of your VMs (`require.vm-ids`, from `az vm show --query vmId`)",
+        ),
+        (
+            document.kind == Kind::ConfidentialVm && amd.is_some() && !require.ak_certificate,
+            "machine-anywhere",
+            "a genuine processor outside of Azure passes, whose owner states any VM id and can attack it physically; require Azure's \
+             certificate of the attestation key (`require.ak-certificate`)",
         ),
         (
             allow.old_paravisor,

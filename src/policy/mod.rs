@@ -13,6 +13,7 @@ mod builder;
 mod error;
 mod lint;
 mod paravisor;
+mod pcrs;
 mod requirement;
 mod requirements;
 mod schema;
@@ -27,13 +28,14 @@ pub use advisories::{Advisory, Fix, Grade, Mitigation, advisories};
 pub use attested_key::AttestedKeyRequirement;
 pub use error::PolicyError;
 pub use lint::Lint;
-pub use requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit};
+pub use requirements::{AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, VmConfigurationBit};
 pub use tcb::{TcbMinima, TcbMinimum};
 pub use trust::Trust;
 pub use workload::{Binding, GuestIdentity, ReportSigner, UvmRequirement, Workload};
 
 pub(crate) use advice::Platform;
 pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
+pub(crate) use pcrs::PcrIndex;
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;
 pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};
@@ -98,8 +100,9 @@ impl Policy {
         Self::checked(document)
     }
 
-    /// Creates a policy for a confidential VM of Azure. Its evidence shows a genuine, non-debug CVM of a given configuration, but not
-    /// which operating system or application runs in it; the result states this.
+    /// Creates a policy for a confidential VM of Azure. Its evidence shows a genuine, non-debug CVM of a given configuration. Which
+    /// operating system runs in it is shown by PCRs alone ([`GuestIdentity::pcr`]); without them the result states
+    /// `workload: not evaluated`.
     ///
     /// Under AMD trust the report of the paravisor and a quote of the virtual TPM are verified down to AMD's root. A paravisor that
     /// keeps its attestation key (CVE-2025-49707) is then mandatory, and a report that was made after the TLS key.

@@ -2,7 +2,8 @@
 
 use super::advisories::{Advisory, Grade, advisories};
 use super::attested_key::AttestedKeyRequirement;
-use super::requirements::{GuestPolicyBit, PlatformInfoBit, Requirements};
+use super::pcrs::{self, PcrIndex};
+use super::requirements::{GuestPolicyBit, PlatformInfoBit, Requirements, VmConfigurationBit};
 use super::schema::Document;
 use super::trust::{AmdTrust, MaaTrust, Trust};
 use super::workload::{GuestIdentity, UvmRequirement, Workload};
@@ -43,6 +44,9 @@ pub(crate) enum Requirement {
     Products,
     ReportIds,
     VmIds,
+    Pcr(PcrIndex),
+    VmConfiguration(VmConfigurationBit),
+    AkCertificate,
     ReportedTcb,
     CommittedTcb,
     CurrentTcb,
@@ -87,6 +91,8 @@ pub(crate) enum CarriedBy {
     Amd,
     /// A token, or the report of the paravisor of a confidential VM.
     MaaOrParavisor,
+    /// The report of the paravisor of a confidential VM, and what belongs to it, only.
+    Paravisor,
     /// No evidence: the requirement is about the connection, which recorded evidence does not have.
     Connection,
 }
@@ -126,6 +132,9 @@ impl Requirement {
             Self::Products => "require.products",
             Self::ReportIds => "require.report-ids",
             Self::VmIds => "require.vm-ids",
+            Self::Pcr(_) => pcrs::PCRS,
+            Self::VmConfiguration(_) => "require.vm-configuration",
+            Self::AkCertificate => "require.ak-certificate",
             Self::ReportedTcb => "require.reported-tcb",
             Self::CommittedTcb => "require.committed-tcb",
             Self::CurrentTcb => "require.current-tcb",
@@ -166,6 +175,7 @@ impl Requirement {
             | Self::TcbStatus
             | Self::MaxTokenAge => CarriedBy::Maa,
             Self::VmIds => CarriedBy::MaaOrParavisor,
+            Self::Pcr(_) | Self::VmConfiguration(_) | Self::AkCertificate => CarriedBy::Paravisor,
             Self::Revocation
             | Self::MaxCrlAge
             | Self::CommittedTcb
@@ -247,7 +257,9 @@ impl Document {
         if let Some(Workload { binding: _, host_data: _, allow_permissive: _ }) = workload {
             given.push(Requirement::HostData);
         }
-        if let Some(GuestIdentity { measurements, id_keys, mrtd, allow_any_azure_cvm: _ }) = guest {
+        if let Some(GuestIdentity { measurements, id_keys, mrtd, allow_any_azure_cvm: _, pcrs, given_twice: _ }) = guest
+        {
+            given.extend(pcrs.iter().flatten().map(|(index, _)| Requirement::Pcr(*index)));
             given.extend(measurements.is_some().then_some(Requirement::Measurements));
             given.extend(id_keys.is_some().then_some(Requirement::IdKeys));
             given.extend(mrtd.is_some().then_some(Requirement::Mrtd));
@@ -351,6 +363,8 @@ impl Requirements {
             products,
             report_ids,
             vm_ids,
+            vm_configuration,
+            ak_certificate,
             reported_tcb,
             committed_tcb,
             current_tcb,
@@ -389,6 +403,7 @@ impl Requirements {
             (products.is_some(), Requirement::Products),
             (report_ids.is_some(), Requirement::ReportIds),
             (vm_ids.is_some(), Requirement::VmIds),
+            (*ak_certificate, Requirement::AkCertificate),
             (reported_tcb.is_some(), Requirement::ReportedTcb),
             (committed_tcb.is_some(), Requirement::CommittedTcb),
             (current_tcb.is_some(), Requirement::CurrentTcb),
@@ -409,7 +424,8 @@ impl Requirements {
         ];
         let guest_policy = guest_policy.iter().flatten().map(|(bit, _)| Requirement::GuestPolicy(*bit));
         let platform_info = platform_info.iter().flatten().map(|(bit, _)| Requirement::PlatformInfo(*bit));
+        let vm = vm_configuration.iter().flatten().map(|(bit, _)| Requirement::VmConfiguration(*bit));
         let single = single.into_iter().filter_map(|(given, requirement)| given.then_some(requirement));
-        single.chain(guest_policy).chain(platform_info).collect()
+        single.chain(guest_policy).chain(platform_info).chain(vm).collect()
     }
 }

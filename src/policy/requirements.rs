@@ -46,6 +46,10 @@ pub(crate) struct Requirements {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) vm_ids: Option<Vec<VmId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vm_configuration: Option<BTreeMap<VmConfigurationBit, BitRequirement>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ak_certificate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reported_tcb: Option<TcbMinima>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) committed_tcb: Option<TcbMinima>,
@@ -145,6 +149,7 @@ impl Requirements {
         for (requirement, bits) in [
             ("require.guest-policy", self.guest_policy.as_ref().map(BTreeMap::len)),
             ("require.platform-info", self.platform_info.as_ref().map(BTreeMap::len)),
+            ("require.vm-configuration", self.vm_configuration.as_ref().map(BTreeMap::len)),
         ] {
             check_given(requirement, bits == Some(0))?;
         }
@@ -154,6 +159,7 @@ impl Requirements {
                 CarriedBy::Amd => (amd, "AMD"),
                 CarriedBy::Maa => (maa, "MAA"),
                 CarriedBy::MaaOrParavisor => (maa || paravisor, "MAA"),
+                CarriedBy::Paravisor => (paravisor, "AMD"),
             };
             if !asked {
                 return Err(PolicyError::NotCoveredByTrust { requirement: requirement.field(), needs });
@@ -283,6 +289,32 @@ strict! {
         IommuWriteSafe,
         /// Bit 7: SEV-TIO is on.
         TioEn,
+    }
+}
+
+strict! {
+    /// Settings of a confidential VM that its paravisor states (`vm-configuration`) and that can be required.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub enum VmConfigurationBit {
+        /// `secure-boot`: the firmware starts only what a trusted authority signed.
+        SecureBoot,
+        /// `tpm-enabled`.
+        Tpm,
+        /// `console-enabled`: the host can read the console. Set in every known VM of Azure.
+        Console,
+        /// `interactive-console-enabled`: the host can write to the console. Stated by paravisors since 2026.
+        InteractiveConsole,
+        /// `filtered-vpci-devices-allowed`: the host may offer devices. Stated by paravisors since 2026.
+        FilteredVpciDevices,
+    }
+}
+
+/// As in a policy file.
+impl fmt::Display for VmConfigurationBit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::PolicyError;
+use super::pcrs::PCRS;
 use super::requirements::{Requested, Requirements};
 use super::strict_serde;
 use super::trust::Trust;
@@ -160,6 +161,12 @@ impl Document {
             Kind::ConfidentialVm => self.validate_vm()?,
             Kind::SnpGuest => self.validate_snp_guest()?,
         }
+        let of_a_vm = self.require.vm_configuration.is_some() || self.require.ak_certificate;
+        if of_a_vm && self.kind != Kind::ConfidentialVm {
+            return Err(PolicyError::Contradiction {
+                reason: "`require.vm-configuration` and `require.ak-certificate` are for confidential VMs of Azure",
+            });
+        }
         let (amd, maa) = (self.trust.amd.is_some(), self.trust.maa.is_some());
         self.require.validate(Requested { amd, maa, paravisor: amd && self.kind == Kind::ConfidentialVm })?;
         self.validate_no_two_lists()?;
@@ -204,6 +211,9 @@ impl Document {
             );
         }
         guest.validate()?;
+        if guest.pcrs.is_some() && self.trust.amd.is_none() {
+            return Err(PolicyError::NotCoveredByTrust { requirement: PCRS, needs: "AMD" });
+        }
         let pinned = self.measurements().is_some() || self.id_keys().is_some() || guest.mrtd.is_some();
         if guest.allow_any_azure_cvm && pinned {
             return contradiction(
@@ -245,9 +255,13 @@ impl Document {
                 "`require.csp-ids` needs a VLEK, and `require.signing-keys` accepts none; drop one of them",
             );
         }
-        let guest = self.guest.as_ref().filter(|guest| guest.allow_any_azure_cvm);
-        if guest.is_some() {
+        if self.guest.as_ref().is_some_and(|guest| guest.allow_any_azure_cvm) {
             return contradiction("`guest.allow-any-azure-cvm` is for confidential VMs of Azure");
+        }
+        if self.guest.as_ref().is_some_and(|guest| guest.pcrs.is_some()) {
+            return contradiction(
+                "`guest.pcrs` is for confidential VMs of Azure: a TPM outside of the guest is the host's word",
+            );
         }
         self.guest.as_ref().map_or(Ok(()), GuestIdentity::validate)
     }

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::PolicyError;
+use super::pcrs::{self, PcrIndex, PcrRequirements};
 use super::requirements::{check_list, check_names, check_number, check_text};
 use super::strict_serde::strict;
 use crate::claims::{TeeKind, UvmClaims};
-use crate::types::{HostData, KeyDigest, Measurement};
+use crate::types::{HostData, KeyDigest, Measurement, Sha256Digest};
 
 strict! {
     /// Whether the measured configuration attests only its own TLS key, or its own connections. Evidence cannot show this; the
@@ -93,7 +94,7 @@ impl Workload {
 }
 
 strict! {
-    /// The accepted confidential VMs. Evidence does not show their operating system or application.
+    /// The accepted confidential VMs. Only PCRs show which operating system runs in them.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
     pub struct GuestIdentity {
@@ -105,6 +106,11 @@ strict! {
         pub(crate) mrtd: Option<Vec<Measurement>>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub(crate) allow_any_azure_cvm: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) pcrs: Option<PcrRequirements>,
+        /// The first field that a method set a second time: see [`GuestIdentity::validate`].
+        #[serde(skip)]
+        pub(super) given_twice: Option<&'static str>,
     }
 }
 
@@ -113,14 +119,14 @@ impl GuestIdentity {
     #[must_use]
     pub fn by_measurement(measurements: impl IntoIterator<Item = Measurement>) -> Self {
         let measurements = Some(measurements.into_iter().collect());
-        Self { measurements, id_keys: None, mrtd: None, allow_any_azure_cvm: false }
+        Self { measurements, ..Self::unspecified() }
     }
 
     /// Accepts VMs whose ID block is signed by one of these keys, which on Azure are Microsoft's keys for its paravisor.
     #[must_use]
     pub fn by_id_key(id_keys: impl IntoIterator<Item = KeyDigest>) -> Self {
         let id_keys = Some(id_keys.into_iter().collect());
-        Self { measurements: None, id_keys, mrtd: None, allow_any_azure_cvm: false }
+        Self { id_keys, ..Self::unspecified() }
     }
 
     /// Accepts guests of Intel TDX with one of these values of `MRTD`, which on Azure identify the paravisor and firmware. A policy of
@@ -128,7 +134,7 @@ impl GuestIdentity {
     #[must_use]
     pub fn measured_tdx(mrtd: impl IntoIterator<Item = Measurement>) -> Self {
         let mrtd = Some(mrtd.into_iter().collect());
-        Self { measurements: None, id_keys: None, mrtd, allow_any_azure_cvm: false }
+        Self { mrtd, ..Self::unspecified() }
     }
 
     /// Accepts these guests of Intel TDX too, beside the SEV-SNP guests that are accepted. A second call replaces the first.
@@ -144,14 +150,49 @@ impl GuestIdentity {
         Some(if of_snp { vec![TeeKind::Snp, TeeKind::Tdx] } else { vec![TeeKind::Tdx] })
     }
 
-    /// Accepts any confidential VM that MAA calls compliant. With [`Policy::require_tee`](super::Policy::require_tee) also one of
-    /// Intel TDX.
+    /// Accepts any confidential VM that MAA calls compliant; under AMD trust, any whose paravisor has the fix of CVE-2025-49707.
+    /// With [`Policy::require_tee`](super::Policy::require_tee) also one of Intel TDX.
     #[must_use]
     pub fn allow_any_azure_cvm() -> Self {
-        Self { measurements: None, id_keys: None, mrtd: None, allow_any_azure_cvm: true }
+        Self { allow_any_azure_cvm: true, ..Self::unspecified() }
+    }
+
+    /// Requires one of these values of a PCR of the virtual TPM (SHA-256; index 0 to 15), which identify what was started. Needs AMD
+    /// trust.
+    ///
+    /// PCR 4 is the boot loader or kernel image, 7 Secure Boot, 8 and 9 the command line and initial file system, 11 the sections of a
+    /// unified kernel image and 12 what overrides them. The operating system extends 8 to 15, so that they are worth nothing without 4.
+    ///
+    /// A second call for one PCR makes a policy fail ([`PolicyError::GivenTwice`]).
+    #[must_use]
+    pub fn pcr(mut self, index: u8, any_of: impl IntoIterator<Item = Sha256Digest>) -> Self {
+        let pcrs = self.pcrs.get_or_insert_default();
+        let replaced = pcrs.insert(PcrIndex(index), any_of.into_iter().collect());
+        self.given_twice = self.given_twice.or(replaced.map(|_| pcrs::PCRS));
+        self
+    }
+
+    fn unspecified() -> Self {
+        Self {
+            measurements: None,
+            id_keys: None,
+            mrtd: None,
+            allow_any_azure_cvm: false,
+            pcrs: None,
+            given_twice: None,
+        }
+    }
+
+    /// Whether PCR values of the policy say which boot loader or kernel was started.
+    pub(crate) fn identifies_system(&self) -> bool {
+        self.pcrs.as_ref().is_some_and(|pcrs| pcrs.contains_key(&PcrIndex::BOOT_LOADER))
     }
 
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
+        if let Some(requirement) = self.given_twice {
+            return Err(PolicyError::GivenTwice { requirement });
+        }
+        pcrs::validate(self.pcrs.as_ref())?;
         check_names("guest.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("guest.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_names("guest.mrtd", self.mrtd.as_deref(), Measurement::is_zero)?;

@@ -134,3 +134,29 @@ async fn an_allow_all_policy_is_shown_and_gives_no_policy() {
         PolicyError::PermissiveWorkload { digest: blindbox.host_data() }
     );
 }
+
+/// The PCRs of a VM are shown with what each means, and the policy that they make is met.
+#[test]
+fn a_vm_is_learned_by_what_was_started_in_it() {
+    let emulator = Emulator::start(&["--guest", "vm", "--product", "milan", "--trust", "amd"]);
+    let outcome = learn(&emulator, &["--amd", "--binding", "own-key", "--kind", "vm"]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    for (begins, meaning) in [
+        ("4 = [\"", "boot loader, or the unified kernel image"),
+        ("# 0 = [\"", "firmware of the paravisor"),
+        ("7 = [\"", "Secure Boot: its state"),
+        ("12 = [\"", "pin it with 11"),
+        ("vm-ids = [\"", "which its host states"),
+        ("ak-certificate = true", "stands in Azure"),
+        ("vm-configuration = { secure-boot = \"set\" }", "as the paravisor states"),
+    ] {
+        let line = outcome.out.lines().find(|line| line.starts_with(begins));
+        assert!(line.is_some_and(|line| line.contains(SHOWN) && line.contains(meaning)), "{begins}: {}", outcome.out);
+    }
+    let policy = outcome.out.parse::<Policy>().unwrap();
+    for open in ["any-guest-os", "another-vm", "machine-anywhere"] {
+        assert!(policy.lint().iter().all(|lint| lint.code != open), "{open}");
+    }
+    fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+    assert_eq!(emulator.verify(&[]).exit, 0, "{}", outcome.out);
+}

@@ -68,7 +68,15 @@ fn a_policy_that_leaves_much_open() {
     let codes: Vec<_> = lint.out.lines().map(|line| line.split(':').next().unwrap()).collect();
     assert_eq!(
         codes,
-        ["channel-not-bound", "workload-not-evaluated", "any-vm", "no-advisory-floors", "no-minimum-tcb", "any-chip"]
+        [
+            "channel-not-bound",
+            "workload-not-evaluated",
+            "any-vm",
+            "another-vm",
+            "no-advisory-floors",
+            "no-minimum-tcb",
+            "any-chip"
+        ]
     );
     assert_eq!(run(&["policy", "lint", file, "--deny-open"]).exit, 1);
     let json = run(&["policy", "lint", file, "--json"]).json();

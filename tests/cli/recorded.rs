@@ -336,3 +336,63 @@ fn all_of_a_folder_can_be_looked_at() {
         assert_eq!(run(&["inspect", bad.to_str().unwrap()]).exit, 4, "{name}");
     }
 }
+
+/// The evidence of a confidential VM has files of its own, each of which is refused with its own error.
+#[test]
+fn a_confidential_vm_is_verified_from_its_files() {
+    let mut emulator = Emulator::start(&["--guest", "vm", "--product", "milan", "--trust", "amd"]);
+    assert_eq!(emulator.verify(&[]).exit, 0, "{}", emulator.verify(&[]).err);
+    let folder = TempDir::new().unwrap();
+    let to = folder.path().join("evidence");
+    fetched(&emulator, &to);
+    let (roots, ak_root) = (emulator.path("amd-roots.pem"), emulator.path("ak-root.pem"));
+    emulator.order("stop");
+    let read = |name: &str| fs::read(to.join(name)).unwrap();
+    assert_eq!(read("hcl-report.bin").len(), 2600);
+    assert_eq!(read("tpm-quote.sig").len(), 256);
+    let pcrs: Vec<String> = serde_json::from_slice(&read("pcrs.json")).unwrap();
+    assert_eq!((pcrs.len(), pcrs.iter().all(|value| value.len() == 64)), (24, true));
+    let trusting = ["--amd-roots", roots.as_str(), "--ak-root", ak_root.as_str()];
+    let outcome = verify(&to, &trusting);
+    assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
+    for check in ["tpm quote", "report of this boot", "ak certificate", "paravisor"] {
+        assert!(outcome.out.contains(&format!("  {check:<24}  ")), "{check}: {}", outcome.out);
+    }
+
+    // Azure's own root knows nothing of an emulated one.
+    let outcome = verify(&to, &["--amd-roots", &roots, "--json"]);
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "invalid-ak-certificate"), "{}", outcome.out);
+    let flip = |at: usize| move |bytes: &mut Vec<u8>| bytes[at] ^= 1;
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let changes: [(&str, Change, &str); 6] = [
+        ("hcl-report.bin", Box::new(flip(0x600)), "invalid-hcl-report"),
+        ("hcl-report.bin", Box::new(flip(0x20 + 0x90)), "invalid-report"),
+        ("tpm-quote.msg", Box::new(flip(50)), "invalid-tpm-quote"),
+        ("tpm-quote.sig", Box::new(flip(100)), "invalid-tpm-quote"),
+        (
+            "pcrs.json",
+            Box::new(|bytes| *bytes = [b"[\"", "0".repeat(64).as_bytes(), b"\"]"].concat()),
+            "invalid-tpm-quote",
+        ),
+        ("runtime-data.json", Box::new(flip(12)), "false-attestation-report"),
+    ];
+    for (name, change, code) in changes {
+        let kept = read(name);
+        let mut changed = kept.clone();
+        change(&mut changed);
+        fs::write(to.join(name), changed).unwrap();
+        let outcome = verify(&to, &[&trusting[..], &["--json"]].concat());
+        assert_eq!((outcome.exit, outcome.code().as_str()), (2, code), "{name}: {}", outcome.out);
+        fs::write(to.join(name), kept).unwrap();
+    }
+    // A quote is three files.
+    fs::remove_file(to.join("pcrs.json")).unwrap();
+    let outcome = verify(&to, &trusting);
+    assert_eq!(outcome.exit, 4, "{}", outcome.out);
+    assert!(outcome.err.contains("holds only a part of tpm-quote.msg, tpm-quote.sig and pcrs.json"), "{}", outcome.err);
+    for name in ["tpm-quote.msg", "tpm-quote.sig"] {
+        fs::remove_file(to.join(name)).unwrap();
+    }
+    let outcome = verify(&to, &[&trusting[..], &["--json"]].concat());
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "missing-evidence"), "{}", outcome.out);
+}

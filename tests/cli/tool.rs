@@ -153,6 +153,9 @@ impl Emulator {
             options.extend(["--amd-roots".to_owned(), self.path("amd-roots.pem")]);
             options.extend(["--kds".to_owned(), kds.to_owned()]);
         }
+        if self.file("ak-root.pem").exists() {
+            options.extend(["--ak-root".to_owned(), self.path("ak-root.pem")]);
+        }
         options
     }
 

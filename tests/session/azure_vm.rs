@@ -2,11 +2,11 @@
 
 use crate::lab::{Lab, hello, noticed};
 use blindbox_attestation::azure_vm::{AkCertificateError, HclReportError, QuoteError};
-use blindbox_attestation::emulator::azure_vm::AzureVmKnob;
+use blindbox_attestation::emulator::azure_vm::{AzureVmKnob, QuoteBuilder};
 use blindbox_attestation::emulator::{AgentForm, Guest, HardwareKnob, Knob, Platform, Relay, RelayMode};
 use blindbox_attestation::{
-    AttestationError, Binding, Channel, ChannelNotBound, GuestIdentity, Policy, Product, Trust, Verdict, Violation,
-    VmId,
+    AttestationError, Binding, BitRequirement, Channel, ChannelNotBound, GuestIdentity, Policy, Product, Trust,
+    Verdict, Violation, VmConfigurationBit, VmId,
 };
 
 async fn lab() -> Lab {
@@ -271,6 +271,76 @@ async fn a_relay_gets_nothing() {
     let error = lab.verifier().connect(relay.url(), &policy).await.unwrap_err();
     assert!(matches!(error, AttestationError::ConnectionMismatch { .. }), "{error:?}");
     assert_eq!((relay.traffic().application_requests(), relay.traffic().application_bytes()), (0, 0));
+}
+
+/// PCR 4 and 7 of the emulated image, and the PCRs of the system.
+fn image(lab: &Lab) -> Policy {
+    let value = QuoteBuilder::default_pcr;
+    let guest =
+        GuestIdentity::allow_any_azure_cvm().pcr(4, [value(9), value(4)]).pcr(7, [value(7)]).pcr(11, [value(11)]);
+    let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
+    let policy = policy.require_vm_configuration(VmConfigurationBit::SecureBoot, BitRequirement::Set).unwrap();
+    let policy = policy.require_vm_ids([lab.blindbox.virtual_tpm().unwrap().vm_id()]).unwrap();
+    policy.require_ak_certificate().unwrap()
+}
+
+#[tokio::test]
+async fn the_image_is_proven_by_its_pcrs() {
+    let lab = lab().await;
+    let policy = image(&lab);
+    let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+    let appraisal = session.attestation().appraisal().clone();
+    for (name, actual) in [
+        ("workload", "the operating system that the policy names by PCR 4, 7, 11"),
+        ("pcr 4", &QuoteBuilder::default_pcr(4).to_string()),
+        ("pcr 7", &QuoteBuilder::default_pcr(7).to_string()),
+        ("secure boot", "set"),
+        ("vm id in pcr 6", "that of the runtime claims"),
+    ] {
+        let check = appraisal.check(name).unwrap();
+        assert_eq!((check.verdict, &*check.actual), (Verdict::Passed, actual), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn another_image_or_setting_is_refused() {
+    let lab = lab().await;
+    let policy = image(&lab);
+    let value = QuoteBuilder::default_pcr;
+    let violations = async |knob| {
+        let error = refusal(&lab, &policy, Knob::AzureVm(knob)).await;
+        error.violations().cloned().collect::<Vec<_>>()
+    };
+    let wrong = Violation::WrongPcr { index: 4, expected: vec![value(9), value(4)], actual: value(0) };
+    assert_eq!(violations(AzureVmKnob::Pcr(4, value(0))).await, [wrong]);
+    // PCR 16, which every guest can reset, has the value of PCR 4: it is not taken for it.
+    let shown = violations(AzureVmKnob::SelectedPcrs(vec![0, 1, 2, 3, 16, 17, 18, 23])).await;
+    assert_eq!(shown, [4, 7, 11].map(|index| Violation::PcrNotQuoted { index }));
+    assert_eq!(violations(AzureVmKnob::SelectedPcrs(vec![4, 7])).await, [Violation::PcrNotQuoted { index: 11 }]);
+    let off = Violation::WrongVmConfiguration { setting: VmConfigurationBit::SecureBoot, must: BitRequirement::Set };
+    assert_eq!(violations(AzureVmKnob::SecureBoot(false)).await, [off]);
+    let uncertified = Violation::NotReported { claim: "ak certificate" };
+    assert_eq!(violations(AzureVmKnob::NoAkCertificate).await, [uncertified]);
+    // The appraisal of a refused image does not say that it was proven.
+    let error = refusal(&lab, &policy, Knob::AzureVm(AzureVmKnob::Pcr(11, value(0)))).await;
+    let check = error.appraisal().unwrap().check("workload").unwrap();
+    assert!(matches!(check.verdict, Verdict::NotEvaluated(_)), "{check:?}");
+
+    // What a paravisor of before 2026 does not state is not assumed.
+    let strict = policy.clone().require_vm_configuration(VmConfigurationBit::InteractiveConsole, BitRequirement::Clear);
+    let strict = strict.unwrap();
+    lab.blindbox.reset();
+    let error = lab.verifier().connect(lab.blindbox.url(), &strict).await.unwrap_err();
+    assert_eq!(error.violation(), Some(&Violation::NotReported { claim: "interactive console" }));
+    let stated = r#","interactive-console-enabled":false"#.to_owned();
+    lab.blindbox.set(Knob::AzureVm(AzureVmKnob::FurtherConfiguration(stated)));
+    let session = lab.verifier().connect(lab.blindbox.url(), &strict).await.unwrap();
+    assert_eq!(session.channel(), Channel::Bound);
+    // Another value of PCR 6 is shown, and is no failure: the guest can extend it.
+    lab.blindbox.set(Knob::AzureVm(AzureVmKnob::Pcr(6, value(0))));
+    let session = lab.verifier().connect(lab.blindbox.url(), &strict).await.unwrap();
+    let check = session.attestation().appraisal().check("vm id in pcr 6").cloned().unwrap();
+    assert!(matches!(check.verdict, Verdict::NotEvaluated(_)), "{check:?}");
 }
 
 /// There is no unbound form of the request, so that nothing can be downgraded to it.

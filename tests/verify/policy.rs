@@ -440,6 +440,84 @@ fn a_vm_is_named_somehow_and_binds_under_amd_trust() {
     assert_eq!(nobody, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
 }
 
+#[test]
+fn pcrs_are_those_that_mean_something() {
+    let value = blindbox_attestation::Sha256Digest::new;
+    let any = GuestIdentity::allow_any_azure_cvm;
+    let vm = |trust, guest| Policy::confidential_vm(trust, guest, Binding::OwnKey);
+    let policy = vm(Trust::amd(), any().pcr(4, [value([1; 32])]).pcr(13, [value([0; 32]), value([2; 32])])).unwrap();
+    let text = policy.to_toml();
+    assert!(text.contains("[guest.pcrs]\n4 = [") && text.contains("\n13 = ["), "{text}");
+    assert_eq!(Policy::from_toml(&text), Ok(policy.clone()));
+    assert_eq!(Policy::from_json(&policy.to_json()), Ok(policy));
+
+    for (index, part) in
+        [(16, "reset"), (23, "reset"), (17, "do not extend"), (22, "do not extend"), (24, "does not have")]
+    {
+        let refused = vm(Trust::amd(), any().pcr(index, [value([1; 32])]));
+        let Err(PolicyError::UnusableValue { requirement: "guest.pcrs", reason }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(reason.contains(part), "{reason}");
+    }
+    let refused = |guest| vm(Trust::amd(), guest).unwrap_err();
+    assert_eq!(refused(any().pcr(4, [])), PolicyError::EmptyList { requirement: "guest.pcrs" });
+    let twice = PolicyError::DuplicateValue { requirement: "guest.pcrs", value: "01".repeat(32) };
+    assert_eq!(refused(any().pcr(4, [value([1; 32]), value([1; 32])])), twice);
+    let again = any().pcr(4, [value([1; 32])]).pcr(4, [value([2; 32])]);
+    assert_eq!(refused(again), PolicyError::GivenTwice { requirement: "guest.pcrs" });
+    let no_quote = vm(Trust::maa(SHARED).unwrap(), any().pcr(4, [value([1; 32])]));
+    assert_eq!(no_quote, Err(PolicyError::NotCoveredByTrust { requirement: "guest.pcrs", needs: "AMD" }));
+    for key in ["\"04\"", "\"+4\"", "boot"] {
+        let file = text.replace("\n4 = [", &format!("\n{key} = ["));
+        assert!(matches!(Policy::from_toml(&file), Err(PolicyError::Malformed { .. })), "{file}");
+    }
+    // Nothing of these is of a container.
+    assert!(matches!(container_of_both().require_ak_certificate(), Err(PolicyError::Contradiction { .. })));
+    let bit = blindbox_attestation::VmConfigurationBit::SecureBoot;
+    let refused = container_of_both().require_vm_configuration(bit, BitRequirement::Set);
+    assert!(matches!(refused, Err(PolicyError::Contradiction { .. })), "{refused:?}");
+    let refused = vm(Trust::maa(SHARED).unwrap(), any()).unwrap().require_ak_certificate();
+    assert_eq!(refused, Err(PolicyError::NotCoveredByTrust { requirement: "require.ak-certificate", needs: "AMD" }));
+}
+
+#[test]
+fn what_stays_open_of_a_vm_is_said() {
+    let value = blindbox_attestation::Sha256Digest::new([1; 32]);
+    let codes = |pcrs: &[u8]| {
+        let guest = GuestIdentity::by_measurement([Measurement::new([1; 48])]);
+        let guest = pcrs.iter().fold(guest, |guest, index| guest.pcr(*index, [value]));
+        let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
+        let of_interest = ["any-guest-os", "pcrs-without-boot-loader", "kernel-image-without-overrides"];
+        let found: Vec<_> = policy.lint().into_iter().map(|lint| lint.code).collect();
+        found.into_iter().filter(|code| of_interest.contains(code)).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&[]), ["any-guest-os"]);
+    assert_eq!(codes(&[7]), ["any-guest-os"]);
+    assert_eq!(codes(&[4, 7]), [""; 0]);
+    assert_eq!(codes(&[9]), ["any-guest-os", "pcrs-without-boot-loader"]);
+    assert_eq!(codes(&[4, 12]), ["kernel-image-without-overrides"]);
+    assert_eq!(codes(&[4, 11]), ["kernel-image-without-overrides"]);
+    assert_eq!(codes(&[4, 11, 12]), [""; 0]);
+
+    let vm = |trust| {
+        Policy::confidential_vm(trust, GuestIdentity::by_measurement([Measurement::new([1; 48])]), Binding::OwnKey)
+    };
+    let machine = |policy: &Policy| {
+        let found = policy.lint().into_iter().map(|lint| lint.code);
+        found
+            .filter(|code| ["another-vm", "machine-anywhere", "workload-not-evaluated"].contains(code))
+            .collect::<Vec<_>>()
+    };
+    let maa = vm(Trust::maa(SHARED).unwrap()).unwrap();
+    assert_eq!(machine(&maa), ["workload-not-evaluated", "another-vm"]);
+    let amd = vm(Trust::amd()).unwrap();
+    assert_eq!(machine(&amd), ["another-vm", "machine-anywhere"]);
+    let known = amd.require_vm_ids([blindbox_attestation::VmId::new([7; 16])]).unwrap();
+    assert_eq!(machine(&known), ["machine-anywhere"]);
+    assert_eq!(machine(&known.require_ak_certificate().unwrap()), [""; 0]);
+}
+
 /// The paravisor of a confidential VM states its id, and so does a token; nothing of a container does.
 #[test]
 fn vm_ids_need_evidence_that_has_them() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use blindbox_attestation::azure_vm::AkAnchors;
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::AmdAnchors;
 use blindbox_attestation::{Policy, Session, Verifier};
@@ -48,6 +49,11 @@ pub struct Network {
     /// that is not in it has no roots). Every result then says `custom`.
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     amd_roots: Option<PathBuf>,
+
+    /// A root in place of Azure's root of virtual TPMs, as of an emulated confidential VM (PEM or DER). Every result with a
+    /// certificate under it then says `custom`.
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    ak_root: Option<PathBuf>,
 
     /// Where the attestation agent is, in place of the application's origin (or, for an unbound policy, its port 8080).
     #[arg(long, value_name = "URL", help_heading = "Network")]
@@ -102,6 +108,15 @@ impl Connection {
         self.network.amd_roots.as_deref()
     }
 
+    pub fn ak_root_path(&self) -> Option<&Path> {
+        self.network.ak_root.as_deref()
+    }
+
+    /// The root that is given in place of Azure's root of virtual TPMs.
+    pub fn ak_anchors(&self) -> Result<Option<AkAnchors>, Failure> {
+        self.network.ak_anchors()
+    }
+
     /// The key set that is given in place of a published one.
     pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
         self.network.key_set()
@@ -137,6 +152,9 @@ impl Network {
         if let Some(anchors) = self.amd_anchors()? {
             builder = builder.amd_anchors(anchors);
         }
+        if let Some(anchors) = self.ak_anchors()? {
+            builder = builder.ak_anchors(anchors);
+        }
         if let Some(url) = &self.agent {
             builder = builder.agent(url);
         }
@@ -160,6 +178,10 @@ impl Network {
 
     fn key_set(&self) -> Result<Option<KeySet>, Failure> {
         self.key_set.as_deref().map(files::key_set).transpose()
+    }
+
+    fn ak_anchors(&self) -> Result<Option<AkAnchors>, Failure> {
+        self.ak_root.as_deref().map(files::ak_root).transpose()
     }
 
     fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use blindbox_attestation::Policy;
+use blindbox_attestation::azure_vm::AkAnchors;
 use blindbox_attestation::files::{read_certificates, read_key_set, read_text as read_text_of};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{AmdAnchors, certificates_from_pem};
@@ -71,6 +72,16 @@ pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
 pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
     let pem = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
     AmdAnchors::from_pem(&pem).map_err(|error| about(path, error))
+}
+
+/// A root that replaces Azure's root of virtual TPMs: see [`AkAnchors::custom`].
+pub fn ak_root(path: &Path) -> Result<AkAnchors, Failure> {
+    let bytes = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
+    let certificates = if bytes.first() == Some(&0x30) { Ok(vec![bytes]) } else { certificates_from_pem(&bytes) };
+    match certificates.map_err(|error| about(path, error))?.as_slice() {
+        [root] => AkAnchors::custom(root).map_err(|error| about(path, error)),
+        found => Err(about(path, format!("expected one certificate, found {}", found.len()))),
+    }
 }
 
 /// What is wrong with a file.

@@ -3,9 +3,12 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use blindbox_attestation::azure_vm::Quote;
 use blindbox_attestation::files::{
-    FileError, read_certificates, read_crl, read_report, read_token, read_uvm_endorsement,
+    FileError, read_certificates, read_crl, read_hcl_report, read_pcrs, read_report, read_token, read_tpm_quote,
+    read_tpm_signature, read_uvm_endorsement,
 };
+use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
     AttestationError, Crl, Endorsements, Evidence, KeySetSource, OfflineAttestation, Policy, UnixTime, Vek,
     verify_recorded,
@@ -38,6 +41,7 @@ pub enum Unproven {
     Nonce,
     KeySet,
     AmdRoots,
+    AkRoot,
     Policy,
 }
 
@@ -49,6 +53,7 @@ impl Unproven {
             Self::Nonce => "the nonce (no about.json names the one that was sent)",
             Self::KeySet => "the keys of MAA (key-set.json, by --trust-saved-key-set; else --key-set)",
             Self::AmdRoots => "the roots in place of AMD's (else --amd-roots from elsewhere)",
+            Self::AkRoot => "the root in place of Azure's root of virtual TPMs (else --ak-root from elsewhere)",
             Self::Policy => "the policy (else a --policy of your own)",
         }
     }
@@ -98,6 +103,7 @@ impl Saved<'_> {
             (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), source);
         }
         endorsements.amd_anchors = connection.amd_anchors()?.unwrap_or_default();
+        endorsements.ak_anchors = connection.ak_anchors()?.unwrap_or_default();
         let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
         if let Some(nonce) = about.and_then(|about| about.nonce) {
             covers_nonce(&evidence, &nonce)?;
@@ -113,6 +119,7 @@ impl Saved<'_> {
             (!matches!(about(self.directory), Ok(Some(About { nonce: Some(_), .. }))), Unproven::Nonce),
             (maa && self.key_set == SavedKeySet::Trusted, Unproven::KeySet),
             (self.holds(self.connection.amd_roots_path()), Unproven::AmdRoots),
+            (self.holds(self.connection.ak_root_path()), Unproven::AkRoot),
             (self.holds(Some(self.connection.policy_path())), Unproven::Policy),
         ];
         all.into_iter().filter_map(|(taken, what)| taken.then_some(what)).collect()
@@ -156,10 +163,27 @@ fn evidence(directory: &Path) -> Result<Evidence, Failure> {
     evidence.report = saved_as(directory, "report.bin", read_report)?;
     evidence.uvm_endorsement = saved_as(directory, "uvm-endorsement.cose", read_uvm_endorsement)?;
     evidence.runtime_data = saved(directory, "runtime-data.json")?;
-    if evidence.token.is_none() && evidence.report.is_none() {
-        return Err(files::about(directory, "holds neither token.jwt nor report.bin"));
+    evidence.hcl_report = saved_as(directory, "hcl-report.bin", read_hcl_report)?;
+    evidence.quote = quote(directory)?;
+    evidence.ak_chain = saved_as(directory, "ak-chain.pem", read_certificates)?
+        .map_or(Ok(Vec::new()), |pem| certificates_from_pem(&pem))
+        .map_err(|error| files::about(&directory.join("ak-chain.pem"), error))?;
+    if evidence.token.is_none() && evidence.report.is_none() && evidence.hcl_report.is_none() {
+        return Err(files::about(directory, "holds none of token.jwt, report.bin and hcl-report.bin"));
     }
     Ok(evidence)
+}
+
+/// The quote of a virtual TPM, in three files of which none means anything without the others.
+fn quote(directory: &Path) -> Result<Option<Quote>, Failure> {
+    let message = saved_as(directory, "tpm-quote.msg", read_tpm_quote)?;
+    let signature = saved_as(directory, "tpm-quote.sig", read_tpm_signature)?;
+    let pcrs = saved_as(directory, "pcrs.json", read_pcrs)?;
+    match (message, signature, pcrs) {
+        (None, None, None) => Ok(None),
+        (Some(message), Some(signature), Some(pcrs)) => Ok(Some(Quote::new(message, signature, pcrs))),
+        _ => Err(files::about(directory, "holds only a part of tpm-quote.msg, tpm-quote.sig and pcrs.json")),
+    }
 }
 
 fn endorsements(directory: &Path) -> Result<Endorsements, Failure> {

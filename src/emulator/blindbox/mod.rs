@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 
 use crate::azure_vm::AkAnchors;
+use crate::emulator::amd::pem;
 use crate::emulator::clock::Clock;
 use crate::emulator::guest::Guest;
 use crate::emulator::guest::azure_vm::{AzureVmGuest, VirtualTpm};
@@ -163,6 +164,12 @@ impl BlindBox {
     #[must_use]
     pub fn ak_anchors(&self) -> Option<AkAnchors> {
         self.agent.azure_vm.as_ref().map(|vm| vm.authority().anchors())
+    }
+
+    /// As [`Self::ak_anchors`], in PEM. For verifiers in other processes.
+    #[must_use]
+    pub fn ak_root_pem(&self) -> Option<String> {
+        self.agent.azure_vm.as_ref().map(|vm| pem(vm.authority().root()))
     }
 
     /// The guest as started, before knobs.

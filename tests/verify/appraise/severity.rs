@@ -11,7 +11,7 @@ use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, MaaKeyError,
     Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
-    TlsExporter, TokenShape, Verdict, Violation,
+    TlsExporter, TokenShape, Verdict, Violation, VmConfigurationBit,
 };
 
 use crate::scene::*;
@@ -143,6 +143,13 @@ fn golden_violations() -> Vec<(Violation, &'static str, u16)> {
         (WrongMaaKey { field: "uvm", expected: text(), actual: text() }, "wrong-maa-key", 122),
         (KeyNotInReport { expected: text(), actual: None }, "key-not-in-report", 123),
         (WrongTcbStatus { expected: text(), actual: text() }, "wrong-tcb-status", 124),
+        (WrongPcr { index: 4, expected: Vec::new(), actual: Sha256Digest::new([0; 32]) }, "wrong-pcr", 125),
+        (PcrNotQuoted { index: 4 }, "pcr-not-quoted", 126),
+        (
+            WrongVmConfiguration { setting: VmConfigurationBit::SecureBoot, must: BitRequirement::Set },
+            "wrong-vm-configuration",
+            127,
+        ),
     ]
 }
 

@@ -271,6 +271,7 @@ impl Emulation {
             "kds": kds,
             "collateral_root_pem": self.collateral_roots(),
             "amd_roots_pem": self.platform.as_ref().map(Platform::roots_pem),
+            "ak_root_pem": blindbox.ak_root_pem(),
             "cce_policy": blindbox.cce_policy(),
             "host_data": blindbox.host_data(),
             "measurement": blindbox.measurement(),

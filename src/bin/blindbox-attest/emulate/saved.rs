@@ -50,6 +50,7 @@ impl Saved {
         write("collateral-root.pem", emulation.collateral_roots())?;
         write("cce-policy.base64", emulation.blindbox.cce_policy())?;
         write("key-set.json", emulation.maa.key_set())?;
+        emulation.blindbox.ak_root_pem().map_or(Ok(()), |root| write("ak-root.pem", root))?;
         emulation.platform.as_ref().map_or(Ok(()), |platform| write("amd-roots.pem", platform.roots_pem()))
     }
 
@@ -64,6 +65,9 @@ impl Saved {
         if let Some(kds) = &emulation.kds {
             options.push(("amd-roots", file("amd-roots.pem")));
             options.push(("kds", kds.url().to_owned()));
+        }
+        if emulation.blindbox.ak_root_pem().is_some() {
+            options.push(("ak-root", file("ak-root.pem")));
         }
         options
     }

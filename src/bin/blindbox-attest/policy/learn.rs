@@ -54,7 +54,7 @@ pub struct Learn {
 struct Shown {
     claims: Claims,
     uvm: Option<UvmClaims>,
-    /// Of an Azure VM, from its token.
+    /// Of an Azure VM, from the report of its paravisor or its token.
     vm_id: Option<String>,
 }
 
@@ -194,22 +194,26 @@ impl Learn {
         if let Some(snp) = shown.claims.tee.snp() {
             draft.shown(check, &format!("measurements = [{}]", quoted(&snp.measurement.to_string())));
         }
-        if let Some(id) = &shown.vm_id {
-            draft.comment(&format!(
-                "VM id {}: {SHOWN}; compare with `az vm show --query vmId`. `require.vm-ids` accepts only that VM.",
-                escaped(id)
-            ));
+        if let Some(quote) = shown.claims.azure_vm.as_ref().and_then(|vm| vm.quote.as_ref()) {
+            draft.line("\n[guest.pcrs]");
+            draft.comment("What was started. Compare with a VM of the image that you built, and update them with it.");
+            for (index, value) in quote.pcrs().iter().filter(|(index, _)| *index < 16) {
+                let line = format!("{index} = [{}]", quoted(&value.to_string()));
+                let (is_pinned, meaning) = meaning_of_pcr(index);
+                if is_pinned { draft.shown(meaning, &line) } else { draft.optional(meaning, &line) }
+            }
         }
     }
 
     fn requirements(&self, draft: &mut Draft, shown: &Shown) {
         let mut require = Draft::default();
         if let Some(snp) = shown.claims.tee.snp() {
-            self.requirement_lines(&mut require, snp, shown.uvm.is_some());
+            self.requirement_lines(&mut require, snp, shown);
         }
         if let Some(tdx) = shown.claims.tee.tdx() {
             Self::tdx_lines(&mut require, tdx);
         }
+        Self::vm_lines(&mut require, shown);
         // A table that requires nothing is refused, so its optional lines stand without it then.
         if require.text.lines().any(|line| !line.starts_with('#')) {
             draft.line("\n[require]");
@@ -228,7 +232,34 @@ impl Learn {
         }
     }
 
-    fn requirement_lines(&self, draft: &mut Draft, snp: &SnpClaims, is_endorsed: bool) {
+    /// What the paravisor of a confidential VM states, or its token.
+    fn vm_lines(draft: &mut Draft, shown: &Shown) {
+        if let Some(id) = &shown.vm_id {
+            draft.shown(
+                "the id of the VM, which its host states: compare with `az vm show --query vmId`",
+                &format!("vm-ids = [{}]", quoted(&id.to_lowercase())),
+            );
+        }
+        if let Some(vm) = &shown.claims.azure_vm {
+            if vm.ak_certificate.is_some() {
+                draft.shown(
+                    "Azure certified the key of the quote, so the machine stands in Azure",
+                    "ak-certificate = true",
+                );
+            }
+            if vm.runtime_claims.vm_configuration.secure_boot {
+                draft.shown(
+                    "Secure Boot is on, as the paravisor states",
+                    "vm-configuration = { secure-boot = \"set\" }",
+                );
+            } else {
+                draft.comment("NOTE: secure boot is off in this VM, as its paravisor states.");
+            }
+        }
+    }
+
+    fn requirement_lines(&self, draft: &mut Draft, snp: &SnpClaims, shown: &Shown) {
+        let is_endorsed = shown.uvm.is_some();
         if matches!(self.kind, Kind::Container) {
             let measurement = format!("measurements = [{}]", quoted(&snp.measurement.to_string()));
             let check = "the utility VM's launch measurement, which changes with each version of it";
@@ -284,6 +315,25 @@ impl Learn {
             draft.line("\n[allow]");
             allowed.into_iter().for_each(|line| draft.line(line));
         }
+    }
+}
+
+/// Whether a PCR should be pinned, and what it means in an Azure CVM.
+const fn meaning_of_pcr(index: u8) -> (bool, &'static str) {
+    match index {
+        0..=3 => (false, "firmware of the paravisor, which differs by host and is in the launch measurement already"),
+        4 => (true, "boot loader, or the unified kernel image; the same for all VMs of an image"),
+        5 => (false, "partition table and settings of the boot loader"),
+        6 => (false, "the id of the VM, which vm-ids requires better"),
+        7 => (true, "Secure Boot: its state, keys and authorities"),
+        8 => (true, "commands of GRUB; zeros without it"),
+        9 => (true, "initial file system and command line of the kernel"),
+        10 => (false, "files that IMA measured, in the order of their use"),
+        11 => (true, "sections of a unified kernel image; zeros without one"),
+        12 => (true, "overrides of the kernel's command line, credentials and configuration; pin it with 11"),
+        13 => (true, "system extensions; zeros without them"),
+        14 => (true, "keys of the machine's owner (MOK) in shim"),
+        _ => (true, "root volume and identity of the system, where systemd measures them"),
     }
 }
 
@@ -344,7 +394,8 @@ fn learned(collected: &EvidenceBundle, asking: &Policy) -> Result<Shown, Failure
         Some(other) => Some(other),
         None => claims.uvm.clone(),
     };
-    Ok(Shown { uvm, vm_id: vm_id(&evidence), claims })
+    let stated = claims.azure_vm.as_ref().map(|vm| vm.runtime_claims.vm_configuration.vm_id.to_string());
+    Ok(Shown { uvm, vm_id: stated.or_else(|| vm_id(&evidence)), claims })
 }
 
 /// Evidence, and apart from it an endorsement that is not Microsoft's: verified under the issuer that it names itself, which

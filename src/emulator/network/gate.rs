@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Holds responses back until it is opened, for [`Fault::Held`](super::Fault::Held). Clones are the same gate.
+/// Holds responses back until it is opened, for [`Fault::Held`](crate::emulator::Fault::Held). Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<watch::Sender<State>>);
 

@@ -97,7 +97,7 @@ impl Arrival {
     }
 }
 
-/// The body of a request to an [`Application`](super::Application), as it arrives.
+/// The body of a request to an [`Application`](crate::emulator::Application), as it arrives.
 pub struct RequestBody {
     incoming: Incoming,
     traffic: Traffic,

@@ -260,7 +260,7 @@ fn a_folder_without_evidence() {
         |more: &[&str]| run(&[&["verify", "--evidence", to.to_str().unwrap(), "--policy", &policy][..], more].concat());
     let outcome = verify(&["--at", "1"]);
     assert_eq!(
-        (outcome.exit, outcome.err.contains("holds neither token.jwt nor report.bin")),
+        (outcome.exit, outcome.err.contains("holds none of token.jwt, report.bin and hcl-report.bin")),
         (4, true),
         "{}",
         outcome.err

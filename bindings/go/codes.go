@@ -27,6 +27,10 @@ const (
 	ErrNotPostQuantum         ErrorCode = "not-post-quantum"          // 121, rejected
 	ErrWrongMaaKey            ErrorCode = "wrong-maa-key"             // 122, rejected
 	ErrKeyNotInReport         ErrorCode = "key-not-in-report"         // 123, rejected
+	ErrWrongTcbStatus         ErrorCode = "wrong-tcb-status"          // 124, rejected
+	ErrWrongPcr               ErrorCode = "wrong-pcr"                 // 125, rejected
+	ErrPcrNotQuoted           ErrorCode = "pcr-not-quoted"            // 126, rejected
+	ErrWrongVmConfiguration   ErrorCode = "wrong-vm-configuration"    // 127, rejected
 	ErrNotAnEnclave           ErrorCode = "not-an-enclave"            // 201, untrusted
 	ErrWrongAttester          ErrorCode = "wrong-attester"            // 202, untrusted
 	ErrChannelMismatch        ErrorCode = "channel-mismatch"          // 203, untrusted

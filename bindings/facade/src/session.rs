@@ -10,7 +10,7 @@ use url::Url;
 use crate::error::Error;
 use crate::process::Owned;
 use crate::response::Response;
-use crate::upload::{Upload, UploadBody};
+use crate::upload::{Upload, UploadBody, UploadSender};
 
 /// A session with an attested peer.
 #[derive(Debug)]
@@ -101,10 +101,17 @@ impl Session {
     /// Dropping the future (or [`crate::Cancel`]) cancels the request. Redirects are returned as responses.
     pub fn send(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
         let prepared = self.prepare(request);
-        async move { Ok(Response::new(prepared?.send().await?).await) }
+        async move {
+            let (request, upload) = prepared?;
+            let response = request.send().await?;
+            if let Some(upload) = upload {
+                upload.responded();
+            }
+            Ok(Response::new(response).await)
+        }
     }
 
-    fn prepare(&self, request: Request) -> Result<blindbox_attestation::Request, Error> {
+    fn prepare(&self, request: Request) -> Result<(blindbox_attestation::Request, Option<UploadSender>), Error> {
         // Taken first: a request that fails here ends its upload too.
         let body = request.body.map(Outgoing::new).transpose();
         let session = self.session()?;
@@ -115,15 +122,19 @@ impl Session {
         for (name, value) in &request.headers {
             prepared = prepared.header(name, value);
         }
+        let mut sender = None;
         match body? {
             None => {}
             Some(Outgoing::Bytes(bytes)) => prepared = prepared.body(bytes),
-            Some(Outgoing::Upload(upload)) => prepared = prepared.http_body(upload),
+            Some(Outgoing::Upload(upload)) => {
+                sender = Some(upload.sender());
+                prepared = prepared.http_body(upload);
+            }
         }
         if let Some(timeout) = request.timeout {
             prepared = prepared.timeout(timeout);
         }
-        Ok(prepared)
+        Ok((prepared, sender))
     }
 
     /// The target of a request, relative to the base of the session. What the result may be, the core decides.

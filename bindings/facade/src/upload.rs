@@ -243,6 +243,32 @@ impl fmt::Debug for Host {
 /// The side of the request.
 pub(crate) struct UploadBody(Arc<Shared>);
 
+impl UploadBody {
+    /// Ties the body to the future that sends it.
+    pub(crate) fn sender(&self) -> UploadSender {
+        UploadSender(Some(Arc::clone(&self.0)))
+    }
+}
+
+/// Held by the future that sends the request: when it is dropped without a response, by cancellation or an error, the upload
+/// has ended. The body itself belongs to the connection, which drops it at some later time.
+pub(crate) struct UploadSender(Option<Arc<Shared>>);
+
+impl UploadSender {
+    /// The response has begun. A peer may still read the rest of the body.
+    pub(crate) fn responded(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UploadSender {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.change(|state| state.fail("the request has ended".to_owned()));
+        }
+    }
+}
+
 impl Body for UploadBody {
     type Data = Bytes;
     type Error = SourceFailed;
@@ -346,5 +372,24 @@ mod tests {
         assert!(waiting.recv_timeout(Duration::from_secs(60)).unwrap().unwrap());
         drop(body);
         assert!(!upload.put(Some(piece)));
+    }
+
+    #[test]
+    fn a_body_that_outlives_its_request_takes_no_more() {
+        for responded in [false, true] {
+            let upload = Upload::new(None);
+            let mut body = upload.body().unwrap();
+            let sender = body.sender();
+            assert!(poll(&mut body).is_pending());
+            assert!(upload.put(Some("half".into())));
+            if responded {
+                sender.responded()
+            } else {
+                drop(sender)
+            }
+            assert_eq!(upload.put(Some("half".into())), responded);
+            // Never an end: a peer would take it for all of the body.
+            assert!(matches!(poll(&mut body), Poll::Ready(Some(outcome)) if outcome.is_ok() == responded));
+        }
     }
 }

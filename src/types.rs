@@ -337,6 +337,11 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     shown
 }
 
+/// Returns the first of the texts that a stranger wrote, shortened, for an error message.
+pub(crate) fn shorten_all(texts: &[String]) -> Vec<String> {
+    texts.iter().take(8).map(|text| shorten(text, 100)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,6 +360,11 @@ mod tests {
     fn a_foreign_text_is_cut_and_escaped() {
         assert_eq!(shorten("a\u{1b}[31mb", 10), "a\\u{1b}[31mb");
         assert_eq!(shorten("abcdef", 3), "abc…");
+        assert_eq!(shorten("abcdef", 6), "abcdef");
+        let texts: Vec<String> = (98..=107).map(|length| "x".repeat(length)).collect();
+        let cut = format!("{}…", "x".repeat(100));
+        let shown = [&texts[0], &texts[1], &texts[2], &cut, &cut, &cut, &cut, &cut];
+        assert_eq!(shorten_all(&texts).iter().collect::<Vec<_>>(), shown);
         assert_eq!(shorten(r#"{"a":"it's"}"#, 20), r#"{"a":"it's"}"#);
     }
 }

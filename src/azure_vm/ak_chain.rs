@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::attestation_key::AttestationKey;
 use super::error::AkCertificateError;
 use crate::crypto;
-use crate::types::{Sha256Digest, UnixTime, shorten};
+use crate::types::{Sha256Digest, UnixTime, shorten, shorten_all};
 use crate::x509::{Certificate, CertificateError, KeyUse};
 
 /// The most certificates of a chain: real ones have up to three, without the root.
@@ -231,7 +231,7 @@ fn check_leaf(leaf: &Certificate<'_>) -> Result<(), AkCertificateError> {
     }
     let uses = extensions.key_uses();
     if !uses.iter().any(|found| found == ATTESTATION_KEY_USE) {
-        return Err(AkCertificateError::NotForAttestation { found: uses.into_iter().take(8).collect() });
+        return Err(AkCertificateError::NotForAttestation { found: shorten_all(&uses) });
     }
     let names = leaf.subject_values(COMMON_NAME);
     let is_confidential_vm = |name: &String| {

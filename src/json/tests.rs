@@ -24,6 +24,19 @@ fn values_are_read_as_they_stand() {
 }
 
 #[test]
+fn every_escape_has_its_character() {
+    let read = |text: &'static str| parse(text.as_bytes());
+    assert_eq!(read(r#""\"\\\/\b\f\n\r\t\u0041""#), Ok(string("\"\\/\u{8}\u{c}\n\r\tA")));
+    // The first and the last pair of surrogates, and their neighbours, which are characters of their own.
+    assert_eq!(read(r#""\ud800\udc00\udbff\udfff""#), Ok(string("\u{10000}\u{10ffff}")));
+    assert_eq!(read(r#""\ud7ff\ue000""#), Ok(string("\u{d7ff}\u{e000}")));
+    for lone in [r#""\ud800""#, r#""\udbff\u0041""#, r#""\udc00""#, r#""\udfff\ud800""#] {
+        assert_eq!(read(lone), Err(JsonError::Syntax { at: 1 }), "{lone}");
+    }
+    assert_eq!(read(r#""\a""#), Err(JsonError::Syntax { at: 2 }));
+}
+
+#[test]
 fn members_have_their_type_or_are_refused() {
     let Value::Object(object) =
         parse(br#"{"n":null,"s":"1","i":18446744073709551615,"j":18446744073709551616}"#).unwrap()

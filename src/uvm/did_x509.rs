@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{DidX509Error, EndorsementError};
 use crate::crypto::sha256_digest;
-use crate::types::{Sha256Digest, shorten};
+use crate::types::{Sha256Digest, shorten, shorten_all};
 use crate::work;
 use crate::x509::Certificate;
 
@@ -121,8 +121,7 @@ impl Policy {
                 if uses.contains(expected) {
                     return Ok(());
                 }
-                let actual = uses.into_iter().take(8).collect();
-                Err(EndorsementError::WrongLeafUse { expected: shorten(expected, 100), actual })
+                Err(EndorsementError::WrongLeafUse { expected: shorten(expected, 100), actual: shorten_all(&uses) })
             }
             Self::Subject(attributes) => attributes.iter().try_for_each(|(name, oid, expected)| {
                 let actual = leaf.subject_values(oid);
@@ -132,7 +131,7 @@ impl Policy {
                 Err(EndorsementError::WrongLeafSubject {
                     attribute: shorten(name, 100),
                     expected: shorten(expected, 100),
-                    actual: actual.iter().take(8).map(|value| shorten(value, 100)).collect(),
+                    actual: shorten_all(&actual),
                 })
             }),
         }

@@ -94,6 +94,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_is_positive_and_in_its_shortest_form() {
+        for (der, number) in [
+            (&[1][..], Some(&[1][..])),
+            (&[0x7f, 0xff], Some(&[0x7f, 0xff])),
+            (&[0, 0x80], Some(&[0x80])),
+            (&[0, 0xff, 0], Some(&[0xff, 0])),
+            (&[0, 0x7f], None),
+            (&[0, 0, 0x80], None),
+            (&[0x80], None),
+            (&[0xff, 1], None),
+            (&[0], None),
+            (&[], None),
+        ] {
+            assert_eq!(without_sign(der).as_deref(), number, "{der:02x?}");
+        }
+    }
+
+    #[test]
     fn lengths_are_written_in_their_shortest_form() {
         for (len, head) in [
             (0, &[4, 0][..]),

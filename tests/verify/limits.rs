@@ -10,7 +10,7 @@ use blindbox_attestation::snp::{
     CertificateBundle, CertificateError, CrlError, ReportError, UnverifiedReport, VekCertificate, VerifiedCrl,
 };
 use blindbox_attestation::uvm::{self, EndorsementError, EndorsementExpectations};
-use blindbox_attestation::{Policy, PolicyError, Product};
+use blindbox_attestation::{InspectError, Policy, PolicyError, Product, inspect};
 
 /// Whether what is refused is refused for its length, one beyond the limit, and for something else at the limit.
 #[track_caller]
@@ -42,6 +42,14 @@ fn documents_are_read_up_to_their_limits() {
         |der| VerifiedCrl::verify(der, Product::Milan, &anchors).err(),
         |actual| CrlError::TooLarge { limit: 65_536, actual },
     );
+    // A CRL that is of none of AMD's authorities, and only shown.
+    let crl = |len: usize| amd.crl().add_extension("1.2.3", false, &vec![0; len]).issue();
+    let spare = 65_536 - crl(60_000).len();
+    let (largest, larger) = (crl(60_000 + spare), crl(60_001 + spare));
+    assert_eq!((largest.len(), larger.len()), (65_536, 65_537));
+    assert!(inspect(&largest).is_ok());
+    let refused = CrlError::TooLarge { limit: 65_536, actual: 65_537 };
+    assert_eq!(inspect(&larger).err(), Some(InspectError::Crl(refused)));
     at_the_limit(
         65_536,
         |cose| uvm::verify(cose, &EndorsementExpectations::production()).err(),

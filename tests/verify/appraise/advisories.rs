@@ -242,11 +242,18 @@ fn the_provider_of_a_vlek_is_required_by_name() {
     };
     passed(with_vlek("Example"), "csp id", "Example");
     passed(with_vlek("Other"), "csp id", "Other");
-    for wrong in ["example", "Example ", "Examples", "CN=Example"] {
+    let (whole, cut) = ("x".repeat(64), format!("{}…", "x".repeat(64)));
+    let expected = "one of Example, Other";
+    failed(
+        with_vlek(&"x".repeat(65)),
+        "csp id",
+        Violation::WrongChip { field: "csp id", expected: expected.into(), actual: cut },
+    );
+    for wrong in ["example", "Example ", "Examples", "CN=Example", &whole] {
         failed(
             with_vlek(wrong),
             "csp id",
-            Violation::WrongChip { field: "csp id", expected: "one of Example, Other".into(), actual: wrong.into() },
+            Violation::WrongChip { field: "csp id", expected: expected.into(), actual: wrong.into() },
         );
     }
 }

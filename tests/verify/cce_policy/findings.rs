@@ -221,6 +221,12 @@ fn fragments_of_others_say_who_may_add_what() {
         [CcePolicyFinding::TrustList { issuer: "i".into(), subject: "s".into() }]
     );
     assert_eq!(with(r#"allowed_log_providers := ["p"]"#), [CcePolicyFinding::LogProviders { names: vec!["p".into()] }]);
+    let provider = "p".repeat(100);
+    let names = vec![provider.clone(), format!("{provider}…"), "(not a text)".into()];
+    assert_eq!(
+        with(&format!(r#"allowed_log_providers := ["{provider}", "{provider}p", 1]"#)),
+        [CcePolicyFinding::LogProviders { names }]
+    );
 }
 
 #[test]

@@ -61,6 +61,9 @@ fn several_printed_policies_are_several() {
     let places: Vec<_> = found.iter().map(|found| found.place.as_str()).collect();
     assert_eq!(places, ["policy 1", "policy 2"]);
     assert_eq!(found[0].policy, Ok(policy()));
+    let warned = format!("WARNING: x\n{}\n\n\n{other}\n", base64());
+    let notes: Vec<_> = find_cce_policies(warned.as_bytes()).unwrap().into_iter().map(|found| found.notes).collect();
+    assert_eq!(notes, [vec!["1 lines that begin with `WARNING:` were passed over".to_owned()], vec![]]);
     assert_eq!(refused(format!("{TEXT}\n{TEXT}")), CcePolicySourceError::SeveralTexts { line: 6 });
 }
 

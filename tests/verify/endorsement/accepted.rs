@@ -45,13 +45,13 @@ fn a_leaf_may_be_named_by_its_subject() {
     let good = resigned(EndorsementForm::TextHeaders, |header| set(header, "iss", did.as_str()));
     assert_eq!(verify_as(&good, &did).unwrap().claims().issuer, did);
 
-    let other = signer().issuer_with("subject:CN:Somebody");
+    let other = signer().issuer_with("subject:CN:Other");
     let cose = resigned(EndorsementForm::TextHeaders, |header| set(header, "iss", other.as_str()));
     assert_eq!(
         verify_as(&cose, &other),
         Err(EndorsementError::WrongLeafSubject {
             attribute: "CN".into(),
-            expected: "Somebody".into(),
+            expected: "Other".into(),
             actual: vec![LEAF_NAME.into()]
         })
     );

@@ -4,8 +4,8 @@ use aws_lc_rs::digest::{SHA384, SHA512, digest};
 use blindbox_attestation::UnixTime;
 use blindbox_attestation::emulator::uvm::{ChainFault, Sha2, SigningAlgorithm, UvmSigner, text_payload};
 use blindbox_attestation::uvm::{
-    CertificateError, CoseAlgorithm, CoseError, DidX509Error, EndorsementError, EndorsementForm, KeyUse,
-    PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadError, read_unverified, verify,
+    CertificateError, CoseAlgorithm, CoseError, DidX509Error, EndorsementError, EndorsementExpectations,
+    EndorsementForm, KeyUse, PRODUCTION_FEED, PRODUCTION_ISSUER, PayloadError, read_unverified, verify,
 };
 use coset::cbor::value::Value;
 use proptest::prelude::*;
@@ -84,6 +84,17 @@ fn another_feed_is_refused() {
         assert_eq!(
             verify(&cose, &expected(signer())),
             Err(EndorsementError::WrongFeed { expected: PRODUCTION_FEED.into(), actual: "ConfAKS-AMD-UVM".into() })
+        );
+    }
+    // Of both, 100 characters are shown.
+    let (short, long) = ("f".repeat(100), "f".repeat(101));
+    let cut = format!("{short}…");
+    for (expected_feed, actual_feed, expected, actual) in [(&short, &long, &short, &cut), (&long, &short, &cut, &short)]
+    {
+        let cose = signer().endorse_feed(EndorsementForm::TextHeaders, actual_feed, 1, &measurement()).unwrap();
+        assert_eq!(
+            verify(&cose, &EndorsementExpectations::new(signer().issuer(), expected_feed)),
+            Err(EndorsementError::WrongFeed { expected: expected.clone(), actual: actual.clone() })
         );
     }
 }
@@ -177,6 +188,15 @@ fn an_authority_for_other_uses_endorses_nothing() {
         assert_eq!(verdict(&[other], &[UVM_USE], &of_use), refuse(&[UVM_USE], &[other]));
         assert_eq!(verdict(&[other], &[UVM_USE], of_name), refuse(&[UVM_USE], &[other]));
     }
+    // Of what a stranger writes, eight uses of 100 characters are shown.
+    let long = format!("1.2.{}", "3".repeat(96));
+    let longer = format!("{long}4");
+    let (of_long, of_longer) = (format!("eku:{long}"), format!("eku:{longer}"));
+    assert_eq!(verdict(&[SERVER], &[&long], &of_long), refuse(&[&long], &[SERVER]));
+    assert_eq!(verdict(&[SERVER], &[&longer], &of_longer), refuse(&[&format!("{long}…")], &[SERVER]));
+    let many: Vec<String> = (1..=9).map(|arc| format!("{SERVER}.{arc}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(verdict(&many, &[UVM_USE], &of_use), refuse(&[UVM_USE], &many[..8]));
     // All uses that the issuer names must be allowed, and of a leaf without uses none is.
     let both = format!("eku:{UVM_USE}::eku:{SERVER}");
     assert_eq!(verdict(&[SERVER], &[UVM_USE, SERVER], &both), refuse(&[UVM_USE, SERVER], &[SERVER]));

@@ -103,6 +103,27 @@ fn a_report_that_differs_in_one_field_is_refused_and_the_field_named() {
     }
 }
 
+/// The report of a VLEK may name no chip: it is not that of a token that names one.
+#[test]
+fn a_chip_of_the_token_is_not_the_one_that_the_report_hides() {
+    let guest = endorsed_container();
+    let vlek = amd().vlek().issue();
+    let challenge = bound();
+    let data = challenge.runtime_data();
+    let mut evidence = evidence(&guest, &data);
+    evidence.report = Some(report(&guest, &data).chip_id(ChipId::new([0; 64])).sign(&vlek));
+    let mut endorsements = endorsements();
+    endorsements.vek = Some(Vek::from_der(vlek.der()));
+    let expected = AttestationError::EvidenceMismatch {
+        field: "chip id",
+        left_source: "token",
+        left: guest.snp.chip_id.unwrap().to_string(),
+        right_source: "hardware report",
+        right: "00".repeat(64),
+    };
+    assert_eq!(verify(&evidence, &endorsements, challenge, &both_policy(), NOW), Err(expected));
+}
+
 #[test]
 fn the_token_of_one_guest_with_the_report_of_another_is_refused_by_the_report_id() {
     // A second guest of the same image on the same chip, which attests whatever it is asked to.

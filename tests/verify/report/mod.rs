@@ -3,6 +3,7 @@
 mod amd_crls;
 mod certificates;
 mod emulated;
+mod inspection;
 mod properties;
 mod recorded;
 mod revocation;

@@ -10,11 +10,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use mutate::{Mutant, Mutator};
 use run::{Binary, Figures, Outcome};
 use syn::visit_mut::VisitMut;
 
+mod keys;
 mod mutate;
 mod run;
 
@@ -52,20 +54,31 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let work = PathBuf::from(arguments.first().ok_or("usage: DIRECTORY [SEED [PER_MODULE [MODULE...]]]")?);
     let seed: u64 = arguments.get(1).map_or(Ok(1), |a| a.parse())?;
-    let per_module: usize = arguments.get(2).map_or(Ok(20), |a| a.parse())?;
+    let per_module: usize = arguments.get(2).map_or(Ok(12), |a| a.parse())?;
     let named: Vec<&str> = arguments.iter().skip(3).map(String::as_str).collect();
     let modules = if named.is_empty() { MODULES.to_vec() } else { named };
 
     let (original, copy) = (work.join("original"), work.join("copy"));
     let files = snapshot(&original)?;
     let mut sources = read(&original, &files, &modules)?;
+    let mut keeps_keys = false;
     for path in files.iter().filter(|path| !sources.iter().any(|s| s.path == **path)) {
         let mut bytes = fs::read(original.join(path))?;
         if path == "src/lib.rs" {
             bytes.extend_from_slice(mutate::SWITCH.as_bytes());
+            bytes.extend_from_slice(keys::KEPT_KEY.as_bytes());
+        } else if path.starts_with("src/emulator/")
+            && let Some(changed) = keys::keep(&bytes)
+        {
+            bytes = changed;
+            keeps_keys = true;
         }
         place(&copy.join(path), &bytes)?;
     }
+    if !keeps_keys {
+        return Err("the emulator generates its RSA keys in another way than `keys.rs` expects".into());
+    }
+    fs::create_dir_all(work.join("keys"))?;
     let constants = constants(&sources);
     let mut found: BTreeMap<u32, (String, Mutant)> = BTreeMap::new();
     let mut next = 0;
@@ -99,48 +112,58 @@ fn main() -> Result<()> {
             writeln!(file, "{id}")?;
         }
     }
-    let mut results = Results::open(work.join("results"))?;
+    let results = Mutex::new(Results::open(work.join("results"))?);
+    let results = || results.lock().unwrap_or_else(PoisonError::into_inner);
     let mut waiting: Vec<u32> = order.into_iter().filter(|id| chosen.contains(id)).collect();
+    let timed_out = Mutex::new(BTreeSet::new());
+    let timed_out = || timed_out.lock().unwrap_or_else(PoisonError::into_inner);
     // A mutant that the quick binary catches is not run in the slower ones.
     for (name, program) in build(&copy, &work)? {
-        waiting.retain(|id| !results.0.contains_key(id));
+        waiting.retain(|id| !results().of.contains_key(id));
         let binary = Binary::observe(name, program, copy.clone(), &work)?;
-        for id in &waiting {
-            if let Outcome::Caught(test) = binary.run(*id) {
-                results.add(*id, &format!("caught by {}: {test}", binary.name), &found[id])?;
-            }
-        }
+        run::in_parallel(&waiting, |id| match binary.run(*id) {
+            Outcome::Caught(test) => results().add(*id, &format!("caught by {}: {test}", binary.name), &found[id]),
+            Outcome::TimedOut => drop(timed_out().insert(*id)),
+            Outcome::Survived => {}
+        });
     }
+    waiting.retain(|id| !results().of.contains_key(id));
     for id in waiting {
-        if !results.0.contains_key(&id) {
-            results.add(id, SURVIVED, &found[&id])?;
-        }
+        // Not caught: a machine that is busy may reach the limit as well.
+        let result = if timed_out().contains(&id) { TIMED_OUT } else { SURVIVED };
+        results().add(id, result, &found[&id]);
     }
     let mut figures = Figures::default();
     for id in &chosen {
-        figures.count(module(&found[id].0), results.0.get(id).is_some_and(|r| !r.starts_with(SURVIVED)));
+        figures.count(module(&found[id].0), results().of.get(id).map_or(SURVIVED, String::as_str));
     }
     figures.print();
     Ok(())
 }
 
 const SURVIVED: &str = "SURVIVED";
+const TIMED_OUT: &str = "TIMED OUT";
 
 /// The results of this run and of the one that it continues, by mutant.
-struct Results(BTreeMap<u32, String>, fs::File);
+struct Results {
+    of: BTreeMap<u32, String>,
+    file: fs::File,
+}
 
 impl Results {
     fn open(path: PathBuf) -> Result<Self> {
         let earlier = fs::read_to_string(&path).unwrap_or_default();
         let earlier = earlier.lines().filter_map(|l| l.split_once('\t'));
         let earlier = earlier.filter_map(|(id, result)| Some((id.parse().ok()?, result.to_owned()))).collect();
-        Ok(Self(earlier, fs::OpenOptions::new().create(true).append(true).open(path)?))
+        Ok(Self { of: earlier, file: fs::OpenOptions::new().create(true).append(true).open(path)? })
     }
 
-    fn add(&mut self, id: u32, result: &str, (path, mutant): &(String, Mutant)) -> Result<()> {
-        writeln!(self.1, "{id}\t{result}\t{path}:{}\t{}", mutant.line, mutant.change)?;
-        self.0.insert(id, result.to_owned());
-        Ok(())
+    fn add(&mut self, id: u32, result: &str, (path, mutant): &(String, Mutant)) {
+        let line = format!("{id}\t{result}\t{path}:{}\t{}\n", mutant.line, mutant.change);
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            eprintln!("not written ({error}): {line}");
+        }
+        self.of.insert(id, result.to_owned());
     }
 }
 

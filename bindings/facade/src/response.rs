@@ -76,7 +76,7 @@ impl Response {
         self.early.clone()
     }
 
-    /// Pulls the next bytes of the body behind [`Response::early`]; `None` at its end. Calls are served one after another. A body
+    /// Pulls the next bytes of the body behind [`Response::early`], at least one; `None` at its end. Calls are served one after another. A body
     /// that broke off is an error on every call, and never an end. A call that is given up may have pulled a chunk already, which is
     /// then lost: call [`Response::close`], so that the rest cannot be taken for the whole.
     pub fn chunk(&self) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send + use<> {
@@ -128,7 +128,7 @@ impl Body {
 
 /// Waits for the next bytes, and gathers what else is ready.
 async fn pull(response: &mut blindbox_attestation::Response) -> Result<Option<Bytes>, Error> {
-    let Some(first) = response.chunk().await? else { return Ok(None) };
+    let Some(first) = nonempty(response).await? else { return Ok(None) };
     let Some(second) = ready(response, first.len()).await else { return Ok(Some(first)) };
     let mut gathered = BytesMut::from(first);
     gathered.extend_from_slice(&second);
@@ -136,6 +136,16 @@ async fn pull(response: &mut blindbox_attestation::Response) -> Result<Option<By
         gathered.extend_from_slice(&next);
     }
     Ok(Some(gathered.freeze()))
+}
+
+/// The next bytes: a frame of HTTP/2 may have none, and a host could take that for the end.
+async fn nonempty(response: &mut blindbox_attestation::Response) -> Result<Option<Bytes>, Error> {
+    loop {
+        match response.chunk().await? {
+            Some(bytes) if bytes.is_empty() => {}
+            next => return Ok(next),
+        }
+    }
 }
 
 /// The next bytes, if they are there already and there is room. A failure or the end is left for the next pull: the core repeats

@@ -53,18 +53,49 @@ pub(crate) fn block_or<T: Send + 'static>(
     limit: Option<f64>,
     abandoned: impl FnOnce(),
 ) -> PyResult<T> {
-    let limit = limit.map(|seconds| duration(py, seconds)).transpose()?;
-    let interval = limit.map_or(SIGNALS, |limit| limit.clamp(Duration::from_millis(1), SIGNALS));
-    let started = Instant::now();
+    let limit = Limit::new(py, limit)?;
+    let outcome = py.detach(|| facade::wait(work, limit.interval(), || limit.proceed()));
+    finished(py, outcome, abandoned)
+}
+
+/// As [`block_or`], and writes an upload from its source at the same time, on this thread.
+pub(crate) fn block_writing<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    upload: &mut Upload,
+    limit: Option<f64>,
+    abandoned: impl FnOnce(),
+) -> PyResult<T> {
+    let limit = Limit::new(py, limit)?;
+    let Upload { upload, source, ended } = upload;
     let outcome = py.detach(|| {
-        facade::wait(work, interval, || {
-            if let Some(after) = limit.filter(|limit| started.elapsed() >= *limit) {
-                return Err(Stop::Timeout(after));
+        let next = || match Python::try_attach(|py| piece(py, source)) {
+            Some(Ok(piece)) => {
+                *ended = piece.is_none();
+                Ok(piece.map(Into::into))
             }
-            // None while the interpreter ends, when there is no handler to call.
-            Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
-        })
+            Some(Err(raised)) => Err(Stop::Raised(raised)),
+            None => Err(Stop::Ending),
+        };
+        facade::wait_writing(work, upload, limit.interval(), next, || limit.proceed())
     });
+    finished(py, outcome, abandoned)
+}
+
+/// Calls a source, which returns bytes, or None at its end.
+fn piece(py: Python<'_>, source: &Py<PyAny>) -> PyResult<Option<Vec<u8>>> {
+    source.call0(py)?.extract(py)
+}
+
+/// A request body that is written by blocking calls.
+pub(crate) struct Upload {
+    pub(crate) upload: facade::Upload,
+    pub(crate) source: Py<PyAny>,
+    /// Whether the source has ended.
+    pub(crate) ended: bool,
+}
+
+fn finished<T>(py: Python<'_>, outcome: Result<Result<T, Error>, Stop>, abandoned: impl FnOnce()) -> PyResult<T> {
     match outcome {
         Ok(outcome) => outcome.map_err(|error| exception(py, error)),
         Err(stop) => {
@@ -72,14 +103,42 @@ pub(crate) fn block_or<T: Send + 'static>(
             Err(match stop {
                 Stop::Raised(raised) => raised,
                 Stop::Timeout(after) => exception(py, Error::timeout(after)),
+                Stop::Ending => exception(py, Error::cancelled()),
             })
         }
+    }
+}
+
+/// How long a blocking call may take.
+struct Limit {
+    limit: Option<Duration>,
+    started: Instant,
+}
+
+impl Limit {
+    fn new(py: Python<'_>, seconds: Option<f64>) -> PyResult<Self> {
+        let limit = seconds.map(|seconds| duration(py, seconds)).transpose()?;
+        Ok(Self { limit, started: Instant::now() })
+    }
+
+    fn interval(&self) -> Duration {
+        self.limit.map_or(SIGNALS, |limit| limit.clamp(Duration::from_millis(1), SIGNALS))
+    }
+
+    fn proceed(&self) -> Result<(), Stop> {
+        if let Some(after) = self.limit.filter(|limit| self.started.elapsed() >= *limit) {
+            return Err(Stop::Timeout(after));
+        }
+        // None while the interpreter ends, when there is no handler to call.
+        Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
     }
 }
 
 enum Stop {
     Raised(PyErr),
     Timeout(Duration),
+    /// The interpreter ends.
+    Ending,
 }
 
 /// Ends a call that was started.

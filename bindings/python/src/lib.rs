@@ -18,7 +18,7 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use super::bodies::Response;
+    use super::bodies::{Response, Upload};
     #[pymodule_export]
     use super::call::{Cancel, set_error_factory};
     #[pymodule_export]

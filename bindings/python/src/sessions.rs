@@ -4,7 +4,7 @@ use blindbox_facade::{self as facade, Request};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::bodies::Response;
+use crate::bodies::{Response, Upload};
 use crate::call::{self, Cancel, exception};
 use crate::offline::Policy;
 
@@ -75,7 +75,8 @@ pub(crate) struct Session(facade::Session);
 
 #[pymethods]
 impl Session {
-    #[pyo3(signature = (method, target, headers, body, timeout, limit))]
+    /// `source` returns the next piece of a body in its place, or None at its end; `length` is what it has in all.
+    #[pyo3(signature = (method, target, headers, body, timeout, limit, source=None, length=None))]
     #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
     fn send(
         &self,
@@ -86,12 +87,21 @@ impl Session {
         body: Option<Vec<u8>>,
         timeout: Option<f64>,
         limit: Option<f64>,
+        source: Option<Py<PyAny>>,
+        length: Option<u64>,
     ) -> PyResult<Response> {
-        let request = request(py, method, target, headers, body, timeout)?;
-        call::block(py, self.0.send(request), limit).map(Response::new)
+        let mut request = request(py, method, target, headers, body, timeout)?;
+        let Some(source) = source else {
+            return call::block(py, self.0.send(request), limit).map(Response::new);
+        };
+        let upload = facade::Upload::new(length);
+        request.body = Some(upload.clone().into());
+        let mut upload = call::Upload { upload, source, ended: false };
+        let response = call::block_writing(py, self.0.send(request), &mut upload, limit, || ())?;
+        Ok(Response::writing(response, upload))
     }
 
-    #[pyo3(signature = (method, target, headers, body, timeout, done))]
+    #[pyo3(signature = (method, target, headers, body, upload, timeout, done))]
     #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
     fn send_start(
         &self,
@@ -100,10 +110,14 @@ impl Session {
         target: String,
         headers: Headers,
         body: Option<Vec<u8>>,
+        upload: Option<&Upload>,
         timeout: Option<f64>,
         done: Py<PyAny>,
     ) -> PyResult<Cancel> {
-        let request = request(py, method, target, headers, body, timeout)?;
+        let mut request = request(py, method, target, headers, body, timeout)?;
+        if let Some(upload) = upload {
+            request.body = Some(upload.0.clone().into());
+        }
         call::start(py, self.0.send(request), done, |py, response| Ok(Py::new(py, Response::new(response))?.into_any()))
     }
 

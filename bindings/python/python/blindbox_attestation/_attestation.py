@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import Any, Mapping
 
 from . import _native
@@ -37,9 +38,9 @@ class Attestation:
         return self.fields.get("channel")
 
     @property
-    def expires_at(self) -> str:
-        """When it ends, in RFC 3339."""
-        return str(self.fields["expires_at"])
+    def expires_at(self) -> datetime:
+        """When it ends, in UTC."""
+        return datetime.fromtimestamp(self.fields["expires_at"], timezone.utc)
 
     def __str__(self) -> str:
         if self._text is not None:
@@ -47,7 +48,7 @@ class Attestation:
         return "\n".join(f"{check.verdict:<13}  {check.name}" for check in self.appraisal)
 
     def __repr__(self) -> str:
-        return f"<Attestation until {self.expires_at}>"
+        return f"<Attestation until {self.expires_at.isoformat()}>"
 
 
 class Evidence:

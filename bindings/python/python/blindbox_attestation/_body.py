@@ -14,9 +14,6 @@ AsyncContent = Union[Content, AsyncIterable[bytes]]
 Pairs = Union[Mapping[str, Any], Sequence[Tuple[str, Any]]]
 HeaderInput = Union[Mapping[str, Union[str, bytes]], Iterable[Tuple[str, Union[str, bytes]]]]
 
-# The largest request body: it is in memory when it is sent.
-MAX_BODY = 64 << 20
-
 
 class Headers(Mapping[str, str]):
     """Headers of a response. Names are compared without case; values of repeated ones are joined by commas."""
@@ -71,55 +68,80 @@ def with_query(target: str, params: Pairs | None) -> str:
     return target + ("&" if "?" in target else "?") + query
 
 
-class _Buffer:
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+class Source:
+    """A request body that is read while it is sent: a file or an iterable of bytes."""
 
-    def add(self, part: Any) -> None:
-        if isinstance(part, str):
-            part = part.encode()
-        if not isinstance(part, (bytes, bytearray, memoryview)):
-            raise argument(f"expected bytes as the parts of a body, found {type(part).__name__}")
-        part = bytes(part)
-        self._size += len(part)
-        if self._size > MAX_BODY:
-            raise argument(f"expected a request body of at most {MAX_BODY} bytes")
-        self._parts.append(part)
+    __slots__ = ("length", "_left", "_read", "_pieces")
 
-    def whole(self) -> bytes:
-        return b"".join(self._parts)
+    def __init__(self, content: Any, length: int | None = None) -> None:
+        """Take a file or an iterable; `length` is its size in bytes, if that is known."""
+        self._read = getattr(content, "read", None)
+        self._pieces = None if self._read is not None else iter(content)
+        #: The size in bytes; None if it is not known.
+        self.length = _length(content) if length is None and self._read is not None else length
+        self._left = self.length
+
+    @property
+    def is_file(self) -> bool:
+        """Whether reading it may wait for a disk or a pipe."""
+        return self._read is not None
+
+    def next(self) -> bytes | None:
+        """Return the next piece; None at the end."""
+        if self._read is None:
+            for part in self._pieces or ():
+                return as_bytes(part)
+            return None
+        # A file that grows is sent as long as it was.
+        size = _PIECE if self._left is None else min(_PIECE, self._left)
+        if size == 0:
+            return None
+        part = self._read(size)
+        if not part:
+            return None
+        part = as_bytes(part)
+        if self._left is not None:
+            self._left -= len(part)
+        return part
 
 
-def content_bytes(content: Any) -> bytes:
-    """Return a body as bytes: text, bytes, a file, or an iterable of bytes."""
-    if isinstance(content, bytes) and len(content) <= MAX_BODY:
-        return content
-    buffer = _Buffer()
+# How much is read of a file at a time, in bytes.
+_PIECE = 64 << 10
+
+
+def _length(file: Any) -> int | None:
+    """The size of what is left of a binary file; None for text and for what cannot seek."""
+    if isinstance(file, io.TextIOBase):
+        return None
+    try:
+        here = file.tell()
+        end = file.seek(0, io.SEEK_END)
+        file.seek(here)
+        return max(int(end) - int(here), 0)
+    except (AttributeError, OSError, TypeError, ValueError):
+        return None
+
+
+def as_bytes(part: Any) -> bytes:
+    """Return a piece of a body as bytes."""
+    if isinstance(part, str):
+        part = part.encode()
+    if not isinstance(part, (bytes, bytearray, memoryview)):
+        raise argument(f"expected bytes as the parts of a body, found {type(part).__name__}")
+    return bytes(part)
+
+
+def split(content: Any, length: int | None = None) -> tuple[bytes | None, Source | None]:
+    """Return a body as bytes in memory, or as a source that is read while it is sent."""
+    if content is None:
+        return None, None
     if isinstance(content, (str, bytes, bytearray, memoryview)):
-        buffer.add(content)
-    elif hasattr(content, "read"):
-        while True:
-            part = content.read(1 << 16)
-            if not part:
-                break
-            buffer.add(part)
-    elif isinstance(content, Iterable):
-        for part in content:
-            buffer.add(part)
-    else:
-        raise argument(f"expected text, bytes, a file or an iterable of bytes as the body, found {type(content).__name__}")
-    return buffer.whole()
-
-
-async def content_bytes_async(content: Any) -> bytes:
-    """Return a body as bytes, also from an asynchronous iterable."""
-    if isinstance(content, AsyncIterable):
-        buffer = _Buffer()
-        async for part in content:
-            buffer.add(part)
-        return buffer.whole()
-    return content_bytes(content)
+        return as_bytes(content), None
+    if isinstance(content, (list, tuple)):
+        return b"".join(map(as_bytes, content)), None
+    if hasattr(content, "read") or isinstance(content, Iterable):
+        return None, Source(content, length)
+    raise argument(f"expected text, bytes, a file or an iterable of bytes as the body, found {type(content).__name__}")
 
 
 def encode(

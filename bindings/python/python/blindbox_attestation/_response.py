@@ -11,6 +11,7 @@ from typing import Any, AsyncIterator, Iterator
 from . import _native
 from ._body import Headers
 from ._errors import AttestationError, argument
+from ._upload import Upload, started
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
@@ -192,12 +193,22 @@ class Response(_Common):
 class AsyncResponse(_Common):
     """A response for asyncio. Its body is read once: whole, in pieces, or by lines."""
 
-    __slots__ = ()
+    __slots__ = ("_upload",)
+
+    def __init__(self, native: _native.Response, upload: Upload | None = None) -> None:
+        super().__init__(native)
+        # What is left of the request's body: a peer may respond before it has all of it.
+        self._upload = upload
+        if self._ended:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._upload is not None:
+            self._upload.stop()
+            self._upload = None
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
         """Give the body in pieces as they arrive."""
-        from ._session import started
-
         if self._content is not None:
             if self._content:
                 yield self._content
@@ -208,14 +219,19 @@ class AsyncResponse(_Common):
         while not self._ended:
             try:
                 piece = await started(self._native.chunk_start)
-            except AttestationError:
+            except AttestationError as error:
+                upload = self._upload
+                self._stop()
+                if upload is not None:
+                    upload.check(error)
                 raise
             except BaseException:
                 # The pull was given up, and what it had is lost: the rest must not be taken for the whole.
-                self._native.close()
+                self._close()
                 raise
             if piece is None:
                 self._ended = True
+                self._stop()
             elif piece:
                 yield piece
 
@@ -241,7 +257,7 @@ class AsyncResponse(_Common):
                     raise
                 except BaseException:
                     # The pieces that were read are lost.
-                    self._native.close()
+                    self._close()
                     raise
         return self._content
 
@@ -255,7 +271,11 @@ class AsyncResponse(_Common):
 
     async def aclose(self) -> None:
         """Give up the rest of the body."""
+        self._close()
+
+    def _close(self) -> None:
         self._native.close()
+        self._stop()
 
     async def __aenter__(self) -> AsyncResponse:
         return self

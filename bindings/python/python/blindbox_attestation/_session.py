@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as _json
 import os
 import warnings
 from types import TracebackType
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
 from . import _native
 from ._attestation import Attestation, Evidence
-from ._body import AsyncContent, Content, HeaderInput, Pairs, content_bytes, content_bytes_async, encode
-from ._body import header_list, with_query
+from ._body import AsyncContent, Content, HeaderInput, Pairs, encode, header_list, split, with_query
 from ._errors import argument
 from ._policy import File, Policy, read_file
 from ._response import AsyncResponse, Response
-
-
-async def started(start: Callable[..., _native.Cancel], *arguments: Any) -> Any:
-    """Wait for work on the threads of the core. Cancelling the task ends the work."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def finish(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-
-    def done(value: Any, error: BaseException | None) -> None:
-        try:
-            loop.call_soon_threadsafe(finish, value, error)
-        except RuntimeError:
-            # The loop was closed before the work ended: no task waits for it.
-            pass
-
-    work = start(*arguments, done)
-    try:
-        return await future
-    except asyncio.CancelledError:
-        work.cancel()
-        raise
+from ._upload import prepared, sent, started
 
 
 class Verifier:
@@ -206,12 +177,15 @@ class Session(_Common):
         """Send a request, and return when the head of the response is there.
 
         `target` begins with a slash, or is a URL on the session's origin. `content` is text, bytes, a file or an iterable of
-        bytes, of 64 MiB at most. `timeout` limits the time to the end of the response body, in seconds.
+        bytes; files and iterables are read while they are sent, on this thread, and once. If the peer responds before it has all of
+        them, the rest is sent while the response is read. `timeout` limits the time to the end of the response body, in seconds.
         """
         body, pairs = encode(content, json, form, header_list(headers))
-        whole = None if body is None else content_bytes(body)
-        sent = self._native.send(method, with_query(target, params), pairs, whole, timeout, None)
-        return Response(sent)
+        whole, source = split(body)
+        url = with_query(target, params)
+        if source is None:
+            return Response(self._native.send(method, url, pairs, whole, timeout, None))
+        return Response(self._native.send(method, url, pairs, None, timeout, None, source.next, source.length))
 
     def get(self, target: str, **options: Any) -> Response:
         """Send a GET request: see `request`."""
@@ -275,11 +249,12 @@ class AsyncSession(_Common):
         form: Pairs | None = None,
         timeout: float | None = None,
     ) -> AsyncResponse:
-        """Send a request: see `Session.request`. `content` may also be an asynchronous iterable of bytes."""
+        """Send a request: see `Session.request`. `content` may also be an asynchronous iterable of bytes. A task reads it."""
         body, pairs = encode(content, json, form, header_list(headers))
-        whole = None if body is None else await content_bytes_async(body)
-        start = self._native.send_start
-        return AsyncResponse(await started(start, method, with_query(target, params), pairs, whole, timeout))
+        whole, upload = prepared(body)
+        url = with_query(target, params)
+        native = await sent(self._native.send_start, method, url, pairs, whole, upload, timeout)
+        return AsyncResponse(native, upload)
 
     async def get(self, target: str, **options: Any) -> AsyncResponse:
         """Send a GET request."""

@@ -18,10 +18,11 @@ from typing import Any, AsyncIterator, Iterator
 import httpx
 
 from . import _native
-from ._body import content_bytes, content_bytes_async
+from ._body import split
 from ._errors import AttestationError
 from ._library_errors import as_library_error
-from ._session import AsyncSession, Session, started
+from ._session import AsyncSession, Session
+from ._upload import Upload, prepared, sent, started
 
 __all__ = ["AsyncTransport", "Transport"]
 
@@ -47,6 +48,14 @@ def _library(error: AttestationError, request: httpx.Request) -> AttestationErro
 def _headers(request: httpx.Request) -> list[tuple[str, bytes]]:
     raw = request.headers.raw
     return [(name.decode("ascii"), value) for name, value in raw if name.lower() not in _DROPPED]
+
+
+def _content(request: httpx.Request) -> tuple[Any, int | None]:
+    """The body, in memory where it is, and its length where `httpx` knows it."""
+    if isinstance(request.stream, httpx.ByteStream):
+        return b"".join(request.stream) or None, None
+    length = request.headers.get("content-length")
+    return request.stream, int(length) if length is not None and length.isdecimal() else None
 
 
 def _read_timeout(request: httpx.Request) -> float | None:
@@ -94,15 +103,19 @@ class Transport(httpx.BaseTransport):
         self._session = session
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request. The read timeout of `httpx` limits the wait for the head and for each piece of the body."""
-        body = content_bytes(request.stream)
+        """Send a request. The read timeout of `httpx` limits the wait for the head and for each piece of the body.
+
+        A body that is an iterable or a file is read while it is sent.
+        """
+        whole, source = split(*_content(request))
+        reading = () if source is None else (source.next, source.length)
         try:
-            sent = self._session._native.send(
-                request.method, str(request.url), _headers(request), body or None, None, _read_timeout(request)
+            response = self._session._native.send(
+                request.method, str(request.url), _headers(request), whole, None, _read_timeout(request), *reading
             )
         except AttestationError as error:
             raise _library(error, request) from None
-        return _response(sent, _Stream(sent, request), request)
+        return _response(response, _Stream(response, request), request)
 
 
 async def _limited(work: Any, request: httpx.Request) -> Any:
@@ -115,9 +128,11 @@ async def _limited(work: Any, request: httpx.Request) -> Any:
 
 
 class _AsyncStream(httpx.AsyncByteStream):
-    def __init__(self, sent: _native.Response, request: httpx.Request) -> None:
+    def __init__(self, sent: _native.Response, request: httpx.Request, upload: Upload | None) -> None:
         self._sent = sent
         self._request = request
+        # What is left of the request's body: a peer may respond before it has all of it.
+        self._upload = upload
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         early, ended = self._sent.early()
@@ -126,9 +141,11 @@ class _AsyncStream(httpx.AsyncByteStream):
         while not ended:
             try:
                 piece = await _limited(started(self._sent.chunk_start), self._request)
-            except BaseException:
+            except BaseException as error:
                 # A pull that was given up loses what it had: the rest must not be taken for the whole.
                 self._sent.close()
+                if self._upload is not None:
+                    self._upload.check(error)
                 raise
             if piece is None:
                 return
@@ -136,6 +153,8 @@ class _AsyncStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._sent.close()
+        if self._upload is not None:
+            self._upload.stop()
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
@@ -147,8 +166,8 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
-        body = await content_bytes_async(request.stream)
+        whole, upload = prepared(*_content(request))
         start = self._session._native.send_start
-        work = started(start, request.method, str(request.url), _headers(request), body or None, None)
-        sent = await _limited(work, request)
-        return _response(sent, _AsyncStream(sent, request), request)
+        work = sent(start, request.method, str(request.url), _headers(request), whole, upload, None)
+        response = await _limited(work, request)
+        return _response(response, _AsyncStream(response, request, upload), request)

@@ -13,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from .. import _native
-from .._body import content_bytes, header_list
+from .._body import header_list, split
 from .._errors import AttestationError, argument
 from .._library_errors import as_library_error
 
@@ -59,10 +59,11 @@ class Adapter(BaseAdapter):
             raise argument("expected no proxies=: give proxy= to the session, which goes through it with attested TLS")
         head, piece = _timeouts(timeout)
         headers = [(name, value) for name, value in (request.headers or {}).items() if name.lower() not in _DROPPED]
-        body = None if request.body is None else content_bytes(request.body)
+        whole, source = split(request.body, _length(request.headers))
+        reading = () if source is None else (source.next, source.length)
         try:
             sent = self._session.send(
-                str(request.method), str(request.url), header_list(headers), body, None, head
+                str(request.method), str(request.url), header_list(headers), whole, None, head, *reading
             )
         except AttestationError as error:
             raise _library(error, request) from None
@@ -91,6 +92,12 @@ class Adapter(BaseAdapter):
 
     def close(self) -> None:
         """Do nothing: the session is closed by its owner."""
+
+
+def _length(headers: Any) -> int | None:
+    """The length of a body that `requests` has determined."""
+    found = (headers or {}).get("content-length")
+    return int(found) if found is not None and str(found).isdecimal() else None
 
 
 def _timeouts(timeout: Any) -> tuple[float | None, float | None]:

@@ -1,0 +1,200 @@
+'use strict';
+
+const fs = require('node:fs');
+
+const { argument, value } = require('./errors');
+const { native } = require('./native');
+
+/** The largest file that is read, as in the core. */
+const MAX_BYTES = 4 << 20;
+
+/** Reads a file of at most 4 MiB. */
+function readFile(path) {
+  const file = fs.openSync(path, 'r');
+  try {
+    const content = Buffer.alloc(MAX_BYTES + 1);
+    let size = 0;
+    for (let read = 1; read > 0 && size < content.length; size += read) {
+      read = fs.readSync(file, content, size, content.length - size, null);
+    }
+    if (size > MAX_BYTES) {
+      throw argument(`${path}: expected at most ${MAX_BYTES} bytes`);
+    }
+    return Buffer.from(content.subarray(0, size));
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+/** Reads a text file in UTF-8. */
+function readText(path) {
+  const content = readFile(path);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(content);
+  } catch {
+    throw argument(`${path}: expected text in UTF-8`);
+  }
+}
+
+function text(name, found) {
+  if (typeof found !== 'string') {
+    throw argument(`${name}: expected a string, found ${typeof found}`);
+  }
+  return found;
+}
+
+/** The fields of an object of options; others are refused. */
+function known(name, options, names) {
+  for (const found of Object.keys(options)) {
+    if (!names.includes(found)) {
+      throw argument(`${name}: expected ${names.join(', ')}; found ${found}`);
+    }
+  }
+  return options;
+}
+
+/** Host data of a container: the SHA-256 of its CCE policy. */
+class HostData {
+  #described;
+
+  constructor(hex) {
+    // A description comes from `fromCcePolicy` below.
+    this.#described = hex instanceof Described ? hex.fields : JSON.parse(value(native.hostData(text('hex', hex))));
+    Object.freeze(this);
+  }
+
+  static fromCcePolicy(base64) {
+    return new HostData(new Described(JSON.parse(value(native.ccePolicy(text('base64', base64))))));
+  }
+
+  static fromCcePolicyFile(path) {
+    return HostData.fromCcePolicy(readText(path));
+  }
+
+  get hex() {
+    return this.#described.host_data;
+  }
+
+  get isKnownAllowAll() {
+    return this.#described.known_allow_all;
+  }
+
+  get findings() {
+    return this.#described.findings;
+  }
+
+  toString() {
+    return this.hex;
+  }
+
+  toJSON() {
+    return this.hex;
+  }
+}
+
+class Described {
+  constructor(fields) {
+    this.fields = fields;
+  }
+}
+
+const CONTAINER = [
+  'hostData',
+  'minimumSvn',
+  'bindsItsOwnKey',
+  'maa',
+  'amd',
+  'maaPolicyHash',
+  'allowTestAttester',
+  'uvmIssuer',
+  'require',
+  'allow',
+];
+
+/** What must be proven. A policy that exists can be used: it was checked when it was made. */
+class Policy {
+  #native;
+
+  constructor(source) {
+    this.#native = value(native.Policy.parse(text('policy', source)));
+    Object.freeze(this);
+  }
+
+  /** The native policy. */
+  static nativeOf(policy) {
+    if (typeof policy !== 'object' || policy === null || !(#native in policy)) {
+      throw argument('policy: expected a Policy, such as Policy.fromFile("policy.toml")');
+    }
+    return policy.#native;
+  }
+
+  static fromFile(path) {
+    return new Policy(readText(path));
+  }
+
+  static fromObject(fields) {
+    return new Policy(JSON.stringify(fields));
+  }
+
+  static confidentialContainer(options) {
+    const given = known('confidentialContainer', options, CONTAINER);
+    if (typeof given.bindsItsOwnKey !== 'boolean') {
+      throw argument('bindsItsOwnKey: expected true or false: an assertion about the workload, which evidence cannot show');
+    }
+    const trust = {};
+    if (given.maa !== undefined) {
+      trust.maa = { issuer: given.maa };
+      if (given.maaPolicyHash !== undefined) trust.maa['policy-hash'] = given.maaPolicyHash;
+      if (given.allowTestAttester) trust.maa['allow-test-attester'] = true;
+    } else if (given.maaPolicyHash !== undefined || given.allowTestAttester) {
+      throw argument('maaPolicyHash and allowTestAttester need maa, the instance that they are about');
+    }
+    if (given.amd) trust.amd = {};
+    const uvm = { 'minimum-svn': given.minimumSvn };
+    if (given.uvmIssuer !== undefined) uvm.issuer = given.uvmIssuer;
+    const fields = {
+      version: 1,
+      kind: 'confidential-container',
+      trust,
+      workload: {
+        binding: given.bindsItsOwnKey ? 'own-key' : 'none',
+        'host-data': [given.hostData].flat().map(String),
+      },
+      uvm,
+    };
+    if (given.require !== undefined) fields.require = given.require;
+    if (given.allow !== undefined) fields.allow = given.allow;
+    return Policy.fromObject(fields);
+  }
+
+  toToml() {
+    return this.#native.toToml();
+  }
+
+  /** The fields of the policy file. */
+  toJSON() {
+    return JSON.parse(this.#native.toJson());
+  }
+
+  get digest() {
+    return this.#native.digest();
+  }
+
+  get attester() {
+    return this.#native.attester() ?? null;
+  }
+
+  lint() {
+    return JSON.parse(this.#native.lint());
+  }
+
+  equals(other) {
+    return other instanceof Policy && other.digest === this.digest;
+  }
+}
+
+const nativePolicy = Policy.nativeOf;
+// Not for users.
+delete Policy.nativeOf;
+
+module.exports = { HostData, Policy, known, nativePolicy, readFile };

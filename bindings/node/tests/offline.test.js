@@ -1,0 +1,106 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const { pathToFileURL } = require('node:url');
+const { after, before, test } = require('node:test');
+
+const blindbox = require('@blindbox/attestation');
+
+const { Emulator } = require('./emulator');
+
+const { HostData, Policy } = blindbox;
+const MAA = 'https://sharedneu.neu.attest.azure.net';
+
+let emulator;
+
+before(async () => {
+  emulator = await Emulator.start();
+});
+after(() => emulator.stop());
+
+test('policies', () => {
+  const { policy } = emulator;
+  for (const same of [
+    new Policy(policy.toToml()),
+    new Policy(JSON.stringify(policy)),
+    Policy.fromObject(policy.toJSON()),
+    Policy.fromFile(pathToFileURL(emulator.file('policy.toml'))),
+  ]) {
+    assert(same.equals(policy));
+    assert.equal(same.digest, policy.digest);
+  }
+  assert.match(policy.attester, /^https:/);
+  const options = { hostData: emulator.about.host_data, minimumSvn: 101, maa: MAA };
+  const made = Policy.confidentialContainer({ ...options, bindsItsOwnKey: true });
+  assert(!made.equals(policy));
+  // An assertion that nothing can check is the caller's to make.
+  assert.throws(() => Policy.confidentialContainer(options), { name: 'Misconfigured', message: /bindsItsOwnKey/ });
+  assert.throws(() => Policy.confidentialContainer({ ...options, minimumSvm: 1 }), /found minimumSvm/);
+  const unbound = Policy.confidentialContainer({
+    ...options,
+    hostData: [new HostData(emulator.about.host_data)],
+    bindsItsOwnKey: false,
+    allow: { 'unbound-channel': true },
+  });
+  assert.equal(unbound.lint()[0].code, 'channel-not-bound');
+  assert.throws(() => new Policy('kind = 1'), { name: 'InvalidPolicy', message: /line 1/ });
+  assert.throws(() => Policy.fromObject({ versoin: 1 }), { name: 'InvalidPolicy' });
+  assert.throws(() => new Policy(1), { name: 'Misconfigured' });
+  assert.throws(() => Policy.fromFile(emulator.file('nowhere')), { code: 'ENOENT' });
+});
+
+test('host data', () => {
+  const file = emulator.file('cce-policy.base64');
+  const hostData = HostData.fromCcePolicyFile(file);
+  assert.equal(hostData.hex, emulator.about.host_data);
+  assert.equal(String(hostData), JSON.parse(JSON.stringify(hostData)));
+  assert.equal(HostData.fromCcePolicy(fs.readFileSync(file, 'utf8')).hex, hostData.hex);
+  assert.equal(hostData.isKnownAllowAll, false);
+  assert(Array.isArray(hostData.findings));
+  const known = '73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20';
+  assert.equal(new HostData(known).isKnownAllowAll, true);
+  assert.equal(new HostData(known).findings, null);
+  assert.throws(() => new HostData('5a'), { name: 'Misconfigured' });
+  assert.throws(() => HostData.fromCcePolicy('?'), { name: 'Misconfigured' });
+});
+
+test('recorded evidence', async () => {
+  const { policy } = emulator;
+  const evidence = await new blindbox.Verifier(emulator.settings).collect(emulator.url, policy);
+  const accepted = evidence.verify(policy);
+  assert.equal(accepted.channel, null);
+  assert(accepted.claims.snp && accepted.appraisal.length > 10);
+  const at = evidence.about.asked_at;
+  const keySet = fs.readFileSync(emulator.file('key-set.json'));
+  const { documents } = evidence;
+  for (const time of [at, new Date(at * 1000)]) {
+    assert(blindbox.verifyRecorded(documents, policy, { at: time, keySet }).appraisal.length > 10);
+  }
+  assert.throws(() => blindbox.verifyRecorded(documents, policy, { at }), { name: 'KeySetNotAuthenticated' });
+  const later = at + 10 * 365 * 86_400;
+  assert.throws(() => blindbox.verifyRecorded(documents, policy, { at: later, keySet }), { name: 'InvalidToken' });
+  const token = Buffer.from(documents['token.jwt']);
+  token.fill('A', token.length - 8);
+  const tampered = { ...documents, 'token.jwt': token };
+  assert.throws(() => blindbox.verifyRecorded(tampered, policy, { at, keySet }), { name: 'InvalidToken' });
+  for (const [wrong, options] of [
+    [{ 'token.jwx': token }, { at }],
+    [{ 'token.jwt': 'text' }, { at }],
+    [documents, {}],
+    [documents, { at: 1.5 }],
+    [documents, { at, keyset: keySet }],
+  ]) {
+    assert.throws(() => blindbox.verifyRecorded(wrong, policy, options), { name: 'Misconfigured' });
+  }
+  const { claims } = blindbox.verifyUnappraised(documents, { at, attester: policy.attester, keySet });
+  assert(claims.snp);
+});
+
+test('inspection', async () => {
+  const evidence = await new blindbox.Verifier(emulator.settings).collect(emulator.url, emulator.policy);
+  const [found] = blindbox.inspect(evidence.documents['token.jwt']);
+  assert.deepEqual([found.kind, found.verified], ['token', false]);
+  assert.equal(blindbox.inspect(emulator.file('key-set.json'))[0].kind, 'key-set');
+  assert.throws(() => blindbox.inspect(Buffer.from('nothing')), { name: 'Misconfigured' });
+});

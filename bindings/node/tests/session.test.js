@@ -1,0 +1,218 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const { after, afterEach, before, test } = require('node:test');
+
+const blindbox = require('@blindbox/attestation');
+
+const { Emulator } = require('./emulator');
+
+let emulator;
+let session;
+
+before(async () => {
+  emulator = await Emulator.start();
+  session = await emulator.connect();
+});
+afterEach(() => emulator.order('reset'));
+after(async () => {
+  session?.close();
+  await emulator.stop();
+});
+
+test('a session sends requests to the attested peer', async () => {
+  const response = await session.fetch('/generate', { method: 'POST', body: JSON.stringify({ prompt: 'hi' }) });
+  assert(response instanceof Response);
+  assert.equal(response.status, 200);
+  assert.equal(response.ok, true);
+  assert.equal(response.url, `${emulator.url}/generate`);
+  assert.equal(response.clone().url, response.url);
+  assert.match(response.headers.get('content-type'), /^application\/json/);
+  assert.deepEqual(await response.json(), { text: 'a response to: hi' });
+  assert.equal(session.url, emulator.url);
+  assert.equal(session.attestation.channel, 'bound');
+  assert(session.attestation.appraisal.every((check) => check.verdict !== 'failed'));
+  assert(session.attestation.expiresAt > new Date());
+  assert.match(String(session.attestation), /debug/);
+});
+
+test('targets, URLs and requests name the same resource', async () => {
+  const url = `${emulator.url}/echo`;
+  const init = { method: 'POST', body: 'x', duplex: 'half' };
+  for (const [input, options] of [
+    ['/echo', init],
+    [url, init],
+    [new URL(url), init],
+    [new Request(url, init), undefined],
+    [new Request(url, { method: 'POST' }), { body: 'x' }],
+  ]) {
+    assert.equal(await (await session.fetch(input, options)).text(), 'x');
+  }
+  const request = new Request(url, init);
+  await session.fetch(request);
+  await assert.rejects(session.fetch(request), { name: 'TypeError', message: /read before/ });
+});
+
+test('every method', async () => {
+  assert.equal(await (await session.fetch('/')).text(), 'hello from a BlindBox');
+  assert.equal(await (await session.fetch('/echo', { method: 'put', body: 'text' })).text(), 'text');
+  assert.equal(await (await session.fetch('/echo', { method: 'PATCH', body: 'text' })).text(), 'text');
+  assert.equal(await (await session.fetch('/echo', { method: 'delete' })).text(), 'DELETE');
+  assert.equal(await (await session.fetch('/echo', { method: 'OPTIONS' })).text(), 'OPTIONS');
+  const head = await session.fetch('/', { method: 'HEAD' });
+  assert.deepEqual([head.status, head.body, await head.text()], [200, null, '']);
+  await assert.rejects(session.fetch('/', { method: 'CONNECT' }), blindbox.InvalidRequest);
+  await assert.rejects(session.fetch('/', { method: 'GET', body: 'x' }), blindbox.Misconfigured);
+});
+
+test('bodies in memory, with the content type of fetch', async () => {
+  const form = new URLSearchParams({ a: '1 2' });
+  for (const [body, text, type] of [
+    ['ä', 'ä', 'text/plain;charset=UTF-8'],
+    [form, 'a=1+2', 'application/x-www-form-urlencoded;charset=UTF-8'],
+    [Buffer.from('abc'), 'abc', 'application/octet-stream'],
+    [new Uint8Array(Buffer.from('xabcx').buffer, Buffer.from('xabcx').byteOffset).slice(1, 4), 'abc', 'application/octet-stream'],
+    [new TextEncoder().encode('abc').buffer, 'abc', 'application/octet-stream'],
+    [new Blob(['abc'], { type: 'text/x-mine' }), 'abc', 'text/x-mine'],
+  ]) {
+    const response = await session.fetch('/echo', { method: 'POST', body });
+    assert.equal(response.headers.get('content-type'), type);
+    assert.equal(await response.text(), text);
+  }
+  const parts = new FormData();
+  parts.append('file', new Blob(['content']), 'a.txt');
+  const response = await session.fetch('/echo', { method: 'POST', body: parts });
+  assert.equal(await (await response.formData()).get('file').text(), 'content');
+  const own = await session.fetch('/echo', { method: 'POST', body: 'x', headers: { 'Content-Type': 'text/mine' } });
+  assert.equal(own.headers.get('content-type'), 'text/mine');
+  await assert.rejects(session.fetch('/echo', { method: 'POST', body: { a: 1 } }), {
+    name: 'Misconfigured',
+    message: /JSON\.stringify/,
+  });
+});
+
+test('headers', async () => {
+  const headers = { 'X-Mine': '1', 'X-Latin': '\u00e4', connection: 'keep-alive', 'content-length': '7' };
+  const sent = Object.fromEntries(await (await session.fetch('/headers', { headers })).json());
+  assert.equal(sent['x-mine'], '1');
+  // One byte, which is not UTF-8.
+  assert.equal(sent['x-latin'], '\ufffd');
+  assert(!('connection' in sent));
+  await assert.rejects(session.fetch('/headers', { headers: { Host: 'evil.example' } }), blindbox.InvalidRequest);
+  await assert.rejects(session.fetch('/headers', { headers: { x: 'a\r\nb: c' } }), TypeError);
+});
+
+test('a large body comes in pieces, to every kind of reader', async () => {
+  let size = 0;
+  let pieces = 0;
+  for await (const piece of (await session.fetch('/large?bytes=3000000')).body) {
+    assert(piece instanceof Uint8Array);
+    size += piece.length;
+    pieces += 1;
+  }
+  assert.equal(size, 3_000_000);
+  assert(pieces > 3, `${pieces} pieces`);
+  assert.equal((await (await session.fetch('/large?bytes=1000000')).arrayBuffer()).byteLength, 1_000_000);
+  assert.equal((await (await session.fetch('/large?bytes=1000000')).blob()).size, 1_000_000);
+  const reader = (await session.fetch('/large?bytes=100000')).body.getReader({ mode: 'byob' });
+  let read = 0;
+  for (;;) {
+    const { done, value } = await reader.read(new Uint8Array(10_000));
+    if (done) break;
+    read += value.length;
+  }
+  assert.equal(read, 100_000);
+});
+
+test('a body that breaks off is an error, and never an end', async () => {
+  await emulator.order('fail /large=truncated');
+  const response = await session.fetch('/large?bytes=100000');
+  const expected = { name: 'ApplicationUnreachable', category: 'unavailable', requestSent: true };
+  await assert.rejects(response.arrayBuffer(), expected);
+  const reader = (await session.fetch('/large?bytes=100000')).body.getReader();
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    await assert.rejects(async () => {
+      while (!(await reader.read()).done);
+    }, expected);
+  }
+});
+
+test('a body is given up', async () => {
+  const response = await session.fetch('/large?bytes=30000000');
+  await response.body.cancel();
+  assert.equal((await session.fetch('/')).status, 200);
+});
+
+test('a compressed body is decoded', async () => {
+  await emulator.order('fail /=gzip');
+  assert.equal(await (await session.fetch('/')).text(), 'hello from a BlindBox');
+});
+
+test('other origins are refused, and redirects are responses', async () => {
+  const sent = (await emulator.traffic()).application_requests;
+  const plain = emulator.url.replace('https:', 'http:');
+  for (const url of ['https://evil.example/', plain, '//evil.example/', new Request('https://evil.example/')]) {
+    await assert.rejects(session.fetch(url), { name: 'InvalidRequest', requestSent: false });
+  }
+  for (const option of ['dispatcher', 'agent', 'integrity']) {
+    await assert.rejects(session.fetch('/', { [option]: 'x' }), blindbox.Misconfigured);
+  }
+  assert.equal((await emulator.traffic()).application_requests, sent);
+  const redirect = await session.fetch('/redirect?to=https://evil.example/', { redirect: 'follow' });
+  assert.equal(redirect.status, 302);
+  assert.equal(redirect.headers.get('location'), 'https://evil.example/');
+  await assert.rejects(session.fetch('/redirect', { redirect: 'error' }), TypeError);
+});
+
+test('200 requests at a time', async () => {
+  const numbers = Array.from({ length: 200 }, (_, number) => String(number));
+  const one = async (body) => (await session.fetch('/echo', { method: 'POST', body })).text();
+  assert.deepEqual(await Promise.all(numbers.map(one)), numbers);
+});
+
+test('a closed session sends nothing', async () => {
+  const other = await emulator.connect();
+  const sent = (await emulator.traffic()).application_requests;
+  other.close();
+  const expected = { name: 'Closed', code: 'closed', number: 903 };
+  await assert.rejects(other.fetch('/'), expected);
+  await assert.rejects(other.reattest(), expected);
+  assert.throws(() => other.attestation, expected);
+  assert.equal((await emulator.traffic()).application_requests, sent);
+});
+
+test('a peer is attested again', async () => {
+  assert.equal((await session.reattest()).channel, 'bound');
+});
+
+test('one verifier opens several sessions, and settings that cannot be used are refused', async () => {
+  const verifier = new blindbox.Verifier({ ...emulator.settings, deadline: 20_000, requestTimeout: 20_000 });
+  for (let number = 0; number < 2; number += 1) {
+    const other = await verifier.connect(emulator.url, emulator.policy);
+    assert.equal((await other.fetch('/')).status, 200);
+    other.close();
+  }
+  for (const settings of [
+    { deadline: 0 },
+    { deadline: Number.NaN },
+    { deadline: '1' },
+    { agent: 'nonsense' },
+    { collateralRoots: Buffer.from('nonsense') },
+    { collateralRoots: 1 },
+    { collateralRoots: Buffer.from('x'), platformCollateralRoots: true },
+    { resolve: { 'a.example': 'nowhere' } },
+    { deadlin: 1 },
+  ]) {
+    assert.throws(() => new blindbox.Verifier(settings), blindbox.Misconfigured, JSON.stringify(settings));
+  }
+  await assert.rejects(emulator.connect({ deadlin: 1 }), blindbox.Misconfigured);
+  await assert.rejects(blindbox.verifyConnection(emulator.url, 'kind = 1'), blindbox.Misconfigured);
+  assert.throws(() => new blindbox.Session({}), blindbox.Misconfigured);
+});
+
+test('a time limit', async () => {
+  const other = await emulator.connect({ requestTimeout: 100 });
+  await emulator.order('fail /=hang');
+  await assert.rejects(other.fetch('/'), { name: 'Timeout', code: 'timeout', requestSent: true });
+  other.close();
+});

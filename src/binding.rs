@@ -7,10 +7,10 @@
 //! | token, top level `sevsnpvm` | the same, in `x-ms-sevsnpvm-reportdata`; and `x-ms-runtime` equals the runtime data |
 //! | the same of a confidential VM (`azure-compliant-cvm`) | `x-ms-runtime.user-data` = SHA-256(runtime data), then 32 zero bytes: the report covers the claims of the paravisor |
 //! | the same beside a hardware report and a quote | both have the same report data; the quote as above |
-//! | token, `tdxvm` | the same |
+//! | token, `tdxvm` | `x-ms-runtime.user-data`, as of the direct token of a confidential VM |
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
-use crate::azure_vm::AzureVmClaims;
+use crate::azure_vm::{AzureVmClaims, RuntimeClaims};
 use crate::challenge::{Challenge, Named, Peer, key_statement};
 use crate::claims::TokenShape;
 use crate::cross_check::ConsistentEvidence;
@@ -81,7 +81,7 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
                 // Token and report have the same report data, which cover the runtime claims. The quote under their key covers ours.
                 return Ok(());
             }
-            if token.maa().compliance_status.as_deref() == Some(COMPLIANT_CVM) && !token.runtime_is(runtime_data) {
+            if token.maa().compliance_status.as_deref() == Some(COMPLIANT_CVM) {
                 return check_user_data(token, &digest);
             }
             check_report_data(token.tee().report_data(), &digest)?;
@@ -104,16 +104,21 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
 
 /// Checks that the runtime claims of a confidential VM carry the digest: the report covers the claims of the paravisor, and they the
 /// data of the guest.
+///
+/// Only the claims of a paravisor are read, as under AMD trust: in any other JSON, the requester of the report chose what
+/// `user-data` means.
 fn check_user_data(token: &VerifiedToken, digest: &[u8; 32]) -> Result<(), AttestationError> {
     let expected = UserData::new(*ReportData::of_digest(digest).as_bytes());
-    let actual = token.runtime_user_data();
-    match &actual {
-        Some(actual) if crypto::constant_time_eq(actual.as_bytes(), expected.as_bytes()) => Ok(()),
-        _ => {
-            let actual = actual.map_or_else(|| "none".to_owned(), |actual| actual.to_string());
-            Err(false_report("x-ms-runtime.user-data", &expected.to_string(), &actual))
-        }
-    }
+    let actual = match token.runtime().map(|runtime| RuntimeClaims::read(runtime.as_bytes())) {
+        Some(Ok(claims)) => match claims.user_data {
+            Some(actual) if crypto::constant_time_eq(actual.as_bytes(), expected.as_bytes()) => return Ok(()),
+            Some(actual) => actual.to_string(),
+            None => "none".to_owned(),
+        },
+        Some(Err(reason)) => format!("not the claims of a paravisor: {reason}"),
+        None => "none".to_owned(),
+    };
+    Err(false_report("x-ms-runtime.user-data", &expected.to_string(), &actual))
 }
 
 /// Returns the `user-data` of a report that was made after this TLS key: the digest of the agent's statement about the key.

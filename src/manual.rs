@@ -42,7 +42,8 @@ pages! {
     checks = "../docs/checks.md", "Every check in its order, with its source and its error; limits of input.";
     checks_hardware = "../docs/checks-hardware.md", "Checks of hardware reports and endorsements, and decisions about them.";
     checks_appraisal = "../docs/checks-appraisal.md", "Checks of the appraisal by the policy, by name.";
-    protocol = "../docs/protocol.md", "The protocol between client and agent, with test vectors.";
+    protocol = "../docs/protocol.md", "The protocol between client and agent.";
+    protocol_vectors = "../docs/protocol-vectors.md", "Test vectors of the protocol between client and agent.";
     threat_model = "../docs/threat-model.md", "Attackers, what stops each, and what remains.";
     assurance = "../docs/assurance.md", "For an auditor: threats and their tests, measurements, what never ran.";
     security = "../SECURITY.md", "How to report a weakness, and what counts as one.";

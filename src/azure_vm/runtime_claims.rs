@@ -68,7 +68,8 @@ impl UnverifiedRuntimeClaims {
 }
 
 impl RuntimeClaims {
-    /// Parses the JSON, which must be authenticated already: see [`HclReport::verify_with`](super::HclReport::verify_with).
+    /// Parses the JSON, which must be authenticated already: see [`HclReport::verify_with`](super::HclReport::verify_with). The
+    /// same claims are `x-ms-runtime` of an MAA token.
     pub(crate) fn read(json: &[u8]) -> Result<Self, RuntimeClaimsError> {
         match json::parse(json).map_err(RuntimeClaimsError::NotJson)? {
             Value::Object(claims) => Self::from_object(&claims),
@@ -76,8 +77,7 @@ impl RuntimeClaims {
         }
     }
 
-    /// Reads parsed claims, such as `x-ms-runtime` of an MAA token.
-    pub(crate) fn from_object(claims: &Object<'_>) -> Result<Self, RuntimeClaimsError> {
+    fn from_object(claims: &Object<'_>) -> Result<Self, RuntimeClaimsError> {
         let user_data = claims.optional::<&str>("user-data")?.map(read_user_data).transpose()?;
         Ok(Self {
             attestation_key: read_attestation_key(claims.required("keys")?)?,

@@ -9,7 +9,7 @@ use super::jwks::{Key, KeySet};
 use super::key_id;
 use crate::claims::{MaaClaims, TeeClaims, UvmClaims};
 use crate::json::{self, Object, Value};
-use crate::types::{Issuer, UnixTime, UserData};
+use crate::types::{Issuer, UnixTime};
 
 /// The largest token that is read, in bytes: bounds the work for a token that is not genuine. Genuine ones have 2 to 7 kB.
 const MAX_BYTES: usize = 64 << 10;
@@ -136,15 +136,10 @@ impl VerifiedToken {
         }
     }
 
-    /// Returns `x-ms-runtime.user-data`: 64 bytes that the guest of a confidential VM chose, which the hardware report covers through
-    /// the runtime claims of the paravisor.
-    ///
-    /// `None` unless the runtime data are such claims. Always `None` for tokens of the shape [`crate::TokenShape::AzureVm`].
-    #[must_use]
-    pub fn runtime_user_data(&self) -> Option<UserData> {
-        let json::Value::Object(runtime) = json::parse(self.runtime.as_ref()?.as_bytes()).ok()? else { return None };
-        let text = runtime.optional::<&str>("user-data").ok()??;
-        UserData::from_hex(&text.to_ascii_lowercase()).ok()
+    /// Returns the JSON of `x-ms-runtime`, which the hardware report covers. `None` without it, and for tokens of the shape
+    /// [`crate::TokenShape::AzureVm`].
+    pub(crate) fn runtime(&self) -> Option<&str> {
+        self.runtime.as_deref()
     }
 
     /// Returns the data that the guest attestation of a confidential VM covers: the decoded `nonce` of

@@ -257,7 +257,7 @@ fn bad(text: &'static str) -> Refusal {
 mod tests {
     use super::*;
 
-    /// The vectors of `docs/protocol.md`, section 3.
+    /// Two of the vectors of `docs/protocol-vectors.md`.
     #[test]
     fn the_runtime_data_are_those_of_the_protocols_test_vectors() {
         let nonce = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".to_owned();

@@ -183,8 +183,12 @@ fn tdx_vm(guest: &Guest, runtime_data: &[u8]) -> Value {
 const VM_ID: &str = "6D0C2E4A-1B3F-4C5D-8E7A-90ABCDEF0123";
 
 fn key(kid: &str, operation: &str) -> Value {
+    // The key signs nothing, so that a number of the form of a modulus is enough: of 2048 bits, and odd.
+    let mut modulus = random::<256>();
+    let [first, .., last] = &mut modulus;
+    (*first, *last) = (*first | 0x80, *last | 1);
     json!({
-        "e": "AQAB", "key_ops": [operation], "kid": kid, "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(random::<256>()),
+        "e": "AQAB", "key_ops": [operation], "kid": kid, "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(modulus),
     })
 }
 

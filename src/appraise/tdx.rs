@@ -69,6 +69,18 @@ fn isolation(checks: &mut AppraisalBuilder, tdx: &TdxClaims, policy: &Policy) {
         "a migration TD can move the guest",
         Violation::MigrationAllowed,
     );
+    attributes(checks, tdx);
+}
+
+/// Checks that no attribute is set that may affect the security of the TD and whose meaning is not known here.
+fn attributes(checks: &mut AppraisalBuilder, tdx: &TdxClaims) {
+    const NAME: &str = "td attributes";
+    let unknown = tdx.attributes.unknown_security_bits();
+    let expected = "no unknown bit that may affect security (8 to 31)".to_owned();
+    let all = format!("{:#018x}", tdx.attributes.bits());
+    let actual = if unknown == 0 { all } else { format!("{all}, of which {unknown:#010x} are unknown") };
+    let violation = Violation::WrongGuestIdentity { field: NAME, expected: expected.clone(), actual: actual.clone() };
+    checks.require(NAME, unknown == 0, expected, actual, violation);
 }
 
 /// Checks the launch measurement, which is that of paravisor and firmware.

@@ -64,6 +64,12 @@ const NAMES: [(u32, &str); 10] = [
     (63, "perfmon"),
 ];
 
+/// The bits of the group SEC (8 to 31), those that may affect the security of the TD.
+const SECURITY: u64 = 0xffff_ff00;
+
+/// Those of them whose meaning is known: ICSSD, LASS, SEPT_VE_DISABLE, MIGRATABLE, PKS and KL.
+const KNOWN_SECURITY: u64 = 1 << 16 | 1 << 27 | 1 << 28 | 1 << 29 | 1 << 30 | 1 << 31;
+
 impl TdAttributes {
     /// Wraps the field as a number (it is little-endian in a quote and in a token).
     #[must_use]
@@ -87,6 +93,14 @@ impl TdAttributes {
     #[must_use]
     pub const fn is_under_debug(self) -> bool {
         self.0 & 0xff != 0
+    }
+
+    /// Returns the bits of the group SEC (8 to 31), which may affect the security of the TD, whose meaning this release does not know.
+    ///
+    /// The group OTHER (32 to 63) does not affect it, by definition (Intel TDX module ABI, `ATTRIBUTES`).
+    #[must_use]
+    pub const fn unknown_security_bits(self) -> u64 {
+        self.0 & SECURITY & !KNOWN_SECURITY
     }
 
     /// Returns whether a migration TD may move the TD to another machine (`MIGRATABLE`, bit 29).

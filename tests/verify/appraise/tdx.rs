@@ -1,5 +1,6 @@
 //! Guests of Intel TDX under MAA trust: what each requirement and relaxation means for them, and for the other kind of TEE.
 
+use aws_lc_rs::digest::{self, digest};
 use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::{
     AttestationError, BitRequirement, GuestIdentity, GuestPolicyBit, KeyDigest, Measurement, Policy, PolicyError,
@@ -56,6 +57,7 @@ fn a_guest_of_tdx_passes_where_it_is_named() {
         ("tdx module", "signed by Intel, version 269".to_owned()),
         ("debug", "off".to_owned()),
         ("migration", "off".to_owned()),
+        ("td attributes", "0x0000000010000000".to_owned()),
         ("compliance", "azure-compliant-cvm".to_owned()),
     ] {
         passed(Ok(attested.clone()), name, &actual);
@@ -124,9 +126,21 @@ fn a_td_that_the_host_can_look_into_or_move_is_refused() {
     }
     let said = tdx(|guest| guest.tdx.debug_enabled = true);
     failed(attest(&said, &policy()), "debug", Violation::DebugMode);
-    for bit in [8, 16, 27, 30, 31, 63] {
+    for bit in [16, 27, 28, 30, 31, 32, 62, 63] {
         let guest = tdx(|guest| guest.tdx.attributes = TdAttributes::new(1 << bit));
         passed(attest(&guest, &policy()), "debug", "off");
+        passed(attest(&guest, &policy()), "td attributes", &format!("{:#018x}", 1_u64 << bit));
+    }
+    // A bit of the group that may affect security, of a meaning that this release does not know.
+    for bit in (8..16).chain(17..27) {
+        let guest = tdx(|guest| guest.tdx.attributes = TdAttributes::new(SEPT_VE_DISABLE | 1 << bit));
+        let actual = format!("{:#018x}, of which {:#010x} are unknown", SEPT_VE_DISABLE | 1 << bit, 1_u64 << bit);
+        let expected = "no unknown bit that may affect security (8 to 31)".to_owned();
+        let wrong = Violation::WrongGuestIdentity { field: "td attributes", expected, actual };
+        failed(attest(&guest, &policy()), "td attributes", wrong.clone());
+        // The relaxations of the bits with a meaning are none of it.
+        let relaxed = policy().allow_debug().and_then(Policy::allow_migration).unwrap();
+        failed(attest(&guest, &relaxed), "td attributes", wrong);
     }
     let moved = tdx(|guest| guest.tdx.attributes = TdAttributes::new(1 << 29));
     failed(attest(&moved, &policy()), "migration", Violation::MigrationAllowed);
@@ -224,7 +238,10 @@ fn a_token_of_tdx_is_bound_through_user_data_alone() {
     };
     unbound(change(|claims| claims.without("x-ms-runtime")), "none");
     unbound(change(|claims| claims.without("x-ms-runtime/user-data")), "none");
-    unbound(change(|claims| claims.claim("x-ms-runtime/user-data", json!(1))), "none");
+    unbound(
+        change(|claims| claims.claim("x-ms-runtime/user-data", json!(1))),
+        "not the claims of a paravisor: the member user-data is an unsigned integer, expected a string",
+    );
     let other = "01".repeat(64);
     let named =
         attest_claims(&Guest::tdx_vm(), &policy(), |claims| claims.claim("x-ms-runtime/user-data", other.clone()));
@@ -232,7 +249,25 @@ fn a_token_of_tdx_is_bound_through_user_data_alone() {
     // Not through the data themselves, as a container's.
     let runtime: serde_json::Value = serde_json::from_slice(&bound().runtime_data()).unwrap();
     let named = attest_claims(&Guest::tdx_vm(), &policy(), |claims| claims.claim("x-ms-runtime", runtime));
-    unbound(named.map(drop), "none");
+    unbound(named.map(drop), "not the claims of a paravisor: the member keys is missing");
+    // The right value in what is not the claims of a paravisor: nothing says what it means there.
+    let right = hex::encode(digest(&digest::SHA256, &bound().runtime_data())) + &"00".repeat(32);
+    let object = attest_claims(&Guest::tdx_vm(), &policy(), |claims| {
+        claims.claim("x-ms-runtime", json!({ "user-data": right }))
+    });
+    unbound(object.map(drop), "not the claims of a paravisor: the member keys is missing");
+    unbound(
+        change(|claims| claims.without("x-ms-runtime/vm-configuration")),
+        "not the claims of a paravisor: the member vm-configuration is missing",
+    );
+    unbound(
+        change(|claims| claims.without("x-ms-runtime/keys")),
+        "not the claims of a paravisor: the member keys is missing",
+    );
+    unbound(
+        change(|claims| claims.claim("x-ms-runtime/keys", json!([]))),
+        "not the claims of a paravisor: they have no attestation key (HCLAkPub)",
+    );
 }
 
 #[test]

@@ -206,8 +206,8 @@ pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
     AbiVersion, Advisory, AdvisoryStatus, AttestedKeyRequirement, Binding, BitRequirement, Fix, Grade, GuestIdentity,
-    GuestPolicyBit, Lint, Mitigation, PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima, TcbMinimum, Trust,
-    Unmet, UvmRequirement, VmConfigurationBit, Workload, advisories,
+    GuestPolicyBit, Lint, Mitigation, ParavisorFix, PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima,
+    TcbMinimum, Trust, Unmet, UvmRequirement, VmConfigurationBit, Workload, advisories,
 };
 #[cfg(feature = "client")]
 pub use session::{

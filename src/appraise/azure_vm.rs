@@ -6,7 +6,7 @@ use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate,
 use crate::binding;
 use crate::claims::Bit;
 use crate::error::{Violation, any_of};
-use crate::policy::{PcrIndex, Policy, Requirement, VmConfigurationBit};
+use crate::policy::{PcrIndex, Policy, Requirement, VmConfigurationBit, missing_for_system};
 use crate::types::{Sha256Digest, SpkiDigest, shorten};
 
 /// Checks the evidence that the report of the paravisor covers. `tls_key` is the key that the evidence names.
@@ -52,15 +52,24 @@ fn pcrs(checks: &mut AppraisalBuilder, quoted: &Pcrs, policy: &Policy) {
     }
 }
 
-/// Returns which PCRs show the operating system, if the policy pins the boot loader and all of them are as required.
-pub(super) fn proven_system(vm: Option<&AzureVmClaims>, policy: &Policy) -> Option<String> {
-    let required = policy.guest().filter(|guest| guest.identifies_system())?.pcrs.as_ref()?;
-    let quoted = vm?.quote.as_ref()?.pcrs();
-    let holds = |(index, expected): (&PcrIndex, &Vec<Sha256Digest>)| {
-        quoted.get(index.0).is_some_and(|actual| expected.contains(actual))
+/// Returns which PCRs show the operating system, if the policy requires enough of them and all are as required; else why they do not.
+pub(super) fn proven_system(vm: Option<&AzureVmClaims>, policy: &Policy) -> Result<String, &'static str> {
+    let required = policy.guest().and_then(|guest| guest.pcrs.as_ref());
+    let quoted = vm.and_then(|vm| vm.quote.as_ref());
+    let (Some(required), Some(quoted)) = (required, quoted) else {
+        return Err("Azure CVM: the evidence does not show which operating system or application runs");
     };
+    if let Some(missing) = missing_for_system(required) {
+        return Err(missing);
+    }
+    let holds = |(index, expected): (&PcrIndex, &Vec<Sha256Digest>)| {
+        quoted.pcrs().get(index.0).is_some_and(|actual| expected.contains(actual))
+    };
+    if !required.iter().all(holds) {
+        return Err("Azure CVM: its PCRs are not those of the operating system that the policy names");
+    }
     let indices: Vec<String> = required.keys().map(PcrIndex::to_string).collect();
-    required.iter().all(holds).then(|| indices.join(", "))
+    Ok(indices.join(", "))
 }
 
 /// Cross-checks the id of the VM with PCR 6, which Azure's firmware extends with it. The guest can extend it too, and some VMs have

@@ -3,7 +3,7 @@
 use super::AppraisalBuilder;
 use crate::claims::SnpClaims;
 use crate::error::Violation;
-use crate::policy::{Kind, PARAVISOR_FLOORS, PARAVISOR_ID_KEY, Policy};
+use crate::policy::{Kind, PARAVISOR_FLOORS, PARAVISOR_ID_KEY, ParavisorFix, Policy};
 
 const NAME: &str = "paravisor";
 
@@ -13,22 +13,38 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &
         return;
     }
     let found = format!("guest svn {} of family {}", snp.report_guest_svn, snp.family_id);
+    let fix = ParavisorFix::shown_by(snp);
+    let Some((expected, unmet, violation)) = violation(snp) else {
+        return checks.passed(NAME, "no known weakness (CVE-2025-49707)", found);
+    };
     if policy.measurements().is_some() {
-        return checks.not_evaluated(NAME, "the policy pins the launch measurement", found);
+        // A pin is the caller's explicit decision about this one image, which the floor does not overrule; it is shown.
+        return match fix {
+            ParavisorFix::Unknown => checks.not_evaluated(
+                NAME,
+                "the policy pins the launch measurement, of a paravisor that is not known",
+                found,
+            ),
+            _ => checks.allowed(
+                NAME,
+                expected,
+                format!("{found}: the measurement is pinned, and its paravisor is BELOW the floor of CVE-2025-49707"),
+            ),
+        };
     }
     let by_policy = policy.id_keys().is_some_and(|keys| keys.contains(&snp.id_key_digest));
-    if by_policy && snp.id_key_digest != PARAVISOR_ID_KEY && policy.requirements().minimum_report_guest_svn.is_some() {
-        return checks.not_evaluated(NAME, "the policy names another ID key and its minimum guest svn", found);
-    }
-    let (expected, found, violation) = match violation(snp) {
-        None => return checks.passed(NAME, "no known weakness (CVE-2025-49707)", found),
-        Some(unmet) => unmet,
-    };
-    if policy.allowances().old_paravisor {
-        let actual = format!("{found}: the VM's administrator may have replaced the attestation key");
+    let has_minimum = policy.requirements().minimum_report_guest_svn.is_some();
+    // Not for a known family of the known key, nor for a key of before the fix: what is known of them is not the policy's to decide.
+    if by_policy && has_minimum && fix == ParavisorFix::Unknown && snp.id_key_digest != PARAVISOR_ID_KEY {
+        let actual =
+            format!("{found}: NOT KNOWN, the policy names its ID key {} and a minimum guest svn", snp.id_key_digest);
         return checks.allowed(NAME, expected, actual);
     }
-    checks.failed(NAME, expected, found, violation);
+    if policy.allowances().old_paravisor {
+        let actual = format!("{unmet}: the VM's administrator may have replaced the attestation key");
+        return checks.allowed(NAME, expected, actual);
+    }
+    checks.failed(NAME, expected, unmet, violation);
 }
 
 /// Returns what was expected, what was found, and the violation, unless the paravisor is a known one with the fix.

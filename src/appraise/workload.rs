@@ -4,7 +4,7 @@ use super::{AppraisalBuilder, azure_vm};
 use crate::azure_vm::AzureVmClaims;
 use crate::claims::{SnpClaims, UvmClaims};
 use crate::error::{Violation, any_of};
-use crate::policy::{GuestIdentity, Kind, Policy, Requirement};
+use crate::policy::{Kind, Policy, Requirement};
 use crate::types::shorten;
 
 /// Checks the application by the digest of its CCE policy.
@@ -12,17 +12,16 @@ use crate::types::shorten;
 /// A confidential VM has no digest of an application: its PCRs show what was started, if the policy pins them.
 pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, vm: Option<&AzureVmClaims>, policy: &Policy) {
     let actual = snp.host_data;
-    if let Some(pcrs) = azure_vm::proven_system(vm, policy) {
-        let system = format!("the operating system that the policy names by PCR {pcrs}");
-        return checks.passed("workload", system.clone(), system);
-    }
     let Some(workload) = policy.workload() else {
         let reason = match policy.kind() {
             Kind::SnpGuest => "SNP guest: the report shows the measured firmware, and no digest of an application",
-            _ if policy.guest().is_some_and(GuestIdentity::identifies_system) => {
-                "Azure CVM: its PCRs are not those of the operating system that the policy names"
-            }
-            _ => "Azure CVM: the evidence does not show which operating system or application runs",
+            _ => match azure_vm::proven_system(vm, policy) {
+                Ok(pcrs) => {
+                    let system = format!("the operating system that the policy names by PCR {pcrs}");
+                    return checks.passed("workload", system.clone(), system);
+                }
+                Err(reason) => reason,
+            },
         };
         return checks.not_evaluated("workload", reason, format!("host data {actual}"));
     };

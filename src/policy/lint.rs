@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::pcrs::{PcrIndex, PcrRequirements};
-use super::requirements::{BitRequirement, PlatformInfoBit};
+use super::paravisor::PARAVISOR_ID_KEY;
+use super::pcrs::{self, PcrIndex, PcrRequirements};
+use super::requirements::{BitRequirement, PlatformInfoBit, VmConfigurationBit};
 use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::tee::UP_TO_DATE;
@@ -36,9 +37,10 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let amd = trust.amd.as_ref();
     let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
     let has_snp = document.accepts(TeeKind::Snp);
-    let pcrs: &PcrRequirements =
+    let required_pcrs: &PcrRequirements =
         document.guest.as_ref().and_then(|guest| guest.pcrs.as_ref()).unwrap_or(const { &BTreeMap::new() });
-    let requires_pcr = |index| pcrs.contains_key(&index);
+    let requires_pcr = |index| required_pcrs.contains_key(&index);
+    let vm_configuration = |bit| require.vm_configuration.as_ref().and_then(|bits| bits.get(&bit)).copied();
     let usual_status = document.usual_compliance_status();
     let open = [
         (allow.debug, "debug-allowed", "the host may read the memory of a guest that passes; for development only"),
@@ -65,12 +67,14 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              trust AMD too, and pin `guest.pcrs`",
         ),
         (
-            document.kind == Kind::ConfidentialVm && amd.is_some() && !requires_pcr(PcrIndex::BOOT_LOADER),
+            document.kind == Kind::ConfidentialVm && amd.is_some() && pcrs::missing_for_system(required_pcrs).is_some(),
             "any-guest-os",
-            "any operating system passes, with any application: no PCR of the boot loader is required; pin `guest.pcrs`, 4 and 7 at least",
+            "an operating system passes that you do not name, with any application: the PCRs that are required do not identify boot \
+             loader, command line and initial file system together; pin `guest.pcrs`: 4, and 8 and 9 (GRUB), 9 and 12 (a kernel with \
+             its stub) or 11 and 12 (a unified kernel image), with values that are not zero",
         ),
         (
-            pcrs.iter().any(|(index, _)| index.is_of_the_system()) && !requires_pcr(PcrIndex::BOOT_LOADER),
+            required_pcrs.keys().any(|index| index.is_of_the_system()) && !requires_pcr(PcrIndex::BOOT_LOADER),
             "pcrs-without-boot-loader",
             "the PCRs 8 to 15 are extended by the operating system, and any system can extend them as yours does; require PCR 4 too",
         ),
@@ -113,6 +117,31 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "old-paravisor-allowed",
             "the administrator of a VM with an old paravisor may have replaced its attestation key (CVE-2025-49707) and attest any data \
              from anywhere; leave `allow.old-paravisor` out",
+        ),
+        (
+            document.kind == Kind::ConfidentialVm
+                && document.measurements().is_none()
+                && document.id_keys().is_some_and(|keys| keys.iter().any(|key| *key != PARAVISOR_ID_KEY)),
+            "other-paravisor-key",
+            "an ID key is accepted that is not the key of Azure's paravisors with the fix of CVE-2025-49707: this release cannot check \
+             that they have it, and with `require.minimum-report-guest-svn` any later one passes; pin `guest.measurements` too",
+        ),
+        (
+            document.kind == Kind::ConfidentialVm
+                && amd.is_some()
+                && !requires_pcr(PcrIndex::SECURE_BOOT)
+                && vm_configuration(VmConfigurationBit::SecureBoot) != Some(BitRequirement::Set),
+            "secure-boot-not-required",
+            "a VM with Secure Boot off passes: its firmware starts what is not signed, and the kernel does not lock itself down against \
+             its administrator; require vm-configuration `secure-boot`, or PCR 7",
+        ),
+        (
+            document.kind == Kind::ConfidentialVm
+                && amd.is_some()
+                && vm_configuration(VmConfigurationBit::InteractiveConsole) != Some(BitRequirement::Clear),
+            "interactive-console-not-refused",
+            "the host may write to the console of the VM, and log in where the system offers a login there; require \
+             vm-configuration `interactive-console` to be `clear`, which paravisors state since 2026",
         ),
         (
             allow.report_of_earlier_boot,

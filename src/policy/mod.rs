@@ -34,8 +34,9 @@ pub use trust::Trust;
 pub use workload::{Binding, GuestIdentity, ReportSigner, UvmRequirement, Workload};
 
 pub(crate) use advice::Platform;
+pub use paravisor::ParavisorFix;
 pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
-pub(crate) use pcrs::PcrIndex;
+pub(crate) use pcrs::{PcrIndex, missing_for_system};
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;
 pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};

@@ -7,6 +7,7 @@
 //! Microsoft does not publish which `GUEST_SVN` has the fix. These are the lowest that were observed after it (January and February
 //! 2026); the last one before it was 7. `GUEST_SVN` counts by itself in each family, and is signed by the ID key.
 
+use crate::claims::SnpClaims;
 use crate::types::{FamilyId, KeyDigest};
 
 /// The key that signs the ID blocks of Azure's paravisors since 2025.
@@ -15,6 +16,28 @@ pub(crate) const PARAVISOR_ID_KEY: KeyDigest = KeyDigest::new([
     0x70, 0x3b, 0x1d, 0xaf, 0xd7, 0x55, 0x5b, 0x92, 0xf7, 0xf3, 0xd3, 0x2d, 0x0e, 0x00, 0x67, 0x67, 0x64, 0x8c, 0xba,
     0x5b, 0x10, 0x2a, 0xf3, 0xd6, 0x57, 0x56, 0xaf, 0x41, 0x77,
 ]);
+
+/// The keys that signed the ID blocks of Azure's paravisors before the fix. No minimum `GUEST_SVN` makes one of them acceptable.
+const OLD_ID_KEYS: [KeyDigest; 3] = [
+    // Seen in 2022, with `GUEST_SVN` 2.
+    KeyDigest::new([
+        0x57, 0x48, 0x6a, 0x44, 0x7e, 0xc0, 0xf1, 0x95, 0x80, 0x02, 0xa2, 0x2a, 0x06, 0xb7, 0x67, 0x3b, 0x9f, 0xd2,
+        0x7d, 0x11, 0xe1, 0xc6, 0x52, 0x74, 0x98, 0x05, 0x60, 0x54, 0xc5, 0xfa, 0x92, 0xd2, 0x3c, 0x50, 0xf9, 0xde,
+        0x44, 0x07, 0x27, 0x60, 0xfe, 0x2b, 0x6f, 0xb8, 0x97, 0x40, 0xb6, 0x96,
+    ]),
+    // Seen in a report with `GUEST_SVN` 2 whose signature could not be checked.
+    KeyDigest::new([
+        0x93, 0x4f, 0x68, 0xbd, 0x8b, 0xa0, 0x19, 0x38, 0xee, 0xc2, 0x14, 0x75, 0xc8, 0x72, 0xe3, 0xa9, 0x42, 0xb6,
+        0x0c, 0x59, 0xfa, 0xfc, 0x6d, 0xf9, 0xe9, 0xa7, 0x6e, 0xe6, 0x6b, 0xc4, 0x7f, 0x2d, 0x09, 0xc6, 0x76, 0xf6,
+        0x1c, 0x03, 0x15, 0xc5, 0x78, 0xda, 0x26, 0x08, 0x5f, 0xb1, 0x3a, 0x71,
+    ]),
+    // Seen from 2023 to January 2025, with `GUEST_SVN` 5 and 7.
+    KeyDigest::new([
+        0x03, 0x56, 0x21, 0x58, 0x82, 0xa8, 0x25, 0x27, 0x9a, 0x85, 0xb3, 0x00, 0xb0, 0xb7, 0x42, 0x93, 0x1d, 0x11,
+        0x3b, 0xf7, 0xe3, 0x2d, 0xde, 0x2e, 0x50, 0xff, 0xde, 0x7e, 0xc7, 0x43, 0xca, 0x49, 0x1e, 0xcd, 0xd7, 0xf3,
+        0x36, 0xdc, 0x28, 0xa6, 0xe0, 0xb2, 0xbb, 0x57, 0xaf, 0x7a, 0x44, 0xa3,
+    ]),
+];
 
 /// A family of paravisors, and the lowest `GUEST_SVN` of it that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,4 +55,35 @@ pub(crate) const PARAVISOR_FLOORS: [ParavisorFloor; 2] = [
 
 const fn family(first: u8, second: u8) -> FamilyId {
     FamilyId::new([first, second, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// What evidence of SEV-SNP shows of the paravisor of an Azure confidential VM: whether it has the fix of CVE-2025-49707.
+///
+/// It is a statement about the ID key, the family and `GUEST_SVN` alone. Whether they are genuine is the matter of the signatures, and
+/// whether they are accepted that of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParavisorFix {
+    /// ID key and family are known, and `GUEST_SVN` is one that was observed after the fix.
+    Present,
+    /// `GUEST_SVN` is below that, or the ID key is one of before the fix.
+    Missing,
+    /// The ID key or the family is none that this release knows.
+    Unknown,
+}
+
+impl ParavisorFix {
+    /// Returns what these claims show.
+    #[must_use]
+    pub fn shown_by(snp: &SnpClaims) -> Self {
+        if OLD_ID_KEYS.contains(&snp.id_key_digest) {
+            return Self::Missing;
+        }
+        let floor = PARAVISOR_FLOORS.iter().find(|floor| floor.family_id == snp.family_id);
+        match floor.filter(|_| snp.id_key_digest == PARAVISOR_ID_KEY) {
+            Some(floor) if snp.report_guest_svn >= floor.minimum_guest_svn => Self::Present,
+            Some(_) => Self::Missing,
+            None => Self::Unknown,
+        }
+    }
 }

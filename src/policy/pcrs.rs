@@ -20,11 +20,17 @@ pub(crate) type PcrRequirements = BTreeMap<PcrIndex, Vec<Sha256Digest>>;
 pub(crate) struct PcrIndex(pub(crate) u8);
 
 impl PcrIndex {
-    /// Measured before the operating system: firmware (0 to 3), boot loader (4, 5), Secure Boot (7).
+    /// The EFI applications that were started: boot loader, kernel with its stub, unified kernel image.
     pub(crate) const BOOT_LOADER: Self = Self(4);
+    /// Secure Boot: its state, keys and the authorities of what was started.
+    pub(crate) const SECURE_BOOT: Self = Self(7);
+    /// The commands of GRUB, with the command line of the kernel.
+    pub(crate) const GRUB_COMMANDS: Self = Self(8);
+    /// The files that GRUB read, or the initial file system that the stub of the kernel read.
+    pub(crate) const INITIAL_FILES: Self = Self(9);
     /// The sections of a unified kernel image.
     pub(crate) const KERNEL_IMAGE: Self = Self(11);
-    /// What overrides them: command line, credentials, configuration extensions.
+    /// What the stub of a kernel gets beside its image: command line, credentials, configuration extensions.
     pub(crate) const OVERRIDES: Self = Self(12);
 
     /// Whether the operating system extends it.
@@ -52,6 +58,64 @@ impl<'de> Deserialize<'de> for PcrIndex {
         let index = text.parse().ok().filter(|index: &u8| index.to_string() == text);
         index.map(Self).ok_or_else(|| D::Error::custom(format!("expected the index of a PCR, found {text:?}")))
     }
+}
+
+/// The PCRs that identify a system together with the boot loader, one row for each way to start a kernel. The second element of each
+/// pair says whether zeros are a value of it: zeros in a PCR that this way always extends mean that the system was not started so.
+const WAYS_TO_START: [[(PcrIndex, Zeros); 2]; 3] = [
+    // GRUB starts the kernel.
+    [(PcrIndex::GRUB_COMMANDS, Zeros::Refused), (PcrIndex::INITIAL_FILES, Zeros::Refused)],
+    // A kernel with its stub, such as in Ubuntu's images for confidential VMs.
+    [(PcrIndex::INITIAL_FILES, Zeros::Refused), (PcrIndex::OVERRIDES, Zeros::Refused)],
+    // A unified kernel image. Zeros in PCR 12 mean that nothing was given to it.
+    [(PcrIndex::KERNEL_IMAGE, Zeros::Refused), (PcrIndex::OVERRIDES, Zeros::Accepted)],
+];
+
+/// Whether zeros in a PCR are evidence.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zeros {
+    Accepted,
+    Refused,
+}
+
+/// Returns which PCRs are missing so that those that are required identify the operating system; `None` if they do.
+///
+/// PCR 4 measures the EFI applications alone. The command line and the initial file system, which decide what a kernel runs, are in 8
+/// and 9 (GRUB), 9 and 12 (the stub of a kernel), or 11 and 12 (a unified kernel image).
+pub(crate) fn missing_for_system(pcrs: &PcrRequirements) -> Option<&'static str> {
+    let pins = |(index, zeros): &(PcrIndex, Zeros)| {
+        pcrs.get(index).is_some_and(|values| *zeros == Zeros::Accepted || !values.iter().any(Sha256Digest::is_zero))
+    };
+    if !pins(&(PcrIndex::BOOT_LOADER, Zeros::Refused)) {
+        return Some(
+            "Azure CVM: the policy requires no value of PCR 4, the boot loader, so that any operating system could have been started",
+        );
+    }
+    if WAYS_TO_START.iter().any(|way| way.iter().all(pins)) {
+        return None;
+    }
+    let given = |index| pcrs.contains_key(&index);
+    let has =
+        [PcrIndex::GRUB_COMMANDS, PcrIndex::INITIAL_FILES, PcrIndex::KERNEL_IMAGE, PcrIndex::OVERRIDES].map(given);
+    Some(match has {
+        [false, false, true, false] => {
+            "Azure CVM: PCR 12 is not required, which has what overrides the command line of a unified kernel image (PCR 4 and 11)"
+        }
+        [true, false, false, _] | [true, false, true, false] => {
+            "Azure CVM: PCR 9 is not required, which has kernel and initial file system that GRUB (PCR 4 and 8) reads"
+        }
+        [false, true, _, false] => {
+            "Azure CVM: the command line of the kernel is not required: PCR 8 (GRUB) or 12 (a kernel with its stub), beside 4 and 9"
+        }
+        [false, false, false, _] => {
+            "Azure CVM: PCR 4 alone is the boot loader; its command line and initial file system are in PCR 8 and 9 (GRUB), 9 and 12 \
+             (a kernel with its stub) or 11 and 12 (a unified kernel image)"
+        }
+        _ => {
+            "Azure CVM: a PCR of zeros shows that it was not used; values that are not zero are needed of PCR 8 and 9 (GRUB), 9 and 12 \
+             (a kernel with its stub) or 11 (a unified kernel image, with 12)"
+        }
+    })
 }
 
 /// Checks the indices and the lists. A value of zeros is one that a PCR has until something is measured.

@@ -160,3 +160,30 @@ fn a_vm_is_learned_by_what_was_started_in_it() {
     fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
     assert_eq!(emulator.verify(&[]).exit, 0, "{}", outcome.out);
 }
+
+/// A measurement that is pinned accepts its paravisor without a minimum version, so that the file says what is known of it.
+#[test]
+fn a_paravisor_without_the_fix_is_noted_beside_its_measurement() {
+    const BELOW: &str = "# NOTE: this paravisor is BELOW the floor of CVE-2025-49707 (guest svn 9 of family ";
+    for (knobs, note) in [(&[][..], None), (&["--knob", "report-guest-svn=9"], Some(BELOW))] {
+        let options = [&["--guest", "vm", "--product", "milan", "--trust", "amd"][..], knobs].concat();
+        let emulator = Emulator::start(&options);
+        let outcome = learn(&emulator, &["--amd", "--binding", "own-key", "--kind", "vm"]);
+        assert_eq!(outcome.exit, 0, "{}", outcome.err);
+        let lines: Vec<_> = outcome.out.lines().collect();
+        let pin = lines.iter().position(|line| line.starts_with("measurements = [")).unwrap();
+        let before = lines[pin - 1];
+        match note {
+            Some(note) => {
+                assert!(before.starts_with(note) && before.ends_with("Redeploy the VM and learn again."), "{before}")
+            }
+            None => assert!(!outcome.out.contains("NOTE: this"), "{}", outcome.out),
+        }
+        // The pin is followed, and the result shows what it accepts.
+        fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+        let verified = emulator.verify(&[]);
+        assert_eq!(verified.exit, 0, "{}", verified.err);
+        let shown = verified.out.lines().find(|line| line.contains("BELOW the floor of CVE-2025-49707"));
+        assert_eq!(shown.is_some_and(|line| line.starts_with("ALLOWED")), note.is_some(), "{}", verified.out);
+    }
+}

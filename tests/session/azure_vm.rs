@@ -276,8 +276,11 @@ async fn a_relay_gets_nothing() {
 /// PCR 4 and 7 of the emulated image, and the PCRs of the system.
 fn image(lab: &Lab) -> Policy {
     let value = QuoteBuilder::default_pcr;
-    let guest =
-        GuestIdentity::allow_any_azure_cvm().pcr(4, [value(9), value(4)]).pcr(7, [value(7)]).pcr(11, [value(11)]);
+    let guest = GuestIdentity::allow_any_azure_cvm()
+        .pcr(4, [value(9), value(4)])
+        .pcr(7, [value(7)])
+        .pcr(11, [value(11)])
+        .pcr(12, [value(12)]);
     let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
     let policy = policy.require_vm_configuration(VmConfigurationBit::SecureBoot, BitRequirement::Set).unwrap();
     let policy = policy.require_vm_ids([lab.blindbox.virtual_tpm().unwrap().vm_id()]).unwrap();
@@ -291,7 +294,7 @@ async fn the_image_is_proven_by_its_pcrs() {
     let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
     let appraisal = session.attestation().appraisal().clone();
     for (name, actual) in [
-        ("workload", "the operating system that the policy names by PCR 4, 7, 11"),
+        ("workload", "the operating system that the policy names by PCR 4, 7, 11, 12"),
         ("pcr 4", &QuoteBuilder::default_pcr(4).to_string()),
         ("pcr 7", &QuoteBuilder::default_pcr(7).to_string()),
         ("secure boot", "set"),
@@ -299,6 +302,41 @@ async fn the_image_is_proven_by_its_pcrs() {
     ] {
         let check = appraisal.check(name).unwrap();
         assert_eq!((check.verdict, &*check.actual), (Verdict::Passed, actual), "{name}");
+    }
+}
+
+/// PCR 4 is the boot loader: nothing is said of the system unless the policy requires what the boot loader was given.
+#[tokio::test]
+async fn a_boot_loader_alone_does_not_prove_the_system() {
+    let lab = lab().await;
+    let workload = async |pcrs: &[u8]| {
+        let guest = pcrs.iter().fold(GuestIdentity::allow_any_azure_cvm(), |guest, index| {
+            guest.pcr(*index, [QuoteBuilder::default_pcr(*index)])
+        });
+        let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
+        let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+        let check = session.attestation().appraisal().check("workload").unwrap().clone();
+        (check.verdict, check.actual.to_string())
+    };
+    for (pcrs, missing) in [
+        (&[][..], "the evidence does not show which operating system or application runs"),
+        (&[7], "requires no value of PCR 4, the boot loader"),
+        (&[8, 9, 11, 12], "requires no value of PCR 4, the boot loader"),
+        (&[4], "in PCR 8 and 9 (GRUB), 9 and 12 (a kernel with its stub) or 11 and 12 (a unified kernel image)"),
+        (&[4, 7, 12], "in PCR 8 and 9 (GRUB), 9 and 12 (a kernel with its stub) or 11 and 12 (a unified kernel image)"),
+        (&[4, 11], "PCR 12 is not required"),
+        (&[4, 8], "PCR 9 is not required"),
+        (&[4, 8, 12], "PCR 9 is not required"),
+        (&[4, 9], "PCR 8 (GRUB) or 12 (a kernel with its stub), beside 4 and 9"),
+    ] {
+        let (verdict, actual) = workload(pcrs).await;
+        let Verdict::NotEvaluated(reason) = verdict else { panic!("{pcrs:?}: {verdict:?}") };
+        assert!(reason.starts_with("Azure CVM: ") && reason.contains(missing), "{pcrs:?}: {reason}");
+        assert!(actual.starts_with("host data "), "{actual}");
+    }
+    for (pcrs, named) in [(&[4, 8, 9][..], "4, 8, 9"), (&[4, 9, 12], "4, 9, 12"), (&[4, 11, 12], "4, 11, 12")] {
+        let system = format!("the operating system that the policy names by PCR {named}");
+        assert_eq!(workload(pcrs).await, (Verdict::Passed, system), "{pcrs:?}");
     }
 }
 
@@ -315,8 +353,9 @@ async fn another_image_or_setting_is_refused() {
     assert_eq!(violations(AzureVmKnob::Pcr(4, value(0))).await, [wrong]);
     // PCR 16, which every guest can reset, has the value of PCR 4: it is not taken for it.
     let shown = violations(AzureVmKnob::SelectedPcrs(vec![0, 1, 2, 3, 16, 17, 18, 23])).await;
-    assert_eq!(shown, [4, 7, 11].map(|index| Violation::PcrNotQuoted { index }));
-    assert_eq!(violations(AzureVmKnob::SelectedPcrs(vec![4, 7])).await, [Violation::PcrNotQuoted { index: 11 }]);
+    assert_eq!(shown, [4, 7, 11, 12].map(|index| Violation::PcrNotQuoted { index }));
+    let shown = violations(AzureVmKnob::SelectedPcrs(vec![4, 7, 12])).await;
+    assert_eq!(shown, [Violation::PcrNotQuoted { index: 11 }]);
     let off = Violation::WrongVmConfiguration { setting: VmConfigurationBit::SecureBoot, must: BitRequirement::Set };
     assert_eq!(violations(AzureVmKnob::SecureBoot(false)).await, [off]);
     let uncertified = Violation::NotReported { claim: "ak certificate" };

@@ -494,11 +494,42 @@ fn what_stays_open_of_a_vm_is_said() {
     };
     assert_eq!(codes(&[]), ["any-guest-os"]);
     assert_eq!(codes(&[7]), ["any-guest-os"]);
-    assert_eq!(codes(&[4, 7]), [""; 0]);
+    // The boot loader alone starts any command line and initial file system.
+    assert_eq!(codes(&[4]), ["any-guest-os"]);
+    assert_eq!(codes(&[4, 7]), ["any-guest-os"]);
     assert_eq!(codes(&[9]), ["any-guest-os", "pcrs-without-boot-loader"]);
-    assert_eq!(codes(&[4, 12]), ["kernel-image-without-overrides"]);
-    assert_eq!(codes(&[4, 11]), ["kernel-image-without-overrides"]);
+    assert_eq!(codes(&[8, 9, 11, 12]), ["any-guest-os", "pcrs-without-boot-loader"]);
+    assert_eq!(codes(&[4, 8]), ["any-guest-os"]);
+    assert_eq!(codes(&[4, 9]), ["any-guest-os"]);
+    assert_eq!(codes(&[4, 12]), ["any-guest-os", "kernel-image-without-overrides"]);
+    assert_eq!(codes(&[4, 8, 12]), ["any-guest-os", "kernel-image-without-overrides"]);
+    assert_eq!(codes(&[4, 11]), ["any-guest-os", "kernel-image-without-overrides"]);
+    assert_eq!(codes(&[4, 8, 9]), [""; 0]);
     assert_eq!(codes(&[4, 11, 12]), [""; 0]);
+
+    // Zeros in a PCR say that nothing extended it, so that the command line is elsewhere.
+    let zeros = blindbox_attestation::Sha256Digest::new([0; 32]);
+    let is_open = |pcrs: &[(u8, &[blindbox_attestation::Sha256Digest])]| {
+        let guest = GuestIdentity::by_measurement([Measurement::new([1; 48])]);
+        let guest = pcrs.iter().fold(guest, |guest, (index, values)| guest.pcr(*index, values.iter().copied()));
+        let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
+        policy.lint().iter().any(|lint| lint.code == "any-guest-os")
+    };
+    let (some, none, either) = (&[value][..], &[zeros][..], &[value, zeros][..]);
+    for (pcrs, open) in [
+        (&[(4, some), (11, some), (12, none)][..], false),
+        (&[(4, some), (11, none), (12, none)], true),
+        (&[(4, some), (11, either), (12, none)], true),
+        (&[(4, none), (11, some), (12, none)], true),
+        (&[(4, some), (8, some), (9, some)], false),
+        (&[(4, some), (8, none), (9, some)], true),
+        (&[(4, some), (8, some), (9, either)], true),
+        // Ubuntu's images for confidential VMs: no GRUB, and no sections in PCR 11.
+        (&[(4, some), (8, none), (9, some), (11, none), (12, some)], false),
+        (&[(4, some), (8, none), (9, some), (11, none), (12, none)], true),
+    ] {
+        assert_eq!(is_open(pcrs), open, "{pcrs:?}");
+    }
 
     let vm = |trust| {
         Policy::confidential_vm(trust, GuestIdentity::by_measurement([Measurement::new([1; 48])]), Binding::OwnKey)
@@ -516,6 +547,26 @@ fn what_stays_open_of_a_vm_is_said() {
     let known = amd.require_vm_ids([blindbox_attestation::VmId::new([7; 16])]).unwrap();
     assert_eq!(machine(&known), ["machine-anywhere"]);
     assert_eq!(machine(&known.require_ak_certificate().unwrap()), [""; 0]);
+
+    // What the paravisor states, and what a policy can require of it.
+    let settings = |policy: &Policy| {
+        let found = policy.lint().into_iter().map(|lint| lint.code);
+        found.filter(|code| code.starts_with("secure-boot") || code.starts_with("interactive")).collect::<Vec<_>>()
+    };
+    let set = |policy: &Policy, bit, must| policy.clone().require_vm_configuration(bit, must).unwrap();
+    use blindbox_attestation::VmConfigurationBit::{InteractiveConsole, SecureBoot};
+    let (boot, console) = (SecureBoot, InteractiveConsole);
+    let amd = vm(Trust::amd()).unwrap();
+    let (no_boot, no_console) = ("secure-boot-not-required", "interactive-console-not-refused");
+    assert_eq!(settings(&maa), [""; 0]);
+    assert_eq!(settings(&amd), [no_boot, no_console]);
+    assert_eq!(settings(&set(&amd, boot, BitRequirement::Set)), [no_console]);
+    assert_eq!(settings(&set(&amd, boot, BitRequirement::Clear)), [no_boot, no_console]);
+    assert_eq!(settings(&set(&amd, console, BitRequirement::Clear)), [no_boot]);
+    assert_eq!(settings(&set(&amd, console, BitRequirement::Set)), [no_boot, no_console]);
+    let by_pcr = GuestIdentity::by_measurement([Measurement::new([1; 48])]).pcr(7, [value]);
+    let by_pcr = Policy::confidential_vm(Trust::amd(), by_pcr, Binding::OwnKey).unwrap();
+    assert_eq!(settings(&by_pcr), [no_console]);
 }
 
 /// The paravisor of a confidential VM states its id, and so does a token; nothing of a container does.

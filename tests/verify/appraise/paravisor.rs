@@ -11,6 +11,12 @@ use crate::scene::*;
 
 const NAME: &str = "paravisor";
 const ID_KEY: &str = "942fd93ebde6ea7a96efadeafc60f1c6b3d10e703b1dafd7555b92f7f3d32d0e006767648cba5b102af3d65756af4177";
+/// The keys of Azure's paravisors of before the fix, from reports and tokens of 2022 to January 2025.
+const OLD_ID_KEYS: [&str; 3] = [
+    "57486a447ec0f1958002a22a06b7673b9fd27d11e1c6527498056054c5fa92d23c50f9de44072760fe2b6fb89740b696",
+    "934f68bd8ba01938eec21475c872e3a942b60c59fafc6df9e9a76ee66bc47f2d09c676f61c0315c578da26085fb13a71",
+    "0356215882a825279a85b300b0b742931d113bf7e32dde2e50ffde7ec743ca491ecdd7f336dc28a6e0b2bb57af7a44a3",
+];
 const MILAN: &str = "02212000000000000000000000000000";
 const GENOA: &str = "01232000000000000000000000000000";
 
@@ -74,12 +80,26 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     let check = |result: Result<Attestation, AttestationError>| {
         result.unwrap().appraisal().check(NAME).map(|check| check.verdict)
     };
-    // By its launch measurement.
+    // By its launch measurement. What is known of the paravisor is shown all the same.
+    let pinned = |guest: &Guest| {
+        let measured = GuestIdentity::by_measurement([guest.snp.measurement]);
+        Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), measured, Binding::OwnKey).unwrap()
+    };
+    let below = "guest svn 2 of family 02212000000000000000000000000000: the measurement is pinned, and its paravisor is BELOW the floor \
+                 of CVE-2025-49707";
     let old = vm(MILAN, 2);
-    let measured = GuestIdentity::by_measurement([old.snp.measurement]);
-    let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), measured, Binding::OwnKey).unwrap();
-    let reason = Verdict::NotEvaluated("the policy pins the launch measurement");
-    assert_eq!(check(attest(&old, &policy)), Some(reason));
+    let policy = pinned(&old);
+    allowed(attest(&old, &policy), NAME, below);
+    let mut of_old_key = vm(MILAN, 2);
+    for key in OLD_ID_KEYS {
+        of_old_key.snp.id_key_digest = KeyDigest::from_hex(key).unwrap();
+        allowed(attest(&of_old_key, &pinned(&of_old_key)), NAME, below);
+    }
+    let fixed = vm(MILAN, 10);
+    passed(attest(&fixed, &pinned(&fixed)), NAME, &format!("guest svn 10 of family {MILAN}"));
+    let unknown = vm(&"00".repeat(16), 10);
+    let reason = "the policy pins the launch measurement, of a paravisor that is not known";
+    assert_eq!(check(attest(&unknown, &pinned(&unknown))), Some(Verdict::NotEvaluated(reason)));
     let useless = policy.allow_old_paravisor();
     let contradiction = "`allow.old-paravisor` is for confidential VMs whose launch measurement is not pinned; drop it";
     assert_eq!(useless, Err(PolicyError::Contradiction { reason: contradiction }));
@@ -94,12 +114,32 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     let refused = attest(&other, &signed()).unwrap_err();
     assert!(matches!(refused.violation(), Some(Violation::WrongGuestIdentity { field: "id key", .. })), "{refused}");
     let policy = signed().require_report_guest_svn(3).unwrap();
-    let reason = Verdict::NotEvaluated("the policy names another ID key and its minimum guest svn");
-    assert_eq!(check(attest(&other, &policy)), Some(reason));
+    let found =
+        format!("guest svn 3 of family {MILAN}: NOT KNOWN, the policy names its ID key {key} and a minimum guest svn");
+    allowed(attest(&other, &policy), NAME, &found);
+    let lints = |policy: &Policy| policy.lint().iter().any(|lint| lint.code == "other-paravisor-key");
+    assert!(lints(&signed()) && lints(&policy));
+    // A key of before the fix is known, so that no minimum of the policy makes it another.
+    for old in OLD_ID_KEYS.map(|key| KeyDigest::from_hex(key).unwrap()) {
+        let mut guest = vm(MILAN, 1_000_000);
+        guest.snp.id_key_digest = old;
+        let by_key = Policy::confidential_vm(
+            Trust::maa(ISSUER).unwrap(),
+            GuestIdentity::by_id_key([old, KeyDigest::from_hex(ID_KEY).unwrap()]),
+            Binding::OwnKey,
+        );
+        let policy = by_key.and_then(|policy| policy.require_report_guest_svn(1)).unwrap();
+        assert!(lints(&policy));
+        let (expected, actual) = (ID_KEY.to_owned(), old.to_string());
+        failed(attest(&guest, &policy), NAME, Violation::WrongGuestIdentity { field: "id key", expected, actual });
+        let found = format!("{old}: the VM's administrator may have replaced the attestation key");
+        allowed(attest(&guest, &policy.allow_old_paravisor().unwrap()), NAME, &found);
+    }
     // A minimum of the policy does not lower that of Azure's own key.
     let azure = GuestIdentity::by_id_key([KeyDigest::from_hex(ID_KEY).unwrap()]);
     let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), azure, Binding::OwnKey).unwrap();
     let policy = policy.require_report_guest_svn(1).unwrap();
+    assert!(!lints(&policy));
     failed(attest(&vm(MILAN, 9), &policy), NAME, Violation::GuestSvnTooOld { minimum: 10, actual: 9 });
 }
 

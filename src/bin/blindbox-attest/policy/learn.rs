@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use blindbox_attestation::{
-    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, SnpClaims, TdxClaims, UvmClaims, UvmRequirement,
-    verify_unappraised,
+    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, ParavisorFix, Policy, SnpClaims, TdxClaims, UvmClaims,
+    UvmRequirement, verify_unappraised,
 };
 use clap::Args;
 
@@ -192,6 +192,9 @@ impl Learn {
             draft.shown(check, &format!("mrtd = [{}]", quoted(&tdx.mrtd.to_string())));
         }
         if let Some(snp) = shown.claims.tee.snp() {
+            if let Some(note) = paravisor_note(snp) {
+                draft.comment(&note);
+            }
             draft.shown(check, &format!("measurements = [{}]", quoted(&snp.measurement.to_string())));
         }
         if let Some(quote) = shown.claims.azure_vm.as_ref().and_then(|vm| vm.quote.as_ref()) {
@@ -315,6 +318,22 @@ impl Learn {
             draft.line("\n[allow]");
             allowed.into_iter().for_each(|line| draft.line(line));
         }
+    }
+}
+
+/// What is to be known before the measurement of a paravisor is pinned: the pin accepts it without a minimum version.
+fn paravisor_note(snp: &SnpClaims) -> Option<String> {
+    let found = format!("guest svn {} of family {}, ID key {}", snp.report_guest_svn, snp.family_id, snp.id_key_digest);
+    match ParavisorFix::shown_by(snp) {
+        ParavisorFix::Present => None,
+        ParavisorFix::Missing => Some(format!(
+            "NOTE: this paravisor is BELOW the floor of CVE-2025-49707 ({found}): the VM's administrator may have replaced the \
+             attestation key. The measurement below accepts it all the same. Redeploy the VM and learn again."
+        )),
+        _ => Some(format!(
+            "NOTE: this release does not know this paravisor ({found}), nor whether it has the fix of CVE-2025-49707. The \
+             measurement below accepts it all the same."
+        )),
     }
 }
 

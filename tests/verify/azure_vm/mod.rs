@@ -3,6 +3,7 @@
 mod ak_certificate;
 mod emulated;
 mod inspection;
+mod policy;
 mod properties;
 mod recorded;
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::amd::kds::KdsKnob;
+use super::guest::azure_vm::AzureVmKnob;
 use super::guest::hardware::HardwareKnob;
 use super::knob::Knob;
 use super::maa::jwks::{KeyForm, KeySetKnob};
@@ -12,6 +13,8 @@ use super::options::{
     OptionError, OptionRow, bytes, constant, digits, hexadecimal, json, named_json, number, offset_and_bytes, product,
     rows, tcb, text,
 };
+use crate::azure_vm::PCR_COUNT;
+use crate::types::Sha256Digest;
 use crate::uvm::EndorsementForm;
 
 /// A knob of any part of the emulator, parsed from the form of [`AnyKnob::rows`], such as `vmpl=1`.
@@ -70,7 +73,7 @@ rows! {
         "without-claim=PATH", "removes a claim" => WithoutClaim(text);
         "token-of-another-report", "is not about the report that it comes with" => TokenOfAnotherReport;
     }
-    // A guest as a value; what has tables of its own below. The command line has no verifier for the evidence of confidential VMs.
+    // A guest as a value; what has tables of its own below.
     in code only { ReportOf, Hardware, AzureVm, Token }
 }
 
@@ -178,6 +181,35 @@ rows! {
 }
 
 rows! {
+    AZURE_VM: AzureVmKnob => AnyKnob, AnyKnob::azure_vm;
+    "Confidential VM (with --guest vm and --product)" {
+        "hcl-report-of-another-vm", "the paravisor's report of another VM" => HclReportOfAnotherVm;
+        "runtime-claims-of-another-vm", "of another VM, beside this hardware report" => RuntimeClaimsOfAnotherVm;
+        "earlier-boot", "the report names the TLS key of an earlier boot" => EarlierBoot;
+        "user-data=HEX", "other user-data (64 bytes)" => UserData(user_data);
+        "no-user-data", "the report has no user-data" => UserData(constant(None));
+        "secure-boot-off", "as the paravisor states" => SecureBoot(constant(false));
+        "console-off", "as the paravisor states" => Console(constant(false));
+        "vm-configuration=NAME:JSON", "adds a setting of the VM" => FurtherConfiguration(setting);
+        "hcl-report-bytes=OFFSET:HEX", "written over the paravisor's report" => HclReportBytes[offset_and_bytes];
+        "quote-of-another-vm", "by the TPM of another VM" => QuoteOfAnotherVm;
+        "extra-data=HEX", "a quote for another challenge" => ExtraData(bytes);
+        "selected-pcrs=INDEX,...", "a quote of these PCRs only" => SelectedPcrs(indices);
+        "pcr=INDEX:HEX", "another image was started" => Pcr[index_and_digest];
+        "pcr-values=HEX,...", "sends these values, whatever was quoted" => PcrValues(digest_list);
+        "quote-bytes=OFFSET:HEX", "written over the quote before it is signed" => QuoteBytes[offset_and_bytes];
+        "quote-signature-bit-flipped=BIT", "changed on the way" => SignatureBitFlipped(number);
+        "ak-certificate-of-another-vm", "genuine, of another VM's key" => AkCertificateOfAnotherVm;
+        "ak-certificate-of-trusted-launch", "of a VM that is no TEE" => AkCertificateOfTrustedLaunch;
+        "ak-certificate-expired", "it ended in 2025" => AkCertificateExpired;
+        "forged-ak-certificate", "a forger with Azure's names issued it" => ForgedAkCertificate;
+        "no-ak-authority", "it comes without its issuer's" => NoAkAuthority;
+        "no-ak-certificate", "none comes with the quote" => NoAkCertificate;
+    }
+    in code only {}
+}
+
+rows! {
     KDS: KdsKnob => AnyKnob, AnyKnob::Kds;
     "AMD's service (with --product)" {
         "kds-vcek-of-another-chip", "certificates of another chip" => VcekOfAnotherChip;
@@ -202,17 +234,23 @@ impl AnyKnob {
     /// Every knob that has a form on a command line, in the order of the groups.
     pub fn rows() -> impl Iterator<Item = &'static OptionRow<Self>> {
         let maa = KEY_SET.iter().chain([&MAA_EVIDENCE_AS_IT_IS]).chain(MAA_EVIDENCE);
-        GUEST_AND_AGENT.iter().chain(TOKEN).chain(maa).chain(HARDWARE).chain(KDS)
+        GUEST_AND_AGENT.iter().chain(TOKEN).chain(maa).chain(HARDWARE).chain(AZURE_VM).chain(KDS)
     }
 
     /// Whether it changes something of the hardware, and nothing where there is no [`super::Platform`].
     #[must_use]
     pub fn needs_platform(&self) -> bool {
         match self {
-            Self::BlindBox(knob) => matches!(**knob, Knob::Hardware(_) | Knob::TokenOfAnotherReport),
+            Self::BlindBox(knob) => matches!(**knob, Knob::Hardware(_) | Knob::AzureVm(_) | Knob::TokenOfAnotherReport),
             Self::Kds(_) | Self::MaaEvidence(_) => true,
             Self::KeySet(_) => false,
         }
+    }
+
+    /// Whether it changes something of the evidence of a confidential VM, and nothing of that of another guest.
+    #[must_use]
+    pub fn needs_confidential_vm(&self) -> bool {
+        matches!(self, Self::BlindBox(knob) if matches!(**knob, Knob::AzureVm(_)))
     }
 
     fn guest(knob: Knob) -> Self {
@@ -225,6 +263,10 @@ impl AnyKnob {
 
     fn hardware(knob: HardwareKnob) -> Self {
         Self::guest(Knob::Hardware(knob))
+    }
+
+    fn azure_vm(knob: AzureVmKnob) -> Self {
+        Self::guest(Knob::AzureVm(knob))
     }
 
     fn maa_evidence(knob: MaaEvidenceKnob) -> Self {
@@ -242,6 +284,38 @@ impl FromStr for AnyKnob {
             None => OptionRow::find(Self::rows(), "knob", written, None),
         }
     }
+}
+
+fn user_data(value: &str) -> Result<Option<[u8; 64]>, String> {
+    let expected = || "expected 128 hexadecimal digits".to_owned();
+    bytes(value)?.try_into().map(Some).map_err(|_| expected())
+}
+
+/// A member of `vm-configuration`, as the knob takes it.
+fn setting(value: &str) -> Result<String, String> {
+    let (name, value) = named_json(value)?;
+    Ok(format!(",{}:{value}", serde_json::Value::from(name)))
+}
+
+fn indices(value: &str) -> Result<Vec<u8>, String> {
+    value.split(',').map(pcr_index).collect()
+}
+
+fn index_and_digest(value: &str) -> Result<(u8, Sha256Digest), String> {
+    let (index, value) = value.split_once(':').ok_or("expected INDEX:HEX")?;
+    Ok((pcr_index(index)?, digits(value)?))
+}
+
+fn digest_list(value: &str) -> Result<Vec<Sha256Digest>, String> {
+    value.split(',').map(digits).collect()
+}
+
+/// A TPM has 24 PCRs: of another one the knob would change nothing.
+fn pcr_index(value: &str) -> Result<u8, String> {
+    number(value)
+        .ok()
+        .filter(|index| *index < PCR_COUNT)
+        .ok_or_else(|| format!("expected a PCR from 0 to 23, found {value:?}"))
 }
 
 fn some_text(value: &str) -> Result<Option<String>, String> {

@@ -182,6 +182,57 @@ const TDX: &[(&str, i32, &str)] = &[
     ("knob vmpl=1", 0, ACCEPTED),
 ];
 
+/// Of a confidential VM judged by AMD, whose policy pins its image and its id, and requires Azure's certificate.
+const VM: &[(&str, i32, &str)] = &[
+    ("knob hcl-report-of-another-vm", 2, "invalid-tpm-quote"),
+    ("knob runtime-claims-of-another-vm", 2, "invalid-hcl-report"),
+    ("knob earlier-boot", 1, "key-not-in-report"),
+    ("knob user-data=<128>", 1, "key-not-in-report"),
+    ("knob no-user-data", 1, "key-not-in-report"),
+    ("knob secure-boot-off", 1, "wrong-vm-configuration"),
+    ("knob console-off", 0, ACCEPTED),
+    ("knob vm-configuration=interactive-console-enabled:true", 0, ACCEPTED),
+    ("knob vm-configuration=vmUniqueId:1", 2, "invalid-hcl-report"),
+    ("knob hcl-report-bytes=4:03", 2, "invalid-hcl-report"),
+    ("knob quote-of-another-vm", 2, "invalid-tpm-quote"),
+    ("knob extra-data=<64>", 2, "false-attestation-report"),
+    ("knob selected-pcrs=4,7,11", 1, "pcr-not-quoted"),
+    ("knob selected-pcrs=0,1,2,3,16,17,18,23", 1, "pcr-not-quoted"),
+    ("knob pcr=4:<64>", 1, "wrong-pcr"),
+    ("knob pcr=12:<64>", 1, "wrong-pcr"),
+    ("knob pcr=14:<64>", 0, ACCEPTED),
+    ("knob pcr-values=<64>,<64>", 2, "invalid-tpm-quote"),
+    ("knob quote-bytes=0:00", 2, "invalid-tpm-quote"),
+    ("knob quote-signature-bit-flipped=100", 2, "invalid-tpm-quote"),
+    ("knob ak-certificate-of-another-vm", 2, "invalid-ak-certificate"),
+    ("knob ak-certificate-of-trusted-launch", 2, "invalid-ak-certificate"),
+    ("knob ak-certificate-expired", 2, "invalid-ak-certificate"),
+    ("knob forged-ak-certificate", 2, "invalid-ak-certificate"),
+    ("knob no-ak-authority", 2, "invalid-ak-certificate"),
+    ("knob no-ak-certificate", 1, "not-reported"),
+    // A paravisor of before the fix, whose measurement the policy pins.
+    ("knob report-guest-svn=9", 0, ACCEPTED),
+];
+
+#[test]
+fn every_knob_of_a_confidential_vm() {
+    let options = ["--guest", "vm", "--product", "milan", "--trust", "amd"];
+    check(Emulator::start(&options), VM, "knobs-of-vm.txt");
+    for options in [&["--guest", "vm"][..], &["--product", "milan"], &["--guest", "tdx"]] {
+        let refused = run(&[&["emulate", "--knob", "earlier-boot"], options].concat());
+        assert_eq!(refused.exit, 64, "{}", refused.err);
+        assert!(refused.err.contains("needs --guest vm and --product"), "{}", refused.err);
+    }
+    for (knob, reason) in [
+        ("selected-pcrs=4,24", "expected a PCR from 0 to 23, found \"24\""),
+        ("pcr=4", "expected INDEX:HEX"),
+        ("user-data=00", "expected 128 hexadecimal digits"),
+    ] {
+        let refused = run(&["emulate", "--guest", "vm", "--product", "milan", "--knob", knob]);
+        assert_eq!((refused.exit, refused.err.contains(reason)), (64, true), "{}", refused.err);
+    }
+}
+
 #[test]
 fn every_knob_of_a_guest_of_tdx() {
     check(Emulator::start(&["--guest", "tdx"]), TDX, "knobs-of-tdx.txt");
@@ -307,7 +358,8 @@ fn filled_in(order: &str) -> String {
 
 #[test]
 fn the_tables_leave_out_no_knob_and_no_fault() {
-    let orders = || MAA.iter().chain(CONNECTION).chain(HARDWARE).chain(TDX).flat_map(|(orders, ..)| orders.split(';'));
+    let orders =
+        || MAA.iter().chain(CONNECTION).chain(HARDWARE).chain(TDX).chain(VM).flat_map(|(orders, ..)| orders.split(';'));
     let tested: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
     let knobs: BTreeSet<_> = AnyKnob::rows().map(|row| row.name()).collect();
     assert_eq!(tested, knobs);

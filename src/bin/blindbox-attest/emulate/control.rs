@@ -83,7 +83,8 @@ impl Emulation {
     }
 
     fn set(&self, change: AnyKnob) -> Result<(), String> {
-        knobs::check(&change, self.platform.is_some())?;
+        let parts = knobs::Parts { product: self.platform.is_some(), vm: self.blindbox.virtual_tpm().is_some() };
+        knobs::check(&change, parts)?;
         match change {
             AnyKnob::BlindBox(knob) => self.blindbox.set(*knob),
             AnyKnob::KeySet(knob) => self.maa.set(knob),

@@ -6,9 +6,21 @@ pub fn parse(written: &str) -> Result<AnyKnob, String> {
     written.parse().map_err(|error: OptionError| error.to_string())
 }
 
-/// Of a processor that is not there it would change nothing, and a test would pass for the wrong reason.
-pub fn check(knob: &AnyKnob, has_product: bool) -> Result<(), String> {
-    if knob.needs_platform() && !has_product {
+/// The parts of an emulation that a knob may need.
+#[derive(Clone, Copy)]
+pub struct Parts {
+    /// A processor, with AMD's service.
+    pub product: bool,
+    /// A confidential VM with SEV-SNP.
+    pub vm: bool,
+}
+
+/// Of a part that is not there it would change nothing, and a test would pass for the wrong reason.
+pub fn check(knob: &AnyKnob, parts: Parts) -> Result<(), String> {
+    if knob.needs_confidential_vm() && !(parts.vm && parts.product) {
+        return Err("a knob of a confidential VM needs --guest vm and --product, such as --product milan".to_owned());
+    }
+    if knob.needs_platform() && !parts.product {
         return Err(
             "a knob of hardware evidence, of the evidence of MAA or of AMD's service needs --product, such as --product milan".to_owned()
         );

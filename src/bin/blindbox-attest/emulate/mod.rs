@@ -10,11 +10,15 @@ mod saved;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use blindbox_attestation::emulator::azure_vm::QuoteBuilder;
 use blindbox_attestation::emulator::{
     AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, KeySetKnob, Maa,
     MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
 };
-use blindbox_attestation::{Binding, GuestIdentity, Policy, Product, Trust, UvmRequirement};
+use blindbox_attestation::{
+    Binding, BitRequirement, GuestIdentity, Policy, PolicyError, Product, Trust, UvmRequirement, VmConfigurationBit,
+    VmId,
+};
 use serde_json::{Value, json};
 
 use crate::exit::{Failure, print, print_json_line};
@@ -39,11 +43,7 @@ struct Emulation {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    arguments
-        .knob
-        .iter()
-        .try_for_each(|knob| knobs::check(knob, arguments.product.is_some()))
-        .map_err(Failure::usage)?;
+    arguments.knob.iter().try_for_each(|knob| knobs::check(knob, arguments.parts())).map_err(Failure::usage)?;
     let ready_file = arguments.ready_file.as_deref().map(ReadyFile::prepare).transpose()?;
     let emulation = arguments.start().await?;
     let policy = arguments.policy(&emulation)?;
@@ -72,6 +72,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
+    fn parts(&self) -> knobs::Parts {
+        knobs::Parts { product: self.product.is_some(), vm: self.guest == GuestKind::Vm }
+    }
+
     async fn start(&self) -> Result<Emulation, Failure> {
         if self.guest == GuestKind::Tdx && self.product.is_some() {
             return Err(Failure::usage("--product is a processor of AMD, which a guest of Intel TDX does not have"));
@@ -202,6 +206,7 @@ impl Arguments {
         if self.product.is_none() && trust != TrustArgument::Maa {
             return Err(Failure::usage("--trust amd and both need --product"));
         }
+        let trust_amd = trust != TrustArgument::Maa;
         let pinned = |trust: Trust| trust.require_maa_policy_hash(emulation.blindbox.maa_policy_hash());
         let trust = match trust {
             TrustArgument::Maa => Trust::maa(maa.as_str()).and_then(pinned),
@@ -230,7 +235,10 @@ impl Arguments {
             }
             GuestKind::Vm => {
                 let guest = GuestIdentity::by_measurement([emulation.blindbox.measurement()]);
-                Policy::confidential_vm(trust, guest, binding)
+                match emulation.blindbox.virtual_tpm().filter(|_| trust_amd) {
+                    Some(tpm) => vm_and_its_image(trust, guest, binding, tpm.vm_id()),
+                    None => Policy::confidential_vm(trust, guest, binding),
+                }
             }
             GuestKind::Tdx => {
                 let guest = GuestIdentity::measured_tdx([emulation.blindbox.measurement()]);
@@ -242,6 +250,17 @@ impl Arguments {
         let policy = if in_clear { policy.and_then(Policy::allow_plain_http) } else { policy };
         policy.map_err(Failure::from)
     }
+}
+
+/// A confidential VM under AMD trust, by all that its virtual TPM and its paravisor show.
+fn vm_and_its_image(trust: Trust, guest: GuestIdentity, binding: Binding, vm_id: VmId) -> Result<Policy, PolicyError> {
+    // Of a unified kernel image.
+    let guest =
+        [4, 7, 11, 12].into_iter().fold(guest, |guest, index| guest.pcr(index, [QuoteBuilder::default_pcr(index)]));
+    Policy::confidential_vm(trust, guest, binding)?
+        .require_vm_configuration(VmConfigurationBit::SecureBoot, BitRequirement::Set)?
+        .require_vm_ids([vm_id])?
+        .require_ak_certificate()
 }
 
 impl Emulation {

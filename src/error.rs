@@ -41,7 +41,7 @@ pub enum AttestationError {
     // --- Untrusted: the evidence is not genuine, not about this peer, or not evidence at all ------------------------
     /// The evidence is not of a TEE that this crate knows.
     #[error(
-        "attestation validation failed (not an enclave): expected evidence of a SEV-SNP TEE, found attestation type {attestation_type:?}"
+        "attestation validation failed (not an enclave): expected evidence of a TEE of SEV-SNP or Intel TDX in a supported form, found attestation type {attestation_type:?}"
     )]
     NotAnEnclave {
         /// The attestation type in the token, shortened.

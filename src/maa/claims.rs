@@ -72,6 +72,8 @@ pub(super) fn shape<'p>(payload: &'p Object<'p>) -> Result<(TokenShape, &'p Obje
                     refuse_foreign(tee, TokenShape::AzureVm, &[VM_PREFIX, tdx::PREFIX])?;
                     Ok((TokenShape::AzureVm, tee))
                 }
+                // The guest attestation of a TD, of which no form is known: a direct token (`tdxvm`) is.
+                "tdxvm" => not_an_enclave("tdxvm within azurevm"),
                 kind => not_an_enclave(kind),
             }
         }

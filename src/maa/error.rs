@@ -97,7 +97,9 @@ pub enum TokenError {
         claim: String,
     },
     /// MAA attests something that is not a TEE of SEV-SNP or TDX: another technology, or a VM without one.
-    #[error("expected a token about a TEE of SEV-SNP or TDX, found the attestation type {attestation_type:?}")]
+    #[error(
+        "expected a token about a TEE of SEV-SNP or Intel TDX in a supported form, found the attestation type {attestation_type:?}"
+    )]
     NotAnEnclave {
         /// `x-ms-attestation-type`, the TEE's if there is one.
         attestation_type: String,

@@ -1,5 +1,8 @@
 use std::fs;
 
+use blindbox_attestation::Policy;
+use blindbox_attestation::emulator::azure_vm::QuoteBuilder;
+
 use crate::tool::{Emulator, run};
 
 #[test]
@@ -51,6 +54,50 @@ fn a_policy_for_tdx_names_it() {
     let snp = with(&["--allow-any-azure-cvm"]);
     fs::write(emulator.file("policy.toml"), &snp.out).unwrap();
     assert_eq!(emulator.verify(&["--json"]).code(), "wrong-tee-kind");
+}
+
+/// The image of a VM, by the PCRs that identify it.
+#[test]
+fn a_new_policy_names_the_image_of_a_vm() {
+    let emulator = Emulator::start(&["--guest", "vm", "--product", "milan", "--trust", "amd"]);
+    let vm = ["policy", "new", "--kind", "vm", "--binding", "own-key", "--amd", "--allow-any-azure-cvm"];
+    let pcr = |index: u8| format!("{index}={}", QuoteBuilder::default_pcr(index));
+    let (other, four, eleven, twelve) = (format!("4={}", "5a".repeat(32)), pcr(4), pcr(11), pcr(12));
+    let with = |pcrs: &[&str]| {
+        let options: Vec<_> = pcrs.iter().flat_map(|pcr| ["--pcr", pcr]).collect();
+        run(&[&vm[..], &options].concat())
+    };
+    // Of one PCR any of the values.
+    let made = with(&[&other, &four, &eleven, &twelve]);
+    assert_eq!(made.exit, 0, "{}", made.err);
+    let policy: Policy = made.out.parse().unwrap();
+    assert!(policy.lint().iter().all(|lint| lint.code != "any-guest-os"), "{}", made.err);
+    fs::write(emulator.file("policy.toml"), &made.out).unwrap();
+    let verified = emulator.verify(&[]);
+    assert_eq!(verified.exit, 0, "{}", verified.err);
+    let passed = "passed         workload                  the operating system that the policy names by PCR 4, 11, 12";
+    assert!(verified.out.lines().any(|line| line == passed), "{}", verified.out);
+    // Another image.
+    fs::write(emulator.file("policy.toml"), with(&[&other, &eleven, &twelve]).out).unwrap();
+    assert_eq!(emulator.verify(&["--json"]).code(), "wrong-pcr");
+    // The boot loader alone leaves the system open.
+    assert!(with(&[&four]).err.contains("note: any-guest-os: "), "{}", with(&[&four]).err);
+
+    for (pcr, exit, reason) in
+        [("4", 64, "expected INDEX=HEX"), ("04=00", 64, "expected the index of a PCR before the ="), ("4=00", 64, "64")]
+    {
+        let refused = with(&[pcr]);
+        assert_eq!((refused.exit, refused.err.contains(reason)), (exit, true), "{}", refused.err);
+    }
+    let refused = with(&[&format!("16={}", "5a".repeat(32))]);
+    assert_eq!((refused.exit, refused.err.contains("PCR 16 or 23")), (4, true), "{}", refused.err);
+    let container = ["policy", "new", "--binding", "own-key", "--amd", "--pcr", &four];
+    let refused = run(&container);
+    assert_eq!((refused.exit, refused.err.contains("belong to --kind vm")), (64, true), "{}", refused.err);
+    let maa =
+        ["policy", "new", "--kind", "vm", "--binding", "own-key", "--maa", "https://sharedneu.neu.attest.azure.net"];
+    let refused = run(&[&maa[..], &["--allow-any-azure-cvm", "--pcr", &four]].concat());
+    assert_eq!((refused.exit, refused.err.contains("--amd")), (64, true), "{}", refused.err);
 }
 
 #[test]

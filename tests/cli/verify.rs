@@ -72,7 +72,7 @@ fn an_untrusted_peer_in_json() {
   "error": {
     "category": "untrusted",
     "code": "not-an-enclave",
-    "message": "attestation validation failed (not an enclave): expected evidence of a SEV-SNP TEE, found attestation type \"sgx\"",
+    "message": "attestation validation failed (not an enclave): expected evidence of a TEE of SEV-SNP or Intel TDX in a supported form, found attestation type \"sgx\"",
     "number": 201,
     "request_sent": false,
     "retryable": false

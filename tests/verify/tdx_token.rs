@@ -163,6 +163,10 @@ fn names_of_one_kind_are_refused_in_a_token_of_the_other() {
 fn the_guest_attestation_of_a_td_is_not_known() {
     let path = "x-ms-isolation-tee/x-ms-attestation-type";
     let refused = attest_claims(&Guest::confidential_vm(), &vm_policy(), |claims| claims.claim(path, "tdxvm"));
-    assert_eq!(refused.map(drop), Err(AttestationError::NotAnEnclave { attestation_type: "tdxvm".into() }));
+    let refused = refused.map(drop).unwrap_err();
+    assert_eq!(refused, AttestationError::NotAnEnclave { attestation_type: "tdxvm within azurevm".into() });
+    let text = "attestation validation failed (not an enclave): expected evidence of a TEE of SEV-SNP or Intel TDX in a supported form, \
+                found attestation type \"tdxvm within azurevm\"";
+    assert_eq!(refused.to_string(), text);
     assert_eq!((TeeKind::Snp.to_string(), TeeKind::Tdx.to_string()), ("SEV-SNP".into(), "Intel TDX".into()));
 }

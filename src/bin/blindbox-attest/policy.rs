@@ -2,13 +2,14 @@
 
 mod learn;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use blindbox_attestation::{
-    Binding, CcePolicy, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest, TeeKind,
-    Trust, UvmRequirement, Workload, printable_json,
+    Binding, CcePolicy, GuestIdentity, HexError, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest,
+    TeeKind, Trust, UvmRequirement, Workload, printable_json,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -108,6 +109,12 @@ struct New {
     #[arg(long, conflicts_with_all = ["measurement", "id_key", "mrtd"], help_heading = "What must run")]
     allow_any_azure_cvm: bool,
 
+    /// An accepted value of a PCR of a confidential VM (SHA-256, in hexadecimal), such as 11=5a5a...; index 0 to 15. May be
+    /// repeated, also for one PCR, of which any value is then accepted. An image is identified by 4 with 8 and 9 (GRUB), 9 and 12
+    /// (a kernel with its stub) or 11 and 12 (a unified kernel image).
+    #[arg(long, value_name = "INDEX=HEX", value_parser = pcr, requires = "amd", help_heading = "What must run")]
+    pcr: Vec<(u8, Sha256Digest)>,
+
     /// Accept a channel that the evidence does not speak of, for --binding none.
     #[arg(long, help_heading = "Relaxations")]
     allow_unbound_channel: bool,
@@ -133,7 +140,7 @@ struct New {
 enum Kind {
     /// A confidential container (Azure Container Instances and alike).
     Container,
-    /// A confidential VM, of which evidence does not show what runs in it.
+    /// A confidential VM. What runs in it is shown under --amd only, by --pcr.
     Vm,
 }
 
@@ -163,6 +170,14 @@ impl From<BindingArgument> for Binding {
             BindingArgument::None => Self::None,
         }
     }
+}
+
+/// The index of a PCR, and a value of it.
+fn pcr(written: &str) -> Result<(u8, Sha256Digest), String> {
+    let (index, value) = written.split_once('=').ok_or("expected INDEX=HEX")?;
+    let index = index.parse().ok().filter(|known: &u8| known.to_string() == index);
+    let index = index.ok_or("expected the index of a PCR before the =")?;
+    Ok((index, value.parse().map_err(|error: HexError| error.to_string())?))
 }
 
 /// The trust of `--maa` and `--amd`.
@@ -263,8 +278,9 @@ impl New {
     }
 
     fn container(&self) -> Result<Policy, Failure> {
-        if !self.id_key.is_empty() || !self.mrtd.is_empty() || self.allow_any_azure_cvm {
-            return Err(Failure::usage("--id-key, --mrtd and --allow-any-azure-cvm belong to --kind vm"));
+        let of_a_vm = !self.id_key.is_empty() || !self.mrtd.is_empty() || !self.pcr.is_empty();
+        if of_a_vm || self.allow_any_azure_cvm {
+            return Err(Failure::usage("--id-key, --mrtd, --pcr and --allow-any-azure-cvm belong to --kind vm"));
         }
         let mut digests = self.host_data.iter().copied();
         let first = match self.cce_policy.read()? {
@@ -302,6 +318,11 @@ impl New {
             (true, false) => GuestIdentity::by_id_key(id_keys.clone()),
         };
         let guest = if self.mrtd.is_empty() { guest } else { guest.also_measured_tdx(mrtd) };
+        let mut pcrs = BTreeMap::<u8, Vec<Sha256Digest>>::new();
+        for (index, value) in &self.pcr {
+            pcrs.entry(*index).or_default().push(*value);
+        }
+        let guest = pcrs.into_iter().fold(guest, |guest, (index, values)| guest.pcr(index, values));
         let policy = Policy::confidential_vm(self.trust()?, guest, self.binding.into()).map_err(Failure::from)?;
         let tees = self.tee.iter().map(|tee| match tee {
             TeeArgument::Snp => TeeKind::Snp,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 /// An error of an application.
@@ -15,7 +16,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// How much white space one frame of an oversized body holds.
 static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
 
-/// Long enough for a loopback connection to send what it holds.
+/// Between the last bytes of a body and the error that ends it.
 const BEFORE_A_CUT: Duration = Duration::from_millis(20);
 
 /// What is sent after the headers of a response.
@@ -28,8 +29,8 @@ pub(crate) enum Body {
     Padded { first: Bytes, padding: u64 },
     /// As another body has it.
     Passed(Pin<Box<dyn HttpBody<Data = Bytes, Error = io::Error> + Send>>),
-    /// The bytes, then the connection is cut, after a pause in which they get sent.
-    Cut { first: Bytes, pause: Option<Pin<Box<Sleep>>> },
+    /// The bytes, then an error, which ends the stream or the connection.
+    Cut(CutBody),
 }
 
 impl Body {
@@ -42,6 +43,10 @@ impl Body {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         Self::Passed(Box::pin(WithIoError(Box::pin(body))))
+    }
+
+    pub(crate) fn cut_after(first: Bytes) -> Self {
+        Self::Cut(CutBody::Unsent(first))
     }
 
     pub(crate) fn dripping(rest: Bytes, every: Duration) -> Self {
@@ -73,16 +78,7 @@ impl HttpBody for Body {
                 Bytes::from_static(PADDING.split_at(len).0)
             }
             Self::Padded { first, .. } => std::mem::take(first),
-            Self::Cut { first, pause } if !first.is_empty() => {
-                *pause = Some(Box::pin(tokio::time::sleep(BEFORE_A_CUT)));
-                std::mem::take(first)
-            }
-            Self::Cut { pause, .. } => {
-                if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
-                    return Poll::Pending;
-                }
-                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
-            }
+            Self::Cut(body) => return body.poll_frame(cx),
         };
         Poll::Ready(if data.is_empty() { None } else { Some(Ok(Frame::data(data))) })
     }
@@ -101,6 +97,52 @@ impl HttpBody for Body {
             Self::Passed(body) => body.size_hint(),
             _ => SizeHint::default(),
         }
+    }
+}
+
+/// A body that ends with an error when the HTTP library has sent what precedes it. Without that order, HTTP/2 would discard the
+/// headers and the bytes that it still holds, and the client would see a reset stream without a response.
+pub(crate) enum CutBody {
+    Unsent(Bytes),
+    /// The HTTP library holds the bytes: it drops them when they are in the buffer of the connection, where a reset follows them.
+    Queued(oneshot::Receiver<()>),
+    /// They are sent.
+    Pausing(Pin<Box<Sleep>>),
+}
+
+impl CutBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self {
+            Self::Unsent(bytes) => {
+                let (dropped, queued) = oneshot::channel();
+                let bytes = Bytes::from_owner(Watched { bytes: std::mem::take(bytes), _dropped: dropped });
+                *self = Self::Queued(queued);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Queued(queued) => {
+                if Pin::new(queued).poll(cx).is_ready() {
+                    *self = Self::Pausing(Box::pin(tokio::time::sleep(BEFORE_A_CUT)));
+                    cx.waker().wake_by_ref();
+                }
+                // HTTP/1.1 flushes its buffer when a body is not ready.
+                Poll::Pending
+            }
+            Self::Pausing(pause) => {
+                pause.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into())))
+            }
+        }
+    }
+}
+
+/// Bytes whose last reference closes a channel when it is dropped.
+struct Watched {
+    bytes: Bytes,
+    _dropped: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -129,6 +171,36 @@ pub(crate) async fn next_data<B: HttpBody<Data = Bytes> + Unpin>(body: &mut B) -
         let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
         if let Ok(data) = frame.into_data() {
             return Some(data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// The HTTP library may run at any time: a cut does not begin to wait before it has let go of the bytes.
+    #[tokio::test]
+    async fn a_cut_follows_the_bytes_before_it() {
+        for first in [&b"half"[..], b""] {
+            let mut body = Body::cut_after(Bytes::from_static(first));
+            let mut poll = |cx: &mut Context<'_>| Pin::new(&mut body).poll_frame(cx);
+            let mut context = Context::from_waker(Waker::noop());
+            let Poll::Ready(Some(Ok(frame))) = poll(&mut context) else { panic!("no bytes") };
+            let queued = frame.into_data().unwrap();
+            assert_eq!(queued, first);
+            assert!(poll(&mut context).is_pending());
+            let clone = queued.clone();
+            drop(queued);
+            assert!(poll(&mut context).is_pending());
+            let Body::Cut(CutBody::Queued(_)) = &body else { panic!("the pause has begun") };
+            drop(clone);
+            let mut poll = |cx: &mut Context<'_>| Pin::new(&mut body).poll_frame(cx);
+            assert!(poll(&mut context).is_pending(), "HTTP/1.1 flushes when a body is not ready");
+            let error = std::future::poll_fn(&mut poll).await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         }
     }
 }

@@ -196,7 +196,7 @@ impl Fault {
             Self::Truncated => {
                 let length = response.body.len();
                 let half = response.body.split_to(length / 2);
-                return response.with_length(length).send(Body::Cut { first: half, pause: None });
+                return response.with_length(length).send(Body::cut_after(half));
             }
             Self::Oversized(padding) => {
                 let first = std::mem::take(&mut response.body);

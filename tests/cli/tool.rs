@@ -30,9 +30,38 @@ pub fn moment() {
 }
 
 pub fn command() -> Command {
+    #[cfg(target_os = "linux")]
+    undo_ignored_signals();
     let mut command = Command::new(env!("CARGO_BIN_EXE_blindbox-attest"));
     command.stdin(Stdio::null()).env_remove("NO_COLOR");
     command
+}
+
+/// Makes programs start with the default actions of SIGHUP and SIGINT where this process ignores them, as `nohup` and `&` of a shell
+/// arrange it: an ignored signal stays ignored when a program is executed, a handled one becomes default (execve(2)).
+#[cfg(target_os = "linux")]
+fn undo_ignored_signals() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    static UNDO: std::sync::Once = std::sync::Once::new();
+    UNDO.call_once(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _within = runtime.enter();
+        for kind in [SignalKind::hangup(), SignalKind::interrupt()] {
+            if ignores(kind.as_raw_value()) {
+                // The handler outlives the runtime.
+                drop(signal(kind).unwrap());
+            }
+        }
+    });
+}
+
+/// Whether this process ignores a signal.
+#[cfg(target_os = "linux")]
+fn ignores(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & (1 << (signal - 1)) != 0
 }
 
 pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Outcome {
@@ -84,8 +113,15 @@ impl Serving {
         self.input = None;
     }
 
+    /// Its exit status. Whatever it waits for in these tests takes less than a minute.
     pub fn wait(&mut self) -> i32 {
-        self.child.wait().unwrap().code().unwrap()
+        for _ in 0..2400 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or_else(|| panic!("{status}"));
+            }
+            moment();
+        }
+        panic!("the program still runs after two minutes");
     }
 
     fn read(&mut self) -> Value {

@@ -148,7 +148,8 @@ fn limit() -> LevelFilter {
 
 impl Subscriber for Events {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        // Never cached for the core's events: a level that is set while the interest is registered would go unnoticed.
+        if metadata.target() == TARGET { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

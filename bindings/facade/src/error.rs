@@ -95,6 +95,12 @@ impl Error {
         Self { request_sent: true, ..Self::own(CANCELLED, message) }
     }
 
+    /// Work that was cancelled and has sent no request of the application.
+    #[must_use]
+    pub fn cancelled_unsent() -> Self {
+        Self::own(CANCELLED, "cancelled")
+    }
+
     /// A fault of this library.
     #[must_use]
     pub fn internal(reason: impl fmt::Display) -> Self {

@@ -47,8 +47,9 @@ static FIRST: OnceLock<Box<Process>> = OnceLock::new();
 impl Process {
     /// Returns what belongs to this process, and makes it on first use.
     ///
-    /// Takes no lock that another thread may have held while the process was forked: a `OnceLock` is set with a value that was made
-    /// before.
+    /// Takes no lock of its own that another thread may have held while the process was forked: a `OnceLock` is set with a value that
+    /// was made before. The threads of a runtime take one of `tracing` for a moment when they start to report their events, and a child
+    /// that was forked in that moment would wait for ever: a process that forks makes its first session before, or after.
     pub(crate) fn current() -> Result<&'static Self, Error> {
         let id = ProcessId::current();
         let mut place = &FIRST;

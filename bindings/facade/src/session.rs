@@ -10,6 +10,7 @@ use url::Url;
 use crate::error::Error;
 use crate::process::Owned;
 use crate::response::Response;
+use crate::task;
 use crate::upload::{Upload, UploadBody, UploadSender};
 
 /// A session with an attested peer.
@@ -103,11 +104,9 @@ impl Session {
         let prepared = self.prepare(request);
         async move {
             let (request, upload) = prepared?;
+            task::sends_a_request();
             let response = request.send().await?;
-            if let Some(upload) = upload {
-                upload.responded();
-            }
-            Ok(Response::new(response).await)
+            Ok(Response::new(response, upload).await)
         }
     }
 

@@ -9,6 +9,8 @@ use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::AmdAnchors;
 use blindbox_attestation::{AttestationError, Verifier, VerifierBuilder};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -48,9 +50,19 @@ pub(crate) fn verifier(json: &str) -> Result<Verifier, Error> {
     if !json.trim_start().starts_with('{') {
         return Err(Error::argument("settings: expected a JSON object"));
     }
-    let settings: Settings =
-        serde_json::from_str(json).map_err(|error| Error::argument(format!("settings: {error}")))?;
+    let given: BTreeMap<String, Value> = read(json)?;
+    // It would be read as not given: a program whose variable is empty would get the roots of the platform.
+    if let Some((name, _)) = given.iter().find(|(_, value)| value.is_null()) {
+        return Err(Error::argument(format!(
+            "settings: expected a value for {name}, found null; leave out what is not set"
+        )));
+    }
+    let settings: Settings = read(json)?;
     Ok(settings.builder()?.build()?)
+}
+
+fn read<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| Error::argument(format!("settings: {error}")))
 }
 
 impl Settings {

@@ -1,10 +1,13 @@
 //! Work on the runtime: completion by callback, and blocking calls that can be interrupted.
 
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::AbortHandle;
@@ -39,12 +42,25 @@ pub fn start<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
     done: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Result<Cancel, Error> {
-    let completion = Completion(Some(done), std::marker::PhantomData);
-    let task = Process::current()?.runtime.spawn(async move {
+    let sent = Arc::new(AtomicBool::new(false));
+    let completion = Completion { done: Some(done), sent: Arc::clone(&sent), outcome: PhantomData };
+    let task = Process::current()?.runtime.spawn(SENT.scope(sent, async move {
         let outcome = caught(work).await;
         completion.complete(outcome);
-    });
+    }));
     Ok(Cancel(Owned::new(task.abort_handle())))
+}
+
+tokio::task_local! {
+    /// Whether the peer may have received the request that the work is about.
+    static SENT: Arc<AtomicBool>;
+}
+
+/// Notes that the work of this task sends a request of the application from now on, or is about one that was sent: its cancellation
+/// then says so.
+pub(crate) fn sends_a_request() {
+    // A future may also be polled elsewhere, where nothing is cancelled.
+    let _ = SENT.try_with(|sent| sent.store(true, Ordering::SeqCst));
 }
 
 /// Runs work to its end, and blocks this thread. Each `interval` it asks `proceed`, on this thread, whether to go on: an
@@ -79,7 +95,7 @@ pub fn wait<T: Send + 'static, E>(
     }
 }
 
-/// Runs work to its end as [`wait`] does, and writes an upload from its source, on this thread.
+/// Runs work to its end as [`wait`] does, asking `proceed` each `interval`, and writes an upload from its source, on this thread.
 ///
 /// `source` returns the next piece, or `None` at its end; it is called only when the request takes more. An error of it fails the
 /// upload, ends the work, and is returned. The work may end before the source has: a peer may respond to half of a body. Call it
@@ -109,8 +125,16 @@ pub fn wait_writing<T: Send + 'static, E>(
         Ok(asking) => asking,
         Err(error) => return Ok(Err(error)),
     };
+    let mut asked = Instant::now();
     let outcome = loop {
-        let stopped = match receiver.recv_timeout(interval) {
+        // By the time that has passed: a source that always has a piece leaves no interval without an event.
+        if asked.elapsed() >= interval {
+            asked = Instant::now();
+            if let Err(error) = proceed() {
+                break Err(error);
+            }
+        }
+        let stopped = match receiver.recv_timeout(interval.saturating_sub(asked.elapsed())) {
             Ok(Event::Done(outcome)) => break Ok(outcome),
             Ok(Event::Asked(Ok(true))) => match source() {
                 Ok(piece) => {
@@ -129,7 +153,7 @@ pub fn wait_writing<T: Send + 'static, E>(
             },
             // The request takes no more: its outcome says why.
             Ok(Event::Asked(_)) => None,
-            Err(RecvTimeoutError::Timeout) => proceed().err(),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
                 break Ok(Err(Error::internal("the work ended without an outcome")));
             }
@@ -161,11 +185,15 @@ async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Er
 }
 
 /// Calls its function once: with the outcome, or with `cancelled` when it is dropped before.
-struct Completion<T, F: FnOnce(Result<T, Error>)>(Option<F>, std::marker::PhantomData<fn(T)>);
+struct Completion<T, F: FnOnce(Result<T, Error>)> {
+    done: Option<F>,
+    sent: Arc<AtomicBool>,
+    outcome: PhantomData<fn(T)>,
+}
 
 impl<T, F: FnOnce(Result<T, Error>)> Completion<T, F> {
     fn complete(mut self, outcome: Result<T, Error>) {
-        if let Some(done) = self.0.take() {
+        if let Some(done) = self.done.take() {
             done(outcome);
         }
     }
@@ -173,8 +201,9 @@ impl<T, F: FnOnce(Result<T, Error>)> Completion<T, F> {
 
 impl<T, F: FnOnce(Result<T, Error>)> Drop for Completion<T, F> {
     fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
-            done(Err(Error::cancelled()));
+        if let Some(done) = self.done.take() {
+            let sent = self.sent.load(Ordering::SeqCst);
+            done(Err(if sent { Error::cancelled() } else { Error::cancelled_unsent() }));
         }
     }
 }

@@ -246,26 +246,24 @@ pub(crate) struct UploadBody(Arc<Shared>);
 impl UploadBody {
     /// Ties the body to the future that sends it.
     pub(crate) fn sender(&self) -> UploadSender {
-        UploadSender(Some(Arc::clone(&self.0)))
+        UploadSender(Arc::clone(&self.0))
     }
 }
 
-/// Held by the future that sends the request: when it is dropped without a response, by cancellation or an error, the upload
-/// has ended. The body itself belongs to the connection, which drops it at some later time.
-pub(crate) struct UploadSender(Option<Arc<Shared>>);
-
-impl UploadSender {
-    /// The response has begun. A peer may still read the rest of the body.
-    pub(crate) fn responded(mut self) {
-        self.0 = None;
-    }
-}
+/// Held by the future that sends the request, then by its response, whose peer may still read the rest of the body: when it is
+/// dropped, by cancellation, an error or the closing of the response, the upload has ended. The body itself belongs to the
+/// connection, which drops it at some later time, or never if the peer leaves it no window.
+pub(crate) struct UploadSender(Arc<Shared>);
 
 impl Drop for UploadSender {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.change(|state| state.fail("the request has ended".to_owned()));
-        }
+        self.0.change(|state| state.fail("the request has ended".to_owned()));
+    }
+}
+
+impl fmt::Debug for UploadSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UploadSender")
     }
 }
 
@@ -339,13 +337,14 @@ impl std::error::Error for SourceFailed {}
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::sync::mpsc::channel;
-    use std::time::Duration;
-
     use super::*;
 
     fn poll(body: &mut UploadBody) -> Poll<Option<Result<Frame<Bytes>, SourceFailed>>> {
         Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn written(write: Pin<&mut impl Future<Output = Result<bool, Error>>>) -> Poll<bool> {
+        write.poll(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
     }
 
     #[test]
@@ -354,42 +353,36 @@ mod tests {
         let mut body = upload.body().unwrap();
         assert!(poll(&mut body).is_pending());
         let piece = Bytes::from(vec![0; 100_000]);
-        let mut taken = 0;
-        let waiting = loop {
-            let (sender, outcomes) = channel();
-            drop(crate::start(upload.write(piece.clone()), move |wants| drop(sender.send(wants))).unwrap());
-            match outcomes.recv_timeout(Duration::from_millis(200)) {
-                Ok(wants) => assert!(wants.unwrap()),
-                Err(_) => break outcomes,
-            }
-            taken += 1;
-            assert!(taken <= 3, "256 KiB and one piece");
-        };
-        for _ in 0..taken {
+        for _ in 0..3 {
+            assert_eq!(written(pin!(upload.write(piece.clone()))), Poll::Ready(true));
+        }
+        // 256 KiB and one piece are held.
+        let mut waiting = pin!(upload.write(piece.clone()));
+        assert_eq!(written(waiting.as_mut()), Poll::Pending);
+        assert!(poll(&mut body).is_ready());
+        // There is room again for the piece that waited.
+        assert_eq!(written(waiting), Poll::Ready(true));
+        for _ in 0..3 {
             assert!(poll(&mut body).is_ready());
         }
-        // There is room again for the piece that waited.
-        assert!(waiting.recv_timeout(Duration::from_secs(60)).unwrap().unwrap());
+        assert!(poll(&mut body).is_pending());
+        let mut asked = pin!(upload.ready());
+        assert_eq!(written(asked.as_mut()), Poll::Ready(true));
         drop(body);
         assert!(!upload.put(Some(piece)));
     }
 
     #[test]
     fn a_body_that_outlives_its_request_takes_no_more() {
-        for responded in [false, true] {
-            let upload = Upload::new(None);
-            let mut body = upload.body().unwrap();
-            let sender = body.sender();
-            assert!(poll(&mut body).is_pending());
-            assert!(upload.put(Some("half".into())));
-            if responded {
-                sender.responded()
-            } else {
-                drop(sender)
-            }
-            assert_eq!(upload.put(Some("half".into())), responded);
-            // Never an end: a peer would take it for all of the body.
-            assert!(matches!(poll(&mut body), Poll::Ready(Some(outcome)) if outcome.is_ok() == responded));
-        }
+        let upload = Upload::new(None);
+        let mut body = upload.body().unwrap();
+        let sender = body.sender();
+        assert!(poll(&mut body).is_pending());
+        assert!(upload.put(Some("half".into())));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+        drop(sender);
+        assert!(!upload.put(Some("half".into())));
+        // Never an end: a peer would take it for all of the body.
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(_)))));
     }
 }

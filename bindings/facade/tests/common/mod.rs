@@ -1,10 +1,12 @@
 //! An emulated BlindBox, and the facade's side of it.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{BlindBox, Maa};
+use blindbox_attestation::emulator::{BlindBox, BlindBoxBuilder, Maa};
 use blindbox_attestation::{Trust, UvmRequirement, Workload};
 use blindbox_facade::{Cancel, Error, Policy, Request, Response, Session, Verifier};
 
@@ -20,10 +22,14 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
+        Self::with(|blindbox| blindbox)
+    }
+
+    pub fn with(change: impl FnOnce(BlindBoxBuilder) -> BlindBoxBuilder) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let (maa, blindbox) = runtime.block_on(async {
             let maa = Maa::start().await.unwrap();
-            let blindbox = BlindBox::builder(&maa).start().await.unwrap();
+            let blindbox = change(BlindBox::builder(&maa)).start().await.unwrap();
             (maa, blindbox)
         });
         let trust = Trust::maa(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
@@ -44,6 +50,29 @@ impl Scene {
     pub fn session(&self) -> Result<Session, Error> {
         wait(self.verifier().connect(&self.blindbox.url(), &self.policy))
     }
+}
+
+/// The URL of an application that responds as soon as it has the headers of a request, and reads and sends nothing more as long as the
+/// connection is open.
+pub fn early_application() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept() {
+            let mut headers = Vec::new();
+            while !headers.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if connection.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                headers.extend_from_slice(&byte);
+            }
+            drop(connection.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"));
+            open.push(connection);
+        }
+    });
+    url
 }
 
 /// Waits until something is so.

@@ -1,12 +1,12 @@
 //! Request bodies that are written while they are sent.
 
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use blindbox_attestation::emulator::Fault;
-use blindbox_facade::{Error, Request, Upload, wait_writing};
+use blindbox_attestation::emulator::{Application, Fault, HttpVersions};
+use blindbox_facade::{Cancel, Error, Request, Upload, wait_writing};
 
-use crate::common::{LONG, Scene, get, read, start, wait};
+use crate::common::{LONG, Scene, early_application, get, read, start, until, wait};
 
 /// How long a test looks for what must not happen.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -117,6 +117,100 @@ fn a_cancelled_request_takes_no_more() {
     cancel.cancel();
     assert_eq!(outcomes.recv_timeout(LONG).unwrap().unwrap_err().code, "cancelled");
     assert!(!wait(upload.write("half".into())).unwrap());
+}
+
+#[test]
+fn an_upload_ends_with_the_response_that_is_given_up() {
+    // Over either version: one connection has windows, the other a buffer.
+    for http in [HttpVersions::Http1, HttpVersions::Http2] {
+        let scene =
+            Scene::with(|blindbox| blindbox.http(http).application(Application::at(&early_application()).unwrap()));
+        let session = scene.session().unwrap();
+        for close in [true, false] {
+            let upload = Upload::new(None);
+            let (_, outcomes) = start(session.send(uploading("/", &upload)));
+            let response = outcomes.recv_timeout(LONG).unwrap().unwrap();
+            // Without an end: the peer leaves it no window.
+            let piece = bytes::Bytes::from(vec![0; 1 << 20]);
+            let writer = std::thread::spawn({
+                let upload = upload.clone();
+                move || while wait(upload.write(piece.clone())).unwrap() {}
+            });
+            if close {
+                response.close();
+            } else {
+                drop(response);
+            }
+            until("the upload goes on", || writer.is_finished());
+            assert!(!wait(upload.ready()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_cancellation_reports_whether_a_request_may_have_arrived() {
+    let scene = Scene::new();
+    let session = scene.session().unwrap();
+    let sent = |(cancel, outcomes): (Cancel, Receiver<Result<(), Error>>)| {
+        cancel.cancel();
+        let error = outcomes.recv_timeout(LONG).unwrap().unwrap_err();
+        assert_eq!((error.code, error.message == "cancelled"), ("cancelled", !error.request_sent));
+        error.request_sent
+    };
+    scene.blindbox.fail("/", Fault::Hang);
+    let request = session.send(get("/"));
+    let requesting = start(async move { request.await.map(drop) });
+    until("the request did not arrive", || scene.blindbox.traffic().count("/") == 1);
+    assert!(sent(requesting));
+    scene.blindbox.recover();
+    scene.blindbox.fail("/", Fault::Drip(Duration::from_secs(3600)));
+    let response = wait(session.send(get("/"))).unwrap();
+    if response.early().bytes.is_empty() {
+        wait(response.chunk()).unwrap();
+    }
+    let (polled, is_polled) = channel();
+    let chunk = response.chunk();
+    let reading = start(async move {
+        let mut chunk = std::pin::pin!(chunk);
+        std::future::poll_fn(|cx| {
+            let poll = chunk.as_mut().poll(cx);
+            polled.send(()).unwrap();
+            poll
+        })
+        .await
+        .map(drop)
+    });
+    is_polled.recv_timeout(LONG).unwrap();
+    assert!(sent(reading));
+    // Work that sends none.
+    scene.blindbox.recover();
+    scene.blindbox.fail("/attest", Fault::Hang);
+    let before = scene.blindbox.agent_traffic().requests().len();
+    let again = session.reattest();
+    let attesting = start(async move { again.await.map(drop) });
+    until("the attestation did not arrive", || scene.blindbox.agent_traffic().requests().len() > before);
+    assert!(!sent(attesting));
+    let upload = Upload::new(None);
+    let ready = upload.ready();
+    assert!(!sent(start(async move { ready.await.map(drop) })));
+}
+
+#[test]
+fn a_source_that_always_has_a_piece_does_not_keep_the_caller_from_stopping() {
+    let scene = Scene::new();
+    let session = scene.session().unwrap();
+    let upload = Upload::new(None);
+    let step = Duration::from_millis(10);
+    let (_open, silence) = channel::<()>();
+    let mut pieces = 0;
+    // A piece takes as long as the interval, and the next one is asked for at once: no interval is without an event.
+    let source = || {
+        assert_eq!(silence.recv_timeout(step), Err(RecvTimeoutError::Timeout));
+        pieces += 1;
+        if pieces < 100 { Ok(Some("piece".into())) } else { Err("never asked") }
+    };
+    let sent = wait_writing(session.send(uploading("/echo", &upload)), &upload, step, source, || Err("a signal"));
+    assert_eq!(sent.unwrap_err(), "a signal");
 }
 
 #[test]

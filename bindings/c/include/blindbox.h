@@ -233,9 +233,9 @@ typedef struct {
    */
   bb_bytes key_set;
   /**
-   * Whether the key set was stored with the evidence: then it proves nothing, and is refused unless the policy pins the key.
+   * Not 0 if the key set was stored with the evidence: then it proves nothing, and is refused unless the policy pins the key.
    */
-  bool key_set_beside_evidence;
+  uint8_t key_set_beside_evidence;
   /**
    * The certificates of the report's key.
    */
@@ -768,7 +768,7 @@ uint32_t bb_upload_fail(const bb_upload *upload,
                         bb_error **error);
 
 /**
- * Frees an upload. If it was not finished, and nothing else writes to it, the body has failed.
+ * Frees an upload. If it was not finished, the body has failed, as by `bb_upload_fail`.
  *
  * @param upload NULL, or the upload; it must not be used any more.
  */
@@ -846,8 +846,8 @@ uint32_t bb_response_read(const bb_response *response,
                           bb_error **error);
 
 /**
- * Gives up the rest of the body; its stream or connection is freed. A read that waits, and each later one that needs more, fails with
- * `BB_CLOSED`.
+ * Gives up the rest of the body, and that of the request if it is being written (`bb_upload_write` takes no more); their stream or
+ * connection is freed. A read that waits, and each later one that needs more, fails with `BB_CLOSED`.
  *
  * @param response NULL does nothing.
  */

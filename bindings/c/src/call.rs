@@ -46,9 +46,7 @@ impl<T: Send + 'static> Running<T> {
         cancel: Option<&bb_cancel>,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Self, Error> {
-        if cancel.is_some_and(bb_cancel::is_triggered) {
-            return Err(Error { request_sent: false, ..Error::cancelled() });
-        }
+        cancel.map(bb_cancel::check).transpose()?;
         let (sender, outcome) = sync_channel(1);
         // The receiver may be gone: the outcome is then of no interest.
         let task = Arc::new(facade::start(work, move |outcome| drop(sender.try_send(outcome)))?);
@@ -111,7 +109,7 @@ mod tests {
         let running = Running::<()>::start(Some(&cancel), std::future::pending()).unwrap();
         cancel.trigger();
         let error = running.wait().unwrap_err();
-        assert_eq!((error.code, error.request_sent), ("cancelled", true));
+        assert_eq!((error.code, error.request_sent), ("cancelled", false));
         assert_eq!(running.wait().unwrap_err().code, "closed");
     }
 }

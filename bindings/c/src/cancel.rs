@@ -6,7 +6,7 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use blindbox_facade as facade;
+use blindbox_facade::{self as facade, Error};
 
 use crate::call::{call, quiet};
 use crate::error::bb_error;
@@ -42,7 +42,16 @@ impl Shared {
 }
 
 impl bb_cancel {
-    pub(crate) fn is_triggered(&self) -> bool {
+    /// Checks that work may start.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        // Its lock may have been held during the fork, and the parent would never trigger it.
+        if self.0.process != process::id() {
+            return Err(Error::forked());
+        }
+        if self.is_triggered() { Err(Error::cancelled_unsent()) } else { Ok(()) }
+    }
+
+    fn is_triggered(&self) -> bool {
         self.0.triggered.load(Ordering::SeqCst)
     }
 

@@ -8,7 +8,7 @@ use blindbox_facade as facade;
 
 use crate::call::{call, quiet};
 use crate::error::bb_error;
-use crate::pointer::{c_text, given, owned_text};
+use crate::pointer::{c_text, given, owned_text, start};
 use crate::policy::bb_policy;
 
 /// Evidence as received: nothing of it is verified, and nothing leads from it to a session. Threads may share it.
@@ -75,7 +75,7 @@ pub extern "C" fn bb_collected_bytes(
     match (document, length) {
         (Some(document), Some(length)) => {
             length.write(document.bytes.len());
-            document.bytes.as_ptr()
+            start(&document.bytes)
         }
         _ => ptr::null(),
     }

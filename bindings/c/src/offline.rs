@@ -38,8 +38,8 @@ pub struct bb_evidence {
 pub struct bb_endorsements {
     /// The key set of the MAA instance, whose origin the caller knows.
     pub key_set: bb_bytes,
-    /// Whether the key set was stored with the evidence: then it proves nothing, and is refused unless the policy pins the key.
-    pub key_set_beside_evidence: bool,
+    /// Not 0 if the key set was stored with the evidence: then it proves nothing, and is refused unless the policy pins the key.
+    pub key_set_beside_evidence: u8,
     /// The certificates of the report's key.
     pub certificates: bb_bytes,
     /// AMD's CRLs: an array.
@@ -88,7 +88,8 @@ unsafe fn copied(
     let revocation_lists = unsafe { lists(given.revocation_lists, given.revocation_list_count) }?;
     // SAFETY: as for the token.
     let amd_roots = unsafe { optional_text("amd_roots", given.amd_roots) }?.map(str::to_owned);
-    let key_set_beside_evidence = given.key_set_beside_evidence;
+    // A byte, since C may put any value into a `bool`.
+    let key_set_beside_evidence = given.key_set_beside_evidence != 0;
     let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
     Ok((evidence, endorsements))
 }

@@ -67,6 +67,12 @@ pub(crate) unsafe fn bytes<'a>(name: &str, pointer: *const u8, length: usize) ->
     Ok(unsafe { optional_bytes(name, pointer, length) }?.unwrap_or_default())
 }
 
+/// The address of bytes that the caller may read: one of an object also where there are none, since some languages check each pointer
+/// (Go ends the program over one into the first page).
+pub(crate) fn start(bytes: &[u8]) -> *const u8 {
+    if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
+}
+
 /// Room for bytes, which may hold anything.
 ///
 /// # Safety

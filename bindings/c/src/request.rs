@@ -226,10 +226,15 @@ pub unsafe extern "C" fn bb_upload_fail(
     })
 }
 
-/// Frees an upload. If it was not finished, and nothing else writes to it, the body has failed.
+/// Frees an upload. If it was not finished, the body has failed, as by `bb_upload_fail`.
 ///
 /// @param upload NULL, or the upload; it must not be used any more.
 #[unsafe(no_mangle)]
 pub extern "C" fn bb_upload_free(upload: Option<Box<bb_upload>>) {
-    quiet(|| drop(upload));
+    quiet(|| {
+        // The request has a handle of its own, which it keeps as long as it exists.
+        if let Some(upload) = upload {
+            upload.0.fail("the source was given up before its end");
+        }
+    });
 }

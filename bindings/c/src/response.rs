@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use crate::call::{self, call, quiet};
 use crate::cancel::bb_cancel;
 use crate::error::bb_error;
-use crate::pointer::{c_text, copy, given, room};
+use crate::pointer::{c_text, copy, given, room, start};
 
 /// A response: its head, and its body as it is read. One thread at a time reads; the other functions may be called from every thread.
 pub struct bb_response {
@@ -39,6 +39,8 @@ impl bb_response {
 
     /// Reads what is there, or waits for more.
     fn read(&self, to: &mut [MaybeUninit<u8>], cancel: Option<&bb_cancel>) -> Result<usize, Error> {
+        // Before the lock, which another thread may have held during a fork.
+        self.inner.check_process()?;
         let mut unread = match self.unread.try_lock() {
             Ok(unread) => unread,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -128,7 +130,7 @@ pub extern "C" fn bb_response_header_value(
     match (response.and_then(|response| response.inner.headers.get(index)), length) {
         (Some((_, value)), Some(length)) => {
             length.write(value.len());
-            value.as_ptr()
+            start(value)
         }
         _ => ptr::null(),
     }
@@ -161,8 +163,8 @@ pub unsafe extern "C" fn bb_response_read(
     })
 }
 
-/// Gives up the rest of the body; its stream or connection is freed. A read that waits, and each later one that needs more, fails with
-/// `BB_CLOSED`.
+/// Gives up the rest of the body, and that of the request if it is being written (`bb_upload_write` takes no more); their stream or
+/// connection is freed. A read that waits, and each later one that needs more, fails with `BB_CLOSED`.
 ///
 /// @param response NULL does nothing.
 #[unsafe(no_mangle)]

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
@@ -121,6 +121,30 @@ func equal[T comparable](t *testing.T, found, expected T) {
 	}
 }
 
+// respondEarly returns the URL of an application that responds as soon as it has the headers of a request, with the beginning of a body,
+// and reads and sends nothing more as long as the connection is open.
+func respondEarly(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = connection.Close() })
+			reader := bufio.NewReaderSize(connection, 1024)
+			for line := ""; err == nil && line != "\r\n"; {
+				line, err = reader.ReadString('\n')
+			}
+			_, _ = io.WriteString(connection, "HTTP/1.1 200 OK\r\nX-Empty:\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n")
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
 // eventually waits for what happens after a call has returned.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -137,16 +161,4 @@ func content(t *testing.T, reader io.ReadCloser) string {
 	must(t, err)
 	must(t, reader.Close())
 	return string(text)
-}
-
-// endless repeats a text.
-type endless struct {
-	text string
-	read int
-}
-
-func (e *endless) Read(buffer []byte) (int, error) {
-	length := copy(buffer, strings.Repeat(e.text, len(buffer)/len(e.text)+1))
-	e.read += length
-	return length, nil
 }

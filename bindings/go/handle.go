@@ -7,6 +7,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -20,14 +21,22 @@ type handle struct {
 	free    func(unsafe.Pointer)
 }
 
+// openHandles counts the handles that were not freed; tests look at it.
+var openHandles atomic.Int64
+
 func newHandle(pointer unsafe.Pointer, free func(unsafe.Pointer)) *handle {
+	openHandles.Add(1)
 	made := &handle{pointer: pointer, free: free}
 	runtime.SetFinalizer(made, (*handle).close)
 	return made
 }
 
-// use returns the pointer until done is called; nil after close.
+// use returns the pointer until done is called. After close, and of an empty value of an exported type, it returns nil, and done must not
+// be called.
 func (h *handle) use() unsafe.Pointer {
+	if h == nil {
+		return nil
+	}
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
 	if h.closed {
@@ -44,7 +53,19 @@ func (h *handle) done() {
 	h.freeUnused()
 }
 
+// with runs a call with the pointer, which is nil where use has none: the library then reports that it expected one.
+func (h *handle) with(call func(unsafe.Pointer)) {
+	pointer := h.use()
+	if pointer != nil {
+		defer h.done()
+	}
+	call(pointer)
+}
+
 func (h *handle) close() {
+	if h == nil {
+		return
+	}
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
 	h.closed = true
@@ -54,6 +75,7 @@ func (h *handle) close() {
 func (h *handle) freeUnused() {
 	if h.closed && h.users == 0 && h.pointer != nil {
 		h.free(h.pointer)
+		openHandles.Add(-1)
 		h.pointer = nil
 		runtime.SetFinalizer(h, nil)
 	}
@@ -65,6 +87,8 @@ type watch struct {
 	cancel *handle
 	once   sync.Once
 	ended  chan struct{}
+	// What else ends with the context.
+	also chan func()
 }
 
 func watchContext(ctx context.Context) (*watch, error) {
@@ -82,18 +106,31 @@ func watchContext(ctx context.Context) (*watch, error) {
 	}
 	// Two references: that of this watch, and that of the goroutine, which may trigger it after the watch has ended.
 	C.bb_cancel_retain(cancel)
-	made := &watch{ended: make(chan struct{})}
+	made := &watch{ended: make(chan struct{}), also: make(chan func(), 1)}
 	made.cancel = newHandle(unsafe.Pointer(cancel), func(pointer unsafe.Pointer) { C.bb_cancel_release((*C.bb_cancel)(pointer)) })
-	ended := made.ended
+	ended, also := made.ended, made.also
 	go func() {
+		defer C.bb_cancel_release(cancel)
 		select {
 		case <-ctx.Done():
 			C.bb_cancel_trigger(cancel)
 		case <-ended:
+			return
 		}
-		C.bb_cancel_release(cancel)
+		select {
+		case end := <-also:
+			end()
+		case <-ended:
+		}
 	}()
 	return made, nil
+}
+
+// alsoEnd calls a function when the context ends before the watch does. At most once for each watch.
+func (w *watch) alsoEnd(end func()) {
+	if w.cancel != nil {
+		w.also <- end
+	}
 }
 
 // use returns the handle for a call; done must be called after it.

@@ -78,25 +78,37 @@ type Collected struct {
 	handle *handle
 }
 
+// Close frees the evidence: Documents then returns none, and the other methods an error. What they returned stays.
+func (c *Collected) Close() error {
+	c.handle.close()
+	return nil
+}
+
+// with runs a call with the evidence; nil where it was closed.
+func (c *Collected) with(call func(*C.bb_collected)) {
+	c.handle.with(func(native unsafe.Pointer) { call((*C.bb_collected)(native)) })
+}
+
 // Documents returns the documents by the names of the files that `blindbox-attest fetch` saves, such as token.jwt.
 func (c *Collected) Documents() map[string][]byte {
-	defer c.handle.done()
-	native := (*C.bb_collected)(c.handle.use())
 	documents := map[string][]byte{}
-	for i := C.size_t(0); i < C.bb_collected_count(native); i++ {
-		var length C.size_t
-		bytes := C.bb_collected_bytes(native, i, &length)
-		documents[C.GoString(C.bb_collected_name(native, i))] = C.GoBytes(unsafe.Pointer(bytes), C.int(length))
-	}
+	c.with(func(native *C.bb_collected) {
+		for i := C.size_t(0); i < C.bb_collected_count(native); i++ {
+			var length C.size_t
+			bytes := C.bb_collected_bytes(native, i, &length)
+			documents[C.GoString(C.bb_collected_name(native, i))] = C.GoBytes(unsafe.Pointer(bytes), C.int(length))
+		}
+	})
 	return documents
 }
 
 // About returns how and when the peer was asked, as JSON.
 func (c *Collected) About() (json.RawMessage, error) {
-	defer c.handle.done()
 	var about *C.char
 	var failure *C.bb_error
-	if number := C.bb_collected_about((*C.bb_collected)(c.handle.use()), &about, &failure); number != 0 {
+	var number C.uint32_t
+	c.with(func(native *C.bb_collected) { number = C.bb_collected_about(native, &about, &failure) })
+	if number != 0 {
 		return nil, failed(number, failure)
 	}
 	return json.RawMessage(taken(about)), nil
@@ -107,12 +119,15 @@ func (c *Collected) Verify(policy *Policy) (*Attestation, error) {
 	if policy == nil {
 		return nil, misconfigured("expected a policy, found nil")
 	}
-	defer c.handle.done()
-	defer policy.handle.done()
 	var verdict *C.char
 	var failure *C.bb_error
-	native := (*C.bb_collected)(c.handle.use())
-	if number := C.bb_collected_verify(native, (*C.bb_policy)(policy.handle.use()), &verdict, &failure); number != 0 {
+	var number C.uint32_t
+	c.with(func(native *C.bb_collected) {
+		policy.handle.with(func(policy unsafe.Pointer) {
+			number = C.bb_collected_verify(native, (*C.bb_policy)(policy), &verdict, &failure)
+		})
+	})
+	if number != 0 {
 		return nil, failed(number, failure)
 	}
 	return newAttestation(taken(verdict), "")
@@ -179,7 +194,9 @@ func newNative(evidence Evidence, endorsements Endorsements) *native {
 	n.evidence.runtime_data = n.bytes(evidence.RuntimeData)
 	n.endorsements = (*C.bb_endorsements)(n.room(C.sizeof_bb_endorsements))
 	n.endorsements.key_set = n.bytes(endorsements.KeySet)
-	n.endorsements.key_set_beside_evidence = C.bool(endorsements.KeySetBesideEvidence)
+	if endorsements.KeySetBesideEvidence {
+		n.endorsements.key_set_beside_evidence = 1
+	}
 	n.endorsements.certificates = n.bytes(endorsements.Certificates)
 	if endorsements.AMDRoots != nil {
 		n.endorsements.amd_roots = (*C.char)(unsafe.Pointer(n.bytes(endorsements.AMDRoots).data))
@@ -203,12 +220,12 @@ func VerifyRecorded(evidence Evidence, endorsements Endorsements, policy *Policy
 	}
 	given := newNative(evidence, endorsements)
 	defer given.free()
-	defer policy.handle.done()
 	var verdict *C.char
 	var failure *C.bb_error
-	number := C.bb_verify_recorded(
-		given.evidence, given.endorsements, (*C.bb_policy)(policy.handle.use()), seconds(at), &verdict, &failure,
-	)
+	var number C.uint32_t
+	policy.handle.with(func(policy unsafe.Pointer) {
+		number = C.bb_verify_recorded(given.evidence, given.endorsements, (*C.bb_policy)(policy), seconds(at), &verdict, &failure)
+	})
 	if number != 0 {
 		return nil, failed(number, failure)
 	}

@@ -120,3 +120,37 @@ func TestRecordedReport(t *testing.T) {
 		t.Fatal("an empty CRL was accepted")
 	}
 }
+
+func TestEmptyAndClosedValues(t *testing.T) {
+	emulator := emulate(t)
+	verifier, err := NewVerifier(emulator.options...)
+	must(t, err)
+	ctx := context.Background()
+	expect := func(err error) {
+		t.Helper()
+		if !errors.Is(err, ErrMisconfigured) {
+			t.Fatal(err)
+		}
+	}
+	_, err = verifier.Connect(ctx, emulator.url, &Policy{})
+	expect(err)
+	_, err = (&Verifier{}).Connect(ctx, emulator.url, emulator.policy)
+	expect(err)
+	_, err = VerifyRecorded(Evidence{}, Endorsements{}, &Policy{}, time.Now())
+	expect(err)
+	_, err = (&Session{}).Attestation()
+	expect(err)
+	must(t, (&Session{}).Close())
+	collected, err := verifier.Collect(ctx, emulator.url, emulator.policy)
+	must(t, err)
+	equal(t, len(collected.Documents()) > 1, true)
+	must(t, collected.Close())
+	must(t, collected.Close())
+	for _, closed := range []*Collected{collected, {}} {
+		equal(t, len(closed.Documents()), 0)
+		_, err = closed.About()
+		expect(err)
+		_, err = closed.Verify(emulator.policy)
+		expect(err)
+	}
+}

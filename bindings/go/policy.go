@@ -132,12 +132,13 @@ func ConfidentialContainer(container Container) (*Policy, error) {
 	return ParsePolicy(string(content))
 }
 
-// property returns a text about a policy. A policy that exists has all.
+// property returns a text about a policy. A policy that was made by one of the functions of this package has all.
 func (p *Policy) property(of func(*C.bb_policy, **C.char, **C.bb_error) C.uint32_t) string {
-	defer p.handle.done()
 	var value *C.char
 	var failure *C.bb_error
-	if number := of((*C.bb_policy)(p.handle.use()), &value, &failure); number != 0 {
+	var number C.uint32_t
+	p.handle.with(func(policy unsafe.Pointer) { number = of((*C.bb_policy)(policy), &value, &failure) })
+	if number != 0 {
 		panic(failed(number, failure))
 	}
 	return taken(value)

@@ -45,6 +45,10 @@ func newResponse(request *http.Request, native *C.bb_response, watch *watch, upl
 		return response
 	}
 	response.Body = body
+	if upload != nil {
+		// A peer may respond before it has all of the request, and the caller not read what it says.
+		watch.alsoEnd(body.giveUp)
+	}
 	return response
 }
 
@@ -103,14 +107,24 @@ func (b *body) Read(buffer []byte) (int, error) {
 	return 0, b.ended
 }
 
-// Close gives up the rest of the body. A Read that waits ends with ErrClosed.
+// giveUp ends the request and its response, but leaves it to Read to say why.
+func (b *body) giveUp() {
+	b.closeNative()
+	b.upload.abandon()
+}
+
+// Close gives up the rest of the body, and that of the request's. A Read that waits ends with ErrClosed.
 func (b *body) Close() error {
+	b.closeNative()
+	b.end()
+	return nil
+}
+
+func (b *body) closeNative() {
 	if native := (*C.bb_response)(b.handle.use()); native != nil {
 		C.bb_response_close(native)
 		b.handle.done()
 	}
-	b.end()
-	return nil
 }
 
 func (b *body) end() {

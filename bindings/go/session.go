@@ -4,10 +4,13 @@ package blindbox
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
+	"reflect"
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -52,6 +55,9 @@ func (s *Session) Close() error {
 
 // with runs a call with the session.
 func (s *Session) with(call func(*C.bb_session) error) error {
+	if s.handle == nil {
+		return misconfigured("expected a session of Connect, found an empty one")
+	}
 	session := (*C.bb_session)(s.handle.use())
 	if session == nil {
 		return own(ErrClosed, "the session is closed")
@@ -227,9 +233,9 @@ func addHeader(prepared *C.bb_request, name string, values []string) error {
 		if value == "" && http.CanonicalHeaderKey(name) == "User-Agent" {
 			continue
 		}
-		bytes := []byte(value)
+		content := []byte(value)
 		var failure *C.bb_error
-		if number := C.bb_request_header(prepared, given, first(bytes), C.size_t(len(bytes)), &failure); number != 0 {
+		if number := C.bb_request_header(prepared, given, first(content), C.size_t(len(content)), &failure); number != 0 {
 			return failed(number, failure)
 		}
 	}
@@ -239,22 +245,37 @@ func addHeader(prepared *C.bb_request, name string, values []string) error {
 // A body that is in memory already, up to this many bytes, is given whole: one call instead of one for each piece.
 const wholeBody = 1 << 20
 
+// The types that io.NopCloser makes, one for readers that write themselves.
+var (
+	noCloser         = reflect.TypeOf(io.NopCloser(nil))
+	noCloserOfWriter = reflect.TypeOf(io.NopCloser(new(bytes.Buffer)))
+)
+
+// inMemory returns whether reading a body never waits: those that http.NewRequest makes of a buffer, of bytes or of a string. A body that
+// has GetBody may be any other.
+func inMemory(body io.Reader) bool {
+	if kind := reflect.TypeOf(body); kind == noCloser || kind == noCloserOfWriter {
+		body, _ = reflect.ValueOf(body).Field(0).Interface().(io.Reader)
+	}
+	switch body.(type) {
+	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
+		return true
+	}
+	return false
+}
+
 // addBody adds the body of a request. The result is nil unless the body is written while it is sent.
 func addBody(prepared *C.bb_request, request *http.Request) (*upload, error) {
 	if request.Body == nil || request.Body == http.NoBody {
 		return nil, nil
 	}
 	length := request.ContentLength
-	// Only readers of memory have GetBody, by http.NewRequest.
-	if request.GetBody == nil || length <= 0 || length > wholeBody {
+	if length <= 0 || length > wholeBody || !inMemory(request.Body) {
 		return newUpload(prepared, request.Body, length)
 	}
 	content, err := io.ReadAll(io.LimitReader(request.Body, length+1))
 	_ = request.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(content)) != length {
+	if err != nil || int64(len(content)) != length {
 		return nil, invalidRequest("expected a body as long as ContentLength")
 	}
 	var failure *C.bb_error

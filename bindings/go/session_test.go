@@ -216,19 +216,48 @@ func TestRequestBodyIsClosedOnEachError(t *testing.T) {
 	body.wait(t)
 }
 
-func TestEndlessUploadEndsWithItsContext(t *testing.T) {
-	emulator := emulate(t)
-	session := emulator.session()
-	emulator.order("fail /echo=hang")
+// stalled has a mebibyte, and no more until it is closed.
+type stalled struct {
+	*source
+	left    int
+	drained chan struct{}
+}
+
+func newStalled() *stalled {
+	return &stalled{source: newSource(nil), left: 1 << 20, drained: make(chan struct{})}
+}
+
+func (s *stalled) Read(buffer []byte) (int, error) {
+	if s.left == 0 {
+		close(s.drained)
+		<-s.closed
+		return 0, io.ErrClosedPipe
+	}
+	if len(buffer) > s.left {
+		buffer = buffer[:s.left]
+	}
+	for i := range buffer {
+		buffer[i] = 'x'
+	}
+	s.left -= len(buffer)
+	return len(buffer), nil
+}
+
+func TestUploadThatIsWaitedForEndsWithItsContext(t *testing.T) {
+	session := emulate(t).session()
 	ctx, cancel := context.WithCancel(context.Background())
-	reader := &endless{text: "x"}
-	body := newSource(reader)
+	defer cancel()
+	body := newStalled()
 	request, err := http.NewRequestWithContext(ctx, "POST", session.URL("/echo"), body)
 	must(t, err)
-	timer := time.AfterFunc(100*time.Millisecond, cancel)
-	defer timer.Stop()
-	_, err = session.RoundTrip(request)
-	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrCancelled) {
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := session.RoundTrip(request)
+		outcome <- err
+	}()
+	<-body.drained
+	cancel()
+	if err := <-outcome; !errors.Is(err, context.Canceled) || !errors.Is(err, ErrCancelled) {
 		t.Fatal(err)
 	}
 	body.wait(t)
@@ -238,13 +267,28 @@ func TestContextEndsACallThatHangs(t *testing.T) {
 	emulator := emulate(t)
 	session := emulator.session()
 	emulator.order("fail /=hang")
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, "GET", session.URL("/"), nil)
 	must(t, err)
-	_, err = session.Client().Do(request)
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := session.RoundTrip(request)
+		outcome <- err
+	}()
+	eventually(t, "the request did not arrive", func() bool { return emulator.traffic("application_requests") > 0 })
+	cancel()
 	var failure *Error
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &failure) || !failure.Timeout() || !failure.RequestSent {
+	if err := <-outcome; !errors.Is(err, context.Canceled) || !errors.As(err, &failure) || !failure.RequestSent {
+		t.Fatal(err)
+	}
+	// A deadline: whether the request was sent by then is not known.
+	short, stop := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer stop()
+	request, err = http.NewRequestWithContext(short, "GET", session.URL("/"), nil)
+	must(t, err)
+	_, err = session.Client().Do(request)
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &failure) || !failure.Timeout() {
 		t.Fatal(err)
 	}
 	// The limit of a client.
@@ -254,16 +298,28 @@ func TestContextEndsACallThatHangs(t *testing.T) {
 	if _, err = client.Get(session.URL("/")); !errors.As(err, &failed) || !failed.Timeout() {
 		t.Fatal(err)
 	}
-	// One that has ended before: nothing is sent.
-	before := emulator.traffic("application_requests")
-	if _, err := session.RoundTrip(request); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	equal(t, emulator.traffic("application_requests"), before)
 	emulator.order("reset")
 	response, err := session.Client().Get(session.URL("/"))
 	must(t, err)
 	equal(t, content(t, response.Body), "hello from a BlindBox")
+}
+
+func TestNothingIsSentForAContextThatHasEnded(t *testing.T) {
+	emulator := emulate(t)
+	session := emulator.session()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	request, err := http.NewRequestWithContext(ctx, "GET", session.URL("/"), nil)
+	must(t, err)
+	var failure *Error
+	if _, err := session.RoundTrip(request); !errors.Is(err, context.Canceled) || !errors.As(err, &failure) || failure.RequestSent {
+		t.Fatal(err)
+	}
+	// What the session sends after it arrives alone.
+	response, err := session.Client().Get(session.URL("/"))
+	must(t, err)
+	equal(t, content(t, response.Body), "hello from a BlindBox")
+	equal(t, emulator.traffic("application_requests"), 1)
 }
 
 func TestContextEndsTheReadingOfABody(t *testing.T) {
@@ -332,11 +388,80 @@ func TestGoroutinesShareASession(t *testing.T) {
 	}
 }
 
+func TestUploadEndsWithTheResponseThatIsGivenUp(t *testing.T) {
+	session := emulate(t, "--application", respondEarly(t)).session()
+	for name, giveUp := range map[string]func(*http.Response, context.CancelFunc){
+		"closed":    func(response *http.Response, _ context.CancelFunc) { must(t, response.Body.Close()) },
+		"cancelled": func(_ *http.Response, cancel context.CancelFunc) { cancel() },
+	} {
+		handles := openHandles.Load()
+		ctx, cancel := context.WithCancel(context.Background())
+		// It ends by itself never, and Close does not end a Read that waits.
+		reader, writer := io.Pipe()
+		body := newSource(reader)
+		request, err := http.NewRequestWithContext(ctx, "POST", session.URL("/"), body)
+		must(t, err)
+		written := make(chan error, 1)
+		go func() {
+			var err error
+			for err == nil {
+				_, err = writer.Write(make([]byte, 1<<16))
+			}
+			written <- err
+		}()
+		response, err := session.RoundTrip(request)
+		must(t, err)
+		equal(t, len(response.Header["X-Empty"]), 1)
+		equal(t, response.Header.Get("X-Empty"), "")
+		giveUp(response, cancel)
+		body.wait(t)
+		must(t, reader.Close())
+		if err := <-written; !errors.Is(err, io.ErrClosedPipe) {
+			t.Fatal(err)
+		}
+		if name == "cancelled" {
+			if _, err := io.ReadAll(response.Body); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			must(t, response.Body.Close())
+		}
+		cancel()
+		eventually(t, name+": the upload goes on", func() bool { return openHandles.Load() <= handles })
+	}
+}
+
+// The body has GetBody, and yet reading it waits.
+func TestContextEndsARequestWhoseBodyCanBeReplayed(t *testing.T) {
+	session := emulate(t).session()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	body := newStalled()
+	request, err := http.NewRequestWithContext(ctx, "POST", session.URL("/echo"), body)
+	must(t, err)
+	request.ContentLength = wholeBody
+	body.left = 1000
+	request.GetBody = func() (io.ReadCloser, error) { return newStalled(), nil }
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := session.RoundTrip(request)
+		outcome <- err
+	}()
+	<-body.drained
+	cancel()
+	select {
+	case err = <-outcome:
+	case <-time.After(long):
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
 	emulator := emulate(t)
 	session := emulator.session()
 	emulator.order("fail /slow=hang")
-	before := runtime.NumGoroutine()
+	before, handles := runtime.NumGoroutine(), openHandles.Load()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for i := 0; i < 200; i++ {
@@ -354,7 +479,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	for i := 0; i < 20; i++ {
 		short, stop := context.WithTimeout(ctx, time.Millisecond)
-		request, err := http.NewRequestWithContext(short, "POST", session.URL("/slow"), newSource(&endless{text: "x"}))
+		request, err := http.NewRequestWithContext(short, "POST", session.URL("/slow"), newStalled())
 		must(t, err)
 		if _, err := session.RoundTrip(request); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
@@ -362,6 +487,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		stop()
 	}
 	eventually(t, "goroutines are left", func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, "objects of the library are left", func() bool { return openHandles.Load() <= handles })
 }
 
 func TestReverseProxy(t *testing.T) {

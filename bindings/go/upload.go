@@ -47,6 +47,7 @@ func (u *upload) run() {
 	if native == nil {
 		return
 	}
+	// Whatever ends this, also a panic of the source: freeing the upload fails a body that has not ended.
 	defer u.handle.close()
 	defer u.handle.done()
 	defer u.closeSource()

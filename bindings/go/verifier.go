@@ -134,12 +134,15 @@ func (v *Verifier) under(
 		return err
 	}
 	defer watch.end()
-	defer v.handle.done()
-	defer policy.handle.done()
 	cancel := watch.use()
 	defer watch.done(cancel)
 	var failure *C.bb_error
-	number := call((*C.bb_verifier)(v.handle.use()), given, (*C.bb_policy)(policy.handle.use()), cancel, &failure)
+	var number C.uint32_t
+	v.handle.with(func(verifier unsafe.Pointer) {
+		policy.handle.with(func(policy unsafe.Pointer) {
+			number = call((*C.bb_verifier)(verifier), given, (*C.bb_policy)(policy), cancel, &failure)
+		})
+	})
 	if number != 0 {
 		return failedIn(ctx, number, failure)
 	}

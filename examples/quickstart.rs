@@ -94,8 +94,8 @@ async fn confidential_vm(maa: &Maa, amd: &Kds, machine: &Platform) -> Result<(),
     let tpm = blindbox.virtual_tpm().ok_or("a confidential VM on a machine has a virtual TPM")?;
     let anchors = blindbox.ak_anchors().ok_or("and an authority that certified its key")?;
 
-    // The image that was built: Secure Boot, and a unified kernel image with what overrides its command line.
-    let image = [4, 7, 11, 12].into_iter().fold(GuestIdentity::allow_any_azure_cvm(), |guest, index| {
+    // The image that was built: Secure Boot, and a unified kernel image with what overrides its command line or extends it.
+    let image = [4, 7, 11, 12, 13].into_iter().fold(GuestIdentity::allow_any_azure_cvm(), |guest, index| {
         guest.pcr(index, [QuoteBuilder::default_pcr(index)])
     });
     let policy = Policy::confidential_vm(Trust::amd(), image, Binding::OwnKey)?

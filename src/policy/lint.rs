@@ -79,10 +79,20 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "the PCRs 8 to 15 are extended by the operating system, and any system can extend them as yours does; require PCR 4 too",
         ),
         (
-            requires_pcr(PcrIndex::KERNEL_IMAGE) != requires_pcr(PcrIndex::OVERRIDES),
+            // A kernel with its stub that is no unified image: 12 goes with 9.
+            requires_pcr(PcrIndex::KERNEL_IMAGE) != requires_pcr(PcrIndex::OVERRIDES)
+                && !(requires_pcr(PcrIndex::OVERRIDES) && requires_pcr(PcrIndex::INITIAL_FILES)),
             "kernel-image-without-overrides",
             "PCR 11 has the sections of a unified kernel image, and PCR 12 the command line and credentials that override them; require \
              both",
+        ),
+        (
+            pcrs::missing_for_system(required_pcrs).is_none()
+                && requires_pcr(PcrIndex::OVERRIDES)
+                && !requires_pcr(PcrIndex::EXTENSIONS),
+            "system-extensions-not-required",
+            "the stub of a kernel also loads system extensions from the boot partition, which the host can write: only the rules of \
+             the image itself keep others out; require PCR 13, of zeros if there are none",
         ),
         (
             document.kind == Kind::SnpGuest,

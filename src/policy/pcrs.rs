@@ -33,6 +33,9 @@ impl PcrIndex {
     /// What the stub of a kernel gets beside its image: command line, credentials, configuration extensions.
     pub(crate) const OVERRIDES: Self = Self(12);
 
+    /// System extensions, which the stub of a kernel loads from the boot partition.
+    pub(crate) const EXTENSIONS: Self = Self(13);
+
     /// Whether the operating system extends it.
     pub(crate) const fn is_of_the_system(self) -> bool {
         self.0 >= 8

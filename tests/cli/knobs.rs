@@ -196,7 +196,7 @@ const VM: &[(&str, i32, &str)] = &[
     ("knob hcl-report-bytes=4:03", 2, "invalid-hcl-report"),
     ("knob quote-of-another-vm", 2, "invalid-tpm-quote"),
     ("knob extra-data=<64>", 2, "false-attestation-report"),
-    ("knob selected-pcrs=4,7,11", 1, "pcr-not-quoted"),
+    ("knob selected-pcrs=4,7,11,13", 1, "pcr-not-quoted"),
     ("knob selected-pcrs=0,1,2,3,16,17,18,23", 1, "pcr-not-quoted"),
     ("knob pcr=4:<64>", 1, "wrong-pcr"),
     ("knob pcr=12:<64>", 1, "wrong-pcr"),

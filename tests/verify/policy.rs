@@ -488,7 +488,12 @@ fn what_stays_open_of_a_vm_is_said() {
         let guest = GuestIdentity::by_measurement([Measurement::new([1; 48])]);
         let guest = pcrs.iter().fold(guest, |guest, index| guest.pcr(*index, [value]));
         let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
-        let of_interest = ["any-guest-os", "pcrs-without-boot-loader", "kernel-image-without-overrides"];
+        let of_interest = [
+            "any-guest-os",
+            "pcrs-without-boot-loader",
+            "kernel-image-without-overrides",
+            "system-extensions-not-required",
+        ];
         let found: Vec<_> = policy.lint().into_iter().map(|lint| lint.code).collect();
         found.into_iter().filter(|code| of_interest.contains(code)).collect::<Vec<_>>()
     };
@@ -505,7 +510,10 @@ fn what_stays_open_of_a_vm_is_said() {
     assert_eq!(codes(&[4, 8, 12]), ["any-guest-os", "kernel-image-without-overrides"]);
     assert_eq!(codes(&[4, 11]), ["any-guest-os", "kernel-image-without-overrides"]);
     assert_eq!(codes(&[4, 8, 9]), [""; 0]);
-    assert_eq!(codes(&[4, 11, 12]), [""; 0]);
+    assert_eq!(codes(&[4, 8, 9, 12]), ["system-extensions-not-required"]);
+    assert_eq!(codes(&[4, 9, 12, 13]), [""; 0]);
+    assert_eq!(codes(&[4, 11, 12]), ["system-extensions-not-required"]);
+    assert_eq!(codes(&[4, 11, 12, 13]), [""; 0]);
 
     // Zeros in a PCR say that nothing extended it, so that the command line is elsewhere.
     let zeros = blindbox_attestation::Sha256Digest::new([0; 32]);

@@ -256,7 +256,7 @@ impl Arguments {
 fn vm_and_its_image(trust: Trust, guest: GuestIdentity, binding: Binding, vm_id: VmId) -> Result<Policy, PolicyError> {
     // Of a unified kernel image.
     let guest =
-        [4, 7, 11, 12].into_iter().fold(guest, |guest, index| guest.pcr(index, [QuoteBuilder::default_pcr(index)]));
+        [4, 7, 11, 12, 13].into_iter().fold(guest, |guest, index| guest.pcr(index, [QuoteBuilder::default_pcr(index)]));
     Policy::confidential_vm(trust, guest, binding)?
         .require_vm_configuration(VmConfigurationBit::SecureBoot, BitRequirement::Set)?
         .require_vm_ids([vm_id])?

@@ -1,0 +1,91 @@
+//! What differs from run to run: addresses, times and random values.
+
+use serde_json::Value;
+
+use crate::emulator::Emulator;
+use crate::scenario::Failure;
+
+/// The shortest run of hexadecimal digits that is taken for a random value, such as a nonce or the digest of a key.
+const RANDOM_DIGITS: usize = 32;
+
+/// The form of a time (RFC 3339), with a zero for each digit.
+const TIME: &str = "0000-00-00T00:00:00Z";
+
+/// The outcomes as text: addresses, times, and long runs of hexadecimal digits are masked, and in the messages of errors every
+/// number, since some are durations. Without `messages`, those are left out.
+pub(crate) fn masked(outcomes: &[Value], messages: bool, emulator: &Emulator) -> Result<String, Failure> {
+    let mut outcomes = outcomes.to_vec();
+    for error in outcomes.iter_mut().filter_map(|outcome| outcome.get_mut("error")) {
+        let message = with_random(error["message"].as_str().unwrap_or_default());
+        error["message"] =
+            if messages { with_runs(&message, |c| c.is_ascii_digit(), |_| true).into() } else { Value::Null };
+    }
+    let text = serde_json::to_string(&outcomes)?;
+    let text = with_random(&with_times(&text));
+    let port = emulator.about["url"].as_str().and_then(|url| url.rsplit(':').next()).unwrap_or_default();
+    Ok(text.replace(&format!("127.0.0.1:{port}"), "ADDRESS"))
+}
+
+fn with_random(text: &str) -> String {
+    with_runs(text, |c| c.is_ascii_hexdigit(), |run| run.len() >= RANDOM_DIGITS)
+}
+
+/// Masks runs of the characters of a kind.
+fn with_runs(text: &str, of: impl Fn(&char) -> bool, is_masked: impl Fn(&str) -> bool) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c| of(&c)) {
+        let (before, from) = rest.split_at(start);
+        let (run, after) = from.split_at(from.find(|c| !of(&c)).unwrap_or(from.len()));
+        masked.push_str(before);
+        masked.push_str(if is_masked(run) { "#" } else { run });
+        rest = after;
+    }
+    masked + rest
+}
+
+fn with_times(text: &str) -> String {
+    let zeros: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let mut masked = String::new();
+    let mut from = 0;
+    for (at, found) in zeros.match_indices(TIME) {
+        masked.push_str(text.get(from..at).unwrap_or_default());
+        masked.push_str("TIME");
+        from = at.saturating_add(found.len());
+    }
+    masked + text.get(from..).unwrap_or_default()
+}
+
+/// Where two texts begin to differ; `None` if they are equal.
+pub(crate) fn difference(expected: &str, found: &str) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    let equal = expected.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
+    let part = |text: &str| text.chars().skip(equal.saturating_sub(100)).take(400).collect::<String>();
+    Some(format!("differs\n  rust:  {}\n  found: {}", part(expected), part(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_random_values_are_masked_and_nothing_else() {
+        let digest = "0f".repeat(16);
+        let text = format!("at 2026-11-28T22:06:13Z, {digest}, {}, 107, café", digest.get(1..).unwrap_or_default());
+        let expected = format!("at TIME, #, {}, 107, café", digest.get(1..).unwrap_or_default());
+        assert_eq!(with_random(&with_times(&text)), expected);
+        assert_eq!(with_runs("3 of 100 s", |c| c.is_ascii_digit(), |_| true), "# of # s");
+    }
+
+    #[test]
+    fn a_difference_is_shown_where_it_begins() {
+        assert_eq!(difference("same", "same"), None);
+        assert_eq!(
+            difference("code 101", "code 102").as_deref(),
+            Some("differs\n  rust:  code 101\n  found: code 102")
+        );
+        assert!(difference("longer", "long").is_some());
+    }
+}

@@ -166,7 +166,15 @@ def test_threads_share_a_session(session):
     assert not failures
 
 
-def test_ctrl_c_ends_a_call_that_hangs(emulator, session):
+@pytest.fixture
+def interruptible():
+    """Python leaves a SIGINT alone that was ignored when it started, as in the background of a shell without job control."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_call_that_hangs(emulator, session, interruptible):
     emulator.order("fail /=hang")
     before = emulator.traffic()["application_requests"]
     interrupted = []

@@ -1,5 +1,6 @@
 //! Request bodies that are written while they are sent.
 
+use std::cell::Cell;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use blindbox_facade::{Cancel, Error, Request, Upload, wait_writing};
 
 use crate::common::{LONG, Scene, early_application, get, read, start, until, wait};
 
-/// How long a test looks for what must not happen.
+/// How long a test looks for what must not happen; how long a slow source takes.
 const MOMENT: Duration = Duration::from_millis(100);
 
 fn uploading(target: &str, upload: &Upload) -> Request {
@@ -200,16 +201,17 @@ fn a_source_that_always_has_a_piece_does_not_keep_the_caller_from_stopping() {
     let scene = Scene::new();
     let session = scene.session().unwrap();
     let upload = Upload::new(None);
-    let step = Duration::from_millis(10);
     let (_open, silence) = channel::<()>();
-    let mut pieces = 0;
+    let pieces = Cell::new(0);
     // A piece takes as long as the interval, and the next one is asked for at once: no interval is without an event.
     let source = || {
-        assert_eq!(silence.recv_timeout(step), Err(RecvTimeoutError::Timeout));
-        pieces += 1;
-        if pieces < 100 { Ok(Some("piece".into())) } else { Err("never asked") }
+        assert_eq!(silence.recv_timeout(MOMENT), Err(RecvTimeoutError::Timeout));
+        pieces.set(pieces.get() + 1);
+        if pieces.get() < 20 { Ok(Some("piece".into())) } else { Err("never asked") }
     };
-    let sent = wait_writing(session.send(uploading("/echo", &upload)), &upload, step, source, || Err("a signal"));
+    // Before the first piece, the request waits for its connection.
+    let proceed = || if pieces.get() == 0 { Ok(()) } else { Err("a signal") };
+    let sent = wait_writing(session.send(uploading("/echo", &upload)), &upload, MOMENT, source, proceed);
     assert_eq!(sent.unwrap_err(), "a signal");
 }
 

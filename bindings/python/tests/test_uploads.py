@@ -36,9 +36,16 @@ class Echo(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class EchoServer(http.server.ThreadingHTTPServer):
+    """A server to which requests that end early are no news."""
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 @pytest.fixture
 def echo(emulate):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    server = EchoServer(("127.0.0.1", 0), Echo)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield emulate("--application", f"http://127.0.0.1:{server.server_port}")

@@ -18,6 +18,8 @@ async function main() {
   for (let round = 0; round < 3; round += 1) {
     const workers = Array.from({ length: 4 }, () => new Worker(__filename, { workerData: process.argv.slice(2) }));
     const ended = workers.map(async (worker, number) => {
+      // Before the message: a worker that exits at once may do so in the same turn of the loop.
+      const exited = new Promise((resolve) => worker.once('exit', resolve));
       const text = await new Promise((resolve, reject) => {
         worker.once('message', resolve);
         worker.once('error', reject);
@@ -25,7 +27,7 @@ async function main() {
       if (text !== 'from a worker') throw new Error(text);
       // Half of them are ended from outside.
       if (number % 2 === 0) return worker.terminate();
-      return new Promise((resolve) => worker.once('exit', resolve));
+      return exited;
     });
     await Promise.all(ended);
   }

@@ -192,6 +192,23 @@ pub async fn long_enough(mut attempt: impl AsyncFnMut(Duration) -> bool) -> Dura
     deadline
 }
 
+/// Polls each future once, so that all of them have begun, and goes on with them in tasks: however busy the machine is, none
+/// begins after another has ended.
+pub async fn begun<F: Future<Output: Send> + Send + 'static>(
+    futures: Vec<std::pin::Pin<Box<F>>>,
+) -> Vec<tokio::task::JoinHandle<F::Output>> {
+    let mut begun = Vec::new();
+    for mut future in futures {
+        std::future::poll_fn(|cx| {
+            assert!(future.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        begun.push(future);
+    }
+    begun.into_iter().map(tokio::spawn).collect()
+}
+
 /// Repeats what a deadline has ended that is short for a busy machine.
 pub async fn in_time<T>(mut attempt: impl AsyncFnMut() -> Result<T, AttestationError>) -> T {
     loop {

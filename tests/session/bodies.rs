@@ -114,6 +114,7 @@ async fn the_rest_of_a_stream_never_reaches_a_peer_that_was_refused_or_has_expir
             let lab = Lab::with(|blindbox| blindbox.http(http).application(Application::service(Echo))).await;
             let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
             let session = lab.verifier().connect(network.url(), &lab.policy()).await.unwrap();
+            hello(&session).await.unwrap();
             network.stall();
             let begun = network.bytes_from_clients();
             let (stream, made) = pieces(usize::MAX);
@@ -121,7 +122,8 @@ async fn the_rest_of_a_stream_never_reaches_a_peer_that_was_refused_or_has_expir
                 let request = session.post("/").body_stream(stream);
                 async move { request.send().await.unwrap_err() }
             });
-            until("the upload has begun", || network.bytes_from_clients() > begun).await;
+            let has_begun = || made.load(Ordering::SeqCst) > 0 && network.bytes_from_clients() > begun;
+            until("the upload has begun", has_begun).await;
             let expected = if refused {
                 lab.blindbox.set(Knob::Debug);
                 session.reattest().await.unwrap_err()

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::fleet::{Balancing, Fleet, assert_once};
-use crate::lab::{Lab, hello, noticed, soon, until};
+use crate::lab::{Lab, begun, hello, noticed, soon, until};
 use blindbox_attestation::emulator::{Fault, HttpVersions, Knob, Maa, OpenConnections};
 use blindbox_attestation::{AttestationError, HostData, Session, Trust, UvmRequirement, Verifier, Violation, Workload};
 
@@ -54,23 +54,6 @@ async fn a_thousand_tasks_before_replicas_cause_one_fetch_and_one_attestation_pe
     assert_eq!(fleet.attestations().into_values().collect::<Vec<_>>(), [1, 1, 1]);
     let ids: Vec<_> = (0..1000).step_by(20).map(|number| number.to_string()).collect();
     assert_once(&fleet.arrivals(), &ids);
-}
-
-/// Polls each future once, so that all of them have begun, and goes on with them in tasks: however busy the machine is, none
-/// begins after another has ended.
-async fn begun<F: Future<Output: Send> + Send + 'static>(
-    futures: Vec<std::pin::Pin<Box<F>>>,
-) -> Vec<tokio::task::JoinHandle<F::Output>> {
-    let mut begun = Vec::new();
-    for mut future in futures {
-        std::future::poll_fn(|cx| {
-            assert!(future.as_mut().poll(cx).is_pending());
-            std::task::Poll::Ready(())
-        })
-        .await;
-        begun.push(future);
-    }
-    begun.into_iter().map(tokio::spawn).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,21 +41,38 @@ async fn an_outage_of_many_agents_leaves_half_of_a_requests_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_many_agents_costs_one_request_one_deadline() {
-    let (fleet, session) = outage(Duration::from_secs(10)).await;
+    let mut deadline = Duration::from_secs(10);
+    // The last attempts are short. On a busy machine one may end before its agent has received anything.
+    while !tries_each_agent_once(deadline).await {
+        deadline *= 3;
+        assert!(deadline < Duration::from_secs(100), "an agent is not tried");
+    }
+}
+
+/// Returns false if an agent received nothing in the time of its attempt.
+async fn tries_each_agent_once(deadline: Duration) -> bool {
+    let (fleet, session) = outage(deadline).await;
     hello(&session).await.unwrap();
     // Each takes half of what is left of one deadline. With a deadline for each agent it would have been all of them.
     let mut tried = fleet.count("/attest/maa");
-    assert!((8..14).contains(&tried), "{tried}");
+    assert!((7..14).contains(&tried), "{tried}");
+    if tried == 7 {
+        return false;
+    }
     // What there was no time for is the next one's, until each of them was tried.
     while tried < 14 {
         hello(&session).await.unwrap();
         let more = fleet.count("/attest/maa");
-        assert!((tried + 1..=14).contains(&more), "{tried} {more}");
+        assert!((tried..=14).contains(&more), "{tried} {more}");
+        if tried == more {
+            return false;
+        }
         tried = more;
     }
     // And the one after that waits for none of them.
     hello(&session).await.unwrap();
     assert_eq!(fleet.count("/attest/maa"), 14);
+    true
 }
 
 /// Connections that the server closes sooner than the next request comes: there is none open to renew over.
@@ -99,7 +116,7 @@ async fn keys_of_instances_that_are_gone_cost_nothing() {
     lab.blindbox.clock().advance(LATE);
     hello(&session).await.unwrap();
     assert_eq!(network.connections(), opened);
-    assert_eq!(network.open_connections(), 1);
+    until("the connections of the other keys are closed", || network.open_connections() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,8 +130,7 @@ async fn connections_that_nobody_uses_are_few() {
     for _ in 0..40 {
         session.reattest().await.unwrap();
     }
-    noticed().await;
-    assert!(network.open_connections() <= 17, "{}", network.open_connections());
+    until("most of them are closed", || network.open_connections() <= 17).await;
     hello(&session).await.unwrap();
     until("one connection is left", || network.open_connections() == 1).await;
 }

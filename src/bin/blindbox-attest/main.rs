@@ -94,7 +94,7 @@ enum Command {
     HostData(host_data::Arguments),
     /// Serve a local plain-HTTP port whose other end is an attested session.
     #[command(after_help = EXIT_CODES)]
-    Proxy(proxy::Arguments),
+    Proxy(Box<proxy::Arguments>),
     /// Serve an emulated BlindBox, MAA and AMD on loopback, for tests.
     #[cfg(feature = "emulator")]
     Emulate(emulate::Arguments),
@@ -162,7 +162,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Advisories(arguments) => advisories::run(&arguments),
         Command::Policy(arguments) => wait_for(policy::run(arguments)),
         Command::HostData(arguments) => host_data::run(&arguments),
-        Command::Proxy(arguments) => wait_for(proxy::run(arguments)),
+        Command::Proxy(arguments) => wait_for(proxy::run(*arguments)),
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => wait_for(emulate::run(arguments)),
         Command::Completions { shell } => Ok(exit::ended(0, exit::print_styled(&completions(shell)))),

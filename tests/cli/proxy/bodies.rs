@@ -60,7 +60,7 @@ fn a_body_waits_for_room() {
 #[test]
 fn a_body_for_which_there_is_no_room_in_time() {
     let size = 16 << 20;
-    let proxy = Proxy::start(&["--max-request", &size.to_string(), "--max-held", "1"]);
+    let proxy = Proxy::start(&["--max-request", &size.to_string(), "--max-held", "1", "--body-discard", "600"]);
     let chunked = head(&proxy, &proxy.token(), 0)
         .replace("Content-Length: 0", "Transfer-Encoding: chunked\r\nExpect: 100-continue");
     let mut first = proxy.begin(&chunked);

@@ -30,7 +30,7 @@ fn an_answer_that_runs_comes_to_its_end() {
     for name in ["-TERM", "-INT", "-HUP"] {
         let application = TcpListener::bind("127.0.0.1:0").unwrap();
         let emulator = Emulator::start(&["--application", &format!("http://{}", application.local_addr().unwrap())]);
-        let command = Proxy::command("", &emulator, &["--shutdown-grace", "600"]);
+        let command = Proxy::command("", &emulator, &["--shutdown-grace", "600", "--shutdown-flush", "600"]);
         let mut proxy = Proxy { serving: Serving::saying_errors_to(Stdio::piped(), command), emulator };
         let stream = proxy.begin(&request("GET /", &format!("Host: {}", proxy.host()), &[&proxy.token()], ""));
         let mut at_application = BufReader::new(application.accept().unwrap().0);
@@ -58,7 +58,7 @@ fn an_answer_that_runs_comes_to_its_end() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (mut proxy, stream) = asked("GET /slow?ms=600000", &["--shutdown-grace", "600"]);
+    let (mut proxy, stream) = asked("GET /slow?ms=600000", &["--shutdown-grace", "600", "--shutdown-flush", "600"]);
     let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
     signal(&proxy, "-TERM");
     assert!(lines.next().unwrap().starts_with("stopping: "));
@@ -70,7 +70,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn an_answer_that_takes_too_long_is_cut_off() {
-    let (mut proxy, stream) = asked("GET /slow?ms=600000", &["--shutdown-grace", "0.3"]);
+    let (mut proxy, stream) = asked("GET /slow?ms=600000", &["--shutdown-grace", "0.3", "--shutdown-flush", "600"]);
     let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
     signal(&proxy, "-TERM");
     assert_eq!(Answer::read(stream).status, 0);

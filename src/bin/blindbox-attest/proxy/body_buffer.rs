@@ -26,6 +26,8 @@ pub struct Bodies {
     room: Semaphore,
     /// How long a body waits for room.
     wait: Duration,
+    /// How long one that has found none may still be sent.
+    discard: Duration,
 }
 
 /// A whole body, and the room that it takes.
@@ -36,9 +38,9 @@ pub struct Held<'b> {
 
 impl Bodies {
     /// Bodies of at most so many bytes each, and all together. One of the largest size always has room.
-    pub fn new(most: usize, together: usize, wait: Duration) -> Self {
+    pub fn new(most: usize, together: usize, wait: Duration, discard: Duration) -> Self {
         let units = together.max(most).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Self { most, room: Semaphore::new(units), wait }
+        Self { most, room: Semaphore::new(units), wait, discard }
     }
 
     /// The whole body, or none where the request has none. Only for requests that are let in.
@@ -56,7 +58,7 @@ impl Bodies {
             Ok(room) => room,
             Err(refusal) => {
                 // A client that could not finish would not read a response.
-                let _ = timeout(self.wait, self.discard(&mut body)).await;
+                let _ = timeout(self.discard, self.read_away(&mut body)).await;
                 return Err(refusal);
             }
         };
@@ -77,7 +79,7 @@ impl Bodies {
         reserving.ok().and_then(Result::ok).ok_or_else(full)
     }
 
-    async fn discard(&self, body: &mut Incoming) {
+    async fn read_away(&self, body: &mut Incoming) {
         let mut left = self.most;
         while let Some(Ok(frame)) = next(body).await {
             let size = frame.data_ref().map_or(0, Bytes::len);

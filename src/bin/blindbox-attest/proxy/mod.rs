@@ -72,9 +72,6 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long a client may leave a response unread before it is cut off.
 const UNREAD_TIME: Duration = Duration::from_secs(60);
 
-/// How long the last lines of the log may take: a pipe that is not read does not keep the program.
-const FLUSH_TIME: Duration = Duration::from_millis(500);
-
 #[derive(Args)]
 pub struct Arguments {
     /// Where the application is, such as https://my-app.example. A path becomes the base of all requests.
@@ -149,6 +146,10 @@ struct Waits {
     #[arg(long, hide = true, value_name = "SECONDS", default_value = "0.2", value_parser = seconds)]
     shutdown_quiet: Duration,
 
+    /// How long the last lines of the log may take: a pipe that is not read does not keep the program.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
+    shutdown_flush: Duration,
+
     /// How long a session that was closed after a refusal is left alone before it is tried again.
     #[arg(long, hide = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     retry_pause: Duration,
@@ -156,6 +157,10 @@ struct Waits {
     /// How long a body waits for room.
     #[arg(long, hide = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     body_wait: Duration,
+
+    /// How long a client may go on to send a body for which there is no room.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    body_discard: Duration,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -198,7 +203,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Origins::new(arguments.allow_origin),
         ),
         peer,
-        bodies: Bodies::new(arguments.max_request, arguments.max_held, arguments.waits.body_wait),
+        bodies: Bodies::new(
+            arguments.max_request,
+            arguments.max_held,
+            arguments.waits.body_wait,
+            arguments.waits.body_discard,
+        ),
         answers: Answers { redirects, most: arguments.max_answer },
         attestations,
     };
@@ -212,7 +222,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // From here on no client is admitted.
     drop(listener);
     signal.end(&mut stop, arguments.waits.shutdown_quiet, arguments.waits.shutdown_grace).await;
-    log::flush(FLUSH_TIME);
+    log::flush(arguments.waits.shutdown_flush);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -44,7 +44,7 @@ async fn closed(retry_pause: Duration) -> (BlindBox, Forwarder) {
     let forwarder = Forwarder {
         guard: Guard::new(Vec::new(), "", None, Origins::new(Vec::new())),
         peer,
-        bodies: Bodies::new(0, 0, Duration::ZERO),
+        bodies: Bodies::new(0, 0, Duration::ZERO, Duration::ZERO),
         answers: Answers { redirects: Redirects::new(&blindbox.url(), false).unwrap(), most: 0 },
         attestations: Arc::new(AttestationLog::new(None)),
     };

@@ -107,7 +107,7 @@ async fn scene() -> Scene {
     let forwarder = Forwarder {
         guard: Guard::new(vec!["proxy".to_owned()], "", Some("secret".to_owned()), Origins::new(Vec::new())),
         peer,
-        bodies: Bodies::new(0, 0, Duration::ZERO),
+        bodies: Bodies::new(0, 0, Duration::ZERO, Duration::ZERO),
         answers: Answers { redirects: Redirects::new(&blindbox.url(), false).unwrap(), most: 1000 },
         attestations: Arc::new(AttestationLog::new(None)),
     };

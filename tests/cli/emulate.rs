@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::tool::{Emulator, Outcome, Serving, command, run, skipped};
+use crate::tool::{Emulator, Outcome, Serving, command, free_port, run, skipped};
 
 /// Runs a script of a shell while the emulation serves.
 fn with_command(options: &[&str], script: &str) -> Outcome {
@@ -149,11 +149,25 @@ fn a_terminal_shows_the_next_command() {
     assert!(policy.starts_with('/') && !Path::new(policy).exists(), "the temporary files are removed: {policy}");
 }
 
-/// Runs a script with the program in the search path.
+/// Runs a script with the program in the search path, for two minutes at most: a script may wait for what does not come.
 fn shell(script: &str, directory: &Path) -> std::process::Output {
     let program = Path::new(env!("CARGO_BIN_EXE_blindbox-attest"));
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    Command::new("sh").args(["-ec", script]).env("PATH", path).current_dir(directory).output().unwrap()
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).env("PATH", path).current_dir(directory).stdin(Stdio::null());
+    // With what it starts, so that all of that can be ended.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let group = format!("-{}", child.id());
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    if let Ok(output) = end.recv_timeout(std::time::Duration::from_secs(120)) {
+        return output.unwrap();
+    }
+    let killed = Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
+    let output = end.recv().unwrap().unwrap();
+    panic!("{script}\nstill runs after two minutes ({killed}): {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The recipes of `docs/cli.md`, pasted, with a free port.
@@ -171,15 +185,8 @@ fn the_recipes_of_the_page_work_when_pasted() {
         let commands = block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned() + "\n");
         let background = if block.contains("&\n") { "trap 'kill $!' EXIT\n" } else { "" };
         let script = background.to_owned() + &commands.collect::<String>();
-        // The port is free when it is chosen; another process may take it before the script does.
-        let (script, output) = loop {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-            let script = script.replace("8443", &port);
-            let output = shell(&script, directory.path());
-            if !String::from_utf8_lossy(&output.stderr).contains("in use") {
-                break (script, output);
-            }
-        };
+        let script = script.replace("8443", &free_port("127.0.0.1").to_string());
+        let output = shell(&script, directory.path());
         let out = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{script}\n{out}\n{}", String::from_utf8_lossy(&output.stderr));
         assert!(out.contains("attested"), "{script}\n{out}");

@@ -24,6 +24,26 @@ impl Outcome {
     }
 }
 
+/// A port of an address of this host that is free, and not one that the system chooses for others: a program that listens on it
+/// a little later still finds it free.
+pub fn free_port(address: &str) -> u16 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    // Below the ports that systems choose from: 32768 on Linux, 49152 elsewhere.
+    const LOWEST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        // Test processes that run at the same time begin at different ports.
+        let turn = std::process::id().wrapping_mul(61).wrapping_add(TURN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(LOWEST + turn % COUNT).unwrap();
+        if std::net::TcpListener::bind((address, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free on {address}");
+}
+
 /// A moment between two looks at what another process does. Nothing depends on how long it is.
 pub fn moment() {
     std::thread::sleep(std::time::Duration::from_millis(50));

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::tool::{Emulator, command, run, skipped, steady};
+use crate::tool::{Emulator, command, free_port, run, skipped, steady};
 
 #[test]
 fn an_accepted_peer_as_a_table() {
@@ -133,7 +133,7 @@ fn a_legacy_agent_on_a_chosen_address_and_port() {
     if !cfg!(target_os = "linux") {
         return skipped("only 127.0.0.1 is on loopback here");
     }
-    let free = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port().to_string();
+    let free = free_port("127.0.0.2").to_string();
     let emulator = Emulator::start(&["--agent", "legacy", "--ip", "127.0.0.2", "--agent-port", &free]);
     let agent = emulator.serving.text("agent_url").to_owned();
     assert_eq!(agent, format!("https://127.0.0.2:{free}"));

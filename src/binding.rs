@@ -163,3 +163,19 @@ fn issued_after(issued_at: UnixTime, made_at: UnixTime) -> Result<(), Attestatio
 fn false_report(what: &'static str, expected: &str, actual: &str) -> AttestationError {
     AttestationError::FalseAttestationReport { what, expected: shorten(expected, 300), actual: shorten(actual, 300) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_differs_300_characters_are_shown() {
+        let (whole, long) = ("a".repeat(300), "a".repeat(301));
+        let cut = format!("{whole}…");
+        for (expected, actual, shown) in [(&whole, &long, (&whole, &cut)), (&long, &whole, (&cut, &whole))] {
+            let error = false_report("runtime data", expected, actual);
+            let (expected, actual) = (shown.0.clone(), shown.1.clone());
+            assert_eq!(error, AttestationError::FalseAttestationReport { what: "runtime data", expected, actual });
+        }
+    }
+}

@@ -82,6 +82,16 @@ mod tests {
     }
 
     #[test]
+    fn either_form_is_next() {
+        for (tag, expected) in
+            [(UTC_TIME, true), (GENERALIZED_TIME, true), (GENERALIZED_TIME + 1, false), (UTC_TIME - 1, false)]
+        {
+            assert_eq!(DerReader::new(&[tag, 0]).is_next_time(), expected, "{tag:#x}");
+        }
+        assert!(!DerReader::new(&[]).is_next_time());
+    }
+
+    #[test]
     fn every_other_spelling_is_refused() {
         for text in [
             "240229010101+0000",

@@ -306,7 +306,7 @@ mod tests {
     #[error("outer")]
     struct Outer(#[source] io::Error);
 
-    /// Of the certificates that public reports name: one of an authority, and one of X.509 version 1.
+    /// Among them those that public reports name: one of an authority, and one of X.509 version 1.
     #[test]
     fn certificates_that_the_validator_refuses_by_name_are_named_in_words() {
         for (problem, words) in [
@@ -314,7 +314,19 @@ mod tests {
                 webpki::Error::CaUsedAsEndEntity,
                 "its certificate is one of an authority (CA:TRUE), which a server must not show",
             ),
+            (webpki::Error::EndEntityUsedAsCa, "its certificate was issued by one that is not an authority"),
             (webpki::Error::UnsupportedCertVersion, "its certificate is not of X.509 version 3"),
+            (
+                webpki::Error::NameConstraintViolation,
+                "its name is outside of what its issuer may vouch for (name constraints)",
+            ),
+            (webpki::Error::PathLenConstraintViolated, "its chain of certificates is too long"),
+            (webpki::Error::MaximumPathDepthExceeded, "its chain of certificates is too long"),
+            (webpki::Error::InvalidSerialNumber, "its certificate has a serial number that is not valid"),
+            (webpki::Error::InvalidCertValidity, "its certificate ends before it begins"),
+            (webpki::Error::MalformedDnsIdentifier, "its certificate has a DNS name that is not valid"),
+            (webpki::Error::MalformedExtensions, "its certificate has an extension that is not valid"),
+            (webpki::Error::ExtensionValueInvalid, "its certificate has an extension that is not valid"),
             (webpki::Error::BadDer, "its certificate breaks a rule of the Web PKI"),
         ] {
             let other = CertificateError::Other(rustls::OtherError(std::sync::Arc::new(problem)));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::{AgentLocation, BlindBoxBuilder, HttpVersions, Knob, OpenConnections};
 use blindbox_attestation::{
-    AttestationError, Channel, ChannelNotBound, Policy, Session, SpkiDigest, TlsExporter, Workload,
+    AttestationError, Channel, ChannelNotAllowed, ChannelNotBound, Policy, Session, SpkiDigest, TlsExporter, Workload,
 };
 
 use crate::lab::{Lab, hello, noticed};
@@ -234,4 +234,7 @@ async fn collected_evidence_is_of_the_connection() {
     let runtime_data = String::from_utf8(collected.evidence.runtime_data.clone().unwrap()).unwrap();
     assert!(runtime_data.contains("blindbox-bound-connection/1"), "{runtime_data}");
     let _ = collected.verify(&policy(&lab)).unwrap();
+    // It was collected over a channel of one kind, which another policy does not allow.
+    let refused = collected.verify(&lab.policy()).unwrap_err();
+    assert_eq!(refused, AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::ChannelMustBeBound });
 }

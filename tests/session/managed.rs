@@ -26,6 +26,7 @@ async fn it_connects_when_it_is_used_and_once_for_all() {
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
     let (one, two) = tokio::join!(hello(&peer), hello(&peer));
     assert_eq!((one.as_deref(), two.as_deref()), (Ok("hello from a BlindBox"), Ok("hello from a BlindBox")));
+    peer.ready().await.unwrap();
     assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);
     assert_eq!(peer.last_error(), None);
 }

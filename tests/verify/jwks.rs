@@ -197,6 +197,31 @@ fn members_of_another_type_make_a_key_unusable() {
     }
 }
 
+/// Powers of 65537 have the fingerprint of ROCA: they are powers of it modulo every prime.
+#[test]
+fn a_modulus_that_can_be_factored_is_refused() {
+    // 65537^128 = 2^2048 + ...: the bytes of a number times 65537 are its own, added to themselves two bytes further on.
+    let mut number = vec![1_u8];
+    for _ in 0..128 {
+        let mut product = vec![0_u8; number.len() + 2];
+        let mut carry = 0_u16;
+        for place in (0..product.len()).rev() {
+            let low = place.checked_sub(2).map_or(0, |place| number[place]);
+            let high = number.get(place).copied().unwrap_or(0);
+            let sum = u16::from(low) + u16::from(high) + carry;
+            product[place] = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+        assert_eq!(carry, 0);
+        number = product;
+    }
+    let key = |n: &[u8]| json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB" });
+    let digits = number.iter().position(|byte| *byte != 0).unwrap();
+    assert_eq!(unusable(&key(&number[digits..])), Some(UnusableKey::WeakKey));
+    *number.last_mut().unwrap() ^= 2;
+    assert_eq!(unusable(&key(&number[digits..])), None);
+}
+
 #[test]
 fn an_id_that_occurs_twice_names_no_key() {
     let mut short = signer().jwk("twice");

@@ -618,7 +618,9 @@ fn channel_relaxations_do_not_combine_into_nothing() {
 
 #[test]
 fn lint_says_what_is_open() {
-    let codes: Vec<_> = container().lint().iter().map(|lint| lint.code).collect();
+    let open = container().lint();
+    assert_eq!(open[0].to_string(), format!("{}: {}", open[0].code, open[0].message));
+    let codes: Vec<_> = open.iter().map(|lint| lint.code).collect();
     assert_eq!(codes, ["no-advisory-floors", "no-minimum-tcb", "any-chip"]);
     let codes: Vec<_> = everything().lint().iter().map(|lint| lint.code).collect();
     assert_eq!(

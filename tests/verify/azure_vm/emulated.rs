@@ -90,6 +90,9 @@ fn every_field_of_the_header_has_its_value() {
         let refused = machine.refused(&hcl.clone().patch(offset, &written.to_le_bytes()));
         assert_eq!(refused, HclReportError::WrongField { field, actual }, "{offset:#x}");
     }
+    // Behind the claims there is nothing.
+    assert!(machine.claims(&hcl).is_ok());
+    assert_eq!(machine.refused(&hcl.clone().patch(2599, &[1])), HclReportError::NotZero { offset: 2599 });
     // A length beyond the blob, with all sizes that follow from it; and one that no sum of sizes can have.
     let hcl = hcl.patch(0x4d0, &2000_u32.to_le_bytes()).patch(0x4c0, &2020_u32.to_le_bytes());
     let hcl = hcl.patch(0x08, &3236_u32.to_le_bytes());

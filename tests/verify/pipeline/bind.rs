@@ -2,8 +2,8 @@
 
 use blindbox_attestation::emulator::{Claims, Guest};
 use blindbox_attestation::{
-    AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, GuestIdentity, Policy,
-    ServerNameCheck, SpkiDigest, TlsExporter, Trust, UvmRequirement, Workload, verify,
+    AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, Evidence, GuestIdentity, Issuer,
+    Policy, ServerNameCheck, SpkiDigest, TlsExporter, Trust, UvmRequirement, Workload, verify, verify_unappraised,
 };
 use serde_json::json;
 
@@ -33,6 +33,35 @@ fn evidence_for_another_nonce_is_refused_under_every_trust() {
         replayed.runtime_data = Some(challenge.runtime_data());
         false_report(verify(&replayed, &endorsements(), challenge, &policy, NOW), "report data");
     }
+}
+
+/// What is verified without a policy is of one challenge as well.
+#[test]
+fn evidence_without_a_policy_covers_its_runtime_data() {
+    let challenge = bound();
+    let mut evidence = evidence(&container(), &challenge.runtime_data());
+    // Only Microsoft's endorsements are verified without a policy.
+    evidence.uvm_endorsement = None;
+    let issuer = Issuer::new(ISSUER).unwrap();
+    let unappraised = |evidence: &Evidence| verify_unappraised(evidence, &endorsements(), Some(&issuer), NOW);
+    assert_eq!(unappraised(&evidence).err(), None);
+    evidence.runtime_data = Some(bound().runtime_data());
+    false_report(unappraised(&evidence), "report data");
+}
+
+/// A policy for a confidential VM that trusts AMD needs the report of the paravisor and a quote.
+#[test]
+fn what_a_vm_must_present_is_named_when_it_is_missing() {
+    let any = GuestIdentity::allow_any_azure_cvm();
+    let policy = Policy::confidential_vm(Trust::amd(), any, Binding::OwnKey).unwrap();
+    let missing = |what| Some(AttestationError::MissingEvidence { what });
+    let challenge = bound();
+    let mut evidence = evidence(&container(), &challenge.runtime_data());
+    let refused = verify(&evidence, &endorsements(), challenge, &policy, NOW).err();
+    assert_eq!(refused, missing("the report of the paravisor (HCL report)"));
+    evidence.hcl_report = Some(Vec::new());
+    let refused = verify(&evidence, &endorsements(), bound(), &policy, NOW).err();
+    assert_eq!(refused, missing("a quote of the virtual TPM"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod bind;
+mod key_set;
 mod recorded;
 mod result;
 mod trust;

@@ -1,6 +1,7 @@
 //! Step 3: is the report really AMD's?
 
 mod amd_crls;
+mod anchors;
 mod certificates;
 mod emulated;
 mod inspection;

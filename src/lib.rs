@@ -57,8 +57,8 @@
 //! |---|---|---|
 //! | 1 | fetch: evidence from the agent, keys from MAA, certificates from AMD | `fetch` (feature `client`) |
 //! | 2 | is the token really MAA's? | [`maa`] |
-//! | 3 | is the report really AMD's, is the utility VM endorsed? | [`snp`], [`uvm`] |
-//! | 4 | same TEE, this nonce, this channel's key? | `bind` |
+//! | 3 | is the report really AMD's, is the utility VM endorsed, is the quote the virtual TPM's? | [`snp`], [`uvm`], [`azure_vm`] |
+//! | 4 | same TEE, this nonce, this channel's key? | `cross_check`, `binding` |
 //! | 5 | does it meet the policy? every requirement is checked and reported | `appraise` ([`Policy`], [`Appraisal`]) |
 //! | 6 | a session whose every connection is held to an attested key | `session` (feature `client`) |
 //!

@@ -243,7 +243,7 @@ async fn a_refused_connection_is_told_with_its_code() {
     assert_eq!(field(event(&told, "connect"), "outcome"), "debug-mode");
     assert_eq!(field(event(&told, "refuse"), "key"), lab.blindbox.tls_key().to_string());
 
-    // Nobody there.
+    // No one there.
     lab.blindbox.stop().await;
     let error = lab.refusal().await;
     let told = ear.take();
@@ -364,7 +364,7 @@ async fn renewal_and_leaving_are_told() {
     let leave = event(&told, "leave");
     assert_eq!((field(leave, "outcome"), field(leave, "keys"), field(leave, "poisoned")), ("debug-mode", "0", "true"));
     assert_not_identifying(&lab, &told);
-    // A poisoned session asks nobody.
+    // A poisoned session asks no one.
     hello(&session).await.unwrap_err();
     assert_eq!(text(&ear.take()), "");
 }

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::base_url::BaseUrl;
 use super::channel_mode::ChannelMode;
-use super::coalesce::{AttestationKey, Coalesce, Freshness};
-use super::peer::{Lease, Peer};
+use super::coalesce::{Coalesce, Freshness, VerdictKey};
+use super::lease::Lease;
+use super::peer::Peer;
 use crate::challenge::Challenge;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -86,8 +87,8 @@ impl Attester {
     }
 
     /// What a verdict over a connection depends on.
-    pub(super) fn attestation_key(&self, security: Security) -> AttestationKey {
-        AttestationKey {
+    pub(super) fn verdict_key(&self, security: Security) -> VerdictKey {
+        VerdictKey {
             peer: self.mode.peer_id(security),
             origin: self.base.origin(),
             policy: self.policy_digest,
@@ -103,7 +104,7 @@ impl Attester {
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
         let (security, clock) = (connection.security(), &self.verifier.clock);
-        let key = self.attestation_key(security);
+        let key = self.verdict_key(security);
         let attestation = self.attest_over(security, Some(connection), deadline);
         let lease = self.coalesce.attest(key, freshness, clock, deadline, attestation).await?;
         // The attestation may have taken longer than it is valid.
@@ -118,7 +119,7 @@ impl Attester {
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
         let attestation = self.attest_over(security, connection, deadline);
-        self.coalesce.attest_alone(self.attestation_key(security), &self.verifier.clock, attestation).await
+        self.coalesce.attest_alone(self.verdict_key(security), &self.verifier.clock, attestation).await
     }
 
     /// Returns the attestation as a boxed future, which does nothing until it is polled.

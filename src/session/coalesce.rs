@@ -1,12 +1,13 @@
-//! One attestation of a peer at a time, shared by all tasks that wait for it; and the refusals of peers.
+//! One attestation of a peer at a time, shared by all tasks that wait for it; and the negative cache: which keys were refused in the
+//! last 30 seconds.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::lease::Lease;
 use super::lock;
-use super::peer::Lease;
 use super::peer_id::PeerId;
 use crate::clock::{Clock, Moment};
 use crate::deadline::Deadline;
@@ -31,7 +32,7 @@ const COALESCE_WINDOW: Duration = Duration::from_secs(5);
 /// What a verdict depends on and what differs between sessions of one verifier. Roots, anchors, key sets and the agent's address
 /// are the same for all of them: verdicts are not shared between verifiers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct AttestationKey {
+pub(super) struct VerdictKey {
     pub(super) peer: PeerId,
     pub(super) origin: String,
     pub(super) policy: Sha256Digest,
@@ -88,7 +89,7 @@ impl Entry {
 /// The attestations of a verifier.
 #[derive(Debug, Default)]
 pub(crate) struct Coalesce {
-    entries: Mutex<HashMap<AttestationKey, Arc<Entry>>>,
+    entries: Mutex<HashMap<VerdictKey, Arc<Entry>>>,
     cohorts: Mutex<HashMap<Cohort, Overlap>>,
 }
 
@@ -173,7 +174,7 @@ impl Coalesce {
     /// Attests a peer, or returns the outcome of another task if it is recent enough.
     pub(super) async fn attest(
         &self,
-        key: AttestationKey,
+        key: VerdictKey,
         freshness: Freshness,
         clock: &Clock,
         deadline: &Deadline,
@@ -189,7 +190,7 @@ impl Coalesce {
     /// Attests a peer for one task: a renewal, which has its own deadline.
     pub(super) async fn attest_alone(
         &self,
-        key: AttestationKey,
+        key: VerdictKey,
         clock: &Clock,
         attestation: impl Future<Output = Result<Lease, AttestationError>>,
     ) -> Result<Lease, AttestationError> {
@@ -200,18 +201,18 @@ impl Coalesce {
     }
 
     /// A refusal of the peer that is newer than the evidence of an attestation.
-    pub(super) fn outweighs(&self, key: &AttestationKey, lease: &Lease) -> Option<AttestationError> {
+    pub(super) fn outweighs(&self, key: &VerdictKey, lease: &Lease) -> Option<AttestationError> {
         lock(&self.entries).get(key).and_then(|entry| entry.outweighs(lease))
     }
 
     /// The refusal of a peer that was refused within the last 30 seconds.
-    pub(super) fn recent_refusal(&self, key: &AttestationKey, clock: &Clock) -> Option<AttestationError> {
+    pub(super) fn recent_refusal(&self, key: &VerdictKey, clock: &Clock) -> Option<AttestationError> {
         let entries = lock(&self.entries);
         let entry = entries.get(key).filter(|entry| entry.is_recently_refused(clock))?;
         lock(&entry.refusal).as_ref().map(|refusal| refusal.error.clone())
     }
 
-    fn entry(&self, key: AttestationKey, clock: &Clock) -> Arc<Entry> {
+    fn entry(&self, key: VerdictKey, clock: &Clock) -> Arc<Entry> {
         let mut entries = lock(&self.entries);
         if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
             // A running attestation holds its entry.

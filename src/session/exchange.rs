@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use url::Url;
 
 use super::Response;
-use super::peer::{Checkout, Exchange, Peer};
+use super::checkout::{Checkout, Exchange};
+use super::peer::Peer;
 use super::request_body::{GuardedBody, Progress, RequestBody};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;

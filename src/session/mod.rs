@@ -8,11 +8,14 @@
 //! | `channel_mode` | how the peer is reached and identified |
 //! | `attest` | what one attestation is: open, challenge, fetch, verify |
 //! | `coalesce` | which tasks share an attestation; which keys were refused |
-//! | `peer` | one key: its attestation, its revocation, its connections |
+//! | `lease` | one attestation and its validity |
+//! | `peer`, `peer_id` | one key: its attestation, its revocation, its connections |
 //! | `pool` | which peers a session has; when it is poisoned |
 //! | `renewal` | when and over which connection an attestation is renewed |
 //! | `request`, `headers`, `request_body`, `multipart` | what a caller can put into a request |
-//! | `checkout` | which connection a request is sent on; when it is sent again |
+//! | `base_url` | the address of the peer, and the URL of a request below it |
+//! | `send` | which connection a request is sent on; when it is sent again |
+//! | `checkout` | a connection in use for one exchange, and whether another can follow |
 //! | `exchange` | one request on one connection |
 //! | `response` | the response, whose body is cut off with its peer |
 //! | `stream` | byte streams of other protocols, with the same checks |
@@ -28,6 +31,7 @@ mod coalesce;
 mod collect;
 mod exchange;
 mod headers;
+mod lease;
 mod managed;
 mod multipart;
 mod peer;
@@ -37,6 +41,7 @@ mod renewal;
 mod request;
 mod request_body;
 mod response;
+mod send;
 mod service;
 mod stream;
 

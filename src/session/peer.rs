@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::task::AbortHandle;
 
+use super::checkout::Checkout;
+use super::lease::Lease;
 use super::lock;
 use super::peer_id::PeerId;
 use super::renewal::Renewal;
-use super::request_body::Progress;
-use crate::attestation::Attestation;
-use crate::clock::{Clock, Moment, Order};
+use crate::clock::{Clock, Order};
 use crate::error::AttestationError;
 use crate::transport::{Connection, Security};
 
@@ -27,51 +27,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// How often exchanges check the wall clock, which can be set forward.
 const WALL_CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// An attestation and its validity: until its end by the wall clock, and for no longer than its lifetime by the monotonic clock.
-#[derive(Clone, Debug)]
-pub(super) struct Lease {
-    attested: Arc<Attestation>,
-    requested_at: Moment,
-    span: Duration,
-}
-
-impl Lease {
-    pub(super) fn new(attested: Attestation, requested_at: Moment) -> Self {
-        let span = attested.expires_at().as_secs().saturating_sub(attested.issued_at().as_secs());
-        Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span) }
-    }
-
-    pub(super) fn attested(&self) -> &Arc<Attestation> {
-        &self.attested
-    }
-
-    /// When the evidence was requested. It does not cover what the peer did later.
-    pub(super) fn requested_at(&self) -> Moment {
-        self.requested_at
-    }
-
-    /// The remaining validity, plus a grace period after it; zero when both are over.
-    fn remaining(&self, clock: &Clock, grace: Duration) -> Duration {
-        let end = Duration::from_secs(self.attested.expires_at().as_secs()).saturating_add(grace);
-        let by_wall = end.saturating_sub(Duration::from_secs(clock.now().as_secs()));
-        by_wall.min(self.span.saturating_add(grace).saturating_sub(clock.since(self.requested_at)))
-    }
-
-    pub(super) fn is_valid(&self, clock: &Clock) -> bool {
-        !self.remaining(clock, Duration::ZERO).is_zero()
-    }
-
-    /// Whether the last fifth has begun, in which a request renews it.
-    fn needs_renewal(&self, clock: &Clock) -> bool {
-        self.span.checked_div(5).is_some_and(|fifth| self.remaining(clock, Duration::ZERO) <= fifth)
-    }
-
-    /// When an unsuccessful renewal is tried again: every request would be too often.
-    pub(super) fn retry_at(&self, clock: &Clock) -> Option<Instant> {
-        clock.monotonic().checked_add(self.span.checked_div(50)?)
-    }
-}
 
 /// Resolves to the reason why nothing more may be exchanged with a peer, once there is one.
 pub(super) type Cancelled = Pin<Box<dyn Future<Output = AttestationError> + Send + Sync>>;
@@ -273,6 +228,23 @@ impl Peer {
         connections.shared = None;
     }
 
+    /// Counts an exchange that begins.
+    pub(super) fn exchange_begins(&self) {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts an exchange that has ended, and keeps its connection if another exchange can follow.
+    pub(super) fn exchange_ended(&self, reusable: Option<Connection>) {
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        if let Some(connection) = reusable {
+            self.put_back(connection);
+        }
+        // Even where the connection is not used again: its place is free.
+        if self.id.is_one_connection() {
+            self.freed.notify_one();
+        }
+    }
+
     fn put_back(&self, connection: Connection) {
         if connection.is_closed() || self.check().is_err() {
             return;
@@ -289,70 +261,5 @@ impl Peer {
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Peer({:?})", self.id)
-    }
-}
-
-/// A connection for one exchange. When it is dropped, the connection is returned if another exchange can follow, else closed.
-pub(super) struct Checkout {
-    peer: Arc<Peer>,
-    connection: Option<Connection>,
-    exchange: Exchange,
-}
-
-/// How far the exchange on a connection has come.
-#[derive(Clone)]
-pub(super) enum Exchange {
-    /// There was no exchange, or it is over as far as the session is concerned. [`Connection::ready`] waits until the HTTP library
-    /// agrees; it drains an unread response or closes the connection.
-    Over,
-    /// The request is being sent.
-    Sending,
-    /// The response has begun. If it ends before the body of the request, the connection is closed: the next exchange would have
-    /// to wait until the peer has read that body.
-    Responding(Progress),
-}
-
-impl Checkout {
-    fn new(peer: &Arc<Peer>, connection: Connection) -> Self {
-        peer.under_way.fetch_add(1, Ordering::SeqCst);
-        Self { peer: Arc::clone(peer), connection: Some(connection), exchange: Exchange::Over }
-    }
-
-    /// A use of the peer without a connection of the pool.
-    pub(super) fn of_stream(peer: &Arc<Peer>) -> Self {
-        peer.under_way.fetch_add(1, Ordering::SeqCst);
-        Self { peer: Arc::clone(peer), connection: None, exchange: Exchange::Sending }
-    }
-
-    pub(super) fn peer(&self) -> &Arc<Peer> {
-        &self.peer
-    }
-
-    /// Begins an exchange, and returns the connection.
-    pub(super) fn begin(&mut self) -> Option<&mut Connection> {
-        self.exchange = Exchange::Sending;
-        self.connection.as_mut()
-    }
-
-    pub(super) fn advance(&mut self, exchange: Exchange) {
-        self.exchange = exchange;
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        self.peer.under_way.fetch_sub(1, Ordering::SeqCst);
-        // The peer keeps a handle of a shared connection.
-        if let Some(connection) = self.connection.take().filter(|connection| connection.share().is_none()) {
-            match &self.exchange {
-                Exchange::Over => self.peer.put_back(connection),
-                Exchange::Responding(progress) if progress.is_over() => self.peer.put_back(connection),
-                Exchange::Sending | Exchange::Responding(_) => drop(connection),
-            }
-        }
-        // Even where the connection is not used again: its place is free.
-        if self.peer.id.is_one_connection() {
-            self.peer.freed.notify_one();
-        }
     }
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::checkout::Checkout;
+use super::lease::Lease;
 use super::lock;
-use super::peer::{Checkout, Lease, Peer};
+use super::peer::Peer;
 use super::peer_id::PeerId;
 use crate::attestation::Attestation;
 use crate::clock::Clock;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::SessionInner;
-use super::peer::{Checkout, Exchange, Lease, Peer};
+use super::checkout::{Checkout, Exchange};
+use super::lease::Lease;
+use super::peer::Peer;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::telemetry;

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Sleep;
 use url::Url;
 
-use super::peer::{Cancelled, Checkout};
+use super::checkout::Checkout;
+use super::peer::Cancelled;
 use super::stream::AttestedStream;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;

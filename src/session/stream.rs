@@ -13,8 +13,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
+use super::checkout::Checkout;
 use super::coalesce::Freshness;
-use super::peer::{Checkout, Peer};
+use super::peer::Peer;
 use super::request_body::CHUNK_SIZE;
 use super::{MAX_ATTEMPTS, Session, SessionInner, lock};
 use crate::attestation::Attestation;

@@ -1,4 +1,4 @@
-//! Revocation of the certificate chain, according to the CRL that is available.
+//! Revocation: whether an available CRL names the ASK, ASVK or ARK of a chain.
 
 use super::certificate::CaCertificate;
 use super::crl::VerifiedCrl;

@@ -1,4 +1,4 @@
-//! The examples that are programs to use: how they end, whoever reads them.
+//! The examples that are programs to use: how they end, with every reader of their output.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,7 @@ fn example(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Exit code and standard error, with standard output a pipe that nobody reads.
+/// Exit code and standard error, with standard output a pipe that no one reads.
 fn unheard(example: &Path, arguments: &[&str]) -> (i32, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -34,7 +34,7 @@ fn evidence(emulator: &Emulator, to: &Path) {
 }
 
 #[test]
-fn inspect_with_nobody_to_read_it() {
+fn inspect_with_no_one_to_read_it() {
     let Some(inspect) = example("inspect") else { return };
     let folder = TempDir::new().unwrap();
     evidence(&Emulator::start(&[]), folder.path());
@@ -78,7 +78,7 @@ fn connect_reads_a_policy_in_json_too() {
     let emulator = Emulator::start(&[]);
     let json = run(&["policy", "show", &emulator.path("policy.toml"), "--json"]).out;
     std::fs::write(emulator.file("policy.json"), json).unwrap();
-    // The emulated authorities are nobody's: it comes as far as asking, and no farther.
+    // The emulated authorities are no one's: it comes as far as asking, and no farther.
     for policy in ["policy.json", "policy.toml"] {
         let (exit, err) = unheard(&connect, &[emulator.url(), &emulator.path(policy)]);
         assert_eq!((exit, err.contains("error[maa-unreachable]: ")), (3, true), "{policy}: {err}");

@@ -54,7 +54,7 @@ fn evidence_is_saved_and_can_be_looked_at() {
     ] {
         let found = inspect(&to.join(name));
         assert_eq!(found["kind"], kind);
-        // The emulated AMD and utility VM are nobody's.
+        // The emulated AMD and utility VM are no one's.
         assert_eq!(found["verified"], false, "{found}");
     }
     let token = inspect(&to.join("token.jwt"));

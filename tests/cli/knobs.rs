@@ -146,7 +146,7 @@ const HARDWARE: &[(&str, i32, &str)] = &[
     ("knob no-certificates;knob kds-vcek-of-another-chip", 3, "kds-unreachable"),
     ("knob no-certificates;knob kds-vcek-tcb=1.1.1.1", 3, "kds-unreachable"),
     ("knob no-certificates;knob kds-forged-vcek", 3, "kds-unreachable"),
-    // Nobody needs the chains: AMD's authorities are compiled in.
+    // No one needs the chains: AMD's authorities are compiled in.
     ("knob no-certificates;knob kds-forged-chain", 0, ACCEPTED),
     ("knob no-certificates;knob kds-chain-of=genoa", 0, ACCEPTED),
     // The usual policy does not require that the key of MAA is attested: tests of sessions do.
@@ -256,7 +256,7 @@ fn every_knob_of_hardware_evidence_and_amds_service() {
     check(Emulator::start(&["--product", "milan"]), HARDWARE, "knobs-of-hardware.txt");
 }
 
-/// Exit code, table and JSON of each; what they show is in a file, which `UPDATE_SNAPSHOTS=1` writes anew.
+/// Exit code, table and JSON of each; what they show is in a file, which `UPDATE_SNAPSHOTS=1` writes again.
 fn check(mut emulator: Emulator, table: &[(&str, i32, &str)], name: &str) {
     let usual = emulator.verify(&[]).out;
     let mut shown = String::new();
@@ -298,7 +298,7 @@ fn check(mut emulator: Emulator, table: &[(&str, i32, &str)], name: &str) {
         }
         shown.push_str(&format!("{orders}\n  exit code {exit}, {verdict}\n{unusual}\n"));
     }
-    // Whatever went wrong, nobody but the agent was spoken to.
+    // Whatever went wrong, no one but the agent was spoken to.
     assert_eq!(emulator.application_bytes(), 0);
 
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(name);

@@ -76,7 +76,7 @@ fn recorded_evidence_that_is_refused() {
     assert_eq!(json["error"]["code"], "debug-mode");
     assert!(json["appraisal"].as_array().unwrap().iter().any(|check| check["verdict"] == "failed"));
 
-    // Evidence that somebody has changed.
+    // Evidence that someone has changed.
     let token = fs::read_to_string(to.join("token.jwt")).unwrap();
     fs::write(to.join("token.jwt"), token.replacen('.', ".A", 1)).unwrap();
     assert_eq!(verify(to, &["--key-set", &keys, "--json"]).code(), "invalid-token");
@@ -89,10 +89,10 @@ fn recorded_evidence_that_is_refused() {
     assert_eq!((outcome.exit, outcome.err.starts_with(&begin)), (2, true), "{}", outcome.err);
 }
 
-/// Whoever can write the directory can write a token, and the key set that it verifies under, with a key of their own.
+/// Anyone who can write the directory can write a token, and the key set that it verifies under, with a key of their own.
 #[test]
 fn a_directory_does_not_vouch_for_itself() {
-    // Everything in it is forged: the emulated MAA is nobody's, and signs what it is asked to.
+    // Everything in it is forged: the emulated MAA is no one's, and signs what it is asked to.
     let forger = Emulator::start(&[]);
     let directory = TempDir::new().unwrap();
     let to = directory.path();

@@ -1,4 +1,4 @@
-//! What is printed with nobody to read it changes no exit code: `verify ... | true` is not a verdict.
+//! What is printed with no one to read it changes no exit code: `verify ... | true` is not a verdict.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::tool::{Emulator, command};
 
-/// The exit code, and what is said on standard error, with standard output a pipe that nobody reads.
+/// The exit code, and what is said on standard error, with standard output a pipe that no one reads.
 fn unheard(arguments: &[String]) -> (i32, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -19,7 +19,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_verdict_that_nobody_reads() {
+fn a_verdict_that_no_one_reads() {
     let mut emulator = Emulator::start(&[]);
     let folder = TempDir::new().unwrap();
     for (order, exit, code) in
@@ -50,7 +50,7 @@ fn a_verdict_that_nobody_reads() {
 }
 
 #[test]
-fn files_that_nobody_reads_about() {
+fn files_that_no_one_reads_about() {
     let emulator = Emulator::start(&[]);
     let (policy, token) = (emulator.path("policy.toml"), emulator.path("key-set.json"));
     let text = "package policy\ncreate_container := {\"allowed\": true}\n";

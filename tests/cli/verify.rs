@@ -165,7 +165,7 @@ fn a_dns_name_is_validated_under_the_roots_that_are_given() {
 }
 
 #[test]
-fn a_pinned_key_set_asks_nobody() {
+fn a_pinned_key_set_asks_no_one() {
     let mut emulator = Emulator::start(&[]);
     let key_set = emulator.path("key-set.json");
     let outcome = emulator.verify(&["--key-set", &key_set]);
@@ -260,7 +260,7 @@ fn thim_and_a_cache_directory_take_the_place_of_amds_service() {
 }
 
 #[test]
-fn nobody_listens() {
+fn no_one_listens() {
     let mut emulator = Emulator::start(&[]);
     emulator.order("stop");
     let outcome = emulator.verify(&["--json"]);

@@ -127,7 +127,7 @@ impl Audit {
             *self.asked.entry(key).or_default() += 1;
             return;
         }
-        assert!(self.asked.contains_key(&key), "{} went to a key that nobody had asked for evidence", request.path);
+        assert!(self.asked.contains_key(&key), "{} went to a key that no one had asked for evidence", request.path);
         self.used.insert(request.connection);
         if let Some(id) = request.header("x-id") {
             *self.arrivals.entry(id.to_owned()).or_default() += 1;

@@ -115,7 +115,7 @@ fn current_thread() -> Runtime {
 }
 
 #[test]
-fn a_session_talks_to_the_attested_peer_and_to_nobody_else() {
+fn a_session_talks_to_the_attested_peer_and_to_no_one_else() {
     for http in [HttpVersions::Http1, HttpVersions::Http2] {
         let bench = Bench::with(|blindbox| blindbox.http(http));
         let blindbox = &bench.lab.blindbox;
@@ -362,7 +362,7 @@ fn waiting_has_an_end() {
         matches!(error, AttestationError::Timeout { after, .. } if after == Duration::from_millis(500)),
         "{error:?}"
     );
-    // Those that are left hanging there are in nobody's way.
+    // Those that are left hanging there are in no one's way.
     assert_eq!(hello(&session).unwrap(), "hello from a BlindBox");
 }
 

@@ -88,7 +88,7 @@ async fn a_body_of_unknown_size_is_sent_with_every_method() {
     }
 }
 
-/// 64 MiB there and back. What is made of it and not received yet is bounded, whoever reads slowly.
+/// 64 MiB there and back. What is made of it and not received yet is bounded, however slowly it is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_streamed_body_of_any_size_takes_the_same_memory() {
     for http in BOTH_VERSIONS {
@@ -276,7 +276,7 @@ async fn the_status_of_an_error_is_an_error_where_that_is_asked_for() {
     assert_eq!(error.into_response().text().await.unwrap(), "404 page not found");
 }
 
-/// A body on which nobody waits: pending until it is dropped.
+/// A body on which no one waits: pending until it is dropped.
 struct Never;
 
 impl http_body::Body for Never {

@@ -116,7 +116,7 @@ async fn a_name_is_validated_where_the_caller_went_by_one() {
         assert!(matches!(check.verdict, Verdict::NotEvaluated(_)), "{check:?}");
     }
 
-    // By the key alone, under a certificate for nobody: only with the policy's leave.
+    // By the key alone, under a certificate for no one: only with the policy's leave.
     let verifier = lab.builder().resolve("other.example", lab.blindbox.address()).build().unwrap();
     let url = format!("https://other.example:{}", lab.blindbox.address().port());
     let error = verifier.connect(&url, &lab.policy()).await.unwrap_err();
@@ -238,7 +238,7 @@ async fn replicas_are_attested_once_each_and_no_request_is_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_session_that_starts_at_its_end_is_attested_anew_or_sends_nothing() {
+async fn a_session_that_starts_at_its_end_is_attested_again_or_sends_nothing() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
@@ -447,7 +447,7 @@ async fn an_unbound_channel_needs_leave_and_says_so_first() {
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(lab.blindbox.agent_traffic().count("/attest/maa"), 1);
 
-    // At the end of its life it is attested anew as well.
+    // At the end of its life it is attested again as well.
     lab.blindbox.clock().advance(3601);
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();

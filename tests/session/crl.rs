@@ -110,7 +110,7 @@ async fn what_is_known_to_be_revoked_stays_so_when_a_refresh_fails() {
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
 }
 
-/// A CRL that is known and names nobody does not replace the one that is required to be looked for.
+/// A CRL that is known and names no one does not replace the one that is required to be looked for.
 #[tokio::test]
 async fn a_failed_refresh_of_a_crl_that_revokes_nothing_is_a_failure_where_one_is_required() {
     let lab = lab(SigningKey::Vcek).await;

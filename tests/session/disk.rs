@@ -31,7 +31,7 @@ impl Scene {
         self.place.path().join("cache")
     }
 
-    /// As a process that starts anew: with nothing in memory.
+    /// As a process that starts again: with nothing in memory.
     fn verifier(&self) -> Verifier {
         self.lab.builder().cache_dir(self.folder()).build().unwrap()
     }
@@ -102,7 +102,7 @@ async fn key_sets_and_verdicts_are_never_written() {
     assert_eq!(error, AttestationError::InvalidReport(ReportError::Unsigned));
 }
 
-/// What somebody did to a file.
+/// What someone did to a file.
 type Damage = fn(&Path, &[u8]);
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn a_list_that_the_network_brings_does_not_replace_a_later_one() {
     assert_eq!(scene.connect_by(&kept).await.unwrap_err(), revoked);
     let file = fs::read(scene.file("crl-")).unwrap();
 
-    // Somebody on the path plays the old one again, to a new process and to one that runs.
+    // Someone on the path plays the old one again, to a new process and to one that runs.
     for hours in 0..3 {
         let verifier = by(&first);
         assert_eq!(scene.connect_by(&verifier).await.unwrap_err(), revoked, "{hours}");

@@ -276,7 +276,7 @@ async fn no_token_to_give() {
 }
 
 #[tokio::test]
-async fn nobody_there() {
+async fn no_one_there() {
     let lab = Lab::start().await;
     for fault in
         [Fault::status(500), Fault::status(503), Fault::too_many_requests(3600), Fault::CloseEarly, Fault::Truncated]
@@ -497,7 +497,7 @@ async fn an_answer_that_does_not_begin_in_time() {
     gate.arrived(1).await;
     lab.blindbox.clock().advance(3600);
     assert_eq!(waiting.await.unwrap().unwrap_err(), interrupted(AttestationExpired));
-    // The next request has it made anew.
+    // The next request has it made again.
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 

@@ -252,7 +252,7 @@ async fn faults_of_thim() {
     outcomes.assert_documented(&["THIM"]);
 }
 
-/// Somebody who accepts connections and says this, or nothing.
+/// Someone who accepts connections and says this, or nothing.
 async fn stranger(says: &'static [u8]) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -151,7 +151,7 @@ async fn an_agent_that_hangs_at_renewal_does_not_cost_a_request() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_is_given_up_is_not_begun_anew_by_every_request() {
+async fn a_renewal_that_is_given_up_is_not_begun_again_by_every_request() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
     lab.blindbox.clock().advance(2881);
@@ -245,7 +245,7 @@ async fn an_answer_from_before_the_end_is_cut_off_by_a_refusal_too() {
     let mut answer = session.get("/").send().await.unwrap();
     answer.chunk().await.unwrap();
     lab.blindbox.recover();
-    // Its attestation ends, the key is attested anew, and then refused.
+    // Its attestation ends, the key is attested again, and then refused.
     lab.blindbox.clock().advance(3600);
     hello(&session).await.unwrap();
     lab.blindbox.set(Knob::Debug);

@@ -89,7 +89,7 @@ async fn a_key_that_a_container_holds_is_accepted_and_reported() {
         // The CRL of the product that MAA runs on, and under AMD trust that of the BlindBox.
         assert_eq!(scene.lab.kds().crl_fetches() - before, crls);
     }
-    // Nobody looks at it where it is not required.
+    // No one looks at it where it is not required.
     scene.publish(scene.evidence().knob(MaaEvidenceKnob::OfAnotherKey));
     let usual = Policy::confidential_container(
         scene.lab.trust(),

@@ -38,9 +38,9 @@ async fn a_renewal_that_is_refused_is_refused_however_busy_the_session_is() {
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 }
 
-/// A certificate of nobody on a new connection, looked for at renewal, closed the session with the peer of the old one.
+/// A certificate of no one on a new connection, looked for at renewal, closed the session with the peer of the old one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_elses_connection_is_no_verdict_on_the_peer() {
+async fn someone_elses_connection_is_no_verdict_on_the_peer() {
     let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http1).name("my-app.example")).await;
     let impostor = Relay::builder().certificate(RelayCertificate::SelfSigned).start(&lab.blindbox).await.unwrap();
     let way = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
@@ -105,7 +105,7 @@ async fn an_older_answer_does_not_outweigh_a_refusal_that_is_forgotten_by_others
     drop(refused_before_an_older_response(40).await);
 }
 
-/// One wrong answer of a mirror, or of whoever is on the way to it, was kept for a day.
+/// One wrong answer of a mirror, or of anyone who is on the way to it, was kept for a day.
 #[tokio::test]
 async fn a_certificate_of_another_chip_or_tcb_is_not_in_the_way_of_the_right_one() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
@@ -267,7 +267,7 @@ fn the_environment_is_not_looked_at() {
         .env(CHILD, "1")
         .env("SSLKEYLOGFILE", &secrets);
     for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
-        // Nobody listens there.
+        // No one listens there.
         child.env(proxy, "http://127.0.0.1:9").env(proxy.to_lowercase(), "http://127.0.0.1:9");
     }
     let output = child.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();

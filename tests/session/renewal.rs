@@ -1,4 +1,4 @@
-//! What renewals cost the requests that make them, and what becomes of keys that nobody uses any more.
+//! What renewals cost the requests that make them, and what becomes of keys that no one uses any more.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ async fn keys_of_instances_that_are_gone_cost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_nobody_uses_are_few() {
+async fn connections_that_no_one_uses_are_few() {
     let lab = Lab::with(|blindbox| blindbox.agent_place(AgentLocation::OwnPort).http(HttpVersions::Http2)).await;
     let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();

@@ -199,7 +199,7 @@ async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
             bad.extend(more_bad);
         }
         for error in &bad {
-            // Under way when a connection was cut, or met a port that nobody listened on for a moment.
+            // Under way when a connection was cut, or met a port that no one listened on for a moment.
             let passes = matches!(
                 error.reason(),
                 AttestationError::ApplicationUnreachable { .. } | AttestationError::AgentUnreachable { .. }

@@ -201,7 +201,7 @@ async fn a_stream_to_a_wrong_key_is_never_opened() {
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
 }
 
-/// The socket is closed although nobody reads or writes, and the error is the reason, not an end.
+/// The socket is closed although no one reads or writes, and the error is the reason, not an end.
 #[tokio::test]
 async fn a_stream_is_cut_off_when_its_peer_is_refused_or_its_attestation_ends() {
     for refused in [true, false] {

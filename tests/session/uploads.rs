@@ -4,7 +4,7 @@ use crate::lab::{Lab, hello, interrupted, until};
 use blindbox_attestation::emulator::{HttpVersions, Knob, TcpProxy};
 use blindbox_attestation::{AttestationError, Session};
 
-/// More than lies between here and there when nobody reads: buffers of the HTTP library, sockets and the emulator.
+/// More than lies between here and there when no one reads: buffers of the HTTP library, sockets and the emulator.
 const SIZE: usize = 96 << 20;
 
 /// A session over a network that counts, and an upload that is at a stand on its way.

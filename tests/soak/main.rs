@@ -41,7 +41,7 @@ async fn a_long_soak() {
 }
 
 /// At least so many requests, and each kind of trouble at least once. A trouble follows when so many requests have been sent
-/// since the last one had bitten: not at a time, since troubles that come faster than what they interrupt begins anew leave
+/// since the last one had bitten: not at a time, since troubles that come faster than what they interrupt begins again leave
 /// nothing to be seen but errors.
 async fn soak(requests: usize, pace: usize, http: HttpVersions) {
     let mut fleet = Fleet::start(3, http, Balancing::AtRandom).await;
@@ -87,7 +87,7 @@ async fn soak(requests: usize, pace: usize, http: HttpVersions) {
     eprintln!("  troubles that bit {:?}; keys asked for evidence {}", trouble.bit, fleet.attestations().len());
     eprintln!("  resident memory, MiB, every 1000 requests: {memory:?}");
 
-    // Each kind of trouble bit. Nothing below says much of one that nobody noticed.
+    // Each kind of trouble bit. Nothing below says much of one that no one noticed.
     assert!(BITES.iter().all(|code| tally.errors.contains_key(code)), "{:?}", tally.errors);
     assert!(tally.healed > 0 && tally.broken_off > 0);
     // Not one byte to a man in the middle, nothing to a key that was not asked for evidence (see `Fleet::audit`), and nothing
@@ -105,7 +105,7 @@ async fn soak(requests: usize, pace: usize, http: HttpVersions) {
     assert!(twice.is_empty(), "arrived more than once: {twice:?}");
     let unseen: Vec<_> =
         tally.answered.iter().filter(|number| arrivals.get(**number).is_none_or(|times| *times == 0)).collect();
-    assert!(unseen.is_empty(), "answered by nobody: {unseen:?}");
+    assert!(unseen.is_empty(), "answered by no one: {unseen:?}");
     // None lost: each is answered, or has its error.
     let failed: usize = tally.errors.values().sum();
     assert_eq!(tally.answered.len() + tally.broken_off + failed, requests);

@@ -89,7 +89,7 @@ pub const KINDS: [&str; 14] = [
     "every key refused",
 ];
 
-/// A renewal that breaks off or finds no connection free is put off by more than a minute, and nobody waits for that here:
+/// A renewal that breaks off or finds no connection free is put off by more than a minute, and no one waits for that here:
 /// the next round shows it.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -252,7 +252,7 @@ impl TransportError {
     }
 }
 
-/// Every connection is opened anew, to this replica. Gives its key.
+/// Every connection is opened again, to this replica. Gives its key.
 fn lead_to(which: usize, fleet: &Fleet) -> SpkiDigest {
     fleet.balancer.set_targets(&[fleet.replicas[which].address()]);
     fleet.balancer.cut();

@@ -265,7 +265,7 @@ fn what_is_no_sev_snp_tee_is_refused_as_that() {
     let mut trusted_launch = vm_claims();
     trusted_launch.as_object_mut().unwrap().remove("x-ms-isolation-tee");
     assert_eq!(refusal(check_claims(&trusted_launch)), not("azurevm"));
-    // Whoever issued it, and however old it is: what it is about comes first.
+    // No matter who issued it, and how old it is: what it is about comes first.
     trusted_launch["iss"] = "https://evil.example".into();
     assert_eq!(refusal(check_claims(&trusted_launch)), not("azurevm"));
 }

@@ -234,7 +234,7 @@ fn an_id_that_occurs_twice_names_no_key() {
 }
 
 #[test]
-fn entries_that_nobody_can_name_are_left_out() {
+fn entries_that_no_one_can_name_are_left_out() {
     let mut nameless = signer().jwk("");
     nameless.as_object_mut().unwrap().remove("kid");
     let mut misnamed = signer().jwk("");

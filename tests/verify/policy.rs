@@ -145,7 +145,7 @@ fn an_empty_list_is_never_any() {
 }
 
 #[test]
-fn values_that_name_nobody_are_refused() {
+fn values_that_name_no_one_are_refused() {
     let refused = |policy: Result<Policy, PolicyError>, requirement| {
         assert!(
             matches!(&policy, Err(PolicyError::UnusableValue { requirement: named, .. }) if *named == requirement),
@@ -174,7 +174,7 @@ fn values_that_name_nobody_are_refused() {
 }
 
 #[test]
-fn zeros_name_nobody() {
+fn zeros_name_no_one() {
     let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
         Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
         other => panic!("{requirement}: {other:?}"),
@@ -369,7 +369,7 @@ fn an_allow_all_policy_is_refused_unless_allowed() {
 }
 
 #[test]
-fn an_attester_that_somebody_else_writes_the_policy_of_is_pinned_or_waived() {
+fn an_attester_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
     let with = |trust: Trust| {
         Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmRequirement::at_least(101))
     };
@@ -380,7 +380,7 @@ fn an_attester_that_somebody_else_writes_the_policy_of_is_pinned_or_waived() {
     assert!(with(pinned).is_ok());
     let waived = with(Trust::maa(own).unwrap().allow_any_maa_policy()).unwrap();
     assert!(waived.lint().iter().any(|lint| lint.code == "maa-policy-not-pinned"));
-    // A name that only looks shared is somebody's own.
+    // A name that only looks shared is someone's own.
     let lookalike = "https://shared.attest.azure.net.example.com";
     let issuer = Issuer::new(lookalike).unwrap();
     assert_eq!(with(Trust::maa(lookalike).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
@@ -436,8 +436,8 @@ fn a_vm_is_named_somehow_and_binds_under_amd_trust() {
         matches!(&useless, Err(PolicyError::Contradiction { reason }) if reason.contains("report-of-earlier-boot")),
         "{useless:?}"
     );
-    let nobody = Policy::confidential_vm(trust(), GuestIdentity::by_measurement([]), Binding::OwnKey);
-    assert_eq!(nobody, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
+    let no_one = Policy::confidential_vm(trust(), GuestIdentity::by_measurement([]), Binding::OwnKey);
+    assert_eq!(no_one, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
 }
 
 #[test]

@@ -446,7 +446,7 @@ fn a_pinned_digest_is_that_of_the_key() {
         let token = signer().token(&header.to_string(), &container_claims().to_string());
         let pinned = TokenExpectations::new(&issuer).key_id(key_id);
         assert!(verify(&token, &genuine, &pinned, now).is_ok());
-        // Whoever serves the keys puts their own under the pinned id.
+        // Anyone who serves the keys puts their own under the pinned id.
         let swapped = KeySet::from_json(&key_set(&[stranger().jwk_x5c(key_id, 100)])).unwrap();
         let token = stranger().token(&header.to_string(), &container_claims().to_string());
         let error = refusal(verify(&token, &swapped, &pinned, now));

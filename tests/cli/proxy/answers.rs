@@ -58,7 +58,7 @@ fn answers_without_a_body() {
 }
 
 #[test]
-fn clients_that_leave_their_answers_unread_hold_up_nobody_else() {
+fn clients_that_leave_their_answers_unread_hold_up_no_one_else() {
     let proxy = Proxy::start(&[]);
     let large = format!("GET /large?bytes=16000000 HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n", proxy.host(), proxy.token());
     let mut first = [0; 15];

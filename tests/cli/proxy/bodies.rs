@@ -21,7 +21,7 @@ fn finish(mut stream: TcpStream, rest: &str) -> Answer {
 #[test]
 fn nothing_is_held_for_those_without_the_token() {
     let mut proxy = Proxy::start(&["--max-request", "2048", "--max-held", "2048"]);
-    // They are answered before their bodies have come, and take nobody's room.
+    // They are answered before their bodies have come, and take no one's room.
     let waiting: Vec<_> = (0..20).map(|_| proxy.begin(&head(&proxy, "X-Other: x", 2048))).collect();
     for stream in waiting {
         let answer = Answer::read(stream);

@@ -1,4 +1,4 @@
-//! Where one request ends and the next begins: the application gets one request for each that was understood, framed anew.
+//! Where one request ends and the next begins: the application gets one request for each that was understood, framed again.
 
 use super::{Answer, Proxy};
 
@@ -13,7 +13,7 @@ fn requests(proxy: &mut Proxy) -> u64 {
 #[test]
 fn two_lengths() {
     let mut proxy = Proxy::start(&[]);
-    // Chunked counts, and whoever counted otherwise finds the connection closed.
+    // Chunked counts, and anyone who counted otherwise finds the connection closed.
     for lengths in
         ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
     {

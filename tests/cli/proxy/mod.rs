@@ -86,7 +86,7 @@ impl Proxy {
         Answer::read(self.begin(request))
     }
 
-    /// A connection on which this was sent. Nobody waits for ever on it.
+    /// A connection on which this was sent. No one waits for ever on it.
     fn begin(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.host()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
@@ -340,7 +340,7 @@ fn a_peer_that_is_gone() {
 }
 
 #[test]
-fn errors_that_nobody_reads_hold_up_nothing() {
+fn errors_that_no_one_reads_hold_up_nothing() {
     let emulator = Emulator::start(&[]);
     let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
     let mut proxy = Proxy { serving, emulator };

@@ -89,7 +89,7 @@ fn another_origin() {
     for to in elsewhere(&own).iter().map(String::as_str).chain(neither) {
         refused(&mut proxy, "/r/here", to);
     }
-    // Where that is wanted, it is another origin for whoever reads it, and said as the application says it.
+    // Where that is wanted, it is another origin for every reader, and said as the application says it.
     let mut proxy = Proxy::start(&["--allow-redirects-elsewhere"]);
     let own = proxy.emulator.url().to_owned();
     for to in elsewhere(&own) {

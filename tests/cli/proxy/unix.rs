@@ -37,7 +37,7 @@ fn a_socket_of_this_user_alone() {
 }
 
 #[test]
-fn a_socket_of_somebody_else_stays() {
+fn a_socket_of_someone_else_stays() {
     let emulator = Emulator::start(&[]);
     let path = emulator.path("socket");
     let mut proxy = Proxy::in_front_of(emulator, &["--listen", &format!("unix:{path}")]);
@@ -61,7 +61,7 @@ fn a_place_that_is_taken() {
     };
     let outcome = bind(&emulator.path("policy.toml"));
     assert_eq!((outcome.exit, outcome.err.contains("a file that is no socket")), (4, true), "{}", outcome.err);
-    // Whoever listens here does not take connections, and lives all the same.
+    // The listener here does not take connections, and lives all the same.
     let datagrams = emulator.path("datagrams");
     let other = UnixDatagram::bind(&datagrams).unwrap();
     let outcome = bind(&datagrams);

@@ -160,7 +160,7 @@ async fn every_field_of_a_guest_is_in_token_and_report() {
     let endorsements = endorsements(&maa, &blindbox, &answer);
     let issuer = blindbox.maa_issuer();
     assert!(verify_unappraised(&evidence, &endorsements, Some(&issuer), blindbox.now()).is_ok());
-    // A guest deployed anew runs on the same machine.
+    // A guest deployed again runs on the same machine.
     blindbox.set_guest(Guest::container());
     let answer = combined(&blindbox).await;
     assert!(appraise(&maa, &blindbox, &answer).is_ok());

@@ -141,7 +141,7 @@ async fn keys_change_with_and_without_their_connections() {
 }
 
 #[tokio::test]
-async fn a_relay_shows_its_own_key_and_somebody_elses_evidence() {
+async fn a_relay_shows_its_own_key_and_someone_elses_evidence() {
     let maa = Maa::start().await.unwrap();
     let blindbox = BlindBox::builder(&maa).agent(AgentForm::Both).start().await.unwrap();
     let relay = Relay::start(&blindbox).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_relay_shows_its_own_key_and_somebody_elses_evidence() {
 }
 
 #[tokio::test]
-async fn a_relay_with_its_own_certificate_is_known_by_nobody() {
+async fn a_relay_with_its_own_certificate_is_known_by_no_one() {
     let (_maa, blindbox) = pair().await;
     let relay = Relay::builder().certificate(RelayCertificate::SelfSigned).start(&blindbox).await.unwrap();
     assert!(client(&blindbox.tls_root_pem()).get(relay.url()).send().await.is_err());

@@ -24,7 +24,7 @@ fn a_bound_container_under_maa() {
     assert_eq!(claims.tee.snp().unwrap().host_data, host_data());
     assert_eq!(claims.maa.as_ref().unwrap().issuer.as_str(), ISSUER);
     assert_eq!(claims.uvm.as_ref().unwrap().svn, 104);
-    assert_eq!(claims.hardware, None, "nobody asked for the report");
+    assert_eq!(claims.hardware, None, "no one asked for the report");
 
     let table = attested.to_string();
     let lines: Vec<_> = table.lines().take(4).collect();

@@ -33,7 +33,7 @@ fn check(attested: &Attestation, name: &str) -> (Verdict, String) {
 
 #[test]
 fn evidence_that_the_policy_does_not_ask_for_has_no_say() {
-    // Under MAA alone nobody looks at a report, genuine or not; and the result does not speak of one.
+    // Under MAA alone no one looks at a report, genuine or not; and the result does not speak of one.
     let nonsense: Change = |evidence, endorsements| {
         evidence.report = Some(vec![0; 1184]);
         evidence.uvm_endorsement = Some(vec![0; 100]);
@@ -139,7 +139,7 @@ fn certificates_of_the_agent_count_where_the_caller_gives_none() {
 }
 
 #[test]
-fn somebody_elses_endorsement_counts_only_where_the_policy_names_him() {
+fn someone_elses_endorsement_counts_only_where_the_policy_names_him() {
     let production = Policy::confidential_container(Trust::amd(), workload(), UvmRequirement::at_least(101)).unwrap();
     let refused = attest(&endorsed_container(), &production);
     let Err(AttestationError::InvalidUvmEndorsement(EndorsementError::WrongIssuer { expected, .. })) = refused else {
@@ -252,7 +252,7 @@ fn a_list_that_is_needed_is_there_genuine_and_current() {
 
 #[test]
 fn a_key_of_many_chips_vouches_for_none() {
-    // The chip id in the report is that of an accepted chip. Whoever has the VLEK from any other chip can write it.
+    // The chip id in the report is that of an accepted chip. Anyone who has the VLEK from any other chip can write it.
     let guest = endorsed_container();
     let vlek = amd().vlek().issue();
     let accepted = guest.snp.chip_id.unwrap();
@@ -353,7 +353,7 @@ fn one_kind_of_tee_never_passes_for_another() {
 fn a_vm_must_be_compliant_where_its_tee_is() {
     let mut guest = Guest::confidential_vm();
     guest.compliance_status = None;
-    // Said at the top, where whoever asked for the attestation of the VM does not write, but where nobody judges either.
+    // Said at the top, where anyone who asked for the attestation of the VM does not write, but where no one judges either.
     let said = |claims: Claims| claims.claim("x-ms-compliance-status", "azure-compliant-cvm");
     let refused = attest_claims(&guest, &vm_policy(), said).unwrap_err();
     let expected = Violation::NonCompliantUvm { expected: "azure-compliant-cvm".to_owned(), status: None };

@@ -1,4 +1,4 @@
-//! Certificates that a hostile or careless AMD would sign, and chains that somebody else made.
+//! Certificates that a hostile or careless AMD would sign, and chains that someone else made.
 
 use blindbox_attestation::emulator::amd::{AmdHierarchy, VekBuilder};
 use blindbox_attestation::snp::{
@@ -221,7 +221,7 @@ fn a_certificate_issued_by_the_wrong_authority_is_refused() {
         assert_eq!(refused(&amd, &builder), Some(CertificateError::WrongSignature), "{role}");
     }
     let cause = CertificateError::WrongIssuer { expected: "SEV-Turin".into(), actual: "SEV-Turin".into() };
-    assert_eq!(refused(&amd, &amd.vcek().issuer_of("Somebody", "SEV-Turin")), Some(cause));
+    assert_eq!(refused(&amd, &amd.vcek().issuer_of("Someone", "SEV-Turin")), Some(cause));
     // A VLEK that the issuer of VCEKs signed, under its own name.
     let cause = CertificateError::WrongSubject { expected: "SEV-VCEK".into(), actual: "SEV-VLEK".into() };
     let builder = amd.vlek().issuer("SEV-Turin").signed_by(&amd, CertificateRole::Ask);
@@ -229,7 +229,7 @@ fn a_certificate_issued_by_the_wrong_authority_is_refused() {
 }
 
 #[test]
-fn an_authority_that_amd_issued_anew_is_accepted_and_checked() {
+fn an_authority_that_amd_issued_again_is_accepted_and_checked() {
     let amd = AmdHierarchy::new(Product::Genoa);
     let vcek = amd.vcek().issue();
     let with = |issuer: &[u8]| {

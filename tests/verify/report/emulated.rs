@@ -35,7 +35,7 @@ fn every_product_version_and_kind_of_key_verifies_with_every_field() {
     for product in Product::ALL {
         let amd = AmdHierarchy::new(product);
         let [reported, committed, current, launch] = tcbs(product);
-        for vek in [amd.vcek().tcb(reported).issue(), amd.vlek().tcb(reported).csp_id("CN=somebody").issue()] {
+        for vek in [amd.vcek().tcb(reported).issue(), amd.vlek().tcb(reported).csp_id("CN=someone").issue()] {
             for version in 2..=5 {
                 // A VCEK does not sign where MASK_CHIP_KEY is set.
                 let key_info = if vek.chip_id().is_zero() { 3 } else { 1 };
@@ -68,7 +68,7 @@ fn every_product_version_and_kind_of_key_verifies_with_every_field() {
                 assert_eq!(hardware.committed_firmware.to_string(), "1.57.9");
                 assert!(hardware.is_firmware_provisional());
                 assert_eq!(snp.chip_id, (!vek.chip_id().is_zero()).then_some(vek.chip_id()));
-                assert_eq!(hardware.csp_id.as_deref(), vek.chip_id().is_zero().then_some("CN=somebody"));
+                assert_eq!(hardware.csp_id.as_deref(), vek.chip_id().is_zero().then_some("CN=someone"));
                 assert_eq!(
                     (hardware.policy, hardware.policy_abi_major, hardware.policy_abi_minor),
                     (0x03fb_0137, 1, 0x37)

@@ -1,0 +1,176 @@
+//! Sends a request: over a free connection, or over a new one whose peer is attested before. Sends again what was not processed.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::checkout::Checkout;
+use super::coalesce::Freshness;
+use super::exchange::{self, Outcome, Parts};
+use super::pool::Poison;
+use super::stream::AttestedStream;
+use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, Response, SessionInner};
+use crate::attestation::Attestation;
+use crate::deadline::Deadline;
+use crate::error::AttestationError;
+use crate::telemetry;
+use crate::transport::{Connection, TransportError, TransportErrorKind};
+
+impl SessionInner {
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        parts: &Parts,
+        deadline: &Deadline,
+        sent: &AtomicBool,
+    ) -> Result<Response, AttestationError> {
+        self.pool.check_not_poisoned()?;
+        let url = self.attester.base.resolve(&parts.target, &parts.query)?;
+        let freshness = Freshness::now(&self.attester.verifier.clock);
+        self.renew_expiring(deadline).await?;
+        let mut last = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let checkout = match &parts.upgrade {
+                None => self.checkout(freshness, deadline).await?,
+                // Another protocol follows: no other request gets this connection.
+                Some(_) => {
+                    let attesting = self.attesting(deadline);
+                    self.checkout_new(self.attester.open_http1(&attesting), freshness, &attesting).await?
+                }
+            };
+            let peer = Arc::clone(checkout.peer());
+            match exchange::exchange(checkout, parts, &url, deadline, sent).await? {
+                Outcome::Upgraded(response, io, checkout) => {
+                    let stream = AttestedStream::new(io, checkout, Arc::clone(self));
+                    return Ok(Response::switched(*response, stream, &url));
+                }
+                Outcome::Response(response) => {
+                    self.pool.mark_used(&peer);
+                    return Ok(response);
+                }
+                // It may be sent again, whatever its method.
+                Outcome::NotProcessed(failure) => last = Some(failure),
+            }
+        }
+        let last =
+            last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
+        Err(last.and("; it was not processed by any connection, and may be sent again").of_application(&url))
+    }
+
+    /// A connection for one request: a free one, or a new one whose peer is attested before it is used.
+    async fn checkout(&self, freshness: Freshness, deadline: &Deadline) -> Result<Checkout, AttestationError> {
+        if let Some(checkout) = self.pool.checkout() {
+            return Ok(checkout);
+        }
+        let attesting = self.attesting(deadline);
+        loop {
+            // Registered before the pool is checked: a connection that is freed in between is noticed.
+            let mut freed = pin!(self.pool.freed());
+            freed.as_mut().enable();
+            if let Some(checkout) = self.pool.checkout() {
+                return Ok(checkout);
+            }
+            if self.pool.is_full(self.opening()) {
+                attesting.run("waiting for another connection", freed).await?;
+                continue;
+            }
+            let waiting = async {
+                tokio::select! {
+                    biased;
+                    () = freed => None,
+                    permit = self.attest_permits.acquire() => permit.ok(),
+                }
+            };
+            let Some(_permit) = attesting.run("waiting for another connection", waiting).await? else { continue };
+            // Tasks that had the permits before may have opened a connection that takes all requests (HTTP/2).
+            if let Some(checkout) = self.pool.checkout() {
+                return Ok(checkout);
+            }
+            self.pool.check_not_poisoned()?;
+            // Of those that are on their way, one is this task's.
+            if self.pool.is_full(self.opening().saturating_sub(1)) {
+                continue;
+            }
+            return self.admit(self.attester.open(&attesting).await?, freshness, &attesting).await;
+        }
+    }
+
+    /// How many connections are being opened for requests.
+    fn opening(&self) -> usize {
+        MAX_CONCURRENT_ATTESTATIONS.saturating_sub(self.attest_permits.available_permits())
+    }
+
+    /// The time for a connection and the attestation of its peer, within that of a request.
+    fn attesting(&self, request: &Deadline) -> Deadline {
+        Deadline::after(self.attester.verifier.deadline.min(request.remaining()))
+    }
+
+    /// A new connection, whose peer is attested unless it is already.
+    pub(super) async fn checkout_new(
+        &self,
+        opening: impl Future<Output = Result<Connection, AttestationError>>,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let _permit = deadline.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
+        self.admit(opening.await?, freshness, deadline).await
+    }
+
+    /// Takes over an open connection, and attests its peer unless its key is attested already.
+    async fn admit(
+        &self,
+        connection: Connection,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let security = connection.security();
+        let id = self.attester.mode.peer_id(security);
+        if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer)) {
+            let mut checkout = self.pool.attach(&peer, connection);
+            self.renew_on_new_connection(&mut checkout, deadline).await?;
+            return Ok(checkout);
+        }
+        if let Some(key) = id.key() {
+            let about = self.attester.verdict_key(security);
+            let clock = &self.attester.verifier.clock;
+            let refused = self.attester.coalesce.recent_refusal(&about, clock);
+            let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
+            allowed.inspect_err(|error| telemetry::rejected_without_attestation(key, error))?;
+        }
+        self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
+    }
+
+    /// Opens a connection and attests its peer, even if its key is attested already.
+    pub(super) async fn connect_and_attest(
+        &self,
+        freshness: Freshness,
+        poison: Poison,
+        deadline: &Deadline,
+    ) -> Result<Arc<Attestation>, AttestationError> {
+        let connection = self.attester.open(deadline).await?;
+        let checkout = self.attest_and_insert(connection, freshness, poison, deadline).await?;
+        Ok(Arc::clone(checkout.peer().lease().attested()))
+    }
+
+    async fn attest_and_insert(
+        &self,
+        mut connection: Connection,
+        freshness: Freshness,
+        poison: Poison,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let attester = &self.attester;
+        let id = attester.mode.peer_id(connection.security());
+        let about = attester.verdict_key(connection.security());
+        match attester.attest(&mut connection, freshness, deadline).await {
+            Ok(lease) => {
+                self.pool.insert(id, &lease, connection, poison, || attester.coalesce.outweighs(&about, &lease))
+            }
+            Err(error) => {
+                if error.is_verdict() {
+                    self.pool.revoke(id, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+}

@@ -81,10 +81,12 @@ impl ChunkSealer {
 }
 
 /// Decrypts chunks from content that comes in pieces of any size. After an error it gives nothing any more.
+#[must_use = "content is complete only when `finish` has returned its end"]
 pub(crate) struct ChunkOpener {
     context: AeadContext,
-    /// What was received and not decrypted.
     received: Vec<u8>,
+    /// How many bytes at the start of `received` have been decrypted.
+    read: usize,
     state: State,
     left: u64,
 }
@@ -99,13 +101,17 @@ enum State {
 
 impl ChunkOpener {
     pub(super) fn new(context: AeadContext) -> Self {
-        Self { context, received: Vec::new(), state: State::Chunks, left: MAX_CHUNKS }
+        Self { context, received: Vec::new(), read: 0, state: State::Chunks, left: MAX_CHUNKS }
     }
 
     /// Takes the next bytes of the content. The caller calls [`ChunkOpener::next`] until it gives `None` before it pushes more, so
     /// that no more than one chunk and one piece is kept.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Failed(_)) {
+            // What was read is removed once for each piece that comes. Once for each chunk would be quadratic work for a sender who
+            // puts many small chunks into one piece.
+            self.received.drain(..self.read);
+            self.read = 0;
             self.received.extend_from_slice(bytes);
         }
     }
@@ -116,6 +122,7 @@ impl ChunkOpener {
         if let Err(error) = next {
             self.state = State::Failed(error);
             self.received = Vec::new();
+            self.read = 0;
         }
         next
     }
@@ -126,23 +133,32 @@ impl ChunkOpener {
             State::Final => return self.final_is_small().map(|()| None),
             State::Chunks => {}
         }
-        let Some((len, prefix)) = varint::read(&self.received) else { return Ok(None) };
+        let rest = self.rest();
+        let Some((len, prefix)) = varint::read(rest) else { return Ok(None) };
         if len == 0 {
             self.state = State::Final;
-            self.received.drain(..prefix);
+            self.skip(prefix);
             return self.final_is_small().map(|()| None);
         }
         let len = usize::try_from(len).ok().filter(|len| *len <= MAX_SEALED).ok_or(ChunkError::TooLarge)?;
         let end = prefix.checked_add(len).ok_or(ChunkError::TooLarge)?;
-        let Some(sealed) = self.received.get(prefix..end).map(<[u8]>::to_vec) else { return Ok(None) };
+        let Some(sealed) = rest.get(prefix..end).map(<[u8]>::to_vec) else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(ChunkError::TooMany)?;
-        self.received.drain(..end);
+        self.skip(end);
         let text = self.context.open(&[], sealed)?;
         if text.is_empty() { Err(ChunkError::Empty) } else { Ok(Some(text)) }
     }
 
+    fn rest(&self) -> &[u8] {
+        self.received.get(self.read..).unwrap_or_default()
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.read = self.read.saturating_add(len).min(self.received.len());
+    }
+
     fn final_is_small(&self) -> Result<(), ChunkError> {
-        if self.received.len() > MAX_SEALED { Err(ChunkError::TooLarge) } else { Ok(()) }
+        if self.rest().len() > MAX_SEALED { Err(ChunkError::TooLarge) } else { Ok(()) }
     }
 
     /// Returns the text of the last chunk, once the content has ended and [`ChunkOpener::next`] has given `None`.
@@ -152,7 +168,8 @@ impl ChunkOpener {
             State::Chunks => Err(ChunkError::Truncated),
             State::Final => {
                 self.final_is_small()?;
-                Ok(self.context.open(FINAL, self.received)?)
+                let sealed = self.rest().to_vec();
+                Ok(self.context.open(FINAL, sealed)?)
             }
         }
     }

@@ -13,6 +13,7 @@ pub(crate) enum Part {
 }
 
 /// Reads one message. After an error it gives nothing any more.
+#[must_use = "a message is complete only when `finish` has returned its trailers"]
 pub(crate) struct Decoder {
     kind: Kind,
     input: Input,
@@ -154,6 +155,8 @@ impl Decoder {
                 self.limit = self.limit.checked_sub(1).ok_or(BinaryHttpError::TooLarge)?;
                 self.status = Some(status);
                 Ok(self.to(State::Fields(match status {
+                    // There is no connection here whose protocol could be switched.
+                    101 => return Err(BinaryHttpError::Control),
                     100..=199 => Section::Informational,
                     _ => Section::Header,
                 })))

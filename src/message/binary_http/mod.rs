@@ -90,10 +90,14 @@ impl Control {
                 let scheme_letter =
                     |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
                 is_token(method)
+                    // CONNECT asks for a tunnel, and TRACE for the request itself: neither is a message to an application.
+                    && !matches!(method.as_str(), "CONNECT" | "TRACE")
                     && scheme.starts_with(|first: char| first.is_ascii_lowercase())
                     && scheme.bytes().all(scheme_letter)
                     && visible(authority)
+                    && !authority.contains(['@', '/', '?', '#'])
                     && visible(path)
+                    && is_target(method, path)
             }
             Self::Response { status } => (200..=599).contains(status),
         }
@@ -111,6 +115,12 @@ impl Field {
             && !blank(self.value.first())
             && !blank(self.value.last())
     }
+}
+
+/// The path and query of RFC 9113 section 8.3.1. One that begins with `//` reads as an authority where it is resolved as a reference.
+fn is_target(method: &str, path: &str) -> bool {
+    let absolute = path.starts_with('/') && !path.starts_with("//") && !path.contains('#');
+    absolute || (path == "*" && method == "OPTIONS")
 }
 
 /// RFC 9110 section 5.6.2.

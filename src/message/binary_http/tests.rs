@@ -241,3 +241,42 @@ fn agrees_with_the_crate_bhttp() {
         }
     }
 }
+
+#[test]
+fn targets_that_could_be_read_as_another_are_refused() {
+    let target = |method: &str, authority: &str, path: &str| {
+        let [method, authority, path] = [method, authority, path].map(str::to_owned);
+        Control::Request { method, scheme: "https".to_owned(), authority, path }.is_valid()
+    };
+    for (method, authority, path) in [
+        ("GET", "", "/"),
+        ("GET", "app.example:8443", "/a?b=c@d//e"),
+        ("GET", "[::1]:8443", "/"),
+        ("OPTIONS", "app.example", "*"),
+    ] {
+        assert!(target(method, authority, path), "{method} {authority} {path}");
+    }
+    for (method, authority, path) in [
+        ("GET", "app.example", ""),
+        ("GET", "app.example", "x"),
+        ("GET", "app.example", "//evil.example/"),
+        ("GET", "app.example", "https://evil.example/"),
+        ("GET", "app.example", "/#x"),
+        ("GET", "app.example", "*"),
+        ("GET", "user@app.example", "/"),
+        ("GET", "app.example/x", "/"),
+        ("CONNECT", "app.example", "/"),
+        ("TRACE", "app.example", "/"),
+    ] {
+        assert!(!target(method, authority, path), "{method} {authority} {path}");
+    }
+}
+
+#[test]
+fn no_protocol_is_switched() {
+    // A response of indeterminate length: 101 without fields, then 200.
+    let (.., outcome) = read(Kind::Response, &bytes("03 4065 00 40c8 00 00 00".replace(' ', "").as_str()), usize::MAX);
+    assert_eq!(outcome, Err(BinaryHttpError::Control));
+    let (.., outcome) = read(Kind::Response, &bytes("03 4066 00 40c8 00 00 00".replace(' ', "").as_str()), usize::MAX);
+    assert_eq!(outcome, Ok(Vec::new()));
+}

@@ -1,3 +1,5 @@
+//! Sequences of chunks that are whole, cut, reordered, too large and too many.
+
 use super::*;
 use crate::crypto::sealing::Aead;
 
@@ -140,4 +142,22 @@ fn a_key_encrypts_a_limited_number_of_chunks() {
     opener.push(&sealed(&[b"one", b"two"], b"").concat());
     assert_eq!(opener.next().unwrap().unwrap(), b"one");
     assert_eq!(opener.next(), Err(ChunkError::TooMany));
+}
+
+#[test]
+fn many_small_chunks_in_one_piece_are_not_moved_for_each_chunk() {
+    let texts = [b"x".as_slice(); 1000];
+    let content = sealed(&texts, b"!").concat();
+    let mut opener = ChunkOpener::new(context());
+    let (first, last) = content.split_at(content.len() - 1);
+    opener.push(first);
+    for _ in texts {
+        assert_eq!(opener.next().unwrap().unwrap(), b"x");
+        assert_eq!(opener.received.len(), first.len());
+    }
+    assert_eq!(opener.next().unwrap(), None);
+    // What was read goes with the next piece.
+    opener.push(last);
+    assert_eq!(opener.received.len(), TAG_LEN + 1);
+    assert_eq!(opener.finish().unwrap(), b"!");
 }

@@ -161,7 +161,7 @@ mod policy;
 #[cfg(feature = "client")]
 mod session;
 pub mod snp;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", test, fuzzing))]
 mod sync;
 #[cfg(feature = "client")]
 mod telemetry;

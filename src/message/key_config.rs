@@ -79,6 +79,11 @@ impl KeyConfig {
         crate::crypto::sha256_digest(&self.to_bytes())
     }
 
+    /// A hint to the holder of the key, which has several.
+    pub(super) fn key_id(&self) -> u8 {
+        self.key_id
+    }
+
     pub(crate) fn kem(&self) -> Kem {
         self.kem
     }

@@ -9,12 +9,14 @@
 //! | [`request`], [`response`] | the sealed messages, both ends |
 //! | [`binary_http`] | method, path, status, fields, content and trailers as bytes |
 //! | [`varint`] | lengths |
+//! | [`exchange`] | the protocol between a client and an agent: `blindbox-bound-message/1` |
 //!
 //! Whatever is read here came over a network from an unknown sender. Every length is bounded before anything of that length is
 //! kept, and nothing decrypted is returned before its tag has verified.
 
 pub(crate) mod binary_http;
 pub(crate) mod chunks;
+pub(crate) mod exchange;
 pub(crate) mod hpke;
 pub(crate) mod key_config;
 #[cfg(any(test, fuzzing))]

@@ -1,0 +1,193 @@
+//! The client's end: seals requests to one attested key, and reads the responses to them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::agent::{DECLINED, REFUSED};
+use super::fields;
+use super::keys::Offer;
+use super::session::{MessageNumber, SessionId};
+use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
+use crate::crypto::sealing::SealingError;
+use crate::message::binary_http::{Field, Head, Kind, Part};
+use crate::message::key_config::KeyConfig;
+use crate::message::request;
+use crate::message::response::ResponseOpener;
+
+/// The holder of an attested key, with what numbers its requests.
+///
+/// Not `Clone`: two counters would use each number twice. [`Recipient::new`] is called once for an attestation, after the evidence
+/// verified for the digest of this key configuration.
+pub(crate) struct Recipient {
+    config: KeyConfig,
+    session: SessionId,
+    next: AtomicU64,
+}
+
+impl Recipient {
+    pub(crate) fn new(offer: Offer) -> Self {
+        Self { config: offer.config, session: offer.session, next: AtomicU64::new(0) }
+    }
+
+    /// Seals the head of a request under a number of its own. Returns what writes its content, the bytes so far, and what reads the
+    /// response.
+    pub(crate) fn seal(&self, mut head: Head) -> Result<(MessageWriter, Vec<u8>, ResponseReader), MessageError> {
+        fields::check_request(&head.fields)?;
+        let number = MessageNumber { session: self.session, number: self.next_number()? };
+        let value = number.to_string().into_bytes();
+        head.fields.insert(0, Field { name: fields::MESSAGE.to_owned(), value });
+        let sealed = request::seal(&self.config)?;
+        let (writer, start) = MessageWriter::begin(sealed.start, sealed.chunks, &head)?;
+        let reader = MessageReader::new(sealed.response, Kind::Response);
+        Ok((writer, start, ResponseReader { reader, author: Author::Unknown }))
+    }
+
+    fn next_number(&self) -> Result<u64, SealingError> {
+        let next = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| number.checked_add(1));
+        next.map_err(|_| SealingError)
+    }
+}
+
+/// What the agent says instead of a response of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notice {
+    Refused,
+    Declined,
+}
+
+/// Why there is no complete response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ResponseError {
+    /// It does not open, is cut, or is no message.
+    #[error("the response is not that of the attested instance to this request: {0}")]
+    Message(#[from] MessageError),
+    /// The agent refused the request: it may have been processed before.
+    #[error("the instance does not know the session, or received the request before")]
+    Refused,
+    /// The agent did not process the request and never will.
+    #[error("the instance did not process the request")]
+    Declined,
+    /// A head or content where there is none, or a field that no agent sends.
+    #[error("the response has a form that no agent sends")]
+    Malformed,
+}
+
+/// Reads the response to one request.
+pub(crate) struct ResponseReader {
+    reader: MessageReader<ResponseOpener>,
+    author: Author,
+}
+
+/// Who wrote the response, as its head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Author {
+    Unknown,
+    Application,
+    Agent(Notice),
+    /// No agent sends it.
+    Malformed,
+}
+
+impl ResponseReader {
+    /// Takes the next bytes. The caller calls [`ResponseReader::next`] until it gives `None` before it pushes more.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.reader.push(bytes);
+    }
+
+    /// Returns the next part of the application's response, or `None` until more has been pushed.
+    pub(crate) fn next(&mut self) -> Result<Option<Part>, ResponseError> {
+        while let Some(part) = self.reader.next()? {
+            if let Some(part) = self.author.take(part)? {
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the last parts and the trailers, once the content has ended: only then the response is complete. What the agent says
+    /// instead of the application counts only if it is complete.
+    pub(crate) fn finish(self) -> Result<Ending, ResponseError> {
+        let Self { reader, mut author } = self;
+        let Ending { parts, trailers } = reader.finish()?;
+        let mut of_application = Vec::new();
+        for part in parts {
+            of_application.extend(author.take(part)?);
+        }
+        match author {
+            Author::Application => Ok(Ending { parts: of_application, trailers }),
+            Author::Agent(Notice::Refused) => Err(ResponseError::Refused),
+            Author::Agent(Notice::Declined) => Err(ResponseError::Declined),
+            Author::Unknown | Author::Malformed => Err(ResponseError::Malformed),
+        }
+    }
+}
+
+impl Author {
+    /// Returns the part if it is the application's.
+    fn take(&mut self, part: Part) -> Result<Option<Part>, ResponseError> {
+        if let Part::Head(head) = &part {
+            *self = Self::of(head);
+        }
+        match (&self, part) {
+            (Self::Application, part) => Ok(Some(part)),
+            (Self::Agent(_), Part::Head(_)) => Ok(None),
+            _ => {
+                *self = Self::Malformed;
+                Err(ResponseError::Malformed)
+            }
+        }
+    }
+
+    fn of(head: &Head) -> Self {
+        let mut others = head.fields.clone();
+        let notice = match fields::take_message(&mut others) {
+            Ok(None) => Self::Application,
+            Ok(Some(value)) if value == REFUSED.as_bytes() => Self::Agent(Notice::Refused),
+            Ok(Some(value)) if value == DECLINED.as_bytes() => Self::Agent(Notice::Declined),
+            Ok(Some(_)) | Err(_) => Self::Malformed,
+        };
+        let reserved = fields::check(&others, fields::is_reserved).is_err();
+        if reserved { Self::Malformed } else { notice }
+    }
+}
+
+/// How a request ended without a response of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// An error of the front end or of the network, or a response that does not open. It is not authenticated: the front end may have
+    /// delivered the request and withheld the response.
+    Unauthenticated,
+    /// As [`ResponseError::Refused`].
+    Refused,
+    /// As [`ResponseError::Declined`].
+    Declined,
+}
+
+/// Whether to process a request twice has the same effect as to process it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// RFC 9110 section 9.2.2, or the caller says so.
+    Idempotent,
+    Unsafe,
+}
+
+impl Failure {
+    /// Whether the client may seal the request again, under another number, without having it processed twice.
+    ///
+    /// "Refused" is no permission: a front end makes it by delivering a request twice and withholding the first response.
+    pub(crate) fn allows_resending(self, request: Repetition) -> bool {
+        match self {
+            Self::Declined => true,
+            Self::Unauthenticated | Self::Refused => request == Repetition::Idempotent,
+        }
+    }
+}
+
+impl From<&ResponseError> for Failure {
+    fn from(error: &ResponseError) -> Self {
+        match error {
+            ResponseError::Declined => Self::Declined,
+            ResponseError::Refused => Self::Refused,
+            ResponseError::Message(_) | ResponseError::Malformed => Self::Unauthenticated,
+        }
+    }
+}

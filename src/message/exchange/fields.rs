@@ -1,0 +1,50 @@
+//! Fields that a message does not carry, or that only the ends of the protocol write.
+
+use crate::message::binary_http::Field;
+
+/// In a request, the session and the number; in a response, why the agent did not process the request.
+pub(crate) const MESSAGE: &str = "blindbox-message";
+
+/// Fields about a connection or about how a message is delimited. Chunks and binary HTTP delimit messages: a second statement about the
+/// same thing is what request smuggling is made of (RFC 9112 section 11.2).
+const OF_A_CONNECTION: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// A message has a field that its kind of message does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the field `{0}` does not belong in a sealed message")]
+pub(crate) struct ReservedField(pub(crate) String);
+
+/// Checks the fields of a request that an application writes: `host` too is refused, since the authority has its place in the control
+/// data.
+pub(super) fn check_request(fields: &[Field]) -> Result<(), ReservedField> {
+    check(fields, |name| name == "host" || is_reserved(name))
+}
+
+/// Checks the fields of a response, or trailers.
+pub(super) fn check(fields: &[Field], is_reserved: impl Fn(&str) -> bool) -> Result<(), ReservedField> {
+    match fields.iter().find(|field| is_reserved(&field.name)) {
+        Some(field) => Err(ReservedField(field.name.clone())),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn is_reserved(name: &str) -> bool {
+    name == MESSAGE || OF_A_CONNECTION.contains(&name)
+}
+
+/// Takes the fields `blindbox-message` out. `Err` if there is more than one.
+pub(super) fn take_message(fields: &mut Vec<Field>) -> Result<Option<Vec<u8>>, ReservedField> {
+    let mut values: Vec<_> = fields.extract_if(.., |field| field.name == MESSAGE).map(|field| field.value).collect();
+    let value = values.pop();
+    if values.is_empty() { Ok(value) } else { Err(ReservedField(MESSAGE.to_owned())) }
+}

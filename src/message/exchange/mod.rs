@@ -1,0 +1,29 @@
+//! `blindbox-bound-message/1`: requests and responses sealed to an attested key, both ends.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`runtime_data`] | what evidence covers: the nonce and the digest of the key configuration |
+//! | [`session`] | session ids, numbers, and which numbers were used |
+//! | [`keys`] | the keys of one agent, from their generation until they are wiped |
+//! | [`fields`] | the fields that no application writes |
+//! | [`stream`] | binary HTTP in chunks, written and read |
+//! | [`agent`] | the request that an agent opens, and its sealed response |
+//! | [`client`] | the request that a client seals, and the response to it |
+//!
+//! The front end between them ends TLS, and is the attacker: it keeps, changes, cuts, repeats and swaps messages, and seals messages
+//! of its own. The models of `models/` have the same parties.
+
+pub(crate) mod agent;
+pub(crate) mod client;
+pub(crate) mod fields;
+pub(crate) mod keys;
+#[cfg(test)]
+pub(super) mod properties;
+pub(crate) mod runtime_data;
+pub(crate) mod session;
+pub(crate) mod stream;
+#[cfg(test)]
+mod world;
+
+#[cfg(test)]
+mod tests;

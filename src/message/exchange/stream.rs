@@ -1,0 +1,152 @@
+//! Binary HTTP in chunks: the same in both directions.
+
+use super::fields::{self, ReservedField};
+use crate::crypto::sealing::SealingError;
+use crate::message::binary_http::{self, BinaryHttpError, Decoder, Field, Head, Kind, Part};
+use crate::message::chunks::{ChunkError, ChunkOpener, ChunkSealer, MAX_TEXT};
+use crate::message::response::ResponseOpener;
+
+/// The most bytes of content in one chunk; the rest of a chunk is for the length of the content.
+pub(crate) const MAX_PIECE: usize = MAX_TEXT - 32;
+
+/// Why a sealed message is not readable, or not writable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MessageError {
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    #[error(transparent)]
+    BinaryHttp(#[from] BinaryHttpError),
+    #[error(transparent)]
+    Reserved(#[from] ReservedField),
+}
+
+impl From<SealingError> for MessageError {
+    fn from(error: SealingError) -> Self {
+        Self::Chunk(error.into())
+    }
+}
+
+/// Decrypts a sequence of chunks.
+pub(crate) trait Chunks {
+    fn push(&mut self, bytes: &[u8]);
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError>;
+    fn finish(self) -> Result<Vec<u8>, ChunkError>;
+}
+
+impl Chunks for ChunkOpener {
+    fn push(&mut self, bytes: &[u8]) {
+        self.push(bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+        self.next()
+    }
+
+    fn finish(self) -> Result<Vec<u8>, ChunkError> {
+        self.finish()
+    }
+}
+
+impl Chunks for ResponseOpener {
+    fn push(&mut self, bytes: &[u8]) {
+        self.push(bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+        self.next()
+    }
+
+    fn finish(self) -> Result<Vec<u8>, ChunkError> {
+        self.finish()
+    }
+}
+
+/// What the final chunk had: the message is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// The parts that were not read before.
+    pub(crate) parts: Vec<Part>,
+    pub(crate) trailers: Vec<Field>,
+}
+
+/// Reads one message from content that comes in pieces of any size. After an error it gives nothing any more.
+#[must_use = "a message is complete only when `finish` has returned its end"]
+pub(crate) struct MessageReader<C> {
+    chunks: C,
+    decoder: Decoder,
+}
+
+impl<C: Chunks> MessageReader<C> {
+    pub(super) fn new(chunks: C, kind: Kind) -> Self {
+        Self { chunks, decoder: Decoder::new(kind) }
+    }
+
+    /// Takes the next bytes. The caller calls [`MessageReader::next`] until it gives `None` before it pushes more.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.chunks.push(bytes);
+    }
+
+    /// Returns the next part, or `None` until more has been pushed.
+    pub(super) fn next(&mut self) -> Result<Option<Part>, MessageError> {
+        loop {
+            if let Some(part) = self.decoder.next()? {
+                return Ok(Some(part));
+            }
+            match self.chunks.next()? {
+                Some(text) => self.decoder.push(&text),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Opens the final chunk, once the content has ended and [`MessageReader::next`] has given `None`.
+    pub(super) fn finish(self) -> Result<Ending, MessageError> {
+        let Self { chunks, mut decoder } = self;
+        decoder.push(&chunks.finish()?);
+        let mut parts = Vec::new();
+        while let Some(part) = decoder.next()? {
+            parts.push(part);
+        }
+        let trailers = decoder.finish()?;
+        fields::check(&trailers, fields::is_reserved)?;
+        Ok(Ending { parts, trailers })
+    }
+}
+
+/// Writes one message.
+pub(crate) struct MessageWriter {
+    chunks: ChunkSealer,
+}
+
+impl MessageWriter {
+    /// Writes `start` and the head, which gets chunks of its own.
+    pub(super) fn begin(mut start: Vec<u8>, chunks: ChunkSealer, head: &Head) -> Result<(Self, Vec<u8>), MessageError> {
+        let mut writer = Self { chunks };
+        for text in binary_http::head(head)?.chunks(MAX_TEXT) {
+            start.extend(writer.chunks.chunk(text)?);
+        }
+        Ok((writer, start))
+    }
+
+    /// Writes content. Nothing is written for no bytes.
+    pub(crate) fn content(&mut self, bytes: &[u8]) -> Result<Vec<u8>, MessageError> {
+        let mut out = Vec::new();
+        for piece in bytes.chunks(MAX_PIECE) {
+            out.extend(self.chunks.chunk(&binary_http::content(piece)?)?);
+        }
+        Ok(out)
+    }
+
+    /// Writes the end of the content with the trailers, in the final chunk.
+    pub(crate) fn finish(mut self, trailers: &[Field]) -> Result<Vec<u8>, MessageError> {
+        fields::check(trailers, fields::is_reserved)?;
+        let end = binary_http::end(trailers)?;
+        let (before, last) = end.split_at(end.len().saturating_sub(MAX_TEXT));
+        let mut out = Vec::new();
+        for text in before.chunks(MAX_TEXT) {
+            out.extend(self.chunks.chunk(text)?);
+        }
+        out.extend(self.chunks.finish(last)?);
+        Ok(out)
+    }
+}

@@ -63,9 +63,10 @@ impl Response {
     }
 
     /// The beginning of the body, and whether it is all of it.
-    fn early<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, bool) {
+    fn early<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, bool)> {
+        self.response.check_process().map_err(|error| call::exception(py, error))?;
         let early = self.response.early();
-        (PyBytes::new(py, &early.bytes), early.complete)
+        Ok((PyBytes::new(py, &early.bytes), early.complete))
     }
 
     #[pyo3(signature = (limit))]

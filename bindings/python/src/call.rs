@@ -1,5 +1,6 @@
 //! Calls into the runtime, and errors on their way to Python.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use blindbox_facade::{self as facade, Error};
@@ -58,7 +59,8 @@ pub(crate) fn block_or<T: Send + 'static>(
     finished(py, outcome, abandoned)
 }
 
-/// As [`block_or`], and writes an upload from its source at the same time, on this thread.
+/// As [`block_or`], and writes an upload from its source at the same time, on this thread. The limit starts again with each piece:
+/// it is one for the wait for the peer, and a long upload is no wait.
 pub(crate) fn block_writing<T: Send + 'static>(
     py: Python<'_>,
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -72,6 +74,7 @@ pub(crate) fn block_writing<T: Send + 'static>(
         let next = || match Python::try_attach(|py| piece(py, source)) {
             Some(Ok(piece)) => {
                 *ended = piece.is_none();
+                limit.restart();
                 Ok(piece.map(Into::into))
             }
             Some(Err(raised)) => Err(Stop::Raised(raised)),
@@ -109,16 +112,24 @@ fn finished<T>(py: Python<'_>, outcome: Result<Result<T, Error>, Stop>, abandone
     }
 }
 
-/// How long a blocking call may take.
+/// How long a blocking call may take. Only calls about a request have one: its error says that the request may have been sent.
 struct Limit {
     limit: Option<Duration>,
-    started: Instant,
+    started: Mutex<Instant>,
 }
 
 impl Limit {
     fn new(py: Python<'_>, seconds: Option<f64>) -> PyResult<Self> {
         let limit = seconds.map(|seconds| duration(py, seconds)).transpose()?;
-        Ok(Self { limit, started: Instant::now() })
+        Ok(Self { limit, started: Mutex::new(Instant::now()) })
+    }
+
+    fn restart(&self) {
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     fn interval(&self) -> Duration {
@@ -126,7 +137,7 @@ impl Limit {
     }
 
     fn proceed(&self) -> Result<(), Stop> {
-        if let Some(after) = self.limit.filter(|limit| self.started.elapsed() >= *limit) {
+        if let Some(after) = self.limit.filter(|limit| self.elapsed() >= *limit) {
             return Err(Stop::Timeout(after));
         }
         // None while the interpreter ends, when there is no handler to call.

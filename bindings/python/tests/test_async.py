@@ -87,3 +87,19 @@ def test_evidence_is_collected(emulator):
         return await verifier.collect_async(emulator.url, emulator.policy)
 
     assert "token.jwt" in asyncio.run(main()).documents
+
+
+def test_a_body_of_which_a_piece_was_read_is_not_read_whole(emulator):
+    async def main():
+        async with await emulator.connect_async() as session:
+            response = await session.get("/large?bytes=300000")
+            first = await response.iter_bytes().__anext__()
+            for use in (response.read, response.json, response.text):
+                with pytest.raises(blindbox.Misconfigured, match="read before"):
+                    await use()
+            rest = sum([len(piece) async for piece in response.iter_bytes()])
+            assert len(first) + rest == 300_000
+            with pytest.raises(blindbox.Misconfigured, match="expected json= or form="):
+                await session.post("/echo", content={"prompt": "x"})
+
+    asyncio.run(main())

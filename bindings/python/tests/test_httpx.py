@@ -6,6 +6,7 @@ import json
 import threading
 
 import httpx
+import openai
 import pytest
 
 import blindbox_attestation as blindbox
@@ -105,7 +106,6 @@ class Model(http.server.BaseHTTPRequestHandler):
 
 
 def test_the_openai_package(emulate):
-    openai = pytest.importorskip("openai")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 import blindbox_attestation as blindbox
+from blindbox_attestation import _attestation
 
 
 def test_policies(emulator):
@@ -96,3 +97,33 @@ def test_inspect(emulator):
 def test_settings_that_cannot_be_used(settings):
     with pytest.raises(blindbox.Misconfigured):
         blindbox.Verifier(**settings)
+
+
+@pytest.mark.parametrize("wrong", ["false", "true", "no", 0, 1, None])
+def test_options_that_only_count_as_true_or_false_are_refused(wrong):
+    options = {"host_data": "5a" * 32, "minimum_svn": 101, "maa": "https://sharedneu.neu.attest.azure.net"}
+    options["binds_its_own_key"] = True
+    for name in ("binds_its_own_key", "amd", "allow_test_attester"):
+        with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected True or False"):
+            blindbox.Policy.confidential_container(**{**options, name: wrong})
+    with pytest.raises(blindbox.InvalidPolicy):
+        blindbox.Policy.confidential_container(**options, allow={"debug": wrong})
+    with pytest.raises(blindbox.Misconfigured, match="platform_collateral_roots: expected True or False"):
+        blindbox.Verifier(platform_collateral_roots=wrong)
+
+
+def test_the_files_that_fetch_writes_are_read_or_refused_by_name(emulator):
+    evidence = blindbox.Verifier(**emulator.settings).collect(emulator.url, emulator.policy)
+    at = evidence.about["asked_at"]
+    key_set = (emulator.folder / "key-set.json").read_bytes()
+
+    def verify(**documents):
+        return blindbox.verify_recorded({**evidence.documents, **documents}, emulator.policy, at=at, key_set=key_set)
+
+    # That of MAA's certificate, of which this evidence needs none.
+    assert verify(**{"revocation-list-maa.der": b"x"}).appraisal
+    lists = _attestation._documents({f"revocation-list{of}.der": of.encode() for of in ("", "-other", "-maa")})
+    assert lists["revocation_lists"] == [b"", b"-other", b"-maa"]
+    for name in ("hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem"):
+        with pytest.raises(blindbox.Misconfigured, match=f"{name}: this package does not verify"):
+            verify(**{name: b"x"})

@@ -1,5 +1,6 @@
 """`blindbox_attestation.requests`: `requests` over an attested session, and the original client's interface."""
 
+import gzip
 import http.server
 import io
 import json
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import threading
 import warnings
+import zlib
 
 import pytest
 import requests
 
 import blindbox_attestation as blindbox
 from blindbox_attestation import requests as attested
+from blindbox_attestation.requests._decoder import Decoder
 
 
 @pytest.fixture
@@ -44,6 +47,36 @@ def canary():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def compressed():
+    """Starts a server that responds with a body of gzip."""
+    stops = []
+
+    def start(body):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("content-encoding", "gzip")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        stops.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in stops:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_requests_as_usual(emulator, secure):
@@ -163,6 +196,11 @@ def test_what_the_original_client_had_and_this_one_has_not(emulator):
         ((emulator.url,), {}, "expected cce_file"),
         ((emulator.url, cce_file), {}, "allow_test_attester=True"),
         ((emulator.url, cce_file, "a.example"), {"policy": emulator.policy}, "either policy"),
+        # A requirement beside a policy would be one that is not checked.
+        ((emulator.url,), {"policy": emulator.policy, "maa_policy_hash": "5a" * 32}, "either policy"),
+        ((emulator.url,), {"policy": emulator.policy, "minimum_svn": 200}, "either policy"),
+        ((emulator.url,), {"policy": emulator.policy, "uvm_issuer": "did:x509:a"}, "either policy"),
+        ((emulator.url,), {"policy": emulator.policy, "allow_test_attester": True}, "either policy"),
     ):
         with pytest.raises(blindbox.Misconfigured, match=message):
             attested.SecureSession(*arguments, **options)
@@ -209,3 +247,44 @@ def test_the_examples_of_the_guide_print_the_name_of_the_error(emulator, tmp_pat
         [sys.executable, str(script), emulator.url, *files], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, name + "\n", "")
+
+
+@pytest.mark.parametrize("name", ["allow_unbound", "allow_plain_http", "allow_test_attester"])
+@pytest.mark.parametrize("wrong", ["false", "no", 1, 0, None])
+def test_what_relaxes_a_check_is_true_or_false(emulator, name, wrong):
+    cce_file = emulator.folder / "cce-policy.base64"
+    for arguments, options in (((emulator.url, cce_file, "a.example"), {}), ((emulator.url,), {"policy": emulator.policy})):
+        with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected True or False"):
+            attested.SecureSession(*arguments, **options, **{name: wrong})
+
+
+def decoded(encoding, *pieces):
+    decoder = Decoder(encoding)
+    found = b"".join(part for piece in pieces for part in decoder.add(piece))
+    decoder.finish()
+    return found
+
+
+def test_compressed_bodies_are_read_to_their_end():
+    two = gzip.compress(b"one ") + gzip.compress(b"two")
+    assert decoded("gzip", two) == decoded("x-gzip", *(two[at : at + 1] for at in range(len(two)))) == b"one two"
+    assert decoded("deflate", zlib.compress(b"one")) == b"one"
+    # That of a response to HEAD.
+    assert decoded("gzip") == b""
+    first = len(gzip.compress(b"one "))
+    for encoding, body in (
+        ("gzip", two[:-1]),
+        ("gzip", two[: first + 1]),
+        ("gzip", two + b"more"),
+        ("gzip", zlib.compress(b"one")),
+        ("deflate", zlib.compress(b"one") * 2),
+        ("deflate", zlib.compress(b"one")[:-1]),
+    ):
+        with pytest.raises(requests.exceptions.ContentDecodingError):
+            decoded(encoding, body)
+
+
+def test_a_body_of_two_members_is_whole(emulate, compressed):
+    emulator = emulate("--application", compressed(gzip.compress(b"one ") + gzip.compress(b"two")))
+    with attested.SecureSession(emulator.url, policy=emulator.policy, **emulator.settings) as secure:
+        assert secure.get("/").content == b"one two"

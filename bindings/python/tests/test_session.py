@@ -45,6 +45,10 @@ def test_bodies_of_every_kind_are_sent(session):
     assert session.post("/echo", form={"a": "1 2", "b": ["x", "y"]}).content == b"a=1+2&b=x&b=y"
     megabyte = os.urandom(1 << 20)
     assert session.post("/echo", content=megabyte).content == megabyte
+    structured = ({"prompt": "x"}, {"x"}, frozenset([b"x"]), {"a": b"x"}.keys())
+    for content in structured:
+        with pytest.raises(blindbox.Misconfigured, match="expected json= or form="):
+            session.post("/echo", content=content)
     for wrong in ({"content": 1}, {"content": [1]}, {"content": b"x", "json": {}}):
         with pytest.raises(blindbox.Misconfigured):
             session.post("/echo", **wrong)
@@ -85,7 +89,16 @@ def test_lines_across_pieces():
 def test_a_body_is_read_once(session):
     response = session.get("/large?bytes=300000")
     assert len(b"".join(response.iter_bytes())) == 300_000
-    assert response.read() == b""
+    with pytest.raises(blindbox.Misconfigured, match="read before"):
+        response.read()
+    # A part of it is not the whole.
+    response = session.get("/large?bytes=300000")
+    first = next(response.iter_bytes())
+    for use in (response.read, response.json, lambda: response.content, lambda: response.text):
+        with pytest.raises(blindbox.Misconfigured, match="read before"):
+            use()
+    assert len(first) + sum(map(len, response.iter_bytes())) == 300_000
+    assert list(session.head("/").iter_bytes()) == []
     small = session.get("/")
     assert small.read() == small.content == b"hello from a BlindBox"
 
@@ -205,11 +218,17 @@ def test_ctrl_c_ends_a_call_that_hangs(emulator, session, interruptible):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_child_makes_its_own_session(emulator, session):
     response = session.get("/large?bytes=1000000")
+    small, lines = session.get("/"), session.get("/")
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            for use in (lambda: session.get("/"), lambda: list(response.iter_bytes())):
+            for use in (
+                lambda: session.get("/"),
+                lambda: list(response.iter_bytes()),
+                small.read,
+                lambda: list(lines.iter_lines()),
+            ):
                 try:
                     use()
                 except blindbox.Forked as error:

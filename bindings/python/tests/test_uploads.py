@@ -5,6 +5,7 @@ import http.server
 import io
 import socket
 import threading
+import time
 
 import httpx
 import pytest
@@ -219,5 +220,89 @@ def test_an_asynchronous_request_sends_a_file(emulator, tmp_path):
             with open(path, "rb") as file:
                 assert len(await (await session.post("/echo", content=file)).read()) == 300_000
             assert await (await session.post("/echo", content=io.BytesIO(b"ab"))).read() == b"ab"
+
+    asyncio.run(main())
+
+
+class NotReady(io.RawIOBase):
+    """A file in non-blocking mode that has half of its data."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [b"half", None]
+
+    def readable(self):
+        return True
+
+    def read(self, size=-1):
+        return self.parts.pop(0) if self.parts else b""
+
+
+def test_a_file_that_has_nothing_yet_is_not_taken_for_its_end(emulator, session):
+    refused = pytest.raises(blindbox.Misconfigured, match="a file that blocks until it has data")
+    with refused:
+        session.post("/echo", content=NotReady()).read()
+    with attested.SecureSession(emulator.url, policy=emulator.policy, **emulator.settings) as secure:
+        with refused:
+            secure.post("/echo", data=NotReady())
+
+    async def main():
+        async with await emulator.connect_async() as session:
+            with refused:
+                await (await session.post("/echo", content=NotReady())).read()
+
+    asyncio.run(main())
+
+
+# The limit is long for a busy machine, and the upload is longer.
+LIMIT, PAUSE, PARTS = 6.0, 1.2, 6
+
+
+def slowly():
+    for _ in range(PARTS):
+        time.sleep(PAUSE)
+        yield b"x"
+
+
+async def slowly_async():
+    for _ in range(PARTS):
+        await asyncio.sleep(PAUSE)
+        yield b"x"
+
+
+def test_a_read_timeout_does_not_limit_an_upload(emulator):
+    def of_httpx():
+        with emulator.connect() as session, httpx.Client(
+            transport=Transport(session), base_url=emulator.url, trust_env=False, timeout=LIMIT
+        ) as client:
+            return client.post("/echo", content=slowly()).content
+
+    def of_requests():
+        with attested.SecureSession(emulator.url, policy=emulator.policy, **emulator.settings) as secure:
+            return secure.post("/echo", data=slowly(), timeout=LIMIT).content
+
+    async def of_asyncio():
+        async with await emulator.connect_async() as session, httpx.AsyncClient(
+            transport=AsyncTransport(session), base_url=emulator.url, trust_env=False, timeout=LIMIT
+        ) as client:
+            return (await client.post("/echo", content=slowly_async())).content
+
+    async def main():
+        return await asyncio.gather(asyncio.to_thread(of_httpx), asyncio.to_thread(of_requests), of_asyncio())
+
+    assert asyncio.run(main()) == [b"x" * PARTS] * 3
+
+
+def test_a_read_timeout_ends_an_upload_that_stands_still(emulator):
+    async def stands_still():
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async def main():
+        async with await emulator.connect_async() as session, httpx.AsyncClient(
+            transport=AsyncTransport(session), base_url=emulator.url, trust_env=False, timeout=0.2
+        ) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post("/echo", content=stands_still())
 
     asyncio.run(main())

@@ -84,7 +84,8 @@ def _documents(documents: Mapping[str, bytes]) -> dict[str, Any]:
         "certificates.pem": "certificates",
         "vcek.der": "certificates",
     }
-    lists = ("revocation-list.der", "revocation-list-other.der")
+    lists = ("revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der")
+    of_vm = ("hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem")
     ignored = ("key-set.json", "about.json", "policy.toml")
     arguments: dict[str, Any] = {name: None for name in known.values()}
     arguments["revocation_lists"] = [documents[name] for name in lists if name in documents]
@@ -93,6 +94,12 @@ def _documents(documents: Mapping[str, bytes]) -> dict[str, Any]:
             if arguments[known[name]] is not None:
                 raise argument("expected either certificates.pem or vcek.der, found both")
             arguments[known[name]] = content
+        elif name in of_vm:
+            # Not ignored: a verdict without them could be taken for one that includes them.
+            raise argument(
+                f"{name}: this package does not verify the paravisor's report and the quote of a confidential VM; verify the "
+                "directory with `blindbox-attest verify --evidence`"
+            )
         elif name not in lists and name not in ignored:
             raise argument(f"expected the names of files that `blindbox-attest fetch` writes, found {name!r}")
     return arguments
@@ -110,7 +117,8 @@ def verify_recorded(
 
     `documents` has evidence by the names of the files that `blindbox-attest fetch` writes. `key_set` is the key set of the MAA
     instance, from elsewhere: `key-set.json` among the documents proves nothing, and is used only if the policy pins the key. The
-    result proves neither freshness nor whose connection it was.
+    result proves neither freshness nor whose connection it was. The files of a confidential VM (`hcl-report.bin`, `tpm-quote.msg`,
+    `tpm-quote.sig`, `pcrs.json`, `ak-chain.pem`) are refused: `blindbox-attest verify --evidence` verifies them.
     """
     beside = key_set is None
     return Attestation(

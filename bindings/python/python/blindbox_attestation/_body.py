@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json as _json
+from collections.abc import Set
 from typing import Any, AsyncIterable, Iterable, Iterator, Mapping, Sequence, Tuple, Union
 from urllib.parse import quote, urlencode
 
@@ -97,7 +98,10 @@ class Source:
         if size == 0:
             return None
         part = self._read(size)
-        if not part:
+        if part is None:
+            # Nothing yet, of a file that does not block: taken for the end, it would make half of a body look whole.
+            raise argument("expected a file that blocks until it has data as the body, found one in non-blocking mode")
+        if isinstance(part, (str, bytes, bytearray, memoryview)) and not part:
             return None
         part = as_bytes(part)
         if self._left is not None:
@@ -139,6 +143,9 @@ def split(content: Any, length: int | None = None) -> tuple[bytes | None, Source
         return as_bytes(content), None
     if isinstance(content, (list, tuple)):
         return b"".join(map(as_bytes, content)), None
+    if isinstance(content, (Mapping, Set)):
+        # Iterables too, of their keys or in no order: never what was meant.
+        raise argument(f"expected json= or form= for structured data, found {type(content).__name__} as the body")
     if hasattr(content, "read") or isinstance(content, Iterable):
         return None, Source(content, length)
     raise argument(f"expected text, bytes, a file or an iterable of bytes as the body, found {type(content).__name__}")

@@ -151,3 +151,10 @@ AttestationError.__module__ = Check.__module__ = "blindbox_attestation"
 def argument(reason: str) -> AttestationError:
     """Make the error of an argument that cannot be used."""
     return Misconfigured(f"misconfigured: {reason}", code="misconfigured", number=404, category="misconfigured")
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return an option that is True or False. Anything else is refused: the text "false" of a settings file is true."""
+    if not isinstance(value, bool):
+        raise argument(f"{name}: expected True or False, found {type(value).__name__}")
+    return value

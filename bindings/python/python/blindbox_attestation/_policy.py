@@ -7,7 +7,7 @@ import os
 from typing import Any, Iterable, Mapping, NamedTuple, Union
 
 from . import _native
-from ._errors import argument
+from ._errors import argument, boolean
 
 File = Union[str, "os.PathLike[str]"]
 
@@ -137,9 +137,13 @@ class Policy:
 
         `maa` is the MAA instance that judges the evidence, such as `https://sharedneu.neu.attest.azure.net`; `amd` verifies the
         hardware report down to AMD's root; either or both. `binds_its_own_key=True` is your assertion that the workload attests
-        only its own TLS key, which evidence cannot show; with False the channel is not bound, and `allow` needs `unbound-channel`. `require` and `allow` are the
-        tables of a policy file.
+        only its own TLS key, which evidence cannot show; with False the channel is not bound, and `allow` needs `unbound-channel`.
+        `require` and `allow` are the tables of a policy file. `binds_its_own_key`, `amd` and `allow_test_attester` are True or
+        False, and nothing that only counts as such.
         """
+        binding = "own-key" if boolean("binds_its_own_key", binds_its_own_key) else "none"
+        amd = boolean("amd", amd)
+        allow_test_attester = boolean("allow_test_attester", allow_test_attester)
         trust: dict[str, Any] = {}
         if maa is not None:
             trust["maa"] = {"issuer": maa}
@@ -160,7 +164,7 @@ class Policy:
             "kind": "confidential-container",
             "trust": trust,
             "workload": {
-                "binding": "own-key" if binds_its_own_key else "none",
+                "binding": binding,
                 "host-data": [str(digest) for digest in digests],
             },
             "uvm": uvm,

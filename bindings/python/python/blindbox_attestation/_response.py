@@ -46,15 +46,17 @@ class Lines:
 
 
 class _Common:
-    __slots__ = ("_native", "_content", "_rest", "_ended", "_headers")
+    __slots__ = ("_native", "_content", "_rest", "_ended", "_given", "_headers")
 
     def __init__(self, native: _native.Response) -> None:
         self._native = native
         self._content: bytes | None = None
         early, complete = native.early()
-        # What came with the head and was not given to anybody yet.
+        # What came with the head and was not returned yet.
         self._rest = early
         self._ended = complete
+        # Whether a piece of the body was returned: what is left is then not the whole of it.
+        self._given = False
         self._headers: Headers | None = None
 
     @property
@@ -102,14 +104,14 @@ class _Common:
         return content.decode(self.encoding, "replace")
 
     def _take_early(self) -> bytes:
+        # Also the check that this process received it.
+        self._native.early()
         early, self._rest = self._rest, b""
         return early
 
     def _check_unread(self) -> None:
-        if self._content is not None:
-            return
-        if self._ended and not self._rest and self._native.early()[0]:
-            raise argument("the body was read before, in pieces")
+        if self._given:
+            raise argument("the body was read before, in pieces, at least in part: what is left is not the whole")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status}>"
@@ -123,12 +125,18 @@ class Response(_Common):
     def iter_bytes(self, *, timeout: float | None = None) -> Iterator[bytes]:
         """Give the body in pieces as they arrive; `timeout` limits the wait for each, in seconds.
 
-        A body that breaks off raises, and never looks like one that has ended.
+        A body that breaks off raises, and never looks like one that has ended. A second call goes on where the first one stopped;
+        the body cannot be read whole then.
         """
         if self._content is not None:
             if self._content:
                 yield self._content
             return
+        for piece in self._pull(timeout):
+            self._given = True
+            yield piece
+
+    def _pull(self, timeout: float | None = None) -> Iterator[bytes]:
         early = self._take_early()
         if early:
             yield early
@@ -147,14 +155,14 @@ class Response(_Common):
         yield from lines.add(b"", final=True)
 
     def read(self) -> bytes:
-        """Read the whole body, and keep it."""
+        """Read the whole body, and keep it. Raises if a piece of it was read before."""
         if self._content is None:
             self._check_unread()
             if self._ended:
                 self._content = self._take_early()
             else:
                 try:
-                    self._content = b"".join(self.iter_bytes())
+                    self._content = b"".join(self._pull())
                 except AttestationError:
                     raise
                 except BaseException:
@@ -208,11 +216,16 @@ class AsyncResponse(_Common):
             self._upload = None
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Give the body in pieces as they arrive."""
+        """Give the body in pieces as they arrive: see `Response.iter_bytes`."""
         if self._content is not None:
             if self._content:
                 yield self._content
             return
+        async for piece in self._pull():
+            self._given = True
+            yield piece
+
+    async def _pull(self) -> AsyncIterator[bytes]:
         early = self._take_early()
         if early:
             yield early
@@ -245,14 +258,14 @@ class AsyncResponse(_Common):
             yield line
 
     async def read(self) -> bytes:
-        """Read the whole body, and keep it."""
+        """Read the whole body, and keep it. Raises if a piece of it was read before."""
         if self._content is None:
             self._check_unread()
             if self._ended:
                 self._content = self._take_early()
             else:
                 try:
-                    self._content = b"".join([piece async for piece in self.iter_bytes()])
+                    self._content = b"".join([piece async for piece in self._pull()])
                 except AttestationError:
                     raise
                 except BaseException:

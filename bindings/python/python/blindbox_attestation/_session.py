@@ -11,7 +11,7 @@ from typing import Any, Mapping
 from . import _native
 from ._attestation import Attestation, Evidence
 from ._body import AsyncContent, Content, HeaderInput, Pairs, encode, header_list, split, with_query
-from ._errors import argument
+from ._errors import argument, boolean
 from ._policy import File, Policy, read_file
 from ._response import AsyncResponse, Response
 from ._upload import prepared, sent, started
@@ -51,7 +51,7 @@ class Verifier:
             "application_roots": _material(application_roots),
             "extra_application_roots": _material(extra_application_roots),
             "collateral_roots": _material(collateral_roots),
-            "platform_collateral_roots": platform_collateral_roots,
+            "platform_collateral_roots": boolean("platform_collateral_roots", platform_collateral_roots),
             "key_set": _material(key_set),
             "amd_roots": _material(amd_roots),
             "agent": agent,
@@ -116,7 +116,8 @@ def verify_connection(url: str, policy: Policy, **settings: Any) -> Session:
     """Attest the peer behind a URL and open a session with it, before any application data is sent.
 
     `settings` are those of `Verifier`; use one `Verifier` for several connections with settings. Every failure is an
-    `AttestationError`; nothing was sent then but the attestation request.
+    `AttestationError`, except that of a file of the settings, which is an `OSError`; nothing was sent then but the attestation
+    request.
     """
     return _verifier(settings).connect(url, policy)
 
@@ -178,7 +179,8 @@ class Session(_Common):
 
         `target` begins with a slash, or is a URL on the session's origin. `content` is text, bytes, a file or an iterable of
         bytes; files and iterables are read while they are sent, on this thread, and once. If the peer responds before it has all of
-        them, the rest is sent while the response is read. `timeout` limits the time to the end of the response body, in seconds.
+        them, the rest is sent while the response is read, and given up at its end. `timeout` limits the time to the end of the
+        response body, in seconds; it cannot end a `read` of the source that blocks, such as that of a silent pipe.
         """
         body, pairs = encode(content, json, form, header_list(headers))
         whole, source = split(body)
@@ -249,7 +251,11 @@ class AsyncSession(_Common):
         form: Pairs | None = None,
         timeout: float | None = None,
     ) -> AsyncResponse:
-        """Send a request: see `Session.request`. `content` may also be an asynchronous iterable of bytes. A task reads it."""
+        """Send a request: see `Session.request`. `content` may also be an asynchronous iterable of bytes. A task reads it.
+
+        A file is read on a thread of the loop's executor. Cancelling the request cannot end a `read` that blocks there, and
+        `asyncio.run` waits for it: pass an asynchronous iterable for a source that may stay silent, such as a pipe.
+        """
         body, pairs = encode(content, json, form, header_list(headers))
         whole, upload = prepared(body)
         url = with_query(target, params)

@@ -41,12 +41,14 @@ async def started(start: Callable[..., _native.Cancel], *arguments: Any) -> Any:
 class Upload:
     """Writes a body while it is sent."""
 
-    __slots__ = ("_native", "_source", "_pieces", "_task", "_failure")
+    __slots__ = ("taken", "_native", "_source", "_pieces", "_task", "_failure")
 
     def __init__(self, source: Source | AsyncIterable[bytes], length: int | None) -> None:
         self._source = source if isinstance(source, Source) else None
         self._pieces: AsyncIterator[Any] | None = None if isinstance(source, Source) else source.__aiter__()
         self._native = _native.Upload(self._source.length if self._source is not None else length)
+        #: How many pieces the request has taken.
+        self.taken = 0
         self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -81,6 +83,7 @@ class Upload:
                     self._native.finish()
                     return
                 wants = await started(self._native.write_start, piece)
+                self.taken += 1
         except asyncio.CancelledError:
             self._native.fail("it was given up")
             raise

@@ -105,7 +105,8 @@ class Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request. The read timeout of `httpx` limits the wait for the head and for each piece of the body.
 
-        A body that is an iterable or a file is read while it is sent.
+        It starts again with each piece of the request's body that is sent, so it does not limit how long an upload takes. A body
+        that is an iterable or a file is read while it is sent.
         """
         whole, source = split(*_content(request))
         reading = () if source is None else (source.next, source.length)
@@ -118,13 +119,23 @@ class Transport(httpx.BaseTransport):
         return _response(response, _Stream(response, request), request)
 
 
-async def _limited(work: Any, request: httpx.Request) -> Any:
+async def _limited(work: Any, request: httpx.Request, upload: Upload | None) -> Any:
+    """Wait for work; the read timeout starts again when the upload has got on."""
+    task = asyncio.ensure_future(work)
     try:
-        return await asyncio.wait_for(work, _read_timeout(request))
+        while True:
+            taken = 0 if upload is None else upload.taken
+            done, _ = await asyncio.wait([task], timeout=_read_timeout(request))
+            if done:
+                return task.result()
+            if upload is None or upload.taken == taken:
+                raise httpx.ReadTimeout("the application did not respond in time", request=request)
     except AttestationError as error:
         raise _library(error, request) from None
-    except asyncio.TimeoutError:
-        raise httpx.ReadTimeout("the application did not respond in time", request=request) from None
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 class _AsyncStream(httpx.AsyncByteStream):
@@ -140,7 +151,7 @@ class _AsyncStream(httpx.AsyncByteStream):
             yield early
         while not ended:
             try:
-                piece = await _limited(started(self._sent.chunk_start), self._request)
+                piece = await _limited(started(self._sent.chunk_start), self._request, self._upload)
             except BaseException as error:
                 # A pull that was given up loses what it had: the rest must not be taken for the whole.
                 self._sent.close()
@@ -165,9 +176,9 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._session = session
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request."""
+        """Send a request: see `Transport.handle_request`."""
         whole, upload = prepared(*_content(request))
         start = self._session._native.send_start
         work = sent(start, request.method, str(request.url), _headers(request), whole, upload, None)
-        response = await _limited(work, request)
+        response = await _limited(work, request, upload)
         return _response(response, _AsyncStream(response, request, upload), request)

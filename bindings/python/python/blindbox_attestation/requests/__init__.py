@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests as _requests
 
-from .._errors import argument
+from .._errors import argument, boolean
 from .._policy import HostData, Policy
 from .._session import Session, Verifier, verify_connection
 from . import errors
@@ -77,7 +77,7 @@ class SecureSession(_requests.Session):
         debug_mode: bool = False,
         *,
         policy: Policy | None = None,
-        minimum_svn: int = 101,
+        minimum_svn: int | None = None,
         maa_policy_hash: str | None = None,
         uvm_issuer: str | None = None,
         allow_unbound: bool = False,
@@ -89,10 +89,13 @@ class SecureSession(_requests.Session):
         """Attest the peer behind `addr`, such as `https://my-app.example:8443`, and open a session with it.
 
         Either `policy`, or `cce_file` (the CCE policy in base64, as it is deployed) and `attestation_endpoint` (the MAA instance
-        that is trusted). `minimum_svn` is the minimum security version of the utility VM. An agent that attests any data, like
-        the one of the original BlindBox, needs `allow_unbound=True`, and an address in clear text `allow_plain_http=True`:
-        neither is ever a fallback, and each warns. `settings` are those of `Verifier`.
+        that is trusted). `minimum_svn` is the minimum security version of the utility VM, 101 unless it is given. An agent that
+        attests any data, like the one of the original BlindBox, needs `allow_unbound=True`, and an address in clear text
+        `allow_plain_http=True`: neither is ever a fallback, and each warns. `settings` are those of `Verifier`.
         """
+        allow_unbound = boolean("allow_unbound", allow_unbound)
+        allow_plain_http = boolean("allow_plain_http", allow_plain_http)
+        allow_test_attester = boolean("allow_test_attester", allow_test_attester)
         if debug_mode:
             raise argument(
                 "debug_mode=True skipped attestation in the original client; there is no such mode. For tests, run "
@@ -103,15 +106,20 @@ class SecureSession(_requests.Session):
             policy = _policy(
                 cce_file,
                 attestation_endpoint,
-                minimum_svn=minimum_svn,
+                minimum_svn=101 if minimum_svn is None else minimum_svn,
                 maa_policy_hash=maa_policy_hash,
                 uvm_issuer=uvm_issuer,
                 allow_unbound=allow_unbound,
                 allow_plain_http=allow_plain_http,
                 allow_test_attester=allow_test_attester,
             )
-        elif cce_file is not None or attestation_endpoint is not None or allow_unbound or allow_plain_http:
-            raise argument("expected either policy, or cce_file with attestation_endpoint and what it allows")
+        elif (
+            any(part is not None for part in (cce_file, attestation_endpoint, minimum_svn, maa_policy_hash, uvm_issuer))
+            or allow_unbound
+            or allow_plain_http
+            or allow_test_attester
+        ):
+            raise argument("expected either policy, or cce_file with attestation_endpoint and what they require and allow")
         # A policy of the caller's is warned about like the options.
         open_ends = {lint.code for lint in policy.lint()}
         if allow_unbound or "channel-not-bound" in open_ends:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.message
-import zlib
 from http.client import responses as _reasons
 from typing import Any, Iterator, Mapping
 
@@ -16,6 +15,7 @@ from .. import _native
 from .._body import header_list, split
 from .._errors import AttestationError, argument
 from .._library_errors import as_library_error
+from ._decoder import Decoder
 
 # Set by `requests` for connections of its own: the core writes them, or has no use for them.
 _DROPPED = frozenset(
@@ -50,7 +50,10 @@ class Adapter(BaseAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send a request. `timeout` limits the wait for the head and for each piece of the body, as in `requests`."""
+        """Send a request. `timeout` limits the wait for the head and for each piece of the body, as in `requests`.
+
+        It starts again with each piece of the request's body that is sent.
+        """
         if verify is not True:
             raise argument("expected no verify=: the connection is tied to the attested key, and no setting changes that")
         if cert is not None:
@@ -134,6 +137,8 @@ class Raw:
 
     def _next(self) -> bytes:
         if self._rest:
+            # Also the check that this process received it.
+            self._sent.early()
             piece, self._rest = self._rest, b""
             return piece
         while not self._ended:
@@ -150,7 +155,7 @@ class Raw:
     def _pieces(self, decode: bool) -> Iterator[bytes]:
         # No encoding was asked for: a body that has one nevertheless is decoded as `requests` would.
         encoding = self.headers.get("content-encoding", "").strip().lower()
-        decoder = zlib.decompressobj(32 + zlib.MAX_WBITS) if decode and encoding in ("gzip", "deflate") else None
+        decoder = Decoder(encoding) if decode and encoding in Decoder.ENCODINGS else None
         while True:
             piece = self._next()
             if not piece:
@@ -158,15 +163,9 @@ class Raw:
             if decoder is None:
                 yield piece
                 continue
-            try:
-                decoded = decoder.decompress(piece)
-            except zlib.error as error:
-                raise requests.exceptions.ContentDecodingError(error) from None
-            if decoded:
-                yield decoded
+            yield from decoder.add(piece)
         if decoder is not None:
-            if not decoder.eof:
-                raise requests.exceptions.ContentDecodingError("the compressed body is not complete")
+            decoder.finish()
 
     def stream(self, amt: int | None = 65536, decode_content: bool | None = None) -> Iterator[bytes]:
         """Give the body in pieces of at most `amt` bytes."""

@@ -255,7 +255,7 @@ def test_a_file_that_has_nothing_yet_is_not_taken_for_its_end(emulator, session)
 
 
 # The limit is long for a busy machine, and the upload is longer.
-LIMIT, PAUSE, PARTS = 6.0, 1.2, 6
+LIMIT, PAUSE, PARTS = 10.0, 2.0, 6
 
 
 def slowly():

@@ -48,6 +48,7 @@ export interface ConfidentialContainer {
   /** Verify the hardware report down to AMD's root. Either this or `maa`, or both. */
   amd?: boolean;
   maaPolicyHash?: string;
+  /** True accepts an attester for tests. Only true and false are accepted here. */
   allowTestAttester?: boolean;
   uvmIssuer?: string;
   /** The table `require` of a policy file. */
@@ -170,8 +171,8 @@ export class Session {
 }
 
 /**
- * Attests the peer behind a URL and opens a session with it, before any application data is sent. Every failure is an
- * `AttestationError`; nothing was sent then but the attestation request. Use one `Verifier` for several connections with settings.
+ * Attests the peer behind a URL and opens a session with it, before any application data is sent. Failures are
+ * `AttestationError`, but for a signal's reason and a file that cannot be read; nothing was sent then but the attestation request. Use one `Verifier` for several connections with settings.
  */
 export function verifyConnection(url: string | URL, policy: Policy, options?: Settings & CallOptions): Promise<Session>;
 

@@ -6,6 +6,8 @@ const { native } = require('./native');
 /** How often events are taken from the queue of the core, in milliseconds. */
 const INTERVAL = 100;
 
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
+
 let timer = null;
 
 /** Reports events of the core to a function, from a level on; `off` ends it. */
@@ -17,14 +19,18 @@ function enableLogging(level, listener = undefined) {
   clearInterval(timer);
   timer = null;
   if (level !== 'off') {
-    timer = setInterval(drain, INTERVAL, listener);
+    timer = setInterval(drain, INTERVAL, level, listener);
     // Events do not keep a process running.
     timer.unref();
   }
 }
 
-function drain(listener) {
+function drain(level, listener) {
   for (let event = native.logNext(); event !== null && !isFailure(event); event = native.logNext()) {
+    // The core has one level for the process: a worker may have asked for events with evidence, which this listener did not.
+    if (LEVELS.indexOf(event.level) < LEVELS.indexOf(level)) {
+      continue;
+    }
     listener({ ...event, fields: JSON.parse(event.fields) });
   }
 }

@@ -43,14 +43,59 @@ function text(name, found) {
   return found;
 }
 
+/** Whether it is an object of members alone: a signal, a map or another class holds what would be ignored. */
+function isPlain(given) {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    return false;
+  }
+  const prototype = Object.getPrototypeOf(given);
+  // The prototype of objects, also that of another realm.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
 /** The fields of an object of options; others are refused. */
 function known(name, options, names) {
-  for (const found of Object.keys(options)) {
+  if (!isPlain(options)) {
+    throw argument(`${name}: expected an object of options`);
+  }
+  for (const found of Reflect.ownKeys(options)) {
     if (!names.includes(found)) {
-      throw argument(`${name}: expected ${names.join(', ')}; found ${found}`);
+      throw argument(`${name}: expected ${names.join(', ')}; found ${String(found)}`);
     }
   }
   return options;
+}
+
+/** A Boolean: the text 'false' is true where a condition is expected. */
+function boolean(name, found) {
+  if (typeof found !== 'boolean') {
+    throw argument(`${name}: expected true or false, found ${found === null ? 'null' : typeof found}`);
+  }
+  return found;
+}
+
+/** A copy that JSON has a form for. `JSON.stringify` leaves other values out, and a requirement with them. */
+function jsonOf(name, given) {
+  if (typeof given === 'string' || typeof given === 'boolean' || Number.isFinite(given)) {
+    return given;
+  }
+  if (given instanceof HostData || given instanceof Policy) {
+    return given.toJSON();
+  }
+  if (Array.isArray(given)) {
+    return Array.from(given, (element, at) => jsonOf(`${name}[${at}]`, element));
+  }
+  if (isPlain(given)) {
+    const members = Reflect.ownKeys(given).map((key) => {
+      if (typeof key === 'symbol') {
+        throw argument(`${name}: expected text as the names of members, found ${String(key)}`);
+      }
+      return [key, jsonOf(`${name}.${key}`, given[key])];
+    });
+    return Object.fromEntries(members);
+  }
+  const kind = given === null ? 'null' : typeof given;
+  throw argument(`${name}: expected text, a number, true, false, an array or an object of these, found ${kind === 'object' ? 'an object of a class' : kind}`);
 }
 
 /** Host data of a container: the SHA-256 of its CCE policy. */
@@ -133,23 +178,30 @@ class Policy {
   }
 
   static fromObject(fields) {
-    return new Policy(JSON.stringify(fields));
+    return new Policy(JSON.stringify(jsonOf('policy', fields)));
   }
 
   static confidentialContainer(options) {
     const given = known('confidentialContainer', options, CONTAINER);
+    for (const [name, option] of Object.entries(given)) {
+      // A setting that is missing elsewhere must not become a policy that requires less.
+      if (option === undefined || option === null) {
+        throw argument(`${name}: expected a value, found ${option}; leave the option out if it is not meant`);
+      }
+    }
     if (typeof given.bindsItsOwnKey !== 'boolean') {
       throw argument('bindsItsOwnKey: expected true or false: an assertion about the workload, which evidence cannot show');
     }
+    const isTestAllowed = given.allowTestAttester !== undefined && boolean('allowTestAttester', given.allowTestAttester);
     const trust = {};
     if (given.maa !== undefined) {
       trust.maa = { issuer: given.maa };
       if (given.maaPolicyHash !== undefined) trust.maa['policy-hash'] = given.maaPolicyHash;
-      if (given.allowTestAttester) trust.maa['allow-test-attester'] = true;
-    } else if (given.maaPolicyHash !== undefined || given.allowTestAttester) {
+      if (isTestAllowed) trust.maa['allow-test-attester'] = true;
+    } else if (given.maaPolicyHash !== undefined || isTestAllowed) {
       throw argument('maaPolicyHash and allowTestAttester need maa, the instance that they are about');
     }
-    if (given.amd) trust.amd = {};
+    if (given.amd !== undefined && boolean('amd', given.amd)) trust.amd = {};
     const uvm = { 'minimum-svn': given.minimumSvn };
     if (given.uvmIssuer !== undefined) uvm.issuer = given.uvmIssuer;
     const fields = {
@@ -197,4 +249,4 @@ const nativePolicy = Policy.nativeOf;
 // Not for users.
 delete Policy.nativeOf;
 
-module.exports = { HostData, Policy, known, nativePolicy, readFile };
+module.exports = { HostData, Policy, boolean, jsonOf, known, nativePolicy, readFile };

@@ -42,7 +42,7 @@ function prepare(input, init) {
     }
   }
   const signal = init.signal === undefined ? (request?.signal ?? null) : init.signal;
-  return { method, target, headers: flat, body, signal, redirect: init.redirect ?? request?.redirect ?? 'manual' };
+  return { request, method, target, headers: flat, body, signal, redirect: init.redirect ?? request?.redirect ?? 'manual' };
 }
 
 /** Whether it is a `Request`, also one of a package such as undici. */

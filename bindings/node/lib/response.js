@@ -52,12 +52,15 @@ class Body {
   #controller = null;
   #feeder;
   #detach = null;
+  // The signal of a `Request` follows the caller's signal only while the `Request` is alive.
+  #request;
 
-  constructor(response, early, signal, feeder) {
+  constructor(response, early, { request, signal, feeder }) {
+    this.#request = request;
     this.#response = response;
     this.#early = early;
     this.#feeder = feeder;
-    if (signal !== null) {
+    if (signal !== null && signal !== undefined) {
       this.#detach = attach(signal, new WeakRef(this));
       dropped.register(this, this.#detach, this);
     }
@@ -112,6 +115,7 @@ class Body {
 
   #end() {
     this.#controller = null;
+    this.#request = null;
     if (this.#detach !== null) {
       this.#detach();
       this.#detach = null;
@@ -122,8 +126,8 @@ class Body {
   }
 }
 
-/** The `Response` of a native response. `feeder` writes the body of its request. */
-function respond(response, { method, redirect, signal, feeder }) {
+/** The `Response` of a native response to what was sent: `request` is a `Request`, or null; `feeder` writes the body. */
+function respond(response, { request, method, redirect, signal, feeder }) {
   const head = response.head();
   const give = (status, body) => {
     const headers = new Headers();
@@ -136,6 +140,11 @@ function respond(response, { method, redirect, signal, feeder }) {
     feeder?.stop();
     response.close();
   };
+  // While the request was sent another listener was at the signal, which is gone: an abort since then came to neither.
+  if (signal?.aborted) {
+    giveUp();
+    throw signal.reason;
+  }
   if (redirect === 'error' && [301, 302, 303, 307, 308].includes(head.status)) {
     giveUp();
     throw new TypeError(`the response is a redirect (${head.status}), and the request has redirect: 'error'`);
@@ -156,7 +165,7 @@ function respond(response, { method, redirect, signal, feeder }) {
     }
     return give(head.status, decoded(new Response(head.early).body, encoding));
   }
-  const body = new Body(response, head.early, signal, feeder).stream();
+  const body = new Body(response, head.early, { request, signal, feeder }).stream();
   return give(head.status, encoding === null ? body : decoded(body, encoding));
 }
 

@@ -7,7 +7,7 @@ const { fileURLToPath } = require('node:url');
 const { Attestation, Evidence } = require('./attestation');
 const { argument, isFailure, made, value } = require('./errors');
 const { native } = require('./native');
-const { known, nativePolicy, readFile } = require('./policy');
+const { boolean, jsonOf, known, nativePolicy, readFile } = require('./policy');
 const { prepare } = require('./request');
 const { respond } = require('./response');
 const { Feeder } = require('./upload');
@@ -62,7 +62,28 @@ function milliseconds(name, given) {
   return Math.round(given);
 }
 
-const asGiven = (_, given) => given;
+function text(name, given) {
+  if (typeof given !== 'string' && !(given instanceof URL)) {
+    throw argument(`${name}: expected a string, found ${typeof given}`);
+  }
+  return String(given);
+}
+
+/** Addresses by the names of hosts. */
+function addresses(name, given) {
+  if (typeof given !== 'object' || Array.isArray(given)) {
+    throw argument(`${name}: expected an object of addresses by the names of hosts`);
+  }
+  return jsonOf(name, given);
+}
+
+function directory(name, given) {
+  // The empty path would be the current directory.
+  if (!isFile(given) || given === '') {
+    throw argument(`${name}: expected the path of a directory`);
+  }
+  return path.resolve(given instanceof URL ? fileURLToPath(given) : given);
+}
 
 /** The settings, by their names in JavaScript: the name in the core, and how a value is read. */
 const SETTINGS = {
@@ -71,21 +92,24 @@ const SETTINGS = {
   applicationRoots: ['application_roots', material],
   extraApplicationRoots: ['extra_application_roots', material],
   collateralRoots: ['collateral_roots', material],
-  platformCollateralRoots: ['platform_collateral_roots', asGiven],
+  platformCollateralRoots: ['platform_collateral_roots', boolean],
   keySet: ['key_set', material],
   amdRoots: ['amd_roots', material],
-  agent: ['agent', asGiven],
-  proxy: ['proxy', asGiven],
-  resolve: ['resolve', asGiven],
-  kds: ['kds', asGiven],
-  thim: ['thim', asGiven],
-  cacheDir: ['cache_dir', (_, given) => path.resolve(given instanceof URL ? fileURLToPath(given) : given)],
+  agent: ['agent', text],
+  proxy: ['proxy', text],
+  resolve: ['resolve', addresses],
+  kds: ['kds', text],
+  thim: ['thim', text],
+  cacheDir: ['cache_dir', directory],
 };
 
 function settingsOf(options) {
   const settings = {};
   for (const [name, given] of Object.entries(known('settings', options, Object.keys(SETTINGS)))) {
-    if (given !== undefined && given !== null) {
+    if (given === null) {
+      throw argument(`${name}: expected a value, found null; leave the setting out for its default`);
+    }
+    if (given !== undefined) {
       const [ofCore, read] = SETTINGS[name];
       settings[ofCore] = read(name, given);
     }
@@ -122,7 +146,7 @@ let shared = null;
 
 /** Attests the peer behind a URL and opens a session with it, before any application data is sent. */
 async function verifyConnection(url, policy, options = {}) {
-  const { signal, ...settings } = options;
+  const { signal, ...settings } = known('verifyConnection', options, ['signal', ...Object.keys(SETTINGS)]);
   if (Object.keys(settings).length > 0) {
     return new Verifier(settings).connect(url, policy, { signal });
   }
@@ -152,7 +176,7 @@ class Session {
   }
 
   async #fetch(input, init) {
-    const { method, target, headers, body, signal, redirect } = prepare(input, init);
+    const { request, method, target, headers, body, signal, redirect } = prepare(input, init);
     const feeder = body !== null && body.source !== null ? new Feeder(body.source, body.length) : null;
     try {
       const outcome = await call(
@@ -169,7 +193,7 @@ class Session {
         const cause = outcome.code === 'request-body-failed' ? feeder?.failure : undefined;
         throw made(outcome, cause === undefined ? undefined : { cause });
       }
-      return respond(outcome, { method, redirect, signal, feeder });
+      return respond(outcome, { request, method, redirect, signal, feeder });
     } catch (error) {
       feeder?.stop(error);
       throw error;

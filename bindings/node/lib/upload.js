@@ -37,8 +37,9 @@ class Feeder {
     } catch (error) {
       if (!this.#ended) {
         this.failure = error;
-        this.stop(error);
+        // The request first: the source runs code of its caller when it ends.
         upload.fail(`its source failed: ${error instanceof Error ? error.name : typeof error}`);
+        this.stop(error);
       }
     }
   }

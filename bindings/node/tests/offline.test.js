@@ -44,6 +44,30 @@ test('policies', () => {
     allow: { 'unbound-channel': true },
   });
   assert.equal(unbound.lint()[0].code, 'channel-not-bound');
+  // Nothing that was meant as a requirement is left out, and nothing is relaxed by a text that reads otherwise.
+  for (const relaxing of [
+    { allowTestAttester: 'false' },
+    { allowTestAttester: 0 },
+    { amd: 'no' },
+    { maaPolicyHash: undefined },
+    { maaPolicyHash: null },
+    { require: undefined },
+    { require: { 'chip-ids': undefined } },
+    { require: { 'chip-ids': null } },
+    { require: new Map([['chip-ids', ['00']]]) },
+    { require: { 'chip-ids': new Set(['00']) } },
+    { require: { [Symbol('chip-ids')]: [] } },
+    { require: () => ({}) },
+    { allow: { 'unbound-channel': Number.NaN } },
+  ]) {
+    const given = { ...options, bindsItsOwnKey: true, ...relaxing };
+    const [name] = Object.keys(relaxing);
+    assert.throws(() => Policy.confidentialContainer(given), { code: 'misconfigured', message: new RegExp(name) });
+  }
+  const { require: _, ...fields } = policy.toJSON();
+  for (const lost of [undefined, null, () => {}, Symbol('a'), new Map(), new Date(0), Number.NaN, 1n, [undefined]]) {
+    assert.throws(() => Policy.fromObject({ ...fields, require: lost }), { code: 'misconfigured', message: /policy\.require/ });
+  }
   assert.throws(() => new Policy('kind = 1'), { name: 'InvalidPolicy', message: /line 1/ });
   assert.throws(() => Policy.fromObject({ versoin: 1 }), { name: 'InvalidPolicy' });
   assert.throws(() => new Policy(1), { name: 'Misconfigured' });

@@ -66,6 +66,12 @@ test('work that is given up leaves no rejection unhandled', async () => {
   assert.deepEqual(done, { code: 0, out: 'ended\n', err: '' });
 });
 
+test('a signal of a request that was collected still ends it', async () => {
+  await emulator.order('fail /slow=hang');
+  const done = await run(emulator, script('collected.js'), ['--expose-gc']);
+  assert.deepEqual(done, { code: 0, out: 'while it is sent: true\nwhile its response is read: true\n', err: '' });
+});
+
 test('memory is flat over many requests', async () => {
   const { code, out, err } = await run(emulator, script('memory.js'), ['--expose-gc']);
   assert.deepEqual([code, err], [0, '']);

@@ -4,6 +4,8 @@ const assert = require('node:assert/strict');
 const { getEventListeners } = require('node:events');
 const { after, afterEach, before, test } = require('node:test');
 
+const blindbox = require('@blindbox/attestation');
+
 const { Emulator } = require('./emulator');
 
 let emulator;
@@ -68,4 +70,28 @@ test('a body that was read leaves nothing behind at its signal', async () => {
 test('a signal ends an attestation that hangs', async () => {
   await emulator.order('fail /attest=hang');
   await assert.rejects(emulator.connect({ signal: AbortSignal.timeout(100) }), { name: 'TimeoutError' });
+});
+
+test('an abort between the sending and the response is not lost', async () => {
+  const abort = new AbortController();
+  const reason = new Error('enough');
+  const { signal } = abort;
+  // The listener of the sending is taken away, and the one of the body is not there yet.
+  signal.removeEventListener = (...given) => {
+    EventTarget.prototype.removeEventListener.apply(signal, given);
+    abort.abort(reason);
+  };
+  await assert.rejects(session.fetch('/large?bytes=3000000', { signal }), reason);
+});
+
+test('a signal in the place of options is refused', async () => {
+  const { signal } = new AbortController();
+  const expected = { name: 'Misconfigured', message: /expected an object of options/ };
+  const verifier = new blindbox.Verifier(emulator.settings);
+  for (const given of [signal, null, [], new Map()]) {
+    await assert.rejects(verifier.connect(emulator.url, emulator.policy, given), expected);
+    await assert.rejects(verifier.collect(emulator.url, emulator.policy, given), expected);
+    await assert.rejects(blindbox.verifyConnection(emulator.url, emulator.policy, given), expected);
+    await assert.rejects(session.reattest(given), expected);
+  }
 });

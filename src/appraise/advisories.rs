@@ -35,7 +35,7 @@ fn required(
     let (name, expected) = (advisory.name, expected(advisory));
     let checks = &mut checks.of(Requirement::Advisory(name));
     match (status, by) {
-        (AdvisoryStatus::Fixed, _) => checks.passed(name, expected, platform.reported_tcb.to_string()),
+        (AdvisoryStatus::Fixed, _) => checks.passed(name, expected, advisory.shown_by(platform)),
         (AdvisoryStatus::NotFixed(unmet), _) => {
             checks.failed(name, unmet.to_string(), unmet.found(platform), violation(name, unmet));
         }
@@ -53,7 +53,7 @@ fn required(
 fn advice(checks: &mut AppraisalBuilder, advisory: &Advisory, status: AdvisoryStatus, platform: &Platform<'_>) {
     let (name, expected) = (advisory.name, expected(advisory));
     match status {
-        AdvisoryStatus::Fixed => checks.passed(name, expected, platform.reported_tcb.to_string()),
+        AdvisoryStatus::Fixed => checks.passed(name, expected, advisory.shown_by(platform)),
         AdvisoryStatus::NotFixed(unmet) => {
             checks.allowed(
                 name,

@@ -4,9 +4,9 @@ use super::AppraisalBuilder;
 use super::guest::require_bit;
 use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate, VmConfiguration};
 use crate::binding;
-use crate::claims::Bit;
+use crate::claims::{Bit, SnpClaims};
 use crate::error::{Violation, any_of};
-use crate::policy::{PcrIndex, Policy, Requirement, VmConfigurationBit, missing_for_system};
+use crate::policy::{ParavisorFix, PcrIndex, Policy, Requirement, VmConfigurationBit, missing_for_system};
 use crate::types::{Sha256Digest, SpkiDigest, shorten};
 
 /// Checks the evidence that the report of the paravisor covers. `tls_key` is the key that the evidence names.
@@ -53,7 +53,13 @@ fn pcrs(checks: &mut AppraisalBuilder, quoted: &Pcrs, policy: &Policy) {
 }
 
 /// Returns which PCRs show the operating system, if the policy requires enough of them and all are as required; else why they do not.
-pub(super) fn proven_system(vm: Option<&AzureVmClaims>, policy: &Policy) -> Result<String, &'static str> {
+///
+/// A quote shows nothing where the VM's administrator may have replaced the key that signs it, even if the policy pins the paravisor.
+pub(super) fn proven_system(
+    vm: Option<&AzureVmClaims>,
+    snp: &SnpClaims,
+    policy: &Policy,
+) -> Result<String, &'static str> {
     let required = policy.guest().and_then(|guest| guest.pcrs.as_ref());
     let quoted = vm.and_then(|vm| vm.quote.as_ref());
     let (Some(required), Some(quoted)) = (required, quoted) else {
@@ -61,6 +67,19 @@ pub(super) fn proven_system(vm: Option<&AzureVmClaims>, policy: &Policy) -> Resu
     };
     if let Some(missing) = missing_for_system(required) {
         return Err(missing);
+    }
+    match ParavisorFix::shown_by(snp) {
+        ParavisorFix::Present => {}
+        ParavisorFix::Missing => {
+            return Err(
+                "Azure CVM: its paravisor is below the floor of CVE-2025-49707, so that the quote may state any PCRs",
+            );
+        }
+        ParavisorFix::Unknown => {
+            return Err(
+                "Azure CVM: its paravisor is not known, so that it is not known either who holds the key of the quote",
+            );
+        }
     }
     let holds = |(index, expected): (&PcrIndex, &Vec<Sha256Digest>)| {
         quoted.pcrs().get(index.0).is_some_and(|actual| expected.contains(actual))
@@ -142,10 +161,11 @@ fn ak_certificate(checks: &mut AppraisalBuilder, certificate: Option<&VerifiedAk
             false => checks.not_evaluated(NAME, "none was sent: that the VM stands in Azure is not shown", "none"),
         };
     };
-    let subject = shorten(certificate.subject(), 80);
-    checks.of(Requirement::AkCertificate).passed(
-        NAME,
-        EXPECTED,
-        format!("{subject}, valid until {}", certificate.expires_at()),
-    );
+    let shown = format!("{}, valid until {}", shorten(certificate.subject(), 80), certificate.expires_at());
+    let checks = &mut checks.of(Requirement::AkCertificate);
+    if certificate.has_custom_anchors() {
+        checks.allowed(NAME, EXPECTED, format!("{shown}, under the CALLER'S OWN root"));
+    } else {
+        checks.passed(NAME, EXPECTED, shown);
+    }
 }

@@ -77,8 +77,12 @@ pub(super) fn sources(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>,
     }
     match &input.tee.report {
         Some(report) => {
-            let signed = format!("signed down to AMD's {} root", report.product());
-            checks.passed("hardware report", "signed down to AMD's root", signed);
+            let (name, expected) = ("hardware report", "signed down to AMD's root");
+            if report.has_custom_anchors() {
+                checks.allowed(name, expected, format!("signed down to the CALLER'S OWN {} root", report.product()));
+            } else {
+                checks.passed(name, expected, format!("signed down to AMD's {} root", report.product()));
+            }
         }
         None => checks.not_evaluated("hardware report", "not asked: the policy trusts MAA's check of it", "none"),
     }
@@ -101,7 +105,9 @@ fn key_set(checks: &mut AppraisalBuilder, source: KeySetSource) {
     const EXPECTED: &str = "from the instance itself";
     match source {
         KeySetSource::Given => checks.not_evaluated(NAME, "given by the caller, who knows where it is from", "given"),
-        KeySetSource::Pinned => checks.passed(NAME, EXPECTED, "pinned by the caller"),
+        KeySetSource::Pinned => {
+            checks.not_evaluated(NAME, "pinned by the caller, who knows where it is from", "pinned by the caller");
+        }
         KeySetSource::BuiltInRoots => {
             checks.passed(NAME, EXPECTED, "fetched from the instance, under the compiled-in web roots")
         }
@@ -113,7 +119,8 @@ fn key_set(checks: &mut AppraisalBuilder, source: KeySetSource) {
         }
         // Without a pinned key the verification of the token has already failed.
         KeySetSource::BesideEvidence => {
-            checks.passed(NAME, EXPECTED, "kept with the evidence; its key has the digest that the policy pins")
+            let pinned = "kept with the evidence; its key has the digest that the policy pins";
+            checks.passed(NAME, "the key that the policy pins", pinned);
         }
     }
 }
@@ -124,16 +131,10 @@ fn anchors(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &P
     let amd = reports.into_iter().flatten().any(VerifiedReport::has_custom_anchors);
     let issuers = [policy.uvm().map(UvmRequirement::issuer), policy.attested_maa_key().map(|key| key.uvm_issuer())];
     let uvm = issuers.into_iter().flatten().any(|issuer| issuer != UvmRequirement::PRODUCTION_ISSUER);
-    let key_set = input.tee.token.is_some()
-        && match input.key_set_source {
-            KeySetSource::Pinned | KeySetSource::Given => true,
-            // The check `key set` reports under which roots a key set was fetched. One that was saved with the evidence is
-            // used only if the policy pins the key.
-            KeySetSource::BuiltInRoots
-            | KeySetSource::PlatformRoots
-            | KeySetSource::OwnRoots
-            | KeySetSource::BesideEvidence => false,
-        };
+    let source = input.tee.token.is_some().then_some(input.key_set_source);
+    let key_set = matches!(source, Some(KeySetSource::Pinned | KeySetSource::Given));
+    // Anyone whom these roots trust with a certificate of the instance's name can serve a key set.
+    let web = matches!(source, Some(KeySetSource::PlatformRoots | KeySetSource::OwnRoots));
     let certificate = input.tee.vm.as_ref().and_then(|vm| vm.ak_certificate.as_ref());
     let tpm = certificate.is_some_and(VerifiedAkCertificate::has_custom_anchors);
     let own = [
@@ -141,6 +142,7 @@ fn anchors(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &P
         (tpm, "root of virtual tpms"),
         (uvm, "issuer of uvm endorsements"),
         (key_set, "key set"),
+        (web, "web roots of the key set"),
     ];
     let own: Vec<_> = own.into_iter().filter_map(|(is_own, what)| is_own.then_some(what)).collect();
     if own.is_empty() {

@@ -15,9 +15,10 @@ pub(super) fn host_data(checks: &mut AppraisalBuilder, snp: &SnpClaims, vm: Opti
     let Some(workload) = policy.workload() else {
         let reason = match policy.kind() {
             Kind::SnpGuest => "SNP guest: the report shows the measured firmware, and no digest of an application",
-            _ => match azure_vm::proven_system(vm, policy) {
+            _ => match azure_vm::proven_system(vm, snp, policy) {
                 Ok(pcrs) => {
-                    let system = format!("the operating system that the policy names by PCR {pcrs}");
+                    // Not the root file system: whether the initial file system verifies it is the image's matter.
+                    let system = format!("boot chain up to the initial file system, by PCR {pcrs}");
                     return checks.passed("workload", system.clone(), system);
                 }
                 Err(reason) => reason,

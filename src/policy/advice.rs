@@ -119,6 +119,23 @@ impl Advisory {
         }
     }
 
+    /// Returns what showed the fix, if its status is [`AdvisoryStatus::Fixed`]: the values that its conditions read.
+    pub(crate) fn shown_by(&self, platform: &Platform<'_>) -> String {
+        let known = platform.cpuid.and_then(|cpuid| cpuid.silicon());
+        let may_be = |silicon: &Silicon| match known {
+            Some(known) => known == *silicon,
+            None => platform.product.is_none_or(|product| silicon.product() == product),
+        };
+        let fixes = || self.fixes.iter().filter(|fix| fix.silicon.iter().any(may_be));
+        let mut shown = Vec::new();
+        if fixes().any(|fix| fix.tcb != super::TcbMinimum::default()) {
+            shown.push(platform.reported_tcb.to_string());
+        }
+        shown.extend(fixes().find_map(|fix| fix.mitigation).map(|bit| format!("mitigation of {bit} set")));
+        shown.extend(fixes().find_map(|fix| fix.platform_info).map(|bit| format!("platform {bit} set")));
+        shown.join(", ")
+    }
+
     /// Returns the conditions that show the fix on a processor.
     #[must_use]
     pub fn fix(&self, silicon: Silicon) -> Option<&'static Fix> {

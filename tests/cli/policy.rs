@@ -75,7 +75,7 @@ fn a_new_policy_names_the_image_of_a_vm() {
     fs::write(emulator.file("policy.toml"), &made.out).unwrap();
     let verified = emulator.verify(&[]);
     assert_eq!(verified.exit, 0, "{}", verified.err);
-    let passed = "passed         workload                  the operating system that the policy names by PCR 4, 11, 12";
+    let passed = "passed         workload                  boot chain up to the initial file system, by PCR 4, 11, 12";
     assert!(verified.out.lines().any(|line| line == passed), "{}", verified.out);
     // Another image.
     fs::write(emulator.file("policy.toml"), with(&[&other, &eleven, &twelve]).out).unwrap();

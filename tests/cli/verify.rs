@@ -87,8 +87,8 @@ fn an_untrusted_peer_in_json() {
 fn each_trust_and_each_processor() {
     for (arguments, report) in [
         (["--product", "milan", "--trust", "maa"], "not asked: the policy trusts MAA's check of it"),
-        (["--product", "genoa", "--trust", "amd"], "signed down to AMD's Genoa root"),
-        (["--product", "turin", "--trust", "both"], "signed down to AMD's Turin root"),
+        (["--product", "genoa", "--trust", "amd"], "signed down to the CALLER'S OWN Genoa root"),
+        (["--product", "turin", "--trust", "both"], "signed down to the CALLER'S OWN Turin root"),
     ] {
         let outcome = Emulator::start(&arguments).verify(&[]);
         assert_eq!(outcome.exit, 0, "{arguments:?}: {}", outcome.err);
@@ -376,7 +376,7 @@ passed         workload                  host data <64 digits>
 passed         maa token                 signed by https://127.0.0.1:<port>, key <base64>=
 passed         key set                   fetched from the instance, under the caller's own roots
 not evaluated  hardware report           not asked: the policy trusts MAA's check of it
-passed         anchors                   built-in
+ALLOWED        anchors                   CUSTOM, the caller's own: web roots of the key set
 passed         debug                     off
 passed         migration                 off
 not evaluated  launch measurement        no reference value: the endorsement vouches for it
@@ -401,7 +401,7 @@ passed         workload                  host data <64 digits>
 passed         maa token                 signed by https://127.0.0.1:<port>, key <base64>=
 passed         key set                   fetched from the instance, under the caller's own roots
 not evaluated  hardware report           not asked: the policy trusts MAA's check of it
-passed         anchors                   built-in
+ALLOWED        anchors                   CUSTOM, the caller's own: web roots of the key set
 FAILED         debug                     expected off, found on
 passed         migration                 off
 not evaluated  launch measurement        no reference value: the endorsement vouches for it

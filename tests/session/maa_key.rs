@@ -83,7 +83,7 @@ async fn a_key_that_a_container_holds_is_accepted_and_reported() {
         assert_eq!(shown("maa key tcb").0, Verdict::Passed);
         assert_eq!(shown("maa key advisories"), passed("fixed"));
         assert_eq!(shown("maa key revocation"), passed("not revoked"));
-        let own = "CUSTOM, the caller's own: hardware roots, issuer of uvm endorsements";
+        let own = "CUSTOM, the caller's own: hardware roots, issuer of uvm endorsements, web roots of the key set";
         assert_eq!(shown("anchors"), (Verdict::Allowed, own.to_owned()));
         assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
         // The CRL of the product that MAA runs on, and under AMD trust that of the BlindBox.

@@ -235,16 +235,18 @@ fn exceptions_that_the_policy_allows_are_said_at_the_start() {
     command.args(["proxy", emulator.url()]).args(emulator.trusting());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let first = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let said: Vec<_> = BufReader::new(child.stderr.take().unwrap()).lines().take(3).map(Result::unwrap).collect();
+    let said: Vec<_> = BufReader::new(child.stderr.take().unwrap()).lines().take(4).map(Result::unwrap).collect();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(first.ends_with(", attested with exceptions that the policy allows: debug"), "{first}");
+    assert!(first.ends_with(", attested with exceptions that the policy allows: anchors, debug"), "{first}");
     assert!(said[0].starts_with("attested until "), "{said:?}");
-    assert!(said[1].starts_with("ALLOWED debug: "), "{said:?}");
-    assert!(said[2].starts_with("note: debug-allowed: "), "{said:?}");
+    // The web roots of the emulator, which are the caller's own.
+    assert!(said[1].starts_with("ALLOWED anchors: "), "{said:?}");
+    assert!(said[2].starts_with("ALLOWED debug: "), "{said:?}");
+    assert!(said[3].starts_with("note: debug-allowed: "), "{said:?}");
 
     let proxy = Proxy::in_front_of(emulator, &[]);
-    assert_eq!(proxy.serving.said["allowed"][0]["name"], "debug");
+    assert_eq!(proxy.serving.said["allowed"][1]["name"], "debug");
     assert_eq!(proxy.serving.said["lint"][0]["code"], "debug-allowed");
     assert!(proxy.serving.said["expires_at"].is_u64());
 }
@@ -254,17 +256,19 @@ fn exceptions_that_come_with_a_renewal_are_said_once() {
     let emulator = allowing_debug(&[]);
     let serving = Serving::saying_errors_to(Stdio::piped(), Proxy::command("", &emulator, &[]));
     let mut proxy = Proxy { serving, emulator };
-    assert_eq!(proxy.serving.said["allowed"], serde_json::json!([]));
+    let allowed = proxy.serving.said["allowed"].as_array().unwrap();
+    assert!(matches!(allowed.as_slice(), [one] if one["name"] == "anchors"), "{allowed:?}");
     let mut lines = proxy.serving.errors().lines().map(Result::unwrap);
     assert_eq!(proxy.ask("GET /", &[]).status, 200);
     proxy.emulator.order("knob debug");
     proxy.emulator.order("rotate-tls-key");
     assert_eq!(proxy.ask_once_noticed("GET /", &[]).status, 200);
     assert_eq!(proxy.ask("GET /", &[]).status, 200);
-    let said: Vec<_> = lines.by_ref().filter(|line| !line.starts_with("error[")).take(2).collect();
+    let said: Vec<_> = lines.by_ref().filter(|line| !line.starts_with("error[")).take(3).collect();
     assert!(said[0].starts_with("renewed: attested until "), "{said:?}");
-    assert!(said[0].ends_with(" with exceptions that the policy allows: debug"), "{said:?}");
-    assert!(said[1].starts_with("ALLOWED debug: "), "{said:?}");
+    assert!(said[0].ends_with(" with exceptions that the policy allows: anchors, debug"), "{said:?}");
+    assert!(said[1].starts_with("ALLOWED anchors: "), "{said:?}");
+    assert!(said[2].starts_with("ALLOWED debug: "), "{said:?}");
     drop(proxy);
     assert_eq!(lines.find(|line| !line.starts_with("error[")), None);
 }
@@ -377,7 +381,11 @@ fn text_says_where_and_with_what_once() {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let (first, second) = (lines.next().unwrap(), lines.next().unwrap());
-    assert!(first.starts_with("http://127.0.0.1:") && first.ends_with(", attested"), "{first}");
+    assert!(
+        first.starts_with("http://127.0.0.1:")
+            && first.ends_with(", attested with exceptions that the policy allows: anchors"),
+        "{first}"
+    );
     assert!(second.starts_with("X-Blindbox-Token: "), "{second}");
     child.kill().unwrap();
     child.wait().unwrap();

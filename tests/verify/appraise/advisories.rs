@@ -135,7 +135,8 @@ fn what_shows_a_fix_is_all_of_it() {
             report.version(5).launch_mitigation_vector(launch).current_mitigation_vector(current)
         })
     };
-    passed(with(0b100, 0b110), "AMD-SB-3016", "bootloader 4, tee 0, snp 27, microcode 219");
+    let shown = "bootloader 4, tee 0, snp 27, microcode 219, mitigation of AMD-SB-3016 set";
+    passed(with(0b100, 0b110), "AMD-SB-3016", shown);
     for (vector, verdict, actual) in [("launch", with(0b011, 0b100), 0b011), ("current", with(0b100, 0b1000), 0b1000)] {
         failed(
             verdict,

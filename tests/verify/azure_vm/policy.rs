@@ -106,7 +106,7 @@ fn recorded_vms_of_one_image_pass_a_policy_for_it() {
                 let check = recorded.appraisal().check(check).unwrap_or_else(|| panic!("{name}: {check}"));
                 (check.verdict, check.actual.to_string())
             };
-            let system = "the operating system that the policy names by PCR 4, 7, 8, 9, 11, 12, 13, 14".to_owned();
+            let system = "boot chain up to the initial file system, by PCR 4, 7, 8, 9, 11, 12, 13, 14".to_owned();
             assert_eq!(check("workload"), (Verdict::Passed, system), "{name}");
             let fixed = "guest svn 10 of family 02212000000000000000000000000000".to_owned();
             assert_eq!(check("paravisor"), (Verdict::Passed, fixed), "{name}");

@@ -64,9 +64,13 @@ fn own_anchors_mark_the_result() {
     own(&attest_with(&container(), &maa_policy(), pinned).unwrap(), "key set");
     let given: Change = |_, endorsements| endorsements.key_set_source = KeySetSource::Given;
     own(&attest_with(&container(), &maa_policy(), given).unwrap(), "key set");
-    for fetched in [KeySetSource::BuiltInRoots, KeySetSource::PlatformRoots, KeySetSource::OwnRoots] {
-        let source = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.key_set_source = fetched;
-        built_in(&attest_with(&container(), &maa_policy(), source).unwrap());
+    let fetched = |from| {
+        let source = |_: &mut Evidence, endorsements: &mut Endorsements| endorsements.key_set_source = from;
+        attest_with(&container(), &maa_policy(), source).unwrap()
+    };
+    built_in(&fetched(KeySetSource::BuiltInRoots));
+    for roots in [KeySetSource::PlatformRoots, KeySetSource::OwnRoots] {
+        own(&fetched(roots), "web roots of the key set");
     }
     own(&attest(&endorsed_container(), &amd_policy()).unwrap(), "hardware roots, issuer of uvm endorsements");
     let uvm = Policy::confidential_container(Trust::maa(ISSUER).unwrap(), workload(), own_uvm()).unwrap();
@@ -81,7 +85,10 @@ fn own_anchors_mark_the_result() {
 #[test]
 fn a_result_says_how_the_key_set_was_come_by() {
     for (source, expected) in [
-        (KeySetSource::Pinned, (Verdict::Passed, "pinned by the caller")),
+        (
+            KeySetSource::Pinned,
+            (Verdict::NotEvaluated("pinned by the caller, who knows where it is from"), "pinned by the caller"),
+        ),
         (KeySetSource::BuiltInRoots, (Verdict::Passed, "fetched from the instance, under the compiled-in web roots")),
         (KeySetSource::PlatformRoots, (Verdict::Passed, "fetched from the instance, under the platform's roots")),
         (KeySetSource::OwnRoots, (Verdict::Passed, "fetched from the instance, under the caller's own roots")),

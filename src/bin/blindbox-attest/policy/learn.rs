@@ -69,6 +69,12 @@ impl Learn {
         note(&format!(
             "note: every line that says {SHOWN:?} is the word of one peer; check each before you require it"
         ));
+        // Beside the comment in the file, which standard output may have taken unseen.
+        if let Some(paravisor) =
+            shown.claims.tee.snp().filter(|_| matches!(self.kind, Kind::Vm)).and_then(paravisor_note)
+        {
+            note(&paravisor);
+        }
         match text.parse::<Policy>() {
             Ok(policy) => policy.lint().iter().for_each(|open| note(&format!("note: {open}"))),
             // What the peer showed is nothing that a policy may require, such as a CCE policy that allows everything.

@@ -55,7 +55,7 @@ pub(crate) fn block_or<T: Send + 'static>(
     abandoned: impl FnOnce(),
 ) -> PyResult<T> {
     let limit = Limit::new(py, limit)?;
-    let outcome = py.detach(|| facade::wait(work, limit.interval(), || limit.proceed()));
+    let outcome = crate::exit::detached(py, || facade::wait(work, limit.interval(), || limit.proceed()));
     finished(py, outcome, abandoned)
 }
 
@@ -70,8 +70,8 @@ pub(crate) fn block_writing<T: Send + 'static>(
 ) -> PyResult<T> {
     let limit = Limit::new(py, limit)?;
     let Upload { upload, source, ended } = upload;
-    let outcome = py.detach(|| {
-        let next = || match Python::try_attach(|py| piece(py, source)) {
+    let outcome = crate::exit::detached(py, || {
+        let next = || match crate::exit::attached(|py| piece(py, source)) {
             Some(Ok(piece)) => {
                 *ended = piece.is_none();
                 limit.restart();
@@ -141,7 +141,7 @@ impl Limit {
             return Err(Stop::Timeout(after));
         }
         // None while the interpreter ends, when there is no handler to call.
-        Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
+        crate::exit::attached(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
     }
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn start<T: Send + 'static>(
 ) -> PyResult<Cancel> {
     let started = facade::start(work, move |outcome| {
         // Not while the interpreter ends: there is nothing left to call.
-        Python::try_attach(|py| {
+        crate::exit::attached(|py| {
             let outcome = outcome.map_err(|error| exception(py, error)).and_then(|value| convert(py, value));
             let called = match outcome {
                 Ok(value) => done.call1(py, (value, py.None())),

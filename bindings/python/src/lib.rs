@@ -6,6 +6,7 @@
 
 mod bodies;
 mod call;
+mod exit;
 mod offline;
 mod sessions;
 
@@ -21,6 +22,8 @@ mod _native {
     use super::bodies::{Response, Upload};
     #[pymodule_export]
     use super::call::{Cancel, set_error_factory};
+    #[pymodule_export]
+    use super::exit::end;
     #[pymodule_export]
     use super::offline::{Policy, cce_policy, host_data, inspect, verify_recorded, verify_unappraised};
     #[pymodule_export]
@@ -54,7 +57,8 @@ mod _native {
     #[pyfunction]
     fn log_next(py: Python<'_>, seconds: f64) -> PyResult<Option<(&'static str, String, String, u64)>> {
         let timeout = call::duration(py, seconds)?;
-        let event = py.detach(|| facade::log::next(timeout)).map_err(|error| call::exception(py, error))?;
+        let event =
+            crate::exit::detached(py, || facade::log::next(timeout)).map_err(|error| call::exception(py, error))?;
         Ok(event.map(|event| (event.level, event.message, event.fields, event.dropped)))
     }
 }

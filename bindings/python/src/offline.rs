@@ -53,7 +53,7 @@ pub(crate) fn cce_policy(py: Python<'_>, base64: &str) -> PyResult<String> {
 #[pyfunction]
 pub(crate) fn inspect(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
     let bytes = bytes.to_vec();
-    py.detach(|| facade::inspect(&bytes)).map_err(|error| exception(py, error))
+    crate::exit::detached(py, || facade::inspect(&bytes)).map_err(|error| exception(py, error))
 }
 
 /// The verdict on recorded evidence, in JSON.
@@ -76,7 +76,8 @@ pub(crate) fn verify_recorded(
 ) -> PyResult<String> {
     let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
     let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
-    py.detach(|| facade::verify_recorded(&evidence, &endorsements, &policy.0, at)).map_err(|error| exception(py, error))
+    crate::exit::detached(py, || facade::verify_recorded(&evidence, &endorsements, &policy.0, at))
+        .map_err(|error| exception(py, error))
 }
 
 /// The content of genuine evidence, without a verdict, in JSON.
@@ -99,6 +100,6 @@ pub(crate) fn verify_unappraised(
 ) -> PyResult<String> {
     let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
     let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
-    py.detach(|| facade::verify_unappraised(&evidence, &endorsements, attester, at))
+    crate::exit::detached(py, || facade::verify_unappraised(&evidence, &endorsements, attester, at))
         .map_err(|error| exception(py, error))
 }

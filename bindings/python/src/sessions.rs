@@ -18,7 +18,7 @@ pub(crate) struct Verifier(facade::Verifier);
 impl Verifier {
     #[new]
     fn new(py: Python<'_>, settings: &str) -> PyResult<Self> {
-        py.detach(|| facade::Verifier::new(settings)).map(Self).map_err(|error| exception(py, error))
+        crate::exit::detached(py, || facade::Verifier::new(settings)).map(Self).map_err(|error| exception(py, error))
     }
 
     fn connect(&self, py: Python<'_>, url: &str, policy: &Policy) -> PyResult<Session> {
@@ -65,7 +65,7 @@ impl Collected {
     }
 
     fn verify(&self, py: Python<'_>, policy: &Policy) -> PyResult<String> {
-        py.detach(|| self.0.verify(&policy.0)).map_err(|error| exception(py, error))
+        crate::exit::detached(py, || self.0.verify(&policy.0)).map_err(|error| exception(py, error))
     }
 }
 

@@ -10,6 +10,7 @@ A session exists only with a peer that has proven, over that same connection, th
 non-debug TEE. Every failure is an `AttestationError`. All checks are made by the Rust core.
 """
 
+import atexit as _atexit
 import os as _os
 
 from . import _native
@@ -32,6 +33,7 @@ from ._session import AsyncSession, Session, Verifier, verify_connection, verify
 
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_native.note_fork)
+_atexit.register(_native.end)
 
 __all__ = [
     "AsyncResponse",

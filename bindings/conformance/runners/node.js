@@ -48,7 +48,7 @@ const DO = {
     for (const { name, value } of command.headers ?? []) headers.append(name, value);
     let body;
     if (command.bytes !== undefined) {
-      body = Buffer.alloc(command.bytes, 'x');
+      body = Buffer.alloc(command.bytes, 'abcdefghijklmnopqrstuvw');
       if (command.streamed) body = pieces(body);
     }
     const response = await session.fetch(command.target, { method: command.method, headers, body, duplex: 'half' });

@@ -38,7 +38,7 @@ def request(command):
     headers = [(header["name"], header["value"].encode("latin-1")) for header in command.get("headers", [])]
     content = None
     if "bytes" in command:
-        content = b"x" * command["bytes"]
+        content = (b"abcdefghijklmnopqrstuvw" * (command["bytes"] // 23 + 1))[: command["bytes"]]
         if command.get("streamed"):
             content = iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
     response = session.request(command["method"], command["target"], headers=headers, content=content)

@@ -11,19 +11,32 @@ const RANDOM_DIGITS: usize = 32;
 /// The form of a time (RFC 3339), with a zero for each digit.
 const TIME: &str = "0000-00-00T00:00:00Z";
 
-/// The outcomes as text: addresses, times, and long runs of hexadecimal digits are masked, and in the messages of errors every
-/// number, since some are durations. Without `messages`, those are left out.
+/// The members of an outcome that hold random values. The others, such as the digest of a body, are compared as they are.
+const RANDOM: [&str; 2] = ["checks", "error"];
+
+/// The outcomes as text: addresses and times are masked, long runs of hexadecimal digits in checks and errors, and in the messages of
+/// errors every number, since some are durations. Without `messages`, those are left out.
 pub(crate) fn masked(outcomes: &[Value], messages: bool, emulator: &Emulator) -> Result<String, Failure> {
+    let port = emulator.about["url"].as_str().and_then(|url| url.rsplit(':').next()).unwrap_or_default();
+    let text = serde_json::to_string(&without_random(outcomes, messages)?)?;
+    Ok(with_times(&text).replace(&format!("127.0.0.1:{port}"), "ADDRESS"))
+}
+
+fn without_random(outcomes: &[Value], messages: bool) -> Result<Vec<Value>, Failure> {
     let mut outcomes = outcomes.to_vec();
     for error in outcomes.iter_mut().filter_map(|outcome| outcome.get_mut("error")) {
         let message = with_random(error["message"].as_str().unwrap_or_default());
         error["message"] =
             if messages { with_runs(&message, |c| c.is_ascii_digit(), |_| true).into() } else { Value::Null };
     }
-    let text = serde_json::to_string(&outcomes)?;
-    let text = with_random(&with_times(&text));
-    let port = emulator.about["url"].as_str().and_then(|url| url.rsplit(':').next()).unwrap_or_default();
-    Ok(text.replace(&format!("127.0.0.1:{port}"), "ADDRESS"))
+    for outcome in &mut outcomes {
+        for name in RANDOM {
+            if let Some(member) = outcome.get_mut(name) {
+                *member = serde_json::from_str(&with_random(&serde_json::to_string(member)?))?;
+            }
+        }
+    }
+    Ok(outcomes)
 }
 
 fn with_random(text: &str) -> String {
@@ -68,6 +81,8 @@ pub(crate) fn difference(expected: &str, found: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -77,6 +92,22 @@ mod tests {
         let expected = format!("at TIME, #, {}, 107, café", digest.get(1..).unwrap_or_default());
         assert_eq!(with_random(&with_times(&text)), expected);
         assert_eq!(with_runs("3 of 100 s", |c| c.is_ascii_digit(), |_| true), "# of # s");
+    }
+
+    #[test]
+    fn random_values_are_masked_in_checks_and_errors_alone() -> Result<(), Failure> {
+        let (one, other) = ("0f".repeat(32), "1e".repeat(32));
+        let masked = |outcome: Value| without_random(&[outcome], true);
+        for name in ["sha256", "digest"] {
+            assert_ne!(masked(json!({ name: one }))?, masked(json!({ name: other }))?, "{name}");
+        }
+        assert_eq!(
+            masked(json!({ "checks": [{ "found": one }] }))?,
+            masked(json!({ "checks": [{ "found": other }] }))?
+        );
+        let error = |digits: &str| json!({ "error": { "code": "a", "message": format!("found {digits}"), "checks": [digits] } });
+        assert_eq!(masked(error(&one))?, masked(error(&other))?);
+        Ok(())
     }
 
     #[test]

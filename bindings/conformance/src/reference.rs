@@ -105,7 +105,8 @@ async fn request(command: &Value, session: &Session) -> Outcome {
         request = request.header(text(header, "name"), value?);
     }
     if let Some(length) = command["bytes"].as_u64() {
-        let body = vec![b'x'; usize::try_from(length)?];
+        // A piece that is lost, repeated or in another place gives other bytes.
+        let body: Vec<u8> = (b'a'..b'x').cycle().take(usize::try_from(length)?).collect();
         request = if command["streamed"] == true {
             request.body_reader(std::io::Cursor::new(body))
         } else {

@@ -129,7 +129,7 @@ func request(c *command) (object, error) {
 	}
 	var body io.Reader
 	if c.Bytes != nil {
-		body = bytes.NewReader(bytes.Repeat([]byte("x"), *c.Bytes))
+		body = bytes.NewReader(bytes.Repeat([]byte("abcdefghijklmnopqrstuvw"), *c.Bytes/23+1)[:*c.Bytes])
 		if c.Streamed {
 			body = io.MultiReader(body)
 		}

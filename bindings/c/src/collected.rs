@@ -24,15 +24,7 @@ struct Document {
 
 impl bb_collected {
     pub(crate) fn new(inner: facade::Collected) -> Self {
-        let evidence = inner.evidence();
-        let evidence = [
-            ("token.jwt", evidence.token),
-            ("report.bin", evidence.report),
-            ("uvm-endorsement.cose", evidence.uvm_endorsement),
-            ("runtime-data.json", evidence.runtime_data),
-        ];
-        let evidence = evidence.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
-        let documents = evidence.chain(inner.endorsements());
+        let documents = inner.documents().into_iter();
         let documents = documents.map(|(name, bytes)| Document { name: c_text(name), bytes }).collect();
         Self { inner, documents }
     }

@@ -61,6 +61,20 @@ impl Collected {
         }
     }
 
+    /// Returns all documents, the evidence first, by the names under which the command `fetch` saves them.
+    #[must_use]
+    pub fn documents(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let EvidenceInput { token, report, uvm_endorsement, runtime_data } = self.evidence();
+        let evidence = [
+            ("token.jwt", token),
+            ("report.bin", report),
+            ("uvm-endorsement.cose", uvm_endorsement),
+            ("runtime-data.json", runtime_data),
+        ];
+        let evidence = evidence.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+        evidence.chain(self.endorsements()).collect()
+    }
+
     /// Returns the documents that vouch for the evidence, by the names under which the command `fetch` saves them.
     #[must_use]
     pub fn endorsements(&self) -> Vec<(&'static str, Vec<u8>)> {

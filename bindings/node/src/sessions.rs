@@ -61,15 +61,7 @@ pub struct Collected(facade::Collected);
 impl Collected {
     #[napi]
     pub fn documents(&self) -> Vec<Document> {
-        let evidence = self.0.evidence();
-        let evidence = [
-            ("token.jwt", evidence.token),
-            ("report.bin", evidence.report),
-            ("uvm-endorsement.cose", evidence.uvm_endorsement),
-            ("runtime-data.json", evidence.runtime_data),
-        ];
-        let evidence = evidence.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
-        let documents = evidence.chain(self.0.endorsements());
+        let documents = self.0.documents().into_iter();
         documents.map(|(name, bytes)| Document { name: name.to_owned(), content: bytes.into() }).collect()
     }
 

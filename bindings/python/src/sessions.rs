@@ -48,15 +48,7 @@ pub(crate) struct Collected(facade::Collected);
 impl Collected {
     /// The documents by the names of their files.
     fn documents<'py>(&self, py: Python<'py>) -> Vec<(&'static str, Bound<'py, PyBytes>)> {
-        let evidence = self.0.evidence();
-        let evidence = [
-            ("token.jwt", evidence.token),
-            ("report.bin", evidence.report),
-            ("uvm-endorsement.cose", evidence.uvm_endorsement),
-            ("runtime-data.json", evidence.runtime_data),
-        ];
-        let evidence = evidence.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
-        let documents = evidence.chain(self.0.endorsements());
+        let documents = self.0.documents().into_iter();
         documents.map(|(name, bytes)| (name, PyBytes::new(py, &bytes))).collect()
     }
 

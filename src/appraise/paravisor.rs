@@ -3,7 +3,7 @@
 use super::AppraisalBuilder;
 use crate::claims::SnpClaims;
 use crate::error::Violation;
-use crate::policy::{Kind, PARAVISOR_FLOORS, PARAVISOR_ID_KEY, ParavisorFix, Policy};
+use crate::policy::{Kind, PARAVISOR_FLOORS, PARAVISOR_ID_KEY, ParavisorFix, Policy, UnmetFloor};
 
 const NAME: &str = "paravisor";
 
@@ -14,9 +14,10 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &
     }
     let found = format!("guest svn {} of family {}", snp.report_guest_svn, snp.family_id);
     let fix = ParavisorFix::shown_by(snp);
-    let Some((expected, unmet, violation)) = violation(snp) else {
+    let Some(floor) = UnmetFloor::of(snp) else {
         return checks.passed(NAME, "no known weakness (CVE-2025-49707)", found);
     };
+    let (expected, unmet, violation) = violation(floor, snp);
     if policy.measurements().is_some() {
         // A pin is the caller's explicit decision about this one image, which the floor does not overrule; it is shown.
         return match fix {
@@ -35,7 +36,7 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &
     let by_policy = policy.id_keys().is_some_and(|keys| keys.contains(&snp.id_key_digest));
     let has_minimum = policy.requirements().minimum_report_guest_svn.is_some();
     // Not for a known family of the known key, nor for a key of before the fix: what is known of them is not the policy's to decide.
-    if by_policy && has_minimum && fix == ParavisorFix::Unknown && snp.id_key_digest != PARAVISOR_ID_KEY {
+    if by_policy && has_minimum && fix == ParavisorFix::Unknown && floor == UnmetFloor::IdKey {
         let actual =
             format!("{found}: NOT KNOWN, the policy names its ID key {} and a minimum guest svn", snp.id_key_digest);
         return checks.allowed(NAME, expected, actual);
@@ -47,23 +48,22 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, snp: &SnpClaims, policy: &
     checks.failed(NAME, expected, unmet, violation);
 }
 
-/// Returns what was expected, what was found, and the violation, unless the paravisor is a known one with the fix.
-fn violation(snp: &SnpClaims) -> Option<(String, String, Violation)> {
+/// Returns what was expected, what was found, and the violation.
+fn violation(unmet: UnmetFloor, snp: &SnpClaims) -> (String, String, Violation) {
     let wrong = |field: &'static str, expected: String, actual: String| {
         let violation = Violation::WrongGuestIdentity { field, expected: expected.clone(), actual: actual.clone() };
-        Some((format!("{field} {expected}"), actual, violation))
+        (format!("{field} {expected}"), actual, violation)
     };
-    // The ID key comes first: without it the other two are the host's word.
-    if snp.id_key_digest != PARAVISOR_ID_KEY {
-        return wrong("id key", PARAVISOR_ID_KEY.to_string(), snp.id_key_digest.to_string());
+    match unmet {
+        UnmetFloor::IdKey => wrong("id key", PARAVISOR_ID_KEY.to_string(), snp.id_key_digest.to_string()),
+        UnmetFloor::Family => {
+            let families = PARAVISOR_FLOORS.map(|floor| floor.family_id.to_string());
+            wrong("family id", families.join(" or "), snp.family_id.to_string())
+        }
+        UnmetFloor::GuestSvn { minimum } => {
+            let actual = snp.report_guest_svn;
+            let violation = Violation::GuestSvnTooOld { minimum, actual };
+            (format!("guest svn {minimum} or later"), actual.to_string(), violation)
+        }
     }
-    let Some(floor) = PARAVISOR_FLOORS.iter().find(|floor| floor.family_id == snp.family_id) else {
-        let families = PARAVISOR_FLOORS.map(|floor| floor.family_id.to_string());
-        return wrong("family id", families.join(" or "), snp.family_id.to_string());
-    };
-    let (minimum, actual) = (floor.minimum_guest_svn, snp.report_guest_svn);
-    (actual < minimum).then(|| {
-        let violation = Violation::GuestSvnTooOld { minimum, actual };
-        (format!("guest svn {minimum} or later"), actual.to_string(), violation)
-    })
 }

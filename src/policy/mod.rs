@@ -35,7 +35,7 @@ pub use workload::{Binding, GuestIdentity, ReportSigner, UvmRequirement, Workloa
 
 pub(crate) use advice::Platform;
 pub use paravisor::ParavisorFix;
-pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY};
+pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY, UnmetFloor};
 pub(crate) use pcrs::{PcrIndex, missing_for_system};
 pub(crate) use requirement::{CarriedBy, RequiredBy, Requirement};
 pub(crate) use requirements::Requirements;

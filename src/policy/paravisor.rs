@@ -76,14 +76,39 @@ impl ParavisorFix {
     /// Returns what these claims show.
     #[must_use]
     pub fn shown_by(snp: &SnpClaims) -> Self {
-        if OLD_ID_KEYS.contains(&snp.id_key_digest) {
-            return Self::Missing;
+        match UnmetFloor::of(snp) {
+            None => Self::Present,
+            Some(UnmetFloor::GuestSvn { .. }) => Self::Missing,
+            Some(UnmetFloor::IdKey) if OLD_ID_KEYS.contains(&snp.id_key_digest) => Self::Missing,
+            Some(UnmetFloor::IdKey | UnmetFloor::Family) => Self::Unknown,
         }
-        let floor = PARAVISOR_FLOORS.iter().find(|floor| floor.family_id == snp.family_id);
-        match floor.filter(|_| snp.id_key_digest == PARAVISOR_ID_KEY) {
-            Some(floor) if snp.report_guest_svn >= floor.minimum_guest_svn => Self::Present,
-            Some(_) => Self::Missing,
-            None => Self::Unknown,
+    }
+}
+
+/// The first condition of the floor that a paravisor does not meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnmetFloor {
+    /// The ID key is another one. Without it, family and `GUEST_SVN` are the host's word.
+    IdKey,
+    /// The family has no floor.
+    Family,
+    /// `GUEST_SVN` is below the minimum of its family.
+    GuestSvn {
+        /// The minimum.
+        minimum: u32,
+    },
+}
+
+impl UnmetFloor {
+    /// Returns `None` for a known paravisor with the fix.
+    pub(crate) fn of(snp: &SnpClaims) -> Option<Self> {
+        if snp.id_key_digest != PARAVISOR_ID_KEY {
+            return Some(Self::IdKey);
         }
+        let Some(floor) = PARAVISOR_FLOORS.iter().find(|floor| floor.family_id == snp.family_id) else {
+            return Some(Self::Family);
+        };
+        let minimum = floor.minimum_guest_svn;
+        (snp.report_guest_svn < minimum).then_some(Self::GuestSvn { minimum })
     }
 }

@@ -80,7 +80,21 @@ impl ChunkSealer {
     }
 }
 
-/// Decrypts chunks from content that comes in pieces of any size. After an error it gives nothing any more.
+/// Decrypts a sequence of chunks from content that comes in pieces of any size. After an error it gives nothing any more.
+pub(crate) trait Chunks {
+    /// Takes the next bytes of the content. The caller calls [`Chunks::next`] until it gives `None` before it pushes more, so that no
+    /// more than one chunk and one piece is kept.
+    fn push(&mut self, bytes: &[u8]);
+
+    /// Returns the text of the next chunk before the last one, or `None` until more has been pushed.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError>;
+
+    /// Returns the text of the last chunk, once the content has ended and [`Chunks::next`] has given `None`: only then the content is
+    /// complete.
+    fn finish(self) -> Result<Vec<u8>, ChunkError>;
+}
+
+/// The chunks of a request, or of a response after its nonce.
 #[must_use = "content is complete only when `finish` has returned its end"]
 pub(crate) struct ChunkOpener {
     context: AeadContext,
@@ -102,29 +116,6 @@ enum State {
 impl ChunkOpener {
     pub(super) fn new(context: AeadContext) -> Self {
         Self { context, received: Vec::new(), read: 0, state: State::Chunks, left: MAX_CHUNKS }
-    }
-
-    /// Takes the next bytes of the content. The caller calls [`ChunkOpener::next`] until it gives `None` before it pushes more, so
-    /// that no more than one chunk and one piece is kept.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Failed(_)) {
-            // What was read is removed once for each piece that comes. Once for each chunk would be quadratic work for a sender who
-            // puts many small chunks into one piece.
-            self.received.drain(..self.read);
-            self.read = 0;
-            self.received.extend_from_slice(bytes);
-        }
-    }
-
-    /// Returns the text of the next chunk before the last one, or `None` until more has been pushed.
-    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
-        let next = self.take();
-        if let Err(error) = next {
-            self.state = State::Failed(error);
-            self.received = Vec::new();
-            self.read = 0;
-        }
-        next
     }
 
     fn take(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
@@ -160,9 +151,30 @@ impl ChunkOpener {
     fn final_is_small(&self) -> Result<(), ChunkError> {
         if self.rest().len() > MAX_SEALED { Err(ChunkError::TooLarge) } else { Ok(()) }
     }
+}
 
-    /// Returns the text of the last chunk, once the content has ended and [`ChunkOpener::next`] has given `None`.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ChunkError> {
+impl Chunks for ChunkOpener {
+    fn push(&mut self, bytes: &[u8]) {
+        if !matches!(self.state, State::Failed(_)) {
+            // What was read is removed once for each piece that comes. Once for each chunk would be quadratic work for a sender who
+            // puts many small chunks into one piece.
+            self.received.drain(..self.read);
+            self.read = 0;
+            self.received.extend_from_slice(bytes);
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+        let next = self.take();
+        if let Err(error) = next {
+            self.state = State::Failed(error);
+            self.received = Vec::new();
+            self.read = 0;
+        }
+        next
+    }
+
+    fn finish(mut self) -> Result<Vec<u8>, ChunkError> {
         match self.state {
             State::Failed(error) => Err(error),
             State::Chunks => Err(ChunkError::Truncated),

@@ -3,7 +3,7 @@
 //! Every function panics if its property does not hold.
 
 use super::binary_http::{self, BinaryHttpError, Decoder, Field, Head, Kind, Part};
-use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, MAX_TEXT};
+use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, Chunks, MAX_TEXT};
 use super::hpke::{Kem, PrivateKey};
 use super::key_config::KeyConfig;
 use super::request::{self, RequestStart};

@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::chunks::{ChunkError, ChunkOpener, ChunkSealer};
+use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, Chunks};
 use super::hpke::{AeadContext, Exporter};
 use crate::crypto::sealing::{Aead, NONCE_LEN, SealingError, hkdf_expand, hkdf_extract};
 
@@ -82,9 +82,10 @@ impl ResponseOpener {
     pub(super) fn new(aead: Aead, encapsulated: &[u8], exporter: &Exporter) -> Result<Self, SealingError> {
         Ok(Self { state: State::Nonce(ResponseSecret::new(aead, encapsulated, exporter)?, Vec::new()) })
     }
+}
 
-    /// Takes the next bytes of the content, as [`ChunkOpener::push`].
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+impl Chunks for ResponseOpener {
+    fn push(&mut self, bytes: &[u8]) {
         match &mut self.state {
             State::Chunks(chunks) => chunks.push(bytes),
             State::Failed(_) => {}
@@ -103,8 +104,7 @@ impl ResponseOpener {
         }
     }
 
-    /// Returns the text of the next chunk, as [`ChunkOpener::next`].
-    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
         match &mut self.state {
             State::Nonce(..) => Ok(None),
             State::Chunks(chunks) => chunks.next(),
@@ -112,8 +112,7 @@ impl ResponseOpener {
         }
     }
 
-    /// Returns the text of the last chunk, as [`ChunkOpener::finish`]: only then the response is complete.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, ChunkError> {
+    fn finish(self) -> Result<Vec<u8>, ChunkError> {
         match self.state {
             State::Nonce(..) => Err(ChunkError::Truncated),
             State::Chunks(chunks) => chunks.finish(),

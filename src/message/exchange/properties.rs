@@ -1,6 +1,6 @@
 //! What holds whatever a front end does. Every function panics if its property does not hold.
 
-#![allow(clippy::arithmetic_side_effects)]
+#![allow(clippy::arithmetic_side_effects, reason = "remainders of lengths that are not zero, in code of tests")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

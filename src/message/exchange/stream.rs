@@ -3,8 +3,7 @@
 use super::fields::{self, ReservedField};
 use crate::crypto::sealing::SealingError;
 use crate::message::binary_http::{self, BinaryHttpError, Decoder, Field, Head, Kind, Part};
-use crate::message::chunks::{ChunkError, ChunkOpener, ChunkSealer, MAX_TEXT};
-use crate::message::response::ResponseOpener;
+use crate::message::chunks::{ChunkError, ChunkSealer, Chunks, MAX_TEXT};
 
 /// The most bytes of content in one chunk; the rest of a chunk is for the length of the content.
 pub(crate) const MAX_PIECE: usize = MAX_TEXT - 32;
@@ -23,41 +22,6 @@ pub(crate) enum MessageError {
 impl From<SealingError> for MessageError {
     fn from(error: SealingError) -> Self {
         Self::Chunk(error.into())
-    }
-}
-
-/// Decrypts a sequence of chunks.
-pub(crate) trait Chunks {
-    fn push(&mut self, bytes: &[u8]);
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError>;
-    fn finish(self) -> Result<Vec<u8>, ChunkError>;
-}
-
-impl Chunks for ChunkOpener {
-    fn push(&mut self, bytes: &[u8]) {
-        self.push(bytes);
-    }
-
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
-        self.next()
-    }
-
-    fn finish(self) -> Result<Vec<u8>, ChunkError> {
-        self.finish()
-    }
-}
-
-impl Chunks for ResponseOpener {
-    fn push(&mut self, bytes: &[u8]) {
-        self.push(bytes);
-    }
-
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
-        self.next()
-    }
-
-    fn finish(self) -> Result<Vec<u8>, ChunkError> {
-        self.finish()
     }
 }
 

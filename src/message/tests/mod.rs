@@ -4,7 +4,7 @@ mod interoperation;
 mod vectors;
 
 use super::binary_http::{self, Control, Field, Head};
-use super::chunks::{ChunkError, ChunkOpener};
+use super::chunks::{ChunkError, ChunkOpener, Chunks};
 use super::hpke::{Kem, PrivateKey};
 use super::key_config::KeyConfig;
 use super::properties;

@@ -243,6 +243,16 @@ func (s *stalled) Read(buffer []byte) (int, error) {
 	return len(buffer), nil
 }
 
+// sending sends a request in the background, and gives its error.
+func sending(session *Session, request *http.Request) <-chan error {
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := session.RoundTrip(request)
+		outcome <- err
+	}()
+	return outcome
+}
+
 func TestUploadThatIsWaitedForEndsWithItsContext(t *testing.T) {
 	session := emulate(t).session()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -250,11 +260,7 @@ func TestUploadThatIsWaitedForEndsWithItsContext(t *testing.T) {
 	body := newStalled()
 	request, err := http.NewRequestWithContext(ctx, "POST", session.URL("/echo"), body)
 	must(t, err)
-	outcome := make(chan error, 1)
-	go func() {
-		_, err := session.RoundTrip(request)
-		outcome <- err
-	}()
+	outcome := sending(session, request)
 	<-body.drained
 	cancel()
 	if err := <-outcome; !errors.Is(err, context.Canceled) || !errors.Is(err, ErrCancelled) {
@@ -271,11 +277,7 @@ func TestContextEndsACallThatHangs(t *testing.T) {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, "GET", session.URL("/"), nil)
 	must(t, err)
-	outcome := make(chan error, 1)
-	go func() {
-		_, err := session.RoundTrip(request)
-		outcome <- err
-	}()
+	outcome := sending(session, request)
 	eventually(t, "the request did not arrive", func() bool { return emulator.traffic("application_requests") > 0 })
 	cancel()
 	var failure *Error
@@ -441,11 +443,7 @@ func TestContextEndsARequestWhoseBodyCanBeReplayed(t *testing.T) {
 	request.ContentLength = wholeBody
 	body.left = 1000
 	request.GetBody = func() (io.ReadCloser, error) { return newStalled(), nil }
-	outcome := make(chan error, 1)
-	go func() {
-		_, err := session.RoundTrip(request)
-		outcome <- err
-	}()
+	outcome := sending(session, request)
 	<-body.drained
 	cancel()
 	select {

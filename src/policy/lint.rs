@@ -37,6 +37,8 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let amd = trust.amd.as_ref();
     let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
     let has_snp = document.accepts(TeeKind::Snp);
+    let is_vm = document.kind == Kind::ConfidentialVm;
+    let is_vm_under_amd = is_vm && amd.is_some();
     let required_pcrs: &PcrRequirements =
         document.guest.as_ref().and_then(|guest| guest.pcrs.as_ref()).unwrap_or(const { &BTreeMap::new() });
     let requires_pcr = |index| required_pcrs.contains_key(&index);
@@ -61,13 +63,13 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              deploy an agent that does and use `binding = \"own-key\"`",
         ),
         (
-            document.kind == Kind::ConfidentialVm && amd.is_none(),
+            is_vm && amd.is_none(),
             "workload-not-evaluated",
             "under MAA trust alone the evidence of a confidential VM does not show which operating system or application runs in it; \
              trust AMD too, and pin `guest.pcrs`",
         ),
         (
-            document.kind == Kind::ConfidentialVm && amd.is_some() && pcrs::missing_for_system(required_pcrs).is_some(),
+            is_vm_under_amd && pcrs::missing_for_system(required_pcrs).is_some(),
             "any-guest-os",
             "an operating system passes that you do not name, with any application: the PCRs that are required do not identify boot \
              loader, command line and initial file system together; pin `guest.pcrs`: 4, and 8 and 9 (GRUB), 9 and 12 (a kernel with \
@@ -117,7 +119,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              by the server's name; pin the ids of your VMs (`require.vm-ids`, from `az vm show --query vmId`)",
         ),
         (
-            document.kind == Kind::ConfidentialVm && amd.is_some() && !require.ak_certificate,
+            is_vm_under_amd && !require.ak_certificate,
             "machine-anywhere",
             "a genuine processor outside of Azure passes, whose owner states any VM id and can attack it physically; require Azure's \
              certificate of the attestation key (`require.ak-certificate`)",
@@ -129,7 +131,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              from anywhere; leave `allow.old-paravisor` out",
         ),
         (
-            document.kind == Kind::ConfidentialVm
+            is_vm
                 && document.measurements().is_none()
                 && document.id_keys().is_some_and(|keys| keys.iter().any(|key| *key != PARAVISOR_ID_KEY)),
             "other-paravisor-key",
@@ -137,8 +139,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              that they have it, and with `require.minimum-report-guest-svn` any later one passes; pin `guest.measurements` too",
         ),
         (
-            document.kind == Kind::ConfidentialVm
-                && amd.is_some()
+            is_vm_under_amd
                 && !requires_pcr(PcrIndex::SECURE_BOOT)
                 && vm_configuration(VmConfigurationBit::SecureBoot) != Some(BitRequirement::Set),
             "secure-boot-not-required",
@@ -146,9 +147,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              its administrator; require vm-configuration `secure-boot`, or PCR 7",
         ),
         (
-            document.kind == Kind::ConfidentialVm
-                && amd.is_some()
-                && vm_configuration(VmConfigurationBit::InteractiveConsole) != Some(BitRequirement::Clear),
+            is_vm_under_amd && vm_configuration(VmConfigurationBit::InteractiveConsole) != Some(BitRequirement::Clear),
             "interactive-console-not-refused",
             "the host may write to the console of the VM, and log in where the system offers a login there; require \
              vm-configuration `interactive-console` to be `clear`, which paravisors state since 2026",

@@ -44,7 +44,7 @@ fn an_answer_that_runs_comes_to_its_end() {
         signal(&proxy, name);
         let said = lines.next().unwrap();
         assert_eq!(said, "stopping: responses that run have 600 seconds to end; a second signal cuts them off at once");
-        // No one else is let in meanwhile.
+        // No other client is let in from now on.
         assert_eq!(TcpStream::connect(proxy.host()).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
         // The response begins when all that has been seen.
         at_application.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();

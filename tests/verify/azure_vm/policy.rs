@@ -33,27 +33,28 @@ struct Set {
     vm_id: VmId,
 }
 
-fn read(folder: &Path, name: &str) -> Vec<u8> {
-    std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{}: {error}", folder.join(name).display()))
+fn read(directory: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(directory.join(name)).unwrap_or_else(|error| panic!("{}: {error}", directory.join(name).display()))
 }
 
 fn set(vectors: &Path, name: &str) -> Set {
-    let folder = vectors.join(name);
-    let pcrs: Vec<Sha256Digest> = serde_json::from_slice(&read(&folder, "pcrs.json")).unwrap();
-    let blob = read(&folder, "hcl_report.bin");
+    let directory = vectors.join(name);
+    let pcrs: Vec<Sha256Digest> = serde_json::from_slice(&read(&directory, "pcrs.json")).unwrap();
+    let blob = read(&directory, "hcl_report.bin");
     let report = &blob[0x20..];
-    let claims: serde_json::Value = serde_json::from_slice(&read(&folder, "runtime_data.json")).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&read(&directory, "runtime_data.json")).unwrap();
     let vm_id = claims["vm-configuration"]["vmUniqueId"].as_str().unwrap().to_lowercase().parse().unwrap();
     let measurement = Measurement::new(*report[0x90..].first_chunk().unwrap());
     let id_key = KeyDigest::new(*report[0xe0..].first_chunk().unwrap());
     let mut evidence = Evidence::default();
-    evidence.quote = Some(Quote::new(read(&folder, "tpm_quote.msg"), read(&folder, "tpm_quote.sig"), pcrs.clone()));
+    evidence.quote =
+        Some(Quote::new(read(&directory, "tpm_quote.msg"), read(&directory, "tpm_quote.sig"), pcrs.clone()));
     evidence.hcl_report = Some(blob);
-    if folder.join("aik_cert.der").exists() {
-        evidence.ak_chain = vec![read(&folder, "aik_cert.der")];
+    if directory.join("aik_cert.der").exists() {
+        evidence.ak_chain = vec![read(&directory, "aik_cert.der")];
     }
     let mut endorsements = Endorsements::default();
-    endorsements.vek = Some(Vek::from_der(read(&folder, "vcek.der")));
+    endorsements.vek = Some(Vek::from_der(read(&directory, "vcek.der")));
     Set { evidence, endorsements, pcrs, measurement, id_key, vm_id }
 }
 

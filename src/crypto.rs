@@ -190,7 +190,6 @@ pub(crate) fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-#[cfg(any(test, fuzzing))]
 pub(crate) mod sealing;
 #[cfg(test)]
 mod wycheproof;

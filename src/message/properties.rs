@@ -4,10 +4,14 @@
 
 use super::binary_http::{self, BinaryHttpError, Decoder, Field, Head, Kind, Part};
 use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, Chunks, MAX_TEXT};
+#[cfg(fuzzing)]
+pub use super::exchange::properties::{front_end, message_number, sessions};
+use super::exchange::runtime_data::runtime_data;
 use super::hpke::{Kem, PrivateKey};
 use super::key_config::KeyConfig;
 use super::request::{self, RequestStart};
 use crate::crypto::sealing::X25519PrivateKey;
+use crate::types::Nonce;
 
 /// The private key of RFC 9458 appendix A.
 const PRIVATE_KEY: [u8; 32] = [
@@ -26,6 +30,7 @@ pub fn key_config(bytes: &[u8]) {
     if let Ok(config) = KeyConfig::from_bytes(bytes) {
         assert_eq!(config.to_bytes(), bytes);
         assert_eq!(config.digest(), crate::crypto::sha256_digest(bytes));
+        assert_eq!(runtime_data(&Nonce::new([0; 32]), &config).len(), 207);
         // A key of low order, or one that is no key of ML-KEM, is refused.
         if let Ok(sealed) = request::seal(&config) {
             assert!(matches!(RequestStart::read(&sealed.start), Ok(Some((start, []))) if start.names(&config)));

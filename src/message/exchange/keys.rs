@@ -35,13 +35,10 @@ pub(crate) struct MessageKey {
 }
 
 impl MessageKey {
-    fn generate(key_id: u8, kem: Kem, max_sessions: usize) -> Result<Self, SealingError> {
-        Self::new(key_id, PrivateKey::generate(kem)?, max_sessions)
-    }
-
-    pub(crate) fn new(key_id: u8, private: PrivateKey, max_sessions: usize) -> Result<Self, SealingError> {
-        let config = KeyConfig::new(key_id, private.kem(), private.public_key()?).ok_or(SealingError)?;
-        Ok(Self { config, private, sessions: Mutex::new(Sessions::new(max_sessions)) })
+    fn generate(key_id: u8, kem: Kem) -> Result<Self, SealingError> {
+        let private = PrivateKey::generate(kem)?;
+        let config = KeyConfig::new(key_id, kem, private.public_key()?).ok_or(SealingError)?;
+        Ok(Self { config, private, sessions: Mutex::new(Sessions::new(MAX_SESSIONS)) })
     }
 
     pub(super) fn open(&self, start: RequestStart) -> Result<OpenedRequest, SealingError> {
@@ -68,7 +65,6 @@ pub(crate) struct Offer {
 pub(crate) struct MessageKeys {
     kem: Kem,
     schedule: KeySchedule,
-    max_sessions: usize,
     generations: Mutex<Generations>,
 }
 
@@ -86,12 +82,7 @@ struct Generation {
 impl MessageKeys {
     /// Creates an agent's keys. The first one is generated with the first attestation.
     pub(crate) fn new(kem: Kem, schedule: KeySchedule) -> Self {
-        Self::with_max_sessions(kem, schedule, MAX_SESSIONS)
-    }
-
-    /// The same with a bound of sessions for each key.
-    pub(crate) fn with_max_sessions(kem: Kem, schedule: KeySchedule, max_sessions: usize) -> Self {
-        Self { kem, schedule, max_sessions, generations: Mutex::default() }
+        Self { kem, schedule, generations: Mutex::default() }
     }
 
     /// Begins a session on the newest key, for one attestation.
@@ -102,12 +93,11 @@ impl MessageKeys {
         let key = match newest {
             Some(newest) => Arc::clone(&newest.key),
             None => {
-                let key = Arc::new(MessageKey::generate(generations.next_key_id, self.kem, self.max_sessions)?);
+                let key = Arc::new(MessageKey::generate(generations.next_key_id, self.kem)?);
                 generations.add(Arc::clone(&key), now);
                 key
             }
         };
-        // Still locked: a key that another thread wipes now would take the session with it, which is refused later and no worse.
         let session = lock(&key.sessions).begin()?;
         Ok(Offer { config: key.config.clone(), session })
     }

@@ -9,6 +9,7 @@
 //! | [`stream`] | binary HTTP in chunks, written and read |
 //! | [`agent`] | the request that an agent opens, and its sealed response |
 //! | [`client`] | the request that a client seals, and the response to it |
+//! | [`outer`] | the HTTP messages that sealed ones travel in |
 //!
 //! The front end between them ends TLS, and is the attacker: it keeps, changes, cuts, repeats and swaps messages, and seals messages
 //! of its own. The models of `models/` have the same parties.
@@ -17,12 +18,13 @@ pub(crate) mod agent;
 pub(crate) mod client;
 pub(crate) mod fields;
 pub(crate) mod keys;
-#[cfg(test)]
-pub(super) mod properties;
+pub(crate) mod outer;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub(crate) mod runtime_data;
 pub(crate) mod session;
 pub(crate) mod stream;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod world;
 
 #[cfg(test)]

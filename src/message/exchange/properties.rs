@@ -1,7 +1,5 @@
 //! What holds whatever a front end does. Every function panics if its property does not hold.
 
-#![allow(clippy::arithmetic_side_effects, reason = "remainders of lengths that are not zero, in code of tests")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -31,7 +29,7 @@ pub fn sessions(script: &[u8]) {
             highest.push(None);
             continue;
         }
-        let which = usize::from(second) % begun.len().max(1);
+        let which = index(begun.len(), usize::from(second));
         let (Some(session), Some(highest)) = (begun.get(which), highest.get_mut(which)) else { continue };
         // Around the highest number, around the lower edge, and far away.
         let base = highest.unwrap_or(0);
@@ -137,7 +135,10 @@ impl Run {
                     .map(|sealed| if first.is_multiple_of(2) { cut(sealed, second) } else { changed(sealed, second) });
                 self.respond(first, response);
             }
-            _ => self.now = self.now.saturating_add(Duration::from_secs(900)),
+            _ => {
+                self.now = self.now.saturating_add(Duration::from_secs(900));
+                self.instances.iter().for_each(|instance| instance.keys.expire(self.now));
+            }
         }
     }
 
@@ -167,8 +168,8 @@ impl Run {
     }
 
     fn respond(&mut self, sent: usize, response: Option<Vec<u8>>) {
-        let count = self.sent.len().max(1);
-        let Some((sent, response)) = self.sent.get_mut(sent % count).zip(response) else { return };
+        let sent = index(self.sent.len(), sent);
+        let Some((sent, response)) = self.sent.get_mut(sent).zip(response) else { return };
         let Some(reader) = sent.reader.take() else { return };
         let request = sent.request;
         match receive(reader, &response, 7) {
@@ -203,14 +204,19 @@ impl Run {
     }
 }
 
-fn pick<T>(from: &[T], index: usize) -> Option<&T> {
-    from.get(index % from.len().max(1))
+fn pick<T>(from: &[T], choice: usize) -> Option<&T> {
+    from.get(index(from.len(), choice))
+}
+
+/// An index below `len`, or 0.
+fn index(len: usize, choice: usize) -> usize {
+    choice.checked_rem(len).unwrap_or(0)
 }
 
 fn changed(mut sealed: Vec<u8>, choice: usize) -> Vec<u8> {
-    let len = sealed.len().max(1);
     // Spread over the message.
-    if let Some(byte) = sealed.get_mut(choice.saturating_mul(7) % len) {
+    let at = index(sealed.len(), choice.saturating_mul(7));
+    if let Some(byte) = sealed.get_mut(at) {
         *byte ^= 1;
     }
     sealed

@@ -10,15 +10,12 @@ use super::client::{Failure, Recipient, Repetition, ResponseError};
 use super::fields::{MESSAGE, ReservedField};
 use super::keys::{KeySchedule, MessageKeys, Offer};
 use super::properties;
-use super::runtime_data::runtime_data;
 use super::session::{MessageNumber, SessionId, Sessions, WINDOW};
 use super::stream::{MAX_PIECE, MessageError};
-use super::world::{Instance, Message, SCHEDULE, receive, seal, shows_secret};
+use super::world::{Instance, Message, receive, seal, shows_secret};
 use crate::message::binary_http::{Control, Field, Head};
 use crate::message::chunks::ChunkError;
 use crate::message::hpke::Kem;
-use crate::message::key_config::KeyConfig;
-use crate::types::Nonce;
 
 const START: Duration = Duration::ZERO;
 const ALL: usize = usize::MAX;
@@ -358,22 +355,7 @@ fn no_more_keys_are_kept_than_their_ids_can_name() {
     assert_eq!(keys.offer(Duration::from_secs(300)).unwrap().config.key_id(), 44);
 }
 
-#[test]
-fn runtime_data_name_the_nonce_and_this_key_configuration() {
-    let bytes = hex::decode("01002031e1f05a740102115220e9af918f738674aec95f54db6e04eb705aae8e798155000400010002");
-    let config = KeyConfig::from_bytes(&bytes.unwrap()).unwrap();
-    let nonce = Nonce::new(std::array::from_fn(|index| u8::try_from(index).unwrap()));
-    let data = runtime_data(&nonce, &config);
-    let sha256 = crate::crypto::sha256_digest(data.as_bytes()).to_string();
-    assert_eq!(
-        (data.len(), sha256.as_str()),
-        (207, "40895b0d3cee63de5db38455ff2ac3babe05cf83fb4c27c56150106b6d7f92e6")
-    );
-    let other = MessageKeys::new(Kem::X25519, SCHEDULE).offer(START).unwrap();
-    assert_ne!(runtime_data(&nonce, &other.config), data);
-}
-
-/// From a fixed start.
+/// The properties of the fuzz targets, from a fixed start.
 #[test]
 fn a_front_end_that_does_everything_in_any_order_for_2000_steps_reads_and_changes_nothing() {
     let mut state = 0x9e37_79b9_u32;

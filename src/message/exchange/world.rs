@@ -1,4 +1,4 @@
-//! Clients and instances with a front end between them, for tests. The front end has all sealed bytes.
+//! Clients and instances with a front end between them, for tests and fuzz targets. The front end has all sealed bytes.
 
 use std::time::Duration;
 
@@ -48,10 +48,6 @@ impl Message {
         let field = |name: &str| Field { name: name.to_owned(), value: format!("{SECRET} {number}").into_bytes() };
         let content = [SECRET.as_bytes(), &vec![b'x'; len]].concat();
         Self { head: Head { control, fields: vec![field("x-field")] }, content, trailers: vec![field("x-trailer")] }
-    }
-
-    fn is_complete(head: Option<Head>, content: Vec<u8>, trailers: Vec<Field>) -> Option<Self> {
-        head.map(|head| Self { head, content, trailers })
     }
 }
 
@@ -154,7 +150,7 @@ pub(super) fn receive(mut reader: ResponseReader, sealed: &[u8], size: usize) ->
     }
     let Ending { parts, trailers } = reader.finish()?;
     parts.into_iter().for_each(take);
-    Message::is_complete(head, content, trailers).ok_or(ResponseError::Malformed)
+    head.map(|head| Message { head, content, trailers }).ok_or(ResponseError::Malformed)
 }
 
 /// Whether sealed bytes show anything of what was said.

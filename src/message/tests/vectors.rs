@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 
+use super::super::exchange::runtime_data::runtime_data;
 use super::super::hpke::{setup_recipient, setup_sender_with};
 use super::super::response::response_context;
 use super::*;
 use crate::crypto::sealing::{Aead, X25519PrivateKey};
+use crate::types::Nonce;
 
 fn x25519(hex: &str) -> X25519PrivateKey {
     X25519PrivateKey::from_bytes(&bytes(hex)).unwrap()
@@ -134,11 +136,9 @@ fn runtime_data_of_the_project() {
     let vectors: Value = serde_json::from_str(include_str!("../vectors.json")).unwrap();
     for vector in vectors.as_array().unwrap() {
         let text = |name: &str| vector[name].as_str().unwrap();
-        let digest = KeyConfig::from_bytes(&bytes(text("key_config"))).unwrap().digest();
-        let runtime_data = format!(
-            r#"{{"nonce":"{}","ohttp-key-config-sha256":"{digest}","protocol":"blindbox-bound-message/1"}}"#,
-            text("nonce")
-        );
+        let config = KeyConfig::from_bytes(&bytes(text("key_config"))).unwrap();
+        let nonce = Nonce::from_hex(text("nonce")).unwrap();
+        let runtime_data = runtime_data(&nonce, &config);
         assert_eq!(runtime_data, text("runtime_data"));
         assert_eq!(runtime_data.len(), 207);
         let sha256 = crate::crypto::sha256_digest(runtime_data.as_bytes()).to_string();

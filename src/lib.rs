@@ -120,6 +120,8 @@
 
 mod appraisal;
 mod appraise;
+#[cfg(feature = "client")]
+mod attest;
 mod attestation;
 pub mod azure_vm;
 mod binding;
@@ -143,6 +145,8 @@ mod explain;
 #[cfg(feature = "client")]
 mod fetch;
 pub mod files;
+#[cfg(feature = "client")]
+mod http;
 mod inspect;
 mod json;
 pub mod maa;
@@ -179,7 +183,11 @@ mod verify;
 mod work;
 mod x509;
 
+#[cfg(feature = "client")]
+pub use ::http::{HeaderMap, Method, StatusCode, Version};
 pub use appraisal::{Appraisal, Check, Verdict};
+#[cfg(feature = "client")]
+pub use attest::EvidenceBundle;
 pub use attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
 pub use cce_policy::{
     CcePolicy, CcePolicyDifference, CcePolicyError, CcePolicyFinding, CcePolicyFlag, CcePolicySourceError,
@@ -200,7 +208,7 @@ pub use error::{
 pub use evidence::{Endorsements, Evidence, KeySetSource};
 pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]
-pub use http::{HeaderMap, Method, StatusCode, Version};
+pub use http::{AttestedStream, Body, BodyError, Form, Part, Request, Response, StatusError};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{
@@ -209,10 +217,7 @@ pub use policy::{
     TcbMinimum, Trust, Unmet, UvmRequirement, VmConfigurationBit, Workload, advisories,
 };
 #[cfg(feature = "client")]
-pub use session::{
-    AttestedStream, Body, BodyError, EvidenceBundle, Form, ManagedSession, ManagedStatus, Part, Request, Response,
-    Session, StatusError, StreamBuilder,
-};
+pub use session::{ManagedSession, ManagedStatus, Session, StreamBuilder};
 pub use snp::{Crl, Vek};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::attest::{Coalesce, EvidenceBundle, collect};
 use crate::azure_vm::AkAnchors;
 use crate::clock::{Clock, TimeProvider};
 use crate::error::AttestationError;
@@ -15,7 +16,7 @@ use crate::evidence::KeySetSource;
 use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
 use crate::maa::KeySet;
 use crate::policy::Policy;
-use crate::session::{Coalesce, EvidenceBundle, ManagedSession, Session, collect};
+use crate::session::{ManagedSession, Session};
 use crate::snp::AmdAnchors;
 use crate::telemetry;
 use crate::tls::{self, Roots};

@@ -13,7 +13,7 @@ use crate::snp::AmdAnchors;
 use crate::tls::{NameVerifier, Roots};
 use crate::transport::Network;
 
-/// Settings and shared caches of a verifier. Attestations under way are shared by [`crate::session::Coalesce`].
+/// Settings and shared caches of a verifier. Attestations under way are shared by [`crate::attest::Coalesce`].
 #[derive(Debug)]
 pub(crate) struct VerifierState {
     pub(crate) clock: Clock,

@@ -55,15 +55,16 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method};
 
-pub use crate::session::BodyError;
+pub use crate::http::BodyError;
 pub use request::Request;
 pub use response::{BodyReader, Response, StatusError};
 
+use crate::attest::EvidenceBundle;
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::error::AttestationError;
 use crate::policy::Policy;
-use crate::session::{self, EvidenceBundle};
+use crate::session;
 use crate::verifier::{self, VerifierBuilder};
 
 /// Proves what is behind a URL before a byte of the application is sent to it, and waits for the outcome.

@@ -11,17 +11,17 @@ use super::reader_body::BlockingReaderBody;
 use super::response::Response;
 use super::runtime;
 use crate::error::AttestationError;
-use crate::session::{self, Form};
+use crate::http::{Form, Request as AsyncRequest};
 
 /// A request to the attested peer, from [`Session::get`](super::Session::get) and its siblings. As [`crate::Request`].
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
-    request: session::Request,
+    request: AsyncRequest,
 }
 
 impl Request {
-    pub(super) fn new(request: session::Request) -> Self {
+    pub(super) fn new(request: AsyncRequest) -> Self {
         Self { request }
     }
 

@@ -9,13 +9,13 @@ use serde::de::DeserializeOwned;
 
 use super::runtime;
 use crate::error::AttestationError;
-use crate::session::{self, BodyError};
+use crate::http::{BodyError, Response as AsyncResponse, StatusError as AsyncStatusError};
 
 /// A response with the status of an error, from [`Response::error_for_status`].
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StatusError {
-    error: session::StatusError,
+    error: AsyncStatusError,
 }
 
 impl StatusError {
@@ -35,11 +35,11 @@ impl StatusError {
 /// A response of the attested peer, from [`Request::send`](super::Request::send): status and headers. The methods that consume
 /// the response read the body, and wait for it.
 pub struct Response {
-    response: session::Response,
+    response: AsyncResponse,
 }
 
 impl Response {
-    pub(super) fn new(response: session::Response) -> Self {
+    pub(super) fn new(response: AsyncResponse) -> Self {
         Self { response }
     }
 
@@ -150,7 +150,7 @@ pub struct BodyReader {
 }
 
 enum State {
-    Open(session::Response),
+    Open(AsyncResponse),
     Ended,
     Failed(AttestationError),
 }

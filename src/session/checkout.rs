@@ -1,9 +1,12 @@
 //! A connection of the pool in use for one exchange: whether it goes back to the pool afterwards, or is closed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::peer::Peer;
-use super::request_body::Progress;
+use crate::attestation::Attestation;
+use crate::error::AttestationError;
+use crate::http::{Cancelled, Guard, Progress};
 use crate::transport::Connection;
 
 /// A connection for one exchange. When it is dropped, the connection is returned if another exchange can follow, else closed.
@@ -50,6 +53,20 @@ impl Checkout {
 
     pub(super) fn advance(&mut self, exchange: Exchange) {
         self.exchange = exchange;
+    }
+}
+
+impl Guard for Checkout {
+    fn cancelled(&self, grace: Duration) -> Option<AttestationError> {
+        self.peer.cancelled(grace)
+    }
+
+    fn until_cancelled(&self, grace: Duration) -> Cancelled {
+        self.peer.until_cancelled(grace)
+    }
+
+    fn attestation(&self) -> Arc<Attestation> {
+        Arc::clone(self.peer.lease().attested())
     }
 }
 

@@ -4,36 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRAILER, UPGRADE};
-use http::{Method, StatusCode};
 use hyper::body::Incoming;
 use url::Url;
 
-use super::Response;
 use super::checkout::{Checkout, Exchange};
-use super::peer::Peer;
-use super::request_body::{GuardedBody, Progress, RequestBody};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::transport::{Io, OutgoingBody, TransportError, TransportErrorKind, upgraded};
-
-/// What a request is made of, wherever it is sent.
-#[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) method: Method,
-    pub(super) target: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: HeaderMap,
-    /// Headers of the session, which give way to those of the request.
-    pub(super) default_headers: Arc<HeaderMap>,
-    pub(super) body: Option<RequestBody>,
-    /// The content type of the body, unless a header sets another.
-    pub(super) content_type: Option<HeaderValue>,
-    pub(super) trailers: Option<HeaderMap>,
-    /// The protocol to switch to.
-    pub(super) upgrade: Option<HeaderValue>,
-    pub(super) timeout: Option<Duration>,
-}
+use crate::http::{Parts, Response};
+use crate::transport::{Io, TransportError, TransportErrorKind, upgraded};
 
 /// What became of a request on one connection.
 pub(super) enum Outcome {
@@ -56,7 +34,8 @@ pub(super) async fn exchange(
 ) -> Result<Outcome, AttestationError> {
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
-    let (request, progress) = parts.for_peer(&peer, url)?;
+    let guarded = Arc::clone(&peer);
+    let (request, progress) = parts.request(url, move || guarded.check())?;
     let closed = || {
         let reason = "the connection was closed before the request was sent";
         Outcome::NotProcessed(TransportError::new(TransportErrorKind::NotProcessed, reason))
@@ -71,7 +50,7 @@ pub(super) async fn exchange(
     };
     let outcome = tokio::select! {
         biased;
-        error = peer.until_revoked_or_expired(Duration::ZERO) => {
+        error = peer.until_cancelled(Duration::ZERO) => {
             return Err(if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error });
         }
         outcome = exchange => outcome,
@@ -82,7 +61,7 @@ pub(super) async fn exchange(
         Some(Err(failure)) if failure.kind == TransportErrorKind::NotProcessed => {
             sent.store(false, Ordering::Relaxed);
             peer.check()?;
-            if progress.has_begun() && matches!(parts.body, Some(RequestBody::Stream(_))) {
+            if progress.has_begun() && parts.has_stream() {
                 let more = "; it was not processed, and has a body that can be read only once";
                 return Err(failure.and(more).of_application(url));
             }
@@ -96,10 +75,10 @@ pub(super) async fn exchange(
         }
     };
     if response.status().is_informational() {
-        check_switch(&response, parts.upgrade.as_ref())?;
+        parts.check_switch(&response)?;
         let io = tokio::select! {
             biased;
-            error = peer.until_revoked_or_expired(Duration::ZERO) => return Err(error.after_request_was_sent()),
+            error = peer.until_cancelled(Duration::ZERO) => return Err(error.after_request_was_sent()),
             io = upgraded(&mut response) => io,
         };
         let io = io.map_err(|failure| failed(failure, url, deadline).after_request_was_sent())?;
@@ -107,19 +86,6 @@ pub(super) async fn exchange(
     }
     checkout.advance(Exchange::Responding(progress));
     Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
-}
-
-/// Returns an error unless the peer switches to the requested protocol (RFC 9110 section 7.8).
-fn check_switch(response: &http::Response<Incoming>, requested: Option<&HeaderValue>) -> Result<(), AttestationError> {
-    let chosen = response.headers().get(UPGRADE).map(HeaderValue::as_bytes);
-    let reason = match requested.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-        Some(requested) if chosen.is_some_and(|chosen| chosen.eq_ignore_ascii_case(requested.as_bytes())) => {
-            return Ok(());
-        }
-        Some(_) => "it switches to another protocol than the requested one",
-        None => "it switches to another protocol, which was not requested",
-    };
-    Err(AttestationError::InvalidResponse { reason: reason.to_owned(), source: None })
 }
 
 /// The error of a request that may have arrived.
@@ -131,56 +97,5 @@ fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> Attestatio
             let failure = TransportError { kind: TransportErrorKind::Broken, ..failure };
             failure.and("; the request may have arrived, and is not sent again").of_application(url)
         }
-    }
-}
-
-impl Parts {
-    fn for_peer(
-        &self,
-        peer: &Arc<Peer>,
-        url: &Url,
-    ) -> Result<(http::Request<OutgoingBody>, Progress), AttestationError> {
-        if matches!(&self.body, Some(RequestBody::Stream(body)) if body.is_taken()) {
-            let reason = "expected a body that was not sent before: a stream can be read only once";
-            return Err(AttestationError::InvalidRequest { reason });
-        }
-        let is_empty = matches!(&self.body, Some(RequestBody::Bytes(bytes)) if bytes.is_empty());
-        let (body, progress) = match &self.body {
-            Some(body) if !is_empty || self.trailers.is_some() => {
-                let (body, progress) = GuardedBody::new(body.clone(), self.trailers.clone(), peer);
-                (OutgoingBody::new(body), progress)
-            }
-            _ => (OutgoingBody::empty(), Progress::over()),
-        };
-        let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
-        let mut request =
-            http::Request::builder().method(self.method.clone()).uri(url.as_str()).body(body).map_err(unusable)?;
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        if let Some(content_type) = &self.content_type {
-            headers.entry(CONTENT_TYPE).or_insert_with(|| content_type.clone());
-        }
-        for name in self.default_headers.keys() {
-            if headers.contains_key(name) {
-                continue;
-            }
-            for value in self.default_headers.get_all(name) {
-                headers.append(name, value.clone());
-            }
-        }
-        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        if let Some(protocol) = &self.upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol.clone());
-        }
-        // HTTP/1.1 sends only trailers that were announced (RFC 9110 section 6.6.2).
-        for name in self.trailers.iter().flat_map(HeaderMap::keys) {
-            headers.append(TRAILER, name.clone().into());
-        }
-        // The HTTP library sends no Content-Length for an empty body, and some servers require it (RFC 9110 section 8.6).
-        if is_empty && self.trailers.is_none() {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        Ok((request, progress))
     }
 }

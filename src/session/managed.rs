@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::attest::Attester;
-use super::coalesce::Coalesce;
-use super::{Request, Response, Session, lock};
+use super::Session;
+use crate::attest::{Attester, Coalesce};
 use crate::error::AttestationError;
+use crate::http::{Request, Response};
 use crate::policy::Policy;
+use crate::sync::lock;
 use crate::verifier_state::VerifierState;
 
 /// How long a failed attempt counts unless [`ManagedSession::cool_down`] says otherwise.

@@ -5,74 +5,46 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `channel_mode` | how the peer is reached and identified |
-//! | `attest` | what one attestation is: open, challenge, fetch, verify |
-//! | `coalesce` | which tasks share an attestation; which keys were refused |
-//! | `lease` | one attestation and its validity |
-//! | `peer`, `peer_id` | one key: its attestation, its revocation, its connections |
+//! | `send` | which connection a request is sent on; when it is sent again |
+//! | `exchange` | one request on one connection |
+//! | `checkout` | a connection in use for one exchange, and whether another can follow |
+//! | `peer` | one key: its attestation, its revocation, its connections |
 //! | `pool` | which peers a session has; when it is poisoned |
 //! | `renewal` | when and over which connection an attestation is renewed |
-//! | `request`, `headers`, `request_body`, `multipart` | what a caller can put into a request |
-//! | `base_url` | the address of the peer, and the URL of a request below it |
-//! | `send` | which connection a request is sent on; when it is sent again |
-//! | `checkout` | a connection in use for one exchange, and whether another can follow |
-//! | `exchange` | one request on one connection |
-//! | `response` | the response, whose body is cut off with its peer |
-//! | `stream` | byte streams of other protocols, with the same checks |
+//! | `stream` | opens byte streams of other protocols |
 //! | `service` | the session as a tower service |
 //! | `managed` | a session that opens itself, and again |
-//! | `collect` | evidence without a verdict |
+//!
+//! Below it are `crate::attest` (one attestation: challenge, fetch, verify) and `crate::http` (requests and responses).
 
-mod attest;
-mod base_url;
-mod channel_mode;
 mod checkout;
-mod coalesce;
-mod collect;
 mod exchange;
-mod headers;
-mod lease;
 mod managed;
-mod multipart;
 mod peer;
-mod peer_id;
 mod pool;
 mod renewal;
-mod request;
-mod request_body;
-mod response;
 mod send;
 mod service;
 mod stream;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 
-pub(crate) use coalesce::Coalesce;
-pub use collect::EvidenceBundle;
-pub(crate) use collect::collect;
 pub use managed::{ManagedSession, ManagedStatus};
-pub use multipart::{Form, Part};
-pub use request::Request;
-pub use response::{Body, BodyError, Response, StatusError};
-pub use stream::{AttestedStream, StreamBuilder};
+pub use stream::StreamBuilder;
 
-use attest::Attester;
-use coalesce::Freshness;
-use exchange::Parts;
 use pool::{Poison, Pool};
 
+use crate::attest::{Attester, Coalesce, Freshness};
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
+use crate::http::{Parts, Request, check_headers};
 use crate::policy::Policy;
-use crate::sync::lock;
 use crate::telemetry;
 use crate::verifier_state::VerifierState;
 
@@ -196,7 +168,9 @@ impl Session {
     ///
     /// `target` begins with one slash and stays within the session's origin and base path.
     pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
-        Request::new(self.clone(), method, target.as_ref())
+        let mut parts = Parts::new(method, target.as_ref(), &self.default_headers);
+        parts.timeout = self.inner.attester.verifier.request_timeout;
+        Request::new(Arc::clone(&self.inner), parts)
     }
 
     /// Prepares a byte stream to an attested peer, for other protocols than HTTP, or for other clients of HTTP:
@@ -222,7 +196,7 @@ impl Session {
     ///
     /// [`AttestationError::InvalidRequest`] for headers that [`Request::header`] does not allow.
     pub fn with_default_headers(&self, headers: HeaderMap) -> Result<Self, AttestationError> {
-        headers::check_all(&headers).map_err(|reason| AttestationError::InvalidRequest { reason })?;
+        check_headers(&headers).map_err(|reason| AttestationError::InvalidRequest { reason })?;
         Ok(Self { default_headers: Arc::new(headers), ..self.clone() })
     }
 
@@ -263,18 +237,6 @@ impl Session {
     /// Whether there is a peer whose attestation is valid.
     fn has_attested_peer(&self) -> bool {
         self.is_open() && self.inner.pool.has_valid_peer()
-    }
-
-    async fn send(&self, parts: &Parts) -> Result<Response, AttestationError> {
-        let sent = AtomicBool::new(false);
-        let Some(timeout) = parts.timeout else {
-            return self.inner.send(parts, &Deadline::after(Duration::MAX), &sent).await;
-        };
-        let deadline = Deadline::after(timeout);
-        let outcome = deadline.run("the request", self.inner.send(parts, &deadline, &sent)).await;
-        outcome.unwrap_or_else(|timeout| {
-            Err(if sent.load(Ordering::Relaxed) { timeout.after_request_was_sent() } else { timeout })
-        })
     }
 }
 

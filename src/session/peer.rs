@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,12 +10,12 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::checkout::Checkout;
-use super::lease::Lease;
-use super::lock;
-use super::peer_id::PeerId;
 use super::renewal::Renewal;
+use crate::attest::{Lease, PeerId};
 use crate::clock::{Clock, Order};
 use crate::error::AttestationError;
+use crate::http::Cancelled;
+use crate::sync::lock;
 use crate::transport::{Connection, Security};
 
 /// The most idle connections of one peer, and how long one stays open without a request. Servers close idle connections after
@@ -27,9 +25,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// How often exchanges check the wall clock, which can be set forward.
 const WALL_CLOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Resolves to the reason why nothing more may be exchanged with a peer, once there is one.
-pub(super) type Cancelled = Pin<Box<dyn Future<Output = AttestationError> + Send + Sync>>;
 
 /// An attested key, an attested connection, or the one peer of an unbound session. The pool and every exchange hold it: a revocation
 /// reaches all of its exchanges, also after the pool has evicted it.
@@ -136,13 +131,10 @@ impl Peer {
 
     /// Returns an error if nothing more may be sent.
     pub(super) fn check(&self) -> Result<(), AttestationError> {
-        if let Some(error) = self.revocation() {
-            return Err(error);
-        }
-        if self.is_valid() { Ok(()) } else { Err(AttestationError::AttestationExpired) }
+        self.cancelled(Duration::ZERO).map_or(Ok(()), Err)
     }
 
-    /// The reason why nothing more may be exchanged, if there is one now. [`Peer::until_revoked_or_expired`] waits for it.
+    /// The reason why nothing more may be exchanged, if there is one now. [`Peer::until_cancelled`] waits for it.
     pub(super) fn cancelled(&self, grace: Duration) -> Option<AttestationError> {
         let expired = || lock(&self.lease).remaining(&self.clock, grace).is_zero();
         self.revocation().or_else(|| expired().then_some(AttestationError::AttestationExpired))
@@ -150,7 +142,7 @@ impl Peer {
 
     /// Waits until an exchange has to end: when the peer is refused, or when its attestation ended this long ago. A renewal extends
     /// it.
-    pub(super) fn until_revoked_or_expired(self: &Arc<Self>, grace: Duration) -> Cancelled {
+    pub(super) fn until_cancelled(self: &Arc<Self>, grace: Duration) -> Cancelled {
         let (peer, mut revoked) = (Arc::clone(self), self.revoked.subscribe());
         Box::pin(async move {
             tokio::select! {

@@ -7,13 +7,12 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::checkout::Checkout;
-use super::lease::Lease;
-use super::lock;
 use super::peer::Peer;
-use super::peer_id::PeerId;
+use crate::attest::{Lease, PeerId};
 use crate::attestation::Attestation;
 use crate::clock::Clock;
 use crate::error::AttestationError;
+use crate::sync::lock;
 use crate::telemetry;
 use crate::transport::Connection;
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::SessionInner;
 use super::checkout::{Checkout, Exchange};
-use super::lease::Lease;
 use super::peer::Peer;
+use crate::attest::Lease;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::telemetry;
@@ -125,14 +125,14 @@ impl SessionInner {
         let id = self.attester.mode.peer_id(connection.security());
         if id != peer.id() {
             if let Some(other) =
-                self.pool.get(id).filter(|other| self.attester.joins_unasked(connection.security(), other))
+                self.pool.get(id).filter(|other| self.attester.joins_unasked(connection.security(), other.security()))
             {
                 drop(self.pool.attach(&other, connection));
             }
             return Err(AttestationError::AttestationExpired);
         }
         // Requests may share a connection as soon as it has joined, and a policy can be about the key exchange of each connection.
-        if !self.attester.joins_unasked(connection.security(), peer) {
+        if !self.attester.joins_unasked(connection.security(), peer.security()) {
             return Err(AttestationError::AttestationExpired);
         }
         renewal.not_sent = false;

@@ -2,22 +2,39 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::checkout::Checkout;
-use super::coalesce::Freshness;
-use super::exchange::{self, Outcome, Parts};
+use super::exchange::{self, Outcome};
 use super::pool::Poison;
-use super::stream::AttestedStream;
-use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, Response, SessionInner};
+use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, SessionInner};
+use crate::attest::Freshness;
 use crate::attestation::Attestation;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::telemetry;
+use crate::http::{Parts, Response, Sender};
+use crate::telemetry::{self, BoxFuture};
 use crate::transport::{Connection, TransportError, TransportErrorKind};
 
+impl Sender for SessionInner {
+    fn send(self: Arc<Self>, parts: &Parts) -> BoxFuture<'_, Response> {
+        Box::pin(async move {
+            let sent = AtomicBool::new(false);
+            let deadline = Deadline::after(parts.timeout.unwrap_or(Duration::MAX));
+            let sending = self.send_within(parts, &deadline, &sent);
+            if parts.timeout.is_none() {
+                return sending.await;
+            }
+            deadline.run("the request", sending).await.unwrap_or_else(|timeout| {
+                Err(if sent.load(Ordering::Relaxed) { timeout.after_request_was_sent() } else { timeout })
+            })
+        })
+    }
+}
+
 impl SessionInner {
-    pub(super) async fn send(
+    async fn send_within(
         self: &Arc<Self>,
         parts: &Parts,
         deadline: &Deadline,
@@ -40,7 +57,7 @@ impl SessionInner {
             let peer = Arc::clone(checkout.peer());
             match exchange::exchange(checkout, parts, &url, deadline, sent).await? {
                 Outcome::Upgraded(response, io, checkout) => {
-                    let stream = AttestedStream::new(io, checkout, Arc::clone(self));
+                    let stream = self.attested_stream(io, checkout);
                     return Ok(Response::switched(*response, stream, &url));
                 }
                 Outcome::Response(response) => {
@@ -124,7 +141,7 @@ impl SessionInner {
     ) -> Result<Checkout, AttestationError> {
         let security = connection.security();
         let id = self.attester.mode.peer_id(security);
-        if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer)) {
+        if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer.security())) {
             let mut checkout = self.pool.attach(&peer, connection);
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);

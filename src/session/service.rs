@@ -11,9 +11,9 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRAILER};
 use tower_service::Service;
 
-use super::request_body::{BoxError, RequestBody};
-use super::{Body, Request, Session};
+use super::Session;
 use crate::error::AttestationError;
+use crate::http::{Body, BoxError, Request, RequestBody};
 
 /// Sends requests as [`Request::send`] does, with the same checks and errors. The service is always ready, and applies the
 /// verifier's request timeout.

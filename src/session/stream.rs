@@ -1,163 +1,21 @@
-//! An attested stream: the bytes of any protocol, to and from an attested peer and no other.
-//!
-//! A stream has the checks of a request: it is opened to a key that is attested, and is cut off when the peer is refused or its
-//! attestation ends. A task of its own closes the socket, so that this does not depend on anyone who reads or writes.
+//! Opens attested streams, and renews the attestation of their peer while they are open.
 
-use std::fmt;
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::AbortHandle;
-
 use super::checkout::Checkout;
-use super::coalesce::Freshness;
 use super::peer::Peer;
-use super::request_body::CHUNK_SIZE;
-use super::{MAX_ATTEMPTS, Session, SessionInner, lock};
-use crate::attestation::Attestation;
+use super::{MAX_ATTEMPTS, Session, SessionInner};
+use crate::attest::Freshness;
 use crate::challenge::Channel;
 use crate::deadline::Deadline;
 use crate::error::{AttestationError, ChannelNotAllowed};
+use crate::http::AttestedStream;
 use crate::transport::Io;
 
 /// How often an open stream looks whether its attestation has to be renewed.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A byte stream to an attested peer, from [`Session::stream`] or the response to an [upgrade](crate::Request::upgrade).
-///
-/// Every byte is sent to a peer that is attested at that time. The stream is cut off when the peer is refused or when its
-/// attestation ends; then reading and writing fail with an [`io::Error`] that contains the [`AttestationError`], and the connection
-/// is closed whether anyone uses it or not. While the stream is open, it renews the attestation. Data that were already passed to
-/// TLS and the operating system may still be sent.
-///
-/// A stream that was cut off never looks like one that has ended. What was written before may have arrived: the error does not say so
-/// ([`AttestationError::request_sent`] is about requests), so do not repeat it blindly.
-pub struct AttestedStream {
-    shared: Arc<Shared>,
-    /// Counts as a use of the peer, and keeps what belongs to the connection.
-    checkout: Checkout,
-    watcher: AbortHandle,
-}
-
-struct Shared {
-    peer: Arc<Peer>,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// The connection, or why it was cut off.
-    io: Result<Box<dyn Io>, AttestationError>,
-    /// Those who wait: closing a socket wakes none.
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
-impl Shared {
-    fn cut_off(&self, error: AttestationError) {
-        let mut state = lock(&self.state);
-        let (reader, writer) = (state.reader.take(), state.writer.take());
-        let io = std::mem::replace(&mut state.io, Err(error));
-        drop(state);
-        drop(io);
-        reader.into_iter().chain(writer).for_each(Waker::wake);
-    }
-
-    /// Runs an operation on the connection, unless it was cut off or has to be.
-    fn poll<T>(
-        &self,
-        side: impl FnOnce(&mut State) -> &mut Option<Waker>,
-        cx: &mut Context<'_>,
-        operation: impl FnOnce(Pin<&mut dyn Io>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        // Checked directly: the watcher may not have had its turn.
-        if let Some(error) = self.peer.cancelled(Duration::ZERO) {
-            self.cut_off(error);
-        }
-        let mut state = lock(&self.state);
-        let polled = match &mut state.io {
-            Ok(io) => operation(Pin::new(&mut **io), cx),
-            Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, error.clone()))),
-        };
-        *side(&mut state) = polled.is_pending().then(|| cx.waker().clone());
-        polled
-    }
-}
-
-impl AttestedStream {
-    pub(super) fn new(io: Box<dyn Io>, checkout: Checkout, session: Arc<SessionInner>) -> Self {
-        let peer = Arc::clone(checkout.peer());
-        let shared = Arc::new(Shared {
-            peer: Arc::clone(&peer),
-            state: Mutex::new(State { io: Ok(io), reader: None, writer: None }),
-        });
-        let watched = Arc::clone(&shared);
-        let watcher = tokio::spawn(async move {
-            let mut cancelled = peer.until_revoked_or_expired(Duration::ZERO);
-            let error = tokio::select! {
-                biased;
-                error = &mut cancelled => error,
-                never = keep_renewed(&session, &peer) => match never {},
-            };
-            watched.cut_off(error);
-        });
-        Self { shared, checkout, watcher: watcher.abort_handle() }
-    }
-
-    /// Returns the latest attestation of the peer of this stream.
-    #[must_use]
-    pub fn attestation(&self) -> Arc<Attestation> {
-        Arc::clone(self.checkout.peer().lease().attested())
-    }
-}
-
-/// Renews the attestation of a peer while a stream to it is open: there may be no requests that would.
-async fn keep_renewed(session: &SessionInner, peer: &Arc<Peer>) -> std::convert::Infallible {
-    loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        if peer.is_valid() && peer.needs_renewal() {
-            // A refusal revokes the peer, which ends the stream; otherwise the old attestation is valid until its end.
-            let _ = session.renew_expiring(&Deadline::after(session.attester.verifier.deadline)).await;
-        }
-    }
-}
-
-impl Drop for AttestedStream {
-    fn drop(&mut self) {
-        self.watcher.abort();
-    }
-}
-
-impl AsyncRead for AttestedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.shared.poll(|state| &mut state.reader, cx, |io, cx| io.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for AttestedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // The peer is checked before each piece, as with the body of a request.
-        let piece = buf.get(..CHUNK_SIZE).unwrap_or(buf);
-        self.shared.poll(|state| &mut state.writer, cx, |io, cx| io.poll_write(cx, piece))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.poll(|state| &mut state.writer, cx, |io, cx| io.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.poll(|state| &mut state.writer, cx, |io, cx| io.poll_shutdown(cx))
-    }
-}
-
-impl fmt::Debug for AttestedStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AttestedStream({:?})", self.checkout.peer().id())
-    }
-}
 
 /// A stream to be opened, from [`Session::stream`].
 #[derive(Clone, Debug)]
@@ -201,6 +59,29 @@ impl StreamBuilder {
 }
 
 impl SessionInner {
+    /// Returns the stream of a peer. It is cut off with its peer, and renews the attestation: there may be no requests that would.
+    pub(super) fn attested_stream(self: &Arc<Self>, io: Box<dyn Io>, checkout: Checkout) -> AttestedStream {
+        let (session, peer) = (Arc::clone(self), Arc::clone(checkout.peer()));
+        AttestedStream::new(io, checkout, async move {
+            let mut cancelled = peer.until_cancelled(Duration::ZERO);
+            tokio::select! {
+                biased;
+                error = &mut cancelled => error,
+                never = session.keep_renewed(&peer) => match never {},
+            }
+        })
+    }
+
+    async fn keep_renewed(&self, peer: &Peer) -> Infallible {
+        loop {
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
+            if peer.is_valid() && peer.needs_renewal() {
+                // A refusal revokes the peer, which ends the stream; otherwise the old attestation is valid until its end.
+                let _ = self.renew_expiring(&Deadline::after(self.attester.verifier.deadline)).await;
+            }
+        }
+    }
+
     async fn open_stream(
         self: &Arc<Self>,
         options: &StreamBuilder,
@@ -215,8 +96,9 @@ impl SessionInner {
         for _ in 0..MAX_ATTEMPTS {
             let (io, security) = self.attester.open_stream(options.port, &options.alpn, deadline).await?;
             let id = self.attester.mode.peer_id(security);
-            if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer)) {
-                return Ok(AttestedStream::new(io, Checkout::of_stream(&peer), Arc::clone(self)));
+            if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer.security()))
+            {
+                return Ok(self.attested_stream(io, Checkout::of_stream(&peer)));
             }
             // Nothing was sent on it. What is asked for evidence speaks HTTP; a load balancer may lead it to another replica, and
             // the next stream as well.

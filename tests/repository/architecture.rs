@@ -23,6 +23,8 @@ const FLOORS: &[&[&str]] = &[
     &["transport"],
     &["fetch"],
     &["verifier_state"],
+    &["http"],
+    &["attest"],
     &["session"],
     &["verifier"],
     &["blocking"],

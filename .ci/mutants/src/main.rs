@@ -23,11 +23,13 @@ mod run;
 /// What a verdict depends on.
 const MODULES: &[&str] = &[
     "appraise",
+    "attest",
     "azure_vm",
     "binding",
     "cce_policy",
     "cross_check",
     "der",
+    "http",
     "json",
     "maa",
     "policy",

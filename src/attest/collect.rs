@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attest::{Attester, key_id};
+use super::attester::{Attester, key_id};
 use super::coalesce::Coalesce;
 use crate::attestation::OfflineAttestation;
 use crate::azure_vm::AkAnchors;

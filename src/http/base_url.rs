@@ -9,13 +9,13 @@ const MAX_URL: usize = 65_000;
 
 /// The origin of a session and the path that all its requests are below.
 #[derive(Clone, Debug)]
-pub(super) struct BaseUrl {
+pub(crate) struct BaseUrl {
     url: Url,
 }
 
 impl BaseUrl {
     /// Reads the URL that the caller wrote.
-    pub(super) fn parse(text: &str) -> Result<Self, AttestationError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, AttestationError> {
         let invalid = |reason| Err(AttestationError::InvalidUrl { reason });
         let Ok(mut url) = Url::parse(text) else {
             return invalid("expected an absolute URL such as https://my-app.example");
@@ -40,30 +40,30 @@ impl BaseUrl {
         Ok(Self { url })
     }
 
-    pub(super) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 
     /// Whether the caller went by a name that an authority can vouch for. What the server shows has no say in it.
-    pub(super) fn has_dns_name(&self) -> bool {
+    pub(crate) fn has_dns_name(&self) -> bool {
         matches!(self.url.host(), Some(Host::Domain(name)) if name != "localhost")
     }
 
-    pub(super) fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
     /// Host and port, as the header `Host` has them.
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.url[Position::BeforeHost..Position::AfterPort]
     }
 
     /// The target of a request with this URI: a path below the base, or an absolute URL within it.
-    pub(super) fn target(&self, uri: &http::Uri) -> Result<String, AttestationError> {
+    pub(crate) fn target(&self, uri: &http::Uri) -> Result<String, AttestationError> {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         if uri.scheme().is_none() && uri.authority().is_none() {
             return Ok(target.to_owned());
@@ -80,14 +80,14 @@ impl BaseUrl {
     }
 
     /// The root of the origin.
-    pub(super) fn root(&self) -> Url {
+    pub(crate) fn root(&self) -> Url {
         let mut root = self.url.clone();
         root.set_path("/");
         root
     }
 
     /// The same host and scheme on another port.
-    pub(super) fn on_port(&self, port: u16) -> Result<Url, AttestationError> {
+    pub(crate) fn on_port(&self, port: u16) -> Result<Url, AttestationError> {
         let mut other = self.root();
         match other.set_port(Some(port)) {
             Ok(()) => Ok(other),
@@ -96,7 +96,7 @@ impl BaseUrl {
     }
 
     /// The URL of a request. Its origin is compared again after everything is put together.
-    pub(super) fn resolve(&self, target: &str, query: &[(String, String)]) -> Result<Url, AttestationError> {
+    pub(crate) fn resolve(&self, target: &str, query: &[(String, String)]) -> Result<Url, AttestationError> {
         let invalid = |reason| Err(AttestationError::InvalidRequest { reason });
         if !target.starts_with('/') || target.starts_with("//") {
             return invalid("expected a target that begins with exactly one slash, such as /generate");

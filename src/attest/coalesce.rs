@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lease::Lease;
-use super::lock;
 use super::peer_id::PeerId;
 use crate::clock::{Clock, Moment};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::fetch::{Outcome, SingleFlight};
+use crate::sync::lock;
 use crate::types::Sha256Digest;
 
 /// The most peers that are remembered. It limits the memory that an attacker on the path can fill by showing new keys.
@@ -32,12 +32,12 @@ const COALESCE_WINDOW: Duration = Duration::from_secs(5);
 /// What a verdict depends on and what differs between sessions of one verifier. Roots, anchors, key sets and the agent's address
 /// are the same for all of them: verdicts are not shared between verifiers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct VerdictKey {
-    pub(super) peer: PeerId,
-    pub(super) origin: String,
-    pub(super) policy: Sha256Digest,
+pub(crate) struct VerdictKey {
+    pub(crate) peer: PeerId,
+    pub(crate) origin: String,
+    pub(crate) policy: Sha256Digest,
     /// The key exchange, if the policy requires a post-quantum one.
-    pub(super) key_exchange: Option<&'static str>,
+    pub(crate) key_exchange: Option<&'static str>,
 }
 
 /// The attestations and refusals of one peer.
@@ -104,15 +104,15 @@ struct Overlap {
 }
 
 /// A call that opens a session, while it runs.
-pub(super) struct ConnectGuard<'c> {
+pub(crate) struct ConnectGuard<'c> {
     coalesce: &'c Coalesce,
     cohort: Cohort,
-    pub(super) freshness: Freshness,
+    pub(crate) freshness: Freshness,
 }
 
 /// How recent a verdict has to be to be shared.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Freshness {
+pub(crate) struct Freshness {
     requested_at: Moment,
     /// When the first of the overlapping calls began.
     cohort_since: Moment,
@@ -121,13 +121,13 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
-    pub(super) fn now(clock: &Clock) -> Self {
+    pub(crate) fn now(clock: &Clock) -> Self {
         let now = clock.moment();
         Self { requested_at: now, cohort_since: now, evidence_after: false }
     }
 
     /// Requires evidence that is requested from now on.
-    pub(super) fn evidence_from_now(clock: &Clock) -> Self {
+    pub(crate) fn evidence_from_now(clock: &Clock) -> Self {
         Self { evidence_after: true, ..Self::now(clock) }
     }
 
@@ -161,7 +161,7 @@ impl Drop for ConnectGuard<'_> {
 
 impl Coalesce {
     /// Begins a call that opens a session.
-    pub(super) fn connect(&self, origin: String, policy: Sha256Digest, clock: &Clock) -> ConnectGuard<'_> {
+    pub(crate) fn connect(&self, origin: String, policy: Sha256Digest, clock: &Clock) -> ConnectGuard<'_> {
         let cohort = (origin, policy);
         let now = clock.moment();
         let mut cohorts = lock(&self.cohorts);
@@ -172,7 +172,7 @@ impl Coalesce {
     }
 
     /// Attests a peer, or returns the outcome of another task if it is recent enough.
-    pub(super) async fn attest(
+    pub(crate) async fn attest(
         &self,
         key: VerdictKey,
         freshness: Freshness,
@@ -188,7 +188,7 @@ impl Coalesce {
     }
 
     /// Attests a peer for one task: a renewal, which has its own deadline.
-    pub(super) async fn attest_alone(
+    pub(crate) async fn attest_alone(
         &self,
         key: VerdictKey,
         clock: &Clock,
@@ -201,12 +201,12 @@ impl Coalesce {
     }
 
     /// A refusal of the peer that is newer than the evidence of an attestation.
-    pub(super) fn outweighs(&self, key: &VerdictKey, lease: &Lease) -> Option<AttestationError> {
+    pub(crate) fn outweighs(&self, key: &VerdictKey, lease: &Lease) -> Option<AttestationError> {
         lock(&self.entries).get(key).and_then(|entry| entry.outweighs(lease))
     }
 
     /// The refusal of a peer that was refused within the last 30 seconds.
-    pub(super) fn recent_refusal(&self, key: &VerdictKey, clock: &Clock) -> Option<AttestationError> {
+    pub(crate) fn recent_refusal(&self, key: &VerdictKey, clock: &Clock) -> Option<AttestationError> {
         let entries = lock(&self.entries);
         let entry = entries.get(key).filter(|entry| entry.is_recently_refused(clock))?;
         lock(&entry.refusal).as_ref().map(|refusal| refusal.error.clone())

@@ -4,7 +4,7 @@ use crate::types::{SpkiDigest, TlsExporter};
 
 /// What an attestation holds for: everything with the same id shares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum PeerId {
+pub(crate) enum PeerId {
     /// The one peer of an unbound session.
     Unbound,
     /// Every connection with this key.
@@ -15,14 +15,14 @@ pub(super) enum PeerId {
 
 impl PeerId {
     /// The key that the peer has proven to hold, where it identifies the peer.
-    pub(super) fn key(self) -> Option<SpkiDigest> {
+    pub(crate) fn key(self) -> Option<SpkiDigest> {
         match self {
             Self::Unbound => None,
             Self::Key(key) | Self::Connection { key, .. } => Some(key),
         }
     }
 
-    pub(super) fn is_one_connection(self) -> bool {
+    pub(crate) fn is_one_connection(self) -> bool {
         matches!(self, Self::Connection { .. })
     }
 }

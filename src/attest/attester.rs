@@ -5,16 +5,15 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::base_url::BaseUrl;
 use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, VerdictKey};
 use super::lease::Lease;
-use super::peer::Peer;
 use crate::challenge::Challenge;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
 use crate::fetch::{AttestRequest, request_evidence};
+use crate::http::BaseUrl;
 use crate::json::{self, Value};
 use crate::maa::KeySet;
 use crate::maa_key::verify_vek;
@@ -27,17 +26,17 @@ use crate::verifier_state::VerifierState;
 use crate::verify::verify;
 
 /// Opens connections to one origin and attests their peers under one policy.
-pub(super) struct Attester {
-    pub(super) verifier: Arc<VerifierState>,
-    pub(super) coalesce: Arc<Coalesce>,
-    pub(super) base: BaseUrl,
-    pub(super) mode: ChannelMode,
+pub(crate) struct Attester {
+    pub(crate) verifier: Arc<VerifierState>,
+    pub(crate) coalesce: Arc<Coalesce>,
+    pub(crate) base: BaseUrl,
+    pub(crate) mode: ChannelMode,
     policy: Policy,
     policy_digest: Sha256Digest,
 }
 
 impl Attester {
-    pub(super) fn new(
+    pub(crate) fn new(
         verifier: &Arc<VerifierState>,
         coalesce: &Arc<Coalesce>,
         url: &str,
@@ -49,24 +48,24 @@ impl Attester {
         Ok(Self { verifier, coalesce, base, mode, policy: policy.clone(), policy_digest: policy.digest() })
     }
 
-    pub(super) fn policy_digest(&self) -> Sha256Digest {
+    pub(crate) fn policy_digest(&self) -> Sha256Digest {
         self.policy_digest
     }
 
     /// Opens a connection, which shows the key of its peer. Nothing is sent on it but the handshakes.
-    pub(super) async fn open(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
+    pub(crate) async fn open(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
         let opening = self.mode.application().connect_to_application();
         telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
     }
 
     /// Opens a connection for HTTP/1.1 alone.
-    pub(super) async fn open_http1(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
+    pub(crate) async fn open_http1(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
         let opening = self.mode.application().connect_http1_to_application();
         telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
     }
 
     /// Opens a stream for another protocol than HTTP. Nothing is sent on it.
-    pub(super) async fn open_stream(
+    pub(crate) async fn open_stream(
         &self,
         port: Option<u16>,
         alpn: &[Vec<u8>],
@@ -78,8 +77,8 @@ impl Attester {
 
     /// Whether a connection can join an attested peer without its own attestation. A policy that requires a post-quantum key exchange
     /// requires it of each connection.
-    pub(super) fn joins_unasked(&self, security: Security, peer: &Peer) -> bool {
-        !self.requires_post_quantum() || security.key_exchange == peer.security().key_exchange
+    pub(crate) fn joins_unasked(&self, security: Security, peer: Security) -> bool {
+        !self.requires_post_quantum() || security.key_exchange == peer.key_exchange
     }
 
     fn requires_post_quantum(&self) -> bool {
@@ -87,7 +86,7 @@ impl Attester {
     }
 
     /// What a verdict over a connection depends on.
-    pub(super) fn verdict_key(&self, security: Security) -> VerdictKey {
+    pub(crate) fn verdict_key(&self, security: Security) -> VerdictKey {
         VerdictKey {
             peer: self.mode.peer_id(security),
             origin: self.base.origin(),
@@ -97,7 +96,7 @@ impl Attester {
     }
 
     /// Attests the peer of a connection, or shares the attestation of another task.
-    pub(super) async fn attest(
+    pub(crate) async fn attest(
         &self,
         connection: &mut Connection,
         freshness: Freshness,
@@ -112,7 +111,7 @@ impl Attester {
     }
 
     /// Attests a peer again, for this task only. Without a connection, the agent must be separate.
-    pub(super) async fn attest_again(
+    pub(crate) async fn attest_again(
         &self,
         security: Security,
         connection: Option<&mut Connection>,
@@ -205,7 +204,7 @@ fn names_unknown_key(evidence: &Evidence, keys: &KeySet) -> bool {
 }
 
 /// Returns the id of the key that the token names, of which nothing is verified yet.
-pub(super) fn key_id(evidence: &Evidence) -> Option<String> {
+pub(crate) fn key_id(evidence: &Evidence) -> Option<String> {
     let header = evidence.token.as_deref()?.split('.').next()?;
     let header = URL_SAFE_NO_PAD.decode(header).ok()?;
     let Ok(Value::Object(header)) = json::parse(&header) else { return None };

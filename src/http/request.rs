@@ -1,4 +1,4 @@
-//! The builder of a request: its parts are checked when they are set, and only the session can send it.
+//! The builder of a request: its parts are checked when they are set, and only its session can send it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,20 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVal
 use serde::Serialize;
 use tokio::io::AsyncRead;
 
-use super::exchange::Parts;
+use super::headers;
 use super::multipart::Form;
+use super::parts::Parts;
 use super::request_body::{BoxBody, BoxError, ChunksBody, ReaderBody, RequestBody, StreamedBody, boxed};
-use super::{Response, Session, headers};
+use super::response::Response;
 use crate::error::AttestationError;
+use crate::telemetry::BoxFuture;
 
-/// A request to the attested peer, from [`Session::get`] and its siblings.
+/// Sends requests to attested peers: a session.
+pub(crate) trait Sender: Send + Sync {
+    fn send(self: Arc<Self>, parts: &Parts) -> BoxFuture<'_, Response>;
+}
+
+/// A request to the attested peer, from [`Session::get`](crate::Session::get) and its siblings.
 ///
 /// It has no connection. A part that is not valid is reported by [`Request::send`].
 ///
@@ -32,31 +39,18 @@ use crate::error::AttestationError;
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
-    session: Session,
-    pub(super) parts: Parts,
+    sender: Arc<dyn Sender>,
+    pub(crate) parts: Parts,
     invalid: Option<AttestationError>,
 }
 
 impl Request {
-    pub(super) fn new(session: Session, method: Method, target: &str) -> Self {
-        let mut invalid = None;
-        if matches!(method, Method::CONNECT | Method::TRACE) {
-            invalid =
-                Some(AttestationError::InvalidRequest { reason: "expected a method other than CONNECT and TRACE" });
+    pub(crate) fn new(sender: Arc<impl Sender + 'static>, parts: Parts) -> Self {
+        let mut request = Self { sender, parts, invalid: None };
+        if matches!(request.parts.method, Method::CONNECT | Method::TRACE) {
+            request.refuse("expected a method other than CONNECT and TRACE");
         }
-        let parts = Parts {
-            method,
-            target: target.to_owned(),
-            query: Vec::new(),
-            headers: HeaderMap::new(),
-            default_headers: Arc::clone(&session.default_headers),
-            body: None,
-            content_type: None,
-            trailers: None,
-            upgrade: None,
-            timeout: session.inner.attester.verifier.request_timeout,
-        };
-        Self { session, parts, invalid }
+        request
     }
 
     /// Adds a header. `Authorization` and `Content-Type` replace the one that was set before. The value is text or bytes.
@@ -260,7 +254,7 @@ impl Request {
         if let Some(error) = self.invalid {
             return Err(error);
         }
-        self.session.send(&self.parts).await
+        self.sender.send(&self.parts).await
     }
 
     fn refuse(&mut self, reason: &'static str) {

@@ -1,28 +1,21 @@
-//! A response of the attested peer. Its body is cut off when the peer is refused, or when its attestation ended too long ago.
+//! A response of the attested peer: status, headers, and the ways to read its body.
 
 use std::fmt;
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
-use tokio::time::Sleep;
 use url::Url;
 
-use super::checkout::Checkout;
-use super::peer::Cancelled;
+use super::guard::Guard;
+use super::response_body::Body;
 use super::stream::AttestedStream;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::transport::{Stage, classify};
-
-/// How long a response may continue after the attestation of its peer has ended.
-const GRACE: Duration = Duration::from_secs(60);
 
 /// A response of the attested peer, from [`Request::send`](crate::Request::send): status, headers, and a body that is read while it
 /// arrives.
@@ -31,31 +24,6 @@ pub struct Response {
     body: Body,
     trailers: Option<Box<HeaderMap>>,
     stream: Option<Box<AttestedStream>>,
-}
-
-/// The body of a response, as an [`http_body::Body`]: it can become the body of a response of axum or hyper.
-///
-/// It fails with the refusal of the peer if the peer is refused while it is read, and at the latest one minute after the end of the
-/// attestation. A body that was cut off never looks like one that has ended.
-pub struct Body {
-    state: State,
-    url: Box<Url>,
-}
-
-enum State {
-    Open(Box<Open>),
-    /// The body has ended, and the connection was returned.
-    Ended,
-    /// The body is incomplete. Every further read returns the error.
-    Failed(AttestationError),
-}
-
-/// A body that is not complete yet.
-struct Open {
-    incoming: Incoming,
-    checkout: Checkout,
-    cancelled: Cancelled,
-    timeout: Option<(Deadline, Pin<Box<Sleep>>)>,
 }
 
 /// The reason why a body could not be read in the requested form.
@@ -76,29 +44,26 @@ pub enum BodyError {
 }
 
 impl Response {
-    pub(super) fn new(
+    /// Returns the response to a request. The exchange is over when its body is, or when it is dropped.
+    pub(crate) fn new(
         response: http::Response<Incoming>,
-        checkout: Checkout,
+        guard: impl Guard,
         url: &Url,
         deadline: Option<Deadline>,
     ) -> Self {
-        let (mut head, incoming) = response.into_parts();
-        // Extensions of the HTTP library could give access to the connection.
-        head.extensions = http::Extensions::new();
-        let cancelled = checkout.peer().until_revoked_or_expired(GRACE);
-        let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.remaining()))));
-        let state = State::Open(Box::new(Open { incoming, checkout, cancelled, timeout }));
-        let mut body = Body { state, url: Box::new(url.clone()) };
-        body.end_if_over();
-        Self { head, body, trailers: None, stream: None }
+        let (head, incoming) = response.into_parts();
+        Self::of(head, Body::new(incoming, guard, url, deadline), None)
     }
 
-    /// A response after which the connection has another protocol.
-    pub(super) fn switched(response: http::Response<Incoming>, stream: AttestedStream, url: &Url) -> Self {
-        let (mut head, _) = response.into_parts();
+    /// Returns a response after which the connection has another protocol.
+    pub(crate) fn switched(response: http::Response<Incoming>, stream: AttestedStream, url: &Url) -> Self {
+        Self::of(response.into_parts().0, Body::empty(url), Some(Box::new(stream)))
+    }
+
+    fn of(mut head: http::response::Parts, body: Body, stream: Option<Box<AttestedStream>>) -> Self {
+        // Extensions of the HTTP library could give access to the connection.
         head.extensions = http::Extensions::new();
-        let body = Body { state: State::Ended, url: Box::new(url.clone()) };
-        Self { head, body, trailers: None, stream: Some(Box::new(stream)) }
+        Self { head, body, trailers: None, stream }
     }
 
     /// Returns the status. Statuses of errors and redirects are not errors of this API; see [`Response::error_for_status`].
@@ -122,7 +87,7 @@ impl Response {
     /// Returns the requested URL, the base of a relative `Location`.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.body.url.as_str()
+        self.body.url().as_str()
     }
 
     /// Returns the remaining size of the body in bytes, if the peer has announced it. For a response to `HEAD`, see the header
@@ -186,9 +151,7 @@ impl Response {
             }
         }
     }
-}
 
-impl Response {
     /// Returns the trailers, after [`Response::chunk`] has returned `None`; `None` if there were none. HTTP/1.1 servers send them
     /// only if the request has the header `TE: trailers`.
     #[must_use]
@@ -213,7 +176,7 @@ impl Response {
         if !status.is_client_error() && !status.is_server_error() {
             return Ok(self);
         }
-        let mut url = (*self.body.url).clone();
+        let mut url = self.body.url().clone();
         // It may be secret.
         url.set_query(None);
         Err(StatusError { status, url: url.into(), response: Box::new(self) })
@@ -253,92 +216,5 @@ impl From<Response> for http::Response<Body> {
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Response({})", self.status())
-    }
-}
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = AttestationError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AttestationError>>> {
-        let open = match &mut self.state {
-            State::Open(open) => open,
-            State::Ended => return Poll::Ready(None),
-            State::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
-        };
-        let polled = Pin::new(&mut open.incoming).poll_frame(cx);
-        // A complete response has nothing left to cut off, whatever happened to its peer.
-        if let Poll::Ready(None) = polled {
-            self.state = State::Ended;
-            return Poll::Ready(None);
-        }
-        // Checked directly: polling the future would be pending in a task that has used up tokio's budget. The future is needed only
-        // to wake the task while there is nothing to read; polling it costs more than reading a chunk.
-        let cut = match open.checkout.peer().cancelled(GRACE) {
-            None if polled.is_pending() => match open.cancelled.as_mut().poll(cx) {
-                Poll::Ready(error) => Some(error),
-                Poll::Pending => open.poll_timeout(cx),
-            },
-            None => open.poll_timeout(cx),
-            cancelled => cancelled,
-        };
-        let failure = match (cut, polled) {
-            (Some(error), _) => error.after_request_was_sent(),
-            (None, Poll::Ready(Some(Err(error)))) => explain(error, &self.url).after_request_was_sent(),
-            (None, Poll::Ready(Some(Ok(frame)))) => {
-                self.end_if_over();
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            (None, _) => return Poll::Pending,
-        };
-        self.state = State::Failed(failure.clone());
-        Poll::Ready(Some(Err(failure)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.state {
-            State::Open(open) => open.incoming.is_end_stream(),
-            State::Ended => true,
-            State::Failed(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.state {
-            State::Open(open) => open.incoming.size_hint(),
-            State::Ended => SizeHint::with_exact(0),
-            State::Failed(_) => SizeHint::default(),
-        }
-    }
-}
-
-impl Open {
-    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Option<AttestationError> {
-        let (deadline, sleep) = self.timeout.as_mut()?;
-        sleep.as_mut().poll(cx).is_ready().then(|| deadline.timeout_error("the request"))
-    }
-}
-
-impl Body {
-    /// Returns the connection at the end of a body of known length: the caller may never poll for the end.
-    fn end_if_over(&mut self) {
-        if let State::Open(open) = &self.state
-            && open.incoming.is_end_stream()
-        {
-            self.state = State::Ended;
-        }
-    }
-}
-
-fn explain(error: hyper::Error, url: &Url) -> AttestationError {
-    classify(&error, Stage::Body).caused_by(error).of_application(url)
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Body({:?})", self.size_hint().exact())
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn check(name: &HeaderName, value: &HeaderValue) -> Result<(), &'stat
 }
 
 /// Returns an error if a caller cannot set one of the headers, or if there are too many.
-pub(super) fn check_all(headers: &HeaderMap) -> Result<(), &'static str> {
+pub(crate) fn check_all(headers: &HeaderMap) -> Result<(), &'static str> {
     if headers.len() > MAX_HEADERS {
         return Err("expected at most 1000 headers");
     }

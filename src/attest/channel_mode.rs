@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::base_url::BaseUrl;
 use super::peer_id::PeerId;
 use crate::challenge::{Challenge, Channel, ServerNameCheck};
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::fetch::AgentChannel;
+use crate::http::BaseUrl;
 use crate::policy::{Binding, Policy};
 use crate::tls;
 use crate::transport::{Connection, Connector, Security};
@@ -19,7 +19,7 @@ use crate::verifier_state::VerifierState;
 const AGENT_PORT: u16 = 8080;
 
 /// The connections of a session: to the application, and to its agent.
-pub(super) struct ChannelMode {
+pub(crate) struct ChannelMode {
     kind: Channel,
     /// Whether a certificate of the application is validated for the name in the URL when a connection is opened.
     server_name: ServerNameCheck,
@@ -34,7 +34,7 @@ enum Agent {
 }
 
 impl ChannelMode {
-    pub(super) fn new(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
+    pub(crate) fn new(verifier: &VerifierState, base: &BaseUrl, policy: &Policy) -> Result<Self, AttestationError> {
         match policy.binding() {
             Binding::OwnKey => Self::bound(verifier, base, policy, Channel::Bound),
             Binding::OwnConnection => Self::bound(verifier, base, policy, Channel::BoundConnection),
@@ -107,17 +107,17 @@ impl ChannelMode {
         })
     }
 
-    pub(super) fn kind(&self) -> Channel {
+    pub(crate) fn kind(&self) -> Channel {
         self.kind
     }
 
-    pub(super) fn application(&self) -> &Connector {
+    pub(crate) fn application(&self) -> &Connector {
         &self.application
     }
 
     /// What identifies the peer of a connection. A bound connection without a key, or without an exporter where that counts, is refused
     /// with its challenge.
-    pub(super) fn peer_id(&self, security: Security) -> PeerId {
+    pub(crate) fn peer_id(&self, security: Security) -> PeerId {
         match (self.kind, security.key, security.exporter) {
             (Channel::Bound, Some(key), _) => PeerId::Key(key),
             (Channel::BoundConnection, Some(key), Some(exporter)) => PeerId::Connection { key, exporter },
@@ -126,7 +126,7 @@ impl ChannelMode {
     }
 
     /// A challenge to the peer of an open connection, whose certificate was checked when it was opened.
-    pub(super) fn challenge(&self, security: Security, now: UnixTime) -> Result<Challenge, AttestationError> {
+    pub(crate) fn challenge(&self, security: Security, now: UnixTime) -> Result<Challenge, AttestationError> {
         let challenge = match (self.kind, security.key, security.exporter) {
             (Channel::Bound, Some(key), _) => Challenge::bound(key, self.server_name, now)?,
             (Channel::BoundConnection, Some(key), Some(exporter)) => {
@@ -143,7 +143,7 @@ impl ChannelMode {
     }
 
     /// The channel to the peer's agent and its address; `None` if that needs a connection to the peer and there is none.
-    pub(super) fn agent<'a>(&'a self, connection: Option<&'a mut Connection>) -> Option<(AgentChannel<'a>, &'a Url)> {
+    pub(crate) fn agent<'a>(&'a self, connection: Option<&'a mut Connection>) -> Option<(AgentChannel<'a>, &'a Url)> {
         match &self.agent {
             Agent::Attached(url) => Some((AgentChannel::Attached(connection?), url)),
             Agent::Separate(connector, url) => Some((AgentChannel::Separate { connector, connection: None }, url)),
@@ -151,7 +151,7 @@ impl ChannelMode {
     }
 
     /// Whether evidence can be requested without a connection to the peer.
-    pub(super) fn agent_is_separate(&self) -> bool {
+    pub(crate) fn agent_is_separate(&self) -> bool {
         matches!(self.agent, Agent::Separate(..))
     }
 }

@@ -1,132 +1,22 @@
-//! The body of a request, which goes on only while its peer is attested.
+//! The body of a request on its way, which continues only while its peer is attested.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, ReadBuf};
 
 use super::headers;
-use super::lock;
-use super::peer::Peer;
-
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Any body, with its data as `Bytes`.
-pub(super) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
-
-/// The most bytes that are given to the HTTP library at a time. The library sends what it was given, whatever happens to the
-/// request in the meantime: if it had all of a body, the body would reach a peer that was refused long ago.
-pub(super) const CHUNK_SIZE: usize = 16 << 10;
-
-/// The body that a caller gave to a request.
-#[derive(Clone)]
-pub(super) enum RequestBody {
-    Bytes(Bytes),
-    Stream(StreamedBody),
-}
-
-/// A body that is read while it is sent, and so only once. Clones share it.
-#[derive(Clone)]
-pub(super) struct StreamedBody {
-    body: Arc<Mutex<Option<BoxBody>>>,
-    size: SizeHint,
-}
-
-impl StreamedBody {
-    pub(super) fn new(body: BoxBody) -> Self {
-        let size = body.size_hint();
-        Self { body: Arc::new(Mutex::new(Some(body))), size }
-    }
-
-    /// Whether it was read by a request before.
-    pub(super) fn is_taken(&self) -> bool {
-        lock(&self.body).is_none()
-    }
-}
-
-/// Converts a body of any data and error.
-pub(super) fn boxed<B>(body: B) -> BoxBody
-where
-    B: Body + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    Box::pin(Converted(Box::pin(body)))
-}
-
-struct Converted<B>(Pin<Box<B>>);
-
-impl<B: Body<Error: Into<BoxError>>> Body for Converted<B> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // Nothing is copied where the data are `Bytes` already.
-        let convert = |frame: Frame<B::Data>| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-        self.0.as_mut().poll_frame(cx).map(|next| next.map(|frame| frame.map(convert).map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-/// Reads a body from an `AsyncRead`, a chunk at a time.
-pub(super) struct ReaderBody<R> {
-    reader: Pin<Box<R>>,
-    buffer: BytesMut,
-}
-
-impl<R: AsyncRead> ReaderBody<R> {
-    pub(super) fn new(reader: R) -> Self {
-        Self { reader: Box::pin(reader), buffer: BytesMut::new() }
-    }
-}
-
-impl<R: AsyncRead> Body for ReaderBody<R> {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.get_mut();
-        this.buffer.resize(CHUNK_SIZE, 0);
-        let mut read = ReadBuf::new(&mut this.buffer);
-        std::task::ready!(this.reader.as_mut().poll_read(cx, &mut read))?;
-        let length = read.filled().len();
-        if length == 0 {
-            return Poll::Ready(None);
-        }
-        Poll::Ready(Some(Ok(Frame::data(this.buffer.split_to(length).freeze()))))
-    }
-}
-
-/// Reads a body from a stream of chunks.
-pub(super) struct ChunksBody<S>(pub(super) Pin<Box<S>>);
-
-impl<S, E> Body for ChunksBody<S>
-where
-    S: futures_core::Stream<Item = Result<Bytes, E>>,
-    E: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.0.as_mut().poll_next(cx).map(|next| next.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
-    }
-}
+use super::request_body::{BoxBody, BoxError, CHUNK_SIZE, RequestBody, StreamedBody};
+use crate::error::AttestationError;
+use crate::sync::lock;
 
 /// How far the HTTP library has come with a body.
 #[derive(Clone, Default)]
-pub(super) struct Progress(Arc<ProgressState>);
+pub(crate) struct Progress(Arc<ProgressState>);
 
 #[derive(Default)]
 struct ProgressState {
@@ -137,35 +27,36 @@ struct ProgressState {
 
 impl Progress {
     /// The progress of a request without a body.
-    pub(super) fn over() -> Self {
+    pub(crate) fn over() -> Self {
         let progress = Self::default();
         progress.0.over.store(true, Ordering::SeqCst);
         progress
     }
 
     /// Whether the library has all of the body: only then the connection is free when the response has ended.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.0.over.load(Ordering::SeqCst)
     }
 
     /// Whether the library has asked for any of it.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.0.begun.load(Ordering::SeqCst)
     }
 
     /// Why the caller's body could not be read.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         lock(&self.0.failure).clone()
     }
 }
 
 /// A body on its way. Its peer is checked before each chunk.
-pub(super) struct GuardedBody {
+pub(super) struct GuardedBody<C> {
     source: Source,
     /// The rest of the chunk that was read last.
     rest: Bytes,
     trailers: Option<HeaderMap>,
-    peer: Arc<Peer>,
+    /// Returns an error if nothing more may be sent to the peer.
+    check: C,
     progress: Progress,
 }
 
@@ -175,14 +66,14 @@ enum Source {
     Reading(BoxBody),
 }
 
-impl GuardedBody {
-    pub(super) fn new(body: RequestBody, trailers: Option<HeaderMap>, peer: &Arc<Peer>) -> (Self, Progress) {
+impl<C> GuardedBody<C> {
+    pub(super) fn new(body: RequestBody, trailers: Option<HeaderMap>, check: C) -> (Self, Progress) {
         let progress = Progress::default();
         let (source, rest) = match body {
             RequestBody::Bytes(bytes) => (Source::Ended, bytes),
             RequestBody::Stream(stream) => (Source::Waiting(stream), Bytes::new()),
         };
-        (Self { source, rest, trailers, peer: Arc::clone(peer), progress: progress.clone() }, progress)
+        (Self { source, rest, trailers, check, progress: progress.clone() }, progress)
     }
 
     /// Reads on until there is a chunk or the body has ended; trailers of the body itself are returned.
@@ -192,7 +83,7 @@ impl GuardedBody {
                 Source::Ended => break,
                 Source::Waiting(shared) => {
                     // Taken at the last moment: a request that was never written can be sent again.
-                    let Some(body) = lock(&shared.body).take() else {
+                    let Some(body) = shared.take() else {
                         return Poll::Ready(Err("a body that is a stream can be sent once".into()));
                     };
                     self.source = Source::Reading(body);
@@ -215,7 +106,7 @@ impl GuardedBody {
     }
 }
 
-impl Body for GuardedBody {
+impl<C: Fn() -> Result<(), AttestationError> + Unpin> Body for GuardedBody<C> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -230,7 +121,7 @@ impl Body for GuardedBody {
             }
         };
         // The sender of the request looks for the reason at the peer: HTTP/2 does not pass this one on.
-        if let Err(error) = self.peer.check() {
+        if let Err(error) = (self.check)() {
             return Poll::Ready(Some(Err(error.into())));
         }
         let frame = if !self.rest.is_empty() {
@@ -263,7 +154,7 @@ impl Body for GuardedBody {
         let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
         let source = match &self.source {
             Source::Ended => SizeHint::with_exact(0),
-            Source::Waiting(shared) => shared.size,
+            Source::Waiting(shared) => shared.size(),
             Source::Reading(body) => body.size_hint(),
         };
         source.exact().map_or_else(SizeHint::default, |exact| SizeHint::with_exact(exact.saturating_add(rest)))

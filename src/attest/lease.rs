@@ -8,45 +8,45 @@ use crate::clock::{Clock, Moment};
 
 /// An attestation and its validity: until its end by the wall clock, and for no longer than its lifetime by the monotonic clock.
 #[derive(Clone, Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     attested: Arc<Attestation>,
     requested_at: Moment,
     span: Duration,
 }
 
 impl Lease {
-    pub(super) fn new(attested: Attestation, requested_at: Moment) -> Self {
+    pub(crate) fn new(attested: Attestation, requested_at: Moment) -> Self {
         let span = attested.expires_at().as_secs().saturating_sub(attested.issued_at().as_secs());
         Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span) }
     }
 
-    pub(super) fn attested(&self) -> &Arc<Attestation> {
+    pub(crate) fn attested(&self) -> &Arc<Attestation> {
         &self.attested
     }
 
     /// When the evidence was requested. It does not cover what the peer did later.
-    pub(super) fn requested_at(&self) -> Moment {
+    pub(crate) fn requested_at(&self) -> Moment {
         self.requested_at
     }
 
     /// The remaining validity, plus a grace period after it; zero when both are over.
-    pub(super) fn remaining(&self, clock: &Clock, grace: Duration) -> Duration {
+    pub(crate) fn remaining(&self, clock: &Clock, grace: Duration) -> Duration {
         let end = Duration::from_secs(self.attested.expires_at().as_secs()).saturating_add(grace);
         let by_wall = end.saturating_sub(Duration::from_secs(clock.now().as_secs()));
         by_wall.min(self.span.saturating_add(grace).saturating_sub(clock.since(self.requested_at)))
     }
 
-    pub(super) fn is_valid(&self, clock: &Clock) -> bool {
+    pub(crate) fn is_valid(&self, clock: &Clock) -> bool {
         !self.remaining(clock, Duration::ZERO).is_zero()
     }
 
     /// Whether the last fifth has begun, in which a request renews it.
-    pub(super) fn needs_renewal(&self, clock: &Clock) -> bool {
+    pub(crate) fn needs_renewal(&self, clock: &Clock) -> bool {
         self.span.checked_div(5).is_some_and(|fifth| self.remaining(clock, Duration::ZERO) <= fifth)
     }
 
     /// When an unsuccessful renewal is tried again: every request would be too often.
-    pub(super) fn retry_at(&self, clock: &Clock) -> Option<Instant> {
+    pub(crate) fn retry_at(&self, clock: &Clock) -> Option<Instant> {
         clock.monotonic().checked_add(self.span.checked_div(50)?)
     }
 }

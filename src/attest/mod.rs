@@ -1,0 +1,25 @@
+//! Attests the peer of one connection: opens it, requests evidence with a new nonce, and verifies it. Which peers a session keeps
+//! is decided above, in `session`.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `attester` | what one attestation is: open, challenge, fetch, verify |
+//! | `channel_mode` | how the peer is reached and identified |
+//! | `peer_id` | what an attestation holds for: a key, or a connection |
+//! | `lease` | one attestation and its validity |
+//! | `coalesce` | which tasks share an attestation; which keys were refused |
+//! | `collect` | evidence without a verdict |
+
+mod attester;
+mod channel_mode;
+mod coalesce;
+mod collect;
+mod lease;
+mod peer_id;
+
+pub(crate) use attester::Attester;
+pub(crate) use coalesce::{Coalesce, Freshness};
+pub use collect::EvidenceBundle;
+pub(crate) use collect::collect;
+pub(crate) use lease::Lease;
+pub(crate) use peer_id::PeerId;

@@ -1,0 +1,40 @@
+//! Requests and responses: what a caller can send to an attested peer and what it gets back, on any connection.
+//!
+//! Which connection that is, and whether its peer is attested, is decided above, in `session`. This module knows the peer only as a
+//! [`Guard`]: every piece of a body asks it whether the exchange may continue.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `base_url` | the address of the peer, and the URL of a request below it |
+//! | `request`, `headers`, `multipart` | what a caller can put into a request |
+//! | `parts` | the request for one connection; the check of a switch of protocols |
+//! | `request_body` | the sources of a body: bytes, readers, streams |
+//! | `guarded_body` | a body on its way, which continues only while its peer is attested |
+//! | `response`, `response_body` | the response, whose body is cut off with its peer |
+//! | `stream` | byte streams of other protocols, with the same checks |
+//! | `guard` | how long an exchange may continue |
+
+mod base_url;
+mod guard;
+mod guarded_body;
+mod headers;
+mod multipart;
+mod parts;
+mod request;
+mod request_body;
+mod response;
+mod response_body;
+mod stream;
+
+pub(crate) use base_url::BaseUrl;
+pub(crate) use guard::{Cancelled, Guard};
+pub(crate) use guarded_body::Progress;
+pub(crate) use headers::check_all as check_headers;
+pub use multipart::{Form, Part};
+pub(crate) use parts::Parts;
+pub use request::Request;
+pub(crate) use request::Sender;
+pub(crate) use request_body::{BoxError, RequestBody};
+pub use response::{BodyError, Response, StatusError};
+pub use response_body::Body;
+pub use stream::AttestedStream;

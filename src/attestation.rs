@@ -8,7 +8,8 @@ use crate::appraisal::Appraisal;
 use crate::azure_vm::AzureVmClaims;
 use crate::challenge::{Channel, ServerNameCheck};
 use crate::claims::{HardwareClaims, MaaClaims, TeeClaims, UvmClaims};
-use crate::types::{SpkiDigest, UnixTime};
+use crate::message::key_config::KeyConfig;
+use crate::types::{Sha256Digest, SpkiDigest, UnixTime};
 
 /// The state of the TEE, from verified evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +42,9 @@ pub struct Attestation {
     pub(crate) server_name: ServerNameCheck,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<SpkiDigest>,
+    /// In JSON its digest.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "digest_of_key")]
+    pub(crate) message_key: Option<KeyConfig>,
     pub(crate) issued_at: UnixTime,
     pub(crate) expires_at: UnixTime,
     pub(crate) claims: Claims,
@@ -103,10 +107,17 @@ impl Attestation {
         self.channel
     }
 
-    /// Returns the TLS key that the evidence names; `None` for an unbound channel.
+    /// Returns the TLS key that the evidence names; `None` for an unbound channel, and where it names a message key.
     #[must_use]
     pub fn key(&self) -> Option<&SpkiDigest> {
         self.key.as_ref()
+    }
+
+    /// Returns the SHA-256 of the key configuration (RFC 9458 section 3) that the evidence names, which messages are sealed to; `None`
+    /// unless the channel is [`Channel::BoundMessage`].
+    #[must_use]
+    pub fn message_key(&self) -> Option<Sha256Digest> {
+        self.message_key.as_ref().map(KeyConfig::digest)
     }
 
     /// Returns when the evidence was verified.
@@ -150,6 +161,10 @@ impl OfflineAttestation {
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at
     }
+}
+
+fn digest_of_key<S: serde::Serializer>(key: &Option<KeyConfig>, serializer: S) -> Result<S::Ok, S::Error> {
+    key.as_ref().map(KeyConfig::digest).serialize(serializer)
 }
 
 impl fmt::Display for Attestation {

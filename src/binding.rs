@@ -11,12 +11,14 @@
 //! | token, `azurevm` | `x-ms-runtime.client-payload` is `{"nonce": base64(hex(SHA-256(runtime data)))}`; only MAA verifies the vTPM's quote over it |
 
 use crate::azure_vm::{AzureVmClaims, RuntimeClaims};
-use crate::challenge::{Challenge, Named, Peer, key_statement};
+use crate::challenge::{Challenge, Named, Peer, key_statement, read_key_config};
 use crate::claims::TokenShape;
 use crate::cross_check::ConsistentEvidence;
 use crate::crypto;
 use crate::error::{AttestationError, ChannelNotBound};
+use crate::evidence::Evidence;
 use crate::maa::VerifiedToken;
+use crate::message::key_config::KeyConfig;
 use crate::policy::COMPLIANT_CVM;
 use crate::types::{ReportData, SpkiDigest, UnixTime, UserData, difference, shorten};
 
@@ -25,15 +27,26 @@ const LEEWAY_SECONDS: u64 = 60;
 
 /// Checks that the evidence was made for this challenge and, if the channel is bound, covers the peer's own key.
 ///
-/// `claimed` is the runtime data that the agent claims to have attested. It is only compared with the expected one.
+/// `received` has the runtime data that the agent claims to have attested, which are only compared with the expected ones. Those of a
+/// message key are computed from the key configuration that came with them. Returns that configuration: the evidence covers it.
 pub(crate) fn check_challenge(
     evidence: &ConsistentEvidence,
-    claimed: Option<&[u8]>,
+    received: &Evidence,
     challenge: &Challenge,
-) -> Result<(), AttestationError> {
-    let expected = challenge.runtime_data();
-    if let Peer::Bound { .. } | Peer::BoundConnection { .. } = challenge.peer() {
-        let claimed = claimed.ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
+) -> Result<Option<KeyConfig>, AttestationError> {
+    let (expected, message_key) = match challenge.peer() {
+        Peer::BoundMessage { .. } => {
+            let not_named = AttestationError::ChannelNotBound { reason: ChannelNotBound::MessageKeyNotNamed };
+            let config = read_key_config(received.key_config.as_deref().ok_or(not_named)?)?;
+            (challenge.runtime_data_of(&config), Some(config))
+        }
+        _ => (challenge.runtime_data(), None),
+    };
+    if let Peer::Bound { .. } | Peer::BoundConnection { .. } | Peer::BoundMessage { .. } = challenge.peer() {
+        let claimed = received
+            .runtime_data
+            .as_deref()
+            .ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
         if !crypto::constant_time_eq(claimed, &expected) {
             return Err(mismatch(&expected, claimed, challenge));
         }
@@ -42,7 +55,7 @@ pub(crate) fn check_challenge(
     if let Some(token) = &evidence.token {
         issued_after(token.maa().issued_at, challenge.made_at())?;
     }
-    Ok(())
+    Ok(message_key)
 }
 
 /// Returns the error for runtime data that are not the expected ones: another key or connection means a relay, another form an agent
@@ -61,6 +74,9 @@ fn mismatch(expected: &[u8], claimed: &[u8], challenge: &Challenge) -> Attestati
         }
         (Peer::BoundConnection { .. }, Some(Named::Key(_))) => {
             AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed }
+        }
+        (Peer::BoundMessage { .. }, Some(Named::Key(_) | Named::Connection { .. })) => {
+            AttestationError::ChannelNotBound { reason: ChannelNotBound::MessageKeyNotNamed }
         }
         _ => false_report("runtime data", &String::from_utf8_lossy(expected), &String::from_utf8_lossy(claimed)),
     }

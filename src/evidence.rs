@@ -39,6 +39,9 @@ pub struct Evidence {
     pub ak_chain: Vec<Vec<u8>>,
     /// The runtime data that the agent claims to have attested. It is only compared, never trusted.
     pub runtime_data: Option<Vec<u8>>,
+    /// The key configuration (RFC 9458 section 3) that messages are sealed to, as received; for [`crate::Challenge::bound_message`]
+    /// alone. It is used only if the runtime data name its digest.
+    pub key_config: Option<Vec<u8>>,
 }
 
 impl Evidence {

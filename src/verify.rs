@@ -95,11 +95,11 @@ pub fn verify(
     let vm = azure_vm::verify_azure_vm_for(policy, evidence, endorsements, report.as_ref(), now)?;
     // Step 4: all of it is about the same TEE, this nonce and this channel.
     let tee = ConsistentEvidence::new(token, report, endorsement)?.with_vm(vm)?;
-    binding::check_challenge(&tee, evidence.runtime_data.as_deref(), &challenge)?;
+    let message_key = binding::check_challenge(&tee, evidence, &challenge)?;
     // Step 5: the claims satisfy the policy.
     let (server_name, key) = match challenge.peer() {
         Peer::Bound { key, server_name } | Peer::BoundConnection { key, server_name, .. } => (server_name, Some(key)),
-        Peer::UnboundTls { server_name } => (server_name, None),
+        Peer::BoundMessage { server_name } | Peer::UnboundTls { server_name } => (server_name, None),
         Peer::UnboundCleartext => (ServerNameCheck::NotEvaluated, None),
     };
     let channel = challenge.channel();
@@ -107,7 +107,11 @@ pub fn verify(
         tee: &tee,
         channel: Some((channel, server_name)),
         tls_key: key,
-        key_exchange: challenge.negotiated_key_exchange(),
+        // Of a message, what its key is encapsulated with counts: TLS ends at a front end.
+        key_exchange: match &message_key {
+            Some(config) => Some(config.kem().name()),
+            None => challenge.negotiated_key_exchange(),
+        },
         key_set_source: endorsements.key_set_source,
         maa_key: maa_key.as_ref(),
         now,
@@ -116,7 +120,16 @@ pub fn verify(
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
     // An attestation ends with its evidence, however long the policy lets it live.
     let expires_at = now.plus(age).min(expiry(&tee, maa_key.as_ref()));
-    Ok(Attestation { channel, server_name, key, issued_at: now, expires_at, claims: claims(tee), appraisal })
+    Ok(Attestation {
+        channel,
+        server_name,
+        key,
+        message_key,
+        issued_at: now,
+        expires_at,
+        claims: claims(tee),
+        appraisal,
+    })
 }
 
 /// Verifies recorded evidence and appraises it against a policy, as [`verify`] does but without a challenge. The result proves
@@ -182,9 +195,8 @@ pub(crate) fn verify_collected(
     policy: &Policy,
 ) -> Result<OfflineAttestation, AttestationError> {
     check_channel_allowed(challenge, policy)?;
-    let runtime_data = evidence.runtime_data.as_deref();
     verify_offline(evidence, endorsements, policy, challenge.made_at(), |tee| {
-        binding::check_challenge(tee, runtime_data, challenge)
+        binding::check_challenge(tee, evidence, challenge).map(|_| ())
     })
 }
 
@@ -261,7 +273,9 @@ pub(crate) fn check_channel_allowed(challenge: &Challenge, policy: &Policy) -> R
     let reason = match (policy.binding(), challenge.peer()) {
         (Binding::OwnKey, Peer::Bound { .. }) | (Binding::OwnConnection, Peer::BoundConnection { .. }) => return Ok(()),
         (Binding::OwnKey, _) => ChannelNotAllowed::ChannelMustBeBound,
+        (Binding::OwnMessageKey, Peer::BoundMessage { .. }) => return Ok(()),
         (Binding::OwnConnection, _) => ChannelNotAllowed::ConnectionMustBeBound,
+        (Binding::OwnMessageKey, _) => ChannelNotAllowed::MessagesMustBeSealed,
         (Binding::None, Peer::UnboundTls { .. }) if allow.unbound_channel => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.plain_http => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotAllowed::PlainHttp,

@@ -14,6 +14,7 @@ use crate::types::shorten;
 pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'_>, policy: &Policy) {
     const BOUND: &str = "bound to the attested TLS key";
     const BOUND_CONNECTION: &str = "bound to this TLS connection and the attested TLS key";
+    const BOUND_MESSAGE: &str = "each message sealed to the attested message key";
     let Some((channel, server_name)) = input.channel else {
         checks.not_evaluated("channel", "recorded evidence has no channel", "none");
         checks.not_evaluated("freshness", "recorded evidence has no nonce of ours", "none");
@@ -22,6 +23,7 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'
     match channel {
         Channel::Bound => checks.passed("channel", BOUND, BOUND),
         Channel::BoundConnection => checks.passed("channel", BOUND_CONNECTION, BOUND_CONNECTION),
+        Channel::BoundMessage => checks.passed("channel", BOUND_MESSAGE, BOUND_MESSAGE),
         Channel::UnboundTls => {
             checks.allowed("channel", BOUND, "NOT BOUND: TLS, but the evidence does not name the peer's key");
         }
@@ -31,6 +33,10 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'
     }
     match server_name {
         ServerNameCheck::Validated => checks.passed("server name", "validated", "validated"),
+        // The front end chooses among all instances that the policy accepts.
+        ServerNameCheck::ValidatedFrontEnd => {
+            checks.passed("server name", "validated (front end)", "validated (front end)");
+        }
         ServerNameCheck::NotEvaluated => checks.not_evaluated(
             "server name",
             "goes by the attested key alone (proves what runs, not whose instance it is)",
@@ -46,9 +52,9 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'
     }
 }
 
-/// Key exchange groups that are or contain ML-KEM (FIPS 203), by their IANA names.
+/// Key exchange groups of TLS that are or contain ML-KEM (FIPS 203), by their IANA names, and X-Wing, which messages are sealed with.
 const POST_QUANTUM: &[&str] =
-    &["X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "MLKEM512", "MLKEM768", "MLKEM1024"];
+    &["X-Wing", "X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "MLKEM512", "MLKEM768", "MLKEM1024"];
 
 /// Checks the key exchange: traffic that is recorded today must not be decrypted by a quantum computer later.
 fn key_exchange(checks: &mut AppraisalBuilder, group: Option<&str>, policy: &Policy) {

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, VerdictKey};
 use super::lease::Lease;
-use crate::challenge::Challenge;
+use super::recipient::MessageRecipient;
+use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
@@ -82,7 +83,8 @@ impl Attester {
     }
 
     fn requires_post_quantum(&self) -> bool {
-        self.policy.requirements().post_quantum
+        // Of a message, the key that it is sealed to counts, which the evidence names.
+        self.policy.requirements().post_quantum && self.mode.kind() != Channel::BoundMessage
     }
 
     /// What a verdict over a connection depends on.
@@ -166,16 +168,17 @@ impl Attester {
             }
         };
         let evidence = async {
-            let evidence = telemetry::step(Step::Agent, request_evidence(channel, agent, question, *deadline)).await?;
+            let requested = request_evidence(channel, agent, question, *deadline);
+            let (evidence, offer) = telemetry::step(Step::Agent, requested).await?;
             let (Some(trust), Some(report)) = (policy.amd(), evidence.hardware_report()?) else {
-                return Ok((evidence, None));
+                return Ok((evidence, offer, None));
             };
             let certificates = evidence.certificates.as_deref();
             let collateral = verifier.kds.collateral(report, certificates, trust.revocation(), deadline);
             let collateral = telemetry::step(Step::Certificates, collateral).await?;
-            Ok((evidence, Some(collateral)))
+            Ok((evidence, offer, Some(collateral)))
         };
-        let ((evidence, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
+        let ((evidence, offer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
         if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
             && names_unknown_key(&evidence, keys)
         {
@@ -193,7 +196,8 @@ impl Attester {
         };
         let verdict = || verify(&evidence, &endorsements, challenge, policy, verifier.clock.now());
         let attested = telemetry::step_now(Step::Verify, verdict)?;
-        Ok(Lease::new(attested, requested_at))
+        let recipient = MessageRecipient::new(&attested, offer, &self.base);
+        Ok(Lease::new(attested, requested_at).sealing_to(recipient))
     }
 }
 

@@ -38,6 +38,7 @@ impl ChannelMode {
         match policy.binding() {
             Binding::OwnKey => Self::bound(verifier, base, policy, Channel::Bound),
             Binding::OwnConnection => Self::bound(verifier, base, policy, Channel::BoundConnection),
+            Binding::OwnMessageKey => Self::bound(verifier, base, policy, Channel::BoundMessage),
             Binding::None => Self::unbound(verifier, base, policy),
         }
     }
@@ -66,6 +67,11 @@ impl ChannelMode {
                     "a session that binds connections has its agent on the application's origin: an agent at another \
                               address would name another connection"
                         .to_owned();
+                return Err(AttestationError::Misconfigured { reason });
+            }
+            Some(_) if kind == Channel::BoundMessage => {
+                let reason =
+                    "a session with sealed messages has its agent on the session's origin, which opens them".to_owned();
                 return Err(AttestationError::Misconfigured { reason });
             }
             // Evidence is signed and has a nonce: the server that it comes from needs no authentication.
@@ -121,6 +127,7 @@ impl ChannelMode {
         match (self.kind, security.key, security.exporter) {
             (Channel::Bound, Some(key), _) => PeerId::Key(key),
             (Channel::BoundConnection, Some(key), Some(exporter)) => PeerId::Connection { key, exporter },
+            (Channel::BoundMessage, ..) => PeerId::FrontEnd,
             _ => PeerId::Unbound,
         }
     }
@@ -132,6 +139,7 @@ impl ChannelMode {
             (Channel::BoundConnection, Some(key), Some(exporter)) => {
                 Challenge::bound_connection(key, exporter, self.server_name, now)?
             }
+            (Channel::BoundMessage, Some(_), _) => Challenge::bound_message(self.server_name, now)?,
             (Channel::UnboundTls, Some(_), _) => Challenge::unbound_tls(self.server_name, now)?,
             (Channel::UnboundCleartext, ..) => Challenge::unbound_cleartext(now)?,
             _ => return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind }),

@@ -139,7 +139,7 @@ impl Freshness {
                 let age = self.requested_at.elapsed_since(outcome.at);
                 let overlaps = outcome.at.not_before(self.cohort_since) && age <= COALESCE_WINDOW;
                 let is_new = !self.evidence_after || lease.requested_at().not_before(self.requested_at);
-                (came_later || overlaps) && is_new && entry.outweighs(lease).is_none()
+                (came_later || overlaps) && is_new && !lease.is_lost() && entry.outweighs(lease).is_none()
             }
             Err(error) if error.is_verdict() => came_later,
             Err(_) => came_later && outcome.attempts >= ATTEMPTS,

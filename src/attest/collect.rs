@@ -113,7 +113,7 @@ pub(crate) async fn collect(
     let question = AttestRequest::for_policy(&challenge, policy);
     let agent = attester.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
-    let mut evidence = request_evidence(channel, agent, question, deadline).await?;
+    let (mut evidence, _) = request_evidence(channel, agent, question, deadline).await?;
     evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
     let mut collected = EvidenceBundle {
         certificates: evidence.certificates.clone(),

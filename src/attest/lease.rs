@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::recipient::MessageRecipient;
 use crate::attestation::Attestation;
 use crate::clock::{Clock, Moment};
 
@@ -12,12 +13,28 @@ pub(crate) struct Lease {
     attested: Arc<Attestation>,
     requested_at: Moment,
     span: Duration,
+    /// Where messages are sealed.
+    recipient: Option<Arc<MessageRecipient>>,
 }
 
 impl Lease {
     pub(crate) fn new(attested: Attestation, requested_at: Moment) -> Self {
         let span = attested.expires_at().as_secs().saturating_sub(attested.issued_at().as_secs());
-        Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span) }
+        Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span), recipient: None }
+    }
+
+    /// Adds whom messages are sealed to.
+    pub(super) fn sealing_to(self, recipient: Option<Arc<MessageRecipient>>) -> Self {
+        Self { recipient, ..self }
+    }
+
+    pub(crate) fn recipient(&self) -> Option<Arc<MessageRecipient>> {
+        self.recipient.clone()
+    }
+
+    /// Whether messages no longer reach whom they are sealed to: no further one is sealed for it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.recipient.as_ref().is_some_and(|recipient| recipient.is_lost())
     }
 
     pub(crate) fn attested(&self) -> &Arc<Attestation> {

@@ -7,6 +7,7 @@
 //! | `channel_mode` | how the peer is reached and identified |
 //! | `peer_id` | what an attestation holds for: a key, or a connection |
 //! | `lease` | one attestation and its validity |
+//! | `recipient` | the instance that messages are sealed to |
 //! | `coalesce` | which tasks share an attestation; which keys were refused |
 //! | `collect` | evidence without a verdict |
 
@@ -16,6 +17,7 @@ mod coalesce;
 mod collect;
 mod lease;
 mod peer_id;
+mod recipient;
 
 pub(crate) use attester::Attester;
 pub(crate) use coalesce::{Coalesce, Freshness};
@@ -23,3 +25,4 @@ pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
 pub(crate) use lease::Lease;
 pub(crate) use peer_id::PeerId;
+pub(crate) use recipient::MessageRecipient;

@@ -7,6 +7,8 @@ use crate::types::{SpkiDigest, TlsExporter};
 pub(crate) enum PeerId {
     /// The one peer of an unbound session.
     Unbound,
+    /// Any connection to a front end: messages are sealed to the instance that was attested last.
+    FrontEnd,
     /// Every connection with this key.
     Key(SpkiDigest),
     /// One connection: another one with the same key has another exporter, and may lead to another party.
@@ -17,7 +19,7 @@ impl PeerId {
     /// The key that the peer has proven to hold, where it identifies the peer.
     pub(crate) fn key(self) -> Option<SpkiDigest> {
         match self {
-            Self::Unbound => None,
+            Self::Unbound | Self::FrontEnd => None,
             Self::Key(key) | Self::Connection { key, .. } => Some(key),
         }
     }

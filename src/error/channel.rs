@@ -19,6 +19,12 @@ pub enum ChannelNotBound {
          deploy an agent that supports `blindbox-bound-connection/1`"
     )]
     ConnectionNotNamed,
+    /// The agent does not name a message key: it knows only forms that name its TLS key, or another responds in its place.
+    #[error(
+        "the agent attests no message key, although the policy requires it (`binding = \"own-message-key\"`); \
+         deploy an agent that supports `blindbox-bound-message/1`"
+    )]
+    MessageKeyNotNamed,
 }
 
 /// The reason why the policy does not allow a kind of channel. It depends on policy and channel only, not on the peer.
@@ -50,6 +56,18 @@ pub enum ChannelNotAllowed {
          carry; upgrade an HTTP request to a stream, or use a policy with `binding = \"own-key\"`"
     )]
     StreamNotAttested,
+    /// The policy is for a workload that binds its own message key.
+    #[error(
+        "the policy is for a workload that binds its own message key (`binding = \"own-message-key\"`), so the challenge must ask for \
+         that key"
+    )]
+    MessagesMustBeSealed,
+    /// The policy requires sealed messages, and a stream of bytes is none.
+    #[error(
+        "the policy requires that each request and response is sealed (`binding = \"own-message-key\"`), which a stream or an upgrade \
+         to another protocol cannot be; send requests, or connect to the instance itself with `binding = \"own-key\"`"
+    )]
+    StreamNotSealed,
     /// The channel is not encrypted, and the policy allows an unbound channel only over TLS.
     #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
     PlainHttp,

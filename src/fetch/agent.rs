@@ -5,6 +5,7 @@
 //! | bound | `POST /attest/maa` `{"maa_endpoint", "nonce"}` | `{"token", "runtime_data"}` |
 //! | bound | `POST /attest/combined` `{"nonce", "maa_endpoint"?}` | `{"evidence", "endorsements", "uvm_endorsements", "runtime_data", "token"?}` |
 //! | bound, naming the connection | each of these with `"protocol": "blindbox-bound-connection/1"` | the same |
+//! | bound, naming a message key | each of these with `"protocol": "blindbox-bound-message/1"` | the same, and `"key_config", "session"` |
 //! | bound, of a confidential VM | `POST /attest/azure-vm` `{"nonce", "maa_endpoint"?}` | `{"hcl_report", "tpm_quote", "tpm_signature", "pcrs", "ak_chain"?, "endorsements"?, "runtime_data", "token"?}` |
 //! | unbound | `POST /attest/maa` `{"maa_endpoint", "runtime_data"}` | `{"token"}` |
 //! | unbound | `POST /attest/combined` `{"runtime_data"}` | as above, without `runtime_data` and `token` |
@@ -13,7 +14,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::body::Incoming;
 use serde_json::{Map, Value as Json};
 use url::Url;
@@ -21,10 +22,12 @@ use url::Url;
 use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::azure_vm::{PCR_COUNT, Quote};
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, Channel};
 use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::Evidence;
 use crate::json::{self, MemberError, Object, Read, Value};
+use crate::message::exchange::outer::{KEY_CONFIG_MEMBER, SESSION_MEMBER};
+use crate::message::exchange::session::SessionId;
 use crate::policy::Policy;
 use crate::snp::certificates_from_pem;
 use crate::transport::{Connection, Connector, OutgoingBody, TransportError, TransportErrorKind};
@@ -106,16 +109,27 @@ impl AgentChannel<'_> {
     }
 }
 
-/// Requests evidence from the agent at `base`.
+/// What an agent sends beside evidence that names a message key. Nothing of it is authenticated, or needs to be: with another session
+/// or other cookies, requests are refused.
+#[derive(Clone, Debug)]
+pub(crate) struct MessageOffer {
+    pub(crate) session: SessionId,
+    /// By which a front end leads requests to the same instance.
+    pub(crate) cookies: Option<HeaderValue>,
+}
+
+/// Requests evidence from the agent at `base`; and what comes beside it, if the challenge is to name a message key.
 pub(crate) async fn request_evidence(
     channel: AgentChannel<'_>,
     base: &Url,
     request: AttestRequest<'_>,
     deadline: Deadline,
-) -> Result<Evidence, AttestationError> {
+) -> Result<(Evidence, Option<MessageOffer>), AttestationError> {
     let mut agent = Agent { channel, base, deadline };
     let bound = request.challenge.is_bound();
+    let message_key = request.challenge.channel() == Channel::BoundMessage;
     let mut evidence = Evidence::default();
+    let mut offer = None;
     let path = match request.hardware {
         HardwareEvidence::None => None,
         HardwareEvidence::Report => Some("attest/combined"),
@@ -123,16 +137,16 @@ pub(crate) async fn request_evidence(
     };
     if let Some(path) = path {
         let maa = request.maa.filter(|_| bound);
-        let body = agent.post(path, request.challenge, maa).await?;
-        let parts = Parts { hardware: request.hardware, token: maa.is_some(), runtime_data: bound };
-        parts.read(&body, &mut evidence)?;
+        let response = agent.post(path, request.challenge, maa).await?;
+        let parts = Parts { hardware: request.hardware, token: maa.is_some(), runtime_data: bound, message_key };
+        offer = parts.read(response, &mut evidence)?;
     }
     if let (Some(issuer), false) = (request.maa, path.is_some() && bound) {
-        let body = agent.post("attest/maa", request.challenge, Some(issuer)).await?;
-        let parts = Parts { hardware: HardwareEvidence::None, token: true, runtime_data: bound };
-        parts.read(&body, &mut evidence)?;
+        let response = agent.post("attest/maa", request.challenge, Some(issuer)).await?;
+        let parts = Parts { hardware: HardwareEvidence::None, token: true, runtime_data: bound, message_key };
+        offer = parts.read(response, &mut evidence)?;
     }
-    Ok(evidence)
+    Ok((evidence, offer))
 }
 
 /// What a response must hold.
@@ -142,12 +156,13 @@ struct Parts {
     /// In a bound response only: an agent that sends none does not bind. In the unbound form the client chose the runtime data
     /// itself and ignores the agent's copy.
     runtime_data: bool,
+    message_key: bool,
 }
 
 impl Parts {
-    /// Reads them from the body of a response into the evidence. All of it is untrusted.
-    fn read(&self, body: &[u8], evidence: &mut Evidence) -> Result<(), AttestationError> {
-        let object = match json::parse(body) {
+    /// Reads them from a response into the evidence. All of it is untrusted.
+    fn read(&self, response: HttpResponse, evidence: &mut Evidence) -> Result<Option<MessageOffer>, AttestationError> {
+        let object = match json::parse(&response.body) {
             Ok(Value::Object(object)) => object,
             Ok(other) => return Err(invalid(&format!("expected a JSON object, found {}", other.json_type()))),
             Err(error) => return Err(invalid(&format!("expected one JSON object: {error}"))),
@@ -175,7 +190,15 @@ impl Parts {
             let legacy = AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer };
             evidence.runtime_data = Some(claimed.ok_or(legacy)?);
         }
-        Ok(())
+        if !self.message_key {
+            return Ok(None);
+        }
+        // An agent that ignores the member `protocol` names its TLS key.
+        let not_named = AttestationError::ChannelNotBound { reason: ChannelNotBound::MessageKeyNotNamed };
+        evidence.key_config = Some(optional_bytes(&object, KEY_CONFIG_MEMBER)?.ok_or(not_named)?);
+        let session = SessionId::from_hex(member::<&str>(&object, SESSION_MEMBER)?);
+        let not_an_id = || invalid(&format!("expected 32 lower-case hexadecimal digits as {SESSION_MEMBER:?}"));
+        Ok(Some(MessageOffer { session: session.ok_or_else(not_an_id)?, cookies: response.cookies }))
     }
 }
 
@@ -191,7 +214,7 @@ impl Agent<'_> {
         path: &str,
         challenge: &Challenge,
         maa: Option<&Issuer>,
-    ) -> Result<Vec<u8>, AttestationError> {
+    ) -> Result<HttpResponse, AttestationError> {
         let bound = challenge.is_bound();
         let mut body = Map::new();
         if let Some(issuer) = maa {
@@ -246,16 +269,16 @@ fn join_path(base: &Url, path: &str) -> Url {
     url
 }
 
-/// Returns the body of a successful response.
+/// Returns a successful response.
 fn accept(
     response: HttpResponse,
     challenge: &Challenge,
     maa: Option<&Issuer>,
     url: &Url,
-) -> Result<Vec<u8>, AttestationError> {
+) -> Result<HttpResponse, AttestationError> {
     let status = response.status;
     match status {
-        200 if response.is_json() => Ok(response.body),
+        200 if response.is_json() => Ok(response),
         200 => {
             let found = shorten(&response.content_type, 60);
             Err(invalid(&format!("expected the content type application/json, found {found:?}")))
@@ -268,8 +291,13 @@ fn accept(
                 return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
             }
             // Of a request that this crate wrote, an agent that knows only the other bound form refuses the member `protocol`.
-            if challenge.requested_protocol().is_some() && status == 400 {
-                return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed });
+            let not_named = match challenge.channel() {
+                Channel::BoundConnection => Some(ChannelNotBound::ConnectionNotNamed),
+                Channel::BoundMessage => Some(ChannelNotBound::MessageKeyNotNamed),
+                _ => None,
+            };
+            if let (Some(reason), 400) = (not_named, status) {
+                return Err(AttestationError::ChannelNotBound { reason });
             }
             Err(AttestationError::MaaTokenNotFound { issuer: maa.cloned(), status, message })
         }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::Body;
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use url::Url;
 
+use super::affinity;
 use super::agent::AgentChannel;
 use super::deadline::Deadline;
 use super::retry_after::retry_after;
@@ -54,6 +55,8 @@ pub(super) struct HttpResponse {
     pub(super) content_type: String,
     pub(super) body: Vec<u8>,
     retry_after: Option<Duration>,
+    /// The cookies that it sets, as a request returns them.
+    pub(super) cookies: Option<HeaderValue>,
 }
 
 impl HttpResponse {
@@ -181,9 +184,10 @@ impl BoundedRequest {
         }
         let content_type = header_text(headers, CONTENT_TYPE.as_str());
         let retry_after = retry_after(headers, Clock::system().now());
+        let cookies = affinity::cookies(headers);
         let status = response.status().as_u16();
         let body = self.read_body(response.into_body()).await?;
-        Ok(HttpResponse { status, content_type, body, retry_after })
+        Ok(HttpResponse { status, content_type, body, retry_after, cookies })
     }
 
     async fn read_body<B>(&self, mut incoming: B) -> Result<Vec<u8>, FetchError>

@@ -3,6 +3,7 @@
 //! Every request has a size limit and a deadline, follows no redirect and carries no credentials. Responses are untrusted
 //! bytes: this module decides nothing about them, and keeps only what verified under the pinned roots.
 
+mod affinity;
 mod agent;
 mod collateral;
 mod crl_cache;
@@ -18,7 +19,7 @@ mod vek_cache;
 
 use crate::deadline;
 
-pub(crate) use agent::{AgentChannel, AttestRequest, request_evidence};
+pub(crate) use agent::{AgentChannel, AttestRequest, MessageOffer, request_evidence};
 pub(crate) use collateral::CollateralSources;
 pub(crate) use disk_cache::DiskCache;
 pub(crate) use http::client;

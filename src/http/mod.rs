@@ -11,6 +11,7 @@
 //! | `request_body` | the sources of a body: bytes, readers, streams |
 //! | `guarded_body` | a body on its way, which continues only while its peer is attested |
 //! | `response`, `response_body` | the response, whose body is cut off with its peer |
+//! | `sealed_request`, `sealed_response` | a request that is sealed to a message key, and the response that is opened |
 //! | `stream` | byte streams of other protocols, with the same checks |
 //! | `guard` | how long an exchange may continue |
 
@@ -24,6 +25,8 @@ mod request;
 mod request_body;
 mod response;
 mod response_body;
+pub(crate) mod sealed_request;
+pub(crate) mod sealed_response;
 mod stream;
 
 pub(crate) use base_url::BaseUrl;

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::guard::Guard;
 use super::response_body::Body;
+use super::sealed_response::SealedBody;
 use super::stream::AttestedStream;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -53,6 +54,17 @@ impl Response {
     ) -> Self {
         let (head, incoming) = response.into_parts();
         Self::of(head, Body::new(incoming, guard, url, deadline), None)
+    }
+
+    /// Returns the response to a sealed request, whose head has been opened.
+    pub(crate) fn sealed(
+        response: http::Response<SealedBody>,
+        guard: impl Guard,
+        url: &Url,
+        deadline: Option<Deadline>,
+    ) -> Self {
+        let (head, body) = response.into_parts();
+        Self::of(head, Body::new(body, guard, url, deadline), None)
     }
 
     /// Returns a response after which the connection has another protocol.

@@ -13,9 +13,9 @@ use tokio::time::Sleep;
 use url::Url;
 
 use super::guard::{Cancelled, Guard};
+use super::sealed_response::{OpeningError, SealedBody};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::transport::{Stage, classify};
 
 /// How long a response may continue after the attestation of its peer has ended.
 const GRACE: Duration = Duration::from_secs(60);
@@ -37,9 +37,54 @@ enum State {
     Failed(AttestationError),
 }
 
+/// Where the content comes from.
+pub(super) enum Source {
+    Plain(Incoming),
+    Sealed(Box<SealedBody>),
+}
+
+impl From<Incoming> for Source {
+    fn from(incoming: Incoming) -> Self {
+        Self::Plain(incoming)
+    }
+}
+
+impl From<SealedBody> for Source {
+    fn from(body: SealedBody) -> Self {
+        Self::Sealed(Box::new(body))
+    }
+}
+
+impl Source {
+    /// Returns the next frame; `None` if the content is complete.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
+        match self {
+            Self::Plain(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(OpeningError::Transport)))
+            }
+            Self::Sealed(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Plain(incoming) => incoming.is_end_stream(),
+            Self::Sealed(body) => body.is_end_stream(),
+        }
+    }
+
+    /// Returns the size of the rest; of a sealed body nothing is known before its end.
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Plain(incoming) => incoming.size_hint(),
+            Self::Sealed(_) => SizeHint::default(),
+        }
+    }
+}
+
 /// A body that is not complete yet.
 struct Open {
-    incoming: Incoming,
+    source: Source,
     guard: Box<dyn Guard>,
     /// Made when it is first needed: most bodies end before.
     cancelled: Option<Cancelled>,
@@ -59,7 +104,7 @@ impl http_body::Body for Body {
             State::Ended => return Poll::Ready(None),
             State::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
         };
-        let polled = Pin::new(&mut open.incoming).poll_frame(cx);
+        let polled = open.source.poll_frame(cx);
         // A complete response has nothing left to cut off, whatever happened to its peer.
         if let Poll::Ready(None) = polled {
             self.state = State::Ended;
@@ -77,7 +122,7 @@ impl http_body::Body for Body {
         };
         let failure = match (cut, polled) {
             (Some(error), _) => error.after_request_was_sent(),
-            (None, Poll::Ready(Some(Err(error)))) => explain(error, &self.url).after_request_was_sent(),
+            (None, Poll::Ready(Some(Err(error)))) => error.of_application(&self.url).after_request_was_sent(),
             (None, Poll::Ready(Some(Ok(frame)))) => {
                 self.end_if_over();
                 return Poll::Ready(Some(Ok(frame)));
@@ -90,7 +135,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Open(open) => open.incoming.is_end_stream(),
+            State::Open(open) => open.source.is_end_stream(),
             State::Ended => true,
             State::Failed(_) => false,
         }
@@ -98,7 +143,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Open(open) => open.incoming.size_hint(),
+            State::Open(open) => open.source.size_hint(),
             State::Ended => SizeHint::with_exact(0),
             State::Failed(_) => SizeHint::default(),
         }
@@ -118,9 +163,10 @@ impl Open {
 
 impl Body {
     /// Returns the body of a response that has arrived; `deadline` is the one of the request.
-    pub(super) fn new(incoming: Incoming, guard: impl Guard, url: &Url, deadline: Option<Deadline>) -> Self {
+    pub(super) fn new(source: impl Into<Source>, guard: impl Guard, url: &Url, deadline: Option<Deadline>) -> Self {
         let timeout = deadline.map(|deadline| (deadline, Box::pin(tokio::time::sleep(deadline.remaining()))));
-        let state = State::Open(Box::new(Open { incoming, guard: Box::new(guard), cancelled: None, timeout }));
+        let state =
+            State::Open(Box::new(Open { source: source.into(), guard: Box::new(guard), cancelled: None, timeout }));
         let mut body = Self { state, url: Box::new(url.clone()) };
         body.end_if_over();
         body
@@ -138,15 +184,11 @@ impl Body {
     /// Returns the connection at the end of a body of known length: the caller may never poll for the end.
     fn end_if_over(&mut self) {
         if let State::Open(open) = &self.state
-            && open.incoming.is_end_stream()
+            && open.source.is_end_stream()
         {
             self.state = State::Ended;
         }
     }
-}
-
-fn explain(error: hyper::Error, url: &Url) -> AttestationError {
-    classify(&error, Stage::Body).caused_by(error).of_application(url)
 }
 
 impl fmt::Debug for Body {

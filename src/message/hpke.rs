@@ -37,6 +37,14 @@ impl Kem {
         }
     }
 
+    /// The name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::X25519 => "X25519",
+            Self::XWing => "X-Wing",
+        }
+    }
+
     pub(super) fn from_id(id: [u8; 2]) -> Option<Self> {
         [Self::X25519, Self::XWing].into_iter().find(|kem| kem.id() == id)
     }

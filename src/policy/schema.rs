@@ -199,7 +199,9 @@ impl Document {
             return contradiction("a confidential VM needs `guest`, which says which VM is accepted");
         };
         if self.binding.is_none() {
-            return contradiction("a confidential VM needs `binding`: `own-key`, `own-connection` or `none`");
+            return contradiction(
+                "a confidential VM needs `binding`: `own-key`, `own-connection`, `own-message-key` or `none`",
+            );
         }
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction("`workload` and `uvm` belong to a confidential container; a VM has no CCE policy");
@@ -208,6 +210,12 @@ impl Document {
             return contradiction(
                 "a confidential VM under `trust.amd` needs an agent that binds: nothing but the quote of its virtual TPM is fresh, \
                  and `/attest/azure-vm` has no unbound form; use `binding = \"own-key\"`, or `trust.maa` alone",
+            );
+        }
+        if self.trust.amd.is_some() && self.binding() == Binding::OwnMessageKey {
+            return contradiction(
+                "a confidential VM under `trust.amd` shows by its TLS key that its report is of this boot, and no message key does; use \
+                 `binding = \"own-key\"` or `own-connection`, or `trust.maa` alone",
             );
         }
         guest.validate()?;
@@ -231,7 +239,9 @@ impl Document {
             );
         }
         if self.binding.is_none() {
-            return contradiction("an SNP guest needs `binding`: `own-key`, `own-connection` or `none`");
+            return contradiction(
+                "an SNP guest needs `binding`: `own-key`, `own-connection`, `own-message-key` or `none`",
+            );
         }
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction(

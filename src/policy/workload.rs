@@ -10,7 +10,7 @@ use crate::claims::{TeeKind, UvmClaims};
 use crate::types::{HostData, KeyDigest, Measurement, Sha256Digest};
 
 strict! {
-    /// Whether the measured configuration attests only its own TLS key, or its own connections. Evidence cannot show this; the
+    /// Whether the measured configuration attests only its own TLS key, its own connections or its own message key. Evidence cannot show this; the
     /// caller asserts it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
     #[serde(rename_all = "kebab-case")]
@@ -26,6 +26,13 @@ strict! {
         ///
         /// It needs an agent with `blindbox-bound-connection/1`, on the application's own connections.
         OwnConnection,
+        /// Nothing in this configuration attests runtime data chosen by a caller; the key that messages are sealed to is made inside
+        /// the TEE after launch, by each instance for itself, and never exists outside; and the application gets no requests but
+        /// those from sealed messages. TLS may end at a front end.
+        ///
+        /// It needs an agent with `blindbox-bound-message/1`. If this assertion is wrong, a front end can read messages or send its own,
+        /// and this crate cannot detect it.
+        OwnMessageKey,
         /// The workload attests any data it is given: BlindBox as first released, Microsoft's SKR container on a reachable port.
         None,
     }
@@ -55,6 +62,13 @@ impl Workload {
     #[must_use]
     pub fn binds_its_own_connection(host_data: HostData) -> Self {
         Self { binding: Binding::OwnConnection, host_data: vec![host_data], allow_permissive: false }
+    }
+
+    /// Expects a workload with this CCE policy, which the caller asserts to bind the key that messages are sealed to
+    /// ([`Binding::OwnMessageKey`]).
+    #[must_use]
+    pub fn binds_its_own_message_key(host_data: HostData) -> Self {
+        Self { binding: Binding::OwnMessageKey, host_data: vec![host_data], allow_permissive: false }
     }
 
     /// Expects a workload with this CCE policy that attests any data ([`Binding::None`]). It never gives a bound session.

@@ -89,7 +89,7 @@ pub(super) async fn exchange(
 }
 
 /// The error of a request that may have arrived.
-fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> AttestationError {
+pub(super) fn failed(failure: TransportError, url: &Url, deadline: &Deadline) -> AttestationError {
     match failure.kind {
         TransportErrorKind::Timeout => deadline.timeout_error("the request"),
         TransportErrorKind::Unreadable => failure.of_application(url),

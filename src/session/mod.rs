@@ -6,6 +6,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `send` | which connection a request is sent on; when it is sent again |
+//! | `message` | one sealed request through a front end; when it is sealed and sent again |
 //! | `exchange` | one request on one connection |
 //! | `checkout` | a connection in use for one exchange, and whether another can follow |
 //! | `peer` | one key: its attestation, its revocation, its connections |
@@ -20,6 +21,7 @@
 mod checkout;
 mod exchange;
 mod managed;
+mod message;
 mod peer;
 mod pool;
 mod renewal;

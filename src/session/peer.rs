@@ -99,6 +99,12 @@ impl Peer {
         lock(&self.lease).is_valid(&self.clock)
     }
 
+    /// Whether another request can be begun. What is under way when messages get lost was sealed before, and goes on.
+    pub(super) fn is_usable(&self) -> bool {
+        let lease = lock(&self.lease);
+        lease.is_valid(&self.clock) && !lease.is_lost()
+    }
+
     pub(super) fn needs_renewal(&self) -> bool {
         lock(&self.lease).needs_renewal(&self.clock)
     }

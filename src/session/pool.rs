@@ -55,7 +55,7 @@ impl State {
     fn evict_expired(&mut self) -> usize {
         // A peer that is a single connection ends with it. Runs for each request, and allocates nothing if all are valid.
         self.peers.retain(|peer| !peer.is_gone());
-        let expired: Vec<_> = self.peers.extract_if(.., |peer| !peer.is_valid()).collect();
+        let expired: Vec<_> = self.peers.extract_if(.., |peer| !peer.is_usable()).collect();
         expired.iter().for_each(|peer| self.evict(peer));
         expired.len()
     }
@@ -112,11 +112,11 @@ impl Pool {
 
     /// The peers whose attestation ends soon.
     pub(super) fn expiring(&self) -> Vec<Arc<Peer>> {
-        lock(&self.state).peers.iter().filter(|peer| peer.is_valid() && peer.needs_renewal()).cloned().collect()
+        lock(&self.state).peers.iter().filter(|peer| peer.is_usable() && peer.needs_renewal()).cloned().collect()
     }
 
     pub(super) fn has_valid_peer(&self) -> bool {
-        lock(&self.state).peers.iter().any(|peer| peer.is_valid())
+        lock(&self.state).peers.iter().any(|peer| peer.is_usable())
     }
 
     /// The peer of a key whose attestation is valid.

@@ -11,6 +11,7 @@ use super::pool::Poison;
 use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, SessionInner};
 use crate::attest::Freshness;
 use crate::attestation::Attestation;
+use crate::challenge::Channel;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::http::{Parts, Response, Sender};
@@ -40,6 +41,9 @@ impl SessionInner {
         deadline: &Deadline,
         sent: &AtomicBool,
     ) -> Result<Response, AttestationError> {
+        if self.attester.mode.kind() == Channel::BoundMessage {
+            return self.send_sealed(parts, deadline, sent).await;
+        }
         self.pool.check_not_poisoned()?;
         let url = self.attester.base.resolve(&parts.target, &parts.query)?;
         let freshness = Freshness::now(&self.attester.verifier.clock);
@@ -74,7 +78,11 @@ impl SessionInner {
     }
 
     /// A connection for one request: a free one, or a new one whose peer is attested before it is used.
-    async fn checkout(&self, freshness: Freshness, deadline: &Deadline) -> Result<Checkout, AttestationError> {
+    pub(super) async fn checkout(
+        &self,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
         if let Some(checkout) = self.pool.checkout() {
             return Ok(checkout);
         }

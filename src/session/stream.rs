@@ -88,8 +88,13 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<AttestedStream, AttestationError> {
         self.pool.check_not_poisoned()?;
-        if self.attester.mode.kind() == Channel::BoundConnection {
-            return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::StreamNotAttested });
+        let refused = match self.attester.mode.kind() {
+            Channel::BoundConnection => Some(ChannelNotAllowed::StreamNotAttested),
+            Channel::BoundMessage => Some(ChannelNotAllowed::StreamNotSealed),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return Err(AttestationError::ChannelNotAllowed { reason });
         }
         self.renew_expiring(deadline).await?;
         let freshness = Freshness::now(&self.attester.verifier.clock);

@@ -1,4 +1,4 @@
-//! Messages sealed to an attested key: `blindbox-bound-message/1`, before it is built.
+//! Messages sealed to an attested key: `blindbox-bound-message/1`.
 //!
 //! The front end ends TLS and is the attacker: it carries every request and response, keeps copies, drops, reorders and repeats
 //! them. Two instances serve; each has a message key of its own unless the scenario says otherwise.

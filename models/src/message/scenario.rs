@@ -63,7 +63,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// `blindbox-bound-message/1` as proposed.
+    /// `blindbox-bound-message/1` as it is built.
     pub fn proposed() -> Self {
         Self {
             replay: Replay::SessionOfAgent,

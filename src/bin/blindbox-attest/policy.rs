@@ -66,7 +66,9 @@ struct New {
 
     /// Whether the workload binds its TLS key to its evidence. `own-key` is YOUR WORD that nothing in it attests data chosen
     /// by a caller, and that its key is made inside the TEE and never leaves; evidence cannot show it. `own-connection` says
-    /// that too, and requires evidence about each TLS connection, which the agent must support. BlindBox as
+    /// that too, and requires evidence about each TLS connection, which the agent must support. `own-message-key` is for a workload
+    /// behind a front end that ends TLS: YOUR WORD is about the key that each request and response is sealed to, and that the
+    /// application gets no other requests. BlindBox as
     /// first released and Microsoft's SKR container are `none`.
     #[arg(long, value_enum, help_heading = "What must run")]
     binding: BindingArgument,
@@ -158,6 +160,8 @@ enum BindingArgument {
     OwnKey,
     /// It attests only its own TLS key and connections.
     OwnConnection,
+    /// It attests only its own key for sealed messages.
+    OwnMessageKey,
     /// It attests whatever it is asked to.
     None,
 }
@@ -167,6 +171,7 @@ impl From<BindingArgument> for Binding {
         match binding {
             BindingArgument::OwnKey => Self::OwnKey,
             BindingArgument::OwnConnection => Self::OwnConnection,
+            BindingArgument::OwnMessageKey => Self::OwnMessageKey,
             BindingArgument::None => Self::None,
         }
     }
@@ -194,6 +199,7 @@ pub fn workload_that_binds(binding: Binding, host_data: HostData) -> Workload {
     match binding {
         Binding::OwnKey => Workload::binds_its_own_key(host_data),
         Binding::OwnConnection => Workload::binds_its_own_connection(host_data),
+        Binding::OwnMessageKey => Workload::binds_its_own_message_key(host_data),
         Binding::None => Workload::attests_any_data(host_data),
     }
 }

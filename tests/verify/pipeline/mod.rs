@@ -3,6 +3,7 @@
 mod agreement;
 mod bind;
 mod key_set;
+mod message;
 mod recorded;
 mod result;
 mod trust;

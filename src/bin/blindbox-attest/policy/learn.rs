@@ -131,6 +131,7 @@ impl Learn {
         match self.binding {
             BindingArgument::OwnKey => "own-key",
             BindingArgument::OwnConnection => "own-connection",
+            BindingArgument::OwnMessageKey => "own-message-key",
             BindingArgument::None => "none",
         }
     }

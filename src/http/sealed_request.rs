@@ -1,0 +1,165 @@
+//! Seals a request to a message key: method, path, fields, content and trailers. A front end sees sizes and times.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap, TE, TRAILER};
+use http_body::{Body, Frame, SizeHint};
+use url::{Position, Url};
+
+use super::request_body::BoxError;
+use crate::error::AttestationError;
+use crate::message::binary_http::{BinaryHttpError, Control, Field, Head};
+use crate::message::exchange::client::{Recipient, ResponseReader};
+use crate::message::exchange::stream::{MessageError, MessageWriter};
+use crate::transport::OutgoingBody;
+
+/// A sealed request.
+pub(crate) struct SealedRequest {
+    pub(crate) body: OutgoingBody,
+    pub(crate) handed_out: HandedOut,
+    /// Opens the response to this request, and no other.
+    pub(crate) response: ResponseReader,
+}
+
+/// Whether the HTTP library has taken any byte of the sealed request. What a front end says about it counts for nothing.
+#[derive(Clone, Default)]
+pub(crate) struct HandedOut(Arc<AtomicBool>);
+
+impl HandedOut {
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Seals a request for this URL, under a number of its own.
+pub(crate) fn seal(
+    request: http::Request<OutgoingBody>,
+    url: &Url,
+    recipient: &Recipient,
+) -> Result<SealedRequest, AttestationError> {
+    let (head, body) = request.into_parts();
+    let mut headers = head.headers;
+    // They delimit or announce what binary HTTP delimits by itself.
+    for name in [CONTENT_LENGTH, TRAILER, TE] {
+        headers.remove(name);
+    }
+    let control = Control::Request {
+        method: head.method.as_str().to_owned(),
+        scheme: url.scheme().to_owned(),
+        authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
+        path: url[Position::BeforePath..Position::AfterQuery].to_owned(),
+    };
+    let head = Head { control, fields: fields(&headers) };
+    let (writer, start, response) = recipient.seal(head).map_err(|error| unsealable(&error))?;
+    let handed_out = HandedOut::default();
+    let mut sealed = SealedBody { start, writer: Some(writer), body, handed_out: handed_out.clone() };
+    // A request without a body is one piece, and has a length.
+    if sealed.body.is_end_stream() {
+        sealed.finish(&[]).map_err(|error| unsealable(&error))?;
+    }
+    Ok(SealedRequest { body: OutgoingBody::new(sealed), handed_out, response })
+}
+
+fn unsealable(error: &MessageError) -> AttestationError {
+    let reason = match error {
+        MessageError::BinaryHttp(BinaryHttpError::TooLarge) => {
+            "expected at most 256 headers and 64 KiB of them in a sealed request"
+        }
+        MessageError::BinaryHttp(_) => "expected a method, a target and headers that a sealed request can carry",
+        MessageError::Reserved(_) => {
+            "expected no header that the protocol of sealed messages writes, or that belongs to a connection"
+        }
+        // Of all keys with the right length, the algorithms refuse only those that decrypt nothing.
+        MessageError::Chunk(_) => {
+            let reason = "expected a message key that can be sealed to".to_owned();
+            return AttestationError::InvalidAgentAnswer { reason };
+        }
+    };
+    AttestationError::InvalidRequest { reason }
+}
+
+/// White space around a value is not part of it (RFC 9110 section 5.5).
+fn fields(headers: &HeaderMap) -> Vec<Field> {
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| Field {
+        name: name.as_str().to_owned(),
+        value: value.as_bytes().trim_ascii().to_vec(),
+    };
+    headers.iter().map(field).collect()
+}
+
+/// The content of the outer request.
+struct SealedBody {
+    /// What is sealed and was not taken yet.
+    start: Vec<u8>,
+    /// `None` after the final chunk.
+    writer: Option<MessageWriter>,
+    /// Checks the peer before each piece.
+    body: OutgoingBody,
+    handed_out: HandedOut,
+}
+
+impl SealedBody {
+    /// Seals the end of the request with its trailers.
+    fn finish(&mut self, trailers: &[Field]) -> Result<(), MessageError> {
+        if let Some(writer) = self.writer.take() {
+            self.start.extend(writer.finish(trailers)?);
+        }
+        Ok(())
+    }
+
+    /// Seals the next piece, or the end.
+    fn seal(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), MessageError> {
+        let Some(frame) = frame else { return self.finish(&[]) };
+        match frame.into_data() {
+            Ok(data) => {
+                if let Some(writer) = &mut self.writer {
+                    self.start.extend(writer.content(&data)?);
+                }
+                // The end goes with the last piece: then all of the request was taken when the library has that.
+                if self.body.is_end_stream() { self.finish(&[]) } else { Ok(()) }
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => self.finish(&fields(&trailers)),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+}
+
+impl Body for SealedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.handed_out.0.store(true, Ordering::SeqCst);
+        while self.start.is_empty() {
+            if self.writer.is_none() {
+                return Poll::Ready(None);
+            }
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose();
+            let sealed = frame.and_then(|frame| self.seal(frame).map_err(Into::into));
+            if let Err(error) = sealed {
+                // Without its final chunk, the request is incomplete for the instance.
+                self.writer = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        let sealed = std::mem::take(&mut self.start);
+        Poll::Ready(Some(Ok(Frame::data(sealed.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_empty() && self.writer.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.writer {
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(u64::try_from(self.start.len()).unwrap_or(u64::MAX)),
+        }
+    }
+}

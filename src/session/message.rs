@@ -1,0 +1,239 @@
+//! Sends a sealed request through a front end, and opens the response. What is sent again, and when: nothing that a front end says is
+//! a reason to send a request again that may not be processed twice.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use url::Url;
+
+use super::checkout::{Checkout, Exchange};
+use super::exchange::failed;
+use super::{MAX_ATTEMPTS, SessionInner};
+use crate::attest::{Freshness, MessageRecipient};
+use crate::deadline::Deadline;
+use crate::error::{AttestationError, ChannelNotAllowed};
+use crate::http::sealed_request::{self, SealedRequest};
+use crate::http::sealed_response::{OpeningError, SealedBody};
+use crate::http::{Parts, Response};
+use crate::json::{self, Value};
+use crate::message::exchange::client::{Failure, Repetition, ResponseError, ResponseReader};
+use crate::message::exchange::outer;
+use crate::transport::{TransportError, TransportErrorKind};
+
+/// How often a request is sealed and sent again after the instance did not process it, or if it is idempotent.
+const MAX_REPETITIONS: usize = 2;
+
+/// The wait before a request is sent again that a busy instance has declined; doubled for the next one.
+const DECLINED_WAIT: Duration = Duration::from_millis(100);
+
+/// The most bytes of an error of the front end that are read, and how long.
+const MAX_PROBLEM: usize = 4_096;
+const PROBLEM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What became of a sealed request on one connection.
+enum Outcome {
+    Response(Response),
+    /// Nothing of it was handed to the HTTP library.
+    NotSent(TransportError),
+    /// There is no response of the application, and perhaps another attempt has one.
+    Failed(Failure, AttestationError),
+}
+
+impl SessionInner {
+    /// Sends a request to the instance whose message key is attested.
+    pub(super) async fn send_sealed(
+        self: &Arc<Self>,
+        parts: &Parts,
+        deadline: &Deadline,
+        sent: &AtomicBool,
+    ) -> Result<Response, AttestationError> {
+        self.pool.check_not_poisoned()?;
+        if parts.upgrade.is_some() {
+            return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::StreamNotSealed });
+        }
+        let url = self.attester.base.resolve(&parts.target, &parts.query)?;
+        let clock = &self.attester.verifier.clock;
+        let mut freshness = Freshness::now(clock);
+        self.renew_expiring(deadline).await?;
+        let (mut repetitions, mut wait, mut last) = (0, DECLINED_WAIT, None);
+        for _ in 0..MAX_ATTEMPTS {
+            let checkout = self.checkout(freshness, deadline).await?;
+            let peer = Arc::clone(checkout.peer());
+            // A session of this kind sends nothing that is not sealed.
+            let recipient = peer.lease().recipient().ok_or(AttestationError::AttestationExpired)?;
+            let outcome = exchange(checkout, parts, &recipient, &url, deadline, sent).await?;
+            let (failure, error) = match outcome {
+                Outcome::Response(response) => {
+                    self.pool.mark_used(&peer);
+                    return Ok(response);
+                }
+                Outcome::NotSent(failure) => {
+                    last = Some(failure);
+                    continue;
+                }
+                Outcome::Failed(failure, error) => (failure, error),
+            };
+            if failure != Failure::Declined {
+                // Unauthenticated or caused by the front end: it costs an attestation, and no more.
+                recipient.mark_lost();
+                freshness = Freshness::evidence_from_now(clock);
+            }
+            if repetitions >= MAX_REPETITIONS
+                || !parts.has_whole_body()
+                || !failure.allows_resending(repetition(&parts.method))
+            {
+                return Err(error);
+            }
+            repetitions = repetitions.saturating_add(1);
+            if failure == Failure::Declined {
+                deadline.run("waiting for an instance that is busy", tokio::time::sleep(wait)).await?;
+                wait = wait.saturating_mul(2);
+            }
+        }
+        let last =
+            last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
+        Err(last.and("; nothing of the request was sent, and it may be sent again").of_application(&url))
+    }
+}
+
+/// Only methods that ask for nothing to be changed are repeated without being asked (RFC 9110 section 9.2.1).
+fn repetition(method: &Method) -> Repetition {
+    if method.is_safe() { Repetition::Idempotent } else { Repetition::Unsafe }
+}
+
+async fn exchange(
+    mut checkout: Checkout,
+    parts: &Parts,
+    recipient: &MessageRecipient,
+    url: &Url,
+    deadline: &Deadline,
+    sent: &AtomicBool,
+) -> Result<Outcome, AttestationError> {
+    let peer = Arc::clone(checkout.peer());
+    peer.check()?;
+    let guarded = Arc::clone(&peer);
+    let (request, progress) = parts.request(url, move || guarded.check())?;
+    let SealedRequest { body, handed_out, response } = sealed_request::seal(request, url, recipient.recipient())?;
+    let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
+    let mut request = http::Request::post(recipient.url().as_str()).body(body).map_err(unusable)?;
+    request.headers_mut().clone_from(recipient.headers());
+    let not_sent = || {
+        let reason = "the connection was closed before the request was sent";
+        TransportError::new(TransportErrorKind::NotProcessed, reason)
+    };
+    let Some(connection) = checkout.begin() else { return Ok(Outcome::NotSent(not_sent())) };
+    let exchange = async {
+        if !connection.ready().await {
+            return Err(not_sent());
+        }
+        sent.store(true, Ordering::Relaxed);
+        connection.send(request).await
+    };
+    let outcome = tokio::select! {
+        biased;
+        error = peer.until_cancelled(Duration::ZERO) => {
+            return Err(if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error });
+        }
+        outcome = exchange => outcome,
+    };
+    let outer = match outcome {
+        Ok(outer) => outer,
+        // Whatever the front end says of a request that was handed out, it may have delivered it.
+        Err(failure) if failure.kind == TransportErrorKind::NotProcessed && !handed_out.has_begun() => {
+            sent.store(false, Ordering::Relaxed);
+            peer.check()?;
+            return Ok(Outcome::NotSent(failure));
+        }
+        Err(failure) => {
+            let of_body = || progress.failure().map(|reason| AttestationError::RequestBodyFailed { reason });
+            let error = peer.check().err().or_else(of_body).unwrap_or_else(|| failed(failure, url, deadline));
+            return Err(error.after_request_was_sent());
+        }
+    };
+    checkout.advance(Exchange::Responding(progress));
+    let opening =
+        async { Ok(if is_sealed(&outer) { open(outer, response, url).await } else { refuse(outer, url).await }) };
+    let opened = tokio::select! {
+        biased;
+        error = peer.until_cancelled(Duration::ZERO) => Err(error.after_request_was_sent()),
+        opened = opening => opened,
+    };
+    Ok(match opened? {
+        Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *deadline))),
+        Err((Some(failure), error)) => Outcome::Failed(failure, error),
+        Err((None, error)) => return Err(error),
+    })
+}
+
+/// A failure to open a response, if another attempt may have one; and the error for the caller.
+type NotOpened = (Option<Failure>, AttestationError);
+
+fn is_sealed(outer: &http::Response<Incoming>) -> bool {
+    outer.status() == StatusCode::OK && has_type(outer.headers(), outer::RESPONSE_TYPE)
+}
+
+fn has_type(headers: &HeaderMap, expected: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+}
+
+async fn open(
+    outer: http::Response<Incoming>,
+    reader: ResponseReader,
+    url: &Url,
+) -> Result<http::Response<SealedBody>, NotOpened> {
+    SealedBody::open(outer.into_body(), reader).await.map_err(|error| {
+        let failure = match &error {
+            OpeningError::Response(ResponseError::Declined) => Some(Failure::Declined),
+            OpeningError::Response(ResponseError::Refused) => Some(Failure::Refused),
+            // The application may have begun to process it.
+            _ => None,
+        };
+        let error = error.of_application(url);
+        // A sealed decline says that the request was not processed and never will be.
+        (failure, if failure == Some(Failure::Declined) { error } else { error.after_request_was_sent() })
+    })
+}
+
+/// The error for a response that is not sealed: of the front end, or of an agent that cannot open the request. Neither is
+/// authenticated.
+async fn refuse(outer: http::Response<Incoming>, url: &Url) -> Result<http::Response<SealedBody>, NotOpened> {
+    let status = outer.status();
+    let is_problem = status.as_u16() == outer::NOT_OPENED_STATUS && has_type(outer.headers(), outer::PROBLEM_TYPE);
+    let (failure, reason) = if is_problem && names_key(outer.into_body()).await {
+        let reason = "no instance that was reached has the message key, as after a restart, or with several instances behind a \
+                      front end without affinity";
+        (Some(Failure::Unauthenticated), reason.to_owned())
+    } else if status == StatusCode::OK {
+        (None, "the front end responded with something else than a sealed message".to_owned())
+    } else {
+        (
+            None,
+            format!("the front end responded with the status {}, which the instance has not sealed", status.as_u16()),
+        )
+    };
+    let error = TransportError::new(TransportErrorKind::Broken, reason).of_application(url);
+    Err((failure, error.after_request_was_sent()))
+}
+
+/// Whether the content is the problem of RFC 9458 section 5.3.
+async fn names_key(mut content: Incoming) -> bool {
+    let reading = async {
+        let mut bytes = Vec::new();
+        while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut content).poll_frame(cx)).await {
+            bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+            if bytes.len() > MAX_PROBLEM {
+                return None;
+            }
+        }
+        let Ok(Value::Object(problem)) = json::parse(&bytes) else { return None };
+        problem.required::<&str>("type").ok().map(|kind| kind == outer::KEY_PROBLEM)
+    };
+    tokio::time::timeout(PROBLEM_TIMEOUT, reading).await.ok().flatten().unwrap_or(false)
+}

@@ -72,6 +72,7 @@
 //! | `blocking` | the same for callers without an async runtime |
 //! | `cli` | the command `blindbox-attest` |
 //! | `metrics` | metrics through the facade `metrics`, in addition to the events of `tracing`, which are always emitted |
+//! | `agent` | the agent's end of sealed messages, for servers inside the TEE: `agent` |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //!
 //! Features only add; none changes a verdict.
@@ -118,6 +119,8 @@
     clippy::as_conversions
 )]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 mod appraisal;
 mod appraise;
 #[cfg(feature = "client")]

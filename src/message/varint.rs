@@ -5,7 +5,7 @@ pub(super) const MAX: u64 = (1 << 62) - 1;
 
 /// Reads an integer from the start of `bytes`, with the number of bytes that it takes. `None` if it is not there in full. Every
 /// encoding of a value is accepted, as RFC 9000 section 16 says.
-pub(super) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let len: usize = match first >> 6 {
         0 => 1,

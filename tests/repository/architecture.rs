@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["sync", "types", "vectors", "work"],
     &["claims", "crypto", "der", "json", "appraisal", "clock"],
     &["cce_policy", "message", "x509"],
-    &["maa", "snp", "uvm", "policy"],
+    &["agent", "maa", "snp", "uvm", "policy"],
     &["azure_vm"],
     &["error"],
     &["challenge", "evidence", "deadline"],

@@ -113,7 +113,7 @@ fn targets_that_use_a_feature_require_it() {
 /// `cargo test` of the published package leaves out in silence what needs a feature. This line says so.
 #[test]
 #[cfg_attr(
-    not(all(feature = "blocking", feature = "cli", feature = "emulator", feature = "metrics")),
+    not(all(feature = "agent", feature = "blocking", feature = "cli", feature = "emulator", feature = "metrics")),
     ignore = "most tests are left out: run `cargo test --all-features`"
 )]
 fn all_features_are_tested() {
@@ -121,5 +121,9 @@ fn all_features_are_tested() {
     let table = manifest.split("\n[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
     let stated = table.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
     let features: Vec<_> = stated.filter_map(|line| line.split_once(" = ").map(|(name, _)| name)).collect();
-    assert_eq!(features, ["default", "client", "blocking", "emulator", "metrics", "cli"], "also in the line above");
+    assert_eq!(
+        features,
+        ["default", "client", "blocking", "agent", "emulator", "metrics", "cli"],
+        "also in the line above"
+    );
 }

@@ -3,11 +3,10 @@
 //! The sender of a request knew the public key and no more. Until a chunk has decrypted, every fault is the same error: one that said
 //! more would help an attacker who sends changed requests to learn about others.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::fields;
-use super::keys::{MessageKey, MessageKeys};
+use super::keys::{MessageKeys, UsedNumbers};
 use super::session::MessageNumber;
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
 use crate::crypto::sealing::SealingError;
@@ -39,7 +38,7 @@ enum State {
 }
 
 struct Opened {
-    key: Arc<MessageKey>,
+    numbers: UsedNumbers,
     reader: MessageReader<ChunkOpener>,
     response: ResponseSealer,
 }
@@ -84,12 +83,12 @@ impl RequestReader {
     /// Ends the content before [`RequestReader::push`] gave a verdict: all of the request is in the final chunk, or it is cut.
     pub(crate) fn finish(self) -> Result<Verdict, NotOpened> {
         let State::Head(opened) = self.state else { return Err(NotOpened) };
-        let Opened { key, reader, response } = *opened;
+        let Opened { numbers, reader, response } = *opened;
         let Ending { parts, trailers } = reader.finish().map_err(|_| NotOpened)?;
         let mut parts = parts.into_iter();
         let Some(Part::Head(head)) = parts.next() else { return Err(NotOpened) };
         let content = RequestContent { state: Content::Ended(Ending { parts: parts.collect(), trailers }) };
-        Admitted::decide(&key, head, content, response)
+        Admitted::decide(&numbers, head, content, response)
     }
 
     fn head(&mut self, mut opened: Opened, bytes: &[u8]) -> Result<Option<Verdict>, NotOpened> {
@@ -101,7 +100,7 @@ impl RequestReader {
             }
             Some(Part::Head(head)) => {
                 let content = RequestContent { state: Content::Open(Box::new(opened.reader)) };
-                Admitted::decide(&opened.key, head, content, opened.response).map(Some)
+                Admitted::decide(&opened.numbers, head, content, opened.response).map(Some)
             }
             Some(Part::Content(_)) => Err(NotOpened),
         }
@@ -112,7 +111,7 @@ impl Opened {
     fn open(start: RequestStart, keys: &MessageKeys, now: Duration) -> Result<Self, NotOpened> {
         let key = keys.find(&start, now).ok_or(NotOpened)?;
         let OpenedRequest { chunks, response } = key.open(start).map_err(|SealingError| NotOpened)?;
-        Ok(Self { key, reader: MessageReader::new(chunks, Kind::Request), response })
+        Ok(Self { numbers: key.used_numbers(), reader: MessageReader::new(chunks, Kind::Request), response })
     }
 }
 
@@ -126,12 +125,12 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// The only place where requests are admitted: nothing of a request is given out unless its number was marked.
     fn decide(
-        key: &MessageKey,
+        numbers: &UsedNumbers,
         mut head: Head,
         content: RequestContent,
         response: ResponseSealer,
     ) -> Result<Verdict, NotOpened> {
-        if admits(key, &mut head) {
+        if admits(numbers, &mut head) {
             return Ok(Verdict::Admitted(Box::new(Self { head, content, response })));
         }
         // 409 (RFC 9110 section 15.5.10).
@@ -151,16 +150,15 @@ impl Admitted {
     /// Does not process the request, because the instance is busy or stops. Returns the sealed response. The client may send the
     /// request again, under another number.
     pub(crate) fn decline(self) -> Result<Vec<u8>, MessageError> {
-        // 503 (RFC 9110 section 15.6.4).
-        notice(self.response, 503, DECLINED)
+        Responder { response: self.response }.decline()
     }
 }
 
-fn admits(key: &MessageKey, head: &mut Head) -> bool {
+fn admits(numbers: &UsedNumbers, head: &mut Head) -> bool {
     let Ok(Some(value)) = fields::take_message(&mut head.fields) else { return false };
     let Some(request) = MessageNumber::from_value(&value) else { return false };
     // A client that is right sends no such field, so its number is not worth keeping.
-    fields::check_request(&head.fields).is_ok() && key.mark(request)
+    fields::check_request(&head.fields).is_ok() && numbers.mark(request)
 }
 
 /// A whole sealed response that the agent writes itself.
@@ -215,6 +213,12 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
+    /// As [`Admitted::decline`]: of a request of which the application has got nothing.
+    pub(crate) fn decline(self) -> Result<Vec<u8>, MessageError> {
+        // 503 (RFC 9110 section 15.6.4).
+        notice(self.response, 503, DECLINED)
+    }
+
     /// Begins the response of the application. Fields that are not the application's to write are left out: a response that an
     /// application passes on could otherwise say that its request was declined.
     pub(crate) fn begin(self, mut head: Head) -> Result<(MessageWriter, Vec<u8>), MessageError> {

@@ -38,7 +38,7 @@ pub(super) fn check(fields: &[Field], is_reserved: impl Fn(&str) -> bool) -> Res
     }
 }
 
-pub(super) fn is_reserved(name: &str) -> bool {
+pub(crate) fn is_reserved(name: &str) -> bool {
     name == MESSAGE || OF_A_CONNECTION.contains(&name)
 }
 

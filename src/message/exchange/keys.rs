@@ -31,24 +31,38 @@ pub(crate) struct KeySchedule {
 pub(crate) struct MessageKey {
     config: KeyConfig,
     private: PrivateKey,
-    sessions: Mutex<Sessions>,
+    sessions: UsedNumbers,
+}
+
+/// The sessions of a key, without the key: a request whose head is slow to arrive keeps no key longer than its time.
+#[derive(Clone)]
+pub(super) struct UsedNumbers(Arc<Mutex<Sessions>>);
+
+impl UsedNumbers {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Sessions::new(MAX_SESSIONS))))
+    }
+
+    /// As [`Sessions::mark`].
+    #[must_use]
+    pub(super) fn mark(&self, request: MessageNumber) -> bool {
+        lock(&self.0).mark(request)
+    }
 }
 
 impl MessageKey {
     fn generate(key_id: u8, kem: Kem) -> Result<Self, SealingError> {
         let private = PrivateKey::generate(kem)?;
         let config = KeyConfig::new(key_id, kem, private.public_key()?).ok_or(SealingError)?;
-        Ok(Self { config, private, sessions: Mutex::new(Sessions::new(MAX_SESSIONS)) })
+        Ok(Self { config, private, sessions: UsedNumbers::new() })
     }
 
     pub(super) fn open(&self, start: RequestStart) -> Result<OpenedRequest, SealingError> {
         start.open(&self.private)
     }
 
-    /// As [`Sessions::mark`].
-    #[must_use]
-    pub(super) fn mark(&self, request: MessageNumber) -> bool {
-        lock(&self.sessions).mark(request)
+    pub(super) fn used_numbers(&self) -> UsedNumbers {
+        self.sessions.clone()
     }
 }
 
@@ -98,7 +112,7 @@ impl MessageKeys {
                 key
             }
         };
-        let session = lock(&key.sessions).begin()?;
+        let session = lock(&key.sessions.0).begin()?;
         Ok(Offer { config: key.config.clone(), session })
     }
 

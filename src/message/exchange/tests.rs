@@ -344,6 +344,21 @@ fn keys_are_replaced_kept_and_wiped() {
     assert_eq!(instance.deliver(&sealed, ALL, at(7_200)), Err(NotOpened));
 }
 
+/// A sender who is slow with a head does not keep a key from being overwritten in time.
+#[test]
+fn a_request_whose_head_is_slow_keeps_no_key() {
+    let (instance, recipient) = attested(Kem::X25519);
+    let weak = instance.keys.weak();
+    let (sealed, _) = seal(&recipient, &Message::request(0, 0)).unwrap();
+    let (start, rest) = sealed.split_at(50);
+    let mut reader = RequestReader::new();
+    assert!(reader.push(start, &instance.keys, START).unwrap().is_none());
+    instance.keys.expire(Duration::from_secs(7_200));
+    assert_eq!(weak.iter().map(Weak::strong_count).collect::<Vec<_>>(), [0]);
+    let verdict = reader.push(rest, &instance.keys, Duration::from_secs(7_200));
+    assert!(matches!(verdict, Ok(Some(Verdict::Admitted(_)))), "it began in time");
+}
+
 #[test]
 fn no_more_keys_are_kept_than_their_ids_can_name() {
     let schedule = KeySchedule { lifetime: Duration::from_secs(1), kept: Duration::from_secs(1_000_000) };

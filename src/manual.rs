@@ -44,6 +44,7 @@ pages! {
     checks_appraisal = "../docs/checks-appraisal.md", "Checks of the appraisal by the policy, by name.";
     protocol = "../docs/protocol.md", "The protocol between client and agent.";
     protocol_vectors = "../docs/protocol-vectors.md", "Test vectors of the protocol between client and agent.";
+    protocol_message = "../docs/protocol-message.md", "Sealed messages: the protocol behind front ends that end TLS.";
     threat_model = "../docs/threat-model.md", "Attackers, what stops each, and what remains.";
     assurance = "../docs/assurance.md", "For an auditor: threats and their tests, measurements, what never ran.";
     security = "../SECURITY.md", "How to report a weakness, and what counts as one.";

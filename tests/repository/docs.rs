@@ -21,6 +21,7 @@ const HARDWARE_CHECKS: &str = include_str!("../../docs/checks-hardware.md");
 const APPRAISAL_CHECKS: &str = include_str!("../../docs/checks-appraisal.md");
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 const PROTOCOL_VECTORS: &str = include_str!("../../docs/protocol-vectors.md");
+const PROTOCOL_MESSAGE: &str = include_str!("../../docs/protocol-message.md");
 const COOKBOOK: &str = include_str!("../../docs/cookbook.md");
 const THREATS: &str = include_str!("../../docs/threat-model.md");
 const PLATFORMS: &str = include_str!("../../docs/platforms.md");
@@ -32,7 +33,7 @@ const LINKS: &str = include_str!("../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 25] = [
+const DOCUMENTS: [(&str, &str); 26] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("policy-requirements.md", REQUIREMENTS),
@@ -42,6 +43,7 @@ const DOCUMENTS: [(&str, &str); 25] = [
     ("checks-hardware.md", HARDWARE_CHECKS),
     ("checks-appraisal.md", APPRAISAL_CHECKS),
     ("protocol.md", PROTOCOL),
+    ("protocol-message.md", PROTOCOL_MESSAGE),
     ("protocol-vectors.md", PROTOCOL_VECTORS),
     ("cookbook.md", COOKBOOK),
     ("threat-model.md", THREATS),
@@ -489,6 +491,16 @@ fn advisories_are_documented_with_their_floors() {
             assert_eq!(cell, said, "{}", advisory.name);
         }
     }
+}
+
+/// The tests of the crate seal and open this one.
+#[test]
+fn the_test_vector_of_sealed_messages_is_the_one_that_is_tested() {
+    let json = blocks(PROTOCOL_MESSAGE, "json");
+    let [("vectors", text)] = json[..] else { panic!("one block of vectors: {json:?}") };
+    let shown: Value = serde_json::from_str(text).unwrap();
+    let tested: Value = serde_json::from_str(&source("src/message/vectors.json")).unwrap();
+    assert_eq!(shown, tested);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::amd::kds::KdsKnob;
+use super::front_end::FrontEndKnob;
 use super::guest::azure_vm::AzureVmKnob;
 use super::guest::hardware::HardwareKnob;
 use super::knob::Knob;
@@ -11,7 +12,7 @@ use super::maa::key_evidence::MaaEvidenceKnob;
 use super::maa::token::TokenFault;
 use super::options::{
     OptionError, OptionRow, bytes, constant, digits, hexadecimal, json, named_json, number, offset_and_bytes, product,
-    rows, tcb, text,
+    rows, status, tcb, text,
 };
 use crate::azure_vm::PCR_COUNT;
 use crate::types::Sha256Digest;
@@ -30,6 +31,8 @@ pub enum AnyKnob {
     MaaEvidence(Option<MaaEvidenceKnob>),
     /// For [`super::Kds::set`].
     Kds(KdsKnob),
+    /// For [`super::FrontEnd::set`].
+    FrontEnd(FrontEndKnob),
 }
 
 rows! {
@@ -64,7 +67,10 @@ rows! {
         "answer-in-legacy-form", "a token only" => AnswerInLegacyForm;
         "refuse-bound-form", "refuses a request without runtime_data" => RefuseBoundForm;
         "refuse-connection-form", "refuses a request for evidence about the connection" => RefuseConnectionForm;
-        "answer-in-server-form", "names the key alone, where a connection was asked about" => AnswerInServerForm;
+        "answer-in-server-form", "names the TLS key alone, where more was asked about" => AnswerInServerForm;
+        "foreign-message-key=HEX", "names another message key (SHA-256)" => ForeignMessageKey(digits);
+        "refuse-message-form", "refuses a request for evidence about a message key" => RefuseMessageForm;
+        "decline-messages", "declines every sealed message" => DeclineMessages;
         "answer-member=NAME:JSON", "sets a member of its responses" => AnswerMember[named_json];
         "without-answer-member=NAME", "leaves a member out" => WithoutAnswerMember(text);
     }
@@ -230,11 +236,39 @@ rows! {
     in code only { CrlMadeAt }
 }
 
+rows! {
+    FRONT_END: FrontEndKnob => AnyKnob, AnyKnob::FrontEnd;
+    "Front end (with --front-end)" {
+        "front-end-own-message-key", "puts a key of its own into attestation responses" => OwnMessageKey;
+        "front-end-earlier-attestation", "repeats its first attestation response" => EarlierAttestation;
+        "front-end-earlier-session", "gives later attestations the first session" => EarlierSession;
+        "front-end-change-request=OFFSET", "flips a bit of this byte" => ChangeRequest(number);
+        "front-end-cut-request=BYTES", "delivers so much, as if that were all" => CutRequest(number);
+        "front-end-request-without-final-chunk", "delivers the rest, as if that were all" => RequestWithoutFinalChunk;
+        "front-end-repeat-request", "delivers it twice, and gives the second response" => RepeatRequest;
+        "front-end-request-to-every-replica", "delivers it to all, and gives the last response" => RequestToEveryReplica;
+        "front-end-earlier-request", "delivers the first one in place of each later one" => EarlierRequest;
+        "front-end-spread-over-replicas", "delivers to one replica after the other" => SpreadOverReplicas;
+        "front-end-change-response=OFFSET", "flips a bit of this byte" => ChangeResponse(number);
+        "front-end-cut-response=BYTES", "passes on so much, as if that were all" => CutResponse(number);
+        "front-end-response-without-final-chunk", "passes on the rest, as if that were all" => ResponseWithoutFinalChunk;
+        "front-end-reorder-chunks", "exchanges the first two chunks of a response" => ReorderChunks;
+        "front-end-repeat-chunk", "passes on the first chunk of a response twice" => RepeatChunk;
+        "front-end-append-to-response", "passes on bytes behind the final chunk" => AppendToResponse;
+        "front-end-earlier-response", "gives the first one in place of each later one" => EarlierResponse;
+        "front-end-withhold-response", "delivers the request, and gives no response" => WithholdResponse;
+        "front-end-report-unknown-key", "delivers it, and reports that its key is not known" => ReportUnknownKey;
+        "front-end-forge-response=STATUS", "delivers nothing, and responds itself" => ForgeResponse(status);
+    }
+    // A gate opens in the process that holds it.
+    in code only { HoldRequests }
+}
+
 impl AnyKnob {
     /// Every knob that has a form on a command line, in the order of the groups.
     pub fn rows() -> impl Iterator<Item = &'static OptionRow<Self>> {
         let maa = KEY_SET.iter().chain([&MAA_EVIDENCE_AS_IT_IS]).chain(MAA_EVIDENCE);
-        GUEST_AND_AGENT.iter().chain(TOKEN).chain(maa).chain(HARDWARE).chain(AZURE_VM).chain(KDS)
+        GUEST_AND_AGENT.iter().chain(TOKEN).chain(maa).chain(HARDWARE).chain(AZURE_VM).chain(KDS).chain(FRONT_END)
     }
 
     /// Whether it changes something of the hardware, and nothing where there is no [`super::Platform`].
@@ -243,7 +277,7 @@ impl AnyKnob {
         match self {
             Self::BlindBox(knob) => matches!(**knob, Knob::Hardware(_) | Knob::AzureVm(_) | Knob::TokenOfAnotherReport),
             Self::Kds(_) | Self::MaaEvidence(_) => true,
-            Self::KeySet(_) => false,
+            Self::KeySet(_) | Self::FrontEnd(_) => false,
         }
     }
 
@@ -251,6 +285,12 @@ impl AnyKnob {
     #[must_use]
     pub fn needs_confidential_vm(&self) -> bool {
         matches!(self, Self::BlindBox(knob) if matches!(**knob, Knob::AzureVm(_)))
+    }
+
+    /// Whether it changes what a front end does, and nothing where there is none.
+    #[must_use]
+    pub fn needs_front_end(&self) -> bool {
+        matches!(self, Self::FrontEnd(_))
     }
 
     fn guest(knob: Knob) -> Self {

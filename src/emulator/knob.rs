@@ -8,7 +8,7 @@ use super::guest::hardware::HardwareKnob;
 use super::maa::claims::Claims;
 use super::maa::token::TokenFault;
 use crate::claims::TdAttributes;
-use crate::types::{HostData, Measurement, SpkiDigest, Tcb, TlsExporter};
+use crate::types::{HostData, Measurement, Sha256Digest, SpkiDigest, Tcb, TlsExporter};
 
 /// Bit 0 of the attributes of a TD.
 const DEBUG: u64 = 1;
@@ -64,6 +64,8 @@ pub enum Knob {
     ForeignKey(SpkiDigest),
     /// Names another connection, where the request is for evidence about the connection.
     ForeignExporter(TlsExporter),
+    /// Names another message key than the one that its response has, where the request is for evidence about a message key.
+    ForeignMessageKey(Sha256Digest),
     /// Attests these bytes, and sends them back.
     RuntimeData(Vec<u8>),
     /// Attests the proper bytes, but sends these back.
@@ -83,8 +85,13 @@ pub enum Knob {
 
     /// Does not know requests for evidence about the connection (400), as agents of `blindbox-bound-server/1` only.
     RefuseConnectionForm,
-    /// Responds to a request for evidence about the connection with evidence that names the key alone: a downgrade.
+    /// Responds to a request for evidence about the connection or a message key with evidence that names the TLS key alone: a
+    /// downgrade.
     AnswerInServerForm,
+    /// Does not know requests for evidence about a message key (400), as agents before `blindbox-bound-message/1`.
+    RefuseMessageForm,
+    /// Declines every sealed message, as an instance that is busy or stops.
+    DeclineMessages,
 
     // The hardware evidence.
     /// The hardware report is of this guest, the token of the usual one. It is taken as it is, on whichever chip it runs;

@@ -13,6 +13,7 @@
 //! | [`azure_vm`] | the virtual TPM of a confidential VM: reports of the paravisor, quotes, certificates of the key |
 //! | [`Kds`] | AMD's Key Distribution Service (and Azure's THIM) for every machine of the process |
 //! | [`Relay`] | a man in the middle, which terminates TLS with a key of its own |
+//! | [`FrontEnd`] | a reverse proxy that ends TLS with a rightful certificate: honest, curious or hostile |
 //! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
 //! | [`Traffic`] | what reached each of them, to the byte |
 //!
@@ -47,6 +48,7 @@ pub mod amd;
 mod any_knob;
 mod blindbox;
 mod clock;
+mod front_end;
 mod guest;
 mod keys;
 mod knob;
@@ -64,6 +66,7 @@ pub use blindbox::application::Application;
 pub use blindbox::builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, Transport};
 pub use blindbox::{BlindBox, OpenConnections};
 pub use clock::Clock;
+pub use front_end::{FrontEnd, FrontEndBuilder, FrontEndKnob};
 pub use guest::hardware::HardwareKnob;
 pub use guest::platform::{Platform, PlatformBuilder};
 pub use guest::{CCE_POLICY, Guest, PRODUCTION_UVM_ISSUER, UVM_FEED, azure_vm, uvm};

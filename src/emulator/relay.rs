@@ -263,7 +263,8 @@ impl Plan {
         let nonce = request.remove("nonce").unwrap_or_default();
         let exporter = exporter.filter(|_| asks_for_connection(&request));
         request.remove("protocol");
-        let runtime_data = Named { key: self.key, exporter }.runtime_data(nonce.as_str().unwrap_or_default());
+        let named = exporter.map_or(Named::Key(self.key), |exporter| Named::Connection(self.key, exporter));
+        let runtime_data = named.runtime_data(nonce.as_str().unwrap_or_default());
         let runtime_data = STANDARD.encode(runtime_data);
         request.insert("runtime_data".into(), runtime_data.clone().into());
         let answer = self.forward(path, Some(Value::Object(request).to_string().into_bytes())).await;

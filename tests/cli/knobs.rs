@@ -110,6 +110,33 @@ const CONNECTION: &[(&str, i32, &str)] = &[
     ("knob old-nonce", 2, "false-attestation-report"),
 ];
 
+/// Of a container behind a front end that ends TLS: a policy that requires evidence about TLS refuses it whatever it does.
+const FRONT_END: &[(&str, i32, &str)] = &[
+    ("knob foreign-message-key=<64>", 2, "channel-mismatch"),
+    ("knob refuse-message-form", 2, "channel-mismatch"),
+    ("knob decline-messages", 2, "channel-mismatch"),
+    ("knob front-end-own-message-key", 2, "channel-mismatch"),
+    ("knob front-end-earlier-attestation", 2, "false-attestation-report"),
+    ("knob front-end-earlier-session", 2, "channel-mismatch"),
+    ("knob front-end-change-request=0", 2, "channel-mismatch"),
+    ("knob front-end-cut-request=100", 2, "channel-mismatch"),
+    ("knob front-end-request-without-final-chunk", 2, "channel-mismatch"),
+    ("knob front-end-repeat-request", 2, "channel-mismatch"),
+    ("knob front-end-request-to-every-replica", 2, "channel-mismatch"),
+    ("knob front-end-earlier-request", 2, "channel-mismatch"),
+    ("knob front-end-spread-over-replicas", 2, "channel-mismatch"),
+    ("knob front-end-change-response=0", 2, "channel-mismatch"),
+    ("knob front-end-cut-response=10", 2, "channel-mismatch"),
+    ("knob front-end-response-without-final-chunk", 2, "channel-mismatch"),
+    ("knob front-end-reorder-chunks", 2, "channel-mismatch"),
+    ("knob front-end-repeat-chunk", 2, "channel-mismatch"),
+    ("knob front-end-append-to-response", 2, "channel-mismatch"),
+    ("knob front-end-earlier-response", 2, "channel-mismatch"),
+    ("knob front-end-withhold-response", 2, "channel-mismatch"),
+    ("knob front-end-report-unknown-key", 2, "channel-mismatch"),
+    ("knob front-end-forge-response=503", 2, "channel-mismatch"),
+];
+
 /// Of a container judged by MAA and AMD. What AMD's service says of certificates counts where none come along.
 const HARDWARE: &[(&str, i32, &str)] = &[
     ("knob debug", 1, "debug-mode"),
@@ -252,6 +279,11 @@ fn every_knob_of_evidence_about_a_connection() {
 }
 
 #[test]
+fn every_knob_of_a_front_end() {
+    check(Emulator::start(&["--front-end"]), FRONT_END, "knobs-of-front-end.txt");
+}
+
+#[test]
 fn every_knob_of_hardware_evidence_and_amds_service() {
     check(Emulator::start(&["--product", "milan"]), HARDWARE, "knobs-of-hardware.txt");
 }
@@ -358,8 +390,15 @@ fn filled_in(order: &str) -> String {
 
 #[test]
 fn the_tables_leave_out_no_knob_and_no_fault() {
-    let orders =
-        || MAA.iter().chain(CONNECTION).chain(HARDWARE).chain(TDX).chain(VM).flat_map(|(orders, ..)| orders.split(';'));
+    let orders = || {
+        MAA.iter()
+            .chain(CONNECTION)
+            .chain(FRONT_END)
+            .chain(HARDWARE)
+            .chain(TDX)
+            .chain(VM)
+            .flat_map(|(orders, ..)| orders.split(';'))
+    };
     let tested: BTreeSet<_> = orders().filter_map(|order| order.strip_prefix("knob ")?.split('=').next()).collect();
     let knobs: BTreeSet<_> = AnyKnob::rows().map(|row| row.name()).collect();
     assert_eq!(tested, knobs);
@@ -411,6 +450,8 @@ fn what_cannot_be_understood_is_refused() {
     refused(&["emulate", "--knob", "kds-root-revoked"], "needs --product");
     refused(&["emulate", "--knob", "forged-hierarchy"], "needs --product");
     refused(&["emulate", "--knob", "token-of-another-report"], "needs --product");
+    refused(&["emulate", "--knob", "front-end-repeat-request"], "needs --front-end");
+    refused(&["emulate", "--front-end", "--relay", "forward"], "cannot be used with");
     refused(&["emulate", "--trust", "amd"], "need --product");
     refused(&["emulate", "--fail", "hang"], "expected PATH=FAULT");
     refused(&["emulate", "--fail", "attest=hang"], "begins with a slash");

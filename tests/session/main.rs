@@ -23,6 +23,7 @@ mod emulator;
 mod errors;
 mod faults;
 mod fetch;
+mod front_end;
 mod life;
 mod maa_key;
 mod managed;

@@ -7,10 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::messages::Messages;
+use crate::agent::{self, MessageOffer};
 use crate::emulator::guest::Guest;
 use crate::emulator::guest::azure_vm::{AzureVmGuest, AzureVmKnob, AzureVmRequest};
 use crate::emulator::guest::hardware::HardwareKnob;
-use crate::emulator::keys::random;
+use crate::emulator::keys::{random, sha256};
 use crate::emulator::knob::Knob;
 use crate::emulator::lock;
 use crate::emulator::maa::MaaState;
@@ -18,14 +20,15 @@ use crate::emulator::maa::claims::report_data;
 use crate::emulator::maa::token::{self, TokenFault};
 use crate::emulator::network::request::Call;
 use crate::emulator::network::response::BufferedResponse;
-use crate::types::{Nonce, ReportData, SpkiDigest, TlsExporter};
+use crate::message::exchange::outer;
+use crate::types::{Nonce, ReportData, Sha256Digest, SpkiDigest, TlsExporter};
 
 /// Which requests an agent takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AgentForm {
-    /// `nonce` only: the agent writes the runtime data, and no one else can. It names its key, and the connection too if the request
-    /// says `"protocol": "blindbox-bound-connection/1"`.
+    /// `nonce` only: the agent writes the runtime data, and no one else can. It names its key; the connection too if the request says
+    /// `"protocol": "blindbox-bound-connection/1"`; a message key alone if it says `"blindbox-bound-message/1"`.
     #[default]
     Bound,
     /// `runtime_data` only: attests what any caller sends, as BlindBox's agent and Microsoft's sidecar do.
@@ -69,6 +72,7 @@ pub(crate) struct Agent {
     pub(crate) azure_vm: Option<AzureVmGuest>,
     /// By path, the first response to a bound request.
     pub(crate) first_answers: Mutex<BTreeMap<String, BufferedResponse>>,
+    pub(crate) messages: Messages,
 }
 
 /// The protocol that a request names for evidence about a connection.
@@ -76,29 +80,67 @@ const CONNECTION: &str = "blindbox-bound-connection/1";
 
 /// What the runtime data of a bound response name.
 #[derive(Clone, Copy)]
-pub(crate) struct Named {
-    pub(crate) key: SpkiDigest,
-    /// In the form that names the connection.
-    pub(crate) exporter: Option<TlsExporter>,
+pub(crate) enum Named {
+    Key(SpkiDigest),
+    /// The connection, with the key that it was opened with.
+    Connection(SpkiDigest, TlsExporter),
+    /// The digest of the configuration of a message key.
+    MessageKey(Sha256Digest),
 }
 
 impl Named {
     /// The runtime data of the bound form for a nonce.
     pub(crate) fn runtime_data(self, nonce: &str) -> Vec<u8> {
-        let key = self.key;
-        match self.exporter {
-            None => format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{key}"}}"#),
-            Some(exporter) => format!(
+        match self {
+            Self::Key(key) => {
+                format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{key}"}}"#)
+            }
+            Self::Connection(key, exporter) => format!(
                 r#"{{"nonce":"{nonce}","protocol":"{CONNECTION}","tls-exporter":"{exporter}","tls-spki-sha256":"{key}"}}"#
             ),
+            Self::MessageKey(digest) => {
+                let protocol = agent::PROTOCOL;
+                format!(r#"{{"nonce":"{nonce}","ohttp-key-config-sha256":"{digest}","protocol":"{protocol}"}}"#)
+            }
         }
         .into_bytes()
+    }
+
+    fn with_key(self, foreign: SpkiDigest) -> Self {
+        match self {
+            Self::Key(_) => Self::Key(foreign),
+            Self::Connection(_, exporter) => Self::Connection(foreign, exporter),
+            Self::MessageKey(_) => self,
+        }
+    }
+
+    fn with_exporter(self, foreign: TlsExporter) -> Self {
+        match self {
+            Self::Connection(key, _) => Self::Connection(key, foreign),
+            Self::Key(_) | Self::MessageKey(_) => self,
+        }
+    }
+
+    fn with_message_key(self, foreign: Sha256Digest) -> Self {
+        match self {
+            Self::MessageKey(_) => Self::MessageKey(foreign),
+            Self::Key(_) | Self::Connection(..) => self,
+        }
     }
 }
 
 /// Whether a request is for evidence about the connection.
 pub(crate) fn asks_for_connection(request: &Map<String, Value>) -> bool {
-    request.get("protocol").and_then(Value::as_str) == Some(CONNECTION)
+    asks_for(request, CONNECTION)
+}
+
+/// Whether a request is for evidence that names a message key.
+pub(crate) fn asks_for_message_key(request: &Map<String, Value>) -> bool {
+    asks_for(request, agent::PROTOCOL)
+}
+
+fn asks_for(request: &Map<String, Value>, protocol: &str) -> bool {
+    request.get("protocol").and_then(Value::as_str) == Some(protocol)
 }
 
 /// A parsed request: what to attest, and what the response holds.
@@ -108,6 +150,8 @@ struct Asked {
     /// Sent back; nothing in the legacy form.
     said: Option<Vec<u8>>,
     endpoint: Option<String>,
+    /// The message key that the evidence names.
+    offer: Option<MessageOffer>,
 }
 
 /// What a token is about.
@@ -167,7 +211,7 @@ impl Agent {
         if let (Some(data), true) = (text("runtime_data"), takes_data) {
             let attested =
                 STANDARD.decode(data).map_err(|_| BufferedResponse::error(400, "runtime_data is not base64"))?;
-            return Ok(Asked { attested, said: None, endpoint });
+            return Ok(Asked { attested, said: None, endpoint, offer: None });
         }
         if self.form == AgentForm::Legacy || knobs.contains(&Knob::RefuseBoundForm) {
             return Err(BufferedResponse::error(400, "runtime_data is required"));
@@ -179,28 +223,41 @@ impl Agent {
         let nonce = text("nonce").and_then(|text| Nonce::from_hex(text).ok());
         let nonce =
             nonce.ok_or_else(|| BufferedResponse::error(400, "nonce must be 64 lower-case hexadecimal digits"))?;
-        let named = self.named(call, request, knobs)?;
+        let offer = asks_for_message_key(request).then(|| self.messages.offer(&nonce));
+        let named = self.named(call, request, offer.as_ref(), knobs)?;
         let (attested, said) = written(knobs, &nonce.to_string(), named);
-        Ok(Asked { attested, said: Some(said), endpoint })
+        Ok(Asked { attested, said: Some(said), endpoint, offer })
     }
 
-    /// The key of the connection, and in that form the connection.
-    fn named(&self, call: &Call, request: &Map<String, Value>, knobs: &[Knob]) -> Result<Named, BufferedResponse> {
+    /// The key of the connection, and in those forms the connection or a message key.
+    fn named(
+        &self,
+        call: &Call,
+        request: &Map<String, Value>,
+        offer: Option<&MessageOffer>,
+        knobs: &[Knob],
+    ) -> Result<Named, BufferedResponse> {
         let key = call.tls.map_or_else(|| *lock(&self.key), |tls| tls.key);
         if !request.contains_key("protocol") {
-            return Ok(Named { key, exporter: None });
+            return Ok(Named::Key(key));
         }
-        if !asks_for_connection(request) || knobs.contains(&Knob::RefuseConnectionForm) {
+        let refused = if offer.is_some() { Knob::RefuseMessageForm } else { Knob::RefuseConnectionForm };
+        if !(asks_for_connection(request) || offer.is_some()) || knobs.contains(&refused) {
             return Err(BufferedResponse::error(
                 400,
                 "the request must have nonce and maa_endpoint, once each, and nothing else",
             ));
         }
+        if knobs.contains(&Knob::AnswerInServerForm) {
+            return Ok(Named::Key(key));
+        }
+        if let Some(offer) = offer {
+            return Ok(Named::MessageKey(Sha256Digest::new(sha256(&offer.key_config))));
+        }
         let exporter = call.tls.and_then(|tls| tls.exporter);
         let exporter =
             exporter.ok_or_else(|| BufferedResponse::error(400, "a connection without TLS 1.3 cannot be attested"))?;
-        let exporter = (!knobs.contains(&Knob::AnswerInServerForm)).then_some(exporter);
-        Ok(Named { key, exporter })
+        Ok(Named::Connection(key, exporter))
     }
 
     fn attested(&self, path: &str, asked: &Asked, knobs: &[Knob]) -> Result<BufferedResponse, BufferedResponse> {
@@ -221,8 +278,7 @@ impl Agent {
         if let (Some(endpoint), true) = (&asked.endpoint, wants_token) {
             let runtime_claims = runtime_claims.as_deref();
             let token = if knobs.contains(&Knob::TokenOfAnotherReport) {
-                let named = Named { key: *lock(&self.key), exporter: None };
-                let earlier = named.runtime_data(&hex::encode(random::<32>()));
+                let earlier = Named::Key(*lock(&self.key)).runtime_data(&hex::encode(random::<32>()));
                 self.token(endpoint, &guest, &Attested { runtime_data: &earlier, runtime_claims }, knobs)?
             } else {
                 self.token(endpoint, &guest, &Attested { runtime_data: &asked.attested, runtime_claims }, knobs)?
@@ -231,6 +287,10 @@ impl Agent {
         }
         if let (Some(said), false) = (&asked.said, knobs.contains(&Knob::AnswerInLegacyForm)) {
             answer.insert("runtime_data".into(), STANDARD.encode(said).into());
+        }
+        if let Some(offer) = &asked.offer {
+            answer.insert(outer::KEY_CONFIG_MEMBER.into(), STANDARD.encode(&offer.key_config).into());
+            answer.insert(outer::SESSION_MEMBER.into(), offer.session.clone().into());
         }
         for knob in knobs {
             match knob {
@@ -357,8 +417,9 @@ fn written(knobs: &[Knob], nonce: &str, mut named: Named) -> (Vec<u8>, Vec<u8>) 
                 said_nonce.clone_from(&attested_nonce);
             }
             Knob::OldToken => attested_nonce = hex::encode(random::<32>()),
-            Knob::ForeignKey(foreign) => named.key = *foreign,
-            Knob::ForeignExporter(foreign) => named.exporter = named.exporter.map(|_| *foreign),
+            Knob::ForeignKey(foreign) => named = named.with_key(*foreign),
+            Knob::ForeignExporter(foreign) => named = named.with_exporter(*foreign),
+            Knob::ForeignMessageKey(foreign) => named = named.with_message_key(*foreign),
             Knob::RuntimeData(bytes) => (attested, said) = (Some(bytes.clone()), Some(bytes.clone())),
             Knob::RuntimeDataInAnswer(bytes) => said = Some(bytes.clone()),
             _ => {}

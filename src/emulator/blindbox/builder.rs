@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::agent::{AgentForm, ReportSource};
 use super::application::{Application, Pages};
+use crate::agent::{KeySchedule, MessageKem};
 use crate::emulator::blindbox::BlindBox;
 use crate::emulator::guest::azure_vm::VirtualTpm;
 use crate::emulator::guest::platform::Platform;
@@ -43,6 +44,8 @@ pub struct BlindBoxBuilder {
     pub(crate) application: Option<Application>,
     pub(crate) ip: Ipv4Addr,
     pub(crate) ports: (u16, u16),
+    pub(crate) message_kem: MessageKem,
+    pub(crate) message_keys: KeySchedule,
 }
 
 /// Where the agent listens.
@@ -112,6 +115,8 @@ impl BlindBoxBuilder {
             application: None,
             ip: Ipv4Addr::LOCALHOST,
             ports: (0, 0),
+            message_kem: MessageKem::default(),
+            message_keys: KeySchedule::default(),
         }
     }
 
@@ -162,6 +167,20 @@ impl BlindBoxBuilder {
     #[must_use]
     pub fn key_exchange(mut self, groups: KeyExchange) -> Self {
         self.key_exchange = groups;
+        self
+    }
+
+    /// How message keys are agreed on; X-Wing unless set.
+    #[must_use]
+    pub fn message_kem(mut self, kem: MessageKem) -> Self {
+        self.message_kem = kem;
+        self
+    }
+
+    /// How long message keys are used, by the clock of the MAA instance ([`BlindBox::clock`]): an hour, and kept for another, unless set.
+    #[must_use]
+    pub fn message_keys(mut self, schedule: KeySchedule) -> Self {
+        self.message_keys = schedule;
         self
     }
 

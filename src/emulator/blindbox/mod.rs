@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod application;
 pub(crate) mod builder;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,8 +12,10 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
+use crate::agent::MESSAGE_PATH;
 use crate::azure_vm::AkAnchors;
 use crate::emulator::amd::pem;
 use crate::emulator::clock::Clock;
@@ -23,22 +26,24 @@ use crate::emulator::keys::random;
 use crate::emulator::knob::Knob;
 use crate::emulator::maa::Maa;
 use crate::emulator::network::fault::{Fault, Faults};
-use crate::emulator::network::request::{Arrival, Handler, Reply};
+use crate::emulator::network::request::{Arrival, Handler, Reply, RequestBody};
 use crate::emulator::network::response::BufferedResponse;
 use crate::emulator::network::server::{Protocols, Server};
 use crate::emulator::network::tls::{CertificateAuthority, TlsKey, TlsVersions};
 use crate::emulator::network::traffic::{Traffic, is_agent_path};
 use crate::emulator::{lock, origin};
 use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
-use agent::Agent;
+use agent::{Agent, AgentForm};
 use application::GuestApplication;
 use builder::{AgentLocation, BlindBoxBuilder, Transport};
+use messages::Messages;
 
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
 /// Its application, unless it is given another ([`BlindBoxBuilder::application`]), serves `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
 /// Its agent serves `GET /status`, `POST /attest/maa` and `/attest/combined`, in a confidential VM `/attest/azure-vm` in place of the
-/// latter, and in the legacy form `/attest/raw`.
+/// latter, and in the legacy form `/attest/raw`. Sealed messages to it (`POST /attest/message`) are opened, and their requests served
+/// like any other.
 pub struct BlindBox {
     settings: BlindBoxBuilder,
     authority: CertificateAuthority,
@@ -266,13 +271,14 @@ impl BlindBox {
         }
     }
 
-    /// Restarts the guest on the same port: another TLS key, another report id, no connection left.
+    /// Restarts the guest on the same port: another TLS key, another report id, no connection and no message key left.
     ///
     /// # Errors
     ///
     /// If the port was taken by another process.
     pub async fn restart(&self) -> io::Result<()> {
         self.stop().await;
+        self.agent.messages.restart();
         lock(&self.agent.guest).snp.report_id = ReportId::new(random());
         self.rotate_tls_key(OpenConnections::Drop);
         for server in self.servers() {
@@ -322,6 +328,7 @@ impl BlindBox {
                 AzureVmGuest::new(tpm.unwrap_or_else(|| Arc::new(VirtualTpm::new())))
             }),
             first_answers: Mutex::new(BTreeMap::new()),
+            messages: Messages::new(settings.message_kem, settings.message_keys, settings.maa.clock()),
         });
         let faults = Arc::<Faults>::default();
         let tls = if settings.transport == Transport::Tls12 { TlsVersions::Tls12 } else { TlsVersions::Tls13 };
@@ -329,14 +336,15 @@ impl BlindBox {
         let shown = (settings.transport != Transport::PlainHttp).then_some(&identity);
         let separate = settings.place == AgentLocation::OwnPort;
         let traffic = Traffic::default();
-        let application = GuestApplication { pages: settings.pages.clone(), application: settings.application.clone() };
-        let serve = handler(&agent, &faults, !separate, Some(application));
+        let guest = GuestApplication { pages: settings.pages.clone(), application: settings.application.clone() };
+        let guest = Arc::new(guest);
+        let serve = handler(&agent, &faults, &guest, if separate { Port::Application } else { Port::Both });
         let listener = TcpListener::bind((settings.ip, settings.ports.0)).await?;
         let application = Server::serve(listener, shown, protocols, traffic.clone(), serve)?;
         let (mut separate_agent, mut agent_traffic) = (None, traffic.clone());
         if separate {
             agent_traffic = Traffic::default();
-            let serve = handler(&agent, &faults, true, None);
+            let serve = handler(&agent, &faults, &guest, Port::Agent);
             let listener = TcpListener::bind((settings.ip, settings.ports.1)).await?;
             separate_agent = Some(Server::serve(listener, shown, protocols, agent_traffic.clone(), serve)?);
         }
@@ -360,24 +368,53 @@ impl std::fmt::Debug for BlindBox {
     }
 }
 
-/// What the application's port serves, or with no application the agent's.
-fn handler(
-    agent: &Arc<Agent>,
-    faults: &Arc<Faults>,
-    serves_agent: bool,
-    application: Option<GuestApplication>,
-) -> Handler {
-    let (agent, faults, application) = (Arc::clone(agent), Arc::clone(faults), Arc::new(application));
+/// What a port serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Application,
+    Agent,
+    Both,
+}
+
+fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, application: &Arc<GuestApplication>, port: Port) -> Handler {
+    let (agent, faults, application) = (Arc::clone(agent), Arc::clone(faults), Arc::clone(application));
     Arc::new(move |arrival: Arrival| {
         let (agent, faults, application) = (Arc::clone(&agent), Arc::clone(&faults), Arc::clone(&application));
         Box::pin(async move {
             let path = arrival.request.uri().path();
-            if let (Some(application), false) = (application.as_ref(), serves_agent && is_agent_path(path)) {
+            let for_agent = is_agent_path(path);
+            if port == Port::Application || (port == Port::Both && !for_agent) {
                 return application.reply(arrival, &faults).await;
             }
+            if path == MESSAGE_PATH && agent.form != AgentForm::Legacy && arrival.request.method() == Method::POST {
+                return message(&agent, arrival, &faults, &application).await;
+            }
             let Some(call) = arrival.whole().await else { return Reply::Close };
-            let answer = if is_agent_path(&call.path) { agent.answer(&call) } else { BufferedResponse::not_found() };
+            let answer = if for_agent { agent.answer(&call) } else { BufferedResponse::not_found() };
             faults.reply(&call.path, answer).await
         })
     })
+}
+
+/// Opens a sealed message, has the application serve what is in it, and seals the response. The agent's own paths are not served inside.
+async fn message(agent: &Agent, arrival: Arrival, faults: &Faults, application: &GuestApplication) -> Reply {
+    let declines = lock(&agent.knobs).contains(&Knob::DeclineMessages);
+    let serve = async |request: Request<RequestBody>| {
+        if is_agent_path(request.uri().path()) {
+            return BufferedResponse::not_found().into_reply();
+        }
+        application.reply(Arrival { request, tls: None }, faults).await
+    };
+    match faults.next(MESSAGE_PATH) {
+        // The message is not opened.
+        Some(fault) if fault.replaces_response() => match arrival.whole().await {
+            Some(_) => fault.apply(BufferedResponse::text(200, "")).await,
+            None => Reply::Close,
+        },
+        Some(fault) => match agent.messages.reply(arrival.request.into_body(), declines, serve).await {
+            Reply::Response(response) => fault.apply(BufferedResponse::read(response).await).await,
+            other => other,
+        },
+        None => agent.messages.reply(arrival.request.into_body(), declines, serve).await,
+    }
 }

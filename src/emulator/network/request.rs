@@ -1,6 +1,6 @@
 //! Requests as servers of the emulator take them: with a body that still arrives, or whole.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
 
-use super::body::{Body, next_data};
+use super::body::Body;
 use super::traffic::Traffic;
+use crate::agent::RequestContent;
 use crate::types::{SpkiDigest, TlsExporter};
 
 /// A request that is read whole and has a larger body is cut off.
@@ -76,11 +77,12 @@ where
 }
 
 impl Arrival {
-    /// Reads the body; `None` if it is larger than 32 MiB.
+    /// Reads the body; `None` if it is larger than 32 MiB, or is cut.
     pub(crate) async fn whole(self) -> Option<Call> {
         let (parts, mut incoming) = self.request.into_parts();
         let mut body = Vec::new();
-        while let Some(data) = next_data(&mut incoming).await {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+            let Ok(data) = frame.ok()?.into_data() else { continue };
             if body.len() + data.len() > BODY_LIMIT {
                 return None;
             }
@@ -99,15 +101,42 @@ impl Arrival {
 
 /// The body of a request to an [`Application`](crate::emulator::Application), as it arrives.
 pub struct RequestBody {
-    incoming: Incoming,
+    source: Source,
+    recorder: Recorder,
+}
+
+enum Source {
+    Plain(Incoming),
+    /// The content of a sealed message, from the body of the request that carries it.
+    Sealed(Box<RequestContent<RequestBody>>),
+}
+
+/// Records one request.
+#[derive(Clone)]
+pub(crate) struct Recorder {
     traffic: Traffic,
     /// The number of the request in the record.
     number: u64,
 }
 
+impl Recorder {
+    /// Records the request inside of a sealed message.
+    pub(crate) fn sealed(&self, inner: &hyper::http::request::Parts) -> Self {
+        Self { traffic: self.traffic.clone(), number: self.traffic.sealed(self.number, inner) }
+    }
+}
+
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, traffic: Traffic, number: u64) -> Self {
-        Self { incoming, traffic, number }
+        Self { source: Source::Plain(incoming), recorder: Recorder { traffic, number } }
+    }
+
+    pub(crate) fn sealed(content: RequestContent<Self>, recorder: Recorder) -> Self {
+        Self { source: Source::Sealed(Box::new(content)), recorder }
+    }
+
+    pub(crate) fn recorder(&self) -> Recorder {
+        self.recorder.clone()
     }
 }
 
@@ -116,21 +145,30 @@ impl HttpBody for RequestBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let polled = match &mut self.source {
+            Source::Plain(incoming) => Pin::new(incoming).poll_frame(cx).map_err(io::Error::other),
+            Source::Sealed(content) => Pin::new(content.as_mut()).poll_frame(cx).map_err(io::Error::other),
+        };
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.traffic.body(self.number, data);
+            self.recorder.traffic.body(self.recorder.number, data);
         }
-        polled.map_err(io::Error::other)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Source::Plain(incoming) => incoming.is_end_stream(),
+            Source::Sealed(content) => content.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::Plain(incoming) => incoming.size_hint(),
+            Source::Sealed(content) => content.size_hint(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A response that a server holds whole, so that a fault can change it before it is sent.
 
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::body::{Body, next_data};
@@ -73,6 +73,19 @@ impl BufferedResponse {
         if let Ok(mut members) = serde_json::from_slice(&self.body) {
             change(&mut members);
             self.body = serde_json::Value::Object(members).to_string().into();
+        }
+        self
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Changes the body if it is of this type.
+    pub(crate) fn change_bytes(mut self, content_type: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
+        let is_type = |(name, value): &(HeaderName, HeaderValue)| name == CONTENT_TYPE && value == content_type;
+        if self.headers.iter().any(is_type) {
+            self.body = change(&self.body).into();
         }
         self
     }

@@ -39,7 +39,8 @@ pub struct RequestRecord {
     pub body: Vec<u8>,
     /// Bytes of method, target, header names and values and body, without framing.
     pub bytes: u64,
-    /// Whether the path belongs to the agent (`/status`, `/attest/...`); everything else is the application's.
+    /// Whether the path belongs to the agent (`/status`, `/attest/...`); everything else is the application's. A sealed message to a
+    /// [`BlindBox`](crate::emulator::BlindBox) is two requests: the one to `/attest/message`, and once it is opened the one inside.
     pub for_agent: bool,
 }
 
@@ -203,6 +204,13 @@ impl Traffic {
         let number = record.heads;
         record.requests.push((number, request));
         number
+    }
+
+    /// Records the request inside of a sealed message, which is the request `outer` of the record.
+    pub(crate) fn sealed(&self, outer: u64, inner: &hyper::http::request::Parts) -> u64 {
+        let of_outer = |record: &(u64, RequestRecord)| (record.0 == outer).then_some(record.1.connection);
+        let connection = lock(&self.0).requests.iter().find_map(of_outer).unwrap_or(0);
+        self.head(connection, inner)
     }
 
     /// Adds data to the body of a request.

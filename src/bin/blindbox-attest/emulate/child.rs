@@ -25,7 +25,7 @@ pub async fn run(
     let variables = saved.options(emulation).into_iter().map(|(option, value)| (variable(option), value));
     let mut child = Command::new(program)
         .args(arguments)
-        .env("BLINDBOX_URL", emulation.blindbox.url())
+        .env("BLINDBOX_URL", emulation.url())
         .envs(variables)
         .kill_on_drop(true)
         .spawn()

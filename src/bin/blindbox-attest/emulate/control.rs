@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use blindbox_attestation::emulator::{AnyKnob, Kds, OpenConnections};
+use blindbox_attestation::emulator::{AnyKnob, FrontEnd, Kds, OpenConnections};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -71,6 +71,7 @@ impl Emulation {
                 self.blindbox.reset();
                 self.maa.recover();
                 self.kds.iter().for_each(Kds::recover);
+                self.front_end.iter().for_each(FrontEnd::reset);
             }
             "rotate-tls-key" => self.blindbox.rotate_tls_key(OpenConnections::Drop),
             "rotate-maa-key" => self.maa.rotate_key(),
@@ -83,13 +84,18 @@ impl Emulation {
     }
 
     fn set(&self, change: AnyKnob) -> Result<(), String> {
-        let parts = knobs::Parts { product: self.platform.is_some(), vm: self.blindbox.virtual_tpm().is_some() };
+        let parts = knobs::Parts {
+            product: self.platform.is_some(),
+            vm: self.blindbox.virtual_tpm().is_some(),
+            front_end: self.front_end.is_some(),
+        };
         knobs::check(&change, parts)?;
         match change {
             AnyKnob::BlindBox(knob) => self.blindbox.set(*knob),
             AnyKnob::KeySet(knob) => self.maa.set(knob),
             AnyKnob::MaaEvidence(knob) => self.set_maa_evidence(knob),
             AnyKnob::Kds(knob) => self.kds()?.set(knob),
+            AnyKnob::FrontEnd(knob) => self.front_end.iter().for_each(|front_end| front_end.set(knob.clone())),
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ pub struct Parts {
     pub product: bool,
     /// A confidential VM with SEV-SNP.
     pub vm: bool,
+    /// A reverse proxy that ends TLS.
+    pub front_end: bool,
 }
 
 /// Of a part that is not there it would change nothing, and a test would pass for the wrong reason.
@@ -24,6 +26,9 @@ pub fn check(knob: &AnyKnob, parts: Parts) -> Result<(), String> {
         return Err(
             "a knob of hardware evidence, of the evidence of MAA or of AMD's service needs --product, such as --product milan".to_owned()
         );
+    }
+    if knob.needs_front_end() && !parts.front_end {
+        return Err("a knob of a front end needs --front-end".to_owned());
     }
     Ok(())
 }

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use blindbox_attestation::emulator::azure_vm::QuoteBuilder;
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, Guest, HttpVersions, Kds, KeySetKnob, Maa,
-    MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
+    AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, FrontEnd, FrontEndBuilder, Guest, HttpVersions, Kds,
+    KeySetKnob, Maa, MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
 };
 use blindbox_attestation::{
     Binding, BitRequirement, GuestIdentity, Policy, PolicyError, Product, Trust, UvmRequirement, VmConfigurationBit,
@@ -40,6 +40,7 @@ struct Emulation {
     kds: Option<Kds>,
     platform: Option<Platform>,
     relay: Option<Relay>,
+    front_end: Option<FrontEnd>,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -73,7 +74,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 impl Arguments {
     fn parts(&self) -> knobs::Parts {
-        knobs::Parts { product: self.product.is_some(), vm: self.guest == GuestKind::Vm }
+        knobs::Parts { product: self.product.is_some(), vm: self.guest == GuestKind::Vm, front_end: self.front_end }
     }
 
     async fn start(&self) -> Result<Emulation, Failure> {
@@ -104,7 +105,11 @@ impl Arguments {
             Some(mode) => Some(Relay::builder().mode(mode.into()).start(&blindbox).await.map_err(starting)?),
             None => None,
         };
-        let emulation = Emulation { maa, blindbox, kds, platform, relay };
+        let front_end = match self.front_end {
+            true => Some(self.front_end().start([&blindbox]).await.map_err(starting)?),
+            false => None,
+        };
+        let emulation = Emulation { maa, blindbox, kds, platform, relay, front_end };
         for change in &self.knob {
             if let AnyKnob::MaaEvidence(knob) = change {
                 emulation.set_maa_evidence(knob.clone());
@@ -140,6 +145,19 @@ impl Arguments {
             kds.fail(path, fault.clone());
         }
         Ok(kds)
+    }
+
+    fn front_end(&self) -> FrontEndBuilder {
+        let mut builder = FrontEnd::builder();
+        if let Some(host) = &self.host {
+            builder = builder.host(host);
+        }
+        for change in &self.knob {
+            if let AnyKnob::FrontEnd(knob) = change {
+                builder = builder.knob(knob.clone());
+            }
+        }
+        builder
     }
 
     fn blindbox(&self, maa: &Maa, platform: Option<&Platform>) -> Result<BlindBoxBuilder, Failure> {
@@ -271,13 +289,18 @@ impl Emulation {
         self.maa.set(KeySetKnob::OwnEvidence(Box::new(evidence)));
     }
 
+    /// Where clients connect.
+    fn url(&self) -> String {
+        self.front_end.as_ref().map_or_else(|| self.blindbox.url(), FrontEnd::url)
+    }
+
     /// What a client needs to know, as one line.
     fn describe(&self, policy: &Policy) -> Value {
         let blindbox = &self.blindbox;
         let kds = self.kds.as_ref().map(|kds| json!({ "url": kds.url(), "tls_root_pem": kds.tls_root_pem() }));
         json!({
-            "url": blindbox.url(),
-            "agent_url": blindbox.agent_url(),
+            "url": self.url(),
+            "agent_url": self.front_end.as_ref().map_or_else(|| blindbox.agent_url(), FrontEnd::url),
             "relay_url": self.relay.as_ref().map(Relay::url),
             "tls_root_pem": blindbox.tls_root_pem(),
             "tls_key": blindbox.tls_key(),
@@ -307,7 +330,7 @@ impl Emulation {
 
     /// What a person does next.
     fn next_command(&self, saved: &Saved) -> String {
-        let url = self.relay.as_ref().map_or_else(|| self.blindbox.url().to_owned(), Relay::url);
+        let url = self.relay.as_ref().map_or_else(|| self.url(), Relay::url);
         let options = saved.options(self).into_iter();
         let options: String = options.map(|(name, value)| format!(" \\\n      --{name} {}", quoted(&value))).collect();
         format!(

@@ -84,11 +84,16 @@ pub struct Arguments {
     #[arg(long, default_value = "127.0.0.1", value_name = "NAME", value_parser = host, help_heading = "Agent and application")]
     pub maa_host: String,
 
+    /// A reverse proxy before the BlindBox that ends TLS with a certificate of its own; `url` in the output is the proxy's. It is honest
+    /// without a knob that says otherwise. Clients get sealed messages through it, and nothing else.
+    #[arg(long, conflicts_with = "relay", help_heading = "Agent and application")]
+    pub front_end: bool,
+
     /// A man in the middle, with its own URL in the output.
     #[arg(long, value_enum, value_name = "MODE", help_heading = "What goes wrong")]
     pub relay: Option<RelayArgument>,
 
-    /// Changes guest, agent, token, key set, hardware evidence or KDS. May be repeated.
+    /// Changes guest, agent, token, key set, hardware evidence, KDS or front end. May be repeated.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = knobs::parse, help_heading = "What goes wrong")]
     pub knob: Vec<AnyKnob>,
 

@@ -1,0 +1,284 @@
+//! A front end that ends TLS: a reverse proxy with a key and a certificate of its own, before one or more BlindBoxes.
+//!
+//! Load balancers, CDNs and API gateways of a cloud are such front ends. Unlike a [`Relay`](super::Relay), it passes on everything, and
+//! its certificate is the rightful one for the name. It is not a part of what is attested, and may be curious or hostile.
+
+mod forward;
+mod knob;
+mod message;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::blindbox::BlindBox;
+use super::network::request::{Arrival, Handler, Reply};
+use super::network::response::BufferedResponse;
+use super::network::server::{HttpVersions, Protocols, Server};
+use super::network::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey, TlsVersions};
+use super::network::traffic::{Traffic, is_agent_path};
+use super::{lock, origin};
+use crate::agent::{KeySchedule, MESSAGE_PATH, MessageKem, MessageKeys};
+use crate::types::{SpkiDigest, UnixTime};
+pub use knob::FrontEndKnob;
+use message::Memory;
+use record::Record;
+
+/// The cookie by which it sends a client to the same replica again.
+const AFFINITY: &str = "front-end-replica";
+
+/// A running front end. Stops when dropped.
+///
+/// It keeps all that it sees in clear ([`FrontEnd::count_seen`]), and is honest unless a [`FrontEndKnob`] is set. A client is sent to the
+/// replica that its cookie names, or that its messages name by `Blindbox-Instance`; to one after the other without either.
+pub struct FrontEnd {
+    server: Server,
+    shared: Arc<Shared>,
+    traffic: Traffic,
+    host: String,
+    key: SpkiDigest,
+}
+
+/// Settings of a front end before it starts.
+#[derive(Clone, Debug)]
+pub struct FrontEndBuilder {
+    host: String,
+    http: HttpVersions,
+    knobs: Vec<FrontEndKnob>,
+}
+
+struct Shared {
+    replicas: Vec<Replica>,
+    client: reqwest::Client,
+    knobs: Mutex<Vec<FrontEndKnob>>,
+    record: Record,
+    next_replica: AtomicUsize,
+    /// The replica of each instance, by the value of `Blindbox-Instance`.
+    instances: Mutex<HashMap<String, usize>>,
+    memory: Mutex<Memory>,
+    /// For [`FrontEndKnob::OwnMessageKey`].
+    own_keys: MessageKeys,
+}
+
+/// Where requests go.
+struct Replica {
+    application: String,
+    agent: String,
+}
+
+impl FrontEndBuilder {
+    /// The host in [`FrontEnd::url`]: `127.0.0.1` unless set; `localhost` is another that works on loopback.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Which versions of HTTP it speaks with clients.
+    #[must_use]
+    pub fn http(mut self, versions: HttpVersions) -> Self {
+        self.http = versions;
+        self
+    }
+
+    /// An action from the start; may be called again.
+    #[must_use]
+    pub fn knob(mut self, knob: FrontEndKnob) -> Self {
+        self.knobs.push(knob);
+        self
+    }
+
+    /// Starts it before these replicas. Its certificate is issued by the authority of the first.
+    ///
+    /// # Errors
+    ///
+    /// When there is no replica, or no port on loopback can be had.
+    pub async fn start<'b>(self, replicas: impl IntoIterator<Item = &'b BlindBox>) -> io::Result<FrontEnd> {
+        let blindboxes: Vec<&BlindBox> = replicas.into_iter().collect();
+        let Some(first) = blindboxes.first() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a front end has at least one replica"));
+        };
+        let replica = |blindbox: &&BlindBox| Replica { application: blindbox.url(), agent: blindbox.agent_url() };
+        let replicas = blindboxes.iter().map(replica).collect();
+        self.start_before(replicas, first.authority(), first.now()).await
+    }
+
+    /// Starts it before a server of another kind, such as an agent of one's own, at this `https` URL. Its certificate is issued by
+    /// `authority`.
+    ///
+    /// # Errors
+    ///
+    /// When no port on loopback can be had.
+    pub async fn start_at(self, url: &str, authority: &CertificateAuthority) -> io::Result<FrontEnd> {
+        let url = url.trim_end_matches('/').to_owned();
+        let now = std::time::SystemTime::now().into();
+        self.start_before(vec![Replica { application: url.clone(), agent: url }], authority, now).await
+    }
+
+    async fn start_before(
+        self,
+        replicas: Vec<Replica>,
+        authority: &CertificateAuthority,
+        now: UnixTime,
+    ) -> io::Result<FrontEnd> {
+        let key = TlsKey::generate(KeyKind::P256);
+        let identity = authority.issue(&key, &CertificateRequest::new(["127.0.0.1", "localhost", &self.host], now));
+        // It does not verify whom it forwards to, as most front ends do not: clients do not rely on it.
+        let client = reqwest::Client::builder()
+            .tls_danger_accept_invalid_certs(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(300))
+            .build()
+            .map_err(io::Error::other)?;
+        let shared = Arc::new(Shared {
+            replicas,
+            client,
+            knobs: Mutex::new(self.knobs),
+            record: Record::default(),
+            next_replica: AtomicUsize::new(0),
+            instances: Mutex::default(),
+            memory: Mutex::default(),
+            own_keys: MessageKeys::new(MessageKem::XWing, KeySchedule::default()),
+        });
+        let traffic = Traffic::default();
+        let protocols = Protocols { http: self.http, tls: TlsVersions::Both, ..Protocols::default() };
+        let server = Server::start(Some(&identity), protocols, traffic.clone(), handler(&shared)).await?;
+        Ok(FrontEnd { server, shared, traffic, host: self.host, key: key.spki_digest() })
+    }
+}
+
+impl FrontEnd {
+    /// Settings before the start.
+    #[must_use]
+    pub fn builder() -> FrontEndBuilder {
+        FrontEndBuilder { host: "127.0.0.1".to_owned(), http: HttpVersions::default(), knobs: Vec::new() }
+    }
+
+    /// Starts an honest front end before one BlindBox.
+    ///
+    /// # Errors
+    ///
+    /// When no port on loopback can be had.
+    pub async fn start(blindbox: &BlindBox) -> io::Result<Self> {
+        Self::builder().start([blindbox]).await
+    }
+
+    /// The address that clients are given.
+    #[must_use]
+    pub fn url(&self) -> String {
+        origin("https", &self.host, self.address().port())
+    }
+
+    /// The socket address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// SHA-256 of the front end's TLS key.
+    #[must_use]
+    pub fn tls_key(&self) -> SpkiDigest {
+        self.key
+    }
+
+    /// Does something from the next request on; see [`FrontEndKnob`]. Several act in the order set.
+    pub fn set(&self, knob: FrontEndKnob) {
+        lock(&self.shared.knobs).push(knob);
+    }
+
+    /// Is honest again. What it has seen and kept stays.
+    pub fn reset(&self) {
+        lock(&self.shared.knobs).clear();
+    }
+
+    /// How often a text occurs in what the front end has seen in clear: heads and bodies of requests and responses, in both directions, and
+    /// what it could decrypt.
+    #[must_use]
+    pub fn count_seen(&self, text: &str) -> usize {
+        self.shared.record.count(text.as_bytes())
+    }
+
+    /// How many bytes it has seen in clear.
+    #[must_use]
+    pub fn bytes_seen(&self) -> usize {
+        self.shared.record.len()
+    }
+
+    /// Forgets what it has seen. For tests with many requests.
+    pub fn forget_seen(&self) {
+        self.shared.record.clear();
+    }
+
+    /// Cuts every open connection of clients.
+    pub fn drop_connections(&self) {
+        self.server.drop_connections();
+    }
+
+    /// The requests that reached it.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+}
+
+impl std::fmt::Debug for FrontEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FrontEnd({})", self.url())
+    }
+}
+
+fn handler(shared: &Arc<Shared>) -> Handler {
+    let shared = Arc::clone(shared);
+    Arc::new(move |arrival: Arrival| {
+        let shared = Arc::clone(&shared);
+        Box::pin(async move { shared.reply(arrival).await })
+    })
+}
+
+impl Shared {
+    async fn reply(&self, arrival: Arrival) -> Reply {
+        let knobs = lock(&self.knobs).clone();
+        let path = arrival.request.uri().path();
+        let posted = arrival.request.method() == hyper::Method::POST;
+        if posted && path == MESSAGE_PATH {
+            return self.message(arrival, &knobs).await;
+        }
+        if posted && is_agent_path(path) {
+            return self.attestation(arrival, &knobs).await;
+        }
+        let replica = self.replica(arrival.request.headers(), &knobs);
+        self.pass(arrival.request, replica).await
+    }
+
+    /// Which replica gets a request.
+    fn replica(&self, headers: &hyper::HeaderMap, knobs: &[FrontEndKnob]) -> usize {
+        let known = || self.of_cookie(headers).or_else(|| self.of_instance(headers));
+        let spread = knobs.contains(&FrontEndKnob::SpreadOverReplicas);
+        known()
+            .filter(|_| !spread)
+            .unwrap_or_else(|| self.next_replica.fetch_add(1, Ordering::SeqCst) % self.replicas.len())
+    }
+
+    fn of_cookie(&self, headers: &hyper::HeaderMap) -> Option<usize> {
+        let cookies = headers.get_all(hyper::header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, replica) = pairs.find(|(name, _)| *name == AFFINITY)?;
+        replica.parse().ok().filter(|replica| *replica < self.replicas.len())
+    }
+
+    fn of_instance(&self, headers: &hyper::HeaderMap) -> Option<usize> {
+        let instance = headers.get(crate::message::exchange::outer::INSTANCE_FIELD)?.to_str().ok()?;
+        lock(&self.instances).get(instance).copied()
+    }
+}
+
+fn unreachable(error: &impl std::fmt::Display) -> BufferedResponse {
+    BufferedResponse::error(502, &format!("the front end cannot reach the BlindBox: {error}"))
+}

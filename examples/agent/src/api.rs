@@ -21,6 +21,7 @@ use crate::evidence::{EvidenceError, Source};
 use crate::log;
 use crate::maa::MaaClient;
 use crate::rate_limit::Limiter;
+use crate::route::Route;
 
 /// The most bytes of a request, which has about 130. More is somebody who fills memory.
 const MAX_REQUEST: usize = 1024;
@@ -28,7 +29,7 @@ const MAX_REQUEST: usize = 1024;
 /// How long the caller waits for evidence. MAA and the sidecar have less; a device can hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers both requests.
+/// Answers the requests for evidence.
 pub(crate) struct Bound {
     pub(crate) source: Source,
     pub(crate) maa: MaaClient,
@@ -76,9 +77,17 @@ struct CombinedAnswer {
     token: Option<String>,
 }
 
+/// A request for a report, read.
+pub(crate) struct Asked {
+    pub(crate) nonce: Nonce,
+    pub(crate) form: Form,
+    /// Where a token is requested too.
+    pub(crate) host: Option<MaaHost>,
+}
+
 /// What evidence names of the connection that it is requested on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     /// `blindbox-bound-server/1`, of requests that name no form.
     Server,
     /// `blindbox-bound-connection/1`.
@@ -86,7 +95,7 @@ enum Form {
 }
 
 /// 64 lower-case hexadecimal digits, and nothing that could change the text it is put into.
-struct Nonce(String);
+pub(crate) struct Nonce(String);
 
 impl Bound {
     pub(crate) async fn maa(
@@ -113,9 +122,7 @@ impl Bound {
         caller: IpAddr,
         key: &ConnectionKey,
     ) -> Result<Value, Refusal> {
-        let request: CombinedRequest = read(request, self.arrival).await?;
-        let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
-        let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint).cloned()).transpose()?;
+        let Asked { nonce, form, host } = self.asked(request).await?;
         let (source, maa) = (self.source.clone(), self.maa.clone());
         let runtime_data = form.runtime_data(&nonce, key.serving().ok_or(RETIRED)?, key.exporter());
         self.attest(caller, async move {
@@ -137,9 +144,27 @@ impl Bound {
         .await
     }
 
+    /// Reads a request for a report.
+    pub(crate) async fn asked(&self, request: Request<Incoming>) -> Result<Asked, Refusal> {
+        let request: CombinedRequest = read(request, self.arrival).await?;
+        let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
+        let host = request.maa_endpoint.map(|endpoint| self.host(&endpoint).cloned()).transpose()?;
+        Ok(Asked { nonce, form, host })
+    }
+
+    /// The request, if this agent serves it: one in a confidential VM has a form of its own, and no other.
+    pub(crate) fn served(&self, route: Route) -> Route {
+        let in_vm = matches!(self.source, Source::AzureVm(_));
+        match route {
+            Route::Maa | Route::Combined if in_vm => Route::Reserved,
+            Route::AzureVm if !in_vm => Route::Reserved,
+            route => route,
+        }
+    }
+
     /// Does the work in a task of its own. A caller who goes away does not end it: the device, or a name server, that was
     /// asked works on, and its place must not be free for the next one before it is done.
-    async fn attest(
+    pub(crate) async fn attest(
         &self,
         caller: IpAddr,
         work: impl Future<Output = Result<Value, EvidenceError>> + Send + 'static,
@@ -186,7 +211,7 @@ impl Form {
     }
 
     /// These bytes and no others: members in this order, no white space.
-    fn runtime_data(self, Nonce(nonce): &Nonce, spki_digest: &str, exporter: &str) -> Vec<u8> {
+    pub(crate) fn runtime_data(self, Nonce(nonce): &Nonce, spki_digest: &str, exporter: &str) -> Vec<u8> {
         match self {
             Self::Server => {
                 format!(r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-server/1","tls-spki-sha256":"{spki_digest}"}}"#)
@@ -230,6 +255,10 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 const TOO_MANY: Refusal =
     Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many attestations at the moment" };
 
+/// A path of the agent's that this agent does not serve.
+pub(crate) const UNSUPPORTED: Refusal =
+    Refusal { status: StatusCode::NOT_FOUND, text: "the agent has no such request" };
+
 /// Permanent failure.
 const REFUSED: Refusal = Refusal { status: StatusCode::FORBIDDEN, text: "no evidence could be made" };
 
@@ -238,7 +267,7 @@ const RETRY_LATER: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "no evidence can be made at the moment" };
 
 /// Its connection is about to be closed; the next one is opened with the key that serves by now.
-const RETIRED: Refusal = Refusal {
+pub(crate) const RETIRED: Refusal = Refusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     text: "the key of this connection has retired: open a new connection",
 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use crate::azure_vm::AzureVmConfig;
 use crate::headers::PassedHeader;
 
 /// What the agent is told. Unknown members are refused: a misspelt limit must not be no limit.
@@ -30,6 +31,9 @@ pub struct Config {
     /// Reports from Microsoft's sidecar instead of the guest device. Weaker: see the README.
     #[serde(default)]
     pub sidecar: Option<Loopback>,
+    /// Evidence of an Azure confidential VM, by its virtual TPM, instead of the guest device.
+    #[serde(default)]
+    pub azure_vm: Option<AzureVmConfig>,
     /// The directory of the security context; found by itself unless set.
     #[serde(default)]
     pub security_context: Option<PathBuf>,
@@ -206,6 +210,8 @@ impl Config {
             "a limit in seconds is more than 30 days"
         } else if self.sidecar.is_some_and(|sidecar| self.application == Application::Tcp(sidecar.0)) {
             "the application's address is the sidecar's: callers would reach what attests any data"
+        } else if self.azure_vm.is_some() && (self.sidecar.is_some() || self.security_context.is_some()) {
+            "azure-vm is for a confidential VM, sidecar and security-context for a confidential container: drop one of them"
         } else {
             return Ok(());
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::azure_vm::{AzureVm, AzureVmError};
 use crate::config::MaaHost;
 use crate::maa::MaaClient;
 use crate::security_context::{HostCertificates, SecurityContext};
@@ -27,6 +28,8 @@ pub enum Source {
     Device(Arc<dyn Device>, SecurityContext),
     /// Everything from Microsoft's SKR sidecar, which attests what *anybody* in the container group posts to it.
     Sidecar(Sidecar),
+    /// The virtual TPM of an Azure confidential VM, which attests by `/attest/azure-vm` alone.
+    AzureVm(Arc<AzureVm>),
 }
 
 /// A hardware report and what proves it.
@@ -65,6 +68,9 @@ pub enum EvidenceError {
     /// The sidecar refuses, or answers with something else.
     #[error("the sidecar gives no evidence: {0}")]
     Sidecar(String),
+    /// The virtual TPM of a confidential VM.
+    #[error("the confidential VM gives no evidence: {0}")]
+    AzureVm(AzureVmError),
     /// The device, the sidecar or MAA cannot be reached, is late, or says to try later. Callers may.
     #[error("no answer from {0}")]
     Away(String),
@@ -80,6 +86,7 @@ impl Source {
                 let work = tokio::task::spawn_blocking(move || from_device(device.as_ref(), &context, &report_data));
                 work.await.map_err(|error| EvidenceError::Device(error.to_string()))??
             }
+            Self::AzureVm(_) => return Err(EvidenceError::Device("a confidential VM has no such device".to_owned())),
         };
         // Whoever made it: a report over other data must not leave under this nonce.
         if hardware.report.len() != REPORT_LEN || hardware.report.get(0x50..0x90) != Some(report_data.as_slice()) {
@@ -96,7 +103,9 @@ impl Source {
     ) -> Result<String, EvidenceError> {
         match self {
             Self::Sidecar(sidecar) => sidecar.token(host, runtime_data).await,
-            Self::Device(..) => maa.token(host, &self.hardware(runtime_data).await?, runtime_data).await,
+            Self::Device(..) | Self::AzureVm(_) => {
+                maa.token(host, &self.hardware(runtime_data).await?, runtime_data).await
+            }
         }
     }
 }

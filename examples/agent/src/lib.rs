@@ -9,9 +9,11 @@
 //! | `key` | the TLS key: made here, never loaded, never written |
 //! | `rotation` | makes a new one on a schedule |
 //! | `route` | which path is the agent's, whichever way it is written |
-//! | `api` | the two bound requests: read strictly, runtime data written here |
+//! | `api` | the bound requests: read strictly, runtime data written here |
 //! | `cert_files` | request and certificate, on a thread that may hang without holding up a key's end |
-//! | `evidence` | where reports come from: the guest device, or a sidecar |
+//! | `evidence` | where reports come from: the guest device, a sidecar, or the virtual TPM of a confidential VM |
+//! | `azure_vm` | evidence of an Azure confidential VM: one report for each TLS key, one quote for each request |
+//! | `tpm` | the commands of its virtual TPM |
 //! | `maa` | the token for a report |
 //! | `forward` | everything else, to the application |
 //! | `headers` | which headers of a caller the application gets |
@@ -32,6 +34,7 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 mod api;
+mod azure_vm;
 mod body;
 mod cert_files;
 mod config;
@@ -49,8 +52,10 @@ mod security_context;
 mod server;
 mod sev_guest;
 mod sidecar;
+pub mod tpm;
 mod upstream;
 
+pub use azure_vm::{AzureVm, AzureVmConfig, AzureVmError, MetadataService};
 pub use config::{Application, Config, InvalidConfig, KeyConfig, Limits, Loopback, MaaHost};
 pub use evidence::{Device, EvidenceError, Source};
 pub use headers::PassedHeader;

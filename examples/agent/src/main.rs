@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blindbox_agent::{Agent, Config, Loopback, SecurityContext, Sidecar, Source};
+use blindbox_agent::{Agent, AzureVm, Config, Loopback, SecurityContext, Sidecar, Source};
 use clap::Parser;
 
 /// Ends TLS with a key made here, attests that key, and passes everything else to the application
@@ -60,6 +60,9 @@ fn source(config: &Config) -> Result<Source, Box<dyn std::error::Error>> {
     if let Some(address) = config.sidecar {
         eprintln!("blindbox-agent: evidence from the sidecar: any code in this container group can forge the binding");
         return Ok(Source::Sidecar(Sidecar::new(address)));
+    }
+    if let Some(vm) = &config.azure_vm {
+        return Ok(Source::AzureVm(std::sync::Arc::new(AzureVm::new(vm)?)));
     }
     let context = SecurityContext::find(config.security_context.as_deref())?;
     #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::azure_vm::AzureVm;
 use crate::cert_files::Files;
 use crate::config::{Config, KeyConfig};
 use crate::key::{ChainError, Identity, KeyError, TlsKey};
@@ -20,6 +21,8 @@ pub(crate) struct Rotation {
     next: Option<TimedKey>,
     files: Files,
     serving: watch::Sender<Arc<Identity>>,
+    /// In a confidential VM each key needs a report of its own.
+    vm: Option<Arc<AzureVm>>,
 }
 
 struct TimedKey {
@@ -33,9 +36,14 @@ impl Rotation {
         let (names, settings) = (config.names.clone(), config.key.clone());
         let current = TimedKey::new(&names, &settings)?;
         let (serving, identities) = watch::channel(Arc::new(current.key.self_signed()?));
-        let rotation = Self { names, settings, current, next: None, files, serving };
+        let rotation = Self { names, settings, current, next: None, files, serving, vm: None };
         rotation.announce(&rotation.current.key)?;
         Ok((rotation, identities))
+    }
+
+    /// Has a report made for each key from now on, before it is used.
+    pub(crate) fn state_keys_to(&mut self, vm: Arc<AzureVm>) {
+        self.vm = Some(vm);
     }
 
     /// Ends only when no key can be made: no randomness, most likely. The agent ends with it, since the last key must not
@@ -49,11 +57,11 @@ impl Rotation {
         loop {
             let end = self.current.made + self.lifetime();
             let early = self.current.made + self.lifetime() * 2 / 3;
-            let certified = self.settings.certificate_file.is_some();
+            let prepares = self.settings.certificate_file.is_some() || self.vm.is_some();
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(end) => self.take_over()?,
-                () = tokio::time::sleep_until(early), if certified && self.next.is_none() => {
+                () = tokio::time::sleep_until(early), if prepares && self.next.is_none() => {
                     self.next = Some(self.prepare()?);
                 }
                 pem = self.files.certificate() => self.certified(&pem),
@@ -106,6 +114,9 @@ impl Rotation {
     /// Says which key there is, and asks for a certificate where one is wanted.
     fn announce(&self, key: &TlsKey) -> Result<(), KeyError> {
         log(format_args!("new TLS key, SHA-256 of its SubjectPublicKeyInfo {}", key.spki_digest()));
+        if let Some(vm) = &self.vm {
+            vm.state(key.spki_digest());
+        }
         self.files.ask(key.request_pem()?);
         Ok(())
     }

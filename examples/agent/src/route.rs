@@ -13,7 +13,9 @@ pub enum Route {
     Maa,
     /// `POST /attest/combined`.
     Combined,
-    /// One of the three, by another method.
+    /// `POST /attest/azure-vm`.
+    AzureVm,
+    /// One of these, by another method.
     WrongMethod,
     /// Something else that is the agent's: answered with 404 and never passed on, since an application that has such a path
     /// would be one that attests what callers send.
@@ -29,7 +31,7 @@ const RESERVED: [&[u8]; 3] = [b"attest", b"key", b"status"];
 /// The most times that a path is decoded. Who encodes it more often wants it read differently along the way.
 const MAX_DECODINGS: usize = 4;
 
-/// Reads a target. The three requests are recognised by their exact text, without a query; everything that some program on
+/// Reads a target. The requests are recognised by their exact text, without a query; everything that some program on
 /// the way could take for a path beside them is reserved.
 #[must_use]
 pub fn classify(method: &Method, target: &Uri) -> Route {
@@ -37,6 +39,7 @@ pub fn classify(method: &Method, target: &Uri) -> Route {
         "/status" => Some((Route::Status, Method::GET)),
         "/attest/maa" => Some((Route::Maa, Method::POST)),
         "/attest/combined" => Some((Route::Combined, Method::POST)),
+        "/attest/azure-vm" => Some((Route::AzureVm, Method::POST)),
         _ => None,
     };
     match exact {

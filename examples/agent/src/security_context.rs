@@ -49,12 +49,8 @@ impl SecurityContext {
     pub(crate) fn host_certificates(&self) -> Result<HostCertificates, EvidenceError> {
         let name = "host-amd-cert-base64";
         let file: HostAmdCert = serde_json::from_slice(&self.read(name)?).map_err(|_| bad(name))?;
-        let mut tcb = hex::decode(&file.tcbm).map_err(|_| bad(name))?;
-        tcb.reverse();
-        if tcb.len() != 8 {
-            return Err(bad(name));
-        }
-        Ok(HostCertificates { certificates: file.vcek_cert + &file.certificate_chain, tcb: hex::encode(tcb) })
+        let tcb = tcb_of_number(&file.tcbm).ok_or_else(|| bad(name))?;
+        Ok(HostCertificates { certificates: file.vcek_cert + &file.certificate_chain, tcb })
     }
 
     pub(crate) fn uvm_endorsement(&self) -> Result<Vec<u8>, EvidenceError> {
@@ -66,6 +62,13 @@ impl SecurityContext {
             .map_err(|error| EvidenceError::SecurityContext(format!("{name}: {error}")))?;
         STANDARD.decode(text.trim_ascii()).map_err(|_| bad(name))
     }
+}
+
+/// The bytes of a TCB as they stand in a report, from a number of 64 bits in hexadecimal.
+pub(crate) fn tcb_of_number(number: &str) -> Option<String> {
+    let mut tcb = hex::decode(number).ok().filter(|tcb| tcb.len() == 8)?;
+    tcb.reverse();
+    Some(hex::encode(tcb))
 }
 
 fn bad(name: &str) -> EvidenceError {

@@ -14,12 +14,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{Bound, Refusal};
+use crate::api::{Bound, Refusal, UNSUPPORTED};
+use crate::azure_vm::Said;
 use crate::body::{Answer, whole};
 use crate::cert_files::Files;
 use crate::config::{Config, InvalidConfig, Limits};
 use crate::connection::{ConnectionKey, serve};
-use crate::evidence::Source;
+use crate::evidence::{EvidenceError, Source};
 use crate::forward::Forward;
 use crate::key::{Identity, KeyError};
 use crate::maa::MaaClient;
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The first key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The first evidence of a confidential VM.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// The thread that files are read on.
     #[error("there is no thread for files: {0}")]
     Files(io::Error),
@@ -68,10 +72,18 @@ impl Agent {
         let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits), arrival };
         let forward = Forward::new(config.application.clone(), &config.pass_headers, &limits);
         let files = Files::start(&config.key).map_err(StartError::Files)?;
-        let (rotation, identities) = Rotation::start(config, files)?;
+        let (mut rotation, identities) = Rotation::start(config, files)?;
+        let mut tasks = JoinSet::new();
+        if let Source::AzureVm(vm) = &bound.source {
+            let spki_digest = identities.borrow().spki_digest.clone();
+            vm.start(&spki_digest).await?;
+            let mut said = Said::default();
+            vm.refresh(&mut said).await;
+            rotation.state_keys_to(Arc::clone(vm));
+            tasks.spawn(Arc::clone(vm).upkeep(said));
+        }
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
-        let mut tasks = JoinSet::new();
         tasks.spawn(rotation.run());
         tasks.spawn(accept(listener, identities.clone(), Arc::new(Shared { bound, forward, limits })));
         Ok(Self { address, identities, tasks })
@@ -146,14 +158,17 @@ impl Shared {
         caller: IpAddr,
         key: &ConnectionKey,
     ) -> Response<Answer> {
-        let answer = match classify(request.method(), request.uri()) {
+        let answer = match self.bound.served(classify(request.method(), request.uri())) {
             Route::Status => Ok(json_answer(StatusCode::OK, &json!({ "message": "Status OK" }))),
             Route::Maa => self.bound.maa(request, caller, key).await.map(|body| json_answer(StatusCode::OK, &body)),
             Route::Combined => {
                 self.bound.combined(request, caller, key).await.map(|body| json_answer(StatusCode::OK, &body))
             }
+            Route::AzureVm => {
+                self.bound.azure_vm(request, caller, key).await.map(|body| json_answer(StatusCode::OK, &body))
+            }
             Route::WrongMethod => Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, text: "not by this method" }),
-            Route::Reserved => Err(Refusal { status: StatusCode::NOT_FOUND, text: "the agent has no such request" }),
+            Route::Reserved => Err(UNSUPPORTED),
             Route::Ambiguous => Err(Refusal { status: StatusCode::BAD_REQUEST, text: "the path is ambiguous" }),
             Route::Application => self.forward.pass(request, caller).await,
         };

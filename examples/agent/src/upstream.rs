@@ -61,18 +61,26 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// Posts JSON and takes the whole body of an answer 200. Redirects are not followed.
+/// Posts JSON and takes the whole body of an answer 200.
 pub(crate) async fn post_json(
     connect: impl Future<Output = io::Result<Box<dyn Stream>>>,
     host: &str,
     path: &str,
     body: &Value,
 ) -> Result<Bytes, Failure> {
+    let request = Request::post(path)
+        .header(HOST, host)
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .body(Full::new(Bytes::from(body.to_string())));
+    exchange(connect, request.map_err(|error| Failure::Refused(error.to_string()))?).await
+}
+
+/// Sends a request and takes the whole body of an answer 200. Redirects are not followed.
+pub(crate) async fn exchange(
+    connect: impl Future<Output = io::Result<Box<dyn Stream>>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Bytes, Failure> {
     let exchange = async {
-        let request = Request::post(path)
-            .header(HOST, host)
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(Full::new(Bytes::from(body.to_string())))?;
         let (head, body) = send(connect.await?, request).await?.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
         Ok::<_, BoxError>((head.status, body))

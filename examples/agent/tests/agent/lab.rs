@@ -55,16 +55,7 @@ impl Machine {
     /// The files that the utility VM puts into a container.
     pub fn security_context(&self) -> TempDir {
         let evidence = self.platform.evidence(&self.guest, &ReportData::new([0; 64]), &[]);
-        let end = "-----END CERTIFICATE-----\n";
-        let (first, chain) = evidence.endorsements_pem.split_once(end).unwrap();
-        let mut tcb = hex::decode(evidence.endorsed_tcb).unwrap();
-        tcb.reverse();
-        let certificates = json!({
-            "vcekCert": format!("{first}{end}"),
-            "tcbm": hex::encode(tcb),
-            "certificateChain": chain,
-            "cacheControl": "86400",
-        });
+        let certificates = host_certificates(&evidence);
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, content: &[u8]| {
             std::fs::write(directory.path().join(name), STANDARD.encode(content)).unwrap();
@@ -79,6 +70,20 @@ impl Machine {
     }
 }
 
+/// What Azure hands to a machine: the certificates of its chip, and their TCB.
+pub fn host_certificates(evidence: &HardwareEvidence) -> Value {
+    let end = "-----END CERTIFICATE-----\n";
+    let (first, chain) = evidence.endorsements_pem.split_once(end).unwrap();
+    let mut tcb = hex::decode(&evidence.endorsed_tcb).unwrap();
+    tcb.reverse();
+    json!({
+        "vcekCert": format!("{first}{end}"),
+        "tcbm": hex::encode(tcb),
+        "certificateChain": chain,
+        "cacheControl": "86400",
+    })
+}
+
 impl Device for Machine {
     fn report(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, EvidenceError> {
         Ok(self.evidence(self.lie.unwrap_or(*report_data)).report)
@@ -86,7 +91,7 @@ impl Device for Machine {
 }
 
 /// What a test server answers, and what it was asked.
-type Handler = Arc<dyn Fn(&Request<()>, &Bytes) -> Response<Full<Bytes>> + Send + Sync>;
+pub type Handler = Arc<dyn Fn(&Request<()>, &Bytes) -> Response<Full<Bytes>> + Send + Sync>;
 
 /// A request as it arrived: head and body.
 pub type Arrived = (hyper::http::request::Parts, Bytes);
@@ -152,7 +157,7 @@ where
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
     answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
@@ -171,12 +176,16 @@ pub struct Attester {
 
 impl Attester {
     pub async fn start(machine: &Machine) -> Self {
+        Self::of(&machine.platform).await
+    }
+
+    pub async fn of(platform: &Platform) -> Self {
         let maa = Maa::start().await.unwrap();
         let (root_pem, tls) = tls_server();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let issuer = format!("https://{}", listener.local_addr().unwrap());
         let key_set = maa.key_set();
-        let (platform, arrived) = (machine.platform.clone(), Arc::<Mutex<Vec<Arrived>>>::default());
+        let (platform, arrived) = (platform.clone(), Arc::<Mutex<Vec<Arrived>>>::default());
         let away = Arc::<AtomicBool>::default();
         let attester = Self {
             issuer: issuer.clone(),
@@ -227,8 +236,8 @@ fn judge(maa: &Maa, platform: &Platform, issuer: &str, body: &[u8]) -> Option<St
     assert_eq!(request["runtimeData"]["dataType"], "JSON");
     let runtime_data = decode(&request["runtimeData"]["data"])?;
     let report: Value = serde_json::from_slice(&decode(&request["report"])?).ok()?;
-    let endorsements: Value = serde_json::from_slice(&decode(&report["Endorsements"])?).ok()?;
-    let endorsement = decode(&endorsements["Uvm"][0])?;
+    let endorsements: Option<Value> =
+        decode(&report["Endorsements"]).map(|json| serde_json::from_slice(&json).unwrap());
     let certificates = snp::certificates_from_pem(&decode(&report["VcekCertChain"])?).ok()?;
     let report = decode(&report["SnpReport"])?;
 
@@ -239,12 +248,25 @@ fn judge(maa: &Maa, platform: &Platform, issuer: &str, body: &[u8]) -> Option<St
     if verified.snp().report_data.as_bytes().as_slice() != report_data {
         return None;
     }
-    let expected = EndorsementExpectations::new(platform.uvm_issuer(), UVM_FEED);
-    let endorsement = uvm::verify(&endorsement, &expected).ok()?;
-    let mut guest = Guest::container();
-    guest.snp = verified.snp().clone();
-    guest.uvm = Some(endorsement.claims().clone());
-    let claims = maa.claims(&guest, &runtime_data).claim("iss", issuer);
+    let claims = match endorsements {
+        Some(endorsements) => {
+            let expected = EndorsementExpectations::new(platform.uvm_issuer(), UVM_FEED);
+            let endorsement = uvm::verify(&decode(&endorsements["Uvm"][0])?, &expected).ok()?;
+            let mut guest = Guest::container();
+            guest.snp = verified.snp().clone();
+            guest.uvm = Some(endorsement.claims().clone());
+            maa.claims(&guest, &runtime_data)
+        }
+        // A confidential VM, whose runtime data are the claims of its paravisor.
+        None => {
+            let mut guest = Guest::confidential_vm_direct();
+            guest.snp = verified.snp().clone();
+            let runtime: Value = serde_json::from_slice(&runtime_data).ok()?;
+            let claims = maa.claims(&guest, &runtime_data).claim("x-ms-runtime", runtime);
+            claims.claim("x-ms-sevsnpvm-reportdata", hex::encode(report_data))
+        }
+    };
+    let claims = claims.claim("iss", issuer);
     let header = json!({ "alg": "RS256", "jku": format!("{issuer}/certs"), "kid": maa.kid(), "typ": "JWT" });
     Some(maa.sign_raw(&header.to_string(), &claims.to_text()))
 }

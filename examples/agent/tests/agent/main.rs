@@ -1,6 +1,7 @@
 //! An agent on loopback, with everything around it emulated.
 
 mod accepted;
+mod azure_vm;
 mod bounds;
 mod client;
 mod forwarding;

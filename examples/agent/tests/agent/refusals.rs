@@ -404,12 +404,24 @@ fn the_example_of_a_configuration_is_understood() {
     let text = include_str!("../../agent.toml");
     let all: String = text
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .map(|line| {
+            let is_set = |rest: &&str| rest.contains(" = ") || rest.starts_with('[');
+            line.strip_prefix("# ").filter(is_set).unwrap_or(line)
+        })
         .fold(String::new(), |all, line| all + line + "\n");
-    for text in [text, &all] {
-        Config::from_toml(text).unwrap();
-    }
-    for member in ["maa-roots", "security-context", "sidecar", "csr-file", "certificate-file"] {
+    for member in ["maa-roots", "security-context", "sidecar", "csr-file", "certificate-file", "tpm", "ak-issuers"] {
         assert!(all.lines().any(|line| line.starts_with(member)), "{member}");
+    }
+    // A confidential VM has neither a sidecar nor a security context.
+    let reason = "azure-vm is for a confidential VM, sidecar and security-context for a confidential container: drop one of them";
+    assert_eq!(Config::from_toml(&all).unwrap_err().to_string(), reason);
+    let without = |text: &str, names: &[&str]| {
+        let kept = text.lines().filter(|line| !names.iter().any(|name| line.starts_with(name)));
+        kept.fold(String::new(), |all, line| all + line + "\n")
+    };
+    let of_a_vm = without(&all, &["sidecar", "security-context"]);
+    let of_a_container = without(&all, &["[azure-vm]", "tpm", "metadata", "ak-issuers"]);
+    for text in [text, &of_a_vm, &of_a_container] {
+        Config::from_toml(text).unwrap();
     }
 }

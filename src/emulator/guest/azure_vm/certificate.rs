@@ -4,8 +4,10 @@ use super::VirtualTpm;
 use crate::azure_vm::AkAnchors;
 use crate::emulator::guest::uvm::keys::{KeyFailure, RsaOwner, Sha2, Signer, SigningAlgorithm};
 use crate::emulator::guest::uvm::x509::{
-    CertificateSpec, algorithm_identifier, basic_constraints, extended_key_usage, key_usage, utc_time,
+    CertificateSpec, algorithm_identifier, authority_information, basic_constraints, extended_key_usage, key_usage,
+    utc_time,
 };
+use crate::x509::RsaNumbers;
 
 const ALGORITHM: SigningAlgorithm = SigningAlgorithm::RsaPkcs1(Sha2::Sha256);
 const ROOT_NAME: &str = "Emulated Virtual TPM Root (do not trust)";
@@ -72,9 +74,20 @@ impl VirtualTpmAuthority {
     /// A certificate of a virtual TPM's key to fill in.
     #[must_use]
     pub fn certificate(&self, tpm: &VirtualTpm) -> AkCertificateBuilder<'_> {
+        self.certificate_of(tpm.key().spki().to_vec())
+    }
+
+    /// A certificate of the RSA key with this modulus and the exponent 65537: of a TPM outside of this process.
+    #[must_use]
+    pub fn certificate_of_modulus(&self, modulus: &[u8]) -> AkCertificateBuilder<'_> {
+        self.certificate_of(RsaNumbers { n: modulus.to_vec(), e: vec![1, 0, 1] }.spki())
+    }
+
+    fn certificate_of(&self, key: Vec<u8>) -> AkCertificateBuilder<'_> {
         AkCertificateBuilder {
             authority: self,
-            key: tpm.key().spki().to_vec(),
+            key,
+            issuer_url: None,
             subject: "01d451636602.ConfidentialVM.Azure.windows.net".to_owned(),
             not_after: "480501000000Z".to_owned(),
             uses: vec!["1.3.6.1.4.1.311.10.3.12".to_owned(), ATTESTATION_KEY_USE.to_owned()],
@@ -92,6 +105,7 @@ impl VirtualTpmAuthority {
 pub struct AkCertificateBuilder<'a> {
     authority: &'a VirtualTpmAuthority,
     key: Vec<u8>,
+    issuer_url: Option<String>,
     subject: String,
     not_after: String,
     uses: Vec<String>,
@@ -107,6 +121,12 @@ impl AkCertificateBuilder<'_> {
     #[must_use]
     pub fn subject(self, subject: &str) -> Self {
         Self { subject: subject.to_owned(), ..self }
+    }
+
+    /// The address of the issuer's certificate (`AuthorityInfoAccess`, RFC 5280 section 4.2.2.1); none unless set.
+    #[must_use]
+    pub fn issuer_url(self, url: &str) -> Self {
+        Self { issuer_url: Some(url.to_owned()), ..self }
     }
 
     /// The end of the validity, as `YYMMDDhhmmssZ`.
@@ -159,15 +179,14 @@ impl AkCertificateBuilder<'_> {
     pub fn chain(&self) -> Result<Vec<Vec<u8>>, KeyFailure> {
         let signer = &self.authority.signer;
         let algorithm = algorithm_identifier(ALGORITHM, false);
+        let mut extensions =
+            vec![basic_constraints(self.is_authority, None), key_usage(self.key_usage), extended_key_usage(&self.uses)];
+        extensions.extend(self.issuer_url.as_deref().map(authority_information));
         let leaf = CertificateSpec {
             subject: &self.subject,
             issuer: AUTHORITY_NAME,
             validity: [utc_time("250601000000Z"), utc_time(&self.not_after)],
-            extensions: vec![
-                basic_constraints(self.is_authority, None),
-                key_usage(self.key_usage),
-                extended_key_usage(&self.uses),
-            ],
+            extensions,
             public_key: self.key.clone(),
             algorithm: algorithm.clone(),
         };

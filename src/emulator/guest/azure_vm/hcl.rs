@@ -1,5 +1,8 @@
 //! Reports of the paravisor: the hardware report and the runtime claims in their blob.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::VirtualTpm;
 use crate::emulator::amd::{ReportBuilder, Vek};
 use crate::emulator::keys::sha256;
@@ -34,6 +37,12 @@ impl HclReportBuilder {
             len: 2600,
             patches: Vec::new(),
         }
+    }
+
+    /// The modulus of another attestation key (`HCLAkPub`): of a TPM outside of this process.
+    #[must_use]
+    pub fn attestation_key(self, modulus: &[u8]) -> Self {
+        Self { modulus: URL_SAFE_NO_PAD.encode(modulus), ..self }
     }
 
     /// `vmUniqueId`.

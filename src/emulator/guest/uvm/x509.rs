@@ -65,6 +65,12 @@ pub(in crate::emulator) fn extended_key_usage(uses: &[String]) -> Vec<u8> {
     extension("2.5.29.37", false, &tlv(0x30, &content))
 }
 
+/// `authorityInfoAccess` with the address of the issuer's certificate.
+pub(in crate::emulator) fn authority_information(issuer_url: &str) -> Vec<u8> {
+    let description = tlv(0x30, &[oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, issuer_url.as_bytes())].concat());
+    extension("1.3.6.1.5.5.7.1.1", false, &tlv(0x30, &description))
+}
+
 pub(in crate::emulator) fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
     let mut content = oid(id);
     if critical {

@@ -1,0 +1,210 @@
+//! What is fetched in the background, since neither a caller nor the end of a TLS key may wait for it: the certificate of the
+//! attestation key with its issuers, and the certificate of the chip.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::HOST;
+use hyper::{Request, Uri};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use super::ak_certificate::{Age, Chain, ChainCertificate};
+use super::{AK_CERTIFICATE_INDEX, AK_HANDLE, AzureVm, AzureVmError, MetadataService};
+use crate::log;
+use crate::security_context::tcb_of_number;
+use crate::upstream::{Failure, Stream, exchange};
+
+/// How often everything is looked at again.
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// The same after a failure.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Where Azure's metadata service has the certificate of the chip (Trusted Hardware Identity Management).
+const CHIP_PATH: &str = "/metadata/THIM/amd/certification";
+
+/// The certificates of the chip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChipCertificates {
+    /// That of the key that signs, then its issuers.
+    pub(super) pem: String,
+    /// Of that key, as its bytes stand in a report.
+    pub(super) tcb: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChipAnswer {
+    vcek_cert: String,
+    tcbm: String,
+    certificate_chain: String,
+}
+
+/// What was said last of the two certificates: the same is not said again.
+#[derive(Default)]
+pub(crate) struct Said {
+    ak: Option<String>,
+    chip: Option<String>,
+}
+
+impl AzureVm {
+    /// Looks at everything for as long as the agent runs.
+    pub(crate) async fn upkeep(self: Arc<Self>, mut said: Said) {
+        loop {
+            let complete = self.ak_chain.borrow().is_some() && self.chip.borrow().is_some();
+            tokio::time::sleep(if complete { INTERVAL } else { RETRY }).await;
+            self.refresh(&mut said).await;
+        }
+    }
+
+    /// Fetches everything once. What cannot be had is said, and left out of evidence.
+    pub(crate) async fn refresh(self: &Arc<Self>, said: &mut Said) {
+        let (ak, chip) = tokio::join!(self.read_ak_chain(), self.fetch_chip_certificates());
+        let (ak, remark) = match ak {
+            Ok((pem, remark)) => (Some(pem), remark),
+            Err(reason) => {
+                (None, Some(format!("evidence goes without Azure's certificate of the attestation key: {reason}")))
+            }
+        };
+        self.ak_chain.send_replace(ak);
+        say_once(&mut said.ak, remark);
+        match chip {
+            Ok(chip) => {
+                self.chip.send_replace(Some(chip));
+                say_once(&mut said.chip, None);
+            }
+            // The last ones stay: whether they are those of a report is seen when it is sent.
+            Err(reason) => say_once(
+                &mut said.chip,
+                Some(format!("no certificate of the chip from the metadata service, clients ask AMD for it: {reason}")),
+            ),
+        }
+    }
+
+    /// The certificate of the attestation key and its issuers in PEM, and what an operator should know of it.
+    async fn read_ak_chain(self: &Arc<Self>) -> Result<(String, Option<String>), String> {
+        let vm = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || vm.read_ak_certificate());
+        let leaf = read.await.map_err(|error| error.to_string())??;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let remedy = "Azure's guest attestation agent renews it on older VMs; restart the VM on others";
+        let remark = match leaf.age(i64::try_from(now).unwrap_or(i64::MAX)) {
+            Age::Fresh => None,
+            Age::Ageing(days) => Some(format!(
+                "Azure's certificate of the attestation key ends in {days} days and was not renewed: {remedy}"
+            )),
+            Age::Expired => return Err(format!("it has expired: {remedy}")),
+        };
+        let mut chain = Chain::of(leaf);
+        while let Some(certificate) = chain.unfinished() {
+            let issuer = self.issuer_of(certificate).await?;
+            chain.add(issuer)?;
+        }
+        Ok((chain.certificates().iter().map(|certificate| pem(&certificate.der)).collect(), remark))
+    }
+
+    /// Reads the certificate of the key that the TPM has now. Blocks.
+    fn read_ak_certificate(&self) -> Result<ChainCertificate, String> {
+        let read = self.with_tpm(|tpm| {
+            let what = "reading the certificate of the attestation key (NV index 0x01c101d0)";
+            let content = tpm.nv_read(AK_CERTIFICATE_INDEX).map_err(AzureVmError::tpm(what))?;
+            let modulus = tpm.rsa_modulus(AK_HANDLE).map_err(AzureVmError::tpm("reading the attestation key"))?;
+            Ok((content, modulus))
+        });
+        let (content, modulus) = read.map_err(|error| error.to_string())?;
+        let certificate =
+            ChainCertificate::in_nv_index(&content).map_err(|reason| format!("NV index 0x01c101d0: {reason}"))?;
+        if !certificate.is_for(&modulus) {
+            return Err("it is for another key than the TPM has: it is of before the key was made again".to_owned());
+        }
+        Ok(certificate)
+    }
+
+    /// The certificate of an issuer: from the file, else from the addresses that the certificate names. They are in a certificate that
+    /// nothing here verified, so what they send is only compared by name; clients verify it.
+    async fn issuer_of(&self, certificate: &ChainCertificate) -> Result<Option<ChainCertificate>, String> {
+        for der in &self.issuers {
+            let issuer = ChainCertificate::read(der).map_err(|reason| format!("azure-vm.ak-issuers: {reason}"))?;
+            if certificate.is_issued_by(&issuer) {
+                return Ok(Some(issuer));
+            }
+        }
+        let mut reasons = Vec::new();
+        for url in certificate.issuer_urls.iter().take(4) {
+            match fetch_certificate(url).await {
+                Ok(issuer) if certificate.is_issued_by(&issuer) => return Ok(Some(issuer)),
+                Ok(_) => reasons.push(format!("{url}: another certificate")),
+                Err(reason) => reasons.push(format!("{url}: {reason}")),
+            }
+        }
+        if reasons.is_empty() {
+            return Ok(None);
+        }
+        let name = &certificate.issuer_name;
+        Err(format!(
+            "the certificate of {name} cannot be fetched; give it by azure-vm.ak-issuers: {}",
+            reasons.join("; ")
+        ))
+    }
+
+    async fn fetch_chip_certificates(&self) -> Result<ChipCertificates, String> {
+        let MetadataService(address) = self.metadata;
+        let connect = async {
+            let stream: Box<dyn Stream> = Box::new(TcpStream::connect(address).await?);
+            Ok(stream)
+        };
+        // Without this header it refuses: a server-side request forgery rarely can send it.
+        let request = Request::get(CHIP_PATH).header(HOST, address.to_string()).header("Metadata", "true");
+        let request = request.body(Full::default()).map_err(|error| error.to_string())?;
+        let body = exchange(connect, request).await.map_err(reason)?;
+        let answer: ChipAnswer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let tcb = tcb_of_number(&answer.tcbm).ok_or("tcbm is not 16 hexadecimal digits")?;
+        Ok(ChipCertificates { pem: answer.vcek_cert + &answer.certificate_chain, tcb })
+    }
+}
+
+async fn fetch_certificate(url: &str) -> Result<ChainCertificate, String> {
+    let uri: Uri = url.parse().map_err(|_| "it is no address".to_owned())?;
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err("it is no address of HTTP".to_owned());
+    };
+    let (host, port) = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
+    let connect = async {
+        let stream: Box<dyn Stream> = Box::new(TcpStream::connect((host, port)).await?);
+        Ok(stream)
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path).header(HOST, authority.as_str());
+    let request = request.body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
+    ChainCertificate::read(&exchange(connect, request).await.map_err(reason)?)
+}
+
+fn reason(failure: Failure) -> String {
+    match failure {
+        Failure::Away(reason) | Failure::Refused(reason) => reason,
+    }
+}
+
+fn say_once(said: &mut Option<String>, remark: Option<String>) {
+    if let Some(remark) = &remark
+        && said.as_ref() != Some(remark)
+    {
+        log(remark);
+    }
+    *said = remark;
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in text.as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem + "-----END CERTIFICATE-----\n"
+}

@@ -1,0 +1,108 @@
+//! Azure's certificate of the attestation key, and the certificate of the chip.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::emulator::Kds;
+use blindbox_attestation::emulator::azure_vm::AkCertificateBuilder;
+use blindbox_attestation::{Binding, Trust, Violation};
+
+use super::{Scene, evidence, pem, start};
+use crate::lab::{ClosedPort, Handler, TestServer, answer};
+
+impl Scene {
+    /// A certificate of the attestation key to be filled in.
+    fn certificate(&self) -> AkCertificateBuilder<'_> {
+        self.paravisor.authority.certificate_of_modulus(&self.paravisor.swtpm.modulus())
+    }
+}
+
+fn chain_of(evidence: &serde_json::Value) -> Option<String> {
+    let chain = evidence.get("ak_chain")?.as_str().unwrap();
+    Some(String::from_utf8(STANDARD.decode(chain).unwrap()).unwrap())
+}
+
+fn unfolded(pem: &str) -> String {
+    pem.replace('\n', "")
+}
+
+/// A server of certificates that knows one path.
+async fn authority(der: Vec<u8>) -> TestServer {
+    let handler: Handler = Arc::new(move |request, _| match request.uri().path() {
+        "/ca.crt" => answer(200, der.clone()),
+        _ => answer(404, "no certificate"),
+    });
+    TestServer::plain(handler).await
+}
+
+#[tokio::test]
+async fn the_issuer_is_fetched_from_where_the_certificate_says() {
+    let Some(scene) = Scene::start().await else { return };
+    let [_, issuer] = &scene.certificate().chain().unwrap()[..] else { panic!("two certificates") };
+    let authority = authority(issuer.clone()).await;
+    let leaf =
+        scene.certificate().issuer_url(&format!("http://{}/ca.crt", authority.address)).chain().unwrap().remove(0);
+    scene.paravisor.swtpm.set_certificate(&leaf);
+    let agent = start(&scene.config("", "")).await.unwrap();
+    // Without the zeros that fill the index.
+    let expected = unfolded(&(pem(&leaf) + &pem(issuer)));
+    assert_eq!(chain_of(&evidence(&agent).await).map(|chain| unfolded(&chain)), Some(expected));
+    assert_eq!(authority.count(), 1);
+    let kds = Kds::start().await.unwrap();
+    let policy = scene.policy(Trust::amd(), Binding::OwnKey).require_ak_certificate().unwrap();
+    drop(scene.connect(&agent, &policy, &kds).await.unwrap());
+}
+
+/// A chain that clients would refuse is not sent: to those that do not require it, it is of no use.
+#[tokio::test]
+async fn a_certificate_that_clients_would_refuse_is_left_out() {
+    let Some(scene) = Scene::start().await else { return };
+    let kds = Kds::start().await.unwrap();
+    let closed = ClosedPort::new();
+    let unreachable = scene.certificate().issuer_url(&format!("http://{}/ca.crt", closed.address()));
+    let [_, issuer] = &scene.certificate().chain().unwrap()[..] else { panic!("two certificates") };
+    let another = authority(scene.certificate().chain().unwrap().remove(0)).await;
+    let wrong = scene.certificate().issuer_url(&format!("http://{}/ca.crt", another.address));
+    let missing = scene.certificate().issuer_url(&format!("http://{}/other.crt", another.address));
+    let expired = scene.certificate().not_after("260101000000Z");
+    let of_another_key = scene.paravisor.authority.certificate_of_modulus(&[0xc5; 256]);
+    let no_certificate = vec![0x30, 0x03, 0x02, 0x01, 0x01];
+    let first = |builder: &AkCertificateBuilder<'_>| builder.chain().unwrap().remove(0);
+    for content in [
+        first(&unreachable),
+        first(&wrong),
+        first(&missing),
+        first(&expired),
+        first(&of_another_key),
+        no_certificate,
+        Vec::new(),
+    ] {
+        scene.paravisor.swtpm.set_certificate(&content);
+        let agent = start(&scene.config("", "")).await.unwrap();
+        assert_eq!(chain_of(&evidence(&agent).await), None);
+        let policy = scene.policy(Trust::amd(), Binding::OwnKey);
+        drop(scene.connect(&agent, &policy, &kds).await.unwrap());
+        let policy = policy.require_ak_certificate().unwrap();
+        let error = scene.connect(&agent, &policy, &kds).await.unwrap_err();
+        assert!(matches!(error.violation(), Some(Violation::NotReported { .. })), "{error:?}");
+    }
+    // The file has it, whatever the address does.
+    scene.paravisor.swtpm.set_certificate(&first(&unreachable));
+    let agent = scene.agent().await;
+    let expected = unfolded(&(pem(&first(&unreachable)) + &pem(issuer)));
+    assert_eq!(chain_of(&evidence(&agent).await).map(|chain| unfolded(&chain)), Some(expected));
+}
+
+#[tokio::test]
+async fn without_the_metadata_service_clients_ask_amd_for_the_chips_certificate() {
+    let Some(mut scene) = Scene::start().await else { return };
+    let closed = ClosedPort::new();
+    scene.metadata = TestServer::at(closed.address());
+    let agent = scene.agent().await;
+    let evidence = evidence(&agent).await;
+    assert_eq!(evidence.get("endorsements"), None);
+    let kds = Kds::start().await.unwrap();
+    drop(scene.connect(&agent, &scene.policy(Trust::amd(), Binding::OwnKey), &kds).await.unwrap());
+    assert_eq!(kds.vcek_fetches(), 1);
+}

@@ -57,6 +57,12 @@ pub enum FileError {
     /// It is no list of PCR values.
     #[error("expected a JSON array of 1 to 24 SHA-256 digests in hexadecimal")]
     NotPcrs,
+    /// It has none or several certificates where one is expected.
+    #[error("expected one certificate, found {found}")]
+    NotOneCertificate {
+        /// How many there are.
+        found: usize,
+    },
     /// It is text in another encoding than UTF-8.
     #[error("expected text in UTF-8, found {found}")]
     NotUtf8 {
@@ -161,6 +167,24 @@ pub fn read_crl(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
 pub fn read_certificates(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
     let certificates = |content: Content| if let Content::Certificates(found) = content { Some(found) } else { None };
     Ok(find(bytes, "X.509 certificates", certificates)?.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Reads one certificate, and returns its DER.
+///
+/// # Errors
+///
+/// [`FileError`] for what is recognised as something else, and for none or several certificates.
+pub fn read_certificate(bytes: &[u8]) -> Result<Vec<u8>, FileError> {
+    let read = read_certificates(bytes)?;
+    if read.first() == Some(&0x30) {
+        return Ok(read);
+    }
+    let mut certificates = certificates_from_pem(&read).unwrap_or_default();
+    match (certificates.pop(), certificates.len()) {
+        (Some(certificate), 0) => Ok(certificate),
+        (None, _) => Err(FileError::NotOneCertificate { found: 0 }),
+        (Some(_), others) => Err(FileError::NotOneCertificate { found: others.saturating_add(1) }),
+    }
 }
 
 /// Reads the document of a key set, for [`KeySet::from_json`](crate::maa::KeySet::from_json).

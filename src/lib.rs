@@ -165,6 +165,7 @@ mod message;
 #[cfg(fuzzing)]
 pub use message::properties as message_properties;
 mod policy;
+mod recorded;
 #[cfg(feature = "client")]
 mod session;
 pub mod snp;
@@ -219,6 +220,7 @@ pub use policy::{
     GuestPolicyBit, Lint, Mitigation, ParavisorFix, PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima,
     TcbMinimum, Trust, Unmet, UvmRequirement, VmConfigurationBit, Workload, advisories,
 };
+pub use recorded::{EvidenceFiles, EvidenceFilesError};
 #[cfg(feature = "client")]
 pub use session::{ManagedSession, ManagedStatus, Session, StreamBuilder};
 pub use snp::{Crl, Vek};

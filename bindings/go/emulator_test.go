@@ -24,6 +24,7 @@ type emulator struct {
 	options  []Option
 	policy   *Policy
 	amdRoots []byte
+	akRoot   []byte
 	orders   io.WriteCloser
 	outcomes *bufio.Reader
 }
@@ -66,6 +67,10 @@ func emulate(t *testing.T, arguments ...string) *emulator {
 	if about.KDS.URL != "" {
 		made.amdRoots = read("amd-roots.pem")
 		made.options = append(made.options, WithAMDRoots(made.amdRoots), WithKDS(about.KDS.URL))
+	}
+	if content, err := os.ReadFile(filepath.Join(directory, "ak-root.pem")); err == nil {
+		made.akRoot = content
+		made.options = append(made.options, WithAKRoot(content))
 	}
 	return made
 }

@@ -133,44 +133,40 @@ func (c *Collected) Verify(policy *Policy) (*Attestation, error) {
 	return newAttestation(taken(verdict), "")
 }
 
-// Evidence is recorded evidence, each document in any form that the command blindbox-attest reads. What is not there is nil.
-type Evidence struct {
-	Token          []byte
-	Report         []byte
-	UVMEndorsement []byte
-	RuntimeData    []byte
-}
-
-// Endorsements vouch for evidence. What is not there is nil.
-type Endorsements struct {
+// Recorded is recorded evidence, and what the caller knows from elsewhere. What is not there is nil.
+type Recorded struct {
+	// Documents are evidence and endorsements by the names of the files that `blindbox-attest fetch` writes, those of a confidential VM
+	// included, each in any form that the command reads. Its policy and its notes about the request (policy.toml, about.json) may be
+	// among them, and are not read; other names are refused. key-set.json proves nothing: it is used only if KeySet is nil, and refused
+	// unless the policy pins the key.
+	Documents map[string][]byte
 	// KeySet is that of the MAA instance, whose origin the caller knows.
 	KeySet []byte
-	// KeySetBesideEvidence says that the key set was stored with the evidence: it then proves nothing, and is refused unless the
-	// policy pins the key.
-	KeySetBesideEvidence bool
-	// Certificates are those of the report's key.
-	Certificates []byte
-	// RevocationLists are AMD's CRLs.
-	RevocationLists [][]byte
 	// AMDRoots replace AMD's roots, in PEM.
 	AMDRoots []byte
+	// AKRoot replaces Azure's root of virtual TPMs, in PEM.
+	AKRoot []byte
 }
 
 // native holds copies of what a call is about, in memory of C: Go pointers within Go pointers must not cross.
 type native struct {
-	evidence     *C.bb_evidence
-	endorsements *C.bb_endorsements
-	copies       []unsafe.Pointer
+	recorded *C.bb_recorded
+	copies   []unsafe.Pointer
 }
 
-func (n *native) bytes(content []byte) C.bb_bytes {
-	if content == nil {
-		return C.bb_bytes{}
-	}
-	// One byte more, so that the text of roots ends with a zero and no copy is empty.
+// bytes copies content, and one byte more, so that text ends with a zero and no copy is empty.
+func (n *native) bytes(content []byte) unsafe.Pointer {
 	copied := C.CBytes(append(append([]byte{}, content...), 0))
 	n.copies = append(n.copies, copied)
-	return C.bb_bytes{data: (*C.uint8_t)(copied), length: C.size_t(len(content))}
+	return copied
+}
+
+// text copies text in PEM, of which there may be none.
+func (n *native) text(content []byte) *C.char {
+	if content == nil {
+		return nil
+	}
+	return (*C.char)(n.bytes(content))
 }
 
 func (n *native) room(size C.size_t) unsafe.Pointer {
@@ -185,46 +181,43 @@ func (n *native) free() {
 	}
 }
 
-func newNative(evidence Evidence, endorsements Endorsements) *native {
+func newNative(recorded Recorded) *native {
 	n := &native{}
-	n.evidence = (*C.bb_evidence)(n.room(C.sizeof_bb_evidence))
-	n.evidence.token = n.bytes(evidence.Token)
-	n.evidence.report = n.bytes(evidence.Report)
-	n.evidence.uvm_endorsement = n.bytes(evidence.UVMEndorsement)
-	n.evidence.runtime_data = n.bytes(evidence.RuntimeData)
-	n.endorsements = (*C.bb_endorsements)(n.room(C.sizeof_bb_endorsements))
-	n.endorsements.key_set = n.bytes(endorsements.KeySet)
-	if endorsements.KeySetBesideEvidence {
-		n.endorsements.key_set_beside_evidence = 1
+	n.recorded = (*C.bb_recorded)(n.room(C.sizeof_bb_recorded))
+	if recorded.KeySet != nil {
+		n.recorded.key_set = (*C.uint8_t)(n.bytes(recorded.KeySet))
+		n.recorded.key_set_length = C.size_t(len(recorded.KeySet))
 	}
-	n.endorsements.certificates = n.bytes(endorsements.Certificates)
-	if endorsements.AMDRoots != nil {
-		n.endorsements.amd_roots = (*C.char)(unsafe.Pointer(n.bytes(endorsements.AMDRoots).data))
-	}
-	if count := len(endorsements.RevocationLists); count > 0 {
-		lists := (*C.bb_bytes)(n.room(C.size_t(count) * C.sizeof_bb_bytes))
-		for i, list := range endorsements.RevocationLists {
-			unsafe.Slice(lists, count)[i] = n.bytes(append([]byte{}, list...))
+	n.recorded.amd_roots = n.text(recorded.AMDRoots)
+	n.recorded.ak_root = n.text(recorded.AKRoot)
+	if count := len(recorded.Documents); count > 0 {
+		n.recorded.documents = (*C.bb_document)(n.room(C.size_t(count) * C.sizeof_bb_document))
+		n.recorded.document_count = C.size_t(count)
+		documents := unsafe.Slice(n.recorded.documents, count)
+		i := 0
+		for name, content := range recorded.Documents {
+			documents[i].name = n.text([]byte(name))
+			documents[i].data = (*C.uint8_t)(n.bytes(content))
+			documents[i].length = C.size_t(len(content))
+			i++
 		}
-		n.endorsements.revocation_lists = lists
-		n.endorsements.revocation_list_count = C.size_t(count)
 	}
 	return n
 }
 
 // VerifyRecorded verifies recorded evidence and appraises it against a policy, for a time. The result proves neither freshness nor
 // whose connection it was.
-func VerifyRecorded(evidence Evidence, endorsements Endorsements, policy *Policy, at time.Time) (*Attestation, error) {
+func VerifyRecorded(recorded Recorded, policy *Policy, at time.Time) (*Attestation, error) {
 	if policy == nil {
 		return nil, misconfigured("expected a policy, found nil")
 	}
-	given := newNative(evidence, endorsements)
+	given := newNative(recorded)
 	defer given.free()
 	var verdict *C.char
 	var failure *C.bb_error
 	var number C.uint32_t
 	policy.handle.with(func(policy unsafe.Pointer) {
-		number = C.bb_verify_recorded(given.evidence, given.endorsements, (*C.bb_policy)(policy), seconds(at), &verdict, &failure)
+		number = C.bb_verify_recorded(given.recorded, (*C.bb_policy)(policy), seconds(at), &verdict, &failure)
 	})
 	if number != 0 {
 		return nil, failed(number, failure)
@@ -234,8 +227,8 @@ func VerifyRecorded(evidence Evidence, endorsements Endorsements, policy *Policy
 
 // VerifyUnappraised verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. The
 // attester is the MAA instance of the token, "" without a token. It returns claims as JSON.
-func VerifyUnappraised(evidence Evidence, endorsements Endorsements, attester string, at time.Time) (json.RawMessage, error) {
-	given := newNative(evidence, endorsements)
+func VerifyUnappraised(recorded Recorded, attester string, at time.Time) (json.RawMessage, error) {
+	given := newNative(recorded)
 	defer given.free()
 	var issuer *C.char
 	if attester != "" {
@@ -247,7 +240,7 @@ func VerifyUnappraised(evidence Evidence, endorsements Endorsements, attester st
 	}
 	var claims *C.char
 	var failure *C.bb_error
-	if number := C.bb_verify_unappraised(given.evidence, given.endorsements, issuer, seconds(at), &claims, &failure); number != 0 {
+	if number := C.bb_verify_unappraised(given.recorded, issuer, seconds(at), &claims, &failure); number != 0 {
 		return nil, failed(number, failure)
 	}
 	return json.RawMessage(taken(claims)), nil

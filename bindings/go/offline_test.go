@@ -56,27 +56,25 @@ func TestRecordedEvidence(t *testing.T) {
 	must(t, err)
 	equal(t, strings.Contains(string(about), `"nonce"`), true)
 	documents := collected.Documents()
-	evidence := Evidence{Token: documents["token.jwt"], RuntimeData: documents["runtime-data.json"]}
-	endorsements := Endorsements{KeySet: documents["key-set.json"]}
+	recorded := Recorded{Documents: documents, KeySet: documents["key-set.json"]}
 	now := time.Now()
-	attestation, err = VerifyRecorded(evidence, endorsements, emulator.policy, now)
+	attestation, err = VerifyRecorded(recorded, emulator.policy, now)
 	must(t, err)
 	equal(t, attestation.Channel, "")
 	equal(t, len(attestation.Claims()) > 0, true)
-	claims, err := VerifyUnappraised(evidence, endorsements, emulator.policy.Attester(), now)
+	claims, err := VerifyUnappraised(recorded, emulator.policy.Attester(), now)
 	must(t, err)
 	equal(t, len(claims) > 0, true)
-	found, err := Inspect(evidence.Token)
+	found, err := Inspect(documents["token.jwt"])
 	must(t, err)
 	equal(t, strings.Contains(string(found), `"kind":"token"`), true)
-	beside := Endorsements{KeySet: endorsements.KeySet, KeySetBesideEvidence: true}
-	if _, err := VerifyRecorded(evidence, beside, emulator.policy, now); !errors.Is(err, ErrKeySetNotAuthenticated) {
+	if _, err := VerifyRecorded(Recorded{Documents: documents}, emulator.policy, now); !errors.Is(err, ErrKeySetNotAuthenticated) {
 		t.Fatal(err)
 	}
-	if _, err := VerifyRecorded(evidence, endorsements, emulator.policy, now.AddDate(30, 0, 0)); !errors.Is(err, ErrInvalidToken) {
+	if _, err := VerifyRecorded(recorded, emulator.policy, now.AddDate(30, 0, 0)); !errors.Is(err, ErrInvalidToken) {
 		t.Fatal(err)
 	}
-	if _, err := VerifyRecorded(evidence, endorsements, emulator.policy, time.Unix(-1, 0)); !errors.Is(err, ErrUntrusted) {
+	if _, err := VerifyRecorded(recorded, emulator.policy, time.Unix(-1, 0)); !errors.Is(err, ErrUntrusted) {
 		t.Fatal(err)
 	}
 }
@@ -88,36 +86,55 @@ func TestRecordedReport(t *testing.T) {
 	collected, err := verifier.Collect(context.Background(), emulator.url, emulator.policy)
 	must(t, err)
 	documents := collected.Documents()
-	evidence := Evidence{
-		Token:          documents["token.jwt"],
-		Report:         documents["report.bin"],
-		UVMEndorsement: documents["uvm-endorsement.cose"],
-		RuntimeData:    documents["runtime-data.json"],
-	}
-	endorsements := Endorsements{
-		KeySet:          documents["key-set.json"],
-		Certificates:    documents["certificates.pem"],
-		RevocationLists: [][]byte{documents["revocation-list.der"]},
-		AMDRoots:        emulator.amdRoots,
-	}
-	attestation, err := VerifyRecorded(evidence, endorsements, emulator.policy, time.Now())
+	recorded := Recorded{Documents: documents, KeySet: documents["key-set.json"], AMDRoots: emulator.amdRoots}
+	attestation, err := VerifyRecorded(recorded, emulator.policy, time.Now())
 	must(t, err)
 	equal(t, len(attestation.Claims()) > 0, true)
 	// The report needs its certificates, and they AMD's root.
-	without := endorsements
-	without.Certificates = nil
-	if _, err := VerifyRecorded(evidence, without, emulator.policy, time.Now()); !errors.Is(err, ErrMissingEvidence) {
-		t.Fatal(err)
+	refused := func(name string, content []byte, code ErrorCode) {
+		t.Helper()
+		changed := recorded
+		changed.Documents = map[string][]byte{}
+		for name, content := range documents {
+			changed.Documents[name] = content
+		}
+		if content == nil {
+			delete(changed.Documents, name)
+		} else {
+			changed.Documents[name] = content
+		}
+		if _, err := VerifyRecorded(changed, emulator.policy, time.Now()); !errors.Is(err, code) {
+			t.Fatal(name, err)
+		}
 	}
-	without = endorsements
+	refused("certificates.pem", nil, ErrMissingEvidence)
+	refused("revocation-list.der", nil, ErrRevocationUnavailable)
+	refused("revocation-list.der", []byte{}, ErrInvalidReport)
+	refused("vcek.der", []byte("x"), ErrMisconfigured)
+	refused("token.jwx", []byte("x"), ErrMisconfigured)
+	without := recorded
 	without.AMDRoots = nil
-	if _, err := VerifyRecorded(evidence, without, emulator.policy, time.Now()); !errors.Is(err, ErrInvalidReport) {
+	if _, err := VerifyRecorded(without, emulator.policy, time.Now()); !errors.Is(err, ErrInvalidReport) {
 		t.Fatal(err)
 	}
-	without = endorsements
-	without.RevocationLists = [][]byte{nil}
-	if _, err := VerifyRecorded(evidence, without, emulator.policy, time.Now()); err == nil {
-		t.Fatal("an empty CRL was accepted")
+}
+
+func TestRecordedConfidentialVM(t *testing.T) {
+	emulator := emulate(t, "--guest", "vm", "--product", "milan", "--trust", "amd")
+	verifier, err := NewVerifier(emulator.options...)
+	must(t, err)
+	collected, err := verifier.Collect(context.Background(), emulator.url, emulator.policy)
+	must(t, err)
+	recorded := Recorded{Documents: collected.Documents(), AMDRoots: emulator.amdRoots, AKRoot: emulator.akRoot}
+	for _, name := range []string{"hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem"} {
+		equal(t, len(recorded.Documents[name]) > 0, true)
+	}
+	attestation, err := VerifyRecorded(recorded, emulator.policy, time.Now())
+	must(t, err)
+	equal(t, len(attestation.Claims()) > 0, true)
+	recorded.AKRoot = nil
+	if _, err := VerifyRecorded(recorded, emulator.policy, time.Now()); !errors.Is(err, ErrInvalidAkCertificate) {
+		t.Fatal(err)
 	}
 }
 
@@ -136,7 +153,7 @@ func TestEmptyAndClosedValues(t *testing.T) {
 	expect(err)
 	_, err = (&Verifier{}).Connect(ctx, emulator.url, emulator.policy)
 	expect(err)
-	_, err = VerifyRecorded(Evidence{}, Endorsements{}, &Policy{}, time.Now())
+	_, err = VerifyRecorded(Recorded{}, &Policy{}, time.Now())
 	expect(err)
 	_, err = (&Session{}).Attestation()
 	expect(err)

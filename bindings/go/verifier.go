@@ -38,6 +38,9 @@ func WithKeySet(json []byte) Option { return setting("key_set", string(json)) }
 // WithAMDRoots replaces AMD's roots, in PEM.
 func WithAMDRoots(pem []byte) Option { return setting("amd_roots", string(pem)) }
 
+// WithAKRoot replaces Azure's root of virtual TPMs, in PEM.
+func WithAKRoot(pem []byte) Option { return setting("ak_root", string(pem)) }
+
 // WithAgent sets the URL of the agent, where it is not the application's.
 func WithAgent(url string) Option { return setting("agent", url) }
 

@@ -92,7 +92,10 @@ export class Attestation {
   toString(): string;
 }
 
-/** Evidence and what vouches for it, by the names of the files that `blindbox-attest fetch` writes. */
+/**
+ * Evidence and what vouches for it, by the names of the files that `blindbox-attest fetch` writes, those of a confidential VM included.
+ * Its policy and its notes about the request (`policy.toml`, `about.json`) may be among them, and are not read; other names are refused.
+ */
 export type Documents = Record<string, Uint8Array>;
 
 /** Evidence as received. Nothing of it is verified. */
@@ -120,6 +123,8 @@ export interface Settings {
   platformCollateralRoots?: boolean;
   keySet?: File | Uint8Array;
   amdRoots?: File | Uint8Array;
+  /** The root that replaces Azure's root of virtual TPMs. */
+  akRoot?: File | Uint8Array;
   agent?: string;
   proxy?: string;
   /** Host to `IP:PORT`. */
@@ -183,6 +188,8 @@ export interface RecordedOptions {
   keySet?: Uint8Array;
   /** Roots that replace AMD's, in PEM. */
   amdRoots?: string;
+  /** The root that replaces Azure's root of virtual TPMs, in PEM. */
+  akRoot?: string;
 }
 
 /** Verifies recorded evidence and appraises it. The result proves neither freshness nor whose connection it was. */

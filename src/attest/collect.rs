@@ -14,6 +14,7 @@ use crate::fetch::{AttestRequest, request_evidence};
 use crate::maa::KeySet;
 use crate::maa_key::verify_vek;
 use crate::policy::Policy;
+use crate::recorded::{CollectedDocuments, EvidenceFiles, files_of};
 use crate::snp::{AmdAnchors, CertificateError, Crl, Vek, VerifiedVek};
 use crate::types::{Nonce, Revocation, SpkiDigest, UnixTime};
 use crate::verifier_state::VerifierState;
@@ -78,6 +79,19 @@ impl EvidenceBundle {
             amd_anchors: self.amd_anchors.clone(),
             ak_anchors: self.ak_anchors.clone(),
         })
+    }
+
+    /// Returns the evidence and the endorsements as files: what `blindbox-attest fetch` writes. An endorsement that is pinned, and
+    /// roots, are not among them.
+    #[must_use]
+    pub fn files(&self) -> EvidenceFiles {
+        let lists = [&self.revocation_list, &self.other_revocation_list, &self.maa_revocation_list];
+        let collected = CollectedDocuments {
+            certificates: self.certificates.as_deref(),
+            revocation_lists: lists.map(Option::as_deref),
+            key_set: self.key_set.as_deref(),
+        };
+        files_of(&self.evidence, &collected)
     }
 
     /// Returns whether a policy accepts what was collected, as a record: [`crate::verify_recorded`] for the time of the

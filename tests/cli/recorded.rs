@@ -260,7 +260,7 @@ fn a_folder_without_evidence() {
         |more: &[&str]| run(&[&["verify", "--evidence", to.to_str().unwrap(), "--policy", &policy][..], more].concat());
     let outcome = verify(&["--at", "1"]);
     assert_eq!(
-        (outcome.exit, outcome.err.contains("holds none of token.jwt, report.bin and hcl-report.bin")),
+        (outcome.exit, outcome.err.contains("expected at least one of token.jwt, report.bin and hcl-report.bin")),
         (4, true),
         "{}",
         outcome.err
@@ -389,7 +389,7 @@ fn a_confidential_vm_is_verified_from_its_files() {
     fs::remove_file(to.join("pcrs.json")).unwrap();
     let outcome = verify(&to, &trusting);
     assert_eq!(outcome.exit, 4, "{}", outcome.out);
-    assert!(outcome.err.contains("holds only a part of tpm-quote.msg, tpm-quote.sig and pcrs.json"), "{}", outcome.err);
+    assert!(outcome.err.contains("expected all or none of tpm-quote.msg, tpm-quote.sig and pcrs.json"), "{}", outcome.err);
     for name in ["tpm-quote.msg", "tpm-quote.sig"] {
         fs::remove_file(to.join(name)).unwrap();
     }

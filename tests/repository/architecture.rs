@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["error"],
     &["challenge", "evidence", "deadline"],
     &["cross_check", "files", "maa_key"],
-    &["binding"],
+    &["binding", "recorded"],
     &["appraise"],
     &["attestation"],
     &["verify", "explain", "inspect"],

@@ -293,6 +293,17 @@ async fn collected_evidence_verifies_with_the_crl_for_the_key() {
     assert!(collected.maa_revocation_list.is_some());
     let recorded = collected.verify(&policy).unwrap();
     assert_eq!(recorded.appraisal().check("maa key revocation").unwrap().actual, "not revoked");
+    // Its files hold it too.
+    let files = collected.files();
+    assert_eq!(files.get("revocation-list-maa.der"), collected.maa_revocation_list.as_deref());
+    let mut endorsements = files.endorsements().unwrap();
+    endorsements.key_set_source = KeySetSource::Given;
+    endorsements.amd_anchors = collected.endorsements().unwrap().amd_anchors;
+    let verify = |endorsements| verify_recorded(&files.evidence().unwrap(), endorsements, &policy, collected.asked_at);
+    let recorded = verify(&endorsements).unwrap();
+    assert_eq!(recorded.appraisal().check("maa key revocation").unwrap().actual, "not revoked");
+    endorsements.crls.clear();
+    assert_eq!(verify(&endorsements), Err(AttestationError::RevocationUnavailable { reason: CrlError::Missing }));
     collected.maa_revocation_list = None;
     let refused = collected.verify(&policy);
     assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason: CrlError::Missing }));

@@ -4,121 +4,92 @@ use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::slice;
 
-use blindbox_facade::{self as facade, EndorsementInput, Error, EvidenceInput};
+use blindbox_facade::{self as facade, Error, Recorded};
 
 use crate::call::call;
 use crate::error::bb_error;
-use crate::pointer::{bytes, given, optional_bytes, optional_text, owned_text};
+use crate::pointer::{bytes, given, optional_bytes, optional_text, owned_text, text};
 use crate::policy::bb_policy;
 
-/// Bytes of the caller, borrowed for a call.
+/// A file of recorded evidence, borrowed for a call.
 #[repr(C)]
-pub struct bb_bytes {
-    /// NULL if there are none.
+pub struct bb_document {
+    /// The name that `blindbox-attest fetch` gives it, such as `token.jwt`.
+    pub name: *const c_char,
+    /// Its bytes, in any form that the command reads.
     pub data: *const u8,
     /// Their number.
     pub length: usize,
 }
 
-/// Evidence as files, each in any form that the command `blindbox-attest` reads. What is not there is NULL.
+/// Recorded evidence, and what the caller knows from elsewhere. All pointers are borrowed for a call; what is not there is NULL.
 #[repr(C)]
-pub struct bb_evidence {
-    /// The MAA token.
-    pub token: bb_bytes,
-    /// The hardware report.
-    pub report: bb_bytes,
-    /// The utility VM's endorsement.
-    pub uvm_endorsement: bb_bytes,
-    /// The runtime data, as they are.
-    pub runtime_data: bb_bytes,
-}
-
-/// What vouches for evidence, as files. What is not there is NULL.
-#[repr(C)]
-pub struct bb_endorsements {
+pub struct bb_recorded {
+    /// Evidence and endorsements: an array of at most 64. Names that `blindbox-attest fetch` does not write are refused. `key-set.json`
+    /// among them proves nothing: it is used only if `key_set` is NULL, and refused unless the policy pins the key.
+    pub documents: *const bb_document,
+    /// How many documents there are.
+    pub document_count: usize,
     /// The key set of the MAA instance, whose origin the caller knows.
-    pub key_set: bb_bytes,
-    /// Not 0 if the key set was stored with the evidence: then it proves nothing, and is refused unless the policy pins the key.
-    pub key_set_beside_evidence: u8,
-    /// The certificates of the report's key.
-    pub certificates: bb_bytes,
-    /// AMD's CRLs: an array.
-    pub revocation_lists: *const bb_bytes,
-    /// How many CRLs there are.
-    pub revocation_list_count: usize,
+    pub key_set: *const u8,
+    /// The number of its bytes.
+    pub key_set_length: usize,
     /// Roots that replace AMD's, in PEM.
     pub amd_roots: *const c_char,
+    /// The root that replaces Azure's root of virtual TPMs, in PEM.
+    pub ak_root: *const c_char,
 }
 
-/// The content of a field.
-///
-/// # Safety
-///
-/// As [`optional_bytes`].
-unsafe fn field(name: &str, field: &bb_bytes) -> Result<Option<Vec<u8>>, Error> {
-    // SAFETY: the caller's promise is that of this function.
-    Ok(unsafe { optional_bytes(name, field.data, field.length) }?.map(<[u8]>::to_vec))
-}
+/// The most documents that are read.
+const MAX_DOCUMENTS: usize = 64;
 
 /// Copies what a call is about.
 ///
 /// # Safety
 ///
-/// Every pointer in both is NULL or leads to what its documentation says, for as long as the call takes.
-unsafe fn copied(
-    evidence: Option<&bb_evidence>,
-    endorsements: Option<&bb_endorsements>,
-) -> Result<(EvidenceInput, EndorsementInput), Error> {
-    let evidence = given("evidence", evidence)?;
+/// Every pointer in it is NULL or leads to what its documentation says, for as long as the call takes.
+unsafe fn copied(recorded: Option<&bb_recorded>) -> Result<Recorded, Error> {
+    let recorded = given("recorded", recorded)?;
     // SAFETY: the caller's promise is that of this function; so for each field below.
-    let token = unsafe { field("token", &evidence.token) }?;
-    // SAFETY: as for the token.
-    let report = unsafe { field("report", &evidence.report) }?;
-    // SAFETY: as for the token.
-    let uvm_endorsement = unsafe { field("uvm_endorsement", &evidence.uvm_endorsement) }?;
-    // SAFETY: as for the token.
-    let runtime_data = unsafe { field("runtime_data", &evidence.runtime_data) }?;
-    let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
-    let Some(given) = endorsements else { return Ok((evidence, EndorsementInput::default())) };
-    // SAFETY: as for the token.
-    let key_set = unsafe { field("key_set", &given.key_set) }?;
-    // SAFETY: as for the token.
-    let certificates = unsafe { field("certificates", &given.certificates) }?;
-    // SAFETY: as for the token.
-    let revocation_lists = unsafe { lists(given.revocation_lists, given.revocation_list_count) }?;
-    // SAFETY: as for the token.
-    let amd_roots = unsafe { optional_text("amd_roots", given.amd_roots) }?.map(str::to_owned);
-    // A byte, since C may put any value into a `bool`.
-    let key_set_beside_evidence = given.key_set_beside_evidence != 0;
-    let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
-    Ok((evidence, endorsements))
+    let documents = unsafe { documents(recorded.documents, recorded.document_count) }?;
+    // SAFETY: as for the documents.
+    let key_set = unsafe { optional_bytes("key_set", recorded.key_set, recorded.key_set_length) }?;
+    // SAFETY: as for the documents.
+    let amd_roots = unsafe { optional_text("amd_roots", recorded.amd_roots) }?;
+    // SAFETY: as for the documents.
+    let ak_root = unsafe { optional_text("ak_root", recorded.ak_root) }?;
+    Ok(Recorded {
+        documents,
+        key_set: key_set.map(<[u8]>::to_vec),
+        amd_roots: amd_roots.map(str::to_owned),
+        ak_root: ak_root.map(str::to_owned),
+    })
 }
 
-/// The most CRLs that are read. Each kind of key of each product has one.
-const MAX_LISTS: usize = 64;
-
-/// Copies an array of files.
+/// Copies an array of documents.
 ///
 /// # Safety
 ///
-/// `pointer` is NULL or leads to `count` elements, each as for [`field`].
-unsafe fn lists(pointer: *const bb_bytes, count: usize) -> Result<Vec<Vec<u8>>, Error> {
-    if count > MAX_LISTS {
-        return Err(Error::argument(format!("revocation_lists: expected at most {MAX_LISTS}, found {count}")));
+/// `pointer` is NULL or leads to `count` elements, whose pointers are NULL or lead to what their documentation says.
+unsafe fn documents(pointer: *const bb_document, count: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    if count > MAX_DOCUMENTS {
+        return Err(Error::argument(format!("documents: expected at most {MAX_DOCUMENTS}, found {count}")));
     }
     if count == 0 {
         return Ok(Vec::new());
     }
     if pointer.is_null() {
-        return Err(Error::argument(format!("revocation_lists: expected a pointer to {count}, found NULL")));
+        return Err(Error::argument(format!("documents: expected a pointer to {count}, found NULL")));
     }
     // SAFETY: it is not NULL, the count is small, and the caller promises as many elements.
-    let given_lists = unsafe { slice::from_raw_parts(pointer, count) };
+    let elements = unsafe { slice::from_raw_parts(pointer, count) };
     let mut copied = Vec::new();
-    for element in given_lists {
+    for element in elements {
         // SAFETY: the caller's promise is that of this function.
-        let list = unsafe { field("revocation_lists", element) }?;
-        copied.push(given("revocation_lists", list)?);
+        let name = unsafe { text("documents: name", element.name) }?;
+        // SAFETY: as for the name.
+        let content = unsafe { bytes(name, element.data, element.length) }?;
+        copied.push((name.to_owned(), content.to_vec()));
     }
     Ok(copied)
 }
@@ -126,8 +97,7 @@ unsafe fn lists(pointer: *const bb_bytes, count: usize) -> Result<Vec<Vec<u8>>, 
 /// Verifies recorded evidence and appraises it against a policy, for a time. Gives claims and checks as JSON. The result proves neither
 /// freshness nor whose connection it was.
 ///
-/// @param evidence borrowed for the call.
-/// @param endorsements NULL for none; borrowed for the call.
+/// @param recorded borrowed for the call.
 /// @param policy borrowed for the call.
 /// @param at the time, in seconds since 1970-01-01 UTC.
 /// @param json receives a text; free it with `bb_string_free`.
@@ -135,8 +105,7 @@ unsafe fn lists(pointer: *const bb_bytes, count: usize) -> Result<Vec<Vec<u8>>, 
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn bb_verify_recorded(
-    evidence: Option<&bb_evidence>,
-    endorsements: Option<&bb_endorsements>,
+    recorded: Option<&bb_recorded>,
     policy: Option<&bb_policy>,
     at: u64,
     json: Option<&mut MaybeUninit<*mut c_char>>,
@@ -145,16 +114,15 @@ pub unsafe extern "C" fn bb_verify_recorded(
     call(error, || {
         let (policy, json) = (given("policy", policy)?, given("json", json)?);
         // SAFETY: by the rules of the header, what the pointers lead to is there for the call.
-        let (evidence, endorsements) = unsafe { copied(evidence, endorsements) }?;
-        json.write(owned_text(&facade::verify_recorded(&evidence, &endorsements, &policy.0, at)?));
+        let recorded = unsafe { copied(recorded) }?;
+        json.write(owned_text(&facade::verify_recorded(&recorded, &policy.0, at)?));
         Ok(())
     })
 }
 
 /// Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. Gives claims as JSON.
 ///
-/// @param evidence borrowed for the call.
-/// @param endorsements NULL for none; borrowed for the call.
+/// @param recorded borrowed for the call.
 /// @param attester NULL, or the MAA instance of the token, such as `https://sharedneu.neu.attest.azure.net`; borrowed for the call.
 /// @param at the time, in seconds since 1970-01-01 UTC.
 /// @param json receives a text; free it with `bb_string_free`.
@@ -162,8 +130,7 @@ pub unsafe extern "C" fn bb_verify_recorded(
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn bb_verify_unappraised(
-    evidence: Option<&bb_evidence>,
-    endorsements: Option<&bb_endorsements>,
+    recorded: Option<&bb_recorded>,
     attester: *const c_char,
     at: u64,
     json: Option<&mut MaybeUninit<*mut c_char>>,
@@ -172,10 +139,10 @@ pub unsafe extern "C" fn bb_verify_unappraised(
     call(error, || {
         let json = given("json", json)?;
         // SAFETY: by the rules of the header, what the pointers lead to is there for the call.
-        let (evidence, endorsements) = unsafe { copied(evidence, endorsements) }?;
+        let recorded = unsafe { copied(recorded) }?;
         // SAFETY: by the rules of the header, a text is NULL or ends with a zero, and is borrowed for the call.
         let attester = unsafe { optional_text("attester", attester) }?;
-        json.write(owned_text(&facade::verify_unappraised(&evidence, &endorsements, attester, at)?));
+        json.write(owned_text(&facade::verify_unappraised(&recorded, attester, at)?));
         Ok(())
     })
 }

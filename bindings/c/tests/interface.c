@@ -394,35 +394,49 @@ static void recorded_evidence(void) {
     OK(bb_collected_about(collected, &json, &error));
     CHECK(strstr(json, "\"nonce\""));
     bb_string_free(json);
-    bb_evidence evidence = {0};
-    bb_endorsements endorsements = {0};
-    for (size_t i = 0; i < bb_collected_count(collected); i++) {
-        bb_bytes *bytes = NULL;
-        const char *name = bb_collected_name(collected, i);
-        if (strcmp(name, "token.jwt") == 0) bytes = &evidence.token;
-        if (strcmp(name, "runtime-data.json") == 0) bytes = &evidence.runtime_data;
-        if (strcmp(name, "key-set.json") == 0) bytes = &endorsements.key_set;
-        if (bytes) bytes->data = bb_collected_bytes(collected, i, &bytes->length);
+    bb_document documents[8] = {{0}};
+    bb_document token = {0};
+    bb_recorded recorded = {.documents = documents, .document_count = bb_collected_count(collected)};
+    CHECK(recorded.document_count == 3 && bb_collected_name(collected, 99) == NULL);
+    for (size_t i = 0; i < recorded.document_count; i++) {
+        documents[i].name = bb_collected_name(collected, i);
+        documents[i].data = bb_collected_bytes(collected, i, &documents[i].length);
+        if (strcmp(documents[i].name, "token.jwt") == 0) token = documents[i];
+        if (strcmp(documents[i].name, "key-set.json") == 0) {
+            recorded.key_set = documents[i].data, recorded.key_set_length = documents[i].length;
+        }
     }
-    CHECK(evidence.token.data && endorsements.key_set.data && bb_collected_name(collected, 99) == NULL);
+    CHECK(token.data && recorded.key_set);
     uint64_t now = (uint64_t)time(NULL);
-    OK(bb_verify_recorded(&evidence, &endorsements, policy, now, &json, &error));
+    OK(bb_verify_recorded(&recorded, policy, now, &json, &error));
     CHECK(strstr(json, "\"appraisal\""));
     bb_string_free(json);
     char *attester = NULL;
     OK(bb_policy_attester(policy, &attester, &error));
-    OK(bb_verify_unappraised(&evidence, &endorsements, attester, now, &json, &error));
+    OK(bb_verify_unappraised(&recorded, attester, now, &json, &error));
     bb_string_free(json), bb_string_free(attester);
-    endorsements.key_set_beside_evidence = true;
-    uint32_t result = bb_verify_recorded(&evidence, &endorsements, policy, now, &json, &error);
+    bb_recorded wrong = recorded;
+    wrong.key_set = NULL, wrong.key_set_length = 0;
+    uint32_t result = bb_verify_recorded(&wrong, policy, now, &json, &error);
     expect(result, BB_KEY_SET_NOT_AUTHENTICATED, error, "key-set-not-authenticated");
-    endorsements.key_set_beside_evidence = false;
-    result = bb_verify_recorded(&evidence, &endorsements, policy, now + 1000000000, &json, &error);
+    result = bb_verify_recorded(&recorded, policy, now + 1000000000, &json, &error);
     expect(result, BB_INVALID_TOKEN, error, "invalid-token");
-    endorsements.revocation_list_count = 1;
-    result = bb_verify_recorded(&evidence, &endorsements, policy, now, &json, &error);
+    wrong = recorded, wrong.documents = NULL;
+    result = bb_verify_recorded(&wrong, policy, now, &json, &error);
     expect(result, BB_MISCONFIGURED, error, "misconfigured");
-    OK(bb_inspect(evidence.token.data, evidence.token.length, &json, &error));
+    wrong = recorded, wrong.document_count = 65;
+    result = bb_verify_recorded(&wrong, policy, now, &json, &error);
+    expect(result, BB_MISCONFIGURED, error, "misconfigured");
+    for (int i = 0; i < 3; i++) {
+        // Without a name, with one that is not known, with one that is there twice.
+        documents[3].name = (const char *[]){NULL, "token.jwx", "token.jwt"}[i];
+        recorded.document_count = 4;
+        result = bb_verify_recorded(&recorded, policy, now, &json, &error);
+        expect(result, BB_MISCONFIGURED, error, "misconfigured");
+    }
+    result = bb_verify_recorded(NULL, policy, now, &json, &error);
+    expect(result, BB_MISCONFIGURED, error, "misconfigured");
+    OK(bb_inspect(token.data, token.length, &json, &error));
     CHECK(strstr(json, "\"kind\":\"token\""));
     bb_string_free(json);
     bb_collected_free(collected);

@@ -39,7 +39,7 @@ mod upload;
 mod verifier;
 
 pub use error::{Code, Error, codes};
-pub use offline::{EndorsementInput, EvidenceInput, inspect, verify_recorded, verify_unappraised};
+pub use offline::{Recorded, inspect, verify_recorded, verify_unappraised};
 pub use policy::{Policy, cce_policy, host_data};
 pub use process::note_fork;
 pub use response::{Early, Response};

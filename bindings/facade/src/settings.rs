@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blindbox_attestation::files::{read_certificates, read_key_set};
+use blindbox_attestation::azure_vm::AkAnchors;
+use blindbox_attestation::files::{read_certificate, read_certificates, read_key_set};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::AmdAnchors;
 use blindbox_attestation::{AttestationError, Verifier, VerifierBuilder};
@@ -31,6 +32,7 @@ struct Settings {
     /// A JWK set, as text.
     key_set: Option<String>,
     amd_roots: Option<String>,
+    ak_root: Option<String>,
     agent: Option<String>,
     proxy: Option<String>,
     /// Host to `IP:PORT`.
@@ -102,6 +104,9 @@ impl Settings {
         if let Some(pem) = &self.amd_roots {
             builder = builder.amd_anchors(amd_anchors(pem)?);
         }
+        if let Some(pem) = &self.ak_root {
+            builder = builder.ak_anchors(ak_anchors(pem)?);
+        }
         if let Some(url) = self.agent {
             builder = builder.agent(url);
         }
@@ -138,4 +143,11 @@ pub(crate) fn key_set(bytes: &[u8]) -> Result<KeySet, Error> {
 pub(crate) fn amd_anchors(pem: &str) -> Result<AmdAnchors, Error> {
     AmdAnchors::from_pem(&certificates("amd_roots", pem)?)
         .map_err(|error| Error::argument(format!("amd_roots: {error}")))
+}
+
+/// Reads the root that replaces Azure's root of virtual TPMs.
+pub(crate) fn ak_anchors(pem: &str) -> Result<AkAnchors, Error> {
+    let wrong = |error: &dyn std::fmt::Display| Error::argument(format!("ak_root: {error}"));
+    let root = read_certificate(pem.as_bytes()).map_err(|error| wrong(&error))?;
+    AkAnchors::custom(&root).map_err(|error| wrong(&error))
 }

@@ -5,7 +5,6 @@ use std::future::Future;
 use blindbox_attestation::{EvidenceBundle, OfflineAttestation};
 
 use crate::error::Error;
-use crate::offline::EvidenceInput;
 use crate::policy::Policy;
 use crate::process::Owned;
 use crate::session::Session;
@@ -49,44 +48,10 @@ impl Verifier {
 pub struct Collected(EvidenceBundle);
 
 impl Collected {
-    /// Returns the evidence.
-    #[must_use]
-    pub fn evidence(&self) -> EvidenceInput {
-        let evidence = &self.0.evidence;
-        EvidenceInput {
-            token: evidence.token.as_ref().map(|token| token.as_bytes().to_vec()),
-            report: evidence.report.clone(),
-            uvm_endorsement: evidence.uvm_endorsement.clone(),
-            runtime_data: evidence.runtime_data.clone(),
-        }
-    }
-
     /// Returns all documents, the evidence first, by the names under which the command `fetch` saves them.
     #[must_use]
     pub fn documents(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let EvidenceInput { token, report, uvm_endorsement, runtime_data } = self.evidence();
-        let evidence = [
-            ("token.jwt", token),
-            ("report.bin", report),
-            ("uvm-endorsement.cose", uvm_endorsement),
-            ("runtime-data.json", runtime_data),
-        ];
-        let evidence = evidence.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
-        evidence.chain(self.endorsements()).collect()
-    }
-
-    /// Returns the documents that vouch for the evidence, by the names under which the command `fetch` saves them.
-    #[must_use]
-    pub fn endorsements(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let Self(bundle) = self;
-        let pem = bundle.certificates.as_deref().is_some_and(|bytes| bytes.starts_with(b"-----"));
-        let documents = [
-            (if pem { "certificates.pem" } else { "vcek.der" }, &bundle.certificates),
-            ("revocation-list.der", &bundle.revocation_list),
-            ("revocation-list-other.der", &bundle.other_revocation_list),
-            ("key-set.json", &bundle.key_set),
-        ];
-        documents.into_iter().filter_map(|(name, bytes)| Some((name, bytes.clone()?))).collect()
+        self.0.files().iter().map(|(name, bytes)| (name, bytes.to_vec())).collect()
     }
 
     /// Returns how and when the peer was asked: `asked_at`, `nonce`, `channel`, `tls_key`, `missing`, as JSON.

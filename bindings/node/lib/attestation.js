@@ -61,44 +61,21 @@ function inspect(evidence) {
   return JSON.parse(value(native.inspect(content)));
 }
 
-const EVIDENCE = {
-  'token.jwt': 'token',
-  'report.bin': 'report',
-  'uvm-endorsement.cose': 'uvmEndorsement',
-  'runtime-data.json': 'runtimeData',
-  'certificates.pem': 'certificates',
-  'vcek.der': 'certificates',
-};
-const LISTS = ['revocation-list.der', 'revocation-list-other.der'];
-const IGNORED = ['key-set.json', 'about.json', 'policy.toml'];
-
-function recorded(documents, { keySet, amdRoots }) {
-  const beside = keySet === undefined;
-  const made = {
-    keySet: bytes('keySet', beside ? documents['key-set.json'] : keySet),
-    keySetBesideEvidence: beside,
-    revocationLists: LISTS.filter((name) => name in documents).map((name) => bytes(name, documents[name])),
+/** What crosses into the core, which knows the names of files. */
+function recorded(documents, { keySet, amdRoots, akRoot }) {
+  return {
+    documents: Object.entries(documents).map(([name, content]) => ({ name, content: bytes(name, content) })),
+    keySet: keySet === undefined ? undefined : bytes('keySet', keySet),
     amdRoots,
+    akRoot,
   };
-  for (const [name, content] of Object.entries(documents)) {
-    const member = Object.hasOwn(EVIDENCE, name) ? EVIDENCE[name] : undefined;
-    if (member !== undefined) {
-      if (made[member] !== undefined) {
-        throw argument('expected either certificates.pem or vcek.der, found both');
-      }
-      made[member] = bytes(name, content);
-    } else if (!LISTS.includes(name) && !IGNORED.includes(name)) {
-      throw argument(`expected the names of files that \`blindbox-attest fetch\` writes, found ${JSON.stringify(name)}`);
-    }
-  }
-  return made;
 }
 
 function bytes(name, content) {
-  if (content !== undefined && !(content instanceof Uint8Array)) {
+  if (!(content instanceof Uint8Array)) {
     throw argument(`${name}: expected bytes (Uint8Array), found ${typeof content}`);
   }
-  return content === undefined ? undefined : Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  return Buffer.from(content.buffer, content.byteOffset, content.byteLength);
 }
 
 /** A time of the evidence in whole seconds. */
@@ -112,7 +89,7 @@ function seconds(at) {
 
 /** Verifies recorded evidence and appraises it against a policy, for a time. */
 function verifyRecorded(documents, policy, options) {
-  const given = known('verifyRecorded', options, ['at', 'keySet', 'amdRoots']);
+  const given = known('verifyRecorded', options, ['at', 'keySet', 'amdRoots', 'akRoot']);
   return new Attestation(
     value(native.verifyRecorded(recorded(documents, given), nativePolicy(policy), seconds(given.at))),
   );
@@ -120,7 +97,7 @@ function verifyRecorded(documents, policy, options) {
 
 /** Verifies evidence without appraising it. */
 function verifyUnappraised(documents, options) {
-  const given = known('verifyUnappraised', options, ['at', 'attester', 'keySet', 'amdRoots']);
+  const given = known('verifyUnappraised', options, ['at', 'attester', 'keySet', 'amdRoots', 'akRoot']);
   return JSON.parse(value(native.verifyUnappraised(recorded(documents, given), given.attester, seconds(given.at))));
 }
 

@@ -95,6 +95,7 @@ const SETTINGS = {
   platformCollateralRoots: ['platform_collateral_roots', boolean],
   keySet: ['key_set', material],
   amdRoots: ['amd_roots', material],
+  akRoot: ['ak_root', material],
   agent: ['agent', text],
   proxy: ['proxy', text],
   resolve: ['resolve', addresses],

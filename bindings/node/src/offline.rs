@@ -1,6 +1,6 @@
 //! Policies, recorded evidence, inspection.
 
-use blindbox_facade::{self as facade, EndorsementInput, EvidenceInput};
+use blindbox_facade as facade;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -62,50 +62,38 @@ pub fn inspect(bytes: &[u8]) -> Outcome<String> {
     outcome(facade::inspect(bytes))
 }
 
-/// Evidence and what vouches for it.
+/// A document by the name of its file.
 #[napi(object)]
-pub struct Recorded {
-    pub token: Option<Buffer>,
-    pub report: Option<Buffer>,
-    pub uvm_endorsement: Option<Buffer>,
-    pub runtime_data: Option<Buffer>,
-    pub key_set: Option<Buffer>,
-    pub key_set_beside_evidence: bool,
-    pub certificates: Option<Buffer>,
-    pub revocation_lists: Vec<Buffer>,
-    pub amd_roots: Option<String>,
+pub struct Document {
+    pub name: String,
+    pub content: Buffer,
 }
 
-impl Recorded {
-    fn split(self) -> (EvidenceInput, EndorsementInput) {
-        let bytes = |buffer: Option<Buffer>| buffer.map(|buffer| buffer.to_vec());
-        let evidence = EvidenceInput {
-            token: bytes(self.token),
-            report: bytes(self.report),
-            uvm_endorsement: bytes(self.uvm_endorsement),
-            runtime_data: bytes(self.runtime_data),
-        };
-        let endorsements = EndorsementInput {
-            key_set: bytes(self.key_set),
-            key_set_beside_evidence: self.key_set_beside_evidence,
-            certificates: bytes(self.certificates),
-            revocation_lists: self.revocation_lists.iter().map(|list| list.to_vec()).collect(),
-            amd_roots: self.amd_roots,
-        };
-        (evidence, endorsements)
+/// Recorded evidence, and what the caller knows from elsewhere.
+#[napi(object)]
+pub struct Recorded {
+    pub documents: Vec<Document>,
+    pub key_set: Option<Buffer>,
+    pub amd_roots: Option<String>,
+    pub ak_root: Option<String>,
+}
+
+impl From<Recorded> for facade::Recorded {
+    fn from(recorded: Recorded) -> Self {
+        let Recorded { documents, key_set, amd_roots, ak_root } = recorded;
+        let documents = documents.into_iter().map(|document| (document.name, document.content.to_vec())).collect();
+        Self { documents, key_set: key_set.map(|bytes| bytes.to_vec()), amd_roots, ak_root }
     }
 }
 
 /// The verdict on recorded evidence, in JSON. `at` is in seconds since 1970-01-01 UTC.
 #[napi]
 pub fn verify_recorded(recorded: Recorded, policy: &Policy, at: u32) -> Outcome<String> {
-    let (evidence, endorsements) = recorded.split();
-    outcome(facade::verify_recorded(&evidence, &endorsements, &policy.0, at.into()))
+    outcome(facade::verify_recorded(&recorded.into(), &policy.0, at.into()))
 }
 
 /// The content of genuine evidence, without a verdict, in JSON.
 #[napi]
 pub fn verify_unappraised(recorded: Recorded, attester: Option<String>, at: u32) -> Outcome<String> {
-    let (evidence, endorsements) = recorded.split();
-    outcome(facade::verify_unappraised(&evidence, &endorsements, attester.as_deref(), at.into()))
+    outcome(facade::verify_unappraised(&recorded.into(), attester.as_deref(), at.into()))
 }

@@ -9,7 +9,7 @@ use napi_derive::napi;
 
 use crate::bodies::{Response, Upload};
 use crate::call::{self, Cancel, Outcome, outcome};
-use crate::offline::Policy;
+use crate::offline::{Document, Policy};
 
 /// Opens sessions.
 #[napi]
@@ -44,13 +44,6 @@ impl Verifier {
     ) -> napi::Result<Object<'env>> {
         call::start(env, Some(cancel), self.0.collect(&url, &policy.0), Collected)
     }
-}
-
-/// A document by the name of its file.
-#[napi(object)]
-pub struct Document {
-    pub name: String,
-    pub content: Buffer,
 }
 
 /// Evidence that is not verified.

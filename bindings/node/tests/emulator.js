@@ -41,6 +41,9 @@ class Emulator {
       emulator.settings.amdRoots = emulator.file('amd-roots.pem');
       emulator.settings.kds = emulator.about.kds.url;
     }
+    if (fs.existsSync(emulator.file('ak-root.pem'))) {
+      emulator.settings.akRoot = emulator.file('ak-root.pem');
+    }
     return emulator;
   }
 

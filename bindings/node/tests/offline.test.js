@@ -121,6 +121,25 @@ test('recorded evidence', async () => {
   assert(claims.snp);
 });
 
+test('recorded evidence of a confidential VM', async (t) => {
+  const vm = await Emulator.start('--guest', 'vm', '--product', 'milan', '--trust', 'amd');
+  t.after(() => vm.stop());
+  const { documents, about } = await new blindbox.Verifier(vm.settings).collect(vm.url, vm.policy);
+  const [amdRoots, akRoot] = ['amdRoots', 'akRoot'].map((name) => fs.readFileSync(vm.settings[name], 'utf8'));
+  const options = { at: about.asked_at, amdRoots, akRoot };
+  const withNotes = { ...documents, 'about.json': Buffer.from('{}'), 'policy.toml': Buffer.alloc(0) };
+  const names = blindbox.verifyRecorded(withNotes, vm.policy, options).appraisal.map((check) => check.name);
+  assert(names.includes('tpm quote') && names.includes('ak certificate'));
+  const signature = Buffer.from(documents['tpm-quote.sig']);
+  signature[255] ^= 1;
+  const tampered = { ...documents, 'tpm-quote.sig': signature };
+  assert.throws(() => blindbox.verifyRecorded(tampered, vm.policy, options), { name: 'InvalidTpmQuote' });
+  const { 'pcrs.json': _, ...part } = documents;
+  assert.throws(() => blindbox.verifyRecorded(part, vm.policy, options), { name: 'Misconfigured', message: /only a part/ });
+  const builtIn = { ...options, akRoot: undefined };
+  assert.throws(() => blindbox.verifyRecorded(documents, vm.policy, builtIn), { name: 'InvalidAkCertificate' });
+});
+
 test('inspection', async () => {
   const evidence = await new blindbox.Verifier(emulator.settings).collect(emulator.url, emulator.policy);
   const [found] = blindbox.inspect(evidence.documents['token.jwt']);

@@ -1,6 +1,6 @@
 //! Policies, recorded evidence, inspection.
 
-use blindbox_facade::{self as facade, EndorsementInput, EvidenceInput};
+use blindbox_facade::{self as facade, Recorded};
 use pyo3::prelude::*;
 
 use crate::call::exception;
@@ -58,48 +58,34 @@ pub(crate) fn inspect(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
 
 /// The verdict on recorded evidence, in JSON.
 #[pyfunction]
-#[pyo3(signature = (*, token, report, uvm_endorsement, runtime_data, key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots, policy, at))]
-#[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
+#[pyo3(signature = (*, documents, key_set, amd_roots, ak_root, policy, at))]
 pub(crate) fn verify_recorded(
     py: Python<'_>,
-    token: Option<Vec<u8>>,
-    report: Option<Vec<u8>>,
-    uvm_endorsement: Option<Vec<u8>>,
-    runtime_data: Option<Vec<u8>>,
+    documents: Vec<(String, Vec<u8>)>,
     key_set: Option<Vec<u8>>,
-    key_set_beside_evidence: bool,
-    certificates: Option<Vec<u8>>,
-    revocation_lists: Vec<Vec<u8>>,
     amd_roots: Option<String>,
+    ak_root: Option<String>,
     policy: &Policy,
     at: u64,
 ) -> PyResult<String> {
-    let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
-    let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
-    crate::exit::detached(py, || facade::verify_recorded(&evidence, &endorsements, &policy.0, at))
+    let recorded = Recorded { documents, key_set, amd_roots, ak_root };
+    crate::exit::detached(py, || facade::verify_recorded(&recorded, &policy.0, at))
         .map_err(|error| exception(py, error))
 }
 
 /// The content of genuine evidence, without a verdict, in JSON.
 #[pyfunction]
-#[pyo3(signature = (*, token, report, uvm_endorsement, runtime_data, key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots, attester, at))]
-#[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
+#[pyo3(signature = (*, documents, key_set, amd_roots, ak_root, attester, at))]
 pub(crate) fn verify_unappraised(
     py: Python<'_>,
-    token: Option<Vec<u8>>,
-    report: Option<Vec<u8>>,
-    uvm_endorsement: Option<Vec<u8>>,
-    runtime_data: Option<Vec<u8>>,
+    documents: Vec<(String, Vec<u8>)>,
     key_set: Option<Vec<u8>>,
-    key_set_beside_evidence: bool,
-    certificates: Option<Vec<u8>>,
-    revocation_lists: Vec<Vec<u8>>,
     amd_roots: Option<String>,
+    ak_root: Option<String>,
     attester: Option<&str>,
     at: u64,
 ) -> PyResult<String> {
-    let evidence = EvidenceInput { token, report, uvm_endorsement, runtime_data };
-    let endorsements = EndorsementInput { key_set, key_set_beside_evidence, certificates, revocation_lists, amd_roots };
-    crate::exit::detached(py, || facade::verify_unappraised(&evidence, &endorsements, attester, at))
+    let recorded = Recorded { documents, key_set, amd_roots, ak_root };
+    crate::exit::detached(py, || facade::verify_unappraised(&recorded, attester, at))
         .map_err(|error| exception(py, error))
 }

@@ -33,6 +33,8 @@ class Emulator:
         if (folder / "amd-roots.pem").exists():
             self.settings["amd_roots"] = folder / "amd-roots.pem"
             self.settings["kds"] = self.about["kds"]["url"]
+        if (folder / "ak-root.pem").exists():
+            self.settings["ak_root"] = folder / "ak-root.pem"
 
     def order(self, text):
         self._process.stdin.write(text.encode() + b"\n")

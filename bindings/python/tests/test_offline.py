@@ -1,11 +1,11 @@
 """Policies, host data, recorded evidence, inspection."""
 
+import json
 import pickle
 
 import pytest
 
 import blindbox_attestation as blindbox
-from blindbox_attestation import _attestation
 
 
 def test_policies(emulator):
@@ -112,18 +112,33 @@ def test_options_that_only_count_as_true_or_false_are_refused(wrong):
         blindbox.Verifier(platform_collateral_roots=wrong)
 
 
-def test_the_files_that_fetch_writes_are_read_or_refused_by_name(emulator):
+def test_the_files_of_a_confidential_vm_are_verified(emulate):
+    emulator = emulate("--guest", "vm", "--product", "milan", "--trust", "amd")
     evidence = blindbox.Verifier(**emulator.settings).collect(emulator.url, emulator.policy)
-    at = evidence.about["asked_at"]
-    key_set = (emulator.folder / "key-set.json").read_bytes()
+    of_vm = ("hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem")
+    assert all(evidence.documents[name] for name in of_vm)
+    roots = {name: emulator.settings[name].read_text() for name in ("amd_roots", "ak_root")}
 
-    def verify(**documents):
-        return blindbox.verify_recorded({**evidence.documents, **documents}, emulator.policy, at=at, key_set=key_set)
+    def verify(documents):
+        return blindbox.verify_recorded(documents, emulator.policy, at=evidence.about["asked_at"], **roots)
 
-    # That of MAA's certificate, of which this evidence needs none.
-    assert verify(**{"revocation-list-maa.der": b"x"}).appraisal
-    lists = _attestation._documents({f"revocation-list{of}.der": of.encode() for of in ("", "-other", "-maa")})
-    assert lists["revocation_lists"] == [b"", b"-other", b"-maa"]
-    for name in ("hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem"):
-        with pytest.raises(blindbox.Misconfigured, match=f"{name}: this package does not verify"):
-            verify(**{name: b"x"})
+    # What `fetch` writes beside them is accepted and not read.
+    accepted = verify({**evidence.documents, "about.json": b"{}", "policy.toml": b""})
+    assert {"tpm quote", "ak certificate"} <= {check.name for check in accepted.appraisal}
+    for name, refused in (
+        ("hcl-report.bin", blindbox.InvalidHclReport),
+        ("tpm-quote.sig", blindbox.InvalidTpmQuote),
+        ("pcrs.json", blindbox.InvalidTpmQuote),
+        ("ak-chain.pem", blindbox.InvalidAkCertificate),
+    ):
+        content = bytearray(evidence.documents[name])
+        if name.endswith((".bin", ".sig")):
+            content[-1] ^= 1
+        elif name == "pcrs.json":
+            content = json.dumps([digest[::-1] for digest in json.loads(content)]).encode()
+        else:
+            content = content[: content.index(b"-----END") + 26]
+        with pytest.raises(refused):
+            verify({**evidence.documents, name: bytes(content)})
+    with pytest.raises(blindbox.Misconfigured, match="only a part"):
+        verify({name: content for name, content in evidence.documents.items() if name != "pcrs.json"})

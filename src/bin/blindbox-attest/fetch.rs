@@ -5,9 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{AttestationError, EvidenceBundle, Policy};
 use clap::Args;
 use serde_json::{Value, json};
@@ -68,54 +65,17 @@ fn describe(url: &str, policy: &Policy, collected: &EvidenceBundle, outcome: &Re
 }
 
 fn save(folder: &Path, collected: &EvidenceBundle, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
-    let evidence = &collected.evidence;
-    let pem = collected.certificates.as_deref().is_some_and(|bytes| certificates_from_pem(bytes).is_ok());
-    let (token, about, policy) = (evidence.token.as_deref(), format!("{about:#}\n"), policy.to_toml());
-    let pcrs = evidence.quote.as_ref().map(|quote| format!("{:#}\n", json!(quote.pcrs)));
-    let ak_chain: String = evidence.ak_chain.iter().map(|der| certificate_pem(der)).collect();
-    let ak_chain = Some(ak_chain).filter(|pem| !pem.is_empty());
-    let documents = [
-        ("token.jwt", token.map(str::as_bytes)),
-        ("runtime-data.json", evidence.runtime_data.as_deref()),
-        ("report.bin", evidence.report.as_deref()),
-        ("uvm-endorsement.cose", evidence.uvm_endorsement.as_deref()),
-        ("hcl-report.bin", evidence.hcl_report.as_deref()),
-        ("tpm-quote.msg", evidence.quote.as_ref().map(|quote| quote.message.as_slice())),
-        ("tpm-quote.sig", evidence.quote.as_ref().map(|quote| bare_signature(&quote.signature))),
-        ("pcrs.json", pcrs.as_ref().map(String::as_bytes)),
-        ("ak-chain.pem", ak_chain.as_ref().map(String::as_bytes)),
-        (if pem { "certificates.pem" } else { "vcek.der" }, collected.certificates.as_deref()),
-        ("revocation-list.der", collected.revocation_list.as_deref()),
-        ("revocation-list-other.der", collected.other_revocation_list.as_deref()),
-        ("revocation-list-maa.der", collected.maa_revocation_list.as_deref()),
-        ("key-set.json", collected.key_set.as_deref()),
-        ("policy.toml", Some(policy.as_bytes())),
-        ("about.json", Some(about.as_bytes())),
-    ];
+    let mut files = collected.files();
+    let of_request = [("policy.toml", policy.to_toml()), ("about.json", format!("{about:#}\n"))];
+    for (name, text) in of_request {
+        files.insert(name, text).map_err(io::Error::other)?;
+    }
     let mut written = Vec::new();
-    for (name, bytes) in documents {
-        if let Some(bytes) = bytes {
-            fs::write(folder.join(name), bytes)?;
-            written.push(name);
-        }
+    for (name, bytes) in files.iter() {
+        fs::write(folder.join(name), bytes)?;
+        written.push(name);
     }
     Ok(written)
-}
-
-/// The 256 bytes of a quote's signature, also of one that is a `TPMT_SIGNATURE` (RSASSA with SHA-256: 6 bytes before them).
-fn bare_signature(signature: &[u8]) -> &[u8] {
-    const HEADER: [u8; 6] = [0x00, 0x14, 0x00, 0x0b, 0x01, 0x00];
-    match signature.strip_prefix(&HEADER[..]) {
-        Some(bare) if bare.len() == 256 => bare,
-        _ => signature,
-    }
-}
-
-/// A certificate in PEM (RFC 7468), 64 characters a line.
-fn certificate_pem(der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn make_empty(folder: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blindbox_attestation::Policy;
 use blindbox_attestation::azure_vm::AkAnchors;
-use blindbox_attestation::files::{read_certificates, read_key_set, read_text as read_text_of};
+use blindbox_attestation::files::{read_certificate, read_certificates, read_key_set, read_text as read_text_of};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{AmdAnchors, certificates_from_pem};
 
@@ -41,12 +41,7 @@ pub fn policy(path: &Path) -> Result<Policy, Failure> {
 }
 
 pub fn key_set(path: &Path) -> Result<KeySet, Failure> {
-    key_set_of(path, &read(path)?)
-}
-
-/// The key set that these bytes of a file are.
-pub fn key_set_of(path: &Path, bytes: &[u8]) -> Result<KeySet, Failure> {
-    let json = read_key_set(bytes).map_err(|error| about(path, error))?;
+    let json = read_key_set(&read(path)?).map_err(|error| about(path, error))?;
     KeySet::from_json(&json).map_err(|error| Failure::in_file(path, error))
 }
 
@@ -76,12 +71,8 @@ pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
 
 /// A root that replaces Azure's root of virtual TPMs: see [`AkAnchors::custom`].
 pub fn ak_root(path: &Path) -> Result<AkAnchors, Failure> {
-    let bytes = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
-    let certificates = if bytes.first() == Some(&0x30) { Ok(vec![bytes]) } else { certificates_from_pem(&bytes) };
-    match certificates.map_err(|error| about(path, error))?.as_slice() {
-        [root] => AkAnchors::custom(root).map_err(|error| about(path, error)),
-        found => Err(about(path, format!("expected one certificate, found {}", found.len()))),
-    }
+    let root = read_certificate(&read(path)?).map_err(|error| about(path, error))?;
+    AkAnchors::custom(&root).map_err(|error| about(path, error))
 }
 
 /// What is wrong with a file.

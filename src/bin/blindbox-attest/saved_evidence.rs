@@ -3,14 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use blindbox_attestation::azure_vm::Quote;
-use blindbox_attestation::files::{
-    FileError, read_certificates, read_crl, read_hcl_report, read_pcrs, read_report, read_token, read_tpm_quote,
-    read_tpm_signature, read_uvm_endorsement,
-};
-use blindbox_attestation::snp::certificates_from_pem;
 use blindbox_attestation::{
-    AttestationError, Crl, Endorsements, Evidence, KeySetSource, OfflineAttestation, Policy, UnixTime, Vek,
+    AttestationError, Evidence, EvidenceFiles, EvidenceFilesError, KeySetSource, OfflineAttestation, Policy, UnixTime,
     verify_recorded,
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -82,7 +76,9 @@ impl Saved<'_> {
     pub fn verify(&self) -> Result<OfflineAttestation, Failure> {
         let Self { connection, directory, .. } = self;
         let policy: Policy = connection.policy()?;
-        let evidence = evidence(directory)?;
+        let saved = evidence_files(directory)?;
+        let fault = |error| fault(directory, error);
+        let evidence = saved.evidence().map_err(fault)?;
         let about = about(directory)?;
         let at = match (self.at, &about) {
             (Some(seconds), _) => UnixTime::from_secs(seconds),
@@ -91,7 +87,7 @@ impl Saved<'_> {
                 return Err(files::about(directory, "holds no about.json: say with --at for which time to verify"));
             }
         };
-        let mut endorsements = endorsements(directory)?;
+        let mut endorsements = saved.endorsements().map_err(fault)?;
         endorsements.key_set_source = match self.key_set {
             SavedKeySet::Claim => KeySetSource::BesideEvidence,
             SavedKeySet::Trusted => KeySetSource::Given,
@@ -157,64 +153,24 @@ fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-fn evidence(directory: &Path) -> Result<Evidence, Failure> {
-    let mut evidence = Evidence::default();
-    evidence.token = saved_as(directory, "token.jwt", read_token)?;
-    evidence.report = saved_as(directory, "report.bin", read_report)?;
-    evidence.uvm_endorsement = saved_as(directory, "uvm-endorsement.cose", read_uvm_endorsement)?;
-    evidence.runtime_data = saved(directory, "runtime-data.json")?;
-    evidence.hcl_report = saved_as(directory, "hcl-report.bin", read_hcl_report)?;
-    evidence.quote = quote(directory)?;
-    evidence.ak_chain = saved_as(directory, "ak-chain.pem", read_certificates)?
-        .map_or(Ok(Vec::new()), |pem| certificates_from_pem(&pem))
-        .map_err(|error| files::about(&directory.join("ak-chain.pem"), error))?;
-    if evidence.token.is_none() && evidence.report.is_none() && evidence.hcl_report.is_none() {
-        return Err(files::about(directory, "holds none of token.jwt, report.bin and hcl-report.bin"));
+/// The files of a directory that belong to recorded evidence; others are not looked at.
+fn evidence_files(directory: &Path) -> Result<EvidenceFiles, Failure> {
+    let mut files = EvidenceFiles::default();
+    for name in EvidenceFiles::NAMES {
+        if let Some(bytes) = saved(directory, name)? {
+            files.insert(name, bytes).map_err(|error| files::about(directory, error))?;
+        }
     }
-    Ok(evidence)
+    Ok(files)
 }
 
-/// The quote of a virtual TPM, in three files of which none means anything without the others.
-fn quote(directory: &Path) -> Result<Option<Quote>, Failure> {
-    let message = saved_as(directory, "tpm-quote.msg", read_tpm_quote)?;
-    let signature = saved_as(directory, "tpm-quote.sig", read_tpm_signature)?;
-    let pcrs = saved_as(directory, "pcrs.json", read_pcrs)?;
-    match (message, signature, pcrs) {
-        (None, None, None) => Ok(None),
-        (Some(message), Some(signature), Some(pcrs)) => Ok(Some(Quote::new(message, signature, pcrs))),
-        _ => Err(files::about(directory, "holds only a part of tpm-quote.msg, tpm-quote.sig and pcrs.json")),
+/// The fault of a file, with its path.
+fn fault(directory: &Path, error: EvidenceFilesError) -> Failure {
+    match error {
+        EvidenceFilesError::Unreadable { name, reason } => files::about(&directory.join(name), reason),
+        EvidenceFilesError::Invalid { name, error } => Failure::in_file(directory.join(name), *error),
+        other => files::about(directory, other),
     }
-}
-
-fn endorsements(directory: &Path) -> Result<Endorsements, Failure> {
-    let mut endorsements = Endorsements::default();
-    if let Some(bytes) = saved(directory, "key-set.json")? {
-        endorsements.key_set = Some(files::key_set_of(&directory.join("key-set.json"), &bytes)?);
-    }
-    let pem = saved_as(directory, "certificates.pem", read_certificates)?.map(|bytes| ("certificates.pem", bytes));
-    let der = saved_as(directory, "vcek.der", read_certificates)?.map(|bytes| ("vcek.der", bytes));
-    if pem.is_some() && der.is_some() {
-        return Err(files::about(directory, "holds both certificates.pem and vcek.der"));
-    }
-    if let Some((name, bytes)) = pem.or(der) {
-        let vek = Vek::from_pem_or_der(&bytes)
-            .map_err(|error| AttestationError::InvalidAgentAnswer { reason: error.to_string() });
-        endorsements.vek = Some(vek.map_err(|error| Failure::in_file(directory.join(name), error))?);
-    }
-    for name in ["revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der"] {
-        endorsements.crls.extend(saved_as(directory, name, read_crl)?.map(Crl::Received));
-    }
-    Ok(endorsements)
-}
-
-/// A file of the directory, read as what it is saved for.
-fn saved_as<T>(
-    directory: &Path,
-    name: &str,
-    read: impl Fn(&[u8]) -> Result<T, FileError>,
-) -> Result<Option<T>, Failure> {
-    let bytes = saved(directory, name)?;
-    bytes.map(|bytes| read(&bytes)).transpose().map_err(|error| files::about(&directory.join(name), error))
 }
 
 fn about(directory: &Path) -> Result<Option<About>, Failure> {

@@ -199,26 +199,14 @@ func recorded(c *command, verifier *blindbox.Verifier, policy *blindbox.Policy) 
 		At int64 `json:"asked_at"`
 	}
 	check(json.Unmarshal(about, &asked))
-	documents := collected.Documents()
-	evidence := blindbox.Evidence{
-		Token: documents["token.jwt"], Report: documents["report.bin"],
-		UVMEndorsement: documents["uvm-endorsement.cose"], RuntimeData: documents["runtime-data.json"],
-	}
-	endorsements := blindbox.Endorsements{KeySet: documents["key-set.json"], KeySetBesideEvidence: c.Beside}
-	for _, name := range []string{"certificates.pem", "vcek.der"} {
-		if content, found := documents[name]; found {
-			endorsements.Certificates = content
-		}
-	}
-	for _, name := range []string{"revocation-list.der", "revocation-list-other.der"} {
-		if content, found := documents[name]; found {
-			endorsements.RevocationLists = append(endorsements.RevocationLists, content)
-		}
+	recorded := blindbox.Recorded{Documents: collected.Documents()}
+	if !c.Beside {
+		recorded.KeySet = recorded.Documents["key-set.json"]
 	}
 	if c.AMDRoots != "" {
-		endorsements.AMDRoots = read(c.AMDRoots)
+		recorded.AMDRoots = read(c.AMDRoots)
 	}
-	verdict, err := blindbox.VerifyRecorded(evidence, endorsements, policy, time.Unix(asked.At+c.Later, 0))
+	verdict, err := blindbox.VerifyRecorded(recorded, policy, time.Unix(asked.At+c.Later, 0))
 	if err != nil {
 		return nil, err
 	}

@@ -231,20 +231,30 @@ fn collected_evidence_verifies_as_a_record() {
     let scene = Scene::new();
     let collected = wait(scene.verifier().collect(&scene.blindbox.url(), &scene.policy)).unwrap();
     assert!(collected.verify(&scene.policy).unwrap().contains("\"verified_for\""));
-    let evidence = collected.evidence();
-    let names: Vec<_> = collected.endorsements().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["key-set.json"]);
-    let mut endorsements =
-        blindbox_facade::EndorsementInput { key_set: Some(collected.endorsements().remove(0).1), ..Default::default() };
+    let documents = collected.documents();
+    let names: Vec<_> = documents.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["token.jwt", "runtime-data.json", "key-set.json"]);
+    let documents: Vec<_> = documents.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    let key_set = documents[2].1.clone();
+    let mut recorded = Recorded { documents, key_set: Some(key_set), ..Recorded::default() };
     let about: serde_json::Value = serde_json::from_str(&collected.about_json()).unwrap();
     let now = about["asked_at"].as_u64().unwrap_or_else(|| scene.blindbox.clock().now().as_secs());
-    let accepted = blindbox_facade::verify_recorded(&evidence, &endorsements, &scene.policy, now).unwrap();
-    assert!(accepted.contains("\"appraisal\""));
-    endorsements.key_set_beside_evidence = true;
-    let error = blindbox_facade::verify_recorded(&evidence, &endorsements, &scene.policy, now).unwrap_err();
-    assert_eq!(error.code, "key-set-not-authenticated");
-    let found = blindbox_facade::inspect(evidence.token.as_deref().unwrap()).unwrap();
+    let verify = |recorded: &Recorded| blindbox_facade::verify_recorded(recorded, &scene.policy, now);
+    assert!(verify(&recorded).unwrap().contains("\"appraisal\""));
+    let found = blindbox_facade::inspect(&recorded.documents[0].1).unwrap();
     assert!(found.contains("\"kind\":\"token\""));
+    recorded.key_set = None;
+    assert_eq!(verify(&recorded).unwrap_err().code, "key-set-not-authenticated");
+    for (name, message) in [
+        ("token.jwx", "found \"token.jwx\""),
+        ("token.jwt", "expected one token.jwt, found two"),
+        ("pcrs.json", "pcrs.json: expected a JSON array of 1 to 24 SHA-256 digests"),
+    ] {
+        let mut wrong = recorded.clone();
+        wrong.documents.push((name.to_owned(), Vec::new()));
+        let error = verify(&wrong).unwrap_err();
+        assert_eq!((error.code, error.message.contains(message)), ("misconfigured", true), "{}", error.message);
+    }
 }
 
 #[test]

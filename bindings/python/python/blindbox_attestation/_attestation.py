@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, Mapping
 
 from . import _native
-from ._errors import Check, argument
+from ._errors import Check
 from ._policy import File, Policy, read_file
 
 
@@ -75,34 +75,11 @@ def inspect(evidence: bytes | File) -> list[dict[str, Any]]:
     return found
 
 
-def _documents(documents: Mapping[str, bytes]) -> dict[str, Any]:
-    known = {
-        "token.jwt": "token",
-        "report.bin": "report",
-        "uvm-endorsement.cose": "uvm_endorsement",
-        "runtime-data.json": "runtime_data",
-        "certificates.pem": "certificates",
-        "vcek.der": "certificates",
-    }
-    lists = ("revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der")
-    of_vm = ("hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem")
-    ignored = ("key-set.json", "about.json", "policy.toml")
-    arguments: dict[str, Any] = {name: None for name in known.values()}
-    arguments["revocation_lists"] = [documents[name] for name in lists if name in documents]
-    for name, content in documents.items():
-        if name in known:
-            if arguments[known[name]] is not None:
-                raise argument("expected either certificates.pem or vcek.der, found both")
-            arguments[known[name]] = content
-        elif name in of_vm:
-            # Not ignored: a verdict without them could be taken for one that includes them.
-            raise argument(
-                f"{name}: this package does not verify the paravisor's report and the quote of a confidential VM; verify the "
-                "directory with `blindbox-attest verify --evidence`"
-            )
-        elif name not in lists and name not in ignored:
-            raise argument(f"expected the names of files that `blindbox-attest fetch` writes, found {name!r}")
-    return arguments
+def _recorded(
+    documents: Mapping[str, bytes], key_set: bytes | None, amd_roots: str | None, ak_root: str | None
+) -> dict[str, Any]:
+    """What crosses into the core, which knows the names of files."""
+    return {"documents": list(documents.items()), "key_set": key_set, "amd_roots": amd_roots, "ak_root": ak_root}
 
 
 def verify_recorded(
@@ -112,25 +89,18 @@ def verify_recorded(
     at: int,
     key_set: bytes | None = None,
     amd_roots: str | None = None,
+    ak_root: str | None = None,
 ) -> Attestation:
     """Verify recorded evidence and appraise it against a policy, for a time in seconds since 1970-01-01 UTC.
 
-    `documents` has evidence by the names of the files that `blindbox-attest fetch` writes. `key_set` is the key set of the MAA
-    instance, from elsewhere: `key-set.json` among the documents proves nothing, and is used only if the policy pins the key. The
-    result proves neither freshness nor whose connection it was. The files of a confidential VM (`hcl-report.bin`, `tpm-quote.msg`,
-    `tpm-quote.sig`, `pcrs.json`, `ak-chain.pem`) are refused: `blindbox-attest verify --evidence` verifies them.
+    `documents` has evidence by the names of the files that `blindbox-attest fetch` writes, those of a confidential VM included. The
+    policy and the notes about the request (`policy.toml`, `about.json`) may be among them, and are not read. `key_set` is the key
+    set of the MAA instance, from elsewhere: `key-set.json` among the documents proves nothing, and is used only if the policy pins
+    the key. `amd_roots` replace AMD's roots, and `ak_root` Azure's root of virtual TPMs. The result proves neither freshness nor
+    whose connection it was.
     """
-    beside = key_set is None
-    return Attestation(
-        _native.verify_recorded(
-            **_documents(documents),
-            key_set=documents.get("key-set.json") if beside else key_set,
-            key_set_beside_evidence=beside,
-            amd_roots=amd_roots,
-            policy=policy._native,
-            at=at,
-        )
-    )
+    recorded = _recorded(documents, key_set, amd_roots, ak_root)
+    return Attestation(_native.verify_recorded(**recorded, policy=policy._native, at=at))
 
 
 def verify_unappraised(
@@ -140,20 +110,12 @@ def verify_unappraised(
     attester: str | None = None,
     key_set: bytes | None = None,
     amd_roots: str | None = None,
+    ak_root: str | None = None,
 ) -> dict[str, Any]:
     """Verify evidence without appraising it: its content is genuine, and nothing says that it is acceptable.
 
     `attester` is the MAA instance of the token. Returns the claims.
     """
-    beside = key_set is None
-    verified: dict[str, Any] = json.loads(
-        _native.verify_unappraised(
-            **_documents(documents),
-            key_set=documents.get("key-set.json") if beside else key_set,
-            key_set_beside_evidence=beside,
-            amd_roots=amd_roots,
-            attester=attester,
-            at=at,
-        )
-    )
+    recorded = _recorded(documents, key_set, amd_roots, ak_root)
+    verified: dict[str, Any] = json.loads(_native.verify_unappraised(**recorded, attester=attester, at=at))
     return verified

@@ -16,29 +16,19 @@ def cce_policy(base64: str) -> str: ...
 def inspect(bytes: bytes) -> str: ...
 def verify_recorded(
     *,
-    token: Optional[bytes],
-    report: Optional[bytes],
-    uvm_endorsement: Optional[bytes],
-    runtime_data: Optional[bytes],
+    documents: list[tuple[str, bytes]],
     key_set: Optional[bytes],
-    key_set_beside_evidence: bool,
-    certificates: Optional[bytes],
-    revocation_lists: list[bytes],
     amd_roots: Optional[str],
+    ak_root: Optional[str],
     policy: Policy,
     at: int,
 ) -> str: ...
 def verify_unappraised(
     *,
-    token: Optional[bytes],
-    report: Optional[bytes],
-    uvm_endorsement: Optional[bytes],
-    runtime_data: Optional[bytes],
+    documents: list[tuple[str, bytes]],
     key_set: Optional[bytes],
-    key_set_beside_evidence: bool,
-    certificates: Optional[bytes],
-    revocation_lists: list[bytes],
     amd_roots: Optional[str],
+    ak_root: Optional[str],
     attester: Optional[str],
     at: int,
 ) -> str: ...

@@ -245,7 +245,7 @@ def connect(
 _SESSION_OPTIONS = frozenset(
     ["policy", "minimum_svn", "maa_policy_hash", "uvm_issuer", "allow_unbound", "allow_plain_http"]
     + ["allow_test_attester", "verifier", "deadline", "application_roots", "extra_application_roots"]
-    + ["collateral_roots", "platform_collateral_roots", "key_set", "amd_roots", "agent", "proxy", "resolve", "kds"]
+    + ["collateral_roots", "platform_collateral_roots", "key_set", "amd_roots", "ak_root", "agent", "proxy", "resolve", "kds"]
     + ["thim", "cache_dir"]
 )
 

@@ -1,0 +1,96 @@
+//! The files of recorded evidence: which names there are, and what is refused of their content.
+
+use blindbox_attestation::{AttestationError, EvidenceFiles, EvidenceFilesError, KeySetSource};
+
+fn files(given: &[(&str, &[u8])]) -> EvidenceFiles {
+    let mut files = EvidenceFiles::default();
+    for (name, content) in given {
+        files.insert(name, *content).unwrap();
+    }
+    files
+}
+
+#[test]
+fn only_the_names_of_evidence_are_accepted_and_each_of_them_once() {
+    let mut files = EvidenceFiles::default();
+    for name in EvidenceFiles::NAMES.into_iter().chain(EvidenceFiles::OF_REQUEST).rev() {
+        files.insert(name, name).unwrap();
+        assert_eq!(files.insert(name, "again"), Err(EvidenceFilesError::Duplicate { name }));
+    }
+    for name in ["token.jw", "Token.jwt", "./token.jwt", "", "token.jwt\0"] {
+        assert_eq!(files.insert(name, ""), Err(EvidenceFilesError::UnknownName { name: name.to_owned() }));
+    }
+    let long = "x".repeat(1000);
+    assert_eq!(files.insert(&long, ""), Err(EvidenceFilesError::UnknownName { name: "x".repeat(64) }));
+    let listed: Vec<_> = files.iter().map(|(name, _)| name).collect();
+    assert_eq!(listed[..15], EvidenceFiles::NAMES);
+    assert_eq!(listed[15..], EvidenceFiles::OF_REQUEST);
+}
+
+#[test]
+fn something_must_be_there_to_verify() {
+    for beside in ["runtime-data.json", "uvm-endorsement.cose", "key-set.json", "policy.toml", "about.json"] {
+        assert_eq!(files(&[(beside, b"{}")]).evidence(), Err(EvidenceFilesError::NoEvidence), "{beside}");
+    }
+    for enough in ["token.jwt", "report.bin", "hcl-report.bin"] {
+        assert!(files(&[(enough, b"x")]).evidence().is_ok(), "{enough}");
+    }
+}
+
+#[test]
+fn a_quote_has_three_files() {
+    let pcrs = format!("[\"{}\"]", "0".repeat(64));
+    let parts: [(&str, &[u8]); 3] =
+        [("tpm-quote.msg", b"message"), ("tpm-quote.sig", b"signature"), ("pcrs.json", pcrs.as_bytes())];
+    for present in 0..8_u8 {
+        let given: Vec<_> = (0..3).filter(|bit| present & (1 << bit) != 0).map(|bit| parts[bit]).collect();
+        let found = files(&[&given[..], &[("token.jwt", b"x")]].concat()).evidence();
+        match present {
+            0 => assert_eq!(found.unwrap().quote, None),
+            7 => assert_eq!(found.unwrap().quote.unwrap().message, b"message"),
+            _ => assert_eq!(found, Err(EvidenceFilesError::PartOfQuote), "{given:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_key_set_beside_the_evidence_proves_nothing() {
+    assert_eq!(files(&[]).endorsements().unwrap().key_set_source, KeySetSource::BesideEvidence);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let crl: &[u8] = b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    let unreadable = |error: EvidenceFilesError| match error {
+        EvidenceFilesError::Unreadable { name, .. } => name,
+        other => panic!("{other}"),
+    };
+    for name in ["token.jwt", "report.bin", "uvm-endorsement.cose", "hcl-report.bin", "tpm-quote.msg", "ak-chain.pem"] {
+        let error = files(&[(name, crl)]).evidence().unwrap_err();
+        assert_eq!(unreadable(error), name);
+    }
+    for name in ["certificates.pem", "vcek.der"] {
+        assert_eq!(unreadable(files(&[(name, crl)]).endorsements().unwrap_err()), name);
+    }
+    let token = b"eyJhbGciOiJub25lIn0.e30.";
+    for name in ["revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der"] {
+        assert_eq!(unreadable(files(&[(name, token)]).endorsements().unwrap_err()), name);
+        assert_eq!(files(&[(name, crl)]).endorsements().unwrap().crls.len(), 1);
+    }
+}
+
+#[test]
+fn endorsements_that_are_none_have_the_errors_of_their_kind() {
+    let both = files(&[("certificates.pem", b"a"), ("vcek.der", b"b")]).endorsements().unwrap_err();
+    assert_eq!(both, EvidenceFilesError::TwoCertificateFiles);
+    assert_eq!(AttestationError::from(both).code(), "misconfigured");
+    for (name, content, code) in [
+        ("key-set.json", "{}", "invalid-key-set"),
+        ("vcek.der", "", "invalid-agent-answer"),
+        ("certificates.pem", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n", "invalid-agent-answer"),
+    ] {
+        let error = files(&[(name, content.as_bytes())]).endorsements().unwrap_err();
+        assert!(matches!(&error, EvidenceFilesError::Invalid { name: found, .. } if *found == name), "{error}");
+        assert_eq!(AttestationError::from(error).code(), code, "{name}");
+    }
+}

@@ -193,8 +193,7 @@ impl EvidenceFiles {
     ///
     /// [`EvidenceFilesError::TwoCertificateFiles`], [`EvidenceFilesError::Unreadable`] or [`EvidenceFilesError::Invalid`].
     pub fn endorsements(&self) -> Result<Endorsements, EvidenceFilesError> {
-        let mut endorsements =
-            Endorsements { key_set_source: KeySetSource::BesideEvidence, ..Endorsements::default() };
+        let mut endorsements = Endorsements { key_set_source: KeySetSource::BesideEvidence, ..Endorsements::default() };
         if let Some(document) = self.read(KEY_SET, read_key_set)? {
             let key_set = KeySet::from_json(&document).map_err(|error| invalid(KEY_SET, error.into()))?;
             endorsements.key_set = Some(key_set);
@@ -262,8 +261,7 @@ pub(crate) fn files_of(evidence: &Evidence, collected: &CollectedDocuments<'_>) 
         (KEY_SET, collected.key_set),
     ];
     let documents = documents.into_iter().chain(REVOCATION_LISTS.into_iter().zip(collected.revocation_lists));
-    let mut files: BTreeMap<_, _> =
-        documents.filter_map(|(name, bytes)| Some((name, bytes?.to_vec()))).collect();
+    let mut files: BTreeMap<_, _> = documents.filter_map(|(name, bytes)| Some((name, bytes?.to_vec()))).collect();
     if let Some(quote) = quote {
         files.insert(PCRS, pcrs_json(&quote.pcrs).into_bytes());
     }

@@ -70,7 +70,7 @@ type Check struct {
 	Verdict  string `json:"verdict"`
 	Expected string `json:"expected"`
 	Actual   string `json:"actual"`
-	Why      string `json:"why"`
+	Why      string `json:"why,omitempty"`
 }
 
 // Error returns the reason.

@@ -389,7 +389,11 @@ fn a_confidential_vm_is_verified_from_its_files() {
     fs::remove_file(to.join("pcrs.json")).unwrap();
     let outcome = verify(&to, &trusting);
     assert_eq!(outcome.exit, 4, "{}", outcome.out);
-    assert!(outcome.err.contains("expected all or none of tpm-quote.msg, tpm-quote.sig and pcrs.json"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("expected all or none of tpm-quote.msg, tpm-quote.sig and pcrs.json"),
+        "{}",
+        outcome.err
+    );
     for name in ["tpm-quote.msg", "tpm-quote.sig"] {
         fs::remove_file(to.join(name)).unwrap();
     }

@@ -8,8 +8,8 @@ use blindbox_attestation::maa::{KeyEvidenceError, KeyEvidencePart};
 use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    AttestationError, AttestedKeyRequirement, HostData, MaaKeyError, Measurement, Policy, Product, Tcb, TcbMinima,
-    TcbMinimum, Trust, UvmRequirement, Verdict, Violation, Workload,
+    AttestationError, AttestedKeyRequirement, Endorsements, HostData, KeySetSource, MaaKeyError, Measurement, Policy,
+    Product, Tcb, TcbMinima, TcbMinimum, Trust, UvmRequirement, Verdict, Violation, Workload, verify_recorded,
 };
 
 /// A BlindBox that is judged by MAA, and the machine of MAA: of another product than that of the BlindBox.
@@ -299,7 +299,9 @@ async fn collected_evidence_verifies_with_the_crl_for_the_key() {
     let mut endorsements = files.endorsements().unwrap();
     endorsements.key_set_source = KeySetSource::Given;
     endorsements.amd_anchors = collected.endorsements().unwrap().amd_anchors;
-    let verify = |endorsements| verify_recorded(&files.evidence().unwrap(), endorsements, &policy, collected.asked_at);
+    let verify = |endorsements: &Endorsements| {
+        verify_recorded(&files.evidence().unwrap(), endorsements, &policy, collected.asked_at)
+    };
     let recorded = verify(&endorsements).unwrap();
     assert_eq!(recorded.appraisal().check("maa key revocation").unwrap().actual, "not revoked");
     endorsements.crls.clear();

@@ -189,70 +189,53 @@ typedef struct {
 } bb_code;
 
 /**
- * Bytes of the caller, borrowed for a call.
+ * A file of recorded evidence, borrowed for a call.
  */
 typedef struct {
   /**
-   * NULL if there are none.
+   * The name that `blindbox-attest fetch` gives it, such as `token.jwt`.
+   */
+  const char *name;
+  /**
+   * Its bytes, in any form that the command reads.
    */
   const uint8_t *data;
   /**
    * Their number.
    */
   size_t length;
-} bb_bytes;
+} bb_document;
 
 /**
- * Evidence as files, each in any form that the command `blindbox-attest` reads. What is not there is NULL.
+ * Recorded evidence, and what the caller knows from elsewhere. All pointers are borrowed for a call; what is not there is NULL.
  */
 typedef struct {
   /**
-   * The MAA token.
+   * Evidence and endorsements: an array of at most 64. Names that `blindbox-attest fetch` does not write are refused. `key-set.json`
+   * among them proves nothing: it is used only if `key_set` is NULL, and refused unless the policy pins the key.
    */
-  bb_bytes token;
+  const bb_document *documents;
   /**
-   * The hardware report.
+   * How many documents there are.
    */
-  bb_bytes report;
-  /**
-   * The utility VM's endorsement.
-   */
-  bb_bytes uvm_endorsement;
-  /**
-   * The runtime data, as they are.
-   */
-  bb_bytes runtime_data;
-} bb_evidence;
-
-/**
- * What vouches for evidence, as files. What is not there is NULL.
- */
-typedef struct {
+  size_t document_count;
   /**
    * The key set of the MAA instance, whose origin the caller knows.
    */
-  bb_bytes key_set;
+  const uint8_t *key_set;
   /**
-   * Not 0 if the key set was stored with the evidence: then it proves nothing, and is refused unless the policy pins the key.
+   * The number of its bytes.
    */
-  uint8_t key_set_beside_evidence;
-  /**
-   * The certificates of the report's key.
-   */
-  bb_bytes certificates;
-  /**
-   * AMD's CRLs: an array.
-   */
-  const bb_bytes *revocation_lists;
-  /**
-   * How many CRLs there are.
-   */
-  size_t revocation_list_count;
+  size_t key_set_length;
   /**
    * Roots that replace AMD's, in PEM.
    */
   const char *amd_roots;
-} bb_endorsements;
+  /**
+   * The root that replaces Azure's root of virtual TPMs, in PEM.
+   */
+  const char *ak_root;
+} bb_recorded;
 
 #ifdef __cplusplus
 extern "C" {
@@ -926,16 +909,14 @@ void bb_collected_free(bb_collected *collected);
  * Verifies recorded evidence and appraises it against a policy, for a time. Gives claims and checks as JSON. The result proves neither
  * freshness nor whose connection it was.
  *
- * @param evidence borrowed for the call.
- * @param endorsements NULL for none; borrowed for the call.
+ * @param recorded borrowed for the call.
  * @param policy borrowed for the call.
  * @param at the time, in seconds since 1970-01-01 UTC.
  * @param json receives a text; free it with `bb_string_free`.
  * @param error NULL, or receives the error; free it with `bb_error_free`.
  */
 BB_MUST_USE
-uint32_t bb_verify_recorded(const bb_evidence *evidence,
-                            const bb_endorsements *endorsements,
+uint32_t bb_verify_recorded(const bb_recorded *recorded,
                             const bb_policy *policy,
                             uint64_t at,
                             char **json,
@@ -944,16 +925,14 @@ uint32_t bb_verify_recorded(const bb_evidence *evidence,
 /**
  * Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. Gives claims as JSON.
  *
- * @param evidence borrowed for the call.
- * @param endorsements NULL for none; borrowed for the call.
+ * @param recorded borrowed for the call.
  * @param attester NULL, or the MAA instance of the token, such as `https://sharedneu.neu.attest.azure.net`; borrowed for the call.
  * @param at the time, in seconds since 1970-01-01 UTC.
  * @param json receives a text; free it with `bb_string_free`.
  * @param error NULL, or receives the error; free it with `bb_error_free`.
  */
 BB_MUST_USE
-uint32_t bb_verify_unappraised(const bb_evidence *evidence,
-                               const bb_endorsements *endorsements,
+uint32_t bb_verify_unappraised(const bb_recorded *recorded,
                                const char *attester,
                                uint64_t at,
                                char **json,

@@ -1,35 +1,63 @@
 'use strict';
 
-// Carries out the commands of the conformance suite with the Node package: the `fetch` of a session, error classes.
+// Carries out the commands of the conformance suite with the Node package: the `fetch` of a session, signals, error classes.
 
-const { createHash } = require('node:crypto');
-const { readFileSync } = require('node:fs');
+const { readFileSync, readdirSync } = require('node:fs');
+const path = require('node:path');
 const readline = require('node:readline');
+const { crc32 } = require('node:zlib');
 
 // The directory of the package is given: the suite needs no installation.
 const blindbox = require(process.argv[2]);
 
 let session = null;
 
+const SETTINGS = {
+  application_roots: 'applicationRoots',
+  collateral_roots: 'collateralRoots',
+  amd_roots: 'amdRoots',
+  ak_root: 'akRoot',
+  kds: 'kds',
+  deadline_ms: 'deadline',
+  request_timeout_ms: 'requestTimeout',
+};
+
 function verifier(command) {
-  const settings = {};
-  for (const [name, member] of [
-    ['applicationRoots', 'application_roots'],
-    ['collateralRoots', 'collateral_roots'],
-    ['amdRoots', 'amd_roots'],
-    ['kds', 'kds'],
-    ['deadline', 'deadline_ms'],
-    ['requestTimeout', 'request_timeout_ms'],
-  ]) {
-    if (member in command) settings[name] = command[member];
-  }
-  return new blindbox.Verifier(settings);
+  const given = Object.entries(SETTINGS).filter(([member]) => member in command);
+  return new blindbox.Verifier(Object.fromEntries(given.map(([member, name]) => [name, command[member]])));
 }
 
-const attested = (attestation) => ({ channel: attestation.channel, checks: attestation.appraisal });
+const attested = (attestation) => ({ attestation: attestation.toJSON() });
 
 async function* pieces(bytes) {
   for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
+}
+
+function sent({ method, target, header, bytes, streamed }, signal) {
+  const headers = new Headers();
+  if (header !== undefined) {
+    const [name, value] = header.split(': ');
+    headers.append(name, value);
+  }
+  let body = bytes === undefined ? undefined : Buffer.alloc(bytes, 'abcdefghijklmnopqrstuvw');
+  if (streamed) body = pieces(body);
+  return session.fetch(target, { method, headers, body, signal, duplex: 'half' });
+}
+
+async function cancelled(command) {
+  let start;
+  const controller = new AbortController();
+  setTimeout(() => {
+    start = performance.now();
+    controller.abort();
+  }, command.cancel_ms);
+  try {
+    const response = await sent(command, controller.signal);
+    return { status: response.status, length: (await response.arrayBuffer()).byteLength };
+  } catch (error) {
+    if (error !== controller.signal.reason) throw error;
+    return { cancelled: true, milliseconds: Math.round(performance.now() - start) };
+  }
 }
 
 const DO = {
@@ -44,35 +72,42 @@ const DO = {
   },
 
   async request(command) {
-    const headers = new Headers();
-    for (const { name, value } of command.headers ?? []) headers.append(name, value);
-    let body;
-    if (command.bytes !== undefined) {
-      body = Buffer.alloc(command.bytes, 'abcdefghijklmnopqrstuvw');
-      if (command.streamed) body = pieces(body);
-    }
-    const response = await session.fetch(command.target, { method: command.method, headers, body, duplex: 'half' });
+    if (command.cancel_ms !== undefined) return cancelled(command);
+    const response = await sent(command);
     const outcome = { status: response.status };
-    for (const name of command.show ?? []) outcome[name] = response.headers.get(name);
+    for (const name of command.show?.split(' ') ?? []) outcome[name] = response.headers.get(name);
     try {
       const content = Buffer.from(await response.arrayBuffer());
-      outcome.length = content.length;
-      outcome.sha256 = createHash('sha256').update(content).digest('hex');
-      outcome.begins = content.subarray(0, 30).toString();
+      const begins = content.subarray(0, 30).toString();
+      return { ...outcome, length: content.length, crc32: crc32(content), begins };
     } catch (error) {
-      if (!(error instanceof blindbox.AttestationError)) throw error;
-      outcome.error = described(error);
+      return { ...outcome, error: described(error) };
     }
-    return outcome;
+  },
+
+  async start(command) {
+    sent(command).catch(() => {});
+    return {};
   },
 
   async recorded(command) {
     const policy = new blindbox.Policy(command.policy);
-    const { documents, about } = await verifier(command).collect(command.url, policy);
-    const options = { at: about.asked_at + (command.later ?? 0) };
-    if (!command.beside && documents['key-set.json'] !== undefined) options.keySet = documents['key-set.json'];
-    if (command.amd_roots !== undefined) options.amdRoots = readFileSync(command.amd_roots, 'utf8');
-    return { checks: blindbox.verifyRecorded(documents, policy, options).appraisal };
+    const text = (file) => (file === undefined ? undefined : readFileSync(file, 'utf8'));
+    const options = { amdRoots: text(command.amd_roots), akRoot: text(command.ak_root) };
+    let documents;
+    if (command.directory !== undefined) {
+      const names = readdirSync(command.directory);
+      documents = Object.fromEntries(names.map((name) => [name, readFileSync(path.join(command.directory, name))]));
+      options.at = command.at;
+      if (command.key_set !== undefined) options.keySet = readFileSync(command.key_set);
+    } else {
+      const evidence = await verifier(command).collect(command.url, policy);
+      ({ documents } = evidence);
+      options.at = evidence.about.asked_at;
+      if (!command.beside) options.keySet = documents['key-set.json'];
+    }
+    options.at += command.later ?? 0;
+    return attested(blindbox.verifyRecorded(documents, policy, options));
   },
 
   async policy(command) {
@@ -86,40 +121,23 @@ const DO = {
   },
 };
 
-const CATEGORIES = {
-  rejected: blindbox.Rejected,
-  untrusted: blindbox.Untrusted,
-  unavailable: blindbox.Unavailable,
-  misconfigured: blindbox.Misconfigured,
-};
-
 function described(error) {
-  // A handler for the category also gets it, and so does one for the class.
-  if (!(error instanceof CATEGORIES[error.category] && error instanceof blindbox[error.name])) throw error;
-  return {
-    code: error.code,
-    number: error.number,
-    category: error.category,
-    name: error.name,
-    retryable: error.retryable,
-    request_sent: error.requestSent,
-    message: error.message,
-    checks: error.appraisal,
-  };
+  // A handler for the category also gets it, and so does one for the class. Anything else ends the runner.
+  if (!(error instanceof blindbox.AttestationError)) throw error;
+  const { code, number, category, name, retryable, requestSent, message, appraisal } = error;
+  const ofCategory = blindbox[category[0].toUpperCase() + category.slice(1)];
+  if (!(error instanceof ofCategory && error instanceof blindbox[name])) throw error;
+  return { code, number, category, name, retryable, request_sent: requestSent, message, checks: appraisal };
 }
 
 async function main() {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const command = JSON.parse(line);
-    let outcome;
-    try {
-      outcome = await DO[command.do](command);
-    } catch (error) {
-      if (!(error instanceof blindbox.AttestationError)) throw error;
-      outcome = { error: described(error) };
-    }
+    const outcome = await DO[command.do](command).catch((error) => ({ error: described(error) }));
     process.stdout.write(`${JSON.stringify(outcome)}\n`);
   }
+  // A request may still be under way.
+  process.exit(0);
 }
 
 main();

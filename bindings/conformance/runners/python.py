@@ -1,26 +1,34 @@
-"""Carries out the commands of the conformance suite with the Python package: `Session`, exceptions."""
+"""Carries out the commands of the conformance suite with the Python package: `Session`, exceptions, asyncio for what is cancelled."""
 
-import hashlib
+import asyncio
 import json
+import os
 import sys
+import threading
 import time
+import zlib
 
 import blindbox_attestation as blindbox
 
 session = None
 
 
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def verifier(command):
-    settings = {name: command[name] for name in ("application_roots", "collateral_roots", "amd_roots", "kds") if name in command}
-    if "deadline_ms" in command:
-        settings["deadline"] = command["deadline_ms"] / 1000
-    if "request_timeout_ms" in command:
-        settings["request_timeout"] = command["request_timeout_ms"] / 1000
+    paths = ("application_roots", "collateral_roots", "amd_roots", "ak_root", "kds")
+    settings = {name: command[name] for name in paths if name in command}
+    for name in ("deadline", "request_timeout"):
+        if name + "_ms" in command:
+            settings[name] = command[name + "_ms"] / 1000
     return blindbox.Verifier(**settings)
 
 
 def attested(attestation):
-    return {"channel": attestation.channel, "checks": attestation.appraisal}
+    return {"attestation": attestation.fields}
 
 
 def connect(command):
@@ -34,36 +42,70 @@ def reattest(command):
     return attested(session.reattest())
 
 
-def request(command):
-    headers = [(header["name"], header["value"].encode("latin-1")) for header in command.get("headers", [])]
-    content = None
+def sent(command):
+    """The arguments of a request."""
+    headers, content = [], None
+    if "header" in command:
+        name, value = command["header"].split(": ", 1)
+        headers = [(name, value.encode("latin-1"))]
     if "bytes" in command:
         content = (b"abcdefghijklmnopqrstuvw" * (command["bytes"] // 23 + 1))[: command["bytes"]]
         if command.get("streamed"):
             content = iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
-    response = session.request(command["method"], command["target"], headers=headers, content=content)
+    return command["method"], command["target"], {"headers": headers, "content": content}
+
+
+def request(command):
+    if "cancel_ms" in command:
+        return asyncio.run(cancelled(command))
+    method, target, options = sent(command)
+    response = session.request(method, target, **options)
     outcome = {"status": response.status}
-    for name in command.get("show", []):
+    for name in command.get("show", "").split():
         outcome[name] = response.headers.get(name)
     try:
         body = response.read()
     except blindbox.AttestationError as error:
         return {**outcome, "error": described(error)}
     begins = body[:30].decode("utf-8", "replace")
-    return {**outcome, "length": len(body), "sha256": hashlib.sha256(body).hexdigest(), "begins": begins}
+    return {**outcome, "length": len(body), "crc32": zlib.crc32(body), "begins": begins}
+
+
+async def cancelled(command):
+    method, target, options = sent(command)
+    limit = command["cancel_ms"] / 1000
+    async with await verifier(command).connect_async(command["url"], blindbox.Policy(command["policy"])) as session:
+
+        async def whole():
+            response = await session.request(method, target, **options)
+            return {"status": response.status, "length": len(await response.read())}
+
+        start = time.monotonic()
+        try:
+            return await asyncio.wait_for(whole(), limit)
+        except asyncio.TimeoutError:
+            return {"cancelled": True, "milliseconds": max(0, round((time.monotonic() - start - limit) * 1000))}
+
+
+def start(command):
+    method, target, options = sent(command)
+    threading.Thread(target=session.request, args=(method, target), kwargs=options, daemon=True).start()
+    return {}
 
 
 def recorded(command):
     policy = blindbox.Policy(command["policy"])
-    evidence = verifier(command).collect(command["url"], policy)
-    documents = dict(evidence.documents)
-    given = {}
-    if not command.get("beside") and "key-set.json" in documents:
-        given["key_set"] = documents["key-set.json"]
-    if "amd_roots" in command:
-        given["amd_roots"] = open(command["amd_roots"], encoding="utf-8").read()
-    at = evidence.about["asked_at"] + command.get("later", 0)
-    return {"checks": blindbox.verify_recorded(documents, policy, at=at, **given).appraisal}
+    roots = {name: read(command[name]).decode() for name in ("amd_roots", "ak_root") if name in command}
+    if "directory" in command:
+        documents = {entry.name: read(entry.path) for entry in os.scandir(command["directory"])}
+        key_set, at = command.get("key_set"), command["at"]
+        key_set = None if key_set is None else read(key_set)
+    else:
+        evidence = verifier(command).collect(command["url"], policy)
+        documents, at = dict(evidence.documents), evidence.about["asked_at"]
+        key_set = None if command.get("beside") else documents.get("key-set.json")
+    at += command.get("later", 0)
+    return attested(blindbox.verify_recorded(documents, policy, at=at, key_set=key_set, **roots))
 
 
 def policy(command):
@@ -80,26 +122,13 @@ def close(command):
 
 def described(error):
     # A handler for the category also gets it.
-    category = {
-        "rejected": blindbox.Rejected,
-        "untrusted": blindbox.Untrusted,
-        "unavailable": blindbox.Unavailable,
-        "misconfigured": blindbox.Misconfigured,
-    }[error.category]
-    assert isinstance(error, category)
-    return {
-        "code": error.code,
-        "number": error.number,
-        "category": error.category,
-        "name": type(error).__name__,
-        "retryable": error.retryable,
-        "request_sent": error.request_sent,
-        "message": str(error),
-        "checks": error.appraisal,
-    }
+    assert isinstance(error, getattr(blindbox, error.category.capitalize()))
+    names = ("code", "number", "category", "retryable", "request_sent")
+    described = {name: getattr(error, name) for name in names}
+    return {**described, "name": type(error).__name__, "message": str(error), "checks": error.appraisal}
 
 
-DO = {f.__name__: f for f in (connect, reattest, request, recorded, policy, close)}
+DO = {f.__name__: f for f in (connect, reattest, request, start, recorded, policy, close)}
 
 for line in sys.stdin:
     command = json.loads(line)

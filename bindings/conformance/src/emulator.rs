@@ -4,10 +4,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::scenario::{Failure, Stage};
+use crate::scenario::Failure;
+use crate::stage::Stage;
 
 /// A running emulator.
 pub(crate) struct Emulator {
@@ -23,7 +25,7 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     pub(crate) fn start(attest: &Path, arguments: &[String], stage: &Stage) -> Result<Self, Failure> {
-        let directory = std::env::temp_dir().join(format!("blindbox-conformance-{}", std::process::id()));
+        let directory = stage.directory.join("emulated");
         std::fs::create_dir_all(&directory)?;
         // It ends when its standard input does, so it cannot outlive this program.
         let mut process = Command::new(attest)
@@ -46,6 +48,9 @@ impl Emulator {
             about["kds"] = kds.clone();
             about["amd_roots"] = json!(file("amd-roots.pem"));
         }
+        if directory.join("ak-root.pem").exists() {
+            about["ak_root"] = json!(file("ak-root.pem"));
+        }
         let policy = std::fs::read_to_string(directory.join("policy.toml"))?;
         Ok(Self { arguments: arguments.to_vec(), policy, about, process, orders, outcomes, directory })
     }
@@ -56,6 +61,20 @@ impl Emulator {
         writeln!(orders, "{order}")?;
         let outcome = line(&mut self.outcomes)?;
         if outcome["ok"] == true { Ok(outcome) } else { Err(format!("{order}: {outcome}").into()) }
+    }
+}
+
+impl Emulator {
+    /// Waits until the application has received a request more than at an earlier reading of `traffic`.
+    pub(crate) fn wait_for_request(&mut self, before: &Value) -> Result<(), Failure> {
+        let until = Instant::now().checked_add(Duration::from_secs(60)).ok_or("no time")?;
+        while self.order("traffic")?["application_requests"].as_u64() <= before["application_requests"].as_u64() {
+            if Instant::now() > until {
+                return Err("the request does not arrive".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,15 @@
 //! The reference: the crate itself.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use blindbox_attestation::azure_vm::AkAnchors;
+use blindbox_attestation::files::read_certificate;
+use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::AmdAnchors;
 use blindbox_attestation::{
-    AttestationError, Category, KeySetSource, Method, Policy, Response, Session, UnixTime, Verifier, verify_recorded,
+    AttestationError, Category, EvidenceFiles, KeySetSource, Method, Policy, Response, Session, UnixTime, Verifier,
+    verify_recorded,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -32,9 +36,7 @@ impl Runner for Reference {
             let outcome = match text(command, "do") {
                 "connect" => connect(command, session).await?,
                 "reattest" => match given(session)?.reattest().await {
-                    Ok(attestation) => {
-                        Ok(json!({ "channel": attestation.channel(), "checks": attestation.appraisal() }))
-                    }
+                    Ok(attestation) => Ok(json!({ "attestation": *attestation })),
                     Err(error) => Err(error),
                 },
                 "request" => request(command, given(session)?).await?,
@@ -71,6 +73,9 @@ fn verifier(command: &Value) -> Result<Result<Verifier, AttestationError>, Failu
     if let Some(kds) = command["kds"].as_str() {
         builder = builder.kds(kds).amd_anchors(AmdAnchors::from_pem(&fs::read(text(command, "amd_roots"))?)?);
     }
+    if let Some(anchors) = ak_anchors(command)? {
+        builder = builder.ak_anchors(anchors);
+    }
     if let Some(limit) = command["deadline_ms"].as_u64() {
         builder = builder.deadline(Duration::from_millis(limit));
     }
@@ -78,6 +83,11 @@ fn verifier(command: &Value) -> Result<Result<Verifier, AttestationError>, Failu
         builder = builder.request_timeout(Duration::from_millis(limit));
     }
     Ok(builder.build())
+}
+
+fn ak_anchors(command: &Value) -> Result<Option<AkAnchors>, Failure> {
+    let Some(path) = command["ak_root"].as_str() else { return Ok(None) };
+    Ok(Some(AkAnchors::custom(&read_certificate(&fs::read(path)?)?)?))
 }
 
 async fn connect(command: &Value, place: &mut Option<Session>) -> Outcome {
@@ -90,7 +100,7 @@ async fn connect(command: &Value, place: &mut Option<Session>) -> Outcome {
         Ok(session) => {
             let attestation = session.attestation();
             *place = Some(session);
-            Ok(json!({ "channel": attestation.channel(), "checks": attestation.appraisal() }))
+            Ok(json!({ "attestation": *attestation }))
         }
         Err(error) => Err(error),
     })
@@ -99,10 +109,10 @@ async fn connect(command: &Value, place: &mut Option<Session>) -> Outcome {
 async fn request(command: &Value, session: &Session) -> Outcome {
     let method = Method::from_bytes(text(command, "method").as_bytes())?;
     let mut request = session.request(method, text(command, "target"));
-    for header in command["headers"].as_array().into_iter().flatten() {
+    if let Some((name, value)) = command["header"].as_str().and_then(|header| header.split_once(": ")) {
         // Latin-1: each character is one byte.
-        let value: Result<Vec<u8>, _> = text(header, "value").chars().map(u8::try_from).collect();
-        request = request.header(text(header, "name"), value?);
+        let value: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
+        request = request.header(name, value?);
     }
     if let Some(length) = command["bytes"].as_u64() {
         // A piece that is lost, repeated or in another place gives other bytes.
@@ -113,7 +123,20 @@ async fn request(command: &Value, session: &Session) -> Outcome {
             request.body(body)
         };
     }
-    let response = match request.send().await {
+    let Some(limit) = command["cancel_ms"].as_u64() else { return received(command, request.send()).await };
+    let limit = Duration::from_millis(limit);
+    let start = Instant::now();
+    match tokio::time::timeout(limit, received(command, request.send())).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let milliseconds = u64::try_from(start.elapsed().saturating_sub(limit).as_millis())?;
+            Ok(Ok(json!({ "cancelled": true, "milliseconds": milliseconds })))
+        }
+    }
+}
+
+async fn received(command: &Value, response: impl Future<Output = Result<Response, AttestationError>>) -> Outcome {
+    let response = match response.await {
         Ok(response) => response,
         Err(error) => return Ok(Err(error)),
     };
@@ -121,7 +144,7 @@ async fn request(command: &Value, session: &Session) -> Outcome {
     match response.bytes().await {
         Ok(body) => {
             outcome["length"] = json!(body.len());
-            outcome["sha256"] = json!(digest(&body));
+            outcome["crc32"] = json!(crc32(&body));
             outcome["begins"] = json!(String::from_utf8_lossy(body.get(..30).unwrap_or(&body)));
         }
         // A body that breaks off.
@@ -132,7 +155,7 @@ async fn request(command: &Value, session: &Session) -> Outcome {
 
 fn head(command: &Value, response: &Response) -> Value {
     let mut outcome = json!({ "status": response.status().as_u16() });
-    for name in command["show"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in text(command, "show").split_whitespace() {
         let value = response.headers().get(name).map(|value| value.as_bytes().iter().map(|b| char::from(*b)));
         outcome[name] = json!(value.map(Iterator::collect::<String>));
     }
@@ -140,23 +163,60 @@ fn head(command: &Value, response: &Response) -> Value {
 }
 
 async fn recorded(command: &Value) -> Outcome {
-    let policy: Policy = text(command, "policy").parse()?;
-    let bundle = match verifier(command)??.collect(text(command, "url"), &policy).await {
-        Ok(bundle) => bundle,
-        Err(error) => return Ok(Err(error)),
+    let policy: Policy = match text(command, "policy").parse() {
+        Ok(policy) => policy,
+        Err(error) => return Ok(Err(AttestationError::from(error))),
     };
-    let mut endorsements = bundle.endorsements()?;
-    let beside = command["beside"] == true;
-    endorsements.key_set_source = if beside { KeySetSource::BesideEvidence } else { KeySetSource::Given };
-    let later = command["later"].as_u64().unwrap_or(0);
-    let at = UnixTime::from_secs(bundle.asked_at.as_secs().saturating_add(later));
-    let verdict = verify_recorded(&bundle.evidence, &endorsements, &policy, at);
-    Ok(verdict.map(|verdict| json!({ "checks": verdict.appraisal() })))
+    let mut files = EvidenceFiles::default();
+    let mut at = command["at"].as_u64().unwrap_or(0);
+    let mut key_set = command["key_set"].as_str().map(fs::read).transpose()?;
+    if let Some(directory) = command["directory"].as_str() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if let Err(error) = files.insert(&entry.file_name().to_string_lossy(), fs::read(entry.path())?) {
+                return Ok(Err(error.into()));
+            }
+        }
+    } else {
+        let bundle = match verifier(command)??.collect(text(command, "url"), &policy).await {
+            Ok(bundle) => bundle,
+            Err(error) => return Ok(Err(error)),
+        };
+        (files, at) = (bundle.files(), bundle.asked_at.as_secs());
+        key_set = files.get("key-set.json").filter(|_| command["beside"] != true).map(<[u8]>::to_vec);
+    }
+    let at = UnixTime::from_secs(at.saturating_add(command["later"].as_u64().unwrap_or(0)));
+    Ok(verdict(command, &files, key_set.as_deref(), &policy, at).map_err(AttestationError::from))
 }
 
-fn digest(bytes: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+fn verdict(
+    command: &Value,
+    files: &EvidenceFiles,
+    key_set: Option<&[u8]>,
+    policy: &Policy,
+    at: UnixTime,
+) -> Result<Value, AttestationError> {
+    let wrong = |error: &dyn std::fmt::Display| AttestationError::Misconfigured { reason: error.to_string() };
+    let mut endorsements = files.endorsements()?;
+    if let Some(document) = key_set {
+        endorsements.key_set = Some(KeySet::from_json(document)?);
+        endorsements.key_set_source = KeySetSource::Given;
+    }
+    if let Some(path) = command["amd_roots"].as_str() {
+        let pem = fs::read(path).map_err(|error| wrong(&error))?;
+        endorsements.amd_anchors = AmdAnchors::from_pem(&pem).map_err(|error| wrong(&error))?;
+    }
+    if let Some(anchors) = ak_anchors(command).map_err(|error| wrong(&error))? {
+        endorsements.ak_anchors = anchors;
+    }
+    let verdict = verify_recorded(&files.evidence()?, &endorsements, policy, at)?;
+    Ok(json!({ "attestation": verdict }))
+}
+
+/// CRC-32 as in Ethernet and zlib.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
 
 /// An error: all that a caller sees of it.

@@ -1,15 +1,15 @@
-//! [`Scenario`]: what is changed about the peer, what a client does, and what must come of it.
+//! [`Scenario`]: what is changed about the peer, what a client does, and what must come of it. A member that is not known is refused:
+//! a misspelt one would weaken the scenario without a sign.
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use crate::emulator::{Emulator, application};
+use crate::emulator::Emulator;
 use crate::runner::Runner;
+use crate::stage::Stage;
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
@@ -24,97 +24,155 @@ pub(crate) struct Scenario {
     /// Orders that it gets first.
     #[serde(default)]
     orders: Vec<String>,
-    /// Texts in the emulator's policy that are replaced.
+    /// The policy: a file in `policies/`, without its extension, in place of the emulator's.
+    pub(crate) policy_file: Option<String>,
+    /// Texts in the policy that are replaced.
     #[serde(default)]
     policy: Vec<(String, String)>,
     /// Members that are set in every command.
     #[serde(default)]
-    with: serde_json::Map<String, Value>,
+    with: With,
     /// Whether the messages of errors are compared too. Not where they say which of several things happened first.
     #[serde(default = "yes")]
     pub(crate) messages: bool,
-    /// Commands for the runner; one with `order` is for the emulator.
-    steps: Vec<Value>,
-    /// For each command of the runner: the code of the error, the status, or `ok`.
-    expect: Vec<Value>,
+    /// Whether it is compared how many requests the application received. Not where one is cancelled on its way.
+    #[serde(default = "yes")]
+    requests: bool,
+    steps: Vec<Step>,
+    /// For each step but orders: the code of the error, the status, `ok`, or `cancelled`.
+    pub(crate) expect: Vec<Value>,
 }
 
-/// What is there besides an emulator: an application with responses that the emulator's own has not, and a canary, which notices
-/// connections.
-pub(crate) struct Stage {
-    pub(crate) application: String,
-    pub(crate) canary: String,
-    touched: Arc<AtomicUsize>,
+/// Settings of the verifier.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct With {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_timeout_ms: Option<u64>,
 }
 
-impl Stage {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        let canary = TcpListener::bind("127.0.0.1:0")?;
-        let address = canary.local_addr()?;
-        let touched = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&touched);
-        std::thread::spawn(move || {
-            for _ in canary.incoming() {
-                counter.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        Ok(Self { application: application()?, canary: format!("https://{address}"), touched })
-    }
+/// A step: an order to the emulator, or a command for the runner, whose members `README.md` describes.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
+enum Step {
+    Order {
+        order: String,
+    },
+    Connect {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+    },
+    Reattest {},
+    Request(Box<RequestStep>),
+    Recorded(Box<RecordedStep>),
+    Policy {},
+}
 
-    /// Puts the addresses of this run in their places.
-    pub(crate) fn filled(&self, text: &str) -> String {
-        text.replace("{canary}", &self.canary).replace("{application}", &self.application)
-    }
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RequestStep {
+    method: String,
+    target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    streamed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    show: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RecordedStep {
+    /// Files of recorded evidence below the vectors, by the names of `fetch`; without them the evidence is that of the emulator.
+    #[serde(default, skip_serializing)]
+    files: BTreeMap<String, String>,
+    /// The file in which one bit of a byte is changed, and the byte.
+    #[serde(skip_serializing)]
+    flip: Option<(String, usize)>,
+    /// A key set from elsewhere, below the vectors.
+    #[serde(skip_serializing)]
+    key_set: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    beside: bool,
 }
 
 impl Scenario {
-    /// Runs it, and returns what each command gave, then what the peer and the canary got.
+    /// Whether it needs no network: only recorded evidence and policies.
+    pub(crate) fn is_offline(&self) -> bool {
+        let offline = |step: &Step| match step {
+            Step::Recorded(step) => !step.files.is_empty(),
+            Step::Policy {} => true,
+            _ => false,
+        };
+        self.steps.iter().all(offline)
+    }
+
+    /// Runs it, and returns what each command gave, then what the peer received.
     pub(crate) fn run(
         &self,
         emulator: &mut Emulator,
-        stage: &mut Stage,
+        stage: &Stage,
         runner: &mut dyn Runner,
     ) -> Result<Vec<Value>, Failure> {
         emulator.order("reset")?;
         for order in &self.orders {
             emulator.order(&stage.filled(order))?;
         }
-        let (before, touched) = (emulator.order("traffic")?, stage.touched.load(Ordering::SeqCst));
-        let mut policy = emulator.policy.clone();
-        for (from, to) in &self.policy {
-            if !policy.contains(from.as_str()) {
-                return Err(format!("{}: the policy has no {from:?}", self.name).into());
-            }
-            policy = policy.replace(from.as_str(), to);
-        }
+        let before = emulator.order("traffic")?;
+        let policy = self.policy(emulator, stage)?;
         let mut outcomes = Vec::new();
         for step in &self.steps {
-            if let Some(order) = step.get("order").and_then(Value::as_str) {
+            if let Step::Order { order } = step {
                 emulator.order(&stage.filled(order))?;
                 continue;
             }
             let mut command = emulator.about.clone();
             command["policy"] = json!(policy);
-            for (name, value) in self.with.iter().chain(step.as_object().into_iter().flatten()) {
-                command[name.as_str()] = match value {
-                    Value::String(text) => json!(stage.filled(text)),
-                    other => other.clone(),
-                };
+            extend(&mut command, &self.with, stage)?;
+            extend(&mut command, step, stage)?;
+            if let Step::Recorded(step) = step {
+                step.lay_out(&mut command, stage)?;
             }
             outcomes.push(runner.run(&command)?);
         }
         runner.run(&json!({ "do": "close" }))?;
         let after = emulator.order("traffic")?;
-        let touched = stage.touched.load(Ordering::SeqCst).saturating_sub(touched);
-        let requests = number(&after, "application_requests").saturating_sub(number(&before, "application_requests"));
-        let mut received = json!({ "requests": requests, "connections_of_canary": touched });
+        let received = |name: &str| number(&after, name).saturating_sub(number(&before, name));
+        let mut traffic = json!({});
+        if self.requests {
+            traffic["requests"] = json!(received("application_requests"));
+        }
         // The bytes of a request are the client's own; none must have come where all was refused.
         if outcomes.iter().all(|outcome| outcome.get("error").is_some()) {
-            received["bytes"] =
-                json!(number(&after, "application_bytes").saturating_sub(number(&before, "application_bytes")));
+            traffic["bytes"] = json!(received("application_bytes"));
         }
-        outcomes.push(received);
+        outcomes.push(traffic);
         Ok(outcomes)
+    }
+
+    fn policy(&self, emulator: &Emulator, stage: &Stage) -> Result<String, Failure> {
+        let mut policy = match &self.policy_file {
+            Some(name) => std::fs::read_to_string(stage.policies.join(name).with_extension("toml"))?,
+            None => emulator.policy.clone(),
+        };
+        for (from, to) in &self.policy {
+            if !policy.contains(from.as_str()) {
+                return Err(format!("{}: the policy has no {from:?}:\n{policy}", self.name).into());
+            }
+            policy = policy.replace(from.as_str(), to);
+        }
+        Ok(policy)
     }
 
     /// Compares the outcomes with what the file expects.
@@ -124,21 +182,68 @@ impl Scenario {
         if found != self.expect {
             return Err(format!("expected {:?}, found {found:?}", self.expect));
         }
-        let unwanted = number(received, "bytes").saturating_add(number(received, "connections_of_canary"));
-        if unwanted > 0 { Err("bytes reached a peer that was refused".to_owned()) } else { Ok(()) }
+        if number(received, "bytes") > 0 { Err("bytes reached a peer that was refused".to_owned()) } else { Ok(()) }
     }
+}
+
+impl RecordedStep {
+    /// Puts the files into a directory of the stage, and names it to the runner.
+    fn lay_out(&self, command: &mut Value, stage: &Stage) -> Result<(), Failure> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let vectors = stage.vectors.as_ref().ok_or("there are no vectors")?;
+        let directory = stage.directory.join("recorded");
+        drop(std::fs::remove_dir_all(&directory));
+        std::fs::create_dir_all(&directory)?;
+        for (name, path) in &self.files {
+            let path = vectors.join(path);
+            let mut content = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            if let Some((_, at)) = self.flip.as_ref().filter(|(file, _)| file == name) {
+                *content.get_mut(*at).ok_or("the byte to change is beyond the end")? ^= 1;
+            }
+            std::fs::write(directory.join(name), content)?;
+        }
+        command["directory"] = json!(directory);
+        if let Some(path) = &self.key_set {
+            command["key_set"] = json!(vectors.join(path));
+        }
+        // Recorded evidence is verified under the real roots.
+        for name in ["amd_roots", "ak_root"] {
+            command.as_object_mut().map(|members| members.remove(name));
+        }
+        Ok(())
+    }
+}
+
+/// Sets members of a command, with the addresses of this run in their places.
+fn extend(command: &mut Value, members: &impl Serialize, stage: &Stage) -> Result<(), Failure> {
+    let members: Map<String, Value> = serde_json::from_value(serde_json::to_value(members)?)?;
+    for (name, value) in members {
+        command[name] = match value {
+            Value::String(text) => json!(stage.filled(&text)),
+            other => other,
+        };
+    }
+    Ok(())
 }
 
 fn yes() -> bool {
     true
 }
 
-/// The code of an error, the status of a response, or `ok`.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The code of an error, `cancelled`, the status of a response, or `ok`.
 fn brief(outcome: &Value) -> Value {
-    match (outcome.pointer("/error/code"), outcome.get("status")) {
-        (Some(code), _) => code.clone(),
-        (None, Some(status)) => status.clone(),
-        (None, None) => json!("ok"),
+    match (outcome.pointer("/error/code"), outcome.get("cancelled"), outcome.get("status")) {
+        (Some(code), ..) => code.clone(),
+        (None, Some(_), _) => json!("cancelled"),
+        (None, None, Some(status)) => status.clone(),
+        (None, None, None) => json!("ok"),
     }
 }
 
@@ -150,22 +255,43 @@ fn number(of: &Value, name: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn scenario() -> Result<Scenario, Failure> {
-        let text = r#"{"name": "a", "steps": [], "expect": ["ok", 200, "debug-mode"]}"#;
-        Ok(serde_json::from_str(text)?)
+    fn scenario(steps: &str) -> Result<Scenario, serde_json::Error> {
+        serde_json::from_str(&format!(r#"{{"name": "a", "steps": [{steps}], "expect": ["ok", 200, "debug-mode"]}}"#))
     }
 
     #[test]
     fn what_was_not_expected_fails() -> Result<(), Failure> {
-        let scenario = scenario()?;
+        let scenario = scenario("")?;
         let commands = [json!({}), json!({ "status": 200 }), json!({ "error": { "code": "debug-mode" } })];
         let with = |received: Value| commands.iter().cloned().chain([received]).collect::<Vec<_>>();
-        assert_eq!(scenario.check(&with(json!({ "bytes": 0, "connections_of_canary": 0 }))), Ok(()));
-        for received in [json!({ "bytes": 1 }), json!({ "connections_of_canary": 1 })] {
-            assert_eq!(scenario.check(&with(received)), Err("bytes reached a peer that was refused".to_owned()));
-        }
+        assert_eq!(scenario.check(&with(json!({ "bytes": 0 }))), Ok(()));
+        let refused = Err("bytes reached a peer that was refused".to_owned());
+        assert_eq!(scenario.check(&with(json!({ "bytes": 1 }))), refused);
         let other = [json!({}), json!({ "status": 200 }), json!({ "status": 200 }), json!({})];
         assert!(scenario.check(&other).is_err_and(|difference| difference.contains("Number(200)]")));
+        Ok(())
+    }
+
+    #[test]
+    fn a_member_of_a_step_that_is_not_known_is_refused() -> Result<(), Failure> {
+        for step in [
+            r#"{"do": "request", "method": "GET", "target": "/", "byte": 1}"#,
+            r#"{"do": "request", "method": "GET", "targets": "/"}"#,
+            r#"{"do": "connect", "urls": "x"}"#,
+            r#"{"do": "recorded", "besides": true}"#,
+            r#"{"do": "policy", "policy": "x"}"#,
+            r#"{"do": "reattest", "x": 1}"#,
+            r#"{"do": "order", "orders": "reset"}"#,
+            r#"{"do": "conect"}"#,
+            r#"{"order": "reset"}"#,
+        ] {
+            let error = scenario(step).err().ok_or(step)?.to_string();
+            assert!(
+                ["unknown field", "missing field", "unknown variant"].iter().any(|text| error.contains(text)),
+                "{error}"
+            );
+        }
+        scenario(r#"{"do": "request", "method": "GET", "target": "/", "bytes": 1, "streamed": true, "cancel_ms": 5}"#)?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blindbox_facade::{self as facade, Error, Request};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Object};
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::bodies::{Response, Upload};

@@ -1,18 +1,19 @@
-// Carries out the commands of the conformance suite with the Go package: an http.Client over a session, errors.As.
+// Carries out the commands of the conformance suite with the Go package: an http.Client over a session, contexts, errors.As.
 package main
 
 import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"io"
 	"log"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"blindbox-attestation/bindings/go"
@@ -21,51 +22,63 @@ import (
 type object = map[string]any
 
 type command struct {
-	Do, URL, Policy, KDS, Method, Target string
-	ApplicationRoots                     string `json:"application_roots"`
-	CollateralRoots                      string `json:"collateral_roots"`
-	AMDRoots                             string `json:"amd_roots"`
-	DeadlineMS                           int    `json:"deadline_ms"`
-	RequestTimeoutMS                     int    `json:"request_timeout_ms"`
-	Headers                              []struct{ Name, Value string }
-	Bytes                                *int
-	Streamed, Beside                     bool
-	Show                                 []string
-	Later                                int64
+	Do, URL, Policy, KDS, Method, Target, Header, Show, Directory string
+	Streamed, Beside                                              bool
+	Bytes                                                         *int
+	At, Later                                                     int64
+	ApplicationRoots                                              string        `json:"application_roots"`
+	CollateralRoots                                               string        `json:"collateral_roots"`
+	AMDRoots                                                      string        `json:"amd_roots"`
+	AKRoot                                                        string        `json:"ak_root"`
+	KeySet                                                        string        `json:"key_set"`
+	Deadline                                                      time.Duration `json:"deadline_ms"`
+	RequestTimeout                                                time.Duration `json:"request_timeout_ms"`
+	Cancel                                                        time.Duration `json:"cancel_ms"`
 }
 
 var session *blindbox.Session
 
 func main() {
-	lines := bufio.NewReader(os.Stdin)
-	for {
+	for lines := bufio.NewReader(os.Stdin); ; {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
 			return
 		}
 		var c command
-		check(json.Unmarshal(line, &c))
+		must(json.Unmarshal(line, &c))
 		outcome, err := do(&c)
 		if err != nil {
 			outcome = object{"error": described(err)}
 		}
-		check(json.NewEncoder(os.Stdout).Encode(outcome))
+		must(json.NewEncoder(os.Stdout).Encode(outcome))
 	}
 }
 
-func check(err error) {
+func must(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// read returns the content of a file, and nil without one.
+func read(path string) []byte {
+	if path == "" {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	must(err)
+	return content
 }
 
 func do(c *command) (object, error) {
 	switch c.Do {
 	case "request":
 		return request(c)
+	case "start":
+		go request(c)
+		return object{}, nil
 	case "reattest":
-		attestation, err := session.Reattest(context.Background())
-		return attested(attestation, err)
+		return attested(session.Reattest(context.Background()))
 	case "close":
 		if session != nil {
 			session.Close()
@@ -80,12 +93,12 @@ func do(c *command) (object, error) {
 	if c.Do == "policy" {
 		return object{"digest": policy.Digest()}, nil
 	}
+	if c.Do == "recorded" {
+		return recorded(c, policy)
+	}
 	verifier, err := verifier(c)
 	if err != nil {
 		return nil, err
-	}
-	if c.Do == "recorded" {
-		return recorded(c, verifier, policy)
 	}
 	if session, err = verifier.Connect(context.Background(), c.URL, policy); err != nil {
 		return nil, err
@@ -97,13 +110,7 @@ func attested(attestation *blindbox.Attestation, err error) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return object{"channel": attestation.Channel, "checks": checks(attestation.Appraisal())}, nil
-}
-
-func read(path string) []byte {
-	content, err := os.ReadFile(path)
-	check(err)
-	return content
+	return object{"attestation": attestation.JSON()}, nil
 }
 
 func verifier(c *command) (*blindbox.Verifier, error) {
@@ -113,16 +120,40 @@ func verifier(c *command) (*blindbox.Verifier, error) {
 	if c.KDS != "" {
 		options = append(options, blindbox.WithKDS(c.KDS), blindbox.WithAMDRoots(read(c.AMDRoots)))
 	}
-	if c.DeadlineMS > 0 {
-		options = append(options, blindbox.WithDeadline(time.Duration(c.DeadlineMS)*time.Millisecond))
+	if c.AKRoot != "" {
+		options = append(options, blindbox.WithAKRoot(read(c.AKRoot)))
 	}
-	if c.RequestTimeoutMS > 0 {
-		options = append(options, blindbox.WithRequestTimeout(time.Duration(c.RequestTimeoutMS)*time.Millisecond))
+	if c.Deadline > 0 {
+		options = append(options, blindbox.WithDeadline(c.Deadline*time.Millisecond))
+	}
+	if c.RequestTimeout > 0 {
+		options = append(options, blindbox.WithRequestTimeout(c.RequestTimeout*time.Millisecond))
 	}
 	return blindbox.NewVerifier(options...)
 }
 
 func request(c *command) (object, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	limit := c.Cancel * time.Millisecond
+	if limit > 0 {
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	start := time.Now()
+	outcome, err := exchange(ctx, c)
+	if limit > 0 && errors.Is(err, context.DeadlineExceeded) {
+		return object{"cancelled": true, "milliseconds": (time.Since(start) - limit).Milliseconds()}, nil
+	}
+	if err != nil && outcome != nil {
+		outcome["error"] = described(err)
+		return outcome, nil
+	}
+	return outcome, err
+}
+
+// exchange sends a request and reads its response. Where its body breaks off, both results are there.
+func exchange(ctx context.Context, c *command) (object, error) {
 	target := c.Target
 	if target[0] == '/' {
 		target = session.URL(target)
@@ -134,14 +165,12 @@ func request(c *command) (object, error) {
 			body = io.MultiReader(body)
 		}
 	}
-	request, err := http.NewRequest(c.Method, target, body)
-	check(err)
-	for _, header := range c.Headers {
-		if header.Name == "host" {
-			request.Host = header.Value
-			continue
-		}
-		request.Header.Add(header.Name, bytesOf(header.Value))
+	request, err := http.NewRequestWithContext(ctx, c.Method, target, body)
+	must(err)
+	if name, value, found := strings.Cut(c.Header, ": "); found && name == "host" {
+		request.Host = value
+	} else if found {
+		request.Header.Add(name, bytesOf(value))
 	}
 	client := session.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -151,7 +180,7 @@ func request(c *command) (object, error) {
 	}
 	defer response.Body.Close()
 	outcome := object{"status": response.StatusCode}
-	for _, name := range c.Show {
+	for _, name := range strings.Fields(c.Show) {
 		outcome[name] = nil
 		if values := response.Header.Values(name); len(values) > 0 {
 			outcome[name] = latin1(values[0])
@@ -159,70 +188,65 @@ func request(c *command) (object, error) {
 	}
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
-		outcome["error"] = described(err)
-		return outcome, nil
+		return outcome, err
 	}
-	digest := sha256.Sum256(content)
-	outcome["length"], outcome["sha256"] = len(content), hex.EncodeToString(digest[:])
-	if len(content) > 30 {
-		content = content[:30]
-	}
-	outcome["begins"] = string(content)
+	outcome["length"], outcome["crc32"], outcome["begins"] = len(content), crc32.ChecksumIEEE(content), begins(content)
 	return outcome, nil
 }
 
+func begins(content []byte) string {
+	if len(content) > 30 {
+		content = content[:30]
+	}
+	return string(content)
+}
+
 // bytesOf returns the bytes of a text in Latin-1.
-func bytesOf(text string) string {
-	var made []byte
+func bytesOf(text string) (made string) {
 	for _, r := range text {
-		made = append(made, byte(r))
-	}
-	return string(made)
-}
-
-func latin1(value string) string {
-	var made []rune
-	for _, b := range []byte(value) {
-		made = append(made, rune(b))
-	}
-	return string(made)
-}
-
-func recorded(c *command, verifier *blindbox.Verifier, policy *blindbox.Policy) (object, error) {
-	collected, err := verifier.Collect(context.Background(), c.URL, policy)
-	if err != nil {
-		return nil, err
-	}
-	about, err := collected.About()
-	check(err)
-	var asked struct {
-		At int64 `json:"asked_at"`
-	}
-	check(json.Unmarshal(about, &asked))
-	recorded := blindbox.Recorded{Documents: collected.Documents()}
-	if !c.Beside {
-		recorded.KeySet = recorded.Documents["key-set.json"]
-	}
-	if c.AMDRoots != "" {
-		recorded.AMDRoots = read(c.AMDRoots)
-	}
-	verdict, err := blindbox.VerifyRecorded(recorded, policy, time.Unix(asked.At+c.Later, 0))
-	if err != nil {
-		return nil, err
-	}
-	return object{"checks": checks(verdict.Appraisal())}, nil
-}
-
-func checks(found []blindbox.Check) []object {
-	var made []object
-	for _, c := range found {
-		one := object{"name": c.Name, "verdict": c.Verdict, "expected": c.Expected, "actual": c.Actual}
-		if c.Why != "" {
-			one["why"] = c.Why
-		}
-		made = append(made, one)
+		made += string([]byte{byte(r)})
 	}
 	return made
+}
+
+func latin1(value string) (made string) {
+	for _, b := range []byte(value) {
+		made += string(rune(b))
+	}
+	return made
+}
+
+func recorded(c *command, policy *blindbox.Policy) (object, error) {
+	given := blindbox.Recorded{KeySet: read(c.KeySet), AMDRoots: read(c.AMDRoots), AKRoot: read(c.AKRoot)}
+	at := c.At
+	if c.Directory != "" {
+		paths, err := filepath.Glob(filepath.Join(c.Directory, "*"))
+		must(err)
+		given.Documents = map[string][]byte{}
+		for _, path := range paths {
+			given.Documents[filepath.Base(path)] = read(path)
+		}
+	} else {
+		verifier, err := verifier(c)
+		if err != nil {
+			return nil, err
+		}
+		collected, err := verifier.Collect(context.Background(), c.URL, policy)
+		if err != nil {
+			return nil, err
+		}
+		about, err := collected.About()
+		must(err)
+		var asked struct {
+			At int64 `json:"asked_at"`
+		}
+		must(json.Unmarshal(about, &asked))
+		at, given.Documents = asked.At, collected.Documents()
+		if !c.Beside {
+			given.KeySet = given.Documents["key-set.json"]
+		}
+	}
+	return attested(blindbox.VerifyRecorded(given, policy, time.Unix(at+c.Later, 0)))
 }
 
 func described(err error) object {
@@ -233,6 +257,6 @@ func described(err error) object {
 	return object{
 		"code": failure.Code, "number": failure.Number, "category": failure.Category, "name": failure.Name,
 		"retryable": failure.Retryable, "request_sent": failure.RequestSent, "message": failure.Message,
-		"checks": checks(failure.Appraisal()),
+		"checks": failure.Appraisal(),
 	}
 }

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" />
 import { Check } from './errors';
 
 export * from './errors';
@@ -173,6 +174,10 @@ export class Session {
   reattest(options?: CallOptions): Promise<Attestation>;
   /** Closes the session: it sends nothing more. Responses that are being read are not cut off. */
   close(): void;
+  /** `close`, for `using`; where Node has the symbol (since 18.18 and 20.4). */
+  [Symbol.dispose](): void;
+  /** `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**

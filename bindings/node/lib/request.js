@@ -10,8 +10,13 @@ const DROPPED = new Set(['connection', 'keep-alive', 'content-length']);
 // Options that would send a request another way, or promise a check that is not made.
 const REFUSED = ['dispatcher', 'agent', 'integrity'];
 
+const REDIRECTS = ['follow', 'error', 'manual'];
+
 /** A request as the native part takes it, from the arguments of `fetch`. */
 function prepare(input, init) {
+  if (typeof init !== 'object' && typeof init !== 'function') {
+    throw argument(`fetch: expected an object of options, found ${typeof init}`);
+  }
   for (const name of REFUSED) {
     if (init[name] !== undefined && init[name] !== null && init[name] !== '') {
       throw argument(`fetch: expected no ${name}: every request goes over the attested connection`);
@@ -22,6 +27,13 @@ function prepare(input, init) {
   let method = String(init.method ?? request?.method ?? 'GET');
   if (NORMALIZED.has(method.toUpperCase())) {
     method = method.toUpperCase();
+  }
+  const redirect = init.redirect ?? request?.redirect ?? 'manual';
+  if (!REDIRECTS.includes(redirect)) {
+    throw argument(`fetch: expected the redirect ${REDIRECTS.join(', ')}, found ${redirect}`);
+  }
+  if (init.duplex !== undefined && init.duplex !== 'half') {
+    throw argument(`fetch: expected the duplex half, found ${init.duplex}`);
   }
   const headers = new Headers(init.headers ?? request?.headers);
   const body = init.body === undefined && request !== null ? unused(request) : extract(init.body ?? null);
@@ -42,7 +54,7 @@ function prepare(input, init) {
     }
   }
   const signal = init.signal === undefined ? (request?.signal ?? null) : init.signal;
-  return { request, method, target, headers: flat, body, signal, redirect: init.redirect ?? request?.redirect ?? 'manual' };
+  return { request, method, target, headers: flat, body, signal, redirect };
 }
 
 /** Whether it is a `Request`, also one of a package such as undici. */

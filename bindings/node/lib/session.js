@@ -18,7 +18,12 @@ async function call(start, signal, discard = () => {}) {
   if (signal === null || signal === undefined) {
     return start(cancel);
   }
-  signal.throwIfAborted();
+  if (typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    throw argument(`signal: expected an AbortSignal, found ${typeof signal}`);
+  }
+  if (signal.aborted) {
+    throw signal.reason;
+  }
   // One signal for many requests is no leak: each listens until its response was read.
   if (signal instanceof EventTarget) {
     setMaxListeners(0, signal);
@@ -213,6 +218,12 @@ class Session {
 
 if (Symbol.dispose !== undefined) {
   Object.defineProperty(Session.prototype, Symbol.dispose, { value: Session.prototype.close });
+}
+if (Symbol.asyncDispose !== undefined) {
+  async function asyncDispose() {
+    this.close();
+  }
+  Object.defineProperty(Session.prototype, Symbol.asyncDispose, { value: asyncDispose });
 }
 
 module.exports = { Session, Verifier, verifyConnection };

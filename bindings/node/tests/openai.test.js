@@ -1,6 +1,7 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const { File } = require('node:buffer');
 const http = require('node:http');
 const { after, before, test } = require('node:test');
 

@@ -218,6 +218,30 @@ test('one verifier opens several sessions, and settings that cannot be used are 
   assert.throws(() => new blindbox.Session({}), blindbox.Misconfigured);
 });
 
+test('options of fetch that would be lost are refused', async () => {
+  const session = await emulator.connect();
+  for (const [init, message] of [
+    [{ redirect: 'folow' }, /expected the redirect follow, error, manual, found folow/],
+    [{ duplex: 'full' }, /expected the duplex half/],
+    [{ signal: {} }, /expected an AbortSignal/],
+    [{ signal: 'x' }, /expected an AbortSignal/],
+    ['POST', /expected an object of options/],
+  ]) {
+    await assert.rejects(session.fetch('/', init), { name: 'Misconfigured', message });
+  }
+  await assert.rejects(session.reattest({ signal: 1 }), { name: 'Misconfigured' });
+  assert.equal((await session.fetch('/', { redirect: 'follow', signal: null })).status, 200);
+  session.close();
+});
+
+test('a session is closed at the end of its scope', async () => {
+  for (const symbol of [Symbol.dispose, Symbol.asyncDispose].filter((symbol) => symbol !== undefined)) {
+    const session = await emulator.connect();
+    await session[symbol]();
+    await assert.rejects(session.fetch('/'), { code: 'closed' });
+  }
+});
+
 test('a time limit', async () => {
   const other = await emulator.connect({ requestTimeout: 100 });
   await emulator.order('fail /=hang');

@@ -43,6 +43,8 @@ export async function main(signal: AbortSignal): Promise<void> {
   enableLogging('info', (event) => console.log(event.level, event.fields));
   enableLogging('off');
   session.close();
+  const disposable: Disposable & AsyncDisposable = session;
+  disposable[Symbol.dispose]();
 }
 
 main(AbortSignal.timeout(1)).catch((error: unknown) => {

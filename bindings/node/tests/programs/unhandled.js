@@ -7,7 +7,8 @@ async function main() {
   const ignore = () => {};
   // A peer ends a connection on which too many requests are cancelled at a time.
   for (let round = 0; round < 10; round += 1) {
-    const signal = AbortSignal.timeout(5);
+    const controller = new AbortController();
+    const { signal } = controller;
     const failing = (async function* () {
       yield Buffer.from('a');
       throw new Error('the source');
@@ -20,13 +21,15 @@ async function main() {
         throw new Error('the source again');
       },
     });
-    await Promise.all([
+    const waiting = [
       session.fetch('/slow', { signal }).catch(ignore),
-      // A response whose body is aborted and never read.
-      session.fetch('/large?bytes=3000000', { signal }).catch(ignore),
       session.fetch('/echo', { method: 'POST', body: failing, signal }).catch(ignore),
       session.fetch('/echo', { method: 'POST', body: stream, signal }).catch(ignore),
-    ]);
+    ];
+    // A response whose body is aborted and never read.
+    await session.fetch('/large?bytes=3000000', { signal });
+    controller.abort();
+    await Promise.all(waiting);
   }
   const response = await session.fetch('/large?bytes=3000000');
   await response.body.cancel();

@@ -282,7 +282,7 @@ fn a_folder_without_evidence() {
     }
     let outcome = verify(&["--at", "1"]);
     assert_eq!(
-        (outcome.exit, outcome.err.contains("both certificates.pem and vcek.der")),
+        (outcome.exit, outcome.err.contains("expected either certificates.pem or vcek.der, found both")),
         (4, true),
         "{}",
         outcome.err

@@ -60,23 +60,22 @@ fn the_key_set_beside_the_evidence_proves_nothing() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let crl: &[u8] = b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    let (quote, hcl_report): (&[u8], &[u8]) = (b"\xffTCG\x80\x18", b"HCLA\0");
     let unreadable = |error: EvidenceFilesError| match error {
-        EvidenceFilesError::Unreadable { name, .. } => name,
+        EvidenceFilesError::Unreadable { name, reason } => (name, reason.contains(", found the quote of a TPM")),
         other => panic!("{other}"),
     };
-    for name in ["token.jwt", "report.bin", "uvm-endorsement.cose", "hcl-report.bin", "tpm-quote.msg", "ak-chain.pem"] {
-        let error = files(&[(name, crl)]).evidence().unwrap_err();
-        assert_eq!(unreadable(error), name);
+    for name in ["token.jwt", "report.bin", "uvm-endorsement.cose", "hcl-report.bin", "tpm-quote.sig", "ak-chain.pem"] {
+        assert_eq!(unreadable(files(&[(name, quote)]).evidence().unwrap_err()), (name, true));
     }
-    for name in ["certificates.pem", "vcek.der"] {
-        assert_eq!(unreadable(files(&[(name, crl)]).endorsements().unwrap_err()), name);
+    assert_eq!(unreadable(files(&[("tpm-quote.msg", hcl_report)]).evidence().unwrap_err()), ("tpm-quote.msg", false));
+    assert_eq!(unreadable(files(&[("pcrs.json", quote)]).evidence().unwrap_err()).0, "pcrs.json");
+    let others = ["key-set.json", "revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der"];
+    for name in ["certificates.pem", "vcek.der"].into_iter().chain(others) {
+        assert_eq!(unreadable(files(&[(name, quote)]).endorsements().unwrap_err()), (name, true));
     }
-    let token = b"eyJhbGciOiJub25lIn0.e30.";
-    for name in ["revocation-list.der", "revocation-list-other.der", "revocation-list-maa.der"] {
-        assert_eq!(unreadable(files(&[(name, token)]).endorsements().unwrap_err()), name);
-        assert_eq!(files(&[(name, crl)]).endorsements().unwrap().crls.len(), 1);
-    }
+    let lists = files(&[(others[1], b"x"), (others[2], b"y"), (others[3], b"z")]);
+    assert_eq!(lists.endorsements().unwrap().crls.len(), 3);
 }
 
 #[test]

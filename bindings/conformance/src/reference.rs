@@ -186,7 +186,7 @@ async fn recorded(command: &Value) -> Outcome {
         key_set = files.get("key-set.json").filter(|_| command["beside"] != true).map(<[u8]>::to_vec);
     }
     let at = UnixTime::from_secs(at.saturating_add(command["later"].as_u64().unwrap_or(0)));
-    Ok(verdict(command, &files, key_set.as_deref(), &policy, at).map_err(AttestationError::from))
+    Ok(verdict(command, &files, key_set.as_deref(), &policy, at))
 }
 
 fn verdict(

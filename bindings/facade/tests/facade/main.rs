@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use blindbox_attestation::emulator::{Fault, Knob};
-use blindbox_facade::{Error, Policy, Request, Verifier, codes, log};
+use blindbox_facade::{Error, Policy, Recorded, Request, Verifier, codes, log};
 use common::{LONG, Scene, get, post, read, start, until, wait};
 
 #[test]

@@ -172,13 +172,13 @@ impl EvidenceFiles {
         let evidence = Evidence {
             token: self.read(TOKEN, read_token)?,
             report: self.read(REPORT, read_report)?,
-            // Those of the agent are among the endorsements.
-            certificates: None,
             uvm_endorsement: self.read(UVM_ENDORSEMENT, read_uvm_endorsement)?,
             hcl_report: self.read(HCL_REPORT, read_hcl_report)?,
             quote,
             ak_chain: ak_chain.map_err(|error| unreadable(AK_CHAIN, error))?.unwrap_or_default(),
             runtime_data: self.get(RUNTIME_DATA).map(<[u8]>::to_vec),
+            // The certificates of the agent are among the endorsements.
+            ..Evidence::default()
         };
         if evidence.token.is_none() && evidence.report.is_none() && evidence.hcl_report.is_none() {
             return Err(EvidenceFilesError::NoEvidence);

@@ -72,15 +72,22 @@ fn isolation(checks: &mut AppraisalBuilder, tdx: &TdxClaims, policy: &Policy) {
     attributes(checks, tdx);
 }
 
-/// Checks that no attribute is set that may affect the security of the TD and whose meaning is not known here.
+/// Checks that the host cannot inject exceptions (`SEPT_VE_DISABLE`), and that no attribute is set that may affect the security of the
+/// TD and whose meaning is not known here.
 fn attributes(checks: &mut AppraisalBuilder, tdx: &TdxClaims) {
     const NAME: &str = "td attributes";
     let unknown = tdx.attributes.unknown_security_bits();
-    let expected = "no unknown bit that may affect security (8 to 31)".to_owned();
-    let all = format!("{:#018x}", tdx.attributes.bits());
-    let actual = if unknown == 0 { all } else { format!("{all}, of which {unknown:#010x} are unknown") };
+    let disables_ve = tdx.attributes.disables_sept_ve();
+    let expected = "SEPT_VE_DISABLE, and no unknown bit that may affect security (8 to 31)".to_owned();
+    let mut actual = format!("{:#018x}", tdx.attributes.bits());
+    if !disables_ve {
+        actual.push_str(", without SEPT_VE_DISABLE");
+    }
+    if unknown != 0 {
+        actual.push_str(&format!(", of which {unknown:#010x} are unknown"));
+    }
     let violation = Violation::WrongGuestIdentity { field: NAME, expected: expected.clone(), actual: actual.clone() };
-    checks.require(NAME, unknown == 0, expected, actual, violation);
+    checks.require(NAME, disables_ve && unknown == 0, expected, actual, violation);
 }
 
 /// Checks the launch measurement, which is that of paravisor and firmware.

@@ -103,6 +103,12 @@ impl TdAttributes {
         self.0 & SECURITY & !KNOWN_SECURITY
     }
 
+    /// Returns whether the host cannot inject exceptions at memory accesses of its choice (`SEPT_VE_DISABLE`, bit 28).
+    #[must_use]
+    pub const fn disables_sept_ve(self) -> bool {
+        self.0 & 1 << 28 != 0
+    }
+
     /// Returns whether a migration TD may move the TD to another machine (`MIGRATABLE`, bit 29).
     #[must_use]
     pub const fn is_migratable(self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::PolicyError;
 use super::requirement::Requirement;
-use super::schema::{Document, Kind};
+use super::schema::{COMPLIANT_CVM, Document, Kind};
 use crate::claims::TeeKind;
 
 /// Intel's TCB status that a policy requires unless it names others.
@@ -64,6 +64,13 @@ impl Document {
         if self.accepts(TeeKind::Tdx) && self.trust.amd.is_some() {
             return contradiction(
                 "`trust.amd` verifies hardware reports of AMD, which a guest of Intel TDX does not have; use `trust.maa` alone",
+            );
+        }
+        let relaxed = require.compliance_status.iter().flatten().any(|status| status != COMPLIANT_CVM);
+        if self.accepts(TeeKind::Tdx) && relaxed {
+            return contradiction(
+                "a token of Intel TDX is bound through the claims of Azure's paravisor, and only `azure-compliant-cvm` says that they are; \
+                 drop `require.compliance-status`",
             );
         }
         if self.allow.old_paravisor && !self.accepts(TeeKind::Snp) {

@@ -127,22 +127,30 @@ fn a_td_that_the_host_can_look_into_or_move_is_refused() {
     let said = tdx(|guest| guest.tdx.debug_enabled = true);
     failed(attest(&said, &policy()), "debug", Violation::DebugMode);
     for bit in [16, 27, 28, 30, 31, 32, 62, 63] {
-        let guest = tdx(|guest| guest.tdx.attributes = TdAttributes::new(1 << bit));
+        let guest = tdx(|guest| guest.tdx.attributes = TdAttributes::new(SEPT_VE_DISABLE | 1 << bit));
         passed(attest(&guest, &policy()), "debug", "off");
-        passed(attest(&guest, &policy()), "td attributes", &format!("{:#018x}", 1_u64 << bit));
+        passed(attest(&guest, &policy()), "td attributes", &format!("{:#018x}", SEPT_VE_DISABLE | 1 << bit));
+    }
+    let expected = || "SEPT_VE_DISABLE, and no unknown bit that may affect security (8 to 31)".to_owned();
+    // The host may inject exceptions into a TD without it.
+    for bits in [0, 1 << 30] {
+        let guest = tdx(|guest| guest.tdx.attributes = TdAttributes::new(bits));
+        let actual = format!("{bits:#018x}, without SEPT_VE_DISABLE");
+        let wrong = Violation::WrongGuestIdentity { field: "td attributes", expected: expected(), actual };
+        failed(attest(&guest, &policy()), "td attributes", wrong);
     }
     // A bit of the group that may affect security, of a meaning that this release does not know.
     for bit in (8..16).chain(17..27) {
         let guest = tdx(|guest| guest.tdx.attributes = TdAttributes::new(SEPT_VE_DISABLE | 1 << bit));
         let actual = format!("{:#018x}, of which {:#010x} are unknown", SEPT_VE_DISABLE | 1 << bit, 1_u64 << bit);
-        let expected = "no unknown bit that may affect security (8 to 31)".to_owned();
+        let expected = expected();
         let wrong = Violation::WrongGuestIdentity { field: "td attributes", expected, actual };
         failed(attest(&guest, &policy()), "td attributes", wrong.clone());
         // The relaxations of the bits with a meaning are none of it.
         let relaxed = policy().allow_debug().and_then(Policy::allow_migration).unwrap();
         failed(attest(&guest, &relaxed), "td attributes", wrong);
     }
-    let moved = tdx(|guest| guest.tdx.attributes = TdAttributes::new(1 << 29));
+    let moved = tdx(|guest| guest.tdx.attributes = TdAttributes::new(SEPT_VE_DISABLE | 1 << 29));
     failed(attest(&moved, &policy()), "migration", Violation::MigrationAllowed);
     let policy = policy().allow_migration().unwrap();
     allowed(attest(&moved, &policy), "migration", "ON: a migration TD can move the guest");
@@ -223,6 +231,18 @@ fn what_every_vm_has_applies_to_tdx_too() {
         let wrong = Violation::NonCompliantUvm { expected: expected(), status: actual.map(str::to_owned) };
         failed(attest(&status(actual), &policy()), "compliance", wrong);
     }
+}
+
+/// In another kind of guest, whoever requested the token wrote `x-ms-runtime`.
+#[test]
+fn the_status_of_a_vm_with_tdx_cannot_be_relaxed() {
+    let reason = "a token of Intel TDX is bound through the claims of Azure's paravisor, and only `azure-compliant-cvm` says that they \
+                  are; drop `require.compliance-status`";
+    let relaxed = policy().require_compliance_status(["azure-compliant-cvm", "azure-signed-vm"]);
+    assert_eq!(relaxed.unwrap_err(), PolicyError::Contradiction { reason });
+    assert!(policy().require_compliance_status(["azure-compliant-cvm"]).is_ok());
+    let both = any(&[TeeKind::Snp, TeeKind::Tdx]).require_compliance_status(["azure-signed-vm"]);
+    assert_eq!(both.unwrap_err(), PolicyError::Contradiction { reason });
 }
 
 /// The report data cover the claims of the paravisor, which carry what the guest wrote: nothing else binds a token of TDX.

@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use blindbox_attestation::{
     Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, ParavisorFix, Policy, SnpClaims, TdxClaims, UvmClaims,
@@ -335,11 +333,11 @@ fn paravisor_note(snp: &SnpClaims) -> Option<String> {
         ParavisorFix::Present => None,
         ParavisorFix::Missing => Some(format!(
             "NOTE: this paravisor is BELOW the floor of CVE-2025-49707 ({found}): the VM's administrator may have replaced the \
-             attestation key. The measurement below accepts it all the same. Redeploy the VM and learn again."
+             attestation key. A policy that pins its measurement accepts it all the same. Redeploy the VM and learn again."
         )),
         _ => Some(format!(
-            "NOTE: this release does not know this paravisor ({found}), nor whether it has the fix of CVE-2025-49707. The \
-             measurement below accepts it all the same."
+            "NOTE: this release does not know this paravisor ({found}), nor whether it has the fix of CVE-2025-49707. A \
+             policy that pins its measurement accepts it all the same."
         )),
     }
 }
@@ -421,7 +419,9 @@ fn learned(collected: &EvidenceBundle, asking: &Policy) -> Result<Shown, Failure
         None => claims.uvm.clone(),
     };
     let stated = claims.azure_vm.as_ref().map(|vm| vm.runtime_claims.vm_configuration.vm_id.to_string());
-    Ok(Shown { uvm, vm_id: stated.or_else(|| vm_id(&evidence)), claims })
+    let in_token = || claims.maa.as_ref().and_then(|maa| maa.vm_id).map(|id| id.to_string());
+    let vm_id = stated.or_else(in_token);
+    Ok(Shown { uvm, vm_id, claims })
 }
 
 /// Evidence, and apart from it an endorsement that is not Microsoft's: verified under the issuer that it names itself, which
@@ -438,11 +438,4 @@ fn apart(evidence: &Evidence) -> Result<(Evidence, Option<UvmClaims>), Failure> 
     let expected = EndorsementExpectations::new(&issuer, &feed);
     let verified = uvm::verify(&document, &expected).map_err(blindbox_attestation::AttestationError::from)?;
     Ok((evidence, Some(verified.claims().clone())))
-}
-
-/// `x-ms-azurevm-vmid` of a token, after its signature was verified.
-fn vm_id(evidence: &Evidence) -> Option<String> {
-    let payload = evidence.token.as_deref()?.split('.').nth(1)?;
-    let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    Some(claims.get("x-ms-azurevm-vmid")?.as_str()?.to_owned())
 }

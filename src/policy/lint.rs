@@ -72,8 +72,8 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             is_vm_under_amd && pcrs::missing_for_system(required_pcrs).is_some(),
             "any-guest-os",
             "an operating system passes that you do not name, with any application: the PCRs that are required do not identify boot \
-             loader, command line and initial file system together; pin `guest.pcrs`: 4, and 8 and 9 (GRUB), 9 and 12 (a kernel with \
-             its stub) or 11 and 12 (a unified kernel image), with values that are not zero",
+             loader, command line and initial file system together; pin `guest.pcrs`: 4, and 8, 9 and 12 (GRUB), 9 and 12 (a kernel \
+             with its stub) or 11 and 12 (a unified kernel image), with values that are not zero",
         ),
         (
             required_pcrs.keys().any(|index| index.is_of_the_system()) && !requires_pcr(PcrIndex::BOOT_LOADER),
@@ -95,6 +95,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "system-extensions-not-required",
             "the stub of a kernel also loads system extensions from the boot partition, which the host can write: only the rules of \
              the image itself keep others out; require PCR 13, of zeros if there are none",
+        ),
+        (
+            required_pcrs.values().filter(|accepted| accepted.len() > 1).count() > 1,
+            "pcr-values-combine",
+            "several PCRs accept several values each, in any combination: the boot loader of one image passes with the command line of \
+             another; write a policy for each image",
         ),
         (
             document.kind == Kind::SnpGuest,

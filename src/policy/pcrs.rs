@@ -65,13 +65,18 @@ impl<'de> Deserialize<'de> for PcrIndex {
 
 /// The PCRs that identify a system together with the boot loader, one row for each way to start a kernel. The second element of each
 /// pair says whether zeros are a value of it: zeros in a PCR that this way always extends mean that the system was not started so.
-const WAYS_TO_START: [[(PcrIndex, Zeros); 2]; 3] = [
-    // GRUB starts the kernel.
-    [(PcrIndex::GRUB_COMMANDS, Zeros::Refused), (PcrIndex::INITIAL_FILES, Zeros::Refused)],
+const WAYS_TO_START: [&[(PcrIndex, Zeros)]; 3] = [
+    // GRUB starts the kernel. If that has a stub, the stub takes credentials from the boot partition, which the host can write, and
+    // measures them in PCR 12 only; zeros mean that there are none.
+    &[
+        (PcrIndex::GRUB_COMMANDS, Zeros::Refused),
+        (PcrIndex::INITIAL_FILES, Zeros::Refused),
+        (PcrIndex::OVERRIDES, Zeros::Accepted),
+    ],
     // A kernel with its stub, such as in Ubuntu's images for confidential VMs.
-    [(PcrIndex::INITIAL_FILES, Zeros::Refused), (PcrIndex::OVERRIDES, Zeros::Refused)],
+    &[(PcrIndex::INITIAL_FILES, Zeros::Refused), (PcrIndex::OVERRIDES, Zeros::Refused)],
     // A unified kernel image. Zeros in PCR 12 mean that nothing was given to it.
-    [(PcrIndex::KERNEL_IMAGE, Zeros::Refused), (PcrIndex::OVERRIDES, Zeros::Accepted)],
+    &[(PcrIndex::KERNEL_IMAGE, Zeros::Refused), (PcrIndex::OVERRIDES, Zeros::Accepted)],
 ];
 
 /// Whether zeros in a PCR are evidence.
@@ -84,7 +89,7 @@ enum Zeros {
 /// Returns which PCRs are missing so that those that are required identify the operating system; `None` if they do.
 ///
 /// PCR 4 measures the EFI applications alone. The command line and the initial file system, which decide what a kernel runs, are in 8
-/// and 9 (GRUB), 9 and 12 (the stub of a kernel), or 11 and 12 (a unified kernel image).
+/// and 9 (GRUB, with 12 for a stub that it starts), 9 and 12 (the stub of a kernel), or 11 and 12 (a unified kernel image).
 pub(crate) fn missing_for_system(pcrs: &PcrRequirements) -> Option<&'static str> {
     let pins = |(index, zeros): &(PcrIndex, Zeros)| {
         pcrs.get(index).is_some_and(|values| *zeros == Zeros::Accepted || !values.iter().any(Sha256Digest::is_zero))
@@ -108,10 +113,14 @@ pub(crate) fn missing_for_system(pcrs: &PcrRequirements) -> Option<&'static str>
             "Azure CVM: PCR 9 is not required, which has kernel and initial file system that GRUB (PCR 4 and 8) reads"
         }
         [false, true, _, false] => {
-            "Azure CVM: the command line of the kernel is not required: PCR 8 (GRUB) or 12 (a kernel with its stub), beside 4 and 9"
+            "Azure CVM: the command line of the kernel is not required: PCR 12, and 8 with GRUB, beside 4 and 9"
+        }
+        [true, true, _, false] => {
+            "Azure CVM: PCR 12 is not required, which has what a kernel with a stub gets from the boot partition when GRUB (PCR 4, 8 and 9) \
+             starts it; zeros if it gets nothing"
         }
         [false, false, false, _] => {
-            "Azure CVM: PCR 4 alone is the boot loader; its command line and initial file system are in PCR 8 and 9 (GRUB), 9 and 12 \
+            "Azure CVM: PCR 4 alone is the boot loader; its command line and initial file system are in PCR 8, 9 and 12 (GRUB), 9 and 12 \
              (a kernel with its stub) or 11 and 12 (a unified kernel image)"
         }
         _ => {

@@ -176,8 +176,10 @@ impl GuestIdentity {
     ///
     /// PCR 4 is the boot loader or kernel image, 7 Secure Boot, 8 and 9 the command line and initial file system, 11 the sections of a
     /// unified kernel image and 12 what overrides them. The operating system extends 8 to 15, so that they are worth nothing without 4,
-    /// and 4 alone is the boot loader only: the result says which boot chain was started if the policy requires 4 with 8 and 9 (GRUB), 9 and 12 (a
-    /// kernel with its stub) or 11 and 12 (a unified kernel image).
+    /// and 4 alone is the boot loader only: the result says which boot chain was started if the policy requires 4 with 8, 9 and 12 (GRUB), 9 and 12
+    /// (a kernel with its stub) or 11 and 12 (a unified kernel image).
+    ///
+    /// The values of one PCR are accepted in any combination with those of another: give each image a policy of its own.
     ///
     /// A second call for one PCR makes a policy fail ([`PolicyError::GivenTwice`]).
     #[must_use]

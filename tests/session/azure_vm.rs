@@ -327,19 +327,25 @@ async fn a_boot_loader_alone_does_not_prove_the_system() {
         (&[][..], "the evidence does not show which operating system or application runs"),
         (&[7], "requires no value of PCR 4, the boot loader"),
         (&[8, 9, 11, 12], "requires no value of PCR 4, the boot loader"),
-        (&[4], "in PCR 8 and 9 (GRUB), 9 and 12 (a kernel with its stub) or 11 and 12 (a unified kernel image)"),
-        (&[4, 7, 12], "in PCR 8 and 9 (GRUB), 9 and 12 (a kernel with its stub) or 11 and 12 (a unified kernel image)"),
+        (&[4], "in PCR 8, 9 and 12 (GRUB), 9 and 12 (a kernel with its stub) or 11 and 12 (a unified kernel image)"),
+        (
+            &[4, 7, 12],
+            "in PCR 8, 9 and 12 (GRUB), 9 and 12 (a kernel with its stub) or 11 and 12 (a unified kernel image)",
+        ),
         (&[4, 11], "PCR 12 is not required"),
         (&[4, 8], "PCR 9 is not required"),
         (&[4, 8, 12], "PCR 9 is not required"),
-        (&[4, 9], "PCR 8 (GRUB) or 12 (a kernel with its stub), beside 4 and 9"),
+        (&[4, 9], "PCR 12, and 8 with GRUB, beside 4 and 9"),
+        (&[4, 8, 9], "when GRUB (PCR 4, 8 and 9) starts it"),
+        (&[4, 8, 9, 11, 13], "when GRUB (PCR 4, 8 and 9) starts it"),
     ] {
         let (verdict, actual) = workload(pcrs).await;
         let Verdict::NotEvaluated(reason) = verdict else { panic!("{pcrs:?}: {verdict:?}") };
         assert!(reason.starts_with("Azure CVM: ") && reason.contains(missing), "{pcrs:?}: {reason}");
         assert!(actual.starts_with("host data "), "{actual}");
     }
-    for (pcrs, named) in [(&[4, 8, 9][..], "4, 8, 9"), (&[4, 9, 12], "4, 9, 12"), (&[4, 11, 12], "4, 11, 12")] {
+    let proven = [(&[4, 8, 9, 12][..], "4, 8, 9, 12"), (&[4, 9, 12], "4, 9, 12"), (&[4, 11, 12], "4, 11, 12")];
+    for (pcrs, named) in proven {
         let system = format!("boot chain up to the initial file system, by PCR {named}");
         assert_eq!(workload(pcrs).await, (Verdict::Passed, system), "{pcrs:?}");
     }

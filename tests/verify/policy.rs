@@ -509,11 +509,23 @@ fn what_stays_open_of_a_vm_is_said() {
     assert_eq!(codes(&[4, 12]), ["any-guest-os", "kernel-image-without-overrides"]);
     assert_eq!(codes(&[4, 8, 12]), ["any-guest-os", "kernel-image-without-overrides"]);
     assert_eq!(codes(&[4, 11]), ["any-guest-os", "kernel-image-without-overrides"]);
-    assert_eq!(codes(&[4, 8, 9]), [""; 0]);
+    assert_eq!(codes(&[4, 8, 9]), ["any-guest-os"]);
+    assert_eq!(codes(&[4, 8, 9, 12, 13]), [""; 0]);
     assert_eq!(codes(&[4, 8, 9, 12]), ["system-extensions-not-required"]);
     assert_eq!(codes(&[4, 9, 12, 13]), [""; 0]);
     assert_eq!(codes(&[4, 11, 12]), ["system-extensions-not-required"]);
     assert_eq!(codes(&[4, 11, 12, 13]), [""; 0]);
+
+    // Values of one PCR are accepted with any value of another.
+    let mixed = |several: &[u8]| {
+        let values =
+            |index| if several.contains(&index) { vec![value, Sha256Digest::new([9; 32])] } else { vec![value] };
+        let guest = GuestIdentity::by_measurement([Measurement::new([1; 48])]);
+        let guest = [4, 11, 12].into_iter().fold(guest, |guest, index| guest.pcr(index, values(index)));
+        let policy = Policy::confidential_vm(Trust::amd(), guest, Binding::OwnKey).unwrap();
+        policy.lint().iter().any(|lint| lint.code == "pcr-values-combine")
+    };
+    assert!(!mixed(&[]) && !mixed(&[4]) && mixed(&[4, 11]) && mixed(&[4, 11, 12]));
 
     // Zeros in a PCR say that nothing extended it, so that the command line is elsewhere.
     let zeros = blindbox_attestation::Sha256Digest::new([0; 32]);
@@ -529,9 +541,12 @@ fn what_stays_open_of_a_vm_is_said() {
         (&[(4, some), (11, none), (12, none)], true),
         (&[(4, some), (11, either), (12, none)], true),
         (&[(4, none), (11, some), (12, none)], true),
-        (&[(4, some), (8, some), (9, some)], false),
-        (&[(4, some), (8, none), (9, some)], true),
-        (&[(4, some), (8, some), (9, either)], true),
+        (&[(4, some), (8, some), (9, some)], true),
+        // GRUB, and a stub that it starts gets nothing beside its image.
+        (&[(4, some), (8, some), (9, some), (12, none)], false),
+        (&[(4, some), (8, some), (9, some), (12, some)], false),
+        (&[(4, some), (8, none), (9, some), (12, none)], true),
+        (&[(4, some), (8, some), (9, either), (12, none)], true),
         // Ubuntu's images for confidential VMs: no GRUB, and no sections in PCR 11.
         (&[(4, some), (8, none), (9, some), (11, none), (12, some)], false),
         (&[(4, some), (8, none), (9, some), (11, none), (12, none)], true),

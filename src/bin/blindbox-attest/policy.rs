@@ -112,8 +112,8 @@ struct New {
     allow_any_azure_cvm: bool,
 
     /// An accepted value of a PCR of a confidential VM (SHA-256, in hexadecimal), such as 11=5a5a...; index 0 to 15. May be
-    /// repeated, also for one PCR, of which any value is then accepted. An image is identified by 4 with 8 and 9 (GRUB), 9 and 12
-    /// (a kernel with its stub) or 11 and 12 (a unified kernel image).
+    /// repeated, also for one PCR, of which any value is then accepted. An image is identified by 4 with 8, 9 and 12 (GRUB), 9 and
+    /// 12 (a kernel with its stub) or 11 and 12 (a unified kernel image).
     #[arg(long, value_name = "INDEX=HEX", value_parser = pcr, requires = "amd", help_heading = "What must run")]
     pcr: Vec<(u8, Sha256Digest)>,
 

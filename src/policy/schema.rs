@@ -199,9 +199,7 @@ impl Document {
             return contradiction("a confidential VM needs `guest`, which says which VM is accepted");
         };
         if self.binding.is_none() {
-            return contradiction(
-                "a confidential VM needs `binding`: `own-key`, `own-connection`, `own-message-key` or `none`",
-            );
+            return contradiction("a confidential VM needs `binding`: `own-key`, `own-connection` or `none`");
         }
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction("`workload` and `uvm` belong to a confidential container; a VM has no CCE policy");
@@ -212,10 +210,12 @@ impl Document {
                  and `/attest/azure-vm` has no unbound form; use `binding = \"own-key\"`, or `trust.maa` alone",
             );
         }
-        if self.trust.amd.is_some() && self.binding() == Binding::OwnMessageKey {
+        // The name that the front end is validated under is its own, and MAA's token says nothing of what runs in the VM: a front end
+        // could attest a VM of its own, with the same paravisor.
+        if self.binding() == Binding::OwnMessageKey {
             return contradiction(
-                "a confidential VM under `trust.amd` shows by its TLS key that its report is of this boot, and no message key does; use \
-                 `binding = \"own-key\"` or `own-connection`, or `trust.maa` alone",
+                "a confidential VM has no `own-message-key`: without the TLS key nothing shows that it is not a VM of the front end's own; \
+                 use `own-key` or `own-connection`, with TLS that ends in the VM",
             );
         }
         guest.validate()?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::HeaderMap;
 use url::Url;
 
 use crate::attest::{Coalesce, EvidenceBundle, collect};
@@ -14,6 +15,7 @@ use crate::clock::{Clock, TimeProvider};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
+use crate::http::parse_header;
 use crate::maa::KeySet;
 use crate::policy::Policy;
 use crate::session::{ManagedSession, Session};
@@ -128,6 +130,7 @@ pub struct VerifierBuilder {
     agent: Option<String>,
     proxy: Option<String>,
     addresses: Vec<(String, SocketAddr)>,
+    front_end_headers: Vec<(String, Vec<u8>)>,
     amd_anchors: AmdAnchors,
     ak_anchors: AkAnchors,
     kds: Option<String>,
@@ -157,6 +160,7 @@ impl Default for VerifierBuilder {
             agent: None,
             proxy: None,
             addresses: Vec::new(),
+            front_end_headers: Vec::new(),
             amd_anchors: AmdAnchors::builtin(),
             ak_anchors: AkAnchors::builtin(),
             kds: None,
@@ -282,6 +286,14 @@ impl VerifierBuilder {
         self
     }
 
+    /// Adds a header for a front end that ends TLS, such as `Ocp-Apim-Subscription-Key`: to requests for evidence and to those that
+    /// carry sealed messages, in sessions of policies with [`Binding::OwnMessageKey`](crate::Binding::OwnMessageKey). The front end
+    /// reads it, and the application does not get it. Headers of requests are sealed.
+    pub fn front_end_header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
+        self.front_end_headers.push((name.into(), value.as_ref().to_vec()));
+        self
+    }
+
     /// Builds the verifier.
     ///
     /// # Errors
@@ -326,6 +338,7 @@ impl VerifierBuilder {
         state.agent = agent;
         let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
         state.network = Network { proxy, addresses };
+        state.front_end_headers = front_end_headers(&self.front_end_headers)?;
         state.amd_anchors = anchors;
         state.ak_anchors = self.ak_anchors;
         telemetry::describe();
@@ -338,6 +351,23 @@ impl fmt::Debug for VerifierBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifierBuilder").field("deadline", &self.deadline).finish_non_exhaustive()
     }
+}
+
+/// Headers that this crate writes itself.
+const OWN_HEADERS: [&str; 5] = ["accept", "blindbox-instance", "cache-control", "content-type", "cookie"];
+
+fn front_end_headers(written: &[(String, Vec<u8>)]) -> Result<HeaderMap, AttestationError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
+        let (name, mut value) = parse_header(name, value)
+            .map_err(|reason| misconfigured(&format!("a header for a front end: {reason}")))?;
+        if OWN_HEADERS.contains(&name.as_str()) {
+            return Err(misconfigured("expected a header for a front end that the request does not have already"));
+        }
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn agent(text: &str) -> Result<Url, AttestationError> {

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use http::HeaderMap;
 use url::Url;
 
 use crate::azure_vm::AkAnchors;
@@ -21,6 +22,8 @@ pub(crate) struct VerifierState {
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) agent: Option<Url>,
     pub(crate) network: Network,
+    /// What a front end that ends TLS reads, beside sealed messages.
+    pub(crate) front_end_headers: HeaderMap,
     pub(crate) amd_anchors: AmdAnchors,
     pub(crate) ak_anchors: AkAnchors,
     pub(crate) key_sets: JwksCache,
@@ -37,6 +40,7 @@ impl VerifierState {
             request_timeout: None,
             agent: None,
             network: Network::default(),
+            front_end_headers: HeaderMap::new(),
             amd_anchors: AmdAnchors::builtin(),
             ak_anchors: AkAnchors::builtin(),
             key_sets,

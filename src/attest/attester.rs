@@ -160,7 +160,7 @@ impl Attester {
         let (verifier, policy) = (&self.verifier, &self.policy);
         let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
-        let question = AttestRequest::for_policy(&challenge, policy);
+        let question = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
         let key_set = async {
             match question.maa {
                 Some(issuer) => telemetry::step(Step::KeySet, verifier.key_sets.get(issuer, deadline)).await.map(Some),
@@ -196,7 +196,7 @@ impl Attester {
         };
         let verdict = || verify(&evidence, &endorsements, challenge, policy, verifier.clock.now());
         let attested = telemetry::step_now(Step::Verify, verdict)?;
-        let recipient = MessageRecipient::new(&attested, offer, &self.base);
+        let recipient = MessageRecipient::new(&attested, offer, &self.base, &verifier.front_end_headers);
         Ok(Lease::new(attested, requested_at).sealing_to(recipient))
     }
 }

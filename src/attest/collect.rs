@@ -124,7 +124,7 @@ pub(crate) async fn collect(
     let asked_at = verifier.clock.now();
     let challenge = attester.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);
-    let question = AttestRequest::for_policy(&challenge, policy);
+    let question = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
     let agent = attester.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
     let (mut evidence, _) = request_evidence(channel, agent, question, deadline).await?;

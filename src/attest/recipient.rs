@@ -24,11 +24,16 @@ pub(crate) struct MessageRecipient {
 
 impl MessageRecipient {
     /// `None` unless the evidence names a message key, and a session came with it.
-    pub(super) fn new(attested: &Attestation, offer: Option<MessageOffer>, base: &BaseUrl) -> Option<Arc<Self>> {
+    pub(super) fn new(
+        attested: &Attestation,
+        offer: Option<MessageOffer>,
+        base: &BaseUrl,
+        front_end_headers: &HeaderMap,
+    ) -> Option<Arc<Self>> {
         let (config, offer) = (attested.message_key.clone()?, offer?);
         let mut url = base.root();
         url.set_path(outer::PATH);
-        let mut headers = HeaderMap::new();
+        let mut headers = front_end_headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(outer::REQUEST_TYPE));
         headers.insert(ACCEPT, HeaderValue::from_static(outer::RESPONSE_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

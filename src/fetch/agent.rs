@@ -14,7 +14,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use serde_json::{Map, Value as Json};
 use url::Url;
@@ -48,6 +48,8 @@ pub(crate) struct AttestRequest<'a> {
     /// The MAA instance whose token is needed.
     pub(crate) maa: Option<&'a Issuer>,
     pub(crate) hardware: HardwareEvidence,
+    /// What a front end before the agent is sent beside.
+    pub(crate) front_end_headers: Option<&'a HeaderMap>,
 }
 
 /// Which hardware evidence is needed, as the policy says.
@@ -61,14 +63,15 @@ pub(crate) enum HardwareEvidence {
 }
 
 impl<'a> AttestRequest<'a> {
-    /// Requests what a policy needs.
-    pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy) -> Self {
+    /// Requests what a policy needs. The headers are for front ends, and sent only where messages are sealed.
+    pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy, headers: &'a HeaderMap) -> Self {
+        let front_end_headers = (challenge.channel() == Channel::BoundMessage).then_some(headers);
         let hardware = match policy.amd() {
             None => HardwareEvidence::None,
             Some(_) if policy.needs_azure_vm_evidence() => HardwareEvidence::AzureVm,
             Some(_) => HardwareEvidence::Report,
         };
-        Self { challenge, maa: policy.maa().map(|trust| &trust.issuer), hardware }
+        Self { challenge, maa: policy.maa().map(|trust| &trust.issuer), hardware, front_end_headers }
     }
 }
 
@@ -125,7 +128,7 @@ pub(crate) async fn request_evidence(
     request: AttestRequest<'_>,
     deadline: Deadline,
 ) -> Result<(Evidence, Option<MessageOffer>), AttestationError> {
-    let mut agent = Agent { channel, base, deadline };
+    let mut agent = Agent { channel, base, headers: request.front_end_headers, deadline };
     let bound = request.challenge.is_bound();
     let message_key = request.challenge.channel() == Channel::BoundMessage;
     let mut evidence = Evidence::default();
@@ -205,6 +208,7 @@ impl Parts {
 struct Agent<'a> {
     channel: AgentChannel<'a>,
     base: &'a Url,
+    headers: Option<&'a HeaderMap>,
     deadline: Deadline,
 }
 
@@ -237,13 +241,16 @@ impl Agent<'_> {
             deadline: self.deadline,
             retry_connect: !bound,
         };
+        let headers = self.headers;
         let request = || {
             let request = http::Request::post(url.as_str())
                 .header(CONTENT_TYPE, "application/json")
                 .header(ACCEPT, "application/json")
                 .body(OutgoingBody::bytes(body.clone()));
             let reason = "expected as the agent's address one that HTTP can carry";
-            request.map_err(|_| AttestationError::InvalidUrl { reason })
+            let mut request = request.map_err(|_| AttestationError::InvalidUrl { reason })?;
+            request.headers_mut().extend(headers.cloned().unwrap_or_default());
+            Ok(request)
         };
         match bounds.run_over(&mut self.channel, request).await {
             Ok(response) => accept(response, challenge, maa, &url),

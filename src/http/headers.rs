@@ -22,7 +22,7 @@ const RESERVED: &[&str] = &[
 pub(super) const MAX_HEADERS: usize = 1_000;
 
 /// Reads a header as a caller wrote it.
-pub(super) fn parse(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
+pub(crate) fn parse(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
     let name = HeaderName::try_from(name).map_err(|_| "expected the name of a header")?;
     let value = HeaderValue::from_bytes(value).map_err(|_| "expected the value of a header, without line breaks")?;
     check(&name, &value)?;

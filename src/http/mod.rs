@@ -32,7 +32,7 @@ mod stream;
 pub(crate) use base_url::BaseUrl;
 pub(crate) use guard::{Cancelled, Guard};
 pub(crate) use guarded_body::Progress;
-pub(crate) use headers::check_all as check_headers;
+pub(crate) use headers::{check_all as check_headers, parse as parse_header};
 pub use multipart::{Form, Part};
 pub(crate) use parts::Parts;
 pub use request::Request;

@@ -389,7 +389,10 @@ fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, application: &Arc<GuestAppl
             if path == MESSAGE_PATH && agent.form != AgentForm::Legacy && arrival.request.method() == Method::POST {
                 return message(&agent, arrival, &faults, &application).await;
             }
-            let Some(call) = arrival.whole().await else { return Reply::Close };
+            let call = match arrival.whole().await {
+                Ok(call) => call,
+                Err(reply) => return reply,
+            };
             let answer = if for_agent { agent.answer(&call) } else { BufferedResponse::not_found() };
             faults.reply(&call.path, answer).await
         })
@@ -408,8 +411,8 @@ async fn message(agent: &Agent, arrival: Arrival, faults: &Faults, application: 
     match faults.next(MESSAGE_PATH) {
         // The message is not opened.
         Some(fault) if fault.replaces_response() => match arrival.whole().await {
-            Some(_) => fault.apply(BufferedResponse::text(200, "")).await,
-            None => Reply::Close,
+            Ok(_) => fault.apply(BufferedResponse::text(200, "")).await,
+            Err(reply) => reply,
         },
         Some(fault) => match agent.messages.reply(arrival.request.into_body(), declines, serve).await {
             Reply::Response(response) => fault.apply(BufferedResponse::read(response).await).await,

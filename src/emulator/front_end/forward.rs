@@ -69,7 +69,10 @@ impl Shared {
     /// Passes an attestation request on. The response sets the cookie of its replica.
     pub(super) async fn attestation(&self, arrival: Arrival, knobs: &[FrontEndKnob]) -> Reply {
         let replica = self.replica(arrival.request.headers(), knobs);
-        let Some(call) = arrival.whole().await else { return Reply::Close };
+        let call = match arrival.whole().await {
+            Ok(call) => call,
+            Err(reply) => return reply,
+        };
         if let (Some(first), true) =
             (lock(&self.memory).attestation.clone(), knobs.contains(&FrontEndKnob::EarlierAttestation))
         {

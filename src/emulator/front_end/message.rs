@@ -32,7 +32,10 @@ impl Shared {
         if knobs.iter().all(|knob| *knob == Knob::SpreadOverReplicas) {
             return self.pass(arrival.request, replica).await;
         }
-        let Some(mut call) = arrival.whole().await else { return Reply::Close };
+        let mut call = match arrival.whole().await {
+            Ok(call) => call,
+            Err(reply) => return reply,
+        };
         self.open_with_own_key(&call, knobs).await;
         let first = lock(&self.memory).request.get_or_insert_with(|| call.body.clone()).clone();
         for knob in knobs {

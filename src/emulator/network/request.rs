@@ -69,26 +69,28 @@ where
         let handle = Arc::clone(&handle);
         Box::pin(async move {
             match arrival.whole().await {
-                Some(call) => handle(call).await,
-                None => Reply::Close,
+                Ok(call) => handle(call).await,
+                Err(reply) => reply,
             }
         })
     })
 }
 
 impl Arrival {
-    /// Reads the body; `None` if it is larger than 32 MiB, or is cut.
-    pub(crate) async fn whole(self) -> Option<Call> {
+    /// Reads the body. `Err` for one that is larger than 32 MiB, or is cut: then only its own stream ends, and not what else the
+    /// connection carries.
+    pub(crate) async fn whole(self) -> Result<Call, Reply> {
         let (parts, mut incoming) = self.request.into_parts();
         let mut body = Vec::new();
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
-            let Ok(data) = frame.ok()?.into_data() else { continue };
+            let frame = frame.map_err(|_| Reply::Reset(h2::Reason::CANCEL))?;
+            let Ok(data) = frame.into_data() else { continue };
             if body.len() + data.len() > BODY_LIMIT {
-                return None;
+                return Err(Reply::Close);
             }
             body.extend_from_slice(&data);
         }
-        Some(Call {
+        Ok(Call {
             method: parts.method,
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().map(str::to_owned),

@@ -98,7 +98,10 @@ impl GuestApplication {
         let path = arrival.request.uri().path().to_owned();
         let Some(Application(application)) = self.application.as_ref().filter(|_| !self.pages.contains_key(&path))
         else {
-            let Some(call) = arrival.whole().await else { return Reply::Close };
+            let call = match arrival.whole().await {
+                Ok(call) => call,
+                Err(reply) => return reply,
+            };
             let answer = builtin::answer(&self.pages, &call).await;
             return faults.reply(&path, answer).await;
         };
@@ -115,8 +118,8 @@ impl GuestApplication {
             }
             // The application is not asked: its response may never end.
             Some(fault) if fault.replaces_response() => match arrival.whole().await {
-                Some(_) => fault.apply(BufferedResponse::text(200, "")).await,
-                None => Reply::Close,
+                Ok(_) => fault.apply(BufferedResponse::text(200, "")).await,
+                Err(reply) => reply,
             },
             Some(fault) => fault.apply(BufferedResponse::read(response(arrival.request).await).await).await,
         }

@@ -7,7 +7,8 @@
 //!
 //! "Bare" is hyper as reqwest uses it, with the same TLS settings (TLS 1.3, no resumption, no early data, the server's key
 //! proven but no name validated). Three sections: a connection with its attestation and one request; requests over open
-//! connections, one after the other, 16 and 64 at once; bodies of 64 MiB. The goal is 1.05 of bare in each.
+//! connections, one after the other, 16 and 64 at once; bodies of 64 MiB. The goal is 1.05 of bare in each. "Sealed" is a session
+//! whose messages are sealed to a message key (X-Wing), over the same TLS: the goal for bodies is 1.3 of bare.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn, ready};
@@ -54,6 +55,10 @@ fn main() {
 
 fn policy(maa: &Maa, blindbox: &BlindBox) -> Policy {
     policy_for(maa, blindbox, Workload::binds_its_own_key(blindbox.host_data()))
+}
+
+fn sealed_policy(maa: &Maa, blindbox: &BlindBox) -> Policy {
+    policy_for(maa, blindbox, Workload::binds_its_own_message_key(blindbox.host_data()))
 }
 
 fn policy_for(maa: &Maa, blindbox: &BlindBox, workload: Workload) -> Policy {
@@ -145,21 +150,26 @@ fn requests(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersion
     let blindbox = servers.block_on(BlindBox::builder(maa).http(http).start()).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let session = runtime.block_on(verifier.connect(blindbox.url(), &policy(maa, &blindbox))).unwrap();
+    let sealed = runtime.block_on(verifier.connect(blindbox.url(), &sealed_policy(maa, &blindbox))).unwrap();
     let (client, hello) = (bare(), format!("{}/", blindbox.url()));
     let at_once = [1, 16, 64];
-    let mut cases: [_; 6] = std::array::from_fn(|_| Vec::new());
+    let mut cases: [_; 9] = std::array::from_fn(|_| Vec::new());
     // The first round opens the connections.
     for round in 0..=WARM_ROUNDS {
         for place in 0..cases.len() {
             let case = (round + place * (1 + round % 2 * 4)) % cases.len();
-            let (count, ours) = (at_once[case / 2], case % 2 == 1);
-            let (client, session, hello) = (client.clone(), session.clone(), hello.clone());
+            let count = at_once[case / 3];
+            let session = [None, Some(&session), Some(&sealed)][case % 3].cloned();
+            let (client, hello) = (client.clone(), hello.clone());
             let times = measure(&runtime, BATCH, async || {
                 let tasks: Vec<_> = (0..count)
                     .map(|_| {
                         let (client, session, hello) = (client.clone(), session.clone(), hello.clone());
                         tokio::spawn(async move {
-                            if ours { of_session(&session, "/").await } else { of_client(client.get(hello)).await }
+                            match session {
+                                Some(session) => of_session(&session, "/").await,
+                                None => of_client(client.get(hello)).await,
+                            }
                         })
                     })
                     .collect();
@@ -174,7 +184,8 @@ fn requests(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersion
     }
     for (place, count) in at_once.into_iter().enumerate() {
         let name = format!("{http:?}: a request, {count} at once");
-        compare(&name, &cases[2 * place], &cases[2 * place + 1], count);
+        compare(&name, &cases[3 * place], &cases[3 * place + 1], count);
+        compare(&format!("{name}, sealed"), &cases[3 * place], &cases[3 * place + 2], count);
     }
 }
 
@@ -184,14 +195,16 @@ fn bulk(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersions) {
     let blindbox = servers.block_on(blindbox.start()).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let session = runtime.block_on(verifier.connect(blindbox.url(), &policy(maa, &blindbox))).unwrap();
+    let sealed = runtime.block_on(verifier.connect(blindbox.url(), &sealed_policy(maa, &blindbox))).unwrap();
     let (client, url, body) = (bare(), format!("{}/", blindbox.url()), vec![7_u8; BULK]);
-    let mut cases: [_; 4] = std::array::from_fn(|_| Vec::new());
+    let mut cases: [_; 6] = std::array::from_fn(|_| Vec::new());
     for round in 0..=BULK_ROUNDS {
         for place in 0..cases.len() {
-            let case = (round + place * (1 + round % 2 * 2)) % cases.len();
+            let case = (round + place * (1 + round % 2 * 4)) % cases.len();
+            let session = if case < 4 { &session } else { &sealed };
             let times = match case {
                 0 => measure(&runtime, 1, async || assert_eq!(read(client.get(&url)).await, BULK)),
-                1 => measure(&runtime, 1, async || {
+                1 | 4 => measure(&runtime, 1, async || {
                     let mut response = session.get("/").send().await.unwrap();
                     let mut length = 0;
                     while let Some(chunk) = response.chunk().await.unwrap() {
@@ -213,7 +226,9 @@ fn bulk(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersions) {
         }
     }
     compare(&format!("{http:?}: 64 MiB down"), &cases[0], &cases[1], 1);
+    compare(&format!("{http:?}: 64 MiB down, sealed"), &cases[0], &cases[4], 1);
     compare(&format!("{http:?}: 64 MiB up"), &cases[2], &cases[3], 1);
+    compare(&format!("{http:?}: 64 MiB up, sealed"), &cases[2], &cases[5], 1);
 }
 
 async fn of_session(session: &Session, target: &str) -> usize {

@@ -37,6 +37,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
     let amd = trust.amd.as_ref();
     let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
     let has_snp = document.accepts(TeeKind::Snp);
+    let seals_messages = document.binding() == Binding::OwnMessageKey;
     let is_vm = document.kind == Kind::ConfidentialVm;
     let is_vm_under_amd = is_vm && amd.is_some();
     let required_pcrs: &PcrRequirements =
@@ -179,6 +180,18 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             allow.unverified_name,
             "name-not-validated",
             "any instance of the same workload passes, of any operator; validate the server's name, or pin id keys or chips",
+        ),
+        (
+            seals_messages && require.chip_ids.is_none() && require.vm_ids.is_none(),
+            "front-end-chooses-instance",
+            "the server's name is that of a front end, which may lead you to any instance that passes, of any operator; pin chips or VM \
+             ids, if the front end is not yours",
+        ),
+        (
+            seals_messages && !require.post_quantum,
+            "classical-message-key",
+            "a message key of X25519 alone passes: who records sealed messages today can open them with a later quantum computer; use \
+             `require.post-quantum`",
         ),
         (
             maa.is_some_and(|maa| maa.allow_any_policy && maa.policy_hash.is_none()),

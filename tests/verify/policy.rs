@@ -655,6 +655,24 @@ fn lint_says_what_is_open() {
     );
 }
 
+/// A front end has a name, and no instance.
+#[test]
+fn lint_says_what_sealed_messages_leave_open() {
+    let workload = Workload::binds_its_own_message_key(host_data());
+    let policy = Policy::confidential_container(Trust::amd(), workload, UvmRequirement::at_least(101)).unwrap();
+    let codes = |policy: &Policy| {
+        let open = policy.lint().into_iter().map(|lint| lint.code);
+        open.filter(|code| code.contains("front-end") || code.contains("message-key")).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&policy), ["front-end-chooses-instance", "classical-message-key"]);
+    let policy = policy.require_post_quantum().unwrap();
+    assert_eq!(codes(&policy), ["front-end-chooses-instance"]);
+    let policy = policy.require_chip_ids([blindbox_attestation::ChipId::new([1; 64])]).unwrap();
+    assert_eq!(codes(&policy), [""; 0]);
+    assert_eq!(policy.to_toml().parse::<Policy>().unwrap(), policy);
+    assert!(policy.to_toml().contains("binding = \"own-message-key\""));
+}
+
 /// What is open about the key of MAA is a finding as what is open about the guest.
 #[test]
 fn lint_says_what_is_open_about_the_key_of_maa() {

@@ -159,8 +159,8 @@ mod verifier;
 // Their examples are tests; those of the cookbook use each feature.
 #[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "emulator"))))]
 pub mod manual;
-// Both ends of the protocol. Neither the client nor the emulator calls all of it yet.
-#[cfg_attr(not(any(test, fuzzing)), allow(dead_code))]
+// Both ends of the protocol: the emulator has them all.
+#[cfg_attr(not(any(test, fuzzing, feature = "emulator")), allow(dead_code))]
 mod message;
 #[cfg(fuzzing)]
 pub use message::properties as message_properties;

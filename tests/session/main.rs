@@ -27,6 +27,7 @@ mod front_end;
 mod life;
 mod maa_key;
 mod managed;
+mod message;
 mod regressions;
 mod relay;
 mod renewal;

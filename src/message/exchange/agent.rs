@@ -146,12 +146,6 @@ impl Admitted {
     pub(crate) fn accept(self) -> (Head, RequestContent, Responder) {
         (self.head, self.content, Responder { response: self.response })
     }
-
-    /// Does not process the request, because the instance is busy or stops. Returns the sealed response. The client may send the
-    /// request again, under another number.
-    pub(crate) fn decline(self) -> Result<Vec<u8>, MessageError> {
-        Responder { response: self.response }.decline()
-    }
 }
 
 fn admits(numbers: &UsedNumbers, head: &mut Head) -> bool {
@@ -213,7 +207,8 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    /// As [`Admitted::decline`]: of a request of which the application has got nothing.
+    /// Does not process the request, of which the application has got nothing, because the instance is busy or stops. Returns the
+    /// sealed response. The client may send the request again, under another number.
     pub(crate) fn decline(self) -> Result<Vec<u8>, MessageError> {
         // 503 (RFC 9110 section 15.6.4).
         notice(self.response, 503, DECLINED)

@@ -86,7 +86,7 @@ impl Instance {
         };
         let admitted = match verdict {
             Verdict::Refused(response) => return Ok(response),
-            Verdict::Admitted(admitted) if self.busy => return admitted.decline().map_err(|_| NotOpened),
+            Verdict::Admitted(admitted) if self.busy => return admitted.accept().2.decline().map_err(|_| NotOpened),
             Verdict::Admitted(admitted) => admitted,
         };
         self.begun.push(admitted.head().clone());

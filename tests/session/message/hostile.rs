@@ -1,0 +1,211 @@
+//! What a front end, a relay or the owner of a stolen TLS key can do: each action by itself, with its exact error.
+
+use blindbox_attestation::emulator::{FrontEnd, FrontEndKnob, Knob, Relay};
+use blindbox_attestation::{AttestationError, ChannelNotBound, Sha256Digest, Workload};
+
+use super::{Behind, unreachable_after_sending};
+use crate::lab::{Lab, hello};
+
+#[tokio::test]
+async fn a_front_end_with_a_message_key_of_its_own_gets_nothing() {
+    let behind = Behind::start().await;
+    behind.front_end.set(FrontEndKnob::OwnMessageKey);
+    // It changes what the agent says it attested too; the evidence itself it cannot change.
+    let error = behind.assert_refused().await;
+    assert!(matches!(&error, AttestationError::FalseAttestationReport { what: "report data", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_earlier_attestation_is_refused() {
+    let behind = Behind::start().await;
+    let _first = behind.connect().await.unwrap();
+    behind.front_end.set(FrontEndKnob::EarlierAttestation);
+    let error = behind.connect().await.unwrap_err();
+    assert!(matches!(&error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error}");
+    assert_eq!(behind.front_end.traffic().count("/attest/message"), 0);
+}
+
+/// The policy decides on the form before the first byte.
+#[tokio::test]
+async fn there_is_no_negotiation_down_to_a_tls_key() {
+    let not_named = AttestationError::ChannelNotBound { reason: ChannelNotBound::MessageKeyNotNamed };
+    for knob in [Knob::RefuseMessageForm, Knob::AnswerInServerForm] {
+        let behind = Behind::start().await;
+        behind.lab.blindbox.set(knob.clone());
+        assert_eq!(behind.assert_refused().await, not_named, "{knob:?}");
+    }
+}
+
+/// And none up: a policy for the TLS key refuses a front end.
+#[tokio::test]
+async fn a_policy_for_the_tls_key_refuses_a_front_end() {
+    let behind = Behind::start().await;
+    let error = behind.lab.verifier().connect(behind.front_end.url(), &behind.lab.policy()).await.unwrap_err();
+    let (attested, connected) = (behind.lab.blindbox.tls_key(), behind.front_end.tls_key());
+    assert_eq!(error, AttestationError::ChannelMismatch { attested, connected });
+    assert_eq!(behind.lab.blindbox.traffic().application_bytes(), 0);
+}
+
+#[tokio::test]
+async fn an_instance_that_names_another_message_key_is_refused() {
+    let behind = Behind::start().await;
+    behind.lab.blindbox.set(Knob::ForeignMessageKey(Sha256Digest::new([0xcd; 32])));
+    let error = behind.assert_refused().await;
+    assert!(matches!(&error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error}");
+}
+
+/// A relay, with or without the TLS key of the workload, is one more front end: it sees sealed bytes.
+#[tokio::test]
+async fn a_relay_and_a_stolen_tls_key_read_nothing() {
+    let lab = Lab::start().await;
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    for relay in [Relay::builder(), Relay::builder().stolen_key(lab.blindbox.steal_tls_key())] {
+        let relay = relay.start(&lab.blindbox).await.unwrap();
+        let session = lab.verifier().connect(relay.url(), &policy).await.unwrap();
+        // This relay passes on JSON only.
+        let error = session.post("/echo").body("the secret").send().await.unwrap_err();
+        assert!(unreachable_after_sending(&error).contains("something else than a sealed message"), "{error}");
+        assert_eq!((relay.traffic().count("/attest/message"), relay.traffic().application_bytes()), (1, 0));
+        let secret = b"the secret";
+        let seen = relay.traffic().requests();
+        assert!(!seen.iter().any(|request| request.body.windows(secret.len()).any(|at| at == secret)));
+    }
+}
+
+/// The application processed the request; its response does not come through, and is not taken for another one.
+#[tokio::test]
+async fn a_response_that_is_not_whole_and_unchanged_is_an_error() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    session.post("/echo").body("before").send().await.unwrap().text().await.unwrap();
+    let unopened = "a chunk does not decrypt";
+    let cut = "the message ends before its final chunk";
+    let mut processed = behind.processed("/echo");
+    for (knob, expected) in [
+        (FrontEndKnob::ChangeResponse(0), unopened),
+        (FrontEndKnob::ChangeResponse(40), unopened),
+        (FrontEndKnob::CutResponse(0), cut),
+        (FrontEndKnob::CutResponse(40), cut),
+        (FrontEndKnob::ResponseWithoutFinalChunk, cut),
+        (FrontEndKnob::ReorderChunks, unopened),
+        (FrontEndKnob::RepeatChunk, unopened),
+        (FrontEndKnob::AppendToResponse, unopened),
+        (FrontEndKnob::EarlierResponse, unopened),
+    ] {
+        let error = behind.post_while(&session, knob.clone()).await;
+        let reason = unreachable_after_sending(&error);
+        assert!(reason.contains(expected), "{knob:?}: {reason}");
+        processed += 1;
+        assert_eq!(behind.processed("/echo"), processed, "{knob:?}");
+    }
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(behind.attestations(), 1);
+    assert_eq!(behind.front_end.count_seen("the secret"), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_is_changed_or_cut_is_not_processed() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    for knob in [FrontEndKnob::ChangeRequest(0), FrontEndKnob::ChangeRequest(200), FrontEndKnob::CutRequest(100)] {
+        let error = behind.post_while(&session, knob.clone()).await;
+        assert!(unreachable_after_sending(&error).contains("has the message key"), "{knob:?}: {error}");
+        assert_eq!(behind.processed("/echo"), 0, "{knob:?}");
+    }
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+}
+
+/// The number of a request counts once. A refusal is no permission to send again what may not be processed twice.
+#[tokio::test]
+async fn a_request_that_is_delivered_twice_is_processed_once() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let error = behind.post_while(&session, FrontEndKnob::RepeatRequest).await;
+    assert!(unreachable_after_sending(&error).contains("received the request before"), "{error}");
+    assert_eq!(behind.processed("/echo"), 1);
+    // Later: it is refused, and its response opens for nothing.
+    let error = behind.post_while(&session, FrontEndKnob::EarlierRequest).await;
+    assert!(unreachable_after_sending(&error).contains("a chunk does not decrypt"), "{error}");
+    assert_eq!(behind.processed("/echo"), 1);
+}
+
+/// What a front end writes itself is never a response, whatever its status.
+#[tokio::test]
+async fn a_forged_response_is_never_a_response() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    for status in [200, 204, 302, 400, 401, 403, 404, 413, 429, 500, 502, 503] {
+        let error = behind.post_while(&session, FrontEndKnob::ForgeResponse(status)).await;
+        let reason = unreachable_after_sending(&error);
+        let expected =
+            if status == 200 { "something else than a sealed message".into() } else { format!("status {status}") };
+        assert!(reason.contains(&expected), "{status}: {reason}");
+        assert!(!reason.contains("written by the front end"), "{status}: {reason}");
+    }
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (0, 1));
+    // Safe methods are not sent again for these either.
+    behind.front_end.set(FrontEndKnob::ForgeResponse(503));
+    let sent = behind.front_end.traffic().count("/attest/message");
+    session.get("/").send().await.unwrap_err();
+    assert_eq!(behind.front_end.traffic().count("/attest/message"), sent + 1);
+}
+
+#[tokio::test]
+async fn a_response_that_is_withheld_is_not_asked_for_again() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let error = behind.post_while(&session, FrontEndKnob::WithholdResponse).await;
+    assert!(unreachable_after_sending(&error).contains("may have arrived, and is not sent again"), "{error}");
+    assert_eq!(behind.processed("/echo"), 1);
+}
+
+/// "The key is not known" is said by anyone. It costs another attestation, and no second processing.
+#[tokio::test]
+async fn a_claim_that_the_key_is_not_known_repeats_safe_methods_only() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let error = behind.post_while(&session, FrontEndKnob::ReportUnknownKey).await;
+    assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}");
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (1, 1));
+    // The next request attests an instance again.
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (2, 2));
+    behind.front_end.set(FrontEndKnob::ReportUnknownKey);
+    let error = session.get("/").send().await.unwrap_err();
+    assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}");
+    assert_eq!((behind.processed("/"), behind.attestations()), (3, 4));
+}
+
+#[tokio::test]
+async fn the_session_of_another_attestation_only_makes_requests_be_refused() {
+    let behind = Behind::start().await;
+    let first = behind.connect().await.unwrap();
+    assert_eq!(hello(&first).await.unwrap(), "hello from a BlindBox");
+    behind.front_end.set(FrontEndKnob::EarlierSession);
+    let second = behind.connect().await.unwrap();
+    // Its first number was used by the other session.
+    let error = second.post("/echo").body("x").send().await.unwrap_err();
+    assert!(unreachable_after_sending(&error).contains("received the request before"), "{error}");
+    assert_eq!(behind.processed("/echo"), 0);
+    behind.front_end.reset();
+    assert_eq!(hello(&second).await.unwrap(), "hello from a BlindBox");
+}
+
+#[tokio::test]
+async fn the_name_of_a_front_end_is_reported_as_such() {
+    let lab = Lab::start().await;
+    let front_end = FrontEnd::builder().host("app.example").start([&lab.blindbox]).await.unwrap();
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    let verifier = lab.builder().resolve("app.example", front_end.address()).build().unwrap();
+    let session = verifier.connect(front_end.url(), &policy).await.unwrap();
+    let attestation = session.attestation();
+    assert_eq!(attestation.appraisal().check("server name").unwrap().actual, "validated (front end)");
+    let json = serde_json::to_value(&*attestation).unwrap();
+    assert_eq!(json["server_name"], "validated-front-end");
+    assert!(attestation.to_string().contains("validated (front end)"));
+    // A front end without a certificate for the name is refused before it is asked.
+    let other = lab.builder().resolve("other.example", front_end.address()).build().unwrap();
+    let url = front_end.url().replace("app.example", "other.example");
+    let error = other.connect(url, &policy).await.unwrap_err();
+    assert_eq!(error.code(), "server-name-not-validated");
+}

@@ -1,0 +1,105 @@
+//! Message keys: replaced, lost with a restart, one for each replica; and how a session follows.
+
+use blindbox_attestation::emulator::{BlindBox, FrontEnd, FrontEndKnob, Knob};
+use blindbox_attestation::{Channel, Workload};
+
+use super::{Behind, unreachable_after_sending};
+use crate::lab::{Lab, hello};
+
+#[tokio::test]
+async fn a_session_follows_the_key_when_it_is_replaced() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    let first = session.attestation().message_key().unwrap();
+    // The attestation ends, and the key was replaced.
+    behind.lab.blindbox.clock().advance(3_601);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    let second = session.attestation().message_key().unwrap();
+    assert_ne!(first, second);
+    assert_eq!((session.channel(), behind.attestations()), (Channel::BoundMessage, 2));
+}
+
+/// In its last fifth an attestation is renewed by a request, with a session of its own.
+#[tokio::test]
+async fn an_attestation_is_renewed_before_its_end() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let end = session.attestation().expires_at();
+    let age = end.as_secs() - session.attestation().issued_at().as_secs();
+    behind.lab.blindbox.clock().advance(age - age / 10);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert!(session.attestation().expires_at() > end);
+    assert_eq!(behind.attestations(), 2);
+}
+
+/// The key is gone with its instance: what may be processed twice is not sent again by itself.
+#[tokio::test]
+async fn an_instance_that_restarts_is_attested_again() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let first = session.attestation().message_key();
+    behind.lab.blindbox.restart().await.unwrap();
+    let error = session.post("/echo").body("x").send().await.unwrap_err();
+    assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}");
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (0, 1));
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+    assert_ne!(session.attestation().message_key(), first);
+    behind.lab.blindbox.restart().await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!((behind.processed("/"), behind.attestations()), (1, 3));
+}
+
+/// A refused instance closes the session, and another attestation opens it.
+#[tokio::test]
+async fn a_refusal_closes_the_session() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.lab.blindbox.set(Knob::RuntimeData(b"{}".to_vec()));
+    session.reattest().await.unwrap_err();
+    let sent = behind.front_end.traffic().count("/attest/message");
+    assert_eq!(hello(&session).await.unwrap_err().code(), "session-poisoned");
+    assert_eq!(behind.front_end.traffic().count("/attest/message"), sent);
+    behind.lab.blindbox.reset();
+    session.reattest().await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+}
+
+/// A sealed decline says that the request was not processed: it is sent again, at most twice.
+#[tokio::test]
+async fn a_declined_request_is_sent_again_and_never_processed_twice() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.lab.blindbox.set(Knob::DeclineMessages);
+    let error = session.post("/echo").body("x").send().await.unwrap_err();
+    assert!(!error.request_sent(), "{error}");
+    assert_eq!(error.code(), "application-unreachable");
+    assert_eq!(behind.front_end.traffic().count("/attest/message"), 3);
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (0, 1));
+    behind.lab.blindbox.reset();
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+}
+
+/// With affinity one attestation serves; without, each request to another replica needs one, and no request is processed twice.
+#[tokio::test]
+async fn replicas_have_keys_of_their_own() {
+    let lab = Lab::start().await;
+    let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
+    let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    let count = |path: &str| lab.blindbox.traffic().count(path) + other.traffic().count(path);
+    for _ in 0..6 {
+        assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+    }
+    assert_eq!((count("/echo"), count("/attest/maa")), (6, 1));
+    front_end.set(FrontEndKnob::SpreadOverReplicas);
+    let mut processed = 0;
+    for _ in 0..6 {
+        match session.post("/echo").body("x").send().await {
+            Ok(_) => processed += 1,
+            Err(error) => assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}"),
+        }
+    }
+    assert_eq!(count("/echo"), 6 + processed);
+}

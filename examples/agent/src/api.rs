@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::agent::{MessageOffer, PROTOCOL};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -20,6 +21,7 @@ use crate::connection::ConnectionKey;
 use crate::evidence::{EvidenceError, Source};
 use crate::log;
 use crate::maa::MaaClient;
+use crate::messages::Messages;
 use crate::rate_limit::Limiter;
 use crate::route::Route;
 
@@ -37,6 +39,8 @@ pub(crate) struct Bound {
     pub(crate) limiter: Limiter,
     /// How long a request may take to arrive whole.
     pub(crate) arrival: Duration,
+    /// The keys of sealed messages, where they are served.
+    pub(crate) messages: Option<Messages>,
 }
 
 /// Why there is no evidence: a status, and a text that never repeats what the caller sent.
@@ -88,10 +92,29 @@ pub(crate) struct Asked {
 /// What evidence names of the connection that it is requested on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
+    Tls(TlsForm),
+    /// `blindbox-bound-message/1`: a message key, and nothing of the connection.
+    Message,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsForm {
     /// `blindbox-bound-server/1`, of requests that name no form.
     Server,
     /// `blindbox-bound-connection/1`.
     Connection,
+}
+
+/// What is attested, and what the response has beside the evidence.
+pub(crate) struct Attested {
+    pub(crate) runtime_data: Vec<u8>,
+    pub(crate) offer: Option<MessageOffer>,
+}
+
+/// What evidence can name, before the attestation is admitted.
+pub(crate) enum Named {
+    Connection(Vec<u8>),
+    Message(Messages, Nonce),
 }
 
 /// 64 lower-case hexadecimal digits, and nothing that could change the text it is put into.
@@ -108,10 +131,12 @@ impl Bound {
         let (nonce, form) = (Nonce::read(request.nonce)?, Form::read(request.protocol)?);
         let host = self.host(&request.maa_endpoint)?.clone();
         let (source, maa) = (self.source.clone(), self.maa.clone());
-        let runtime_data = form.runtime_data(&nonce, key.serving().ok_or(RETIRED)?, key.exporter());
+        let named = self.named(form, nonce, key)?;
         self.attest(caller, async move {
+            let Attested { runtime_data, offer } = named.attested()?;
             let token = source.token(&maa, &host, &runtime_data).await?;
-            Ok(json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) }))
+            let answer = json!({ "token": token, "runtime_data": STANDARD.encode(runtime_data) });
+            Ok(with_offer(answer, offer))
         })
         .await
     }
@@ -124,22 +149,24 @@ impl Bound {
     ) -> Result<Value, Refusal> {
         let Asked { nonce, form, host } = self.asked(request).await?;
         let (source, maa) = (self.source.clone(), self.maa.clone());
-        let runtime_data = form.runtime_data(&nonce, key.serving().ok_or(RETIRED)?, key.exporter());
+        let named = self.named(form, nonce, key)?;
         self.attest(caller, async move {
+            let Attested { runtime_data, offer } = named.attested()?;
             let hardware = source.hardware(&runtime_data).await?;
             // From exactly this report: token and report are then about one moment, and have to agree on everything.
             let token = match host {
                 Some(host) => Some(maa.token(&host, &hardware, &runtime_data).await?),
                 None => None,
             };
-            Ok(json!(CombinedAnswer {
+            let answer = json!(CombinedAnswer {
                 evidence: STANDARD.encode(&hardware.report),
                 endorsements: STANDARD.encode(&hardware.certificates),
                 uvm_endorsements: hardware.uvm_endorsement.as_ref().map(|endorsement| STANDARD.encode(endorsement)),
                 endorsed_tcb: hardware.reported_tcb(),
                 runtime_data: STANDARD.encode(&runtime_data),
                 token,
-            }))
+            });
+            Ok(with_offer(answer, offer))
         })
         .await
     }
@@ -159,6 +186,17 @@ impl Bound {
             Route::Maa | Route::Combined if in_vm => Route::Reserved,
             Route::AzureVm if !in_vm => Route::Reserved,
             route => route,
+        }
+    }
+
+    pub(crate) fn named(&self, form: Form, nonce: Nonce, key: &ConnectionKey) -> Result<Named, Refusal> {
+        match (form, &self.messages) {
+            (Form::Message, Some(messages)) => Ok(Named::Message(messages.clone(), nonce)),
+            (Form::Message, None) => Err(bad(NO_SUCH_PROTOCOL)),
+            (Form::Tls(form), _) => {
+                let key_digest = key.serving().ok_or(RETIRED)?;
+                Ok(Named::Connection(form.runtime_data(&nonce, key_digest, key.exporter())))
+            }
         }
     }
 
@@ -191,6 +229,29 @@ impl Bound {
     }
 }
 
+impl Named {
+    /// Called once the limiter has admitted the attestation: each one of a message key begins a session, of which a key has a bound.
+    pub(crate) fn attested(self) -> Result<Attested, EvidenceError> {
+        match self {
+            Self::Connection(runtime_data) => Ok(Attested { runtime_data, offer: None }),
+            Self::Message(messages, Nonce(nonce)) => {
+                let unusable = |error: &dyn Display| EvidenceError::Away(error.to_string());
+                let nonce = blindbox_attestation::Nonce::from_hex(&nonce).map_err(|error| unusable(&error))?;
+                let offer = messages.offer(&nonce).map_err(|error| unusable(&error))?;
+                Ok(Attested { runtime_data: offer.runtime_data.clone().into_bytes(), offer: Some(offer) })
+            }
+        }
+    }
+}
+
+pub(crate) fn with_offer(mut answer: Value, offer: Option<MessageOffer>) -> Value {
+    if let (Some(members), Some(offer)) = (answer.as_object_mut(), offer) {
+        members.insert("key_config".to_owned(), STANDARD.encode(offer.key_config).into());
+        members.insert("session".to_owned(), offer.session.into());
+    }
+    answer
+}
+
 impl Nonce {
     fn read(text: String) -> Result<Self, Refusal> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -204,12 +265,15 @@ impl Nonce {
 impl Form {
     fn read(protocol: Option<String>) -> Result<Self, Refusal> {
         match protocol.as_deref() {
-            None => Ok(Self::Server),
-            Some("blindbox-bound-connection/1") => Ok(Self::Connection),
-            Some(_) => Err(bad("protocol must be blindbox-bound-connection/1, or absent")),
+            None => Ok(Self::Tls(TlsForm::Server)),
+            Some("blindbox-bound-connection/1") => Ok(Self::Tls(TlsForm::Connection)),
+            Some(PROTOCOL) => Ok(Self::Message),
+            Some(_) => Err(bad(NO_SUCH_PROTOCOL)),
         }
     }
+}
 
+impl TlsForm {
     /// These bytes and no others: members in this order, no white space.
     pub(crate) fn runtime_data(self, Nonce(nonce): &Nonce, spki_digest: &str, exporter: &str) -> Vec<u8> {
         match self {
@@ -251,6 +315,8 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>, arrival: Duration
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
 }
+
+const NO_SUCH_PROTOCOL: &str = "protocol must be blindbox-bound-connection/1, or absent";
 
 const TOO_MANY: Refusal =
     Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many attestations at the moment" };
@@ -294,8 +360,8 @@ mod tests {
         let key = "5a7a78cca4a0f420d9bc62bb669c3c2759e39f723d3ae10dcbe0f0815a07ecd4";
         let exporter = "ab".repeat(32);
         for (form, length, expected) in [
-            (Form::Server, 198, "928ed74b131bf18c392a1041bd01c4cf91e234c4adb7569a4b5034b615610788"),
-            (Form::Connection, 284, "73ec9c757f81991e9978bb2e5dd9b197dcea1173fcee97617f8a255ab2047515"),
+            (TlsForm::Server, 198, "928ed74b131bf18c392a1041bd01c4cf91e234c4adb7569a4b5034b615610788"),
+            (TlsForm::Connection, 284, "73ec9c757f81991e9978bb2e5dd9b197dcea1173fcee97617f8a255ab2047515"),
         ] {
             let data = form.runtime_data(&nonce, key, &exporter);
             assert_eq!(data.len(), length);

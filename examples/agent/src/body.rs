@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
@@ -24,8 +24,8 @@ pub(crate) fn whole(body: impl Into<Bytes>) -> Answer {
 /// A body that ends with an error when nothing comes for a while, or when it is longer than allowed.
 ///
 /// Only the time in which it was waited for is silence. When whoever it goes to takes his time, nobody waits.
-pub(crate) struct LimitedBody {
-    inner: Incoming,
+pub(crate) struct LimitedBody<B> {
+    inner: B,
     left: u64,
     idle: Duration,
     silence: Pin<Box<Sleep>>,
@@ -35,8 +35,8 @@ pub(crate) struct LimitedBody {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl LimitedBody {
-    pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Self {
+impl<B> LimitedBody<B> {
+    pub(crate) fn new(inner: B, limit: u64, idle: Duration) -> Self {
         let silence = Box::pin(tokio::time::sleep(idle));
         Self { inner, left: limit, idle, silence, waiting: false, too_long: Arc::default(), _place: None }
     }
@@ -52,7 +52,10 @@ impl LimitedBody {
     }
 }
 
-impl Body for LimitedBody {
+impl<B> Body for LimitedBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -66,7 +69,7 @@ impl Body for LimitedBody {
             return Poll::Ready(Some(Err("nothing came for too long".into())));
         };
         self.waiting = false;
-        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
+        let Some(frame) = frame.transpose().map_err(Into::into)? else { return Poll::Ready(None) };
         let length = frame.data_ref().map_or(0, Bytes::len);
         match self.left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {
             Some(left) => self.left = left,

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use blindbox_attestation::agent::MessageKem;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use crate::azure_vm::AzureVmConfig;
+use crate::cors::Origin;
 use crate::headers::PassedHeader;
 
 /// What the agent is told. Unknown members are refused: a misspelt limit must not be no limit.
@@ -44,10 +46,59 @@ pub struct Config {
     /// The TLS key's lifetime and certificate.
     #[serde(default)]
     pub key: KeyConfig,
+    /// Sealed messages, for an agent behind a front end that ends TLS. Without the table there are none.
+    #[serde(default)]
+    pub message: Option<MessageConfig>,
     /// Bounds on work.
     #[serde(default)]
     pub limits: Limits,
 }
+
+/// Sealed messages (`blindbox-bound-message/1`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct MessageConfig {
+    /// Whether the application gets sealed messages alone. Behind a front end anything else is a way for the front end to the
+    /// application.
+    pub only: bool,
+    /// How keys are agreed on.
+    pub kem: MessageKemName,
+    /// How long attestations name a key.
+    pub lifetime_seconds: u64,
+    /// How long after that requests to it are opened. Then it is erased.
+    pub kept_seconds: u64,
+    /// The web pages that may use the agent from a browser, by their origins.
+    pub origins: Vec<Origin>,
+}
+
+impl Default for MessageConfig {
+    fn default() -> Self {
+        let hour = 60 * 60;
+        Self { only: true, kem: MessageKemName::XWing, lifetime_seconds: hour, kept_seconds: hour, origins: Vec::new() }
+    }
+}
+
+/// The name of a key encapsulation mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MessageKemName {
+    /// ML-KEM-768 with X25519.
+    XWing,
+    /// For clients without ML-KEM.
+    X25519,
+}
+
+impl From<MessageKemName> for MessageKem {
+    fn from(name: MessageKemName) -> Self {
+        match name {
+            MessageKemName::XWing => Self::XWing,
+            MessageKemName::X25519 => Self::X25519,
+        }
+    }
+}
+
+/// The sessions that a message key has at most, one for each attestation.
+const MAX_SESSIONS: f64 = 65_536.0;
 
 /// The lifetime of a TLS key, and how a certificate for it gets in.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -212,10 +263,27 @@ impl Config {
             "the application's address is the sidecar's: callers would reach what attests any data"
         } else if self.azure_vm.is_some() && (self.sidecar.is_some() || self.security_context.is_some()) {
             "azure-vm is for a confidential VM, sidecar and security-context for a confidential container: drop one of them"
+        } else if self.message.as_ref().is_some_and(|message| !message.lifetimes_are_short()) {
+            "message.lifetime-seconds and message.kept-seconds must be between 1 and 86400: there is no forward secrecy"
+        } else if self.message.as_ref().is_some_and(|message| message.sessions(&self.limits) > MAX_SESSIONS) {
+            "limits.attestations-per-second is too high for message.lifetime-seconds: a key has 65536 sessions at most"
         } else {
             return Ok(());
         };
         Err(InvalidConfig::Value(reason))
+    }
+}
+
+impl MessageConfig {
+    fn lifetimes_are_short(&self) -> bool {
+        let day = 24 * 60 * 60;
+        [self.lifetime_seconds, self.kept_seconds].iter().all(|seconds| (1..=day).contains(seconds))
+    }
+
+    /// How many attestations can name one key. Were there more than it has sessions, a caller could end those of others.
+    fn sessions(&self, limits: &Limits) -> f64 {
+        let seconds = u32::try_from(self.lifetime_seconds).map_or(f64::MAX, f64::from);
+        limits.attestations_per_second.mul_add(seconds, f64::from(limits.attestation_burst))
     }
 }
 
@@ -289,4 +357,4 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Application Loopback MaaHost PassedHeader);
+from_text!(Application Loopback MaaHost Origin PassedHeader);

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Refusal;
 use crate::body::{Answer, BoxError, LimitedBody};
@@ -43,10 +43,22 @@ impl Forward {
         }
     }
 
-    pub(crate) async fn pass(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Response<Answer>, Refusal> {
+    /// A place for one request under way.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)
+    }
+
+    pub(crate) async fn pass<B>(
+        &self,
+        request: Request<B>,
+        caller: IpAddr,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response<Answer>, Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
         let request = self.request(request, caller)?;
         let too_long = request.body().too_long();
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)?;
         let answer = tokio::time::timeout(ANSWER, async {
             upstream::send(upstream::to_application(&self.application).await?, request).await
         });
@@ -71,7 +83,7 @@ impl Forward {
     }
 
     /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
-    fn request(&self, request: Request<Incoming>, caller: IpAddr) -> Result<Request<LimitedBody>, Refusal> {
+    fn request<B: Body>(&self, request: Request<B>, caller: IpAddr) -> Result<Request<LimitedBody<B>>, Refusal> {
         let (mut head, body) = request.into_parts();
         // Behind a tunnel, bytes would go through that are no requests, past everything here.
         if head.method == Method::CONNECT || !upgrade_may_be_ignored(&head) {

@@ -10,6 +10,8 @@
 //! | `rotation` | makes a new one on a schedule |
 //! | `route` | which path is the agent's, whichever way it is written |
 //! | `api` | the bound requests: read strictly, runtime data written here |
+//! | `messages` | sealed messages, for an agent behind a front end that ends TLS |
+//! | `cors` | which web pages may send them |
 //! | `cert_files` | request and certificate, on a thread that may hang without holding up a key's end |
 //! | `evidence` | where reports come from: the guest device, a sidecar, or the virtual TPM of a confidential VM |
 //! | `azure_vm` | evidence of an Azure confidential VM: one report for each TLS key, one quote for each request |
@@ -39,12 +41,14 @@ mod body;
 mod cert_files;
 mod config;
 mod connection;
+mod cors;
 mod evidence;
 mod forward;
 mod headers;
 mod idle;
 mod key;
 mod maa;
+mod messages;
 mod rate_limit;
 mod rotation;
 mod route;
@@ -56,7 +60,10 @@ pub mod tpm;
 mod upstream;
 
 pub use azure_vm::{AzureVm, AzureVmConfig, AzureVmError, MetadataService};
-pub use config::{Application, Config, InvalidConfig, KeyConfig, Limits, Loopback, MaaHost};
+pub use config::{
+    Application, Config, InvalidConfig, KeyConfig, Limits, Loopback, MaaHost, MessageConfig, MessageKemName,
+};
+pub use cors::Origin;
 pub use evidence::{Device, EvidenceError, Source};
 pub use headers::PassedHeader;
 pub use key::{ChainError, KeyError, TlsKey};

@@ -15,6 +15,8 @@ pub enum Route {
     Combined,
     /// `POST /attest/azure-vm`.
     AzureVm,
+    /// `POST /attest/message`.
+    Message,
     /// One of these, by another method.
     WrongMethod,
     /// Something else that is the agent's: answered with 404 and never passed on, since an application that has such a path
@@ -40,6 +42,7 @@ pub fn classify(method: &Method, target: &Uri) -> Route {
         "/attest/maa" => Some((Route::Maa, Method::POST)),
         "/attest/combined" => Some((Route::Combined, Method::POST)),
         "/attest/azure-vm" => Some((Route::AzureVm, Method::POST)),
+        "/attest/message" => Some((Route::Message, Method::POST)),
         _ => None,
     };
     match exact {
@@ -152,10 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn the_three_requests_are_their_exact_text_and_method() {
+    fn the_four_requests_are_their_exact_text_and_method() {
         assert_eq!(get("/status"), Route::Status);
         assert_eq!(classify(&Method::POST, &"/attest/maa".parse().unwrap()), Route::Maa);
         assert_eq!(classify(&Method::POST, &"/attest/combined".parse().unwrap()), Route::Combined);
+        assert_eq!(classify(&Method::POST, &"/attest/message".parse().unwrap()), Route::Message);
+        assert_eq!(get("/attest/message"), Route::WrongMethod);
         assert_eq!(get("/attest/maa"), Route::WrongMethod);
         assert_eq!(classify(&Method::POST, &"/status".parse().unwrap()), Route::WrongMethod);
     }
@@ -167,6 +172,8 @@ mod tests {
             "/attest/",
             "/attest/raw",
             "/attest/maa/",
+            "/attest/message/",
+            "/attest/message?x",
             "/attest/maa?x=1",
             "/status?",
             "/status/x",

@@ -18,12 +18,14 @@ use crate::api::{Bound, Refusal, UNSUPPORTED};
 use crate::azure_vm::Said;
 use crate::body::{Answer, whole};
 use crate::cert_files::Files;
-use crate::config::{Config, InvalidConfig, Limits};
+use crate::config::{Config, InvalidConfig, Limits, MessageConfig};
 use crate::connection::{ConnectionKey, serve};
+use crate::cors::Allowed;
 use crate::evidence::{EvidenceError, Source};
 use crate::forward::Forward;
 use crate::key::{Identity, KeyError};
 use crate::maa::MaaClient;
+use crate::messages::Messages;
 use crate::rate_limit::{Callers, Limiter};
 use crate::rotation::Rotation;
 use crate::route::{Route, classify};
@@ -59,6 +61,7 @@ pub enum StartError {
 pub(crate) struct Shared {
     bound: Bound,
     forward: Forward,
+    message: Option<MessageConfig>,
     pub(crate) limits: Limits,
 }
 
@@ -69,7 +72,15 @@ impl Agent {
         let limits = config.limits.clone();
         let maa = MaaClient::new(config.maa_roots.as_deref())?;
         let arrival = Duration::from_secs(limits.attestation_request_seconds);
-        let bound = Bound { source, maa, hosts: config.maa.clone(), limiter: Limiter::new(&limits), arrival };
+        let messages = config.message.as_ref().map(|message| Messages::new(message, &limits));
+        let bound = Bound {
+            source,
+            maa,
+            hosts: config.maa.clone(),
+            limiter: Limiter::new(&limits),
+            arrival,
+            messages: messages.clone(),
+        };
         let forward = Forward::new(config.application.clone(), &config.pass_headers, &limits);
         let files = Files::start(&config.key).map_err(StartError::Files)?;
         let (mut rotation, identities) = Rotation::start(config, files)?;
@@ -85,7 +96,11 @@ impl Agent {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         tasks.spawn(rotation.run());
-        tasks.spawn(accept(listener, identities.clone(), Arc::new(Shared { bound, forward, limits })));
+        if let Some(messages) = messages {
+            tasks.spawn(messages.run());
+        }
+        let shared = Shared { bound, forward, message: config.message.clone(), limits };
+        tasks.spawn(accept(listener, identities.clone(), Arc::new(shared)));
         Ok(Self { address, identities, tasks })
     }
 
@@ -158,7 +173,24 @@ impl Shared {
         caller: IpAddr,
         key: &ConnectionKey,
     ) -> Response<Answer> {
-        let answer = match self.bound.served(classify(request.method(), request.uri())) {
+        let page = self.message.as_ref().and_then(|message| Allowed::of(&request, &message.origins));
+        if let Some(answer) = page.as_ref().and_then(|page| page.preflight(&request)) {
+            return answer;
+        }
+        let answer = self.routed(request, caller, key).await.unwrap_or_else(|refusal| refused(&refusal));
+        match page {
+            Some(page) => page.mark(answer),
+            None => answer,
+        }
+    }
+
+    async fn routed(
+        &self,
+        request: Request<Incoming>,
+        caller: IpAddr,
+        key: &ConnectionKey,
+    ) -> Result<Response<Answer>, Refusal> {
+        match self.bound.served(classify(request.method(), request.uri())) {
             Route::Status => Ok(json_answer(StatusCode::OK, &json!({ "message": "Status OK" }))),
             Route::Maa => self.bound.maa(request, caller, key).await.map(|body| json_answer(StatusCode::OK, &body)),
             Route::Combined => {
@@ -170,13 +202,24 @@ impl Shared {
             Route::WrongMethod => Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, text: "not by this method" }),
             Route::Reserved => Err(UNSUPPORTED),
             Route::Ambiguous => Err(Refusal { status: StatusCode::BAD_REQUEST, text: "the path is ambiguous" }),
-            Route::Application => self.forward.pass(request, caller).await,
-        };
-        answer.unwrap_or_else(|refusal| refused(&refusal))
+            Route::Message => match &self.bound.messages {
+                Some(messages) => messages.answer(request, caller, &self.forward).await,
+                None => Err(UNSUPPORTED),
+            },
+            // The front end that ends TLS could send any request here, with what it has seen of a client's.
+            Route::Application if self.message.as_ref().is_some_and(|message| message.only) => Err(Refusal {
+                status: StatusCode::MISDIRECTED_REQUEST,
+                text: "the application takes sealed messages only",
+            }),
+            Route::Application => {
+                let place = self.forward.place()?;
+                self.forward.pass(request, caller, place).await
+            }
+        }
     }
 }
 
-fn refused(refusal: &Refusal) -> Response<Answer> {
+pub(crate) fn refused(refusal: &Refusal) -> Response<Answer> {
     let mut answer = json_answer(refusal.status, &json!({ "error": refusal.text }));
     match refusal.status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::AzureVmEvidence;
-use crate::api::{Asked, Bound, RETIRED, Refusal, UNSUPPORTED};
+use crate::api::{Asked, Attested, Bound, RETIRED, Refusal, UNSUPPORTED, with_offer};
 use crate::connection::ConnectionKey;
 use crate::evidence::Source;
 
@@ -40,15 +40,16 @@ impl Bound {
         let Asked { nonce, form, host } = self.asked(request).await?;
         let (vm, maa) = (vm.clone(), self.maa.clone());
         let spki_digest = key.serving().ok_or(RETIRED)?.to_owned();
-        let runtime_data = form.runtime_data(&nonce, &spki_digest, key.exporter());
+        let named = self.named(form, nonce, key)?;
         self.attest(caller, async move {
+            let Attested { runtime_data, offer } = named.attested()?;
             let AzureVmEvidence { report, quoted, ak_chain, chip } = vm.evidence(&runtime_data, &spki_digest).await?;
             // Of this very report. Its data are the runtime claims, which MAA puts into the token.
             let token = match host {
                 Some(host) => Some(maa.token(&host, &vm.hardware(&report)?, report.claims()).await?),
                 None => None,
             };
-            Ok(json!(Members {
+            let answer = json!(Members {
                 hcl_report: STANDARD.encode(report.blob()),
                 tpm_quote: STANDARD.encode(&quoted.message),
                 tpm_signature: STANDARD.encode(&quoted.signature),
@@ -57,7 +58,8 @@ impl Bound {
                 endorsements: chip.map(|pem| STANDARD.encode(pem)),
                 runtime_data: STANDARD.encode(&runtime_data),
                 token,
-            }))
+            });
+            Ok(with_offer(answer, offer))
         })
         .await
     }

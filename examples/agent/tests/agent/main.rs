@@ -7,5 +7,8 @@ mod client;
 mod forwarding;
 mod keys;
 mod lab;
+mod messages;
+mod outer;
 mod process;
 mod refusals;
+mod sealing;

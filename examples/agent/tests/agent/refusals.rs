@@ -409,7 +409,17 @@ fn the_example_of_a_configuration_is_understood() {
             line.strip_prefix("# ").filter(is_set).unwrap_or(line)
         })
         .fold(String::new(), |all, line| all + line + "\n");
-    for member in ["maa-roots", "security-context", "sidecar", "csr-file", "certificate-file", "tpm", "ak-issuers"] {
+    for member in [
+        "maa-roots",
+        "security-context",
+        "sidecar",
+        "csr-file",
+        "certificate-file",
+        "tpm",
+        "ak-issuers",
+        "kept-seconds",
+        "origins",
+    ] {
         assert!(all.lines().any(|line| line.starts_with(member)), "{member}");
     }
     // A confidential VM has neither a sidecar nor a security context.

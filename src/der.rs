@@ -5,7 +5,7 @@
 
 mod time;
 
-use crate::work;
+use crate::parser_steps;
 
 /// One element: its contents, and the whole of it with tag and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl<'a> DerReader<'a> {
 
     /// The next element, if it has this tag and a length in its shortest form.
     pub(crate) fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
-        work::step();
+        parser_steps::step();
         let (&found, after_tag) = self.rest.split_first()?;
         if found != tag {
             return None;

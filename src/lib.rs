@@ -56,11 +56,11 @@
 //! | step | question | module |
 //! |---|---|---|
 //! | 1 | fetch: evidence from the agent, keys from MAA, certificates from AMD | `fetch` (feature `client`) |
-//! | 2 | is the token really MAA's? | [`maa`] |
+//! | 2 | is the token really MAA's? if the policy requires it: does an attested container hold its key? | [`maa`], `maa_key` |
 //! | 3 | is the report really AMD's, is the utility VM endorsed, is the quote the virtual TPM's? | [`snp`], [`uvm`], [`azure_vm`] |
-//! | 4 | same TEE, this nonce, this channel's key? | `cross_check`, `binding` |
+//! | 4 | same TEE? this nonce, and the key of this channel? | `cross_check`, `binding` |
 //! | 5 | does it meet the policy? every requirement is checked and reported | `appraise` ([`Policy`], [`Appraisal`]) |
-//! | 6 | a session whose every connection is held to an attested key | `session` (feature `client`) |
+//! | 6 | a session whose every connection is held to an attested key | `attest`, `session` (feature `client`) |
 //!
 //! Steps 2 to 5 are [`verify`]: bytes, a policy and a time in, a verdict out, without network, clock or environment.
 //!
@@ -144,7 +144,6 @@ mod der;
 pub mod emulator;
 mod error;
 mod evidence;
-mod explain;
 #[cfg(feature = "client")]
 mod fetch;
 pub mod files;
@@ -154,6 +153,7 @@ mod inspect;
 mod json;
 pub mod maa;
 mod maa_key;
+mod unverified_advisories;
 #[cfg(feature = "client")]
 mod verifier;
 // Their examples are tests; those of the cookbook use each feature.
@@ -164,6 +164,7 @@ pub mod manual;
 mod message;
 #[cfg(fuzzing)]
 pub use message::properties as message_properties;
+mod parser_steps;
 mod policy;
 mod recorded;
 #[cfg(feature = "client")]
@@ -184,7 +185,6 @@ mod vectors;
 #[cfg(feature = "client")]
 mod verifier_state;
 mod verify;
-mod work;
 mod x509;
 
 #[cfg(feature = "client")]
@@ -210,7 +210,6 @@ pub use error::{
     Violation,
 };
 pub use evidence::{Endorsements, Evidence, KeySetSource};
-pub use explain::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]
 pub use http::{AttestedStream, Body, BodyError, Form, Part, Request, Response, StatusError};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
@@ -229,6 +228,7 @@ pub use types::{
     Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TdxRegister, TeeTcbSvn, TlsExporter, UnixTime,
     UserData, VmId, VmIdError, printable, printable_json,
 };
+pub use unverified_advisories::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]
 pub use verifier::{Verifier, VerifierBuilder, verify_connection};
 pub use verify::{verify, verify_recorded, verify_unappraised};

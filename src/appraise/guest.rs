@@ -1,4 +1,4 @@
-//! Checks of the guest policy and of the identity of guest and chip.
+//! Checks of the guest policy (such as the debug bit of AMD SEV-SNP) and of the identity of guest and chip.
 
 use std::fmt;
 

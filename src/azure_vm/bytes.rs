@@ -1,6 +1,6 @@
 //! A cursor over bytes of fixed layouts.
 
-use crate::work;
+use crate::parser_steps;
 
 /// Reads fields one after the other. `None` when the bytes end too early.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ impl<'a> Bytes<'a> {
 
     /// The next `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        work::step();
+        parser_steps::step();
         let (field, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         self.read = self.read.saturating_add(len);

@@ -1,4 +1,5 @@
-//! The quote of a virtual TPM: `TPMS_ATTEST` and its signature (TPM 2.0 part 2, sections 10.12 and 11.3). Numbers are big endian.
+//! The quote of a virtual TPM: `TPMS_ATTEST` and its signature (TPM 2.0 part 2, sections 10.12 and 11.3), verified here; its `extraData`
+//! is compared in `crate::binding`. Numbers are big endian.
 
 use serde::{Serialize, Serializer};
 

@@ -1,6 +1,6 @@
 //! How much a regular expression (RE2) fixes of what it matches: read by its shape, not by known spellings.
 
-use crate::work;
+use crate::parser_steps;
 
 /// Groups within groups; more are taken for what matches anything.
 const MAX_DEPTH: u8 = 16;
@@ -79,7 +79,7 @@ fn split(pattern: &str, at: char) -> Vec<&str> {
 
 /// The first escape, class or character.
 fn lexeme(rest: &str) -> Option<&str> {
-    work::step();
+    parser_steps::step();
     let first = rest.chars().next()?;
     let behind = rest.get(first.len_utf8()..).unwrap_or_default();
     let after = match first {
@@ -96,7 +96,7 @@ fn sequence(pattern: &str, depth: u8) -> Openness {
     let (mut fixed, mut open) = (false, false);
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
-        work::step();
+        parser_steps::step();
         let behind = rest.get(first.len_utf8()..).unwrap_or_default();
         let (atom, after) = match first {
             '^' | '$' => {
@@ -180,7 +180,7 @@ fn class_end(rest: &str) -> &str {
     let body = rest.strip_prefix('^').unwrap_or(rest);
     let mut body = body.strip_prefix(']').unwrap_or(body);
     loop {
-        work::step();
+        parser_steps::step();
         // No further than a name goes: with a search for its end a class full of `[:` would be read to the end for each.
         let named = body.strip_prefix("[:").and_then(|name| {
             let end = name.bytes().position(|byte| !byte.is_ascii_lowercase() && byte != b'^')?;

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::parser_steps;
 use crate::types::shorten;
-use crate::work;
 
 /// Deeper nesting than any policy has; bounds the recursion.
 const MAX_DEPTH: u8 = 32;
@@ -31,7 +31,7 @@ impl Data {
     pub(super) fn member(&self, name: &str) -> Option<&Data> {
         let Self::Object(members) = self else { return None };
         let mut found = members.iter().filter(|(member, _)| {
-            work::step();
+            parser_steps::step();
             member == name
         });
         match (found.next(), found.next()) {
@@ -91,7 +91,7 @@ pub(super) fn read(text: &str) -> Module {
     let (mut seen, mut unusable) = (BTreeSet::new(), BTreeSet::new());
     let (mut line, mut counted) = (1_usize, 0_usize);
     loop {
-        work::step();
+        parser_steps::step();
         reader.skip_blank();
         if reader.rest().is_empty() {
             break;
@@ -194,7 +194,7 @@ impl<'a> RegoReader<'a> {
     }
 
     fn value(&mut self, depth: u8) -> Option<Data> {
-        work::step();
+        parser_steps::step();
         let depth = depth.checked_sub(1)?;
         if self.eat("[") {
             return self.array(depth);
@@ -273,7 +273,7 @@ impl<'a> RegoReader<'a> {
     fn skip_statement(&mut self) {
         let mut open: usize = 0;
         while let Some(next) = self.rest().chars().next() {
-            work::step();
+            parser_steps::step();
             match next {
                 '"' | '`' => {
                     if self.string().is_some() {

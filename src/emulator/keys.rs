@@ -1,4 +1,4 @@
-//! The signing side of the emulator: RSA keys of MAA instances, and the digests that go with them.
+//! The RSA keys that the emulator signs with (MAA instances, virtual TPMs), and digests and random bytes.
 
 use std::sync::Mutex;
 
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 static IDLE: Mutex<Vec<RsaKey>> = Mutex::new(Vec::new());
 
 /// An RSA-2048 key on loan; goes back when dropped.
-pub(crate) struct SigningKey {
+pub(crate) struct RsaSigningKey {
     key: Option<RsaKey>,
 }
 
@@ -24,7 +24,7 @@ struct RsaKey {
     spki: Vec<u8>,
 }
 
-impl SigningKey {
+impl RsaSigningKey {
     pub(crate) fn take() -> Self {
         let idle = super::lock(&IDLE).pop();
         Self { key: Some(idle.unwrap_or_else(RsaKey::generate)) }
@@ -83,7 +83,7 @@ impl SigningKey {
     }
 }
 
-impl Drop for SigningKey {
+impl Drop for RsaSigningKey {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
             super::lock(&IDLE).push(key);

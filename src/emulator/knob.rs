@@ -1,10 +1,10 @@
-//! What can be changed about a BlindBox while it runs.
+//! [`Knob`]: what can be changed about a BlindBox while it runs.
 
 use serde_json::Value;
 
 use super::guest::Guest;
 use super::guest::azure_vm::AzureVmKnob;
-use super::guest::hardware::HardwareKnob;
+use super::guest::hardware_knob::HardwareKnob;
 use super::maa::claims::Claims;
 use super::maa::token::TokenFault;
 use crate::claims::TdAttributes;

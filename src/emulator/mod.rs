@@ -54,7 +54,7 @@ mod keys;
 mod knob;
 mod maa;
 mod network;
-mod options;
+mod option_row;
 mod relay;
 
 use crate::sync::lock;
@@ -67,7 +67,7 @@ pub use blindbox::builder::{AgentLocation, BlindBoxBuilder, ServerCertificate, T
 pub use blindbox::{BlindBox, OpenConnections};
 pub use clock::Clock;
 pub use front_end::{FrontEnd, FrontEndBuilder, FrontEndKnob};
-pub use guest::hardware::HardwareKnob;
+pub use guest::hardware_knob::HardwareKnob;
 pub use guest::platform::{Platform, PlatformBuilder};
 pub use guest::{CCE_POLICY, Guest, PRODUCTION_UVM_ISSUER, UVM_FEED, azure_vm, uvm};
 pub use knob::Knob;
@@ -85,7 +85,7 @@ pub use network::tls::{
     CertificateAuthority, CertificateRequest, KeyExchange, KeyKind, TlsIdentity, TlsKey, TlsVersions,
 };
 pub use network::traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
-pub use options::{OptionError, OptionRow};
+pub use option_row::{OptionError, OptionRow};
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
 
 fn origin(scheme: &str, host: &str, port: u16) -> String {

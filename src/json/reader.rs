@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::{JsonError, Member, Object, Value};
+use crate::parser_steps;
 use crate::types::shorten;
-use crate::work;
 
 /// The maximum nesting of objects and arrays: a few kilobytes of `[` must not exhaust the stack. Genuine evidence has 6 levels.
 pub(super) const MAX_DEPTH: usize = 16;
@@ -38,7 +38,7 @@ struct JsonReader<'a> {
 
 impl<'a> JsonReader<'a> {
     fn value(&mut self) -> Result<Value<'a>, JsonError> {
-        work::step();
+        parser_steps::step();
         self.values = self.values.saturating_add(1);
         if self.values > MAX_VALUES {
             return Err(JsonError::TooManyValues { max: MAX_VALUES });
@@ -259,7 +259,7 @@ fn sorted(mut members: Vec<Member<'_>>) -> Result<Vec<Member<'_>>, JsonError> {
         return Ok(members);
     }
     members.sort_unstable_by(|a, b| {
-        work::step();
+        parser_steps::step();
         a.name.cmp(&b.name)
     });
     for (a, b) in members.iter().zip(members.iter().skip(1)) {

@@ -12,10 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::error::{TokenError, shown};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TeeClaims, TokenShape, UvmClaims};
 use crate::json::{Object, Read};
-use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, UnixTime, VmId, shorten};
-
-/// The tolerated difference between two correct clocks, in seconds.
-const LEEWAY: u64 = 60;
+use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, VmId, shorten};
 
 /// The longest string claim (token id, status, feed), in bytes: keeps megabytes out of results and logs. Genuine ones have
 /// at most 110.
@@ -102,38 +99,6 @@ pub(super) fn check_issuer(payload: &Object<'_>, expected: &Issuer) -> Result<()
         Ok(())
     } else {
         Err(TokenError::WrongIssuer { expected: expected.clone(), actual: shown(actual) })
-    }
-}
-
-/// The times of a token.
-pub(super) struct Times {
-    pub(super) issued_at: UnixTime,
-    pub(super) not_before: UnixTime,
-    pub(super) expires_at: UnixTime,
-}
-
-impl Times {
-    pub(super) fn read(payload: &Object<'_>) -> Result<Self, TokenError> {
-        let time = |name| required(payload, name).map(UnixTime::from_secs);
-        Ok(Self { issued_at: time("iat")?, not_before: time("nbf")?, expires_at: time("exp")? })
-    }
-
-    pub(super) fn check(&self, now: UnixTime) -> Result<(), TokenError> {
-        let &Self { issued_at, not_before, expires_at } = self;
-        if expires_at <= issued_at || expires_at <= not_before {
-            return Err(TokenError::InvalidLifetime { issued_at, not_before, expires_at });
-        }
-        // RFC 7519 section 4.1.4: not accepted *on* or after the expiration time.
-        if now >= expires_at.plus(LEEWAY) {
-            return Err(TokenError::Expired { expires_at, now });
-        }
-        if now.plus(LEEWAY) < not_before {
-            return Err(TokenError::NotYetValid { not_before, now });
-        }
-        if now.plus(LEEWAY) < issued_at {
-            return Err(TokenError::IssuedInFuture { issued_at, now });
-        }
-        Ok(())
     }
 }
 
@@ -315,7 +280,7 @@ fn client_nonce(runtime: &Object<'_>) -> Result<Option<Vec<u8>>, TokenError> {
     Ok(STANDARD.decode(nonce).ok().filter(|nonce| !nonce.is_empty()))
 }
 
-fn required<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<T, TokenError> {
+pub(super) fn required<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<T, TokenError> {
     object.required(name).map_err(TokenError::claim)
 }
 

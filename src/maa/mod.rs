@@ -9,6 +9,7 @@ mod error;
 mod jwks;
 mod key_evidence;
 mod key_id;
+mod times;
 mod token;
 
 pub use error::{KnownKeys, TokenError, TokenPart};

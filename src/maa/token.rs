@@ -3,10 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::claims::{self, Claims, Times};
+use super::claims::{self, Claims};
 use super::error::{TokenError, TokenPart, shown};
 use super::jwks::{Key, KeySet};
 use super::key_id;
+use super::times::Times;
 use crate::claims::{MaaClaims, TeeClaims, UvmClaims};
 use crate::json::{self, Object, Value};
 use crate::types::{Issuer, UnixTime};

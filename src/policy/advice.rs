@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::advisories::{Advisory, Fix, Mitigation};
-use super::requirements::PlatformInfoBit;
+use super::require_table::PlatformInfoBit;
 use crate::claims::{Bit, Cpuid, HardwareClaims, PlatformInfo, Silicon, SnpClaims};
 use crate::types::{Product, Tcb};
 

@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 use super::PolicyError;
-use super::requirements::PlatformInfoBit;
+use super::require_table::PlatformInfoBit;
 use super::strict_serde::strict;
 use super::tcb::TcbMinimum;
 use crate::claims::Silicon;

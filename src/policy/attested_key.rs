@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::PolicyError;
-use super::requirements::{check_names, check_number, check_text};
+use super::require_table::{check_names, check_number, check_text};
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
 use super::trust::{RevocationRule, is_required};

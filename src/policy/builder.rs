@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::advisories::Mitigation;
-use super::requirements::{
+use super::require_table::{
     AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, VmConfigurationBit, give_once,
 };
 use super::tcb::TcbMinima;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::paravisor::PARAVISOR_ID_KEY;
 use super::pcrs::{self, PcrIndex, PcrRequirements};
-use super::requirements::{BitRequirement, PlatformInfoBit, VmConfigurationBit};
+use super::require_table::{BitRequirement, PlatformInfoBit, VmConfigurationBit};
 use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::tee::UP_TO_DATE;

@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PolicyError;
-use super::requirements::{check_given, check_list};
+use super::require_table::{check_given, check_list};
 use crate::types::Sha256Digest;
 
 pub(crate) const PCRS: &str = "guest.pcrs";

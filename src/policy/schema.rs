@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::PolicyError;
 use super::pcrs::PCRS;
-use super::requirements::{Requested, Requirements};
+use super::require_table::{Requested, Requirements};
 use super::strict_serde;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};

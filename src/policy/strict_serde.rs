@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::value::StrDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::work;
+use crate::parser_steps;
 
 /// Deserializes `T`; every struct in it must be a table and every enum a string.
 pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -66,7 +66,7 @@ struct Name<V>(V);
 macro_rules! forward {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            work::step();
+            parser_steps::step();
             self.0.$method(StrictTables(visitor))
         }
     )*};

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::PolicyError;
-use super::requirements::check_given;
+use super::require_table::check_given;
 use super::strict_serde::strict;
 use crate::claims::{Cpuid, Silicon};
 use crate::types::{Product, Tcb};

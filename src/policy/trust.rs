@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyError;
 use super::attested_key::AttestedKeyRequirement;
-use super::requirements::{check_names, check_number, check_text, give_once};
+use super::require_table::{check_names, check_number, check_text, give_once};
 use super::strict_serde::strict;
 use crate::types::{Issuer, Product, Revocation, Sha256Digest};
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::PolicyError;
 use super::pcrs::{self, PcrIndex, PcrRequirements};
-use super::requirements::{check_list, check_names, check_number, check_text};
+use super::require_table::{check_list, check_names, check_number, check_text};
 use super::strict_serde::strict;
 use crate::claims::{TeeKind, UvmClaims};
 use crate::types::{HostData, KeyDigest, Measurement, Sha256Digest};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::anchors::{AmdAnchors, ProductAnchors, read, verify_issued_by};
 use super::bundle::CertificateBundle;
 use super::certificate::CaCertificate;
-use super::collateral::CollateralRequest;
+use super::collateral_request::CollateralRequest;
 use super::crl::VerifiedCrl;
 use super::error::{CertificateRole, CrlError, ReportError};
 use super::report::{RawReport, check_tcb_order};

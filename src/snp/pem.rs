@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::work;
+use crate::parser_steps;
 use crate::x509::{CertificateError, MAX_CERTIFICATE_LEN};
 
 /// The most certificates of a bundle: a chain has three, a file of roots three for each of three processor families.
@@ -32,7 +32,7 @@ pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError
     let mut found = Vec::new();
     let mut open: Option<String> = None;
     for line in text.lines().map(str::trim) {
-        work::step();
+        parser_steps::step();
         match (&mut open, line) {
             (None, BEGIN) if found.len() == MAX_CERTIFICATES => {
                 return Err(CertificateError::TooManyCertificates { limit: MAX_CERTIFICATES });

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::error::CoseError;
-use crate::work;
+use crate::parser_steps;
 
 /// Deeper nesting than any header needs; bounds the recursion of the walk.
 const MAX_DEPTH: u8 = 16;
@@ -123,7 +123,7 @@ impl<'a> CborReader<'a> {
     }
 
     fn head(&mut self) -> Result<Head, CoseError> {
-        work::step();
+        parser_steps::step();
         let [first] = self.array()?;
         let major = match first >> 5 {
             0 => Major::Unsigned,

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{DidX509Error, EndorsementError};
 use crate::crypto::sha256_digest;
+use crate::parser_steps;
 use crate::types::{Sha256Digest, shorten, shorten_all};
-use crate::work;
 use crate::x509::Certificate;
 
 /// The longest `did:x509` that is read, in bytes. Microsoft's have 110.
@@ -100,7 +100,7 @@ impl Policy {
                 for [name, value] in pairs {
                     let oid = attribute_oid(name).ok_or(DidX509Error::MalformedPolicy)?;
                     if attributes.iter().any(|(_, seen, _)| {
-                        work::step();
+                        parser_steps::step();
                         *seen == oid
                     }) {
                         return Err(DidX509Error::MalformedPolicy);

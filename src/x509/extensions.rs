@@ -6,8 +6,8 @@ use x509_parser::extensions::ParsedExtension;
 
 use super::error::CertificateError;
 use crate::der::{BIT_STRING, BOOLEAN, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, small_integer};
+use crate::parser_steps;
 use crate::types::{shorten, shorten_all};
-use crate::work;
 
 /// The most extensions that are read: real certificates have 3 to 13.
 pub(crate) const MAX_EXTENSIONS: usize = 32;
@@ -144,7 +144,7 @@ fn read_all(contents: &[u8]) -> Result<Vec<Extension<'_>>, CertificateError> {
         let element = list.expect(SEQUENCE).ok_or(CertificateError::Malformed)?;
         let extension = Extension::read(element.contents).ok_or(CertificateError::Malformed)?;
         let is_same = |earlier: &Extension<'_>| {
-            work::step();
+            parser_steps::step();
             earlier.oid == extension.oid
         };
         if all.iter().any(is_same) {

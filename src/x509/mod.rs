@@ -1,5 +1,5 @@
-//! The reader of X.509 certificates (RFC 5280): of AMD's hierarchy, of the chains of UVM endorsements, and of MAA's key sets,
-//! of which only the key is read.
+//! The reader of X.509 certificates (RFC 5280): of AMD's hierarchy, of the chains of UVM endorsements and attestation keys, and of
+//! MAA's key sets, of which only the key is read. CRLs of AMD are read in `snp::crl`, names of issuers with `x509_parser`'s `X509Name` there.
 //!
 //! A certificate is untrusted until the signature of its issuer was verified, and most of it must be read to know which
 //! issuer that is. So parsing is bounded (bytes, extensions, key usages) and strict: a single encoding of each part that

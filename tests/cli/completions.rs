@@ -1,3 +1,5 @@
+//! `completions`: scripts for shells, and that the shells accept them.
+
 use std::process::Command;
 
 use crate::tool::{run, skipped};

@@ -1,3 +1,5 @@
+//! `policy new` and `policy lint`.
+
 use std::fs;
 
 use blindbox_attestation::Policy;

@@ -1,3 +1,5 @@
+//! `verify`: its output, its exit codes and the settings of the connection.
+
 use std::net::TcpListener;
 
 use base64::Engine as _;

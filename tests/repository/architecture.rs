@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. Modules on one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
     // `vectors`: where recorded evidence is, for unit tests only.
-    &["sync", "types", "vectors", "work"],
+    &["parser_steps", "sync", "types", "vectors"],
     &["claims", "crypto", "der", "json", "appraisal", "clock"],
     &["cce_policy", "message", "x509"],
     &["agent", "maa", "snp", "uvm", "policy"],
@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["binding", "recorded"],
     &["appraise"],
     &["attestation"],
-    &["verify", "explain", "inspect"],
+    &["inspect", "unverified_advisories", "verify"],
     &["tls", "telemetry"],
     &["transport"],
     &["fetch"],

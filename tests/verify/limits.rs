@@ -1,5 +1,5 @@
-//! What is read at a limit, and refused one beyond it. The work that the largest inputs cost is bounded in `src/work.rs`; the limits
-//! of single parsers stand with their tests.
+//! What is read at a limit, and refused one beyond it. The work that the largest inputs cost is bounded in `src/parser_steps.rs`;
+//! the limits of single parsers stand with their tests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -19,6 +19,7 @@ mod azure_vm;
 mod cce_policy;
 mod claims;
 mod endorsement;
+mod error_codes;
 mod evidence_files;
 mod jwks;
 mod limits;

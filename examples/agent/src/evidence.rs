@@ -1,4 +1,4 @@
-//! Where reports come from, and what is checked of them before anybody sees them.
+//! Where reports come from, and what is checked of them and of the report data they cover before anyone sees them.
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::body::{Answer, BoxError, LimitedBody};
 use crate::config::{Application, Limits};
 use crate::headers::{PassedHeader, strip_hop_by_hop, strip_withheld};
 use crate::log;
-use crate::upstream;
+use crate::http_client;
 
 /// How long the application may take to begin its answer.
 const ANSWER: Duration = Duration::from_secs(300);
@@ -60,7 +60,7 @@ impl Forward {
         let request = self.request(request, caller)?;
         let too_long = request.body().too_long();
         let answer = tokio::time::timeout(ANSWER, async {
-            upstream::send(upstream::to_application(&self.application).await?, request).await
+            http_client::send(http_client::to_application(&self.application).await?, request).await
         });
         let answer: Result<Response<Incoming>, BoxError> = answer.await.map_err(|_| LATE)?;
         let (mut head, body) = answer

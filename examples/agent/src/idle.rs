@@ -1,4 +1,4 @@
-//! Whose move it is on a connection. Whoever makes none for too long loses his place.
+//! Timeout of a connection on which the caller neither sends nor reads.
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -57,7 +57,7 @@ mod server;
 mod sev_guest;
 mod sidecar;
 pub mod tpm;
-mod upstream;
+mod http_client;
 
 pub use azure_vm::{AzureVm, AzureVmConfig, AzureVmError, MetadataService};
 pub use config::{

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::{InvalidConfig, MaaHost};
 use crate::evidence::{EvidenceError, Hardware};
-use crate::upstream::{Failure, Stream, post_json};
+use crate::http_client::{Failure, Stream, post_json};
 
 const PATH: &str = "/attest/SevSnpVm?api-version=2022-08-01";
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::config::{Loopback, MaaHost};
 use crate::evidence::{EvidenceError, Hardware};
 use crate::maa::TokenAnswer;
-use crate::upstream::{Failure, Stream, post_json};
+use crate::http_client::{Failure, Stream, post_json};
 
 /// A sidecar on loopback.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::registry::{self, Maker, hierarchy};
+use super::registry::{self, HierarchyOwner, hierarchy};
 use crate::claims::SigningKey;
 use crate::emulator::clock::Clock;
 use crate::emulator::guest::platform::{Platform, new_chip_id};
@@ -305,16 +305,16 @@ fn vcek(product: Product, id: &str, query: Option<&str>, knobs: &[KdsKnob]) -> B
         return BufferedResponse::text(400, "the hardware id or the SPLs are not those of the product");
     };
     let Some(mut chip) = registry::chip_with_id(product, &id) else { return BufferedResponse::not_found() };
-    let mut maker = Maker::Amd;
+    let mut owner = HierarchyOwner::Amd;
     for knob in knobs {
         match knob {
             KdsKnob::VcekOfAnotherChip => chip = new_chip_id(product),
             KdsKnob::VcekTcb(other) => tcb = *other,
-            KdsKnob::ForgedVcek => maker = Maker::Forged,
+            KdsKnob::ForgedVcek => owner = HierarchyOwner::Forger,
             _ => {}
         }
     }
-    der(registry::vek(maker, product, Some(chip), tcb).der())
+    der(registry::vek(owner, product, Some(chip), tcb).der())
 }
 
 /// Each part that the product has exactly once, in decimal, and nothing else.
@@ -336,25 +336,25 @@ fn asked_tcb(product: Product, query: &str) -> Option<Tcb> {
 }
 
 fn chain(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> BufferedResponse {
-    let (mut maker, mut family) = (Maker::Amd, product);
+    let (mut owner, mut family) = (HierarchyOwner::Amd, product);
     for knob in knobs {
         match knob {
-            KdsKnob::ForgedChain => maker = Maker::Forged,
+            KdsKnob::ForgedChain => owner = HierarchyOwner::Forger,
             KdsKnob::ChainOf(other) => family = *other,
             _ => {}
         }
     }
-    BufferedResponse::bytes(200, "application/x-pem-file", hierarchy(maker, family).chain_pem(kind))
+    BufferedResponse::bytes(200, "application/x-pem-file", hierarchy(owner, family).chain_pem(kind))
 }
 
 fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> BufferedResponse {
     const YEAR: u64 = 365 * 24 * 60 * 60;
     /// 2020-10-22.
     const MADE_AT: u64 = 1_603_387_385;
-    let (mut maker, mut family, mut kind) = (Maker::Amd, product, kind);
+    let (mut owner, mut family, mut kind) = (HierarchyOwner::Amd, product, kind);
     for knob in knobs {
         match knob {
-            KdsKnob::ForgedCrl => maker = Maker::Forged,
+            KdsKnob::ForgedCrl => owner = HierarchyOwner::Forger,
             KdsKnob::CrlOf(other) => family = *other,
             KdsKnob::CrlOfOtherKind => kind = kind.other(),
             _ => {}
@@ -365,7 +365,7 @@ fn crl(product: Product, kind: SigningKey, knobs: &[KdsKnob]) -> BufferedRespons
         SigningKey::Vlek => CertificateRole::Asvk,
     };
     let unnamed = knobs.contains(&KdsKnob::CrlNamesNoDistributionPoint);
-    let crl = hierarchy(maker, family).crl();
+    let crl = hierarchy(owner, family).crl();
     let crl = if unnamed { crl } else { crl.distribution_point(kind) };
     let crl = knobs.iter().fold(crl, |crl, knob| match knob {
         KdsKnob::ExpiredCrl => crl.next_update(Some(UnixTime::from_secs(MADE_AT).plus(YEAR))),

@@ -8,43 +8,43 @@ use crate::emulator::lock;
 use crate::snp::AmdAnchors;
 use crate::types::{ChipId, Product, Tcb};
 
-/// Who makes hierarchies and keys.
+/// Whose hierarchy of certificates and keys it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Maker {
+pub(crate) enum HierarchyOwner {
     Amd,
-    /// A forger with AMD's names.
-    Forged,
+    /// One who uses the names of AMD.
+    Forger,
 }
 
-/// One for each family and maker in a process: making one takes a few RSA-4096 signatures, the first one also the keys.
-pub(crate) fn hierarchy(maker: Maker, product: Product) -> &'static AmdHierarchy {
+/// One for each family and owner in a process: making one takes a few RSA-4096 signatures, the first one also the keys.
+pub(crate) fn hierarchy(owner: HierarchyOwner, product: Product) -> &'static AmdHierarchy {
     static HIERARCHIES: [OnceLock<AmdHierarchy>; 6] = [const { OnceLock::new() }; 6];
     let family = match product {
         Product::Milan => 0,
         Product::Genoa => 1,
         Product::Turin => 2,
     };
-    match maker {
-        Maker::Amd => HIERARCHIES[family].get_or_init(|| AmdHierarchy::new(product)),
-        Maker::Forged => HIERARCHIES[family + 3].get_or_init(|| AmdHierarchy::impostor(product)),
+    match owner {
+        HierarchyOwner::Amd => HIERARCHIES[family].get_or_init(|| AmdHierarchy::new(product)),
+        HierarchyOwner::Forger => HIERARCHIES[family + 3].get_or_init(|| AmdHierarchy::impostor(product)),
     }
 }
 
 /// The roots of all families.
 pub(crate) fn anchors() -> AmdAnchors {
     static ANCHORS: LazyLock<AmdAnchors> = LazyLock::new(|| {
-        let all = Product::ALL.map(|product| hierarchy(Maker::Amd, product).custom_anchors());
+        let all = Product::ALL.map(|product| hierarchy(HierarchyOwner::Amd, product).custom_anchors());
         AmdAnchors::custom(all).expect("the emulator's own hierarchies")
     });
     ANCHORS.clone()
 }
 
 /// The key of a chip (VCEK), or without a chip of the cloud provider (VLEK), at a TCB: the same one each time.
-pub(crate) fn vek(maker: Maker, product: Product, chip: Option<ChipId>, tcb: Tcb) -> Vek {
+pub(crate) fn vek(owner: HierarchyOwner, product: Product, chip: Option<ChipId>, tcb: Tcb) -> Vek {
     let tcb = in_layout_of(product, tcb);
     let mut veks = lock(&VEKS);
-    let known = veks.entry((maker, product.as_str(), chip, tcb));
-    let hierarchy = hierarchy(maker, product);
+    let known = veks.entry((owner, product.as_str(), chip, tcb));
+    let hierarchy = hierarchy(owner, product);
     let make = || match chip {
         Some(chip) => hierarchy.vcek().chip_id(chip).tcb(tcb).issue(),
         None => hierarchy.vlek().tcb(tcb).issue(),
@@ -55,7 +55,8 @@ pub(crate) fn vek(maker: Maker, product: Product, chip: Option<ChipId>, tcb: Tcb
 /// The chip of a family whose id begins so, if this process made one.
 pub(crate) fn chip_with_id(product: Product, id: &[u8]) -> Option<ChipId> {
     let veks = lock(&VEKS);
-    let mut chips = veks.keys().filter(|(maker, family, ..)| *maker == Maker::Amd && *family == product.as_str());
+    let mut chips =
+        veks.keys().filter(|(owner, family, ..)| *owner == HierarchyOwner::Amd && *family == product.as_str());
     chips.find_map(|(_, _, chip, _)| chip.filter(|chip| chip.as_bytes().starts_with(id)))
 }
 
@@ -65,6 +66,6 @@ pub(crate) fn in_layout_of(product: Product, tcb: Tcb) -> Tcb {
     Tcb { fmc, ..tcb }
 }
 
-type Keys = HashMap<(Maker, &'static str, Option<ChipId>, Tcb), Vek>;
+type Keys = HashMap<(HierarchyOwner, &'static str, Option<ChipId>, Tcb), Vek>;
 
 static VEKS: LazyLock<Mutex<Keys>> = LazyLock::new(Mutex::default);

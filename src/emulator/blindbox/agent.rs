@@ -11,7 +11,7 @@ use super::messages::Messages;
 use crate::agent::{self, MessageOffer};
 use crate::emulator::guest::Guest;
 use crate::emulator::guest::azure_vm::{AzureVmGuest, AzureVmKnob, AzureVmRequest};
-use crate::emulator::guest::hardware::HardwareKnob;
+use crate::emulator::guest::hardware_knob::HardwareKnob;
 use crate::emulator::keys::{random, sha256};
 use crate::emulator::knob::Knob;
 use crate::emulator::lock;

@@ -1,7 +1,7 @@
 //! The guest that the emulator attests: one state, from which token and hardware report are both written.
 
 pub mod azure_vm;
-pub(crate) mod hardware;
+pub(crate) mod hardware_knob;
 pub(crate) mod platform;
 pub(crate) mod tdx;
 pub mod uvm;

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::hardware::HardwareKnob;
+use super::hardware_knob::HardwareKnob;
 use super::uvm::UvmSigner;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
-use crate::emulator::amd::registry::{self, Maker, hierarchy};
+use crate::emulator::amd::registry::{self, HierarchyOwner, hierarchy};
 use crate::emulator::amd::{ReportBuilder, Vek, pem, tcb_bytes};
 use crate::emulator::blindbox::agent::{HardwareEvidence, ReportSource};
 use crate::emulator::guest::Guest;
@@ -157,7 +157,7 @@ impl Platform {
     /// The key that signs its reports, with its certificate.
     #[must_use]
     pub fn vek(&self) -> Vek {
-        registry::vek(Maker::Amd, self.0.product, self.chip_id(), self.0.tcb)
+        registry::vek(HierarchyOwner::Amd, self.0.product, self.chip_id(), self.0.tcb)
     }
 
     /// The roots of the emulated AMD, for every family: what a verifier is given in place of AMD's.
@@ -169,14 +169,14 @@ impl Platform {
     /// The emulated AMD's certificates for its family as PEM: ARK, ASK, ASVK. For verifiers in other processes.
     #[must_use]
     pub fn roots_pem(&self) -> String {
-        let hierarchy = hierarchy(Maker::Amd, self.0.product);
+        let hierarchy = hierarchy(HierarchyOwner::Amd, self.0.product);
         [hierarchy.ark(), hierarchy.ask(), hierarchy.asvk()].map(pem).concat()
     }
 
     /// A CRL for its family that revokes nothing and names no distribution point, in DER.
     #[must_use]
     pub fn crl(&self) -> Vec<u8> {
-        hierarchy(Maker::Amd, self.0.product).crl().issue()
+        hierarchy(HierarchyOwner::Amd, self.0.product).crl().issue()
     }
 
     /// Who endorses the utility VM: the `did:x509` that a policy names.
@@ -199,7 +199,7 @@ impl Platform {
     /// The certificates of its key, in PEM, as its agents send them: VCEK or VLEK, issuer, root.
     #[must_use]
     pub fn certificates_pem(&self) -> String {
-        self.vek().pem() + &hierarchy(Maker::Amd, self.0.product).chain_pem(self.0.kind)
+        self.vek().pem() + &hierarchy(HierarchyOwner::Amd, self.0.product).chain_pem(self.0.kind)
     }
 
     /// What Azure's THIM service hands to this machine: certificate, chain and TCB in one JSON object.
@@ -211,14 +211,14 @@ impl Platform {
         serde_json::json!({
             "vcekCert": vek.pem(),
             "tcbm": hex::encode(tcb),
-            "certificateChain": hierarchy(Maker::Amd, self.0.product).chain_pem(self.0.kind),
+            "certificateChain": hierarchy(HierarchyOwner::Amd, self.0.product).chain_pem(self.0.kind),
             "cacheControl": "86400",
         })
     }
 
     fn report(&self, guest: &Guest, report_data: &ReportData, signer: &Signer, knobs: &[HardwareKnob]) -> Vec<u8> {
         let snp = &guest.snp;
-        let report = hierarchy(signer.maker, signer.product)
+        let report = hierarchy(signer.owner, signer.product)
             .report()
             .version(self.0.report_version)
             .guest_svn(snp.report_guest_svn)
@@ -285,7 +285,11 @@ impl Platform {
 impl ReportSource for Platform {
     fn evidence(&self, guest: &Guest, report_data: &ReportData, knobs: &[HardwareKnob]) -> HardwareEvidence {
         let signer = Signer {
-            maker: if knobs.contains(&HardwareKnob::ForgedHierarchy) { Maker::Forged } else { Maker::Amd },
+            owner: if knobs.contains(&HardwareKnob::ForgedHierarchy) {
+                HierarchyOwner::Forger
+            } else {
+                HierarchyOwner::Amd
+            },
             product: guest.snp.product.unwrap_or(self.0.product),
             chip: (self.0.kind == SigningKey::Vcek).then(|| guest.snp.chip_id.unwrap_or(self.0.chip_id)),
             tcb: guest.snp.reported_tcb,
@@ -323,7 +327,7 @@ impl std::fmt::Debug for PlatformBuilder {
 
 /// Whose key signs a report.
 struct Signer {
-    maker: Maker,
+    owner: HierarchyOwner,
     product: Product,
     /// None for a VLEK.
     chip: Option<ChipId>,
@@ -332,7 +336,7 @@ struct Signer {
 
 impl Signer {
     fn vek(&self) -> Vek {
-        registry::vek(self.maker, self.product, self.chip, self.tcb)
+        registry::vek(self.owner, self.product, self.chip, self.tcb)
     }
 
     /// The certificates that are provided for this key, and the TCB that it is said to stand for.
@@ -348,12 +352,12 @@ impl Signer {
                 _ => {}
             }
         }
-        let certified = registry::vek(self.maker, self.product, chip, tcb).pem();
+        let certified = registry::vek(self.owner, self.product, chip, tcb).pem();
         let kind = if chip.is_some() { SigningKey::Vcek } else { SigningKey::Vlek };
-        let chain_of = |maker, product| certified.clone() + &hierarchy(maker, product).chain_pem(kind);
-        let shown = knobs.iter().fold(chain_of(self.maker, self.product), |shown, knob| match knob {
-            HardwareKnob::ForgedChain => chain_of(Maker::Forged, self.product),
-            HardwareKnob::ChainOf(product) => chain_of(self.maker, *product),
+        let chain_of = |owner, product| certified.clone() + &hierarchy(owner, product).chain_pem(kind);
+        let shown = knobs.iter().fold(chain_of(self.owner, self.product), |shown, knob| match knob {
+            HardwareKnob::ForgedChain => chain_of(HierarchyOwner::Forger, self.product),
+            HardwareKnob::ChainOf(product) => chain_of(self.owner, *product),
             HardwareKnob::GarbageChain => certified.clone() + &pem(b"not an issuer") + &pem(b"not a root"),
             HardwareKnob::NoChain => certified.clone(),
             HardwareKnob::NoCertificates => String::new(),

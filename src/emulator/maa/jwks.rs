@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CustomExtension, IsCa, Issuer, KeyPair, PublicKeyD
 use serde_json::{Value, json};
 
 use super::key_evidence::{MAA_EVIDENCE, MaaEvidence};
-use crate::emulator::keys::{self, SigningKey, random, x5t};
+use crate::emulator::keys::{self, RsaSigningKey, random, x5t};
 use crate::emulator::network::tls::params;
 use crate::types::UnixTime;
 
@@ -59,7 +59,7 @@ pub enum KeySetKnob {
 
 /// A key of an MAA instance with the certificates made for it.
 pub(crate) struct MaaKey {
-    pub(crate) signing: SigningKey,
+    pub(crate) signing: RsaSigningKey,
     plain: OnceLock<Vec<u8>>,
     large: OnceLock<Vec<u8>>,
     chain: OnceLock<Vec<Vec<u8>>>,
@@ -67,7 +67,7 @@ pub(crate) struct MaaKey {
 
 impl MaaKey {
     pub(crate) fn new() -> Self {
-        Self { signing: SigningKey::take(), plain: OnceLock::new(), large: OnceLock::new(), chain: OnceLock::new() }
+        Self { signing: RsaSigningKey::take(), plain: OnceLock::new(), large: OnceLock::new(), chain: OnceLock::new() }
     }
 
     pub(crate) fn kid(&self, knobs: &[KeySetKnob]) -> String {

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::emulator::blindbox::agent::{HardwareEvidence, ReportSource as _};
 use crate::emulator::guest::Guest;
-use crate::emulator::guest::hardware::HardwareKnob;
+use crate::emulator::guest::hardware_knob::HardwareKnob;
 use crate::emulator::guest::platform::Platform;
-use crate::emulator::keys::SigningKey;
+use crate::emulator::keys::RsaSigningKey;
 use crate::types::{HostData, ReportData, Tcb};
 
 /// The extension in which an MAA that runs in a confidential container shows its own evidence.
@@ -89,7 +89,7 @@ impl MaaEvidence {
         self
     }
 
-    pub(super) fn extensions(&self, key: &SigningKey) -> Vec<CustomExtension> {
+    pub(super) fn extensions(&self, key: &RsaSigningKey) -> Vec<CustomExtension> {
         let mut kind = Some("acisevsnp".to_owned());
         let mut document = self.document(key);
         for knob in &self.knobs {
@@ -106,7 +106,7 @@ impl MaaEvidence {
         std::iter::once(document).chain(kind).collect()
     }
 
-    fn document(&self, key: &SigningKey) -> String {
+    fn document(&self, key: &RsaSigningKey) -> String {
         let mut report_data = [0; 64];
         report_data[..32].copy_from_slice(&key.key_digest());
         if self.knobs.contains(&MaaEvidenceKnob::OfAnotherKey) {

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use crate::claims::TokenShape;
 use crate::emulator::clock::Clock;
 use crate::emulator::guest::Guest;
-use crate::emulator::keys::SigningKey;
+use crate::emulator::keys::RsaSigningKey;
 use crate::emulator::network::fault::{Fault, Faults};
 use crate::emulator::network::request::{Call, Handler, Reply, of_whole_requests};
 use crate::emulator::network::response::BufferedResponse;
@@ -328,7 +328,7 @@ impl MaaState {
         SigningKeyInUse(Arc::clone(&lock(&self.keys).signing))
     }
 
-    pub(crate) fn unpublished_key(&self) -> &SigningKey {
+    pub(crate) fn unpublished_key(&self) -> &RsaSigningKey {
         &self.unpublished.get_or_init(MaaKey::new).signing
     }
 
@@ -364,9 +364,9 @@ impl MaaState {
 pub(crate) struct SigningKeyInUse(Arc<MaaKey>);
 
 impl std::ops::Deref for SigningKeyInUse {
-    type Target = SigningKey;
+    type Target = RsaSigningKey;
 
-    fn deref(&self) -> &SigningKey {
+    fn deref(&self) -> &RsaSigningKey {
         &self.0.signing
     }
 }

@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::request::Reply;
 use super::response::{BufferedResponse, error_json, quoted};
 use crate::emulator::lock;
-use crate::emulator::options::{OptionError, OptionRow, constant, milliseconds, number, rows, status, text};
+use crate::emulator::option_row::{OptionError, OptionRow, constant, milliseconds, number, rows, status, text};
 
 /// The longest time for which a server keeps silent when it hangs.
 const HANGING: Duration = Duration::from_secs(300);

@@ -1,3 +1,5 @@
+//! `proxy`: its start, what it prints and logs, its end; and the client that its tests share.
+
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -8,16 +10,16 @@ use serde_json::Value;
 use crate::tool::{Emulator, Serving, command, run, skipped};
 
 mod access;
-mod answers;
 mod bodies;
 mod framing;
-mod operations;
+mod metrics_port;
 mod redirects;
 mod refusals;
 #[cfg(unix)]
 mod shutdown;
 #[cfg(target_os = "linux")]
 mod systemd;
+mod truncated_responses;
 #[cfg(unix)]
 mod unix;
 
@@ -121,7 +123,7 @@ impl Answer {
         self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
     }
 
-    /// The code of an answer of the proxy's own, which stands in its body and in a header.
+    /// The code of a response of the proxy's own, which stands in its body and in a header.
     fn code(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
         let code = body["error"]["code"].as_str().unwrap().to_owned();

@@ -1,3 +1,5 @@
+//! `proxy` on a Unix socket, and under systemd.
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};

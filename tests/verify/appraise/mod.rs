@@ -4,7 +4,6 @@ mod advisories;
 mod paravisor;
 mod relaxations;
 mod report;
-mod severity;
 mod tdx;
 mod token;
 mod vm_id;

@@ -17,7 +17,7 @@ use super::ak_certificate::{Age, Chain, ChainCertificate};
 use super::{AK_CERTIFICATE_INDEX, AK_HANDLE, AzureVm, AzureVmError, MetadataService};
 use crate::log;
 use crate::security_context::tcb_of_number;
-use crate::upstream::{Failure, Stream, exchange};
+use crate::http_client::{Failure, Stream, exchange};
 
 /// How often everything is looked at again.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);

@@ -1,4 +1,4 @@
-//! What nobody can hold for ever: a place, a device, an answer.
+//! Limits on time and number: connections, devices, responses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};

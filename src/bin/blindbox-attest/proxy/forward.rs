@@ -11,17 +11,17 @@ use url::Url;
 use super::access::{self, Guard, Refusal};
 use super::admission::Client;
 use super::body_buffer::Bodies;
-use super::exceptions::AttestationLog;
 use super::headers;
 use super::origins;
-use super::peer::Peer;
+use super::relaxations::AttestationLog;
 use super::response::{self, AnswerBody, Answers};
+use super::session::ProxySession;
 use super::tunnel::{Switched, WEBSOCKET};
 use crate::log;
 
 pub struct Forwarder {
     pub guard: Guard,
-    pub peer: Arc<Peer>,
+    pub peer: Arc<ProxySession>,
     pub bodies: Bodies,
     pub answers: Answers,
     pub attestations: Arc<AttestationLog>,

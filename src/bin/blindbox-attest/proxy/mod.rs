@@ -7,17 +7,17 @@ mod access;
 mod access_token;
 mod admission;
 mod body_buffer;
-mod exceptions;
 mod forward;
 mod headers;
 mod listener;
-mod location;
-mod operations;
+mod metrics_port;
 mod origins;
-mod peer;
 mod prometheus;
+mod redirects;
+mod relaxations;
 mod request_log;
 mod response;
+mod session;
 mod shutdown;
 mod systemd;
 mod tunnel;
@@ -50,15 +50,15 @@ use access::{Guard, MAX_HEAD, TOKEN_HEADER};
 use access_token::AccessToken;
 use admission::{Client, Silent};
 use body_buffer::Bodies;
-use exceptions::{AttestationLog, Exceptions};
 use forward::Forwarder;
 use listener::{Listen, Listener, Stream};
-use location::Redirects;
-use operations::Operations;
+use metrics_port::Operations;
 use origins::{Origin, Origins};
-use peer::{Peer, Start};
+use redirects::Redirects;
+use relaxations::{AttestationLog, Relaxations};
 use request_log::Record;
 use response::Answers;
+use session::{ProxySession, Start};
 use shutdown::{Ending, ending};
 use tunnel::Switched;
 use write_timeout::Patient;
@@ -174,7 +174,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let start = if arguments.wait { Start::Attested } else { Start::Anyway };
     let (verifier, pause) = (connection.verifier()?, arguments.waits.retry_pause);
-    let peer = Arc::new(Peer::open(verifier, &arguments.url, policy.clone(), start, pause).await?);
+    let peer = Arc::new(ProxySession::open(verifier, &arguments.url, policy.clone(), start, pause).await?);
     let listener = Listener::bind(&arguments.listen).await?;
     // Before a client knows of it, so that the socket is removed in any case.
     let mut stop = Stop::listen()?;
@@ -230,12 +230,12 @@ fn announce(
     arguments: &Arguments,
     listener: &Listener,
     token: &AccessToken,
-    peer: &Peer,
+    peer: &ProxySession,
     policy: &Policy,
     operations: Option<&Operations>,
 ) -> Result<(), Failure> {
     let attested = peer.session().ok().map(|session| session.attestation());
-    let exceptions = attested.as_deref().map(Exceptions::of);
+    let relaxations = attested.as_deref().map(Relaxations::of);
     let (address, url) = (listener.address(), &arguments.url);
     let metrics = operations.map(|operations| format!("http://{}", operations.address()));
     if arguments.json {
@@ -246,7 +246,7 @@ fn announce(
             "token_header": header,
             "token": token.printed(),
             "expires_at": attested.map(|attested| attested.expires_at()),
-            "allowed": exceptions.as_ref().map(Exceptions::json),
+            "allowed": relaxations.as_ref().map(Relaxations::json),
             "lint": policy.lint(),
             "error": peer.not_ready().as_ref().map(error_json),
             "metrics": metrics,
@@ -254,15 +254,15 @@ fn announce(
         return print_json_line(&line);
     }
     let shown = token.printed().map(|token| format!("\n{TOKEN_HEADER}: {token}")).unwrap_or_default();
-    let state = match &exceptions {
-        Some(exceptions) => format!(", attested{}", exceptions.summary()),
+    let state = match &relaxations {
+        Some(relaxations) => format!(", attested{}", relaxations.summary()),
         None => ", which is not attested yet: requests get 503 until it is".to_owned(),
     };
     print(&format!("{address} goes to {url}{state}{shown}"))?;
     if let Some(attested) = &attested {
         note(&format!("attested until {}", attested.expires_at()));
     }
-    exceptions.iter().flat_map(Exceptions::lines).for_each(|line| note(&line));
+    relaxations.iter().flat_map(Relaxations::lines).for_each(|line| note(&line));
     policy.lint().iter().for_each(|lint| note(&format!("note: {lint}")));
     if let Some(metrics) = metrics {
         note(&format!("counters at {metrics}/metrics, health at {metrics}/livez and {metrics}/readyz"));

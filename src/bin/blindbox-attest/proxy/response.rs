@@ -14,7 +14,7 @@ use url::Url;
 
 use super::access::{Refusal, refusal};
 use super::headers;
-use super::location::Redirects;
+use super::redirects::Redirects;
 use crate::exit::error_json;
 
 /// The header with the code of a response of the proxy's own, which no response of the application has.

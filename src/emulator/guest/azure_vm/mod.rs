@@ -41,12 +41,12 @@ pub use hcl::HclReportBuilder;
 pub use knob::AzureVmKnob;
 pub use quote::QuoteBuilder;
 
-use crate::emulator::keys::{SigningKey, random};
+use crate::emulator::keys::{RsaSigningKey, random};
 use crate::types::VmId;
 
 /// A virtual TPM with an attestation key of its own.
 pub struct VirtualTpm {
-    key: SigningKey,
+    key: RsaSigningKey,
     vm_id: VmId,
 }
 
@@ -66,7 +66,7 @@ impl VirtualTpm {
     /// The virtual TPM of a VM with a random id.
     #[must_use]
     pub fn new() -> Self {
-        Self { key: SigningKey::take(), vm_id: VmId::new(random()) }
+        Self { key: RsaSigningKey::take(), vm_id: VmId::new(random()) }
     }
 
     /// The id of the VM.
@@ -87,7 +87,7 @@ impl VirtualTpm {
         QuoteBuilder::new(self)
     }
 
-    fn key(&self) -> &SigningKey {
+    fn key(&self) -> &RsaSigningKey {
         &self.key
     }
 }

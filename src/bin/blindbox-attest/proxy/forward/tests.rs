@@ -15,9 +15,9 @@ use blindbox_attestation::emulator::{BlindBox, Clock, Fault, Gate, Knob, Maa};
 use blindbox_attestation::{Trust, UvmRequirement, Verifier, Workload};
 
 use super::*;
-use crate::proxy::location::Redirects;
 use crate::proxy::origins::Origins;
-use crate::proxy::peer::Start;
+use crate::proxy::redirects::Redirects;
+use crate::proxy::session::Start;
 
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -36,7 +36,7 @@ async fn closed(retry_pause: Duration) -> (BlindBox, Forwarder) {
         .collateral_roots(maa.tls_root_pem())
         .build()
         .unwrap();
-    let peer = match Peer::open(verifier, &blindbox.url(), policy, Start::Attested, retry_pause).await {
+    let peer = match ProxySession::open(verifier, &blindbox.url(), policy, Start::Attested, retry_pause).await {
         Ok(peer) => Arc::new(peer),
         Err(_) => panic!("the emulated BlindBox is refused"),
     };

@@ -24,12 +24,12 @@ use super::*;
 use crate::proxy::access::Guard;
 use crate::proxy::admission::Client;
 use crate::proxy::body_buffer::Bodies;
-use crate::proxy::exceptions::AttestationLog;
 use crate::proxy::forward::Forwarder;
-use crate::proxy::location::Redirects;
 use crate::proxy::origins::Origins;
-use crate::proxy::peer::{Peer, Start};
+use crate::proxy::redirects::Redirects;
+use crate::proxy::relaxations::AttestationLog;
 use crate::proxy::response::Answers;
+use crate::proxy::session::{ProxySession, Start};
 use crate::proxy::{exchange, shutdown};
 
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -102,7 +102,7 @@ async fn scene() -> Scene {
     let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(100)).unwrap();
     let verifier = Verifier::builder().clock(blindbox.clock().clone()).only_application_roots(blindbox.tls_root_pem());
     let verifier = verifier.collateral_roots(maa.tls_root_pem()).build().unwrap();
-    let peer = Peer::open(verifier, &blindbox.url(), policy, Start::Attested, Duration::ZERO).await;
+    let peer = ProxySession::open(verifier, &blindbox.url(), policy, Start::Attested, Duration::ZERO).await;
     let peer = Arc::new(peer.unwrap_or_else(|_| panic!("the emulated BlindBox is refused")));
     let forwarder = Forwarder {
         guard: Guard::new(vec!["proxy".to_owned()], "", Some("secret".to_owned()), Origins::new(Vec::new())),

@@ -1,4 +1,4 @@
-//! What is printed with no one to read it changes no exit code: `verify ... | true` is not a verdict.
+//! A closed standard output changes no exit code: `verify ... | true` is not a verdict.
 
 use std::fs;
 

@@ -10,7 +10,7 @@ use crate::log;
 use crate::terminal::with_progress;
 
 /// A session that is tried again on requests, and in the background while none can be sent.
-pub struct Peer {
+pub struct ProxySession {
     managed: ManagedSession,
     /// How long a peer is left alone after an attempt that failed.
     retry_pause: Duration,
@@ -26,7 +26,7 @@ pub enum Start {
     Attested,
 }
 
-impl Peer {
+impl ProxySession {
     /// A peer that was tried once. A refusal is an error whatever `start` says.
     pub async fn open(
         verifier: Verifier,

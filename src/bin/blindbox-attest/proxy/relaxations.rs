@@ -1,4 +1,4 @@
-//! What the policy let pass although it is not as is safe: said at the start, and again whenever it changes.
+//! The relaxations of the policy that an attestation used: reported at the start and at each change.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::log::{self, TARGET};
 
-/// The exceptions of one attestation: every check that the policy allows to differ.
+/// The relaxations that one attestation used: every check whose value differs, and is allowed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Exceptions(Vec<Check>);
+pub struct Relaxations(Vec<Check>);
 
-impl Exceptions {
+impl Relaxations {
     pub fn of(attested: &Attestation) -> Self {
         let checks = attested.appraisal().checks().iter();
         Self(checks.filter(|check| check.verdict == Verdict::Allowed).cloned().collect())
@@ -45,17 +45,17 @@ pub struct AttestationLog(Mutex<Reported>);
 #[derive(Default)]
 struct Reported {
     expires_at: Option<UnixTime>,
-    exceptions: Exceptions,
+    relaxations: Relaxations,
 }
 
 impl AttestationLog {
     /// `first` was reported at the start, if there was one.
     pub fn new(first: Option<&Attestation>) -> Self {
         let reported =
-            first.map(|first| Reported { expires_at: Some(first.expires_at()), exceptions: Exceptions::of(first) });
+            first.map(|first| Reported { expires_at: Some(first.expires_at()), relaxations: Relaxations::of(first) });
         let log = Self(Mutex::new(reported.unwrap_or_default()));
         if let Some(first) = first {
-            event("attested", first, &Exceptions::of(first));
+            event("attested", first, &Relaxations::of(first));
         }
         log
     }
@@ -63,26 +63,26 @@ impl AttestationLog {
     /// To be called with the latest attestation after each request.
     pub fn observe(&self, attested: &Attestation) {
         let expires_at = Some(attested.expires_at());
-        let exceptions = Exceptions::of(attested);
+        let relaxations = Relaxations::of(attested);
         let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = reported.expires_at.is_none();
         let is_new = reported.expires_at != expires_at;
-        let is_different = reported.exceptions != exceptions;
-        *reported = Reported { expires_at, exceptions: exceptions.clone() };
+        let is_different = reported.relaxations != relaxations;
+        *reported = Reported { expires_at, relaxations: relaxations.clone() };
         drop(reported);
         if is_new || is_different {
-            event(if is_first { "attested" } else { "renewed" }, attested, &exceptions);
+            event(if is_first { "attested" } else { "renewed" }, attested, &relaxations);
         }
         // To a person, who would not read that nothing has changed.
         if (is_first || is_different) && !log::is_json() {
             let renewed = if is_first { "" } else { "renewed: " };
-            log::note(&format!("{renewed}attested until {}{}", attested.expires_at(), exceptions.summary()));
-            exceptions.lines().iter().for_each(|line| log::note(line));
+            log::note(&format!("{renewed}attested until {}{}", attested.expires_at(), relaxations.summary()));
+            relaxations.lines().iter().for_each(|line| log::note(line));
         }
     }
 }
 
-fn event(what: &str, attested: &Attestation, exceptions: &Exceptions) {
-    let allowed = exceptions.names().join(", ");
+fn event(what: &str, attested: &Attestation, relaxations: &Relaxations) {
+    let allowed = relaxations.names().join(", ");
     tracing::info!(target: TARGET, expires_at = %attested.expires_at(), allowed, "{what}");
 }

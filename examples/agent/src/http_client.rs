@@ -1,4 +1,4 @@
-//! One request over one connection of its own: to the application, to the sidecar, to MAA.
+//! The HTTP client of the agent: one request over one connection of its own, to the application, the sidecar or MAA.
 //!
 //! Connections are not kept. So nothing that one request leaves behind can be read as a part of the next one's answer.
 

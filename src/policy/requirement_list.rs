@@ -3,7 +3,7 @@
 use super::advisories::{Advisory, Grade, advisories};
 use super::attested_key::AttestedKeyRequirement;
 use super::pcrs::{self, PcrIndex};
-use super::requirements::{GuestPolicyBit, PlatformInfoBit, Requirements, VmConfigurationBit};
+use super::require_table::{GuestPolicyBit, PlatformInfoBit, Requirements, VmConfigurationBit};
 use super::schema::Document;
 use super::trust::{AmdTrust, MaaTrust, Trust};
 use super::workload::{GuestIdentity, UvmRequirement, Workload};

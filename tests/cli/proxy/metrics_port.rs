@@ -41,7 +41,7 @@ fn a_peer_that_is_down_at_the_start_is_attested_later() {
     let answer = proxy.ask("GET /", &[]);
     assert_eq!((answer.status, answer.code().as_str()), (503, "agent-unreachable"), "{answer:?}");
     assert_eq!(answer.header("retry-after"), Some("5"));
-    // Who is not let in is not told.
+    // Those who are not let in learn nothing.
     assert_eq!(proxy.ask_plainly("GET /", &[], "").code(), "wrong-access-token");
     assert_eq!(operations(&proxy, "GET /livez").status, 200);
     let ready = operations(&proxy, "GET /readyz");

@@ -1,4 +1,4 @@
-//! How long an attestation holds, what renews it, and what ends it.
+//! How long an attestation is valid, and what ends it early.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use blindbox_attestation::{AttestationError, Session, Violation};
 
 const BOTH_VERSIONS: [HttpVersions; 2] = [HttpVersions::Http1, HttpVersions::Http2];
 
-/// A request that is not answered for a long time, once it has arrived.
+/// A request that has no response for a long time, once it has arrived.
 async fn under_way(session: &Session, blindbox: &BlindBox) -> tokio::task::JoinHandle<AttestationError> {
     let (before, session) = (blindbox.traffic().count("/slow"), session.clone());
     let task = tokio::spawn(async move { session.get("/slow?ms=60000").send().await.unwrap_err() });
@@ -215,7 +215,7 @@ async fn an_answer_of_a_refused_peer_is_cut_off() {
         // Of its 21 bytes only the first comes.
         lab.blindbox.fail("/", Fault::Drip(Duration::from_secs(3600)));
         let mut answer = session.get("/?q").send().await.unwrap();
-        // What an answer says of itself is kept.
+        // What a response says of itself is kept.
         let said = (answer.content_length(), answer.url(), answer.status().as_u16());
         assert_eq!(said, (Some(21), format!("{}/?q", network.url()).as_str(), 200));
         assert!(answer.headers().contains_key("content-type"));

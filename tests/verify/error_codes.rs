@@ -1,4 +1,4 @@
-//! Several violations at once, and the names and numbers of errors.
+//! The order of several violations, and the frozen codes, numbers and categories of errors.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn the_gravest_violation_is_the_error_and_the_appraisal_lists_all() {
         .and_then(|policy| policy.require_chip_ids([blindbox_attestation::ChipId::new([1; 64])]))
         .and_then(|policy| policy.require_max_token_age(Duration::from_secs(1)))
         .unwrap();
-    // Each step mends the gravest violation; the name is that of the check that it mends.
+    // Each step fixes the gravest violation; the name is that of the check that it fixes.
     type Mend = fn(&mut Guest);
     let steps: [(&str, &[&str], Mend); 11] = [
         ("debug-mode", &["debug"], |guest| guest.snp.policy.debug = false),

@@ -1,4 +1,4 @@
-//! Files of evidence in the forms that people have them in: one file is the same thing to every command.
+//! Files of evidence in each encoding that people have them in: every command reads them alike.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `--metrics`: a port of its own for who runs the proxy, with counters and health. No path of the application's is taken for it,
+//! `--metrics`: a separate port with counters and health, for those who run the proxy. No path of the application is taken for it,
 //! and nothing on it is secret: counts, codes and times.
 
 use std::convert::Infallible;
@@ -16,10 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::peer::Peer;
 use super::prometheus::Registry;
 use super::request_log;
 use super::response::AnswerBody;
+use super::session::ProxySession;
 use crate::exit::Failure;
 
 /// How many connections are served at a time: a scraper, a probe and some more.
@@ -58,7 +58,7 @@ impl Operations {
     }
 
     /// Serves without end.
-    pub async fn serve(self, peer: Arc<Peer>) {
+    pub async fn serve(self, peer: Arc<ProxySession>) {
         let (registry, room) = (self.registry, Arc::new(Semaphore::new(MAX_CONNECTIONS)));
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -82,7 +82,7 @@ impl Operations {
     }
 }
 
-fn respond(request: &Request<Incoming>, peer: &Peer, registry: &Registry) -> Response<AnswerBody> {
+fn respond(request: &Request<Incoming>, peer: &ProxySession, registry: &Registry) -> Response<AnswerBody> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n".to_owned());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -103,7 +103,7 @@ fn respond(request: &Request<Incoming>, peer: &Peer, registry: &Registry) -> Res
 }
 
 /// What is looked at rather than counted.
-fn note_state(peer: &Peer) {
+fn note_state(peer: &ProxySession) {
     metrics::gauge!(READY).set(if peer.not_ready().is_none() { 1.0 } else { 0.0 });
     if let Ok(session) = peer.session() {
         let expires = session.attestation().expires_at().as_secs();

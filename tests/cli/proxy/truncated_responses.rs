@@ -1,4 +1,4 @@
-//! An answer that is not whole must not look whole.
+//! A response that is not complete never looks complete to a local client.
 
 use std::io::Read as _;
 

@@ -224,3 +224,31 @@ impl Coalesce {
         Arc::clone(entries.entry(key).or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::SpkiDigest;
+
+    fn key(number: usize) -> VerdictKey {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        let (origin, policy) = ("https://app.example".to_owned(), Sha256Digest::new([0; 32]));
+        VerdictKey { peer: PeerId::Key(SpkiDigest::new(digest)), origin, policy, key_exchange: None }
+    }
+
+    /// An attacker on the path shows new keys, all of which are refused, while evidence that was requested before is delayed.
+    #[test]
+    fn entries_are_bounded_and_those_of_running_attestations_stay() {
+        let (coalesce, clock) = (Coalesce::default(), Clock::system());
+        let running = coalesce.entry(key(0), &clock);
+        let refused = AttestationError::InvalidAgentAnswer { reason: "not genuine".to_owned() };
+        for number in 1..3 * MAX_ENTRIES {
+            let entry = coalesce.entry(key(number), &clock);
+            assert_eq!(entry.record(Err(refused.clone()), clock.moment()).unwrap_err(), refused);
+            assert!(lock(&coalesce.entries).len() <= MAX_ENTRIES);
+            assert_eq!(coalesce.recent_refusal(&key(number), &clock), Some(refused.clone()));
+        }
+        assert!(Arc::ptr_eq(&running, &coalesce.entry(key(0), &clock)));
+    }
+}

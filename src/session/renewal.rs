@@ -19,8 +19,8 @@ const MIN_RENEWAL_SHARE: u32 = 16;
 pub(super) struct Renewal {
     /// When the next attempt may be made.
     paused_until: Option<Instant>,
-    /// The last attempt had no connection. The next one that is opened is used.
-    not_sent: bool,
+    /// The last attempt had no connection: the next one that is opened for a request is used.
+    awaits_connection: bool,
 }
 
 impl SessionInner {
@@ -54,6 +54,9 @@ impl SessionInner {
     }
 
     /// Renews an attestation over a connection that was opened for a request, if the last attempt had no connection.
+    ///
+    /// Without a verdict, no other attestation is renewed in this way before its next attempt: where several agents do not respond,
+    /// requests that open connections would wait for one after the other.
     pub(super) async fn renew_on_new_connection(
         &self,
         checkout: &mut Checkout,
@@ -61,12 +64,20 @@ impl SessionInner {
     ) -> Result<(), AttestationError> {
         let peer = Arc::clone(checkout.peer());
         let Ok(mut renewal) = peer.renewal.try_lock() else { return Ok(()) };
-        if !renewal.not_sent {
+        if !renewal.awaits_connection {
             return Ok(());
         }
         let share = Deadline::after(deadline.half_remaining());
-        renewal.not_sent = false;
+        renewal.awaits_connection = false;
         let outcome = telemetry::renewal(self.reattest_over(&peer, Some(checkout), &share)).await;
+        if outcome.as_ref().is_err_and(|error| !error.is_verdict()) {
+            // A peer whose renewal is locked is being renewed by another task.
+            for other in self.pool.expiring() {
+                if let Ok(mut renewal) = other.renewal.try_lock() {
+                    renewal.awaits_connection = false;
+                }
+            }
+        }
         self.finish_renewal(&peer, &mut renewal, outcome)
     }
 
@@ -96,16 +107,16 @@ impl SessionInner {
         renewal: &mut Renewal,
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
-        renewal.not_sent = false;
+        renewal.awaits_connection = false;
         if let Some(mut checkout) = peer.checkout() {
             return self.reattest_over(peer, Some(&mut checkout), deadline).await;
         }
         if self.attester.mode.agent_is_separate() {
             return self.reattest_over(peer, None, deadline).await;
         }
-        renewal.not_sent = true;
-        // There is no free connection. If none is in use either, the peer may be gone: its key may not exist any more. Another connection says nothing
-        // of a peer that is one connection.
+        renewal.awaits_connection = true;
+        // There is no free connection. If none is in use either, the peer may be gone: its key may not exist any more. Another
+        // connection says nothing of a peer that is one connection.
         if !peer.is_in_use() || peer.id().is_one_connection() {
             return Err(AttestationError::AttestationExpired);
         }
@@ -135,7 +146,7 @@ impl SessionInner {
         if !self.attester.joins_unasked(connection.security(), peer.security()) {
             return Err(AttestationError::AttestationExpired);
         }
-        renewal.not_sent = false;
+        renewal.awaits_connection = false;
         let mut checkout = self.pool.attach(peer, connection);
         self.reattest_over(peer, Some(&mut checkout), deadline).await
     }

@@ -1,16 +1,18 @@
-//! What renewals cost the requests that make them, and what becomes of keys that no one uses any more.
+//! Renewal: when and over which connection an attestation is renewed, what it costs requests, and keys that are no longer used.
 
 use std::time::Duration;
 
 use crate::fleet::{Balancing, Fleet};
 use crate::lab::{Lab, hello, noticed, until};
-use blindbox_attestation::emulator::{AgentLocation, Fault, Gate, HttpVersions, Knob, OpenConnections, TcpProxy};
+use blindbox_attestation::emulator::{
+    AgentLocation, BlindBox, Fault, Gate, HttpVersions, Knob, OpenConnections, TcpProxy,
+};
 use blindbox_attestation::{Session, Violation};
 
 /// The last fifth of an hour has begun.
 const LATE: u64 = 2881;
 
-/// Seven replicas whose agents have stopped to answer, and a session that has attested all of them.
+/// Seven replicas whose agents have stopped to respond, and a session that has attested all of them.
 async fn outage(deadline: Duration) -> (Fleet, Session) {
     let fleet = Fleet::start(7, HttpVersions::Http1, Balancing::RoundRobin).await;
     let verifier = fleet.builder().deadline(deadline).build().unwrap();
@@ -73,6 +75,34 @@ async fn tries_each_agent_once(deadline: Duration) -> bool {
     hello(&session).await.unwrap();
     assert_eq!(fleet.count("/attest/maa"), 14);
     true
+}
+
+/// The connections of all replicas are closed: each request opens one, and only the first of them tries a renewal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_agents_that_fail_one_is_tried_over_a_new_connection() {
+    let (fleet, session) = outage(Duration::from_secs(60)).await;
+    let next = async |requests| {
+        for _ in 0..requests {
+            fleet.balancer.cut();
+            noticed().await;
+            hello(&session).await.unwrap();
+        }
+        fleet.count("/attest/maa")
+    };
+    let expires_at = session.attestation().expires_at();
+    for replica in &fleet.replicas {
+        replica.recover();
+        replica.fail("/attest/", Fault::status(500));
+    }
+    assert_eq!(next(9).await, 8);
+    // A fiftieth of a minute later each may be tried again.
+    fleet.maa.clock().advance(2);
+    assert_eq!(next(9).await, 9);
+    // A renewal that succeeds stops no other.
+    fleet.replicas.iter().for_each(BlindBox::recover);
+    fleet.maa.clock().advance(2);
+    assert_eq!(next(7).await, 16);
+    assert!(session.attestation().expires_at() > expires_at);
 }
 
 /// Connections that the server closes sooner than the next request comes: there is none open to renew over.
@@ -139,7 +169,7 @@ async fn connections_that_no_one_uses_are_few() {
 async fn a_peer_that_restarts_all_the_time_does_not_lock_a_session_out() {
     let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
     let session = lab.connect().await.unwrap();
-    // An answer that is read slowly: its key stays while it is.
+    // A response that is read slowly: its key stays while it is.
     lab.blindbox.fail("/echo", Fault::Drip(Duration::from_millis(600)));
     let echo = session.post("/echo").body("0123456789").send().await.unwrap();
     for _ in 0..70 {
@@ -149,7 +179,7 @@ async fn a_peer_that_restarts_all_the_time_does_not_lock_a_session_out() {
     }
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(echo.text().await.unwrap(), "0123456789");
-    // Answers that were read hold on to no key.
+    // Responses that were read hold on to no key.
     let mut read = Vec::new();
     for _ in 0..66 {
         let mut answer = session.get("/").send().await.unwrap();

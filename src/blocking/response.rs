@@ -100,8 +100,7 @@ impl Response {
     ///
     /// As [`Response::bytes`].
     pub fn text(self) -> Result<String, AttestationError> {
-        let bytes = self.bytes()?;
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        Ok(crate::http::text(self.bytes()?))
     }
 
     /// The whole body, read as JSON. Neither the status nor the content type is looked at.
@@ -110,9 +109,7 @@ impl Response {
     ///
     /// [`BodyError`]: the body could not be read, or is not JSON of that form.
     pub fn json<T: DeserializeOwned>(self) -> Result<T, BodyError> {
-        let bytes = self.bytes()?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
+        crate::http::json(&self.bytes()?)
     }
 
     /// The body while it comes in: what has arrived can be read, and a line can be had before the next one is written.

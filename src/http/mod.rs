@@ -39,5 +39,7 @@ pub use request::Request;
 pub(crate) use request::Sender;
 pub(crate) use request_body::{BoxError, RequestBody};
 pub use response::{BodyError, Response, StatusError};
+#[cfg(feature = "blocking")]
+pub(crate) use response::{json, text};
 pub use response_body::Body;
 pub use stream::AttestedStream;

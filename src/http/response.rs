@@ -134,8 +134,7 @@ impl Response {
     ///
     /// As [`Response::bytes`].
     pub async fn text(self) -> Result<String, AttestationError> {
-        let bytes = Vec::from(self.bytes().await?);
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        Ok(text(self.bytes().await?.into()))
     }
 
     /// Reads the whole body as JSON. Status and content type are not checked.
@@ -144,9 +143,7 @@ impl Response {
     ///
     /// [`BodyError`]: the body could not be read, or is not JSON of that form.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, BodyError> {
-        let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
+        json(&self.bytes().await?)
     }
 
     /// Returns the next chunk of the body as soon as it has arrived, and `None` at its end.
@@ -193,6 +190,16 @@ impl Response {
         url.set_query(None);
         Err(StatusError { status, url: url.into(), response: Box::new(self) })
     }
+}
+
+/// Reads a body as text.
+pub(crate) fn text(body: Vec<u8>) -> String {
+    String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Reads a body as JSON.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    serde_json::from_slice(body).map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
 }
 
 /// A response with the status of an error, from [`Response::error_for_status`].

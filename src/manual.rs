@@ -36,6 +36,7 @@ pages! {
     observability = "../docs/observability.md", "Spans, events and counters.";
     performance = "../docs/performance.md", "Round trips of a connection, and its cost.";
     cli = "../docs/cli.md", "The command `blindbox-attest`: commands, exit codes, proxy, emulator.";
+    knobs = "../docs/knobs.md", "Knobs and faults of the emulator, with the outcome of each.";
     session = "../docs/session.md", "Sessions: connections, renewal, refusal; the states, and what is sent again.";
     faults = "../docs/faults.md", "Failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits.";
     proxy = "../docs/proxy.md", "The local port of `blindbox-attest proxy`: what it forwards, changes and refuses.";

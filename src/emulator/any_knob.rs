@@ -1,16 +1,27 @@
-//! The table of all knobs: the names, arguments and meanings that the command line, its help and tests read.
+//! The table of all knobs: the names, arguments and meanings that the command line, its help, `docs/knobs.md` and tests read.
+//!
+//! | knobs of | are declared in | act in |
+//! |---|---|---|
+//! | guest, agent | `knob.rs` | `guest/mod.rs`, `blindbox/agent.rs` |
+//! | hardware evidence | `guest/hardware_knob.rs` | `guest/platform.rs` |
+//! | virtual TPM and paravisor | `guest/azure_vm/knob.rs` | `guest/azure_vm/guest.rs` |
+//! | token | `maa/token.rs` | the same file |
+//! | key set | `maa/jwks.rs` | the same file |
+//! | evidence of MAA's own key | `maa/key_evidence.rs` | the same file |
+//! | AMD's service (KDS) | `amd/kds.rs` | the same file |
+//! | front end | `front_end/knob.rs` | `front_end/forward.rs`, `front_end/message.rs` |
 
 use std::str::FromStr;
 
 use super::amd::kds::KdsKnob;
 use super::front_end::FrontEndKnob;
 use super::guest::azure_vm::AzureVmKnob;
-use super::guest::hardware::HardwareKnob;
+use super::guest::hardware_knob::HardwareKnob;
 use super::knob::Knob;
 use super::maa::jwks::{KeyForm, KeySetKnob};
 use super::maa::key_evidence::MaaEvidenceKnob;
 use super::maa::token::TokenFault;
-use super::options::{
+use super::option_row::{
     OptionError, OptionRow, bytes, constant, digits, hexadecimal, json, named_json, number, offset_and_bytes, product,
     rows, status, tcb, text,
 };

@@ -33,7 +33,7 @@ const LINKS: &str = include_str!("../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 26] = [
+const DOCUMENTS: [(&str, &str); 27] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("policy-requirements.md", REQUIREMENTS),
@@ -55,6 +55,7 @@ const DOCUMENTS: [(&str, &str); 26] = [
     ("performance.md", include_str!("../../docs/performance.md")),
     ("cli.md", include_str!("../../docs/cli.md")),
     ("proxy.md", PROXY),
+    ("knobs.md", include_str!("../../docs/knobs.md")),
     ("languages.md", include_str!("../../docs/languages.md")),
     ("clients.md", include_str!("../../docs/clients.md")),
     ("troubleshooting.md", include_str!("../../docs/troubleshooting.md")),
@@ -299,7 +300,7 @@ fn every_field_of_a_policy_is_documented() {
         ("src/policy/workload.rs", "Workload", "workload."),
         ("src/policy/workload.rs", "GuestIdentity", "guest."),
         ("src/policy/workload.rs", "UvmRequirement", "uvm."),
-        ("src/policy/requirements.rs", "Requirements", "require."),
+        ("src/policy/require_table.rs", "Requirements", "require."),
     ] {
         let fields = fields(&source(path), structure);
         assert!(fields.len() >= 3, "{structure}: {fields:?}");

@@ -4,6 +4,8 @@ mod architecture;
 // It reads the tables of the emulator.
 #[cfg(feature = "emulator")]
 mod docs;
+#[cfg(feature = "emulator")]
+mod knobs;
 mod package;
 mod waiting;
 mod words;

@@ -1,4 +1,4 @@
-//! What is told and counted while connections are attested, by the page that documents it: `docs/observability.md`.
+//! What is reported and counted while connections are attested, by the page that documents it: `docs/observability.md`.
 
 #[path = "common/lab.rs"]
 mod lab;
@@ -21,7 +21,7 @@ use tracing::{Event, Level, Subscriber};
 
 const PAGE: &str = include_str!("../docs/observability.md");
 
-/// One thing that was told.
+/// One thing that was reported.
 #[derive(Clone, Debug)]
 struct Told {
     level: Level,
@@ -167,7 +167,7 @@ fn documented(heading: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
     .collect()
 }
 
-/// Whatever was told stands on the page, with its level and fields.
+/// Whatever was reported stands on the page, with its level and fields.
 fn check_documented(told: &[Told]) {
     let (spans, events) = (documented("Spans"), documented("Events"));
     for told in told {
@@ -218,7 +218,7 @@ async fn an_accepted_connection_is_told_step_by_step() {
     assert_eq!((field(join, "key"), field(join, "keys")), (lab.blindbox.tls_key().to_string().as_str(), "1"));
     assert_eq!(field(event(&told, "connect"), "outcome"), "ok");
 
-    // Of the application's own requests nothing is told.
+    // Of the application's own requests nothing is reported.
     let request = session.post("/echo").query("q", "query-secret").header("x-token", "header-secret");
     let _ = request.body("body-secret").send().await.unwrap().bytes().await.unwrap();
     assert_eq!(text(&ear.take()), "");

@@ -137,7 +137,7 @@ const FRONT_END: &[(&str, i32, &str)] = &[
     ("knob front-end-forge-response=503", 2, "channel-mismatch"),
 ];
 
-/// Of a container judged by MAA and AMD. What AMD's service says of certificates counts where none come along.
+/// Of a container judged by MAA and AMD. What AMD's service says of certificates counts where none is sent.
 const HARDWARE: &[(&str, i32, &str)] = &[
     ("knob debug", 1, "debug-mode"),
     ("knob reported-tcb=3.0.8.115", 1, "tcb-too-old"),

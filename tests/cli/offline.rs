@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Cargo builds examples before it runs tests; they lie beside the folder of this test's own binary.
+/// Cargo builds examples before it runs tests; they lie beside the directory of this test's own binary.
 pub(crate) fn offline(arguments: &[&str]) -> Output {
     let mut path = std::env::current_exe().unwrap();
     path.pop();

@@ -1,4 +1,4 @@
-//! The way back from `fetch`: `verify --evidence`, and `inspect` of all that a folder holds.
+//! The way back from `fetch`: `verify --evidence`, and `inspect` of all that a directory holds.
 
 use std::fs;
 use std::path::Path;
@@ -287,7 +287,7 @@ fn a_folder_without_evidence() {
         "{}",
         outcome.err
     );
-    // Of a folder nothing is asked.
+    // For a directory nothing is fetched.
     for (more, what) in [
         (&["https://my-app.example"][..], "cannot be used with"),
         (&["--kds", "http://127.0.0.1:1"], "cannot be used with"),

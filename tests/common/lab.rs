@@ -130,7 +130,7 @@ pub fn interrupted(reason: AttestationError) -> AttestationError {
     error
 }
 
-/// One request, answered by the replica that is reached.
+/// One request, to the replica that is reached.
 pub async fn hello(session: &Session) -> Result<String, AttestationError> {
     Ok(session.get("/").send().await?.text().await.unwrap())
 }

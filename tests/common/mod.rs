@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The folder of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate. Where neither
+/// The directory of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate. Where neither
 /// exists, says so and gives nothing: the test returns.
 #[must_use]
 pub fn vectors() -> Option<PathBuf> {
@@ -12,7 +12,7 @@ pub fn vectors() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    skipped(&format!("no recorded evidence in {}; name its folder in BLINDBOX_VECTORS", folder.display()));
+    skipped(&format!("no recorded evidence in {}; name its directory in BLINDBOX_VECTORS", folder.display()));
     None
 }
 

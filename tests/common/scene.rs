@@ -163,7 +163,7 @@ pub fn endorsements() -> Endorsements {
     endorsements
 }
 
-/// The verdict on a guest that answers our challenge as it should.
+/// The verdict on a guest that responds to our challenge as it should.
 pub fn attest(guest: &Guest, policy: &Policy) -> Result<Attestation, AttestationError> {
     let challenge = bound();
     let evidence = evidence(guest, &challenge.runtime_data());

@@ -121,6 +121,13 @@ fn comments_and_strings(source: &str) -> Vec<String> {
     lines
 }
 
+/// Comments of Rust, line by line: the strings of tests are what programs print, with names of variables in them.
+fn comments(source: &str) -> Vec<String> {
+    let is_comment = |line: &&str| line.trim_start().starts_with("//");
+    let lines = source.lines().map(|line| Some(line).filter(is_comment).unwrap_or_default());
+    lines.map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join(" x ")).collect()
+}
+
 /// Banned words of a text, each with its line and what to write instead. A phrase may run over the end of a line.
 fn banned(lines: &[String]) -> Vec<(usize, &'static str, &'static str)> {
     let mut words = Vec::new();
@@ -192,6 +199,20 @@ fn the_source_uses_the_vocabulary() {
         paths.push(root().join("examples").join(example).with_extension("rs"));
     }
     assert_clean(&paths, comments_and_strings);
+}
+
+#[test]
+fn the_tests_use_the_vocabulary_in_their_comments() {
+    let mut paths = Vec::new();
+    files(&root().join("tests"), "rs", &mut paths);
+    // The example has a workspace of its own, which is not part of the package.
+    let gateway = root().join("examples/gateway");
+    for sources in ["src", "tests"].map(|name| gateway.join(name)).iter().filter(|path| path.exists()) {
+        files(sources, "rs", &mut paths);
+    }
+    // It names the words.
+    paths.retain(|path| !path.ends_with("repository/words.rs"));
+    assert_clean(&paths, comments);
 }
 
 #[test]

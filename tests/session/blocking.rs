@@ -532,7 +532,7 @@ fn many_threads_work_at_the_same_time() {
     });
     assert_eq!(bench.lab.maa.key_set_fetches(), fetches + 1);
 
-    // One session: no request is answered before the last one is there.
+    // One session: no request has a response before the last one is there.
     let session = verifier.connect(&url, &policy).unwrap();
     let gate = Gate::closed();
     bench.lab.blindbox.fail("/slow", Fault::Held(gate.clone()));
@@ -610,7 +610,7 @@ fn it_can_be_dropped_anywhere() {
         panic!("with a session at hand");
     });
     assert!(panicked.join().is_err());
-    // While another thread waits for an answer.
+    // While another thread waits for a response.
     let session = bench.connect();
     let waiting = session.get("/slow?ms=500");
     let answer = thread::spawn(|| waiting.send().unwrap().text().unwrap());

@@ -106,7 +106,7 @@ async fn a_mirror_needs_no_trust() {
         assert!(matches!(error, AttestationError::InvalidReport(_)), "{knob:?}: {error:?}");
         assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
     }
-    // An old list is no attack, and no answer either.
+    // An old CRL is no attack, and of no use either.
     let mirror = Kds::builder().plain_http().knob(KdsKnob::ExpiredCrl).start().await.unwrap();
     let verifier = lab.builder().kds(mirror.url()).build().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
@@ -167,7 +167,7 @@ async fn certificates_of_the_agent_that_do_not_fit_are_skipped() {
     }
 }
 
-/// The issuers are compiled in: what is wrong with a chain that came along is no reason to refuse, nor to ask elsewhere.
+/// The issuers are compiled in: what is wrong with a chain that was sent is no reason to refuse, nor to ask elsewhere.
 #[tokio::test]
 async fn a_chain_that_is_not_needed_does_no_harm() {
     let platform = Platform::new(Product::Milan);
@@ -324,7 +324,7 @@ async fn the_hosts_own_certificate_is_asked_for_first_and_used_only_if_it_fits()
     let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
     assert_eq!(lab.kds().vcek_fetches(), 0);
 
-    // Another machine's, none at all, or no answer: AMD's own is asked.
+    // Another machine's, none at all, or no response: AMD's own is asked.
     let elsewhere = Platform::builder(Product::Genoa).chip_id(ChipId::new([7; 64])).build();
     let other = Kds::builder().plain_http().thim(&elsewhere).start().await.unwrap();
     let down = Kds::builder().plain_http().start().await.unwrap();

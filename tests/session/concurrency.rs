@@ -63,7 +63,7 @@ async fn a_thousand_requests_at_once_on_a_session_that_lost_its_connections() {
         let session = fleet.connect().await.unwrap();
         fleet.replicas[0].rotate_tls_key(OpenConnections::Drop);
         noticed().await;
-        // One answer at a time takes HTTP/1.1 longer.
+        // One response at a time takes HTTP/1.1 longer.
         let count = if http == HttpVersions::Http1 { 200 } else { 1000 };
         let tasks: Vec<_> = (0..count)
             .map(|number| {
@@ -234,7 +234,7 @@ async fn others_take_over_what_a_task_gave_up() {
         let (verifier, url, policy) = (verifier.clone(), url.clone(), policy.clone());
         tokio::spawn(async move { verifier.connect(url, &policy).await.map(drop) })
     };
-    // The first asks and is left without an answer; the others find that it has asked, and wait for it.
+    // The first asks and is left without a response; the others find that it has asked, and wait for it.
     let first = connect();
     until("the agent is asked", || lab.blindbox.traffic().count("/attest/maa") > 0).await;
     let others: Vec<_> = (0..20).map(|_| connect()).collect();

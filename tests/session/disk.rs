@@ -96,7 +96,7 @@ async fn key_sets_and_verdicts_are_never_written() {
     maa().await.unwrap();
     assert_eq!((scene.lab.maa.key_set_fetches(), scene.fetches()), (2, (1, 1)));
     assert_eq!(names(&scene.folder()).len(), 3);
-    // What lies there does not save anybody from the verdict of today.
+    // What lies there saves no one from the verdict of today.
     scene.lab.blindbox.set(Knob::Hardware(HardwareKnob::Unsigned));
     let error = maa().await.unwrap_err();
     assert_eq!(error, AttestationError::InvalidReport(ReportError::Unsigned));
@@ -304,7 +304,7 @@ async fn a_folder_that_others_may_use_is_refused() {
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
     let _ = scene.lab.builder().cache_dir(&folder).build().unwrap();
 
-    // A link to a good folder, with and without a slash at the end; a link to nothing; a file.
+    // A link to a good directory, with and without a slash at the end; a link to nothing; a file.
     let link = scene.place.path().join("link");
     symlink(&folder, &link).unwrap();
     let dangling = scene.place.path().join("dangling");
@@ -317,11 +317,11 @@ async fn a_folder_that_others_may_use_is_refused() {
     }
     assert!(!scene.place.path().join("nowhere").exists());
 
-    // Only root can give a folder away.
+    // Only root can give a directory away.
     if std::os::unix::fs::chown(&folder, Some(12_345), None).is_ok() {
         assert!(refused(&folder).contains("found one of user 12345"), "{}", refused(&folder));
     } else {
-        eprintln!("SKIPPED: a folder of another user, since this user cannot make one");
+        eprintln!("SKIPPED: a directory of another user, since this user cannot make one");
     }
 }
 

@@ -490,7 +490,7 @@ async fn an_answer_that_does_not_begin_in_time() {
     })
     .await;
 
-    // The attestation ends while the answer is waited for.
+    // The attestation ends while the response is awaited.
     let gate = Gate::closed();
     lab.blindbox.fail_times("/echo", 1, Fault::Held(gate.clone()));
     let waiting = tokio::spawn(session.get("/echo").send());

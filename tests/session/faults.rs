@@ -76,7 +76,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
     (begun.elapsed(), outcome)
 }
 
-/// A fresh verifier, and a session with one request that is answered; or why not, and then nothing reached the application.
+/// A fresh verifier, and a session with one request that succeeds; or why not, and then nothing reached the application.
 async fn attempt(lab: &Lab, builder: VerifierBuilder, url: &str, deadline: Duration) -> (Duration, Outcome) {
     let verifier = builder.deadline(deadline).build().unwrap();
     lab.blindbox.traffic().clear_requests();
@@ -94,7 +94,7 @@ async fn attempt(lab: &Lab, builder: VerifierBuilder, url: &str, deadline: Durat
     (took, outcome)
 }
 
-/// What any server can do wrong, and how long to wait for what becomes of it. `times` is for how many answers.
+/// What any server can do wrong, and how long to wait for what becomes of it. `times` is for how many responses.
 fn server_faults() -> Vec<(&'static str, Fault, Option<u32>, Duration)> {
     let for_good = None;
     vec![
@@ -379,7 +379,7 @@ async fn faults_during_a_request() {
             noticed().await;
             assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
         }
-        // What is the application's own answer, is none of ours.
+        // The application's own response is not judged.
         for (name, fault) in [
             ("the application fails (500)", Fault::status(500)),
             ("the application redirects", Fault::Redirect("https://127.0.0.1:9/".to_owned())),

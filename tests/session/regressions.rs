@@ -8,7 +8,7 @@ use blindbox_attestation::emulator::{
 };
 use blindbox_attestation::{AttestationError, Product, Session, Tcb, Verifier, Violation};
 
-/// The refusal of a renewal was forgotten when other requests looked for a connection meanwhile and a new one led to another
+/// The refusal of a renewal was forgotten when other requests looked for a connection at the same time and a new one led to another
 /// peer: the refused one went on getting requests until its old attestation ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_that_is_refused_is_refused_however_busy_the_session_is() {
@@ -91,7 +91,7 @@ async fn refused_before_an_older_response(seconds: u64) -> (Lab, Session) {
     (lab, session)
 }
 
-/// An answer from before a refusal, held back on its way, opened the session again.
+/// A response from before a refusal, held back on its way, opened the session again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_answer_does_not_outweigh_a_newer_refusal() {
     let (_lab, session) = refused_before_an_older_response(0).await;
@@ -105,7 +105,7 @@ async fn an_older_answer_does_not_outweigh_a_refusal_that_is_forgotten_by_others
     drop(refused_before_an_older_response(40).await);
 }
 
-/// One wrong answer of a mirror, or of anyone who is on the way to it, was kept for a day.
+/// One wrong response of a mirror, or of anyone who is on the way to it, was kept for a day.
 #[tokio::test]
 async fn a_certificate_of_another_chip_or_tcb_is_not_in_the_way_of_the_right_one() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
@@ -213,7 +213,7 @@ async fn a_url_that_is_too_long_is_an_invalid_request() {
     assert_eq!(lab.blindbox.traffic().application_requests(), 0);
 }
 
-/// It was told as a connection that could not be opened.
+/// It was reported as a connection that could not be opened.
 #[tokio::test]
 async fn a_proxy_that_wants_a_password_is_named_with_its_port() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,5 +1,5 @@
-//! A man in the middle, with everything that he can have: the network, the server's name, a certificate for it, and the
-//! answers of a genuine BlindBox. What must not reach him is one byte of the application.
+//! A man in the middle, with everything that such a party can have: the network, the server's name, a certificate for it, and the
+//! responses of a genuine BlindBox. What must not arrive there is one byte of the application.
 
 use crate::lab::{Lab, hello, noticed};
 use blindbox_attestation::emulator::{AgentForm, Knob, Relay, RelayCertificate, RelayMode};
@@ -173,7 +173,7 @@ async fn an_old_answer_is_no_answer() {
     assert!(matches!(error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error:?}");
     assert_nothing_leaked(&relay);
 
-    // The genuine peer itself, with the answer to another question.
+    // The genuine peer itself, with the response to another request.
     lab.blindbox.set(Knob::OldAnswer);
     let error = lab.refusal().await;
     assert!(matches!(error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error:?}");

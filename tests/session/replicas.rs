@@ -177,7 +177,7 @@ async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
                 })
             })
             .collect();
-        // Each when requests are answered again after the last one: however busy the machine is, it meets requests under way.
+        // Each when requests succeed again after the last one: however busy the machine is, it meets requests under way.
         let more_answers = async || {
             let before = answered.load(Ordering::SeqCst);
             until("requests are answered", || answered.load(Ordering::SeqCst) >= before + 20).await;
@@ -213,7 +213,7 @@ async fn restarts_and_rotations_under_load_lose_nothing_without_a_word() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_has_64_keys_at_most() {
-    // One answer at a time on a connection, and one connection for each replica.
+    // One response at a time on a connection, and one connection for each replica.
     let fleet = Fleet::start(66, HttpVersions::Http1, Balancing::RoundRobin).await;
     let session = fleet.connect().await.unwrap();
     let gate = Gate::closed();

@@ -1,4 +1,4 @@
-//! What a request can carry, and how its answer is read.
+//! What a request can carry, and how its response is read.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
 //! A session under everything at once: keys rotate, replicas restart, a man in the middle comes and goes, agents, MAA and
-//! networks fail. No request is answered by a peer that was not attested, none is done twice, none is lost without a typed
+//! networks fail. No request is processed by a peer that was not attested, none is done twice, none is lost without a typed
 //! error, and memory stays flat. Each trouble lasts until it has been seen to bite, and has to bite at least once.
 //!
 //! The short form runs with the suite. The long one, with its figures:
@@ -100,13 +100,13 @@ async fn soak(requests: usize, pace: usize, http: HttpVersions) {
             connections.iter().filter(|connection| connection.key == Some(*refused)).map(|one| one.id).collect();
         assert!(!on_it.is_empty() && on_it.is_disjoint(&fleet.application_connections(*replica)));
     }
-    // Every answer belongs to one request, and no request was done twice.
+    // Every response belongs to one request, and no request was done twice.
     let twice: Vec<_> = (0..requests).filter(|number| arrivals.get(*number).is_some_and(|times| *times > 1)).collect();
     assert!(twice.is_empty(), "arrived more than once: {twice:?}");
     let unseen: Vec<_> =
         tally.answered.iter().filter(|number| arrivals.get(**number).is_none_or(|times| *times == 0)).collect();
     assert!(unseen.is_empty(), "answered by no one: {unseen:?}");
-    // None lost: each is answered, or has its error.
+    // None lost: each has a response, or its error.
     let failed: usize = tally.errors.values().sum();
     assert_eq!(tally.answered.len() + tally.broken_off + failed, requests);
     for code in tally.errors.keys() {
@@ -129,7 +129,7 @@ fn count(fleet: &mut Fleet, arrivals: &mut Vec<u8>) {
     }
 }
 
-/// What may come of a request here, besides an answer.
+/// What may come of a request here, besides a response.
 const EXPECTED: &[&str] = &[
     "application-unreachable",
     "agent-unreachable",

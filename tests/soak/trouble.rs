@@ -14,9 +14,9 @@ use crate::fleet::Fleet;
 /// What came of the requests so far.
 #[derive(Default)]
 pub struct Tally {
-    /// The numbers of the requests that were answered.
+    /// The numbers of the requests that had a response.
     pub answered: Vec<usize>,
-    /// Those whose answer broke off after it had begun.
+    /// Those whose response broke off after it had begun.
     pub broken_off: usize,
     pub errors: BTreeMap<&'static str, usize>,
     /// How often a poisoned session was opened again.
@@ -65,7 +65,7 @@ enum Sign {
     BrokenOff,
     /// A poisoned session was opened again.
     Healed,
-    /// A request was answered.
+    /// A request had a response.
     Answer,
     /// This key was asked for evidence more often than so many times.
     Asked(SpkiDigest, usize),

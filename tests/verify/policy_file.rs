@@ -166,7 +166,7 @@ fn a_table_is_never_a_name() {
     }
 }
 
-/// Logs are made of lines, and anyone who mends a file looks for the place.
+/// Logs are made of lines, and anyone who fixes a file looks for the place.
 #[test]
 fn what_is_wrong_with_a_file_is_one_line_with_its_place() {
     let long = "x".repeat(5000);

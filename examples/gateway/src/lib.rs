@@ -1,8 +1,8 @@
-//! A gateway: takes prompts over HTTP and hands them to a BlindBox, and to nobody else.
+//! A gateway: takes prompts over HTTP and hands them to a BlindBox, and to no one else.
 //!
 //! | attestation says | the caller gets |
 //! |---|---|
-//! | attested | the answer of the BlindBox |
+//! | attested | the response of the BlindBox |
 //! | `unavailable`: no verdict (an outage, a deadline) | 503 with `Retry-After` |
 //! | `rejected`, `untrusted`: the peer is not what it should be | 502 |
 //! | `misconfigured`: this gateway is not set up properly | 500 |
@@ -23,7 +23,7 @@ use axum::routing::{get, post};
 use blindbox_attestation::{AttestationError, Category, ManagedSession, Policy, Session, VerifierBuilder};
 use serde::{Deserialize, Serialize};
 
-/// The most time that one prompt may take, until the end of the answer.
+/// The most time that one prompt may take, until the end of the response.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What differs between production and a test.
@@ -35,11 +35,11 @@ pub struct Config {
     /// How it is verified: `Verifier::builder()` as it is in production. A test gives the emulator's roots here, as a
     /// deployment with a private authority gives its own: there is no path through the gateway that only tests take.
     pub verifier: VerifierBuilder,
-    /// How long after a failed connection the next one is made. Callers in between get the same answer from memory.
+    /// How long after a failed connection the next one is made. Callers in between get the same error from memory.
     pub cool_down: Duration,
 }
 
-/// The routes: `POST /v1/generate` and, for whoever balances the load, `GET /ready`.
+/// The routes: `POST /v1/generate` and, for load balancers, `GET /ready`.
 ///
 /// Nothing is connected yet: a gateway starts whether or not its BlindBox is up, and connects when first asked.
 pub fn gateway(config: Config) -> Result<Router, AttestationError> {
@@ -86,7 +86,7 @@ impl Peer {
 
 fn pass_on(answer: blindbox_attestation::Response) -> Response {
     let (status, content_type) = (answer.status(), answer.headers().get(CONTENT_TYPE).cloned());
-    // Status, type and body are passed on as they come, long answers piece by piece; other headers stay here.
+    // Status, type and body are passed on as they come, long responses piece by piece; other headers stay here.
     let answer: http::Response<_> = answer.into();
     let mut response = Response::new(Body::new(answer.into_body()));
     *response.status_mut() = status;
@@ -96,7 +96,7 @@ fn pass_on(answer: blindbox_attestation::Response) -> Response {
     response
 }
 
-/// What a caller is told of an error.
+/// What a caller gets of an error.
 struct Refusal {
     code: &'static str,
     category: Category,

@@ -103,7 +103,7 @@ async fn call(gateway: &Router, request: Request<Body>) -> Answer {
 async fn a_prompt_goes_to_the_attested_blindbox() {
     let lab = Lab::start().await;
     let gateway = lab.gateway();
-    // Nothing is connected before somebody asks.
+    // Nothing is connected before a caller asks.
     assert_eq!(lab.blindbox.traffic().connections().len(), 0);
     assert_eq!(call(&gateway, Request::get("/ready").body(Body::empty()).unwrap()).await.status, StatusCode::OK);
     lab.assert_nothing_was_sent();

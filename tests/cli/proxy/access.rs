@@ -132,7 +132,7 @@ fn pages_of_an_origin_that_is_let_in() {
         "Access-Control-Request-Headers: authorization,content-type",
         "Access-Control-Request-Private-Network: true",
     ];
-    // Browsers send no token with it, and it is not the application's to answer.
+    // Browsers send no token with it, and it is not for the application.
     let answer = proxy.ask_plainly("OPTIONS /echo", &preflight, "");
     assert_eq!((answer.status, answer.body.as_str(), is_shared(&answer)), (204, "", true), "{answer:?}");
     for (name, value) in [

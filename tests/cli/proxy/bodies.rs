@@ -21,7 +21,7 @@ fn finish(mut stream: TcpStream, rest: &str) -> Answer {
 #[test]
 fn nothing_is_held_for_those_without_the_token() {
     let mut proxy = Proxy::start(&["--max-request", "2048", "--max-held", "2048"]);
-    // They are answered before their bodies have come, and take no one's room.
+    // Their responses come before their bodies have arrived, and they take no room.
     let waiting: Vec<_> = (0..20).map(|_| proxy.begin(&head(&proxy, "X-Other: x", 2048))).collect();
     for stream in waiting {
         let answer = Answer::read(stream);
@@ -66,7 +66,7 @@ fn a_body_for_which_there_is_no_room_in_time() {
     let mut first = proxy.begin(&chunked);
     let mut invitation = [0; 25];
     first.read_exact(&mut invitation).unwrap();
-    // It can be sent to its end all the same: many clients look for an answer only then.
+    // It can be sent to its end all the same: many clients look for a response only then.
     let answer = finish(proxy.begin(&head(&proxy, &proxy.token(), size)), &"x".repeat(size));
     assert_eq!((answer.status, answer.code().as_str()), (503, "too-many-bodies"), "{answer:?}");
     // As long as it comes it may become as large as any; then it takes what it needs.

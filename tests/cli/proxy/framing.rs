@@ -94,7 +94,7 @@ fn trailers_go_no_further() {
 #[test]
 fn an_older_version() {
     let proxy = Proxy::start(&[]);
-    // Without chunks an answer whose length is not known looks complete wherever it is cut off.
+    // Without chunks a response whose length is not known looks complete wherever it is cut off.
     let answer = send(&proxy, "GET / HTTP/1.0\r\nHost: HOST\r\nTOKEN\r\n\r\n");
     assert_eq!((answer.status, answer.code().as_str()), (505, "version-refused"), "{answer:?}");
 }

@@ -1,9 +1,9 @@
-//! A client that follows a redirect stays within the proxy, or is told that it cannot.
+//! A client that follows a redirect stays within the proxy, or gets an error.
 
 use super::{Answer, Proxy};
 use crate::tool::Emulator;
 
-/// The answer of an application that redirects to there from below `/r/`.
+/// The response of an application that redirects to there from below `/r/`.
 fn redirected(proxy: &mut Proxy, from: &str, to: &str) -> Answer {
     proxy.emulator.order("reset");
     proxy.emulator.order(&format!("fail /r/=redirect:{to}"));

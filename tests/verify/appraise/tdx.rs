@@ -233,7 +233,7 @@ fn what_every_vm_has_applies_to_tdx_too() {
     }
 }
 
-/// In another kind of guest, whoever requested the token wrote `x-ms-runtime`.
+/// In another kind of guest, the one who requested the token wrote `x-ms-runtime`.
 #[test]
 fn the_status_of_a_vm_with_tdx_cannot_be_relaxed() {
     let reason = "a token of Intel TDX is bound through the claims of Azure's paravisor, and only `azure-compliant-cvm` says that they \

@@ -369,7 +369,7 @@ fn what_cannot_be_read_is_said() {
         findings("containers := data.other.containers"),
         [CcePolicyFinding::ContainersNotRead, CcePolicyFinding::NotRead { place: "containers".into() }]
     );
-    // A text that cannot be told apart from what follows hides the rest, which is said.
+    // A text that cannot be distinguished from what follows hides the rest, which is said.
     let broken = "package policy\nx := \"\\d\"\napi_version := \"1\"\nframework_version := \"1\"\n";
     let found = CcePolicy::from_rego(broken).unwrap().findings();
     assert_eq!(found[0], CcePolicyFinding::ContainersNotRead);
@@ -391,7 +391,7 @@ fn text_from_a_policy_is_escaped() {
     assert!(!text.contains('\u{1b}'), "{text}");
 }
 
-/// The recorded cases of policies that had no finding, where they are at hand.
+/// The recorded cases of policies that had no finding, where they are available.
 #[test]
 fn the_recorded_cases_have_their_findings() {
     let Some(vectors) = crate::common::vectors() else { return };

@@ -241,7 +241,7 @@ fn large_documents_are_read_in_one_pass() {
     }
 }
 
-/// The recorded cases, where they are at hand: the policy in the file is found, or an error.
+/// The recorded cases, where they are available: the policy in the file is found, or an error.
 #[test]
 fn the_recorded_cases_are_read_or_refused() {
     let Some(vectors) = crate::common::vectors() else { return };

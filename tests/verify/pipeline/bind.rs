@@ -112,7 +112,7 @@ fn evidence_about_another_connection_is_refused() {
     assert_eq!(verdict(&|text| text.replace(&EXPORTER.to_string(), &other.to_string())), mismatch);
     let mismatch = AttestationError::ChannelMismatch { attested: other_key, connected: KEY };
     assert_eq!(verdict(&|text| text.replace(&KEY.to_string(), &other_key.to_string())), mismatch);
-    // The form that names the key alone, with the right one, is no answer.
+    // The form that names the key alone, with the right one, is not enough.
     let not_named = AttestationError::ChannelNotBound { reason: ChannelNotBound::ConnectionNotNamed };
     let exporter = format!(r#""tls-exporter":"{EXPORTER}","#);
     let as_server = |text: String| text.replace(&exporter, "").replace("bound-connection", "bound-server");
@@ -276,7 +276,7 @@ fn a_vm_answers_in_its_client_payload() {
 
 #[test]
 fn the_nested_runtime_of_a_vm_is_not_ours_to_compare() {
-    // A man in the middle gets a genuine VM token over a nonce of his own, and writes ours where the report binds it.
+    // A man in the middle gets a genuine VM token over a nonce of its own choice, and writes ours where the report binds it.
     let vm = Guest::confidential_vm();
     let verdict = attest_for(bound(), &vm, |claims| {
         let zeros = "0".repeat(128);

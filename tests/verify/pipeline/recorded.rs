@@ -62,7 +62,7 @@ fn amd() -> Trust {
     Trust::amd().allow_no_revocation_check()
 }
 
-/// Folder, product, security version of the utility VM.
+/// Directory, product, security version of the utility VM.
 const CONTAINERS: [(&str, Product, u64); 5] = [
     ("snp-aci-milan-v2-uvm22", Product::Milan, 22),
     ("snp-aci-milan-v3-20250617", Product::Milan, 101),

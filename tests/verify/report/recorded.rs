@@ -21,7 +21,7 @@ struct Set {
     expected: Option<Value>,
 }
 
-/// Every folder that has a report and the certificate of its key.
+/// Every directory that has a report and the certificate of its key.
 fn sets() -> Option<Vec<Set>> {
     let mut sets = Vec::new();
     let vectors = vectors()?;

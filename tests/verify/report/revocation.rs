@@ -106,7 +106,7 @@ fn any_revoked_certificate_of_an_authoritys_key_counts() {
     };
     let revoked = |role, serial: &str| Some(ReportError::Revoked { role, serial: serial.into() });
     for (serial, expected) in [
-        // The certificate that is pinned, and the one that came along, of one key: either of them.
+        // The certificate that is pinned, and the one that was sent, of one key: either of them.
         (&[1, 0, 1][..], revoked(ask, "010001")),
         (&[1, 0, 9], revoked(ask, "010009")),
         (&[1, 0, 0], revoked(ark, "010000")),

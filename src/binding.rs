@@ -83,7 +83,7 @@ fn mismatch(expected: &[u8], claimed: &[u8], challenge: &Challenge) -> Attestati
 }
 
 /// Checks that token and report both cover exactly this runtime data.
-pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[u8]) -> Result<(), AttestationError> {
+fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[u8]) -> Result<(), AttestationError> {
     let digest = crypto::sha256(runtime_data);
     if let Some(vm) = &evidence.vm {
         check_quote(vm, &digest)?;
@@ -116,6 +116,25 @@ pub(crate) fn check_runtime_data(evidence: &ConsistentEvidence, runtime_data: &[
         }
     }
     Ok(())
+}
+
+/// Checks that recorded evidence covers these runtime data: as for a challenge, or they are the claims of the paravisor in a direct token
+/// of a confidential VM, which its report covers byte for byte. No challenge has that form.
+pub(crate) fn check_recorded_runtime_data(
+    evidence: &ConsistentEvidence,
+    runtime_data: &[u8],
+) -> Result<(), AttestationError> {
+    let is_direct = |token: &&VerifiedToken| match token.maa().shape {
+        TokenShape::SevSnpVm => token.maa().compliance_status.as_deref() == Some(COMPLIANT_CVM),
+        TokenShape::TdxVm => true,
+        TokenShape::AzureVm => false,
+    };
+    match evidence.token.as_ref().filter(is_direct) {
+        Some(token) if evidence.vm.is_none() && token.runtime_is(runtime_data) => {
+            check_report_data(token.tee().report_data(), &crypto::sha256(runtime_data))
+        }
+        _ => check_runtime_data(evidence, runtime_data),
+    }
 }
 
 /// Checks that the runtime claims of a confidential VM carry the digest: the report covers the claims of the paravisor, and they the

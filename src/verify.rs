@@ -181,7 +181,7 @@ pub fn verify_recorded(
     now: UnixTime,
 ) -> Result<OfflineAttestation, AttestationError> {
     verify_offline(evidence, endorsements, policy, now, |tee| match &evidence.runtime_data {
-        Some(runtime_data) => binding::check_runtime_data(tee, runtime_data),
+        Some(runtime_data) => binding::check_recorded_runtime_data(tee, runtime_data),
         None => Ok(()),
     })
 }
@@ -262,7 +262,7 @@ pub fn verify_unappraised(
     let endorsement = document.map(|document| uvm::verify(document, &EndorsementExpectations::production()));
     let tee = ConsistentEvidence::new(token, report, endorsement.transpose()?)?.with_vm(vm)?;
     if let Some(runtime_data) = &evidence.runtime_data {
-        binding::check_runtime_data(&tee, runtime_data)?;
+        binding::check_recorded_runtime_data(&tee, runtime_data)?;
     }
     Ok(VerifiedEvidence::new(now, claims(tee)))
 }

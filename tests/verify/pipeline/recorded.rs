@@ -305,6 +305,34 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     assert_eq!(kinds(set.verify_at_issue(&container)), ("a confidential container", DIRECT));
 }
 
+/// The report covers the claims of the paravisor as it wrote them: the token has their value, in another order.
+#[test]
+fn the_recorded_direct_token_of_a_vm_covers_the_claims_of_its_paravisor_byte_for_byte() {
+    let Some(vectors) = crate::common::vectors() else { return };
+    let directory = vectors.join("maa-sharedeus-sevsnpvm-2026");
+    let set = Set::token(&directory);
+    let trust = Trust::maa(set.expected["iss"].as_str().unwrap()).unwrap();
+    let policy = Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
+    let policy = policy.allow_direct_vm_token().unwrap();
+    let exact = fs::read(directory.join("runtime-data.json")).unwrap();
+    let issued_at = UnixTime::from_secs(set.expected["iat"].as_u64().unwrap());
+    let cover = |runtime_data: &[u8]| {
+        let mut evidence = set.evidence.clone();
+        evidence.runtime_data = Some(runtime_data.to_vec());
+        let refused = |error| match error {
+            AttestationError::FalseAttestationReport { what, .. } => what,
+            other => panic!("{other:?}"),
+        };
+        verify_recorded(&evidence, &set.endorsements, &policy, issued_at).map(drop).map_err(refused)
+    };
+    assert_eq!(cover(&exact), Ok(()));
+    // The same value in other bytes, another value, and data as a container would have them.
+    assert_eq!(cover(&[&exact[..], b"\n"].concat()), Err("report data"));
+    let changed = String::from_utf8(exact).unwrap().replacen("true", "false", 1);
+    assert_eq!(cover(changed.as_bytes()), Err("x-ms-runtime.user-data"));
+    assert_eq!(cover(b"{}"), Err("x-ms-runtime.user-data"));
+}
+
 #[test]
 fn a_recorded_token_of_another_enclave_or_instance_is_refused_before_any_appraisal() {
     let Some(vectors) = crate::common::vectors() else { return };

@@ -182,10 +182,10 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "any instance of the same workload passes, of any operator; validate the server's name, or pin id keys or chips",
         ),
         (
-            seals_messages && require.chip_ids.is_none() && require.vm_ids.is_none(),
+            seals_messages && require.chip_ids.is_none(),
             "front-end-chooses-instance",
-            "the server's name is that of a front end, which may lead you to any instance that passes, of any operator; pin chips or VM \
-             ids, if the front end is not yours",
+            "the server's name is that of a front end, which may lead you to any instance that passes, of any operator; pin chips, if \
+             the front end is not yours",
         ),
         (
             seals_messages && !require.post_quantum,

@@ -1,0 +1,45 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const https = require('node:https');
+const { test } = require('node:test');
+
+const { Emulator, program } = require('@blindbox/emulator');
+
+function get(url, ca) {
+  return new Promise((resolve, reject) => {
+    const request = https.get(url, { ca, agent: false }, (response) => {
+      let body = '';
+      response.on('data', (piece) => (body += piece));
+      response.on('end', () => resolve(body));
+    });
+    request.on('error', reject);
+  });
+}
+
+test('it serves until it is stopped', async () => {
+  const emulator = await Emulator.start();
+  const root = fs.readFileSync(emulator.settings.applicationRoots);
+  assert.equal(await get(`${emulator.url}/`, root), 'hello from a BlindBox');
+  assert.equal((await emulator.order('traffic')).application_requests, 1);
+  assert.match(emulator.policyText(), /^version = 1/);
+  await emulator.stop();
+  assert.equal(fs.existsSync(emulator.directory), false);
+  await assert.rejects(get(`${emulator.url}/`, root), { code: 'ECONNREFUSED' });
+  await emulator.stop();
+});
+
+test('arguments and orders', async () => {
+  const emulator = await Emulator.start('--guest', 'vm', '--product', 'milan', '--trust', 'amd');
+  const names = ['akRoot', 'amdRoots', 'applicationRoots', 'collateralRoots', 'kds'];
+  assert.deepEqual(Object.keys(emulator.settings).sort(), names);
+  await emulator.order('knob debug');
+  await assert.rejects(emulator.order('knob nonsense'), /knob nonsense/);
+  await emulator.stop();
+});
+
+test('what cannot start says so', async () => {
+  await assert.rejects(Emulator.start('--nonsense'), /did not start: .* --nonsense/);
+  assert(program.includes('node_modules'));
+});

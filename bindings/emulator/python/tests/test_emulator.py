@@ -1,0 +1,45 @@
+"""The package as it is installed."""
+
+import json
+import pathlib
+import ssl
+import unittest
+import urllib.request
+
+import blindbox_emulator
+from blindbox_emulator import Emulator
+
+
+class TestEmulator(unittest.TestCase):
+    def test_it_serves_until_it_is_stopped(self):
+        with Emulator() as emulator:
+            context = ssl.create_default_context(cafile=emulator.settings["application_roots"])
+            with urllib.request.urlopen(emulator.url + "/", context=context) as response:
+                self.assertEqual(response.read(), b"hello from a BlindBox")
+            self.assertEqual(emulator.order("traffic")["application_requests"], 1)
+            self.assertIn("version = 1", emulator.policy_text())
+            directory, url = emulator.directory, emulator.url
+        self.assertFalse(directory.exists())
+        with self.assertRaises(OSError):
+            urllib.request.urlopen(url + "/", context=context)
+        emulator.stop()
+
+    def test_arguments_and_orders(self):
+        with Emulator("--guest", "vm", "--product", "milan", "--trust", "amd") as emulator:
+            names = {"application_roots", "collateral_roots", "amd_roots", "ak_root", "kds"}
+            self.assertEqual(set(emulator.settings), names)
+            emulator.order("knob debug")
+            with self.assertRaisesRegex(ValueError, "knob nonsense"):
+                emulator.order("knob nonsense")
+
+    def test_what_cannot_start_says_so(self):
+        with self.assertRaisesRegex(RuntimeError, "did not start: .* --nonsense"):
+            Emulator("--nonsense")
+
+    def test_the_package_is_the_one_that_is_installed(self):
+        self.assertIn("site-packages", pathlib.Path(blindbox_emulator.__file__).parts)
+        json.dumps(str(blindbox_emulator.program()))
+
+
+if __name__ == "__main__":
+    unittest.main()

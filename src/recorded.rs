@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "client")]
 use base64::Engine as _;
+#[cfg(feature = "client")]
 use base64::engine::general_purpose::STANDARD;
 
 use crate::azure_vm::Quote;
@@ -15,6 +17,7 @@ use crate::files::{
 };
 use crate::maa::KeySet;
 use crate::snp::{Crl, Vek, certificates_from_pem};
+#[cfg(feature = "client")]
 use crate::types::Sha256Digest;
 
 const TOKEN: &str = "token.jwt";

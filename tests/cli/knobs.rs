@@ -279,6 +279,22 @@ fn every_knob_of_evidence_about_a_connection() {
     check(Emulator::start(&["--agent", "bound-connection"]), CONNECTION, "knobs-of-connection.txt");
 }
 
+/// With a policy of sealed messages, what it puts into attestations is refused, and what it does to messages shows with a message.
+#[test]
+fn a_policy_of_sealed_messages_passes_a_front_end() {
+    let mut emulator = Emulator::start(&["--front-end", "--agent", "bound-message"]);
+    for (knob, exit, code) in [
+        ("front-end-own-message-key", 2, "false-attestation-report"),
+        ("refuse-message-form", 2, "channel-not-bound"),
+        ("front-end-repeat-request", 0, ACCEPTED),
+    ] {
+        emulator.order("reset");
+        emulator.order(&format!("knob {knob}"));
+        let outcome = emulator.verify(&["--json"]);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (exit, code), "{knob}: {}", outcome.out);
+    }
+}
+
 #[test]
 fn every_knob_of_a_front_end() {
     check(Emulator::start(&["--front-end"]), FRONT_END, "knobs-of-front-end.txt");

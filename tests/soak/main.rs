@@ -10,6 +10,7 @@
 
 #[path = "../common/fleet.rs"]
 mod fleet;
+mod front_end;
 mod trouble;
 
 use std::collections::BTreeSet;

@@ -169,7 +169,7 @@ impl Arguments {
         };
         let mut builder = BlindBox::builder(maa)
             .agent(match self.agent {
-                AgentArgument::Bound | AgentArgument::BoundConnection => AgentForm::Bound,
+                AgentArgument::Bound | AgentArgument::BoundConnection | AgentArgument::BoundMessage => AgentForm::Bound,
                 AgentArgument::Legacy => AgentForm::Legacy,
                 AgentArgument::Both => AgentForm::Both,
             })
@@ -235,6 +235,7 @@ impl Arguments {
         let binding = match self.agent {
             AgentArgument::Bound => Binding::OwnKey,
             AgentArgument::BoundConnection => Binding::OwnConnection,
+            AgentArgument::BoundMessage => Binding::OwnMessageKey,
             AgentArgument::Legacy | AgentArgument::Both => Binding::None,
         };
         let binds = binding != Binding::None;

@@ -85,7 +85,7 @@ pub struct Arguments {
     pub maa_host: String,
 
     /// A reverse proxy before the BlindBox that ends TLS with a certificate of its own; `url` in the output is the proxy's. It is honest
-    /// without a knob that says otherwise. Clients get sealed messages through it, and nothing else.
+    /// without a knob that says otherwise. Clients get sealed messages through it (--agent bound-message), and nothing else.
     #[arg(long, conflicts_with = "relay", help_heading = "Agent and application")]
     pub front_end: bool,
 
@@ -163,6 +163,8 @@ pub enum AgentArgument {
     Bound,
     /// The same; the policy requires evidence about each connection.
     BoundConnection,
+    /// The same; the policy requires sealed messages, which pass a front end.
+    BoundMessage,
     Legacy,
     Both,
 }

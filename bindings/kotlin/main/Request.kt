@@ -1,0 +1,62 @@
+package blindbox.attestation
+
+import blindbox.attestation.ffi.Header
+import java.io.IOException
+import java.io.InputStream
+import java.io.OutputStream
+import java.time.Duration
+
+/** Writes a request body while it is sent. It is called on another thread, once the request has a connection to an attested peer. */
+public fun interface BodyWriter {
+    /** Writes the whole body; `flush` sends what was written so far. What it throws fails the request. */
+    @Throws(IOException::class)
+    public fun writeTo(output: OutputStream)
+}
+
+/** A request. `target` begins with a slash, or is a URL on the session's origin. */
+public class Request(public val method: String, public val target: String) {
+    internal val headers = ArrayList<Header>()
+    internal var content: ByteArray? = null
+    internal var uploader: Uploader? = null
+    internal var timeoutMs: ULong? = null
+
+    /** Adds a header. Text outside of ASCII is sent as UTF-8. */
+    public fun header(name: String, value: String): Request = header(name, value.toByteArray())
+
+    /** Adds a header with a value of any bytes. */
+    public fun header(name: String, value: ByteArray): Request = apply { headers += Header(name, value) }
+
+    /** Sets a body of text, in UTF-8. */
+    public fun body(text: String): Request = body(text.toByteArray())
+
+    /** Sets a body of bytes. */
+    public fun body(bytes: ByteArray): Request = apply {
+        content = bytes
+        uploader = null
+    }
+
+    /** Sets a body of JSON, and its content type. */
+    public fun json(text: String): Request = header("content-type", "application/json").body(text)
+
+    /**
+     * Sets a body that is read from a stream while it is sent, in flat memory, and closed after it. `length` is what it has in all, or -1
+     * if that is not known. It is read on another thread and sent once. If the response comes before all of it was sent, the rest is sent
+     * while the response is read, and given up at its end.
+     */
+    @JvmOverloads
+    public fun body(stream: InputStream, length: Long = -1): Request = uploaded(length, buffered = false) { output ->
+        stream.use { it.copyTo(output, 64 shl 10) }
+    }
+
+    /** Sets a body that is written while it is sent, in flat memory. `length` is what it has in all, or -1. It is sent once. */
+    public fun body(length: Long, writer: BodyWriter): Request = uploaded(length, buffered = true, writer)
+
+    private fun uploaded(length: Long, buffered: Boolean, writer: BodyWriter) = apply {
+        content = null
+        uploader = Uploader(length.takeIf { it >= 0 }?.toULong(), buffered, writer)
+    }
+
+    /** Limits the time to the end of the response body, in place of the verifier's limit. */
+    @Throws(AttestationException::class)
+    public fun timeout(limit: Duration): Request = apply { timeoutMs = milliseconds("timeout", limit).toULong() }
+}

@@ -235,7 +235,7 @@ class SessionTest {
                 }
             }
             reader.interrupt()
-            assertTrue(outcome.get(60, TimeUnit.SECONDS).requestSent)
+            assertEquals("cancelled", outcome.get(60, TimeUnit.SECONDS).code)
             thrown<Cancelled> { stalled.chunk() }
         }
     }

@@ -20,7 +20,6 @@ private class Command(private val fields: Map<*, *>) {
     fun path(name: String): Path? = found(name)?.let(Path::of)
 
     fun policy() = Policy(text("policy"))
-
     fun verifier(): Verifier = Verifier.builder().apply {
         path("application_roots")?.let(::applicationRoots)
         path("collateral_roots")?.let(::collateralRoots)
@@ -45,24 +44,16 @@ fun main() {
 }
 
 private fun carriedOut(command: Command): Map<String, Any?> = when (command.text("do")) {
-    "connect" -> {
-        val policy = command.policy()
+    "connect" -> command.policy().let { policy ->
         session = command.verifier().connect(command.text("url"), policy)
         attested(session!!.attestation)
     }
     "reattest" -> attested(session!!.reattest())
     "request" -> command.number("cancel_ms")?.let { cancelled(command, it) } ?: requested(command)
-    "start" -> {
-        session!!.sendAsync(request(command))
-        emptyMap()
-    }
+    "start" -> emptyMap<String, Any?>().also { session!!.sendAsync(request(command)) }
     "recorded" -> recorded(command)
     "policy" -> mapOf("digest" to command.policy().digest)
-    else -> {
-        session?.close()
-        session = null
-        emptyMap()
-    }
+    else -> emptyMap<String, Any?>().also { session?.close() }.also { session = null }
 }
 
 private fun request(command: Command): Request {
@@ -140,14 +131,7 @@ private fun checks(appraisal: List<Check>?) = appraisal?.map {
 
 private fun described(error: AttestationException): Map<String, Any?> {
     // A handler for the category also gets it.
-    val base = when (error) {
-        is AttestationException.Rejected -> "rejected"
-        is AttestationException.Untrusted -> "untrusted"
-        is AttestationException.Unavailable -> "unavailable"
-        is AttestationException.Misconfigured -> "misconfigured"
-        is AttestationException.Internal -> "internal"
-    }
-    check(base == error.category)
+    check(error.javaClass.superclass.simpleName.lowercase() == error.category || error.javaClass.simpleName.lowercase() == error.category)
     return mapOf(
         "code" to error.code,
         "number" to error.number,

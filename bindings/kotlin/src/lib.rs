@@ -5,6 +5,17 @@
 //! generated messages would hold every field, the appraisal among them.
 
 #![allow(missing_docs, reason = "the scaffolding that UniFFI generates has none")]
+#![allow(clippy::too_many_arguments, reason = "one flat call is what crosses the languages, also in the scaffolding")]
+#![allow(
+    clippy::all,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the scaffolding is not written here"
+)]
 
 mod about;
 mod bodies;

@@ -71,7 +71,6 @@ pub struct Session(facade::Session);
 #[uniffi::export]
 impl Session {
     /// Sends a request, with a body in memory or one that is written: [`Outcome::Responded`].
-    #[allow(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
     pub fn send(
         &self,
         calls: Arc<Calls>,

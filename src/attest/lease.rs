@@ -37,6 +37,12 @@ impl Lease {
         self.recipient.as_ref().is_some_and(|recipient| recipient.is_lost())
     }
 
+    /// Whether both name the same message key, or none: exchanges that are sealed to one instance are not prolonged by the
+    /// attestation of another.
+    pub(crate) fn is_of_same_instance(&self, other: &Self) -> bool {
+        self.attested.message_key() == other.attested.message_key()
+    }
+
     pub(crate) fn attested(&self) -> &Arc<Attestation> {
         &self.attested
     }

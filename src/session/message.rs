@@ -53,6 +53,19 @@ impl SessionInner {
         deadline: &Deadline,
         sent: &AtomicBool,
     ) -> Result<Response, AttestationError> {
+        let mut handed_out = false;
+        let outcome = self.send_until_opened(parts, deadline, sent, &mut handed_out).await;
+        outcome.map_err(|error| if handed_out { error.after_request_was_sent() } else { error })
+    }
+
+    /// Sets `handed_out` once an attempt may have been delivered: no later error says that nothing was sent.
+    async fn send_until_opened(
+        self: &Arc<Self>,
+        parts: &Parts,
+        deadline: &Deadline,
+        sent: &AtomicBool,
+        handed_out: &mut bool,
+    ) -> Result<Response, AttestationError> {
         self.pool.check_not_poisoned()?;
         if parts.upgrade.is_some() {
             return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::StreamNotSealed });
@@ -74,12 +87,16 @@ impl SessionInner {
                     return Ok(response);
                 }
                 Outcome::NotSent(failure) => {
+                    sent.store(*handed_out, Ordering::Relaxed);
                     last = Some(failure);
                     continue;
                 }
                 Outcome::Failed(failure, error) => (failure, error),
             };
-            if failure != Failure::Declined {
+            if failure == Failure::Declined {
+                sent.store(*handed_out, Ordering::Relaxed);
+            } else {
+                *handed_out = true;
                 // Unauthenticated or caused by the front end: it costs an attestation, and no more.
                 recipient.mark_lost();
                 freshness = Freshness::evidence_from_now(clock);
@@ -98,7 +115,11 @@ impl SessionInner {
         }
         let last =
             last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
-        Err(last.and("; nothing of the request was sent, and it may be sent again").of_application(&url))
+        let outcome = match *handed_out {
+            true => "; an earlier attempt of the request was sent, and may have been processed",
+            false => "; nothing of the request was sent, and it may be sent again",
+        };
+        Err(last.and(outcome).of_application(&url))
     }
 }
 
@@ -146,7 +167,6 @@ async fn exchange(
         Ok(outer) => outer,
         // Whatever the front end says of a request that was handed out, it may have delivered it.
         Err(failure) if failure.kind == TransportErrorKind::NotProcessed && !handed_out.has_begun() => {
-            sent.store(false, Ordering::Relaxed);
             peer.check()?;
             return Ok(Outcome::NotSent(failure));
         }
@@ -157,8 +177,8 @@ async fn exchange(
         }
     };
     checkout.advance(Exchange::Responding(progress));
-    let opening =
-        async { Ok(if is_sealed(&outer) { open(outer, response, url).await } else { refuse(outer, url).await }) };
+    let is_sealed = is_sealed(&outer);
+    let opening = async { Ok(if is_sealed { open(outer, response, url).await } else { refuse(outer, url).await }) };
     let opened = tokio::select! {
         biased;
         error = peer.until_cancelled(Duration::ZERO) => Err(error.after_request_was_sent()),
@@ -167,7 +187,13 @@ async fn exchange(
     Ok(match opened? {
         Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *deadline))),
         Err((Some(failure), error)) => Outcome::Failed(failure, error),
-        Err((None, error)) => return Err(error),
+        Err((None, error)) => {
+            // The instance may be gone, whatever the front end says of it: the next request attests one again.
+            if !is_sealed {
+                recipient.mark_lost();
+            }
+            return Err(error);
+        }
     })
 }
 

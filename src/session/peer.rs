@@ -95,6 +95,11 @@ impl Peer {
         *lock(&self.lease) = lease;
     }
 
+    /// Whether an attestation is about this peer: of the same id and, behind a front end, of the same instance.
+    pub(super) fn is_renewed_by(&self, id: PeerId, lease: &Lease) -> bool {
+        self.id == id && lock(&self.lease).is_of_same_instance(lease)
+    }
+
     pub(super) fn is_valid(&self) -> bool {
         lock(&self.lease).is_valid(&self.clock)
     }

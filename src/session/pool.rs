@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::AttestationError;
 use crate::sync::lock;
 use crate::telemetry;
-use crate::transport::Connection;
+use crate::transport::{Connection, Security};
 
 /// The most attested keys of a session: the replicas of one deployment, and keys from before restarts. A further one evicts the
 /// least recently used.
@@ -69,11 +69,16 @@ impl State {
         true
     }
 
-    /// The peer of a key, in the pool or evicted. There is one object for each key, so that a revocation reaches all of its
-    /// exchanges.
-    fn find(&self, id: PeerId) -> Option<Arc<Peer>> {
-        let evicted = || self.evicted.iter().filter_map(Weak::upgrade).find(|peer| peer.id() == id);
-        self.peers.iter().find(|peer| peer.id() == id).cloned().or_else(evicted)
+    /// A peer in the pool or evicted. There is one object for each key, so that a revocation reaches all of its exchanges.
+    fn find(&self, is_it: impl Fn(&Peer) -> bool) -> Option<Arc<Peer>> {
+        let evicted = || self.evicted.iter().filter_map(Weak::upgrade).find(|peer| is_it(peer));
+        self.peers.iter().find(|peer| is_it(peer)).cloned().or_else(evicted)
+    }
+
+    /// Evicts the instance behind a front end that another one takes the place of. What is sealed to it ends with its own attestation.
+    fn evict_other_instance(&mut self, id: PeerId) {
+        let others: Vec<_> = self.peers.extract_if(.., |peer| peer.id() == id).collect();
+        others.iter().for_each(|peer| self.evict(peer));
     }
 }
 
@@ -163,19 +168,17 @@ impl Pool {
         if let Some(error) = outweighed() {
             return Err(error);
         }
-        let (peer, joined) = match state.find(id) {
+        let (peer, joined) = match state.find(|peer| peer.is_renewed_by(id, lease)) {
             // Exchanges from before continue: it is the same key, and attested.
             Some(peer) => {
                 peer.renew(lease.clone());
                 let is_back = !state.peers.iter().any(|other| Arc::ptr_eq(other, &peer));
                 (peer, is_back)
             }
-            None => {
-                let (clock, freed) = (self.clock.clone(), Arc::clone(&self.freed));
-                (Arc::new(Peer::new(id, connection.security(), lease.clone(), clock, freed)), true)
-            }
+            None => (self.new_peer(id, connection.security(), lease.clone()), true),
         };
         if joined {
+            state.evict_other_instance(id);
             if state.peers.len() >= MAX_KEYS && !state.evict_least_recently_used() {
                 return Err(AttestationError::TooManyUnattestedPeers {
                     reason: "the session has 64 attested keys in use",
@@ -196,20 +199,30 @@ impl Pool {
         Ok(checkout)
     }
 
-    /// Replaces the attestation of a peer, unless it was refused since.
+    /// Replaces the attestation of a peer, unless it was refused since; or the peer, where a front end leads to another instance.
     pub(super) fn renew(&self, peer: &Peer, lease: Lease) {
         let mut state = lock(&self.state);
-        if peer.revocation().is_none() {
-            state.latest = Some(Arc::clone(lease.attested()));
-            peer.renew(lease);
+        if peer.revocation().is_some() {
+            return;
         }
+        state.latest = Some(Arc::clone(lease.attested()));
+        if peer.is_renewed_by(peer.id(), &lease) {
+            peer.renew(lease);
+        } else {
+            state.evict_other_instance(peer.id());
+            state.peers.push(self.new_peer(peer.id(), peer.security(), lease));
+        }
+    }
+
+    fn new_peer(&self, id: PeerId, security: Security, lease: Lease) -> Arc<Peer> {
+        Arc::new(Peer::new(id, security, lease, self.clock.clone(), Arc::clone(&self.freed)))
     }
 
     /// Removes and revokes the peer of a key whose evidence was refused. If no other peer is left, the session is poisoned.
     pub(super) fn revoke(&self, id: PeerId, error: &AttestationError) {
         let mut state = lock(&self.state);
         let was_here = state.peers.iter().any(|peer| peer.id() == id);
-        while let Some(peer) = state.find(id) {
+        while let Some(peer) = state.find(|peer| peer.id() == id) {
             peer.revoke(error);
             state.peers.retain(|other| !Arc::ptr_eq(other, &peer));
             state.evicted.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&peer)));

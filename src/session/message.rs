@@ -177,8 +177,9 @@ async fn exchange(
         }
     };
     checkout.advance(Exchange::Responding(progress));
-    let is_sealed = is_sealed(&outer);
-    let opening = async { Ok(if is_sealed { open(outer, response, url).await } else { refuse(outer, url).await }) };
+    let status = outer.status();
+    let opening =
+        async { Ok(if is_sealed(&outer) { open(outer, response, url).await } else { refuse(outer, url).await }) };
     let opened = tokio::select! {
         biased;
         error = peer.until_cancelled(Duration::ZERO) => Err(error.after_request_was_sent()),
@@ -188,8 +189,7 @@ async fn exchange(
         Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *deadline))),
         Err((Some(failure), error)) => Outcome::Failed(failure, error),
         Err((None, error)) => {
-            // The instance may be gone, whatever the front end says of it: the next request attests one again.
-            if !is_sealed {
+            if is_of_absent_instance(status) {
                 recipient.mark_lost();
             }
             return Err(error);
@@ -202,6 +202,19 @@ type NotOpened = (Option<Failure>, AttestationError);
 
 fn is_sealed(outer: &http::Response<Incoming>) -> bool {
     outer.status() == StatusCode::OK && has_type(outer.headers(), outer::RESPONSE_TYPE)
+}
+
+/// Whether a front end uses this status where it cannot reach an instance. The next request attests one again: else a session would
+/// fail until the attestation of an instance that is gone has ended.
+fn is_of_absent_instance(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 fn has_type(headers: &HeaderMap, expected: &str) -> bool {

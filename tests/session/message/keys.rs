@@ -1,10 +1,10 @@
 //! Message keys: replaced, lost with a restart, one for each replica; and how a session follows.
 
-use blindbox_attestation::emulator::{BlindBox, FrontEnd, FrontEndKnob, Knob};
-use blindbox_attestation::{Channel, Workload};
+use blindbox_attestation::emulator::{BlindBox, Fault, FrontEnd, FrontEndKnob, Gate, Knob};
+use blindbox_attestation::{AttestationError, Channel, Workload};
 
 use super::{Behind, unreachable_after_sending};
-use crate::lab::{Lab, hello};
+use crate::lab::{Lab, hello, interrupted, interrupted_reason, soon};
 
 #[tokio::test]
 async fn a_session_follows_the_key_when_it_is_replaced() {
@@ -102,4 +102,41 @@ async fn replicas_have_keys_of_their_own() {
         }
     }
     assert_eq!(count("/echo"), 6 + processed);
+}
+
+/// The front end leads the renewal to another replica: what was sealed to the first one ends with the attestation of the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_instance_does_not_prolong_what_was_sealed_to_the_first() {
+    let lab = Lab::start().await;
+    let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
+    let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    let first = session.attestation();
+    let gate = Gate::closed();
+    front_end.set(FrontEndKnob::HoldRequests(gate.clone()));
+    let held = tokio::spawn(session.post("/echo").body("x").send());
+    gate.arrived(1).await;
+    front_end.reset();
+    let age = first.expires_at().as_secs() - first.issued_at().as_secs();
+    lab.blindbox.clock().advance(age - age / 10);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_ne!(session.attestation().message_key(), first.message_key());
+    assert!(!held.is_finished());
+    lab.blindbox.clock().advance(age / 10);
+    assert_eq!(soon(held).await.unwrap().unwrap_err(), interrupted(AttestationError::AttestationExpired));
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(lab.blindbox.traffic().count("/echo") + other.traffic().count("/echo"), 0);
+}
+
+/// The first attempt was delivered, and the attestation for the second one fails: the error does not say that nothing was sent.
+#[tokio::test]
+async fn an_error_after_a_delivered_attempt_says_so() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.front_end.set(FrontEndKnob::ReportUnknownKey);
+    behind.lab.blindbox.fail("/attest/maa", Fault::status(500));
+    let error = session.get("/echo").send().await.unwrap_err();
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (1, 2));
+    assert!(matches!(interrupted_reason(&error), AttestationError::AgentUnreachable { .. }), "{error:?}");
 }

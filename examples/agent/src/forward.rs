@@ -17,8 +17,8 @@ use crate::api::Refusal;
 use crate::body::{Answer, BoxError, LimitedBody};
 use crate::config::{Application, Limits};
 use crate::headers::{PassedHeader, strip_hop_by_hop, strip_withheld};
-use crate::log;
 use crate::http_client;
+use crate::log;
 
 /// How long the application may take to begin its answer.
 const ANSWER: Duration = Duration::from_secs(300);

@@ -45,6 +45,7 @@ mod cors;
 mod evidence;
 mod forward;
 mod headers;
+mod http_client;
 mod idle;
 mod key;
 mod maa;
@@ -57,7 +58,6 @@ mod server;
 mod sev_guest;
 mod sidecar;
 pub mod tpm;
-mod http_client;
 
 pub use azure_vm::{AzureVm, AzureVmConfig, AzureVmError, MetadataService};
 pub use config::{

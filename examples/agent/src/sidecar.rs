@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 
 use crate::config::{Loopback, MaaHost};
 use crate::evidence::{EvidenceError, Hardware};
-use crate::maa::TokenAnswer;
 use crate::http_client::{Failure, Stream, post_json};
+use crate::maa::TokenAnswer;
 
 /// A sidecar on loopback.
 #[derive(Clone, Copy, Debug)]

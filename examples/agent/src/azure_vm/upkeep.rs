@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 
 use super::ak_certificate::{Age, Chain, ChainCertificate};
 use super::{AK_CERTIFICATE_INDEX, AK_HANDLE, AzureVm, AzureVmError, MetadataService};
+use crate::http_client::{Failure, Stream, exchange};
 use crate::log;
 use crate::security_context::tcb_of_number;
-use crate::http_client::{Failure, Stream, exchange};
 
 /// How often everything is looked at again.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);

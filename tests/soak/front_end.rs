@@ -122,7 +122,7 @@ async fn work(scene: Arc<Scene>, shared: Arc<Shared>) {
         };
         let number = shared.sent.fetch_add(1, Ordering::SeqCst);
         let body = format!("{SECRET} {number}");
-        let request = open.post("/echo").header("x-number", &number.to_string()).body(body.clone());
+        let request = open.post("/echo").header("x-number", number.to_string()).body(body.clone());
         let outcome = match tokio::time::timeout(PATIENCE, request.send()).await.expect("a request is stuck") {
             Ok(response) => response.text().await.map_err(|_| BROKEN_OFF),
             Err(error) => Err(error.code()),

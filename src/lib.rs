@@ -74,8 +74,11 @@
 //! | `metrics` | metrics through the facade `metrics`, in addition to the events of `tracing`, which are always emitted |
 //! | `agent` | the agent's end of sealed messages, for servers inside the TEE: `agent` |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
+//! | `crypto-aws-lc` | the crypto library AWS-LC; part of `client` |
+//! | `crypto-rust` | a crypto library in Rust alone, used where `crypto-aws-lc` is not enabled |
 //!
-//! Features only add; none changes a verdict.
+//! Features only add; none changes a verdict. Without `client` one of the two crypto libraries must be chosen: the crate with
+//! `crypto-rust` alone needs no C compiler, and compiles for `wasm32-unknown-unknown`.
 //!
 //! # Settings
 //!
@@ -170,6 +173,7 @@ mod recorded;
 #[cfg(feature = "client")]
 mod session;
 pub mod snp;
+#[cfg(feature = "crypto-aws-lc")]
 mod sync;
 #[cfg(feature = "client")]
 mod telemetry;

@@ -8,16 +8,9 @@ use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768}
 use aws_lc_rs::{digest, hkdf, hmac};
 use zeroize::Zeroizing;
 
-/// The size of a public key, a private key and a shared secret of X25519 (RFC 7748 section 6.1).
-pub(crate) const X25519_LEN: usize = 32;
-/// The size of an encapsulation key of ML-KEM-768 (FIPS 203 table 3).
-pub(crate) const ML_KEM_768_PUBLIC_KEY_LEN: usize = 1184;
-/// The size of a ciphertext of ML-KEM-768 (FIPS 203 table 3).
-pub(crate) const ML_KEM_768_CIPHERTEXT_LEN: usize = 1088;
-/// The size of a nonce of AES-GCM (RFC 5116 section 5.1).
-pub(crate) const NONCE_LEN: usize = 12;
-/// The size of the tag that a ciphertext of AES-GCM ends with (RFC 5116 section 5.1).
-pub(crate) const TAG_LEN: usize = 16;
+pub(crate) use super::suite::{
+    Aead, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, NONCE_LEN, TAG_LEN, X25519_LEN,
+};
 
 /// 32 secret bytes.
 pub(crate) type Secret = Zeroizing<[u8; 32]>;
@@ -120,25 +113,7 @@ pub(crate) fn ml_kem_768_encapsulate(public_key: &[u8]) -> Result<(Vec<u8>, Secr
     Ok((ciphertext.as_ref().to_vec(), secret(shared.as_ref())?))
 }
 
-/// An algorithm of authenticated encryption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Aead {
-    /// That of published test vectors.
-    #[cfg(test)]
-    Aes128Gcm,
-    Aes256Gcm,
-}
-
 impl Aead {
-    /// The size of a key in bytes.
-    pub(crate) fn key_len(self) -> usize {
-        match self {
-            #[cfg(test)]
-            Self::Aes128Gcm => 16,
-            Self::Aes256Gcm => 32,
-        }
-    }
-
     fn algorithm(self) -> &'static aws_lc_rs::aead::Algorithm {
         match self {
             #[cfg(test)]

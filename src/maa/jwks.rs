@@ -1,23 +1,17 @@
 //! The key set of an MAA instance (JWKS, RFC 7517), as it is published under `/certs`.
 //!
-//! The names that JOSE has for algorithms, uses and operations come from `jsonwebtoken`, whose types these are. Its
-//! `JwkSet` is not used: it reads `null` as absence, does not report which member had the wrong type, and does not support
+//! `JwkSet` of `jsonwebtoken` is not used: it reads `null` as absence, does not report which member had the wrong type, and does not support
 //! entries with `x5c` alone, which MAA published for years. Neither is its verifier, which parses the key at each use and
 //! cannot be shared between threads, nor its `decode`, which accepts tokens without `iss` and reads the clock itself.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::{KeyAlgorithm, KeyOperations, PublicKeyUse};
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as NotInText;
 
 use super::error::{KnownKeys, TokenError, shown};
 use super::key_evidence::{KeyEvidence, KeyEvidenceError};
-use super::key_id;
+use super::{jose, key_id};
 use crate::crypto::{self, PublicKey, Scheme};
 use crate::json::{self, JsonError, JsonType, MemberError, MemberErrorReason, Object, Read, Value};
 use crate::types::Sha256Digest;
@@ -285,28 +279,21 @@ fn check_purpose(entry: &Object<'_>) -> Result<(), UnusableKey> {
         return Err(UnusableKey::WrongKeyType);
     }
     if let Some(algorithm) = member::<&str>(entry, "alg")?
-        && KeyAlgorithm::from_str(algorithm).ok() != Some(KeyAlgorithm::RS256)
+        && !jose::is_rs256(algorithm)
     {
         return Err(UnusableKey::WrongAlgorithm);
     }
     if let Some(usage) = member::<&str>(entry, "use")?
-        && named::<PublicKeyUse>(usage) != Some(PublicKeyUse::Signature)
+        && !jose::is_use_of_signatures(usage)
     {
         return Err(UnusableKey::WrongUse);
     }
-    if let Some(operations) = member::<&[Value<'_>]>(entry, "key_ops")? {
-        let verifies = |operation| named::<KeyOperations>(operation) == Some(KeyOperations::Verify);
-        if !operations.iter().filter_map(<&str>::read).any(verifies) {
-            return Err(UnusableKey::WrongUse);
-        }
+    if let Some(operations) = member::<&[Value<'_>]>(entry, "key_ops")?
+        && !operations.iter().filter_map(<&str>::read).any(jose::is_operation_verify)
+    {
+        return Err(UnusableKey::WrongUse);
     }
     Ok(())
-}
-
-/// Parses one of JOSE's names.
-fn named<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
-    let text: serde::de::value::StrDeserializer<'de, NotInText> = text.into_deserializer();
-    T::deserialize(text).ok()
 }
 
 fn first_certificate(entry: &Object<'_>) -> Result<Option<Vec<u8>>, UnusableKey> {

@@ -6,6 +6,7 @@
 
 mod claims;
 mod error;
+mod jose;
 mod jwks;
 mod key_evidence;
 mod key_id;

@@ -9,79 +9,17 @@
 
 use zeroize::Zeroizing;
 
+pub(crate) use super::suite::Kem;
+use super::suite::{KDF_ID, aead_id};
 use crate::crypto::sealing::{
     Aead, AeadKey, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, MlKem768PrivateKey, NONCE_LEN, SealingError,
-    Secret, X25519_LEN, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,
+    Secret, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,
 };
 
-/// HKDF-SHA256 (RFC 9180 section 7.2).
-pub(super) const KDF_ID: [u8; 2] = [0x00, 0x01];
 /// The label of X-Wing's combiner.
 const X_WING_LABEL: &[u8] = br"\.//^\";
 const VERSION: &[u8] = b"HPKE-v1";
 const MODE_BASE: &[u8] = &[0];
-
-/// A key encapsulation mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kem {
-    X25519,
-    XWing,
-}
-
-impl Kem {
-    /// The registered id (RFC 9180 section 7.1), big-endian.
-    pub(super) fn id(self) -> [u8; 2] {
-        match self {
-            Self::X25519 => [0x00, 0x20],
-            Self::XWing => [0x64, 0x7a],
-        }
-    }
-
-    /// The name for people.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::X25519 => "X25519",
-            Self::XWing => "X-Wing",
-        }
-    }
-
-    pub(super) fn from_id(id: [u8; 2]) -> Option<Self> {
-        [Self::X25519, Self::XWing].into_iter().find(|kem| kem.id() == id)
-    }
-
-    /// The size of a public key in bytes.
-    pub(crate) fn public_key_len(self) -> usize {
-        match self {
-            Self::X25519 => X25519_LEN,
-            Self::XWing => const { ML_KEM_768_PUBLIC_KEY_LEN + X25519_LEN },
-        }
-    }
-
-    /// The size of an encapsulated key in bytes.
-    pub(crate) fn encapsulated_key_len(self) -> usize {
-        match self {
-            Self::X25519 => X25519_LEN,
-            Self::XWing => const { ML_KEM_768_CIPHERTEXT_LEN + X25519_LEN },
-        }
-    }
-}
-
-/// The registered id of an AEAD (RFC 9180 section 7.3), big-endian.
-pub(super) fn aead_id(aead: Aead) -> [u8; 2] {
-    match aead {
-        #[cfg(test)]
-        Aead::Aes128Gcm => [0x00, 0x01],
-        Aead::Aes256Gcm => [0x00, 0x02],
-    }
-}
-
-pub(super) fn aead_from_id(id: [u8; 2]) -> Option<Aead> {
-    #[cfg(test)]
-    if id == aead_id(Aead::Aes128Gcm) {
-        return Some(Aead::Aes128Gcm);
-    }
-    (id == aead_id(Aead::Aes256Gcm)).then_some(Aead::Aes256Gcm)
-}
 
 /// A private key of a recipient. It cannot be exported, and is overwritten when dropped.
 pub(crate) enum PrivateKey {

@@ -3,8 +3,8 @@
 //! An agent names one configuration and evidence names its digest, so there is nothing to choose: the crate accepts one key of a
 //! [`Kem`], with HKDF-SHA256 and AES-256-GCM as its only pair, and no byte more.
 
-use super::hpke::{self, Kem};
-use crate::crypto::sealing::Aead;
+use super::suite::{self, Kem};
+use crate::crypto::suite::Aead;
 use crate::types::Sha256Digest;
 
 /// The length of the list of algorithm pairs: one pair.
@@ -98,8 +98,8 @@ impl KeyConfig {
 
     /// `hdr` of RFC 9458 section 4.3: what an encapsulated request starts with.
     pub(super) fn header(&self) -> [u8; 7] {
-        let ([kem_high, kem_low], [kdf_high, kdf_low]) = (self.kem.id(), hpke::KDF_ID);
-        let [aead_high, aead_low] = hpke::aead_id(self.aead);
+        let ([kem_high, kem_low], [kdf_high, kdf_low]) = (self.kem.id(), suite::KDF_ID);
+        let [aead_high, aead_low] = suite::aead_id(self.aead);
         [self.key_id, kem_high, kem_low, kdf_high, kdf_low, aead_high, aead_low]
     }
 
@@ -111,8 +111,8 @@ impl KeyConfig {
     }
 
     fn algorithms(&self) -> [u8; 6] {
-        let ([length_high, length_low], [kdf_high, kdf_low]) = (PAIRS_LEN, hpke::KDF_ID);
-        let [aead_high, aead_low] = hpke::aead_id(self.aead);
+        let ([length_high, length_low], [kdf_high, kdf_low]) = (PAIRS_LEN, suite::KDF_ID);
+        let [aead_high, aead_low] = suite::aead_id(self.aead);
         [length_high, length_low, kdf_high, kdf_low, aead_high, aead_low]
     }
 }

@@ -5,6 +5,7 @@ use super::chunks::{ChunkOpener, ChunkSealer};
 use super::hpke::{self, Kem, PrivateKey};
 use super::key_config::KeyConfig;
 use super::response::{ResponseOpener, ResponseSealer};
+use super::suite;
 #[cfg(test)]
 use crate::crypto::sealing::X25519PrivateKey;
 use crate::crypto::sealing::{Aead, SealingError};
@@ -67,8 +68,8 @@ impl RequestStart {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER_LEN>() else { return Ok(None) };
         let [_, kem_high, kem_low, kdf_high, kdf_low, aead_high, aead_low] = *header;
         let kem = Kem::from_id([kem_high, kem_low]).ok_or(UnknownAlgorithms)?;
-        let aead = hpke::aead_from_id([aead_high, aead_low]).ok_or(UnknownAlgorithms)?;
-        if [kdf_high, kdf_low] != hpke::KDF_ID {
+        let aead = suite::aead_from_id([aead_high, aead_low]).ok_or(UnknownAlgorithms)?;
+        if [kdf_high, kdf_low] != suite::KDF_ID {
             return Err(UnknownAlgorithms);
         }
         let Some((encapsulated, rest)) = rest.split_at_checked(kem.encapsulated_key_len()) else { return Ok(None) };

@@ -183,15 +183,8 @@ fn named_issuer(certificate: &Certificate<'_>) -> Result<(Product, SigningKey), 
 
 /// Reads an uncompressed P-384 key from its canonical `SubjectPublicKeyInfo` (RFC 5480).
 fn public_key(spki: &[u8]) -> Result<PublicKey, CertificateError> {
-    const BEFORE: [u8; 24] = [
-        0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
-        0x00, 0x22, 0x03, 0x62, 0x00, 0x04,
-    ];
-    let refuse = CertificateError::UnsupportedKey { expected: "an uncompressed P-384 key" };
-    if spki.len() != 120 || !spki.starts_with(&BEFORE) {
-        return Err(refuse);
-    }
-    PublicKey::from_der(Scheme::EcdsaP384Sha384, spki).map_err(|_| refuse)
+    PublicKey::from_der(Scheme::EcdsaP384Sha384, spki)
+        .map_err(|_| CertificateError::UnsupportedKey { expected: "an uncompressed P-384 key" })
 }
 
 /// The values of the extensions under AMD's arc, at the places of [`EXTENSIONS`].

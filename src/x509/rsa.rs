@@ -4,8 +4,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// DER of `AlgorithmIdentifier { rsaEncryption, NULL }` (RFC 8017 appendix A.1).
-const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+use crate::crypto::RSA_ENCRYPTION;
 
 /// The largest certificate of a key set that is read, in bytes: with MAA's own evidence in it a real one has 31 KB.
 pub(crate) const MAX_CERTIFICATE_LEN: usize = 64 << 10;

@@ -113,7 +113,15 @@ fn targets_that_use_a_feature_require_it() {
 /// `cargo test` of the published package leaves out in silence what needs a feature. This line says so.
 #[test]
 #[cfg_attr(
-    not(all(feature = "agent", feature = "blocking", feature = "cli", feature = "emulator", feature = "metrics")),
+    not(all(
+        feature = "agent",
+        feature = "blocking",
+        feature = "cli",
+        feature = "crypto-aws-lc",
+        feature = "crypto-rust",
+        feature = "emulator",
+        feature = "metrics"
+    )),
     ignore = "most tests are left out: run `cargo test --all-features`"
 )]
 fn all_features_are_tested() {
@@ -123,7 +131,7 @@ fn all_features_are_tested() {
     let features: Vec<_> = stated.filter_map(|line| line.split_once(" = ").map(|(name, _)| name)).collect();
     assert_eq!(
         features,
-        ["default", "client", "blocking", "agent", "emulator", "metrics", "cli"],
+        ["default", "client", "crypto-aws-lc", "crypto-rust", "blocking", "agent", "emulator", "metrics", "cli"],
         "also in the line above"
     );
 }

@@ -181,6 +181,7 @@ fn the_documents_use_the_vocabulary() {
         "bindings/c/README.md",
         "bindings/go/README.md",
         "bindings/python/README.md",
+        "bindings/wasm/README.md",
         "examples/agent/README.md",
         "packaging/README.md",
         "src/snp/roots/README.md",

@@ -12,7 +12,10 @@
 //! | `verifier`, `session`, `response` | connections, requests, response bodies |
 //! | `upload` | [`Upload`]: request bodies that are written while they are sent |
 //! | `policy`, `offline` | policies, host data, recorded evidence, inspection |
+//! | `call` | the same by the name of a function, JSON in and out |
 //! | `log` | events of the core, pulled by the host |
+//!
+//! Without the feature `client` it has what needs no network: `error`, `policy`, `offline`, `call`.
 //!
 //! # Threads
 //!
@@ -26,26 +29,43 @@
 
 #![forbid(unsafe_code)]
 
+mod call;
+mod endorsements;
 mod error;
+#[cfg(feature = "client")]
 pub mod log;
 mod offline;
 mod policy;
+#[cfg(feature = "client")]
 mod process;
+#[cfg(feature = "client")]
 mod response;
+#[cfg(feature = "client")]
 mod session;
+#[cfg(feature = "client")]
 mod settings;
+#[cfg(feature = "client")]
 mod task;
+#[cfg(feature = "client")]
 mod upload;
+#[cfg(feature = "client")]
 mod verifier;
 
+pub use call::{MAX_CALL_BYTES, call};
 pub use error::{Code, Error, codes};
 pub use offline::{Recorded, inspect, verify_recorded, verify_unappraised};
 pub use policy::{Policy, cce_policy, host_data};
+#[cfg(feature = "client")]
 pub use process::note_fork;
+#[cfg(feature = "client")]
 pub use response::{Early, Response};
+#[cfg(feature = "client")]
 pub use session::{Request, RequestBody, Session};
+#[cfg(feature = "client")]
 pub use task::{Cancel, start, wait, wait_writing};
+#[cfg(feature = "client")]
 pub use upload::Upload;
+#[cfg(feature = "client")]
 pub use verifier::{Collected, Verifier};
 
 /// Returns the version, which is that of every binding: a binding compares it with its own when it is loaded.

@@ -2,9 +2,9 @@
 
 use blindbox_attestation::{AttestationError, Endorsements, Evidence, EvidenceFiles, Issuer, KeySetSource, UnixTime};
 
+use crate::endorsements::{ak_anchors, amd_anchors, key_set};
 use crate::error::Error;
 use crate::policy::Policy;
-use crate::settings::{ak_anchors, amd_anchors, key_set};
 
 /// Recorded evidence, and what the caller knows from elsewhere.
 #[derive(Clone, Debug, Default)]

@@ -37,6 +37,8 @@ const HELPERS: &[(&str, &str, &str)] = &[
     ("tests/session/concurrency.rs", "give_up", DROPS),
     ("tests/session/connection.rs", "futures_that_are_dropped_leave_nothing_stuck", DROPS),
     ("tests/session/faults.rs", "timed", AT_LEAST),
+    ("tests/soak/front_end.rs", "soak", MOMENT),
+    ("tests/soak/front_end.rs", "work", HANGS),
     ("tests/soak/main.rs", "soak", REPORT),
     ("tests/soak/main.rs", "watch_memory", MOMENT),
     ("tests/soak/main.rs", "work", REPORT),

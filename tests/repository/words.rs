@@ -180,6 +180,7 @@ fn the_documents_use_the_vocabulary() {
         "bindings/README.md",
         "bindings/c/README.md",
         "bindings/go/README.md",
+        "bindings/kotlin/README.md",
         "bindings/python/README.md",
         "bindings/wasm/README.md",
         "examples/agent/README.md",

@@ -101,7 +101,7 @@ func TestArgumentsThatCannotBeUsed(t *testing.T) {
 		"hash, no MAA":  func() error { _, err := ConfidentialContainer(Container{AMD: true, MAAPolicyHash: "ab"}); return err },
 		"inspection":    func() error { _, err := Inspect(nil); return err },
 		"level":         func() error { return Log(ctx, "loud", func(Event) {}) },
-		"nil to record": func() error { _, err := VerifyRecorded(Evidence{}, Endorsements{}, nil, time.Now()); return err },
+		"nil to record": func() error { _, err := VerifyRecorded(Recorded{}, nil, time.Now()); return err },
 	} {
 		if err := attempt(); !errors.Is(err, ErrMisconfigured) {
 			t.Fatalf("%s: %v", name, err)

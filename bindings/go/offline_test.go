@@ -91,7 +91,7 @@ func TestRecordedReport(t *testing.T) {
 	must(t, err)
 	equal(t, len(attestation.Claims()) > 0, true)
 	// The report needs its certificates, and they AMD's root.
-	refused := func(name string, content []byte, code ErrorCode) {
+	refused := func(name string, content []byte, code error) {
 		t.Helper()
 		changed := recorded
 		changed.Documents = map[string][]byte{}
@@ -108,6 +108,9 @@ func TestRecordedReport(t *testing.T) {
 		}
 	}
 	refused("certificates.pem", nil, ErrMissingEvidence)
+	// The CRL of the other kind of key says nothing of this one.
+	refused("revocation-list.der", nil, ErrInvalidReport)
+	delete(documents, "revocation-list-other.der")
 	refused("revocation-list.der", nil, ErrRevocationUnavailable)
 	refused("revocation-list.der", []byte{}, ErrInvalidReport)
 	refused("vcek.der", []byte("x"), ErrMisconfigured)

@@ -316,7 +316,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     String::deserialize(deserializer).map(Some)
 }
 
-const NO_SUCH_PROTOCOL: &str = "protocol must be blindbox-bound-connection/1, or absent";
+const NO_SUCH_PROTOCOL: &str = "protocol must be blindbox-bound-connection/1, blindbox-bound-message/1 with an agent that has \
+                                `[message]`, or absent";
 
 const TOO_MANY: Refusal =
     Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many attestations at the moment" };

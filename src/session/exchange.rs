@@ -50,9 +50,7 @@ pub(super) async fn exchange(
     };
     let outcome = tokio::select! {
         biased;
-        error = peer.until_cancelled(Duration::ZERO) => {
-            return Err(if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error });
-        }
+        error = peer.until_cancelled(Duration::ZERO) => return Err(ended(error, sent)),
         outcome = exchange => outcome,
     };
     let mut response = match outcome {
@@ -86,6 +84,11 @@ pub(super) async fn exchange(
     }
     checkout.advance(Exchange::Responding(progress));
     Ok(Outcome::Response(Response::new(response, checkout, url, parts.timeout.map(|_| *deadline))))
+}
+
+/// The error that ends a request, of which bytes may have reached a peer if `sent` is set.
+pub(super) fn ended(error: AttestationError, sent: &AtomicBool) -> AttestationError {
+    if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error }
 }
 
 /// The error of a request that may have arrived.

@@ -22,7 +22,7 @@ use crate::http::sealed_request::{self, SealedRequest};
 use crate::http::sealed_response::{OpeningError, SealedBody};
 use crate::http::{Parts, Response};
 use crate::json::{self, Value};
-use crate::message::exchange::client::{Failure, Repetition, ResponseError, ResponseReader};
+use crate::message::exchange::client::{Failure, Repetition, ResponseReader};
 use crate::message::exchange::outer;
 use crate::transport::{TransportError, TransportErrorKind};
 
@@ -46,25 +46,13 @@ enum Outcome {
 }
 
 impl SessionInner {
-    /// Sends a request to the instance whose message key is attested.
+    /// Sends a request to the instance whose message key is attested. After an error, `sent` says whether any attempt may have been
+    /// delivered.
     pub(super) async fn send_sealed(
         self: &Arc<Self>,
         parts: &Parts,
         deadline: &Deadline,
         sent: &AtomicBool,
-    ) -> Result<Response, AttestationError> {
-        let mut handed_out = false;
-        let outcome = self.send_until_opened(parts, deadline, sent, &mut handed_out).await;
-        outcome.map_err(|error| if handed_out { error.after_request_was_sent() } else { error })
-    }
-
-    /// Sets `handed_out` once an attempt may have been delivered: no later error says that nothing was sent.
-    async fn send_until_opened(
-        self: &Arc<Self>,
-        parts: &Parts,
-        deadline: &Deadline,
-        sent: &AtomicBool,
-        handed_out: &mut bool,
     ) -> Result<Response, AttestationError> {
         self.pool.check_not_poisoned()?;
         if parts.upgrade.is_some() {
@@ -80,6 +68,7 @@ impl SessionInner {
             let peer = Arc::clone(checkout.peer());
             // A session of this kind sends nothing that is not sealed.
             let recipient = peer.lease().recipient().ok_or(AttestationError::AttestationExpired)?;
+            let sent_before = sent.load(Ordering::Relaxed);
             let outcome = exchange(checkout, parts, &recipient, &url, deadline, sent).await?;
             let (failure, error) = match outcome {
                 Outcome::Response(response) => {
@@ -87,16 +76,14 @@ impl SessionInner {
                     return Ok(response);
                 }
                 Outcome::NotSent(failure) => {
-                    sent.store(*handed_out, Ordering::Relaxed);
                     last = Some(failure);
                     continue;
                 }
                 Outcome::Failed(failure, error) => (failure, error),
             };
             if failure == Failure::Declined {
-                sent.store(*handed_out, Ordering::Relaxed);
+                sent.store(sent_before, Ordering::Relaxed);
             } else {
-                *handed_out = true;
                 // Unauthenticated or caused by the front end: it costs an attestation, and no more.
                 recipient.mark_lost();
                 freshness = Freshness::evidence_from_now(clock);
@@ -115,7 +102,7 @@ impl SessionInner {
         }
         let last =
             last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
-        let outcome = match *handed_out {
+        let outcome = match sent.load(Ordering::Relaxed) {
             true => "; an earlier attempt of the request was sent, and may have been processed",
             false => "; nothing of the request was sent, and it may be sent again",
         };
@@ -149,6 +136,7 @@ async fn exchange(
         TransportError::new(TransportErrorKind::NotProcessed, reason)
     };
     let Some(connection) = checkout.begin() else { return Ok(Outcome::NotSent(not_sent())) };
+    let sent_before = sent.load(Ordering::Relaxed);
     let exchange = async {
         if !connection.ready().await {
             return Err(not_sent());
@@ -158,15 +146,14 @@ async fn exchange(
     };
     let outcome = tokio::select! {
         biased;
-        error = peer.until_cancelled(Duration::ZERO) => {
-            return Err(if sent.load(Ordering::Relaxed) { error.after_request_was_sent() } else { error });
-        }
+        error = peer.until_cancelled(Duration::ZERO) => return Err(error),
         outcome = exchange => outcome,
     };
     let outer = match outcome {
         Ok(outer) => outer,
         // Whatever the front end says of a request that was handed out, it may have delivered it.
         Err(failure) if failure.kind == TransportErrorKind::NotProcessed && !handed_out.has_begun() => {
+            sent.store(sent_before, Ordering::Relaxed);
             peer.check()?;
             return Ok(Outcome::NotSent(failure));
         }
@@ -229,11 +216,11 @@ async fn open(
 ) -> Result<http::Response<SealedBody>, NotOpened> {
     SealedBody::open(outer.into_body(), reader).await.map_err(|error| {
         let failure = match &error {
-            OpeningError::Response(ResponseError::Declined) => Some(Failure::Declined),
-            OpeningError::Response(ResponseError::Refused) => Some(Failure::Refused),
-            // The application may have begun to process it.
-            _ => None,
+            OpeningError::Response(error) => Some(Failure::from(error)),
+            OpeningError::Transport(_) => None,
         };
+        // Of any other response, the application may have begun to process the request.
+        let failure = failure.filter(|failure| *failure != Failure::Unauthenticated);
         let error = error.of_application(url);
         // A sealed decline says that the request was not processed and never will be.
         (failure, if failure == Some(Failure::Declined) { error } else { error.after_request_was_sent() })

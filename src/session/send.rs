@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::checkout::Checkout;
@@ -27,9 +27,7 @@ impl Sender for SessionInner {
             if parts.timeout.is_none() {
                 return sending.await;
             }
-            deadline.run("the request", sending).await.unwrap_or_else(|timeout| {
-                Err(if sent.load(Ordering::Relaxed) { timeout.after_request_was_sent() } else { timeout })
-            })
+            deadline.run("the request", sending).await.unwrap_or_else(|timeout| Err(exchange::ended(timeout, &sent)))
         })
     }
 }
@@ -42,7 +40,8 @@ impl SessionInner {
         sent: &AtomicBool,
     ) -> Result<Response, AttestationError> {
         if self.attester.mode.kind() == Channel::BoundMessage {
-            return self.send_sealed(parts, deadline, sent).await;
+            let outcome = self.send_sealed(parts, deadline, sent).await;
+            return outcome.map_err(|error| exchange::ended(error, sent));
         }
         self.pool.check_not_poisoned()?;
         let url = self.attester.base.resolve(&parts.target, &parts.query)?;

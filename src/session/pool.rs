@@ -55,9 +55,14 @@ impl State {
     fn evict_expired(&mut self) -> usize {
         // A peer that is a single connection ends with it. Runs for each request, and allocates nothing if all are valid.
         self.peers.retain(|peer| !peer.is_gone());
-        let expired: Vec<_> = self.peers.extract_if(.., |peer| !peer.is_usable()).collect();
-        expired.iter().for_each(|peer| self.evict(peer));
-        expired.len()
+        self.evict_all(|peer| !peer.is_usable())
+    }
+
+    /// Evicts all peers for which this holds, and returns how many.
+    fn evict_all(&mut self, holds: impl Fn(&Peer) -> bool) -> usize {
+        let evicted: Vec<_> = self.peers.extract_if(.., |peer| holds(peer)).collect();
+        evicted.iter().for_each(|peer| self.evict(peer));
+        evicted.len()
     }
 
     /// Evicts the least recently used peer; false if all of them are in use.
@@ -77,8 +82,7 @@ impl State {
 
     /// Evicts the instance behind a front end that another one takes the place of. What is sealed to it ends with its own attestation.
     fn evict_other_instance(&mut self, id: PeerId) {
-        let others: Vec<_> = self.peers.extract_if(.., |peer| peer.id() == id).collect();
-        others.iter().for_each(|peer| self.evict(peer));
+        self.evict_all(|peer| peer.id() == id);
     }
 }
 

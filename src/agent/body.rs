@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::message::binary_http::{Field, Part};
+use crate::message::binary_http::Part;
 use crate::message::exchange::agent::RequestContent as Content;
 use crate::message::exchange::stream::{Ending, MessageError};
+use crate::message::headers::from_fields;
 
 /// An error of an outer body.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
@@ -126,18 +125,9 @@ fn end(content: Content) -> Result<VecDeque<Frame<Bytes>>, Reason> {
         }
     }
     if !trailers.is_empty() {
-        frames.push_back(Frame::trailers(trailer_map(&trailers).ok_or(Reason::Trailer)?));
+        frames.push_back(Frame::trailers(from_fields(&trailers).ok_or(Reason::Trailer)?));
     }
     Ok(frames)
-}
-
-fn trailer_map(trailers: &[Field]) -> Option<HeaderMap> {
-    let mut map = HeaderMap::new();
-    for field in trailers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        map.try_append(name, HeaderValue::from_bytes(&field.value).ok()?).ok()?;
-    }
-    Some(map)
 }
 
 impl<B> Body for RequestContent<B>

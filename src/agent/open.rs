@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use http_body::Body;
 
@@ -13,6 +13,7 @@ use super::keys::MessageKeys;
 use super::respond::{self, Responder};
 use crate::message::binary_http::{Control, Head};
 use crate::message::exchange::agent::{Admitted, NotOpened, RequestReader, Verdict};
+use crate::message::headers::from_fields;
 
 /// A sealed request whose head has been opened.
 pub enum Opened<B> {
@@ -153,9 +154,6 @@ fn request(head: &Head) -> Option<Request<()>> {
     if !authority.is_empty() {
         headers.insert(HOST, HeaderValue::from_str(authority).ok()?);
     }
-    for field in &head.fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        headers.try_append(name, HeaderValue::from_bytes(&field.value).ok()?).ok()?;
-    }
+    headers.extend(from_fields(&head.fields)?);
     Some(request)
 }

@@ -13,6 +13,7 @@ use crate::message::binary_http::{self, Control, Field, Head};
 use crate::message::exchange::agent::Responder as Sealer;
 use crate::message::exchange::fields;
 use crate::message::exchange::stream::{MessageError, MessageWriter};
+use crate::message::headers::to_fields;
 
 /// Responds to one sealed request.
 pub struct Responder(Sealer);
@@ -77,12 +78,9 @@ fn status(code: StatusCode) -> Head {
     Head { control: Control::Response { status: code.as_u16() }, fields: Vec::new() }
 }
 
-/// The fields that an application may write. Their values are as binary HTTP has them, without blanks at the ends.
+/// The fields that an application may write.
 fn of_application(headers: &HeaderMap) -> Vec<Field> {
-    let written = headers.iter().filter(|(name, _)| !fields::is_reserved(name.as_str()));
-    written
-        .map(|(name, value)| Field { name: name.as_str().to_owned(), value: value.as_bytes().trim_ascii().to_vec() })
-        .collect()
+    to_fields(headers.iter().filter(|(name, _)| !fields::is_reserved(name.as_str())))
 }
 
 /// The content of a sealed response. It ends with its final chunk only if the application's content ended; else with an error.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, TE, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 use url::{Position, Url};
 
@@ -15,6 +15,7 @@ use crate::error::AttestationError;
 use crate::message::binary_http::{BinaryHttpError, Control, Field, Head};
 use crate::message::exchange::client::{Recipient, ResponseReader};
 use crate::message::exchange::stream::{MessageError, MessageWriter};
+use crate::message::headers::to_fields;
 use crate::transport::OutgoingBody;
 
 /// A sealed request.
@@ -53,7 +54,7 @@ pub(crate) fn seal(
         authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
         path: url[Position::BeforePath..Position::AfterQuery].to_owned(),
     };
-    let head = Head { control, fields: fields(&headers) };
+    let head = Head { control, fields: to_fields(&headers) };
     let (writer, start, response) = recipient.seal(head).map_err(|error| unsealable(&error))?;
     let handed_out = HandedOut::default();
     let mut sealed = SealedBody { start, writer: Some(writer), body, handed_out: handed_out.clone() };
@@ -80,15 +81,6 @@ fn unsealable(error: &MessageError) -> AttestationError {
         }
     };
     AttestationError::InvalidRequest { reason }
-}
-
-/// White space around a value is not part of it (RFC 9110 section 5.5).
-fn fields(headers: &HeaderMap) -> Vec<Field> {
-    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| Field {
-        name: name.as_str().to_owned(),
-        value: value.as_bytes().trim_ascii().to_vec(),
-    };
-    headers.iter().map(field).collect()
 }
 
 /// The content of the outer request.
@@ -123,7 +115,7 @@ impl SealedBody {
                 if self.body.is_end_stream() { self.finish(&[]) } else { Ok(()) }
             }
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => self.finish(&fields(&trailers)),
+                Ok(trailers) => self.finish(&to_fields(&trailers)),
                 Err(_) => Ok(()),
             },
         }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use crate::error::AttestationError;
 use crate::message::binary_http::{Control, Field, Head, Part};
 use crate::message::exchange::client::{ResponseError, ResponseReader};
 use crate::message::exchange::stream::Ending;
+use crate::message::headers::from_fields;
 use crate::transport::{Stage, TransportError, TransportErrorKind, classify};
 
 /// The content of a sealed response, whose head was opened.
@@ -91,7 +92,7 @@ impl SealedBody {
         let Some(reader) = self.reader.take() else { return Ok(()) };
         let Ending { parts, trailers } = reader.finish()?;
         self.last = parts.into();
-        self.trailers = if trailers.is_empty() { None } else { Some(headers(trailers)?) };
+        self.trailers = if trailers.is_empty() { None } else { Some(headers(&trailers)?) };
         Ok(())
     }
 
@@ -115,19 +116,10 @@ fn response(head: Head, body: SealedBody) -> Result<Response<SealedBody>, Respon
     let Control::Response { status } = head.control else { return Err(ResponseError::Malformed) };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).map_err(|_| ResponseError::Malformed)?;
-    *response.headers_mut() = headers(head.fields)?;
+    *response.headers_mut() = headers(&head.fields)?;
     Ok(response)
 }
 
-fn headers(fields: Vec<Field>) -> Result<HeaderMap, ResponseError> {
-    let header = |field: Field| {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        Some((name, HeaderValue::from_bytes(&field.value).ok()?))
-    };
-    let mut headers = HeaderMap::new();
-    for field in fields {
-        let (name, value) = header(field).ok_or(ResponseError::Malformed)?;
-        headers.append(name, value);
-    }
-    Ok(headers)
+fn headers(fields: &[Field]) -> Result<HeaderMap, ResponseError> {
+    from_fields(fields).ok_or(ResponseError::Malformed)
 }

@@ -8,6 +8,7 @@
 //! | [`chunks`] | a sequence of encrypted chunks, of which the last is marked |
 //! | [`request`], [`response`] | the sealed messages, both ends |
 //! | [`binary_http`] | method, path, status, fields, content and trailers as bytes |
+//! | [`headers`] | fields as headers, and back |
 //! | [`varint`] | lengths |
 //! | [`exchange`] | the protocol between a client and an agent: `blindbox-bound-message/1` |
 //!
@@ -19,6 +20,8 @@ pub(crate) mod binary_http;
 #[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod chunks;
 pub(crate) mod exchange;
+#[cfg(any(feature = "agent", feature = "client"))]
+pub(crate) mod headers;
 #[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod hpke;
 pub(crate) mod key_config;

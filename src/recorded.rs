@@ -3,11 +3,6 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(feature = "client")]
-use base64::Engine as _;
-#[cfg(feature = "client")]
-use base64::engine::general_purpose::STANDARD;
-
 use crate::azure_vm::Quote;
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
@@ -16,6 +11,8 @@ use crate::files::{
     read_tpm_quote, read_tpm_signature, read_uvm_endorsement,
 };
 use crate::maa::KeySet;
+#[cfg(feature = "client")]
+use crate::snp::certificate_pem;
 use crate::snp::{Crl, Vek, certificates_from_pem};
 #[cfg(feature = "client")]
 use crate::types::Sha256Digest;
@@ -90,12 +87,14 @@ impl From<EvidenceFilesError> for AttestationError {
 /// verified; [`crate::verify_recorded`] does it.
 ///
 /// ```
-/// use blindbox_attestation::EvidenceFiles;
+/// use blindbox_attestation::{EvidenceFiles, EvidenceFilesError};
 ///
 /// let mut files = EvidenceFiles::default();
 /// files.insert("runtime-data.json", *b"{}")?;
-/// assert!(files.insert("runtime-data.jsn", *b"{}").is_err());
-/// assert!(files.evidence().is_err(), "neither a token nor a report");
+/// let misspelt = files.insert("runtime-data.jsn", *b"{}");
+/// assert_eq!(misspelt, Err(EvidenceFilesError::UnknownName { name: "runtime-data.jsn".to_owned() }));
+/// // Neither a token nor a report.
+/// assert_eq!(files.evidence().unwrap_err(), EvidenceFilesError::NoEvidence);
 /// # Ok::<(), blindbox_attestation::EvidenceFilesError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -285,12 +284,4 @@ fn bare_signature(signature: &[u8]) -> &[u8] {
 #[cfg(feature = "client")]
 fn pcrs_json(pcrs: &[Sha256Digest]) -> String {
     format!("{:#}\n", serde_json::json!(pcrs))
-}
-
-/// A certificate in PEM (RFC 7468), 64 characters a line.
-#[cfg(feature = "client")]
-fn certificate_pem(der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }

@@ -40,6 +40,8 @@ pub(crate) use crl::UnverifiedCrl;
 pub use crl::VerifiedCrl;
 pub use error::{CertificateRole, CrlError, ReportError, TcbPart};
 pub use inspect::UnverifiedReport;
+#[cfg(feature = "client")]
+pub(crate) use pem::certificate as certificate_pem;
 pub use report::REPORT_LEN;
 pub use revocation::{NotEvaluated, RevocationOutcome};
 pub use vek::{VekCertificate, VekIdentity};

@@ -1,4 +1,4 @@
-//! The PEM reader (RFC 7468) for certificates of agents, the THIM service and AMD's KDS. Its input is untrusted: the size is
+//! The PEM reader (RFC 7468) for certificates of agents, the THIM service and AMD's KDS, and a writer. The input is untrusted: the size is
 //! bounded before anything is decoded, and a section that is not a certificate is refused.
 //!
 //! TLS roots are read by the TLS library (`tls::read_roots`): such a file is configuration of the operator, contains hundreds of
@@ -17,6 +17,14 @@ const MAX_LEN: usize = MAX_CERTIFICATES * MAX_CERTIFICATE_LEN * 2;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
+
+/// Writes a certificate in PEM, 64 characters a line.
+#[cfg(feature = "client")]
+pub(crate) fn certificate(der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let lines = base64.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line)));
+    format!("{BEGIN}\n{}{END}\n", lines.collect::<String>())
+}
 
 /// Whether bytes contain PEM certificates, optionally after other text.
 pub(crate) fn is_pem(bytes: &[u8]) -> bool {

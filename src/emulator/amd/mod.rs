@@ -39,12 +39,9 @@ pub use report::ReportBuilder;
 pub(super) use report::tcb_bytes;
 pub use vek::{CSP_ID, Vek, VekBuilder};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use self::keys::CaKey;
 use crate::claims::SigningKey;
-use crate::snp::{AmdAnchors, CaChain, CertificateRole, CustomAnchors};
+use crate::snp::{AmdAnchors, CaChain, CertificateRole, CustomAnchors, certificate_pem};
 use crate::types::Product;
 
 /// The ARK, ASK and ASVK of one processor family, with AMD's names and this process's keys.
@@ -199,20 +196,7 @@ impl AmdHierarchy {
 /// A certificate in PEM.
 #[must_use]
 pub fn pem(der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = base64.as_str();
-    while let Some((line, tail)) = rest.split_at_checked(64) {
-        out.push_str(line);
-        out.push('\n');
-        rest = tail;
-    }
-    if !rest.is_empty() {
-        out.push_str(rest);
-        out.push('\n');
-    }
-    out.push_str("-----END CERTIFICATE-----\n");
-    out
+    certificate_pem(der)
 }
 
 const fn family_index(product: Product) -> usize {

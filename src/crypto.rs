@@ -33,7 +33,7 @@ use rust as library;
 
 pub(crate) use encoding::{RSA_ENCRYPTION, ecdsa_der_of_fixed};
 
-use self::encoding::{KeyNumbers, Signature};
+use self::encoding::KeyNumbers;
 use crate::types::Sha256Digest;
 
 /// The signature schemes of evidence, each with its hash and padding.
@@ -113,8 +113,8 @@ impl PublicKey {
 
     /// Verifies a signature over a message.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        let signature = Signature::read(self.scheme, signature).ok_or(BadSignature)?;
-        if self.key.verifies(message, &signature) { Ok(()) } else { Err(BadSignature) }
+        let verifies = encoding::is_signature_of(self.scheme, signature) && self.key.verifies(message, signature);
+        if verifies { Ok(()) } else { Err(BadSignature) }
     }
 }
 

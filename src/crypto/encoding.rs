@@ -1,6 +1,5 @@
 //! The encodings of public keys and of signatures, the same for each crypto library: one form each, in strict DER.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::{Curve, Scheme};
@@ -111,33 +110,30 @@ fn bits(number: &[u8]) -> Option<usize> {
     number.len().checked_mul(8)?.checked_sub(unused)
 }
 
-/// A signature in the form of its scheme.
-pub(super) struct Signature<'a> {
-    /// The bytes as they came.
-    pub(super) given: &'a [u8],
-    /// Of ECDSA, `r || s` with the zeros in front that make each as long as the curve's numbers; otherwise as it came.
-    #[allow(dead_code, reason = "AWS-LC takes the bytes as they came")]
-    pub(super) fixed: Cow<'a, [u8]>,
-}
-
-impl<'a> Signature<'a> {
-    pub(super) fn read(scheme: Scheme, given: &'a [u8]) -> Option<Self> {
-        let fixed = match scheme {
-            Scheme::EcdsaDer(curve, _) => Cow::Owned(ecdsa_fixed_of_der(curve, given)?),
-            _ => Cow::Borrowed(given),
-        };
-        Some(Self { given, fixed })
+/// Whether a signature has the encoding of its scheme. Whether it verifies is left to the library.
+pub(super) fn is_signature_of(scheme: Scheme, signature: &[u8]) -> bool {
+    match scheme {
+        Scheme::EcdsaDer(curve, _) => ecdsa_numbers(curve, signature).is_some(),
+        _ => true,
     }
 }
 
-/// An ECDSA signature in DER (RFC 3279 section 2.2.3) as `r || s`. `None` for another encoding than that of DER, for zero, and for
-/// numbers that are longer than those of the curve; whether they are below its order is left to the library.
-fn ecdsa_fixed_of_der(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
+/// The numbers `r` and `s` of an ECDSA signature in DER (RFC 3279 section 2.2.3), without leading zeros. `None` for another encoding
+/// than that of DER, for zero, and for numbers that are longer than those of the curve; whether they are below its order is left to
+/// the library.
+fn ecdsa_numbers(curve: Curve, signature: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut outside = DerReader::new(signature);
     let mut inside = DerReader::new(outside.expect(SEQUENCE)?.contents);
     outside.finish()?;
     let (r, s) = (positive(&mut inside)?, positive(&mut inside)?);
     inside.finish()?;
+    (r.len() <= curve.number_len() && s.len() <= curve.number_len()).then_some((r, s))
+}
+
+/// An ECDSA signature in DER as `r || s`, each as long as the numbers of the curve. The library in Rust takes it so.
+#[cfg(any(test, blindbox_crypto = "rust", not(feature = "crypto-aws-lc")))]
+pub(super) fn ecdsa_fixed_of_der(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
+    let (r, s) = ecdsa_numbers(curve, signature)?;
     let zeros = |number: &[u8]| curve.number_len().checked_sub(number.len()).map(|len| vec![0; len]);
     Some([&zeros(r)?, r, &zeros(s)?, s].concat())
 }

@@ -2,6 +2,7 @@
 //!
 //! Only public keys come here, so that nothing has to take a time that does not depend on them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
@@ -10,7 +11,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
-use super::encoding::{KeyNumbers, MODULUS_BITS, Signature};
+use super::encoding::{KeyNumbers, MODULUS_BITS, ecdsa_fixed_of_der};
 use super::{Curve, Hash, Scheme};
 
 /// A public key of a scheme.
@@ -50,14 +51,18 @@ impl PublicKey {
         Some(Self { scheme, key })
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &Signature<'_>) -> bool {
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let numbers = match self.scheme {
+            Scheme::EcdsaDer(curve, _) => Cow::Owned(ecdsa_fixed_of_der(curve, signature).unwrap_or_default()),
+            _ => Cow::Borrowed(signature),
+        };
         match &self.key {
-            Key::Rsa(key) => rsa_verifies(key, self.scheme, message, signature.given),
-            Key::P256(key) => p256::ecdsa::Signature::from_slice(&signature.fixed)
+            Key::Rsa(key) => rsa_verifies(key, self.scheme, message, signature),
+            Key::P256(key) => p256::ecdsa::Signature::from_slice(&numbers)
                 .is_ok_and(|numbers| key.verify_prehash(&self.prehash(message), &numbers).is_ok()),
-            Key::P384(key) => p384::ecdsa::Signature::from_slice(&signature.fixed)
+            Key::P384(key) => p384::ecdsa::Signature::from_slice(&numbers)
                 .is_ok_and(|numbers| key.verify_prehash(&self.prehash(message), &numbers).is_ok()),
-            Key::P521(key) => p521::ecdsa::Signature::from_slice(&signature.fixed)
+            Key::P521(key) => p521::ecdsa::Signature::from_slice(&numbers)
                 .is_ok_and(|numbers| key.verify_prehash(&self.prehash(message), &numbers).is_ok()),
         }
     }

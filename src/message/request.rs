@@ -12,7 +12,7 @@ use crate::crypto::sealing::{Aead, SealingError};
 
 const LABEL: &[u8] = b"message/bhttp chunked request";
 /// The size of key id and algorithms in bytes.
-const HEADER_LEN: usize = 7;
+pub(crate) const HEADER_LEN: usize = 7;
 
 /// A request that a client begins.
 pub(crate) struct SealedRequest {

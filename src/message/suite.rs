@@ -29,7 +29,7 @@ impl Kem {
         }
     }
 
-    pub(super) fn from_id(id: [u8; 2]) -> Option<Self> {
+    pub(crate) fn from_id(id: [u8; 2]) -> Option<Self> {
         [Self::X25519, Self::XWing].into_iter().find(|kem| kem.id() == id)
     }
 

@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 
 use super::{AFFINITY, FrontEndKnob, Shared, unreachable};
 use crate::agent::PROTOCOL;
-use crate::emulator::keys::sha256;
 use crate::emulator::lock;
 use crate::emulator::network::body::{Body, BoxError};
 use crate::emulator::network::request::{Arrival, Call, Reply};
 use crate::emulator::network::response::BufferedResponse;
 use crate::emulator::network::traffic::is_agent_path;
+use crate::message::exchange::outer::instance;
+use crate::message::key_config::KeyConfig;
 use crate::types::Nonce;
 
 /// Of one connection, or written by the other side of the front end.
@@ -99,11 +100,9 @@ impl Shared {
         if asked.get("protocol").and_then(Value::as_str) != Some(PROTOCOL) || answer.contains_key("error") {
             return;
         }
-        if let Some(config) =
-            answer.get("key_config").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok())
-        {
-            let digest = hex::encode(sha256(&config));
-            lock(&self.instances).insert(digest.split_at(16).0.to_owned(), replica);
+        let config = answer.get("key_config").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
+        if let Some(config) = config.and_then(|bytes| KeyConfig::from_bytes(&bytes).ok()) {
+            lock(&self.instances).insert(instance(&config), replica);
         }
         let session = answer.get("session").cloned().unwrap_or_default();
         let first = lock(&self.memory).session.get_or_insert(session).clone();

@@ -10,12 +10,12 @@ use crate::emulator::lock;
 use crate::emulator::network::body::Body;
 use crate::emulator::network::request::{Arrival, Call, Reply};
 use crate::emulator::network::response::BufferedResponse;
+use crate::message::hpke::Kem;
+use crate::message::request::HEADER_LEN;
 use crate::message::varint;
 
 /// The size of the nonce that a sealed response starts with.
 const RESPONSE_NONCE: usize = 32;
-/// The size of key id and algorithms, which a sealed request starts with.
-const REQUEST_HEADER: usize = 7;
 
 /// What a front end keeps for later.
 #[derive(Default)]
@@ -148,8 +148,8 @@ struct Sealed {
 
 impl Sealed {
     fn request(sealed: &[u8]) -> Self {
-        let encapsulated = if sealed.get(1..3) == Some([0x64, 0x7a].as_slice()) { 1120 } else { 32 };
-        Self::parse(sealed, REQUEST_HEADER + encapsulated)
+        let kem = sealed.get(1..3).and_then(|id| Kem::from_id(id.try_into().ok()?)).unwrap_or(Kem::X25519);
+        Self::parse(sealed, HEADER_LEN + kem.encapsulated_key_len())
     }
 
     fn parse(sealed: &[u8], start: usize) -> Self {

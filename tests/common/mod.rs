@@ -8,11 +8,11 @@ use std::path::PathBuf;
 #[must_use]
 pub fn vectors() -> Option<PathBuf> {
     let named = std::env::var_os("BLINDBOX_VECTORS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
-    if folder.is_dir() {
-        return Some(folder);
+    let directory = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
+    if directory.is_dir() {
+        return Some(directory);
     }
-    skipped(&format!("no recorded evidence in {}; name its directory in BLINDBOX_VECTORS", folder.display()));
+    skipped(&format!("no recorded evidence in {}; name its directory in BLINDBOX_VECTORS", directory.display()));
     None
 }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 use blindbox_attestation::emulator::{BlindBox, Clock, FrontEnd, FrontEndKnob, Maa};
 use blindbox_attestation::{Policy, Session, Trust, UvmRequirement, Verifier, Workload};
 
+use crate::PATIENCE;
+
 /// What no front end may see.
 const SECRET: &str = "the-secret-of-this-soak";
 /// How many requests are under way at the same time.
 const WORKERS: usize = 8;
-/// No request takes longer than this, whatever happens.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_soak_behind_a_front_end() {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use blindbox_attestation::{AttestationError, EvidenceBundle, Policy};
+use blindbox_attestation::{AttestationError, EvidenceBundle, EvidenceFiles, Policy};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -64,23 +64,23 @@ fn describe(url: &str, policy: &Policy, collected: &EvidenceBundle, outcome: &Re
     })
 }
 
-fn save(folder: &Path, collected: &EvidenceBundle, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
+fn save(directory: &Path, collected: &EvidenceBundle, policy: &Policy, about: &Value) -> io::Result<Vec<&'static str>> {
     let mut files = collected.files();
-    let of_request = [("policy.toml", policy.to_toml()), ("about.json", format!("{about:#}\n"))];
-    for (name, text) in of_request {
+    let of_request = [policy.to_toml(), format!("{about:#}\n")];
+    for (name, text) in EvidenceFiles::OF_REQUEST.into_iter().zip(of_request) {
         files.insert(name, text).map_err(io::Error::other)?;
     }
     let mut written = Vec::new();
     for (name, bytes) in files.iter() {
-        fs::write(folder.join(name), bytes)?;
+        fs::write(directory.join(name), bytes)?;
         written.push(name);
     }
     Ok(written)
 }
 
-fn make_empty(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    match fs::read_dir(folder)?.next() {
+fn make_empty(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    match fs::read_dir(directory)?.next() {
         None => Ok(()),
         Some(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "expected an empty directory")),
     }

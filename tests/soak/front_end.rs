@@ -9,7 +9,7 @@ use std::time::Duration;
 use blindbox_attestation::emulator::{BlindBox, Clock, FrontEnd, FrontEndKnob, Maa};
 use blindbox_attestation::{Policy, Session, Trust, UvmRequirement, Verifier, Workload};
 
-use crate::PATIENCE;
+use crate::{MEMORY, PATIENCE};
 
 /// What no front end may see.
 const SECRET: &str = "the-secret-of-this-soak";
@@ -24,6 +24,7 @@ async fn a_short_soak_behind_a_front_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: cargo test --test soak -- --ignored --nocapture"]
 async fn a_long_soak_behind_a_front_end() {
+    let _alone = MEMORY.lock().await;
     soak(20_000, 200).await;
 }
 

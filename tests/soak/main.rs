@@ -26,6 +26,9 @@ use trouble::{KINDS, Shared, TransportError};
 /// How many requests are under way at the same time.
 const WORKERS: usize = 16;
 
+/// The long soaks run one after the other: memory is that of the whole process.
+static MEMORY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// No request takes longer than this, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,6 +40,7 @@ async fn a_short_soak() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes one to two minutes: cargo test --test soak -- --ignored --nocapture"]
 async fn a_long_soak() {
+    let _alone = MEMORY.lock().await;
     soak(20_000, 300, HttpVersions::Both).await;
     soak(20_000, 300, HttpVersions::Http1).await;
 }

@@ -131,17 +131,24 @@ impl AeadKey {
         UnboundKey::new(aead.algorithm(), key).map(|key| Self(LessSafeKey::new(key))).map_err(|_| SealingError)
     }
 
-    /// Encrypts in place and appends the tag.
-    pub(crate) fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], text: &mut Vec<u8>) -> Result<(), SealingError> {
+    /// Encrypts in place. Returns the tag.
+    pub(crate) fn seal(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        text: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], SealingError> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.0.seal_in_place_append_tag(nonce, Aad::from(aad), text).map_err(|_| SealingError)
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), text).map_err(|_| SealingError)?;
+        tag.as_ref().try_into().map_err(|_| SealingError)
     }
 
-    /// Verifies and decrypts in place, and removes the tag.
-    pub(crate) fn open(&self, nonce: [u8; NONCE_LEN], aad: &[u8], text: &mut Vec<u8>) -> Result<(), SealingError> {
+    /// Verifies the tag at the end of `sealed`. Returns the decrypted text.
+    pub(crate) fn open(&self, nonce: [u8; NONCE_LEN], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let len = self.0.open_in_place(nonce, Aad::from(aad), text).map_err(|_| SealingError)?.len();
-        text.truncate(len);
-        Ok(())
+        let (sealed, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(SealingError)?;
+        let mut text = vec![0; sealed.len()];
+        self.0.open_separate_gather(nonce, Aad::from(aad), sealed, tag, &mut text).map_err(|_| SealingError)?;
+        Ok(text)
     }
 }

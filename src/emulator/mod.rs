@@ -15,6 +15,7 @@
 //! | [`Relay`] | a man in the middle, which terminates TLS with a key of its own |
 //! | [`FrontEnd`] | a reverse proxy that ends TLS with a rightful certificate: honest, curious or hostile |
 //! | [`TcpProxy`] | a network that cuts, delays and changes its mind |
+//! | [`SealingClient`] | seals requests to a key that nothing attests, to test and to measure agents |
 //! | [`Traffic`] | what reached each of them, to the byte |
 //!
 //! Everything listens on `127.0.0.1` with a port chosen by the system unless set otherwise, is made per process, and stops when dropped.
@@ -56,6 +57,7 @@ mod maa;
 mod network;
 mod option_row;
 mod relay;
+mod sealing_client;
 
 use crate::sync::lock;
 
@@ -87,6 +89,7 @@ pub use network::tls::{
 pub use network::traffic::{ConnectionRecord, ConnectionState, RequestRecord, Traffic};
 pub use option_row::{OptionError, OptionRow};
 pub use relay::{Relay, RelayBuilder, RelayCertificate, RelayMode};
+pub use sealing_client::{SealedCall, SealingClient};
 
 fn origin(scheme: &str, host: &str, port: u16) -> String {
     format!("{scheme}://{host}:{port}")

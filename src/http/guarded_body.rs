@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::headers;
-use super::request_body::{BoxBody, BoxError, CHUNK_SIZE, RequestBody, StreamedBody};
+use super::request_body::{BoxBody, BoxError, RequestBody, StreamedBody};
 use crate::error::AttestationError;
 use crate::sync::lock;
 
@@ -55,6 +55,7 @@ pub(super) struct GuardedBody<C> {
     /// The rest of the chunk that was read last.
     rest: Bytes,
     trailers: Option<HeaderMap>,
+    piece_size: usize,
     /// Returns an error if nothing more may be sent to the peer.
     check: C,
     progress: Progress,
@@ -67,13 +68,14 @@ enum Source {
 }
 
 impl<C> GuardedBody<C> {
-    pub(super) fn new(body: RequestBody, trailers: Option<HeaderMap>, check: C) -> (Self, Progress) {
+    /// `piece_size` is the most bytes that are given out at a time.
+    pub(super) fn new(body: RequestBody, trailers: Option<HeaderMap>, piece_size: usize, check: C) -> (Self, Progress) {
         let progress = Progress::default();
         let (source, rest) = match body {
             RequestBody::Bytes(bytes) => (Source::Ended, bytes),
             RequestBody::Stream(stream) => (Source::Waiting(stream), Bytes::new()),
         };
-        (Self { source, rest, trailers, check, progress: progress.clone() }, progress)
+        (Self { source, rest, trailers, piece_size, check, progress: progress.clone() }, progress)
     }
 
     /// Reads on until there is a chunk or the body has ended; trailers of the body itself are returned.
@@ -125,7 +127,7 @@ impl<C: Fn() -> Result<(), AttestationError> + Unpin> Body for GuardedBody<C> {
             return Poll::Ready(Some(Err(error.into())));
         }
         let frame = if !self.rest.is_empty() {
-            let size = self.rest.len().min(CHUNK_SIZE);
+            let size = self.rest.len().min(self.piece_size);
             Some(Frame::data(self.rest.split_to(size)))
         } else {
             let trailers = own_trailers.or_else(|| self.trailers.take());

@@ -61,6 +61,7 @@ impl Parts {
     pub(crate) fn request(
         &self,
         url: &Url,
+        piece_size: usize,
         check: impl Fn() -> Result<(), AttestationError> + Send + Unpin + 'static,
     ) -> Result<(http::Request<OutgoingBody>, Progress), AttestationError> {
         if matches!(&self.body, Some(RequestBody::Stream(body)) if body.is_taken()) {
@@ -70,7 +71,7 @@ impl Parts {
         let is_empty = matches!(&self.body, Some(RequestBody::Bytes(bytes)) if bytes.is_empty());
         let (body, progress) = match &self.body {
             Some(body) if !is_empty || self.trailers.is_some() => {
-                let (body, progress) = GuardedBody::new(body.clone(), self.trailers.clone(), check);
+                let (body, progress) = GuardedBody::new(body.clone(), self.trailers.clone(), piece_size, check);
                 (OutgoingBody::new(body), progress)
             }
             _ => (OutgoingBody::empty(), Progress::over()),

@@ -109,7 +109,12 @@ impl SealedBody {
         match frame.into_data() {
             Ok(data) => {
                 if let Some(writer) = &mut self.writer {
-                    self.start.extend(writer.content(&data)?);
+                    let sealed = writer.content(&data)?;
+                    if self.start.is_empty() {
+                        self.start = sealed;
+                    } else {
+                        self.start.extend(sealed);
+                    }
                 }
                 // The end goes with the last piece: then all of the request was taken when the library has that.
                 if self.body.is_end_stream() { self.finish(&[]) } else { Ok(()) }

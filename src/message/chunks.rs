@@ -54,30 +54,46 @@ impl ChunkSealer {
 
     /// Encrypts a chunk that is not the last: 1 to 16384 bytes.
     pub(crate) fn chunk(&mut self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
-        if text.is_empty() {
+        let mut out = Vec::with_capacity(sealed_len(text.len()));
+        self.append(&[text], &mut out)?;
+        Ok(out)
+    }
+
+    /// Encrypts a chunk that is not the last, whose text is given in parts, and appends it to `out`. After an error nothing is
+    /// appended.
+    pub(crate) fn append(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), ChunkError> {
+        let len = parts.iter().fold(0_usize, |len, part| len.saturating_add(part.len()));
+        if len == 0 {
             return Err(ChunkError::Empty);
         }
         // One is left for the final chunk.
         self.left = self.left.checked_sub(1).filter(|left| *left > 0).ok_or(ChunkError::TooMany)?;
-        let sealed = self.seal(&[], text)?;
-        let mut out = Vec::new();
-        varint::write(sealed.len(), &mut out).ok_or(ChunkError::TooLarge)?;
-        out.extend_from_slice(&sealed);
-        Ok(out)
+        if len > MAX_TEXT {
+            return Err(ChunkError::TooLarge);
+        }
+        let start = out.len();
+        varint::write(len.saturating_add(TAG_LEN), out).ok_or(ChunkError::TooLarge)?;
+        self.context.append(&[], parts, out).map_err(|error| {
+            out.truncate(start);
+            error.into()
+        })
     }
 
     /// Encrypts the last chunk: at most 16384 bytes. The HTTP content MUST end with it.
     pub(crate) fn finish(mut self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
-        let sealed = self.seal(FINAL, text)?;
-        Ok([[0].as_slice(), &sealed].concat())
-    }
-
-    fn seal(&mut self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, ChunkError> {
         if text.len() > MAX_TEXT {
             return Err(ChunkError::TooLarge);
         }
-        Ok(self.context.seal(aad, text)?)
+        let mut out = Vec::with_capacity(sealed_len(text.len()));
+        out.push(0);
+        self.context.append(FINAL, &[text], &mut out)?;
+        Ok(out)
     }
+}
+
+/// How many bytes a chunk with a text of this size has at most.
+fn sealed_len(text: usize) -> usize {
+    text.saturating_add(const { TAG_LEN + 4 })
 }
 
 /// Decrypts a sequence of chunks from content that comes in pieces of any size. After an error it gives nothing any more.
@@ -124,7 +140,7 @@ impl ChunkOpener {
             State::Final => return self.final_is_small().map(|()| None),
             State::Chunks => {}
         }
-        let rest = self.rest();
+        let rest = self.received.get(self.read..).unwrap_or_default();
         let Some((len, prefix)) = varint::read(rest) else { return Ok(None) };
         if len == 0 {
             self.state = State::Final;
@@ -133,10 +149,10 @@ impl ChunkOpener {
         }
         let len = usize::try_from(len).ok().filter(|len| *len <= MAX_SEALED).ok_or(ChunkError::TooLarge)?;
         let end = prefix.checked_add(len).ok_or(ChunkError::TooLarge)?;
-        let Some(sealed) = rest.get(prefix..end).map(<[u8]>::to_vec) else { return Ok(None) };
+        let Some(sealed) = rest.get(prefix..end) else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(ChunkError::TooMany)?;
-        self.skip(end);
         let text = self.context.open(&[], sealed)?;
+        self.skip(end);
         if text.is_empty() { Err(ChunkError::Empty) } else { Ok(Some(text)) }
     }
 
@@ -180,7 +196,7 @@ impl Chunks for ChunkOpener {
             State::Chunks => Err(ChunkError::Truncated),
             State::Final => {
                 self.final_is_small()?;
-                let sealed = self.rest().to_vec();
+                let sealed = self.received.get(self.read..).unwrap_or_default();
                 Ok(self.context.open(FINAL, sealed)?)
             }
         }

@@ -150,19 +150,33 @@ impl AeadContext {
         Ok(nonce)
     }
 
-    /// Encrypts the next text of the sequence.
-    pub(super) fn seal(&mut self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, SealingError> {
+    /// Encrypts the next text of the sequence, whose parts are given, and appends it to `out`. After an error nothing is appended.
+    pub(super) fn append(&mut self, aad: &[u8], parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), SealingError> {
         let nonce = self.next_nonce()?;
-        let mut sealed = text.to_vec();
-        self.key.seal(nonce, aad, &mut sealed)?;
+        let start = out.len();
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+        let tag = out.get_mut(start..).ok_or(SealingError).and_then(|text| self.key.seal(nonce, aad, text));
+        match tag {
+            Ok(tag) => out.extend_from_slice(&tag),
+            Err(_) => out.truncate(start),
+        }
+        tag.map(|_| ())
+    }
+
+    /// Encrypts the next text of the sequence.
+    #[cfg(test)]
+    pub(super) fn seal(&mut self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, SealingError> {
+        let mut sealed = Vec::new();
+        self.append(aad, &[text], &mut sealed)?;
         Ok(sealed)
     }
 
-    /// Decrypts the next text of the sequence, in place.
-    pub(super) fn open(&mut self, aad: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, SealingError> {
+    /// Decrypts the next text of the sequence.
+    pub(super) fn open(&mut self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
         let nonce = self.next_nonce()?;
-        self.key.open(nonce, aad, &mut sealed)?;
-        Ok(sealed)
+        self.key.open(nonce, aad, sealed)
     }
 }
 

@@ -10,7 +10,7 @@ use url::Url;
 use super::checkout::{Checkout, Exchange};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::http::{Parts, Response};
+use crate::http::{CHUNK_SIZE, Parts, Response};
 use crate::transport::{Io, TransportError, TransportErrorKind, upgraded};
 
 /// What became of a request on one connection.
@@ -35,7 +35,7 @@ pub(super) async fn exchange(
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
     let guarded = Arc::clone(&peer);
-    let (request, progress) = parts.request(url, move || guarded.check())?;
+    let (request, progress) = parts.request(url, CHUNK_SIZE, move || guarded.check())?;
     let closed = || {
         let reason = "the connection was closed before the request was sent";
         Outcome::NotProcessed(TransportError::new(TransportErrorKind::NotProcessed, reason))

@@ -24,6 +24,7 @@ use crate::http::{Parts, Response};
 use crate::json::{self, Value};
 use crate::message::exchange::client::{Failure, Repetition, ResponseReader};
 use crate::message::exchange::outer;
+use crate::message::exchange::stream::MAX_PIECE;
 use crate::transport::{TransportError, TransportErrorKind};
 
 /// How often a request is sealed and sent again after the instance did not process it, or if it is idempotent.
@@ -126,7 +127,7 @@ async fn exchange(
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
     let guarded = Arc::clone(&peer);
-    let (request, progress) = parts.request(url, move || guarded.check())?;
+    let (request, progress) = parts.request(url, MAX_PIECE, move || guarded.check())?;
     let SealedRequest { body, handed_out, response } = sealed_request::seal(request, url, recipient.recipient())?;
     let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
     let mut request = http::Request::post(recipient.url().as_str()).body(body).map_err(unusable)?;

@@ -80,7 +80,7 @@ impl Decoder {
     }
 
     /// Takes the next bytes. The caller calls [`Decoder::next`] until it gives `None` before it pushes more.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: impl Into<Vec<u8>> + AsRef<[u8]>) {
         self.input.push(bytes);
     }
 
@@ -193,7 +193,7 @@ impl Decoder {
         let Some(section) = self.input.string(&mut self.limit)? else { return Ok(None) };
         let mut left = section.len();
         let mut input = Input::default();
-        input.push(&section);
+        input.push(section);
         while left > 0 {
             match input.field(&mut left) {
                 Ok(Some(Some(field))) => self.keep(field)?,

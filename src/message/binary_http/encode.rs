@@ -30,14 +30,19 @@ pub(crate) fn head(head: &Head) -> Result<Vec<u8>, BinaryHttpError> {
     Ok(out)
 }
 
-/// A piece of content.
-pub(crate) fn content(bytes: &[u8]) -> Result<Vec<u8>, BinaryHttpError> {
+/// What stands before a piece of content. Nothing for no bytes: a piece without bytes would be the end.
+pub(crate) fn content_length(piece: &[u8]) -> Result<Vec<u8>, BinaryHttpError> {
     let mut out = Vec::new();
-    // A piece without bytes would be the end.
-    if !bytes.is_empty() {
-        string(bytes, &mut out)?;
+    if !piece.is_empty() {
+        varint::write(piece.len(), &mut out).ok_or(BinaryHttpError::TooLarge)?;
     }
     Ok(out)
+}
+
+/// A piece of content.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn content(piece: &[u8]) -> Result<Vec<u8>, BinaryHttpError> {
+    Ok([&content_length(piece)?, piece].concat())
 }
 
 /// The end of the content, and the trailers.

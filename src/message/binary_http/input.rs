@@ -15,11 +15,15 @@ pub(super) struct Input {
 pub(super) type Item<T> = Result<Option<T>, BinaryHttpError>;
 
 impl Input {
-    pub(super) fn push(&mut self, more: &[u8]) {
+    pub(super) fn push(&mut self, more: impl Into<Vec<u8>> + AsRef<[u8]>) {
         // Removes what was read once for each piece that comes, not once for each item.
         self.bytes.drain(..self.read);
         self.read = 0;
-        self.bytes.extend_from_slice(more);
+        if self.bytes.is_empty() {
+            self.bytes = more.into();
+        } else {
+            self.bytes.extend_from_slice(more.as_ref());
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -76,8 +80,15 @@ impl Input {
 
     /// What there is, `limit` bytes at most.
     pub(super) fn at_most(&mut self, limit: u64) -> Vec<u8> {
-        let len = usize::try_from(limit).unwrap_or(usize::MAX).min(self.rest().len());
-        self.exactly(len).unwrap_or_default()
+        let available = self.rest().len();
+        let len = usize::try_from(limit).unwrap_or(usize::MAX).min(available);
+        if len < available {
+            return self.exactly(len).unwrap_or_default();
+        }
+        // All of it is given away instead of copied.
+        let mut found = std::mem::take(&mut self.bytes);
+        found.drain(..std::mem::take(&mut self.read));
+        found
     }
 }
 

@@ -10,7 +10,9 @@ mod input;
 mod tests;
 
 pub(crate) use decode::{Decoder, Part};
-pub(crate) use encode::{content, end, head};
+#[cfg(any(test, fuzzing))]
+pub(crate) use encode::content;
+pub(crate) use encode::{content_length, end, head};
 
 /// The most bytes of a head: control data with all fields, of informational responses too. The same again for trailers.
 pub(crate) const MAX_HEAD: usize = 65_536;

@@ -1,12 +1,16 @@
 //! Binary HTTP in chunks: the same in both directions.
 
 use super::fields::{self, ReservedField};
-use crate::crypto::sealing::SealingError;
+use crate::crypto::sealing::{SealingError, TAG_LEN};
 use crate::message::binary_http::{self, BinaryHttpError, Decoder, Field, Head, Kind, Part};
 use crate::message::chunks::{ChunkError, ChunkSealer, Chunks, MAX_TEXT};
 
-/// The most bytes of content in one chunk; the rest of a chunk is for the length of the content.
-pub(crate) const MAX_PIECE: usize = MAX_TEXT - 32;
+/// The most bytes of content in one chunk. With the two lengths before it (2 bytes each) and the tag, a chunk has 16,384 bytes, which is
+/// what HTTP/2 carries in one frame (RFC 9113 section 4.2) and TLS in one record.
+pub(crate) const MAX_PIECE: usize = 16_384 - 2 - 2 - TAG_LEN;
+const _: () = assert!(MAX_PIECE + 2 <= MAX_TEXT);
+/// The most bytes beside the content in one chunk.
+const MAX_OVERHEAD: usize = 2 + 2 + TAG_LEN;
 
 /// Why a sealed message is not readable, or not writable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +61,7 @@ impl<C: Chunks> MessageReader<C> {
                 return Ok(Some(part));
             }
             match self.chunks.next()? {
-                Some(text) => self.decoder.push(&text),
+                Some(text) => self.decoder.push(text),
                 None => return Ok(None),
             }
         }
@@ -66,7 +70,7 @@ impl<C: Chunks> MessageReader<C> {
     /// Opens the final chunk, once the content has ended and [`MessageReader::next`] has given `None`.
     pub(super) fn finish(self) -> Result<Ending, MessageError> {
         let Self { chunks, mut decoder } = self;
-        decoder.push(&chunks.finish()?);
+        decoder.push(chunks.finish()?);
         let mut parts = Vec::new();
         while let Some(part) = decoder.next()? {
             parts.push(part);
@@ -94,9 +98,10 @@ impl MessageWriter {
 
     /// Writes content. Nothing is written for no bytes.
     pub(crate) fn content(&mut self, bytes: &[u8]) -> Result<Vec<u8>, MessageError> {
-        let mut out = Vec::new();
+        let pieces = bytes.len().div_ceil(MAX_PIECE);
+        let mut out = Vec::with_capacity(pieces.saturating_mul(MAX_OVERHEAD).saturating_add(bytes.len()));
         for piece in bytes.chunks(MAX_PIECE) {
-            out.extend(self.chunks.chunk(&binary_http::content(piece)?)?);
+            self.chunks.append(&[&binary_http::content_length(piece)?, piece], &mut out)?;
         }
         Ok(out)
     }

@@ -55,26 +55,34 @@ struct Refusal {
     error: AttestationError,
 }
 
+impl Refusal {
+    /// Whether it is newer than the evidence of an attestation.
+    fn outweighs(&self, lease: &Lease) -> bool {
+        self.at.not_before(lease.requested_at())
+    }
+}
+
 impl Entry {
     /// A refusal that is newer than the evidence of an attestation.
     fn outweighs(&self, lease: &Lease) -> Option<AttestationError> {
-        let refusal = lock(&self.refusal);
-        refusal.as_ref().filter(|refusal| refusal.at.not_before(lease.requested_at())).map(|it| it.error.clone())
+        lock(&self.refusal).as_ref().filter(|refusal| refusal.outweighs(lease)).map(|refusal| refusal.error.clone())
     }
 
     /// Records the outcome of an attestation. A newer refusal overrides an acceptance.
     fn record(&self, result: Result<Lease, AttestationError>, now: Moment) -> Result<Lease, AttestationError> {
+        // Held over the comparison and the change: a renewal of the same peer may record a refusal at the same time.
+        let mut refusal = lock(&self.refusal);
         match result {
-            Ok(lease) => match self.outweighs(&lease) {
-                Some(error) => Err(error),
-                None => {
-                    *lock(&self.refusal) = None;
-                    Ok(lease)
+            Ok(lease) => {
+                if let Some(newer) = refusal.as_ref().filter(|refusal| refusal.outweighs(&lease)) {
+                    return Err(newer.error.clone());
                 }
-            },
+                *refusal = None;
+                Ok(lease)
+            }
             Err(error) => {
                 if error.is_verdict() {
-                    *lock(&self.refusal) = Some(Refusal { at: now, error: error.clone() });
+                    *refusal = Some(Refusal { at: now, error: error.clone() });
                 }
                 Err(error)
             }

@@ -3,7 +3,7 @@
 
 mod azure_vm;
 
-use crate::appraise::{AppraisalInput, appraise};
+use crate::appraise::{AppraisalInput, AttestedTlsKey, appraise};
 use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
 use crate::azure_vm::VerifiedAkCertificate;
 use crate::binding;
@@ -106,7 +106,7 @@ pub fn verify(
     let input = AppraisalInput {
         tee: &tee,
         channel: Some((channel, server_name)),
-        tls_key: key,
+        tls_key: key.map_or(AttestedTlsKey::Absent, AttestedTlsKey::Is),
         // Of a message, what its key is encapsulated with counts: TLS ends at a front end.
         key_exchange: match &message_key {
             Some(config) => Some(config.kem().name()),
@@ -218,7 +218,10 @@ fn verify_offline(
     let input = AppraisalInput {
         tee: &tee,
         channel: None,
-        tls_key: evidence.runtime_data.as_deref().and_then(Named::key_in),
+        tls_key: match &evidence.runtime_data {
+            Some(data) => Named::key_in(data).map_or(AttestedTlsKey::Absent, AttestedTlsKey::Is),
+            None => AttestedTlsKey::NotRecorded,
+        },
         key_exchange: None,
         key_set_source: endorsements.key_set_source,
         maa_key: maa_key.as_ref(),

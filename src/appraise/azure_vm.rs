@@ -1,21 +1,16 @@
 //! Checks of what the virtual TPM of an Azure confidential VM shows.
 
-use super::AppraisalBuilder;
 use super::guest::require_bit;
+use super::{AppraisalBuilder, AttestedTlsKey};
 use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate, VmConfiguration};
 use crate::binding;
 use crate::claims::{Bit, SnpClaims};
 use crate::error::{Violation, any_of};
 use crate::policy::{ParavisorFix, PcrIndex, Policy, Requirement, VmConfigurationBit, missing_for_system};
-use crate::types::{Sha256Digest, SpkiDigest, shorten};
+use crate::types::{Sha256Digest, shorten};
 
-/// Checks the evidence that the report of the paravisor covers. `tls_key` is the key that the evidence names.
-pub(super) fn appraise(
-    checks: &mut AppraisalBuilder,
-    vm: &AzureVmClaims,
-    tls_key: Option<SpkiDigest>,
-    policy: &Policy,
-) {
+/// Checks the evidence that the report of the paravisor covers.
+pub(super) fn appraise(checks: &mut AppraisalBuilder, vm: &AzureVmClaims, tls_key: AttestedTlsKey, policy: &Policy) {
     const SIGNED: &str = "signed by the attestation key in the paravisor's report";
     // Without one there is no verdict: see `crate::verify`.
     if vm.quote.is_some() {
@@ -129,16 +124,19 @@ fn vm_configuration(checks: &mut AppraisalBuilder, actual: &VmConfiguration, pol
 fn report_of_this_boot(
     checks: &mut AppraisalBuilder,
     claims: &RuntimeClaims,
-    tls_key: Option<SpkiDigest>,
+    tls_key: AttestedTlsKey,
     policy: &Policy,
 ) {
     const NAME: &str = "report of this boot";
     const EXPECTED: &str = "user-data names the attested TLS key";
-    let Some(key) = tls_key else {
-        return checks.not_evaluated(NAME, "recorded evidence without runtime data names no TLS key", "any");
+    let expected = match tls_key {
+        AttestedTlsKey::Is(key) => Some(binding::user_data_of_key(&key)),
+        AttestedTlsKey::Absent => None,
+        AttestedTlsKey::NotRecorded => {
+            return checks.not_evaluated(NAME, "recorded evidence without runtime data names no TLS key", "any");
+        }
     };
-    let expected = binding::user_data_of_key(&key);
-    if claims.user_data == Some(expected) {
+    if expected.is_some() && claims.user_data == expected {
         return checks.passed(NAME, EXPECTED, EXPECTED);
     }
     if policy.allowances().report_of_earlier_boot {
@@ -147,7 +145,8 @@ fn report_of_this_boot(
     }
     let actual = claims.user_data.map(|data| data.to_string());
     let found = actual.clone().unwrap_or_else(|| "no user-data".to_owned());
-    checks.failed(NAME, EXPECTED, found, Violation::KeyNotInReport { expected: expected.to_string(), actual });
+    let expected = expected.map_or_else(|| "an attested TLS key".to_owned(), |data| data.to_string());
+    checks.failed(NAME, EXPECTED, found, Violation::KeyNotInReport { expected, actual });
 }
 
 /// Checks that Azure certified the attestation key, as was verified if there is a certificate.

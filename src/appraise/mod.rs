@@ -33,14 +33,23 @@ pub(crate) struct AppraisalInput<'a> {
     pub(crate) tee: &'a ConsistentEvidence,
     /// How the connection is bound and whether its name was validated; `None` for recorded evidence.
     pub(crate) channel: Option<(Channel, ServerNameCheck)>,
-    /// The TLS key that the evidence names; `None` where it names none.
-    pub(crate) tls_key: Option<SpkiDigest>,
+    pub(crate) tls_key: AttestedTlsKey,
     /// The key exchange group of the connection, where the caller has named it.
     pub(crate) key_exchange: Option<&'a str>,
     pub(crate) key_set_source: KeySetSource,
     /// The container that holds the key of the token, where the policy requires one.
     pub(crate) maa_key: Option<&'a AttestedMaaKey>,
     pub(crate) now: UnixTime,
+}
+
+/// The TLS key that the evidence attests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AttestedTlsKey {
+    Is(SpkiDigest),
+    /// The evidence is about another kind of key, or of none.
+    Absent,
+    /// Recorded evidence without runtime data, which would name it.
+    NotRecorded,
 }
 
 /// Runs every check of the policy.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -213,11 +212,13 @@ impl Upload {
     /// The body for the one request that has it.
     pub(crate) fn body(&self) -> Result<UploadBody, Error> {
         let shared = self.shared()?;
-        let stage = mem::replace(&mut shared.lock().stage, Stage::Waiting);
-        if stage != Stage::Unused {
-            shared.lock().stage = stage;
+        // One guard over the comparison and the change: another call may be taking the body.
+        let mut state = shared.lock();
+        if state.stage != Stage::Unused {
             return Err(crate::session::invalid_request("a body that is written while it is sent can be sent once"));
         }
+        state.stage = Stage::Waiting;
+        drop(state);
         Ok(UploadBody(shared))
     }
 }

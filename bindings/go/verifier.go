@@ -47,17 +47,26 @@ func WithAgent(url string) Option { return setting("agent", url) }
 // WithProxy sets the URL of an HTTP proxy. The environment is not read.
 func WithProxy(url string) Option { return setting("proxy", url) }
 
-// WithResolve sets the address of a host in place of DNS.
-func WithResolve(host string, address netip.AddrPort) Option {
+// member adds to a setting that is an object.
+func member(setting, name, value string) Option {
 	return func(settings map[string]any) {
-		resolve, _ := settings["resolve"].(map[string]string)
-		if resolve == nil {
-			resolve = map[string]string{}
-			settings["resolve"] = resolve
+		members, _ := settings[setting].(map[string]string)
+		if members == nil {
+			members = map[string]string{}
+			settings[setting] = members
 		}
-		resolve[host] = address.String()
+		members[name] = value
 	}
 }
+
+// WithResolve sets the address of a host in place of DNS.
+func WithResolve(host string, address netip.AddrPort) Option {
+	return member("resolve", host, address.String())
+}
+
+// WithFrontEndHeader adds a header for a front end that ends TLS, such as a key of a gateway: the front end reads it, and the
+// application does not get it.
+func WithFrontEndHeader(name, value string) Option { return member("front_end_headers", name, value) }
 
 // WithKDS sets the URL of AMD's Key Distribution Service or a mirror of it.
 func WithKDS(url string) Option { return setting("kds", url) }

@@ -130,6 +130,8 @@ export interface Settings {
   proxy?: string;
   /** Host to `IP:PORT`. */
   resolve?: Record<string, string>;
+  /** Headers for a front end that ends TLS, such as a key of a gateway: it reads them, and the application does not get them. */
+  frontEndHeaders?: Record<string, string>;
   kds?: string;
   thim?: string;
   cacheDir?: File;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::error::{Error, codes};
+use crate::members::distinct;
 use crate::offline::{Recorded, inspect, verify_recorded, verify_unappraised};
 use crate::policy::{Policy, cce_policy, host_data};
 
@@ -35,6 +36,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VerifyRecorded {
+    #[serde(deserialize_with = "distinct")]
     documents: BTreeMap<String, Base64>,
     #[serde(default, deserialize_with = "given")]
     key_set: Option<Base64>,
@@ -49,6 +51,7 @@ struct VerifyRecorded {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VerifyUnappraised {
+    #[serde(deserialize_with = "distinct")]
     documents: BTreeMap<String, Base64>,
     #[serde(default, deserialize_with = "given")]
     key_set: Option<Base64>,

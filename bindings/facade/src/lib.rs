@@ -34,6 +34,7 @@ mod endorsements;
 mod error;
 #[cfg(feature = "client")]
 pub mod log;
+mod members;
 mod offline;
 mod policy;
 #[cfg(feature = "client")]

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::endorsements::{ak_anchors, amd_anchors, certificates, key_set};
 use crate::error::Error;
+use crate::members::distinct;
 
 /// The largest settings that are read, in bytes.
 const MAX_BYTES: usize = 4 << 20;
@@ -33,7 +34,11 @@ struct Settings {
     agent: Option<String>,
     proxy: Option<String>,
     /// Host to `IP:PORT`.
+    #[serde(deserialize_with = "distinct")]
     resolve: BTreeMap<String, SocketAddr>,
+    /// Name to value, for a front end that ends TLS.
+    #[serde(deserialize_with = "distinct")]
+    front_end_headers: BTreeMap<String, String>,
     kds: Option<String>,
     thim: Option<String>,
     cache_dir: Option<String>,
@@ -112,6 +117,9 @@ impl Settings {
         }
         for (host, address) in self.resolve {
             builder = builder.resolve(host, address);
+        }
+        for (name, value) in self.front_end_headers {
+            builder = builder.front_end_header(name, value);
         }
         if let Some(url) = self.kds {
             builder = builder.kds(url);

@@ -56,6 +56,7 @@ public class Verifier private constructor(private val native: NativeVerifier) {
     public class Builder internal constructor() {
         private val settings = LinkedHashMap<String, Any>()
         private val resolve = LinkedHashMap<String, String>()
+        private val frontEndHeaders = LinkedHashMap<String, String>()
 
         /** Limits one connection with its attestation. */
         public fun deadline(limit: Duration): Builder = set("deadline_ms", milliseconds("deadline", limit))
@@ -117,6 +118,12 @@ public class Verifier private constructor(private val native: NativeVerifier) {
         /** Sets the address (`IP:PORT`) of a host in place of what its name is resolved to. */
         public fun resolve(host: String, address: String): Builder = apply { resolve[host] = address }
 
+        /**
+         * Adds a header for a front end that ends TLS, such as a key of a gateway: the front end reads it, and the application
+         * does not get it.
+         */
+        public fun frontEndHeader(name: String, value: String): Builder = apply { frontEndHeaders[name] = value }
+
         /** Sets the URL of AMD's key distribution service. */
         public fun kds(url: String): Builder = set("kds", url)
 
@@ -128,7 +135,10 @@ public class Verifier private constructor(private val native: NativeVerifier) {
 
         /** Makes the verifier. */
         @Throws(AttestationException::class)
-        public fun build(): Verifier = Verifier(if (resolve.isEmpty()) settings else settings + ("resolve" to resolve))
+        public fun build(): Verifier {
+            val objects = mapOf("resolve" to resolve, "front_end_headers" to frontEndHeaders)
+            return Verifier(settings + objects.filterValues { it.isNotEmpty() })
+        }
 
         private fun set(name: String, value: Any): Builder = apply { settings[name] = value }
 

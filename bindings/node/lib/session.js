@@ -74,10 +74,10 @@ function text(name, given) {
   return String(given);
 }
 
-/** Addresses by the names of hosts. */
-function addresses(name, given) {
+/** Strings by their names. */
+function texts(name, given) {
   if (typeof given !== 'object' || Array.isArray(given)) {
-    throw argument(`${name}: expected an object of addresses by the names of hosts`);
+    throw argument(`${name}: expected an object of strings by their names`);
   }
   return jsonOf(name, given);
 }
@@ -103,7 +103,8 @@ const SETTINGS = {
   akRoot: ['ak_root', material],
   agent: ['agent', text],
   proxy: ['proxy', text],
-  resolve: ['resolve', addresses],
+  resolve: ['resolve', texts],
+  frontEndHeaders: ['front_end_headers', texts],
   kds: ['kds', text],
   thim: ['thim', text],
   cacheDir: ['cache_dir', directory],

@@ -180,12 +180,16 @@ fn settings_are_read_strictly() {
         "{}".to_owned(),
         r#"{"deadline_ms": 1000, "request_timeout_ms": 5000, "resolve": {"a.example": "127.0.0.1:1"}}"#.to_owned(),
         format!(r#"{{"collateral_roots": {roots}, "kds": "http://127.0.0.1:1"}}"#),
+        r#"{"front_end_headers": {"ocp-apim-subscription-key": "k"}}"#.to_owned(),
     ] {
         Verifier::new(&good).unwrap();
     }
     for (bad, code, message) in [
         (r#"{"deadlin": 1}"#, "misconfigured", "unknown field `deadlin`"),
         (r#"{"deadline_ms": 1, "deadline_ms": 2}"#, "misconfigured", "duplicate field"),
+        (r#"{"resolve": {"a": "127.0.0.1:1", "a": "127.0.0.1:2"}}"#, "misconfigured", r#"the member "a" is repeated"#),
+        (r#"{"front_end_headers": {"a": "1", "\u0061": "2"}}"#, "misconfigured", r#"the member "a" is repeated"#),
+        (r#"{"front_end_headers": {"a b": "1"}}"#, "misconfigured", "header"),
         (r#"{"application_roots": null}"#, "misconfigured", "expected a value for application_roots, found null"),
         (r#"{"deadline_ms": "1"}"#, "misconfigured", "invalid type"),
         (r#"{"deadline_ms": -1}"#, "misconfigured", "invalid value"),
@@ -201,6 +205,18 @@ fn settings_are_read_strictly() {
         assert_eq!(error.code, code, "{bad}: {error}");
         assert!(error.message.contains(message), "{bad}: {error}");
     }
+}
+
+#[test]
+fn a_document_is_given_once() {
+    let arguments = r#"{"at": 1, "documents": {"token.jwt": "AA==", "token.jwt": "AQ=="}}"#;
+    let outcome: serde_json::Value =
+        serde_json::from_str(&blindbox_facade::call("verify_unappraised", arguments.as_bytes())).unwrap();
+    assert_eq!(outcome["error"]["code"], "misconfigured");
+    assert!(
+        outcome["error"]["message"].as_str().unwrap().contains(r#"the member "token.jwt" is repeated"#),
+        "{outcome}"
+    );
 }
 
 #[test]

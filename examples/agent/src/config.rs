@@ -263,6 +263,8 @@ impl Config {
             "the application's address is the sidecar's: callers would reach what attests any data"
         } else if self.azure_vm.is_some() && (self.sidecar.is_some() || self.security_context.is_some()) {
             "azure-vm is for a confidential VM, sidecar and security-context for a confidential container: drop one of them"
+        } else if self.fetches_from_application() {
+            "azure-vm.ak-issuer-hosts has the application's address: the host of the VM could send requests to it"
         } else if self.message.as_ref().is_some_and(|message| !message.lifetimes_are_short()) {
             "message.lifetime-seconds and message.kept-seconds must be between 1 and 86400: there is no forward secrecy"
         } else if self.message.as_ref().is_some_and(|message| message.sessions(&self.limits) > MAX_SESSIONS) {
@@ -271,6 +273,13 @@ impl Config {
             return Ok(());
         };
         Err(InvalidConfig::Value(reason))
+    }
+
+    fn fetches_from_application(&self) -> bool {
+        match (&self.azure_vm, &self.application) {
+            (Some(vm), Application::Tcp(address)) => vm.ak_issuer_hosts.has_address(*address),
+            _ => false,
+        }
     }
 }
 

@@ -34,6 +34,15 @@ pub(crate) enum Failure {
     Refused(String),
 }
 
+impl Failure {
+    /// What an operator reads.
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::Away(reason) | Self::Refused(reason) => reason,
+        }
+    }
+}
+
 /// A byte stream to somebody.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 

@@ -59,7 +59,7 @@ mod sev_guest;
 mod sidecar;
 pub mod tpm;
 
-pub use azure_vm::{AzureVm, AzureVmConfig, AzureVmError, MetadataService};
+pub use azure_vm::{AzureVm, AzureVmConfig, AzureVmError, IssuerHost, IssuerHosts, MetadataService};
 pub use config::{
     Application, Config, InvalidConfig, KeyConfig, Limits, Loopback, MaaHost, MessageConfig, MessageKemName,
 };

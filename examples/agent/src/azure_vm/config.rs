@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::issuer_host::IssuerHosts;
 use crate::config::InvalidConfig;
 use crate::tpm::TpmAddress;
 
@@ -23,6 +24,9 @@ pub struct AzureVmConfig {
     /// Certificates of authorities (PEM) that may have issued the certificate of the attestation key, for VMs that cannot reach the
     /// addresses in it.
     pub ak_issuers: Option<PathBuf>,
+    /// The hosts that these certificates are fetched from otherwise: those in Azure's certificates unless set. The certificate that
+    /// names the addresses is not verified by then, and the host of the VM can write it.
+    pub ak_issuer_hosts: IssuerHosts,
 }
 
 /// `http://` and an address. A name could come to mean another machine.

@@ -11,11 +11,15 @@
 //! | `report` | the paravisor's blob, as far as the agent reads it |
 //! | `statement` | one report for each TLS key, and the two seconds in which the paravisor makes none |
 //! | `ak_certificate` | Azure's certificate of the attestation key: its age, and who issued it |
-//! | `upkeep` | what is fetched in the background: that certificate, its issuers, and the certificate of the chip |
+//! | `issuers` | the certificates of its issuers |
+//! | `issuer_host` | which hosts these may be fetched from |
+//! | `upkeep` | what is fetched in the background: those certificates, and that of the chip |
 //! | `request` | `POST /attest/azure-vm` |
 
 mod ak_certificate;
 mod config;
+mod issuer_host;
+mod issuers;
 mod report;
 mod request;
 mod statement;
@@ -27,10 +31,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 
 pub use config::{AzureVmConfig, MetadataService};
+pub use issuer_host::{IssuerHost, IssuerHosts};
 
 use crate::config::InvalidConfig;
 use crate::evidence::{EvidenceError, Hardware};
 use crate::tpm::{Quoted, Tpm, TpmAddress, TpmError};
+use issuers::Issuers;
 use report::ParavisorReport;
 use statement::StatedKey;
 use upkeep::ChipCertificates;
@@ -49,8 +55,7 @@ const AK_HANDLE: u32 = 0x8100_0003;
 pub struct AzureVm {
     tpm: TpmAddress,
     metadata: MetadataService,
-    /// Certificates of authorities in DER, from a file.
-    issuers: Vec<Vec<u8>>,
+    issuers: Issuers,
     /// Held by the one that speaks to the TPM: what it writes and reads next belong together.
     turn: Mutex<()>,
     /// The newest TLS keys, the last one last.
@@ -137,7 +142,7 @@ impl AzureVm {
         Ok(Self {
             tpm: config.tpm.clone(),
             metadata: config.metadata.clone(),
-            issuers: config.issuers()?,
+            issuers: Issuers { given: config.issuers()?, hosts: config.ak_issuer_hosts.clone() },
             turn: Mutex::new(()),
             keys: watch::Sender::default(),
             ak_chain: watch::Sender::default(),

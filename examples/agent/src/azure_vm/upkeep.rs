@@ -6,14 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http_body_util::Full;
+use hyper::Request;
 use hyper::header::HOST;
-use hyper::{Request, Uri};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use super::ak_certificate::{Age, Chain, ChainCertificate};
+use super::ak_certificate::{Age, ChainCertificate};
 use super::{AK_CERTIFICATE_INDEX, AK_HANDLE, AzureVm, AzureVmError, MetadataService};
 use crate::http_client::{Failure, Stream, exchange};
 use crate::log;
@@ -100,11 +99,7 @@ impl AzureVm {
             )),
             Age::Expired => return Err(format!("it has expired: {remedy}")),
         };
-        let mut chain = Chain::of(leaf);
-        while let Some(certificate) = chain.unfinished() {
-            let issuer = self.issuer_of(certificate).await?;
-            chain.add(issuer)?;
-        }
+        let chain = self.issuers.chain_of(leaf).await?;
         Ok((chain.certificates().iter().map(|certificate| pem(&certificate.der)).collect(), remark))
     }
 
@@ -125,33 +120,6 @@ impl AzureVm {
         Ok(certificate)
     }
 
-    /// The certificate of an issuer: from the file, else from the addresses that the certificate names. They are in a certificate that
-    /// nothing here verified, so what they send is only compared by name; clients verify it.
-    async fn issuer_of(&self, certificate: &ChainCertificate) -> Result<Option<ChainCertificate>, String> {
-        for der in &self.issuers {
-            let issuer = ChainCertificate::read(der).map_err(|reason| format!("azure-vm.ak-issuers: {reason}"))?;
-            if certificate.is_issued_by(&issuer) {
-                return Ok(Some(issuer));
-            }
-        }
-        let mut reasons = Vec::new();
-        for url in certificate.issuer_urls.iter().take(4) {
-            match fetch_certificate(url).await {
-                Ok(issuer) if certificate.is_issued_by(&issuer) => return Ok(Some(issuer)),
-                Ok(_) => reasons.push(format!("{url}: another certificate")),
-                Err(reason) => reasons.push(format!("{url}: {reason}")),
-            }
-        }
-        if reasons.is_empty() {
-            return Ok(None);
-        }
-        let name = &certificate.issuer_name;
-        Err(format!(
-            "the certificate of {name} cannot be fetched; give it by azure-vm.ak-issuers: {}",
-            reasons.join("; ")
-        ))
-    }
-
     async fn fetch_chip_certificates(&self) -> Result<ChipCertificates, String> {
         let MetadataService(address) = self.metadata;
         let connect = async {
@@ -161,32 +129,10 @@ impl AzureVm {
         // Without this header it refuses: a server-side request forgery rarely can send it.
         let request = Request::get(CHIP_PATH).header(HOST, address.to_string()).header("Metadata", "true");
         let request = request.body(Full::default()).map_err(|error| error.to_string())?;
-        let body = exchange(connect, request).await.map_err(reason)?;
+        let body = exchange(connect, request).await.map_err(Failure::reason)?;
         let answer: ChipAnswer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let tcb = tcb_of_number(&answer.tcbm).ok_or("tcbm is not 16 hexadecimal digits")?;
         Ok(ChipCertificates { pem: answer.vcek_cert + &answer.certificate_chain, tcb })
-    }
-}
-
-async fn fetch_certificate(url: &str) -> Result<ChainCertificate, String> {
-    let uri: Uri = url.parse().map_err(|_| "it is no address".to_owned())?;
-    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err("it is no address of HTTP".to_owned());
-    };
-    let (host, port) = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
-    let connect = async {
-        let stream: Box<dyn Stream> = Box::new(TcpStream::connect((host, port)).await?);
-        Ok(stream)
-    };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header(HOST, authority.as_str());
-    let request = request.body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
-    ChainCertificate::read(&exchange(connect, request).await.map_err(reason)?)
-}
-
-fn reason(failure: Failure) -> String {
-    match failure {
-        Failure::Away(reason) | Failure::Refused(reason) => reason,
     }
 }
 

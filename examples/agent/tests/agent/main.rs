@@ -12,3 +12,4 @@ mod outer;
 mod process;
 mod refusals;
 mod sealing;
+mod settings;

@@ -417,6 +417,7 @@ fn the_example_of_a_configuration_is_understood() {
         "certificate-file",
         "tpm",
         "ak-issuers",
+        "ak-issuer-hosts",
         "kept-seconds",
         "origins",
     ] {
@@ -430,7 +431,7 @@ fn the_example_of_a_configuration_is_understood() {
         kept.fold(String::new(), |all, line| all + line + "\n")
     };
     let of_a_vm = without(&all, &["sidecar", "security-context"]);
-    let of_a_container = without(&all, &["[azure-vm]", "tpm", "metadata", "ak-issuers"]);
+    let of_a_container = without(&all, &["[azure-vm]", "tpm", "metadata", "ak-issuer"]);
     for text in [text, &of_a_vm, &of_a_container] {
         Config::from_toml(text).unwrap();
     }

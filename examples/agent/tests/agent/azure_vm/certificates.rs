@@ -1,5 +1,6 @@
 //! Azure's certificate of the attestation key, and the certificate of the chip.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -27,6 +28,12 @@ fn unfolded(pem: &str) -> String {
     pem.replace('\n', "")
 }
 
+/// The line that lets certificates of issuers be fetched from these servers.
+fn hosts(servers: &[SocketAddr]) -> String {
+    let servers: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+    format!("ak-issuer-hosts = {servers:?}")
+}
+
 /// A server of certificates that knows one path.
 async fn authority(der: Vec<u8>) -> TestServer {
     let handler: Handler = Arc::new(move |request, _| match request.uri().path() {
@@ -44,7 +51,7 @@ async fn the_issuer_is_fetched_from_where_the_certificate_says() {
     let leaf =
         scene.certificate().issuer_url(&format!("http://{}/ca.crt", authority.address)).chain().unwrap().remove(0);
     scene.paravisor.swtpm.set_certificate(&leaf);
-    let agent = start(&scene.config("", "")).await.unwrap();
+    let agent = start(&scene.config(&hosts(&[authority.address]), "")).await.unwrap();
     // Without the zeros that fill the index.
     let expected = unfolded(&(pem(&leaf) + &pem(issuer)));
     assert_eq!(chain_of(&evidence(&agent).await).map(|chain| unfolded(&chain)), Some(expected));
@@ -52,6 +59,47 @@ async fn the_issuer_is_fetched_from_where_the_certificate_says() {
     let kds = Kds::start().await.unwrap();
     let policy = scene.policy(Trust::amd(), Binding::OwnKey).require_ak_certificate().unwrap();
     drop(scene.connect(&agent, &policy, &kds).await.unwrap());
+}
+
+/// The host writes the index. What it names there is not connected to, unless the configuration has it.
+#[tokio::test]
+async fn nothing_is_sent_to_an_address_that_the_configuration_does_not_have() {
+    let Some(scene) = Scene::start().await else { return };
+    let target = authority(scene.certificate().chain().unwrap().remove(1)).await;
+    let port = target.address.port();
+    for url in [
+        format!("http://127.0.0.1:{port}/ca.crt"),
+        format!("http://localhost:{port}/ca.crt"),
+        format!("http://[::ffff:127.0.0.1]:{port}/ca.crt"),
+        format!("http://crl.microsoft.com@127.0.0.1:{port}/ca.crt"),
+        format!("http://{}/admin/reset?x=1", scene.application.address),
+        format!("http://{}/metadata/THIM/amd/certification", scene.metadata.address),
+    ] {
+        scene.paravisor.swtpm.set_certificate(&scene.certificate().issuer_url(&url).chain().unwrap().remove(0));
+        let before = scene.metadata.count();
+        let agent = start(&scene.config("", "")).await.unwrap();
+        assert_eq!(chain_of(&evidence(&agent).await), None, "{url}");
+        // The one request for the certificate of the chip.
+        assert_eq!((target.count(), scene.application.count(), scene.metadata.count()), (0, 0, before + 1), "{url}");
+    }
+}
+
+/// Also a host of the list cannot lead the agent elsewhere.
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let Some(scene) = Scene::start().await else { return };
+    let location = format!("http://{}/admin", scene.application.address);
+    let handler: Handler = Arc::new(move |_, _| {
+        let mut redirect = answer(302, "");
+        redirect.headers_mut().insert("location", location.parse().unwrap());
+        redirect
+    });
+    let server = TestServer::plain(handler).await;
+    let leaf = scene.certificate().issuer_url(&format!("http://{}/ca.crt", server.address)).chain().unwrap().remove(0);
+    scene.paravisor.swtpm.set_certificate(&leaf);
+    let agent = start(&scene.config(&hosts(&[server.address, scene.metadata.address]), "")).await.unwrap();
+    assert_eq!(chain_of(&evidence(&agent).await), None);
+    assert_eq!((server.count(), scene.application.count()), (1, 0));
 }
 
 /// A chain that clients would refuse is not sent: to those that do not require it, it is of no use.
@@ -79,7 +127,7 @@ async fn a_certificate_that_clients_would_refuse_is_left_out() {
         Vec::new(),
     ] {
         scene.paravisor.swtpm.set_certificate(&content);
-        let agent = start(&scene.config("", "")).await.unwrap();
+        let agent = start(&scene.config(&hosts(&[closed.address(), another.address]), "")).await.unwrap();
         assert_eq!(chain_of(&evidence(&agent).await), None);
         let policy = scene.policy(Trust::amd(), Binding::OwnKey);
         drop(scene.connect(&agent, &policy, &kds).await.unwrap());

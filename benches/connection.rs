@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use blindbox_attestation::emulator::{Application, BlindBox, Guest, HttpVersions, Maa, RequestBody};
+use blindbox_attestation::emulator::{Application, BlindBox, Guest, HttpVersions, IncomingBody, Maa};
 use blindbox_attestation::{Nonce, Policy, Session, Trust, UvmRequirement, Verifier, Workload};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -260,7 +260,7 @@ fn compare(name: &str, bare: &[(f64, f64)], ours: &[(f64, f64)], requests: u32) 
 #[derive(Clone)]
 struct Bulk;
 
-impl tower_service::Service<Request<RequestBody>> for Bulk {
+impl tower_service::Service<Request<IncomingBody>> for Bulk {
     type Response = Response<Zeros>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -269,7 +269,7 @@ impl tower_service::Service<Request<RequestBody>> for Bulk {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
         if request.method() == http::Method::GET {
             return Box::pin(ready(Ok(Response::new(Zeros { text: None, left: BULK }))));
         }

@@ -26,6 +26,10 @@ use crate::snp::{CrlError, ReportError};
 use crate::types::{Issuer, SpkiDigest, TlsExporter, printable};
 use crate::uvm::EndorsementError;
 
+/// An error of a body, an application or a connection, of any kind: its cause is found by downcasting.
+#[cfg(feature = "client")]
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The reason why there is no attested connection.
 ///
 /// Evidence that violates the policy is [`AttestationError::Rejected`], with every violation and every check. `code` and `number`

@@ -10,7 +10,7 @@ use crate::types::UnixTime;
 /// A wall clock and a monotonic clock that advance together, for the emulator and for
 /// [`VerifierBuilder::clock`](crate::VerifierBuilder::clock). Clones are the same clock.
 #[derive(Clone, Debug)]
-pub struct Clock(Arc<Mutex<Setting>>);
+pub struct EmulatedClock(Arc<Mutex<Setting>>);
 
 #[derive(Clone, Copy, Debug)]
 enum Setting {
@@ -23,14 +23,14 @@ enum Setting {
 /// What a stopped monotonic clock counts from.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-impl Clock {
+impl EmulatedClock {
     /// The machine's time.
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(Mutex::new(Setting::Running(0))))
     }
 
-    /// Stands still at the present time of the machine: only [`Clock::advance`] lets time pass.
+    /// Stands still at the present time of the machine: only [`EmulatedClock::advance`] lets time pass.
     #[must_use]
     pub fn stopped() -> Self {
         Self::stopped_at(SystemTime::now().into())
@@ -61,7 +61,7 @@ impl Clock {
     }
 }
 
-impl TimeProvider for Clock {
+impl TimeProvider for EmulatedClock {
     fn now(&self) -> UnixTime {
         Self::now(self)
     }
@@ -75,7 +75,7 @@ impl TimeProvider for Clock {
     }
 }
 
-impl Default for Clock {
+impl Default for EmulatedClock {
     fn default() -> Self {
         Self::system()
     }

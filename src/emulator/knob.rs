@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::guest::Guest;
 use super::guest::azure_vm::AzureVmKnob;
 use super::guest::hardware_knob::HardwareKnob;
-use super::maa::claims::Claims;
+use super::maa::claims::TokenClaims;
 use super::maa::token::TokenFault;
 use crate::claims::TdAttributes;
 use crate::types::{HostData, Measurement, Sha256Digest, SpkiDigest, Tcb, TlsExporter};
@@ -105,7 +105,7 @@ pub enum Knob {
     // The token.
     /// The token that comes with a report is of another one: of the same guest, for a nonce that no one sent this time.
     TokenOfAnotherReport,
-    /// Sets a claim, by its path as in [`Claims`].
+    /// Sets a claim, by its path as in [`TokenClaims`].
     Claim(String, Value),
     /// Removes a claim.
     WithoutClaim(String),
@@ -114,7 +114,7 @@ pub enum Knob {
 }
 
 impl Knob {
-    /// Sets a claim, by its path as in [`Claims`].
+    /// Sets a claim, by its path as in [`TokenClaims`].
     #[must_use]
     pub fn claim(path: &str, value: impl Into<Value>) -> Self {
         Self::Claim(path.to_owned(), value.into())
@@ -170,7 +170,7 @@ impl Knob {
         }
     }
 
-    pub(crate) fn change_claims(&self, claims: Claims) -> Claims {
+    pub(crate) fn change_claims(&self, claims: TokenClaims) -> TokenClaims {
         match self {
             Self::Claim(path, value) => claims.claim(path, value.clone()),
             Self::WithoutClaim(path) => claims.without(path),

@@ -47,14 +47,14 @@ pub(crate) struct AttestRequest<'a> {
     pub(crate) challenge: &'a Challenge,
     /// The MAA instance whose token is needed.
     pub(crate) maa: Option<&'a Issuer>,
-    pub(crate) hardware: HardwareEvidence,
+    pub(crate) hardware: HardwareRequest,
     /// What a front end before the agent is sent beside.
     pub(crate) front_end_headers: Option<&'a HeaderMap>,
 }
 
 /// Which hardware evidence is needed, as the policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HardwareEvidence {
+pub(crate) enum HardwareRequest {
     None,
     /// A report with report data of the agent, and the endorsement of the utility VM.
     Report,
@@ -67,9 +67,9 @@ impl<'a> AttestRequest<'a> {
     pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy, headers: &'a HeaderMap) -> Self {
         let front_end_headers = (challenge.channel() == Channel::BoundMessage).then_some(headers);
         let hardware = match policy.amd() {
-            None => HardwareEvidence::None,
-            Some(_) if policy.needs_azure_vm_evidence() => HardwareEvidence::AzureVm,
-            Some(_) => HardwareEvidence::Report,
+            None => HardwareRequest::None,
+            Some(_) if policy.needs_azure_vm_evidence() => HardwareRequest::AzureVm,
+            Some(_) => HardwareRequest::Report,
         };
         Self { challenge, maa: policy.maa().map(|trust| &trust.issuer), hardware, front_end_headers }
     }
@@ -134,9 +134,9 @@ pub(crate) async fn request_evidence(
     let mut evidence = Evidence::default();
     let mut offer = None;
     let path = match request.hardware {
-        HardwareEvidence::None => None,
-        HardwareEvidence::Report => Some("attest/combined"),
-        HardwareEvidence::AzureVm => Some("attest/azure-vm"),
+        HardwareRequest::None => None,
+        HardwareRequest::Report => Some("attest/combined"),
+        HardwareRequest::AzureVm => Some("attest/azure-vm"),
     };
     if let Some(path) = path {
         let maa = request.maa.filter(|_| bound);
@@ -146,7 +146,7 @@ pub(crate) async fn request_evidence(
     }
     if let (Some(issuer), false) = (request.maa, path.is_some() && bound) {
         let response = agent.post("attest/maa", request.challenge, Some(issuer)).await?;
-        let parts = Parts { hardware: HardwareEvidence::None, token: true, runtime_data: bound, message_key };
+        let parts = Parts { hardware: HardwareRequest::None, token: true, runtime_data: bound, message_key };
         offer = parts.read(response, &mut evidence)?;
     }
     Ok((evidence, offer))
@@ -154,7 +154,7 @@ pub(crate) async fn request_evidence(
 
 /// What a response must hold.
 struct Parts {
-    hardware: HardwareEvidence,
+    hardware: HardwareRequest,
     token: bool,
     /// In a bound response only: an agent that sends none does not bind. In the unbound form the client chose the runtime data
     /// itself and ignores the agent's copy.
@@ -171,13 +171,13 @@ impl Parts {
             Err(error) => return Err(invalid(&format!("expected one JSON object: {error}"))),
         };
         match self.hardware {
-            HardwareEvidence::None => {}
-            HardwareEvidence::Report => {
+            HardwareRequest::None => {}
+            HardwareRequest::Report => {
                 evidence.report = Some(bytes(&object, "evidence")?);
                 evidence.certificates = optional_bytes(&object, "endorsements")?;
                 evidence.uvm_endorsement = optional_bytes(&object, "uvm_endorsements")?;
             }
-            HardwareEvidence::AzureVm => {
+            HardwareRequest::AzureVm => {
                 evidence.hcl_report = Some(bytes(&object, "hcl_report")?);
                 evidence.quote =
                     Some(Quote::new(bytes(&object, "tpm_quote")?, bytes(&object, "tpm_signature")?, pcrs(&object)?));

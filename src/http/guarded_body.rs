@@ -10,8 +10,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::headers;
-use super::request_body::{BoxBody, BoxError, RequestBody, StreamedBody};
-use crate::error::AttestationError;
+use super::request_body::{BoxBody, RequestBody, StreamedBody};
+use crate::error::{AttestationError, BoxError};
 use crate::sync::lock;
 
 /// How far the HTTP library has come with a body.

@@ -37,7 +37,7 @@ pub use multipart::{Form, Part};
 pub(crate) use parts::Parts;
 pub use request::Request;
 pub(crate) use request::Sender;
-pub(crate) use request_body::{BoxError, CHUNK_SIZE, RequestBody};
+pub(crate) use request_body::{CHUNK_SIZE, RequestBody};
 pub use response::{BodyError, Response, StatusError};
 #[cfg(feature = "blocking")]
 pub(crate) use response::{json, text};

@@ -10,8 +10,9 @@ use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::AsyncRead;
 
-use super::request_body::{BoxBody, BoxError, ReaderBody, RequestBody, StreamedBody, boxed};
+use super::request_body::{BoxBody, ReaderBody, RequestBody, StreamedBody, boxed};
 use crate::crypto;
+use crate::error::BoxError;
 
 /// A form of several parts, for [`Request::multipart`](crate::Request::multipart).
 ///

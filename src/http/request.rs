@@ -15,9 +15,9 @@ use tokio::io::AsyncRead;
 use super::headers;
 use super::multipart::Form;
 use super::parts::Parts;
-use super::request_body::{BoxBody, BoxError, ChunksBody, ReaderBody, RequestBody, StreamedBody, boxed};
+use super::request_body::{BoxBody, ChunksBody, ReaderBody, RequestBody, StreamedBody, boxed};
 use super::response::Response;
-use crate::error::AttestationError;
+use crate::error::{AttestationError, BoxError};
 use crate::telemetry::BoxFuture;
 
 /// Sends requests to attested peers: a session.

@@ -8,9 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::error::BoxError;
 use crate::sync::lock;
-
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Any body, with its data as `Bytes`.
 pub(crate) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;

@@ -10,8 +10,7 @@ use http::header::{CONTENT_LENGTH, TE, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 use url::{Position, Url};
 
-use super::request_body::BoxError;
-use crate::error::AttestationError;
+use crate::error::{AttestationError, BoxError};
 use crate::message::binary_http::{BinaryHttpError, Control, Field, Head};
 use crate::message::exchange::client::{Recipient, ResponseReader};
 use crate::message::exchange::stream::{MessageError, MessageWriter};

@@ -36,7 +36,7 @@ const MEASUREMENT: &str = "x-ms-sevsnpvm-launchmeasurement";
 const GUEST_SVN: &str = "x-ms-sevsnpvm-guestsvn";
 
 /// The claims other than issuer and times.
-pub(super) struct Claims {
+pub(super) struct OtherClaims {
     pub(super) compliance_status: Option<String>,
     pub(super) vm_id: Option<VmId>,
     pub(super) policy_hash: Sha256Digest,
@@ -103,7 +103,7 @@ pub(super) fn check_issuer(payload: &Object<'_>, expected: &Issuer) -> Result<()
 }
 
 /// Reads the claims of a payload whose shape is known.
-pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) -> Result<Claims, TokenError> {
+pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) -> Result<OtherClaims, TokenError> {
     let version: &str = required(payload, VERSION)?;
     if version != "1.0" {
         return Err(TokenError::invalid(VERSION, "1.0, the version whose claims are known", version));
@@ -119,7 +119,7 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
         Some(COMPLIANT_CVM) => vm_id(payload, tee)?,
         _ => None,
     };
-    Ok(Claims {
+    Ok(OtherClaims {
         compliance_status,
         vm_id,
         policy_hash: policy_hash(payload)?,

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::claims::{self, Claims};
+use super::claims::{self, OtherClaims};
 use super::error::{TokenError, TokenPart, shown};
 use super::jwks::{Key, KeySet};
 use super::key_id;
@@ -59,7 +59,7 @@ pub fn verify(
         not_before: times.not_before,
         expires_at: times.expires_at,
     };
-    let Claims { tee, uvm, runtime, client_nonce, .. } = claims;
+    let OtherClaims { tee, uvm, runtime, client_nonce, .. } = claims;
     Ok(VerifiedToken { maa, tee, uvm, runtime, client_nonce })
 }
 

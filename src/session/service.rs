@@ -12,8 +12,8 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRAILER};
 use tower_service::Service;
 
 use super::Session;
-use crate::error::AttestationError;
-use crate::http::{Body, BoxError, Request, RequestBody};
+use crate::error::{AttestationError, BoxError};
+use crate::http::{Body, Request, RequestBody};
 
 /// Sends requests as [`Request::send`] does, with the same checks and errors. The service is always ready, and applies the
 /// verifier's request timeout.

@@ -19,9 +19,8 @@ use tokio::task::AbortHandle;
 
 use super::error::{Stage, TransportError, TransportErrorKind, classify};
 use super::proxy::Proxy;
+use crate::error::BoxError;
 use crate::types::{SpkiDigest, TlsExporter};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The flow-control window of an HTTP/2 connection, for all its streams together. Each stream has a window of its own (2 MiB). If
 /// the connection's window were only a few times that, a few responses that nothing reads would block all others.

@@ -23,10 +23,8 @@ use url::Url;
 use super::connection::{Connection, Io, Protocol, Security};
 use super::error::{Stage, TransportError, classify};
 use super::proxy::Proxy;
-use crate::error::AttestationError;
+use crate::error::{AttestationError, BoxError};
 use crate::tls;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// TCP keep-alive: the idle time before a probe, and the number of unacknowledged probes after which the connection is closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{BlindBox, Clock, HttpVersions, Maa, RequestRecord, TcpProxy};
+use blindbox_attestation::emulator::{BlindBox, EmulatedClock, HttpVersions, Maa, RequestRecord, TcpProxy};
 use blindbox_attestation::{
     AttestationError, Policy, Session, SpkiDigest, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
@@ -26,7 +26,7 @@ pub enum Balancing {
 
 impl Fleet {
     pub async fn start(count: usize, http: HttpVersions, balancing: Balancing) -> Self {
-        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
+        let maa = Maa::builder().clock(&EmulatedClock::stopped()).start().await.unwrap();
         let mut replicas = Vec::new();
         for _ in 0..count {
             replicas.push(BlindBox::builder(&maa).http(http).start().await.unwrap());

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, Clock, Guest, Kds, Maa, Platform,
+    AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, EmulatedClock, Guest, Kds, Maa, Platform,
 };
 use blindbox_attestation::{
     AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
@@ -24,7 +24,7 @@ impl Lab {
     }
 
     pub async fn with(change: impl FnOnce(BlindBoxBuilder) -> BlindBoxBuilder) -> Self {
-        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
+        let maa = Maa::builder().clock(&EmulatedClock::stopped()).start().await.unwrap();
         let blindbox = change(BlindBox::builder(&maa)).start().await.unwrap();
         Self { maa, blindbox, kds: None }
     }

@@ -3,9 +3,9 @@
 
 use std::sync::OnceLock;
 
-use blindbox_attestation::emulator::amd::{AmdHierarchy, ReportBuilder, Vek as SignedVek};
+use blindbox_attestation::emulator::amd::{AmdHierarchy, ReportBuilder, SignedVek};
 use blindbox_attestation::emulator::uvm::{SigningAlgorithm, UvmSigner};
-use blindbox_attestation::emulator::{Claims, Guest, report_data};
+use blindbox_attestation::emulator::{Guest, TokenClaims, report_data};
 use blindbox_attestation::uvm::EndorsementForm;
 use blindbox_attestation::{
     Attestation, AttestationError, Binding, Bit, Challenge, Crl, Endorsements, Evidence, GuestIdentity, HostData,
@@ -92,11 +92,11 @@ pub fn bound() -> Challenge {
 }
 
 /// What MAA says of a guest, to be changed and signed.
-pub fn claims(guest: &Guest, runtime_data: &[u8]) -> Claims {
-    Claims::new(ISSUER, NOW, guest, runtime_data)
+pub fn claims(guest: &Guest, runtime_data: &[u8]) -> TokenClaims {
+    TokenClaims::new(ISSUER, NOW, guest, runtime_data)
 }
 
-pub fn sign(claims: &Claims) -> String {
+pub fn sign(claims: &TokenClaims) -> String {
     let issuer = claims.value()["iss"].as_str().unwrap();
     let header = json!({ "alg": "RS256", "jku": format!("{issuer}/certs"), "kid": KEY_ID, "typ": "JWT" });
     signer().token(&header.to_string(), &claims.to_text())
@@ -174,7 +174,7 @@ pub fn attest(guest: &Guest, policy: &Policy) -> Result<Attestation, Attestation
 pub fn attest_claims(
     guest: &Guest,
     policy: &Policy,
-    change: impl FnOnce(Claims) -> Claims,
+    change: impl FnOnce(TokenClaims) -> TokenClaims,
 ) -> Result<Attestation, AttestationError> {
     let challenge = bound();
     let mut evidence = evidence(guest, &challenge.runtime_data());

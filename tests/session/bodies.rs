@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use blindbox_attestation::emulator::{Application, Fault, HttpVersions, Knob, RequestBody, TcpProxy};
+use blindbox_attestation::emulator::{Application, Fault, HttpVersions, IncomingBody, Knob, TcpProxy};
 use blindbox_attestation::{AttestationError, Form, HeaderMap, Part, Session};
 use bytes::Bytes;
 use http_body::Body as _;
@@ -49,8 +49,8 @@ fn pieces(fails_after: usize) -> (Pieces, Arc<AtomicUsize>) {
 #[derive(Clone)]
 struct Echo;
 
-impl tower_service::Service<http::Request<RequestBody>> for Echo {
-    type Response = http::Response<RequestBody>;
+impl tower_service::Service<http::Request<IncomingBody>> for Echo {
+    type Response = http::Response<IncomingBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -58,7 +58,7 @@ impl tower_service::Service<http::Request<RequestBody>> for Echo {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: http::Request<IncomingBody>) -> Self::Future {
         let (head, body) = request.into_parts();
         let mut response = http::Response::new(body);
         for name in ["trailer", "content-type"] {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use blindbox_attestation::AttestationError::ServerNameNotValidated;
-use blindbox_attestation::emulator::{CertificateAuthority, CertificateRequest, Clock, KeyKind, TlsKey};
+use blindbox_attestation::emulator::{CertificateAuthority, CertificateRequest, EmulatedClock, KeyKind, TlsKey};
 use blindbox_attestation::{HostData, Policy, Trust, UnixTime, UvmRequirement, Verifier, Workload};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -52,7 +52,7 @@ async fn server(certificate: CertificateDer<'static>) -> SocketAddr {
 /// Why a server with this certificate is not validated, at this time.
 async fn refusal(certificate: CertificateDer<'static>, root: &[u8], now: UnixTime) -> String {
     let address = server(certificate).await;
-    let clock = Clock::stopped_at(now);
+    let clock = EmulatedClock::stopped_at(now);
     let verifier =
         Verifier::builder().clock(clock).only_application_roots(root).resolve(NAME, address).build().unwrap();
     let trust = Trust::maa("https://sharedneu.neu.attest.azure.net").unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, hello, noticed, soon, unreachable_reason, until};
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, BlindBox, Clock, Fault, Gate, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa,
+    AgentForm, AgentLocation, BlindBox, EmulatedClock, Fault, Gate, HttpVersions, Kds, KeyExchange, KeyKind, Knob, Maa,
     OpenConnections, Platform, ServerCertificate, TcpProxy, Traffic, Transport,
 };
 use blindbox_attestation::{
@@ -259,7 +259,7 @@ async fn a_session_that_starts_at_its_end_is_attested_again_or_sends_nothing() {
 }
 
 /// Only the monotonic clock advances.
-struct WallClockStandsStill(UnixTime, Clock);
+struct WallClockStandsStill(UnixTime, EmulatedClock);
 
 impl TimeProvider for WallClockStandsStill {
     fn now(&self) -> UnixTime {

@@ -5,7 +5,7 @@ use std::future::{Ready, poll_fn, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use blindbox_attestation::emulator::{Application, HttpVersions, Knob, OpenConnections, RequestBody};
+use blindbox_attestation::emulator::{Application, HttpVersions, IncomingBody, Knob, OpenConnections};
 use blindbox_attestation::{AttestationError, Body, Session};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
@@ -17,7 +17,7 @@ use crate::lab::{Lab, noticed};
 #[derive(Clone)]
 struct Grpc;
 
-impl Service<http::Request<RequestBody>> for Grpc {
+impl Service<http::Request<IncomingBody>> for Grpc {
     type Response = http::Response<Message>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -26,7 +26,7 @@ impl Service<http::Request<RequestBody>> for Grpc {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: http::Request<IncomingBody>) -> Self::Future {
         let is_grpc = request.headers()["content-type"] == "application/grpc" && request.headers()["te"] == "trailers";
         let status = if is_grpc { "0" } else { "3" };
         let trailers = http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())]);
@@ -37,7 +37,7 @@ impl Service<http::Request<RequestBody>> for Grpc {
 
 /// The data of another body, then trailers.
 struct Message {
-    data: Option<RequestBody>,
+    data: Option<IncomingBody>,
     trailers: Option<http::HeaderMap>,
 }
 

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use blindbox_attestation::emulator::{
-    Application, BlindBox, HttpVersions, Knob, OpenConnections, RequestBody, TcpProxy,
+    Application, BlindBox, HttpVersions, IncomingBody, Knob, OpenConnections, TcpProxy,
 };
 use blindbox_attestation::{AttestationError, AttestedStream, ChannelNotAllowed, Session, TlsExporter, Workload};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::lab::{Lab, soon, until};
 #[derive(Clone)]
 struct Upgrading;
 
-impl tower_service::Service<http::Request<RequestBody>> for Upgrading {
+impl tower_service::Service<http::Request<IncomingBody>> for Upgrading {
     type Response = http::Response<Whole>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -28,7 +28,7 @@ impl tower_service::Service<http::Request<RequestBody>> for Upgrading {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: http::Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<IncomingBody>) -> Self::Future {
         let asked = request.headers().get("upgrade").is_some();
         if !asked || request.uri().path() != "/echo" {
             return ready(Ok(http::Response::builder().status(404).body(Whole(Some(Bytes::from("none")))).unwrap()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{BlindBox, Clock, FrontEnd, FrontEndKnob, Maa};
+use blindbox_attestation::emulator::{BlindBox, EmulatedClock, FrontEnd, FrontEndKnob, Maa};
 use blindbox_attestation::{Policy, Session, Trust, UvmRequirement, Verifier, Workload};
 
 use crate::{MEMORY, PATIENCE};
@@ -76,7 +76,7 @@ struct Shared {
 
 impl Scene {
     async fn start() -> Self {
-        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
+        let maa = Maa::builder().clock(&EmulatedClock::stopped()).start().await.unwrap();
         let mut replicas = Vec::new();
         for _ in 0..3 {
             replicas.push(BlindBox::builder(&maa).start().await.unwrap());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use blindbox_attestation::emulator::Guest;
-use blindbox_attestation::emulator::amd::{CSP_ID, Vek as SignedVek};
+use blindbox_attestation::emulator::amd::{CSP_ID, SignedVek};
 use blindbox_attestation::{
     Attestation, AttestationError, Binding, Endorsements, Evidence, Measurement, OfflineAttestation, Policy,
     PolicyError, ReportData, ReportSigner, SigningKey, Trust, UnixTime, Vek, Verdict, Violation, verify,

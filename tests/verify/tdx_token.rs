@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::maa::{KeySet, TokenError};
 use blindbox_attestation::{
     AttestationError, Binding, Challenge, Endorsements, Evidence, GuestIdentity, Issuer, JsonType, Measurement, Policy,
@@ -18,7 +18,7 @@ fn policy(issuer: &str, mrtd: Measurement) -> Policy {
 }
 
 /// Why a token about a TD is refused, or that it is not.
-fn refusal(change: impl FnOnce(Claims) -> Claims) -> Option<TokenError> {
+fn refusal(change: impl FnOnce(TokenClaims) -> TokenClaims) -> Option<TokenError> {
     let guest = Guest::tdx_vm();
     match attest_claims(&guest, &policy(ISSUER, guest.tdx.mrtd), change) {
         Ok(_) => None,

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Request, StatusCode};
-use blindbox_attestation::emulator::{BlindBox, Clock, Fault, Knob, Maa, Relay, RelayMode};
+use blindbox_attestation::emulator::{BlindBox, EmulatedClock, Fault, Knob, Maa, Relay, RelayMode};
 use blindbox_attestation::{Policy, Trust, UvmRequirement, Verifier, Workload};
 use gateway::{Config, gateway};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ struct Lab {
 
 impl Lab {
     async fn start() -> Self {
-        let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
+        let maa = Maa::builder().clock(&EmulatedClock::stopped()).start().await.unwrap();
         let blindbox = BlindBox::builder(&maa).start().await.unwrap();
         Self { maa, blindbox }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::registry::{self, HierarchyOwner, hierarchy};
 use crate::claims::SigningKey;
-use crate::emulator::clock::Clock;
+use crate::emulator::clock::EmulatedClock;
 use crate::emulator::guest::platform::{Platform, new_chip_id};
 use crate::emulator::network::fault::{Fault, Faults};
 use crate::emulator::network::request::{Call, Handler, Reply, of_whole_requests};
@@ -74,7 +74,7 @@ pub enum KdsKnob {
 /// Settings of a KDS before it starts.
 #[derive(Debug, Default)]
 pub struct KdsBuilder {
-    clock: Clock,
+    clock: EmulatedClock,
     plain_http: bool,
     thim: Option<Platform>,
     knobs: Vec<KdsKnob>,
@@ -83,7 +83,7 @@ pub struct KdsBuilder {
 impl KdsBuilder {
     /// The clock for the TLS certificate.
     #[must_use]
-    pub fn clock(mut self, clock: &Clock) -> Self {
+    pub fn clock(mut self, clock: &EmulatedClock) -> Self {
         self.clock = clock.clone();
         self
     }

@@ -37,7 +37,7 @@ pub use ca::CaBuilder;
 pub use crl::CrlBuilder;
 pub use report::ReportBuilder;
 pub(super) use report::tcb_bytes;
-pub use vek::{CSP_ID, Vek, VekBuilder};
+pub use vek::{CSP_ID, SignedVek, VekBuilder};
 
 use self::keys::CaKey;
 use crate::claims::SigningKey;

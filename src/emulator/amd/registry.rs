@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, OnceLock};
 
-use crate::emulator::amd::{AmdHierarchy, Vek};
+use crate::emulator::amd::{AmdHierarchy, SignedVek};
 use crate::emulator::lock;
 use crate::snp::AmdAnchors;
 use crate::types::{ChipId, Product, Tcb};
@@ -40,7 +40,7 @@ pub(crate) fn anchors() -> AmdAnchors {
 }
 
 /// The key of a chip (VCEK), or without a chip of the cloud provider (VLEK), at a TCB: the same one each time.
-pub(crate) fn vek(owner: HierarchyOwner, product: Product, chip: Option<ChipId>, tcb: Tcb) -> Vek {
+pub(crate) fn vek(owner: HierarchyOwner, product: Product, chip: Option<ChipId>, tcb: Tcb) -> SignedVek {
     let tcb = in_layout_of(product, tcb);
     let mut veks = lock(&VEKS);
     let known = veks.entry((owner, product.as_str(), chip, tcb));
@@ -66,6 +66,6 @@ pub(crate) fn in_layout_of(product: Product, tcb: Tcb) -> Tcb {
     Tcb { fmc, ..tcb }
 }
 
-type Keys = HashMap<(HierarchyOwner, &'static str, Option<ChipId>, Tcb), Vek>;
+type Keys = HashMap<(HierarchyOwner, &'static str, Option<ChipId>, Tcb), SignedVek>;
 
 static VEKS: LazyLock<Mutex<Keys>> = LazyLock::new(Mutex::default);

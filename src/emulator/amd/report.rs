@@ -1,6 +1,6 @@
 //! Reports, as the firmware of any product writes them in any version (AMD 56860 table 23).
 
-use super::vek::Vek;
+use super::vek::SignedVek;
 use crate::claims::{Cpuid, FirmwareVersion, SigningKey};
 use crate::snp::REPORT_LEN;
 use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
@@ -159,7 +159,7 @@ impl ReportBuilder {
 
     /// The report, signed.
     #[must_use]
-    pub fn sign(&self, vek: &Vek) -> Vec<u8> {
+    pub fn sign(&self, vek: &SignedVek) -> Vec<u8> {
         let mut report = self.unsigned(vek);
         let body: Vec<u8> = report.iter().copied().take(0x2a0).collect();
         let mut signature = vek.key.sign(&body);
@@ -172,7 +172,7 @@ impl ReportBuilder {
         report
     }
 
-    fn unsigned(&self, vek: &Vek) -> Vec<u8> {
+    fn unsigned(&self, vek: &SignedVek) -> Vec<u8> {
         let signing_key = self.signing_key.unwrap_or(match vek.kind {
             SigningKey::Vcek => 0,
             SigningKey::Vlek => 1,

@@ -14,7 +14,7 @@ const ARC: &str = "1.3.6.1.4.1.3704.1";
 
 /// A key that signs reports, with its certificate.
 #[derive(Clone)]
-pub struct Vek {
+pub struct SignedVek {
     der: Vec<u8>,
     pub(super) key: Arc<ReportKey>,
     pub(super) kind: SigningKey,
@@ -22,13 +22,13 @@ pub struct Vek {
     pub(super) tcb: Tcb,
 }
 
-impl std::fmt::Debug for Vek {
+impl std::fmt::Debug for SignedVek {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Vek({} for {})", self.kind, self.tcb)
+        write!(f, "SignedVek({} for {})", self.kind, self.tcb)
     }
 }
 
-impl Vek {
+impl SignedVek {
     /// The certificate in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
@@ -254,7 +254,7 @@ impl VekBuilder {
 
     /// Certifies the key of an earlier certificate.
     #[must_use]
-    pub fn key_of(self, vek: &Vek) -> Self {
+    pub fn key_of(self, vek: &SignedVek) -> Self {
         Self { key: Some(Arc::clone(&vek.key)), ..self }
     }
 
@@ -266,7 +266,7 @@ impl VekBuilder {
 
     /// Makes the key and its certificate.
     #[must_use]
-    pub fn issue(&self) -> Vek {
+    pub fn issue(&self) -> SignedVek {
         let key = self.key.clone().unwrap_or_else(|| Arc::new(ReportKey::new()));
         let body = der::sequence(&[
             &self.version,
@@ -280,7 +280,7 @@ impl VekBuilder {
             &der::element(0xa3, &Extension::encode_all(&self.extensions)),
         ]);
         let der = signed(&body, &self.outer_algorithm, self.signer);
-        Vek { der, key, kind: self.kind, chip_id: self.chip_id, tcb: self.tcb }
+        SignedVek { der, key, kind: self.kind, chip_id: self.chip_id, tcb: self.tcb }
     }
 }
 

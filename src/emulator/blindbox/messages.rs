@@ -11,23 +11,23 @@ use crate::agent::{
     KeySchedule, MessageKem, MessageKeys, MessageOffer, OpenError, Opened, not_opened, open, sealed_response,
 };
 use crate::clock::TimeProvider as _;
-use crate::emulator::clock::Clock;
+use crate::emulator::clock::EmulatedClock;
 use crate::emulator::lock;
-use crate::emulator::network::body::Body;
-use crate::emulator::network::request::{Reply, RequestBody};
+use crate::emulator::network::body::ResponseBody;
+use crate::emulator::network::request::{IncomingBody, Reply};
 use crate::types::Nonce;
 
 /// The message keys of one emulated instance. Their time is that of the emulator's clock.
 pub(crate) struct Messages {
     kem: MessageKem,
     schedule: KeySchedule,
-    clock: Clock,
+    clock: EmulatedClock,
     started: Instant,
     keys: Mutex<Arc<MessageKeys>>,
 }
 
 impl Messages {
-    pub(crate) fn new(kem: MessageKem, schedule: KeySchedule, clock: &Clock) -> Self {
+    pub(crate) fn new(kem: MessageKem, schedule: KeySchedule, clock: &EmulatedClock) -> Self {
         let keys = Mutex::new(Arc::new(MessageKeys::new(kem, schedule)));
         Self { kem, schedule, clock: clock.clone(), started: clock.monotonic(), keys }
     }
@@ -44,9 +44,9 @@ impl Messages {
     /// Opens a request, and seals the reply of `serve` to it.
     pub(crate) async fn reply<F>(
         &self,
-        sealed: RequestBody,
+        sealed: IncomingBody,
         declines: bool,
-        serve: impl FnOnce(Request<RequestBody>) -> F,
+        serve: impl FnOnce(Request<IncomingBody>) -> F,
     ) -> Reply
     where
         F: Future<Output = Reply>,
@@ -55,7 +55,7 @@ impl Messages {
         let exchange = match open(&self.keys(), sealed, self.now()).await {
             Ok(Opened::Admitted(exchange)) => exchange,
             Ok(Opened::Answered(response)) => return whole(response),
-            Err(OpenError::NotOpened) => return Reply::Response(not_opened().map(Body::whole)),
+            Err(OpenError::NotOpened) => return Reply::Response(not_opened().map(ResponseBody::whole)),
             Err(OpenError::Body(_)) => return Reply::Close,
         };
         if declines {
@@ -63,11 +63,11 @@ impl Messages {
         }
         let (request, responder) = exchange.accept();
         let (parts, content) = request.into_parts();
-        let body = RequestBody::sealed(content, outer.sealed(&parts));
+        let body = IncomingBody::sealed(content, outer.sealed(&parts));
         match serve(Request::from_parts(parts, body)).await {
-            Reply::Response(response) => {
-                responder.seal(response).map_or(Reply::Close, |response| Reply::Response(response.map(Body::passed)))
-            }
+            Reply::Response(response) => responder
+                .seal(response)
+                .map_or(Reply::Close, |response| Reply::Response(response.map(ResponseBody::passed))),
             other => other,
         }
     }
@@ -83,5 +83,5 @@ impl Messages {
 
 fn whole(content: Bytes) -> Reply {
     let response: Response<Bytes> = sealed_response(content);
-    Reply::Response(response.map(Body::whole))
+    Reply::Response(response.map(ResponseBody::whole))
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::agent::MESSAGE_PATH;
 use crate::azure_vm::AkAnchors;
 use crate::emulator::amd::pem;
-use crate::emulator::clock::Clock;
+use crate::emulator::clock::EmulatedClock;
 use crate::emulator::guest::Guest;
 use crate::emulator::guest::azure_vm::{AzureVmGuest, VirtualTpm};
 use crate::emulator::guest::platform::Platform;
@@ -26,7 +26,7 @@ use crate::emulator::keys::random;
 use crate::emulator::knob::Knob;
 use crate::emulator::maa::Maa;
 use crate::emulator::network::fault::{Fault, Faults};
-use crate::emulator::network::request::{Arrival, Handler, Reply, RequestBody};
+use crate::emulator::network::request::{Arrival, Handler, IncomingBody, Reply};
 use crate::emulator::network::response::BufferedResponse;
 use crate::emulator::network::server::{Protocols, Server};
 use crate::emulator::network::tls::{CertificateAuthority, TlsKey, TlsVersions};
@@ -197,7 +197,7 @@ impl BlindBox {
 
     /// The clock that times tokens and certificates.
     #[must_use]
-    pub fn clock(&self) -> &Clock {
+    pub fn clock(&self) -> &EmulatedClock {
         self.settings.maa.clock()
     }
 
@@ -402,7 +402,7 @@ fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, application: &Arc<GuestAppl
 /// Opens a sealed message, has the application serve what is in it, and seals the response. The agent's own paths are not served inside.
 async fn message(agent: &Agent, arrival: Arrival, faults: &Faults, application: &GuestApplication) -> Reply {
     let declines = lock(&agent.knobs).contains(&Knob::DeclineMessages);
-    let serve = async |request: Request<RequestBody>| {
+    let serve = async |request: Request<IncomingBody>| {
         if is_agent_path(request.uri().path()) {
             return BufferedResponse::not_found().into_reply();
         }

@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use super::{AFFINITY, FrontEndKnob, Shared, unreachable};
 use crate::agent::PROTOCOL;
 use crate::emulator::lock;
-use crate::emulator::network::body::{Body, BoxError};
+use crate::emulator::network::body::ResponseBody;
 use crate::emulator::network::request::{Arrival, Call, Reply};
 use crate::emulator::network::response::BufferedResponse;
 use crate::emulator::network::traffic::is_agent_path;
+use crate::error::BoxError;
 use crate::message::exchange::outer::instance;
 use crate::message::key_config::KeyConfig;
 use crate::types::Nonce;
@@ -36,7 +37,7 @@ impl Shared {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
     {
         match self.send(request, replica).await {
-            Ok(response) => Reply::Response(response.map(|body| Body::passed(self.record.watch(body)))),
+            Ok(response) => Reply::Response(response.map(|body| ResponseBody::passed(self.record.watch(body)))),
             Err(error) => unreachable(&error).into_reply(),
         }
     }
@@ -80,7 +81,9 @@ impl Shared {
             return first.into_reply();
         }
         let response = match self.send(request(&call), replica).await {
-            Ok(response) => BufferedResponse::read(response.map(|body| Body::passed(self.record.watch(body)))).await,
+            Ok(response) => {
+                BufferedResponse::read(response.map(|body| ResponseBody::passed(self.record.watch(body)))).await
+            }
             Err(error) => unreachable(&error),
         };
         let asked = serde_json::from_slice::<Map<String, Value>>(&call.body).unwrap_or_default();

@@ -7,7 +7,7 @@ use super::forward::request;
 use super::{FrontEndKnob as Knob, Shared, unreachable};
 use crate::agent::{Opened, RESPONSE_TYPE, not_opened, open};
 use crate::emulator::lock;
-use crate::emulator::network::body::Body;
+use crate::emulator::network::body::ResponseBody;
 use crate::emulator::network::request::{Arrival, Call, Reply};
 use crate::emulator::network::response::BufferedResponse;
 use crate::message::hpke::Kem;
@@ -59,7 +59,7 @@ impl Shared {
         for to in deliveries {
             response = match self.send(request(&call), to).await {
                 Ok(response) => {
-                    BufferedResponse::read(response.map(|body| Body::passed(self.record.watch(body)))).await
+                    BufferedResponse::read(response.map(|body| ResponseBody::passed(self.record.watch(body)))).await
                 }
                 Err(error) => unreachable(&error),
             };
@@ -68,7 +68,7 @@ impl Shared {
         for knob in knobs {
             match knob {
                 Knob::WithholdResponse => return Reply::Close,
-                Knob::ReportUnknownKey => return Reply::Response(not_opened().map(Body::whole)),
+                Knob::ReportUnknownKey => return Reply::Response(not_opened().map(ResponseBody::whole)),
                 Knob::EarlierResponse => response = first.clone(),
                 knob => response = response.change_bytes(RESPONSE_TYPE, |sealed| change_response(knob, sealed)),
             }
@@ -81,12 +81,12 @@ impl Shared {
         if !knobs.contains(&Knob::OwnMessageKey) {
             return;
         }
-        let opened = open(&self.own_keys, Body::whole(call.body.clone()), std::time::Duration::ZERO).await;
+        let opened = open(&self.own_keys, ResponseBody::whole(call.body.clone()), std::time::Duration::ZERO).await;
         if let Ok(Opened::Admitted(exchange)) = opened {
             let (request, _) = exchange.accept();
             let (head, body) = request.into_parts();
             self.record.add_head(&format!("{} {}", head.method, head.uri), &head.headers);
-            let body = BufferedResponse::read(hyper::Response::new(Body::passed(body))).await;
+            let body = BufferedResponse::read(hyper::Response::new(ResponseBody::passed(body))).await;
             self.record.add(body.body());
         }
     }

@@ -9,7 +9,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use hyper::header::HeaderMap;
 
 use crate::emulator::lock;
-use crate::emulator::network::body::BoxError;
+use crate::error::BoxError;
 
 /// Every head and body that passed, each in one piece, whatever passed at the same time. Clones are the same record.
 #[derive(Clone, Default)]

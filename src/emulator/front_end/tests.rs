@@ -42,7 +42,7 @@ enum Failure {
 
 impl Scene {
     async fn start(replicas: usize) -> Self {
-        let maa = Maa::builder().clock(&crate::emulator::Clock::stopped()).start().await.unwrap();
+        let maa = Maa::builder().clock(&crate::emulator::EmulatedClock::stopped()).start().await.unwrap();
         let mut started = Vec::new();
         for _ in 0..replicas {
             started.push(BlindBox::builder(&maa).start().await.unwrap());

@@ -6,7 +6,7 @@ use super::hardware_knob::HardwareKnob;
 use super::uvm::UvmSigner;
 use crate::claims::{Bit, GuestPolicy, SigningKey};
 use crate::emulator::amd::registry::{self, HierarchyOwner, hierarchy};
-use crate::emulator::amd::{ReportBuilder, Vek, pem, tcb_bytes};
+use crate::emulator::amd::{ReportBuilder, SignedVek, pem, tcb_bytes};
 use crate::emulator::blindbox::agent::{HardwareEvidence, ReportSource};
 use crate::emulator::guest::Guest;
 use crate::emulator::keys::random;
@@ -156,7 +156,7 @@ impl Platform {
 
     /// The key that signs its reports, with its certificate.
     #[must_use]
-    pub fn vek(&self) -> Vek {
+    pub fn vek(&self) -> SignedVek {
         registry::vek(HierarchyOwner::Amd, self.0.product, self.chip_id(), self.0.tcb)
     }
 
@@ -335,7 +335,7 @@ struct Signer {
 }
 
 impl Signer {
-    fn vek(&self) -> Vek {
+    fn vek(&self) -> SignedVek {
         registry::vek(self.owner, self.product, self.chip, self.tcb)
     }
 

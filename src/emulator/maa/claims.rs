@@ -24,12 +24,12 @@ pub const TOKEN_LIFETIME: u64 = 8 * 60 * 60;
 ///
 /// A claim is named by its path: `x-ms-sevsnpvm-vmpl`, or `x-ms-isolation-tee/x-ms-sevsnpvm-vmpl` where it is nested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims {
+pub struct TokenClaims {
     value: Value,
     edits: Vec<(String, String)>,
 }
 
-impl Claims {
+impl TokenClaims {
     /// What MAA says about a guest that had `runtime_data` hashed into its report (container), or into the nonce that it
     /// handed to the guest attestation client (confidential VM).
     #[must_use]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::claims::TokenShape;
-use crate::emulator::clock::Clock;
+use crate::emulator::clock::EmulatedClock;
 use crate::emulator::guest::Guest;
 use crate::emulator::keys::RsaSigningKey;
 use crate::emulator::network::fault::{Fault, Faults};
@@ -23,7 +23,7 @@ use crate::emulator::network::tls::{CertificateAuthority, CertificateRequest, Ke
 use crate::emulator::network::traffic::Traffic;
 use crate::emulator::{lock, origin};
 use crate::types::{Issuer, Sha256Digest};
-use claims::{CONTAINER_POLICY_HASH, Claims, VM_POLICY_HASH};
+use claims::{CONTAINER_POLICY_HASH, TokenClaims, VM_POLICY_HASH};
 use jwks::{KeySetKnob, MaaKey, key_set};
 use token::TokenFault;
 
@@ -39,7 +39,7 @@ pub struct Maa {
 /// What an instance needs in order to sign; a [`crate::emulator::BlindBox`] holds on to it.
 pub(crate) struct MaaState {
     issuer: String,
-    clock: Clock,
+    clock: EmulatedClock,
     keys: Mutex<Keys>,
     knobs: Mutex<Vec<KeySetKnob>>,
     faults: Faults,
@@ -57,7 +57,7 @@ struct Keys {
 #[derive(Debug, Default)]
 pub struct MaaBuilder {
     host: Option<String>,
-    clock: Clock,
+    clock: EmulatedClock,
     knobs: Vec<KeySetKnob>,
 }
 
@@ -71,7 +71,7 @@ impl MaaBuilder {
 
     /// The clock for the times in tokens.
     #[must_use]
-    pub fn clock(mut self, clock: &Clock) -> Self {
+    pub fn clock(mut self, clock: &EmulatedClock) -> Self {
         self.clock = clock.clone();
         self
     }
@@ -154,7 +154,7 @@ impl Maa {
 
     /// The clock for the times in tokens.
     #[must_use]
-    pub fn clock(&self) -> &Clock {
+    pub fn clock(&self) -> &EmulatedClock {
         &self.state.clock
     }
 
@@ -173,19 +173,19 @@ impl Maa {
 
     /// What this instance says about a guest with this runtime data: to be changed, then signed.
     #[must_use]
-    pub fn claims(&self, guest: &Guest, runtime_data: &[u8]) -> Claims {
+    pub fn claims(&self, guest: &Guest, runtime_data: &[u8]) -> TokenClaims {
         self.state.claims(guest, runtime_data)
     }
 
     /// Signs any claims with the key in use, under the header that MAA writes.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {
-        token::sign(&self.state, Claims::from_value(claims.clone()), &[])
+        token::sign(&self.state, TokenClaims::from_value(claims.clone()), &[])
     }
 
     /// Signs claims and spoils the token.
     #[must_use]
-    pub fn sign_with(&self, claims: Claims, faults: &[TokenFault]) -> String {
+    pub fn sign_with(&self, claims: TokenClaims, faults: &[TokenFault]) -> String {
         token::sign(&self.state, claims, faults)
     }
 
@@ -308,16 +308,16 @@ impl MaaState {
         Issuer::new(&self.issuer).expect("the emulator's issuer is an https origin")
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &EmulatedClock {
         &self.clock
     }
 
-    pub(crate) fn claims(&self, guest: &Guest, runtime_data: &[u8]) -> Claims {
-        Claims::new(&self.issuer, self.clock.now(), guest, runtime_data)
+    pub(crate) fn claims(&self, guest: &Guest, runtime_data: &[u8]) -> TokenClaims {
+        TokenClaims::new(&self.issuer, self.clock.now(), guest, runtime_data)
     }
 
-    pub(crate) fn claims_behind_paravisor(&self, guest: &Guest, runtime_data: &[u8], hcl: &str) -> Claims {
-        Claims::behind_paravisor(&self.issuer, self.clock.now(), guest, runtime_data, Some(hcl))
+    pub(crate) fn claims_behind_paravisor(&self, guest: &Guest, runtime_data: &[u8], hcl: &str) -> TokenClaims {
+        TokenClaims::behind_paravisor(&self.issuer, self.clock.now(), guest, runtime_data, Some(hcl))
     }
 
     pub(crate) fn header(&self) -> Value {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::claims::{Claims, TOKEN_LIFETIME};
+use super::claims::{TOKEN_LIFETIME, TokenClaims};
 use crate::emulator::keys::hmac_sha256;
 use crate::emulator::maa::MaaState;
 use crate::emulator::network::response::quoted;
@@ -41,7 +41,7 @@ pub enum TokenFault {
     Alg(String),
     /// Claims of an Intel SGX enclave.
     Sgx,
-    /// Sets a claim, by its path as in [`Claims`].
+    /// Sets a claim, by its path as in [`TokenClaims`].
     Claim(String, Value),
     /// Removes a claim.
     WithoutClaim(String),
@@ -73,7 +73,7 @@ impl TokenFault {
 }
 
 /// Signs claims with the instance's key, each fault applied.
-pub(crate) fn sign(maa: &MaaState, claims: Claims, faults: &[TokenFault]) -> String {
+pub(crate) fn sign(maa: &MaaState, claims: TokenClaims, faults: &[TokenFault]) -> String {
     let mut draft = Draft { header: maa.header(), header_edits: Vec::new(), claims, signing: Signing::Properly };
     for fault in faults {
         draft.spoil(maa, fault);
@@ -99,7 +99,7 @@ pub(crate) fn sign_raw(maa: &MaaState, header: &str, payload: &str) -> String {
 struct Draft {
     header: Value,
     header_edits: Vec<(String, String)>,
-    claims: Claims,
+    claims: TokenClaims,
     signing: Signing,
 }
 
@@ -198,9 +198,9 @@ pub(crate) fn header(issuer: &str, kid: &str) -> Value {
 }
 
 /// What MAA says about an SGX enclave, with the registered claims kept.
-fn sgx(claims: &Claims) -> Claims {
+fn sgx(claims: &TokenClaims) -> TokenClaims {
     let of = |name: &str| claims.value().get(name).cloned().unwrap_or_default();
-    Claims::from_value(json!({
+    TokenClaims::from_value(json!({
         "exp": of("exp"), "iat": of("iat"), "iss": of("iss"), "jti": of("jti"), "nbf": of("nbf"),
         "x-ms-attestation-type": "sgx",
         "x-ms-policy-hash": of("x-ms-policy-hash"),

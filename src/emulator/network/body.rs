@@ -10,8 +10,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-/// An error of an application.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::error::BoxError;
 
 /// How much white space one frame of an oversized body holds.
 static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
@@ -20,7 +19,7 @@ static PADDING: [u8; 64 * 1024] = [b' '; 64 * 1024];
 const BEFORE_A_CUT: Duration = Duration::from_millis(20);
 
 /// What is sent after the headers of a response.
-pub(crate) enum Body {
+pub(crate) enum ResponseBody {
     /// All of it at once.
     Whole(Bytes),
     /// One byte at a time, with a pause before each.
@@ -33,7 +32,7 @@ pub(crate) enum Body {
     Cut(CutBody),
 }
 
-impl Body {
+impl ResponseBody {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::Whole(bytes.into())
     }
@@ -54,7 +53,7 @@ impl Body {
     }
 }
 
-impl HttpBody for Body {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -185,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn a_cut_follows_the_bytes_before_it() {
         for first in [&b"half"[..], b""] {
-            let mut body = Body::cut_after(Bytes::from_static(first));
+            let mut body = ResponseBody::cut_after(Bytes::from_static(first));
             let mut poll = |cx: &mut Context<'_>| Pin::new(&mut body).poll_frame(cx);
             let mut context = Context::from_waker(Waker::noop());
             let Poll::Ready(Some(Ok(frame))) = poll(&mut context) else { panic!("no bytes") };
@@ -195,7 +194,7 @@ mod tests {
             let clone = queued.clone();
             drop(queued);
             assert!(poll(&mut context).is_pending());
-            let Body::Cut(CutBody::Queued(_)) = &body else { panic!("the pause has begun") };
+            let ResponseBody::Cut(CutBody::Queued(_)) = &body else { panic!("the pause has begun") };
             drop(clone);
             let mut poll = |cx: &mut Context<'_>| Pin::new(&mut body).poll_frame(cx);
             assert!(poll(&mut context).is_pending(), "HTTP/1.1 flushes when a body is not ready");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::header::CONTENT_TYPE;
 
-use super::body::Body;
+use super::body::ResponseBody;
 use super::gate::Gate;
 use super::request::Reply;
 use super::response::{BufferedResponse, error_json, quoted};
@@ -190,22 +190,22 @@ impl Fault {
             }
             Self::Drip(every) => {
                 let length = response.body.len();
-                let body = Body::dripping(std::mem::take(&mut response.body), every);
+                let body = ResponseBody::dripping(std::mem::take(&mut response.body), every);
                 return response.with_length(length).send(body);
             }
             Self::Truncated => {
                 let length = response.body.len();
                 let half = response.body.split_to(length / 2);
-                return response.with_length(length).send(Body::cut_after(half));
+                return response.with_length(length).send(ResponseBody::cut_after(half));
             }
             Self::Oversized(padding) => {
                 let first = std::mem::take(&mut response.body);
-                return response.send(Body::Padded { first, padding });
+                return response.send(ResponseBody::Padded { first, padding });
             }
             Self::OversizedAnnounced(padding) => {
                 let first = std::mem::take(&mut response.body);
                 let length = first.len().saturating_add(usize::try_from(padding).unwrap_or(usize::MAX));
-                return response.with_length(length).send(Body::Padded { first, padding });
+                return response.with_length(length).send(ResponseBody::Padded { first, padding });
             }
             Self::Status { code, retry_after, body } => {
                 response = BufferedResponse::json_text(code, body);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
 
-use super::body::Body;
+use super::body::ResponseBody;
 use super::traffic::Traffic;
 use crate::agent::RequestContent;
 use crate::types::{SpkiDigest, TlsExporter};
@@ -19,7 +19,7 @@ const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
 /// A request whose head has arrived.
 pub(crate) struct Arrival {
-    pub(crate) request: Request<RequestBody>,
+    pub(crate) request: Request<IncomingBody>,
     /// The TLS of the connection; none in clear.
     pub(crate) tls: Option<ServerTls>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Call {
 
 /// What a server does about a request.
 pub(crate) enum Reply {
-    Response(Response<Body>),
+    Response(Response<ResponseBody>),
     /// Closes the connection without a response.
     Close,
     /// Writes these bytes past the HTTP library, and closes the connection.
@@ -102,7 +102,7 @@ impl Arrival {
 }
 
 /// The body of a request to an [`Application`](crate::emulator::Application), as it arrives.
-pub struct RequestBody {
+pub struct IncomingBody {
     source: Source,
     recorder: Recorder,
 }
@@ -110,7 +110,7 @@ pub struct RequestBody {
 enum Source {
     Plain(Incoming),
     /// The content of a sealed message, from the body of the request that carries it.
-    Sealed(Box<RequestContent<RequestBody>>),
+    Sealed(Box<RequestContent<IncomingBody>>),
 }
 
 /// Records one request.
@@ -128,7 +128,7 @@ impl Recorder {
     }
 }
 
-impl RequestBody {
+impl IncomingBody {
     pub(crate) fn new(incoming: Incoming, traffic: Traffic, number: u64) -> Self {
         Self { source: Source::Plain(incoming), recorder: Recorder { traffic, number } }
     }
@@ -142,7 +142,7 @@ impl RequestBody {
     }
 }
 
-impl HttpBody for RequestBody {
+impl HttpBody for IncomingBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -174,8 +174,8 @@ impl HttpBody for RequestBody {
     }
 }
 
-impl std::fmt::Debug for RequestBody {
+impl std::fmt::Debug for IncomingBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestBody").finish_non_exhaustive()
+        f.debug_struct("IncomingBody").finish_non_exhaustive()
     }
 }

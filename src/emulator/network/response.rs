@@ -4,7 +4,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::body::{Body, next_data};
+use super::body::{ResponseBody, next_data};
 use super::request::Reply;
 
 /// A proper response, before any fault.
@@ -22,7 +22,7 @@ impl BufferedResponse {
     }
 
     /// A response that is read whole, so that a fault can change it.
-    pub(crate) async fn read(response: Response<Body>) -> Self {
+    pub(crate) async fn read(response: Response<ResponseBody>) -> Self {
         let (head, mut incoming) = response.into_parts();
         let mut body = Vec::new();
         while let Some(data) = next_data(&mut incoming).await {
@@ -91,11 +91,11 @@ impl BufferedResponse {
     }
 
     pub(crate) fn into_reply(mut self) -> Reply {
-        let body = Body::whole(std::mem::take(&mut self.body));
+        let body = ResponseBody::whole(std::mem::take(&mut self.body));
         self.send(body)
     }
 
-    pub(super) fn send(self, body: Body) -> Reply {
+    pub(super) fn send(self, body: ResponseBody) -> Reply {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).expect("statuses of the emulator are valid");
         for (name, value) in self.headers {

@@ -21,8 +21,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::Body;
-use super::request::{Arrival, Handler, Reply, RequestBody, ServerTls};
+use super::body::ResponseBody;
+use super::request::{Arrival, Handler, IncomingBody, Reply, ServerTls};
 use super::tls::{KeyExchange, TlsIdentity, TlsVersions};
 use super::traffic::{ConnectionState, Traffic};
 use crate::emulator::lock;
@@ -260,11 +260,11 @@ impl Shared {
         id: u64,
         tls: Option<ServerTls>,
         closing: &Closing,
-    ) -> Result<Response<Body>, h2::Error> {
+    ) -> Result<Response<ResponseBody>, h2::Error> {
         let (parts, incoming) = request.into_parts();
         let number = self.traffic.head(id, &parts);
         let head_only = parts.method == Method::HEAD;
-        let body = RequestBody::new(incoming, self.traffic.clone(), number);
+        let body = IncomingBody::new(incoming, self.traffic.clone(), number);
         let arrival = Arrival { request: Request::from_parts(parts, body), tls };
         match (self.handler)(arrival).await {
             Reply::Response(response) if head_only => Ok(without_body(response)),
@@ -287,11 +287,11 @@ impl Shared {
 
 /// A response to `HEAD` has the headers of one to `GET`, and no body (RFC 9110 section 9.3.2): over HTTP/2, the library would send
 /// it.
-fn without_body(mut response: Response<Body>) -> Response<Body> {
+fn without_body(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     if let Some(length) = response.body().size_hint().exact() {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
     }
-    response.map(|_| Body::whole(Vec::new()))
+    response.map(|_| ResponseBody::whole(Vec::new()))
 }
 
 /// Tasks that end with their owner; also the executor of HTTP/2, whose streams are tasks of their own.

@@ -208,8 +208,8 @@ fn an_address_that_is_none_of_an_application() {
 #[derive(Clone)]
 struct Echo;
 
-impl tower_service::Service<http::Request<RequestBody>> for Echo {
-    type Response = http::Response<RequestBody>;
+impl tower_service::Service<http::Request<IncomingBody>> for Echo {
+    type Response = http::Response<IncomingBody>;
     type Error = String;
     type Future = Ready<Result<Self::Response, String>>;
 
@@ -217,7 +217,7 @@ impl tower_service::Service<http::Request<RequestBody>> for Echo {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: http::Request<IncomingBody>) -> Self::Future {
         ready(match request.uri().path() {
             "/fails" => Err("not today".to_owned()),
             _ => Ok(http::Response::builder().status(203).header("x-echo", "1").body(request.into_body()).unwrap()),

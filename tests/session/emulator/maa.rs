@@ -96,7 +96,7 @@ async fn keys_rotate() {
 
 #[tokio::test]
 async fn tokens_are_spoiled_as_asked() {
-    let clock = Clock::stopped_at(UnixTime::from_secs(1_800_000_000));
+    let clock = EmulatedClock::stopped_at(UnixTime::from_secs(1_800_000_000));
     let maa = Maa::builder().clock(&clock).start().await.unwrap();
     let claims = maa.claims(&Guest::container(), b"{}");
     let sign = |fault: TokenFault| maa.sign_with(claims.clone(), &[fault]);

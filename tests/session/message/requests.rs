@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use blindbox_attestation::emulator::{Application, HttpVersions, RequestBody};
+use blindbox_attestation::emulator::{Application, HttpVersions, IncomingBody};
 use blindbox_attestation::{AttestationError, Channel, ChannelNotAllowed};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
@@ -75,7 +75,7 @@ async fn a_megabyte_goes_both_ways_over_both_versions_of_http() {
 #[derive(Clone)]
 struct Statuses;
 
-impl tower_service::Service<Request<RequestBody>> for Statuses {
+impl tower_service::Service<Request<IncomingBody>> for Statuses {
     type Response = Response<WithTrailers>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -84,7 +84,7 @@ impl tower_service::Service<Request<RequestBody>> for Statuses {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
         let status: u16 = request.uri().path().trim_start_matches('/').parse().unwrap();
         let is_empty = matches!(status, 204 | 304) || request.method() == Method::HEAD;
         let body = WithTrailers(if is_empty { None } else { Some(Bytes::from_static(b"content")) }, !is_empty);

@@ -1,7 +1,7 @@
 //! Guests of Intel TDX under MAA trust: what each requirement and relaxation means for them, and for the other kind of TEE.
 
 use aws_lc_rs::digest::{self, digest};
-use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::{
     AttestationError, BitRequirement, GuestIdentity, GuestPolicyBit, KeyDigest, Measurement, Policy, PolicyError,
     Product, TdAttributes, TeeKind, Trust, Verdict, Violation,
@@ -248,7 +248,7 @@ fn the_status_of_a_vm_with_tdx_cannot_be_relaxed() {
 /// The report data cover the claims of the paravisor, which carry what the guest wrote: nothing else binds a token of TDX.
 #[test]
 fn a_token_of_tdx_is_bound_through_user_data_alone() {
-    let change = |change: fn(Claims) -> Claims| attest_claims(&Guest::tdx_vm(), &policy(), change).map(drop);
+    let change = |change: fn(TokenClaims) -> TokenClaims| attest_claims(&Guest::tdx_vm(), &policy(), change).map(drop);
     assert_eq!(change(|claims| claims), Ok(()));
     let unbound = |verdict: Result<(), AttestationError>, found: &str| match verdict {
         Err(AttestationError::FalseAttestationReport { what: "x-ms-runtime.user-data", expected, actual }) => {

@@ -1,6 +1,6 @@
 //! Which virtual machine it is: the id in the claims of the paravisor.
 
-use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::maa::TokenError;
 use blindbox_attestation::{AttestationError, Binding, GuestIdentity, Policy, PolicyError, Trust, Violation, VmId};
 use serde_json::json;
@@ -35,7 +35,7 @@ fn a_vm_is_one_of_those_that_are_accepted() {
 
 #[test]
 fn an_id_that_the_report_does_not_cover_is_not_reported() {
-    let vm = |change: fn(Claims) -> Claims| attest_claims(&Guest::confidential_vm(), &policy(ITS_ID), change);
+    let vm = |change: fn(TokenClaims) -> TokenClaims| attest_claims(&Guest::confidential_vm(), &policy(ITS_ID), change);
     const NESTED: &str = "x-ms-isolation-tee/x-ms-runtime";
     // What MAA states about an azurevm beside it is not used alone.
     not_reported(vm(|claims| claims.without(NESTED)), "vm id", "vm id");

@@ -3,7 +3,7 @@
 use blindbox_attestation::azure_vm::{
     HclReport, HclReportError, Quote, QuoteError, RuntimeClaims, RuntimeClaimsError, VerifiedQuote,
 };
-use blindbox_attestation::emulator::amd::{AmdHierarchy, Vek};
+use blindbox_attestation::emulator::amd::{AmdHierarchy, SignedVek};
 use blindbox_attestation::emulator::azure_vm::{HclReportBuilder, QuoteBuilder, VirtualTpm};
 use blindbox_attestation::snp::{self, Collateral, Revocation};
 use blindbox_attestation::{AttestationError, JsonError, JsonType, Product, Sha256Digest};
@@ -12,7 +12,7 @@ use super::NOW;
 
 struct Machine {
     amd: AmdHierarchy,
-    vcek: Vek,
+    vcek: SignedVek,
     tpm: VirtualTpm,
 }
 

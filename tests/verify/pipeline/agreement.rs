@@ -1,6 +1,6 @@
 //! Token, report and endorsement in one verification tell one story.
 
-use blindbox_attestation::emulator::Claims;
+use blindbox_attestation::emulator::TokenClaims;
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::{
     AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, Trust, Vek, Verdict, verify,
@@ -155,7 +155,7 @@ fn a_report_id_of_zeros_names_no_guest() {
 
 #[test]
 fn an_older_token_that_says_less_is_compared_in_what_it_says() {
-    let older = |claims: Claims| {
+    let older = |claims: TokenClaims| {
         let names = [
             "chipid",
             "chip-family",
@@ -228,7 +228,7 @@ fn an_endorsement_is_of_this_launch_measurement() {
     }
     let path = "x-ms-sevsnpvm-uvm-endorsement/x-ms-sevsnpvm-launchmeasurement";
     for (guest, policy) in [(container(), maa_policy()), (guest, both_policy())] {
-        let other = |claims: Claims| claims.claim(path, "11".repeat(48));
+        let other = |claims: TokenClaims| claims.claim(path, "11".repeat(48));
         mismatch(attest_claims(&guest, &policy, other), "launch measurement");
     }
 }

@@ -1,6 +1,6 @@
 //! Step 4: this nonce, this key, this TEE.
 
-use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::{
     AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, Evidence, GuestIdentity, Issuer,
     Policy, ServerNameCheck, SpkiDigest, TlsExporter, Trust, UvmRequirement, Workload, verify, verify_unappraised,
@@ -193,7 +193,7 @@ fn all_64_bytes_of_the_report_data_count() {
 fn attest_for(
     challenge: Challenge,
     guest: &Guest,
-    change: impl FnOnce(Claims) -> Claims,
+    change: impl FnOnce(TokenClaims) -> TokenClaims,
 ) -> Result<blindbox_attestation::Attestation, AttestationError> {
     let data = challenge.runtime_data();
     let mut evidence = evidence(guest, &data);
@@ -205,7 +205,7 @@ fn attest_for(
 
 #[test]
 fn what_maa_saw_as_runtime_data_must_be_ours() {
-    let changes: [fn(Claims) -> Claims; 5] = [
+    let changes: [fn(TokenClaims) -> TokenClaims; 5] = [
         |claims| claims.without("x-ms-runtime"),
         |claims| claims.claim("x-ms-runtime", json!({})),
         |claims| claims.claim("x-ms-runtime/nonce", "00".repeat(32)),
@@ -230,7 +230,7 @@ fn what_maa_saw_as_runtime_data_must_be_ours() {
 fn a_token_from_before_the_question_is_no_answer() {
     let challenge = || Challenge::bound(KEY, ServerNameCheck::Validated, NOW).unwrap();
     let issued = |ago: u64| {
-        move |claims: Claims| {
+        move |claims: TokenClaims| {
             let at = NOW.minus(ago).as_secs();
             claims.claim("iat", at).claim("nbf", at)
         }
@@ -247,7 +247,7 @@ fn a_vm_answers_in_its_client_payload() {
     assert_eq!((verdict.channel(), verdict.key()), (Channel::Bound, Some(&KEY)));
     const NONCE: &str = "x-ms-runtime.client-payload.nonce";
     const PATH: &str = "x-ms-runtime/client-payload/nonce";
-    let changes: [fn(Claims) -> Claims; 9] = [
+    let changes: [fn(TokenClaims) -> TokenClaims; 9] = [
         |claims| claims.without("x-ms-runtime"),
         |claims| claims.without("x-ms-runtime/client-payload"),
         |claims| claims.claim("x-ms-runtime/client-payload", json!({})),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blindbox_attestation::emulator::amd::AmdHierarchy;
-use blindbox_attestation::emulator::{Claims, Guest};
+use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::snp::{AmdAnchors, CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
@@ -361,7 +361,7 @@ fn a_vm_must_be_compliant_where_its_tee_is() {
     let mut guest = Guest::confidential_vm();
     guest.compliance_status = None;
     // Said at the top, where anyone who asked for the attestation of the VM does not write, but where no one judges either.
-    let said = |claims: Claims| claims.claim("x-ms-compliance-status", "azure-compliant-cvm");
+    let said = |claims: TokenClaims| claims.claim("x-ms-compliance-status", "azure-compliant-cvm");
     let refused = attest_claims(&guest, &vm_policy(), said).unwrap_err();
     let expected = Violation::NonCompliantUvm { expected: "azure-compliant-cvm".to_owned(), status: None };
     assert_eq!(refused.violation(), Some(&expected));

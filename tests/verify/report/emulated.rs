@@ -12,7 +12,7 @@ use blindbox_attestation::{
 
 use super::NOW;
 
-fn verify(amd: &AmdHierarchy, vek: &amd::Vek, report: &[u8]) -> Result<VerifiedReport, ReportError> {
+fn verify(amd: &AmdHierarchy, vek: &amd::SignedVek, report: &[u8]) -> Result<VerifiedReport, ReportError> {
     let cold = snp::verify(report, &Collateral::new(vek.der()), &amd.anchors(), Revocation::Off, NOW);
     let warm = VerifiedVek::verify(vek.der(), None, &amd.anchors());
     assert_eq!(warm.and_then(|warm| warm.verify_with(report, None, Revocation::Off, NOW)), cold);

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use blindbox_attestation::Product;
-use blindbox_attestation::emulator::amd::{AmdHierarchy, Vek};
+use blindbox_attestation::emulator::amd::{AmdHierarchy, SignedVek};
 use blindbox_attestation::snp::{
     self, CaChain, Collateral, CollateralRequest, REPORT_LEN, Revocation, VekCertificate, VerifiedCrl,
     certificates_from_pem,
@@ -16,7 +16,7 @@ use super::NOW;
 
 struct Genuine {
     amd: AmdHierarchy,
-    vek: Vek,
+    vek: SignedVek,
     crl: Vec<u8>,
     reports: Vec<Vec<u8>>,
 }

@@ -13,10 +13,11 @@ use hyper::{Request, Response};
 use tower_service::Service;
 
 use crate::emulator::lock;
-use crate::emulator::network::body::{Body, BoxError};
+use crate::emulator::network::body::ResponseBody;
 use crate::emulator::network::fault::{Fault, Faults};
-use crate::emulator::network::request::{Arrival, Reply, RequestBody};
+use crate::emulator::network::request::{Arrival, IncomingBody, Reply};
 use crate::emulator::network::response::BufferedResponse;
+use crate::error::BoxError;
 pub(crate) use builtin::Pages;
 use upstream::Upstream;
 
@@ -27,10 +28,10 @@ use upstream::Upstream;
 #[derive(Clone)]
 pub struct Application(Arc<dyn Serve>);
 
-type Responding<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send + 'a>>;
+type Responding<'a> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, BoxError>> + Send + 'a>>;
 
 trait Serve: Send + Sync {
-    fn serve(&self, request: Request<RequestBody>) -> Responding<'_>;
+    fn serve(&self, request: Request<IncomingBody>) -> Responding<'_>;
 }
 
 impl Application {
@@ -49,7 +50,7 @@ impl Application {
     /// A service in this process, such as a `Router` of axum. Each request is served by a clone.
     pub fn service<S, B>(service: S) -> Self
     where
-        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -69,18 +70,18 @@ struct InProcess<S>(Mutex<S>);
 
 impl<S, B> Serve for InProcess<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    fn serve(&self, request: Request<RequestBody>) -> Responding<'_> {
+    fn serve(&self, request: Request<IncomingBody>) -> Responding<'_> {
         let mut service = lock(&self.0).clone();
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             let response = service.call(request).await.map_err(Into::into)?;
-            Ok(response.map(Body::passed))
+            Ok(response.map(ResponseBody::passed))
         })
     }
 }
@@ -126,10 +127,10 @@ impl GuestApplication {
     }
 }
 
-fn bad_gateway(error: &BoxError) -> Response<Body> {
+fn bad_gateway(error: &BoxError) -> Response<ResponseBody> {
     let text = format!("the application gave no response: {error}");
     match BufferedResponse::error(502, &text).into_reply() {
         Reply::Response(response) => response,
-        Reply::Close | Reply::Raw(_) | Reply::Reset(_) => Response::new(Body::whole(text)),
+        Reply::Close | Reply::Raw(_) | Reply::Reset(_) => Response::new(ResponseBody::whole(text)),
     }
 }

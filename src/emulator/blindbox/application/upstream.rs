@@ -15,8 +15,9 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::{Responding, Serve};
-use crate::emulator::network::body::{Body, BoxError};
-use crate::emulator::network::request::RequestBody;
+use crate::emulator::network::body::ResponseBody;
+use crate::emulator::network::request::IncomingBody;
+use crate::error::BoxError;
 
 /// How long the application may take to accept a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ impl Upstream {
         Ok(Self { url: url.to_owned(), host, port: parsed.port_or_known_default().unwrap_or(80), base })
     }
 
-    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Body>, BoxError> {
+    async fn send(&self, request: Request<IncomingBody>) -> Result<Response<ResponseBody>, BoxError> {
         let request = self.request(request)?;
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = match tokio::time::timeout(CONNECT_TIME, connecting).await {
@@ -85,14 +86,14 @@ impl Upstream {
             return Err(format!("{} switched to another protocol, which no request asked for", self.url).into());
         }
         // Not the version and the reason phrase: those are of the other connection.
-        let mut passed = Response::new(Body::passed(Streamed { incoming, connection }));
+        let mut passed = Response::new(ResponseBody::passed(Streamed { incoming, connection }));
         *passed.status_mut() = head.status;
         *passed.headers_mut() = end_to_end(head.headers);
         Ok(passed)
     }
 
     /// The request as the application gets it.
-    fn request(&self, request: Request<RequestBody>) -> Result<Request<RequestBody>, BoxError> {
+    fn request(&self, request: Request<IncomingBody>) -> Result<Request<IncomingBody>, BoxError> {
         let (head, body) = request.into_parts();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let takes_trailers = head.headers.get(header::TE).is_some_and(|value| value == "trailers");
@@ -116,7 +117,7 @@ impl Upstream {
 }
 
 impl Serve for Upstream {
-    fn serve(&self, request: Request<RequestBody>) -> Responding<'_> {
+    fn serve(&self, request: Request<IncomingBody>) -> Responding<'_> {
         Box::pin(self.send(request))
     }
 }
@@ -142,7 +143,7 @@ fn end_to_end(headers: HeaderMap) -> HeaderMap {
 /// A connection, which makes progress only when it is polled: no task outlives the response.
 struct Driver(Option<Pin<Box<Wire>>>);
 
-type Wire = Connection<TokioIo<TcpStream>, RequestBody>;
+type Wire = Connection<TokioIo<TcpStream>, IncomingBody>;
 
 impl Driver {
     fn drive(&mut self, cx: &mut Context<'_>) {

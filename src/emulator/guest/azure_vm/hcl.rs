@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::VirtualTpm;
-use crate::emulator::amd::{ReportBuilder, Vek};
+use crate::emulator::amd::{ReportBuilder, SignedVek};
 use crate::emulator::keys::sha256;
 use crate::types::VmId;
 
@@ -123,7 +123,7 @@ impl HclReportBuilder {
 
     /// The blob, with this report, whose `REPORT_DATA` becomes that of the claims, signed by this key.
     #[must_use]
-    pub fn sign(&self, report: ReportBuilder, vek: &Vek) -> Vec<u8> {
+    pub fn sign(&self, report: ReportBuilder, vek: &SignedVek) -> Vec<u8> {
         let claims = self.claims_json();
         let mut report_data = [0; 64];
         report_data[..32].copy_from_slice(&sha256(claims.as_bytes()));

@@ -11,7 +11,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{BlindBox, Clock, Fault, Gate, Knob, Maa};
+use blindbox_attestation::emulator::{BlindBox, EmulatedClock, Fault, Gate, Knob, Maa};
 use blindbox_attestation::{Trust, UvmRequirement, Verifier, Workload};
 
 use super::*;
@@ -23,7 +23,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// A forwarder whose session has just been closed by a refusal, and the BlindBox, which is not debugged any more.
 async fn closed(retry_pause: Duration) -> (BlindBox, Forwarder) {
-    let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
+    let maa = Maa::builder().clock(&EmulatedClock::stopped()).start().await.unwrap();
     let blindbox = BlindBox::builder(&maa).start().await.unwrap();
     let issuer = blindbox.maa_issuer();
     let trust = Trust::maa(issuer.as_str()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{Application, BlindBox, Clock, Knob, Maa, RequestBody};
+use blindbox_attestation::emulator::{Application, BlindBox, EmulatedClock, IncomingBody, Knob, Maa};
 use blindbox_attestation::{Policy, Trust, UvmRequirement, Verifier, Workload};
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -39,7 +39,7 @@ const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSoc
 #[derive(Clone)]
 struct Echo;
 
-impl tower_service::Service<hyper::Request<RequestBody>> for Echo {
+impl tower_service::Service<hyper::Request<IncomingBody>> for Echo {
     type Response = Response<Empty>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -48,7 +48,7 @@ impl tower_service::Service<hyper::Request<RequestBody>> for Echo {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: hyper::Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, mut request: hyper::Request<IncomingBody>) -> Self::Future {
         let headers = request.headers();
         let key = headers.get("sec-websocket-key").is_some_and(|key| key == "dGhlIHNhbXBsZSBub25jZQ==");
         let is_secret_kept = headers.get("x-blindbox-token").is_none();
@@ -94,7 +94,7 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
-    let maa = Maa::builder().clock(&Clock::stopped()).start().await.unwrap();
+    let maa = Maa::builder().clock(&EmulatedClock::stopped()).start().await.unwrap();
     let blindbox = BlindBox::builder(&maa).application(Application::service(Echo)).start().await.unwrap();
     let issuer = blindbox.maa_issuer();
     let trust = Trust::maa(issuer.as_str()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();

@@ -215,7 +215,7 @@ pub use error::{
 };
 pub use evidence::{Endorsements, Evidence, KeySetSource};
 #[cfg(feature = "client")]
-pub use http::{AttestedStream, Body, BodyError, Form, Part, Request, Response, StatusError};
+pub use http::{AttestedStream, Body, BodyError, BodyJsonError, Form, Part, Request, Response, StatusError};
 pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
 pub use json::{JsonError, JsonType};
 pub use policy::{

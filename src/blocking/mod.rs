@@ -55,7 +55,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method};
 
-pub use crate::http::BodyError;
+pub use crate::http::{BodyError, BodyJsonError};
 pub use request::Request;
 pub use response::{BodyReader, Response, StatusError};
 

@@ -38,7 +38,7 @@ pub(crate) use parts::Parts;
 pub use request::Request;
 pub(crate) use request::Sender;
 pub(crate) use request_body::{CHUNK_SIZE, RequestBody};
-pub use response::{BodyError, Response, StatusError};
+pub use response::{BodyError, BodyJsonError, Response, StatusError};
 #[cfg(feature = "blocking")]
 pub(crate) use response::{json, text};
 pub use response_body::Body;

@@ -33,15 +33,32 @@ pub struct Response {
 pub enum BodyError {
     /// The body could not be read to its end.
     #[error(transparent)]
-    Unread(#[from] AttestationError),
-    /// The body is not JSON, or not JSON of the requested form.
-    #[error("expected a response in JSON of the requested form; found something else at line {line}, column {column}")]
-    NotThisJson {
+    Read(#[from] AttestationError),
+    /// The body is not JSON of the requested form.
+    #[error("expected a response in JSON of the requested form; found {reason} at line {line}, column {column}")]
+    Json {
+        /// What is wrong with it.
+        reason: BodyJsonError,
         /// The line, from 1 on; 0 for the whole body.
         line: usize,
         /// The column, in bytes from 1 on; 0 for the whole body.
         column: usize,
     },
+}
+
+/// What is wrong with a body that was read as JSON, in [`BodyError::Json`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyJsonError {
+    /// The body is JSON, but a member is missing, unknown, or of another type than the requested one.
+    #[error("JSON of another form")]
+    AnotherForm,
+    /// The body is not JSON.
+    #[error("what is not JSON")]
+    Syntax,
+    /// The JSON does not end: the server wrote no more of it. A connection that broke is [`BodyError::Read`].
+    #[error("the end of the body inside of JSON")]
+    Truncated,
 }
 
 impl Response {
@@ -199,7 +216,15 @@ pub(crate) fn text(body: Vec<u8>) -> String {
 
 /// Reads a body as JSON.
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
-    serde_json::from_slice(body).map_err(|error| BodyError::NotThisJson { line: error.line(), column: error.column() })
+    serde_json::from_slice(body).map_err(|error| {
+        let reason = match error.classify() {
+            serde_json::error::Category::Data => BodyJsonError::AnotherForm,
+            serde_json::error::Category::Eof => BodyJsonError::Truncated,
+            // A slice has no errors of input.
+            serde_json::error::Category::Syntax | serde_json::error::Category::Io => BodyJsonError::Syntax,
+        };
+        BodyError::Json { reason, line: error.line(), column: error.column() }
+    })
 }
 
 /// A response with the status of an error, from [`Response::error_for_status`].

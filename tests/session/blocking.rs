@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::lab::{Lab, interrupted, long_enough};
-use blindbox_attestation::blocking::{self, BodyError, BodyReader, Request, Response, Session, Verifier};
+use blindbox_attestation::blocking::{
+    self, BodyError, BodyJsonError, BodyReader, Request, Response, Session, Verifier,
+};
 use blindbox_attestation::emulator::{Application, BlindBoxBuilder, Fault, Gate, HttpVersions, Knob, Relay, RelayMode};
 use blindbox_attestation::{
     AttestationError, Category, Channel, Form, HeaderMap, HostData, Policy, UnixTime, Violation,
@@ -227,9 +229,12 @@ fn a_body_comes_in_the_form_that_was_asked_for_or_not_at_all() {
     assert_eq!(echo(b"a\xffb").text().unwrap(), "a\u{fffd}b");
     assert_eq!(echo(b"a\xffb").bytes().unwrap(), b"a\xffb");
     assert_eq!(echo(b"[1, 2]").json::<Vec<u8>>().unwrap(), [1, 2]);
-    assert_eq!(echo(b"[1,\n x]").json::<Vec<u8>>(), Err(BodyError::NotThisJson { line: 2, column: 2 }));
+    assert_eq!(
+        echo(b"[1,\n x]").json::<Vec<u8>>(),
+        Err(BodyError::Json { reason: BodyJsonError::Syntax, line: 2, column: 2 })
+    );
     let not_it = echo(b"{}").json::<Vec<u8>>().unwrap_err();
-    assert!(matches!(not_it, BodyError::NotThisJson { line: 1, .. }), "{not_it:?}");
+    assert!(matches!(not_it, BodyError::Json { reason: BodyJsonError::AnotherForm, line: 1, .. }), "{not_it:?}");
     assert_eq!(session.get("/none").send().unwrap().status().as_u16(), 404);
 
     bench.lab.blindbox.fail("/", Fault::Truncated);
@@ -238,7 +243,7 @@ fn a_body_comes_in_the_form_that_was_asked_for_or_not_at_all() {
         |error: &AttestationError| matches!(error.reason(), AttestationError::ApplicationUnreachable { .. });
     assert!(unreachable(&cut().bytes().unwrap_err()));
     assert!(unreachable(&cut().text().unwrap_err()));
-    assert!(matches!(cut().json::<Value>().unwrap_err(), BodyError::Unread(error) if unreachable(&error)));
+    assert!(matches!(cut().json::<Value>().unwrap_err(), BodyError::Read(error) if unreachable(&error)));
 }
 
 #[test]
@@ -349,7 +354,7 @@ fn waiting_has_an_end() {
         }
     };
     assert_eq!(dripping().bytes().unwrap_err(), timeout);
-    assert_eq!(dripping().json::<Value>().unwrap_err(), BodyError::Unread(timeout.clone()));
+    assert_eq!(dripping().json::<Value>().unwrap_err(), BodyError::Read(timeout.clone()));
     let error = dripping().reader().read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert_eq!(error.get_ref().unwrap().downcast_ref(), Some(&timeout));

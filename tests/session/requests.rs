@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::lab::{Lab, interrupted, interrupted_reason, long_enough, noticed, unreachable_reason};
 use blindbox_attestation::emulator::{Fault, HttpVersions, OpenConnections};
-use blindbox_attestation::{AttestationError, Body, BodyError, Session, StatusCode};
+use blindbox_attestation::{AttestationError, Body, BodyError, BodyJsonError, Session, StatusCode};
 use http_body::Body as _;
 use serde_json::{Value, json};
 
@@ -81,12 +81,18 @@ async fn an_answer_is_read_in_the_form_that_is_asked_for() {
     let echo = async |body: &str| session.post("/echo").body(body).send().await.unwrap();
     assert_eq!(echo("{\"a\": [1]}").await.json::<Value>().await.unwrap(), json!({ "a": [1] }));
     let error = echo("{\n  no").await.json::<Value>().await.unwrap_err();
-    assert_eq!(error, BodyError::NotThisJson { line: 2, column: 3 });
+    assert_eq!(error, BodyError::Json { reason: BodyJsonError::Syntax, line: 2, column: 3 });
+    let reason = "expected a response in JSON of the requested form; found what is not JSON at line 2, column 3";
+    assert_eq!(error.to_string(), reason);
+    let error = echo("{\"a\":\n [1").await.json::<Value>().await.unwrap_err();
+    assert_eq!(error, BodyError::Json { reason: BodyJsonError::Truncated, line: 2, column: 3 });
+    let error = echo("[true]").await.json::<Vec<u8>>().await.unwrap_err();
+    assert_eq!(error, BodyError::Json { reason: BodyJsonError::AnotherForm, line: 1, column: 5 });
     lab.blindbox.fail("/echo", Fault::Truncated);
     let url = lab.blindbox.url();
     let reason = format!("{url}: the connection was closed before the response was complete");
     let error = echo("0123456789").await.json::<Value>().await.unwrap_err();
-    let BodyError::Unread(cut) = error else { panic!("{error:?}") };
+    let BodyError::Read(cut) = error else { panic!("{error:?}") };
     assert_eq!(unreachable_reason(interrupted_reason(&cut)), reason);
     let mut answer = echo("0123456789").await;
     while answer.chunk().await.is_ok() {}

@@ -11,8 +11,7 @@ use tokio::net::TcpStream;
 use url::{Position, Url};
 
 use super::connection::OutgoingBody;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::error::BoxError;
 
 /// The proxy that connections go through.
 #[derive(Clone, Debug)]

@@ -296,6 +296,18 @@ fn a_policy_of_sealed_messages_passes_a_front_end() {
 }
 
 #[test]
+fn what_a_front_end_has_seen_can_be_asked_for() {
+    let mut emulator = Emulator::start(&["--front-end", "--agent", "bound-message"]);
+    assert_eq!(emulator.verify(&["--json"]).exit, 0);
+    assert!(emulator.order("seen blindbox-bound-message/1")["seen"].as_u64() > Some(0));
+    assert_eq!(emulator.order("seen not in any request")["seen"], 0);
+    let traffic = emulator.order("traffic");
+    assert_eq!((&traffic["front_end_application_bytes"], &traffic["sealed_messages"]), (&0.into(), &0.into()));
+    emulator.order("forget-seen");
+    assert_eq!(emulator.order("seen blindbox-bound-message/1")["seen"], 0);
+}
+
+#[test]
 fn every_knob_of_a_front_end() {
     check(Emulator::start(&["--front-end"]), FRONT_END, "knobs-of-front-end.txt");
 }
@@ -469,6 +481,7 @@ fn what_cannot_be_understood_is_refused() {
     refused(&["emulate", "--knob", "token-of-another-report"], "needs --product");
     refused(&["emulate", "--knob", "front-end-repeat-request"], "needs --front-end");
     refused(&["emulate", "--front-end", "--relay", "forward"], "cannot be used with");
+    refused(&["emulate", "--stolen-key"], "--relay");
     refused(&["emulate", "--trust", "amd"], "need --product");
     refused(&["emulate", "--fail", "hang"], "expected PATH=FAULT");
     refused(&["emulate", "--fail", "attest=hang"], "begins with a slash");

@@ -130,6 +130,18 @@ fn each_man_in_the_middle() {
     }
 }
 
+/// It relays what names the key alone, and gets nothing where the evidence names the connection.
+#[test]
+fn a_man_in_the_middle_with_the_stolen_key() {
+    for (agent, exit, code) in [("bound", 0, "-"), ("bound-connection", 2, "connection-mismatch")] {
+        let mut emulator = Emulator::start(&["--agent", agent, "--relay", "forward", "--stolen-key"]);
+        let url = emulator.serving.text("relay_url").to_owned();
+        let outcome = emulator.verify_at(&url, &["--json"]);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (exit, code), "{agent}: {}", outcome.out);
+        assert_eq!(emulator.order("traffic")["relay_application_bytes"], 0);
+    }
+}
+
 #[test]
 fn a_legacy_agent_on_a_chosen_address_and_port() {
     if !cfg!(target_os = "linux") {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use blindbox_attestation::emulator::{AnyKnob, FrontEnd, Kds, OpenConnections};
+use blindbox_attestation::emulator::{AnyKnob, FrontEnd, Kds, OpenConnections, Traffic};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -20,7 +20,9 @@ Orders, one a line on standard input; each has a response of one line of JSON wi
   rotate-maa-key             a new key signs tokens; the old one is gone from the key set
   restart                    the guest starts again: another key, another report id
   stop                       stops listening until `restart`
-  traffic                    counts what reached application, agent and MAA";
+  traffic                    counts what reached application, agent, MAA, relay and front end
+  seen TEXT                  counts a text in what the front end has seen in clear (with --front-end)
+  forget-seen                forgets what the front end has seen";
 
 /// Lines of standard input until it is closed, read on a thread of its own: nothing can interrupt that.
 pub fn from_stdin() -> UnboundedReceiver<String> {
@@ -78,6 +80,9 @@ impl Emulation {
             "restart" => self.blindbox.restart().await.map_err(|error| error.to_string())?,
             "stop" => self.blindbox.stop().await,
             "traffic" => return Ok(self.traffic()),
+            "seen" if object.is_empty() => return Err("expected seen TEXT".to_owned()),
+            "seen" => return Ok(json!({ "ok": true, "seen": self.front_end()?.count_seen(object) })),
+            "forget-seen" => self.front_end()?.forget_seen(),
             _ => return Err(format!("no order is called {verb:?}; see --help")),
         }
         Ok(json!({ "ok": true }))
@@ -104,7 +109,12 @@ impl Emulation {
         self.kds.as_ref().ok_or_else(|| "there is no KDS without --product".to_owned())
     }
 
+    fn front_end(&self) -> Result<&FrontEnd, String> {
+        self.front_end.as_ref().ok_or_else(|| "there is no front end without --front-end".to_owned())
+    }
+
     fn traffic(&self) -> Value {
+        let front_end = self.front_end.as_ref().map(FrontEnd::traffic);
         let (application, agent) = (self.blindbox.traffic(), self.blindbox.agent_traffic());
         json!({
             "ok": true,
@@ -113,6 +123,8 @@ impl Emulation {
             "agent_bytes": agent.agent_bytes(),
             "key_set_fetches": self.maa.key_set_fetches(),
             "relay_application_bytes": self.relay.as_ref().map(|relay| relay.traffic().application_bytes()),
+            "front_end_application_bytes": front_end.map(Traffic::application_bytes),
+            "sealed_messages": front_end.map(|traffic| traffic.count("/attest/message")),
         })
     }
 }

@@ -102,7 +102,11 @@ impl Arguments {
             blindbox.fail(path, fault.clone());
         }
         let relay = match self.relay {
-            Some(mode) => Some(Relay::builder().mode(mode.into()).start(&blindbox).await.map_err(starting)?),
+            Some(mode) => {
+                let relay = Relay::builder().mode(mode.into());
+                let relay = if self.stolen_key { relay.stolen_key(blindbox.steal_tls_key()) } else { relay };
+                Some(relay.start(&blindbox).await.map_err(starting)?)
+            }
             None => None,
         };
         let front_end = match self.front_end {

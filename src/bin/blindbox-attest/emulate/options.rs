@@ -93,6 +93,10 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "MODE", help_heading = "What goes wrong")]
     pub relay: Option<RelayArgument>,
 
+    /// The man in the middle has the TLS key of the BlindBox, and a certificate for it.
+    #[arg(long, requires = "relay", help_heading = "What goes wrong")]
+    pub stolen_key: bool,
+
     /// Changes guest, agent, token, key set, hardware evidence, KDS or front end. May be repeated.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = knobs::parse, help_heading = "What goes wrong")]
     pub knob: Vec<AnyKnob>,

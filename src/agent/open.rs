@@ -91,7 +91,8 @@ impl<E> From<NotOpened> for OpenError<E> {
 impl<B> SealedExchange<B> {
     fn new(request: Request<()>, admitted: Admitted, body: B) -> Self {
         let (_, content, responder) = admitted.accept();
-        Self { request: request.map(|()| RequestContent::new(content, body)), responder: Responder::new(responder) }
+        let responder = Responder::new(responder, request.method().clone());
+        Self { request: request.map(|()| RequestContent::new(content, body)), responder }
     }
 
     /// The request as the client wrote it: method, path and query, `Host` and headers. The outer request says nothing about it.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
 use super::keys::NoKey;
@@ -16,15 +16,20 @@ use crate::message::exchange::stream::{MessageError, MessageWriter};
 use crate::message::headers::to_fields;
 
 /// Responds to one sealed request.
-pub struct Responder(Sealer);
+pub struct Responder {
+    sealer: Sealer,
+    /// Of the request.
+    method: Method,
+}
 
 impl Responder {
-    pub(super) fn new(responder: Sealer) -> Self {
-        Self(responder)
+    pub(super) fn new(sealer: Sealer, method: Method) -> Self {
+        Self { sealer, method }
     }
 
     /// Seals the response of the application: status, headers, content and trailers. The outer response has status 200 and no header of
-    /// the application's. Fields about a connection are left out, and so is the field in which the agent itself speaks.
+    /// the application's. Fields about a connection are left out, and so is the field in which the agent itself speaks. A response to
+    /// `HEAD`, or with status 204 or 304, has no content, whatever the application writes.
     ///
     /// A head that is too large to seal (64 KiB, 256 fields) becomes a sealed status 502 without content.
     ///
@@ -33,21 +38,24 @@ impl Responder {
     /// If there is no randomness.
     pub fn seal<B>(self, response: Response<B>) -> Result<Response<SealedBody<B>>, NoKey> {
         let (parts, body) = response.into_parts();
+        // HTTP/1.1 and HTTP/2 leave it out by themselves, and applications rely on that.
+        let has_content =
+            self.method != Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let head = Head {
             control: Control::Response { status: parts.status.as_u16() },
             fields: of_application(&parts.headers),
         };
         let (head, body) = match binary_http::head(&head) {
-            Ok(_) => (head, Some(body)),
+            Ok(_) => (head, has_content.then_some(body)),
             Err(_) => (status(StatusCode::BAD_GATEWAY), None),
         };
-        let (writer, start) = self.0.begin(head).map_err(|_| NoKey)?;
+        let (writer, start) = self.sealer.begin(head).map_err(|_| NoKey)?;
         let state = State::Start(start.into(), Box::new(writer), body);
         Ok(sealed_response(SealedBody { state }))
     }
 
     pub(super) fn decline(self) -> Result<Bytes, NoKey> {
-        self.0.decline().map(Bytes::from).map_err(|_| NoKey)
+        self.sealer.decline().map(Bytes::from).map_err(|_| NoKey)
     }
 }
 

@@ -137,6 +137,23 @@ async fn a_request_is_given_out_as_the_client_wrote_it_and_its_response_sealed()
 }
 
 #[tokio::test]
+async fn a_response_that_has_no_content_is_sealed_without_any() {
+    for (method, status, expected) in
+        [("GET", 200, b"content".as_slice()), ("HEAD", 200, b""), ("GET", 204, b""), ("GET", 304, b"")]
+    {
+        let keys = keys();
+        let (request, reader) = sealed(&attested(&keys), head(method, "/"), b"");
+        let (_, responder) = opened(&keys, &request, usize::MAX).await.accept();
+        let response =
+            Response::builder().status(status).header("x-mine", "1").body(Pieces::of(b"content", 3)).unwrap();
+        let (bytes, _) = frames(responder.seal(response).unwrap().into_body()).await.unwrap();
+        let (head, content, _) = received(reader, &bytes).unwrap();
+        assert_eq!((head.control, content.as_slice()), (Control::Response { status }, expected), "{method}");
+        assert_eq!(head.fields.len(), 1, "{method} {status}");
+    }
+}
+
+#[tokio::test]
 async fn a_get_without_content_is_known_to_have_none() {
     let keys = keys();
     let recipient = attested(&keys);

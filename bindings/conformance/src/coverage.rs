@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use blindbox_attestation::AttestationError;
-use serde_json::Value;
 
 use crate::scenario::Scenario;
 
@@ -17,7 +16,6 @@ const NOT_SHOWN: &[(&str, &str)] = &[
         "attestation-expired",
         "the clock of a binding is that of the system, and nothing here waits for an attestation to end",
     ),
-    ("session-poisoned", "the state of a stream of its own, which no binding offers"),
     ("too-many-unattested-peers", "it takes a fleet of peers behind one name, which the emulator is not"),
     ("server-name-not-validated", "it takes a DNS name that leads to the emulator"),
     ("request-body-failed", "the fault of a source in the language; the tests of each binding have it"),
@@ -25,8 +23,7 @@ const NOT_SHOWN: &[(&str, &str)] = &[
 
 /// Codes that are neither shown nor excused, and excuses that are not needed.
 pub(crate) fn faults(scenarios: &[Scenario]) -> Vec<String> {
-    let expected = scenarios.iter().flat_map(|scenario| &scenario.expect).filter_map(Value::as_str);
-    let shown: BTreeSet<&str> = expected.collect();
+    let shown: BTreeSet<&str> = scenarios.iter().flat_map(Scenario::codes).collect();
     let excused: BTreeSet<&str> = NOT_SHOWN.iter().map(|(code, _)| *code).collect();
     let codes = AttestationError::codes().map(|code| code.code);
     let missing = codes.filter(|code| !shown.contains(code) && !excused.contains(code));

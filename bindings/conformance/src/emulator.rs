@@ -17,6 +17,8 @@ pub(crate) struct Emulator {
     pub(crate) policy: String,
     /// What a client needs to reach it: `url`, paths of roots, `kds`.
     pub(crate) about: Value,
+    /// The man in the middle, if there is one.
+    pub(crate) relay: Option<String>,
     process: Child,
     orders: Option<ChildStdin>,
     outcomes: BufReader<ChildStdout>,
@@ -52,7 +54,8 @@ impl Emulator {
             about["ak_root"] = json!(file("ak-root.pem"));
         }
         let policy = std::fs::read_to_string(directory.join("policy.toml"))?;
-        Ok(Self { arguments: arguments.to_vec(), policy, about, process, orders, outcomes, directory })
+        let relay = found["relay_url"].as_str().map(str::to_owned);
+        Ok(Self { arguments: arguments.to_vec(), policy, about, relay, process, orders, outcomes, directory })
     }
 
     /// Gives an order, and returns its outcome.
@@ -65,6 +68,20 @@ impl Emulator {
 }
 
 impl Emulator {
+    /// Whether a front end ends TLS before it.
+    pub(crate) fn has_front_end(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "--front-end")
+    }
+
+    /// Puts the addresses of this run in their places.
+    pub(crate) fn filled(&self, text: &str, stage: &Stage) -> Result<String, Failure> {
+        match (text.contains("{relay}"), &self.relay) {
+            (false, _) => Ok(stage.filled(text)),
+            (true, Some(relay)) => Ok(stage.filled(text).replace("{relay}", relay)),
+            (true, None) => Err(format!("{text}: there is no relay without --relay").into()),
+        }
+    }
+
     /// Waits until the application has received a request more than at an earlier reading of `traffic`.
     pub(crate) fn wait_for_request(&mut self, before: &Value) -> Result<(), Failure> {
         let until = Instant::now().checked_add(Duration::from_secs(60)).ok_or("no time")?;

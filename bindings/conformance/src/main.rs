@@ -41,7 +41,11 @@ fn conform() -> Result<bool, Failure> {
         return Err("expected the arguments SUITE ATTEST [LANGUAGE=COMMAND]...".into());
     };
     let suite = PathBuf::from(suite);
-    let mut scenarios: Vec<Scenario> = serde_json::from_slice(&std::fs::read(suite.join("scenarios.json"))?)?;
+    let read = |name: &str| -> Result<Vec<Scenario>, Failure> {
+        Ok(serde_json::from_slice(&std::fs::read(suite.join(name))?).map_err(|error| format!("{name}: {error}"))?)
+    };
+    let mut scenarios = read("scenarios.json")?;
+    scenarios.extend(read("channels.json")?);
     let mut languages = vec![Language::new("rust", Box::new(Reference::new()?), false)];
     for argument in arguments {
         let (name, command) = argument.split_once('=').ok_or("expected LANGUAGE=COMMAND")?;
@@ -50,9 +54,7 @@ fn conform() -> Result<bool, Failure> {
     }
     let stage = Stage::new(suite.join("policies"), vectors())?;
     match &stage.vectors {
-        Some(_) => {
-            scenarios.extend(serde_json::from_slice::<Vec<Scenario>>(&std::fs::read(suite.join("vectors.json"))?)?)
-        }
+        Some(_) => scenarios.extend(read("vectors.json")?),
         None => eprintln!(
             "SKIPPED: the scenarios of recorded evidence, since there is none; name its directory in BLINDBOX_VECTORS"
         ),

@@ -17,9 +17,9 @@ const RANDOM: [&str; 2] = ["checks", "error"];
 /// The outcomes as text: addresses and times are masked, long runs of hexadecimal digits in checks and errors, and in the messages of
 /// errors every number, since some are durations. Without `messages`, those are left out.
 pub(crate) fn masked(outcomes: &[Value], messages: bool, emulator: &Emulator) -> Result<String, Failure> {
-    let port = emulator.about["url"].as_str().and_then(|url| url.rsplit(':').next()).unwrap_or_default();
-    let text = serde_json::to_string(&without_random(outcomes, messages)?)?;
-    Ok(with_times(&text).replace(&format!("127.0.0.1:{port}"), "ADDRESS"))
+    let text = with_times(&serde_json::to_string(&without_random(outcomes, messages)?)?);
+    let urls = emulator.about["url"].as_str().into_iter().chain(emulator.relay.as_deref());
+    Ok(urls.fold(text, |text, url| text.replace(url.trim_start_matches("https://"), "ADDRESS")))
 }
 
 fn without_random(outcomes: &[Value], messages: bool) -> Result<Vec<Value>, Failure> {

@@ -11,6 +11,12 @@ use crate::emulator::Emulator;
 use crate::runner::Runner;
 use crate::stage::Stage;
 
+/// What a front end must not see in clear: the body of every request that has one, the response to `/`, and a path.
+const PLAINTEXT: [&str; 3] = ["abcdefghijklmnopqrstuvw", "hello from a BlindBox", "/echo"];
+
+/// The end of a code in `expect` that says whether the request was sent.
+const SENT: &str = "sent)";
+
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// A scenario, as in the file.
@@ -39,7 +45,8 @@ pub(crate) struct Scenario {
     #[serde(default = "yes")]
     requests: bool,
     steps: Vec<Step>,
-    /// For each step but orders: the code of the error, the status, `ok`, or `cancelled`.
+    /// For each step but orders: the code of the error, the status, `ok`, or `cancelled`. Behind a code may be ` (sent)` or
+    /// ` (not sent)`: whether the application may have received the request.
     pub(crate) expect: Vec<Value>,
 }
 
@@ -126,6 +133,9 @@ impl Scenario {
         runner: &mut dyn Runner,
     ) -> Result<Vec<Value>, Failure> {
         emulator.order("reset")?;
+        if emulator.has_front_end() {
+            emulator.order("forget-seen")?;
+        }
         for order in &self.orders {
             emulator.order(&stage.filled(order))?;
         }
@@ -139,26 +149,41 @@ impl Scenario {
             }
             let mut command = emulator.about.clone();
             command["policy"] = json!(policy);
-            extend(&mut command, &self.with, stage)?;
-            extend(&mut command, step, stage)?;
+            extend(&mut command, &self.with, emulator, stage)?;
+            extend(&mut command, step, emulator, stage)?;
             if let Step::Recorded(step) = step {
                 step.lay_out(&mut command, stage)?;
             }
             outcomes.push(runner.run(&command)?);
         }
         runner.run(&json!({ "do": "close" }))?;
+        let refused = outcomes.iter().all(|outcome| outcome.get("error").is_some());
+        outcomes.push(self.traffic(emulator, &before, refused)?);
+        Ok(outcomes)
+    }
+
+    /// What the peer, and parties between, received since `before`.
+    fn traffic(&self, emulator: &mut Emulator, before: &Value, refused: bool) -> Result<Value, Failure> {
         let after = emulator.order("traffic")?;
-        let received = |name: &str| number(&after, name).saturating_sub(number(&before, name));
+        let received = |name: &str| number(&after, name).saturating_sub(number(before, name));
         let mut traffic = json!({});
         if self.requests {
             traffic["requests"] = json!(received("application_requests"));
+            traffic["sealed"] = json!(received("sealed_messages"));
         }
         // The bytes of a request are the client's own; none must have come where all was refused.
-        if outcomes.iter().all(|outcome| outcome.get("error").is_some()) {
-            traffic["bytes"] = json!(received("application_bytes"));
+        if refused {
+            let parties = ["application_bytes", "relay_application_bytes", "front_end_application_bytes"];
+            traffic["bytes"] = json!(parties.map(received).into_iter().fold(0, u64::saturating_add));
         }
-        outcomes.push(traffic);
-        Ok(outcomes)
+        if emulator.has_front_end() {
+            let mut read = received("front_end_application_bytes");
+            for text in PLAINTEXT {
+                read = read.saturating_add(number(&emulator.order(&format!("seen {text}"))?, "seen"));
+            }
+            traffic["read"] = json!(read);
+        }
+        Ok(traffic)
     }
 
     fn policy(&self, emulator: &Emulator, stage: &Stage) -> Result<String, Failure> {
@@ -178,11 +203,22 @@ impl Scenario {
     /// Compares the outcomes with what the file expects.
     pub(crate) fn check(&self, outcomes: &[Value]) -> Result<(), String> {
         let Some((received, commands)) = outcomes.split_last() else { return Err("no outcome".to_owned()) };
-        let found: Vec<Value> = commands.iter().map(brief).collect();
+        let expected = |at: usize| self.expect.get(at).and_then(Value::as_str).unwrap_or_default();
+        let found: Vec<Value> =
+            commands.iter().enumerate().map(|(at, outcome)| brief(outcome, expected(at).contains(SENT))).collect();
         if found != self.expect {
             return Err(format!("expected {:?}, found {found:?}", self.expect));
         }
-        if number(received, "bytes") > 0 { Err("bytes reached a peer that was refused".to_owned()) } else { Ok(()) }
+        if number(received, "bytes") > 0 {
+            return Err("bytes reached a peer that was refused".to_owned());
+        }
+        if number(received, "read") > 0 { Err("the front end read what was sealed".to_owned()) } else { Ok(()) }
+    }
+
+    /// The codes that it shows.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = &str> {
+        let texts = self.expect.iter().filter_map(Value::as_str);
+        texts.map(|text| text.split_once(" (").map_or(text, |(code, _)| code))
     }
 }
 
@@ -217,11 +253,11 @@ impl RecordedStep {
 }
 
 /// Sets members of a command, with the addresses of this run in their places.
-fn extend(command: &mut Value, members: &impl Serialize, stage: &Stage) -> Result<(), Failure> {
+fn extend(command: &mut Value, members: &impl Serialize, emulator: &Emulator, stage: &Stage) -> Result<(), Failure> {
     let members: Map<String, Value> = serde_json::from_value(serde_json::to_value(members)?)?;
     for (name, value) in members {
         command[name] = match value {
-            Value::String(text) => json!(stage.filled(&text)),
+            Value::String(text) => json!(emulator.filled(&text, stage)?),
             other => other,
         };
     }
@@ -237,9 +273,13 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The code of an error, `cancelled`, the status of a response, or `ok`.
-fn brief(outcome: &Value) -> Value {
+/// The code of an error, `with_sent` whether the request was sent; `cancelled`, the status of a response, or `ok`.
+fn brief(outcome: &Value, with_sent: bool) -> Value {
     match (outcome.pointer("/error/code"), outcome.get("cancelled"), outcome.get("status")) {
+        (Some(code), ..) if with_sent => {
+            let sent = if outcome["error"]["request_sent"] == true { "sent" } else { "not sent" };
+            json!(format!("{} ({sent})", code.as_str().unwrap_or_default()))
+        }
         (Some(code), ..) => code.clone(),
         (None, Some(_), _) => json!("cancelled"),
         (None, None, Some(status)) => status.clone(),
@@ -267,9 +307,19 @@ mod tests {
         assert_eq!(scenario.check(&with(json!({ "bytes": 0 }))), Ok(()));
         let refused = Err("bytes reached a peer that was refused".to_owned());
         assert_eq!(scenario.check(&with(json!({ "bytes": 1 }))), refused);
+        let read = Err("the front end read what was sealed".to_owned());
+        assert_eq!(scenario.check(&with(json!({ "read": 1 }))), read);
         let other = [json!({}), json!({ "status": 200 }), json!({ "status": 200 }), json!({})];
         assert!(scenario.check(&other).is_err_and(|difference| difference.contains("Number(200)]")));
         Ok(())
+    }
+
+    #[test]
+    fn it_is_compared_whether_a_request_was_sent_where_that_is_expected() {
+        let error = |sent: bool| json!({ "error": { "code": "timeout", "request_sent": sent } });
+        assert_eq!(brief(&error(true), true), "timeout (sent)");
+        assert_eq!(brief(&error(false), true), "timeout (not sent)");
+        assert_eq!(brief(&error(true), false), "timeout");
     }
 
     #[test]

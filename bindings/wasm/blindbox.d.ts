@@ -79,6 +79,8 @@ export interface Inspection {
 export interface Blindbox {
   readonly version: string;
   readonly codes: Code[];
+  /** The names of the files that `fetch` writes, which documents have. */
+  readonly documentNames: readonly string[];
   /** The size of the module's memory in bytes. */
   readonly memoryBytes: number;
   /** Verifies recorded evidence and appraises it against a policy, as text. The result proves neither freshness nor whose connection it was. */

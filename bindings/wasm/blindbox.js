@@ -90,9 +90,10 @@ class Blindbox {
 
   constructor(module) {
     this.#module = module;
-    const { version, codes } = this.#call('bb_about', {});
+    const { version, codes, documents } = this.#call('bb_about', {});
     this.version = version;
     this.codes = codes;
+    this.documentNames = documents;
     Object.freeze(this);
   }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::EvidenceFiles;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ struct Nothing {}
 ///
 /// | function | arguments | result |
 /// |---|---|---|
-/// | `about` | | `version`, `codes` |
+/// | `about` | | `version`, `codes`, and `documents`: the names of files of `fetch` |
 /// | `verify_recorded` | `documents`: name of a file of `fetch` to its content; `policy`: text; `at`: seconds since 1970-01-01 UTC; optional `key_set`, `amd_roots`, `ak_root` | as [`verify_recorded`] |
 /// | `verify_unappraised` | `documents`, `at`; optional `attester`, `key_set`, `amd_roots`, `ak_root` | as [`verify_unappraised`] |
 /// | `inspect` | `content` | as [`inspect`] |
@@ -109,9 +110,7 @@ struct Nothing {}
 #[must_use]
 pub fn call(function: &str, arguments: &[u8]) -> String {
     let outcome = match function {
-        "about" => {
-            read(arguments).map(|Nothing {}| json!({ "version": crate::version(), "codes": codes() }).to_string())
-        }
+        "about" => read(arguments).map(|Nothing {}| about()),
         "verify_recorded" => read(arguments).and_then(recorded),
         "verify_unappraised" => read(arguments).and_then(unappraised),
         "inspect" => read(arguments).and_then(|Inspect { content }| inspect(&content.0)),
@@ -140,6 +139,11 @@ fn read<T: DeserializeOwned>(arguments: &[u8]) -> Result<T, Error> {
         return Err(Error::argument("arguments: expected a JSON object"));
     }
     serde_json::from_slice(arguments).map_err(|error| Error::argument(format!("arguments: {error}")))
+}
+
+fn about() -> String {
+    let documents: Vec<_> = EvidenceFiles::NAMES.into_iter().chain(EvidenceFiles::OF_REQUEST).collect();
+    json!({ "version": crate::version(), "codes": codes(), "documents": documents }).to_string()
 }
 
 fn recorded(arguments: VerifyRecorded) -> Result<String, Error> {

@@ -36,8 +36,6 @@ function moduleBytes() {
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
 
-/** The names of the files of `fetch`, which say what each is for. */
-const NAMES = ['token.jwt', 'report.bin', 'uvm-endorsement.cose', 'runtime-data.json', 'certificates.pem', 'vcek.der', 'revocation-list.der', 'revocation-list-other.der', 'key-set.json', 'about.json', 'policy.toml'];
 /** What a file with another name is used as, by its kind. */
 const BY_KIND = { token: 'token.jwt', report: 'report.bin', endorsement: 'uvm-endorsement.cose', certificate: 'certificates.pem', 'revocation-list': 'revocation-list.der', 'key-set': 'key-set.json' };
 /** Files that are no evidence by themselves. */
@@ -54,6 +52,10 @@ async function guarded(target, work) {
   } catch (error) {
     target.replaceChildren(failure(error));
   }
+}
+
+function isSame(one, other) {
+  return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }
 
 function failure(error) {
@@ -78,7 +80,7 @@ function showFiles() {
   const contents = [];
   for (const [name, file] of given) {
     const { content } = file;
-    file.usedAs = NAMES.includes(name) ? name : null;
+    file.usedAs = blindbox.documentNames.includes(name) ? name : null;
     let kinds = OTHERS[name];
     let verified = 'no evidence by itself';
     if (kinds === undefined) {
@@ -126,34 +128,55 @@ function utc(seconds) {
   return Number.isNaN(date.getTime()) ? 'no date' : date.toISOString().replace('.000', '');
 }
 
-function setTime(seconds, origin) {
+/** Who chose the policy and the time. What the files state never replaces what the user chose. */
+const origin = { policy: 'none', at: 'machine' };
+const TIMES = { machine: 'It is the time of this machine.', files: 'It is the time that the files state: whoever made them chose it.', user: '' };
+
+function setTime(seconds, by) {
   byId('at').value = String(seconds);
-  byId('at').dataset.origin = origin;
+  origin.at = by;
   showTime();
 }
 
 function showTime() {
   const found = byId('at').value.trim();
-  const origin = byId('at').dataset.origin;
-  byId('at-hint').textContent = /^\d{1,15}$/.test(found) ? `${utc(Number(found))}. ${origin}` : 'Expected a number of seconds.';
+  byId('at-hint').textContent = /^\d{1,15}$/.test(found) ? `${utc(Number(found))}. ${TIMES[origin.at]}` : 'Expected a number of seconds.';
+}
+
+function setPolicy(source) {
+  if (origin.policy === 'user') throw argument('policy.toml: not used, since a policy was entered; empty the field to use the one of the files');
+  byId('policy').value = source;
+  origin.policy = 'files';
+  lint();
 }
 
 async function add(files) {
-  await guarded(byId('verdict'), async () => {
-    for (const file of files) {
-      const content = await read(file);
-      given.set(file.name, { content, usedAs: null });
-      if (file.name === 'policy.toml') {
-        byId('policy').value = new TextDecoder().decode(content);
-        lint();
-      }
-      if (file.name === 'about.json') {
-        const { asked_at: at } = JSON.parse(new TextDecoder().decode(content));
-        if (Number.isSafeInteger(at)) setTime(at, 'It is the time that the files state: whoever made them chose it.');
-      }
+  const failures = [];
+  for (const file of files) {
+    try {
+      await addOne(file);
+    } catch (error) {
+      failures.push(failure(error));
     }
-    showFiles();
-  });
+  }
+  showFiles();
+  byId('verdict').replaceChildren(...failures);
+}
+
+async function addOne(file) {
+  const content = await read(file);
+  const before = given.get(file.name);
+  // Two directories must not be mixed, and the later file not take the place of the one that is shown.
+  if (before !== undefined && !isSame(before.content, content)) {
+    throw argument(`${file.name}: a file of this name is there with another content; remove it first`);
+  }
+  given.set(file.name, { content, usedAs: null });
+  if (before !== undefined) return;
+  if (file.name === 'policy.toml') setPolicy(new TextDecoder().decode(content));
+  if (file.name === 'about.json' && origin.at !== 'user') {
+    const at = JSON.parse(new TextDecoder().decode(content))?.asked_at;
+    if (Number.isSafeInteger(at)) setTime(at, 'files');
+  }
 }
 
 /** The files of what was dropped, those of directories too. */
@@ -189,7 +212,7 @@ function lint() {
     const trust = attester === null ? 'no MAA instance is trusted' : `trusts ${attester}`;
     target.append(element('p', {}, 'The policy is valid; ', shown(trust), '. SHA-256: ', element('code', {}, digest)));
     if (findings.length > 0) {
-      target.append(table('What the policy does not restrict, the most severe first', ['Finding', 'Meaning'], findings.map(({ code, message }) => [code, message])));
+      target.append(table('What the policy does not restrict, the most severe first', ['Finding', 'Meaning'], findings.map(({ code, message }) => [code, shown(message)])));
     }
   });
 }
@@ -219,6 +242,15 @@ function showChecks(appraisal) {
   byId('checks').replaceChildren(table(`All ${rows.length} checks of the appraisal`, ['Check', 'Verdict', 'Expected', 'Found', 'Reason'], rows));
 }
 
+/** What of the verdict whoever made the files chose. */
+function chosen(keySet) {
+  const by = [['policy', 'policy'], ['at', 'time']].filter(([what]) => origin[what] === 'files').map(([, name]) => name);
+  const made = by.length === 0 ? '' : ` The ${by.join(' and the ')} came with the files: whoever made them chose it.`;
+  // A page does not learn where a file was: a genuine key set from elsewhere has these bytes too.
+  const same = keySet !== undefined && [...given.values()].some(({ content }) => isSame(content, keySet));
+  return same ? `${made} The key set has the bytes of one of the files: that it came from elsewhere is your word.` : made;
+}
+
 async function verify() {
   const verdict = byId('verdict');
   byId('checks').replaceChildren();
@@ -233,7 +265,7 @@ async function verify() {
     if (roots !== undefined) options.amdRoots = new TextDecoder().decode(await read(roots));
     const accepted = blindbox.verifyRecorded(documents(), byId('policy').value, options);
     const rooted = roots === undefined ? '' : ' With roots that are not AMD\'s: for tests only.';
-    verdict.append(element('p', {}, mark('passed', 'Accepted'), ` for ${utc(options.at)}, as a record: neither fresh nor bound to a connection.${rooted}`));
+    verdict.append(element('p', {}, mark('passed', 'Accepted'), ` for ${utc(options.at)}, as a record: neither fresh nor bound to a connection.${rooted}${chosen(options.keySet)}`));
     showChecks(accepted.appraisal);
   } catch (error) {
     const appraisal = error instanceof AttestationError ? error.appraisal : null;
@@ -260,15 +292,18 @@ async function start() {
   for (const id of ['files', 'directory']) {
     byId(id).addEventListener('change', (event) => add([...event.target.files]));
   }
-  byId('policy').addEventListener('input', lint);
+  byId('policy').addEventListener('input', () => {
+    origin.policy = byId('policy').value.trim() === '' ? 'none' : 'user';
+    lint();
+  });
   for (const id of ['key-set', 'amd-roots']) byId(id).addEventListener('change', ready);
   byId('at').addEventListener('input', () => {
-    byId('at').dataset.origin = '';
+    origin.at = 'user';
     showTime();
     ready();
   });
   byId('verify').addEventListener('click', verify);
-  setTime(Math.floor(Date.now() / 1000), 'It is the time of this machine.');
+  setTime(Math.floor(Date.now() / 1000), 'machine');
   lint();
   document.documentElement.dataset.ready = 'true';
 }

@@ -34,6 +34,8 @@ test('version and codes', async () => {
     const { ok } = JSON.parse(await native.call('about', {}));
     assert.equal(blindbox.version, ok.version);
     assert.deepEqual(blindbox.codes, ok.codes);
+    assert.deepEqual(blindbox.documentNames, ok.documents);
+    assert(ok.documents.includes('hcl-report.bin') && ok.documents.includes('policy.toml'));
   } finally {
     await native.stop();
   }

@@ -78,6 +78,40 @@ test('a directory of fetch: accepted, and every check is a row', async () => {
   });
 });
 
+test('files never replace what the user chose, and the verdict names what they chose', async () => {
+  await emulated([], async ({ saved }) => {
+    await open();
+    await browser.evaluate("{ const policy = document.querySelector('#policy'); policy.value = 'kind = 1'; policy.dispatchEvent(new Event('input')); const at = document.querySelector('#at'); at.value = '1774000000'; at.dispatchEvent(new Event('input')); }");
+    await browser.choose('#files', inDirectory(saved));
+    await browser.until("document.querySelectorAll('#file-table tbody tr').length > 3");
+    assert.match(await text('#verdict'), /policy\.toml: not used, since a policy was entered/);
+    assert.equal(await browser.evaluate("document.querySelector('#policy').value"), 'kind = 1');
+    assert.equal(await browser.evaluate("document.querySelector('#at').value"), '1774000000');
+    // The page as it begins takes both from the files, and the verdict says so.
+    await open();
+    await browser.choose('#files', inDirectory(saved));
+    await browser.until("document.querySelectorAll('#file-table tbody tr').length > 3");
+    await browser.choose('#key-set', [path.join(saved, 'key-set.json')]);
+    await verify();
+    assert.match(
+      await text('#verdict'),
+      /^Accepted for .*The policy and the time came with the files: whoever made them chose it\. The key set has the bytes of one of the files: that it came from elsewhere is your word\.$/,
+    );
+    // The same file again changes nothing; another one of its name does not take its place.
+    await browser.choose('#files', [path.join(saved, 'token.jwt')]);
+    await browser.until("document.querySelector('#verdict').innerText === ''");
+    await browser.evaluate(`{
+      const files = new DataTransfer();
+      files.items.add(new File(['another'], 'token.jwt'));
+      const input = document.querySelector('#files');
+      input.files = files.files;
+      input.dispatchEvent(new Event('change'));
+    }`);
+    await browser.until("document.querySelector('#verdict').innerText !== ''");
+    assert.match(await text('#verdict'), /token\.jwt: a file of this name is there with another content/);
+  });
+});
+
 test('a debug guest: refused, with the checks that failed', async () => {
   await emulated(['--knob', 'debug'], async ({ files, saved }) => {
     await open();

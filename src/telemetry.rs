@@ -195,11 +195,12 @@ pub(crate) fn refused(key: Option<SpkiDigest>, error: &AttestationError, out: bo
 
 /// Reports that a peer was refused without a new attestation: because it was rejected shortly before, or because too many new
 /// keys appeared.
-pub(crate) fn rejected_without_attestation(key: SpkiDigest, error: &AttestationError) {
+pub(crate) fn rejected_without_attestation(key: Option<SpkiDigest>, error: &AttestationError) {
     let by = if matches!(error, AttestationError::TooManyUnattestedPeers { .. }) { "limit" } else { "memory" };
     let outcome = error.code();
     metrics::refused_peer(outcome, by);
-    debug!(target: TARGET, %key, outcome, by, "refuse unasked");
+    let key = key.map(tracing::field::display);
+    debug!(target: TARGET, key, outcome, by, "refuse unasked");
 }
 
 /// The place where an item was found.

@@ -25,6 +25,10 @@ const MAX_KEYS: usize = 64;
 const MAX_NEW_KEYS: usize = 120;
 const NEW_KEY_WINDOW: Duration = Duration::from_secs(60);
 
+/// The most attestations through a front end within [`NEW_KEY_WINDOW`]. A front end that says of each request that its key is not known
+/// would have a session attest for each: reports of the firmware are slow, and MAA limits its callers.
+const MAX_FRONT_END_ATTESTATIONS: usize = 30;
+
 /// The pool of a session. Lock order: the pool before a peer, to avoid deadlocks.
 pub(super) struct Pool {
     clock: Clock,
@@ -241,19 +245,27 @@ impl Pool {
         telemetry::refused(id.key(), error, was_here, keys);
     }
 
-    /// Whether a key, or a connection, that is not attested may be asked for evidence.
+    /// Whether a key, or a connection, that is not attested may be asked for evidence; or an instance behind a front end.
     pub(super) fn check_attest_rate(&self, id: PeerId) -> Result<(), AttestationError> {
         let mut state = lock(&self.state);
         state.recent.retain(|(_, since)| self.clock.elapsed(*since) < NEW_KEY_WINDOW);
-        // A key counts once. Else retries during an outage of its agent would use up the limit.
-        if state.recent.iter().any(|(recent, _)| *recent == id) {
+        // A key counts once. Else retries during an outage of its agent would use up the limit. Behind a front end, nothing but the
+        // attestation says which instance it is.
+        if id != PeerId::FrontEnd && state.recent.iter().any(|(recent, _)| *recent == id) {
             return Ok(());
         }
-        if state.recent.len() >= MAX_NEW_KEYS {
-            let reason = match id.is_one_connection() {
-                true => "more than 120 connections needed an attestation within a minute",
-                false => "more than 120 keys that are not attested were shown within a minute",
-            };
+        let (limit, reason) = match id {
+            PeerId::FrontEnd => (
+                MAX_FRONT_END_ATTESTATIONS,
+                "more than 30 attestations through the front end were needed within a minute: it does not lead sealed requests to \
+                 the instance that was attested",
+            ),
+            _ if id.is_one_connection() => {
+                (MAX_NEW_KEYS, "more than 120 connections needed an attestation within a minute")
+            }
+            _ => (MAX_NEW_KEYS, "more than 120 keys that are not attested were shown within a minute"),
+        };
+        if state.recent.len() >= limit {
             return Err(AttestationError::TooManyUnattestedPeers { reason });
         }
         state.recent.push((id, self.clock.monotonic()));

@@ -9,7 +9,7 @@ use super::checkout::Checkout;
 use super::exchange::{self, Outcome};
 use super::pool::Poison;
 use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, SessionInner};
-use crate::attest::Freshness;
+use crate::attest::{Freshness, PeerId};
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::deadline::Deadline;
@@ -158,7 +158,10 @@ impl SessionInner {
             let clock = &self.attester.verifier.clock;
             let refused = self.attester.coalesce.recent_refusal(&about, clock);
             let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
-            allowed.inspect_err(|error| telemetry::rejected_without_attestation(key, error))?;
+            allowed.inspect_err(|error| telemetry::rejected_without_attestation(Some(key), error))?;
+        } else if id == PeerId::FrontEnd {
+            let allowed = self.pool.check_attest_rate(id);
+            allowed.inspect_err(|error| telemetry::rejected_without_attestation(None, error))?;
         }
         self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
     }

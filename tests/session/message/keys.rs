@@ -140,3 +140,29 @@ async fn an_error_after_a_delivered_attempt_says_so() {
     assert_eq!((behind.processed("/echo"), behind.attestations()), (1, 2));
     assert!(matches!(interrupted_reason(&error), AttestationError::AgentUnreachable { .. }), "{error:?}");
 }
+
+/// A front end that says of each request that its key is not known would have the client attest for each.
+#[tokio::test]
+async fn attestations_that_a_front_end_causes_have_a_limit() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.front_end.set(FrontEndKnob::ReportUnknownKey);
+    let mut sent = 0;
+    let limited = loop {
+        let error = session.post("/echo").body("x").send().await.unwrap_err();
+        if error.code() == "too-many-unattested-peers" {
+            break error;
+        }
+        assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}");
+        sent += 1;
+    };
+    assert!(!limited.request_sent());
+    // The first one was for `connect`.
+    assert_eq!((sent, behind.attestations()), (31, 31));
+    behind.front_end.reset();
+    assert_eq!(hello(&session).await.unwrap_err(), limited);
+    assert_eq!(behind.attestations(), 31);
+    behind.lab.blindbox.clock().advance(60);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(behind.attestations(), 32);
+}

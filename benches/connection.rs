@@ -1,6 +1,6 @@
 //! What an attested session costs the client, beside the bare cost of the same connections.
 //!
-//! `cargo bench --bench connection`. The servers are the emulator's, on loopback, on a thread of their own; the key set is
+//! `cargo bench --bench connection`, or with some of its sections: `-- connections requests bulk`. The servers are the emulator's, on loopback, on a thread of their own; the key set is
 //! cached and MAA is trusted, as with every connection but the first of an hour. All cases of a section run in every round, in
 //! changing order; a figure is the median over the rounds. Two things are measured: the time on the clock, in which the servers' work
 //! is included, and the processor time of the client's thread, in which it is not (Linux only).
@@ -46,10 +46,19 @@ fn main() {
     let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let maa = servers.block_on(Maa::start()).unwrap();
     let verifier = Verifier::builder().collateral_roots(maa.tls_root_pem()).build().unwrap();
-    connections(&servers, &maa, &verifier);
+    // Of the sections that are named, or of all.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let runs = |section: &str| named.is_empty() || named.iter().any(|name| name == section);
+    if runs("connections") {
+        connections(&servers, &maa, &verifier);
+    }
     for http in [HttpVersions::Http1, HttpVersions::Http2] {
-        requests(&servers, &maa, &verifier, http);
-        bulk(&servers, &maa, &verifier, http);
+        if runs("requests") {
+            requests(&servers, &maa, &verifier, http);
+        }
+        if runs("bulk") {
+            bulk(&servers, &maa, &verifier, http);
+        }
     }
 }
 

@@ -31,7 +31,7 @@ enum State<B> {
 
 /// Why the content of a sealed request ends before its end.
 #[derive(Debug, thiserror::Error)]
-#[error("the content of the sealed request is cut or changed: {0}")]
+#[error("the content of the sealed request cannot be read to its end: {0}")]
 pub struct RequestContentError(#[source] Reason);
 
 #[derive(Debug, thiserror::Error)]

@@ -79,6 +79,8 @@ impl ChannelMode {
                 let tls = Arc::new(tls::any_server_config(&verifier.clock)?);
                 Agent::Separate(Box::new(Connector::new(&verifier.network, url, &tls)?), url.clone())
             }
+            // A front end may serve several services, each below a path of its own.
+            None if kind == Channel::BoundMessage => Agent::Attached(base.url().clone()),
             None => Agent::Attached(base.root()),
         };
         Ok(Self { kind, server_name, application, agent })

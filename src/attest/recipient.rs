@@ -31,8 +31,8 @@ impl MessageRecipient {
         front_end_headers: &HeaderMap,
     ) -> Option<Arc<Self>> {
         let (config, offer) = (attested.message_key.clone()?, offer?);
-        let mut url = base.root();
-        url.set_path(outer::PATH);
+        let mut url = base.url().clone();
+        url.set_path(&format!("{}/{}", base.prefix(), outer::PATH));
         let mut headers = front_end_headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(outer::REQUEST_TYPE));
         headers.insert(ACCEPT, HeaderValue::from_static(outer::RESPONSE_TYPE));

@@ -86,6 +86,11 @@ impl Request {
         Self { request: self.request.timeout(timeout) }
     }
 
+    /// States that to process this request twice has the same effect as to process it once. As [`crate::Request::idempotent`].
+    pub fn idempotent(self) -> Self {
+        Self { request: self.request.idempotent() }
+    }
+
     /// Sends the request to an attested peer, and waits for the headers of the response. As [`crate::Request::send`].
     ///
     /// # Errors

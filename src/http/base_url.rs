@@ -57,6 +57,11 @@ impl BaseUrl {
         self.url.origin().ascii_serialization()
     }
 
+    /// The path that all requests are below, without a slash at its end.
+    pub(crate) fn prefix(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
     /// Host and port, as the header `Host` has them.
     pub(crate) fn authority(&self) -> &str {
         &self.url[Position::BeforeHost..Position::AfterPort]
@@ -72,7 +77,7 @@ impl BaseUrl {
             AttestationError::InvalidRequest { reason: "expected a URL within the session's origin and base path" };
         let Ok(url) = Url::parse(&uri.to_string()) else { return Err(outside) };
         let is_here = url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none();
-        let below = target.strip_prefix(self.url.path().trim_end_matches('/'));
+        let below = target.strip_prefix(self.prefix());
         match below.filter(|below| is_here && below.starts_with('/')) {
             Some(below) => Ok(below.to_owned()),
             None => Err(outside),
@@ -108,7 +113,7 @@ impl BaseUrl {
         if path.split('/').any(is_dots) {
             return invalid("expected a target without the segments . and ..");
         }
-        let text = format!("{}{}{target}", self.origin(), self.url.path().trim_end_matches('/'));
+        let text = format!("{}{}{target}", self.origin(), self.prefix());
         let Ok(mut url) = Url::parse(&text) else { return invalid("expected a target that can be part of a URL") };
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -116,7 +121,7 @@ impl BaseUrl {
         if url.as_str().len() > MAX_URL {
             return invalid("expected a target and query of at most 65000 bytes");
         }
-        let below = url.path().strip_prefix(self.url.path().trim_end_matches('/'));
+        let below = url.path().strip_prefix(self.prefix());
         let inside = below.is_some_and(|rest| rest.starts_with('/'));
         let same = url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none();
         if !same || !inside {

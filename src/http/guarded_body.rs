@@ -43,6 +43,11 @@ impl Progress {
         self.0.begun.load(Ordering::SeqCst)
     }
 
+    /// Records why the caller's body cannot be sent.
+    pub(crate) fn fail(&self, reason: String) {
+        *lock(&self.0.failure) = Some(reason);
+    }
+
     /// Why the caller's body could not be read.
     pub(crate) fn failure(&self) -> Option<String> {
         lock(&self.0.failure).clone()
@@ -118,7 +123,7 @@ impl<C: Fn() -> Result<(), AttestationError> + Unpin> Body for GuardedBody<C> {
             Ok(trailers) => trailers,
             Err(error) => {
                 // The HTTP library does not pass the reason on.
-                *lock(&self.progress.0.failure) = Some(error.to_string());
+                self.progress.fail(error.to_string());
                 return Poll::Ready(Some(Err(error)));
             }
         };

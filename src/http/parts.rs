@@ -28,6 +28,8 @@ pub(crate) struct Parts {
     /// The protocol to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
     pub(crate) timeout: Option<Duration>,
+    /// The caller states that processing it twice has the effect of processing it once.
+    pub(crate) idempotent: bool,
 }
 
 impl Parts {
@@ -43,6 +45,7 @@ impl Parts {
             trailers: None,
             upgrade: None,
             timeout: None,
+            idempotent: false,
         }
     }
 

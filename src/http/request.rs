@@ -221,6 +221,18 @@ impl Request {
         self
     }
 
+    /// States that to process this request twice has the same effect as to process it once, as of a request with a key by which the
+    /// application recognises repetitions. `GET`, `HEAD` and `OPTIONS` are idempotent without it.
+    ///
+    /// It counts in sessions with sealed messages (`own-message-key`): there, a response that the instance does not know the message
+    /// key, or has received the request before, may come from the front end after the request was processed. An idempotent request
+    /// whose body is in memory is then sealed again for the instance that is attested next, at most twice. Nothing else sends a
+    /// request again that may have been processed.
+    pub fn idempotent(mut self) -> Self {
+        self.parts.idempotent = true;
+        self
+    }
+
     /// Asks the peer to switch to another protocol, such as `websocket` (RFC 9110 section 7.8): over a new connection with HTTP/1.1,
     /// whose key is attested. Headers that the protocol requires, such as `Sec-WebSocket-Key`, are set by the caller.
     ///

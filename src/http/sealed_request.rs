@@ -10,6 +10,8 @@ use http::header::{CONTENT_LENGTH, TE, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 use url::{Position, Url};
 
+use super::base_url::BaseUrl;
+use super::guarded_body::Progress;
 use crate::error::{AttestationError, BoxError};
 use crate::message::binary_http::{BinaryHttpError, Control, Field, Head};
 use crate::message::exchange::client::{Recipient, ResponseReader};
@@ -35,10 +37,13 @@ impl HandedOut {
     }
 }
 
-/// Seals a request for this URL, under a number of its own.
+/// Seals a request for this URL, under a number of its own. The path of the base leads through the front end, and is no part of the
+/// request inside.
 pub(crate) fn seal(
     request: http::Request<OutgoingBody>,
     url: &Url,
+    base: &BaseUrl,
+    progress: Progress,
     recipient: &Recipient,
 ) -> Result<SealedRequest, AttestationError> {
     let (head, body) = request.into_parts();
@@ -47,16 +52,17 @@ pub(crate) fn seal(
     for name in [CONTENT_LENGTH, TRAILER, TE] {
         headers.remove(name);
     }
+    let path = &url[Position::BeforePath..Position::AfterQuery];
     let control = Control::Request {
         method: head.method.as_str().to_owned(),
         scheme: url.scheme().to_owned(),
         authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
-        path: url[Position::BeforePath..Position::AfterQuery].to_owned(),
+        path: path.strip_prefix(base.prefix()).unwrap_or(path).to_owned(),
     };
     let head = Head { control, fields: to_fields(&headers) };
     let (writer, start, response) = recipient.seal(head).map_err(|error| unsealable(&error))?;
     let handed_out = HandedOut::default();
-    let mut sealed = SealedBody { start, writer: Some(writer), body, handed_out: handed_out.clone() };
+    let mut sealed = SealedBody { start, writer: Some(writer), body, progress, handed_out: handed_out.clone() };
     // A request without a body is one piece, and has a length.
     if sealed.body.is_end_stream() {
         sealed.finish(&[]).map_err(|error| unsealable(&error))?;
@@ -72,6 +78,11 @@ fn unsealable(error: &MessageError) -> AttestationError {
         MessageError::BinaryHttp(_) => "expected a method, a target and headers that a sealed request can carry",
         MessageError::Reserved(_) => {
             "expected no header that the protocol of sealed messages writes, or that belongs to a connection"
+        }
+        MessageError::TooManyUnderWay => {
+            let reason =
+                "1024 sealed requests of one attestation wait for their responses; nothing of this one was sent";
+            return AttestationError::ApplicationUnreachable { reason: reason.to_owned(), source: None };
         }
         // Of all keys with the right length, the algorithms refuse only those that decrypt nothing.
         MessageError::Chunk(_) => {
@@ -90,6 +101,7 @@ struct SealedBody {
     writer: Option<MessageWriter>,
     /// Checks the peer before each piece.
     body: OutgoingBody,
+    progress: Progress,
     handed_out: HandedOut,
 }
 
@@ -137,7 +149,14 @@ impl Body for SealedBody {
                 return Poll::Ready(None);
             }
             let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose();
-            let sealed = frame.and_then(|frame| self.seal(frame).map_err(Into::into));
+            let sealed = frame.and_then(|frame| {
+                self.seal(frame).map_err(|error| {
+                    let reason = format!("it cannot be sealed: {error}");
+                    // The HTTP library does not pass the reason on.
+                    self.progress.fail(reason.clone());
+                    reason.into()
+                })
+            });
             if let Err(error) = sealed {
                 // Without its final chunk, the request is incomplete for the instance.
                 self.writer = None;

@@ -92,7 +92,10 @@ impl SealedBody {
         let Some(reader) = self.reader.take() else { return Ok(()) };
         let Ending { parts, trailers } = reader.finish()?;
         self.last = parts.into();
-        self.trailers = if trailers.is_empty() { None } else { Some(headers(&trailers)?) };
+        self.trailers = match from_fields(&trailers) {
+            Some(trailers) => Some(trailers).filter(|trailers| !trailers.is_empty()),
+            None => return Err(ResponseError::Trailer.into()),
+        };
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use url::Url;
@@ -20,7 +20,7 @@ use crate::deadline::Deadline;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::http::sealed_request::{self, SealedRequest};
 use crate::http::sealed_response::{OpeningError, SealedBody};
-use crate::http::{Parts, Response};
+use crate::http::{BaseUrl, Parts, Response};
 use crate::json::{self, Value};
 use crate::message::exchange::client::{Failure, Repetition, ResponseReader};
 use crate::message::exchange::outer;
@@ -70,7 +70,8 @@ impl SessionInner {
             // A session of this kind sends nothing that is not sealed.
             let recipient = peer.lease().recipient().ok_or(AttestationError::AttestationExpired)?;
             let sent_before = sent.load(Ordering::Relaxed);
-            let outcome = exchange(checkout, parts, &recipient, &url, deadline, sent).await?;
+            let target = Target { url: &url, base: &self.attester.base };
+            let outcome = exchange(checkout, parts, &recipient, target, deadline, sent).await?;
             let (failure, error) = match outcome {
                 Outcome::Response(response) => {
                     self.pool.mark_used(&peer);
@@ -89,9 +90,7 @@ impl SessionInner {
                 recipient.mark_lost();
                 freshness = Freshness::evidence_from_now(clock);
             }
-            if repetitions >= MAX_REPETITIONS
-                || !parts.has_whole_body()
-                || !failure.allows_resending(repetition(&parts.method))
+            if repetitions >= MAX_REPETITIONS || !parts.has_whole_body() || !failure.allows_resending(repetition(parts))
             {
                 return Err(error);
             }
@@ -111,16 +110,23 @@ impl SessionInner {
     }
 }
 
-/// Only methods that ask for nothing to be changed are repeated without being asked (RFC 9110 section 9.2.1).
-fn repetition(method: &Method) -> Repetition {
-    if method.is_safe() { Repetition::Idempotent } else { Repetition::Unsafe }
+/// Only methods that ask for nothing to be changed are repeated unless the caller permits it (RFC 9110 section 9.2.1): a `PUT` that is
+/// processed late, after another one, is not what its caller meant.
+fn repetition(parts: &Parts) -> Repetition {
+    if parts.idempotent || parts.method.is_safe() { Repetition::Idempotent } else { Repetition::Unsafe }
+}
+
+/// The URL of a request, and the base of the session.
+struct Target<'a> {
+    url: &'a Url,
+    base: &'a BaseUrl,
 }
 
 async fn exchange(
     mut checkout: Checkout,
     parts: &Parts,
     recipient: &MessageRecipient,
-    url: &Url,
+    Target { url, base }: Target<'_>,
     deadline: &Deadline,
     sent: &AtomicBool,
 ) -> Result<Outcome, AttestationError> {
@@ -128,7 +134,8 @@ async fn exchange(
     peer.check()?;
     let guarded = Arc::clone(&peer);
     let (request, progress) = parts.request(url, MAX_PIECE, move || guarded.check())?;
-    let SealedRequest { body, handed_out, response } = sealed_request::seal(request, url, recipient.recipient())?;
+    let SealedRequest { body, handed_out, response } =
+        sealed_request::seal(request, url, base, progress.clone(), recipient.recipient())?;
     let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
     let mut request = http::Request::post(recipient.url().as_str()).body(body).map_err(unusable)?;
     request.headers_mut().clone_from(recipient.headers());
@@ -158,7 +165,11 @@ async fn exchange(
             peer.check()?;
             return Ok(Outcome::NotSent(failure));
         }
-        Err(failure) => {
+        Err(mut failure) => {
+            if failure.kind == TransportErrorKind::NotProcessed {
+                failure.reason =
+                    "the front end reports that it did not process the request, and nothing authenticates that".into();
+            }
             let of_body = || progress.failure().map(|reason| AttestationError::RequestBodyFailed { reason });
             let error = peer.check().err().or_else(of_body).unwrap_or_else(|| failed(failure, url, deadline));
             return Err(error.after_request_was_sent());
@@ -173,7 +184,10 @@ async fn exchange(
         error = peer.until_cancelled(Duration::ZERO) => Err(error.after_request_was_sent()),
         opened = opening => opened,
     };
-    Ok(match opened? {
+    let opened = opened?;
+    // Nothing of a response is given out that was opened while its peer was refused.
+    peer.check().map_err(AttestationError::after_request_was_sent)?;
+    Ok(match opened {
         Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *deadline))),
         Err((Some(failure), error)) => Outcome::Failed(failure, error),
         Err((None, error)) => {

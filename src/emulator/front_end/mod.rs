@@ -49,12 +49,14 @@ pub struct FrontEnd {
 #[derive(Clone, Debug)]
 pub struct FrontEndBuilder {
     host: String,
+    prefix: String,
     http: HttpVersions,
     knobs: Vec<FrontEndKnob>,
 }
 
 struct Shared {
     replicas: Vec<Replica>,
+    prefix: String,
     client: reqwest::Client,
     knobs: Mutex<Vec<FrontEndKnob>>,
     record: Record,
@@ -77,6 +79,14 @@ impl FrontEndBuilder {
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
+        self
+    }
+
+    /// The path that leads to the replicas, such as `/app/v1`. It is in [`FrontEnd::url`], and is not passed on; to other paths the front
+    /// end responds with 404.
+    #[must_use]
+    pub fn path_prefix(mut self, prefix: &str) -> Self {
+        prefix.trim_end_matches('/').clone_into(&mut self.prefix);
         self
     }
 
@@ -139,6 +149,7 @@ impl FrontEndBuilder {
             .map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             replicas,
+            prefix: self.prefix,
             client,
             knobs: Mutex::new(self.knobs),
             record: Record::default(),
@@ -158,7 +169,12 @@ impl FrontEnd {
     /// Settings before the start.
     #[must_use]
     pub fn builder() -> FrontEndBuilder {
-        FrontEndBuilder { host: "127.0.0.1".to_owned(), http: HttpVersions::default(), knobs: Vec::new() }
+        FrontEndBuilder {
+            host: "127.0.0.1".to_owned(),
+            prefix: String::new(),
+            http: HttpVersions::default(),
+            knobs: Vec::new(),
+        }
     }
 
     /// Starts an honest front end before one BlindBox.
@@ -173,7 +189,7 @@ impl FrontEnd {
     /// The address that clients are given.
     #[must_use]
     pub fn url(&self) -> String {
-        origin("https", &self.host, self.address().port())
+        format!("{}{}", origin("https", &self.host, self.address().port()), self.shared.prefix)
     }
 
     /// The socket address.
@@ -243,8 +259,14 @@ fn handler(shared: &Arc<Shared>) -> Handler {
 }
 
 impl Shared {
-    async fn reply(&self, arrival: Arrival) -> Reply {
+    async fn reply(&self, mut arrival: Arrival) -> Reply {
         let knobs = lock(&self.knobs).clone();
+        let target = arrival.request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let below = target.strip_prefix(&self.prefix).filter(|below| below.starts_with('/')).map(str::parse);
+        let Some(Ok(below)) = below else {
+            return BufferedResponse::error(404, "the front end serves nothing at this path").into_reply();
+        };
+        *arrival.request.uri_mut() = below;
         let path = arrival.request.uri().path();
         let posted = arrival.request.method() == hyper::Method::POST;
         if posted && path == MESSAGE_PATH {

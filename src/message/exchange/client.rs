@@ -1,17 +1,19 @@
 //! The client's end: seals requests to one attested key, and reads the responses to them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use super::agent::{DECLINED, REFUSED};
 use super::fields;
 use super::keys::Offer;
-use super::session::{MessageNumber, SessionId};
+use super::session::{MessageNumber, SessionId, WINDOW};
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
 use crate::crypto::sealing::SealingError;
 use crate::message::binary_http::{Field, Head, Kind, Part};
 use crate::message::key_config::KeyConfig;
 use crate::message::request;
 use crate::message::response::ResponseOpener;
+use crate::sync::lock;
 
 /// The holder of an attested key, with what numbers its requests.
 ///
@@ -20,30 +22,62 @@ use crate::message::response::ResponseOpener;
 pub(crate) struct Recipient {
     config: KeyConfig,
     session: SessionId,
-    next: AtomicU64,
+    numbers: Arc<Mutex<Numbers>>,
+}
+
+/// The numbers of one session.
+#[derive(Default)]
+struct Numbers {
+    next: u64,
+    /// Of requests whose response has not begun: they may not have arrived.
+    under_way: BTreeSet<u64>,
+}
+
+/// A number whose request may not have arrived. It is forgotten when this is dropped.
+struct UnderWay {
+    numbers: Arc<Mutex<Numbers>>,
+    number: u64,
+}
+
+impl UnderWay {
+    /// Takes the next number. None is given out that would put the window of the agent above one that is under way: the request of
+    /// that one would be refused if it came later.
+    fn begin(numbers: &Arc<Mutex<Numbers>>) -> Result<Self, MessageError> {
+        let mut state = lock(numbers);
+        let number = state.next;
+        let oldest = state.under_way.first().copied().unwrap_or(number);
+        if number.saturating_sub(oldest) >= WINDOW {
+            return Err(MessageError::TooManyUnderWay);
+        }
+        state.next = number.checked_add(1).ok_or(SealingError)?;
+        state.under_way.insert(number);
+        Ok(Self { numbers: Arc::clone(numbers), number })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.numbers).under_way.remove(&self.number);
+    }
 }
 
 impl Recipient {
     pub(crate) fn new(offer: Offer) -> Self {
-        Self { config: offer.config, session: offer.session, next: AtomicU64::new(0) }
+        Self { config: offer.config, session: offer.session, numbers: Arc::default() }
     }
 
     /// Seals the head of a request under a number of its own. Returns what writes its content, the bytes so far, and what reads the
     /// response.
     pub(crate) fn seal(&self, mut head: Head) -> Result<(MessageWriter, Vec<u8>, ResponseReader), MessageError> {
         fields::check_request(&head.fields)?;
-        let number = MessageNumber { session: self.session, number: self.next_number()? };
+        let under_way = UnderWay::begin(&self.numbers)?;
+        let number = MessageNumber { session: self.session, number: under_way.number };
         let value = number.to_string().into_bytes();
         head.fields.insert(0, Field { name: fields::MESSAGE.to_owned(), value });
         let sealed = request::seal(&self.config)?;
         let (writer, start) = MessageWriter::begin(sealed.start, sealed.chunks, &head)?;
         let reader = MessageReader::new(sealed.response, Kind::Response);
-        Ok((writer, start, ResponseReader { reader, author: Author::Unknown }))
-    }
-
-    fn next_number(&self) -> Result<u64, SealingError> {
-        let next = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| number.checked_add(1));
-        next.map_err(|_| SealingError)
+        Ok((writer, start, ResponseReader { reader, author: Author::Unknown, under_way: Some(under_way) }))
     }
 }
 
@@ -57,8 +91,8 @@ enum Notice {
 /// Why there is no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ResponseError {
-    /// It does not open, is cut, or is no message.
-    #[error("the response is not that of the attested instance to this request: {0}")]
+    /// It does not open or is cut; or it opens, and the instance has sent no message of HTTP.
+    #[error("{what}: {0}", what = about(.0))]
     Message(#[from] MessageError),
     /// The agent refused the request: it may have been processed before.
     #[error("the instance does not know the session, or received the request before")]
@@ -67,14 +101,28 @@ pub(crate) enum ResponseError {
     #[error("the instance did not process the request")]
     Declined,
     /// A head or content where there is none, or a field that no agent sends.
-    #[error("the response has a form that no agent sends")]
+    #[error("the attested instance sent a response of a form that no agent sends")]
     Malformed,
+    /// A trailer field that HTTP does not have.
+    #[error("the attested instance sent a malformed response: a trailer field is none that HTTP has")]
+    Trailer,
+}
+
+/// What an error is about. Only what has been opened is the instance's.
+fn about(error: &MessageError) -> &'static str {
+    match error {
+        MessageError::Chunk(_) => "the response is not that of the attested instance to this request",
+        MessageError::BinaryHttp(_) | MessageError::Reserved(_) => "the attested instance sent a malformed response",
+        MessageError::TooManyUnderWay => "the request was not sealed",
+    }
 }
 
 /// Reads the response to one request.
 pub(crate) struct ResponseReader {
     reader: MessageReader<ResponseOpener>,
     author: Author,
+    /// Until the response begins.
+    under_way: Option<UnderWay>,
 }
 
 /// Who wrote the response, as its head says.
@@ -96,6 +144,8 @@ impl ResponseReader {
     /// Returns the next part of the application's response, or `None` until more has been pushed.
     pub(crate) fn next(&mut self) -> Result<Option<Part>, ResponseError> {
         while let Some(part) = self.reader.next()? {
+            // The agent marks the number before it responds.
+            self.under_way = None;
             if let Some(part) = self.author.take(part)? {
                 return Ok(Some(part));
             }
@@ -106,7 +156,7 @@ impl ResponseReader {
     /// Returns the last parts and the trailers, once the content has ended: only then the response is complete. What the agent says
     /// instead of the application counts only if it is complete.
     pub(crate) fn finish(self) -> Result<Ending, ResponseError> {
-        let Self { reader, mut author } = self;
+        let Self { reader, mut author, under_way: _ } = self;
         let Ending { parts, trailers } = reader.finish()?;
         let mut of_application = Vec::new();
         for part in parts {
@@ -187,7 +237,7 @@ impl From<&ResponseError> for Failure {
         match error {
             ResponseError::Declined => Self::Declined,
             ResponseError::Refused => Self::Refused,
-            ResponseError::Message(_) | ResponseError::Malformed => Self::Unauthenticated,
+            ResponseError::Message(_) | ResponseError::Malformed | ResponseError::Trailer => Self::Unauthenticated,
         }
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum MessageError {
     BinaryHttp(#[from] BinaryHttpError),
     #[error(transparent)]
     Reserved(#[from] ReservedField),
+    /// As many requests of one session are under way as an agent keeps numbers of.
+    #[error("1024 sealed requests of one attestation are under way")]
+    TooManyUnderWay,
 }
 
 impl From<SealingError> for MessageError {

@@ -407,3 +407,25 @@ proptest! {
         properties::message_number(format!("{session}.{number}").as_bytes());
     }
 }
+
+/// An agent refuses a number that is 1024 below another one. So none is sealed while one so far below it may be on its way.
+#[test]
+fn a_client_keeps_its_requests_within_the_window_of_the_agent() {
+    let (mut instance, recipient) = attested(Kem::X25519);
+    let request = Message::request(0, 0);
+    let (first, reader) = seal(&recipient, &request).unwrap();
+    let others: Vec<_> = (1..WINDOW).map(|_| seal(&recipient, &request).unwrap()).collect();
+    assert_eq!(seal(&recipient, &request).err(), Some(MessageError::TooManyUnderWay));
+    // The newest one overtakes all others, and the oldest one is still processed.
+    let (newest, _) = others.last().unwrap();
+    instance.deliver(newest, ALL, START).unwrap();
+    let response = instance.deliver(&first, ALL, START).unwrap();
+    assert_eq!(receive(reader, &response, ALL), Ok(Message::response(&request)));
+    assert_eq!(instance.processed.len(), 2);
+    // One place is free.
+    let further = seal(&recipient, &request).unwrap();
+    assert_eq!(seal(&recipient, &request).err(), Some(MessageError::TooManyUnderWay));
+    // A request that its caller gives up is waited for no longer.
+    drop((others, further));
+    seal(&recipient, &request).unwrap();
+}

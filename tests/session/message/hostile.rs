@@ -1,6 +1,6 @@
 //! What a front end, a relay or the owner of a stolen TLS key can do: each action by itself, with its exact error.
 
-use blindbox_attestation::emulator::{FrontEnd, FrontEndKnob, Knob, Relay};
+use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, Knob, Relay};
 use blindbox_attestation::{AttestationError, ChannelNotBound, Sha256Digest, Workload};
 
 use super::{Behind, unreachable_after_sending};
@@ -103,6 +103,47 @@ async fn a_response_that_is_not_whole_and_unchanged_is_an_error() {
     assert_eq!(behind.front_end.count_seen("the secret"), 0);
 }
 
+/// Of a response that is changed on its way, the caller gets nothing from the change on.
+#[tokio::test]
+async fn nothing_of_a_response_is_given_out_before_it_is_authenticated() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+    // In the head, in the first chunk of the content, and further on.
+    for (at, most) in [(40, 0), (2_000, 0), (12_000, 0), (30_000, 30_000), (99_000, 99_000)] {
+        behind.front_end.set(FrontEndKnob::ChangeResponse(at));
+        let mut given = Vec::new();
+        let outcome = async {
+            let mut response = session.post("/echo").body(body.clone()).send().await?;
+            while let Some(chunk) = response.chunk().await? {
+                given.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        let error: AttestationError = outcome.await.unwrap_err();
+        assert!(unreachable_after_sending(&error).contains("a chunk does not decrypt"), "{at}: {error}");
+        assert!(given.len() <= most && body.starts_with(&given), "{at}: {} bytes", given.len());
+        behind.front_end.reset();
+    }
+}
+
+/// What a front end says about a stream is no reason to send a request again, or to say that it was not sent.
+#[tokio::test]
+async fn a_front_end_cannot_say_that_a_request_was_not_processed() {
+    let lab = Lab::start().await;
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    for fault in [Fault::RefuseStream, Fault::GoAway] {
+        let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+        lab.blindbox.fail("/attest/message", fault.clone());
+        let error = session.get("/").send().await.unwrap_err();
+        let reason = unreachable_after_sending(&error);
+        assert!(reason.contains("nothing authenticates that; the request may have arrived"), "{fault:?}: {reason}");
+        assert!(error.request_sent());
+        lab.blindbox.reset();
+        assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_is_changed_or_cut_is_not_processed() {
     let behind = Behind::start().await;
@@ -175,6 +216,30 @@ async fn a_claim_that_the_key_is_not_known_repeats_safe_methods_only() {
     let error = session.get("/").send().await.unwrap_err();
     assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}");
     assert_eq!((behind.processed("/"), behind.attestations()), (3, 4));
+}
+
+/// The caller states that processing it twice does no harm: then it is sealed again for the instance that is attested next.
+#[tokio::test]
+async fn an_idempotent_request_is_sent_again_after_an_error_that_is_not_authenticated() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.lab.blindbox.restart().await.unwrap();
+    let response = session.post("/echo").body("x").idempotent().send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "x");
+    assert_eq!((behind.processed("/echo"), behind.attestations()), (1, 2));
+    // Twice at most; a body that can be read once is sent once.
+    behind.front_end.set(FrontEndKnob::ReportUnknownKey);
+    session.post("/echo").body("x").idempotent().send().await.unwrap_err();
+    assert_eq!(behind.processed("/echo"), 1 + 3);
+    let stream = futures::stream::iter([Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(b"x"))]);
+    session.post("/echo").body_stream(stream).idempotent().send().await.unwrap_err();
+    assert_eq!(behind.processed("/echo"), 1 + 3 + 1);
+    // Of an error of another form, nothing is sent again.
+    behind.front_end.reset();
+    behind.front_end.set(FrontEndKnob::ForgeResponse(503));
+    let sent = behind.front_end.traffic().count("/attest/message");
+    session.post("/echo").body("x").idempotent().send().await.unwrap_err();
+    assert_eq!(behind.front_end.traffic().count("/attest/message"), sent + 1);
 }
 
 #[tokio::test]

@@ -165,6 +165,35 @@ async fn a_body_that_fails_is_an_incomplete_request() {
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 
+/// A trailer that no sealed message has: the error is about the caller's body, and says why.
+#[tokio::test]
+async fn a_trailer_that_cannot_be_sealed_is_an_error_of_the_body() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let trailers = HeaderMap::from_iter([("blindbox-message".parse().unwrap(), HeaderValue::from_static("refused"))]);
+    let error = session.post("/echo").body("x").trailers(trailers).send().await.unwrap_err();
+    let AttestationError::RequestInterrupted { reason } = &error else { panic!("{error:?}") };
+    let expected = "it cannot be sealed: the field `blindbox-message` does not belong in a sealed message";
+    assert_eq!(**reason, AttestationError::RequestBodyFailed { reason: expected.to_owned() });
+}
+
+/// A front end that leads to a service by a path: it is the path of the outer requests, and no part of those inside.
+#[tokio::test]
+async fn a_front_end_may_lead_to_the_service_by_a_path() {
+    let lab = crate::lab::Lab::start().await;
+    let builder = blindbox_attestation::emulator::FrontEnd::builder().path_prefix("/app/v1");
+    let behind = Behind { front_end: builder.start([&lab.blindbox]).await.unwrap(), lab };
+    assert!(behind.front_end.url().ends_with("/app/v1"));
+    let session = behind.connect().await.unwrap();
+    let response = session.post("/echo").query("a", "b").body("x").send().await.unwrap();
+    assert_eq!(response.url(), format!("{}/echo?a=b", behind.front_end.url()));
+    assert_eq!(response.text().await.unwrap(), "x");
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    let paths: Vec<_> = behind.front_end.traffic().requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["/app/v1/attest/maa", "/app/v1/attest/message", "/app/v1/attest/message"]);
+    assert_eq!((behind.processed("/echo"), behind.processed("/")), (1, 1));
+}
+
 /// The front end's own credential goes with requests for evidence and with messages, and not to the application.
 #[tokio::test]
 async fn a_header_for_the_front_end_reaches_the_front_end_alone() {

@@ -21,6 +21,14 @@ struct Record {
     connections: Vec<(ConnectionRecord, Arc<AtomicU64>)>,
 }
 
+impl Record {
+    /// The request with a number, unless it is forgotten. Requests are in the order of their numbers.
+    fn request(&mut self, number: u64) -> Option<&mut RequestRecord> {
+        let at = self.requests.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.requests.get_mut(at).map(|(_, request)| request)
+    }
+}
+
 /// One request, recorded when its head arrives; the body grows as it comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -208,15 +216,14 @@ impl Traffic {
 
     /// Records the request inside of a sealed message, which is the request `outer` of the record.
     pub(crate) fn sealed(&self, outer: u64, inner: &hyper::http::request::Parts) -> u64 {
-        let of_outer = |record: &(u64, RequestRecord)| (record.0 == outer).then_some(record.1.connection);
-        let connection = lock(&self.0).requests.iter().find_map(of_outer).unwrap_or(0);
+        let connection = lock(&self.0).request(outer).map_or(0, |request| request.connection);
         self.head(connection, inner)
     }
 
     /// Adds data to the body of a request.
     pub(crate) fn body(&self, number: u64, data: &[u8]) {
         let mut record = lock(&self.0);
-        let Some((_, request)) = record.requests.iter_mut().find(|(found, _)| *found == number) else { return };
+        let Some(request) = record.request(number) else { return };
         let room = KEPT_OF_A_BODY.saturating_sub(request.body.len()).min(data.len());
         request.body.extend_from_slice(data.split_at(room).0);
         request.bytes = request.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));

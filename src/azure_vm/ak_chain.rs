@@ -12,10 +12,13 @@ use super::attestation_key::AttestationKey;
 use super::error::AkCertificateError;
 use crate::crypto;
 use crate::types::{Sha256Digest, UnixTime, shorten, shorten_all};
-use crate::x509::{Certificate, CertificateError, KeyUse};
+use crate::x509::{Certificate, CertificateError, KeyUse, MAX_CERTIFICATE_LEN};
 
 /// The most certificates of a chain: real ones have up to three, without the root.
 pub const MAX_AK_CHAIN: usize = 5;
+
+/// The largest certificate of a chain that is read, in bytes: real ones have 1.3 to 2 KB.
+pub const MAX_AK_CERTIFICATE_LEN: usize = MAX_CERTIFICATE_LEN;
 
 /// `tcg-kp-AIKCertificate`: the use of attestation keys (TCG EK Credential Profile).
 const ATTESTATION_KEY_USE: &str = "2.23.133.8.3";
@@ -74,6 +77,16 @@ impl AkAnchors {
         self.custom
     }
 
+    /// Checks a chain as [`VerifiedAkCertificate::verify`] does, whatever key it certifies, and returns the last second at which all its
+    /// certificates are valid: for an agent, which sends no chain that clients would refuse and compares the key itself.
+    ///
+    /// # Errors
+    ///
+    /// [`AkCertificateError`] for the first condition that does not hold.
+    pub fn check_chain(&self, chain: &[Vec<u8>], now: UnixTime) -> Result<UnixTime, AkCertificateError> {
+        VerifiedPath::verify(chain, self, now).map(|path| path.expires_at)
+    }
+
     /// Returns the SHA-256 of the root.
     #[must_use]
     pub fn root_digest(&self) -> Sha256Digest {
@@ -108,25 +121,7 @@ impl VerifiedAkCertificate {
         anchors: &AkAnchors,
         now: UnixTime,
     ) -> Result<Self, AkCertificateError> {
-        if chain.is_empty() || chain.len() > MAX_AK_CHAIN {
-            return Err(AkCertificateError::ChainLength { max: MAX_AK_CHAIN, actual: chain.len() });
-        }
-        let given = match chain.split_last() {
-            // The pinned root is the anchor, whether it is provided or not.
-            Some((last, rest)) if !rest.is_empty() && **last == *anchors.root => rest,
-            _ => chain,
-        };
-        let mut path = Vec::new();
-        for (index, der) in given.iter().enumerate() {
-            path.push(read(der).map_err(refuse(index))?);
-        }
-        let root = read(&anchors.root).map_err(refuse(given.len()))?;
-        complete(&mut path, &root)?;
-        let expires_at = verify_path(&path, &root, now)?;
-        let Some(leaf) = path.first() else {
-            return Err(AkCertificateError::ChainLength { max: MAX_AK_CHAIN, actual: 0 });
-        };
-        check_leaf(leaf)?;
+        let VerifiedPath { leaf, expires_at } = VerifiedPath::verify(chain, anchors, now)?;
         if leaf.public_key() != key.spki() {
             return Err(AkCertificateError::AnotherKey);
         }
@@ -157,6 +152,48 @@ impl VerifiedAkCertificate {
     pub const fn has_custom_anchors(&self) -> bool {
         self.custom_anchors
     }
+}
+
+/// A chain without the root, in which every link, every date and the leaf were verified.
+struct VerifiedPath<'a> {
+    leaf: Certificate<'a>,
+    /// The last second at which all certificates are valid.
+    expires_at: UnixTime,
+}
+
+impl<'a> VerifiedPath<'a> {
+    fn verify(chain: &'a [Vec<u8>], anchors: &'a AkAnchors, now: UnixTime) -> Result<Self, AkCertificateError> {
+        let wrong_length = || AkCertificateError::ChainLength { max: MAX_AK_CHAIN, actual: chain.len() };
+        if chain.is_empty() || chain.len() > MAX_AK_CHAIN {
+            return Err(wrong_length());
+        }
+        let given = match chain.split_last() {
+            // The pinned root is the anchor, whether it is provided or not.
+            Some((last, rest)) if !rest.is_empty() && **last == *anchors.root => rest,
+            _ => chain,
+        };
+        let mut path = Vec::new();
+        for (index, der) in given.iter().enumerate() {
+            path.push(read(der).map_err(refuse(index))?);
+        }
+        let root = read(&anchors.root).map_err(refuse(given.len()))?;
+        complete(&mut path, &root)?;
+        let expires_at = verify_path(&path, &root, now)?;
+        let leaf = path.into_iter().next().ok_or_else(wrong_length)?;
+        check_leaf(&leaf)?;
+        Ok(Self { leaf, expires_at })
+    }
+}
+
+/// Checks that a certificate (DER) was issued by the owner of another one, by name and by signature: one link of the chain of an
+/// attestation key, without its dates. Names alone prove nothing: a certificate of the same name can have any key.
+///
+/// # Errors
+///
+/// [`CertificateError`] if one of them cannot be read, such as one of more than [`MAX_AK_CERTIFICATE_LEN`] bytes, or if the other one is
+/// not the issuer.
+pub fn check_ak_issuer(certificate: &[u8], issuer: &[u8]) -> Result<(), CertificateError> {
+    read(certificate)?.check_issued_by(&read(issuer)?)
 }
 
 /// Checks that the authority that is built in issued the certificate of an attestation key, for display: without its dates, and

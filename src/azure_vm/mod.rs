@@ -31,7 +31,7 @@ mod quote;
 mod runtime_claims;
 
 pub(crate) use ak_chain::check_issued_by_azure;
-pub use ak_chain::{AkAnchors, MAX_AK_CHAIN, VerifiedAkCertificate};
+pub use ak_chain::{AkAnchors, MAX_AK_CERTIFICATE_LEN, MAX_AK_CHAIN, VerifiedAkCertificate, check_ak_issuer};
 pub use attestation_key::AttestationKey;
 pub use claims::AzureVmClaims;
 pub use error::{AkCertificateError, HclReportError, QuoteError, RuntimeClaimsError};

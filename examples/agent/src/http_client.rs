@@ -81,17 +81,18 @@ pub(crate) async fn post_json(
         .header(HOST, host)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .body(Full::new(Bytes::from(body.to_string())));
-    exchange(connect, request.map_err(|error| Failure::Refused(error.to_string()))?).await
+    exchange(connect, request.map_err(|error| Failure::Refused(error.to_string()))?, MAX_ANSWER).await
 }
 
-/// Sends a request and takes the whole body of an answer 200. Redirects are not followed.
+/// Sends a request and takes the whole body of an answer 200, of so many bytes at most. Redirects are not followed.
 pub(crate) async fn exchange(
     connect: impl Future<Output = io::Result<Box<dyn Stream>>>,
     request: Request<Full<Bytes>>,
+    most: usize,
 ) -> Result<Bytes, Failure> {
     let exchange = async {
         let (head, body) = send(connect.await?, request).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
+        let body = Limited::new(body, most).collect().await?.to_bytes();
         Ok::<_, BoxError>((head.status, body))
     };
     match tokio::time::timeout(DEADLINE, exchange).await {

@@ -1,8 +1,10 @@
 //! Certificates of attestation keys that are signed and not acceptable.
 
 use blindbox_attestation::UnixTime;
-use blindbox_attestation::azure_vm::KeyUse;
-use blindbox_attestation::azure_vm::{AkAnchors, AkCertificateError, AttestationKey, HclReport, VerifiedAkCertificate};
+use blindbox_attestation::azure_vm::{
+    AkAnchors, AkCertificateError, AttestationKey, HclReport, KeyUse, MAX_AK_CERTIFICATE_LEN, VerifiedAkCertificate,
+    check_ak_issuer,
+};
 use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::emulator::azure_vm::{AkCertificateBuilder, VirtualTpm, VirtualTpmAuthority};
 use blindbox_attestation::snp::{self, CertificateError, Collateral, Revocation};
@@ -82,6 +84,37 @@ fn a_certificate_of_a_confidential_vm_is_accepted_under_its_root_only() {
     assert_eq!(azure.verify(&[], NOW), Err(AkCertificateError::ChainLength { max: 5, actual: 0 }));
     let many = vec![chain[0].clone(); 6];
     assert_eq!(azure.verify(&many, NOW), Err(AkCertificateError::ChainLength { max: 5, actual: 6 }));
+}
+
+/// What an agent checks before it sends a chain: everything but the key.
+#[test]
+fn an_agent_checks_a_chain_as_clients_do() {
+    let azure = Azure::new();
+    let chain = azure.certificate().chain().unwrap();
+    let end = azure.verify(&chain, NOW).unwrap().expires_at();
+    assert_eq!(azure.anchors.check_chain(&chain, NOW), Ok(end));
+    // For another key too, which it compares itself.
+    let of_another = azure.authority.certificate(&VirtualTpm::new()).chain().unwrap();
+    assert_eq!(azure.anchors.check_chain(&of_another, NOW), Ok(end));
+    let forged = VirtualTpmAuthority::impostor().unwrap().certificate(&azure.tpm).chain().unwrap();
+    let of_forger = |index| AkCertificateError::Certificate { index, cause: CertificateError::WrongSignature };
+    assert_eq!(azure.anchors.check_chain(&forged, NOW), Err(of_forger(1)));
+    let late = UnixTime::from_secs(end.as_secs() + 1);
+    let expired = CertificateError::Expired { not_after: end, now: late };
+    let refused = azure.anchors.check_chain(&chain, late);
+    assert_eq!(refused, Err(AkCertificateError::Certificate { index: 0, cause: expired }));
+    // One link: the same name and another key.
+    assert_eq!(check_ak_issuer(&chain[0], &chain[1]), Ok(()));
+    assert_eq!(check_ak_issuer(&chain[0], &forged[1]), Err(CertificateError::WrongSignature));
+    let (expected, actual) = (
+        "CN=Emulated Virtual TPM Root (do not trust)".to_owned(),
+        "CN=Emulated Virtual TPM CA (do not trust)".to_owned(),
+    );
+    let refused = check_ak_issuer(&chain[0], azure.authority.root());
+    assert_eq!(refused, Err(CertificateError::WrongIssuer { expected, actual }));
+    let large = [&chain[1][..], &[0; MAX_AK_CERTIFICATE_LEN]].concat();
+    let refused = CertificateError::TooLarge { limit: MAX_AK_CERTIFICATE_LEN, actual: large.len() };
+    assert_eq!(check_ak_issuer(&chain[0], &large), Err(refused));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Azure's certificate of the attestation key, as far as the agent reads it: to send it whole and in time. Clients verify it.
+//! Azure's certificate of the attestation key, as far as the agent reads it: to send it whole and in time.
 //!
 //! It is valid for a year. Recent paravisors renew it when its NV index is read; on older ones a program of the guest does, below 90
 //! days. There is no notice when it ends, so that the agent says so before it does.
 
+use blindbox_attestation::azure_vm::check_ak_issuer;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -28,7 +29,7 @@ pub(super) struct ChainCertificate {
     pub(super) issuer_urls: Vec<String>,
     /// In seconds since 1970.
     not_after: i64,
-    modulus: Vec<u8>,
+    pub(super) modulus: Vec<u8>,
 }
 
 /// How much of a certificate's validity is left.
@@ -98,8 +99,14 @@ impl ChainCertificate {
         self.modulus == modulus
     }
 
-    pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
+    /// Whether the issuer is named so. It may be another certificate: [`ChainCertificate::check_issued_by`].
+    pub(super) fn names_issuer(&self, issuer: &Self) -> bool {
         self.issuer == issuer.subject
+    }
+
+    /// Checks that a certificate is that of the issuer, by name and signature.
+    pub(super) fn check_issued_by(&self, issuer: &Self) -> Result<(), String> {
+        check_ak_issuer(&self.der, &issuer.der).map_err(|error| error.to_string())
     }
 
     fn is_self_issued(&self) -> bool {
@@ -107,7 +114,7 @@ impl ChainCertificate {
     }
 }
 
-/// The certificates above that of the attestation key, found one after the other. Clients have the root, and one authority whose
+/// The certificates above that of the attestation key, found one after the other, by name. Clients have the root, and one authority whose
 /// certificate no address serves: where a certificate names no address and none was found, the chain ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chain {
@@ -133,7 +140,7 @@ impl Chain {
     pub(super) fn add(&mut self, found: Option<ChainCertificate>) -> Result<(), String> {
         let Some(last) = self.unfinished() else { return Ok(()) };
         match found {
-            Some(issuer) if last.is_issued_by(&issuer) => {
+            Some(issuer) if last.names_issuer(&issuer) => {
                 self.is_complete = issuer.is_self_issued() || self.certificates.len() >= MAX_ISSUERS;
                 self.certificates.push(issuer);
             }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use blindbox_attestation::azure_vm::AkAnchors;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
@@ -27,6 +28,9 @@ pub struct AzureVmConfig {
     /// The hosts that these certificates are fetched from otherwise: those in Azure's certificates unless set. The certificate that
     /// names the addresses is not verified by then, and the host of the VM can write it.
     pub ak_issuer_hosts: IssuerHosts,
+    /// The root of virtual TPMs (PEM) in place of Azure's, for an emulated Azure. A chain that does not lead to it is not sent. Clients
+    /// need the same one.
+    pub ak_root: Option<PathBuf>,
 }
 
 /// `http://` and an address. A name could come to mean another machine.
@@ -50,6 +54,17 @@ impl AzureVmConfig {
             none if none.is_empty() => Err(InvalidConfig::Value("azure-vm.ak-issuers has no certificate")),
             certificates => Ok(certificates),
         }
+    }
+}
+
+impl AzureVmConfig {
+    /// What a chain has to lead to.
+    pub(super) fn ak_anchors(&self) -> Result<AkAnchors, InvalidConfig> {
+        let Some(path) = &self.ak_root else { return Ok(AkAnchors::builtin()) };
+        let unusable = InvalidConfig::Value("azure-vm.ak-root is not the certificate of a root in PEM");
+        let root =
+            CertificateDer::from_pem_file(path).map_err(|_| ()).and_then(|der| AkAnchors::custom(&der).map_err(|_| ()));
+        root.map_err(|()| unusable)
     }
 }
 

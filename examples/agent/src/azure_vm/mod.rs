@@ -26,6 +26,7 @@ mod statement;
 mod upkeep;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
@@ -36,7 +37,7 @@ pub use issuer_host::{IssuerHost, IssuerHosts};
 use crate::config::InvalidConfig;
 use crate::evidence::{EvidenceError, Hardware};
 use crate::tpm::{Quoted, Tpm, TpmAddress, TpmError};
-use issuers::Issuers;
+use issuers::{AkChain, Issuers};
 use report::ParavisorReport;
 use statement::StatedKey;
 use upkeep::ChipCertificates;
@@ -60,8 +61,8 @@ pub struct AzureVm {
     turn: Mutex<()>,
     /// The newest TLS keys, the last one last.
     keys: watch::Sender<Vec<StatedKey>>,
-    /// PEM: the certificate of the attestation key, then its issuers.
-    ak_chain: watch::Sender<Option<String>>,
+    /// The last chain that clients accept: the certificate of the attestation key, then its issuers.
+    ak_chain: watch::Sender<Option<AkChain>>,
     chip: watch::Sender<Option<ChipCertificates>>,
 }
 
@@ -142,7 +143,11 @@ impl AzureVm {
         Ok(Self {
             tpm: config.tpm.clone(),
             metadata: config.metadata.clone(),
-            issuers: Issuers { given: config.issuers()?, hosts: config.ak_issuer_hosts.clone() },
+            issuers: Issuers {
+                given: config.issuers()?,
+                hosts: config.ak_issuer_hosts.clone(),
+                anchors: config.ak_anchors()?,
+            },
             turn: Mutex::new(()),
             keys: watch::Sender::default(),
             ak_chain: watch::Sender::default(),
@@ -176,7 +181,15 @@ impl AzureVm {
         let quoted = tokio::task::spawn_blocking(quote);
         let quoted = quoted.await.map_err(|error| EvidenceError::Device(error.to_string()))??;
         let chip = self.chip_certificates(&report).ok();
-        Ok(AzureVmEvidence { report, quoted, ak_chain: self.ak_chain.borrow().clone(), chip })
+        let ak_chain = self.ak_chain_of(&report);
+        Ok(AzureVmEvidence { report, quoted, ak_chain, chip })
+    }
+
+    /// Azure's certificate of the attestation key that a report names, with its issuers, in PEM, as long as they are valid.
+    fn ak_chain_of(&self, report: &ParavisorReport) -> Option<String> {
+        let chain = self.ak_chain.borrow();
+        let serves = |chain: &&AkChain| chain.is_for(&report.ak_modulus) && chain.is_valid(SystemTime::now().into());
+        chain.as_ref().filter(serves).map(|chain| chain.pem.clone())
     }
 
     /// The certificates of the chip in PEM, if they are those of the key that signed this report.

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::UnixTime;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::header::HOST;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use super::ak_certificate::{Age, ChainCertificate};
+use super::issuers::AkChain;
 use super::{AK_CERTIFICATE_INDEX, AK_HANDLE, AzureVm, AzureVmError, MetadataService};
 use crate::http_client::{Failure, Stream, exchange};
 use crate::log;
@@ -23,6 +23,9 @@ const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// The same after a failure.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// The most bytes of the metadata service's answer: three certificates. Evidence with it stays below what clients read.
+const MAX_CHIP_ANSWER: usize = 64 * 1024;
 
 /// Where Azure's metadata service has the certificate of the chip (Trusted Hardware Identity Management).
 const CHIP_PATH: &str = "/metadata/THIM/amd/certification";
@@ -49,35 +52,42 @@ struct ChipAnswer {
 pub(crate) struct Said {
     ak: Option<String>,
     chip: Option<String>,
+    /// Whether the last attempt lacked anything, so that the next one is due sooner.
+    is_incomplete: bool,
 }
 
 impl AzureVm {
     /// Looks at everything for as long as the agent runs.
     pub(crate) async fn upkeep(self: Arc<Self>, mut said: Said) {
         loop {
-            let complete = self.ak_chain.borrow().is_some() && self.chip.borrow().is_some();
-            tokio::time::sleep(if complete { INTERVAL } else { RETRY }).await;
+            tokio::time::sleep(if said.is_incomplete { RETRY } else { INTERVAL }).await;
             self.refresh(&mut said).await;
         }
     }
 
-    /// Fetches everything once. What cannot be had is said, and left out of evidence.
+    /// Fetches everything once. What cannot be had is said. What was had before stays as long as it is of use: whether it is, is seen
+    /// when it is sent. So an outage, or an attacker on the path of plain HTTP, takes nothing away.
     pub(crate) async fn refresh(self: &Arc<Self>, said: &mut Said) {
         let (ak, chip) = tokio::join!(self.read_ak_chain(), self.fetch_chip_certificates());
-        let (ak, remark) = match ak {
-            Ok((pem, remark)) => (Some(pem), remark),
-            Err(reason) => {
-                (None, Some(format!("evidence goes without Azure's certificate of the attestation key: {reason}")))
+        said.is_incomplete = ak.is_err() || chip.is_err();
+        let remark = match ak {
+            Ok((chain, remark)) => {
+                self.ak_chain.send_replace(Some(chain));
+                remark
             }
+            Err(reason) => Some(match &*self.ak_chain.borrow() {
+                Some(last) if last.is_valid(SystemTime::now().into()) => {
+                    format!("Azure's certificate of the attestation key stays the last one: {reason}")
+                }
+                _ => format!("evidence goes without Azure's certificate of the attestation key: {reason}"),
+            }),
         };
-        self.ak_chain.send_replace(ak);
         say_once(&mut said.ak, remark);
         match chip {
             Ok(chip) => {
                 self.chip.send_replace(Some(chip));
                 say_once(&mut said.chip, None);
             }
-            // The last ones stay: whether they are those of a report is seen when it is sent.
             Err(reason) => say_once(
                 &mut said.chip,
                 Some(format!("no certificate of the chip from the metadata service, clients ask AMD for it: {reason}")),
@@ -85,22 +95,21 @@ impl AzureVm {
         }
     }
 
-    /// The certificate of the attestation key and its issuers in PEM, and what an operator should know of it.
-    async fn read_ak_chain(self: &Arc<Self>) -> Result<(String, Option<String>), String> {
+    /// The certificate of the attestation key and its issuers, and what an operator should know of it.
+    async fn read_ak_chain(self: &Arc<Self>) -> Result<(AkChain, Option<String>), String> {
         let vm = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || vm.read_ak_certificate());
         let leaf = read.await.map_err(|error| error.to_string())??;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = UnixTime::from(SystemTime::now());
         let remedy = "Azure's guest attestation agent renews it on older VMs; restart the VM on others";
-        let remark = match leaf.age(i64::try_from(now).unwrap_or(i64::MAX)) {
+        let remark = match leaf.age(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)) {
             Age::Fresh => None,
             Age::Ageing(days) => Some(format!(
                 "Azure's certificate of the attestation key ends in {days} days and was not renewed: {remedy}"
             )),
             Age::Expired => return Err(format!("it has expired: {remedy}")),
         };
-        let chain = self.issuers.chain_of(leaf).await?;
-        Ok((chain.certificates().iter().map(|certificate| pem(&certificate.der)).collect(), remark))
+        Ok((self.issuers.chain_of(leaf, now).await?, remark))
     }
 
     /// Reads the certificate of the key that the TPM has now. Blocks.
@@ -114,6 +123,8 @@ impl AzureVm {
         let (content, modulus) = read.map_err(|error| error.to_string())?;
         let certificate =
             ChainCertificate::in_nv_index(&content).map_err(|reason| format!("NV index 0x01c101d0: {reason}"))?;
+        // A chain of the key that was there before is of no use to anyone.
+        self.ak_chain.send_if_modified(|chain| chain.take_if(|chain| !chain.is_for(&modulus)).is_some());
         if !certificate.is_for(&modulus) {
             return Err("it is for another key than the TPM has: it is of before the key was made again".to_owned());
         }
@@ -129,7 +140,7 @@ impl AzureVm {
         // Without this header it refuses: a server-side request forgery rarely can send it.
         let request = Request::get(CHIP_PATH).header(HOST, address.to_string()).header("Metadata", "true");
         let request = request.body(Full::default()).map_err(|error| error.to_string())?;
-        let body = exchange(connect, request).await.map_err(Failure::reason)?;
+        let body = exchange(connect, request, MAX_CHIP_ANSWER).await.map_err(Failure::reason)?;
         let answer: ChipAnswer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let tcb = tcb_of_number(&answer.tcbm).ok_or("tcbm is not 16 hexadecimal digits")?;
         Ok(ChipCertificates { pem: answer.vcek_cert + &answer.certificate_chain, tcb })
@@ -143,14 +154,4 @@ fn say_once(said: &mut Option<String>, remark: Option<String>) {
         log(remark);
     }
     *said = remark;
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    for line in text.as_bytes().chunks(64) {
-        pem.push_str(&String::from_utf8_lossy(line));
-        pem.push('\n');
-    }
-    pem + "-----END CERTIFICATE-----\n"
 }

@@ -418,6 +418,7 @@ fn the_example_of_a_configuration_is_understood() {
         "tpm",
         "ak-issuers",
         "ak-issuer-hosts",
+        "ak-root",
         "kept-seconds",
         "origins",
     ] {
@@ -431,7 +432,7 @@ fn the_example_of_a_configuration_is_understood() {
         kept.fold(String::new(), |all, line| all + line + "\n")
     };
     let of_a_vm = without(&all, &["sidecar", "security-context"]);
-    let of_a_container = without(&all, &["[azure-vm]", "tpm", "metadata", "ak-issuer"]);
+    let of_a_container = without(&all, &["[azure-vm]", "tpm", "metadata", "ak-"]);
     for text in [text, &of_a_vm, &of_a_container] {
         Config::from_toml(text).unwrap();
     }

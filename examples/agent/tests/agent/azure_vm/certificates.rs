@@ -1,16 +1,16 @@
 //! Azure's certificate of the attestation key, and the certificate of the chip.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::emulator::Kds;
-use blindbox_attestation::emulator::azure_vm::AkCertificateBuilder;
+use blindbox_attestation::emulator::azure_vm::{AkCertificateBuilder, VirtualTpmAuthority};
 use blindbox_attestation::{Binding, Trust, Violation};
 
 use super::{Scene, evidence, pem, start};
-use crate::lab::{ClosedPort, Handler, TestServer, answer};
+use crate::lab::{ClosedPort, Handler, TestServer, answer, moment, passing};
 
 impl Scene {
     /// A certificate of the attestation key to be filled in.
@@ -113,6 +113,7 @@ async fn a_certificate_that_clients_would_refuse_is_left_out() {
     let another = authority(scene.certificate().chain().unwrap().remove(0)).await;
     let wrong = scene.certificate().issuer_url(&format!("http://{}/ca.crt", another.address));
     let missing = scene.certificate().issuer_url(&format!("http://{}/other.crt", another.address));
+    let trusted_launch = scene.certificate().subject("01d451636602.TrustedVM.Azure.windows.net");
     let expired = scene.certificate().not_after("260101000000Z");
     let of_another_key = scene.paravisor.authority.certificate_of_modulus(&[0xc5; 256]);
     let no_certificate = vec![0x30, 0x03, 0x02, 0x01, 0x01];
@@ -121,6 +122,9 @@ async fn a_certificate_that_clients_would_refuse_is_left_out() {
         first(&unreachable),
         first(&wrong),
         first(&missing),
+        // Neither names an address, and clients have no authority of the name.
+        first(&scene.certificate()),
+        first(&trusted_launch),
         first(&expired),
         first(&of_another_key),
         no_certificate,
@@ -140,6 +144,49 @@ async fn a_certificate_that_clients_would_refuse_is_left_out() {
     let agent = scene.agent().await;
     let expected = unfolded(&(pem(&first(&unreachable)) + &pem(issuer)));
     assert_eq!(chain_of(&evidence(&agent).await).map(|chain| unfolded(&chain)), Some(expected));
+}
+
+/// Whoever is on the path of plain HTTP can end neither evidence nor the chain that was fetched before.
+#[tokio::test]
+async fn a_chain_stays_where_its_issuer_is_later_not_available_or_forged() {
+    let Some(scene) = Scene::start().await else { return };
+    let issuer = scene.certificate().chain().unwrap().remove(1);
+    let forger = VirtualTpmAuthority::impostor().unwrap();
+    let forged = forger.certificate_of_modulus(&scene.paravisor.swtpm.modulus()).chain().unwrap().remove(1);
+    let served = Arc::new(Mutex::new((200, issuer.clone())));
+    let serving = Arc::clone(&served);
+    let authority = TestServer::plain(Arc::new(move |_, _| {
+        let (status, body) = serving.lock().unwrap().clone();
+        answer(status, body)
+    }))
+    .await;
+    let leaf =
+        scene.certificate().issuer_url(&format!("http://{}/ca.crt", authority.address)).chain().unwrap().remove(0);
+    scene.paravisor.swtpm.set_certificate(&leaf);
+    // From the start, there is none.
+    *served.lock().unwrap() = (200, forged.clone());
+    let config = scene.config(&hosts(&[authority.address]), "");
+    let without = start(&config).await.unwrap();
+    assert_eq!(chain_of(&evidence(&without).await), None);
+    drop(without);
+    *served.lock().unwrap() = (200, issuer.clone());
+    let agent = start(&config).await.unwrap();
+    let expected = Some(unfolded(&(pem(&leaf) + &pem(&issuer))));
+    let kds = Kds::start().await.unwrap();
+    let policy = scene.policy(Trust::amd(), Binding::OwnKey).require_ak_certificate().unwrap();
+    for (status, body) in [(200, forged), (503, Vec::new()), (200, vec![0; 9000])] {
+        *served.lock().unwrap() = (status, body);
+        // When the second attempt asks, the first is over.
+        let second = authority.count() + 2;
+        passing(5, async {
+            while authority.count() < second {
+                moment().await;
+            }
+        })
+        .await;
+        assert_eq!(chain_of(&evidence(&agent).await).map(|chain| unfolded(&chain)), expected, "{status}");
+        drop(scene.connect(&agent, &policy, &kds).await.unwrap());
+    }
 }
 
 #[tokio::test]

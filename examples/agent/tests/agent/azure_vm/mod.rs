@@ -40,6 +40,7 @@ impl Scene {
         let authority = scene.paravisor.authority.certificate_of_modulus(&scene.paravisor.swtpm.modulus());
         scene.write("issuers.pem", &pem(&authority.chain().unwrap()[1]));
         scene.write("roots.pem", &scene.attester.root_pem);
+        scene.write("ak-root.pem", &pem(scene.paravisor.authority.root()));
         Some(scene)
     }
 
@@ -53,9 +54,10 @@ impl Scene {
     pub fn config(&self, in_vm: &str, tables: &str) -> Config {
         let top = format!("maa = [{:?}]\nmaa-roots = {:?}", self.attester.host(), self.files.path().join("roots.pem"));
         let vm = format!(
-            "[azure-vm]\ntpm = {:?}\nmetadata = \"http://{}\"\n{in_vm}\n{tables}",
+            "[azure-vm]\ntpm = {:?}\nmetadata = \"http://{}\"\nak-root = {:?}\n{in_vm}\n{tables}",
             self.paravisor.address().to_string(),
-            self.metadata.address
+            self.metadata.address,
+            self.files.path().join("ak-root.pem"),
         );
         config(&format!("http://{}", self.application.address), &top, &vm)
     }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::error::Error;
 use crate::process::Owned;
-use crate::task;
+use crate::task::AboutSentRequest;
 use crate::upload::UploadSender;
 
 /// The largest announced body that is read together with the head, in bytes.
@@ -99,8 +99,9 @@ impl Response {
     /// already, which is then lost: call [`Response::close`], so that the rest cannot be taken for the whole.
     pub fn chunk(&self) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send + use<> {
         let body = Arc::clone(&self.body);
+        let about = AboutSentRequest;
         async move {
-            task::sends_a_request();
+            let _about = about;
             body.get()?.chunk().await
         }
     }

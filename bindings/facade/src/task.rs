@@ -44,11 +44,23 @@ pub fn start<T: Send + 'static>(
 ) -> Result<Cancel, Error> {
     let sent = Arc::new(AtomicBool::new(false));
     let completion = Completion { done: Some(done), sent: Arc::clone(&sent), outcome: PhantomData };
-    let task = Process::current()?.runtime.spawn(SENT.scope(sent, async move {
+    let task = Process::current()?.runtime.spawn(SENT.scope(sent, Started { work, completion }.run()));
+    Ok(Cancel(Owned::new(task.abort_handle())))
+}
+
+/// Work that may be cancelled before it is polled. Then the work is dropped first, as its fields are in their order: it may be about
+/// a request that was sent, which the completion reports.
+struct Started<W, T, F: FnOnce(Result<T, Error>)> {
+    work: W,
+    completion: Completion<T, F>,
+}
+
+impl<T, W: Future<Output = Result<T, Error>>, F: FnOnce(Result<T, Error>)> Started<W, T, F> {
+    async fn run(self) {
+        let Self { work, completion } = self;
         let outcome = caught(work).await;
         completion.complete(outcome);
-    }));
-    Ok(Cancel(Owned::new(task.abort_handle())))
+    }
 }
 
 tokio::task_local! {
@@ -56,11 +68,20 @@ tokio::task_local! {
     static SENT: Arc<AtomicBool>;
 }
 
-/// Notes that the work of this task sends a request of the application from now on, or is about one that was sent: its cancellation
-/// then says so.
+/// Notes that the work of this task sends a request of the application from now on: its cancellation then says so.
 pub(crate) fn sends_a_request() {
     // A future may also be polled elsewhere, where nothing is cancelled.
     let _ = SENT.try_with(|sent| sent.store(true, Ordering::SeqCst));
+}
+
+/// Is part of work about a request that was sent before: its cancellation says so, also one that comes before the first poll.
+pub(crate) struct AboutSentRequest;
+
+impl Drop for AboutSentRequest {
+    fn drop(&mut self) {
+        // The work of a task is dropped as part of it.
+        sends_a_request();
+    }
 }
 
 /// Runs work to its end, and blocks this thread. Each `interval` it asks `proceed`, on this thread, whether to go on: an
@@ -205,5 +226,38 @@ impl<T, F: FnOnce(Result<T, Error>)> Drop for Completion<T, F> {
             let sent = self.sent.load(Ordering::SeqCst);
             done(Err(if sent { Error::cancelled() } else { Error::cancelled_unsent() }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// What is reported of work that is dropped before it was polled.
+    fn unpolled(work: impl Future<Output = Result<(), Error>>) -> bool {
+        let sent = Arc::new(AtomicBool::new(false));
+        let (sender, outcomes) = channel();
+        let done = move |outcome| sender.send(outcome).unwrap();
+        let completion = Completion { done: Some(done), sent: Arc::clone(&sent), outcome: PhantomData };
+        drop(SENT.scope(sent, Started { work, completion }.run()));
+        let error: Error = outcomes.recv().unwrap().unwrap_err();
+        assert_eq!(error.code, "cancelled");
+        error.request_sent
+    }
+
+    #[test]
+    fn work_that_is_never_polled_reports_the_request_that_it_is_about() {
+        assert!(!unpolled(std::future::pending()));
+        assert!(!unpolled(async {
+            sends_a_request();
+            Ok(())
+        }));
+        let about = AboutSentRequest;
+        assert!(unpolled(async move {
+            let _about = about;
+            Ok(())
+        }));
     }
 }

@@ -415,7 +415,7 @@ async fn message(agent: &Agent, arrival: Arrival, faults: &Faults, application: 
             Err(reply) => reply,
         },
         Some(fault) => match agent.messages.reply(arrival.request.into_body(), declines, serve).await {
-            Reply::Response(response) => fault.apply(BufferedResponse::read(response).await).await,
+            Reply::Response(response) => fault.apply_to(response).await,
             other => other,
         },
         None => agent.messages.reply(arrival.request.into_body(), declines, serve).await,

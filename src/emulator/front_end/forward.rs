@@ -68,6 +68,11 @@ impl Shared {
         Ok(response)
     }
 
+    /// Reads a response of a replica whole, and records it. `Err` for one that breaks off.
+    pub(super) async fn read(&self, response: Response<reqwest::Body>) -> Result<BufferedResponse, Reply> {
+        BufferedResponse::read(response.map(|body| ResponseBody::passed(self.record.watch(body)))).await
+    }
+
     /// Passes an attestation request on. The response sets the cookie of its replica.
     pub(super) async fn attestation(&self, arrival: Arrival, knobs: &[FrontEndKnob]) -> Reply {
         let replica = self.replica(arrival.request.headers(), knobs);
@@ -81,9 +86,10 @@ impl Shared {
             return first.into_reply();
         }
         let response = match self.send(request(&call), replica).await {
-            Ok(response) => {
-                BufferedResponse::read(response.map(|body| ResponseBody::passed(self.record.watch(body)))).await
-            }
+            Ok(response) => match self.read(response).await {
+                Ok(response) => response,
+                Err(cut) => return cut,
+            },
             Err(error) => unreachable(&error),
         };
         let asked = serde_json::from_slice::<Map<String, Value>>(&call.body).unwrap_or_default();

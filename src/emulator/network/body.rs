@@ -164,12 +164,17 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>>> HttpBody for WithIoError<
     }
 }
 
-/// The next data of a body; `None` at its end or when the other side goes away.
-pub(crate) async fn next_data<B: HttpBody<Data = Bytes> + Unpin>(body: &mut B) -> Option<Bytes> {
+/// The next data of a body, or the reason why it breaks off; `None` at its end.
+pub(crate) async fn next_data<B: HttpBody<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
     loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
-        if let Ok(data) = frame.into_data() {
-            return Some(data);
+        match std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await? {
+            Err(error) => return Some(Err(error)),
+            // Trailers are no data.
+            Ok(frame) => {
+                if let Ok(data) = frame.into_data() {
+                    return Some(Ok(data));
+                }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::header::CONTENT_TYPE;
 
 use super::body::ResponseBody;
@@ -168,6 +169,14 @@ impl Fault {
                 | Self::Status { .. }
                 | Self::Redirect(_)
         )
+    }
+
+    /// Changes a response that is yet to be read. One that breaks off stays as it is.
+    pub(crate) async fn apply_to(self, response: Response<ResponseBody>) -> Reply {
+        match BufferedResponse::read(response).await {
+            Ok(response) => self.apply(response).await,
+            Err(cut) => cut,
+        }
     }
 
     pub(crate) async fn apply(self, mut response: BufferedResponse) -> Reply {

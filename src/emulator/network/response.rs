@@ -21,16 +21,23 @@ impl BufferedResponse {
         response.header("content-type", content_type)
     }
 
-    /// A response that is read whole, so that a fault can change it.
-    pub(crate) async fn read(response: Response<ResponseBody>) -> Self {
+    /// A response that is read whole, so that a fault can change it. `Err` for one that breaks off: what came of it, and then a cut. It
+    /// must not become a whole response, whose end a client would trust.
+    pub(crate) async fn read(response: Response<ResponseBody>) -> Result<Self, Reply> {
         let (head, mut incoming) = response.into_parts();
         let mut body = Vec::new();
         while let Some(data) = next_data(&mut incoming).await {
-            body.extend_from_slice(&data);
+            match data {
+                Ok(data) => body.extend_from_slice(&data),
+                Err(_) => {
+                    let cut = ResponseBody::cut_after(body.into());
+                    return Err(Reply::Response(Response::from_parts(head, cut)));
+                }
+            }
         }
         let headers = head.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
         let headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { status: head.status.as_u16(), headers, body: body.into() }
+        Ok(Self { status: head.status.as_u16(), headers, body: body.into() })
     }
 
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {

@@ -164,6 +164,12 @@ async fn an_application_that_fails_is_a_bad_gateway_or_a_cut() {
     assert_eq!(response.chunk().await.unwrap().unwrap(), "five.");
     stream.shutdown().await.unwrap();
     assert!(response.chunk().await.unwrap_err().is_decode(), "the connection to the client is cut");
+    // Nor with a fault, which changes only what is whole.
+    blindbox.fail_times("/", 1, Fault::Headers(1));
+    let mut response = gateway(Some("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive.")).await;
+    assert_eq!((response.status(), response.headers().get("x-many")), (StatusCode::OK, None));
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "five.");
+    assert!(response.chunk().await.unwrap_err().is_decode(), "the fault made a whole response of a part");
 
     let url = application.url();
     drop(application);

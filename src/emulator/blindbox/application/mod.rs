@@ -122,7 +122,7 @@ impl GuestApplication {
                 Ok(_) => fault.apply(BufferedResponse::text(200, "")).await,
                 Err(reply) => reply,
             },
-            Some(fault) => fault.apply(BufferedResponse::read(response(arrival.request).await).await).await,
+            Some(fault) => fault.apply_to(response(arrival.request).await).await,
         }
     }
 }

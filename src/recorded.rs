@@ -1,5 +1,11 @@
-//! The files of recorded evidence: their names, and how each is read and written. `blindbox-attest fetch` writes them into a
-//! directory, and every binding takes and gives them by these names.
+//! The files of recorded evidence: their names, and how each is read. `blindbox-attest fetch` writes them into a directory, and every
+//! binding takes and gives them by these names.
+
+#[cfg(feature = "client")]
+mod write;
+
+#[cfg(feature = "client")]
+pub(crate) use write::{CollectedDocuments, files_of};
 
 use std::collections::BTreeMap;
 
@@ -11,11 +17,7 @@ use crate::files::{
     read_tpm_quote, read_tpm_signature, read_uvm_endorsement,
 };
 use crate::maa::KeySet;
-#[cfg(feature = "client")]
-use crate::snp::certificate_pem;
 use crate::snp::{Crl, Vek, certificates_from_pem};
-#[cfg(feature = "client")]
-use crate::types::Sha256Digest;
 
 const TOKEN: &str = "token.jwt";
 const RUNTIME_DATA: &str = "runtime-data.json";
@@ -170,7 +172,8 @@ impl EvidenceFiles {
             (Some(message), Some(signature), Some(pcrs)) => Some(Quote::new(message, signature, pcrs)),
             _ => return Err(EvidenceFilesError::PartOfQuote),
         };
-        let ak_chain = self.read(AK_CHAIN, read_certificates)?.map(|pem| certificates_from_pem(&pem)).transpose();
+        let ak_chain =
+            self.read(AK_CHAIN, read_certificates)?.map(|pem| certificates_from_pem(&pem)).transpose();
         let evidence = Evidence {
             token: self.read(TOKEN, read_token)?,
             report: self.read(REPORT, read_report)?,
@@ -231,57 +234,4 @@ fn unreadable(name: &'static str, reason: impl std::fmt::Display) -> EvidenceFil
 
 fn invalid(name: &'static str, error: AttestationError) -> EvidenceFilesError {
     EvidenceFilesError::Invalid { name, error: Box::new(error) }
-}
-
-/// What was collected, apart from the evidence: each document as received.
-#[cfg(feature = "client")]
-#[derive(Debug)]
-pub(crate) struct CollectedDocuments<'a> {
-    pub(crate) certificates: Option<&'a [u8]>,
-    /// Of the report's kind of key, of the other kind, of the processor that MAA runs on.
-    pub(crate) revocation_lists: [Option<&'a [u8]>; 3],
-    pub(crate) key_set: Option<&'a [u8]>,
-}
-
-/// Writes evidence and endorsements into files.
-#[cfg(feature = "client")]
-pub(crate) fn files_of(evidence: &Evidence, collected: &CollectedDocuments<'_>) -> EvidenceFiles {
-    let quote = evidence.quote.as_ref();
-    let pem = collected.certificates.is_some_and(|bytes| certificates_from_pem(bytes).is_ok());
-    let ak_chain: String = evidence.ak_chain.iter().map(|der| certificate_pem(der)).collect();
-    let documents = [
-        (TOKEN, evidence.token.as_deref().map(str::as_bytes)),
-        (RUNTIME_DATA, evidence.runtime_data.as_deref()),
-        (REPORT, evidence.report.as_deref()),
-        (UVM_ENDORSEMENT, evidence.uvm_endorsement.as_deref()),
-        (HCL_REPORT, evidence.hcl_report.as_deref()),
-        (QUOTE_MESSAGE, quote.map(|quote| quote.message.as_slice())),
-        (QUOTE_SIGNATURE, quote.map(|quote| bare_signature(&quote.signature))),
-        (PCRS, None),
-        (AK_CHAIN, Some(ak_chain.as_bytes()).filter(|pem| !pem.is_empty())),
-        (if pem { CERTIFICATES } else { VCEK }, collected.certificates),
-        (KEY_SET, collected.key_set),
-    ];
-    let documents = documents.into_iter().chain(REVOCATION_LISTS.into_iter().zip(collected.revocation_lists));
-    let mut files: BTreeMap<_, _> = documents.filter_map(|(name, bytes)| Some((name, bytes?.to_vec()))).collect();
-    if let Some(quote) = quote {
-        files.insert(PCRS, pcrs_json(&quote.pcrs).into_bytes());
-    }
-    EvidenceFiles(files)
-}
-
-/// The 256 bytes of a quote's signature, also of one that is a `TPMT_SIGNATURE` (RSASSA with SHA-256: 6 bytes before them).
-#[cfg(feature = "client")]
-fn bare_signature(signature: &[u8]) -> &[u8] {
-    const HEADER: [u8; 6] = [0x00, 0x14, 0x00, 0x0b, 0x01, 0x00];
-    match signature.strip_prefix(&HEADER[..]) {
-        Some(bare) if bare.len() == 256 => bare,
-        _ => signature,
-    }
-}
-
-/// An array of digests in hexadecimal, one a line.
-#[cfg(feature = "client")]
-fn pcrs_json(pcrs: &[Sha256Digest]) -> String {
-    format!("{:#}\n", serde_json::json!(pcrs))
 }

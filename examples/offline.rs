@@ -25,7 +25,7 @@ use blindbox_attestation::files::{
     read_token, read_tpm_quote, read_tpm_signature, read_uvm_endorsement,
 };
 use blindbox_attestation::maa::KeySet;
-use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem};
+use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem_or_der};
 use blindbox_attestation::{
     AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, Issuer, OfflineAttestation,
     Policy, UnixTime, Vek, VerifiedEvidence, find_cce_policies, verify_recorded, verify_unappraised,
@@ -237,7 +237,7 @@ fn endorsements(arguments: &Arguments) -> Result<Endorsements, Failure> {
 /// One certificate in DER, or a bundle in PEM.
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let bytes = read_certificates(&read(path)?).map_err(|error| bad_file(path, error))?;
-    Ok(certificates_from_pem(&bytes).unwrap_or_else(|_| vec![bytes]))
+    certificates_from_pem_or_der(&bytes).map_err(|error| bad_file(path, error))
 }
 
 /// A file, read as what an option gives it for.

@@ -17,7 +17,7 @@ use crate::files::{
     read_tpm_quote, read_tpm_signature, read_uvm_endorsement,
 };
 use crate::maa::KeySet;
-use crate::snp::{Crl, Vek, certificates_from_pem};
+use crate::snp::{Crl, Vek, certificates_from_pem_or_der};
 
 const TOKEN: &str = "token.jwt";
 const RUNTIME_DATA: &str = "runtime-data.json";
@@ -173,7 +173,7 @@ impl EvidenceFiles {
             _ => return Err(EvidenceFilesError::PartOfQuote),
         };
         let ak_chain =
-            self.read(AK_CHAIN, read_certificates)?.map(|pem| certificates_from_pem(&pem)).transpose();
+            self.read(AK_CHAIN, read_certificates)?.map(|read| certificates_from_pem_or_der(&read)).transpose();
         let evidence = Evidence {
             token: self.read(TOKEN, read_token)?,
             report: self.read(REPORT, read_report)?,

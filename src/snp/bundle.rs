@@ -2,7 +2,7 @@
 
 use super::CaChain;
 use super::pem;
-use crate::x509::{Certificate, CertificateError, MAX_CERTIFICATE_LEN};
+use crate::x509::{Certificate, CertificateError};
 
 /// The certificates of an agent, the THIM service or a file: that of the key that signed a report (VCEK or VLEK), optionally
 /// with its issuer (ASK or ASVK) and root (ARK). At most 9, each of at most 8 KiB. Not verified:
@@ -31,16 +31,7 @@ impl CertificateBundle {
     ///
     /// As [`Self::from_pem`]; [`CertificateError::TooLarge`] for more than 8 KiB of DER.
     pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, CertificateError> {
-        if pem::is_pem(bytes) {
-            return Self::from_pem(bytes);
-        }
-        match bytes.len() {
-            0 => Err(CertificateError::Malformed),
-            len if len > MAX_CERTIFICATE_LEN => {
-                Err(CertificateError::TooLarge { limit: MAX_CERTIFICATE_LEN, actual: len })
-            }
-            _ => Ok(Self { certificates: vec![bytes.to_vec()] }),
-        }
+        Ok(Self { certificates: pem::certificates_or_der(bytes)? })
     }
 
     /// Returns the certificates in DER, in their original order.

@@ -112,6 +112,15 @@ pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateErr
     pem::certificates(text)
 }
 
+/// Returns the certificates of a file in PEM, or one certificate in DER, each in DER. They are not parsed.
+///
+/// # Errors
+///
+/// As [`certificates_from_pem`]; [`CertificateError::Malformed`] for no bytes, [`CertificateError::TooLarge`] for more than 8 KiB of DER.
+pub fn certificates_from_pem_or_der(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
+    pem::certificates_or_der(bytes)
+}
+
 /// A report with a verified signature chain up to AMD's root; only [`verify`] and [`VerifiedVek::verify_with`] create one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]

@@ -27,8 +27,20 @@ pub(crate) fn certificate(der: &[u8]) -> String {
 }
 
 /// Whether bytes contain PEM certificates, optionally after other text.
-pub(crate) fn is_pem(bytes: &[u8]) -> bool {
+fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
+}
+
+/// Returns the DER of each certificate in PEM, or of one certificate in DER, which is not parsed.
+pub(crate) fn certificates_or_der(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
+    if is_pem(bytes) {
+        return certificates(bytes);
+    }
+    match bytes.len() {
+        0 => Err(CertificateError::Malformed),
+        len if len > MAX_CERTIFICATE_LEN => Err(CertificateError::TooLarge { limit: MAX_CERTIFICATE_LEN, actual: len }),
+        _ => Ok(vec![bytes.to_vec()]),
+    }
 }
 
 /// Returns the DER of each certificate in a PEM file, in order. Text between the certificates is ignored.
@@ -70,6 +82,20 @@ mod tests {
     fn a_bundle_gives_its_certificates_in_order() {
         let text = format!("subject=x\n{BEGIN}\r\nAQID\r\nBA==\r\n{END}\n\n{BEGIN}\nBQ==\n{END}");
         assert_eq!(certificates(text.as_bytes()), Ok(vec![vec![1, 2, 3, 4], vec![5]]));
+    }
+
+    #[test]
+    fn one_certificate_may_be_in_der() {
+        let pem = format!("{BEGIN}\nAQID\n{END}");
+        assert_eq!(certificates_or_der(pem.as_bytes()), Ok(vec![vec![1, 2, 3]]));
+        assert_eq!(certificates_or_der(&[0x30, 0]), Ok(vec![vec![0x30, 0]]));
+        let cut = &pem[..pem.len() - 1];
+        assert_eq!(certificates_or_der(cut.as_bytes()), Err(CertificateError::Malformed));
+        assert_eq!(certificates_or_der(&[]), Err(CertificateError::Malformed));
+        let limit = MAX_CERTIFICATE_LEN;
+        assert_eq!(certificates_or_der(&vec![0x30; limit]), Ok(vec![vec![0x30; limit]]));
+        let error = CertificateError::TooLarge { limit, actual: limit + 1 };
+        assert_eq!(certificates_or_der(&vec![0x30; limit + 1]), Err(error));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The files of recorded evidence: which names there are, and what is refused of their content.
 
+use blindbox_attestation::emulator::CertificateAuthority;
 use blindbox_attestation::{AttestationError, EvidenceFiles, EvidenceFilesError, KeySetSource};
 
 fn files(given: &[(&str, &[u8])]) -> EvidenceFiles {
@@ -51,6 +52,20 @@ fn a_quote_has_three_files() {
             _ => assert_eq!(found, Err(EvidenceFilesError::PartOfQuote), "{given:?}"),
         }
     }
+}
+
+/// As [`EvidenceFiles`] says of every file: in any of its forms.
+#[test]
+fn the_certificates_of_an_attestation_key_are_read_in_pem_and_in_der() {
+    let (authority, other) = (CertificateAuthority::new("one"), CertificateAuthority::new("other"));
+    let chain = |content: &[u8]| files(&[("token.jwt", b"x"), ("ak-chain.pem", content)]).evidence().unwrap().ak_chain;
+    assert_eq!(chain(authority.root_der()), [authority.root_der()]);
+    assert_eq!(chain(authority.root_pem().as_bytes()), [authority.root_der()]);
+    let both = authority.root_pem() + &other.root_pem();
+    assert_eq!(chain(both.as_bytes()), [authority.root_der(), other.root_der()]);
+    let cut =
+        files(&[("token.jwt", b"x"), ("ak-chain.pem", &both.as_bytes()[..both.len() - 2])]).evidence().unwrap_err();
+    assert!(matches!(cut, EvidenceFilesError::Unreadable { name: "ak-chain.pem", .. }), "{cut}");
 }
 
 #[test]

@@ -179,6 +179,50 @@ fn roots_and_policies_of_the_directory_are_said_to_be_unproven() {
     assert_eq!(both, serde_json::json!(["amd-roots", "policy"]));
 }
 
+/// A link in the directory is its author's: it says which of the files elsewhere counts.
+#[cfg(unix)]
+#[test]
+fn a_path_through_the_directory_is_of_its_author_wherever_it_leads() {
+    use std::os::unix::fs::symlink;
+    let emulator = Emulator::start(&["--product", "milan"]);
+    let (directory, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (to, other) = (directory.path(), elsewhere.path());
+    fetched(&emulator, to);
+    for (from, name) in [("key-set.json", "ks.json"), ("amd-roots.pem", "roots.pem"), ("policy.toml", "policy.toml")] {
+        fs::copy(emulator.path(from), other.join(name)).unwrap();
+        fs::remove_file(to.join(name)).ok();
+        symlink(other.join(name), to.join(name)).unwrap();
+        // A link elsewhere to the link in the directory.
+        symlink(to.join(name), other.join(format!("to-{name}"))).unwrap();
+    }
+    symlink(other, to.join("sub")).unwrap();
+    // A directory elsewhere that leads through the evidence, and comes back.
+    symlink(to.join("sub"), other.join("detour")).unwrap();
+    let verify = |policy: &Path, keys: &Path, roots: &Path| {
+        let [to, policy, keys, roots] = [to, policy, keys, roots].map(|path| path.to_str().unwrap());
+        let options =
+            ["verify", "--json", "--evidence", to, "--policy", policy, "--key-set", keys, "--amd-roots", roots];
+        run(&[&options[..], &["--at", &at(Path::new(to))]].concat())
+    };
+    let [keys, roots, policy] = ["ks.json", "roots.pem", "policy.toml"];
+    let own = verify(&other.join(policy), &other.join(keys), &other.join(roots));
+    assert_eq!((own.exit, &own.json()["unproven"]), (0, &serde_json::json!([])), "{}", own.out);
+    for through in ["to/", "to/sub/", "to/./sub/", "other/to-", "other/detour/"] {
+        let through = |name: &str| {
+            let path = format!("{through}{name}");
+            match path.split_once('/').unwrap() {
+                ("to", rest) => to.join(rest),
+                (_, rest) => other.join(rest),
+            }
+        };
+        let outcome = verify(&other.join(policy), &through(keys), &other.join(roots));
+        assert_eq!((outcome.exit, outcome.code().as_str()), (3, "key-set-not-authenticated"), "{}", outcome.out);
+        let outcome = verify(&through(policy), &other.join(keys), &through(roots));
+        let unproven = serde_json::json!(["amd-roots", "policy"]);
+        assert_eq!((outcome.exit, &outcome.json()["unproven"]), (0, &unproven), "{}", outcome.out);
+    }
+}
+
 /// The time that `fetch` noted.
 fn at(directory: &Path) -> String {
     let about: serde_json::Value = serde_json::from_slice(&fs::read(directory.join("about.json")).unwrap()).unwrap();

@@ -15,6 +15,7 @@ mod cce_policy;
 mod connect_args;
 #[cfg(feature = "emulator")]
 mod emulate;
+mod evidence_directory;
 mod exit;
 mod fetch;
 mod files;

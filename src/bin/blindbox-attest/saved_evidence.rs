@@ -10,6 +10,7 @@ use blindbox_attestation::{
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::connect_args::Connection;
+use crate::evidence_directory::EvidenceDirectory;
 use crate::exit::Failure;
 use crate::files;
 
@@ -121,12 +122,9 @@ impl Saved<'_> {
         all.into_iter().filter_map(|(taken, what)| taken.then_some(what)).collect()
     }
 
-    /// Whether a file lies in the directory, at any depth and by whichever path.
+    /// Whether who wrote the directory decides what a path names.
     fn holds(&self, file: Option<&Path>) -> bool {
-        // Standard input (`-`) is no file.
-        let file = file.filter(|path| path.as_os_str() != "-").and_then(|path| path.canonicalize().ok());
-        let directory = self.directory.canonicalize().ok();
-        file.zip(directory).is_some_and(|(file, directory)| file.starts_with(directory))
+        file.is_some_and(|path| EvidenceDirectory(self.directory).decides(path))
     }
 }
 

@@ -4,19 +4,6 @@
 //! the host ([`calls::Calls`]): nothing here calls the host. Failures are values ([`outcome::Failure`]), not errors of UniFFI, whose
 //! generated messages would hold every field, the appraisal among them.
 
-#![allow(missing_docs, reason = "the scaffolding that UniFFI generates has none")]
-#![allow(clippy::too_many_arguments, reason = "one flat call is what crosses the languages, also in the scaffolding")]
-#![allow(
-    clippy::all,
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the scaffolding is not written here"
-)]
-
 mod about;
 mod bodies;
 mod calls;

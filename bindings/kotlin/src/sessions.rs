@@ -71,6 +71,7 @@ pub struct Session(facade::Session);
 #[uniffi::export]
 impl Session {
     /// Sends a request, with a body in memory or one that is written: [`Outcome::Responded`].
+    #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
     pub fn send(
         &self,
         calls: Arc<Calls>,

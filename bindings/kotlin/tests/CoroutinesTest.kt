@@ -18,20 +18,12 @@ import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeoutOrNull
-import org.junit.After
-import org.junit.AfterClass
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertNull
 import org.junit.Assert.assertTrue
-import org.junit.BeforeClass
 import org.junit.Test
 
-class CoroutinesTest {
-    @After
-    fun reset() {
-        emulator.order("reset")
-    }
-
+class CoroutinesTest : EmulatedTest() {
     @Test
     fun `a session`() = runBlocking {
         emulator.settings().build().awaitConnect(emulator.url, emulator.policy).use { session ->
@@ -86,24 +78,5 @@ class CoroutinesTest {
     fun `200 at a time`() = runBlocking {
         val responses = List(200) { async { session.awaitSend(Request("POST", "/echo").body("$it")).awaitBytes().decodeToString() } }
         assertEquals(List(200) { "$it" }, responses.awaitAll())
-    }
-
-    companion object {
-        private lateinit var emulator: Emulator
-        private lateinit var session: Session
-
-        @JvmStatic
-        @BeforeClass
-        fun start() {
-            emulator = Emulator()
-            session = emulator.connect()
-        }
-
-        @JvmStatic
-        @AfterClass
-        fun stop() {
-            session.close()
-            emulator.close()
-        }
     }
 }

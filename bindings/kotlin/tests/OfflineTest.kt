@@ -1,19 +1,17 @@
 package tests
 
 import blindbox.attestation.*
-import org.junit.AfterClass
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertNotNull
 import org.junit.Assert.assertNull
 import org.junit.Assert.assertTrue
-import org.junit.BeforeClass
 import org.junit.Test
 import java.nio.file.Files
 import java.time.Duration
 
-class OfflineTest {
+class OfflineTest : EmulatedTest() {
     private fun container() = Policy.confidentialContainer()
         .hostData(emulator.hostData!!)
         .minimumSvn(101)
@@ -84,19 +82,5 @@ class OfflineTest {
         assertEquals(Pair("token", false), Pair(found["kind"], found["verified"]))
         assertEquals("key-set", inspect(emulator.file("key-set.json")).first()["kind"])
         thrown<AttestationException.Misconfigured> { inspect("nothing".toByteArray()) }
-    }
-
-    companion object {
-        private lateinit var emulator: Emulator
-
-        @JvmStatic
-        @BeforeClass
-        fun start() {
-            emulator = Emulator()
-        }
-
-        @JvmStatic
-        @AfterClass
-        fun stop() = emulator.close()
     }
 }

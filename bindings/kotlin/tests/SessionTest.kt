@@ -1,14 +1,11 @@
 package tests
 
 import blindbox.attestation.*
-import org.junit.After
-import org.junit.AfterClass
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertNull
 import org.junit.Assert.assertTrue
-import org.junit.BeforeClass
 import org.junit.Test
 import java.io.IOException
 import java.io.InputStream
@@ -24,12 +21,7 @@ import java.util.concurrent.TimeUnit
 import java.util.concurrent.TimeoutException
 import kotlin.concurrent.thread
 
-class SessionTest {
-    @After
-    fun reset() {
-        emulator.order("reset")
-    }
-
+class SessionTest : EmulatedTest() {
     /** Runs work on a thread that is interrupted once the application has its request. */
     private fun interrupted(work: () -> Any?): AttestationException.Unavailable {
         val outcome = CompletableFuture<AttestationException.Unavailable>()
@@ -352,24 +344,5 @@ class SessionTest {
         val found = thrown<ApplicationUnreachable> { verifyConnection("https://127.0.0.1:$port", emulator.policy) }
         assertTrue(found.retryable)
         thrown<InvalidUrl> { verifyConnection("nonsense", emulator.policy) }
-    }
-
-    companion object {
-        private lateinit var emulator: Emulator
-        private lateinit var session: Session
-
-        @JvmStatic
-        @BeforeClass
-        fun start() {
-            emulator = Emulator()
-            session = emulator.connect()
-        }
-
-        @JvmStatic
-        @AfterClass
-        fun stop() {
-            session.close()
-            emulator.close()
-        }
     }
 }

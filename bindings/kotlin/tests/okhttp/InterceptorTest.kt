@@ -8,12 +8,9 @@ import okhttp3.MediaType
 import okhttp3.OkHttpClient
 import okhttp3.RequestBody
 import okio.BufferedSink
-import org.junit.After
-import org.junit.AfterClass
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertTrue
-import org.junit.BeforeClass
 import org.junit.Test
 import java.io.IOException
 import java.util.concurrent.CompletableFuture
@@ -21,17 +18,12 @@ import java.util.concurrent.TimeUnit
 import okhttp3.Request as OkRequest
 import okhttp3.Response as OkResponse
 
-class InterceptorTest {
+class InterceptorTest : EmulatedTest() {
     private val client = OkHttpClient.Builder().addInterceptor(AttestedInterceptor(session)).build()
 
     private fun get(target: String) = OkRequest.Builder().url(if (target.startsWith("/")) emulator.url + target else target).build()
 
     private fun text(request: OkRequest): String = client.newCall(request).execute().use { it.body()!!.string() }
-
-    @After
-    fun reset() {
-        emulator.order("reset")
-    }
 
     @Test
     fun `requests go through the session`() {
@@ -102,24 +94,5 @@ class InterceptorTest {
         }
         val request = OkRequest.Builder().url("${emulator.url}/echo").post(broken).build()
         assertEquals(failure, thrown<RequestBodyFailed> { text(request) }.cause)
-    }
-
-    companion object {
-        private lateinit var emulator: Emulator
-        private lateinit var session: Session
-
-        @JvmStatic
-        @BeforeClass
-        fun start() {
-            emulator = Emulator()
-            session = emulator.connect()
-        }
-
-        @JvmStatic
-        @AfterClass
-        fun stop() {
-            session.close()
-            emulator.close()
-        }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Language {
     notes: Vec<String>,
     slowest_cancellation: Option<u64>,
     refusals: usize,
+    passed_over: usize,
 }
 
 impl Language {
@@ -39,11 +40,17 @@ impl Language {
             notes,
             slowest_cancellation: None,
             refusals: 0,
+            passed_over: 0,
         }
     }
 
     pub(crate) fn runs(&self, scenario: &Scenario) -> bool {
         !self.is_offline || scenario.is_offline()
+    }
+
+    /// Notes a scenario that is not its matter.
+    pub(crate) fn pass_over(&mut self) {
+        self.passed_over = self.passed_over.saturating_add(1);
     }
 
     /// Notes what came of a scenario.
@@ -124,6 +131,9 @@ impl Language {
         }
         if let Some(time) = self.slowest_cancellation {
             line.push_str(&format!("; cancelled within {time} ms"));
+        }
+        if self.passed_over > 0 {
+            line.push_str(&format!("; NOT RUN: {} scenarios that need a session, which it has not", self.passed_over));
         }
         for note in &self.notes {
             line.push_str("; ");

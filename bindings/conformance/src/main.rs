@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use crate::emulator::Emulator;
 use crate::language::Language;
 use crate::reference::Reference;
-use crate::runner::Process;
+use crate::runner::{Process, Runner};
 use crate::scenario::{Failure, Scenario};
 use crate::stage::Stage;
 
@@ -59,9 +59,9 @@ fn conform() -> Result<bool, Failure> {
             "SKIPPED: the scenarios of recorded evidence, since there is none; name its directory in BLINDBOX_VECTORS"
         ),
     }
-    let mut emulator = None;
+    let (mut emulator, mut collector) = (None, Reference::new()?);
     for scenario in &scenarios {
-        run(scenario, &mut languages, &mut emulator, Path::new(&attest), &stage)?;
+        run(scenario, &mut languages, &mut collector, &mut emulator, Path::new(&attest), &stage)?;
     }
     drop(emulator.take());
     let mut emulator = Emulator::start(Path::new(&attest), &[], &stage)?;
@@ -89,6 +89,7 @@ fn conform() -> Result<bool, Failure> {
 fn run(
     scenario: &Scenario,
     languages: &mut [Language],
+    collector: &mut Reference,
     running: &mut Option<Emulator>,
     attest: &Path,
     stage: &Stage,
@@ -101,8 +102,13 @@ fn run(
     }
     let emulator = running.as_mut().ok_or("there is no emulator")?;
     let mut expected: Option<String> = None;
-    for language in languages.iter_mut().filter(|language| language.runs(scenario)) {
-        let outcomes = scenario.run(emulator, stage, language.runner.as_mut());
+    for language in languages {
+        if !language.runs(scenario) {
+            language.pass_over();
+            continue;
+        }
+        let collector: Option<&mut dyn Runner> = if language.is_offline { Some(&mut *collector) } else { None };
+        let outcomes = scenario.run(emulator, stage, language.runner.as_mut(), collector);
         let outcomes = outcomes.map_err(|error| format!("{}: {}: {error}", language.name, scenario.name))?;
         let found = mask::masked(&outcomes, scenario.messages, emulator)?;
         let failure = match (scenario.check(&outcomes), &expected) {

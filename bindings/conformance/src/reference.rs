@@ -41,6 +41,7 @@ impl Runner for Reference {
                 },
                 "request" => request(command, given(session)?).await?,
                 "recorded" => recorded(command).await?,
+                "collect" => collect(command).await?,
                 "policy" => text(command, "policy")
                     .parse::<Policy>()
                     .map_err(AttestationError::from)
@@ -160,6 +161,19 @@ fn head(command: &Value, response: &Response) -> Value {
         outcome[name] = json!(value.map(Iterator::collect::<String>));
     }
     outcome
+}
+
+/// Collects evidence into a directory, for languages without a network.
+async fn collect(command: &Value) -> Outcome {
+    let policy: Policy = text(command, "policy").parse()?;
+    let bundle = match verifier(command)??.collect(text(command, "url"), &policy).await {
+        Ok(bundle) => bundle,
+        Err(error) => return Ok(Err(error)),
+    };
+    for (name, content) in bundle.files().iter() {
+        fs::write(std::path::Path::new(text(command, "directory")).join(name), content)?;
+    }
+    Ok(Ok(json!({ "asked_at": bundle.asked_at.as_secs() })))
 }
 
 async fn recorded(command: &Value) -> Outcome {

@@ -115,22 +115,19 @@ struct RecordedStep {
 }
 
 impl Scenario {
-    /// Whether it needs no network: only recorded evidence and policies.
+    /// Whether a language without a network can run it: only recorded evidence and policies.
     pub(crate) fn is_offline(&self) -> bool {
-        let offline = |step: &Step| match step {
-            Step::Recorded(step) => !step.files.is_empty(),
-            Step::Policy {} => true,
-            _ => false,
-        };
-        self.steps.iter().all(offline)
+        self.steps.iter().all(|step| matches!(step, Step::Recorded(_) | Step::Policy {} | Step::Order { .. }))
     }
 
-    /// Runs it, and returns what each command gave, then what the peer received.
+    /// Runs it, and returns what each command gave, then what the peer received. With a `collector`, that collects evidence in place of
+    /// a runner without a network.
     pub(crate) fn run(
         &self,
         emulator: &mut Emulator,
         stage: &Stage,
         runner: &mut dyn Runner,
+        mut collector: Option<&mut dyn Runner>,
     ) -> Result<Vec<Value>, Failure> {
         emulator.order("reset")?;
         if emulator.has_front_end() {
@@ -153,6 +150,9 @@ impl Scenario {
             extend(&mut command, step, emulator, stage)?;
             if let Step::Recorded(step) = step {
                 step.lay_out(&mut command, stage)?;
+                if let Some(collector) = collector.as_deref_mut().filter(|_| step.files.is_empty()) {
+                    step.collect(&mut command, stage, collector)?;
+                }
             }
             outcomes.push(runner.run(&command)?);
         }
@@ -229,9 +229,7 @@ impl RecordedStep {
             return Ok(());
         }
         let vectors = stage.vectors.as_ref().ok_or("there are no vectors")?;
-        let directory = stage.directory.join("recorded");
-        drop(std::fs::remove_dir_all(&directory));
-        std::fs::create_dir_all(&directory)?;
+        let directory = stage.empty_directory("recorded")?;
         for (name, path) in &self.files {
             let path = vectors.join(path);
             let mut content = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -247,6 +245,23 @@ impl RecordedStep {
         // Recorded evidence is verified under the real roots.
         for name in ["amd_roots", "ak_root"] {
             command.as_object_mut().map(|members| members.remove(name));
+        }
+        Ok(())
+    }
+}
+
+impl RecordedStep {
+    /// Has evidence collected into a directory of the stage, and names it to the runner.
+    fn collect(&self, command: &mut Value, stage: &Stage, collector: &mut dyn Runner) -> Result<(), Failure> {
+        let directory = stage.empty_directory("collected")?;
+        let mut collect = command.clone();
+        (collect["do"], collect["directory"]) = (json!("collect"), json!(directory));
+        let collected = collector.run(&collect)?;
+        let at = collected["asked_at"].as_u64().ok_or_else(|| format!("expected evidence, found {collected}"))?;
+        (command["directory"], command["at"]) = (json!(directory), json!(at));
+        let key_set = directory.join("key-set.json");
+        if !self.beside && key_set.exists() {
+            command["key_set"] = json!(key_set);
         }
         Ok(())
     }

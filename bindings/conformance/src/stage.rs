@@ -42,6 +42,14 @@ impl Stage {
         Ok(Self { directory, policies, vectors, application, canary, touched, last })
     }
 
+    /// A directory of this name, with nothing in it.
+    pub(crate) fn empty_directory(&self, name: &str) -> Result<PathBuf, Failure> {
+        let directory = self.directory.join(name);
+        drop(std::fs::remove_dir_all(&directory));
+        std::fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+
     /// Puts the addresses of this run in their places.
     pub(crate) fn filled(&self, text: &str) -> String {
         text.replace("{canary}", &self.canary).replace("{application}", &self.application)

@@ -1,11 +1,12 @@
 //! Step 5: every requirement and every relaxation of a policy, met and not met.
 
 mod advisories;
+mod any_evidence;
 mod paravisor;
 mod relaxations;
 mod report;
 mod tdx;
-mod token;
+
 mod vm_id;
 
 use blindbox_attestation::{Attestation, AttestationError, Verdict, Violation};

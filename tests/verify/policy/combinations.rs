@@ -1,0 +1,142 @@
+//! Requirements that need others, and relaxations that do not go together.
+
+use std::time::Duration;
+
+use blindbox_attestation::{
+    Binding, BitRequirement, GuestIdentity, HostData, Issuer, PlatformInfoBit, Policy, PolicyError, Sha256Digest,
+    TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+};
+
+use super::{SHARED, container, host_data};
+
+#[test]
+fn what_is_required_of_maa_is_not_dropped_where_maa_is_not_asked() {
+    let uncovered = |requirement| Err(PolicyError::NotCoveredByTrust { requirement, needs: "MAA" });
+    let hash = Sha256Digest::new([1; 32]);
+    assert_eq!(Trust::amd().require_maa_policy_hash(hash), uncovered("trust.maa.policy-hash"));
+    assert_eq!(Trust::amd().require_maa_key_id("kid"), uncovered("trust.maa.key-id"));
+}
+
+#[test]
+fn an_allow_all_policy_is_refused_unless_allowed() {
+    let digest = "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20";
+    let digest = HostData::from_hex(digest).unwrap();
+    let trust = || Trust::maa(SHARED).unwrap();
+    let workload = Workload::binds_its_own_key(digest);
+    let refused = Policy::confidential_container(trust(), workload.clone(), UvmRequirement::at_least(101));
+    assert_eq!(refused, Err(PolicyError::PermissiveWorkload { digest }));
+    let allowed =
+        Policy::confidential_container(trust(), workload.allow_permissive(), UvmRequirement::at_least(101)).unwrap();
+    assert_eq!(allowed.lint()[0].code, "permissive-workload-allowed");
+}
+
+#[test]
+fn an_attester_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
+    let with = |trust: Trust| {
+        Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmRequirement::at_least(101))
+    };
+    let own = "https://mine.neu.attest.azure.net";
+    let issuer = Issuer::new(own).unwrap();
+    assert_eq!(with(Trust::maa(own).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
+    let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(Sha256Digest::new([1; 32])).unwrap();
+    assert!(with(pinned).is_ok());
+    let waived = with(Trust::maa(own).unwrap().allow_any_maa_policy()).unwrap();
+    assert!(waived.lint().iter().any(|lint| lint.code == "maa-policy-not-pinned"));
+    // A name that only looks shared is someone's own.
+    let lookalike = "https://shared.attest.azure.net.example.com";
+    let issuer = Issuer::new(lookalike).unwrap();
+    assert_eq!(with(Trust::maa(lookalike).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
+    let test = "https://sharedeus2.eus2.test.attest.azure.net";
+    let issuer = Issuer::new(test).unwrap();
+    assert_eq!(with(Trust::maa(test).unwrap()), Err(PolicyError::TestAttester { issuer }));
+    assert!(with(Trust::maa(test).unwrap().allow_test_attester()).is_ok());
+}
+
+#[test]
+fn a_requirement_that_no_evidence_of_the_trust_can_show_is_refused() {
+    let uncovered = |requirement, needs| Err(PolicyError::NotCoveredByTrust { requirement, needs });
+    let minima = TcbMinima::any(TcbMinimum::new().snp(1));
+    assert_eq!(container().require_committed_tcb(minima), uncovered("require.committed-tcb", "AMD"));
+    assert_eq!(
+        container().require_platform_info(PlatformInfoBit::EccEn, BitRequirement::Set),
+        uncovered("require.platform-info", "AMD")
+    );
+    let amd = Policy::confidential_container(
+        Trust::amd(),
+        Workload::binds_its_own_key(host_data()),
+        UvmRequirement::at_least(101),
+    );
+    let amd = amd.unwrap();
+    assert_eq!(amd.require_max_token_age(Duration::from_secs(1)), uncovered("require.max-token-age-seconds", "MAA"));
+}
+
+#[test]
+fn a_vm_is_named_somehow_and_binds_under_amd_trust() {
+    let trust = || Trust::maa(SHARED).unwrap();
+    let any = GuestIdentity::allow_any_azure_cvm();
+    let vm = |trust, binding| Policy::confidential_vm(trust, any.clone(), binding);
+    assert!(vm(trust(), Binding::None).is_ok());
+    for trust in [Trust::amd(), Trust::maa_and_amd(SHARED).unwrap()] {
+        assert!(vm(trust.clone(), Binding::OwnConnection).is_ok());
+        let refused = vm(trust.clone(), Binding::None);
+        assert!(
+            matches!(&refused, Err(PolicyError::Contradiction { reason }) if reason.contains("no unbound form")),
+            "{refused:?}"
+        );
+        // The quote of a VM whose administrator may have replaced the key proves nothing.
+        let old = vm(trust.clone(), Binding::OwnKey).unwrap().allow_old_paravisor();
+        assert!(
+            matches!(&old, Err(PolicyError::Contradiction { reason }) if reason.contains("contradicts `trust.amd`")),
+            "{old:?}"
+        );
+        let earlier = vm(trust, Binding::OwnKey).unwrap().allow_report_of_earlier_boot().unwrap();
+        assert!(earlier.lint().iter().any(|lint| lint.code == "report-of-earlier-boot-allowed"));
+        assert_eq!(Policy::from_toml(&earlier.to_toml()), Ok(earlier));
+    }
+    let useless = vm(trust(), Binding::OwnKey).unwrap().allow_report_of_earlier_boot();
+    assert!(
+        matches!(&useless, Err(PolicyError::Contradiction { reason }) if reason.contains("report-of-earlier-boot")),
+        "{useless:?}"
+    );
+    let no_one = Policy::confidential_vm(trust(), GuestIdentity::by_measurement([]), Binding::OwnKey);
+    assert_eq!(no_one, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
+}
+
+/// The paravisor of a confidential VM states its id, and so does a token; nothing of a container does.
+#[test]
+fn vm_ids_need_evidence_that_has_them() {
+    let id = blindbox_attestation::VmId::new([7; 16]);
+    let vm = |trust| Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
+    assert!(vm(Trust::amd()).require_vm_ids([id]).is_ok());
+    assert!(vm(Trust::maa(SHARED).unwrap()).require_vm_ids([id]).is_ok());
+    let workload = Workload::binds_its_own_key(host_data());
+    let container = Policy::confidential_container(Trust::amd(), workload, UvmRequirement::at_least(101)).unwrap();
+    let refused = PolicyError::NotCoveredByTrust { requirement: "require.vm-ids", needs: "MAA" };
+    assert_eq!(container.require_vm_ids([id]), Err(refused));
+}
+
+#[test]
+fn host_data_needs_something_that_enforces_it() {
+    let text = format!(
+        r#"{{"version":1,"kind":"confidential-container","trust":{{"maa":{{"issuer":"{SHARED}"}}}},
+            "workload":{{"binding":"own-key","host-data":["{}"]}}}}"#,
+        host_data()
+    );
+    assert_eq!(Policy::from_json(&text), Err(PolicyError::HostDataNotAnchored));
+}
+
+#[test]
+fn channel_relaxations_do_not_combine_into_nothing() {
+    let contradiction = |policy: Result<Policy, PolicyError>| {
+        assert!(matches!(policy, Err(PolicyError::Contradiction { .. })), "{policy:?}");
+    };
+    contradiction(container().allow_unbound_channel());
+    contradiction(container().allow_plain_http());
+    let any_data = Workload::attests_any_data(host_data());
+    let unbound =
+        Policy::confidential_container(Trust::maa(SHARED).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
+    contradiction(unbound.clone().allow_plain_http());
+    let unbound = unbound.allow_unbound_channel().unwrap();
+    contradiction(unbound.clone().allow_unverified_name());
+    assert!(unbound.allow_plain_http().is_ok());
+}

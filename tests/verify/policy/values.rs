@@ -1,0 +1,140 @@
+//! Values that a policy refuses: those that require nothing, or that nothing has.
+
+use std::time::Duration;
+
+use blindbox_attestation::{
+    Binding, BitRequirement, ChipId, GuestIdentity, HostData, KeyDigest, Policy, PolicyError, ReportId, TcbMinima,
+    TcbMinimum, Trust, UvmRequirement, VmId, Workload,
+};
+
+use super::{SHARED, container, container_of_both, host_data};
+
+#[test]
+fn an_empty_list_is_never_any() {
+    let empty = |requirement| Err(PolicyError::EmptyList { requirement });
+    assert_eq!(container().require_measurements([]), empty("require.measurements"));
+    assert_eq!(container().require_vmpl([]), empty("require.vmpl"));
+    assert_eq!(container().require_id_keys([]), empty("require.id-keys"));
+    assert_eq!(container().require_author_keys([]), empty("require.author-keys"));
+    assert_eq!(container().require_family_ids([]), empty("require.family-ids"));
+    assert_eq!(container().require_image_ids([]), empty("require.image-ids"));
+    assert_eq!(container().require_chip_ids([]), empty("require.chip-ids"));
+    assert_eq!(container().require_products([]), empty("require.products"));
+    assert_eq!(container().require_report_ids([]), empty("require.report-ids"));
+    assert_eq!(container().require_vm_ids([]), empty("require.vm-ids"));
+    assert_eq!(container().require_compliance_status::<&str>([]), empty("require.compliance-status"));
+    assert_eq!(container_of_both().require_signing_keys([]), empty("require.signing-keys"));
+    let nothing = TcbMinima::any(TcbMinimum::new());
+    for nothing in [nothing, TcbMinima::default()] {
+        assert_eq!(container().require_reported_tcb(nothing), empty("require.reported-tcb"));
+        assert_eq!(container_of_both().require_committed_tcb(nothing), empty("require.committed-tcb"));
+        assert_eq!(container_of_both().require_current_tcb(nothing), empty("require.current-tcb"));
+        assert_eq!(container_of_both().require_launch_tcb(nothing), empty("require.launch-tcb"));
+    }
+    assert_eq!(Trust::amd().require_products([]), Err(PolicyError::EmptyList { requirement: "trust.amd.products" }));
+    let workload = Workload::binds_its_own_key(host_data());
+    let trust = Trust::maa(SHARED).unwrap();
+    assert_eq!(Policy::confidential_container_by_measurement(trust, workload, []), empty("require.measurements"));
+}
+
+#[test]
+fn values_that_name_no_one_are_refused() {
+    let refused = |policy: Result<Policy, PolicyError>, requirement| {
+        assert!(
+            matches!(&policy, Err(PolicyError::UnusableValue { requirement: named, .. }) if *named == requirement),
+            "{policy:?}"
+        );
+    };
+    refused(container().require_vmpl([4]), "require.vmpl");
+    refused(container().require_id_keys([KeyDigest::new([0; 48])]), "require.id-keys");
+    refused(container().require_author_keys([KeyDigest::new([0; 48])]), "require.author-keys");
+    refused(container().require_chip_ids([ChipId::new([0; 64])]), "require.chip-ids");
+    refused(container().require_max_session_age(Duration::from_secs(0)), "require.max-session-age-seconds");
+    let zeros = Workload::binds_its_own_key(HostData::new([0; 32]));
+    let trust = || Trust::maa(SHARED).unwrap();
+    refused(Policy::confidential_container(trust(), zeros, UvmRequirement::at_least(1)), "workload.host-data");
+    let workload = Workload::binds_its_own_key(host_data());
+    refused(Policy::confidential_container(trust(), workload, UvmRequirement::at_least(0)), "uvm.minimum-svn");
+    let uvm = |uvm| Policy::confidential_container(trust(), Workload::binds_its_own_key(host_data()), uvm);
+    refused(uvm(UvmRequirement::at_least(1).issued_by("")), "uvm.issuer");
+    refused(uvm(UvmRequirement::at_least(1).of_feed("")), "uvm.feed");
+    let waived = || Trust::amd().allow_tcb_below("AMD-SB-3019").unwrap();
+    let duplicate =
+        PolicyError::DuplicateValue { requirement: "trust.amd.waived-advisories", value: "AMD-SB-3019".into() };
+    assert_eq!(waived().allow_tcb_below("AMD-SB-3019"), Err(duplicate));
+    let twice = container().require_vmpl([1, 1]);
+    assert_eq!(twice, Err(PolicyError::DuplicateValue { requirement: "require.vmpl", value: "1".into() }));
+}
+
+#[test]
+fn zeros_name_no_one() {
+    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
+        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+        other => panic!("{requirement}: {other:?}"),
+    };
+    unusable(container().require_report_ids([ReportId::new([0; 32])]), "require.report-ids");
+    unusable(container().require_vm_ids([VmId::new([0; 16])]), "require.vm-ids");
+    unusable(container().require_compliance_status([""]), "require.compliance-status");
+    let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey);
+    unusable(vm(GuestIdentity::by_id_key([KeyDigest::new([0; 48])])), "guest.id-keys");
+}
+
+#[test]
+fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
+    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
+        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
+        other => panic!("{requirement}: {other:?}"),
+    };
+    for number in [0, 1 << 63, u64::MAX] {
+        unusable(container_of_both().require_launch_mitigations(number), "require.launch-mitigations");
+        unusable(container_of_both().require_current_mitigations(number), "require.current-mitigations");
+        unusable(container().require_max_token_age(Duration::from_secs(number)), "require.max-token-age-seconds");
+        unusable(container().require_max_session_age(Duration::from_secs(number)), "require.max-session-age-seconds");
+        let workload = Workload::binds_its_own_key(host_data());
+        let trust = Trust::maa(SHARED).unwrap();
+        unusable(Policy::confidential_container(trust, workload, UvmRequirement::at_least(number)), "uvm.minimum-svn");
+    }
+    let greatest = container_of_both().require_launch_mitigations((1 << 63) - 1).unwrap();
+    assert_eq!(Policy::from_toml(&greatest.to_toml()), Ok(greatest));
+}
+
+#[test]
+fn pcrs_are_those_that_mean_something() {
+    let value = blindbox_attestation::Sha256Digest::new;
+    let any = GuestIdentity::allow_any_azure_cvm;
+    let vm = |trust, guest| Policy::confidential_vm(trust, guest, Binding::OwnKey);
+    let policy = vm(Trust::amd(), any().pcr(4, [value([1; 32])]).pcr(13, [value([0; 32]), value([2; 32])])).unwrap();
+    let text = policy.to_toml();
+    assert!(text.contains("[guest.pcrs]\n4 = [") && text.contains("\n13 = ["), "{text}");
+    assert_eq!(Policy::from_toml(&text), Ok(policy.clone()));
+    assert_eq!(Policy::from_json(&policy.to_json()), Ok(policy));
+
+    for (index, part) in
+        [(16, "reset"), (23, "reset"), (17, "do not extend"), (22, "do not extend"), (24, "does not have")]
+    {
+        let refused = vm(Trust::amd(), any().pcr(index, [value([1; 32])]));
+        let Err(PolicyError::UnusableValue { requirement: "guest.pcrs", reason }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(reason.contains(part), "{reason}");
+    }
+    let refused = |guest| vm(Trust::amd(), guest).unwrap_err();
+    assert_eq!(refused(any().pcr(4, [])), PolicyError::EmptyList { requirement: "guest.pcrs" });
+    let twice = PolicyError::DuplicateValue { requirement: "guest.pcrs", value: "01".repeat(32) };
+    assert_eq!(refused(any().pcr(4, [value([1; 32]), value([1; 32])])), twice);
+    let again = any().pcr(4, [value([1; 32])]).pcr(4, [value([2; 32])]);
+    assert_eq!(refused(again), PolicyError::GivenTwice { requirement: "guest.pcrs" });
+    let no_quote = vm(Trust::maa(SHARED).unwrap(), any().pcr(4, [value([1; 32])]));
+    assert_eq!(no_quote, Err(PolicyError::NotCoveredByTrust { requirement: "guest.pcrs", needs: "AMD" }));
+    for key in ["\"04\"", "\"+4\"", "boot"] {
+        let file = text.replace("\n4 = [", &format!("\n{key} = ["));
+        assert!(matches!(Policy::from_toml(&file), Err(PolicyError::Malformed { .. })), "{file}");
+    }
+    // Nothing of these is of a container.
+    assert!(matches!(container_of_both().require_ak_certificate(), Err(PolicyError::Contradiction { .. })));
+    let bit = blindbox_attestation::VmConfigurationBit::SecureBoot;
+    let refused = container_of_both().require_vm_configuration(bit, BitRequirement::Set);
+    assert!(matches!(refused, Err(PolicyError::Contradiction { .. })), "{refused:?}");
+    let refused = vm(Trust::maa(SHARED).unwrap(), any()).unwrap().require_ak_certificate();
+    assert_eq!(refused, Err(PolicyError::NotCoveredByTrust { requirement: "require.ak-certificate", needs: "AMD" }));
+}

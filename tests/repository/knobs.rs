@@ -5,7 +5,7 @@ use std::path::Path;
 
 use blindbox_attestation::emulator::{AnyKnob, Fault, OptionRow};
 
-/// What `verify` prints for each: written by `tests/cli/knobs.rs`.
+/// What `verify` prints for each: written by `tests/cli/knobs/outcomes.rs`.
 const OUTCOMES: [&str; 6] = [
     include_str!("../cli/knobs.txt"),
     include_str!("../cli/knobs-of-connection.txt"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::tool::{Emulator, Outcome, run, steady};
+use crate::tool::{Emulator, Outcome, command, run, steady};
 
 fn fetched(emulator: &Emulator, to: &Path) {
     let mut arguments = vec!["fetch".to_owned(), emulator.url().to_owned()];
@@ -33,8 +33,8 @@ fn what_was_fetched_is_verified_without_a_network() {
     assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
     let begin = format!("recorded: neither fresh nor bound\n{} is accepted as of ", to.display());
     assert!(outcome.out.starts_with(&begin), "{}", outcome.out);
-    let unproven = "Z\ntaken from the directory without proof: the time (about.json; else --at), the policy (else a --policy of \
-                    your own)\n\n";
+    let unproven = "Z\ntaken from the directory without proof: the time (about.json; else --at), the nonce (at most about.json \
+                    says which one was sent), the policy (else a --policy of your own)\n\n";
     assert!(outcome.out.contains(unproven), "{}", outcome.out);
     assert!(outcome.out.contains("passed         workload"), "{}", outcome.out);
 
@@ -44,7 +44,7 @@ fn what_was_fetched_is_verified_without_a_network() {
     assert_eq!(json["recorded"], "neither fresh nor bound");
     let about: serde_json::Value = serde_json::from_slice(&fs::read(to.join("about.json")).unwrap()).unwrap();
     assert_eq!(json["attestation"]["verified_for"], about["asked_at"]);
-    assert_eq!(json["unproven"], serde_json::json!(["time", "policy"]));
+    assert_eq!(json["unproven"], serde_json::json!(["time", "nonce", "policy"]));
 
     // AMD's own roots know nothing of an emulated AMD.
     let outcome = verify(&to, &["--key-set", &keys, "--json"]);
@@ -113,11 +113,11 @@ fn a_directory_does_not_vouch_for_itself() {
     // The caller's own word for it, which the result says.
     let outcome = verify(to, &["--trust-saved-key-set"]);
     assert_eq!((outcome.exit, outcome.err.as_str()), (0, ""));
-    assert!(outcome.out.contains("without proof: the time (about.json; else --at), the keys of MAA (key-set.json, "));
+    assert!(outcome.out.contains("without proof: the time (about.json; else --at), the nonce (at most "));
     assert!(outcome.out.contains("not evaluated  key set                   given by the caller"), "{}", outcome.out);
     assert_eq!(
         verify(to, &["--trust-saved-key-set", "--at", &at(to), "--json"]).json()["unproven"],
-        serde_json::json!(["key-set", "policy"])
+        serde_json::json!(["nonce", "key-set", "policy"])
     );
     let (url, keys) = (forger.url(), to.join("key-set.json"));
     for more in [&["--trust-saved-key-set", "--key-set", keys.to_str().unwrap()][..], &["--trust-saved-key-set", url]] {
@@ -142,7 +142,12 @@ fn a_directory_does_not_vouch_for_itself() {
         run(&["verify", "--evidence", to.to_str().unwrap(), "--policy", &file, "--json"])
     };
     let outcome = pinning(kid.as_str().unwrap());
-    assert_eq!((outcome.exit, &outcome.json()["unproven"]), (0, &serde_json::json!(["time"])), "{}", outcome.out);
+    assert_eq!(
+        (outcome.exit, &outcome.json()["unproven"]),
+        (0, &serde_json::json!(["time", "nonce"])),
+        "{}",
+        outcome.out
+    );
     // An id that is no digest can be written over any key.
     let named = fs::read_to_string(&keys).unwrap().replace(kid.as_str().unwrap(), "key-1");
     fs::write(&keys, named).unwrap();
@@ -171,12 +176,12 @@ fn roots_and_policies_of_the_directory_are_said_to_be_unproven() {
     fs::copy(to.join("policy.toml"), elsewhere.path().join("policy.toml")).unwrap();
     fs::copy(&roots, to.join("roots.pem")).unwrap();
     std::os::unix::fs::symlink(to.join("policy.toml"), elsewhere.path().join("link.toml")).unwrap();
-    assert_eq!(unproven(&elsewhere.path().join("policy.toml"), &roots), serde_json::json!([]));
-    assert_eq!(unproven(&to.join("below/policy.toml"), &roots), serde_json::json!(["policy"]));
-    assert_eq!(unproven(&elsewhere.path().join("link.toml"), &roots), serde_json::json!(["policy"]));
+    assert_eq!(unproven(&elsewhere.path().join("policy.toml"), &roots), serde_json::json!(["nonce"]));
+    assert_eq!(unproven(&to.join("below/policy.toml"), &roots), serde_json::json!(["nonce", "policy"]));
+    assert_eq!(unproven(&elsewhere.path().join("link.toml"), &roots), serde_json::json!(["nonce", "policy"]));
     let roots = to.join("roots.pem");
     let both = unproven(&to.join("policy.toml"), roots.to_str().unwrap());
-    assert_eq!(both, serde_json::json!(["amd-roots", "policy"]));
+    assert_eq!(both, serde_json::json!(["nonce", "amd-roots", "policy"]));
 }
 
 /// A link in the directory is its author's: it says which of the files elsewhere counts.
@@ -206,7 +211,7 @@ fn a_path_through_the_directory_is_of_its_author_wherever_it_leads() {
     };
     let [keys, roots, policy] = ["ks.json", "roots.pem", "policy.toml"];
     let own = verify(&other.join(policy), &other.join(keys), &other.join(roots));
-    assert_eq!((own.exit, &own.json()["unproven"]), (0, &serde_json::json!([])), "{}", own.out);
+    assert_eq!((own.exit, &own.json()["unproven"]), (0, &serde_json::json!(["nonce"])), "{}", own.out);
     for through in ["to/", "to/sub/", "to/./sub/", "other/to-", "other/detour/"] {
         let through = |name: &str| {
             let path = format!("{through}{name}");
@@ -218,9 +223,26 @@ fn a_path_through_the_directory_is_of_its_author_wherever_it_leads() {
         let outcome = verify(&other.join(policy), &through(keys), &other.join(roots));
         assert_eq!((outcome.exit, outcome.code().as_str()), (3, "key-set-not-authenticated"), "{}", outcome.out);
         let outcome = verify(&through(policy), &other.join(keys), &through(roots));
-        let unproven = serde_json::json!(["amd-roots", "policy"]);
+        let unproven = serde_json::json!(["nonce", "amd-roots", "policy"]);
         assert_eq!((outcome.exit, &outcome.json()["unproven"]), (0, &unproven), "{}", outcome.out);
     }
+}
+
+/// Standard input is there once: the policy that decides is the one that the result is about.
+#[test]
+fn a_policy_from_standard_input_is_read_once() {
+    let emulator = Emulator::start(&[]);
+    let directory = TempDir::new().unwrap();
+    let to = directory.path();
+    fetched(&emulator, to);
+    let mut command = command();
+    command.args(["verify", "--json", "--evidence", to.to_str().unwrap(), "--policy", "-", "--trust-saved-key-set"]);
+    let output = command.stdin(fs::File::open(emulator.path("policy.toml")).unwrap()).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["verdict"], &json["unproven"]),
+        (&"accepted".into(), &serde_json::json!(["time", "nonce", "key-set"]))
+    );
 }
 
 /// The time that `fetch` noted.
@@ -246,9 +268,9 @@ fn evidence_for_another_nonce_than_was_sent() {
     assert_eq!(verify(to, &["--key-set", &keys, "--json"]).code(), "missing-evidence");
 }
 
-/// The nonce that was sent is compared where `about.json` names it; where it does not, the result says so.
+/// The nonce that was sent is compared where `about.json` names it. That is the word of who wrote the directory, as is its absence.
 #[test]
-fn a_nonce_that_is_null_is_refused_and_one_that_is_absent_is_unproven() {
+fn a_nonce_that_is_null_is_refused_and_any_other_is_unproven() {
     let emulator = Emulator::start(&[]);
     let directory = TempDir::new().unwrap();
     let to = directory.path();
@@ -258,7 +280,7 @@ fn a_nonce_that_is_null_is_refused_and_one_that_is_absent_is_unproven() {
         let options = ["verify", "--json", "--evidence", to.to_str().unwrap(), "--policy", &policy, "--key-set", &keys];
         run(&[&options[..], more].concat())
     };
-    assert_eq!(verify(&[]).json()["unproven"], serde_json::json!(["time"]));
+    assert_eq!(verify(&[]).json()["unproven"], serde_json::json!(["time", "nonce"]));
 
     fs::write(to.join("about.json"), format!("{{\"asked_at\": {at}, \"nonce\": null}}")).unwrap();
     for more in [&[][..], &["--at", &at]] {

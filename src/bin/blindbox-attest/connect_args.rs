@@ -11,7 +11,7 @@ use blindbox_attestation::{Policy, Session, Verifier};
 use clap::Args;
 
 use crate::exit::Failure;
-use crate::files;
+use crate::files::{self, Content};
 use crate::terminal::with_progress;
 
 #[derive(Args)]
@@ -112,21 +112,6 @@ impl Connection {
         self.network.ak_root.as_deref()
     }
 
-    /// The root that is given in place of Azure's root of virtual TPMs.
-    pub fn ak_anchors(&self) -> Result<Option<AkAnchors>, Failure> {
-        self.network.ak_anchors()
-    }
-
-    /// The key set that is given in place of a published one.
-    pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
-        self.network.key_set()
-    }
-
-    /// The roots that are given in place of AMD's.
-    pub fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {
-        self.network.amd_anchors()
-    }
-
     pub async fn connect(&self, url: &str, policy: &Policy) -> Result<Session, Failure> {
         let verifier = self.verifier()?;
         let doing = format!("attesting {url}");
@@ -177,15 +162,15 @@ impl Network {
     }
 
     fn key_set(&self) -> Result<Option<KeySet>, Failure> {
-        self.key_set.as_deref().map(files::key_set).transpose()
+        self.key_set.as_deref().map(|path| Content::of(path)?.key_set()).transpose()
     }
 
     fn ak_anchors(&self) -> Result<Option<AkAnchors>, Failure> {
-        self.ak_root.as_deref().map(files::ak_root).transpose()
+        self.ak_root.as_deref().map(|path| Content::of(path)?.ak_root()).transpose()
     }
 
     fn amd_anchors(&self) -> Result<Option<AmdAnchors>, Failure> {
-        self.amd_roots.as_deref().map(files::amd_roots).transpose()
+        self.amd_roots.as_deref().map(|path| Content::of(path)?.amd_roots()).transpose()
     }
 }
 

@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use crate::exit::Failure;
+use crate::files::{self, Content};
+
 /// The most links that a path is followed through, as on Linux.
 const MAX_LINKS: usize = 40;
 
@@ -12,10 +15,32 @@ const MAX_LINKS: usize = 40;
 #[derive(Clone, Copy)]
 pub struct EvidenceDirectory<'a>(pub &'a Path);
 
+/// A file that an option names.
+pub struct Given<'a> {
+    pub content: Content<'a>,
+    /// Whether the author of the directory decides what it is.
+    pub is_of_author: bool,
+}
+
 impl EvidenceDirectory<'_> {
+    /// Reads a file of the directory. One that is not there is not given; the verification reports what is missing.
+    pub fn read(self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let path = self.0.join(name);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => files::read(&path).map(Some),
+        }
+    }
+
+    /// Reads a file that an option names.
+    pub fn given<'a>(self, path: &'a Path) -> Result<Given<'a>, Failure> {
+        let is_of_author = self.decides(path);
+        Ok(Given { content: Content::of(path)?, is_of_author })
+    }
+
     /// Whether the author of the directory decides what a path names: because the file lies in it, at any depth and by whichever path,
     /// or because the path leads through it. Links in the directory are the author's, whatever file they lead to.
-    pub fn decides(self, path: &Path) -> bool {
+    fn decides(self, path: &Path) -> bool {
         // Standard input (`-`) is no file.
         if path.as_os_str() == "-" {
             return false;

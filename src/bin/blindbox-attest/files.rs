@@ -35,14 +35,45 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
     read_text_of(&read(path)?).map_err(|error| about(path, error))
 }
 
-/// A policy, in JSON if it begins with a brace, else in TOML.
-pub fn policy(path: &Path) -> Result<Policy, Failure> {
-    read_text(path)?.parse::<Policy>().map_err(|error| Failure::in_file(path, error))
+/// The bytes of a file, with its path for messages.
+pub struct Content<'a> {
+    pub path: &'a Path,
+    pub bytes: Vec<u8>,
 }
 
-pub fn key_set(path: &Path) -> Result<KeySet, Failure> {
-    let json = read_key_set(&read(path)?).map_err(|error| about(path, error))?;
-    KeySet::from_json(&json).map_err(|error| Failure::in_file(path, error))
+impl<'a> Content<'a> {
+    /// As [`read`].
+    pub fn of(path: &'a Path) -> Result<Self, Failure> {
+        Ok(Self { path, bytes: read(path)? })
+    }
+
+    /// A policy, in JSON if it begins with a brace, else in TOML.
+    pub fn policy(&self) -> Result<Policy, Failure> {
+        let text = read_text_of(&self.bytes).map_err(|error| about(self.path, error))?;
+        text.parse::<Policy>().map_err(|error| Failure::in_file(self.path, error))
+    }
+
+    pub fn key_set(&self) -> Result<KeySet, Failure> {
+        let json = read_key_set(&self.bytes).map_err(|error| about(self.path, error))?;
+        KeySet::from_json(&json).map_err(|error| Failure::in_file(self.path, error))
+    }
+
+    /// Roots that replace AMD's: see [`AmdAnchors::from_pem`].
+    pub fn amd_roots(&self) -> Result<AmdAnchors, Failure> {
+        let pem = read_certificates(&self.bytes).map_err(|error| about(self.path, error))?;
+        AmdAnchors::from_pem(&pem).map_err(|error| about(self.path, error))
+    }
+
+    /// A root that replaces Azure's root of virtual TPMs: see [`AkAnchors::custom`].
+    pub fn ak_root(&self) -> Result<AkAnchors, Failure> {
+        let root = read_certificate(&self.bytes).map_err(|error| about(self.path, error))?;
+        AkAnchors::custom(&root).map_err(|error| about(self.path, error))
+    }
+}
+
+/// As [`Content::policy`].
+pub fn policy(path: &Path) -> Result<Policy, Failure> {
+    Content::of(path)?.policy()
 }
 
 /// Several files of roots as one bundle.
@@ -61,18 +92,6 @@ pub fn roots(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
         bundle.pop();
     }
     Ok(bundle)
-}
-
-/// Roots that replace AMD's: see [`AmdAnchors::from_pem`].
-pub fn amd_roots(path: &Path) -> Result<AmdAnchors, Failure> {
-    let pem = read_certificates(&read(path)?).map_err(|error| about(path, error))?;
-    AmdAnchors::from_pem(&pem).map_err(|error| about(path, error))
-}
-
-/// A root that replaces Azure's root of virtual TPMs: see [`AkAnchors::custom`].
-pub fn ak_root(path: &Path) -> Result<AkAnchors, Failure> {
-    let root = read_certificate(&read(path)?).map_err(|error| about(path, error))?;
-    AkAnchors::custom(&root).map_err(|error| about(path, error))
 }
 
 /// What is wrong with a file.

@@ -1,10 +1,9 @@
 //! Evidence that `fetch` saved, on its way back.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use blindbox_attestation::{
-    AttestationError, Evidence, EvidenceFiles, EvidenceFilesError, KeySetSource, OfflineAttestation, Policy, UnixTime,
+    AttestationError, Evidence, EvidenceFiles, EvidenceFilesError, KeySetSource, OfflineAttestation, UnixTime,
     verify_recorded,
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -18,7 +17,7 @@ use crate::files;
 #[derive(Deserialize)]
 struct About {
     asked_at: UnixTime,
-    /// Absent if another program wrote the file, which the result then says; `null` is refused.
+    /// Absent if another program wrote the file; `null` is refused.
     #[serde(default, deserialize_with = "present")]
     nonce: Option<String>,
 }
@@ -45,7 +44,7 @@ impl Unproven {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Time => "the time (about.json; else --at)",
-            Self::Nonce => "the nonce (no about.json names the one that was sent)",
+            Self::Nonce => "the nonce (at most about.json says which one was sent)",
             Self::KeySet => "the keys of MAA (key-set.json, by --trust-saved-key-set; else --key-set)",
             Self::AmdRoots => "the roots in place of AMD's (else --amd-roots from elsewhere)",
             Self::AkRoot => "the root in place of Azure's root of virtual TPMs (else --ak-root from elsewhere)",
@@ -72,59 +71,66 @@ pub struct Saved<'a> {
     pub key_set: SavedKeySet,
 }
 
+/// What was verified, and what the verdict takes from the directory without proof.
+pub struct Verified {
+    pub attestation: OfflineAttestation,
+    pub unproven: Vec<Unproven>,
+}
+
 impl Saved<'_> {
-    /// Verifies the directory for a time.
-    pub fn verify(&self) -> Result<OfflineAttestation, Failure> {
+    /// Verifies the directory for a time. Each file is read once: another program may write it at the same time.
+    pub fn verify(&self) -> Result<Verified, Failure> {
         let Self { connection, directory, .. } = self;
-        let policy: Policy = connection.policy()?;
-        let saved = evidence_files(directory)?;
+        let files = EvidenceDirectory(directory);
+        let given = files.given(connection.policy_path())?;
+        let policy = given.content.policy()?;
+        let mut unproven = Vec::new();
+        let saved = evidence_files(files)?;
         let fault = |error| fault(directory, error);
         let evidence = saved.evidence().map_err(fault)?;
-        let about = about(directory)?;
+        let about = about(files)?;
         let at = match (self.at, &about) {
             (Some(seconds), _) => UnixTime::from_secs(seconds),
-            (None, Some(about)) => about.asked_at,
+            (None, Some(about)) => {
+                unproven.push(Unproven::Time);
+                about.asked_at
+            }
             (None, None) => {
                 return Err(files::about(directory, "holds no about.json: say with --at for which time to verify"));
             }
         };
+        // Named or not: no option says which nonce was sent.
+        unproven.push(Unproven::Nonce);
         let mut endorsements = saved.endorsements().map_err(fault)?;
         endorsements.key_set_source = match self.key_set {
             SavedKeySet::Claim => KeySetSource::BesideEvidence,
             SavedKeySet::Trusted => KeySetSource::Given,
         };
-        if let Some(pinned) = connection.key_set()? {
-            // One of the directory itself is no more than a claim, whichever option names it.
-            let source =
-                if self.holds(connection.key_set_path()) { KeySetSource::BesideEvidence } else { KeySetSource::Pinned };
-            (endorsements.key_set, endorsements.key_set_source) = (Some(pinned), source);
+        if self.key_set == SavedKeySet::Trusted && policy.attester().is_some() {
+            unproven.push(Unproven::KeySet);
         }
-        endorsements.amd_anchors = connection.amd_anchors()?.unwrap_or_default();
-        endorsements.ak_anchors = connection.ak_anchors()?.unwrap_or_default();
-        let recorded = verify_recorded(&evidence, &endorsements, &policy, at)?;
+        if let Some(path) = connection.key_set_path() {
+            let given = files.given(path)?;
+            // One of the directory itself is no more than a claim, whichever option names it.
+            let source = if given.is_of_author { KeySetSource::BesideEvidence } else { KeySetSource::Pinned };
+            (endorsements.key_set, endorsements.key_set_source) = (Some(given.content.key_set()?), source);
+        }
+        if let Some(path) = connection.amd_roots_path() {
+            let given = files.given(path)?;
+            unproven.extend(given.is_of_author.then_some(Unproven::AmdRoots));
+            endorsements.amd_anchors = given.content.amd_roots()?;
+        }
+        if let Some(path) = connection.ak_root_path() {
+            let given = files.given(path)?;
+            unproven.extend(given.is_of_author.then_some(Unproven::AkRoot));
+            endorsements.ak_anchors = given.content.ak_root()?;
+        }
+        unproven.extend(given.is_of_author.then_some(Unproven::Policy));
+        let attestation = verify_recorded(&evidence, &endorsements, &policy, at)?;
         if let Some(nonce) = about.and_then(|about| about.nonce) {
             covers_nonce(&evidence, &nonce)?;
         }
-        Ok(recorded)
-    }
-
-    /// What the verdict takes from the directory without proof.
-    pub fn unproven(&self) -> Vec<Unproven> {
-        let maa = self.connection.policy().is_ok_and(|policy| policy.attester().is_some());
-        let all = [
-            (self.at.is_none(), Unproven::Time),
-            (!matches!(about(self.directory), Ok(Some(About { nonce: Some(_), .. }))), Unproven::Nonce),
-            (maa && self.key_set == SavedKeySet::Trusted, Unproven::KeySet),
-            (self.holds(self.connection.amd_roots_path()), Unproven::AmdRoots),
-            (self.holds(self.connection.ak_root_path()), Unproven::AkRoot),
-            (self.holds(Some(self.connection.policy_path())), Unproven::Policy),
-        ];
-        all.into_iter().filter_map(|(taken, what)| taken.then_some(what)).collect()
-    }
-
-    /// Whether who wrote the directory decides what a path names.
-    fn holds(&self, file: Option<&Path>) -> bool {
-        file.is_some_and(|path| EvidenceDirectory(self.directory).decides(path))
+        Ok(Verified { attestation, unproven })
     }
 }
 
@@ -152,11 +158,11 @@ fn shorten(text: &str) -> String {
 }
 
 /// The files of a directory that belong to recorded evidence; others are not looked at.
-fn evidence_files(directory: &Path) -> Result<EvidenceFiles, Failure> {
+fn evidence_files(directory: EvidenceDirectory<'_>) -> Result<EvidenceFiles, Failure> {
     let mut files = EvidenceFiles::default();
     for name in EvidenceFiles::NAMES {
-        if let Some(bytes) = saved(directory, name)? {
-            files.insert(name, bytes).map_err(|error| files::about(directory, error))?;
+        if let Some(bytes) = directory.read(name)? {
+            files.insert(name, bytes).map_err(|error| files::about(directory.0, error))?;
         }
     }
     Ok(files)
@@ -171,24 +177,15 @@ fn fault(directory: &Path, error: EvidenceFilesError) -> Failure {
     }
 }
 
-fn about(directory: &Path) -> Result<Option<About>, Failure> {
-    let Some(about) = saved(directory, "about.json")? else { return Ok(None) };
+fn about(directory: EvidenceDirectory<'_>) -> Result<Option<About>, Failure> {
+    let Some(about) = directory.read("about.json")? else { return Ok(None) };
     let refuse = |error: String| {
         let without = "without this file --at says for which time to verify";
-        files::about(&directory.join("about.json"), format!("{error}; {without}"))
+        files::about(&directory.0.join("about.json"), format!("{error}; {without}"))
     };
     // A struct is also read from an array, by position.
     if about.trim_ascii_start().first() != Some(&b'{') {
         return Err(refuse("expected a JSON object".to_owned()));
     }
     serde_json::from_slice(&about).map(Some).map_err(|error| refuse(error.to_string()))
-}
-
-/// A file of the directory. One that is not there is not given; the verification reports what is missing.
-fn saved(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-    let path = folder.join(name);
-    match std::fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        _ => files::read(&path).map(Some),
-    }
 }

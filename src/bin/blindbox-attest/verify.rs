@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use blindbox_attestation::{Appraisal, Attestation, AttestationError, OfflineAttestation};
+use blindbox_attestation::{Appraisal, Attestation, AttestationError};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::connect_args::Connection;
 use crate::exit::{Failure, ended, print_json, print_styled};
-use crate::saved_evidence::{Saved, SavedKeySet, Unproven};
+use crate::saved_evidence::{Saved, SavedKeySet, Unproven, Verified};
 use crate::terminal;
 
 /// What recorded evidence never is. It comes first, before any verdict.
@@ -67,7 +67,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         (None, Some(directory)) => {
             let saved = arguments.saved(directory);
-            saved.verify().map(|recorded| arguments.recorded(&saved, &recorded))
+            saved.verify().map(|verified| arguments.recorded(&saved, verified))
         }
         _ => Err(Failure::usage("expected either a URL or --evidence")),
     };
@@ -97,19 +97,19 @@ impl Arguments {
         Saved { connection: &self.connection, directory, at: self.at, key_set }
     }
 
-    fn recorded(&self, saved: &Saved<'_>, recorded: &OfflineAttestation) -> Result<(), Failure> {
-        let unproven = saved.unproven();
+    fn recorded(&self, saved: &Saved<'_>, verified: Verified) -> Result<(), Failure> {
+        let Verified { attestation, unproven } = verified;
         if self.json {
-            return self.tell(json!({ "verdict": "accepted", "attestation": recorded, "unproven": unproven }));
+            return self.tell(json!({ "verdict": "accepted", "attestation": attestation, "unproven": unproven }));
         }
-        let at = recorded.verified_for();
+        let at = attestation.verified_for();
         let verdict = format!("recorded: {RECORDED}\n{} is accepted as of {at}", saved.directory.display());
         let unproven: Vec<_> = unproven.into_iter().map(Unproven::describe).collect();
         let unproven = match unproven.as_slice() {
             [] => String::new(),
             unproven => format!("taken from the directory without proof: {}\n", unproven.join(", ")),
         };
-        print_styled(&format!("{}\n{unproven}\n{}", terminal::plain(&verdict), self.table(recorded.appraisal())))
+        print_styled(&format!("{}\n{unproven}\n{}", terminal::plain(&verdict), self.table(attestation.appraisal())))
     }
 
     fn refused(&self, failure: &Failure) -> Result<(), Failure> {

@@ -245,6 +245,75 @@ fn a_policy_from_standard_input_is_read_once() {
     );
 }
 
+/// Who wrote the directory can put a pipe there, which no one ever writes to.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_directory_is_not_waited_for() {
+    let emulator = Emulator::start(&["--product", "milan"]);
+    let directory = TempDir::new().unwrap();
+    let to = directory.path();
+    fetched(&emulator, to);
+    let files = ["policy.toml", "key-set.json", "amd-roots.pem"].map(|name| emulator.path(name));
+    let verify = |[policy, keys, roots]: [&str; 3]| {
+        let evidence = ["verify", "--json", "--evidence", to.to_str().unwrap(), "--at", "1"];
+        run(&[&evidence[..], &["--policy", policy, "--key-set", keys, "--amd-roots", roots]].concat())
+    };
+    let refused = |path: &Path, given: [&str; 3]| {
+        let outcome = verify(given);
+        assert_eq!((outcome.exit, outcome.code().as_str()), (4, "misconfigured"), "{}", outcome.out);
+        let message = format!("{}: is no regular file", path.display());
+        assert_eq!(outcome.json()["error"]["message"], message);
+    };
+    let pipe = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let own = files.each_ref().map(String::as_str);
+    for name in ["token.jwt", "about.json", "report.bin", "runtime-data.json"] {
+        let (path, kept) = (to.join(name), fs::read(to.join(name)));
+        fs::remove_file(&path).ok();
+        pipe(&path);
+        refused(&path, own);
+        fs::remove_file(&path).unwrap();
+        // A link to something without an end, a directory.
+        for target in ["/dev/zero", "/"] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            refused(&path, own);
+            fs::remove_file(&path).unwrap();
+        }
+        kept.map(|bytes| fs::write(&path, bytes).unwrap()).ok();
+    }
+    // What an option names in the directory.
+    let path = to.join("given");
+    pipe(&path);
+    for index in 0..3 {
+        let mut given = own;
+        given[index] = path.to_str().unwrap();
+        refused(&path, given);
+    }
+}
+
+/// A shell gives a pipe for `<(command)`.
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_an_option_names_is_read() {
+    let emulator = Emulator::start(&["--product", "milan"]);
+    let directory = TempDir::new().unwrap();
+    let to = directory.path();
+    fetched(&emulator, to);
+    let [policy, keys, roots] = ["policy.toml", "key-set.json", "amd-roots.pem"].map(|name| emulator.path(name));
+    let script = format!(
+        "exec {} verify --json --evidence {} --policy <(cat {policy}) --key-set /dev/stdin --amd-roots <(cat {roots})",
+        env!("CARGO_BIN_EXE_blindbox-attest"),
+        to.display()
+    );
+    let mut bash = std::process::Command::new("bash");
+    let output = bash.args(["-c", &script]).stdin(fs::File::open(keys).unwrap()).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["verdict"], &json["unproven"]),
+        (&"accepted".into(), &serde_json::json!(["time", "nonce"])),
+        "{json}"
+    );
+}
+
 /// The time that `fetch` noted.
 fn at(directory: &Path) -> String {
     let about: serde_json::Value = serde_json::from_slice(&fs::read(directory.join("about.json")).unwrap()).unwrap();

@@ -28,14 +28,15 @@ impl EvidenceDirectory<'_> {
         let path = self.0.join(name);
         match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => files::read(&path).map(Some),
+            _ => files::read_regular(&path).map(Some),
         }
     }
 
-    /// Reads a file that an option names.
+    /// Reads a file that an option names. It may be a pipe unless the author of the directory made it.
     pub fn given<'a>(self, path: &'a Path) -> Result<Given<'a>, Failure> {
         let is_of_author = self.decides(path);
-        Ok(Given { content: Content::of(path)?, is_of_author })
+        let bytes = if is_of_author { files::read_regular(path)? } else { files::read(path)? };
+        Ok(Given { content: Content { path, bytes }, is_of_author })
     }
 
     /// Whether the author of the directory decides what a path names: because the file lies in it, at any depth and by whichever path,

@@ -16,19 +16,47 @@ use crate::exit::Failure;
 /// largest; what reads each kind of evidence has a smaller limit of its own.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file, or standard input for `-`. It may be a pipe: a shell gives one for `<(command)`.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    match path.to_str() {
+        Some("-") => read_at_most(path, io::stdin().lock()),
+        _ => read_at_most(path, File::open(path).map_err(|error| about(path, error))?),
+    }
+}
+
+/// Reads a regular file. In a directory that someone else wrote, a pipe would be waited for without end.
+pub fn read_regular(path: &Path) -> Result<Vec<u8>, Failure> {
+    let opened = open_at_once(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let (file, metadata) = opened.map_err(|error| about(path, error))?;
+    if !metadata.is_file() {
+        return Err(about(path, "is no regular file"));
+    }
+    read_at_most(path, file)
+}
+
+fn read_at_most(path: &Path, source: impl Read) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let limit = MAX_BYTES.saturating_add(1);
-    let read = match path.to_str() {
-        Some("-") => io::stdin().lock().take(limit).read_to_end(&mut bytes),
-        _ => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
-    };
+    let read = source.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|error| about(path, error))?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_BYTES) {
         return Err(about(path, format!("is larger than {MAX_BYTES} bytes")));
     }
     Ok(bytes)
+}
+
+/// Opens a file without waiting for the other end of a pipe.
+#[cfg(unix)]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// Opens a file. Pipes are not in directories here.
+#[cfg(not(unix))]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 pub fn read_text(path: &Path) -> Result<String, Failure> {

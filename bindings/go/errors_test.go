@@ -86,19 +86,29 @@ func TestContextEndsAConnection(t *testing.T) {
 }
 
 func TestArgumentsThatCannotBeUsed(t *testing.T) {
-	policy, err := ConfidentialContainer(Container{AMD: true, HostData: []HostData{digest(t)}, MinimumSVN: 1, BindsItsOwnKey: true})
+	policy, err := ConfidentialContainer(Container{Trust: TrustAMD(), HostData: []HostData{digest(t)}, MinimumSVN: 1, Binding: OwnKey})
 	must(t, err)
 	ctx := context.Background()
+	refused := func(trust Trust, binding Binding) error {
+		_, err := ConfidentialContainer(Container{Trust: trust, HostData: []HostData{digest(t)}, MinimumSVN: 1, Binding: binding})
+		return err
+	}
 	for name, attempt := range map[string]func() error{
-		"no policy":     func() error { _, err := Connect(ctx, "https://a.example", nil); return err },
-		"url":           func() error { _, err := Connect(ctx, "no url", policy); return err },
-		"zero byte":     func() error { _, err := Connect(ctx, "https://a.example/\x00", policy); return err },
-		"roots":         func() error { _, err := NewVerifier(WithAMDRoots([]byte("nonsense"))); return err },
-		"policy":        func() error { _, err := ParsePolicy("kind = 1"); return err },
-		"UTF-8":         func() error { _, err := ParsePolicy("kind = \"\xff\""); return err },
-		"host data":     func() error { _, err := ParseHostData("ab"); return err },
-		"CCE policy":    func() error { _, err := HostDataFromCCEPolicy("%"); return err },
-		"hash, no MAA":  func() error { _, err := ConfidentialContainer(Container{AMD: true, MAAPolicyHash: "ab"}); return err },
+		"no policy":    func() error { _, err := Connect(ctx, "https://a.example", nil); return err },
+		"url":          func() error { _, err := Connect(ctx, "no url", policy); return err },
+		"zero byte":    func() error { _, err := Connect(ctx, "https://a.example/\x00", policy); return err },
+		"roots":        func() error { _, err := NewVerifier(WithAMDRoots([]byte("nonsense"))); return err },
+		"policy":       func() error { _, err := ParsePolicy("kind = 1"); return err },
+		"UTF-8":        func() error { _, err := ParsePolicy("kind = \"\xff\""); return err },
+		"host data":    func() error { _, err := ParseHostData("ab"); return err },
+		"CCE policy":   func() error { _, err := HostDataFromCCEPolicy("%"); return err },
+		"hash, no MAA": func() error { return refused(TrustAMD().RequireMAAPolicyHash(strings.Repeat("ab", 32)), OwnKey) },
+		"no trust":     func() error { return refused(Trust{}, OwnKey) },
+		"empty MAA":    func() error { return refused(TrustMAAAndAMD(""), OwnKey) },
+		"empty hash": func() error {
+			return refused(TrustMAA("https://sharedneu.neu.attest.azure.net").RequireMAAPolicyHash(""), OwnKey)
+		},
+		"no binding":    func() error { return refused(TrustAMD(), "") },
 		"inspection":    func() error { _, err := Inspect(nil); return err },
 		"level":         func() error { return Log(ctx, "loud", func(Event) {}) },
 		"nil to record": func() error { _, err := VerifyRecorded(Recorded{}, nil, time.Now()); return err },

@@ -17,11 +17,10 @@ func digest(t *testing.T) HostData {
 
 func TestPolicies(t *testing.T) {
 	policy, err := ConfidentialContainer(Container{
-		MAA:            "https://sharedneu.neu.attest.azure.net",
-		AMD:            true,
-		HostData:       []HostData{digest(t)},
-		MinimumSVN:     101,
-		BindsItsOwnKey: true,
+		Trust:      TrustMAAAndAMD("https://sharedneu.neu.attest.azure.net"),
+		HostData:   []HostData{digest(t)},
+		MinimumSVN: 101,
+		Binding:    OwnKey,
 	})
 	must(t, err)
 	equal(t, policy.Attester(), "https://sharedneu.neu.attest.azure.net")

@@ -58,23 +58,64 @@ func ReadPolicy(path string) (*Policy, error) {
 	return ParsePolicy(string(content))
 }
 
+// Binding says what ties a connection to the evidence.
+type Binding string
+
+const (
+	// OwnKey asserts that the workload attests only its own TLS key.
+	OwnKey Binding = "own-key"
+	// OwnConnection asserts that it attests each connection.
+	OwnConnection Binding = "own-connection"
+	// OwnMessageKey asserts that it attests only its own key of sealed messages, behind a front end that ends TLS.
+	OwnMessageKey Binding = "own-message-key"
+	// Unbound ties it to nothing; Allow needs unbound-channel.
+	Unbound Binding = "none"
+)
+
+// Trust says who is trusted to judge the evidence. The zero value trusts nothing, and makes no policy.
+type Trust struct {
+	maa map[string]any
+	amd bool
+}
+
+// TrustMAA trusts an MAA instance, such as https://sharedneu.neu.attest.azure.net.
+func TrustMAA(issuer string) Trust { return Trust{maa: map[string]any{"issuer": issuer}} }
+
+// TrustAMD verifies the hardware report down to AMD's root.
+func TrustAMD() Trust { return Trust{amd: true} }
+
+// TrustMAAAndAMD requires both.
+func TrustMAAAndAMD(issuer string) Trust {
+	trust := TrustMAA(issuer)
+	trust.amd = true
+	return trust
+}
+
+// RequireMAAPolicyHash requires the attestation policy of the MAA instance, by its SHA-256 in hexadecimal.
+func (t Trust) RequireMAAPolicyHash(hash string) Trust { return t.withMAA("policy-hash", hash) }
+
+// AllowTestAttester accepts an MAA instance that is not Microsoft's, such as the emulator's.
+func (t Trust) AllowTestAttester() Trust { return t.withMAA("allow-test-attester", true) }
+
+// withMAA adds to a copy: a Trust is a value. Without an instance the policy is refused for the missing issuer.
+func (t Trust) withMAA(name string, value any) Trust {
+	maa := map[string]any{name: value}
+	for name, value := range t.maa {
+		maa[name] = value
+	}
+	return Trust{maa, t.amd}
+}
+
 // Container is a policy for a confidential container, field by field.
 type Container struct {
-	// MAA is the instance that judges the evidence, such as https://sharedneu.neu.attest.azure.net. MAA or AMD, or both.
-	MAA string
-	// AMD verifies the hardware report down to AMD's root.
-	AMD bool
+	// Trust says who is trusted to judge the evidence.
+	Trust Trust
 	// HostData are the digests of the accepted CCE policies.
 	HostData []HostData
 	// MinimumSVN is the lowest accepted version of the utility VM.
 	MinimumSVN uint64
-	// BindsItsOwnKey is your assertion that the workload attests only its own TLS key, which evidence cannot show. Without it the
-	// channel is not bound, and Allow needs unbound-channel.
-	BindsItsOwnKey bool
-	// MAAPolicyHash is the SHA-256 of the attestation policy of the MAA instance, in hexadecimal.
-	MAAPolicyHash string
-	// AllowTestAttester accepts an MAA instance that is not Microsoft's, such as the emulator's.
-	AllowTestAttester bool
+	// Binding is your assertion about what the workload attests, which evidence cannot show. It must be set.
+	Binding Binding
 	// UVMIssuer is the did:x509 of the utility VM's vendor, if it is not Microsoft.
 	UVMIssuer string
 	// Require and Allow are the tables of a policy file, which docs/policy.md describes.
@@ -85,24 +126,11 @@ type Container struct {
 // ConfidentialContainer makes a policy.
 func ConfidentialContainer(container Container) (*Policy, error) {
 	trust := map[string]any{}
-	if container.MAA != "" {
-		maa := map[string]any{"issuer": container.MAA}
-		if container.MAAPolicyHash != "" {
-			maa["policy-hash"] = container.MAAPolicyHash
-		}
-		if container.AllowTestAttester {
-			maa["allow-test-attester"] = true
-		}
-		trust["maa"] = maa
-	} else if container.MAAPolicyHash != "" || container.AllowTestAttester {
-		return nil, misconfigured("MAAPolicyHash and AllowTestAttester need MAA, the instance that they are about")
+	if container.Trust.maa != nil {
+		trust["maa"] = container.Trust.maa
 	}
-	if container.AMD {
+	if container.Trust.amd {
 		trust["amd"] = map[string]any{}
-	}
-	binding := "none"
-	if container.BindsItsOwnKey {
-		binding = "own-key"
 	}
 	hostData := []string{}
 	for _, digest := range container.HostData {
@@ -116,7 +144,7 @@ func ConfidentialContainer(container Container) (*Policy, error) {
 		"version":  1,
 		"kind":     "confidential-container",
 		"trust":    trust,
-		"workload": map[string]any{"binding": binding, "host-data": hostData},
+		"workload": map[string]any{"binding": container.Binding, "host-data": hostData},
 		"uvm":      uvm,
 	}
 	if container.Require != nil {

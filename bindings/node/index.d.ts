@@ -40,10 +40,11 @@ export interface ConfidentialContainer {
   /** The minimum security version of the utility VM. */
   minimumSvn: number;
   /**
-   * Your assertion that the workload attests only its own TLS key, which evidence cannot show. With false the channel is not bound,
-   * and `allow` needs `unbound-channel`.
+   * Your assertion about what the workload attests, which evidence cannot show: only its own TLS key, or each connection, or its own
+   * key of sealed messages, behind a front end that ends TLS. With `none` the channel is not bound, and `allow` needs
+   * `unbound-channel`.
    */
-  bindsItsOwnKey: boolean;
+  binding: 'own-key' | 'own-connection' | 'own-message-key' | 'none';
   /** The MAA instance that judges the evidence, such as `https://sharedneu.neu.attest.azure.net`. */
   maa?: string;
   /** Verify the hardware report down to AMD's root. Either this or `maa`, or both. */

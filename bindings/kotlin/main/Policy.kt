@@ -113,6 +113,21 @@ public class Policy private constructor(internal val native: NativePolicy) {
     }
 }
 
+/** What ties a connection to the evidence. */
+public enum class Binding(internal val word: String) {
+    /** The workload attests only its own TLS key. */
+    OWN_KEY("own-key"),
+
+    /** The workload attests each connection. */
+    OWN_CONNECTION("own-connection"),
+
+    /** The workload attests only its own key of sealed messages, behind a front end that ends TLS. */
+    OWN_MESSAGE_KEY("own-message-key"),
+
+    /** Nothing: [ContainerPolicy.allow] needs `unbound-channel`. */
+    NONE("none"),
+}
+
 /** A policy for a confidential container as it is put together: [build] makes it. */
 public class ContainerPolicy internal constructor() {
     private val digests = ArrayList<String>()
@@ -121,7 +136,7 @@ public class ContainerPolicy internal constructor() {
     private val require = LinkedHashMap<String, Any>()
     private val allow = LinkedHashMap<String, Any>()
     private var amd = false
-    private var binding: Boolean? = null
+    private var binding: Binding? = null
 
     /** Sets the MAA instance that judges the evidence, such as `https://sharedneu.neu.attest.azure.net`. */
     public fun maa(issuer: String): ContainerPolicy = apply { maa["issuer"] = issuer }
@@ -147,11 +162,8 @@ public class ContainerPolicy internal constructor() {
     /** Sets who endorses the utility VM, if it is not Microsoft. */
     public fun uvmIssuer(issuer: String): ContainerPolicy = apply { uvm["issuer"] = issuer }
 
-    /**
-     * Sets whether the workload attests only its own TLS key: your assertion, which evidence cannot show. With `false` the channel is
-     * not bound, and [allow] needs `unbound-channel`.
-     */
-    public fun bindsItsOwnKey(asserted: Boolean): ContainerPolicy = apply { binding = asserted }
+    /** Sets what the workload attests: your assertion, which evidence cannot show. */
+    public fun binding(asserted: Binding): ContainerPolicy = apply { binding = asserted }
 
     /** Adds a field of the table `require` of a policy file. */
     public fun require(name: String, value: Any): ContainerPolicy = apply { require[name] = value }
@@ -163,7 +175,7 @@ public class ContainerPolicy internal constructor() {
     @Throws(AttestationException::class)
     public fun build(): Policy {
         val binds = binding
-            ?: throw argument("bindsItsOwnKey: expected true or false: an assertion about the workload, which evidence cannot show")
+            ?: throw argument("binding: expected one of Binding: an assertion about the workload, which evidence cannot show")
         if (maa.isNotEmpty() && "issuer" !in maa) {
             throw argument("maaPolicyHash and allowTestAttester need maa, the instance that they are about")
         }
@@ -174,7 +186,7 @@ public class ContainerPolicy internal constructor() {
             "version" to 1,
             "kind" to "confidential-container",
             "trust" to trust,
-            "workload" to mapOf("binding" to if (binds) "own-key" else "none", "host-data" to digests),
+            "workload" to mapOf("binding" to binds.word, "host-data" to digests),
             "uvm" to uvm,
         )
         if (require.isNotEmpty()) fields["require"] = require

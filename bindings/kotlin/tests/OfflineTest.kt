@@ -25,15 +25,18 @@ class OfflineTest : EmulatedTest() {
             assertEquals(policy.digest, same.digest)
         }
         assertTrue(policy.attester!!.startsWith("https:"))
-        val made = container().bindsItsOwnKey(true).build()
+        val made = container().binding(Binding.OWN_KEY).build()
         assertNotEquals(policy, made)
         // An assertion that nothing can check is the caller's to make.
         val missing = thrown<AttestationException.Misconfigured> { container().build() }
-        assertTrue(missing.message!!.contains("bindsItsOwnKey"))
-        val unbound = container().bindsItsOwnKey(false).allow("unbound-channel").build()
+        assertTrue(missing.message!!.contains("binding: expected"))
+        val unbound = container().binding(Binding.NONE).allow("unbound-channel").build()
         assertEquals("channel-not-bound", unbound.lint()[0].code)
-        thrown<AttestationException.Misconfigured> { Policy.confidentialContainer().maaPolicyHash("00").bindsItsOwnKey(true).build() }
-        thrown<AttestationException.Misconfigured> { container().bindsItsOwnKey(true).require("chip-ids", Any()).build() }
+        for ((binding, word) in mapOf(Binding.OWN_CONNECTION to "own-connection", Binding.OWN_MESSAGE_KEY to "own-message-key")) {
+            assertTrue(container().binding(binding).build().toToml().contains("binding = \"$word\""))
+        }
+        thrown<AttestationException.Misconfigured> { Policy.confidentialContainer().maaPolicyHash("00").binding(Binding.OWN_KEY).build() }
+        thrown<AttestationException.Misconfigured> { container().binding(Binding.OWN_KEY).require("chip-ids", Any()).build() }
         assertTrue(thrown<InvalidPolicy> { Policy("kind = 1") }.message!!.contains("line 1"))
         thrown<InvalidPolicy> { Policy.fromMap(mapOf("versoin" to 1)) }
         thrown<java.nio.file.NoSuchFileException> { Policy.fromFile(emulator.file("nowhere")) }

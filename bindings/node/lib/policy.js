@@ -146,7 +146,7 @@ class Described {
 const CONTAINER = [
   'hostData',
   'minimumSvn',
-  'bindsItsOwnKey',
+  'binding',
   'maa',
   'amd',
   'maaPolicyHash',
@@ -189,8 +189,8 @@ class Policy {
         throw argument(`${name}: expected a value, found ${option}; leave the option out if it is not meant`);
       }
     }
-    if (typeof given.bindsItsOwnKey !== 'boolean') {
-      throw argument('bindsItsOwnKey: expected true or false: an assertion about the workload, which evidence cannot show');
+    if (typeof given.binding !== 'string') {
+      throw argument("binding: expected 'own-key', 'own-connection', 'own-message-key' or 'none': an assertion about the workload, which evidence cannot show");
     }
     const isTestAllowed = given.allowTestAttester !== undefined && boolean('allowTestAttester', given.allowTestAttester);
     const trust = {};
@@ -209,7 +209,7 @@ class Policy {
       kind: 'confidential-container',
       trust,
       workload: {
-        binding: given.bindsItsOwnKey ? 'own-key' : 'none',
+        binding: given.binding,
         'host-data': [given.hostData].flat().map(String),
       },
       uvm,

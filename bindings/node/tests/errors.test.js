@@ -120,7 +120,7 @@ test('an application that is not there', async () => {
   const policy = blindbox.Policy.confidentialContainer({
     hostData: '5a'.repeat(32),
     minimumSvn: 101,
-    bindsItsOwnKey: true,
+    binding: 'own-key',
     maa: 'https://sharedneu.neu.attest.azure.net',
   });
   const expected = { name: 'ApplicationUnreachable', category: 'unavailable', retryable: true };

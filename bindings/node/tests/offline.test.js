@@ -32,18 +32,22 @@ test('policies', () => {
   }
   assert.match(policy.attester, /^https:/);
   const options = { hostData: emulator.about.host_data, minimumSvn: 101, maa: MAA };
-  const made = Policy.confidentialContainer({ ...options, bindsItsOwnKey: true });
+  const made = Policy.confidentialContainer({ ...options, binding: 'own-key' });
   assert(!made.equals(policy));
   // An assertion that nothing can check is the caller's to make.
-  assert.throws(() => Policy.confidentialContainer(options), { name: 'Misconfigured', message: /bindsItsOwnKey/ });
+  assert.throws(() => Policy.confidentialContainer(options), { name: 'Misconfigured', message: /binding: expected 'own-key'/ });
   assert.throws(() => Policy.confidentialContainer({ ...options, minimumSvm: 1 }), /found minimumSvm/);
   const unbound = Policy.confidentialContainer({
     ...options,
     hostData: [new HostData(emulator.about.host_data)],
-    bindsItsOwnKey: false,
+    binding: 'none',
     allow: { 'unbound-channel': true },
   });
   assert.equal(unbound.lint()[0].code, 'channel-not-bound');
+  for (const binding of ['own-connection', 'own-message-key']) {
+    assert.equal(Policy.confidentialContainer({ ...options, binding }).toJSON().workload.binding, binding);
+  }
+  assert.throws(() => Policy.confidentialContainer({ ...options, binding: 'own' }), { name: 'InvalidPolicy', message: /expected one of `own-key`/ });
   // Nothing that was meant as a requirement is left out, and nothing is relaxed by a text that reads otherwise.
   for (const relaxing of [
     { allowTestAttester: 'false' },
@@ -60,7 +64,7 @@ test('policies', () => {
     { require: () => ({}) },
     { allow: { 'unbound-channel': Number.NaN } },
   ]) {
-    const given = { ...options, bindsItsOwnKey: true, ...relaxing };
+    const given = { ...options, binding: 'own-key', ...relaxing };
     const [name] = Object.keys(relaxing);
     assert.throws(() => Policy.confidentialContainer(given), { code: 'misconfigured', message: new RegExp(name) });
   }

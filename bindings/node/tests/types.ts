@@ -19,7 +19,7 @@ import {
 } from '@blindbox/attestation';
 
 const hostData: HostData = HostData.fromCcePolicyFile('cce-policy.base64');
-const policy: Policy = Policy.confidentialContainer({ hostData, minimumSvn: 101, bindsItsOwnKey: true, maa: 'https://a' });
+const policy: Policy = Policy.confidentialContainer({ hostData, minimumSvn: 101, binding: 'own-key', maa: 'https://a' });
 
 export async function main(signal: AbortSignal): Promise<void> {
   const session: Session = await verifyConnection(new URL('https://a'), policy, { deadline: 10_000, signal });

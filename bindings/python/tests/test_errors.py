@@ -90,7 +90,7 @@ def test_exceptions_survive_pickling(emulator):
 
 def test_an_application_that_is_not_there():
     policy = blindbox.Policy.confidential_container(
-        host_data="5a" * 32, minimum_svn=101, binds_its_own_key=True, maa="https://sharedneu.neu.attest.azure.net"
+        host_data="5a" * 32, minimum_svn=101, binding="own-key", maa="https://sharedneu.neu.attest.azure.net"
     )
     with pytest.raises(ConnectionError) as caught:
         blindbox.verify_connection("https://127.0.0.1:1", policy)

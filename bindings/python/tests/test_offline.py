@@ -20,10 +20,10 @@ def test_policies(emulator):
     made = blindbox.Policy.confidential_container(
         host_data=emulator.about["host_data"],
         minimum_svn=101,
-        binds_its_own_key=True,
+        binding="own-key",
         maa="https://sharedneu.neu.attest.azure.net",
     )
-    with pytest.raises(TypeError, match="binds_its_own_key"):
+    with pytest.raises(TypeError, match="binding"):
         # An assertion that nothing can check is the caller's to make.
         blindbox.Policy.confidential_container(host_data="5a" * 32, minimum_svn=101)
     assert made != policy
@@ -31,7 +31,7 @@ def test_policies(emulator):
         host_data=blindbox.HostData(emulator.about["host_data"]),
         minimum_svn=101,
         maa="https://sharedneu.neu.attest.azure.net",
-        binds_its_own_key=False,
+        binding="none",
         allow={"unbound-channel": True},
     )
     assert unbound.lint()[0].code == "channel-not-bound"
@@ -102,14 +102,38 @@ def test_settings_that_cannot_be_used(settings):
 @pytest.mark.parametrize("wrong", ["false", "true", "no", 0, 1, None])
 def test_options_that_only_count_as_true_or_false_are_refused(wrong):
     options = {"host_data": "5a" * 32, "minimum_svn": 101, "maa": "https://sharedneu.neu.attest.azure.net"}
-    options["binds_its_own_key"] = True
-    for name in ("binds_its_own_key", "amd", "allow_test_attester"):
+    options["binding"] = "own-key"
+    for name in ("amd", "allow_test_attester"):
         with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected True or False"):
             blindbox.Policy.confidential_container(**{**options, name: wrong})
     with pytest.raises(blindbox.InvalidPolicy):
         blindbox.Policy.confidential_container(**options, allow={"debug": wrong})
-    with pytest.raises(blindbox.Misconfigured, match="platform_collateral_roots: expected True or False"):
+    with pytest.raises(blindbox.Misconfigured, match="platform_collateral_roots: expected (True or False|a value)"):
         blindbox.Verifier(platform_collateral_roots=wrong)
+
+
+@pytest.mark.parametrize("name", ["maa", "maa_policy_hash", "uvm_issuer", "require", "allow", "binding"])
+def test_a_variable_without_a_value_requires_nothing_less(name):
+    options = {"host_data": "5a" * 32, "minimum_svn": 101, "binding": "own-key", "amd": True}
+    options["maa"] = "https://sharedneu.neu.attest.azure.net"
+    blindbox.Policy.confidential_container(**options)
+    with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected a value, found None"):
+        blindbox.Policy.confidential_container(**{**options, name: None})
+
+
+@pytest.mark.parametrize("name", ["deadline", "request_timeout", "application_roots", "key_set", "proxy", "resolve", "cache_dir"])
+def test_a_setting_without_a_value_is_refused(name):
+    with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected a value, found None"):
+        blindbox.Verifier(**{name: None})
+
+
+def test_every_binding_is_one_word_of_a_policy():
+    options = {"host_data": "5a" * 32, "minimum_svn": 101, "maa": "https://sharedneu.neu.attest.azure.net"}
+    for binding in ("own-key", "own-connection", "own-message-key"):
+        made = blindbox.Policy.confidential_container(**options, binding=binding)
+        assert f'binding = "{binding}"' in made.to_toml()
+    with pytest.raises(blindbox.InvalidPolicy, match="expected one of `own-key`"):
+        blindbox.Policy.confidential_container(**options, binding="own")
 
 
 def test_the_files_of_a_confidential_vm_are_verified(emulate):

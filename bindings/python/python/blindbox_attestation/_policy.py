@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Iterable, Mapping, NamedTuple, Union
+from typing import Any, Iterable, Literal, Mapping, NamedTuple, Union
 
 from . import _native
 from ._errors import argument, boolean
+from ._given import NOT_GIVEN, given
 
 File = Union[str, "os.PathLike[str]"]
+
+#: What ties a connection to the evidence.
+Binding = Literal["own-key", "own-connection", "own-message-key", "none"]
 
 # The largest policy file, as in the core; a larger one is refused before it is read whole.
 _MAX_BYTES = 4 << 20
@@ -124,40 +128,50 @@ class Policy:
         *,
         host_data: HostData | str | Iterable[HostData | str],
         minimum_svn: int,
-        binds_its_own_key: bool,
-        maa: str | None = None,
+        binding: Binding,
+        maa: str = NOT_GIVEN,
         amd: bool = False,
-        maa_policy_hash: str | None = None,
+        maa_policy_hash: str = NOT_GIVEN,
         allow_test_attester: bool = False,
-        uvm_issuer: str | None = None,
-        require: Mapping[str, Any] | None = None,
-        allow: Mapping[str, bool] | None = None,
+        uvm_issuer: str = NOT_GIVEN,
+        require: Mapping[str, Any] = NOT_GIVEN,
+        allow: Mapping[str, bool] = NOT_GIVEN,
     ) -> Policy:
         """Make a policy for a confidential container.
 
         `maa` is the MAA instance that judges the evidence, such as `https://sharedneu.neu.attest.azure.net`; `amd` verifies the
-        hardware report down to AMD's root; either or both. `binds_its_own_key=True` is your assertion that the workload attests
-        only its own TLS key, which evidence cannot show; with False the channel is not bound, and `allow` needs `unbound-channel`.
-        `require` and `allow` are the tables of a policy file. `binds_its_own_key`, `amd` and `allow_test_attester` are True or
-        False, and nothing that only counts as such.
+        hardware report down to AMD's root; either or both. `binding` is your assertion about what the workload attests, which
+        evidence cannot show: only its own TLS key (`own-key`), or each connection (`own-connection`), or its own key of sealed
+        messages (`own-message-key`, behind a front end that ends TLS). With `none` the channel is not bound, and `allow` needs
+        `unbound-channel`. `require` and `allow` are the tables of a policy file. `amd` and `allow_test_attester` are True or False,
+        and nothing that only counts as such; no option is None.
         """
-        binding = "own-key" if boolean("binds_its_own_key", binds_its_own_key) else "none"
+        options = given(
+            {
+                "binding": binding,
+                "maa": maa,
+                "maa_policy_hash": maa_policy_hash,
+                "uvm_issuer": uvm_issuer,
+                "require": require,
+                "allow": allow,
+            }
+        )
         amd = boolean("amd", amd)
         allow_test_attester = boolean("allow_test_attester", allow_test_attester)
         trust: dict[str, Any] = {}
-        if maa is not None:
+        if "maa" in options:
             trust["maa"] = {"issuer": maa}
-            if maa_policy_hash is not None:
+            if "maa_policy_hash" in options:
                 trust["maa"]["policy-hash"] = maa_policy_hash
             if allow_test_attester:
                 trust["maa"]["allow-test-attester"] = True
-        elif maa_policy_hash is not None or allow_test_attester:
+        elif "maa_policy_hash" in options or allow_test_attester:
             raise argument("maa_policy_hash and allow_test_attester need maa, the instance that they are about")
         if amd:
             trust["amd"] = {}
         digests = [host_data] if isinstance(host_data, (str, HostData)) else list(host_data)
         uvm: dict[str, Any] = {"minimum-svn": minimum_svn}
-        if uvm_issuer is not None:
+        if "uvm_issuer" in options:
             uvm["issuer"] = uvm_issuer
         fields: dict[str, Any] = {
             "version": 1,
@@ -169,9 +183,9 @@ class Policy:
             },
             "uvm": uvm,
         }
-        if require is not None:
+        if "require" in options:
             fields["require"] = dict(require)
-        if allow is not None:
+        if "allow" in options:
             fields["allow"] = dict(allow)
         return cls.from_dict(fields)
 

@@ -12,6 +12,7 @@ from . import _native
 from ._attestation import Attestation, Evidence
 from ._body import AsyncContent, Content, HeaderInput, Pairs, encode, header_list, split, with_query
 from ._errors import argument, boolean
+from ._given import NOT_GIVEN, given
 from ._policy import File, Policy, read_file
 from ._response import AsyncResponse, Response
 from ._upload import prepared, sent, started
@@ -26,47 +27,48 @@ class Verifier:
         self,
         *,
         deadline: float = 30.0,
-        request_timeout: float | None = None,
-        application_roots: File | bytes | None = None,
-        extra_application_roots: File | bytes | None = None,
-        collateral_roots: File | bytes | None = None,
+        request_timeout: float = NOT_GIVEN,
+        application_roots: File | bytes = NOT_GIVEN,
+        extra_application_roots: File | bytes = NOT_GIVEN,
+        collateral_roots: File | bytes = NOT_GIVEN,
         platform_collateral_roots: bool = False,
-        key_set: File | bytes | None = None,
-        amd_roots: File | bytes | None = None,
-        ak_root: File | bytes | None = None,
-        agent: str | None = None,
-        proxy: str | None = None,
-        resolve: Mapping[str, str] | None = None,
-        front_end_headers: Mapping[str, str] | None = None,
-        kds: str | None = None,
-        thim: str | None = None,
-        cache_dir: File | None = None,
+        key_set: File | bytes = NOT_GIVEN,
+        amd_roots: File | bytes = NOT_GIVEN,
+        ak_root: File | bytes = NOT_GIVEN,
+        agent: str = NOT_GIVEN,
+        proxy: str = NOT_GIVEN,
+        resolve: Mapping[str, str] = NOT_GIVEN,
+        front_end_headers: Mapping[str, str] = NOT_GIVEN,
+        kds: str = NOT_GIVEN,
+        thim: str = NOT_GIVEN,
+        cache_dir: File = NOT_GIVEN,
     ) -> None:
         """Create a verifier. Roots and key sets are paths of files, or their content as bytes; times are in seconds.
 
-        None of the settings relaxes a check. Roots that are given replace the built-in ones. No variable of the environment is
+        None of the settings relaxes a check, and none is None. Roots that are given replace the built-in ones. No variable of the environment is
         read. `docs/trust.md` and `docs/faults.md` describe each setting.
         """
-        settings = {
-            "deadline_ms": _milliseconds("deadline", deadline),
-            "request_timeout_ms": _milliseconds("request_timeout", request_timeout),
-            "application_roots": _material(application_roots),
-            "extra_application_roots": _material(extra_application_roots),
-            "collateral_roots": _material(collateral_roots),
-            "platform_collateral_roots": boolean("platform_collateral_roots", platform_collateral_roots),
-            "key_set": _material(key_set),
-            "amd_roots": _material(amd_roots),
-            "ak_root": _material(ak_root),
-            "agent": agent,
-            "proxy": proxy,
-            "resolve": None if resolve is None else dict(resolve),
-            "front_end_headers": None if front_end_headers is None else dict(front_end_headers),
-            "kds": kds,
-            "thim": thim,
-            "cache_dir": None if cache_dir is None else os.fspath(cache_dir),
-        }
-        given = {name: value for name, value in settings.items() if value is not None}
-        self._native = _native.Verifier(_json.dumps(given))
+        settings = given(
+            {
+                "deadline": deadline,
+                "request_timeout": request_timeout,
+                "application_roots": application_roots,
+                "extra_application_roots": extra_application_roots,
+                "collateral_roots": collateral_roots,
+                "platform_collateral_roots": platform_collateral_roots,
+                "key_set": key_set,
+                "amd_roots": amd_roots,
+                "ak_root": ak_root,
+                "agent": agent,
+                "proxy": proxy,
+                "resolve": resolve,
+                "front_end_headers": front_end_headers,
+                "kds": kds,
+                "thim": thim,
+                "cache_dir": cache_dir,
+            }
+        )
+        self._native = _native.Verifier(_json.dumps(dict(_core(name, value) for name, value in settings.items())))
 
     def connect(self, url: str, policy: Policy) -> Session:
         """Attest the peer behind a URL and open a session with it, before any application data is sent."""
@@ -85,17 +87,33 @@ class Verifier:
         return Evidence(await started(self._native.collect_start, url, policy._native))
 
 
-def _milliseconds(name: str, seconds: float | None) -> int | None:
-    if seconds is None:
-        return None
+_MATERIAL = frozenset(
+    ["application_roots", "extra_application_roots", "collateral_roots", "key_set", "amd_roots", "ak_root"]
+)
+
+
+def _core(name: str, value: Any) -> tuple[str, Any]:
+    """A setting as the core reads it: its name, and its value."""
+    if name in ("deadline", "request_timeout"):
+        return f"{name}_ms", _milliseconds(name, value)
+    if name in _MATERIAL:
+        return name, _material(value)
+    if name == "platform_collateral_roots":
+        return name, boolean(name, value)
+    if name in ("resolve", "front_end_headers"):
+        return name, dict(value)
+    if name == "cache_dir":
+        return name, os.fspath(value)
+    return name, value
+
+
+def _milliseconds(name: str, seconds: float) -> int:
     if not 0.001 <= seconds <= 1e9:
         raise argument(f"{name}: expected 0.001 to 1000000000 seconds, found {seconds}")
     return round(seconds * 1000)
 
 
-def _material(content: File | bytes | None) -> str | None:
-    if content is None:
-        return None
+def _material(content: File | bytes) -> str:
     if not isinstance(content, bytes):
         content = read_file(content)
     # DER is not text; the core says what it expects.

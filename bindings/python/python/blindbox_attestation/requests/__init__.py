@@ -19,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import requests as _requests
 
 from .._errors import argument, boolean
+from .._given import NOT_GIVEN, given
 from .._policy import HostData, Policy
 from .._session import Session, Verifier, verify_connection
 from . import errors
@@ -76,14 +77,14 @@ class SecureSession(_requests.Session):
         attestation_endpoint: str | None = None,
         debug_mode: bool = False,
         *,
-        policy: Policy | None = None,
-        minimum_svn: int | None = None,
-        maa_policy_hash: str | None = None,
-        uvm_issuer: str | None = None,
+        policy: Policy = NOT_GIVEN,
+        minimum_svn: int = NOT_GIVEN,
+        maa_policy_hash: str = NOT_GIVEN,
+        uvm_issuer: str = NOT_GIVEN,
         allow_unbound: bool = False,
         allow_plain_http: bool = False,
         allow_test_attester: bool = False,
-        verifier: Verifier | None = None,
+        verifier: Verifier = NOT_GIVEN,
         **settings: Any,
     ) -> None:
         """Attest the peer behind `addr`, such as `https://my-app.example:8443`, and open a session with it.
@@ -102,19 +103,21 @@ class SecureSession(_requests.Session):
                 "`blindbox-attest emulate`; for a debug guest of your own, use a policy that has allow.debug, which still checks "
                 "everything else"
             )
-        if policy is None:
+        options = given({"policy": policy, "verifier": verifier})
+        required = given({"minimum_svn": minimum_svn, "maa_policy_hash": maa_policy_hash, "uvm_issuer": uvm_issuer})
+        if "policy" not in options:
             policy = _policy(
                 cce_file,
                 attestation_endpoint,
-                minimum_svn=101 if minimum_svn is None else minimum_svn,
-                maa_policy_hash=maa_policy_hash,
-                uvm_issuer=uvm_issuer,
+                {"minimum_svn": 101, **required},
                 allow_unbound=allow_unbound,
                 allow_plain_http=allow_plain_http,
                 allow_test_attester=allow_test_attester,
             )
         elif (
-            any(part is not None for part in (cce_file, attestation_endpoint, minimum_svn, maa_policy_hash, uvm_issuer))
+            cce_file is not None
+            or attestation_endpoint is not None
+            or required
             or allow_unbound
             or allow_plain_http
             or allow_test_attester
@@ -126,11 +129,11 @@ class SecureSession(_requests.Session):
             warnings.warn("the channel is not bound to the evidence (allow_unbound=True, or the policy)", UnboundChannelWarning, 2)
         if allow_plain_http or "plain-http-allowed" in open_ends:
             warnings.warn("requests are not encrypted (allow_plain_http=True, or the policy)", PlainHttpWarning, 2)
-        if verifier is not None and settings:
+        if "verifier" in options and settings:
             raise argument("expected either verifier or its settings")
         #: The attested session.
         self.session: Session = (
-            verifier.connect(addr, policy) if verifier is not None else verify_connection(addr, policy, **settings)
+            verifier.connect(addr, policy) if "verifier" in options else verify_connection(addr, policy, **settings)
         )
         self.base_url = addr
         self._ready = False
@@ -199,10 +202,8 @@ class SecureSession(_requests.Session):
 def _policy(
     cce_file: "str | os.PathLike[str] | None",
     attestation_endpoint: str | None,
+    required: dict[str, Any],
     *,
-    minimum_svn: int,
-    maa_policy_hash: str | None,
-    uvm_issuer: str | None,
     allow_unbound: bool,
     allow_plain_http: bool,
     allow_test_attester: bool,
@@ -218,15 +219,14 @@ def _policy(
     issuer = attestation_endpoint if "://" in attestation_endpoint else f"https://{attestation_endpoint}"
     allow = {"unbound-channel": allow_unbound, "plain-http": allow_plain_http}
     allowed = {name: True for name, is_allowed in allow.items() if is_allowed}
+    if allowed:
+        required = {**required, "allow": allowed}
     return Policy.confidential_container(
         host_data=HostData.from_cce_policy_file(cce_file),
-        minimum_svn=minimum_svn,
         maa=issuer,
-        binds_its_own_key=not allow_unbound,
-        maa_policy_hash=maa_policy_hash,
+        binding="none" if allow_unbound else "own-key",
         allow_test_attester=allow_test_attester,
-        uvm_issuer=uvm_issuer,
-        allow=allowed or None,
+        **required,
     )
 
 
@@ -244,9 +244,9 @@ def connect(
 # What belongs to the session, among the options of a function such as `get`.
 _SESSION_OPTIONS = frozenset(
     ["policy", "minimum_svn", "maa_policy_hash", "uvm_issuer", "allow_unbound", "allow_plain_http"]
-    + ["allow_test_attester", "verifier", "deadline", "application_roots", "extra_application_roots"]
+    + ["allow_test_attester", "verifier", "deadline", "request_timeout", "application_roots", "extra_application_roots"]
     + ["collateral_roots", "platform_collateral_roots", "key_set", "amd_roots", "ak_root", "agent", "proxy", "resolve", "kds"]
-    + ["thim", "cache_dir"]
+    + ["thim", "cache_dir", "front_end_headers"]
 )
 
 

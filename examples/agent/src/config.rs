@@ -148,6 +148,9 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Requests to the application under way at a time: each has a connection to it.
     pub requests_in_flight: u32,
+    /// Sealed requests of one address (of IPv6 one /64) whose head is being received and opened: against a caller who takes all places,
+    /// which are as many as `requests_in_flight`. Behind a front end this is a bound for all callers together.
+    pub openings_per_address: u32,
     /// Bytes of a request's body to the application.
     pub body_bytes: u64,
     /// Seconds of silence within a request, within an answer, of a caller who does not take an answer, or between requests.
@@ -172,6 +175,7 @@ impl Default for Limits {
             connections: 1024,
             connections_per_address: 256,
             requests_in_flight: 2048,
+            openings_per_address: 256,
             body_bytes: 16 * 1024 * 1024,
             idle_seconds: 60,
             connection_seconds: 60 * 60,
@@ -231,7 +235,7 @@ impl Config {
         let rates = [self.limits.attestations_per_second, self.limits.attestations_per_second_per_address];
         let attestations_per_address =
             [self.limits.attestation_burst_per_address, self.limits.attestations_in_flight_per_address];
-        let Limits { connections_per_address, requests_in_flight, .. } = self.limits;
+        let Limits { connections_per_address, requests_in_flight, openings_per_address, .. } = self.limits;
         let seconds = [
             self.limits.idle_seconds,
             self.limits.connection_seconds,
@@ -249,7 +253,7 @@ impl Config {
             "key.csr-file is key.certificate-file: one would be written over the other"
         } else if [attestation_burst, attestations_in_flight].contains(&0)
             || attestations_per_address.contains(&0)
-            || [connections, connections_per_address, requests_in_flight].contains(&0)
+            || [connections, connections_per_address, requests_in_flight, openings_per_address].contains(&0)
             || self.limits.body_bytes == 0
             || seconds.contains(&0)
             || rates.contains(&0.0)

@@ -24,6 +24,7 @@ use crate::api::Refusal;
 use crate::body::{Answer, BoxError, LimitedBody, whole};
 use crate::config::{Limits, MessageConfig};
 use crate::forward::Forward;
+use crate::rate_limit::Callers;
 use crate::route::{Route, classify};
 use crate::server::refused;
 
@@ -40,6 +41,8 @@ pub(crate) struct Messages {
     started: Instant,
     /// Requests that are being opened. Their senders are not authenticated.
     places: Arc<Semaphore>,
+    /// How many of them each caller has, so that one does not take every place.
+    callers: Arc<Callers>,
     head_time: Duration,
     body_bytes: u64,
     idle: Duration,
@@ -55,6 +58,7 @@ impl Messages {
             keys: Arc::new(MessageKeys::new(config.kem.into(), schedule)),
             started: Instant::now(),
             places: Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1))),
+            callers: Arc::new(Callers::new(limits.openings_per_address)),
             head_time: Duration::from_secs(limits.attestation_request_seconds),
             // Small chunks have as much beside the content as they have content.
             body_bytes: limits.body_bytes.saturating_mul(2).saturating_add(OVERHEAD),
@@ -89,12 +93,13 @@ impl Messages {
                 text: "the request must be message/ohttp-chunked-req",
             });
         }
+        let own_place = self.callers.admit(caller).ok_or(TOO_MANY_OF_CALLER)?;
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)?;
         let body = LimitedBody::new(request.into_body(), self.body_bytes, self.idle);
         let too_long = body.too_long();
         let opening = open(&self.keys, body, self.started.elapsed());
         let opened = tokio::time::timeout(self.head_time, opening).await.map_err(|_| LATE)?;
-        drop(place);
+        drop((place, own_place));
         match opened {
             Ok(Opened::Admitted(exchange)) => exchanged(*exchange, caller, forward).await,
             Ok(Opened::Answered(content)) => Ok(sealed_response(whole(content))),
@@ -129,6 +134,8 @@ fn sealed(content: Bytes) -> Response<Answer> {
 }
 
 const TOO_MANY: Refusal = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "too many requests at the moment" };
+const TOO_MANY_OF_CALLER: Refusal =
+    Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many requests of this address at the moment" };
 const LATE: Refusal = Refusal { status: StatusCode::REQUEST_TIMEOUT, text: "the request did not arrive in time" };
 const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };
 const CUT: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request did not arrive whole" };

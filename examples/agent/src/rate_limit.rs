@@ -127,13 +127,13 @@ impl Drop for AttestationPermit {
     }
 }
 
-/// How many connections each caller has.
+/// How many connections each caller has, or sealed requests that are being opened.
 pub(crate) struct Callers {
     most: u32,
     open: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
-/// One connection of a caller.
+/// One of them, to be held until it is done.
 pub(crate) struct ConnectionPermit {
     caller: IpAddr,
     open: Arc<Mutex<HashMap<IpAddr, u32>>>,

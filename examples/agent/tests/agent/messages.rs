@@ -1,5 +1,7 @@
 //! Sealed messages: `docs/protocol-message.md`, with a client that is written from the document.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_agent::Agent;
@@ -7,7 +9,10 @@ use hyper::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::lab::{Attester, Machine, TestServer, agent_without_machine, application, config, long_answers, pass, soon};
+use crate::client::Client;
+use crate::lab::{
+    Attester, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, soon,
+};
 use crate::outer::{Outer, Received};
 use crate::sealing::{Inner, Plain, Recipient};
 
@@ -227,6 +232,51 @@ async fn a_request_that_finds_no_place_is_declined_for_good() {
         assert_eq!((inner.status, inner.field("blindbox-message")), (status, Some(reason)));
     }
     holding.abort();
+}
+
+/// Anyone can send a request that never arrives whole. It takes a place of its sender, and none of others.
+#[tokio::test]
+async fn one_address_has_a_share_of_the_places_for_opening() {
+    let limits = "openings-per-address = 1\nrequests-in-flight = 2";
+    let scene = Scene::with(application().await, "", limits).await;
+    let from = async |last| Client::from(IpAddr::from([127, 0, 0, last]), scene.agent.address()).await.unwrap();
+    let head = |length: usize| {
+        format!(
+            "POST /attest/message HTTP/1.1\r\nhost: a\r\ncontent-type: {SEALED}\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    // What is sent whole is opened, and is sealed to no key of this agent.
+    let status = async |last| from(last).await.send(&(head(1) + "x")).await.status;
+    assert_eq!((status(1).await, status(2).await), (400, 400));
+    let until_refused = async |last| {
+        soon(async {
+            loop {
+                let answer = from(last).await.send(&(head(1) + "x")).await;
+                if answer.status != 400 {
+                    return answer;
+                }
+                moment().await;
+            }
+        })
+        .await
+    };
+    let mut first = from(1).await;
+    first.write(&head(1)).await;
+    let answer = until_refused(1).await;
+    let shown = json!({ "error": "too many requests of this address at the moment" });
+    assert_eq!((answer.status, answer.json()), (429, shown));
+    assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
+    assert_eq!(status(2).await, 400);
+    // Both places are taken, and no third address has one.
+    let mut second = from(2).await;
+    second.write(&head(1)).await;
+    let answer = until_refused(3).await;
+    let shown = json!({ "error": "too many requests at the moment" });
+    assert_eq!((answer.status, answer.json()), (503, shown));
+    // Each is given back.
+    first.write("x").await;
+    assert_eq!(first.read().await.unwrap().status, 400);
+    assert_eq!(status(1).await, 400);
 }
 
 #[tokio::test]

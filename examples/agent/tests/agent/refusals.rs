@@ -381,6 +381,7 @@ refuses_configuration! {
     a_configuration_with_a_key_for_ever: ("", "[key]\nlifetime-seconds = 31536000");
     a_configuration_with_a_limit_of_zero: ("", "[limits]\nconnections = 0");
     a_configuration_with_a_limit_of_zero_requests: ("", "[limits]\nrequests-in-flight = 0");
+    a_configuration_with_a_limit_of_zero_openings: ("", "[limits]\nopenings-per-address = 0");
     a_configuration_with_a_rate_that_is_no_number: ("", "[limits]\nattestations-per-second = nan");
     a_configuration_with_a_negative_rate: ("", "[limits]\nattestations-per-second-per-address = -1.0");
     a_configuration_with_a_rate_of_zero: ("", "[limits]\nattestations-per-second = 0");

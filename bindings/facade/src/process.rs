@@ -80,7 +80,9 @@ impl Process {
 fn runtime() -> Result<Runtime, Error> {
     // Tokio panics where no thread can be started.
     let built = panic::catch_unwind(|| {
-        let workers = thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+        // The other half is for the threads of the host. A second worker on two processors wakes for nothing at each request: that
+        // costs a request 10 us, and much more on a machine that is busy.
+        let workers = (thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4);
         let count = AtomicUsize::new(0);
         Builder::new_multi_thread()
             .worker_threads(workers)

@@ -273,11 +273,14 @@ func addBody(prepared *C.bb_request, request *http.Request) (*upload, error) {
 	if length <= 0 || length > wholeBody || !inMemory(request.Body) {
 		return newUpload(prepared, request.Body, length)
 	}
-	content, err := io.ReadAll(io.LimitReader(request.Body, length+1))
+	// With room for one byte more than there should be.
+	content := make([]byte, length+1)
+	read, err := io.ReadFull(request.Body, content)
 	_ = request.Body.Close()
-	if err != nil || int64(len(content)) != length {
+	if err != io.ErrUnexpectedEOF || int64(read) != length {
 		return nil, invalidRequest("expected a body as long as ContentLength")
 	}
+	content = content[:length]
 	var failure *C.bb_error
 	if number := C.bb_request_body(prepared, first(content), C.size_t(len(content)), &failure); number != 0 {
 		return nil, failed(number, failure)

@@ -1,0 +1,36 @@
+// Uses the types as a program would. It is compiled, and not run.
+import { AttestationError, type Blindbox, type Check, type Code, type Documents, type Inspection, type Recorded, load } from '../blindbox.js';
+
+export async function main(module: Uint8Array<ArrayBuffer>, documents: Documents, policy: string): Promise<void> {
+  const blindbox: Blindbox = await load(module);
+  const codes: Code[] = blindbox.codes;
+  console.log(blindbox.version, codes.length, blindbox.memoryBytes);
+  try {
+    const recorded: Recorded = blindbox.verifyRecorded(documents, policy, { at: new Date(), keySet: module });
+    const checks: Check[] = recorded.appraisal;
+    console.log(checks.filter(({ verdict }) => verdict === 'allowed').map(({ why }) => why));
+    blindbox.verifyUnappraised(documents, { at: 1, attester: 'https://a', amdRoots: 'pem', akRoot: 'pem' });
+  } catch (error) {
+    if (!(error instanceof AttestationError)) throw error;
+    const found: readonly Check[] | null = error.appraisal;
+    console.log(error.code, error.number, error.category, error.retryable, found?.length);
+  }
+  const inspected: Inspection[] = blindbox.inspect(module);
+  console.log(inspected.map(({ kind }) => kind), blindbox.policy(policy).lint, blindbox.hostData('ab').findings, blindbox.ccePolicy('').known_allow_all);
+  await load(await WebAssembly.compile(module));
+  await load(await fetch('blindbox.wasm'));
+}
+
+// What must not compile.
+export async function wrong(blindbox: Blindbox): Promise<void> {
+  // @ts-expect-error: the time is not optional
+  blindbox.verifyRecorded({}, 'policy', {});
+  // @ts-expect-error: an unknown option
+  blindbox.verifyRecorded({}, 'policy', { at: 1, keyset: new Uint8Array() });
+  // @ts-expect-error: a document is bytes
+  blindbox.verifyRecorded({ 'token.jwt': 'text' }, 'policy', { at: 1 });
+  // @ts-expect-error: there is no module of its own
+  await load();
+  // @ts-expect-error: it connects to nothing
+  blindbox.verifyConnection;
+}

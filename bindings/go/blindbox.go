@@ -33,10 +33,18 @@ const Version = "0.1.0"
 
 func init() {
 	for _, found := range []string{C.BB_VERSION, C.GoString(C.bb_version())} {
-		if found != Version {
-			panic(fmt.Sprintf("blindbox: expected the native library %s, found %s: run bindings/go/build again", Version, found))
+		if err := checkVersion(found); err != nil {
+			panic(err)
 		}
 	}
+}
+
+// checkVersion refuses a native library of another version.
+func checkVersion(found string) error {
+	if found != Version {
+		return fmt.Errorf("blindbox: expected the native library %s, found %s: run bindings/go/build again", Version, found)
+	}
+	return nil
 }
 
 // text copies a text for C, to be freed by freeText. A zero would end it early.

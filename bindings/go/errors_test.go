@@ -147,3 +147,10 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestANativeLibraryOfAnotherVersionIsRefused(t *testing.T) {
+	must(t, checkVersion(Version))
+	err := checkVersion("0.0.1")
+	equal(t, err != nil, true)
+	equal(t, err.Error(), "blindbox: expected the native library "+Version+", found 0.0.1: run bindings/go/build again")
+}

@@ -97,5 +97,5 @@ export interface Blindbox {
   ccePolicy(source: string): HostDataDescription;
 }
 
-/** Loads the module: its bytes, a compiled module, or a `Response` with its bytes. */
+/** Loads the module: its bytes, a compiled module, or a `Response` with its bytes. One of another version is refused with an `Error`. */
 export function load(source: BufferSource | WebAssembly.Module | Response): Promise<Blindbox>;

@@ -1,5 +1,7 @@
 // Verification of recorded evidence in WebAssembly, for browsers and for Node. Types and documentation: blindbox.d.ts.
 
+/** The version of this file, which the module must have too. */
+const VERSION = '0.1.0';
 /** The longest argument in bytes, as in the module. */
 const MAX_BYTES = 16 << 20;
 /** The largest file, as the command reads it. */
@@ -91,6 +93,10 @@ class Blindbox {
   constructor(module) {
     this.#module = module;
     const { version, codes, documents } = this.#call('bb_about', {});
+    // Checked by the first use of the module: another version may take and return other members.
+    if (version !== VERSION) {
+      throw new Error(`blindbox.js ${VERSION} found a module of version ${version}: take both from one build`);
+    }
     this.version = version;
     this.codes = codes;
     this.documentNames = documents;

@@ -7,5 +7,6 @@ mod docs;
 #[cfg(feature = "emulator")]
 mod knobs;
 mod package;
+mod version;
 mod waiting;
 mod words;

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import blindbox_attestation as blindbox
-from blindbox_attestation import _errors, _native
+from blindbox_attestation import _errors, _native, _version
 
 
 def test_there_is_a_class_for_each_code():
@@ -114,3 +114,10 @@ def test_events_go_to_logging(emulator, caplog):
         blindbox.enable_logging("off")
     with pytest.raises(blindbox.Misconfigured):
         blindbox.enable_logging("loud")
+
+
+def test_a_native_part_of_another_version_is_refused():
+    assert blindbox.__version__ == _native.__version__
+    _version.check(blindbox.__version__)
+    with pytest.raises(ImportError, match=r"found a native part of version 0\.0\.1: install it again$"):
+        _version.check("0.0.1")

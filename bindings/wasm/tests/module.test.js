@@ -139,10 +139,10 @@ test('memory stays flat', async () => {
 });
 
 /** A module with the exports that loading uses, in which everything else traps. */
-function trapping() {
+function trapping(version) {
   const name = (text) => [text.length, ...Buffer.from(text)];
   const section = (id, ...contents) => [id, contents.length, ...contents];
-  const about = Buffer.from('{"ok":{"version":"0","codes":[]}}');
+  const about = Buffer.from(`{"ok":{"version":"${version}","codes":[]}}`);
   const functions = ['bb_allocate', 'bb_length', 'bb_free', 'bb_about', 'bb_policy'];
   const types = [0, 0, 1, 0, 0];
   const body = (...code) => [code.length + 2, 0, ...code, 0x0b];
@@ -159,7 +159,7 @@ function trapping() {
 }
 
 test('a trap is an error that says that nothing was verified, and the next call works', async () => {
-  const own = await load(trapping());
+  const own = await load(trapping(blindbox.version));
   for (let count = 0; count < 2; count += 1) {
     assert.throws(() => own.policy('{}'), (error) => {
       assert(error instanceof AttestationError);
@@ -170,4 +170,8 @@ test('a trap is an error that says that nothing was verified, and the next call 
     });
     assert.equal(own.memoryBytes, 0);
   }
+});
+
+test('a module of another version is refused', async () => {
+  await assert.rejects(load(trapping('0.0.1')), /blindbox\.js \d+\.\d+\.\d+ found a module of version 0\.0\.1: take both from one build/);
 });

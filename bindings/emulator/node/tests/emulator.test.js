@@ -1,6 +1,7 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const https = require('node:https');
 const { test } = require('node:test');
@@ -42,4 +43,9 @@ test('arguments and orders', async () => {
 test('what cannot start says so', async () => {
   await assert.rejects(Emulator.start('--nonsense'), /did not start: .* --nonsense/);
   assert(program.includes('node_modules'));
+});
+
+test('the program has the version of the package', () => {
+  const { version } = require('@blindbox/emulator/package.json');
+  assert.equal(execFileSync(program, ['--version'], { encoding: 'utf8' }), `blindbox-attest ${version}\n`);
 });

@@ -1,8 +1,9 @@
 """The package as it is installed."""
 
-import json
+import importlib.metadata
 import pathlib
 import ssl
+import subprocess
 import unittest
 import urllib.request
 
@@ -38,7 +39,11 @@ class TestEmulator(unittest.TestCase):
 
     def test_the_package_is_the_one_that_is_installed(self):
         self.assertIn("site-packages", pathlib.Path(blindbox_emulator.__file__).parts)
-        json.dumps(str(blindbox_emulator.program()))
+
+    def test_the_program_has_the_version_of_the_package(self):
+        printed = subprocess.run([blindbox_emulator.program(), "--version"], check=True, capture_output=True, text=True)
+        self.assertEqual(printed.stdout, f"blindbox-attest {blindbox_emulator.__version__}\n")
+        self.assertEqual(importlib.metadata.version("blindbox-emulator"), blindbox_emulator.__version__)
 
 
 if __name__ == "__main__":

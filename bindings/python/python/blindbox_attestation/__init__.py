@@ -13,14 +13,10 @@ non-debug TEE. Every failure is an `AttestationError`. All checks are made by th
 import atexit as _atexit
 import os as _os
 
-from . import _native
+from . import _native, _version
 
-__version__ = "0.1.0"
-
-if _native.__version__ != __version__:
-    raise ImportError(
-        f"blindbox_attestation {__version__} found a native part of version {_native.__version__}: install it again"
-    )
+__version__ = _version.__version__
+_version.check(_native.__version__)
 
 from . import _errors
 from ._attestation import Attestation, Evidence, inspect, verify_recorded, verify_unappraised

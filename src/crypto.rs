@@ -1,7 +1,7 @@
 //! Signatures, digests and random bytes: the only module that names a crypto library.
 //!
-//! Verification needs public keys, digests, random bytes and one comparison in constant time. Keys are parsed once and
-//! kept: verifying with a parsed key is up to 12 % faster than from bytes.
+//! Verification needs public keys, digests, random bytes and one comparison in constant time; `sealing` has what sealed messages need.
+//! Keys are parsed once and kept: verifying with a parsed key is up to 12 % faster than from bytes.
 //!
 //! There are two libraries with one interface: AWS-LC (feature `crypto-aws-lc`) and one in Rust alone (`crypto-rust`). Encodings
 //! and the sizes of keys are checked here, by `encoding`, and the libraries get numbers: so both accept the same.
@@ -13,12 +13,15 @@ mod aws_lc;
 #[cfg(test)]
 mod differential;
 mod encoding;
+// AWS-LC, where it is used, has random bytes of its own.
+#[cfg(feature = "crypto-rust")]
+#[cfg_attr(all(feature = "crypto-aws-lc", not(any(test, blindbox_crypto = "rust"))), allow(dead_code))]
+pub(crate) mod host_random;
 #[cfg(all(feature = "crypto-rust", any(test, blindbox_crypto = "rust", not(feature = "crypto-aws-lc"))))]
 mod rust;
-#[cfg(feature = "crypto-aws-lc")]
+// Each end of the protocol uses a part of it.
+#[cfg_attr(not(any(test, feature = "emulator")), allow(dead_code))]
 pub(crate) mod sealing;
-// Without a library that seals, key configurations are still read.
-#[cfg_attr(not(feature = "crypto-aws-lc"), allow(dead_code))]
 pub(crate) mod suite;
 #[cfg(test)]
 mod wycheproof;

@@ -1,6 +1,6 @@
 //! A crypto library in Rust alone, that of the RustCrypto project: for targets without a C compiler, such as WebAssembly.
 //!
-//! Only public keys come here, so that nothing has to take a time that does not depend on them.
+//! Of signatures only public keys come here, so that nothing has to take a time that does not depend on them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use super::encoding::{KeyNumbers, MODULUS_BITS, ecdsa_fixed_of_der};
+use super::host_random::{self, Taken};
 use super::{Curve, Hash, Scheme};
 
 /// A public key of a scheme.
@@ -106,14 +107,22 @@ pub(super) fn sha512(data: &[u8]) -> [u8; 64] {
     Sha512::digest(data).into()
 }
 
-#[cfg(not(target_family = "wasm"))]
+/// Random bytes that the host has given for this call, or else those of the operating system, which WebAssembly does not have.
 pub(super) fn fill_random(out: &mut [u8]) -> Option<()> {
+    match host_random::take(out) {
+        Taken::Filled => Some(()),
+        Taken::TooFew => None,
+        Taken::NoneGiven => of_the_system(out),
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn of_the_system(out: &mut [u8]) -> Option<()> {
     getrandom::fill(out).ok()
 }
 
-/// WebAssembly has no source of random bytes, and nothing that verifies recorded evidence needs one.
 #[cfg(target_family = "wasm")]
-pub(super) const fn fill_random(_: &mut [u8]) -> Option<()> {
+const fn of_the_system(_: &mut [u8]) -> Option<()> {
     None
 }
 

@@ -15,24 +15,18 @@
 //! Whatever is read here came over a network from an unknown sender. Every length is bounded before anything of that length is
 //! kept, and nothing decrypted is returned before its tag has verified.
 
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod binary_http;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod chunks;
 pub(crate) mod exchange;
 #[cfg(any(feature = "agent", feature = "client"))]
 pub(crate) mod headers;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod hpke;
 pub(crate) mod key_config;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod request;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod response;
 pub(crate) mod suite;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod varint;
 
 #[cfg(test)]

@@ -14,22 +14,15 @@
 //! The front end between them ends TLS, and is the attacker: it keeps, changes, cuts, repeats and swaps messages, and seals messages
 //! of its own. The models of `models/` have the same parties.
 
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod agent;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod client;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod fields;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod keys;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod outer;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub(crate) mod runtime_data;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod session;
-#[cfg(feature = "crypto-aws-lc")]
 pub(crate) mod stream;
 #[cfg(any(test, fuzzing))]
 mod world;

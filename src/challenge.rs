@@ -227,13 +227,11 @@ impl Challenge {
     }
 
     /// Whether the agent writes the runtime data.
-    #[cfg(feature = "client")]
     pub(crate) fn is_bound(&self) -> bool {
         matches!(self.peer, Peer::Bound { .. } | Peer::BoundConnection { .. } | Peer::BoundMessage { .. })
     }
 
     /// The form that a request names; the first one has no name.
-    #[cfg(feature = "client")]
     pub(crate) fn requested_protocol(&self) -> Option<&'static str> {
         match self.peer {
             Peer::BoundConnection { .. } => Some(BOUND_CONNECTION),

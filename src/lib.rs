@@ -75,7 +75,7 @@
 //! | `agent` | the agent's end of sealed messages, for servers inside the TEE: `agent` |
 //! | `emulator` | a BlindBox, an MAA and an AMD on loopback with real signatures, for tests |
 //! | `crypto-aws-lc` | the crypto library AWS-LC; part of `client` |
-//! | `crypto-rust` | a crypto library in Rust alone, used where `crypto-aws-lc` is not enabled |
+//! | `crypto-rust` | a crypto library in Rust alone, used where `crypto-aws-lc` is not enabled; and `message_client`, the client of sealed messages without a network |
 //!
 //! Features only add; none changes a verdict. Without `client` one of the two crypto libraries must be chosen: the crate with
 //! `crypto-rust` alone needs no C compiler, and compiles for `wasm32-unknown-unknown`.
@@ -124,12 +124,17 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg_attr(not(feature = "client"), allow(dead_code))]
+mod agent_protocol;
 mod appraisal;
 mod appraise;
 #[cfg(feature = "client")]
 mod attest;
 mod attestation;
 pub mod azure_vm;
+// Requests of sessions and of the client without a network.
+#[cfg_attr(not(feature = "client"), allow(dead_code))]
+mod base_url;
 mod binding;
 #[cfg(feature = "blocking")]
 pub mod blocking;
@@ -165,6 +170,9 @@ pub mod manual;
 // Both ends of the protocol: the emulator has them all.
 #[cfg_attr(not(any(test, fuzzing, feature = "emulator")), allow(dead_code))]
 mod message;
+#[cfg(feature = "crypto-rust")]
+#[cfg_attr(docsrs, doc(cfg(feature = "crypto-rust")))]
+pub mod message_client;
 #[cfg(fuzzing)]
 pub use message::properties as message_properties;
 mod parser_steps;
@@ -173,7 +181,6 @@ mod recorded;
 #[cfg(feature = "client")]
 mod session;
 pub mod snp;
-#[cfg(feature = "crypto-aws-lc")]
 mod sync;
 #[cfg(feature = "client")]
 mod telemetry;

@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, VerdictKey};
 use super::lease::Lease;
 use super::recipient::MessageRecipient;
+use crate::agent_protocol::key_id;
+use crate::base_url::BaseUrl;
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
 use crate::fetch::{AttestRequest, request_evidence};
-use crate::http::BaseUrl;
-use crate::json::{self, Value};
 use crate::maa::KeySet;
 use crate::maa_key::verify_vek;
 use crate::policy::Policy;
@@ -205,12 +202,4 @@ impl Attester {
 /// verification.
 fn names_unknown_key(evidence: &Evidence, keys: &KeySet) -> bool {
     key_id(evidence).is_some_and(|id| keys.key_ids().all(|known| known != id))
-}
-
-/// Returns the id of the key that the token names, of which nothing is verified yet.
-pub(crate) fn key_id(evidence: &Evidence) -> Option<String> {
-    let header = evidence.token.as_deref()?.split('.').next()?;
-    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
-    let Ok(Value::Object(header)) = json::parse(&header) else { return None };
-    header.required::<&str>("kid").ok().map(str::to_owned)
 }

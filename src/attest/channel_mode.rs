@@ -5,10 +5,10 @@ use std::sync::Arc;
 use url::Url;
 
 use super::peer_id::PeerId;
+use crate::base_url::BaseUrl;
 use crate::challenge::{Challenge, Channel, ServerNameCheck};
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::fetch::AgentChannel;
-use crate::http::BaseUrl;
 use crate::policy::{Binding, Policy};
 use crate::tls;
 use crate::transport::{Connection, Connector, Security};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::attester::{Attester, key_id};
+use super::attester::Attester;
 use super::coalesce::Coalesce;
+use crate::agent_protocol::key_id;
 use crate::attestation::OfflineAttestation;
 use crate::azure_vm::AkAnchors;
 use crate::challenge::{Challenge, Channel};

@@ -8,8 +8,8 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, Heade
 use url::Url;
 
 use crate::attestation::Attestation;
+use crate::base_url::BaseUrl;
 use crate::fetch::MessageOffer;
-use crate::http::BaseUrl;
 use crate::message::exchange::client::Recipient;
 use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;

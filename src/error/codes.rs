@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::{AttestationError, Rejection, Violation};
 use crate::appraisal::Appraisal;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "crypto-rust"))]
 use crate::snp::ReportError;
 
 /// The category of an error, which says who has to act.
@@ -200,7 +200,7 @@ impl AttestationError {
     }
 
     /// The error of a request that was under way when it failed.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "crypto-rust"))]
     pub(crate) fn after_request_was_sent(self) -> Self {
         if self.request_sent() { self } else { Self::RequestInterrupted { reason: Box::new(self) } }
     }
@@ -251,7 +251,7 @@ impl AttestationError {
 
     /// Whether an error is about the peer itself. A key set that cannot be parsed is a fault of the MAA instance, like one that
     /// cannot be fetched; and a bad CRL is a fault of AMD's service or its mirror.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "crypto-rust"))]
     pub(crate) fn is_verdict(&self) -> bool {
         !matches!(self.reason(), Self::InvalidKeySet(_) | Self::InvalidReport(ReportError::Crl(_)))
             && matches!(self.category(), Category::Rejected | Category::Untrusted)

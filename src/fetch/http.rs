@@ -67,8 +67,7 @@ impl HttpResponse {
 
     /// Whether the `Content-Type` is JSON.
     pub(super) fn is_json(&self) -> bool {
-        let essence = self.content_type.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/json")
+        crate::agent_protocol::is_json(&self.content_type)
     }
 }
 

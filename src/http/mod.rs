@@ -5,7 +5,6 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `base_url` | the address of the peer, and the URL of a request below it |
 //! | `request`, `headers`, `multipart` | what a caller can put into a request |
 //! | `parts` | the request for one connection; the check of a switch of protocols |
 //! | `request_body` | the sources of a body: bytes, readers, streams |
@@ -15,7 +14,6 @@
 //! | `stream` | byte streams of other protocols, with the same checks |
 //! | `guard` | how long an exchange may continue |
 
-mod base_url;
 mod guard;
 mod guarded_body;
 mod headers;
@@ -29,7 +27,6 @@ pub(crate) mod sealed_request;
 pub(crate) mod sealed_response;
 mod stream;
 
-pub(crate) use base_url::BaseUrl;
 pub(crate) use guard::{Cancelled, Guard};
 pub(crate) use guarded_body::Progress;
 pub(crate) use headers::{check_all as check_headers, parse as parse_header};

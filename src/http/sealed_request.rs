@@ -10,10 +10,10 @@ use http::header::{CONTENT_LENGTH, TE, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 use url::{Position, Url};
 
-use super::base_url::BaseUrl;
 use super::guarded_body::Progress;
+use crate::base_url::BaseUrl;
 use crate::error::{AttestationError, BoxError};
-use crate::message::binary_http::{BinaryHttpError, Control, Field, Head};
+use crate::message::binary_http::{Control, Field, Head};
 use crate::message::exchange::client::{Recipient, ResponseReader};
 use crate::message::exchange::stream::{MessageError, MessageWriter};
 use crate::message::headers::to_fields;
@@ -60,37 +60,14 @@ pub(crate) fn seal(
         path: path.strip_prefix(base.prefix()).unwrap_or(path).to_owned(),
     };
     let head = Head { control, fields: to_fields(&headers) };
-    let (writer, start, response) = recipient.seal(head).map_err(|error| unsealable(&error))?;
+    let (writer, start, response) = recipient.seal(head)?;
     let handed_out = HandedOut::default();
     let mut sealed = SealedBody { start, writer: Some(writer), body, progress, handed_out: handed_out.clone() };
     // A request without a body is one piece, and has a length.
     if sealed.body.is_end_stream() {
-        sealed.finish(&[]).map_err(|error| unsealable(&error))?;
+        sealed.finish(&[])?;
     }
     Ok(SealedRequest { body: OutgoingBody::new(sealed), handed_out, response })
-}
-
-fn unsealable(error: &MessageError) -> AttestationError {
-    let reason = match error {
-        MessageError::BinaryHttp(BinaryHttpError::TooLarge) => {
-            "expected at most 256 headers and 64 KiB of them in a sealed request"
-        }
-        MessageError::BinaryHttp(_) => "expected a method, a target and headers that a sealed request can carry",
-        MessageError::Reserved(_) => {
-            "expected no header that the protocol of sealed messages writes, or that belongs to a connection"
-        }
-        MessageError::TooManyUnderWay => {
-            let reason =
-                "1024 sealed requests of one attestation wait for their responses; nothing of this one was sent";
-            return AttestationError::ApplicationUnreachable { reason: reason.to_owned(), source: None };
-        }
-        // Of all keys with the right length, the algorithms refuse only those that decrypt nothing.
-        MessageError::Chunk(_) => {
-            let reason = "expected a message key that can be sealed to".to_owned();
-            return AttestationError::InvalidAgentAnswer { reason };
-        }
-    };
-    AttestationError::InvalidRequest { reason }
 }
 
 /// The content of the outer request.

@@ -1,6 +1,8 @@
 //! Policies with `binding = "own-message-key"`: each request and response is sealed through a front end that ends TLS
 //! (`blindbox-bound-message/1`).
 
+#[cfg(feature = "crypto-rust")]
+mod host;
 mod hostile;
 mod keys;
 mod requests;

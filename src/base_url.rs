@@ -68,20 +68,29 @@ impl BaseUrl {
     }
 
     /// The target of a request with this URI: a path below the base, or an absolute URL within it.
+    #[cfg(feature = "client")]
     pub(crate) fn target(&self, uri: &http::Uri) -> Result<String, AttestationError> {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         if uri.scheme().is_none() && uri.authority().is_none() {
             return Ok(target.to_owned());
         }
-        let outside =
-            AttestationError::InvalidRequest { reason: "expected a URL within the session's origin and base path" };
-        let Ok(url) = Url::parse(&uri.to_string()) else { return Err(outside) };
+        let url = Url::parse(&uri.to_string()).map_err(|_| outside())?;
+        self.below(&url, target).map(str::to_owned)
+    }
+
+    /// The URL of a request that a caller wrote as an absolute one, without its fragment.
+    #[cfg(any(test, feature = "crypto-rust"))]
+    pub(crate) fn resolve_absolute(&self, text: &str) -> Result<Url, AttestationError> {
+        let url = Url::parse(text).map_err(|_| outside())?;
+        let target = &url[Position::BeforePath..Position::AfterQuery];
+        self.resolve(self.below(&url, target)?, &[])
+    }
+
+    /// What of a target is below the base path, if its URL is of the same origin.
+    fn below<'t>(&self, url: &Url, target: &'t str) -> Result<&'t str, AttestationError> {
         let is_here = url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none();
         let below = target.strip_prefix(self.prefix());
-        match below.filter(|below| is_here && below.starts_with('/')) {
-            Some(below) => Ok(below.to_owned()),
-            None => Err(outside),
-        }
+        below.filter(|below| is_here && below.starts_with('/')).ok_or_else(outside)
     }
 
     /// The root of the origin.
@@ -131,6 +140,10 @@ impl BaseUrl {
     }
 }
 
+fn outside() -> AttestationError {
+    AttestationError::InvalidRequest { reason: "expected a URL within the session's origin and base path" }
+}
+
 /// `.` and `..` in any of their spellings (URL standard, "double-dot URL path segment").
 fn is_dots(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
@@ -145,6 +158,31 @@ mod tests {
 
     fn base(text: &str) -> BaseUrl {
         BaseUrl::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_absolute_url_is_within_the_base() {
+        let base = base("https://app.example/api");
+        let resolved = |text: &str| base.resolve_absolute(text).map(String::from);
+        assert_eq!(resolved("https://app.example/api/x?y=1#z").as_deref(), Ok("https://app.example/api/x?y=1"));
+        assert_eq!(resolved("https://APP.example:443/api/./x").as_deref(), Ok("https://app.example/api/x"));
+        for outside in [
+            "https://app.example/x",
+            "https://app.example/api",
+            "https://app.example/apix/",
+            "https://app.example/api/../x",
+            "https://app.example/api/%2e%2e/x",
+            "https://app.example/api//x",
+            "https://app.example:8443/api/x",
+            "http://app.example/api/x",
+            "https://user@app.example/api/x",
+            "https://other.example/api/x",
+            "/api/x",
+            "",
+        ] {
+            let error = resolved(outside).expect_err(outside);
+            assert!(matches!(error, AttestationError::InvalidRequest { .. }), "{outside}: {error}");
+        }
     }
 
     #[test]

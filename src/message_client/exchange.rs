@@ -1,0 +1,283 @@
+//! One sealed request and its response.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::{Reached, RequestToSeal, Standing};
+use crate::error::AttestationError;
+use crate::json::{self, Value};
+use crate::message::binary_http::{Control, Field, Part};
+use crate::message::exchange::client::{Failure, Repetition, ResponseError, ResponseReader};
+use crate::message::exchange::outer;
+use crate::message::exchange::stream::{Ending, MessageWriter};
+
+/// How often a request is sealed again after the instance did not process it, or if it asks for nothing to be changed.
+const MAX_REPETITIONS: u8 = 2;
+
+/// The wait before a request is sealed again that a busy instance has declined; doubled for the next one.
+const DECLINED_WAIT_MS: u32 = 100;
+
+/// What a host received, or why it received nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum HostResponse<'a> {
+    /// A response.
+    Received {
+        /// The status.
+        status: u16,
+        /// The header `Content-Type`, or an empty string.
+        content_type: &'a str,
+        /// The content.
+        body: &'a [u8],
+    },
+    /// None.
+    Failed {
+        /// What the host says about it.
+        reason: &'a str,
+    },
+}
+
+/// A part of the application's response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponsePart {
+    /// The first part.
+    Head {
+        /// The status: 200 to 599.
+        status: u16,
+        /// The headers, in lower case.
+        headers: Vec<(String, Vec<u8>)>,
+    },
+    /// A piece of the content, never empty.
+    Content(Vec<u8>),
+}
+
+/// Why there is no complete response, and what the host does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExchangeFailed {
+    /// The error for the caller, unless the request is sealed again.
+    pub error: AttestationError,
+    /// The request may be sealed again after so many milliseconds, as the next attempt, without being processed twice.
+    pub again_after_ms: Option<u32>,
+}
+
+/// One sealed request and its response.
+pub struct MessageExchange {
+    writer: Option<MessageWriter>,
+    /// `None` after the final chunk, or a failure.
+    reader: Option<ResponseReader>,
+    /// The application's response has begun.
+    has_head: bool,
+    repetition: Repetition,
+    repeatable: bool,
+    attempt: u8,
+    url: Url,
+    reached: Arc<Reached>,
+    standing: Arc<Standing>,
+}
+
+impl MessageExchange {
+    pub(super) fn new(
+        writer: MessageWriter,
+        reader: ResponseReader,
+        request: &RequestToSeal<'_>,
+        url: Url,
+        reached: &Arc<Reached>,
+        standing: &Arc<Standing>,
+    ) -> Self {
+        // Only methods that ask for nothing to be changed are repeated without being asked (RFC 9110 section 9.2.1).
+        let is_safe = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
+        Self {
+            writer: Some(writer),
+            reader: Some(reader),
+            has_head: false,
+            repetition: if is_safe { Repetition::Idempotent } else { Repetition::Unsafe },
+            repeatable: request.repeatable,
+            attempt: request.attempt,
+            url,
+            reached: Arc::clone(reached),
+            standing: Arc::clone(standing),
+        }
+    }
+
+    /// Seals content.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::SessionPoisoned`] after a refusal; [`AttestationError::InvalidRequest`] after the end.
+    pub fn content(&mut self, bytes: &[u8]) -> Result<Vec<u8>, AttestationError> {
+        self.standing.check()?;
+        let reason = "expected no content after the end of the request";
+        let writer = self.writer.as_mut().ok_or(AttestationError::InvalidRequest { reason })?;
+        Ok(writer.content(bytes)?)
+    }
+
+    /// Seals the end of the content, without which the request is incomplete.
+    ///
+    /// # Errors
+    ///
+    /// As [`MessageExchange::content`].
+    pub fn end(&mut self) -> Result<Vec<u8>, AttestationError> {
+        self.standing.check()?;
+        let reason = "expected one end of the request";
+        let writer = self.writer.take().ok_or(AttestationError::InvalidRequest { reason })?;
+        Ok(writer.finish(&[])?)
+    }
+
+    /// Returns whether the content of a response with this status and `Content-Type` may be that of the instance, and is given to
+    /// [`MessageExchange::open`]. If not, it is given to [`MessageExchange::refuse`].
+    #[must_use]
+    pub fn is_sealed(status: u16, content_type: &str) -> bool {
+        status == 200 && has_type(content_type, outer::RESPONSE_TYPE)
+    }
+
+    /// Opens the next piece of the content.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::ApplicationUnreachable`] for a response that is not that of the instance to this request.
+    pub fn open(&mut self, bytes: &[u8]) -> Result<Vec<ResponsePart>, ExchangeFailed> {
+        self.check_standing()?;
+        let mut reader = self.reader.take().ok_or_else(|| self.over())?;
+        reader.push(bytes);
+        let mut parts = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(Some(part)) => parts.push(self.part(part)?),
+                Ok(None) => break,
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+        self.reader = Some(reader);
+        Ok(parts)
+    }
+
+    /// Opens the end of the content: only then the response is complete. Returns the last parts, and the trailers.
+    ///
+    /// # Errors
+    ///
+    /// As [`MessageExchange::open`]; and what the instance says in place of the application.
+    #[allow(clippy::type_complexity, reason = "trailers, as headers")]
+    pub fn finish(&mut self) -> Result<(Vec<ResponsePart>, Vec<(String, Vec<u8>)>), ExchangeFailed> {
+        self.check_standing()?;
+        let reader = self.reader.take().ok_or_else(|| self.over())?;
+        let Ending { parts, trailers } = reader.finish().map_err(|error| self.failed(&error))?;
+        let parts = parts.into_iter().map(|part| self.part(part)).collect::<Result<_, _>>()?;
+        Ok((parts, trailers.into_iter().map(header).collect()))
+    }
+
+    /// Takes a response that is not sealed, with at most 4096 bytes of its content, or a failure of the network, and returns the error.
+    /// Nothing of it is authenticated.
+    pub fn refuse(&mut self, response: HostResponse<'_>) -> ExchangeFailed {
+        self.reader = None;
+        if let Err(failed) = self.check_standing() {
+            return failed;
+        }
+        let (failure, reason) = match response {
+            HostResponse::Failed { reason } => {
+                return self.unauthenticated(None, reason);
+            }
+            HostResponse::Received { status, content_type, body } => {
+                let is_problem = status == outer::NOT_OPENED_STATUS && has_type(content_type, outer::PROBLEM_TYPE);
+                if is_problem && names_key(body) {
+                    let reason = "no instance that was reached has the message key, as after a restart, or with several instances \
+                                  behind a front end without affinity";
+                    (Some(Failure::Unauthenticated), reason.to_owned())
+                } else if status == 200 {
+                    (None, "the front end responded with something else than a sealed message".to_owned())
+                } else {
+                    // A front end uses these statuses where it cannot reach an instance.
+                    if matches!(status, 404 | 421 | 502 | 503 | 504) {
+                        self.reached.mark_lost();
+                    }
+                    (
+                        None,
+                        format!("the front end responded with the status {status}, which the instance has not sealed"),
+                    )
+                }
+            }
+        };
+        self.unauthenticated(failure, &reason)
+    }
+
+    fn check_standing(&self) -> Result<(), ExchangeFailed> {
+        let sent = |error: AttestationError| error.after_request_was_sent();
+        self.standing.check().map_err(|error| ExchangeFailed { error: sent(error), again_after_ms: None })
+    }
+
+    fn over(&self) -> ExchangeFailed {
+        self.unauthenticated(None, "expected nothing after the end of the response")
+    }
+
+    fn part(&mut self, part: Part) -> Result<ResponsePart, ExchangeFailed> {
+        match part {
+            Part::Content(content) if self.has_head => Ok(ResponsePart::Content(content)),
+            Part::Head(head) if !self.has_head => {
+                let Control::Response { status } = head.control else {
+                    return Err(self.failed(&ResponseError::Malformed));
+                };
+                self.has_head = true;
+                Ok(ResponsePart::Head { status, headers: head.fields.into_iter().map(header).collect() })
+            }
+            // A message has one head, and it comes first.
+            _ => Err(self.failed(&ResponseError::Malformed)),
+        }
+    }
+
+    fn failed(&self, error: &ResponseError) -> ExchangeFailed {
+        match Failure::from(error) {
+            // Of any other response, the application may have begun to process the request.
+            Failure::Unauthenticated => self.unauthenticated(None, &error.to_string()),
+            // A sealed decline says that the request was not processed and never will be.
+            Failure::Declined => {
+                let again_after_ms = self.again(Failure::Declined);
+                ExchangeFailed { error: self.error(&error.to_string()), again_after_ms }
+            }
+            Failure::Refused => self.unauthenticated(Some(Failure::Refused), &error.to_string()),
+        }
+    }
+
+    /// With a failure that another attestation may repair, the next request attests again: it costs that, and no more.
+    fn unauthenticated(&self, failure: Option<Failure>, reason: &str) -> ExchangeFailed {
+        if failure.is_some() {
+            self.reached.mark_lost();
+        }
+        let error = self.error(reason).after_request_was_sent();
+        ExchangeFailed { error, again_after_ms: failure.and_then(|failure| self.again(failure)) }
+    }
+
+    fn again(&self, failure: Failure) -> Option<u32> {
+        let may = !self.has_head
+            && self.repeatable
+            && self.attempt < MAX_REPETITIONS
+            && failure.allows_resending(self.repetition);
+        let wait = if failure == Failure::Declined { DECLINED_WAIT_MS } else { 0 };
+        may.then(|| wait.checked_shl(u32::from(self.attempt)).unwrap_or(wait))
+    }
+
+    fn error(&self, reason: &str) -> AttestationError {
+        let reason = format!("{}: {reason}", self.url.origin().ascii_serialization());
+        AttestationError::ApplicationUnreachable { reason, source: None }
+    }
+}
+
+/// Omits everything: keys and content.
+impl std::fmt::Debug for MessageExchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageExchange").finish_non_exhaustive()
+    }
+}
+
+fn header(Field { name, value }: Field) -> (String, Vec<u8>) {
+    (name, value)
+}
+
+fn has_type(content_type: &str, expected: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+}
+
+/// Whether the content is the problem of RFC 9458 section 5.3.
+fn names_key(body: &[u8]) -> bool {
+    let Ok(Value::Object(problem)) = json::parse(body) else { return false };
+    problem.required::<&str>("type").is_ok_and(|kind| kind == outer::KEY_PROBLEM)
+}

@@ -1,0 +1,418 @@
+//! The client of sealed messages (`blindbox-bound-message/1`) for a host that has the network, the clock and the random bytes: a web
+//! page, by way of WebAssembly. Without I/O; every decision is made here.
+//!
+//! The host sends what it is given and returns what it receives, whatever that is:
+//!
+//! | step | the host | this module |
+//! |---|---|---|
+//! | [`MessageClient::begin`] | gives time and random bytes | returns the request for evidence |
+//! | [`MessageClient::evidence`] | gives the response of the agent and MAA's key set | returns which documents of AMD are needed |
+//! | [`MessageClient::attest`] | gives these documents | verifies all of it, and appraises it against the policy |
+//! | [`MessageClient::seal`] | gives a request | seals its head to the attested key |
+//! | [`MessageExchange`] | gives content, then the response piece by piece | seals it; opens the response, complete or not |
+//!
+//! A session ends as one of [`crate::verify_connection`] does: nothing is sealed after the attestation has ended, or after evidence
+//! was refused, until [`MessageClient::attest`] succeeds again.
+
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use url::{Position, Url};
+use zeroize::Zeroizing;
+
+pub use exchange::{ExchangeFailed, HostResponse, MessageExchange, ResponsePart};
+
+use crate::agent_protocol::{
+    HardwareRequest, MAA_PATH, MAX_RESPONSE, Parts, Received, check_response, join_path, key_id, request_body,
+};
+use crate::attestation::Attestation;
+use crate::azure_vm::AkAnchors;
+use crate::base_url::BaseUrl;
+use crate::challenge::{Challenge, ServerNameCheck};
+use crate::crypto::NoRandomness;
+use crate::crypto::host_random::with_host_random;
+use crate::error::{AttestationError, ChannelNotAllowed};
+use crate::evidence::{Endorsements, Evidence, KeySetSource};
+use crate::maa::KeySet;
+use crate::maa_key::verify_vek;
+use crate::message::binary_http::{Control, Field, Head};
+use crate::message::exchange::client::Recipient;
+use crate::message::exchange::keys::Offer;
+use crate::message::exchange::outer;
+use crate::message::exchange::session::SessionId;
+use crate::policy::Policy;
+use crate::snp::{AmdAnchors, CollateralRequest, Crl, Revocation, Vek, crl_path};
+use crate::sync::lock;
+use crate::types::UnixTime;
+
+pub use crate::crypto::host_random::HOST_RANDOM_LEN;
+
+/// A client of one origin under one policy.
+///
+/// Not `Clone`: the numbers of its requests are used once each.
+pub struct MessageClient {
+    base: BaseUrl,
+    policy: Policy,
+    amd_anchors: AmdAnchors,
+    ak_anchors: AkAnchors,
+    /// The latest time that the host gave: a clock that is set back prolongs nothing.
+    latest: UnixTime,
+    pending: Option<Pending>,
+    instance: Option<Instance>,
+    standing: Arc<Standing>,
+}
+
+/// An attestation under way.
+struct Pending {
+    challenge: Challenge,
+    received: Option<(Evidence, SessionId)>,
+    key_set: Option<(KeySet, KeySetSource)>,
+}
+
+/// The attested holder of a message key.
+struct Instance {
+    recipient: Recipient,
+    attestation: Attestation,
+    headers: Vec<(String, String)>,
+    reached: Arc<Reached>,
+}
+
+/// Whether requests still reach the holder of the key, as far as responses say, which are not authenticated.
+struct Reached(AtomicBool);
+
+impl Reached {
+    fn mark_lost(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The code of the refusal after which nothing is sent and nothing received.
+#[derive(Default)]
+struct Standing(Mutex<Option<&'static str>>);
+
+impl Standing {
+    fn check(&self) -> Result<(), AttestationError> {
+        lock(&self.0).map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
+    }
+}
+
+/// A request for evidence: `POST`, with `Content-Type` and `Accept` of `application/json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EvidenceRequest {
+    /// The URL at the agent.
+    pub url: String,
+    /// The content.
+    pub body: String,
+    /// Where the MAA instance publishes its key set; `None` if the policy does not trust one.
+    pub key_set_url: Option<String>,
+}
+
+/// Documents of AMD's Key Distribution Service that the verification needs, as paths of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NeededDocuments {
+    /// The certificate of the key that signed the report, if the agent sent none.
+    pub certificate: Option<String>,
+    /// CRLs.
+    pub crls: Vec<String>,
+}
+
+/// These documents, as received. What the host could not fetch is left out: the verification reports what is missing.
+#[derive(Clone, Debug, Default)]
+pub struct FetchedDocuments {
+    /// The certificate, in PEM or DER.
+    pub certificate: Option<Vec<u8>>,
+    /// CRLs, in DER.
+    pub crls: Vec<Vec<u8>>,
+}
+
+/// A request to seal.
+#[derive(Clone, Debug)]
+pub struct RequestToSeal<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The absolute URL. Its origin must be that of the client.
+    pub url: &'a str,
+    /// The headers, in their order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Whether all of the content is there to be sent again.
+    pub repeatable: bool,
+    /// How often this request was sealed before.
+    pub attempt: u8,
+}
+
+/// A sealed request that was begun: `POST`.
+#[non_exhaustive]
+pub struct BegunExchange {
+    /// The URL at the agent.
+    pub url: String,
+    /// The headers that the front end sees.
+    pub headers: Vec<(String, String)>,
+    /// What the content begins with.
+    pub start: Vec<u8>,
+    /// Seals the rest of it, and opens the response.
+    pub exchange: MessageExchange,
+}
+
+impl MessageClient {
+    /// Creates a client for an origin. `amd_anchors` and `ak_anchors` are the roots of AMD and of Azure's virtual TPMs, whose defaults are
+    /// the built-in ones.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidUrl`].
+    pub fn new(
+        url: &str,
+        policy: Policy,
+        amd_anchors: AmdAnchors,
+        ak_anchors: AkAnchors,
+    ) -> Result<Self, AttestationError> {
+        let base = BaseUrl::parse(url)?;
+        if !base.is_https() {
+            return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::PlainHttp });
+        }
+        let (latest, pending, instance, standing) = (UnixTime::from_secs(0), None, None, Arc::default());
+        Ok(Self { base, policy, amd_anchors, ak_anchors, latest, pending, instance, standing })
+    }
+
+    /// Begins an attestation with [`HOST_RANDOM_LEN`] random bytes. One that is under way is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::ChannelNotAllowed`] unless the policy says that the workload binds its own message key;
+    /// [`AttestationError::Misconfigured`] for random bytes that are missing, too few, or were given before.
+    pub fn begin(&mut self, random: Zeroizing<Vec<u8>>, now: UnixTime) -> Result<EvidenceRequest, AttestationError> {
+        self.pending = None;
+        let now = self.advance(now);
+        // The host has validated the certificate, as browsers do without exception.
+        let challenge = with_random(random, || Challenge::bound_message(ServerNameCheck::Validated, now))?;
+        crate::verify::check_channel_allowed(&challenge, &self.policy)?;
+        let maa = self.policy.maa().map(|trust| &trust.issuer);
+        let path = HardwareRequest::of(&self.policy).path().unwrap_or(MAA_PATH);
+        let request = EvidenceRequest {
+            url: join_path(self.base.url(), path).into(),
+            body: request_body(&challenge, maa),
+            key_set_url: maa.map(|issuer| issuer.key_set_url()),
+        };
+        self.pending = Some(Pending { challenge, received: None, key_set: None });
+        Ok(request)
+    }
+
+    /// Takes the response of the agent and the key set of the MAA instance, with its origin. Nothing of it is verified yet.
+    ///
+    /// # Errors
+    ///
+    /// As the fetching of evidence does for [`crate::verify_connection`]: the host is not reached, or what it responds with is no evidence.
+    pub fn evidence(
+        &mut self,
+        response: HostResponse<'_>,
+        key_set: Option<Result<&[u8], &str>>,
+        source: KeySetSource,
+    ) -> Result<NeededDocuments, AttestationError> {
+        let mut pending = self.pending.take().ok_or_else(not_begun)?;
+        let maa = self.policy.maa().map(|trust| &trust.issuer);
+        let received = match response {
+            HostResponse::Received { status, content_type, body } => Received { status, content_type, body },
+            HostResponse::Failed { reason } => {
+                let reason = format!("{}: {reason}", self.base.origin());
+                return Err(AttestationError::AgentUnreachable { reason, source: None });
+            }
+        };
+        if received.body.len() > MAX_RESPONSE {
+            let limit = u64::try_from(MAX_RESPONSE).unwrap_or(u64::MAX);
+            return Err(AttestationError::TooLarge { what: "the response of the attestation agent", limit });
+        }
+        check_response(received, &pending.challenge, maa, self.base.url())?;
+        let hardware = HardwareRequest::of(&self.policy);
+        let parts = Parts { hardware, token: maa.is_some(), runtime_data: true, message_key: true };
+        let mut evidence = Evidence::default();
+        let session = parts.read(received.body, &mut evidence)?;
+        let session = session.ok_or(AttestationError::MissingEvidence { what: "the session of a message key" })?;
+        if let Some(issuer) = maa {
+            let unreachable = |reason: &str| AttestationError::MaaUnreachable {
+                issuer: issuer.clone(),
+                reason: reason.to_owned(),
+                source: None,
+            };
+            let document = key_set.unwrap_or(Err("the host gave none")).map_err(unreachable)?;
+            pending.key_set = Some((KeySet::from_json(document)?, source));
+        }
+        let needed = self.needed(&evidence, pending.key_set.as_ref().map(|(keys, _)| keys))?;
+        pending.received = Some((evidence, session));
+        self.pending = Some(pending);
+        Ok(needed)
+    }
+
+    fn needed(&self, evidence: &Evidence, key_set: Option<&KeySet>) -> Result<NeededDocuments, AttestationError> {
+        let mut needed = NeededDocuments::default();
+        if let (Some(trust), Some(report)) = (self.policy.amd(), evidence.hardware_report()?) {
+            let request = CollateralRequest::from_report(report)?;
+            let product = request.candidates().first().copied();
+            if evidence.certificates.is_none() {
+                needed.certificate = product.and_then(|product| request.vcek_path(product));
+            }
+            if trust.revocation() != Revocation::Off {
+                needed.crls.extend(product.map(|product| request.crl_path(product)));
+            }
+        }
+        // A key without evidence, or with evidence that does not verify, needs no CRL: the verification refuses it.
+        if let (Some(required), Some(keys)) = (self.policy.attested_maa_key(), key_set)
+            && required.revocation() != Revocation::Off
+            && let Some(Ok(of_key)) = key_id(evidence).map(|id| keys.evidence(&id))
+            && let Ok(vek) = verify_vek(&of_key, &self.amd_anchors)
+        {
+            needed.crls.push(crl_path(vek.certificate().product(), vek.certificate().kind()));
+        }
+        Ok(needed)
+    }
+
+    /// Verifies the evidence and appraises it against the policy. From then on, requests are sealed to the key that it names.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::verify`](crate::verify()). After a refusal the client seals nothing, and responses under way are not opened further.
+    pub fn attest(&mut self, fetched: FetchedDocuments, now: UnixTime) -> Result<&Attestation, AttestationError> {
+        let now = self.advance(now);
+        let Some(Pending { challenge, received: Some((evidence, session)), key_set }) = self.pending.take() else {
+            return Err(not_begun());
+        };
+        let vek = fetched.certificate.map(|bytes| Vek::from_pem_or_der(&bytes)).transpose();
+        let vek = vek.map_err(|error| {
+            let reason = format!("it sent something else than a certificate: {error}");
+            AttestationError::KdsUnreachable { reason, source: None }
+        })?;
+        let (key_set, key_set_source) = key_set.map_or_else(Default::default, |(keys, source)| (Some(keys), source));
+        let endorsements = Endorsements {
+            key_set,
+            key_set_source,
+            vek,
+            crls: fetched.crls.into_iter().map(Crl::Received).collect(),
+            amd_anchors: self.amd_anchors.clone(),
+            ak_anchors: self.ak_anchors.clone(),
+        };
+        let verified = crate::verify::verify(&evidence, &endorsements, challenge, &self.policy, now);
+        let attestation = verified.inspect_err(|error| {
+            if error.is_verdict() {
+                self.instance = None;
+                *lock(&self.standing.0) = Some(error.code());
+            }
+        })?;
+        let config = attestation.message_key.clone();
+        let config = config.ok_or(AttestationError::MissingEvidence { what: "a message key" })?;
+        let headers =
+            [("content-type", outer::REQUEST_TYPE.to_owned()), (outer::INSTANCE_FIELD, outer::instance(&config))];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        *lock(&self.standing.0) = None;
+        let recipient = Recipient::new(Offer { config, session });
+        let reached = Arc::new(Reached(AtomicBool::new(true)));
+        Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
+    }
+
+    /// Returns whether a request can be sealed now. If not, the host attests first.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::SessionPoisoned`] after a refusal.
+    pub fn is_attested(&mut self, now: UnixTime) -> Result<bool, AttestationError> {
+        let now = self.advance(now);
+        self.standing.check()?;
+        Ok(self.instance.as_ref().is_some_and(|instance| instance.is_usable(now)))
+    }
+
+    /// Returns the last attestation, whose end may have passed.
+    #[must_use]
+    pub fn attestation(&self) -> Option<&Attestation> {
+        self.instance.as_ref().map(|instance| &instance.attestation)
+    }
+
+    /// Seals the head of a request with [`HOST_RANDOM_LEN`] random bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidRequest`] for a request that is not sealed, such as one for another origin;
+    /// [`AttestationError::AttestationExpired`], [`AttestationError::SessionPoisoned`], and as [`MessageClient::begin`] for random bytes.
+    pub fn seal(
+        &mut self,
+        request: RequestToSeal<'_>,
+        random: Zeroizing<Vec<u8>>,
+        now: UnixTime,
+    ) -> Result<BegunExchange, AttestationError> {
+        let now = self.advance(now);
+        self.standing.check()?;
+        let instance = self.instance.as_ref().filter(|instance| instance.is_usable(now));
+        let instance = instance.ok_or(AttestationError::AttestationExpired)?;
+        let url = self.base.resolve_absolute(request.url)?;
+        let head = head(&request, &self.base, &url)?;
+        let sealed = with_random(random, || instance.recipient.seal(head).map_err(AttestationError::from))?;
+        let (writer, start, reader) = sealed;
+        Ok(BegunExchange {
+            url: join_path(self.base.url(), outer::PATH).into(),
+            headers: instance.headers.clone(),
+            start,
+            exchange: MessageExchange::new(writer, reader, &request, url, &instance.reached, &self.standing),
+        })
+    }
+
+    fn advance(&mut self, now: UnixTime) -> UnixTime {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+}
+
+/// Omits the session and the key.
+impl std::fmt::Debug for MessageClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MessageClient({})", self.base.origin())
+    }
+}
+
+impl Instance {
+    fn is_usable(&self, now: UnixTime) -> bool {
+        now < self.attestation.expires_at() && self.reached.0.load(Ordering::Relaxed)
+    }
+}
+
+fn not_begun() -> AttestationError {
+    AttestationError::Misconfigured { reason: "expected `begin` and `evidence` before this step".to_owned() }
+}
+
+fn with_random<T>(
+    random: Zeroizing<Vec<u8>>,
+    work: impl FnOnce() -> Result<T, AttestationError>,
+) -> Result<T, AttestationError> {
+    with_host_random(random, work).unwrap_or_else(|NoRandomness| {
+        Err(AttestationError::Misconfigured {
+            reason: format!("expected {HOST_RANDOM_LEN} random bytes that were never given before"),
+        })
+    })
+}
+
+/// Control data and fields of a request, as binary HTTP has them. The path of the base leads through the front end, and is no part of the
+/// request inside.
+fn head(request: &RequestToSeal<'_>, base: &BaseUrl, url: &Url) -> Result<Head, AttestationError> {
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    let control = Control::Request {
+        method: request.method.to_owned(),
+        scheme: url.scheme().to_owned(),
+        authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
+        path: path.strip_prefix(base.prefix()).unwrap_or(path).to_owned(),
+    };
+    let mut fields = Vec::new();
+    for (name, value) in &request.headers {
+        let name = name.to_ascii_lowercase();
+        if matches!(name.as_str(), "alt-used" | "expect") || name.starts_with("proxy-") {
+            let reason = "expected no header that belongs to the connection, such as Host or Content-Length";
+            return Err(AttestationError::InvalidRequest { reason });
+        }
+        fields.push(Field { name, value: value.trim_ascii().to_vec() });
+    }
+    if fields.iter().all(|field| field.name != "accept") {
+        fields.push(Field { name: "accept".to_owned(), value: b"*/*".to_vec() });
+    }
+    Ok(Head { control, fields })
+}

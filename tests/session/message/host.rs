@@ -1,0 +1,183 @@
+//! The client of hosts that have the network themselves: each step by hand, over an HTTP client of the test.
+
+use blindbox_attestation::emulator::{FrontEndKnob, Knob};
+use blindbox_attestation::message_client::{
+    BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient, MessageExchange,
+    RequestToSeal, ResponsePart,
+};
+use blindbox_attestation::{AttestationError, KeySetSource, Policy, UnixTime, Violation};
+use zeroize::Zeroizing;
+
+use super::Behind;
+
+struct Host {
+    behind: Behind,
+    http: reqwest::Client,
+    client: MessageClient,
+    drawn: u8,
+}
+
+impl Host {
+    async fn start() -> Self {
+        let behind = Behind::start().await;
+        let root = reqwest::Certificate::from_pem(behind.lab.blindbox.tls_root_pem().as_bytes()).unwrap();
+        let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().unwrap();
+        let client = client(behind.front_end.url(), behind.policy()).unwrap();
+        Self { behind, http, client, drawn: 0 }
+    }
+
+    fn now(&self) -> UnixTime {
+        self.behind.lab.blindbox.clock().now()
+    }
+
+    /// Bytes that no other call has.
+    fn random(&mut self) -> Zeroizing<Vec<u8>> {
+        self.drawn += 1;
+        Zeroizing::new((0..HOST_RANDOM_LEN).map(|at| u8::try_from(at).unwrap() ^ self.drawn).collect())
+    }
+
+    async fn post(&self, url: &str, headers: &[(String, String)], body: Vec<u8>) -> (u16, String, Vec<u8>) {
+        let request = headers.iter().fold(self.http.post(url), |request, (name, value)| request.header(name, value));
+        let response = request.body(body).send().await.unwrap();
+        let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        (status, content_type.unwrap_or_default(), response.bytes().await.unwrap().to_vec())
+    }
+
+    async fn attest(&mut self) -> Result<(), AttestationError> {
+        let (random, now) = (self.random(), self.now());
+        let asked = self.client.begin(random, now)?;
+        let (status, content_type, body) = self.post(&asked.url, &[], asked.body.into_bytes()).await;
+        let response = HostResponse::Received { status, content_type: &content_type, body: &body };
+        let key_set = self.behind.lab.maa.key_set();
+        let needed = self.client.evidence(response, Some(Ok(key_set.as_bytes())), KeySetSource::Given)?;
+        assert_eq!((needed.certificate, needed.crls), (None, Vec::new()));
+        self.client.attest(FetchedDocuments::default(), now).map(|_| ())
+    }
+
+    fn seal(&mut self, method: &str, attempt: u8) -> Result<BegunExchange, AttestationError> {
+        let (random, now) = (self.random(), self.now());
+        let url = format!("{}/echo", self.behind.front_end.url());
+        let headers = vec![("x-secret".to_owned(), b"the secret".to_vec())];
+        self.client.seal(RequestToSeal { method, url: &url, headers, repeatable: true, attempt }, random, now)
+    }
+
+    async fn exchange(&mut self, method: &str, text: &str) -> Result<String, ExchangeFailed> {
+        let BegunExchange { url, headers, start, mut exchange, .. } = self.seal(method, 0).unwrap();
+        let sealed = [start, exchange.content(text.as_bytes()).unwrap(), exchange.end().unwrap()].concat();
+        let (status, content_type, body) = self.post(&url, &headers, sealed).await;
+        if !MessageExchange::is_sealed(status, &content_type) {
+            return Err(exchange.refuse(HostResponse::Received { status, content_type: &content_type, body: &body }));
+        }
+        let mut parts = Vec::new();
+        for piece in body.chunks(100) {
+            parts.extend(exchange.open(piece)?);
+        }
+        let (last, trailers) = exchange.finish()?;
+        parts.extend(last);
+        assert_eq!(trailers, []);
+        assert!(matches!(parts.first(), Some(ResponsePart::Head { status: 200, .. })), "{parts:?}");
+        let content = parts.into_iter().filter_map(|part| match part {
+            ResponsePart::Content(bytes) => Some(bytes),
+            ResponsePart::Head { .. } => None,
+        });
+        Ok(String::from_utf8(content.flatten().collect()).unwrap())
+    }
+}
+
+fn client(url: impl AsRef<str>, policy: Policy) -> Result<MessageClient, AttestationError> {
+    MessageClient::new(url.as_ref(), policy, Default::default(), Default::default())
+}
+
+#[tokio::test]
+async fn a_host_attests_and_exchanges_messages() {
+    let mut host = Host::start().await;
+    assert_eq!(host.client.is_attested(host.now()), Ok(false));
+    assert_eq!(host.seal("POST", 0).map(|_| ()), Err(AttestationError::AttestationExpired));
+    host.attest().await.unwrap();
+    assert_eq!(host.exchange("POST", "the secret").await.as_deref(), Ok("the secret"));
+    assert_eq!(host.behind.front_end.count_seen("the secret"), 0);
+    // The end of the attestation, which a clock that is set back does not move.
+    let (began, end) = (host.now(), host.client.attestation().unwrap().expires_at());
+    assert_eq!(host.client.is_attested(end), Ok(false));
+    assert_eq!(host.client.is_attested(began), Ok(false));
+    assert_eq!(host.seal("POST", 0).map(|_| ()), Err(AttestationError::AttestationExpired));
+}
+
+#[tokio::test]
+async fn a_refusal_ends_a_client_until_another_attestation() {
+    let mut host = Host::start().await;
+    host.attest().await.unwrap();
+    let BegunExchange { mut exchange, .. } = host.seal("POST", 0).unwrap();
+    host.behind.lab.blindbox.set(Knob::Debug);
+    let error = host.attest().await.unwrap_err();
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error}");
+    let poisoned = AttestationError::SessionPoisoned { cause: "debug-mode" };
+    assert_eq!(host.client.is_attested(host.now()), Err(poisoned.clone()));
+    assert_eq!(host.seal("POST", 0).map(|_| ()), Err(poisoned.clone()));
+    assert_eq!(exchange.content(b"more"), Err(poisoned.clone()));
+    assert_eq!(exchange.end(), Err(poisoned.clone()));
+    let failed = exchange.open(&[0; 64]).unwrap_err();
+    assert_eq!(failed.error, AttestationError::RequestInterrupted { reason: Box::new(poisoned) });
+    assert_eq!(failed.again_after_ms, None);
+    host.behind.lab.blindbox.reset();
+    host.attest().await.unwrap();
+    assert_eq!(host.exchange("POST", "again").await.as_deref(), Ok("again"));
+}
+
+/// What may be sealed again, and after how long.
+#[tokio::test]
+async fn only_what_was_not_processed_or_is_safe_is_sealed_again() {
+    let mut host = Host::start().await;
+    host.attest().await.unwrap();
+    for (knob, method, again) in [
+        (FrontEndKnob::ReportUnknownKey, "POST", None),
+        (FrontEndKnob::ReportUnknownKey, "OPTIONS", Some(0)),
+        (FrontEndKnob::RepeatRequest, "POST", None),
+        (FrontEndKnob::RepeatRequest, "OPTIONS", Some(0)),
+        (FrontEndKnob::ResponseWithoutFinalChunk, "OPTIONS", None),
+        (FrontEndKnob::ForgeResponse(503), "OPTIONS", None),
+    ] {
+        host.behind.front_end.set(knob.clone());
+        let failed = host.exchange(method, "").await.unwrap_err();
+        assert_eq!((failed.error.code(), failed.error.request_sent()), ("application-unreachable", true), "{knob:?}");
+        assert_eq!(failed.again_after_ms, again, "{knob:?} {method}");
+        host.behind.front_end.reset();
+        host.attest().await.unwrap();
+    }
+    host.behind.lab.blindbox.set(Knob::DeclineMessages);
+    let declined = host.exchange("POST", "").await.unwrap_err();
+    assert_eq!((declined.error.request_sent(), declined.again_after_ms), (false, Some(100)));
+    // The third attempt is the last.
+    for (attempt, again) in [(1, Some(200)), (2, None)] {
+        let BegunExchange { url, headers, start, mut exchange, .. } = host.seal("POST", attempt).unwrap();
+        let sealed = [start, exchange.end().unwrap()].concat();
+        let (_, _, body) = host.post(&url, &headers, sealed).await;
+        exchange.open(&body).unwrap();
+        assert_eq!(exchange.finish().unwrap_err().again_after_ms, again);
+    }
+}
+
+#[tokio::test]
+async fn steps_out_of_order_and_bad_random_bytes_are_refused() {
+    let mut host = Host::start().await;
+    let misconfigured = |error: AttestationError| assert_eq!(error.code(), "misconfigured", "{error}");
+    let now = host.now();
+    misconfigured(host.client.attest(FetchedDocuments::default(), now).map(|_| ()).unwrap_err());
+    let response = HostResponse::Received { status: 200, content_type: "application/json", body: b"{}" };
+    misconfigured(host.client.evidence(response, None, KeySetSource::Given).unwrap_err());
+    for len in [0, HOST_RANDOM_LEN - 1, HOST_RANDOM_LEN + 1] {
+        let random = (0..len).map(|at| u8::try_from(at).unwrap()).collect();
+        misconfigured(host.client.begin(Zeroizing::new(random), now).unwrap_err());
+    }
+    misconfigured(host.client.begin(Zeroizing::new(vec![7; HOST_RANDOM_LEN]), now).unwrap_err());
+    host.attest().await.unwrap();
+    host.drawn -= 1;
+    misconfigured(host.seal("POST", 0).map(|_| ()).unwrap_err());
+    let plain = host.behind.front_end.url().replace("https", "http");
+    assert_eq!(client(plain, host.behind.policy()).unwrap_err().code(), "channel-not-allowed");
+    // The policy decides on the form before the first byte.
+    let mut other = client(host.behind.front_end.url(), host.behind.lab.policy()).unwrap();
+    let random = host.random();
+    assert_eq!(other.begin(random, now).unwrap_err().code(), "channel-not-allowed");
+}

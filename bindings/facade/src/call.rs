@@ -20,7 +20,7 @@ pub const MAX_CALL_BYTES: usize = 16 << 20;
 
 /// Bytes as base64 (RFC 4648 section 4).
 #[derive(Debug)]
-struct Base64(Vec<u8>);
+pub(crate) struct Base64(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for Base64 {
 }
 
 /// A member that may be left out. `null` is refused: a variable without a value must not stand for no requirement.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -91,7 +91,7 @@ struct CcePolicyText {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(crate) struct Nothing {}
 
 /// Calls a function with a JSON object of its arguments, and returns `{"ok": ...}` or `{"error": {...}, "appraisal": [...]}`.
 ///
@@ -121,15 +121,18 @@ pub fn call(function: &str, arguments: &[u8]) -> String {
     };
     match outcome {
         Ok(json) => format!(r#"{{"ok":{json}}}"#),
-        Err(error) => {
-            let appraisal: Value =
-                error.appraisal.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            json!({ "error": error, "appraisal": appraisal }).to_string()
-        }
+        Err(error) => failure(&error).to_string(),
     }
 }
 
-fn read<T: DeserializeOwned>(arguments: &[u8]) -> Result<T, Error> {
+/// `{"error": {...}, "appraisal": [...]}`.
+pub(crate) fn failure(error: &Error) -> Value {
+    let appraisal: Value =
+        error.appraisal.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    json!({ "error": error, "appraisal": appraisal })
+}
+
+pub(crate) fn read<T: DeserializeOwned>(arguments: &[u8]) -> Result<T, Error> {
     if arguments.len() > MAX_CALL_BYTES {
         let found = arguments.len();
         return Err(Error::argument(format!("arguments: expected at most {MAX_CALL_BYTES} bytes, found {found}")));

@@ -13,6 +13,7 @@
 //! | `upload` | [`Upload`]: request bodies that are written while they are sent |
 //! | `policy`, `offline` | policies, host data, recorded evidence, inspection |
 //! | `call` | the same by the name of a function, JSON in and out |
+//! | `message` | `MessageHost`: sealed messages for hosts that have the network themselves (feature `crypto-rust`) |
 //! | `log` | events of the core, pulled by the host |
 //!
 //! Without the feature `client` it has what needs no network: `error`, `policy`, `offline`, `call`.
@@ -35,6 +36,8 @@ mod error;
 #[cfg(feature = "client")]
 pub mod log;
 mod members;
+#[cfg(feature = "crypto-rust")]
+mod message;
 mod offline;
 mod policy;
 #[cfg(feature = "client")]
@@ -54,6 +57,8 @@ mod verifier;
 
 pub use call::{MAX_CALL_BYTES, call};
 pub use error::{Code, Error, codes};
+#[cfg(feature = "crypto-rust")]
+pub use message::MessageHost;
 pub use offline::{Recorded, inspect, verify_recorded, verify_unappraised};
 pub use policy::{Policy, cce_policy, host_data};
 #[cfg(feature = "client")]

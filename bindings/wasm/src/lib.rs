@@ -1,4 +1,5 @@
-//! Verification of recorded evidence for WebAssembly: for browsers, Node, and hosts without JavaScript.
+//! Sealed messages to an attested BlindBox, and verification of recorded evidence, for WebAssembly: for browsers, Node, and hosts without
+//! JavaScript.
 //!
 //! The module imports nothing. Its exports take and return the addresses of buffers in its memory:
 //!
@@ -8,6 +9,7 @@
 //! | `bb_length(buffer)` | returns the length of a buffer |
 //! | `bb_free(buffer)` | frees a buffer |
 //! | `bb_about`, `bb_verify_recorded`, `bb_verify_unappraised`, `bb_inspect`, `bb_policy`, `bb_host_data`, `bb_cce_policy` | each takes a buffer with a JSON object of arguments, frees it, and returns a buffer with JSON: [`blindbox_facade::call`] lists them |
+//! | `bb_message` | takes and returns buffers in the same way, with JSON and bytes: a step of [`blindbox_facade::MessageHost`]; an instance has one client |
 //!
 //! An address that is not one of a buffer is 0 bytes long, and no function reads or writes there. A trap means that nothing was
 //! verified: the host drops the instance and makes another.
@@ -15,11 +17,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use blindbox_facade::MAX_CALL_BYTES;
+use blindbox_facade::{MAX_CALL_BYTES, MessageHost};
 
 thread_local! {
     /// The buffers of the host, by their addresses.
     static BUFFERS: RefCell<BTreeMap<usize, Box<[u8]>>> = const { RefCell::new(BTreeMap::new()) };
+    /// The client of this instance.
+    static MESSAGES: RefCell<MessageHost> = RefCell::default();
 }
 
 /// The most buffers at a time. A host needs one.
@@ -38,16 +42,24 @@ fn give(mut buffer: Box<[u8]>) -> usize {
     })
 }
 
+fn take(buffer: usize) -> Box<[u8]> {
+    BUFFERS.with_borrow_mut(|buffers| buffers.remove(&buffer)).unwrap_or_default()
+}
+
 fn call(function: &str, arguments: usize) -> usize {
-    let arguments = BUFFERS.with_borrow_mut(|buffers| buffers.remove(&arguments)).unwrap_or_default();
-    give(blindbox_facade::call(function, &arguments).into_bytes().into_boxed_slice())
+    give(blindbox_facade::call(function, &take(arguments)).into_bytes().into_boxed_slice())
+}
+
+fn message(argument: usize) -> usize {
+    let argument = take(argument);
+    give(MESSAGES.with_borrow_mut(|host| host.call(argument)).into_boxed_slice())
 }
 
 /// What the host calls, by the names that the module exports. They are safe functions: numbers go in and out, and no pointer is
 /// followed.
 #[allow(unsafe_code, reason = "the name of an export is a promise to the linker")]
 mod exports {
-    use super::{BUFFERS, MAX_CALL_BYTES, call, give};
+    use super::{BUFFERS, MAX_CALL_BYTES, call, give, message};
 
     #[unsafe(no_mangle)]
     extern "C" fn bb_allocate(length: usize) -> usize {
@@ -82,6 +94,11 @@ mod exports {
     #[unsafe(no_mangle)]
     extern "C" fn bb_inspect(arguments: usize) -> usize {
         call("inspect", arguments)
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn bb_message(argument: usize) -> usize {
+        message(argument)
     }
 
     #[unsafe(no_mangle)]

@@ -21,7 +21,7 @@ test('the module imports nothing, and exports what is documented', () => {
   const module = new WebAssembly.Module(MODULE);
   assert.deepEqual(WebAssembly.Module.imports(module), []);
   const names = WebAssembly.Module.exports(module).map(({ name }) => name);
-  const expected = ['about', 'allocate', 'cce_policy', 'free', 'host_data', 'inspect', 'length', 'policy', 'verify_recorded', 'verify_unappraised'];
+  const expected = ['about', 'allocate', 'cce_policy', 'free', 'host_data', 'inspect', 'length', 'message', 'policy', 'verify_recorded', 'verify_unappraised'];
   assert.deepEqual(names.filter((name) => name.startsWith('bb_')).sort(), expected.map((name) => `bb_${name}`));
   assert(names.includes('memory'));
   // Whatever else is exported is a value of the linker, and no function.

@@ -3,6 +3,7 @@
 //! Load balancers, CDNs and API gateways of a cloud are such front ends. Unlike a [`Relay`](super::Relay), it passes on everything, and
 //! its certificate is the rightful one for the name. It is not a part of what is attested, and may be curious or hostile.
 
+mod cors;
 mod forward;
 mod knob;
 mod message;
@@ -52,6 +53,7 @@ pub struct FrontEndBuilder {
     prefix: String,
     http: HttpVersions,
     knobs: Vec<FrontEndKnob>,
+    origins: Vec<String>,
 }
 
 struct Shared {
@@ -59,6 +61,8 @@ struct Shared {
     prefix: String,
     client: reqwest::Client,
     knobs: Mutex<Vec<FrontEndKnob>>,
+    /// The pages that may use it.
+    origins: Vec<String>,
     record: Record,
     next_replica: AtomicUsize,
     /// The replica of each instance, by the value of `Blindbox-Instance`.
@@ -101,6 +105,13 @@ impl FrontEndBuilder {
     #[must_use]
     pub fn knob(mut self, knob: FrontEndKnob) -> Self {
         self.knobs.push(knob);
+        self
+    }
+
+    /// Lets pages of this origin, such as `https://chat.example`, use the agent from a browser (CORS); may be called again.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.origins.push(origin.to_owned());
         self
     }
 
@@ -152,6 +163,7 @@ impl FrontEndBuilder {
             prefix: self.prefix,
             client,
             knobs: Mutex::new(self.knobs),
+            origins: self.origins,
             record: Record::default(),
             next_replica: AtomicUsize::new(0),
             instances: Mutex::default(),
@@ -174,6 +186,7 @@ impl FrontEnd {
             prefix: String::new(),
             http: HttpVersions::default(),
             knobs: Vec::new(),
+            origins: Vec::new(),
         }
     }
 
@@ -259,7 +272,19 @@ fn handler(shared: &Arc<Shared>) -> Handler {
 }
 
 impl Shared {
-    async fn reply(&self, mut arrival: Arrival) -> Reply {
+    async fn reply(&self, arrival: Arrival) -> Reply {
+        let page = cors::Page::of(&arrival.request, &self.origins, &self.prefix);
+        if let Some(preflight) = page.as_ref().and_then(|page| page.preflight(&arrival.request)) {
+            return preflight;
+        }
+        let reply = self.reply_to_anyone(arrival).await;
+        match page {
+            Some(page) => page.mark(reply),
+            None => reply,
+        }
+    }
+
+    async fn reply_to_anyone(&self, mut arrival: Arrival) -> Reply {
         let knobs = lock(&self.knobs).clone();
         let target = arrival.request.uri().path_and_query().map_or("/", |target| target.as_str());
         let below = target.strip_prefix(&self.prefix).filter(|below| below.starts_with('/')).map(str::parse);

@@ -156,6 +156,9 @@ impl Arguments {
         if let Some(host) = &self.host {
             builder = builder.host(host);
         }
+        for origin in &self.allow_origin {
+            builder = builder.allow_origin(origin);
+        }
         for change in &self.knob {
             if let AnyKnob::FrontEnd(knob) = change {
                 builder = builder.knob(knob.clone());

@@ -89,6 +89,10 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "relay", help_heading = "Agent and application")]
     pub front_end: bool,
 
+    /// Pages of this origin may use the front end from a browser, such as http://localhost:8000. May be repeated.
+    #[arg(long, value_name = "ORIGIN", requires = "front_end", help_heading = "Agent and application")]
+    pub allow_origin: Vec<String>,
+
     /// A man in the middle, with its own URL in the output.
     #[arg(long, value_enum, value_name = "MODE", help_heading = "What goes wrong")]
     pub relay: Option<RelayArgument>,

@@ -1,4 +1,4 @@
-/** Verification of recorded evidence. A page sees no TLS key: nothing here says anything about a connection. */
+/** Verification of recorded evidence: nothing here says anything about a connection. `session.d.ts` has those. */
 
 /** A failure. `code` and `number` are frozen; `code` is `internal` for a fault of the module, and then nothing was verified. */
 export class AttestationError extends Error {
@@ -7,6 +7,8 @@ export class AttestationError extends Error {
   readonly number: number;
   readonly category: 'rejected' | 'untrusted' | 'unavailable' | 'misconfigured' | 'internal';
   readonly retryable: boolean;
+  /** Whether the application may have received the request that failed. */
+  readonly requestSent: boolean;
   /** Every check, if the evidence was appraised. It holds values that identify a machine, and is not printed with the error. */
   readonly appraisal: Check[] | null;
 }

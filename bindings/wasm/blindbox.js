@@ -8,23 +8,24 @@ const MAX_BYTES = 16 << 20;
 const MAX_FILE_BYTES = 4 << 20;
 
 export class AttestationError extends Error {
-  constructor({ code, number, category, retryable, message }, appraisal = null, cause = undefined) {
+  constructor({ code, number, category, retryable, request_sent = false, message }, appraisal = null, cause = undefined) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'AttestationError';
     this.code = code;
     this.number = number;
     this.category = category;
     this.retryable = retryable;
+    this.requestSent = request_sent;
     // Not shown with the error: it holds values that identify a machine.
     Object.defineProperty(this, 'appraisal', { value: appraisal, enumerable: false });
   }
 }
 
-function argument(message) {
+export function argument(message) {
   return new AttestationError({ code: 'misconfigured', number: 404, category: 'misconfigured', retryable: false, message });
 }
 
-function internal(message, cause) {
+export function internal(message, cause) {
   const text = `internal error, nothing was verified: ${message}`;
   return new AttestationError({ code: 'internal', number: 902, category: 'internal', retryable: false, message: text }, null, cause);
 }
@@ -59,7 +60,7 @@ function seconds(at) {
 }
 
 /** The options that are given; others are refused. */
-function options(name, given, known) {
+export function options(name, given, known) {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw argument(`${name}: expected an object of options`);
   }

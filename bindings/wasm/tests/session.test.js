@@ -1,0 +1,442 @@
+// Sessions through a front end: honest, curious and hostile; each refusal with its exact code, and nothing sent.
+
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { test } from 'node:test';
+
+import { AttestationError, connect } from '../session.js';
+import { MODULE, behind } from './front_end.js';
+
+const SECRET = 'the-secret-of-this-test';
+
+/** The error of work that must fail. */
+async function failing(work) {
+  try {
+    await (typeof work === 'function' ? work() : work);
+  } catch (error) {
+    return error;
+  }
+  throw new assert.AssertionError({ message: 'it did not fail' });
+}
+
+async function refused(work, code, requestSent = false) {
+  const error = await failing(work);
+  assert(error instanceof AttestationError, String(error.stack));
+  assert.deepEqual([error.code, error.requestSent], [code, requestSent], error.message);
+  return error;
+}
+
+/** No session, no sealed message, and no byte at the application. */
+async function nothingSent(front, code, options, policy) {
+  const error = await refused(front.connect(options, policy), code);
+  assert.equal(front.count('/attest/message'), 0);
+  assert.equal((await front.order('traffic')).application_bytes, 0);
+  return error;
+}
+
+const text = async (response) => (await response).text();
+const post = (session, body, init = {}) => session.fetch('/echo', { method: 'POST', body, ...init });
+
+test('an attested instance: every check, and a front end that sees nothing', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    assert.equal(session.url, front.url);
+    assert.equal(session.attestation.channel, 'bound-message');
+    assert.equal(session.attestation.server_name, 'validated-front-end');
+    assert(session.appraisal.length > 10);
+    assert(session.appraisal.every(({ verdict }) => verdict !== 'failed'));
+    assert(Object.isFrozen(session.appraisal[0]));
+    const response = await post(session, SECRET, { headers: { 'x-secret': SECRET, 'content-type': 'text/secret' } });
+    assert.deepEqual([response.status, response.ok, response.url], [200, true, `${front.url}/echo`]);
+    assert.equal(response.headers.get('content-type'), 'text/secret');
+    assert.equal(await response.text(), SECRET);
+    const sent = await (await session.fetch(`${front.url}/headers`, { headers: { 'x-secret': SECRET } })).json();
+    assert(sent.some(([name, value]) => name === 'x-secret' && value === SECRET));
+    assert(sent.some(([name, value]) => name === 'accept' && value === '*/*'));
+    assert(sent.every(([name]) => name !== 'blindbox-message'));
+    assert.equal(await text(session.fetch(new Request(`${front.url}/echo`, { method: 'PUT', body: SECRET }))), SECRET);
+    assert.equal((await front.order(`seen ${SECRET}`)).seen, 0);
+    assert.equal((await front.order('traffic')).application_requests, 3);
+    assert.equal(front.count('/attest/maa'), 1);
+  });
+});
+
+test('statuses without a body, HEAD, redirects and 404', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const head = await session.fetch('/', { method: 'HEAD' });
+    assert.deepEqual([head.status, head.body], [200, null]);
+    const missing = await session.fetch('/nowhere');
+    assert.equal(missing.status, 404);
+    await missing.text();
+    // It is not followed.
+    const redirect = await session.fetch('/redirect?to=https://other.example/');
+    assert.deepEqual([redirect.status, redirect.headers.get('location')], [302, 'https://other.example/']);
+    // What belongs to the agent is not served inside.
+    assert.equal((await session.fetch('/status')).status, 404);
+  });
+});
+
+test('bodies of each kind, and a megabyte in both directions', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const large = crypto.getRandomValues(new Uint8Array(65_536));
+    const megabyte = new Uint8Array(1 << 20).map((_, at) => large[at % large.length]);
+    const same = async (body) => assert.deepEqual(new Uint8Array(await (await post(session, body)).arrayBuffer()), megabyte);
+    await same(megabyte);
+    await same(megabyte.buffer);
+    await same(new Blob([megabyte]));
+    let at = 0;
+    await same(
+      new ReadableStream({
+        pull(controller) {
+          controller.enqueue(new Uint8Array(0));
+          controller.enqueue(megabyte.subarray(at, (at += 65_536)));
+          if (at === megabyte.length) controller.close();
+        },
+      }),
+    );
+    assert.equal(await text(post(session, new URLSearchParams({ a: 'b c' }))), 'a=b+c');
+    assert.match(await text(post(session, Object.assign(new FormData(), {}))), /^--/);
+    assert.equal(await text(post(session, '')), '');
+    assert.equal((await (await session.fetch('/large?bytes=3000000')).arrayBuffer()).byteLength, 3_000_000);
+    // More than one step of the module takes.
+    assert.equal((await (await post(session, new Uint8Array(20 << 20))).arrayBuffer()).byteLength, 20 << 20);
+  });
+});
+
+test('a response is given piece by piece, and errors if its end is missing', async () => {
+  let write;
+  const begun = [];
+  const application = http.createServer((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    write = (piece) => response.write(piece);
+    begun.push(response);
+    response.write('one');
+  });
+  await new Promise((resolve) => application.listen(0, '127.0.0.1', resolve));
+  try {
+    await behind(['--application', `http://127.0.0.1:${application.address().port}`], async (front) => {
+      const session = await front.connect();
+      const response = await session.fetch('/events');
+      const reader = response.body.getReader();
+      const next = async () => new TextDecoder().decode((await reader.read()).value);
+      assert.equal(await next(), 'one');
+      // The application goes on only now: what was read before has not waited for its end.
+      write('two');
+      assert.equal(await next(), 'two');
+      begun[0].end('three');
+      assert.equal(await next(), 'three');
+      assert.equal((await reader.read()).done, true);
+
+      const cut = await session.fetch('/events');
+      begun[1].destroy();
+      await refused(cut.text(), 'application-unreachable', true);
+
+      const stopped = new AbortController();
+      const aborted = await session.fetch('/events', { signal: stopped.signal });
+      const reason = new Error('no longer wanted');
+      const closed = new Promise((resolve) => begun[2].once('close', resolve));
+      stopped.abort(reason);
+      assert.equal(await failing(aborted.text()), reason);
+      await closed;
+
+      const given = await session.fetch('/events');
+      const gone = new Promise((resolve) => begun[3].once('close', resolve));
+      await given.body.cancel();
+      await gone;
+    });
+  } finally {
+    application.closeAllConnections();
+    application.close();
+  }
+});
+
+test('a front end that is hostile reads nothing and changes nothing unnoticed', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    for (const [knob, reason] of [
+      ['change-request=0', /responded with the status 400|has the message key/],
+      ['change-request=1140', /has the message key/],
+      ['cut-request=1200', /has the message key/],
+      ['request-without-final-chunk', /status 502/],
+      ['repeat-request', /received the request before/],
+      ['change-response=0', /does not decrypt/],
+      ['change-response=40', /does not decrypt/],
+      ['cut-response=10', /ends before its final chunk/],
+      ['cut-response=60', /ends before its final chunk/],
+      ['response-without-final-chunk', /ends before its final chunk/],
+      ['reorder-chunks', /does not decrypt/],
+      ['repeat-chunk', /does not decrypt/],
+      ['append-to-response', /does not decrypt/],
+      ['withhold-response', /fetch failed/],
+      ['report-unknown-key', /has the message key/],
+      ['forge-response=200', /something else than a sealed message/],
+      ['forge-response=404', /status 404/],
+      ['forge-response=302', /status 302/],
+    ]) {
+      await front.order(`knob front-end-${knob}`);
+      const error = await refused(async () => text(post(session, SECRET)), 'application-unreachable', true);
+      assert.match(error.message, reason, knob);
+      await front.order('reset');
+      assert.equal(await text(post(session, 'again')), 'again', knob);
+    }
+    assert.equal((await front.order(`seen ${SECRET}`)).seen, 0);
+  });
+});
+
+test('what was begun for one request is never the response to another', async () => {
+  await behind([], async (front) => {
+    await front.order('knob front-end-earlier-response');
+    const session = await front.connect();
+    assert.equal(await text(post(session, 'first')), 'first');
+    await refused(async () => text(post(session, 'second')), 'application-unreachable', true);
+    await front.order('reset');
+    await front.order('knob front-end-earlier-request');
+    await refused(async () => text(post(session, 'third')), 'application-unreachable', true);
+  });
+});
+
+for (const [knob, code] of [
+  ['debug', 'debug-mode'],
+  [`host-data=${'5a'.repeat(32)}`, 'invalid-enclave-code'],
+  ['uvm-svn=1', 'uvm-too-old'],
+  ['old-nonce', 'false-attestation-report'],
+  ['old-token', 'false-attestation-report'],
+  ['no-token', 'maa-token-not-found'],
+  ['refuse-message-form', 'channel-not-bound'],
+  ['answer-in-server-form', 'channel-not-bound'],
+  [`foreign-message-key=${'cd'.repeat(32)}`, 'false-attestation-report'],
+  ['front-end-own-message-key', 'false-attestation-report'],
+]) {
+  test(`refused before anything is sealed: ${knob}`, async () => {
+    await behind(['--knob', knob], async (front) => {
+      const error = await nothingSent(front, code);
+      if (error.category === 'rejected') assert(error.appraisal.some(({ verdict }) => verdict === 'failed'));
+    });
+  });
+}
+
+test('a failure of the agent, of MAA or of the network is no attestation', async () => {
+  await behind([], async (front) => {
+    for (const [fault, code] of [
+      ['status:503', 'agent-unreachable'],
+      ['redirect:https://other.example/', 'invalid-agent-answer'],
+      ['content-type:text/html', 'invalid-agent-answer'],
+      ['malformed-json', 'invalid-agent-answer'],
+      ['close-early', 'agent-unreachable'],
+    ]) {
+      await front.order(`fail /attest/=${fault}`);
+      await nothingSent(front, code);
+      await front.order('reset');
+    }
+    await front.order('fail-maa /=status:500');
+    await nothingSent(front, 'maa-unreachable');
+    await front.order('reset');
+    // What the emulator's front end would not pass on.
+    for (const [change, code] of [
+      [(found) => found.replace('{', '{"token":"",'), 'invalid-agent-answer'],
+      [(found) => found + ' '.repeat(400_000), 'too-large'],
+      [(found) => found + ' '.repeat(4_000_000), 'too-large'],
+      [(found) => found.replace(/"session":"[^"]*"/, '"session":"x"'), 'invalid-agent-answer'],
+      [(found) => found.replace(/"key_config":"[^"]*",?/, ''), 'channel-not-bound'],
+      [(found) => found.replace(/"runtime_data":"[^"]*",?/, ''), 'channel-not-bound'],
+    ]) {
+      const changed = async (url, init) => {
+        const response = await front.fetch(url, init);
+        return url.includes('/attest/') ? new Response(change(await response.text()), response) : response;
+      };
+      await nothingSent(front, code, { fetch: changed });
+    }
+    const down = () => Promise.reject(new TypeError('fetch failed'));
+    await nothingSent(front, 'agent-unreachable', { fetch: down });
+    await nothingSent(front, 'maa-unreachable', { keySet: down });
+    await nothingSent(front, 'invalid-key-set', { keySet: new TextEncoder().encode('{}') });
+  });
+});
+
+test('the page can give the key set, as bytes, from a URL or a function', async () => {
+  await behind([], async (front) => {
+    const document = new TextEncoder().encode(front.file('key-set.json'));
+    for (const keySet of [document, (url) => (assert.match(url, /\/certs$/), document), () => `data:application/json,${encodeURIComponent(front.file('key-set.json'))}`]) {
+      const session = await front.connect({ keySet });
+      assert.equal(await text(post(session, 'x')), 'x');
+      assert(session.appraisal.every(({ verdict }) => verdict !== 'failed'));
+    }
+    // None was fetched from MAA.
+    assert.equal((await front.order('traffic')).key_set_fetches, 0);
+  });
+});
+
+test("AMD's root: certificates of the agent, and CRLs from the service", async () => {
+  await behind(['--product', 'milan'], async (front) => {
+    const amdRoots = front.file('amd-roots.pem');
+    const session = await front.connect({ amdRoots, kds: front.about.kds.url });
+    assert(session.appraisal.some(({ name, verdict }) => name.includes('revo') && verdict === 'passed'));
+    assert.equal(await text(post(session, SECRET)), SECRET);
+    assert.equal(front.count('/attest/combined'), 1);
+    await refused(front.connect({ kds: front.about.kds.url }), 'invalid-report');
+    await refused(front.connect({ amdRoots, kds: () => undefined }), 'revocation-unavailable');
+  });
+});
+
+test('a policy for another form, or none, sends nothing', async () => {
+  await behind([], async (front) => {
+    for (const binding of ['own-key', 'own-connection', 'none']) {
+      const policy = front.policy.replace('"own-message-key"', `"${binding}"`);
+      await nothingSent(front, 'channel-not-allowed', {}, policy);
+    }
+    await nothingSent(front, 'invalid-policy', {}, 'version = 2');
+    assert.deepEqual(front.sent, []);
+    const { policy } = front;
+    for (const [url, code] of [
+      ['http://127.0.0.1:1', 'channel-not-allowed'],
+      ['ftp://127.0.0.1', 'invalid-url'],
+      ['https://user@127.0.0.1', 'invalid-url'],
+      ['/relative', 'invalid-url'],
+    ]) {
+      await refused(connect(url, policy, { module: MODULE, fetch: front.fetch }), code);
+    }
+    await refused(front.connect({ keyset: 1 }), 'misconfigured');
+    await refused(front.connect({}, null), 'misconfigured');
+    assert.deepEqual(front.sent, []);
+  });
+});
+
+test('requests that are not sealed are not sent', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const before = front.sent.length;
+    for (const [target, init] of [
+      ['https://other.example/', {}],
+      [front.url.replace(/\d+$/, '1'), {}],
+      [front.url.replace('https', 'http'), {}],
+      [`${front.url}//echo`, {}],
+      ['/echo', { headers: { 'blindbox-message': 'x' } }],
+      ['/echo', { headers: { 'proxy-authorization': 'x' } }],
+      ['/echo', { headers: { expect: '100-continue' } }],
+    ]) {
+      await refused(session.fetch(target, init), 'invalid-request');
+    }
+    assert.equal((await failing(session.fetch('/', { signal: AbortSignal.abort() }))).name, 'AbortError');
+    assert.equal(front.sent.length, before);
+    const failure = new Error('of the body');
+    const body = new ReadableStream({
+      pull(controller) {
+        controller.error(failure);
+      },
+    });
+    assert.equal(await failing(post(session, body)), failure);
+    assert.equal(await text(post(session, 'still')), 'still');
+  });
+});
+
+test('random bytes that are constant or repeated seal nothing', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const before = front.sent.length;
+    const real = crypto.getRandomValues;
+    try {
+      crypto.getRandomValues = (bytes) => bytes.fill(0);
+      await refused(front.connect(), 'misconfigured');
+      await refused(post(session, SECRET), 'misconfigured');
+      const once = real.call(crypto, new Uint8Array(64));
+      crypto.getRandomValues = (bytes) => (bytes.set(once), bytes);
+      assert.equal(await text(post(session, 'first')), 'first');
+      await refused(post(session, SECRET), 'misconfigured');
+    } finally {
+      delete crypto.getRandomValues;
+    }
+    assert.equal(front.sent.length, before + 1);
+    assert.equal(await text(post(session, 'last')), 'last');
+  });
+});
+
+test('a restarted instance has another key: what is safe is sent again, and nothing else', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const first = session.attestation;
+    await front.restart();
+    const error = await refused(post(session, SECRET), 'application-unreachable', true);
+    assert.match(error.message, /has the message key/);
+    // The next request attests first.
+    assert.equal(await text(post(session, 'now')), 'now');
+    assert.notEqual(session.attestation.message_key, first.message_key);
+    await front.restart();
+    assert.equal(await text(session.fetch('/')), 'hello from a BlindBox');
+    assert.equal(front.count('/attest/maa'), 3);
+  });
+});
+
+test('an instance that declines is asked again, for its content is not processed', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    await front.order('knob decline-messages');
+    const error = await refused(post(session, SECRET), 'application-unreachable');
+    assert.match(error.message, /did not process/);
+    assert.equal(front.count('/attest/message'), 3);
+    await front.order('reset');
+    assert.equal(await text(post(session, 'now')), 'now');
+    assert.equal(front.count('/attest/maa'), 1);
+  });
+});
+
+test('an attestation ends, and the next request has another', async () => {
+  await behind([], async (front) => {
+    let later = 0;
+    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 20\n`;
+    const session = await front.connect({ clock: () => Date.now() + later }, policy);
+    assert.equal(await text(post(session, '1')), '1');
+    const { issued_at, expires_at } = session.attestation;
+    assert.equal(expires_at - issued_at, 20);
+    later = 20_000;
+    assert.equal(await text(Promise.all([1, 2, 3].map(() => post(session, '2'))).then(([one]) => one)), '2');
+    assert.equal(front.count('/attest/maa'), 2);
+    // A clock that is set back makes nothing longer: the time of the next line is the latest for ever.
+    later = 40_000;
+    await front.order('knob debug');
+    await refused(post(session, SECRET), 'debug-mode');
+    later = 0;
+    const error = await refused(post(session, SECRET), 'session-poisoned');
+    assert.match(error.message, /debug-mode/);
+    await refused(session.reattest(), 'debug-mode');
+    await front.order('reset');
+    await refused(post(session, SECRET), 'session-poisoned');
+    assert.equal((await front.order(`seen ${SECRET}`)).seen, 0);
+  });
+});
+
+test('a refusal ends what is under way, until another attestation succeeds', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const response = await session.fetch('/large?bytes=2000000');
+    await front.order('knob debug');
+    await refused(session.reattest(), 'debug-mode');
+    await refused(response.arrayBuffer(), 'session-poisoned', true);
+    await front.order('reset');
+    await session.reattest();
+    assert.equal(await text(post(session, 'again')), 'again');
+  });
+});
+
+test('a session that is closed sends nothing', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const response = await session.fetch('/large?bytes=2000000');
+    const slow = session.fetch('/slow?ms=60000');
+    session.close();
+    await refused(slow, 'closed');
+    await refused(response.arrayBuffer(), 'closed');
+    await refused(session.fetch('/'), 'closed');
+    await refused(session.reattest(), 'closed');
+  });
+});
+
+test('many requests at a time, each with its own response', async () => {
+  await behind([], async (front) => {
+    const session = await front.connect();
+    const bodies = Array.from({ length: 40 }, (_, number) => `${number} `.repeat(1000));
+    assert.deepEqual(await Promise.all(bodies.map((body) => text(post(session, body)))), bodies);
+    assert.equal((await front.order('traffic')).application_requests, 40);
+  });
+});

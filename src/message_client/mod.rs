@@ -18,6 +18,7 @@ mod exchange;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -51,6 +52,11 @@ use crate::types::UnixTime;
 
 pub use crate::crypto::host_random::HOST_RANDOM_LEN;
 
+/// The most attestations within a minute. A front end that says of each request that its key is not known would have the client attest for
+/// each.
+const MAX_ATTESTATIONS: usize = 30;
+const ATTESTATION_WINDOW_SECONDS: u64 = 60;
+
 /// A client of one origin under one policy.
 ///
 /// Not `Clone`: the numbers of its requests are used once each.
@@ -61,6 +67,8 @@ pub struct MessageClient {
     ak_anchors: AkAnchors,
     /// The latest time that the host gave: a clock that is set back prolongs nothing.
     latest: UnixTime,
+    /// When attestations of the last minute began.
+    recent: VecDeque<UnixTime>,
     pending: Option<Pending>,
     instance: Option<Instance>,
     standing: Arc<Standing>,
@@ -177,7 +185,7 @@ impl MessageClient {
             return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::PlainHttp });
         }
         let (latest, pending, instance, standing) = (UnixTime::from_secs(0), None, None, Arc::default());
-        Ok(Self { base, policy, amd_anchors, ak_anchors, latest, pending, instance, standing })
+        Ok(Self { base, policy, amd_anchors, ak_anchors, latest, recent: VecDeque::new(), pending, instance, standing })
     }
 
     /// Begins an attestation with [`HOST_RANDOM_LEN`] random bytes. One that is under way is forgotten.
@@ -185,13 +193,21 @@ impl MessageClient {
     /// # Errors
     ///
     /// [`AttestationError::ChannelNotAllowed`] unless the policy says that the workload binds its own message key;
-    /// [`AttestationError::Misconfigured`] for random bytes that are missing, too few, or were given before.
+    /// [`AttestationError::Misconfigured`] for random bytes that are missing, too few, or were given before;
+    /// [`AttestationError::TooManyUnattestedPeers`] for more than 30 attestations within a minute.
     pub fn begin(&mut self, random: Zeroizing<Vec<u8>>, now: UnixTime) -> Result<EvidenceRequest, AttestationError> {
         self.pending = None;
         let now = self.advance(now);
         // The host has validated the certificate, as browsers do without exception.
         let challenge = with_random(random, || Challenge::bound_message(ServerNameCheck::Validated, now))?;
         crate::verify::check_channel_allowed(&challenge, &self.policy)?;
+        self.recent.retain(|began| now < began.plus(ATTESTATION_WINDOW_SECONDS));
+        if self.recent.len() >= MAX_ATTESTATIONS {
+            let reason = "more than 30 attestations through the front end were needed within a minute: it does not lead sealed requests to \
+                          the instance that was attested";
+            return Err(AttestationError::TooManyUnattestedPeers { reason });
+        }
+        self.recent.push_back(now);
         let maa = self.policy.maa().map(|trust| &trust.issuer);
         let path = HardwareRequest::of(&self.policy).path().unwrap_or(MAA_PATH);
         let request = EvidenceRequest {

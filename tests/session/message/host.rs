@@ -181,3 +181,18 @@ async fn steps_out_of_order_and_bad_random_bytes_are_refused() {
     let random = host.random();
     assert_eq!(other.begin(random, now).unwrap_err().code(), "channel-not-allowed");
 }
+
+/// A front end that claims again and again that a key is not known.
+#[tokio::test]
+async fn attestations_are_limited() {
+    let mut host = Host::start().await;
+    let now = host.now();
+    for _ in 0..30 {
+        let random = host.random();
+        host.client.begin(random, now).unwrap();
+    }
+    let (random, in_a_minute) = (host.random(), now.plus(59));
+    assert_eq!(host.client.begin(random, in_a_minute).unwrap_err().code(), "too-many-unattested-peers");
+    let random = host.random();
+    host.client.begin(random, now.plus(60)).unwrap();
+}

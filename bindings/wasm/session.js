@@ -3,7 +3,7 @@
 // This file moves bytes. The module decides: what is requested, whether evidence is accepted, what is sealed and to whom, whether a
 // response is that of the instance and complete, and whether a request may be sent again.
 
-import { AttestationError, argument, internal, options } from './blindbox.js';
+import { AttestationError, argument, internal, load, options } from './blindbox.js';
 
 /** How many random bytes a step takes. */
 const RANDOM_BYTES = 64;
@@ -501,7 +501,10 @@ export async function connect(url, policy, given = {}) {
   const client = { url: String(url), policy };
   if (known.amdRoots !== undefined) client.amd_roots = known.amdRoots;
   if (known.akRoot !== undefined) client.ak_root = known.akRoot;
-  const machine = new Machine(await compiled(known.module));
+  const module = await compiled(known.module);
+  // It refuses a module of another version, which may take and return other members.
+  await load(module);
+  const machine = new Machine(module);
   machine.step('new', client);
   const session = new Session(machine, String(url), settings);
   await session.reattest();

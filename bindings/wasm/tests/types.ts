@@ -1,5 +1,26 @@
 // Uses the types as a program would. It is compiled, and not run.
 import { AttestationError, type Blindbox, type Check, type Code, type Documents, type Inspection, type Recorded, load } from '../blindbox.js';
+import { AttestationError as SameError, type ConnectOptions, type Session, connect } from '../session.js';
+
+export async function session(module: Uint8Array<ArrayBuffer>, policy: string, signal: AbortSignal): Promise<void> {
+  const options: ConnectOptions = { module, keySet: async (url) => new URL(url), kds: (path) => (path === '' ? undefined : module), timeout: 1, clock: () => new Date() };
+  const session: Session = await connect(new URL('https://a'), policy, options);
+  const response: Response = await session.fetch('/generate', { method: 'POST', body: new Blob([]), signal });
+  const bytes: ReadableStream<Uint8Array> | null = response.body;
+  console.log(bytes, session.url, session.appraisal.map(({ verdict }) => verdict), session.attestation['message_key']);
+  await session.reattest();
+  session.close();
+  await connect('https://a', policy).catch((error: unknown) => error instanceof SameError && error.requestSent);
+  // A function that takes `fetch` takes this one.
+  const taken: typeof fetch = session.fetch;
+  console.log(taken);
+  // @ts-expect-error: checks are not changed
+  session.appraisal.pop();
+  // @ts-expect-error: the policy is not optional
+  await connect('https://a');
+  // @ts-expect-error: an unknown option
+  await connect('https://a', policy, { keyset: module });
+}
 
 export async function main(module: Uint8Array<ArrayBuffer>, documents: Documents, policy: string): Promise<void> {
   const blindbox: Blindbox = await load(module);

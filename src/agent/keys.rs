@@ -28,6 +28,20 @@ pub struct KeySchedule {
     pub kept: Duration,
 }
 
+impl KeySchedule {
+    /// Returns whether every key is kept for as long as this says. An instance has eight keys at most, of which the oldest is overwritten
+    /// for the next: `kept` is at most seven times `lifetime`. An agent refuses a setting beyond that, since requests to a key would be
+    /// refused before its time is over.
+    #[must_use]
+    pub fn keeps_every_key(&self) -> bool {
+        self.inner().keeps_every_key()
+    }
+
+    const fn inner(self) -> keys::KeySchedule {
+        keys::KeySchedule { lifetime: self.lifetime, kept: self.kept }
+    }
+}
+
 impl Default for KeySchedule {
     fn default() -> Self {
         let hour = Duration::from_secs(60 * 60);
@@ -66,7 +80,7 @@ impl MessageKeys {
             MessageKem::XWing => Kem::XWing,
             MessageKem::X25519 => Kem::X25519,
         };
-        Self(Keys::new(kem, keys::KeySchedule { lifetime: schedule.lifetime, kept: schedule.kept }))
+        Self(Keys::new(kem, schedule.inner()))
     }
 
     /// Begins a session on the newest key, for one attestation with this nonce. A new key is generated when the newest is older than

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use blindbox_attestation::agent::MessageKem;
+use blindbox_attestation::agent::{KeySchedule, MessageKem};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -271,6 +271,8 @@ impl Config {
             "azure-vm.ak-issuer-hosts has the application's address: the host of the VM could send requests to it"
         } else if self.message.as_ref().is_some_and(|message| !message.lifetimes_are_short()) {
             "message.lifetime-seconds and message.kept-seconds must be between 1 and 86400: there is no forward secrecy"
+        } else if self.message.as_ref().is_some_and(|message| !message.schedule().keeps_every_key()) {
+            "message.kept-seconds is more than 7 times message.lifetime-seconds: an agent has 8 keys at most, so that keys would end earlier"
         } else if self.message.as_ref().is_some_and(|message| message.sessions(&self.limits) > MAX_SESSIONS) {
             "limits.attestations-per-second is too high for message.lifetime-seconds: a key has 65536 sessions at most"
         } else {
@@ -288,6 +290,11 @@ impl Config {
 }
 
 impl MessageConfig {
+    pub(crate) fn schedule(&self) -> KeySchedule {
+        let [lifetime, kept] = [self.lifetime_seconds, self.kept_seconds].map(Duration::from_secs);
+        KeySchedule { lifetime, kept }
+    }
+
     fn lifetimes_are_short(&self) -> bool {
         let day = 24 * 60 * 60;
         [self.lifetime_seconds, self.kept_seconds].iter().all(|seconds| (1..=day).contains(seconds))

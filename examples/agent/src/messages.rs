@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use blindbox_attestation::Nonce;
 use blindbox_attestation::agent::{
-    KeySchedule, MessageKeys, MessageOffer, NoKey, OpenError, Opened, REQUEST_TYPE, SealedExchange, not_opened, open,
+    MessageKeys, MessageOffer, NoKey, OpenError, Opened, REQUEST_TYPE, SealedExchange, not_opened, open,
     sealed_response,
 };
 use http_body_util::BodyExt as _;
@@ -50,12 +50,8 @@ pub(crate) struct Messages {
 
 impl Messages {
     pub(crate) fn new(config: &MessageConfig, limits: &Limits) -> Self {
-        let schedule = KeySchedule {
-            lifetime: Duration::from_secs(config.lifetime_seconds),
-            kept: Duration::from_secs(config.kept_seconds),
-        };
         Self {
-            keys: Arc::new(MessageKeys::new(config.kem.into(), schedule)),
+            keys: Arc::new(MessageKeys::new(config.kem.into(), config.schedule())),
             started: Instant::now(),
             places: Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1))),
             callers: Arc::new(Callers::new(limits.openings_per_address)),

@@ -27,6 +27,14 @@ pub(crate) struct KeySchedule {
     pub(crate) kept: Duration,
 }
 
+impl KeySchedule {
+    /// Whether every key is kept for its whole time: each lifetime adds one, and beyond [`MAX_KEYS`] the oldest is wiped early.
+    pub(crate) fn keeps_every_key(self) -> bool {
+        let others = u32::try_from(MAX_KEYS.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.kept <= self.lifetime.saturating_mul(others)
+    }
+}
+
 /// One key with its sessions, which end with it. The private key is overwritten when this is dropped.
 pub(crate) struct MessageKey {
     config: KeyConfig,

@@ -359,6 +359,29 @@ fn a_request_whose_head_is_slow_keeps_no_key() {
     assert!(matches!(verdict, Ok(Some(Verdict::Admitted(_)))), "it began in time");
 }
 
+/// An agent refuses a schedule that it cannot keep.
+#[test]
+fn keys_are_kept_in_time_if_the_schedule_says_so() {
+    let second = Duration::from_secs(1);
+    for (kept, keeps) in [(7 * second, true), (7 * second + Duration::from_nanos(1), false)] {
+        let schedule = KeySchedule { lifetime: second, kept };
+        assert_eq!(schedule.keeps_every_key(), keeps);
+        let keys = MessageKeys::new(Kem::X25519, schedule);
+        keys.offer(START).unwrap();
+        let first = keys.weak().remove(0);
+        for number in 1..8 {
+            keys.offer(number * second).unwrap();
+        }
+        assert!(first.upgrade().is_some());
+        // Its time is over with `kept`, which is now or later.
+        keys.expire(8 * second);
+        assert_eq!(first.upgrade().is_some(), !keeps);
+        keys.offer(8 * second).unwrap();
+        assert!(first.upgrade().is_none());
+    }
+    assert!(KeySchedule { lifetime: Duration::MAX, kept: Duration::MAX }.keeps_every_key());
+}
+
 #[test]
 fn no_more_keys_are_kept_than_their_ids_can_name() {
     let schedule = KeySchedule { lifetime: Duration::from_secs(1), kept: Duration::from_secs(1_000_000) };

@@ -267,6 +267,9 @@ impl Config {
             "the application's address is the sidecar's: callers would reach what attests any data"
         } else if self.azure_vm.is_some() && (self.sidecar.is_some() || self.security_context.is_some()) {
             "azure-vm is for a confidential VM, sidecar and security-context for a confidential container: drop one of them"
+        } else if self.azure_vm.is_some() && self.message.is_some() {
+            "message is for a confidential container: no policy of a client accepts a message key of a confidential VM, since the VM could \
+             be the front end's own; drop azure-vm or message"
         } else if self.fetches_from_application() {
             "azure-vm.ak-issuer-hosts has the application's address: the host of the VM could send requests to it"
         } else if self.message.as_ref().is_some_and(|message| !message.lifetimes_are_short()) {

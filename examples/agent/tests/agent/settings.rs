@@ -30,3 +30,14 @@ fn message_keys_are_kept_as_long_as_stated() {
     assert_eq!(refusal(&message(4201)), shown);
     assert!(accepted(&message(4200)));
 }
+
+/// Clients refuse such evidence, and `message.only` would leave no way to the application.
+#[test]
+fn a_confidential_vm_has_no_message_keys() {
+    let shown = "message is for a confidential container: no policy of a client accepts a message key of a confidential VM, since the VM \
+                 could be the front end's own; drop azure-vm or message";
+    for message in ["[message]", "[message]\nonly = false"] {
+        assert_eq!(refusal(&format!("[azure-vm]\n{message}")), shown);
+    }
+    assert!(accepted("[azure-vm]") && accepted("[message]"));
+}

@@ -433,9 +433,9 @@ fn the_example_of_a_configuration_is_understood() {
         kept.fold(String::new(), |all, line| all + line + "\n")
     };
     // Nor sealed messages: the table ends where the next one begins.
-    let (before, message) = all.split_once("[message]\n").unwrap();
+    let (before, message) = all.split_once("\n[message]\n").unwrap();
     let (_, after) = message.split_once("\n[").unwrap();
-    let of_a_vm = without(&format!("{before}[{after}"), &["sidecar", "security-context"]);
+    let of_a_vm = without(&format!("{before}\n[{after}"), &["sidecar", "security-context"]);
     let of_a_container = without(&all, &["[azure-vm]", "tpm", "metadata", "ak-"]);
     for text in [text, &of_a_vm, &of_a_container] {
         Config::from_toml(text).unwrap();

@@ -7,7 +7,7 @@ import java.nio.file.Files
 import java.nio.file.Path
 import java.time.Duration
 import java.time.Instant
-import java.util.zip.CRC32
+import java.util.HexFormat
 import kotlin.concurrent.thread
 
 private var session: Session? = null
@@ -58,12 +58,8 @@ private fun carriedOut(command: Command): Map<String, Any?> = when (command.text
 
 private fun request(command: Command): Request {
     val request = Request(command.text("method"), command.text("target"))
-    command.found("header")?.let {
-        val (name, value) = it.split(": ", limit = 2)
-        request.header(name, value.toByteArray(Charsets.ISO_8859_1))
-    }
-    command.number("bytes")?.let { count ->
-        val body = ByteArray(count.toInt()) { ('a' + it % 23).code.toByte() }
+    command.found("header")?.let { request.header(it, HexFormat.of().parseHex(command.text("value"))) }
+    command.path("body")?.let(Files::readAllBytes)?.let { body ->
         if (command.flag("streamed")) request.body(body.inputStream()) else request.body(body)
     }
     return request
@@ -71,12 +67,11 @@ private fun request(command: Command): Request {
 
 private fun requested(command: Command): Map<String, Any?> = session!!.send(request(command)).use { response ->
     val outcome = linkedMapOf<String, Any?>("status" to response.status)
-    for (name in command.found("show").orEmpty().split(" ")) if (name.isNotEmpty()) outcome[name] = response.headers[name]
+    for (name in command.found("show").orEmpty().split(" ").filter(String::isNotEmpty)) {
+        outcome[name] = response.headers[name]?.let { HexFormat.of().formatHex(it.toByteArray(Charsets.ISO_8859_1)) }
+    }
     try {
-        val content = response.body.readAllBytes()
-        outcome["length"] = content.size
-        outcome["crc32"] = CRC32().apply { update(content) }.value
-        outcome["begins"] = content.copyOf(minOf(30, content.size)).decodeToString()
+        outcome["content"] = HexFormat.of().formatHex(response.body.readAllBytes())
     } catch (error: AttestationException) {
         if (error is Cancelled) throw error
         outcome["error"] = described(error)

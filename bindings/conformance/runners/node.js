@@ -5,7 +5,6 @@
 const { readFileSync, readdirSync } = require('node:fs');
 const path = require('node:path');
 const readline = require('node:readline');
-const { crc32 } = require('node:zlib');
 
 // The directory of the package is given: the suite needs no installation.
 const blindbox = require(process.argv[2]);
@@ -33,13 +32,11 @@ async function* pieces(bytes) {
   for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
 }
 
-function sent({ method, target, header, bytes, streamed }, signal) {
+function sent({ method, target, header, value, body: file, streamed }, signal) {
   const headers = new Headers();
-  if (header !== undefined) {
-    const [name, value] = header.split(': ');
-    headers.append(name, value);
-  }
-  let body = bytes === undefined ? undefined : Buffer.alloc(bytes, 'abcdefghijklmnopqrstuvw');
+  // As in browsers, each character is a byte.
+  if (header !== undefined) headers.append(header, Buffer.from(value, 'hex').toString('latin1'));
+  let body = file === undefined ? undefined : readFileSync(file);
   if (streamed) body = pieces(body);
   return session.fetch(target, { method, headers, body, signal, duplex: 'half' });
 }
@@ -75,11 +72,12 @@ const DO = {
     if (command.cancel_ms !== undefined) return cancelled(command);
     const response = await sent(command);
     const outcome = { status: response.status };
-    for (const name of command.show?.split(' ') ?? []) outcome[name] = response.headers.get(name);
+    for (const name of command.show?.split(' ') ?? []) {
+      const value = response.headers.get(name);
+      outcome[name] = value === null ? null : Buffer.from(value, 'latin1').toString('hex');
+    }
     try {
-      const content = Buffer.from(await response.arrayBuffer());
-      const begins = content.subarray(0, 30).toString();
-      return { ...outcome, length: content.length, crc32: crc32(content), begins };
+      return { ...outcome, content: Buffer.from(await response.arrayBuffer()).toString('hex') };
     } catch (error) {
       return { ...outcome, error: described(error) };
     }

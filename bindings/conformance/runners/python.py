@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-import zlib
 
 import blindbox_attestation as blindbox
 
@@ -46,10 +45,9 @@ def sent(command):
     """The arguments of a request."""
     headers, content = [], None
     if "header" in command:
-        name, value = command["header"].split(": ", 1)
-        headers = [(name, value.encode("latin-1"))]
-    if "bytes" in command:
-        content = (b"abcdefghijklmnopqrstuvw" * (command["bytes"] // 23 + 1))[: command["bytes"]]
+        headers = [(command["header"], bytes.fromhex(command["value"]))]
+    if "body" in command:
+        content = read(command["body"])
         if command.get("streamed"):
             content = iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
     return command["method"], command["target"], {"headers": headers, "content": content}
@@ -62,13 +60,12 @@ def request(command):
     response = session.request(method, target, **options)
     outcome = {"status": response.status}
     for name in command.get("show", "").split():
-        outcome[name] = response.headers.get(name)
+        value = response.headers.get(name)
+        outcome[name] = None if value is None else value.encode("latin-1").hex()
     try:
-        body = response.read()
+        return {**outcome, "content": response.read().hex()}
     except blindbox.AttestationError as error:
         return {**outcome, "error": described(error)}
-    begins = body[:30].decode("utf-8", "replace")
-    return {**outcome, "length": len(body), "crc32": zlib.crc32(body), "begins": begins}
 
 
 async def cancelled(command):

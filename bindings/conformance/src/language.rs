@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::content;
 use crate::emulator::Emulator;
 use crate::runner::{Process, Runner};
 use crate::scenario::{Failure, Scenario};
@@ -149,6 +150,7 @@ fn connect(process: &mut Process, emulator: &mut Emulator) -> Result<(), Failure
     emulator.order("reset")?;
     let mut command = emulator.about.clone();
     (command["do"], command["policy"]) = (json!("connect"), json!(emulator.policy));
+    command["settings"] = json!(content::settings(&command)?);
     match process.run(&command)? {
         outcome if outcome.get("error").is_some() => Err(format!("expected a session, found {outcome}").into()),
         _ => Ok(()),

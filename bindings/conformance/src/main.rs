@@ -5,6 +5,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "all of them are members of JSON objects, in a program for tests")]
 
+mod content;
 mod coverage;
 mod emulator;
 mod language;

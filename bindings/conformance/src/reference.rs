@@ -14,6 +14,7 @@ use blindbox_attestation::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::content;
 use crate::runner::Runner;
 use crate::scenario::Failure;
 
@@ -110,14 +111,11 @@ async fn connect(command: &Value, place: &mut Option<Session>) -> Outcome {
 async fn request(command: &Value, session: &Session) -> Outcome {
     let method = Method::from_bytes(text(command, "method").as_bytes())?;
     let mut request = session.request(method, text(command, "target"));
-    if let Some((name, value)) = command["header"].as_str().and_then(|header| header.split_once(": ")) {
-        // Latin-1: each character is one byte.
-        let value: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
-        request = request.header(name, value?);
+    if let Some(name) = command["header"].as_str() {
+        request = request.header(name, content::hex(text(command, "value"))?);
     }
-    if let Some(length) = command["bytes"].as_u64() {
-        // A piece that is lost, repeated or in another place gives other bytes.
-        let body: Vec<u8> = (b'a'..b'x').cycle().take(usize::try_from(length)?).collect();
+    if let Some(path) = command["body"].as_str() {
+        let body = fs::read(path)?;
         request = if command["streamed"] == true {
             request.body_reader(std::io::Cursor::new(body))
         } else {
@@ -144,9 +142,7 @@ async fn received(command: &Value, response: impl Future<Output = Result<Respons
     let mut outcome = head(command, &response);
     match response.bytes().await {
         Ok(body) => {
-            outcome["length"] = json!(body.len());
-            outcome["crc32"] = json!(crc32(&body));
-            outcome["begins"] = json!(String::from_utf8_lossy(body.get(..30).unwrap_or(&body)));
+            outcome["content"] = json!(content::to_hex(&body));
         }
         // A body that breaks off.
         Err(error) => outcome["error"] = described(&error),
@@ -157,8 +153,7 @@ async fn received(command: &Value, response: impl Future<Output = Result<Respons
 fn head(command: &Value, response: &Response) -> Value {
     let mut outcome = json!({ "status": response.status().as_u16() });
     for name in text(command, "show").split_whitespace() {
-        let value = response.headers().get(name).map(|value| value.as_bytes().iter().map(|b| char::from(*b)));
-        outcome[name] = json!(value.map(Iterator::collect::<String>));
+        outcome[name] = json!(response.headers().get(name).map(|value| content::to_hex(value.as_bytes())));
     }
     outcome
 }
@@ -225,12 +220,6 @@ fn verdict(
     }
     let verdict = verify_recorded(&files.evidence()?, &endorsements, policy, at)?;
     Ok(json!({ "attestation": verdict }))
-}
-
-/// CRC-32 as in Ethernet and zlib.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
 
 /// An error: all that a caller sees of it.

@@ -7,6 +7,7 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::content;
 use crate::emulator::Emulator;
 use crate::runner::Runner;
 use crate::stage::Stage;
@@ -84,7 +85,7 @@ struct RequestStep {
     target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing)]
     bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "is_false")]
     streamed: bool,
@@ -148,13 +149,21 @@ impl Scenario {
             command["policy"] = json!(policy);
             extend(&mut command, &self.with, emulator, stage)?;
             extend(&mut command, step, emulator, stage)?;
+            command["settings"] = json!(content::settings(&command)?);
+            if let Step::Request(step) = step {
+                step.lay_out(&mut command, stage)?;
+            }
             if let Step::Recorded(step) = step {
                 step.lay_out(&mut command, stage)?;
                 if let Some(collector) = collector.as_deref_mut().filter(|_| step.files.is_empty()) {
                     step.collect(&mut command, stage, collector)?;
                 }
             }
-            outcomes.push(runner.run(&command)?);
+            let mut outcome = content::digested(runner.run(&command)?)?;
+            if let Some(names) = command["show"].as_str() {
+                content::with_texts(&mut outcome, names)?;
+            }
+            outcomes.push(outcome);
         }
         runner.run(&json!({ "do": "close" }))?;
         let refused = outcomes.iter().all(|outcome| outcome.get("error").is_some());
@@ -219,6 +228,16 @@ impl Scenario {
     pub(crate) fn codes(&self) -> impl Iterator<Item = &str> {
         let texts = self.expect.iter().filter_map(Value::as_str);
         texts.map(|text| text.split_once(" (").map_or(text, |(code, _)| code))
+    }
+}
+
+impl RequestStep {
+    /// Writes the body, and puts the bytes of the header in its place.
+    fn lay_out(&self, command: &mut Value, stage: &Stage) -> Result<(), Failure> {
+        if let Some(length) = self.bytes {
+            command["body"] = json!(content::body(length, stage)?);
+        }
+        self.header.as_ref().map_or(Ok(()), |header| content::with_header(command, header))
     }
 }
 

@@ -15,8 +15,6 @@
 //! was refused, until [`MessageClient::attest`] succeeds again.
 
 mod exchange;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,9 +1,10 @@
 //! What an attested session costs the client, beside the bare cost of the same connections.
 //!
-//! `cargo bench --bench connection`, or with some of its sections: `-- connections requests bulk`. The servers are the emulator's, on loopback, on a thread of their own; the key set is
-//! cached and MAA is trusted, as with every connection but the first of an hour. All cases of a section run in every round, in
-//! changing order; a figure is the median over the rounds. Two things are measured: the time on the clock, in which the servers' work
-//! is included, and the processor time of the client's thread, in which it is not (Linux only).
+//! `cargo bench --bench connection`, or with some of its sections: `-- connections requests bulk`. The servers are the emulator's, on
+//! loopback, on a thread of their own; the key set is cached and MAA is trusted, as with every connection but the first of an hour. All
+//! cases of a section run in every round, in an order of its own; a figure is the median over the rounds. Two things are measured: the
+//! time on the clock, in which the servers' work is included, and the processor time of the client's thread, in which it is not (Linux
+//! only). Connections are closed after that.
 //!
 //! "Bare" is hyper as reqwest uses it, with the same TLS settings (TLS 1.3, no resumption, no early data, the server's key
 //! proven but no name validated). Three sections: a connection with its attestation and one request; requests over open
@@ -81,14 +82,13 @@ fn connections(servers: &Runtime, maa: &Maa, verifier: &Verifier) {
     let policy = policy(maa, &blindbox);
     // Each connection is attested, and named by the evidence.
     let own_connection = policy_for(maa, &blindbox, Workload::binds_its_own_connection(blindbox.host_data()));
-    let (url, hello) = (blindbox.url(), format!("{}/", blindbox.url()));
+    let (url, hello) = (blindbox.url(), &format!("{}/", blindbox.url()));
 
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     // The first connection fetches the key set.
     let session = runtime.block_on(verifier.connect(&url, &policy)).unwrap();
     let pooled = bare();
-    let answer = async |request: RequestBuilder| request.send().await.unwrap().bytes().await.unwrap().len();
-    let attestation = |client: &Client| {
+    let attestation = &|client: &Client| {
         let nonce = Nonce::new([7; 32]).to_string();
         let body = json!({ "maa_endpoint": maa.endpoint(), "nonce": nonce }).to_string();
         client.post(format!("{url}/attest/maa")).header("content-type", "application/json").body(body)
@@ -105,29 +105,26 @@ fn connections(servers: &Runtime, maa: &Maa, verifier: &Verifier) {
     ];
     let mut cases = names.map(|_| Vec::new());
     for round in 0..ROUNDS {
-        for place in 0..cases.len() {
-            // Forwards and backwards in turn, from another case each time: what one leaves in the caches, and the next
-            // finds there, is nobody's advantage.
-            let case = (round + place * (1 + round % 2 * 4)) % cases.len();
+        for case in order(round, cases.len()) {
             let client = bare();
             let times = match case {
-                0 => measure(&runtime, 1, async || assert_eq!(answer(client.get(&hello)).await, HELLO)),
-                1 => measure(&runtime, 1, async || {
-                    assert!(answer(attestation(&client)).await > 1000);
-                    assert_eq!(answer(client.get(&hello)).await, HELLO);
+                0 => measure(&runtime, 1, async move || assert_eq!(of_client(client.get(hello)).await, HELLO)),
+                1 => measure(&runtime, 1, async move || {
+                    assert!(of_client(attestation(&client)).await > 1000);
+                    assert_eq!(of_client(client.get(hello)).await, HELLO);
                 }),
                 2 => measure(&runtime, 1, async || {
                     let session = verifier.connect(&url, &policy).await.unwrap();
-                    assert_eq!(session.get("/").send().await.unwrap().bytes().await.unwrap().len(), HELLO);
+                    assert_eq!(of_session(&session, "/").await, HELLO);
+                    session
                 }),
                 3 => measure(&runtime, 1, async || {
                     let session = verifier.connect(&url, &own_connection).await.unwrap();
-                    assert_eq!(session.get("/").send().await.unwrap().bytes().await.unwrap().len(), HELLO);
+                    assert_eq!(of_session(&session, "/").await, HELLO);
+                    session
                 }),
-                4 => measure(&runtime, BATCH, async || assert_eq!(answer(pooled.get(&hello)).await, HELLO)),
-                5 => measure(&runtime, BATCH, async || {
-                    assert_eq!(session.get("/").send().await.unwrap().bytes().await.unwrap().len(), HELLO);
-                }),
+                4 => measure(&runtime, BATCH, async || assert_eq!(of_client(pooled.get(hello)).await, HELLO)),
+                5 => measure(&runtime, BATCH, async || assert_eq!(of_session(&session, "/").await, HELLO)),
                 _ => measure(&runtime, 1, async || {
                     assert!(maa.sign_with(maa.claims(&Guest::container(), b"{}"), &[]).len() > 1000);
                 }),
@@ -165,8 +162,7 @@ fn requests(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersion
     let mut cases: [_; 9] = std::array::from_fn(|_| Vec::new());
     // The first round opens the connections.
     for round in 0..=WARM_ROUNDS {
-        for place in 0..cases.len() {
-            let case = (round + place * (1 + round % 2 * 4)) % cases.len();
+        for case in order(round, cases.len()) {
             let count = at_once[case / 3];
             let session = [None, Some(&session), Some(&sealed)][case % 3].cloned();
             let (client, hello) = (client.clone(), hello.clone());
@@ -208,8 +204,7 @@ fn bulk(servers: &Runtime, maa: &Maa, verifier: &Verifier, http: HttpVersions) {
     let (client, url, body) = (bare(), format!("{}/", blindbox.url()), vec![7_u8; BULK]);
     let mut cases: [_; 6] = std::array::from_fn(|_| Vec::new());
     for round in 0..=BULK_ROUNDS {
-        for place in 0..cases.len() {
-            let case = (round + place * (1 + round % 2 * 4)) % cases.len();
+        for case in order(round, cases.len()) {
             let session = if case < 4 { &session } else { &sealed };
             let times = match case {
                 0 => measure(&runtime, 1, async || assert_eq!(read(client.get(&url)).await, BULK)),
@@ -319,18 +314,38 @@ impl Body for Zeros {
     }
 }
 
-/// Time on the clock and of this thread's processor, in microseconds. Everything the client does is on this thread.
-fn measure(runtime: &Runtime, times: u32, mut run: impl AsyncFnMut()) -> (f64, f64) {
+/// The cases of a round, each once. The order differs from round to round, so that no case always follows the same one: what that
+/// leaves in the caches of the processor is no case's advantage.
+fn order(round: usize, cases: usize) -> Vec<usize> {
+    // splitmix64: any generator will do, but two runs have the same orders.
+    let mut state = u64::try_from(round).unwrap();
+    let mut random = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    let mut order: Vec<_> = (0..cases).collect();
+    order.sort_by_cached_key(|_| random());
+    order
+}
+
+/// Time on the clock and of this thread's processor, in microseconds. Everything the client does is on this thread. What `run` owns and
+/// returns is kept until the time was taken, and then dropped: no case closes its own connections, or those of another.
+fn measure<T>(runtime: &Runtime, times: u32, mut run: impl AsyncFnMut() -> T) -> (f64, f64) {
     let used = processor_time();
     let start = Instant::now();
-    runtime.block_on(async {
+    let kept = runtime.block_on(async {
+        let mut kept = Vec::with_capacity(usize::try_from(times).unwrap());
         for _ in 0..times {
-            run().await;
+            kept.push(run().await);
         }
+        kept
     });
     let clock = start.elapsed();
     let used = processor_time() - used;
-    // Connections that are closed now are not the next one's business.
+    drop((kept, run));
+    // Connections are closed here.
     runtime.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
     (clock.as_secs_f64() * 1e6 / f64::from(times), used / f64::from(times))
 }

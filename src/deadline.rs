@@ -28,14 +28,15 @@ impl Deadline {
         self.remaining().checked_div(2).unwrap_or_default()
     }
 
-    /// Runs one step until the deadline. It is boxed, because nested steps would make large futures. `what` names the step in
-    /// the timeout error.
-    pub(crate) async fn run<T>(
+    /// Runs one step until the deadline. It is boxed, because nested steps would make large futures; and at once, because a future
+    /// that takes over another is copied with it. `what` names the step in the timeout error.
+    pub(crate) fn run<T>(
         &self,
         what: &'static str,
         step: impl Future<Output = T>,
-    ) -> Result<T, AttestationError> {
-        tokio::time::timeout(self.remaining(), Box::pin(step)).await.map_err(|_| self.timeout_error(what))
+    ) -> impl Future<Output = Result<T, AttestationError>> {
+        let step = Box::pin(step);
+        async move { tokio::time::timeout(self.remaining(), step).await.map_err(|_| self.timeout_error(what)) }
     }
 
     /// Returns the error for a step that took too long.

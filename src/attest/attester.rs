@@ -52,14 +52,14 @@ impl Attester {
 
     /// Opens a connection, which shows the key of its peer. Nothing is sent on it but the handshakes.
     pub(crate) async fn open(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
-        let opening = self.mode.application().connect_to_application();
-        telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
+        let opening = deadline.run("opening a connection", self.mode.application().connect_to_application());
+        telemetry::step(Step::Dial, async { opening.await? }).await
     }
 
     /// Opens a connection for HTTP/1.1 alone.
     pub(crate) async fn open_http1(&self, deadline: &Deadline) -> Result<Connection, AttestationError> {
-        let opening = self.mode.application().connect_http1_to_application();
-        telemetry::step(Step::Dial, async { deadline.run("opening a connection", opening).await? }).await
+        let opening = deadline.run("opening a connection", self.mode.application().connect_http1_to_application());
+        telemetry::step(Step::Dial, async { opening.await? }).await
     }
 
     /// Opens a stream for another protocol than HTTP. Nothing is sent on it.
@@ -69,8 +69,8 @@ impl Attester {
         alpn: &[Vec<u8>],
         deadline: &Deadline,
     ) -> Result<(Box<dyn Io>, Security), AttestationError> {
-        let opening = self.mode.application().open_stream(port, alpn);
-        telemetry::step(Step::Dial, async { deadline.run("opening a stream", opening).await? }).await
+        let opening = deadline.run("opening a stream", self.mode.application().open_stream(port, alpn));
+        telemetry::step(Step::Dial, async { opening.await? }).await
     }
 
     /// Whether a connection can join an attested peer without its own attestation. A policy that requires a post-quantum key exchange

@@ -64,7 +64,8 @@ impl AgentChannel<'_> {
                 }
                 match connection {
                     Some(open) => &mut **open,
-                    None => &mut **connection.insert(Box::new(connector.connect().await?)),
+                    // Boxed: every request would carry the space to open a connection.
+                    None => &mut **connection.insert(Box::new(Box::pin(connector.connect()).await?)),
                 }
             }
         };

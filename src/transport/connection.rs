@@ -58,7 +58,7 @@ enum Sender {
 pub(crate) struct Security {
     /// The key that the peer has proven to hold.
     pub(crate) key: Option<SpkiDigest>,
-    /// The exporter of this connection; TLS 1.3 only.
+    /// The exporter of this connection, if its connector derives one; TLS 1.3 only.
     pub(crate) exporter: Option<TlsExporter>,
     /// The negotiated key exchange group, such as `X25519MLKEM768`.
     pub(crate) key_exchange: Option<&'static str>,
@@ -82,15 +82,17 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(stream);
+        // Boxed: the handshakes contain the stream several times, and every future around them would.
         if protocol == Protocol::Http1 {
-            let (sender, connection) = http1::handshake(io).await?;
+            let (sender, connection) = Box::pin(http1::handshake(io)).await?;
             // With upgrades, the task gives up the stream after a response with the status 101.
             let socket = tokio::spawn(connection.with_upgrades()).abort_handle();
             return Ok(Self { sender: Sender::Http1(sender), security, forward, socket });
         }
         let tasks = Tasks::default();
         let mut builder = http2::Builder::new(tasks.clone());
-        let (sender, connection) = builder.initial_connection_window_size(CONNECTION_WINDOW).handshake(io).await?;
+        let handshake = builder.initial_connection_window_size(CONNECTION_WINDOW).handshake(io);
+        let (sender, connection) = Box::pin(handshake).await?;
         let dispatch = tokio::spawn(connection).abort_handle();
         let socket = tasks.0.get().cloned().unwrap_or(dispatch);
         Ok(Self { sender: Sender::Http2(sender), security, forward, socket })

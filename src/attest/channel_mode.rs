@@ -57,6 +57,10 @@ impl ChannelMode {
         let server_name = if by_name { ServerNameCheck::Validated } else { ServerNameCheck::NotEvaluated };
         let tls = Arc::new(tls::capture_key_config(names, &verifier.clock)?);
         let application = Connector::new(&verifier.network, &base.root(), &tls)?;
+        let application = match kind {
+            Channel::BoundConnection => application.with_exporter(),
+            _ => application,
+        };
         let agent = match &verifier.agent {
             Some(url) if url.scheme() != "https" => {
                 let reason = "the agent of a bound session is asked over https".to_owned();

@@ -52,6 +52,8 @@ pub(crate) struct Connector {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     tcp: HttpConnector<Resolver>,
     proxy: Option<Proxy>,
+    /// Whether connections have an exporter.
+    exports: bool,
 }
 
 impl Connector {
@@ -77,7 +79,13 @@ impl Connector {
         tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        Ok(Self { url: origin.clone(), uri, authority, tls, tcp, proxy: network.proxy.clone() })
+        Ok(Self { url: origin.clone(), uri, authority, tls, tcp, proxy: network.proxy.clone(), exports: false })
+    }
+
+    /// Returns a connector whose connections have an exporter. Only evidence that names a connection needs it, and each costs its
+    /// derivation.
+    pub(crate) fn with_exporter(self) -> Self {
+        Self { exports: true, ..self }
     }
 
     /// Opens a connection. Nothing but the handshakes of TLS and HTTP/2 is exchanged.
@@ -148,7 +156,7 @@ impl Connector {
             return Ok((Box::new(tcp), Security::default()));
         };
         let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
-        let security = Security::of(&tls)?;
+        let security = self.security_of(&tls)?;
         Ok((Box::new(tls), security))
     }
 
@@ -167,26 +175,24 @@ impl Connector {
             return Connection::start(tcp, Protocol::Http1, security, self.proxy.clone()).await;
         };
         let tcp = match &self.proxy {
-            Some(proxy) => proxy.tunnel(tcp, &self.authority).await?,
+            Some(proxy) => Box::pin(proxy.tunnel(tcp, &self.authority)).await?,
             None => tcp,
         };
         let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
-        let security = Security::of(&tls)?;
+        let security = self.security_of(&tls)?;
         let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
         Connection::start(tls, protocol, security, None).await
     }
-}
 
-impl Security {
-    fn of(tls: &TlsStream<TcpStream>) -> Result<Self, BoxError> {
+    fn security_of(&self, tls: &TlsStream<TcpStream>) -> Result<Security, BoxError> {
         let (_, session) = tls.get_ref();
         // The handshake has shown that the peer holds the key of this certificate.
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let key = leaf.map(tls::key_of).transpose()?;
-        let exporter = tls::exporter(session)?;
+        let exporter = if self.exports { tls::exporter(session)? } else { None };
         let key_exchange = session.negotiated_key_exchange_group().map(|group| tls::group_name(group.name()));
-        Ok(Self { key, exporter, key_exchange })
+        Ok(Security { key, exporter, key_exchange })
     }
 }
 

@@ -125,7 +125,9 @@ macro_rules! byte_string {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                let mut digits = [0; 2 * $len];
+                hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -329,11 +331,9 @@ impl fmt::Display for Tcb {
 
 /// Returns at most `max` characters of an untrusted string, with control characters escaped, for an error message.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
-    let cut: String = text.chars().take(max).collect();
-    let mut shown = printable(&cut).into_owned();
-    if text.chars().nth(max).is_some() {
-        shown.push('…');
-    }
+    let Some((end, _)) = text.char_indices().nth(max) else { return printable(text).into_owned() };
+    let mut shown = printable(text.get(..end).unwrap_or_default()).into_owned();
+    shown.push('…');
     shown
 }
 

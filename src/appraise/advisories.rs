@@ -16,10 +16,9 @@ pub(super) fn appraise(
 ) {
     let platform = Platform::new(snp, hardware);
     for advisory in advisories() {
-        let status = advisory.status(&platform);
         match policy.requires_advisory(advisory) {
-            Some(by) => required(checks, advisory, status, by, &platform),
-            None if hardware.is_some() => advice(checks, advisory, status, &platform),
+            Some(by) => required(checks, advisory, advisory.status(&platform), by, &platform),
+            None if hardware.is_some() => advice(checks, advisory, advisory.status(&platform), &platform),
             None => {}
         }
     }

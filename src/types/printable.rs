@@ -42,9 +42,10 @@ fn escaped(text: &str, unfit: impl Fn(char) -> bool, escape: impl Fn(char, &mut 
     Cow::Owned(shown)
 }
 
-/// Whether a character must be escaped: those of Rust's `escape_debug`, except the ones special only in Rust literals.
+/// Whether a character must be escaped: those of Rust's `escape_debug`, except the ones special only in Rust literals. Nearly all text
+/// is of visible ASCII characters, none of which is.
 fn is_unprintable(c: char) -> bool {
-    !matches!(c, '"' | '\'' | '\\') && c.escape_debug().ne(std::iter::once(c))
+    !matches!(c, ' '..='~') && c.escape_debug().ne(std::iter::once(c))
 }
 
 #[cfg(test)]

@@ -171,10 +171,13 @@ impl<'t> Parts<'t> {
         let not_three = || TokenError::PartCount { found: token.split('.').count() };
         let (signed, signature) = token.rsplit_once('.').ok_or_else(not_three)?;
         let (header, payload) = signed.split_once('.').ok_or_else(not_three)?;
-        if payload.contains('.') {
-            return Err(not_three());
-        }
-        let decode = |part, text| URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::NotBase64Url { part });
+        let decode = |part, text| {
+            URL_SAFE_NO_PAD.decode(text).map_err(|_| match payload.contains('.') {
+                // Not decodable in any case: a dot is no character of base64url.
+                true => not_three(),
+                false => TokenError::NotBase64Url { part },
+            })
+        };
         Ok(Self {
             header: decode(TokenPart::Header, header)?,
             payload: decode(TokenPart::Payload, payload)?,

@@ -11,9 +11,8 @@ mod error;
 mod extensions;
 mod rsa;
 
-use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 pub use error::{CertificateError, KeyUse};
 
@@ -34,9 +33,10 @@ pub(crate) const MAX_CERTIFICATE_LEN: usize = 8 * 1024;
 pub(crate) struct Certificate<'a> {
     der: &'a [u8],
     signed: Signed<'a>,
-    x509: X509Certificate<'a>,
     issuer: &'a [u8],
+    issuer_name: X509Name<'a>,
     subject: &'a [u8],
+    subject_name: X509Name<'a>,
     public_key: &'a [u8],
     serial: &'a [u8],
     validity: Validity,
@@ -61,13 +61,10 @@ impl<'a> Certificate<'a> {
         let validity = Validity::read(parts.validity)?;
         // Counted before `x509-parser` sees them.
         let extensions = Extensions::read(parts.extensions)?;
-        let (rest, x509) = X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
-        if !rest.is_empty() {
-            return Err(CertificateError::Malformed);
-        }
-        extensions::check_contents(&x509)?;
+        extensions.check_contents()?;
         let TbsParts { issuer, subject, public_key, serial, .. } = parts;
-        Ok(Self { der, signed, x509, issuer, subject, public_key, serial, validity, extensions })
+        let (issuer_name, subject_name) = (read_name(issuer)?, read_name(subject)?);
+        Ok(Self { der, signed, issuer, issuer_name, subject, subject_name, public_key, serial, validity, extensions })
     }
 
     /// Returns the DER of the certificate.
@@ -115,28 +112,27 @@ impl<'a> Certificate<'a> {
 
     /// Returns the first common name of the issuer, shortened, for messages.
     pub(crate) fn issuer_common_name(&self) -> String {
-        common_name(self.x509.issuer())
+        common_name(&self.issuer_name)
     }
 
     /// Returns the first common name of the subject, shortened, for messages.
     pub(crate) fn subject_common_name(&self) -> String {
-        common_name(self.x509.subject())
+        common_name(&self.subject_name)
     }
 
     /// Returns the whole name of the issuer, for display.
     pub(crate) fn issuer_text(&self) -> String {
-        self.x509.issuer().to_string()
+        self.issuer_name.to_string()
     }
 
     /// Returns the whole name of the subject, for display.
     pub(crate) fn subject_text(&self) -> String {
-        self.x509.subject().to_string()
+        self.subject_name.to_string()
     }
 
     /// Returns the values of one attribute of the subject, by its object identifier.
     pub(crate) fn subject_values(&self, oid: &str) -> Vec<String> {
-        self.x509
-            .subject()
+        self.subject_name
             .iter_attributes()
             .filter(|attribute| attribute.attr_type().to_id_string() == oid)
             .filter_map(|attribute| attribute.as_str().ok().map(str::to_owned))
@@ -150,7 +146,8 @@ impl<'a> Certificate<'a> {
 
     /// Returns the curve of the key; `None` for a key of another kind.
     pub(crate) fn curve(&self) -> Option<Curve> {
-        let algorithm = &self.x509.subject_pki.algorithm;
+        let (_, key) = SubjectPublicKeyInfo::from_der(self.public_key).ok()?;
+        let algorithm = &key.algorithm;
         if algorithm.algorithm.to_id_string() != "1.2.840.10045.2.1" {
             return None;
         }
@@ -281,6 +278,13 @@ impl Validity {
             return Err(CertificateError::Expired { not_after, now });
         }
         Ok(())
+    }
+}
+
+fn read_name(der: &[u8]) -> Result<X509Name<'_>, CertificateError> {
+    match X509Name::from_der(der) {
+        Ok(([], name)) => Ok(name),
+        _ => Err(CertificateError::Malformed),
     }
 }
 

@@ -67,6 +67,8 @@ use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     document: Document,
+    /// Each connection is attested under it.
+    digest: Sha256Digest,
 }
 
 /// Constructors, one for each kind of TEE and way to identify what runs in it.
@@ -148,7 +150,8 @@ impl Policy {
 
     fn checked(document: Document) -> Result<Self, PolicyError> {
         document.validate()?;
-        Ok(Self { document })
+        let digest = crate::crypto::sha256_digest(document.to_json().as_bytes());
+        Ok(Self { document, digest })
     }
 
     fn with(mut self, change: impl FnOnce(&mut Document)) -> Result<Self, PolicyError> {
@@ -194,8 +197,8 @@ impl Policy {
 
     /// Returns the SHA-256 of the policy's canonical JSON. Two policies have the same digest exactly if they require the same.
     #[must_use]
-    pub fn digest(&self) -> Sha256Digest {
-        crate::crypto::sha256_digest(self.to_json().as_bytes())
+    pub const fn digest(&self) -> Sha256Digest {
+        self.digest
     }
 
     /// Returns the trusted MAA instance; `None` under AMD trust alone.

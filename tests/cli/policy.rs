@@ -37,6 +37,35 @@ fn a_new_policy_is_one_that_the_emulated_blindbox_meets() {
     assert_eq!(emulator.verify(&[]).exit, 0);
 }
 
+/// For a workload behind a front end: the evidence names a message key.
+#[test]
+fn a_new_policy_for_sealed_messages_is_met_behind_a_front_end() {
+    let emulator = Emulator::start(&["--front-end", "--agent", "bound-message"]);
+    let issuer = emulator.serving.said["maa"]["issuer"].as_str().unwrap();
+    let hash = emulator.serving.said["maa"]["policy_hash"].as_str().unwrap();
+    let cce_policy = emulator.path("cce-policy.base64");
+    let more = ["--maa", issuer, "--maa-policy-hash", hash, "--cce-policy", &cce_policy, "--uvm-svn", "100"];
+    for (binding, exit, outcome) in [("own-message-key", 0, "accepted"), ("own-key", 2, "channel-mismatch")] {
+        let made = run(&[&["policy", "new", "--binding", binding][..], &more].concat());
+        assert_eq!(made.exit, 0, "{}", made.err);
+        assert!(made.out.contains(&format!("binding = \"{binding}\"")), "{}", made.out);
+        fs::write(emulator.file("policy.toml"), &made.out).unwrap();
+        let verified = emulator.verify(&["--json"]);
+        assert_eq!(verified.exit, exit, "{}", verified.err);
+        match exit {
+            0 => {
+                let json = verified.json();
+                assert_eq!(
+                    (&json["verdict"], &json["attestation"]["channel"]),
+                    (&outcome.into(), &"bound-message".into()),
+                    "{json}"
+                );
+            }
+            _ => assert_eq!(verified.code(), outcome),
+        }
+    }
+}
+
 #[test]
 fn a_policy_for_tdx_names_it() {
     let emulator = Emulator::start(&["--guest", "tdx"]);

@@ -159,7 +159,7 @@ pub struct Limits {
     pub connection_seconds: u64,
     /// Seconds that a TLS handshake may take.
     pub handshake_seconds: u64,
-    /// Seconds in which the body of an attestation request must arrive.
+    /// Seconds in which the body of an attestation request, or the head of a sealed request, must arrive. Then `idle_seconds` counts.
     pub attestation_request_seconds: u64,
 }
 

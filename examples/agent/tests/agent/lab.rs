@@ -338,6 +338,11 @@ pub fn connection_policy(trust: Trust, machine: &Machine) -> Policy {
     policy_for(Workload::binds_its_own_connection(machine.guest.snp.host_data), trust, machine)
 }
 
+/// The same, of evidence about a message key.
+pub fn message_policy(trust: Trust, machine: &Machine) -> Policy {
+    policy_for(Workload::binds_its_own_message_key(machine.guest.snp.host_data), trust, machine)
+}
+
 fn policy_for(workload: Workload, trust: Trust, machine: &Machine) -> Policy {
     Policy::confidential_container(
         trust,

@@ -5,6 +5,7 @@ mod azure_vm;
 mod bounds;
 mod client;
 mod forwarding;
+mod front_end;
 mod keys;
 mod lab;
 mod messages;

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::lab::{
-    Attester, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, soon,
+    Attester, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, passing,
+    soon,
 };
 use crate::outer::{Outer, Received};
 use crate::sealing::{Inner, Plain, Recipient};
@@ -353,4 +354,38 @@ async fn long_responses_are_sealed_in_pieces() {
     let mut scene = Scene::before(long_answers(3_000_000).await, "").await;
     let (to, _) = scene.attest("/attest/maa").await;
     assert_eq!(scene.send(&to, 0, &get("/")).await.content.len(), 3_000_000);
+}
+
+/// What is beside the content counts as well: one byte in a chunk costs as much work as a thousand.
+#[tokio::test]
+async fn a_request_of_many_small_chunks_is_too_long_by_its_encoding() {
+    let mut scene = Scene::with(application().await, "", "body-bytes = 20000").await;
+    let (to, _) = scene.attest("/attest/maa").await;
+    let content = vec![b'x'; 16_000];
+    let (sealed, opener) = to.seal_in_pieces(0, &post(&content), 1);
+    assert!(sealed.len() > 2 * 20_000 + 256 * 1024);
+    let response = scene.message(sealed).await;
+    assert_ne!(opener.open(&response.body).map(|inner| inner.status), Some(200));
+    assert_eq!(scene.application.arrived().len(), 0);
+    assert_eq!(scene.send(&to, 1, &post(&content)).await.status, 200);
+}
+
+/// A sender is not authenticated before its head has been opened: it has a place for some seconds.
+#[tokio::test]
+async fn a_request_whose_head_is_late_gives_up_its_place() {
+    let mut scene =
+        Scene::with(application().await, "", "requests-in-flight = 1\nattestation-request-seconds = 20").await;
+    let (to, _) = scene.attest("/attest/maa").await;
+    let mut slow = Client::connect(scene.agent.address()).await;
+    let head =
+        format!("POST /attest/message HTTP/1.1\r\nhost: x\r\ncontent-type: {SEALED}\r\ncontent-length: 9\r\n\r\n1");
+    slow.write(&head).await;
+    let (sealed, _) = to.seal(0, &get("/"));
+    // Until the slow one has the only place.
+    while scene.message(sealed.clone()).await.status != StatusCode::SERVICE_UNAVAILABLE {
+        moment().await;
+    }
+    let late = passing(20, slow.read()).await.unwrap();
+    assert_eq!((late.status, late.json()["error"].as_str()), (408, Some("the request did not arrive in time")));
+    assert_eq!(scene.send(&to, 1, &get("/")).await.status, 200);
 }

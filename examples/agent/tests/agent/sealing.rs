@@ -41,15 +41,23 @@ pub struct Plain<'a> {
     pub content: &'a [u8],
 }
 
+/// The most bytes of content in a chunk.
+const PIECE: usize = 10_000;
+
 impl Recipient {
     pub fn seal(&self, number: u64, request: &Plain<'_>) -> (Vec<u8>, Opener) {
+        self.seal_in_pieces(number, request, PIECE)
+    }
+
+    /// The same with at most this much content in a chunk.
+    pub fn seal_in_pieces(&self, number: u64, request: &Plain<'_>, piece: usize) -> (Vec<u8>, Opener) {
         match self.key_config[1..3] {
-            [0x64, 0x7a] => self.seal_for::<XWing>(number, request),
-            _ => self.seal_for::<X25519HkdfSha256>(number, request),
+            [0x64, 0x7a] => self.seal_for::<XWing>(number, request, piece),
+            _ => self.seal_for::<X25519HkdfSha256>(number, request, piece),
         }
     }
 
-    fn seal_for<K: Kem>(&self, number: u64, request: &Plain<'_>) -> (Vec<u8>, Opener) {
+    fn seal_for<K: Kem>(&self, number: u64, request: &Plain<'_>, piece: usize) -> (Vec<u8>, Opener) {
         let (head, key) = self.key_config.split_at(3);
         let (key, algorithms) = key.split_at(key.len() - 6);
         assert_eq!(algorithms, [0, 4, 0, 1, 0, 2]);
@@ -74,7 +82,7 @@ impl Recipient {
         }
         text.push(0);
         chunk(&mut context, &text, &mut sealed);
-        for piece in request.content.chunks(10_000) {
+        for piece in request.content.chunks(piece) {
             let mut text = Vec::new();
             string(piece, &mut text);
             chunk(&mut context, &text, &mut sealed);

@@ -170,7 +170,7 @@ async fn a_get_without_content_is_known_to_have_none() {
 async fn a_request_that_is_cut_or_changed_has_no_end() {
     let keys = keys();
     let recipient = attested(&keys);
-    let expected = "the content of the sealed request is cut or changed: ";
+    let expected = "the content of the sealed request cannot be read to its end: ";
     let (whole, _) = sealed(&recipient, head("POST", "/"), b"content");
     let (request, _) = opened(&keys, &whole[..whole.len() - 1], 50).await.accept();
     let error = frames(request.into_body()).await.unwrap_err();

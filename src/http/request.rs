@@ -252,9 +252,10 @@ impl Request {
     /// Sends the request to an attested peer.
     ///
     /// The session first checks that it is not poisoned and that the target is within its origin and base path, renews attestations
-    /// that end soon, and takes a connection whose key is attested. A request that may have been processed is never sent again. A
-    /// request that certainly was not processed (it was not written, its stream is above the last one of a GOAWAY, or was reset with
-    /// REFUSED_STREAM) is sent again over another connection. Redirects are not followed.
+    /// that end soon, and takes a connection whose key is attested. A request that may have been processed is never sent again, but for
+    /// sealed ones that are safe or [idempotent](Self::idempotent). A request that certainly was not processed (it was not written, its
+    /// stream is above the last one of a GOAWAY, or was reset with REFUSED_STREAM) is sent again over another connection. Redirects are
+    /// not followed.
     ///
     /// The body of a response can continue for at most one minute after the attestation has ended. It is cut off when the peer is
     /// refused; reading it then fails with that error.

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use hyper::Uri;
@@ -15,46 +15,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use tokio::net::TcpStream;
 
+use super::public_address::is_public;
+
 /// The port of names.
 const PORT: u16 = 80;
 
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
-
-/// IPv4 addresses that are not public: networks with the number of bits that are compared (RFC 6890 and its registry), and the address
-/// at which Azure's platform serves each VM, 168.63.129.16.
-const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 17] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(100, 64, 0, 0), 10),
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
-    (Ipv4Addr::new(168, 63, 129, 16), 32),
-    (Ipv4Addr::new(169, 254, 0, 0), 16),
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    // Multicast, reserved, broadcast.
-    (Ipv4Addr::new(224, 0, 0, 0), 4),
-    (Ipv4Addr::new(240, 0, 0, 0), 4),
-    (Ipv4Addr::new(255, 255, 255, 255), 32),
-];
-
-/// The global unicast addresses of IPv6. Everything else is not public: loopback, link-local, unique local, multicast, IPv4 addresses
-/// in another form.
-const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
-
-/// Of those, the ones that are not public: protocols (Teredo is one), documentation, IPv4 addresses in the form of 6to4.
-const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
-];
 
 /// The hosts that certificates of issuers are fetched from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -184,22 +151,6 @@ fn public(name: &str, found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec
         _ if !public.is_empty() => Ok(public),
         Some(other) => Err(io::Error::other(format!("{name} is at {}, which is no public address", other.ip()))),
         None => Err(io::Error::other(format!("{name} has no address"))),
-    }
-}
-
-fn is_public(address: IpAddr) -> bool {
-    let same_v4 = |network: Ipv4Addr, bits: u32, address: Ipv4Addr| {
-        (network.to_bits() ^ address.to_bits()).leading_zeros() >= bits
-    };
-    let same_v6 = |network: Ipv6Addr, bits: u32, address: Ipv6Addr| {
-        (network.to_bits() ^ address.to_bits()).leading_zeros() >= bits
-    };
-    match address {
-        IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|(network, bits)| same_v4(*network, *bits, address)),
-        IpAddr::V6(address) => {
-            same_v6(GLOBAL_V6.0, GLOBAL_V6.1, address)
-                && !NOT_PUBLIC_V6.iter().any(|(network, bits)| same_v6(*network, *bits, address))
-        }
     }
 }
 
@@ -343,79 +294,6 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_a_name_is_a_public_one() {
-        for address in [
-            "0.0.0.0",
-            "0.1.2.3",
-            "10.1.2.3",
-            "100.64.0.1",
-            "100.127.255.255",
-            "127.0.0.1",
-            "127.255.255.255",
-            "168.63.129.16",
-            "169.254.169.254",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.0.0.8",
-            "192.0.2.1",
-            "192.88.99.1",
-            "192.168.255.255",
-            "198.18.0.1",
-            "198.19.255.255",
-            "198.51.100.1",
-            "203.0.113.1",
-            "224.0.0.1",
-            "239.255.255.255",
-            "240.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::ffff:127.0.0.1",
-            "::ffff:20.1.2.3",
-            "::7f00:1",
-            "64:ff9b::7f00:1",
-            "64:ff9b:1::1",
-            "100::1",
-            "2001::1",
-            "2001:1ff::1",
-            "2001:db8::1",
-            "2002:7f00:1::",
-            "3fff::1",
-            "4000::1",
-            "5f00::1",
-            "fc00::1",
-            "fd00::1",
-            "fe80::1",
-            "fec0::1",
-            "ff02::1",
-        ] {
-            let socket = SocketAddr::new(address.parse().unwrap(), PORT);
-            let error = public("crl.microsoft.com", [socket].into_iter()).unwrap_err().to_string();
-            assert_eq!(error, format!("crl.microsoft.com is at {address}, which is no public address"));
-        }
-        for address in [
-            "1.1.1.1",
-            "9.255.255.255",
-            "11.0.0.0",
-            "100.63.255.255",
-            "100.128.0.0",
-            "168.63.129.15",
-            "172.15.255.255",
-            "172.32.0.0",
-            "198.17.255.255",
-            "198.20.0.0",
-            "223.255.255.255",
-            "2001:200::1",
-            "2600:1400::1",
-            "2a01:111::1",
-            "3ffe::1",
-        ] {
-            let socket = SocketAddr::new(address.parse().unwrap(), PORT);
-            assert_eq!(public("crl.microsoft.com", [socket].into_iter()).unwrap(), [socket]);
-        }
-    }
-
-    #[test]
     fn only_the_public_addresses_of_a_name_are_connected_to() {
         let sockets = |addresses: &[&str]| -> Vec<SocketAddr> {
             addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), PORT)).collect()
@@ -425,6 +303,8 @@ mod tests {
         let many = sockets(&["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5"]);
         assert_eq!(public("a", many.clone().into_iter()).unwrap(), many[..MAX_ADDRESSES]);
         assert_eq!(public("a", [].into_iter()).unwrap_err().to_string(), "a has no address");
+        let error = public("a", sockets(&["::ffff:1.1.1.1", "10.0.0.1"]).into_iter()).unwrap_err().to_string();
+        assert_eq!(error, "a is at ::ffff:1.1.1.1, which is no public address");
     }
 
     /// The list has the name, and still nothing is connected to.

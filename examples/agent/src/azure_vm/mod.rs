@@ -13,6 +13,7 @@
 //! | `ak_certificate` | Azure's certificate of the attestation key: its age, and who issued it |
 //! | `issuers` | the certificates of its issuers |
 //! | `issuer_host` | which hosts these may be fetched from |
+//! | `public_address` | which IP addresses a name may lead to |
 //! | `upkeep` | what is fetched in the background: those certificates, and that of the chip |
 //! | `request` | `POST /attest/azure-vm` |
 
@@ -20,6 +21,7 @@ mod ak_certificate;
 mod config;
 mod issuer_host;
 mod issuers;
+mod public_address;
 mod report;
 mod request;
 mod statement;

@@ -35,7 +35,7 @@ use tokio::runtime::{Builder, Runtime};
 const ROUNDS: usize = 301;
 /// Warm requests in each round.
 const BATCH: u32 = 10;
-/// The length of the application's answer.
+/// The length of the application's response.
 const HELLO: usize = "hello from a BlindBox".len();
 /// Rounds of the sections that take longer.
 const WARM_ROUNDS: usize = 51;

@@ -1,4 +1,4 @@
-//! What verifying a hardware report costs beyond the two signatures that nobody can save.
+//! What verifying a hardware report costs beyond the two signatures that cannot be saved.
 //!
 //! The evidence is the Milan set inside the published `sev` package: it is on every machine. Revocation is off: a list
 //! is verified once per processor family, not once per report.

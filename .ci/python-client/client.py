@@ -41,17 +41,17 @@ SKIPPED = 75
 class Emulated:
     """A running `emulate`, the files that it wrote, and what both clients say about it."""
 
-    def __init__(self, about, folder):
+    def __init__(self, about, directory):
         self.url = about["url"]
         self.attester = about["maa"]["endpoint"]
-        self.folder = folder
+        self.directory = directory
         bundle = self.file("bundle.pem")
         with open(bundle, "w") as file:
             file.write(about["tls_root_pem"] + about["maa"]["tls_root_pem"])
         os.environ["REQUESTS_CA_BUNDLE"] = bundle
 
     def file(self, name):
-        return os.path.join(self.folder, name)
+        return os.path.join(self.directory, name)
 
     def original(self, cce_policy="cce-policy.base64"):
         """A session of the original client, or its exception."""
@@ -69,14 +69,14 @@ class Emulated:
 
 @contextlib.contextmanager
 def emulate(*arguments):
-    with tempfile.TemporaryDirectory() as folder:
-        command = [BINARY, "emulate", "--ip", IP, "--agent", "legacy", "--agent-port", "8080", "--out", folder]
+    with tempfile.TemporaryDirectory() as directory:
+        command = [BINARY, "emulate", "--ip", IP, "--agent", "legacy", "--agent-port", "8080", "--out", directory]
         # It ends when its standard input does, so it cannot outlive this script.
         with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             try:
                 line = process.stdout.readline()
                 assert line, "the emulator did not start"
-                yield Emulated(json.loads(line), folder)
+                yield Emulated(json.loads(line), directory)
             finally:
                 process.stdin.close()
                 process.wait(timeout=30)

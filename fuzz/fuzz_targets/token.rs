@@ -5,7 +5,7 @@ use blindbox_attestation::maa::{KeySet, TokenExpectations, verify};
 use blindbox_attestation::{Issuer, UnixTime};
 use libfuzzer_sys::fuzz_target;
 
-/// A key whose private half nobody has.
+/// A key whose private half does not exist.
 const KEY_SET: &str = concat!(
     r#"{"keys":[{"kty":"RSA","kid":"k","e":"AQAB","n":"#,
     r#""u1SU1LfVLPHCozMxH2Mo4lgOEePzNm0tRgeLezV6ffAt0gunVTLw7onLRnrq0_IzW7yWR7QkrmBL7jTKEn5u-qKhbwKfBstIs-bMY2Zkp18gnTxKL"#,

@@ -121,9 +121,25 @@ fn comments_and_strings(source: &str) -> Vec<String> {
     lines
 }
 
-/// Comments of Rust, line by line: the strings of tests are what programs print, with names of variables in them.
+/// Comments of scripts and of TOML, and the texts between three quotes that document Python, line by line.
+fn comments_of_scripts(source: &str) -> Vec<String> {
+    let mut in_text = false;
+    let mut lines = Vec::new();
+    for line in source.lines() {
+        let text = line.trim_start();
+        let quotes = line.matches("\"\"\"").count();
+        let is_prose = in_text || text.starts_with("\"\"\"") || text.starts_with('#');
+        in_text ^= quotes % 2 == 1;
+        let kept = if is_prose { line } else { line.split_once("  # ").map_or("", |(_, comment)| comment) };
+        lines.push(kept.split('`').step_by(2).collect::<Vec<_>>().join(" x "));
+    }
+    lines
+}
+
+/// Comments of Rust and of other languages with its form of them, line by line: the strings of tests are what programs print, with names
+/// of variables in them.
 fn comments(source: &str) -> Vec<String> {
-    let is_comment = |line: &&str| line.trim_start().starts_with("//");
+    let is_comment = |line: &&str| ["//", "/*", "* "].iter().any(|start| line.trim_start().starts_with(start));
     let lines = source.lines().map(|line| Some(line).filter(is_comment).unwrap_or_default());
     lines.map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join(" x ")).collect()
 }
@@ -217,6 +233,57 @@ fn the_tests_use_the_vocabulary_in_their_comments() {
     assert_clean(&paths, comments);
 }
 
+/// What is not part of the package, beside it in the repository: the agent, bindings, models, targets of the fuzzer, tools.
+#[test]
+fn sources_beside_the_package_use_the_vocabulary() {
+    let mut agent = Vec::new();
+    let mut others = Vec::new();
+    let mut scripts = Vec::new();
+    let sources = root().join("examples/agent/src");
+    if sources.exists() {
+        files(&sources, "rs", &mut agent);
+    }
+    for directory in ["benches", "bindings", "examples/agent/tests", "fuzz", "models", ".ci"] {
+        let directory = root().join(directory);
+        if !directory.exists() {
+            continue;
+        }
+        for extension in ["c", "go", "h", "java", "js", "kt", "mjs", "mts", "rs", "ts"] {
+            files(&directory, extension, &mut others);
+        }
+        for extension in ["py", "pyi"] {
+            files(&directory, extension, &mut scripts);
+        }
+        named(&directory, &["build", "install", "run"], &mut scripts);
+    }
+    scripts.push(root().join("Cargo.toml"));
+    let built = |path: &PathBuf| {
+        path.strip_prefix(root())
+            .unwrap()
+            .iter()
+            .any(|part| part == "target" || part == "node_modules" || part == "dist")
+    };
+    for paths in [&mut agent, &mut others, &mut scripts] {
+        paths.retain(|path| !built(path));
+    }
+    assert_clean(&agent, comments_and_strings);
+    assert_clean(&others, comments);
+    assert_clean(&scripts, comments_of_scripts);
+}
+
+/// All files below a directory with one of these names, in a fixed order.
+fn named(directory: &Path, names: &[&str], found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            named(&path, names, found);
+        } else if path.file_name().is_some_and(|name| names.iter().any(|wanted| name == *wanted)) {
+            found.push(path);
+        }
+    }
+}
+
 #[test]
 fn the_readers_find_what_they_should() {
     let document = "Nobody\n```text\nnobody\n```\nis `nobody` at\nhand.\n";
@@ -231,6 +298,15 @@ fn the_readers_find_what_they_should() {
         "let r = r#\"\" mend \"#; answer\n",
         "/// `answer` and answer-refused\n",
     );
+    let script = "x = 1  # his\n\"\"\"A folder.\n\nNobody.\"\"\"\nfolder = 2\n    # told `him`\n";
+    let words: Vec<_> = banned(&comments_of_scripts(script)).into_iter().map(|(line, word, _)| (line, word)).collect();
+    assert_eq!(words, [(1, "his"), (2, "folder"), (4, "nobody"), (6, "told")]);
+    let words: Vec<_> = banned(&comments("/** An answer.\n * Told.\n answer * 2 // his\n"))
+        .into_iter()
+        .map(|(line, word, _)| (line, word))
+        .collect();
+    assert_eq!(words, [(1, "answer"), (2, "told")]);
+
     let words: Vec<_> = banned(&comments_and_strings(source)).into_iter().map(|(line, word, _)| (line, word)).collect();
     assert_eq!(words, [(1, "his"), (2, "answer"), (3, "mend")]);
 }

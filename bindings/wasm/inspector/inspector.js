@@ -242,7 +242,7 @@ function showChecks(appraisal) {
   byId('checks').replaceChildren(table(`All ${rows.length} checks of the appraisal`, ['Check', 'Verdict', 'Expected', 'Found', 'Reason'], rows));
 }
 
-/** What of the verdict whoever made the files chose. */
+/** The part of the verdict that the author of the files chose. */
 function chosen(keySet) {
   const by = [['policy', 'policy'], ['at', 'time']].filter(([what]) => origin[what] === 'files').map(([, name]) => name);
   const made = by.length === 0 ? '' : ` The ${by.join(' and the ')} came with the files: whoever made them chose it.`;

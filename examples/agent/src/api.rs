@@ -25,13 +25,13 @@ use crate::messages::Messages;
 use crate::rate_limit::Limiter;
 use crate::route::Route;
 
-/// The most bytes of a request, which has about 130. More is somebody who fills memory.
+/// The most bytes of a request, which has about 130. More would fill memory.
 const MAX_REQUEST: usize = 1024;
 
 /// How long the caller waits for evidence. MAA and the sidecar have less; a device can hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers the requests for evidence.
+/// Responds to the requests for evidence.
 pub(crate) struct Bound {
     pub(crate) source: Source,
     pub(crate) maa: MaaClient,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the agent answers with.
+/// The body of a response of the agent.
 pub(crate) type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(crate) fn whole(body: impl Into<Bytes>) -> Answer {
@@ -23,7 +23,7 @@ pub(crate) fn whole(body: impl Into<Bytes>) -> Answer {
 
 /// A body that ends with an error when nothing comes for a while, or when it is longer than allowed.
 ///
-/// Only the time in which it was waited for is silence. When whoever it goes to takes his time, nobody waits.
+/// Only the time in which it was waited for is silence: while the receiver is slow, nothing is waited for.
 pub(crate) struct LimitedBody<B> {
     inner: B,
     left: u64,

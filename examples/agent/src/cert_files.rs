@@ -95,7 +95,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Err(io::Error::other("the file is too long"))
 }
 
-/// Whoever reads the file sees the old text or the new one, never half of it. The directory may be one that the host writes to:
+/// A reader of the file sees the old text or the new one, never half of it. The directory may be one that the host writes to:
 /// a link that it put there is replaced, not followed to a file of this container.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");

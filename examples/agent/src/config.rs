@@ -13,7 +13,7 @@ use crate::azure_vm::AzureVmConfig;
 use crate::cors::Origin;
 use crate::headers::PassedHeader;
 
-/// What the agent is told. Unknown members are refused: a misspelt limit must not be no limit.
+/// The configuration of the agent. Unknown members are refused: a misspelt limit must not be no limit.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
@@ -23,8 +23,8 @@ pub struct Config {
     pub application: Application,
     /// DNS names and IP addresses for the certificate, and for nothing else.
     pub names: Vec<String>,
-    /// The MAA instances that may be asked for tokens. Whoever could name another would have the agent connect anywhere,
-    /// and evidence judged by an instance whose policy he wrote.
+    /// The MAA instances that tokens may be requested from. A caller who could name another would have the agent connect anywhere,
+    /// and evidence judged by an instance whose policy they wrote.
     #[serde(default)]
     pub maa: Vec<MaaHost>,
     /// Roots for the servers of MAA, in PEM; Mozilla's unless set.
@@ -123,7 +123,7 @@ impl KeyConfig {
     }
 }
 
-/// Bounds on work, each against somebody who asks without end.
+/// Bounds on work, each against a caller who sends requests without end.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Limits {
@@ -153,7 +153,7 @@ pub struct Limits {
     pub openings_per_address: u32,
     /// Bytes of a request's body to the application.
     pub body_bytes: u64,
-    /// Seconds of silence within a request, within an answer, of a caller who does not take an answer, or between requests.
+    /// Seconds of silence within a request, within a response, of a caller who does not take a response, or between requests.
     pub idle_seconds: u64,
     /// Seconds until a connection is asked to end, so that none holds a place for ever.
     pub connection_seconds: u64,

@@ -34,7 +34,7 @@ const HEADERS: u16 = 32 * 1024;
 /// Bytes that wait to be read or written, for a connection of HTTP/1.1 or a stream of HTTP/2.
 pub(crate) const BUFFER: usize = 64 * 1024;
 
-/// Serves a caller. The handshake gives up when it is told to.
+/// Serves a caller. The handshake ends when it is cancelled.
 pub(crate) async fn serve(
     stream: TcpStream,
     caller: IpAddr,

@@ -26,7 +26,7 @@ pub trait Device: Send + Sync + 'static {
 pub enum Source {
     /// Reports from a device that only this process can reach, certificates from the security context.
     Device(Arc<dyn Device>, SecurityContext),
-    /// Everything from Microsoft's SKR sidecar, which attests what *anybody* in the container group posts to it.
+    /// Everything from Microsoft's SKR sidecar, which attests what *anything* in the container group posts to it.
     Sidecar(Sidecar),
     /// The virtual TPM of an Azure confidential VM, which attests by `/attest/azure-vm` alone.
     AzureVm(Arc<AzureVm>),
@@ -42,7 +42,7 @@ pub(crate) struct Hardware {
     pub(crate) uvm_endorsement: Option<Vec<u8>>,
 }
 
-/// Why there is no evidence. Callers are told no more than that; the operator reads this.
+/// Why there is no evidence. Callers learn no more than that; the operator reads this.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// The guest device refuses.
@@ -62,17 +62,17 @@ pub enum EvidenceError {
         /// Of the report.
         report: String,
     },
-    /// MAA refuses, or answers with something else than a token.
+    /// MAA refuses, or responds with something else than a token.
     #[error("MAA gives no token: {0}")]
     Maa(String),
-    /// The sidecar refuses, or answers with something else.
+    /// The sidecar refuses, or responds with something else.
     #[error("the sidecar gives no evidence: {0}")]
     Sidecar(String),
     /// The virtual TPM of a confidential VM.
     #[error("the confidential VM gives no evidence: {0}")]
     AzureVm(AzureVmError),
     /// The device, the sidecar or MAA cannot be reached, is late, or says to try later. Callers may.
-    #[error("no answer from {0}")]
+    #[error("no response from {0}")]
     Away(String),
 }
 
@@ -88,7 +88,7 @@ impl Source {
             }
             Self::AzureVm(_) => return Err(EvidenceError::Device("a confidential VM has no such device".to_owned())),
         };
-        // Whoever made it: a report over other data must not leave under this nonce.
+        // Wherever it is from: a report over other data must not leave under this nonce.
         if hardware.report.len() != REPORT_LEN || hardware.report.get(0x50..0x90) != Some(report_data.as_slice()) {
             return Err(EvidenceError::WrongReport);
         }
@@ -130,7 +130,7 @@ fn from_device(device: &dyn Device, context: &SecurityContext, data: &[u8; 64]) 
     let uvm_endorsement = Some(context.uvm_endorsement()?);
     let hardware = Hardware { report: device.report(data)?, certificates, uvm_endorsement };
     let report = hardware.reported_tcb();
-    // With the wrong certificate nobody can verify it, and the reason would be hard to find.
+    // With the wrong certificate no client can verify it, and the reason would be hard to find.
     if report != tcb {
         return Err(EvidenceError::AnotherTcb { certificate: tcb, report });
     }

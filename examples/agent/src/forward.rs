@@ -20,7 +20,7 @@ use crate::headers::{PassedHeader, strip_hop_by_hop, strip_withheld};
 use crate::http_client;
 use crate::log;
 
-/// How long the application may take to begin its answer.
+/// How long the application may take to begin its response.
 const ANSWER: Duration = Duration::from_secs(300);
 
 pub(crate) struct Forward {
@@ -68,7 +68,7 @@ impl Forward {
                 if too_long.load(Ordering::Relaxed) {
                     return TOO_LONG;
                 }
-                log(format_args!("the application does not answer: {error}"));
+                log(format_args!("the application does not respond: {error}"));
                 NO_ANSWER
             })?
             .into_parts();
@@ -105,7 +105,7 @@ impl Forward {
         let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         strip_hop_by_hop(&mut head.headers);
         strip_withheld(&mut head.headers, &self.pass_headers);
-        // Framed anew by what was read here, so that nobody else's count of bytes comes through.
+        // Framed again by what was read here, so that no count of bytes of another party comes through.
         match body.size_hint().exact() {
             Some(length) if head.headers.contains_key(CONTENT_LENGTH) => {
                 head.headers.insert(CONTENT_LENGTH, length.into());
@@ -116,7 +116,7 @@ impl Forward {
                 head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
-        // Answered here, as soon as the body is read.
+        // Responded to here, as soon as the body is read.
         head.headers.remove(EXPECT);
         join_cookies(&mut head.headers)?;
         head.headers.insert(HOST, host);
@@ -133,7 +133,7 @@ impl Forward {
 
 /// Whether the request has a response in HTTP/1.1 although it offers another protocol (RFC 9110 section 7.8 lets a server
 /// ignore the offer, and `strip_hop_by_hop` takes it off). So it is with `h2c`, which Java's client and curl offer in ordinary
-/// requests. Who offers anything else, such as `websocket`, has no use for such a response and is told so.
+/// requests. Who offers anything else, such as `websocket`, has no use for such a response and gets an error.
 fn upgrade_may_be_ignored(head: &Parts) -> bool {
     let protocols = head.headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     protocols.into_iter().all(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
@@ -166,7 +166,7 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
 }
 
 const BAD: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request is ambiguous" };
-const LATE: Refusal = Refusal { status: StatusCode::GATEWAY_TIMEOUT, text: "the application does not answer" };
-const NO_ANSWER: Refusal = Refusal { status: StatusCode::BAD_GATEWAY, text: "the application does not answer" };
+const LATE: Refusal = Refusal { status: StatusCode::GATEWAY_TIMEOUT, text: "the application does not respond" };
+const NO_ANSWER: Refusal = Refusal { status: StatusCode::BAD_GATEWAY, text: "the application does not respond" };
 const TOO_MANY: Refusal = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "too many requests at the moment" };
 const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };

@@ -1,6 +1,6 @@
 //! The HTTP client of the agent: one request over one connection of its own, to the application, the sidecar or MAA.
 //!
-//! Connections are not kept. So nothing that one request leaves behind can be read as a part of the next one's answer.
+//! Connections are not kept. So nothing that one request leaves behind can be read as a part of the next one's response.
 
 use std::io;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::body::BoxError;
 use crate::config::Application;
 use crate::connection::BUFFER;
 
-/// How long MAA or the sidecar may take for an answer.
+/// How long MAA or the sidecar may take for a response.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// The most bytes of their answers: evidence with certificates has about 25 kB.
+/// The most bytes of their responses: evidence with certificates has about 25 kB.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Why there is no answer to use.
+/// Why there is no response to use.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// None came, none in time, or one that says to try later.
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// A byte stream to somebody.
+/// A byte stream to a server.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -70,7 +70,7 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// Posts JSON and takes the whole body of an answer 200.
+/// Posts JSON and takes the whole body of a response 200.
 pub(crate) async fn post_json(
     connect: impl Future<Output = io::Result<Box<dyn Stream>>>,
     host: &str,
@@ -84,7 +84,7 @@ pub(crate) async fn post_json(
     exchange(connect, request.map_err(|error| Failure::Refused(error.to_string()))?, MAX_ANSWER).await
 }
 
-/// Sends a request and takes the whole body of an answer 200, of so many bytes at most. Redirects are not followed.
+/// Sends a request and takes the whole body of a response 200, of so many bytes at most. Redirects are not followed.
 pub(crate) async fn exchange(
     connect: impl Future<Output = io::Result<Box<dyn Stream>>>,
     request: Request<Full<Bytes>>,

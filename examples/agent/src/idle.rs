@@ -16,7 +16,7 @@ use crate::body::{Answer, BoxError};
 pub(crate) struct IdleTracker(Mutex<State>);
 
 struct State {
-    /// Requests whose answer is not yet handed over whole; and since when they wait for the caller to take more of it, if
+    /// Requests whose response is not yet handed over whole; and since when they wait for the caller to take more of it, if
     /// they do not wait for the agent or the application.
     open: HashMap<u64, Option<Instant>>,
     begun: u64,
@@ -24,7 +24,7 @@ struct State {
     since: Instant,
 }
 
-/// One request, until its answer has been handed over.
+/// One request, until its response has been handed over.
 pub(crate) struct InFlightRequest {
     idle: Arc<IdleTracker>,
     number: u64,
@@ -43,8 +43,8 @@ impl IdleTracker {
         InFlightRequest { idle: Arc::clone(self), number }
     }
 
-    /// Waits until it has been the caller's move all this time: no request, or an answer that he does not take. Pings and
-    /// other frames are no move, nor is another request beside that answer. Says whether there is such an answer.
+    /// Waits until it has been the caller's move all this time: no request, or a response that they do not take. Pings and
+    /// other frames are no move, nor is another request beside that response. Returns whether there is such a response.
     pub(crate) async fn idle_for(&self, bound: Duration) -> bool {
         loop {
             let (since, open) = {
@@ -68,7 +68,7 @@ impl IdleTracker {
 }
 
 impl InFlightRequest {
-    /// There is an answer: until it is asked for, it is the caller who takes his time.
+    /// There is a response: until more of it is requested, the caller is the slow one.
     pub(crate) fn answer(self, inner: Answer) -> TrackedBody {
         self.waits_for_caller(true);
         TrackedBody { inner, exchange: self }
@@ -87,7 +87,7 @@ impl Drop for InFlightRequest {
     }
 }
 
-/// An answer that keeps count: it is asked for more when the caller took what there was.
+/// A response that keeps count: more of it is requested when the caller took what there was.
 pub(crate) struct TrackedBody {
     inner: Answer,
     exchange: InFlightRequest,

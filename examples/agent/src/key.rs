@@ -99,7 +99,7 @@ impl TlsKey {
 
     /// With a chain from outside, leaf first, which has to be for this very key.
     pub(crate) fn with_chain(&self, pem: &[u8]) -> Result<Identity, ChainError> {
-        // Before it is taken apart, because what is not known there is passed over: an encrypted key, for one.
+        // Before it is parsed, because what is not known there is passed over: an encrypted key, for one.
         let begun = pem.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
         let mut chain = Vec::new();
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {

@@ -1,6 +1,6 @@
 //! The reference agent of a BlindBox: what has to run *inside* the TEE so that a client can prove whose TLS key it talks to.
 //!
-//! It ends TLS with a key that it makes at start and that nobody can give it, answers the bound requests of
+//! It ends TLS with a key that it makes at start and that no one can give it, responds to the bound requests of
 //! `docs/protocol.md`, and passes everything else to the application on loopback or a Unix socket. Read the README before
 //! you deploy it: what it promises depends on what else runs beside it.
 //!
@@ -19,7 +19,7 @@
 //! | `maa` | the token for a report |
 //! | `forward` | everything else, to the application |
 //! | `headers` | which headers of a caller the application gets |
-//! | `server` | who gets a connection, and which part of the agent answers a request |
+//! | `server` | who gets a connection, and which part of the agent responds to a request |
 //! | `connection` | TLS 1.3, which key each one was opened with, when it ends |
 //! | `idle` | whether it is used |
 
@@ -82,9 +82,9 @@ fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if quote(&c) { vec![c] } else { c.escape_debug().collect() }).collect()
 }
 
-/// Says something to whoever operates the agent. No evidence, no request, no address of a caller is ever said.
+/// Logs a line for the operator of the agent, never evidence, a request, or the address of a caller.
 ///
-/// Nobody waits for it to be read: who collects it belongs to the host, and a full pipe would hold up the end of a key. When
+/// Nothing waits for it to be read: who collects it belongs to the host, and a full pipe would hold up the end of a key. When
 /// too much waits, what is said is lost.
 pub(crate) fn log(what: impl std::fmt::Display) {
     static LINES: LazyLock<SyncSender<String>> = LazyLock::new(|| {

@@ -67,8 +67,8 @@ impl MaaClient {
             Failure::Away(reason) => EvidenceError::Away(format!("MAA, {name}: {reason}")),
             Failure::Refused(reason) => EvidenceError::Maa(format!("{name}: {reason}")),
         })?;
-        let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| EvidenceError::Maa(format!("{name}: no token in the answer")))?;
+        let answer: TokenAnswer = serde_json::from_slice(&body)
+            .map_err(|_| EvidenceError::Maa(format!("{name}: no token in the response")))?;
         Ok(answer.token)
     }
 

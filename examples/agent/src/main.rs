@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
         let ended = runtime.block_on(run(arguments));
-        // A device that does not answer must not hold up the end of the process.
+        // A device that does not respond must not hold up the end of the process.
         runtime.shutdown_background();
         ended
     });

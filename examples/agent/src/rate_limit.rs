@@ -242,7 +242,7 @@ mod tests {
         assert!(first.0.is_some() && first.1.is_some() && admit("192.0.2.1").is_none());
         let others = (admit("192.0.2.2"), admit("192.0.2.3"));
         assert!(others.0.is_some() && others.1.is_some());
-        // All four places are taken, whoever comes.
+        // All four places are taken, for any caller.
         assert!(admit("192.0.2.4").is_none());
         drop(first);
         assert!(admit("192.0.2.4").is_some());

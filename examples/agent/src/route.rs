@@ -19,7 +19,7 @@ pub enum Route {
     Message,
     /// One of these, by another method.
     WrongMethod,
-    /// Something else that is the agent's: answered with 404 and never passed on, since an application that has such a path
+    /// Something else that is the agent's: responded to with 404 and never passed on, since an application that has such a path
     /// would be one that attests what callers send.
     Reserved,
     /// A path that two programs could read in two ways.
@@ -85,7 +85,7 @@ fn by_first_segment(decoded: &[u8]) -> Route {
         .filter(|segment| !segment.is_empty());
     let mut first = None;
     for segment in segments {
-        // Clients resolve these before they send; what still has them is meant to be resolved by somebody behind us.
+        // Clients resolve these before they send; what still has them is meant to be resolved by a server behind this one.
         if matches!(segment, b"." | b"..") {
             return Route::Ambiguous;
         }

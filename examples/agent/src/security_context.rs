@@ -1,5 +1,5 @@
 //! The files that Azure's utility VM puts into every confidential container: certificates of the host's processor, and who
-//! endorses the utility VM. The host wrote them, and nobody believes them: they are signed by AMD and Microsoft.
+//! endorses the utility VM. The host wrote them, and no one believes them: they are signed by AMD and Microsoft.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const MAX_FILE: u64 = 256 * 1024;
 /// The variable that names the directory.
 const VARIABLE: &str = "UVM_SECURITY_CONTEXT_DIR";
 
-/// The directory. Files are read anew for each report, since the host's certificate can change with its firmware.
+/// The directory. Files are read again for each report, since the host's certificate can change with its firmware.
 #[derive(Clone, Debug)]
 pub struct SecurityContext(PathBuf);
 
@@ -93,7 +93,7 @@ fn only_match(root: &Path) -> Result<PathBuf, EvidenceError> {
 mod tests {
     use super::*;
 
-    /// The files of a real container, where they are at hand.
+    /// The files of a real container, where they are available.
     #[test]
     fn the_files_of_a_real_container_are_read() {
         let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors");

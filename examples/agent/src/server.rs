@@ -1,4 +1,4 @@
-//! A running agent: who gets a connection, and which part of the agent answers a request.
+//! A running agent: who gets a connection, and which part of the agent responds to a request.
 
 use std::collections::VecDeque;
 use std::io;
@@ -166,7 +166,7 @@ async fn ended(keys: &mut watch::Receiver<Arc<Identity>>) {
 }
 
 impl Shared {
-    /// Answers a request on a connection that was opened with this key.
+    /// Responds to a request on a connection that was opened with this key.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,

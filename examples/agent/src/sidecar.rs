@@ -69,5 +69,5 @@ impl Sidecar {
 }
 
 fn unreadable() -> EvidenceError {
-    EvidenceError::Sidecar("an answer that is not in its form".to_owned())
+    EvidenceError::Sidecar("a response that is not in its form".to_owned())
 }

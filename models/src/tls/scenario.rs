@@ -49,7 +49,7 @@ pub struct Scenario {
     pub web_pki: bool,
     /// Whether the attacker can start an instance of the accepted code.
     pub same_code: bool,
-    /// Whether the attacker carries requests for evidence and responses, whoever ends the connection.
+    /// Whether the attacker carries requests for evidence and responses, wherever the connection ends.
     pub separate_agent: bool,
     /// Whether accepted code attests data of a caller's choice.
     pub attests_any_data: bool,

@@ -18,7 +18,7 @@ pub const SAME_CODE: Violation = (
     ],
 );
 
-/// A key from outside is not inside the TEE, whoever uses it.
+/// A key from outside is not inside the TEE, also where the attacker does not use it.
 pub const OUTSIDE_KEY: Violation = (
     INSIDE_KEYS_ONLY,
     &[

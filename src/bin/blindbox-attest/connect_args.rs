@@ -149,8 +149,8 @@ impl Network {
         if let Some(url) = &self.thim {
             builder = builder.thim(url);
         }
-        if let Some(folder) = &self.cache_dir {
-            builder = builder.cache_dir(folder);
+        if let Some(directory) = &self.cache_dir {
+            builder = builder.cache_dir(directory);
         }
         if let Some(url) = &self.http_proxy {
             builder = builder.proxy(url);

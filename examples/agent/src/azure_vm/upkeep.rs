@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// The same after a failure.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// The most bytes of the metadata service's answer: three certificates. Evidence with it stays below what clients read.
+/// The most bytes of the metadata service's response: three certificates. Evidence with it stays below what clients read.
 const MAX_CHIP_ANSWER: usize = 64 * 1024;
 
 /// Where Azure's metadata service has the certificate of the chip (Trusted Hardware Identity Management).

@@ -1,4 +1,4 @@
-//! What the agent answers is accepted by the crate that its clients use.
+//! What the agent responds is accepted by the crate that its clients use.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,7 +37,7 @@ impl Scene {
         let application = application().await;
         let context = machine.security_context();
         let agent = agent(&attester, &application, machine.source(&context)).await;
-        // Read anew for each report.
+        // Read again for each report.
         let _ = context.keep();
         Self { machine, attester, application, agent }
     }

@@ -178,7 +178,7 @@ async fn a_stream_of_http_2_that_nobody_reads_does_not_keep_its_connection() {
     let (mut sender, _connection) = http2(agent.address()).await;
     let request = || Request::get("https://agent/").body(Full::new(Bytes::new())).unwrap();
     let unread = sender.send_request(request()).await.unwrap();
-    // The client's half answers pings all the while, and other streams go on. What tells is that no more may be opened.
+    // The client's half responds to pings all the while, and other streams go on. The sign is that no more may be opened.
     let refused = async {
         while sender.send_request(request()).await.is_ok() {
             moment().await;
@@ -198,7 +198,7 @@ async fn answers_that_nobody_reads_to_requests_one_after_the_other() {
     passing(STEP, async { while client.try_write(&requests).await.is_ok() {} }).await;
 }
 
-/// An application that writes this much of an answer and no more, and says when it is asked and when it is left alone.
+/// An application that writes this much of a response and no more, and reports when a request arrives and when its connection ends.
 struct HalfAnAnswer {
     server: TestServer,
     asked: oneshot::Receiver<()>,
@@ -274,7 +274,7 @@ async fn requests_to_the_application_are_bounded_in_number() {
     soon(again).await;
 }
 
-/// A device that answers nobody until it is let go.
+/// A device that does not respond until it is released.
 #[derive(Default)]
 struct Stuck {
     let_go: (Mutex<bool>, Condvar),
@@ -310,14 +310,14 @@ async fn callers_that_go_away_leave_no_more_device_calls_than_there_are_places()
             () = begun => {}
         }
         drop(client);
-        // By the answer to this the agent has seen it.
+        // By the response to this the agent has seen it.
         assert_eq!(Client::connect(agent.address()).await.send(&get("/status")).await.status, 200);
     }
     let calls = stuck.calls.load(Ordering::SeqCst);
     *stuck.let_go.0.lock().unwrap() = true;
     stuck.let_go.1.notify_all();
     assert_eq!((calls, statuses), (2, vec![429; 10]));
-    // What was done for nobody gives its place back.
+    // Work that no one waits for gives its place back.
     let mut client = Client::connect(agent.address()).await;
     let again = async { while client.send(&request).await.status == 429 {} };
     soon(again).await;

@@ -1,4 +1,4 @@
-//! A client that writes its requests byte by byte, and trusts nobody: it only looks.
+//! A client that writes its requests byte by byte, and verifies nothing: it only looks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -127,7 +127,7 @@ impl Client {
         self.stream.read_u8().await.unwrap()
     }
 
-    /// Whether there was an answer; a connection may end in between.
+    /// Whether there was a response; a connection may end in between.
     pub async fn try_send(&mut self, request: &str) -> bool {
         self.try_write(request).await.is_ok() && self.read().await.is_some()
     }
@@ -136,7 +136,7 @@ impl Client {
         self.send(&post(path, body)).await
     }
 
-    /// One answer; none when the connection ends before it.
+    /// One response; none when the connection ends before it.
     pub async fn read(&mut self) -> Option<Answer> {
         let mut received = Vec::new();
         let head = loop {

@@ -248,7 +248,7 @@ async fn an_application_that_does_not_answer() {
     let config = config(&format!("unix:{}", path.display()), "", "");
     let agent = blindbox_agent::Agent::start(&config, crate::lab::sidecar_source(&sidecar)).await.unwrap();
     let answer = Client::connect(agent.address()).await.send(&get("/")).await;
-    assert_eq!((answer.status, answer.json()["error"].as_str()), (502, Some("the application does not answer")));
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (502, Some("the application does not respond")));
     // The other one still does.
     assert_eq!(Client::connect(gone.address()).await.send(&get("/")).await.status, 200);
 }

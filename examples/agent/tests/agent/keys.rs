@@ -234,7 +234,7 @@ async fn on_a_connection_of_a_retired_key_nothing_is_attested() {
     let (head, rest) = (crate::client::post("/attest/combined", &body), 10);
     client.write(&head[..head.len() - rest]).await;
     let key = client.spki_digest();
-    // By the answer to this the agent has seen it.
+    // By the response to this the agent has seen it.
     assert_eq!(Client::connect(agent.address()).await.send(&get("/status")).await.status, 200);
     pass(LIFETIME).await;
     until(&agent, |client| client.spki_digest() != key).await;

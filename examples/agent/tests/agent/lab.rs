@@ -90,7 +90,7 @@ impl Device for Machine {
     }
 }
 
-/// What a test server answers, and what it was asked.
+/// What a test server responds, and which requests it got.
 pub type Handler = Arc<dyn Fn(&Request<()>, &Bytes) -> Response<Full<Bytes>> + Send + Sync>;
 
 /// A request as it arrived: head and body.
@@ -402,7 +402,7 @@ pub async fn agent_with_device(device: impl Device, application: &TestServer, to
     Agent::start(&config, Source::Device(Arc::new(device), context)).await.unwrap()
 }
 
-/// An application whose every answer has so many bytes.
+/// An application whose every response has so many bytes.
 pub async fn long_answers(bytes: usize) -> TestServer {
     let body = Bytes::from(vec![b'x'; bytes]);
     TestServer::plain(Arc::new(move |_, _| answer(200, body.clone()))).await

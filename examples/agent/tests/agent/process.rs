@@ -18,7 +18,7 @@ impl Drop for Running {
     }
 }
 
-/// Who collects what the agent says belongs to the host as often as not, and a pipe that nobody reads is soon full.
+/// The log collector often belongs to the host, and a pipe that is not read is soon full.
 #[tokio::test]
 async fn an_agent_whose_words_nobody_takes_goes_on() {
     let directory = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ const N: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeef
 const MAA: &str = "/attest/maa";
 const COMBINED: &str = "/attest/combined";
 
-/// The answer of an agent whose list has `maa.example` and `maa.example:8443`, after which nothing has happened.
+/// The response of an agent whose list has `maa.example` and `maa.example:8443`, after which nothing has happened.
 async fn refused(request: &str) -> Answer {
     let application = application().await;
     let hosts = r#"maa = ["maa.example", "maa.example:8443"]"#;
@@ -181,7 +181,7 @@ async fn too_many_connections() {
     let mut first = Client::connect(agent.address()).await;
     let address = agent.address();
     let second = tokio::spawn(async move { Client::connect(address).await });
-    // However often the agent gets to work meanwhile.
+    // However often the agent runs until then.
     for _ in 0..20 {
         assert_eq!(first.send(&get("/status")).await.status, 200);
         assert!(!second.is_finished(), "a connection beyond the bound was served");
@@ -209,7 +209,7 @@ async fn a_report_over_other_data_from_the_sidecar() {
     assert_eq!(Client::connect(agent.address()).await.send(&nonce(N)).await.status, 403);
 }
 
-/// Redirects are not followed, and answers bounded in length and time. MAA is asked by the same code, over TLS.
+/// Redirects are not followed, and responses bounded in length and time. Requests to MAA use the same code, over TLS.
 #[tokio::test]
 async fn a_sidecar_that_sends_elsewhere_or_too_much() {
     for (status, length) in [(302, 0), (307, 0), (200, 300_000), (200, 2), (403, 0)] {
@@ -293,7 +293,7 @@ async fn an_maa_that_its_roots_do_not_vouch_for() {
     let (attester, context) = (Attester::start(&machine).await, machine.security_context());
     let agent = with_source(machine.source(&context), &format!("maa = [{:?}]", attester.host())).await;
     let answer = Client::connect(agent.address()).await.send(&at(attester.host())).await;
-    // Whoever that is, it is not MAA, which may be reached another time.
+    // That server is not MAA, which may be reached another time.
     assert_later(&answer);
     assert_eq!(attester.count(), 0);
 }
@@ -339,7 +339,7 @@ async fn the_statuses_are_those_of_the_protocol() {
     assert_eq!(seen, said);
 }
 
-/// The status of an answer that comes when so much time has gone by, from whenever it counts.
+/// The status of a response that comes when so much time has gone by, from whenever it counts.
 async fn after(seconds: u64, mut client: Client) -> u16 {
     let answer = tokio::spawn(async move { client.read().await.unwrap().status });
     passing(seconds, answer).await.unwrap()

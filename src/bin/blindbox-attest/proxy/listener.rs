@@ -187,11 +187,11 @@ fn private_socket(path: &std::path::Path) -> io::Result<(UnixListener, Socket)> 
             Err(error) => return Err(error),
         },
     }
-    let mut folder = path.as_os_str().to_owned();
-    folder.push(format!(".{}", std::process::id()));
-    let folder = PathBuf::from(folder);
-    DirBuilder::new().mode(0o700).create(&folder)?;
-    let made = folder.join("s");
+    let mut directory = path.as_os_str().to_owned();
+    directory.push(format!(".{}", std::process::id()));
+    let directory = PathBuf::from(directory);
+    DirBuilder::new().mode(0o700).create(&directory)?;
+    let made = directory.join("s");
     let bound = UnixListener::bind(&made).and_then(|listener| {
         fs::set_permissions(&made, Permissions::from_mode(0o600))?;
         let socket = identity(&fs::symlink_metadata(&made)?);
@@ -199,7 +199,7 @@ fn private_socket(path: &std::path::Path) -> io::Result<(UnixListener, Socket)> 
         Ok((listener, socket))
     });
     let _ = fs::remove_file(&made);
-    let _ = fs::remove_dir(&folder);
+    let _ = fs::remove_dir(&directory);
     bound
 }
 

@@ -146,7 +146,7 @@ async fn a_certificate_that_clients_would_refuse_is_left_out() {
     assert_eq!(chain_of(&evidence(&agent).await).map(|chain| unfolded(&chain)), Some(expected));
 }
 
-/// Whoever is on the path of plain HTTP can end neither evidence nor the chain that was fetched before.
+/// An attacker on the path of plain HTTP can end neither evidence nor the chain that was fetched before.
 #[tokio::test]
 async fn a_chain_stays_where_its_issuer_is_later_not_available_or_forged() {
     let Some(scene) = Scene::start().await else { return };

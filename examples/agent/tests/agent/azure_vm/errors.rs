@@ -17,7 +17,7 @@ async fn an_agent_that_cannot_attest_does_not_start_and_says_why() {
     let Some(scene) = Scene::start().await else { return };
     let config = scene.config("", "");
     let (report, quote) = (0x14e, 0x158);
-    let no_response = |reason: &str| format!("no answer from the TPM: {reason}");
+    let no_response = |reason: &str| format!("no response from the TPM: {reason}");
 
     scene.paravisor.set(|faults| faults.no_report = true);
     let shown =
@@ -121,7 +121,7 @@ async fn a_report_that_never_states_the_key_is_no_evidence() {
     let error = refusal(&scene.config("", "")).await;
     let stated = hex::encode(scene.paravisor.swtpm.user_data().unwrap());
     let shown = format!(
-        "no answer from the paravisor: the report of the paravisor states user-data {}, not {stated}, after 4 attempts: another program \
+        "no response from the paravisor: the report of the paravisor states user-data {}, not {stated}, after 4 attempts: another program \
          writes NV index 0x01400002 at the same time, or the paravisor makes no new report",
         "0".repeat(128)
     );

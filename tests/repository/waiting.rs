@@ -35,7 +35,7 @@ const HELPERS: &[(&str, &str, &str)] = &[
     ("tests/common/lab.rs", "soon", HANGS),
     ("tests/common/lab.rs", "until", POLLS),
     ("tests/session/concurrency.rs", "give_up", DROPS),
-    ("tests/session/connection/tasks.rs", "futures_that_are_dropped_leave_nothing_stuck", DROPS),
+    ("tests/session/concurrency.rs", "futures_that_are_dropped_leave_nothing_stuck", DROPS),
     ("tests/session/faults.rs", "timed", AT_LEAST),
     ("tests/soak/front_end.rs", "soak", MOMENT),
     ("tests/soak/front_end.rs", "work", HANGS),

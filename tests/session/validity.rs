@@ -1,12 +1,13 @@
 //! How long an attestation is valid, and what ends it early.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use blindbox_attestation::emulator::{BlindBox, EmulatedClock, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
+use blindbox_attestation::maa::TokenError;
+use blindbox_attestation::{AttestationError, Session, TimeProvider, UnixTime, Violation};
 
 use crate::fleet::{Balancing, Fleet};
 use crate::lab::{self, Lab, hello, in_time, interrupted, noticed, until};
-use blindbox_attestation::emulator::{BlindBox, Fault, HttpVersions, Knob, OpenConnections, TcpProxy};
-use blindbox_attestation::maa::TokenError;
-use blindbox_attestation::{AttestationError, Session, Violation};
 
 const BOTH_VERSIONS: [HttpVersions; 2] = [HttpVersions::Http1, HttpVersions::Http2];
 
@@ -357,4 +358,32 @@ async fn keys_that_maa_takes_out_of_use_are_out_of_use_here() {
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error, AttestationError::InvalidToken(TokenError::UnknownKey { .. })), "{error:?}");
     assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "invalid-token" });
+}
+
+/// Only the monotonic clock advances.
+struct WallClockStandsStill(UnixTime, EmulatedClock);
+
+impl TimeProvider for WallClockStandsStill {
+    fn now(&self) -> UnixTime {
+        self.0
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.1.monotonic()
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_lengthen_a_life() {
+    let lab = Lab::start().await;
+    let policy = lab.policy().require_max_session_age(Duration::from_secs(1)).unwrap();
+    let clock = WallClockStandsStill(lab.blindbox.now(), lab.blindbox.clock().clone());
+    let verifier = lab.builder().clock(clock).build().unwrap();
+    let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    lab.blindbox.clock().advance(1);
+    lab.blindbox.set(Knob::Debug);
+    let error = hello(&session).await.unwrap_err();
+    assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
+    assert_eq!(lab.blindbox.traffic().count("/"), 1);
 }

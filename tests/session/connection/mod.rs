@@ -1,9 +1,5 @@
-//! An attested session over real TLS: what it sends, to whom, and for how long.
+//! The peer of a connection and its channel: who it is, with which TLS, and bound to evidence or not.
 
 mod identity;
 mod key_exchange;
-mod lifetime;
-mod peers;
-mod sent;
-mod tasks;
 mod unbound;

@@ -12,6 +12,11 @@ pub(super) use unix::CacheDir;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::time::Duration;
+
+/// How often a writer retries, and how long it waits each time, while another one writes.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Reads a regular file of at most `limit` bytes.
 fn read_at_most(file: File, limit: usize) -> Option<Vec<u8>> {
@@ -23,6 +28,17 @@ fn read_at_most(file: File, limit: usize) -> Option<Vec<u8>> {
     // The file may grow after its size was read.
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut content).ok()?;
     u64::try_from(read).is_ok_and(|read| read <= limit).then_some(content)
+}
+
+/// Waits for another writer: `attempt` returns `None` while it writes.
+fn lock<T>(mut attempt: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    for _ in 0..LOCK_ATTEMPTS {
+        if let Some(locked) = attempt()? {
+            return Ok(locked);
+        }
+        std::thread::sleep(LOCK_RETRY_DELAY);
+    }
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 fn describe(error: &io::Error) -> String {

@@ -8,14 +8,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{describe, read_at_most};
+use super::{describe, lock, read_at_most};
 
 /// The age at which a writer's temporary file counts as left behind by a crash.
 const STALE: Duration = Duration::from_secs(60);
-
-/// How often a writer retries, and how long it waits each time, while another one writes.
-const LOCK_ATTEMPTS: u32 = 50;
-const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(in crate::fetch::disk_cache) struct CacheDir(PathBuf);
@@ -56,16 +52,15 @@ impl CacheDir {
 }
 
 fn create(path: &Path) -> io::Result<fs::File> {
-    for _ in 0..LOCK_ATTEMPTS {
+    lock(|| {
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            outcome => return outcome,
+            outcome => return outcome.map(Some),
         }
         let age = fs::symlink_metadata(path).and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
         if age.is_some_and(|age| age > STALE) {
             let _ = fs::remove_file(path);
         }
-        std::thread::sleep(LOCK_RETRY_DELAY);
-    }
-    Err(io::ErrorKind::WouldBlock.into())
+        Ok(None)
+    })
 }

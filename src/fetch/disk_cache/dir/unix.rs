@@ -15,17 +15,12 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::{describe, read_at_most};
-
-/// How often a writer retries, and how long it waits each time, while another one writes.
-const LOCK_ATTEMPTS: u32 = 50;
-const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
+use super::{describe, lock, read_at_most};
 
 /// The permission bits of everyone but the owner.
 const OTHERS: u32 = 0o077;
@@ -91,14 +86,12 @@ impl CacheDir {
     fn lock(&self) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = self.open_file("lock", flags)?;
-        for _ in 0..LOCK_ATTEMPTS {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_RETRY_DELAY),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(io::ErrorKind::WouldBlock.into())
+        lock(|| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(())),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        Ok(file)
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {

@@ -1,4 +1,4 @@
-//! A network between client and server that is not to be relied upon.
+//! A TCP proxy: delays, stalls, cuts and refuses connections, and balances them over several targets.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

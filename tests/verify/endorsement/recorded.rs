@@ -1,4 +1,4 @@
-//! Recorded evidence.
+//! Endorsements of real utility VMs: each verifies, and no byte of it that counts can be changed.
 
 use std::path::Path;
 

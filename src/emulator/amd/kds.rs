@@ -234,7 +234,6 @@ impl Kds {
     ///
     /// If the port was taken by another process.
     pub async fn restart(&self) -> io::Result<()> {
-        self.server.stop_listening().await;
         self.server.listen_again().await
     }
 

@@ -408,16 +408,6 @@ async fn message(agent: &Agent, arrival: Arrival, faults: &Faults, application: 
         }
         application.reply(Arrival { request, tls: None }, faults).await
     };
-    match faults.next(MESSAGE_PATH) {
-        // The message is not opened.
-        Some(fault) if fault.replaces_response() => match arrival.whole().await {
-            Ok(_) => fault.apply(BufferedResponse::text(200, "")).await,
-            Err(reply) => reply,
-        },
-        Some(fault) => match agent.messages.reply(arrival.request.into_body(), declines, serve).await {
-            Reply::Response(response) => fault.apply_to(response).await,
-            other => other,
-        },
-        None => agent.messages.reply(arrival.request.into_body(), declines, serve).await,
-    }
+    let open = |arrival: Arrival| agent.messages.reply(arrival.request.into_body(), declines, serve);
+    faults.serve(MESSAGE_PATH, arrival, open).await
 }

@@ -284,7 +284,6 @@ impl Maa {
     ///
     /// If the port was taken by another process.
     pub async fn restart(&self) -> io::Result<()> {
-        self.server.stop_listening().await;
         self.server.listen_again().await
     }
 

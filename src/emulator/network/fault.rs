@@ -1,6 +1,7 @@
 //! Ways in which a server can fail to send a proper response.
 
 use std::convert::identity;
+use std::future::Future;
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use hyper::header::CONTENT_TYPE;
 
 use super::body::ResponseBody;
 use super::gate::Gate;
-use super::request::Reply;
+use super::request::{Arrival, Reply};
 use super::response::{BufferedResponse, error_json, quoted};
 use crate::emulator::lock;
 use crate::emulator::option_row::{OptionError, OptionRow, constant, milliseconds, number, rows, status, text};
@@ -157,7 +158,7 @@ impl Fault {
     }
 
     /// Whether nothing of the proper response is sent.
-    pub(crate) fn replaces_response(&self) -> bool {
+    fn replaces_response(&self) -> bool {
         matches!(
             self,
             Self::Hang
@@ -172,7 +173,7 @@ impl Fault {
     }
 
     /// Changes a response that is yet to be read. One that breaks off stays as it is.
-    pub(crate) async fn apply_to(self, response: Response<ResponseBody>) -> Reply {
+    async fn apply_to(self, response: Response<ResponseBody>) -> Reply {
         match BufferedResponse::read(response).await {
             Ok(response) => self.apply(response).await,
             Err(cut) => cut,
@@ -279,7 +280,35 @@ impl Faults {
         }
     }
 
-    pub(crate) fn next(&self, path: &str) -> Option<Fault> {
+    /// Serves a request with the fault that is scheduled for its path. What a fault only delays is streamed. Where a fault replaces the
+    /// response, the request is not served: its response may never end.
+    pub(crate) async fn serve<F, R>(&self, path: &str, arrival: Arrival, serve: F) -> Reply
+    where
+        F: FnOnce(Arrival) -> R,
+        R: Future<Output = Reply>,
+    {
+        match self.next(path) {
+            None => serve(arrival).await,
+            Some(Fault::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                serve(arrival).await
+            }
+            Some(Fault::Held(gate)) => {
+                gate.pass().await;
+                serve(arrival).await
+            }
+            Some(fault) if fault.replaces_response() => match arrival.whole().await {
+                Ok(_) => fault.apply(BufferedResponse::text(200, "")).await,
+                Err(reply) => reply,
+            },
+            Some(fault) => match serve(arrival).await {
+                Reply::Response(response) => fault.apply_to(response).await,
+                other => other,
+            },
+        }
+    }
+
+    fn next(&self, path: &str) -> Option<Fault> {
         let mut schedule = lock(&self.0);
         schedule.retain(|scheduled| scheduled.left != Some(0));
         let scheduled = schedule.iter_mut().find(|scheduled| path.starts_with(&scheduled.path))?;

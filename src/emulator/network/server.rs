@@ -152,7 +152,9 @@ impl Server {
         self.accepting.gone().await;
     }
 
+    /// Listens again on the same port; without a stop before, after one.
     pub(crate) async fn listen_again(&self) -> io::Result<()> {
+        self.stop_listening().await;
         let listener = TcpListener::bind(self.address).await?;
         self.accept_on(listener);
         Ok(())

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::emulator::lock;
 use crate::emulator::network::body::ResponseBody;
-use crate::emulator::network::fault::{Fault, Faults};
+use crate::emulator::network::fault::Faults;
 use crate::emulator::network::request::{Arrival, IncomingBody, Reply};
 use crate::emulator::network::response::BufferedResponse;
 use crate::error::BoxError;
@@ -106,24 +106,11 @@ impl GuestApplication {
             let answer = builtin::answer(&self.pages, &call).await;
             return faults.reply(&path, answer).await;
         };
-        let response = async |request| application.serve(request).await.unwrap_or_else(|error| bad_gateway(&error));
-        match faults.next(&path) {
-            None => Reply::Response(response(arrival.request).await),
-            Some(Fault::Slow(time)) => {
-                tokio::time::sleep(time).await;
-                Reply::Response(response(arrival.request).await)
-            }
-            Some(Fault::Held(gate)) => {
-                gate.pass().await;
-                Reply::Response(response(arrival.request).await)
-            }
-            // The application is not asked: its response may never end.
-            Some(fault) if fault.replaces_response() => match arrival.whole().await {
-                Ok(_) => fault.apply(BufferedResponse::text(200, "")).await,
-                Err(reply) => reply,
-            },
-            Some(fault) => fault.apply_to(response(arrival.request).await).await,
-        }
+        let serve = |arrival: Arrival| async move {
+            let response = application.serve(arrival.request).await;
+            Reply::Response(response.unwrap_or_else(|error| bad_gateway(&error)))
+        };
+        faults.serve(&path, arrival, serve).await
     }
 }
 

@@ -39,11 +39,14 @@ fn main() {
         let times = medians(&mut [
             Case::new("bare: a request and its response", || bare.message(&[1, 1])),
             Case::new("sealed: a request and its response", || exchange(&client, &keys, &small)),
+        ]);
+        println!("{kem:?}: a message / bare {:.3} (goal: at most 1.10)", times[1] / times[0]);
+        // Apart from the others: memory that is given back and taken again would count there.
+        let times = medians(&mut [
             Case::new("bare: the same with 1 MiB up", || bare.message(&[BULK, 1])),
             Case::new("sealed: the same with 1 MiB up", || exchange(&client, &keys, &large)),
         ]);
-        println!("{kem:?}: a message / bare {:.3} (goal: at most 1.10)", times[1] / times[0]);
-        println!("{kem:?}: 1 MiB / bare {:.3}", times[3] / times[2]);
+        println!("{kem:?}: 1 MiB / bare {:.3}", times[1] / times[0]);
     }
 }
 

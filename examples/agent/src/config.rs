@@ -149,7 +149,7 @@ pub struct Limits {
     /// Requests to the application under way at a time: each has a connection to it.
     pub requests_in_flight: u32,
     /// Sealed requests of one address (of IPv6 one /64) whose head is being received and opened: against a caller who takes all places,
-    /// which are as many as `requests_in_flight`. Behind a front end this is a bound for all callers together.
+    /// which are as many as `requests_in_flight`. Behind a front end this is a bound for all callers together, so that it is no less unless set.
     pub openings_per_address: u32,
     /// Bytes of a request's body to the application.
     pub body_bytes: u64,
@@ -175,7 +175,8 @@ impl Default for Limits {
             connections: 1024,
             connections_per_address: 256,
             requests_in_flight: 2048,
-            openings_per_address: 256,
+            // As many as there are: behind a front end, where messages usually come from, all callers have one address.
+            openings_per_address: 2048,
             body_bytes: 16 * 1024 * 1024,
             idle_seconds: 60,
             connection_seconds: 60 * 60,

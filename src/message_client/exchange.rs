@@ -1,16 +1,15 @@
 //! One sealed request and its response.
 
-use std::sync::Arc;
-
 use url::Url;
 
-use super::{Reached, RequestToSeal, Standing};
+use super::{RequestToSeal, Validity};
 use crate::error::AttestationError;
 use crate::json::{self, Value};
 use crate::message::binary_http::{Control, Field, Part};
 use crate::message::exchange::client::{Failure, Repetition, ResponseError, ResponseReader};
 use crate::message::exchange::outer;
 use crate::message::exchange::stream::{Ending, MessageWriter};
+use crate::types::UnixTime;
 
 /// How often a request is sealed again after the instance did not process it, or if it asks for nothing to be changed.
 const MAX_REPETITIONS: u8 = 2;
@@ -72,8 +71,7 @@ pub struct MessageExchange {
     repeatable: bool,
     attempt: u8,
     url: Url,
-    reached: Arc<Reached>,
-    standing: Arc<Standing>,
+    validity: Validity,
 }
 
 impl MessageExchange {
@@ -82,8 +80,7 @@ impl MessageExchange {
         reader: ResponseReader,
         request: &RequestToSeal<'_>,
         url: Url,
-        reached: &Arc<Reached>,
-        standing: &Arc<Standing>,
+        validity: Validity,
     ) -> Self {
         // Only methods that ask for nothing to be changed are repeated without being asked (RFC 9110 section 9.2.1).
         let is_safe = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
@@ -95,8 +92,7 @@ impl MessageExchange {
             repeatable: request.repeatable,
             attempt: request.attempt,
             url,
-            reached: Arc::clone(reached),
-            standing: Arc::clone(standing),
+            validity,
         }
     }
 
@@ -104,9 +100,11 @@ impl MessageExchange {
     ///
     /// # Errors
     ///
-    /// [`AttestationError::SessionPoisoned`] after a refusal; [`AttestationError::InvalidRequest`] after the end.
-    pub fn content(&mut self, bytes: &[u8]) -> Result<Vec<u8>, AttestationError> {
-        self.standing.check()?;
+    /// [`AttestationError::SessionPoisoned`] after a refusal and [`AttestationError::AttestationExpired`] after the end of the attestation;
+    /// [`AttestationError::InvalidRequest`] after the end of the request. Unless all of the content was there to be sent again, the
+    /// error says that the request was sent: what was sealed before may have arrived.
+    pub fn content(&mut self, bytes: &[u8], now: UnixTime) -> Result<Vec<u8>, AttestationError> {
+        self.check(now)?;
         let reason = "expected no content after the end of the request";
         let writer = self.writer.as_mut().ok_or(AttestationError::InvalidRequest { reason })?;
         Ok(writer.content(bytes)?)
@@ -117,8 +115,8 @@ impl MessageExchange {
     /// # Errors
     ///
     /// As [`MessageExchange::content`].
-    pub fn end(&mut self) -> Result<Vec<u8>, AttestationError> {
-        self.standing.check()?;
+    pub fn end(&mut self, now: UnixTime) -> Result<Vec<u8>, AttestationError> {
+        self.check(now)?;
         let reason = "expected one end of the request";
         let writer = self.writer.take().ok_or(AttestationError::InvalidRequest { reason })?;
         Ok(writer.finish(&[])?)
@@ -188,7 +186,7 @@ impl MessageExchange {
                 } else {
                     // A front end uses these statuses where it cannot reach an instance.
                     if matches!(status, 404 | 421 | 502 | 503 | 504) {
-                        self.reached.mark_lost();
+                        self.validity.reached.mark_lost();
                     }
                     (
                         None,
@@ -200,9 +198,14 @@ impl MessageExchange {
         self.unauthenticated(failure, &reason)
     }
 
+    fn check(&self, now: UnixTime) -> Result<(), AttestationError> {
+        let whole = self.repeatable;
+        self.validity.check(now).map_err(|error| if whole { error } else { error.after_request_was_sent() })
+    }
+
     fn check_standing(&self) -> Result<(), ExchangeFailed> {
         let sent = |error: AttestationError| error.after_request_was_sent();
-        self.standing.check().map_err(|error| ExchangeFailed { error: sent(error), again_after_ms: None })
+        self.validity.standing.check().map_err(|error| ExchangeFailed { error: sent(error), again_after_ms: None })
     }
 
     fn over(&self) -> ExchangeFailed {
@@ -240,7 +243,7 @@ impl MessageExchange {
     /// With a failure that another attestation may repair, the next request attests again: it costs that, and no more.
     fn unauthenticated(&self, failure: Option<Failure>, reason: &str) -> ExchangeFailed {
         if failure.is_some() {
-            self.reached.mark_lost();
+            self.validity.reached.mark_lost();
         }
         let error = self.error(reason).after_request_was_sent();
         ExchangeFailed { error, again_after_ms: failure.and_then(|failure| self.again(failure)) }

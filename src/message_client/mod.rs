@@ -12,12 +12,13 @@
 //! | [`MessageExchange`] | gives content, then the response piece by piece | seals it; opens the response, complete or not |
 //!
 //! A session ends as one of [`crate::verify_connection`] does: nothing is sealed after the attestation has ended, or after evidence
-//! was refused, until [`MessageClient::attest`] succeeds again.
+//! was refused, until [`MessageClient::attest`] succeeds again. What was begun under an attestation ends with it: a request whose
+//! content comes slowly is not continued under the next one.
 
 mod exchange;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use url::{Position, Url};
@@ -63,8 +64,9 @@ pub struct MessageClient {
     policy: Policy,
     amd_anchors: AmdAnchors,
     ak_anchors: AkAnchors,
-    /// The latest time that the host gave: a clock that is set back prolongs nothing.
-    latest: UnixTime,
+    /// Whether the host validates the name in the server's certificate.
+    validates_names: bool,
+    latest: Arc<Latest>,
     /// When attestations of the last minute began.
     recent: VecDeque<UnixTime>,
     pending: Option<Pending>,
@@ -96,6 +98,17 @@ impl Reached {
     }
 }
 
+/// The latest time that the host gave, in seconds: a clock that is set back prolongs nothing.
+#[derive(Default)]
+struct Latest(AtomicU64);
+
+impl Latest {
+    fn advance(&self, now: UnixTime) -> UnixTime {
+        let before = self.0.fetch_max(now.as_secs(), Ordering::Relaxed);
+        now.max(UnixTime::from_secs(before))
+    }
+}
+
 /// The code of the refusal after which nothing is sent and nothing received.
 #[derive(Default)]
 struct Standing(Mutex<Option<&'static str>>);
@@ -103,6 +116,22 @@ struct Standing(Mutex<Option<&'static str>>);
 impl Standing {
     fn check(&self) -> Result<(), AttestationError> {
         lock(&self.0).map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
+    }
+}
+
+/// How long an exchange may be continued.
+struct Validity {
+    expires_at: UnixTime,
+    latest: Arc<Latest>,
+    reached: Arc<Reached>,
+    standing: Arc<Standing>,
+}
+
+impl Validity {
+    /// Checks that content may be sealed at this time.
+    fn check(&self, now: UnixTime) -> Result<(), AttestationError> {
+        self.standing.check()?;
+        if self.latest.advance(now) < self.expires_at { Ok(()) } else { Err(AttestationError::AttestationExpired) }
     }
 }
 
@@ -182,8 +211,17 @@ impl MessageClient {
         if !base.is_https() {
             return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::PlainHttp });
         }
-        let (latest, pending, instance, standing) = (UnixTime::from_secs(0), None, None, Arc::default());
-        Ok(Self { base, policy, amd_anchors, ak_anchors, latest, recent: VecDeque::new(), pending, instance, standing })
+        let (latest, standing, recent) = Default::default();
+        let (pending, instance, validates_names) = (None, None, true);
+        Ok(Self { base, policy, amd_anchors, ak_anchors, validates_names, latest, recent, pending, instance, standing })
+    }
+
+    /// States that nothing is known of how the host validates the name in the server's certificate, as with an HTTP client of the
+    /// caller's. Without it, the host is one that always does, as a browser.
+    #[must_use]
+    pub fn with_unknown_name_validation(mut self) -> Self {
+        self.validates_names = false;
+        self
     }
 
     /// Begins an attestation with [`HOST_RANDOM_LEN`] random bytes. One that is under way is forgotten.
@@ -196,8 +234,9 @@ impl MessageClient {
     pub fn begin(&mut self, random: Zeroizing<Vec<u8>>, now: UnixTime) -> Result<EvidenceRequest, AttestationError> {
         self.pending = None;
         let now = self.advance(now);
-        // The host has validated the certificate, as browsers do without exception.
-        let challenge = with_random(random, || Challenge::bound_message(ServerNameCheck::Validated, now))?;
+        let by_name = self.validates_names && self.base.has_dns_name() && !self.policy.allowances().unverified_name;
+        let server_name = if by_name { ServerNameCheck::Validated } else { ServerNameCheck::NotEvaluated };
+        let challenge = with_random(random, || Challenge::bound_message(server_name, now))?;
         crate::verify::check_channel_allowed(&challenge, &self.policy)?;
         self.recent.retain(|began| now < began.plus(ATTESTATION_WINDOW_SECONDS));
         if self.recent.len() >= MAX_ATTESTATIONS {
@@ -321,7 +360,8 @@ impl MessageClient {
         let headers =
             [("content-type", outer::REQUEST_TYPE.to_owned()), (outer::INSTANCE_FIELD, outer::instance(&config))];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        *lock(&self.standing.0) = None;
+        // Of its own, so that a request from before a refusal is not continued.
+        self.standing = Arc::default();
         let recipient = Recipient::new(Offer { config, session });
         let reached = Arc::new(Reached(AtomicBool::new(true)));
         Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
@@ -368,13 +408,21 @@ impl MessageClient {
             url: join_path(self.base.url(), outer::PATH).into(),
             headers: instance.headers.clone(),
             start,
-            exchange: MessageExchange::new(writer, reader, &request, url, &instance.reached, &self.standing),
+            exchange: MessageExchange::new(writer, reader, &request, url, self.validity(instance)),
         })
     }
 
-    fn advance(&mut self, now: UnixTime) -> UnixTime {
-        self.latest = self.latest.max(now);
-        self.latest
+    fn validity(&self, instance: &Instance) -> Validity {
+        Validity {
+            expires_at: instance.attestation.expires_at(),
+            latest: Arc::clone(&self.latest),
+            reached: Arc::clone(&instance.reached),
+            standing: Arc::clone(&self.standing),
+        }
+    }
+
+    fn advance(&self, now: UnixTime) -> UnixTime {
+        self.latest.advance(now)
     }
 }
 

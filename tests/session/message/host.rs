@@ -1,11 +1,11 @@
 //! The client of hosts that have the network themselves: each step by hand, over an HTTP client of the test.
 
-use blindbox_attestation::emulator::{FrontEndKnob, Knob};
+use blindbox_attestation::emulator::{FrontEnd, FrontEndKnob, Knob};
 use blindbox_attestation::message_client::{
     BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient, MessageExchange,
     RequestToSeal, ResponsePart,
 };
-use blindbox_attestation::{AttestationError, KeySetSource, Policy, UnixTime, Violation};
+use blindbox_attestation::{AttestationError, KeySetSource, Policy, UnixTime, Verdict, Violation};
 use zeroize::Zeroizing;
 
 use super::Behind;
@@ -63,8 +63,9 @@ impl Host {
     }
 
     async fn exchange(&mut self, method: &str, text: &str) -> Result<String, ExchangeFailed> {
+        let now = self.now();
         let BegunExchange { url, headers, start, mut exchange, .. } = self.seal(method, 0).unwrap();
-        let sealed = [start, exchange.content(text.as_bytes()).unwrap(), exchange.end().unwrap()].concat();
+        let sealed = [start, exchange.content(text.as_bytes(), now).unwrap(), exchange.end(now).unwrap()].concat();
         let (status, content_type, body) = self.post(&url, &headers, sealed).await;
         if !MessageExchange::is_sealed(status, &content_type) {
             return Err(exchange.refuse(HostResponse::Received { status, content_type: &content_type, body: &body }));
@@ -115,14 +116,70 @@ async fn a_refusal_ends_a_client_until_another_attestation() {
     let poisoned = AttestationError::SessionPoisoned { cause: "debug-mode" };
     assert_eq!(host.client.is_attested(host.now()), Err(poisoned.clone()));
     assert_eq!(host.seal("POST", 0).map(|_| ()), Err(poisoned.clone()));
-    assert_eq!(exchange.content(b"more"), Err(poisoned.clone()));
-    assert_eq!(exchange.end(), Err(poisoned.clone()));
+    assert_eq!(exchange.content(b"more", host.now()), Err(poisoned.clone()));
+    assert_eq!(exchange.end(host.now()), Err(poisoned.clone()));
     let failed = exchange.open(&[0; 64]).unwrap_err();
     assert_eq!(failed.error, AttestationError::RequestInterrupted { reason: Box::new(poisoned) });
     assert_eq!(failed.again_after_ms, None);
     host.behind.lab.blindbox.reset();
     host.attest().await.unwrap();
     assert_eq!(host.exchange("POST", "again").await.as_deref(), Ok("again"));
+    // What was begun before the refusal stays refused.
+    assert_eq!(exchange.content(b"more", host.now()).map_err(|error| error.code()), Err("session-poisoned"));
+    assert_eq!(exchange.open(&[0; 64]).unwrap_err().error.code(), "session-poisoned");
+}
+
+/// A request whose content comes slowly: what was sealed before may have arrived.
+#[tokio::test]
+async fn a_request_ends_with_the_attestation_that_it_began_under() {
+    let mut host = Host::start().await;
+    host.attest().await.unwrap();
+    let end = host.client.attestation().unwrap().expires_at();
+    let begun = host.now();
+    let (random, url) = (host.random(), format!("{}/echo", host.behind.front_end.url()));
+    let request = RequestToSeal { method: "POST", url: &url, headers: Vec::new(), repeatable: false, attempt: 0 };
+    let BegunExchange { mut exchange, .. } = host.client.seal(request, random, begun).unwrap();
+    exchange.content(b"in time", begun).unwrap();
+    for at in [end, begun] {
+        let error = exchange.content(b"late", at).unwrap_err();
+        assert_eq!(
+            error,
+            AttestationError::RequestInterrupted { reason: Box::new(AttestationError::AttestationExpired) }
+        );
+        assert_eq!((error.code(), error.request_sent()), ("attestation-expired", true));
+    }
+    assert_eq!(exchange.end(begun).unwrap_err().code(), "attestation-expired");
+    host.behind.lab.blindbox.clock().advance(end.as_secs() - begun.as_secs());
+    host.attest().await.unwrap();
+    assert_eq!(exchange.content(b"late", end).unwrap_err().code(), "attestation-expired");
+}
+
+#[tokio::test]
+async fn a_name_that_was_not_validated_is_not_called_validated() {
+    let mut host = Host::start().await;
+    let lab = &host.behind.lab;
+    host.behind.front_end =
+        FrontEnd::builder().host("front.example").start(std::slice::from_ref(&lab.blindbox)).await.unwrap();
+    let url = host.behind.front_end.url();
+    let named = url.parse::<url::Url>().unwrap();
+    let address = ([127, 0, 0, 1], named.port().unwrap()).into();
+    let root = reqwest::Certificate::from_pem(lab.blindbox.tls_root_pem().as_bytes()).unwrap();
+    let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().resolve("front.example", address);
+    host.http = http.build().unwrap();
+    let by_address = format!("https://127.0.0.1:{}", named.port().unwrap());
+    let unknown = client(&url, host.behind.policy()).unwrap().with_unknown_name_validation();
+    for (client, is_validated) in [
+        (client(&url, host.behind.policy()).unwrap(), true),
+        (client(by_address, host.behind.policy()).unwrap(), false),
+        (unknown, false),
+    ] {
+        host.client = client;
+        host.attest().await.unwrap();
+        let appraisal = host.client.attestation().unwrap().appraisal();
+        let check = appraisal.check("server name").unwrap();
+        assert_eq!(check.verdict == Verdict::Passed, is_validated, "{check:?}");
+        assert_eq!(check.actual == "validated (front end)", is_validated, "{check:?}");
+    }
 }
 
 /// What may be sealed again, and after how long.
@@ -151,7 +208,7 @@ async fn only_what_was_not_processed_or_is_safe_is_sealed_again() {
     // The third attempt is the last.
     for (attempt, again) in [(1, Some(200)), (2, None)] {
         let BegunExchange { url, headers, start, mut exchange, .. } = host.seal("POST", attempt).unwrap();
-        let sealed = [start, exchange.end().unwrap()].concat();
+        let sealed = [start, exchange.end(host.now()).unwrap()].concat();
         let (_, _, body) = host.post(&url, &headers, sealed).await;
         exchange.open(&body).unwrap();
         assert_eq!(exchange.finish().unwrap_err().again_after_ms, again);

@@ -59,7 +59,7 @@ function seconds(at) {
   return found;
 }
 
-/** The options that are given; others are refused. */
+/** The options that are given, and nothing of a prototype: what another script adds to it must not become a root or a key set. */
 export function options(name, given, known) {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw argument(`${name}: expected an object of options`);
@@ -69,7 +69,7 @@ export function options(name, given, known) {
       throw argument(`${name}: expected ${known.join(', ')}; found ${String(found)}`);
     }
   }
-  return given;
+  return Object.assign(Object.create(null), given);
 }
 
 /** What `verifyRecorded` and `verifyUnappraised` have in common. */
@@ -140,7 +140,7 @@ class Blindbox {
   #call(name, parameters) {
     const { outcome, failure } = this.#run(name, new TextEncoder().encode(JSON.stringify(parameters)));
     if (failure !== undefined) throw failure;
-    if ('ok' in outcome) return outcome.ok;
+    if (Object.hasOwn(outcome, 'ok')) return outcome.ok;
     throw new AttestationError(outcome.error, outcome.appraisal);
   }
 

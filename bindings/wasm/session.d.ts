@@ -17,7 +17,8 @@ export interface ConnectOptions {
   kds?: string | ((path: string) => Uint8Array | undefined | Promise<Uint8Array | undefined>);
   /** How long an attestation may take, in milliseconds: 30 seconds if left out. */
   timeout?: number;
-  /** What sends requests to the front end and fetches documents; `fetch` of the platform if left out. It is not trusted with content. */
+  /** What sends requests to the front end and fetches documents; `fetch` of the platform if left out. It is not trusted with content. It
+   * is trusted with the key set where `keySet` is left out, and no server's name counts as validated. */
   fetch?: (url: string | URL, init?: any) => Promise<Response>;
   /** The time, in milliseconds since 1970-01-01 UTC; `Date.now` if left out. A clock that is set back prolongs nothing. */
   clock?: () => number | Date;

@@ -17,6 +17,8 @@ const NOTHING = new Uint8Array(0);
 /** AMD's Key Distribution Service. */
 const KDS = 'https://kdsintf.amd.com';
 const NULL_BODY = [204, 205, 304];
+/** How long the reason in a response that is not sealed is read, in milliseconds. */
+const PROBLEM_TIMEOUT = 5_000;
 
 /** One instance of the module, with one client. */
 class Machine {
@@ -54,10 +56,10 @@ class Machine {
       this.#ended = internal('the module ended; please report it', error);
       throw this.#ended;
     }
-    if ('ok' in outcome) return { ...outcome.ok, bytes: content };
+    if (Object.hasOwn(outcome, 'ok')) return { ...outcome.ok, bytes: content };
     const error = new AttestationError(outcome.error, outcome.appraisal);
-    const wait = outcome.again_after_ms;
-    if (wait !== undefined) Object.defineProperty(error, 'againAfterMs', { value: wait, enumerable: false });
+    const wait = Object.hasOwn(outcome, 'again_after_ms') ? outcome.again_after_ms : undefined;
+    Object.defineProperty(error, 'againAfterMs', { value: wait, enumerable: false });
     throw error;
   }
 
@@ -111,15 +113,23 @@ class Session {
     const stream = init.body instanceof ReadableStream && streamsRequests() ? init.body : null;
     const whole = stream === null ? new Uint8Array(await request.arrayBuffer()) : null;
     const sealing = { method: request.method, url: request.url, headers: [...request.headers], repeatable: stream === null };
+    // Whether an earlier attempt may have arrived: the error of a later one must not say that nothing did.
+    let arrived = false;
     for (let attempt = 0; ; attempt += 1) {
-      if (!this.#machine.step('attested', { at: this.#now() }).attested) await abortable(this.#attest(), signal);
-      const begun = this.#machine.randomStep('seal', { at: this.#now(), ...sealing, attempt });
+      let wait;
       try {
+        if (!this.#machine.step('attested', { at: this.#now() }).attested) await abortable(this.#attest(), signal);
+        const begun = this.#machine.randomStep('seal', { at: this.#now(), ...sealing, attempt });
         return await this.#exchange(begun, request, whole, stream);
       } catch (error) {
-        if (error?.againAfterMs === undefined) throw error;
-        await abortable(new Promise((resolve) => setTimeout(resolve, error.againAfterMs)), signal);
+        if (!(error instanceof AttestationError)) throw error;
+        arrived ||= error.requestSent;
+        wait = error.againAfterMs;
+        if (wait === undefined) throw arrived ? asSent(error) : error;
       }
+      await abortable(new Promise((resolve) => setTimeout(resolve, wait)), signal).catch((error) => {
+        throw arrived ? asSent(error) : error;
+      });
     }
   };
 
@@ -186,9 +196,10 @@ class Session {
   async #keySet(url, signal) {
     if (url === null) return { key_set_fetched: false };
     const given = this.#settings.keySet;
-    const fetched = given === undefined;
+    // What a caller's `fetch` brings is the caller's, whichever URL it was asked for.
+    const fetched = given === undefined && this.#settings.isPlatforms;
     try {
-      const found = typeof given === 'function' ? await given(url) : given;
+      const found = typeof given === 'function' ? await abortable(Promise.resolve(given(url)), signal) : given;
       if (found instanceof Uint8Array) return { key_set: base64(found), key_set_fetched: false };
       return { key_set: base64(await this.#plain(found ?? url, signal)), key_set_fetched: fetched };
     } catch (error) {
@@ -201,7 +212,7 @@ class Session {
   async #document(path, signal) {
     const { kds } = this.#settings;
     try {
-      return typeof kds === 'function' ? await kds(path) : await this.#plain(kds.replace(/\/+$/, '') + path, signal);
+      return typeof kds === 'function' ? await abortable(Promise.resolve(kds(path)), signal) : await this.#plain(kds.replace(/\/+$/, '') + path, signal);
     } catch {
       this.#closed.signal.throwIfAborted();
       return undefined;
@@ -222,7 +233,10 @@ class Session {
 
   async #exchange(begun, request, whole, stream) {
     const [machine, { exchange }, { signal }] = [this.#machine, begun, request];
+    const now = () => this.#now();
     let ofBody;
+    // What was handed to the platform may have arrived.
+    let handed = false;
     const failing = (error) => {
       ofBody = { error };
     };
@@ -231,20 +245,23 @@ class Session {
       const sent = { method: 'POST', headers: begun.headers, signal };
       const init =
         stream === null
-          ? { ...sent, body: sealed(machine, exchange, begun.bytes, whole) }
-          : { ...sent, body: sealedStream(machine, exchange, begun.bytes, stream, failing), duplex: 'half' };
+          ? { ...sent, body: sealed(machine, exchange, now, begun.bytes, whole) }
+          : { ...sent, body: sealedStream(machine, exchange, now, begun.bytes, stream, failing), duplex: 'half' };
+      handed = true;
       response = await this.#send(begun.url, init);
     } catch (error) {
       if (ofBody !== undefined || signal.aborted || error instanceof AttestationError) {
         closeExchange(machine, exchange);
-        throw ofBody !== undefined ? ofBody.error : signal.aborted ? signal.reason : error;
+        const cause = ofBody !== undefined ? ofBody.error : signal.aborted ? signal.reason : error;
+        throw handed ? interrupted(cause) : cause;
       }
-      return machine.step('refuse', { exchange, failure: reasonOf(error) });
+      return interruptible(() => machine.step('refuse', { exchange, failure: reasonOf(error) }));
     }
     const about = { exchange, status: response.status, content_type: response.headers.get('content-type') ?? '' };
-    if (!machine.step('response', about).sealed) {
-      const bytes = await firstBytes(response, MAX_PROBLEM_BYTES).catch(() => NOTHING);
-      return machine.step('refuse', about, bytes);
+    if (!interruptible(() => machine.step('response', about)).sealed) {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(PROBLEM_TIMEOUT)]);
+      const bytes = await firstBytes(response, MAX_PROBLEM_BYTES, limit).catch(() => NOTHING);
+      return interruptible(() => machine.step('refuse', about, bytes));
     }
     const opened = new OpenedResponse(machine, exchange, response, signal);
     const head = await opened.head();
@@ -279,6 +296,14 @@ class OpenedResponse {
 
   /** Reads the next piece, and returns the head if it came. */
   async #read() {
+    try {
+      return await this.#readPiece();
+    } catch (error) {
+      throw interrupted(error);
+    }
+  }
+
+  async #readPiece() {
     const [machine, exchange] = [this.#machine, this.#exchange];
     let piece;
     try {
@@ -291,7 +316,7 @@ class OpenedResponse {
       machine.step('refuse', { exchange, failure: reasonOf(error) });
     }
     try {
-      const steps = piece.done ? [machine.step('finish', { exchange })] : inSteps(machine, 'open', exchange, piece.value);
+      const steps = piece.done ? [machine.step('finish', { exchange })] : inSteps(machine, 'open', { exchange }, piece.value);
       let head;
       for (const opened of steps) {
         head ??= opened.head;
@@ -338,16 +363,16 @@ class OpenedResponse {
 }
 
 /** The steps that a piece of content takes, one after the other: each as the module returns it. */
-function* inSteps(machine, name, exchange, content) {
+function* inSteps(machine, name, parameters, content) {
   for (let at = 0; at < content.length; at += MAX_PIECE_BYTES) {
-    yield machine.step(name, { exchange }, content.subarray(at, at + MAX_PIECE_BYTES));
+    yield machine.step(name, parameters, content.subarray(at, at + MAX_PIECE_BYTES));
   }
 }
 
 /** A whole request. */
-function sealed(machine, exchange, start, content) {
-  const pieces = [...inSteps(machine, 'content', exchange, content)].map(({ bytes }) => bytes);
-  return joined([start, ...pieces, machine.step('end', { exchange }).bytes]);
+function sealed(machine, exchange, now, start, content) {
+  const pieces = [...inSteps(machine, 'content', { exchange, at: now() }, content)].map(({ bytes }) => bytes);
+  return joined([start, ...pieces, machine.step('end', { exchange, at: now() }).bytes]);
 }
 
 function joined(parts) {
@@ -361,7 +386,7 @@ function joined(parts) {
 }
 
 /** A request whose content comes piece by piece. */
-function sealedStream(machine, exchange, start, content, failing) {
+function sealedStream(machine, exchange, now, start, content, failing) {
   const reader = content.getReader();
   return new ReadableStream(
     {
@@ -371,9 +396,9 @@ function sealedStream(machine, exchange, start, content, failing) {
           for (;;) {
             const { done, value } = await reader.read();
             if (!done && !(value instanceof Uint8Array)) throw new TypeError('expected a stream of Uint8Array');
-            for (const { bytes } of inSteps(machine, 'content', exchange, value ?? NOTHING)) controller.enqueue(bytes);
+            for (const { bytes } of inSteps(machine, 'content', { exchange, at: now() }, value ?? NOTHING)) controller.enqueue(bytes);
             if (done) {
-              controller.enqueue(machine.step('end', { exchange }).bytes);
+              controller.enqueue(machine.step('end', { exchange, at: now() }).bytes);
               return controller.close();
             }
             // What is empty gives nothing, and a stream that gives nothing is not asked again.
@@ -418,12 +443,14 @@ function streamsRequests() {
   }
 }
 
-/** The first bytes of a response; what is beyond the limit is not read. */
-async function firstBytes(response, limit) {
+/** The first bytes of a response; what is beyond the limit, or comes after the signal, is not read. */
+async function firstBytes(response, limit, signal) {
   if (response.body === null) return NOTHING;
   const parts = [];
   let length = 0;
-  for (const reader = response.body.getReader(); ; ) {
+  const reader = response.body.getReader();
+  signal?.addEventListener('abort', () => reader.cancel().catch(() => {}), { once: true });
+  for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
     parts.push(value);
@@ -463,6 +490,27 @@ function closed() {
   return new AttestationError({ code: 'closed', number: 903, category: 'misconfigured', retryable: false, message: 'the session is closed' });
 }
 
+/** The same error, saying that the request may have arrived. Another object: the one of a session that ended is shared. */
+function asSent(error) {
+  if (!(error instanceof AttestationError) || error.requestSent) return error;
+  const { code, number, category, retryable, message } = error;
+  return new AttestationError({ code, number, category, retryable, message, request_sent: true }, error.appraisal, error);
+}
+
+/** An error after a request was handed to the platform. The module knows what was sent; a session that ended does not. */
+function interrupted(error) {
+  return error?.code === 'closed' || error?.code === 'internal' ? asSent(error) : error;
+}
+
+/** Carries out a step after a request was handed to the platform. */
+function interruptible(step) {
+  try {
+    return step();
+  } catch (error) {
+    throw interrupted(error);
+  }
+}
+
 function deepFreeze(value) {
   if (typeof value === 'object' && value !== null) {
     Object.values(value).forEach(deepFreeze);
@@ -494,11 +542,12 @@ export async function connect(url, policy, given = {}) {
   const settings = {
     clock: known.clock ?? Date.now,
     fetch: known.fetch ?? ((...of) => globalThis.fetch(...of)),
+    isPlatforms: known.fetch === undefined,
     kds: known.kds ?? KDS,
     keySet: known.keySet,
     timeout: known.timeout ?? 30_000,
   };
-  const client = { url: String(url), policy };
+  const client = { url: String(url), policy, validates_names: settings.isPlatforms };
   if (known.amdRoots !== undefined) client.amd_roots = known.amdRoots;
   if (known.akRoot !== undefined) client.ak_root = known.akRoot;
   const module = await compiled(known.module);

@@ -51,6 +51,8 @@ fn failed(failed: ExchangeFailed) -> Failed {
 struct New {
     url: String,
     policy: String,
+    /// Whether the host validates the names of servers.
+    validates_names: bool,
     #[serde(default, deserialize_with = "given")]
     amd_roots: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -112,6 +114,13 @@ struct Seal {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Content {
+    exchange: u32,
+    at: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OfExchange {
     exchange: u32,
 }
@@ -122,20 +131,20 @@ impl MessageHost {
     ///
     /// | `step` | other members, bytes | result |
     /// |---|---|---|
-    /// | `new` | `url`, `policy`: text; optional `amd_roots`, `ak_root` | |
+    /// | `new` | `url`, `policy`: text; `validates_names`: whether the host validates the names of servers; optional `amd_roots`, `ak_root` | |
     /// | `begin` | `at`; 64 random bytes | `url`, `body`, `key_set_url`: what to request from the agent and from MAA |
     /// | `evidence` | `response`: `status`, `content_type`, or `failure`; `key_set` or `key_set_failure`; `key_set_fetched`; the response | `certificate`, `crls`: paths at AMD's service |
     /// | `attest` | `at`, `certificate`, `crls` | the attestation |
     /// | `attested` | `at` | `attested`: whether a request can be sealed |
     /// | `seal` | `at`, `method`, `url`, `headers`, `repeatable`, `attempt`; 64 random bytes | `exchange`, `url`, `headers`; the start of the content |
-    /// | `content`, `end` | `exchange`; content | more of the sealed content |
+    /// | `content`, `end` | `exchange`, `at`; content | more of the sealed content |
     /// | `response` | `exchange`, `status`, `content_type` | `sealed`: whether it is for `open` or for `refuse` |
     /// | `open`, `finish` | `exchange`; a piece of the response | `head` if it came: `status`, `headers`; `trailers` at the end; content |
     /// | `refuse` | `exchange`; `status`, `content_type`, or `failure`; the response | always an error |
     /// | `close` | `exchange` | |
     /// | `drop` | | ends the client and all exchanges, and wipes their keys |
     ///
-    /// The argument is wiped: it may hold random bytes and content.
+    /// The argument is wiped, since it may hold random bytes and content; copies of headers are not.
     pub fn call(&mut self, argument: Box<[u8]>) -> Vec<u8> {
         let argument = Zeroizing::new(argument.into_vec());
         let outcome = split(&argument).and_then(|(step, arguments, bytes)| self.step(&step, arguments, bytes));
@@ -168,10 +177,14 @@ impl MessageHost {
             }
             "seal" => self.seal(arguments, bytes),
             "content" => {
-                let sealed = self.exchange(&parse::<OfExchange>(arguments)?)?.content(bytes)?;
+                let Content { exchange, at } = parse(arguments)?;
+                let sealed = self.exchange(&OfExchange { exchange })?.content(bytes, UnixTime::from_secs(at))?;
                 Ok((json!({}), sealed))
             }
-            "end" => Ok((json!({}), self.exchange(&parse::<OfExchange>(arguments)?)?.end()?)),
+            "end" => {
+                let Content { exchange, at } = parse(arguments)?;
+                Ok((json!({}), self.exchange(&OfExchange { exchange })?.end(UnixTime::from_secs(at))?))
+            }
             "response" => {
                 let received: Received = parse(arguments)?;
                 let sealed =
@@ -212,14 +225,15 @@ impl MessageHost {
     }
 
     fn new_client(&mut self, arguments: Value) -> Outcome {
-        let New { url, policy, amd_roots, ak_root } = parse(arguments)?;
+        let New { url, policy, validates_names, amd_roots, ak_root } = parse(arguments)?;
         if self.client.is_some() {
             return Err(Error::argument("there is a client already").into());
         }
         let policy = Policy::parse(&policy)?.inner().clone();
         let amd_roots = amd_roots.as_deref().map(amd_anchors).transpose()?.unwrap_or_default();
         let ak_root = ak_root.as_deref().map(ak_anchors).transpose()?.unwrap_or_default();
-        self.client = Some(MessageClient::new(&url, policy, amd_roots, ak_root)?);
+        let client = MessageClient::new(&url, policy, amd_roots, ak_root)?;
+        self.client = Some(if validates_names { client } else { client.with_unknown_name_validation() });
         Ok((json!({}), Vec::new()))
     }
 

@@ -42,7 +42,8 @@ test('an attested instance: every check, and a front end that sees nothing', asy
     const session = await front.connect();
     assert.equal(session.url, front.url);
     assert.equal(session.attestation.channel, 'bound-message');
-    assert.equal(session.attestation.server_name, 'validated-front-end');
+    // The tests have a `fetch` of their own, of which nothing is known.
+    assert.equal(session.attestation.server_name, 'not-evaluated');
     assert(session.appraisal.length > 10);
     assert(session.appraisal.every(({ verdict }) => verdict !== 'failed'));
     assert(Object.isFrozen(session.appraisal[0]));
@@ -426,9 +427,98 @@ test('a session that is closed sends nothing', async () => {
     const slow = session.fetch('/slow?ms=60000');
     session.close();
     await refused(slow, 'closed');
-    await refused(response.arrayBuffer(), 'closed');
+    await refused(response.arrayBuffer(), 'closed', true);
     await refused(session.fetch('/'), 'closed');
     await refused(session.reattest(), 'closed');
+  });
+});
+
+/** A request whose content the test gives piece by piece, and what comes of it. */
+function slowly(session) {
+  let controller;
+  const body = new ReadableStream({ start: (given) => void (controller = given) });
+  const outcome = session.fetch('/echo', { method: 'POST', body });
+  outcome.catch(() => {});
+  return { outcome, send: (piece) => controller.enqueue(new TextEncoder().encode(piece)), end: () => controller.close() };
+}
+
+/** Waits until the front end has been sent so many requests of this path. */
+async function sentTo(front, path, count) {
+  while (front.count(path) < count) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+test('an error after a request was handed over says that it may have arrived', async () => {
+  await behind([], async (front) => {
+    // Closed with a request under way.
+    let session = await front.connect();
+    let request = slowly(session);
+    request.send('one');
+    await sentTo(front, '/attest/message', 1);
+    session.close();
+    await refused(request.outcome, 'closed', true);
+    // Refused while content is sent.
+    session = await front.connect();
+    request = slowly(session);
+    request.send('one');
+    await sentTo(front, '/attest/message', 2);
+    await front.order('knob debug');
+    await refused(session.reattest(), 'debug-mode');
+    request.send('two');
+    await refused(request.outcome, 'session-poisoned', true);
+    await front.order('reset');
+    // Sent again after the instance had restarted, and then no attestation.
+    let isAway = false;
+    const fetch = (url, init) => (isAway && String(url).endsWith('/attest/maa') ? Promise.reject(new Error('away')) : front.fetch(url, init));
+    session = await front.connect({ fetch });
+    await front.restart();
+    isAway = true;
+    await refused(session.fetch('/'), 'agent-unreachable', true);
+    await refused(session.fetch('/'), 'agent-unreachable');
+  });
+});
+
+test('content is not sealed after the end of its attestation, or after a refusal', async () => {
+  await behind([], async (front) => {
+    let later = 0;
+    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 20\n`;
+    const session = await front.connect({ clock: () => Date.now() + later }, policy);
+    let request = slowly(session);
+    request.send('in time');
+    await sentTo(front, '/attest/message', 1);
+    later = 20_000;
+    request.send(SECRET);
+    await refused(request.outcome, 'attestation-expired', true);
+    await session.reattest();
+    request = slowly(session);
+    request.send('before');
+    await sentTo(front, '/attest/message', 2);
+    await front.order('knob debug');
+    await refused(session.reattest(), 'debug-mode');
+    await front.order('reset');
+    await session.reattest();
+    // The attestation is another, and the request stays refused.
+    request.send(SECRET);
+    await refused(request.outcome, 'session-poisoned', true);
+    assert.equal(await text(post(session, 'again')), 'again');
+  });
+});
+
+test('options are read from the object that is given, not from its prototype', async () => {
+  await behind([], async (front) => {
+    const asked = [];
+    const fetch = (url, init) => (asked.push(String(url)), front.fetch(url, init));
+    try {
+      Object.prototype.keySet = 'https://other.example/keys';
+      Object.prototype.ok = {};
+      const session = await front.connect({ fetch });
+      assert.equal(await text(post(session, 'hello')), 'hello');
+      await front.order('knob debug');
+      await refused(session.reattest(), 'debug-mode');
+    } finally {
+      delete Object.prototype.keySet;
+      delete Object.prototype.ok;
+    }
+    assert.deepEqual(asked.filter((url) => url.includes('other.example')), []);
   });
 });
 

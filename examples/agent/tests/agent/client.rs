@@ -81,6 +81,8 @@ impl Client {
     }
 
     async fn over(stream: TcpStream, config: ClientConfig) -> std::io::Result<Self> {
+        // Otherwise a request waits for the acknowledgement of the handshake's end, which is delayed.
+        stream.set_nodelay(true)?;
         let name = ServerName::from(stream.peer_addr()?.ip());
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Sealed messages: `docs/protocol-message.md`, with a client that is written from the document.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -376,15 +377,24 @@ async fn a_request_whose_head_is_late_gives_up_its_place() {
     let mut scene =
         Scene::with(application().await, "", "requests-in-flight = 1\nattestation-request-seconds = 20").await;
     let (to, _) = scene.attest("/attest/maa").await;
-    let mut slow = Client::connect(scene.agent.address()).await;
     let head =
         format!("POST /attest/message HTTP/1.1\r\nhost: x\r\ncontent-type: {SEALED}\r\ncontent-length: 9\r\n\r\n1");
-    slow.write(&head).await;
     let (sealed, _) = to.seal(0, &get("/"));
-    // Until the slow one has the only place.
-    while scene.message(sealed.clone()).await.status != StatusCode::SERVICE_UNAVAILABLE {
-        moment().await;
-    }
+    // Until the slow one has the only place. Where it comes while the other has it, it is refused, and comes again.
+    let mut slow = Client::connect(scene.agent.address()).await;
+    slow.write(&head).await;
+    moment().await;
+    soon(async {
+        while scene.message(sealed.clone()).await.status != StatusCode::SERVICE_UNAVAILABLE {
+            if let Ok(refusal) = tokio::time::timeout(Duration::from_millis(20), slow.read()).await {
+                assert_eq!(refusal.unwrap().status, 503);
+                slow = Client::connect(scene.agent.address()).await;
+                slow.write(&head).await;
+                moment().await;
+            }
+        }
+    })
+    .await;
     let late = passing(20, slow.read()).await.unwrap();
     assert_eq!((late.status, late.json()["error"].as_str()), (408, Some("the request did not arrive in time")));
     assert_eq!(scene.send(&to, 1, &get("/")).await.status, 200);

@@ -1,7 +1,6 @@
 //! Sealed messages: `docs/protocol-message.md`, with a client that is written from the document.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -386,11 +385,14 @@ async fn a_request_whose_head_is_late_gives_up_its_place() {
     moment().await;
     soon(async {
         while scene.message(sealed.clone()).await.status != StatusCode::SERVICE_UNAVAILABLE {
-            if let Ok(refusal) = tokio::time::timeout(Duration::from_millis(20), slow.read()).await {
-                assert_eq!(refusal.unwrap().status, 503);
-                slow = Client::connect(scene.agent.address()).await;
-                slow.write(&head).await;
-                moment().await;
+            tokio::select! {
+                biased;
+                refusal = slow.read() => {
+                    assert_eq!(refusal.unwrap().status, 503);
+                    slow = Client::connect(scene.agent.address()).await;
+                    slow.write(&head).await;
+                }
+                () = moment() => {}
             }
         }
     })

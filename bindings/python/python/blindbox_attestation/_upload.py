@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, AsyncIterable, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, AsyncIterable, AsyncIterator, Callable
 
 from . import _native
 from ._body import Source, as_bytes, split
 from ._errors import AttestationError
 
+# Half of the time of importing this package, for programs that may not use it: imported where a task runs, which has it.
+if TYPE_CHECKING:
+    import asyncio
+
 
 async def started(start: Callable[..., _native.Cancel], *arguments: Any) -> Any:
     """Wait for work on the threads of the core. Cancelling the task ends the work."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -54,6 +59,8 @@ class Upload:
 
     async def send(self, start: Callable[..., _native.Cancel], *request: Any) -> _native.Response:
         """Send a request with this body. The error of a source that fails is raised as it is."""
+        import asyncio
+
         self._task = asyncio.ensure_future(self._run())
         try:
             sent: _native.Response = await started(start, *request)
@@ -74,6 +81,8 @@ class Upload:
             self._task.cancel()
 
     async def _run(self) -> None:
+        import asyncio
+
         try:
             # Nothing is read before the request has a connection.
             wants = await started(self._native.ready_start)
@@ -104,6 +113,8 @@ class Upload:
                 return None
         assert self._source is not None
         if self._source.is_file:
+            import asyncio
+
             return await asyncio.get_running_loop().run_in_executor(None, self._source.next)
         return self._source.next()
 

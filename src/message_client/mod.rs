@@ -261,6 +261,7 @@ impl MessageClient {
     /// # Errors
     ///
     /// As the fetching of evidence does for [`crate::verify_connection`]: the host is not reached, or what it responds with is no evidence.
+    /// None of them is a verdict: what was attested before stays so until its end.
     pub fn evidence(
         &mut self,
         response: HostResponse<'_>,

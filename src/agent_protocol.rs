@@ -26,7 +26,7 @@ use crate::message::exchange::outer::{KEY_CONFIG_MEMBER, SESSION_MEMBER};
 use crate::message::exchange::session::SessionId;
 use crate::policy::Policy;
 use crate::snp::certificates_from_pem;
-use crate::types::{Issuer, Sha256Digest, shorten};
+use crate::types::{Issuer, Sha256Digest, is_media_type, shorten};
 
 /// The largest response that is read, in bytes: stops an agent that sends without end. Genuine ones have 5 to 40 kB.
 pub(crate) const MAX_RESPONSE: usize = 256 << 10;
@@ -101,7 +101,7 @@ pub(crate) struct Received<'a> {
 
 /// Whether a `Content-Type` is JSON.
 pub(crate) fn is_json(content_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    is_media_type(content_type, "application/json")
 }
 
 /// What a response must hold.

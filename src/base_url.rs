@@ -3,6 +3,7 @@
 use url::{Host, Position, Url};
 
 use crate::error::AttestationError;
+use crate::message::binary_http::Control;
 
 /// The longest URL of a request, encoded, in bytes: the HTTP library takes no longer ones, and says so too late.
 const MAX_URL: usize = 65_000;
@@ -65,6 +66,18 @@ impl BaseUrl {
     /// Host and port, as the header `Host` has them.
     pub(crate) fn authority(&self) -> &str {
         &self.url[Position::BeforeHost..Position::AfterPort]
+    }
+
+    /// The control data of a sealed request (RFC 9292 section 3.4). The path of the base leads through the front end, and is no part of the
+    /// request inside.
+    pub(crate) fn control_data(&self, method: &str, url: &Url) -> Control {
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        Control::Request {
+            method: method.to_owned(),
+            scheme: url.scheme().to_owned(),
+            authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
+            path: path.strip_prefix(self.prefix()).unwrap_or(path).to_owned(),
+        }
     }
 
     /// The target of a request with this URI: a path below the base, or an absolute URL within it.

@@ -337,6 +337,11 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     shown
 }
 
+/// Whether a `Content-Type` is of a media type, whatever its parameters are.
+pub(crate) fn is_media_type(content_type: &str, expected: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+}
+
 /// Returns the first of the texts that a stranger wrote, shortened, for an error message.
 pub(crate) fn shorten_all(texts: &[String]) -> Vec<String> {
     texts.iter().take(8).map(|text| shorten(text, 100)).collect()

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use crate::agent_protocol::join_path;
 use crate::attestation::Attestation;
 use crate::base_url::BaseUrl;
 use crate::fetch::MessageOffer;
@@ -31,8 +32,7 @@ impl MessageRecipient {
         front_end_headers: &HeaderMap,
     ) -> Option<Arc<Self>> {
         let (config, offer) = (attested.message_key.clone()?, offer?);
-        let mut url = base.url().clone();
-        url.set_path(&format!("{}/{}", base.prefix(), outer::PATH));
+        let url = join_path(base.url(), outer::PATH);
         let mut headers = front_end_headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(outer::REQUEST_TYPE));
         headers.insert(ACCEPT, HeaderValue::from_static(outer::RESPONSE_TYPE));

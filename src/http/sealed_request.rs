@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TE, TRAILER};
 use http_body::{Body, Frame, SizeHint};
-use url::{Position, Url};
+use url::Url;
 
 use super::guarded_body::Progress;
 use crate::base_url::BaseUrl;
 use crate::error::{AttestationError, BoxError};
-use crate::message::binary_http::{Control, Field, Head};
+use crate::message::binary_http::{Field, Head};
 use crate::message::exchange::client::{Recipient, ResponseReader};
 use crate::message::exchange::stream::{MessageError, MessageWriter};
 use crate::message::headers::to_fields;
@@ -37,8 +37,7 @@ impl HandedOut {
     }
 }
 
-/// Seals a request for this URL, under a number of its own. The path of the base leads through the front end, and is no part of the
-/// request inside.
+/// Seals a request for this URL, under a number of its own.
 pub(crate) fn seal(
     request: http::Request<OutgoingBody>,
     url: &Url,
@@ -52,14 +51,7 @@ pub(crate) fn seal(
     for name in [CONTENT_LENGTH, TRAILER, TE] {
         headers.remove(name);
     }
-    let path = &url[Position::BeforePath..Position::AfterQuery];
-    let control = Control::Request {
-        method: head.method.as_str().to_owned(),
-        scheme: url.scheme().to_owned(),
-        authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
-        path: path.strip_prefix(base.prefix()).unwrap_or(path).to_owned(),
-    };
-    let head = Head { control, fields: to_fields(&headers) };
+    let head = Head { control: base.control_data(head.method.as_str(), url), fields: to_fields(&headers) };
     let (writer, start, response) = recipient.seal(head)?;
     let handed_out = HandedOut::default();
     let mut sealed = SealedBody { start, writer: Some(writer), body, progress, handed_out: handed_out.clone() };

@@ -1,21 +1,19 @@
 //! One sealed request and its response.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::{RequestToSeal, Validity};
 use crate::error::AttestationError;
-use crate::json::{self, Value};
 use crate::message::binary_http::{Control, Field, Part};
-use crate::message::exchange::client::{Failure, Repetition, ResponseError, ResponseReader};
+use crate::message::exchange::client::{
+    DECLINED_WAIT, Failure, MAX_REPETITIONS, Repetition, ResponseError, ResponseReader,
+};
+use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
 use crate::message::exchange::stream::{Ending, MessageWriter};
 use crate::types::UnixTime;
-
-/// How often a request is sealed again after the instance did not process it, or if it asks for nothing to be changed.
-const MAX_REPETITIONS: u8 = 2;
-
-/// The wait before a request is sealed again that a busy instance has declined; doubled for the next one.
-const DECLINED_WAIT_MS: u32 = 100;
 
 /// What a host received, or why it received nothing.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +124,7 @@ impl MessageExchange {
     /// [`MessageExchange::open`]. If not, it is given to [`MessageExchange::refuse`].
     #[must_use]
     pub fn is_sealed(status: u16, content_type: &str) -> bool {
-        status == 200 && has_type(content_type, outer::RESPONSE_TYPE)
+        outer::is_sealed(status, content_type)
     }
 
     /// Opens the next piece of the content.
@@ -171,31 +169,16 @@ impl MessageExchange {
         if let Err(failed) = self.check_standing() {
             return failed;
         }
-        let (failure, reason) = match response {
-            HostResponse::Failed { reason } => {
-                return self.unauthenticated(None, reason);
-            }
+        match response {
+            HostResponse::Failed { reason } => self.unauthenticated(None, reason),
             HostResponse::Received { status, content_type, body } => {
-                let is_problem = status == outer::NOT_OPENED_STATUS && has_type(content_type, outer::PROBLEM_TYPE);
-                if is_problem && names_key(body) {
-                    let reason = "no instance that was reached has the message key, as after a restart, or with several instances \
-                                  behind a front end without affinity";
-                    (Some(Failure::Unauthenticated), reason.to_owned())
-                } else if status == 200 {
-                    (None, "the front end responded with something else than a sealed message".to_owned())
-                } else {
-                    // A front end uses these statuses where it cannot reach an instance.
-                    if matches!(status, 404 | 421 | 502 | 503 | 504) {
-                        self.validity.reached.mark_lost();
-                    }
-                    (
-                        None,
-                        format!("the front end responded with the status {status}, which the instance has not sealed"),
-                    )
+                let found = NotSealed::of(status, content_type, body);
+                if found.is_of_absent_instance() {
+                    self.validity.reached.mark_lost();
                 }
+                self.unauthenticated(found.failure(), &found.to_string())
             }
-        };
-        self.unauthenticated(failure, &reason)
+        }
     }
 
     fn check(&self, now: UnixTime) -> Result<(), AttestationError> {
@@ -228,15 +211,13 @@ impl MessageExchange {
     }
 
     fn failed(&self, error: &ResponseError) -> ExchangeFailed {
-        match Failure::from(error) {
-            // Of any other response, the application may have begun to process the request.
-            Failure::Unauthenticated => self.unauthenticated(None, &error.to_string()),
+        match error.failure() {
             // A sealed decline says that the request was not processed and never will be.
-            Failure::Declined => {
+            Some(Failure::Declined) => {
                 let again_after_ms = self.again(Failure::Declined);
                 ExchangeFailed { error: self.error(&error.to_string()), again_after_ms }
             }
-            Failure::Refused => self.unauthenticated(Some(Failure::Refused), &error.to_string()),
+            failure => self.unauthenticated(failure, &error.to_string()),
         }
     }
 
@@ -254,7 +235,8 @@ impl MessageExchange {
             && self.repeatable
             && self.attempt < MAX_REPETITIONS
             && failure.allows_resending(self.repetition);
-        let wait = if failure == Failure::Declined { DECLINED_WAIT_MS } else { 0 };
+        let wait = if failure == Failure::Declined { DECLINED_WAIT } else { Duration::ZERO };
+        let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         may.then(|| wait.checked_shl(u32::from(self.attempt)).unwrap_or(wait))
     }
 
@@ -273,14 +255,4 @@ impl std::fmt::Debug for MessageExchange {
 
 fn header(Field { name, value }: Field) -> (String, Vec<u8>) {
     (name, value)
-}
-
-fn has_type(content_type: &str, expected: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
-}
-
-/// Whether the content is the problem of RFC 9458 section 5.3.
-fn names_key(body: &[u8]) -> bool {
-    let Ok(Value::Object(problem)) = json::parse(body) else { return false };
-    problem.required::<&str>("type").is_ok_and(|kind| kind == outer::KEY_PROBLEM)
 }

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use url::{Position, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 pub use exchange::{ExchangeFailed, HostResponse, MessageExchange, ResponsePart};
@@ -39,8 +39,8 @@ use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::maa::KeySet;
 use crate::maa_key::verify_vek;
-use crate::message::binary_http::{Control, Field, Head};
-use crate::message::exchange::client::Recipient;
+use crate::message::binary_http::{Field, Head};
+use crate::message::exchange::client::{MAX_ATTESTATIONS, Recipient, TOO_MANY_ATTESTATIONS};
 use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;
 use crate::message::exchange::session::SessionId;
@@ -51,9 +51,7 @@ use crate::types::UnixTime;
 
 pub use crate::crypto::host_random::HOST_RANDOM_LEN;
 
-/// The most attestations within a minute. A front end that says of each request that its key is not known would have the client attest for
-/// each.
-const MAX_ATTESTATIONS: usize = 30;
+/// The time in which [`MAX_ATTESTATIONS`] are counted.
 const ATTESTATION_WINDOW_SECONDS: u64 = 60;
 
 /// A client of one origin under one policy.
@@ -240,9 +238,7 @@ impl MessageClient {
         crate::verify::check_channel_allowed(&challenge, &self.policy)?;
         self.recent.retain(|began| now < began.plus(ATTESTATION_WINDOW_SECONDS));
         if self.recent.len() >= MAX_ATTESTATIONS {
-            let reason = "more than 30 attestations through the front end were needed within a minute: it does not lead sealed requests to \
-                          the instance that was attested";
-            return Err(AttestationError::TooManyUnattestedPeers { reason });
+            return Err(AttestationError::TooManyUnattestedPeers { reason: TOO_MANY_ATTESTATIONS });
         }
         self.recent.push_back(now);
         let maa = self.policy.maa().map(|trust| &trust.issuer);
@@ -455,16 +451,8 @@ fn with_random<T>(
     })
 }
 
-/// Control data and fields of a request, as binary HTTP has them. The path of the base leads through the front end, and is no part of the
-/// request inside.
+/// Control data and fields of a request, as binary HTTP has them.
 fn head(request: &RequestToSeal<'_>, base: &BaseUrl, url: &Url) -> Result<Head, AttestationError> {
-    let path = &url[Position::BeforePath..Position::AfterQuery];
-    let control = Control::Request {
-        method: request.method.to_owned(),
-        scheme: url.scheme().to_owned(),
-        authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
-        path: path.strip_prefix(base.prefix()).unwrap_or(path).to_owned(),
-    };
     let mut fields = Vec::new();
     for (name, value) in &request.headers {
         let name = name.to_ascii_lowercase();
@@ -477,5 +465,5 @@ fn head(request: &RequestToSeal<'_>, base: &BaseUrl, url: &Url) -> Result<Head, 
     if fields.iter().all(|field| field.name != "accept") {
         fields.push(Field { name: "accept".to_owned(), value: b"*/*".to_vec() });
     }
-    Ok(Head { control, fields })
+    Ok(Head { control: base.control_data(request.method, url), fields })
 }

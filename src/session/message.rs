@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use url::Url;
@@ -22,17 +22,11 @@ use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::http::sealed_request::{self, SealedRequest};
 use crate::http::sealed_response::{OpeningError, SealedBody};
 use crate::http::{Parts, Response};
-use crate::json::{self, Value};
-use crate::message::exchange::client::{Failure, Repetition, ResponseReader};
+use crate::message::exchange::client::{DECLINED_WAIT, Failure, MAX_REPETITIONS, Repetition, ResponseReader};
+use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
 use crate::message::exchange::stream::MAX_PIECE;
 use crate::transport::{TransportError, TransportErrorKind};
-
-/// How often a request is sealed and sent again after the instance did not process it, or if it is idempotent.
-const MAX_REPETITIONS: usize = 2;
-
-/// The wait before a request is sent again that a busy instance has declined; doubled for the next one.
-const DECLINED_WAIT: Duration = Duration::from_millis(100);
 
 /// The most bytes of an error of the front end that are read, and how long.
 const MAX_PROBLEM: usize = 4_096;
@@ -158,8 +152,8 @@ async fn exchange(
         error = peer.until_cancelled(Duration::ZERO) => return Err(error),
         outcome = exchange => outcome,
     };
-    let outer = match outcome {
-        Ok(outer) => outer,
+    let received = match outcome {
+        Ok(received) => received,
         // Whatever the front end says of a request that was handed out, it may have delivered it.
         Err(failure) if failure.kind == TransportErrorKind::NotProcessed && !handed_out.has_begun() => {
             sent.store(sent_before, Ordering::Relaxed);
@@ -177,9 +171,10 @@ async fn exchange(
         }
     };
     checkout.advance(Exchange::Responding(progress));
-    let status = outer.status();
-    let opening =
-        async { Ok(if is_sealed(&outer) { open(outer, response, url).await } else { refuse(outer, url).await }) };
+    let opening = async {
+        let is_sealed = outer::is_sealed(received.status().as_u16(), content_type(received.headers()));
+        Ok(if is_sealed { open(received, response, url).await } else { refuse(received, recipient, url).await })
+    };
     let opened = tokio::select! {
         biased;
         error = peer.until_cancelled(Duration::ZERO) => Err(error.after_request_was_sent()),
@@ -191,38 +186,15 @@ async fn exchange(
     Ok(match opened {
         Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *deadline))),
         Err((Some(failure), error)) => Outcome::Failed(failure, error),
-        Err((None, error)) => {
-            if is_of_absent_instance(status) {
-                recipient.mark_lost();
-            }
-            return Err(error);
-        }
+        Err((None, error)) => return Err(error),
     })
 }
 
 /// A failure to open a response, if another attempt may have one; and the error for the caller.
 type NotOpened = (Option<Failure>, AttestationError);
 
-fn is_sealed(outer: &http::Response<Incoming>) -> bool {
-    outer.status() == StatusCode::OK && has_type(outer.headers(), outer::RESPONSE_TYPE)
-}
-
-/// Whether a front end uses this status where it cannot reach an instance. The next request attests one again: else a session would
-/// fail until the attestation of an instance that is gone has ended.
-fn is_of_absent_instance(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::NOT_FOUND
-            | StatusCode::MISDIRECTED_REQUEST
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    )
-}
-
-fn has_type(headers: &HeaderMap, expected: &str) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 async fn open(
@@ -232,50 +204,43 @@ async fn open(
 ) -> Result<http::Response<SealedBody>, NotOpened> {
     SealedBody::open(outer.into_body(), reader).await.map_err(|error| {
         let failure = match &error {
-            OpeningError::Response(error) => Some(Failure::from(error)),
+            OpeningError::Response(error) => error.failure(),
             OpeningError::Transport(_) => None,
         };
-        // Of any other response, the application may have begun to process the request.
-        let failure = failure.filter(|failure| *failure != Failure::Unauthenticated);
         let error = error.of_application(url);
         // A sealed decline says that the request was not processed and never will be.
         (failure, if failure == Some(Failure::Declined) { error } else { error.after_request_was_sent() })
     })
 }
 
-/// The error for a response that is not sealed: of the front end, or of an agent that cannot open the request. Neither is
-/// authenticated.
-async fn refuse(outer: http::Response<Incoming>, url: &Url) -> Result<http::Response<SealedBody>, NotOpened> {
-    let status = outer.status();
-    let is_problem = status.as_u16() == outer::NOT_OPENED_STATUS && has_type(outer.headers(), outer::PROBLEM_TYPE);
-    let (failure, reason) = if is_problem && names_key(outer.into_body()).await {
-        let reason = "no instance that was reached has the message key, as after a restart, or with several instances behind a \
-                      front end without affinity";
-        (Some(Failure::Unauthenticated), reason.to_owned())
-    } else if status == StatusCode::OK {
-        (None, "the front end responded with something else than a sealed message".to_owned())
-    } else {
-        (
-            None,
-            format!("the front end responded with the status {}, which the instance has not sealed", status.as_u16()),
-        )
-    };
-    let error = TransportError::new(TransportErrorKind::Broken, reason).of_application(url);
-    Err((failure, error.after_request_was_sent()))
+/// The error for a response that is not sealed.
+async fn refuse(
+    outer: http::Response<Incoming>,
+    recipient: &MessageRecipient,
+    url: &Url,
+) -> Result<http::Response<SealedBody>, NotOpened> {
+    let (head, content) = outer.into_parts();
+    let (status, content_type) = (head.status.as_u16(), content_type(&head.headers));
+    let content = if NotSealed::is_problem(status, content_type) { problem(content).await } else { Vec::new() };
+    let found = NotSealed::of(status, content_type, &content);
+    if found.is_of_absent_instance() {
+        recipient.mark_lost();
+    }
+    let error = TransportError::new(TransportErrorKind::Broken, found.to_string()).of_application(url);
+    Err((found.failure(), error.after_request_was_sent()))
 }
 
-/// Whether the content is the problem of RFC 9458 section 5.3.
-async fn names_key(mut content: Incoming) -> bool {
+/// The content of a problem; nothing of one that is too long or too late.
+async fn problem(mut content: Incoming) -> Vec<u8> {
     let reading = async {
         let mut bytes = Vec::new();
         while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut content).poll_frame(cx)).await {
             bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
             if bytes.len() > MAX_PROBLEM {
-                return None;
+                return Vec::new();
             }
         }
-        let Ok(Value::Object(problem)) = json::parse(&bytes) else { return None };
-        problem.required::<&str>("type").ok().map(|kind| kind == outer::KEY_PROBLEM)
+        bytes
     };
-    tokio::time::timeout(PROBLEM_TIMEOUT, reading).await.ok().flatten().unwrap_or(false)
+    tokio::time::timeout(PROBLEM_TIMEOUT, reading).await.unwrap_or_default()
 }

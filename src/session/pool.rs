@@ -12,6 +12,7 @@ use crate::attest::{Lease, PeerId};
 use crate::attestation::Attestation;
 use crate::clock::Clock;
 use crate::error::AttestationError;
+use crate::message::exchange::client::{MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS};
 use crate::sync::lock;
 use crate::telemetry;
 use crate::transport::{Connection, Security};
@@ -24,10 +25,6 @@ const MAX_KEYS: usize = 64;
 /// showing a new key on each connection.
 const MAX_NEW_KEYS: usize = 120;
 const NEW_KEY_WINDOW: Duration = Duration::from_secs(60);
-
-/// The most attestations through a front end within [`NEW_KEY_WINDOW`]. A front end that says of each request that its key is not known
-/// would have a session attest for each: reports of the firmware are slow, and MAA limits its callers.
-const MAX_FRONT_END_ATTESTATIONS: usize = 30;
 
 /// The pool of a session. Lock order: the pool before a peer, to avoid deadlocks.
 pub(super) struct Pool {
@@ -255,11 +252,7 @@ impl Pool {
             return Ok(());
         }
         let (limit, reason) = match id {
-            PeerId::FrontEnd => (
-                MAX_FRONT_END_ATTESTATIONS,
-                "more than 30 attestations through the front end were needed within a minute: it does not lead sealed requests to \
-                 the instance that was attested",
-            ),
+            PeerId::FrontEnd => (MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS),
             _ if id.is_one_connection() => {
                 (MAX_NEW_KEYS, "more than 120 connections needed an attestation within a minute")
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::agent::{DECLINED, REFUSED};
 use super::fields;
@@ -14,6 +15,18 @@ use crate::message::key_config::KeyConfig;
 use crate::message::request;
 use crate::message::response::ResponseOpener;
 use crate::sync::lock;
+
+/// How often a request is sealed again after the instance did not process it, or if it is idempotent.
+pub(crate) const MAX_REPETITIONS: u8 = 2;
+
+/// The wait before a request is sealed again that a busy instance has declined; doubled for the next one.
+pub(crate) const DECLINED_WAIT: Duration = Duration::from_millis(100);
+
+/// The most attestations through a front end within a minute. A front end that says of each request that its key is not known would have
+/// a session attest for each: reports of the firmware are slow, and MAA limits its callers.
+pub(crate) const MAX_ATTESTATIONS: usize = 30;
+pub(crate) const TOO_MANY_ATTESTATIONS: &str = "more than 30 attestations through the front end were needed within a minute: it does not \
+                                                lead sealed requests to the instance that was attested";
 
 /// The holder of an attested key, with what numbers its requests.
 ///
@@ -239,5 +252,13 @@ impl From<&ResponseError> for Failure {
             ResponseError::Refused => Self::Refused,
             ResponseError::Message(_) | ResponseError::Malformed | ResponseError::Trailer => Self::Unauthenticated,
         }
+    }
+}
+
+impl ResponseError {
+    /// The failure of the request, if another attempt may have a response. Of a response that does not open, the application may have
+    /// begun to process the request.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        Some(Failure::from(self)).filter(|failure| *failure != Failure::Unauthenticated)
     }
 }

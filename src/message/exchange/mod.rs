@@ -10,6 +10,7 @@
 //! | [`agent`] | the request that an agent opens, and its sealed response |
 //! | [`client`] | the request that a client seals, and the response to it |
 //! | [`outer`] | the HTTP messages that sealed ones travel in |
+//! | [`not_sealed`] | what a response says that is not sealed |
 //!
 //! The front end between them ends TLS, and is the attacker: it keeps, changes, cuts, repeats and swaps messages, and seals messages
 //! of its own. The models of `models/` have the same parties.
@@ -18,6 +19,7 @@ pub(crate) mod agent;
 pub(crate) mod client;
 pub(crate) mod fields;
 pub(crate) mod keys;
+pub(crate) mod not_sealed;
 pub(crate) mod outer;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

@@ -1,6 +1,7 @@
 //! The HTTP messages that sealed ones travel in. A front end reads and writes all of this; neither end believes any of it.
 
 use crate::message::key_config::KeyConfig;
+use crate::types::is_media_type;
 
 /// The path of sealed requests, below the address of the agent. No application has it: the prefix is reserved.
 pub(crate) const PATH: &str = "attest/message";
@@ -24,6 +25,11 @@ pub(crate) const KEY_PROBLEM: &str = "https://iana.org/assignments/http-problem-
 
 /// The field of a sealed request that names the instance, for the rules of a front end that spreads requests over instances.
 pub(crate) const INSTANCE_FIELD: &str = "blindbox-instance";
+
+/// Whether the content of a response may be that of the instance.
+pub(crate) fn is_sealed(status: u16, content_type: &str) -> bool {
+    status == 200 && is_media_type(content_type, RESPONSE_TYPE)
+}
 
 /// The content of the response to a request that does not open.
 pub(crate) fn not_opened() -> String {

@@ -199,8 +199,8 @@ async fn renewal_and_leaving_are_told() {
 
 #[test]
 fn the_library_writes_to_no_stream_and_installs_nothing() {
-    fn check(folder: &std::path::Path) {
-        for entry in std::fs::read_dir(folder).unwrap() {
+    fn check(directory: &std::path::Path) {
+        for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("bin") {
                 check(&path);

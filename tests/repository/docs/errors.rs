@@ -169,8 +169,8 @@ fn names_of_errors_in_the_documents_exist() {
 
 #[test]
 fn every_refusal_of_the_proxy_is_documented() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/blindbox-attest/proxy");
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/blindbox-attest/proxy");
+    let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
     let mut refusals = BTreeSet::new();
     for file in files.map(|path| std::fs::read_to_string(path).unwrap()) {
         for refusal in file.split(" refusal(StatusCode::").chain(file.split("(refusal(StatusCode::")).skip(1) {

@@ -105,8 +105,8 @@ fn a_genuine_token_about_sgx_is_of_no_enclave_we_know() {
 #[test]
 fn a_genuine_token_of_a_key_that_is_not_in_the_set_is_refused() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let folder = vectors.join("maa-sharedweu-test-sevsnpvm-aci-2025");
-    let recorded = OfflineAttestation::open(&folder, "../maa-payload-only-aci/jwks_sharedweu_2023.json");
+    let directory = vectors.join("maa-sharedweu-test-sevsnpvm-aci-2025");
+    let recorded = OfflineAttestation::open(&directory, "../maa-payload-only-aci/jwks_sharedweu_2023.json");
     let TokenError::UnknownKey { key_id, known } = refusal(recorded.verify(&recorded.token, recorded.issued_at)) else {
         panic!("another error")
     };

@@ -342,7 +342,9 @@ class OpenedResponse {
   }
 
   stream() {
-    const stream = new ReadableStream(
+    // This object, not the stream: a browser that pipes a stream keeps what it pulls from, and drops the object of the page.
+    forgotten.register(this, { machine: this.#machine, exchange: this.#exchange, reader: this.#reader });
+    return new ReadableStream(
       {
         pull: async (controller) => {
           while (this.#ready.length === 0 && !this.#done) await this.#read();
@@ -357,8 +359,6 @@ class OpenedResponse {
       },
       { highWaterMark: 0 },
     );
-    forgotten.register(stream, { machine: this.#machine, exchange: this.#exchange, reader: this.#reader });
-    return stream;
   }
 }
 

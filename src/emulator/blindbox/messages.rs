@@ -56,7 +56,8 @@ impl Messages {
             Ok(Opened::Admitted(exchange)) => exchange,
             Ok(Opened::Answered(response)) => return whole(response),
             Err(OpenError::NotOpened) => return Reply::Response(not_opened().map(ResponseBody::whole)),
-            Err(OpenError::Body(_)) => return Reply::Close,
+            // Only its own stream ends, and not what else the connection of a front end carries.
+            Err(OpenError::Body(_)) => return Reply::Reset(h2::Reason::CANCEL),
         };
         if declines {
             return exchange.decline().map_or(Reply::Close, whole);

@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{AFFINITY, FrontEnd, FrontEndKnob};
-use crate::emulator::{BlindBox, Gate, Knob, Maa};
+use crate::emulator::{BlindBox, Fault, Gate, Knob, Maa};
 use crate::message::binary_http::{Control, Field, Head, Part};
 use crate::message::chunks::ChunkError;
 use crate::message::exchange::client::{Recipient, ResponseError, ResponseReader};
@@ -59,8 +60,13 @@ impl Scene {
             "nonce": "ab".repeat(32),
             "protocol": "blindbox-bound-message/1",
         });
-        let response = self.http.post(format!("{}/attest/maa", self.front_end.url())).body(request.to_string());
-        let response = response.send().await.unwrap();
+        let request = self.http.post(format!("{}/attest/maa", self.front_end.url())).body(request.to_string());
+        let again = request.try_clone().unwrap();
+        let mut response = request.send().await.unwrap();
+        // A connection that a restart has cut is used once more at most.
+        if response.status() == 502 {
+            response = again.send().await.unwrap();
+        }
         let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         let answer: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         let config = STANDARD.decode(answer["key_config"].as_str().unwrap()).unwrap();
@@ -250,6 +256,39 @@ async fn requests_that_are_held_and_overtaken_are_processed_once_each() {
     });
     assert_eq!(held, Ok("held".to_owned()));
     assert_eq!(scene.processed(), 2);
+}
+
+/// The front end sends all of them on over one connection.
+#[tokio::test]
+async fn a_request_that_is_cut_ends_none_beside_it() {
+    let scene = Scene::start(1).await;
+    let to = scene.attest().await;
+    let gate = Gate::closed();
+    scene.replicas[0].fail("/echo", Fault::Held(gate.clone()));
+    let (held, ()) = tokio::join!(scene.echo(&to, "held"), async {
+        gate.arrived(1).await;
+        let (cut, cuts) = tokio::sync::oneshot::channel::<()>();
+        let end = stream::once(async move {
+            let _ = cuts.await;
+            Err(std::io::Error::other("cut"))
+        });
+        // Its head is not whole.
+        let body = stream::iter([Ok(seal(&to.recipient, "/", "").0[..10].to_vec())]).chain(end);
+        let request = scene.http.post(format!("{}/attest/message", scene.front_end.url()));
+        let request = request.header("content-type", "message/ohttp-chunked-req").header("cookie", &to.cookie);
+        let request = request.body(reqwest::Body::wrap_stream(body)).send();
+        let arrived = async {
+            while scene.replicas[0].agent_traffic().count("/attest/message") < 2 {
+                tokio::task::yield_now().await;
+            }
+            cut.send(()).unwrap();
+        };
+        let (outcome, ()) = tokio::join!(request, arrived);
+        outcome.unwrap_err();
+        assert_eq!(scene.send(&to, "/nowhere", "").await.unwrap().0, 404);
+        gate.open();
+    });
+    assert_eq!(held, Ok("held".to_owned()));
 }
 
 #[tokio::test]

@@ -107,8 +107,8 @@ class Session {
 
   /** As `fetch` of the platform, sealed to the attested instance. */
   fetch = async (input, init = {}) => {
-    const request = this.#request(input, init);
-    const { signal } = request;
+    const { request, abort } = this.#request(input, init);
+    const { signal } = abort;
     signal.throwIfAborted();
     const stream = init.body instanceof ReadableStream && streamsRequests() ? init.body : null;
     const whole = stream === null ? new Uint8Array(await request.arrayBuffer()) : null;
@@ -120,7 +120,7 @@ class Session {
       try {
         if (!this.#machine.step('attested', { at: this.#now() }).attested) await abortable(this.#attest(), signal);
         const begun = this.#machine.randomStep('seal', { at: this.#now(), ...sealing, attempt });
-        return await this.#exchange(begun, request, whole, stream);
+        return await this.#exchange(begun, { request, abort, whole, stream });
       } catch (error) {
         if (!(error instanceof AttestationError)) throw error;
         arrived ||= error.requestSent;
@@ -149,8 +149,11 @@ class Session {
     const relative = typeof input === 'string' && input.startsWith('/') && !input.startsWith('//');
     const target = relative ? this.#base.replace(/\/+$/, '') + input : input;
     const streamed = init.body instanceof ReadableStream ? { duplex: 'half' } : {};
-    const signals = [this.#closed.signal, init.signal, input instanceof Request ? input.signal : null].filter((signal) => signal instanceof AbortSignal);
-    return new Request(target, { ...init, ...streamed, signal: AbortSignal.any(signals) });
+    const followed = [this.#closed.signal, init.signal, input instanceof Request ? input.signal : null].filter((signal) => signal instanceof AbortSignal);
+    // Kept until the response has ended, and not taken from the new `Request`: in Node the signal of a `Request` follows another one only
+    // while the `Request` is kept, and what `any` returns keeps no signal that it follows.
+    const abort = { signal: AbortSignal.any(followed), followed, input };
+    return { request: new Request(target, { ...init, ...streamed, signal: null }), abort };
   }
 
   #now() {
@@ -166,8 +169,11 @@ class Session {
   }
 
   async #attestNow() {
+    await within(this.#settings.timeout, this.#closed.signal, (signal) => this.#attestUntil(signal));
+  }
+
+  async #attestUntil(signal) {
     const machine = this.#machine;
-    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(this.#settings.timeout)]);
     const asked = machine.randomStep('begin', { at: this.#now() });
     const json = 'application/json';
     const question = { method: 'POST', headers: { 'content-type': json, accept: json }, body: asked.body };
@@ -231,8 +237,8 @@ class Session {
     return this.#settings.fetch(url, { credentials: 'include', redirect: 'manual', cache: 'no-store', referrerPolicy: 'no-referrer', ...init });
   }
 
-  async #exchange(begun, request, whole, stream) {
-    const [machine, { exchange }, { signal }] = [this.#machine, begun, request];
+  async #exchange(begun, { request, abort, whole, stream }) {
+    const [machine, { exchange }, { signal }] = [this.#machine, begun, abort];
     const now = () => this.#now();
     let ofBody;
     // What was handed to the platform may have arrived.
@@ -259,11 +265,10 @@ class Session {
     }
     const about = { exchange, status: response.status, content_type: response.headers.get('content-type') ?? '' };
     if (!interruptible(() => machine.step('response', about)).sealed) {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(PROBLEM_TIMEOUT)]);
-      const bytes = await firstBytes(response, MAX_PROBLEM_BYTES, limit).catch(() => NOTHING);
+      const bytes = await within(PROBLEM_TIMEOUT, signal, (limit) => firstBytes(response, MAX_PROBLEM_BYTES, limit)).catch(() => NOTHING);
       return interruptible(() => machine.step('refuse', about, bytes));
     }
-    const opened = new OpenedResponse(machine, exchange, response, signal);
+    const opened = new OpenedResponse(machine, exchange, response, abort);
     const head = await opened.head();
     const init = { status: head.status, headers: head.headers };
     const hasBody = !NULL_BODY.includes(head.status) && request.method !== 'HEAD';
@@ -285,12 +290,12 @@ class OpenedResponse {
   #machine;
   #exchange;
   #reader;
-  #signal;
+  #abort;
   #ready = [];
   #done = false;
 
-  constructor(machine, exchange, response, signal) {
-    [this.#machine, this.#exchange, this.#signal] = [machine, exchange, signal];
+  constructor(machine, exchange, response, abort) {
+    [this.#machine, this.#exchange, this.#abort] = [machine, exchange, abort];
     this.#reader = (response.body ?? new Response(NOTHING).body).getReader();
   }
 
@@ -309,9 +314,10 @@ class OpenedResponse {
     try {
       piece = await this.#reader.read();
     } catch (error) {
-      if (this.#signal.aborted) {
+      const { signal } = this.#abort;
+      if (signal.aborted) {
         closeExchange(machine, exchange);
-        throw this.#signal.reason;
+        throw signal.reason;
       }
       machine.step('refuse', { exchange, failure: reasonOf(error) });
     }
@@ -471,6 +477,18 @@ function abortable(work, signal) {
     signal.addEventListener('abort', abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
+}
+
+/** Does work with a signal that follows another one and ends after so many milliseconds. */
+async function within(milliseconds, followed, work) {
+  // Not `AbortSignal.timeout`: in Node what `any` returns does not keep it, and a collection of garbage would take the limit away.
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new DOMException(`it took longer than ${milliseconds} ms`, 'TimeoutError')), milliseconds);
+  try {
+    return await work(AbortSignal.any([followed, limit.signal]));
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function base64(bytes) {

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { test } from 'node:test';
+import v8 from 'node:v8';
+import vm from 'node:vm';
 
 import { AttestationError, connect } from '../session.js';
 import { MODULE, behind } from './front_end.js';
@@ -32,6 +34,16 @@ async function nothingSent(front, code, options, policy) {
   assert.equal(front.count('/attest/message'), 0);
   assert.equal((await front.order('traffic')).application_bytes, 0);
   return error;
+}
+
+/** Collects garbage until all that can be collected is gone. */
+async function collect() {
+  v8.setFlagsFromString('--expose-gc');
+  const gc = vm.runInNewContext('gc');
+  for (let round = 0; round < 5; round += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    gc();
+  }
 }
 
 const text = async (response) => (await response).text();
@@ -151,6 +163,51 @@ test('a response is given piece by piece, and errors if its end is missing', asy
     application.closeAllConnections();
     application.close();
   }
+});
+
+test('a response that stalls ends with a signal or the session, whatever is collected meanwhile', async () => {
+  const application = http.createServer((request, response) => void response.writeHead(200).write('one'));
+  await new Promise((resolve) => application.listen(0, '127.0.0.1', resolve));
+  try {
+    await behind(['--application', `http://127.0.0.1:${application.address().port}`], async (front) => {
+      const session = await front.connect();
+      const reason = new Error('no longer wanted');
+      const ends = [];
+      // Nothing but the session keeps the `Request`.
+      for (const input of [() => ['/'], (signal) => [new Request(`${front.url}/`, { signal })], (signal) => ['/', { signal }]]) {
+        const stopped = new AbortController();
+        const reader = (await session.fetch(...input(stopped.signal))).body.getReader();
+        assert.equal(new TextDecoder().decode((await reader.read()).value), 'one');
+        ends.unshift({ stopped, next: failing(reader.read()) });
+      }
+      await collect();
+      for (const { stopped, next } of ends.splice(0, 2)) {
+        stopped.abort(reason);
+        assert.equal(await next, reason);
+      }
+      session.close();
+      await refused(ends[0].next.then((error) => Promise.reject(error)), 'closed', true);
+      // A signal that no one else keeps.
+      const other = await front.connect();
+      const late = failing(async () => (await other.fetch('/', { signal: AbortSignal.timeout(500) })).text());
+      await collect();
+      assert.equal((await late).name, 'TimeoutError');
+    });
+  } finally {
+    application.closeAllConnections();
+    application.close();
+  }
+});
+
+test('an attestation that stalls ends in time, whatever is collected meanwhile', async () => {
+  await behind([], async (front) => {
+    const fetch = (url, { signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    const connecting = failing(front.connect({ fetch, timeout: 500 }));
+    await collect();
+    const error = await connecting;
+    assert.deepEqual([error.code, error.requestSent], ['agent-unreachable', false]);
+    assert.match(error.message, /longer than 500 ms/);
+  });
 });
 
 test('a front end that is hostile reads nothing and changes nothing unnoticed', async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 /** How long an event may take, in milliseconds. */
-const LIMIT = 60_000;
+const LIMIT = 300_000;
 
 export class Browser {
   #pending = new Map();
@@ -99,10 +99,23 @@ export class Browser {
   /** Waits until an expression is true. */
   async until(expression) {
     for (const end = Date.now() + LIMIT; Date.now() < end; ) {
-      if (await this.evaluate(expression)) return;
+      // What is evaluated in a page that is just replaced has no result.
+      const isTrue = await this.evaluate(expression).catch((error) => {
+        if (!/context was destroyed|Cannot find (default )?context|navigated or closed/.test(error.message)) throw error;
+      });
+      if (isTrue) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`it did not become true: ${expression}; the page: ${await this.evaluate('document.body.innerText')}`);
+  }
+
+  /** Opens a page, and waits until its script says that it is ready. */
+  async visit(url) {
+    // The page that is open may be the same one: what it says is not meant.
+    await this.evaluate('delete document.documentElement?.dataset.ready');
+    const { errorText } = await this.send('Page.navigate', { url });
+    if (errorText !== undefined) throw new Error(`${url}: ${errorText}`);
+    await this.until("document.documentElement?.dataset.ready === 'true'");
   }
 
   /** Sets the files of an input. */

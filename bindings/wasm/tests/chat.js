@@ -54,8 +54,7 @@ async function chatting(options, work, allowed = origin) {
       '/chat/policy.toml': front.policy,
       '/chat/key-set.json': front.file('key-set.json'),
     };
-    await browser.send('Page.navigate', { url: `${origin}/chat/index.html` });
-    await browser.until("document.documentElement?.dataset.ready === 'true'");
+    await browser.visit(`${origin}/chat/index.html`);
     await work(front);
     assert.deepEqual(faults, []);
   });

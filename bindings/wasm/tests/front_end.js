@@ -14,6 +14,12 @@ export const MODULE = await WebAssembly.compile(readFileSync(process.env.BLINDBO
 await fetch('data:,');
 const { constructor: Agent } = globalThis[Symbol.for('undici.globalDispatcher.1')];
 
+// A test that waits for an event that never comes fails, and does not hang.
+setTimeout(() => {
+  console.error('the tests of this file took more than thirty minutes');
+  process.exit(1);
+}, 1_800_000).unref();
+
 export class FrontEnd {
   static async start(options = []) {
     const front = new FrontEnd();
@@ -26,7 +32,7 @@ export class FrontEnd {
     front.url = front.about.url;
     front.policy = front.file('policy.toml');
     const roots = ['application-root.pem', 'collateral-root.pem'].map((name) => front.file(name));
-    front.dispatcher = new Agent({ connect: { ca: roots.join('') } });
+    front.dispatcher = new Agent({ connect: { ca: roots.join(''), timeout: 600_000 } });
     return front;
   }
 

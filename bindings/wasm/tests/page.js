@@ -33,8 +33,7 @@ after(async () => {
 
 async function open(width = 1280) {
   await browser.send('Emulation.setDeviceMetricsOverride', { width, height: 900, deviceScaleFactor: 1, mobile: false });
-  await browser.send('Page.navigate', { url: PAGE });
-  await browser.until("document.documentElement?.dataset.ready === 'true'");
+  await browser.visit(PAGE);
 }
 
 async function screenshot(name) {

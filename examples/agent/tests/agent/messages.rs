@@ -249,29 +249,39 @@ async fn one_address_has_a_share_of_the_places_for_opening() {
     // What is sent whole is opened, and is sealed to no key of this agent.
     let status = async |last| from(last).await.send(&(head(1) + "x")).await.status;
     assert_eq!((status(1).await, status(2).await), (400, 400));
-    let until_refused = async |last| {
-        soon(async {
+    // One of an address that has a place, and the refusal of another address. Where the first comes while the other has the place, it is
+    // refused itself, and comes again.
+    let holding = async |last, other| {
+        let mut held = from(last).await;
+        held.write(&head(1)).await;
+        moment().await;
+        let refused = soon(async {
             loop {
-                let answer = from(last).await.send(&(head(1) + "x")).await;
+                let answer = from(other).await.send(&(head(1) + "x")).await;
                 if answer.status != 400 {
                     return answer;
                 }
-                moment().await;
+                tokio::select! {
+                    biased;
+                    refusal = held.read() => {
+                        assert!([429, 503].contains(&refusal.unwrap().status));
+                        held = from(last).await;
+                        held.write(&head(1)).await;
+                    }
+                    () = moment() => {}
+                }
             }
         })
-        .await
+        .await;
+        (held, refused)
     };
-    let mut first = from(1).await;
-    first.write(&head(1)).await;
-    let answer = until_refused(1).await;
+    let (mut first, answer) = holding(1, 1).await;
     let shown = json!({ "error": "too many requests of this address at the moment" });
     assert_eq!((answer.status, answer.json()), (429, shown));
     assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
     assert_eq!(status(2).await, 400);
     // Both places are taken, and no third address has one.
-    let mut second = from(2).await;
-    second.write(&head(1)).await;
-    let answer = until_refused(3).await;
+    let (_second, answer) = holding(2, 3).await;
     let shown = json!({ "error": "too many requests at the moment" });
     assert_eq!((answer.status, answer.json()), (503, shown));
     // Each is given back.

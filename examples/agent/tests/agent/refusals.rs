@@ -334,8 +334,8 @@ async fn the_statuses_are_those_of_the_protocol() {
     let mut client = Client::connect(agent.address()).await;
     client.write(&get("/")).await;
     seen.insert(after(301, client).await);
-    drop(silent);
-    seen.insert(Client::connect(agent.address()).await.send(&get("/")).await.status);
+    let (alone, _) = agent_without_machine(&TestServer::at(closed.address()), "", "").await;
+    seen.insert(Client::connect(alone.address()).await.send(&get("/")).await.status);
     assert_eq!(seen, said);
 }
 

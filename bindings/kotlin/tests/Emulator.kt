@@ -59,8 +59,8 @@ class Emulator(vararg options: String) : AutoCloseable {
         init {
             // A test that waits for an event that never comes fails, and does not hang.
             thread(isDaemon = true) {
-                Thread.sleep(600_000)
-                System.err.println("the tests took more than ten minutes")
+                Thread.sleep(1_800_000)
+                System.err.println("the tests took more than thirty minutes")
                 Runtime.getRuntime().halt(1)
             }
         }

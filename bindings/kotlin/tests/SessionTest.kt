@@ -10,7 +10,6 @@ import org.junit.Test
 import java.io.IOException
 import java.io.InputStream
 import java.net.InetSocketAddress
-import java.net.ServerSocket
 import java.nio.file.Files
 import java.time.Duration
 import java.util.concurrent.CancellationException
@@ -340,8 +339,7 @@ class SessionTest : EmulatedTest() {
 
     @Test
     fun `an application that is not there`() {
-        val port = ServerSocket(0).use { it.localPort }
-        val found = thrown<ApplicationUnreachable> { verifyConnection("https://127.0.0.1:$port", emulator.policy) }
+        val found = thrown<ApplicationUnreachable> { verifyConnection("https://127.0.0.1:1", emulator.policy) }
         assertTrue(found.retryable)
         thrown<InvalidUrl> { verifyConnection("nonsense", emulator.policy) }
     }

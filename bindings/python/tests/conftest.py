@@ -55,7 +55,7 @@ class Emulator:
     def stop(self):
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=300)
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_a_cancelled_request_ends_and_the_session_goes_on(emulator):
             started = time.monotonic()
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(session.get("/"), 0.1)
-            assert time.monotonic() - started < 30
+            assert time.monotonic() - started < 300
             emulator.order("reset")
             assert (await session.get("/")).status == 200
 

@@ -106,7 +106,7 @@ def test_events_go_to_logging(emulator, caplog):
         emulator.order("knob debug")
         with pytest.raises(blindbox.DebugMode):
             emulator.connect()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 300
         while not any("debug-mode" in record.getMessage() for record in caplog.records):
             assert time.monotonic() < until, caplog.records
             time.sleep(0.01)

@@ -12,10 +12,13 @@ import pytest
 import blindbox_attestation as blindbox
 from blindbox_attestation.httpx import AsyncTransport, Transport
 
+# The limit of httpx, five seconds, is short for a busy machine.
+LONG = 300
+
 
 @pytest.fixture
 def client(emulator, session):
-    with httpx.Client(transport=Transport(session), base_url=emulator.url, trust_env=False) as client:
+    with httpx.Client(transport=Transport(session), base_url=emulator.url, trust_env=False, timeout=LONG) as client:
         yield client
 
 
@@ -61,7 +64,7 @@ def test_asyncio(emulator):
     async def main():
         async with await emulator.connect_async() as session:
             transport = AsyncTransport(session)
-            async with httpx.AsyncClient(transport=transport, base_url=emulator.url, trust_env=False) as client:
+            async with httpx.AsyncClient(transport=transport, base_url=emulator.url, trust_env=False, timeout=LONG) as client:
                 assert (await client.get("/")).text == "hello from a BlindBox"
                 assert (await client.post("/echo", content=b"ab")).content == b"ab"
                 async with client.stream("GET", "/large?bytes=1000000") as response:
@@ -113,7 +116,7 @@ def test_the_openai_package(emulate):
         emulator = emulate("--application", f"http://127.0.0.1:{server.server_port}")
         question = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
         with emulator.connect() as session:
-            http_client = httpx.Client(transport=Transport(session), trust_env=False)
+            http_client = httpx.Client(transport=Transport(session), trust_env=False, timeout=LONG)
             with openai.OpenAI(base_url=emulator.url + "/v1", api_key="k", http_client=http_client) as client:
                 answer = client.chat.completions.create(**question)
                 assert answer.choices[0].message.content == "hello world"
@@ -122,7 +125,7 @@ def test_the_openai_package(emulate):
 
         async def main():
             async with await emulator.connect_async() as session:
-                http_client = httpx.AsyncClient(transport=AsyncTransport(session), trust_env=False)
+                http_client = httpx.AsyncClient(transport=AsyncTransport(session), trust_env=False, timeout=LONG)
                 async with openai.AsyncOpenAI(
                     base_url=emulator.url + "/v1", api_key="k", http_client=http_client
                 ) as client:

@@ -244,7 +244,7 @@ def test_the_examples_of_the_guide_print_the_name_of_the_error(emulator, tmp_pat
     )
     files = [str(emulator.folder / file) for file in ("policy.toml", "application-root.pem", "collateral-root.pem")]
     done = subprocess.run(
-        [sys.executable, str(script), emulator.url, *files], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script), emulator.url, *files], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, name + "\n", "")
 

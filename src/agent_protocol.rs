@@ -13,7 +13,7 @@
 //! A bound request carries a nonce and nothing that the caller could choose to have attested.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 use url::Url;
 
@@ -34,10 +34,7 @@ pub(crate) const MAX_RESPONSE: usize = 256 << 10;
 /// How many characters of an agent's own error message are repeated in ours.
 const MAX_SHOWN: usize = 200;
 
-/// The path of requests for a token alone.
-pub(crate) const MAA_PATH: &str = "attest/maa";
-
-/// Which hardware evidence is needed, as the policy says.
+/// Which hardware evidence a response must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HardwareRequest {
     None,
@@ -49,7 +46,7 @@ pub(crate) enum HardwareRequest {
 
 impl HardwareRequest {
     /// What a policy needs.
-    pub(crate) fn of(policy: &Policy) -> Self {
+    fn of(policy: &Policy) -> Self {
         match policy.amd() {
             None => Self::None,
             Some(_) if policy.needs_azure_vm_evidence() => Self::AzureVm,
@@ -57,14 +54,51 @@ impl HardwareRequest {
         }
     }
 
-    /// The path of the requests for it.
-    pub(crate) fn path(self) -> Option<&'static str> {
+    /// The path of the requests for it, below the agent's address.
+    fn path(self) -> &'static str {
         match self {
-            Self::None => None,
-            Self::Report => Some("attest/combined"),
-            Self::AzureVm => Some("attest/azure-vm"),
+            Self::None => "attest/maa",
+            Self::Report => "attest/combined",
+            Self::AzureVm => "attest/azure-vm",
         }
     }
+}
+
+/// One request to an agent, and what its response must hold.
+#[derive(Debug)]
+pub(crate) struct AgentRequest<'p> {
+    /// Below the agent's address.
+    pub(crate) path: &'static str,
+    /// The MAA instance whose token is needed.
+    pub(crate) maa: Option<&'p Issuer>,
+    pub(crate) parts: Parts,
+}
+
+impl<'p> AgentRequest<'p> {
+    /// The first request for the evidence that a policy needs. In a bound form it is the only one.
+    pub(crate) fn first(challenge: &Challenge, policy: &'p Policy) -> Self {
+        let hardware = HardwareRequest::of(policy);
+        let has_token = challenge.is_bound() || hardware == HardwareRequest::None;
+        Self::new(challenge, hardware, issuer(policy).filter(|_| has_token))
+    }
+
+    /// The second request: for a token, which no unbound response has beside a report.
+    pub(crate) fn second(challenge: &Challenge, policy: &'p Policy) -> Option<Self> {
+        if challenge.is_bound() || HardwareRequest::of(policy) == HardwareRequest::None {
+            return None;
+        }
+        issuer(policy).map(|issuer| Self::new(challenge, HardwareRequest::None, Some(issuer)))
+    }
+
+    fn new(challenge: &Challenge, hardware: HardwareRequest, maa: Option<&'p Issuer>) -> Self {
+        let message_key = challenge.channel() == Channel::BoundMessage;
+        let parts = Parts { hardware, token: maa.is_some(), runtime_data: challenge.is_bound(), message_key };
+        Self { path: hardware.path(), maa, parts }
+    }
+}
+
+fn issuer(policy: &Policy) -> Option<&Issuer> {
+    policy.maa().map(|trust| &trust.issuer)
 }
 
 /// Writes a request. `maa` is the instance whose token is needed.
@@ -105,6 +139,7 @@ pub(crate) fn is_json(content_type: &str) -> bool {
 }
 
 /// What a response must hold.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
     pub(crate) hardware: HardwareRequest,
     pub(crate) token: bool,
@@ -253,12 +288,4 @@ fn ak_chain(object: &Object<'_>) -> Result<Vec<Vec<u8>>, AttestationError> {
 
 pub(crate) fn invalid(reason: &str) -> AttestationError {
     AttestationError::InvalidAgentAnswer { reason: reason.to_owned() }
-}
-
-/// Returns the id of the key that the token names, of which nothing is verified yet.
-pub(crate) fn key_id(evidence: &Evidence) -> Option<String> {
-    let header = evidence.token.as_deref()?.split('.').next()?;
-    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
-    let Ok(Value::Object(header)) = json::parse(&header) else { return None };
-    header.required::<&str>("kid").ok().map(str::to_owned)
 }

@@ -4,6 +4,7 @@ use url::{Host, Position, Url};
 
 use crate::error::AttestationError;
 use crate::message::binary_http::Control;
+use crate::policy::Policy;
 
 /// The longest URL of a request, encoded, in bytes: the HTTP library takes no longer ones, and says so too late.
 const MAX_URL: usize = 65_000;
@@ -50,8 +51,14 @@ impl BaseUrl {
     }
 
     /// Whether the caller went by a name that an authority can vouch for. What the server shows has no say in it.
-    pub(crate) fn has_dns_name(&self) -> bool {
+    fn has_dns_name(&self) -> bool {
         matches!(self.url.host(), Some(Host::Domain(name)) if name != "localhost")
+    }
+
+    /// Whether the server's certificate must be valid for the name in the URL: if there is one, and the policy does not allow that it
+    /// is not validated.
+    pub(crate) fn requires_name_validation(&self, policy: &Policy) -> bool {
+        self.has_dns_name() && !policy.allowances().unverified_name
     }
 
     pub(crate) fn origin(&self) -> String {

@@ -1,8 +1,11 @@
 //! The input of a verification: evidence and endorsements. All of it is untrusted: it came from a network or a file.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::azure_vm::{AkAnchors, HclReport, HclReportError, Quote};
+use crate::json::{self, Value};
 use crate::maa::KeySet;
 use crate::snp::{AmdAnchors, Crl, Vek};
 
@@ -57,6 +60,16 @@ impl Evidence {
             (None, Some(blob)) => Ok(Some(HclReport::read(blob)?.snp_report()?)),
             (None, None) => Ok(None),
         }
+    }
+
+    /// Returns the id of the key that the token names (`kid`, RFC 7515 section 4.1.4), of which nothing is verified. It says what to
+    /// fetch; a token whose header cannot be read names none.
+    #[cfg_attr(not(any(feature = "client", feature = "crypto-rust")), allow(dead_code))]
+    pub(crate) fn claimed_key_id(&self) -> Option<String> {
+        let header = self.token.as_deref()?.split('.').next()?;
+        let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+        let Ok(Value::Object(header)) = json::parse(&header) else { return None };
+        header.required::<&str>("kid").ok().map(str::to_owned)
     }
 }
 

@@ -6,8 +6,9 @@
 
 use crate::crypto;
 use crate::error::{AttestationError, MaaKeyError};
-use crate::evidence::Endorsements;
-use crate::maa::{KeyEvidence, KeyEvidenceError, VerifiedToken};
+use crate::evidence::{Endorsements, Evidence};
+use crate::maa::{KeyEvidence, KeyEvidenceError, KeySet, VerifiedToken};
+use crate::policy::Policy;
 use crate::snp::{self, AmdAnchors, CertificateBundle, Crl, ReportError, Revocation, Vek, VerifiedReport, VerifiedVek};
 use crate::types::UnixTime;
 use crate::uvm::{self, EndorsementExpectations, VerifiedEndorsement};
@@ -66,8 +67,25 @@ fn verify_report(
     Ok(report)
 }
 
-/// Verifies the certificate of the key that signed the report, which says whose CRL is needed.
-pub(crate) fn verify_vek(evidence: &KeyEvidence, anchors: &AmdAnchors) -> Result<VerifiedVek, AttestationError> {
+/// Returns the certificate whose issuer's CRL the verification of the key needs, and how strictly; `None` if the policy needs no CRL.
+/// A key without evidence, or with evidence that does not verify, needs none: the verification refuses it.
+#[cfg_attr(not(any(feature = "client", feature = "crypto-rust")), allow(dead_code))]
+pub(crate) fn crl_needed(
+    policy: &Policy,
+    evidence: &Evidence,
+    key_set: Option<&KeySet>,
+    anchors: &AmdAnchors,
+) -> Option<(VerifiedVek, Revocation)> {
+    let revocation = policy.attested_maa_key()?.revocation();
+    if revocation == Revocation::Off {
+        return None;
+    }
+    let of_key = key_set?.evidence(&evidence.claimed_key_id()?).ok()?;
+    Some((verify_vek(&of_key, anchors).ok()?, revocation))
+}
+
+/// Verifies the certificate of the key that signed the report.
+fn verify_vek(evidence: &KeyEvidence, anchors: &AmdAnchors) -> Result<VerifiedVek, AttestationError> {
     let bundle = CertificateBundle::from_pem(&evidence.certificates);
     let bundle = bundle.map_err(|error| refuse(MaaKeyError::Certificates(error)))?;
     VerifiedVek::from_bundle(&bundle, anchors).map_err(refuse_report)

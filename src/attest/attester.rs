@@ -6,7 +6,6 @@ use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, VerdictKey};
 use super::lease::Lease;
 use super::recipient::MessageRecipient;
-use crate::agent_protocol::key_id;
 use crate::base_url::BaseUrl;
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
@@ -14,7 +13,7 @@ use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
 use crate::fetch::{AttestRequest, request_evidence};
 use crate::maa::KeySet;
-use crate::maa_key::verify_vek;
+use crate::maa_key::crl_needed;
 use crate::policy::Policy;
 use crate::snp::Crl;
 use crate::telemetry::{self, BoxFuture, Step};
@@ -133,18 +132,16 @@ impl Attester {
         })
     }
 
-    /// Returns AMD's CRL for the product that MAA runs on, if the policy requires that the key of the token is attested. A key
-    /// without evidence, or with evidence that does not verify, needs none: the verification refuses it.
+    /// Returns AMD's CRL for the product that MAA runs on, if the policy requires that the key of the token is attested.
     async fn crl_for_maa_key(
         &self,
         evidence: &Evidence,
         key_set: Option<&KeySet>,
         deadline: &Deadline,
     ) -> Result<Option<Crl>, AttestationError> {
-        let (Some(required), Some(keys)) = (self.policy.attested_maa_key(), key_set) else { return Ok(None) };
-        let Some(Ok(of_key)) = key_id(evidence).map(|id| keys.evidence(&id)) else { return Ok(None) };
-        let Ok(vek) = verify_vek(&of_key, &self.verifier.amd_anchors) else { return Ok(None) };
-        telemetry::step(Step::Certificates, self.verifier.kds.crl_for(&vek, required.revocation(), deadline)).await
+        let needed = crl_needed(&self.policy, evidence, key_set, &self.verifier.amd_anchors);
+        let Some((vek, revocation)) = needed else { return Ok(None) };
+        telemetry::step(Step::Certificates, self.verifier.kds.crl_for(&vek, revocation, deadline)).await
     }
 
     /// Requests evidence from the agent and verifies it. The key set is fetched at the same time.
@@ -157,15 +154,16 @@ impl Attester {
         let (verifier, policy) = (&self.verifier, &self.policy);
         let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
-        let question = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
+        let request = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
+        let issuer = policy.maa().map(|trust| &trust.issuer);
         let key_set = async {
-            match question.maa {
+            match issuer {
                 Some(issuer) => telemetry::step(Step::KeySet, verifier.key_sets.get(issuer, deadline)).await.map(Some),
                 None => Ok(None),
             }
         };
         let evidence = async {
-            let requested = request_evidence(channel, agent, question, *deadline);
+            let requested = request_evidence(channel, agent, request, *deadline);
             let (evidence, offer) = telemetry::step(Step::Agent, requested).await?;
             let (Some(trust), Some(report)) = (policy.amd(), evidence.hardware_report()?) else {
                 return Ok((evidence, offer, None));
@@ -176,7 +174,7 @@ impl Attester {
             Ok((evidence, offer, Some(collateral)))
         };
         let ((evidence, offer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
-        if let (Some(issuer), Some(keys)) = (question.maa, &key_set)
+        if let (Some(issuer), Some(keys)) = (issuer, &key_set)
             && names_unknown_key(&evidence, keys)
         {
             key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.refresh(issuer, deadline)).await?);
@@ -201,5 +199,5 @@ impl Attester {
 /// Whether a token names a key that is not in the set: then a newer set is fetched. Any other fault of the token is reported by the
 /// verification.
 fn names_unknown_key(evidence: &Evidence, keys: &KeySet) -> bool {
-    key_id(evidence).is_some_and(|id| keys.key_ids().all(|known| known != id))
+    evidence.claimed_key_id().is_some_and(|id| keys.key_ids().all(|known| known != id))
 }

@@ -52,7 +52,7 @@ impl ChannelMode {
         if !base.is_https() {
             return Err(AttestationError::InvalidUrl { reason: "expected https: a channel in clear cannot be bound" });
         }
-        let by_name = base.has_dns_name() && !policy.allowances().unverified_name;
+        let by_name = base.requires_name_validation(policy);
         let names = if by_name { Some(verifier.application_names()?) } else { None };
         let server_name = if by_name { ServerNameCheck::Validated } else { ServerNameCheck::NotEvaluated };
         let tls = Arc::new(tls::capture_key_config(names, &verifier.clock)?);

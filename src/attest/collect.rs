@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::attester::Attester;
 use super::coalesce::Coalesce;
-use crate::agent_protocol::key_id;
 use crate::attestation::OfflineAttestation;
 use crate::azure_vm::AkAnchors;
 use crate::challenge::{Challenge, Channel};
@@ -13,11 +12,11 @@ use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::fetch::{AttestRequest, request_evidence};
 use crate::maa::KeySet;
-use crate::maa_key::verify_vek;
+use crate::maa_key::crl_needed;
 use crate::policy::Policy;
 use crate::recorded::{CollectedDocuments, EvidenceFiles, files_of};
-use crate::snp::{AmdAnchors, CertificateError, Crl, Vek, VerifiedVek};
-use crate::types::{Nonce, Revocation, SpkiDigest, UnixTime};
+use crate::snp::{AmdAnchors, CertificateError, Crl, Vek};
+use crate::types::{Nonce, SpkiDigest, UnixTime};
 use crate::verifier_state::VerifierState;
 use crate::verify::verify_collected;
 
@@ -63,13 +62,8 @@ impl EvidenceBundle {
     ///
     /// [`AttestationError::InvalidKeySet`] or [`AttestationError::InvalidReport`] for documents that cannot be parsed.
     pub fn endorsements(&self) -> Result<Endorsements, AttestationError> {
-        let key_set = match (&self.pinned_key_set, &self.key_set) {
-            (Some(pinned), _) => Some(pinned.clone()),
-            (None, Some(document)) => Some(KeySet::from_json(document)?),
-            (None, None) => None,
-        };
         Ok(Endorsements {
-            key_set,
+            key_set: self.parse_key_set()?,
             key_set_source: self.key_set_source,
             vek: self.certificates.as_deref().map(vek).transpose()?,
             crls: [&self.revocation_list, &self.other_revocation_list, &self.maa_revocation_list]
@@ -80,6 +74,15 @@ impl EvidenceBundle {
             amd_anchors: self.amd_anchors.clone(),
             ak_anchors: self.ak_anchors.clone(),
         })
+    }
+
+    /// The pinned key set, or the one that was fetched.
+    fn parse_key_set(&self) -> Result<Option<KeySet>, AttestationError> {
+        match (&self.pinned_key_set, &self.key_set) {
+            (Some(pinned), _) => Ok(Some(pinned.clone())),
+            (None, Some(document)) => Ok(Some(KeySet::from_json(document)?)),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Returns the evidence and the endorsements as files: what `blindbox-attest fetch` writes. An endorsement that is pinned, and
@@ -125,10 +128,10 @@ pub(crate) async fn collect(
     let asked_at = verifier.clock.now();
     let challenge = attester.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);
-    let question = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
+    let request = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
     let agent = attester.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
-    let (mut evidence, _) = request_evidence(channel, agent, question, deadline).await?;
+    let (mut evidence, _) = request_evidence(channel, agent, request, deadline).await?;
     evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());
     let mut collected = EvidenceBundle {
         certificates: evidence.certificates.clone(),
@@ -154,10 +157,9 @@ pub(crate) async fn collect(
             Err(error) => collected.missing.push(error),
         }
     }
-    if let Some(required) = policy.attested_maa_key()
-        && required.revocation() != Revocation::Off
-        && let Some(vek) = maa_key_vek(&collected)
-    {
+    // A key set that cannot be read leads to no CRL: the verification says why.
+    let keys = collected.parse_key_set().unwrap_or_default();
+    if let Some((vek, _)) = crl_needed(policy, &collected.evidence, keys.as_ref(), &collected.amd_anchors) {
         match verifier.kds.crl_document(&vek, &deadline).await {
             Ok(crl) => collected.maa_revocation_list = Some(crl),
             Err(error) => collected.missing.push(error),
@@ -179,14 +181,6 @@ pub(crate) async fn collect(
         collected.other_revocation_list = documents.other_crl;
     }
     Ok(collected)
-}
-
-/// Returns the certificate in the evidence of the key that the token names, if there is one that verifies.
-fn maa_key_vek(collected: &EvidenceBundle) -> Option<VerifiedVek> {
-    let fetched = collected.key_set.as_deref().and_then(|document| KeySet::from_json(document).ok());
-    let keys = collected.pinned_key_set.clone().or(fetched)?;
-    let evidence = keys.evidence(&key_id(&collected.evidence)?).ok()?;
-    verify_vek(&evidence, &collected.amd_anchors).ok()
 }
 
 fn vek(certificates: &[u8]) -> Result<Vek, AttestationError> {

@@ -6,36 +6,30 @@ use url::Url;
 
 use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
-use crate::agent_protocol::{
-    HardwareRequest, MAA_PATH, MAX_RESPONSE, Parts, Received, check_response, invalid, join_path, request_body,
-};
+use crate::agent_protocol::{AgentRequest, MAX_RESPONSE, Received, check_response, invalid, join_path, request_body};
 use crate::challenge::{Challenge, Channel};
 use crate::error::AttestationError;
 use crate::evidence::Evidence;
 use crate::message::exchange::session::SessionId;
 use crate::policy::Policy;
 use crate::transport::{Connection, Connector, OutgoingBody, TransportError, TransportErrorKind};
-use crate::types::Issuer;
 
 const ACTIVITY: &str = "waiting for the attestation agent";
 
 /// What is requested from an agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttestRequest<'a> {
-    pub(crate) challenge: &'a Challenge,
-    /// The MAA instance whose token is needed.
-    pub(crate) maa: Option<&'a Issuer>,
-    pub(crate) hardware: HardwareRequest,
+    challenge: &'a Challenge,
+    policy: &'a Policy,
     /// What a front end before the agent is sent beside.
-    pub(crate) front_end_headers: Option<&'a HeaderMap>,
+    front_end_headers: Option<&'a HeaderMap>,
 }
 
 impl<'a> AttestRequest<'a> {
     /// Requests what a policy needs. The headers are for front ends, and sent only where messages are sealed.
     pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy, headers: &'a HeaderMap) -> Self {
         let front_end_headers = (challenge.channel() == Channel::BoundMessage).then_some(headers);
-        let hardware = HardwareRequest::of(policy);
-        Self { challenge, maa: policy.maa().map(|trust| &trust.issuer), hardware, front_end_headers }
+        Self { challenge, policy, front_end_headers }
     }
 }
 
@@ -90,25 +84,16 @@ pub(crate) struct MessageOffer {
 pub(crate) async fn request_evidence(
     channel: AgentChannel<'_>,
     base: &Url,
-    request: AttestRequest<'_>,
+    AttestRequest { challenge, policy, front_end_headers }: AttestRequest<'_>,
     deadline: Deadline,
 ) -> Result<(Evidence, Option<MessageOffer>), AttestationError> {
-    let mut agent = Agent { channel, base, headers: request.front_end_headers, deadline };
-    let bound = request.challenge.is_bound();
-    let message_key = request.challenge.channel() == Channel::BoundMessage;
-    let mut evidence = Evidence::default();
-    let mut offer = None;
-    let path = request.hardware.path();
-    if let Some(path) = path {
-        let maa = request.maa.filter(|_| bound);
-        let response = agent.post(path, request.challenge, maa).await?;
-        let parts = Parts { hardware: request.hardware, token: maa.is_some(), runtime_data: bound, message_key };
-        offer = parts.read(&response.body, &mut evidence)?.map(|session| response.offer(session));
-    }
-    if let (Some(issuer), false) = (request.maa, path.is_some() && bound) {
-        let response = agent.post(MAA_PATH, request.challenge, Some(issuer)).await?;
-        let parts = Parts { hardware: HardwareRequest::None, token: true, runtime_data: bound, message_key };
-        offer = parts.read(&response.body, &mut evidence)?.map(|session| response.offer(session));
+    let mut agent = Agent { channel, base, headers: front_end_headers, deadline };
+    let (mut evidence, mut offer) = (Evidence::default(), None);
+    let first = AgentRequest::first(challenge, policy);
+    for request in std::iter::once(first).chain(AgentRequest::second(challenge, policy)) {
+        let response = agent.post(&request, challenge).await?;
+        let session = request.parts.read(&response.body, &mut evidence)?;
+        offer = session.map(|session| response.offer(session));
     }
     Ok((evidence, offer))
 }
@@ -123,9 +108,8 @@ struct Agent<'a> {
 impl Agent<'_> {
     async fn post(
         &mut self,
-        path: &str,
+        &AgentRequest { path, maa, .. }: &AgentRequest<'_>,
         challenge: &Challenge,
-        maa: Option<&Issuer>,
     ) -> Result<HttpResponse, AttestationError> {
         let bound = challenge.is_bound();
         let (url, body) = (join_path(self.base, path), request_body(challenge, maa));

@@ -80,13 +80,11 @@ impl MessageExchange {
         url: Url,
         validity: Validity,
     ) -> Self {
-        // Only methods that ask for nothing to be changed are repeated without being asked (RFC 9110 section 9.2.1).
-        let is_safe = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
         Self {
             writer: Some(writer),
             reader: Some(reader),
             has_head: false,
-            repetition: if is_safe { Repetition::Idempotent } else { Repetition::Unsafe },
+            repetition: Repetition::of_method(request.method),
             repeatable: request.repeatable,
             attempt: request.attempt,
             url,

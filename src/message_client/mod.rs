@@ -26,9 +26,7 @@ use zeroize::Zeroizing;
 
 pub use exchange::{ExchangeFailed, HostResponse, MessageExchange, ResponsePart};
 
-use crate::agent_protocol::{
-    HardwareRequest, MAA_PATH, MAX_RESPONSE, Parts, Received, check_response, join_path, key_id, request_body,
-};
+use crate::agent_protocol::{AgentRequest, MAX_RESPONSE, Received, check_response, join_path, request_body};
 use crate::attestation::Attestation;
 use crate::azure_vm::AkAnchors;
 use crate::base_url::BaseUrl;
@@ -38,7 +36,7 @@ use crate::crypto::host_random::with_host_random;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::maa::KeySet;
-use crate::maa_key::verify_vek;
+use crate::maa_key::crl_needed;
 use crate::message::binary_http::{Field, Head};
 use crate::message::exchange::client::{MAX_ATTESTATIONS, Recipient, TOO_MANY_ATTESTATIONS};
 use crate::message::exchange::keys::Offer;
@@ -232,7 +230,7 @@ impl MessageClient {
     pub fn begin(&mut self, random: Zeroizing<Vec<u8>>, now: UnixTime) -> Result<EvidenceRequest, AttestationError> {
         self.pending = None;
         let now = self.advance(now);
-        let by_name = self.validates_names && self.base.has_dns_name() && !self.policy.allowances().unverified_name;
+        let by_name = self.validates_names && self.base.requires_name_validation(&self.policy);
         let server_name = if by_name { ServerNameCheck::Validated } else { ServerNameCheck::NotEvaluated };
         let challenge = with_random(random, || Challenge::bound_message(server_name, now))?;
         crate::verify::check_channel_allowed(&challenge, &self.policy)?;
@@ -241,8 +239,7 @@ impl MessageClient {
             return Err(AttestationError::TooManyUnattestedPeers { reason: TOO_MANY_ATTESTATIONS });
         }
         self.recent.push_back(now);
-        let maa = self.policy.maa().map(|trust| &trust.issuer);
-        let path = HardwareRequest::of(&self.policy).path().unwrap_or(MAA_PATH);
+        let AgentRequest { path, maa, .. } = AgentRequest::first(&challenge, &self.policy);
         let request = EvidenceRequest {
             url: join_path(self.base.url(), path).into(),
             body: request_body(&challenge, maa),
@@ -265,7 +262,7 @@ impl MessageClient {
         source: KeySetSource,
     ) -> Result<NeededDocuments, AttestationError> {
         let mut pending = self.pending.take().ok_or_else(not_begun)?;
-        let maa = self.policy.maa().map(|trust| &trust.issuer);
+        let AgentRequest { maa, parts, .. } = AgentRequest::first(&pending.challenge, &self.policy);
         let received = match response {
             HostResponse::Received { status, content_type, body } => Received { status, content_type, body },
             HostResponse::Failed { reason } => {
@@ -278,8 +275,6 @@ impl MessageClient {
             return Err(AttestationError::TooLarge { what: "the response of the attestation agent", limit });
         }
         check_response(received, &pending.challenge, maa, self.base.url())?;
-        let hardware = HardwareRequest::of(&self.policy);
-        let parts = Parts { hardware, token: maa.is_some(), runtime_data: true, message_key: true };
         let mut evidence = Evidence::default();
         let session = parts.read(received.body, &mut evidence)?;
         let session = session.ok_or(AttestationError::MissingEvidence { what: "the session of a message key" })?;
@@ -310,12 +305,7 @@ impl MessageClient {
                 needed.crls.extend(product.map(|product| request.crl_path(product)));
             }
         }
-        // A key without evidence, or with evidence that does not verify, needs no CRL: the verification refuses it.
-        if let (Some(required), Some(keys)) = (self.policy.attested_maa_key(), key_set)
-            && required.revocation() != Revocation::Off
-            && let Some(Ok(of_key)) = key_id(evidence).map(|id| keys.evidence(&id))
-            && let Ok(vek) = verify_vek(&of_key, &self.amd_anchors)
-        {
+        if let Some((vek, _)) = crl_needed(&self.policy, evidence, key_set, &self.amd_anchors) {
             needed.crls.push(crl_path(vek.certificate().product(), vek.certificate().kind()));
         }
         Ok(needed)

@@ -105,10 +105,8 @@ impl SessionInner {
     }
 }
 
-/// Only methods that ask for nothing to be changed are repeated unless the caller permits it (RFC 9110 section 9.2.1): a `PUT` that is
-/// processed late, after another one, is not what its caller meant.
 fn repetition(parts: &Parts) -> Repetition {
-    if parts.idempotent || parts.method.is_safe() { Repetition::Idempotent } else { Repetition::Unsafe }
+    if parts.idempotent { Repetition::Idempotent } else { Repetition::of_method(parts.method.as_str()) }
 }
 
 /// The URL of a request, and the base of the session.

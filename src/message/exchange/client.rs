@@ -228,9 +228,17 @@ pub(crate) enum Failure {
 /// Whether to process a request twice has the same effect as to process it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repetition {
-    /// RFC 9110 section 9.2.2, or the caller says so.
+    /// The method asks for nothing to be changed, or the caller says so.
     Idempotent,
     Unsafe,
+}
+
+impl Repetition {
+    /// Of a request of which the caller says nothing: only safe methods are repeated (RFC 9110 section 9.2.1). A `PUT` that is processed
+    /// late, after another one, is not what its caller meant.
+    pub(crate) fn of_method(method: &str) -> Self {
+        if matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE") { Self::Idempotent } else { Self::Unsafe }
+    }
 }
 
 impl Failure {

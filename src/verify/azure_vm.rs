@@ -1,6 +1,6 @@
 //! Step 3 for confidential VMs: from the verified hardware report to the quote of the virtual TPM.
 
-use super::missing;
+use super::evidence::missing;
 use crate::azure_vm::{AzureVmClaims, HclReport, VerifiedAkCertificate};
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};

@@ -1,10 +1,12 @@
-//! One sealed request and its response.
+//! [`MessageExchange`]: seals the content of one request, and opens the response to it.
 
 use std::time::Duration;
 
 use url::Url;
 
-use super::{RequestToSeal, Validity};
+use super::host::HostResponse;
+use super::request::RequestToSeal;
+use super::validity::Validity;
 use crate::error::AttestationError;
 use crate::message::binary_http::{Control, Field, Part};
 use crate::message::exchange::client::{
@@ -14,25 +16,6 @@ use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
 use crate::message::exchange::stream::{Ending, MessageWriter};
 use crate::types::UnixTime;
-
-/// What a host received, or why it received nothing.
-#[derive(Clone, Copy, Debug)]
-pub enum HostResponse<'a> {
-    /// A response.
-    Received {
-        /// The status.
-        status: u16,
-        /// The header `Content-Type`, or an empty string.
-        content_type: &'a str,
-        /// The content.
-        body: &'a [u8],
-    },
-    /// None.
-    Failed {
-        /// What the host says about it.
-        reason: &'a str,
-    },
-}
 
 /// A part of the application's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +39,19 @@ pub struct ExchangeFailed {
     pub error: AttestationError,
     /// The request may be sealed again after so many milliseconds, as the next attempt, without being processed twice.
     pub again_after_ms: Option<u32>,
+}
+
+/// A sealed request that was begun: `POST`.
+#[non_exhaustive]
+pub struct BegunExchange {
+    /// The URL at the agent.
+    pub url: String,
+    /// The headers that the front end sees.
+    pub headers: Vec<(String, String)>,
+    /// What the content begins with.
+    pub start: Vec<u8>,
+    /// Seals the rest of it, and opens the response.
+    pub exchange: MessageExchange,
 }
 
 /// One sealed request and its response.

@@ -15,17 +15,31 @@
 //! was refused, until [`MessageClient::attest`] succeeds again. What was begun under an attestation ends with it: a request whose
 //! content comes slowly is not continued under the next one.
 
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `mod` | the steps up to the attestation, and what a request is sealed with |
+//! | `exchange` | the content of a request, and its response |
+//! | `host` | what passes between host and client during an attestation |
+//! | `request` | the request that a host gives, as binary HTTP |
+//! | `validity` | until when requests are sealed and continued |
+
 mod exchange;
+mod host;
+mod request;
+mod validity;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use url::Url;
 use zeroize::Zeroizing;
 
-pub use exchange::{ExchangeFailed, HostResponse, MessageExchange, ResponsePart};
+pub use exchange::{BegunExchange, ExchangeFailed, MessageExchange, ResponsePart};
+pub use host::{EvidenceRequest, FetchedDocuments, HostResponse, NeededDocuments};
+pub use request::RequestToSeal;
 
+use self::request::head;
+use self::validity::{Latest, Reached, Standing, Validity};
 use crate::agent_protocol::{AgentRequest, MAX_RESPONSE, Received, check_response, join_path, request_body};
 use crate::attestation::Attestation;
 use crate::azure_vm::AkAnchors;
@@ -37,14 +51,12 @@ use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::maa::KeySet;
 use crate::maa_key::crl_needed;
-use crate::message::binary_http::{Field, Head};
 use crate::message::exchange::client::{MAX_ATTESTATIONS, Recipient, TOO_MANY_ATTESTATIONS};
 use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;
 use crate::message::exchange::session::SessionId;
 use crate::policy::Policy;
 use crate::snp::{AmdAnchors, CollateralRequest, Crl, Revocation, Vek, crl_path};
-use crate::sync::lock;
 use crate::types::UnixTime;
 
 pub use crate::crypto::host_random::HOST_RANDOM_LEN;
@@ -85,118 +97,13 @@ struct Instance {
     reached: Arc<Reached>,
 }
 
-/// Whether requests still reach the holder of the key, as far as responses say, which are not authenticated.
-struct Reached(AtomicBool);
-
-impl Reached {
-    fn mark_lost(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
-/// The latest time that the host gave, in seconds: a clock that is set back prolongs nothing.
-#[derive(Default)]
-struct Latest(AtomicU64);
-
-impl Latest {
-    fn advance(&self, now: UnixTime) -> UnixTime {
-        let before = self.0.fetch_max(now.as_secs(), Ordering::Relaxed);
-        now.max(UnixTime::from_secs(before))
-    }
-}
-
-/// The code of the refusal after which nothing is sent and nothing received.
-#[derive(Default)]
-struct Standing(Mutex<Option<&'static str>>);
-
-impl Standing {
-    fn check(&self) -> Result<(), AttestationError> {
-        lock(&self.0).map_or(Ok(()), |cause| Err(AttestationError::SessionPoisoned { cause }))
-    }
-}
-
-/// How long an exchange may be continued.
-struct Validity {
-    expires_at: UnixTime,
-    latest: Arc<Latest>,
-    reached: Arc<Reached>,
-    standing: Arc<Standing>,
-}
-
-impl Validity {
-    /// Checks that content may be sealed at this time.
-    fn check(&self, now: UnixTime) -> Result<(), AttestationError> {
-        self.standing.check()?;
-        if self.latest.advance(now) < self.expires_at { Ok(()) } else { Err(AttestationError::AttestationExpired) }
-    }
-}
-
-/// A request for evidence: `POST`, with `Content-Type` and `Accept` of `application/json`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EvidenceRequest {
-    /// The URL at the agent.
-    pub url: String,
-    /// The content.
-    pub body: String,
-    /// Where the MAA instance publishes its key set; `None` if the policy does not trust one.
-    pub key_set_url: Option<String>,
-}
-
-/// Documents of AMD's Key Distribution Service that the verification needs, as paths of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NeededDocuments {
-    /// The certificate of the key that signed the report, if the agent sent none.
-    pub certificate: Option<String>,
-    /// CRLs.
-    pub crls: Vec<String>,
-}
-
-/// These documents, as received. What the host could not fetch is left out: the verification reports what is missing.
-#[derive(Clone, Debug, Default)]
-pub struct FetchedDocuments {
-    /// The certificate, in PEM or DER.
-    pub certificate: Option<Vec<u8>>,
-    /// CRLs, in DER.
-    pub crls: Vec<Vec<u8>>,
-}
-
-/// A request to seal.
-#[derive(Clone, Debug)]
-pub struct RequestToSeal<'a> {
-    /// The method.
-    pub method: &'a str,
-    /// The absolute URL. Its origin must be that of the client.
-    pub url: &'a str,
-    /// The headers, in their order.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// Whether all of the content is there to be sent again.
-    pub repeatable: bool,
-    /// How often this request was sealed before.
-    pub attempt: u8,
-}
-
-/// A sealed request that was begun: `POST`.
-#[non_exhaustive]
-pub struct BegunExchange {
-    /// The URL at the agent.
-    pub url: String,
-    /// The headers that the front end sees.
-    pub headers: Vec<(String, String)>,
-    /// What the content begins with.
-    pub start: Vec<u8>,
-    /// Seals the rest of it, and opens the response.
-    pub exchange: MessageExchange,
-}
-
 impl MessageClient {
     /// Creates a client for an origin. `amd_anchors` and `ak_anchors` are the roots of AMD and of Azure's virtual TPMs, whose defaults are
     /// the built-in ones.
     ///
     /// # Errors
     ///
-    /// [`AttestationError::InvalidUrl`].
+    /// [`AttestationError::InvalidUrl`], and [`AttestationError::ChannelNotAllowed`] unless it is one of `https`.
     pub fn new(
         url: &str,
         policy: Policy,
@@ -339,7 +246,7 @@ impl MessageClient {
         let attestation = verified.inspect_err(|error| {
             if error.is_verdict() {
                 self.instance = None;
-                *lock(&self.standing.0) = Some(error.code());
+                self.standing.refuse(error.code());
             }
         })?;
         let config = attestation.message_key.clone();
@@ -350,7 +257,7 @@ impl MessageClient {
         // Of its own, so that a request from before a refusal is not continued.
         self.standing = Arc::default();
         let recipient = Recipient::new(Offer { config, session });
-        let reached = Arc::new(Reached(AtomicBool::new(true)));
+        let reached = Arc::new(Reached::new());
         Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
     }
 
@@ -422,7 +329,7 @@ impl std::fmt::Debug for MessageClient {
 
 impl Instance {
     fn is_usable(&self, now: UnixTime) -> bool {
-        now < self.attestation.expires_at() && self.reached.0.load(Ordering::Relaxed)
+        now < self.attestation.expires_at() && self.reached.holds()
     }
 }
 
@@ -439,21 +346,4 @@ fn with_random<T>(
             reason: format!("expected {HOST_RANDOM_LEN} random bytes that were never given before"),
         })
     })
-}
-
-/// Control data and fields of a request, as binary HTTP has them.
-fn head(request: &RequestToSeal<'_>, base: &BaseUrl, url: &Url) -> Result<Head, AttestationError> {
-    let mut fields = Vec::new();
-    for (name, value) in &request.headers {
-        let name = name.to_ascii_lowercase();
-        if matches!(name.as_str(), "alt-used" | "expect") || name.starts_with("proxy-") {
-            let reason = "expected no header that belongs to the connection, such as Host or Content-Length";
-            return Err(AttestationError::InvalidRequest { reason });
-        }
-        fields.push(Field { name, value: value.trim_ascii().to_vec() });
-    }
-    if fields.iter().all(|field| field.name != "accept") {
-        fields.push(Field { name: "accept".to_owned(), value: b"*/*".to_vec() });
-    }
-    Ok(Head { control: base.control_data(request.method, url), fields })
 }

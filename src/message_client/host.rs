@@ -1,0 +1,51 @@
+//! What passes between the host and the client during an attestation: what to request, and what came of it.
+
+/// What a host received, or why it received nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum HostResponse<'a> {
+    /// A response.
+    Received {
+        /// The status.
+        status: u16,
+        /// The header `Content-Type`, or an empty string.
+        content_type: &'a str,
+        /// The content.
+        body: &'a [u8],
+    },
+    /// None.
+    Failed {
+        /// What the host says about it.
+        reason: &'a str,
+    },
+}
+
+/// A request for evidence: `POST`, with `Content-Type` and `Accept` of `application/json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EvidenceRequest {
+    /// The URL at the agent.
+    pub url: String,
+    /// The content.
+    pub body: String,
+    /// Where the MAA instance publishes its key set; `None` if the policy does not trust one.
+    pub key_set_url: Option<String>,
+}
+
+/// Documents of AMD's Key Distribution Service that the verification needs, as paths of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NeededDocuments {
+    /// The certificate of the key that signed the report, if the agent sent none.
+    pub certificate: Option<String>,
+    /// CRLs.
+    pub crls: Vec<String>,
+}
+
+/// These documents, as received. What the host could not fetch is left out: the verification reports what is missing.
+#[derive(Clone, Debug, Default)]
+pub struct FetchedDocuments {
+    /// The certificate, in PEM or DER.
+    pub certificate: Option<Vec<u8>>,
+    /// CRLs, in DER.
+    pub crls: Vec<Vec<u8>>,
+}

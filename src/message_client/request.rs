@@ -1,0 +1,39 @@
+//! The request that the host gives, and its head as binary HTTP (RFC 9292) has it.
+
+use url::Url;
+
+use crate::base_url::BaseUrl;
+use crate::error::AttestationError;
+use crate::message::binary_http::{Field, Head};
+
+/// A request to seal.
+#[derive(Clone, Debug)]
+pub struct RequestToSeal<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The absolute URL. Its origin must be that of the client.
+    pub url: &'a str,
+    /// The headers, in their order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Whether all of the content is there to be sent again.
+    pub repeatable: bool,
+    /// How often this request was sealed before.
+    pub attempt: u8,
+}
+
+/// Control data and fields of a request, as binary HTTP has them.
+pub(super) fn head(request: &RequestToSeal<'_>, base: &BaseUrl, url: &Url) -> Result<Head, AttestationError> {
+    let mut fields = Vec::new();
+    for (name, value) in &request.headers {
+        let name = name.to_ascii_lowercase();
+        if matches!(name.as_str(), "alt-used" | "expect") || name.starts_with("proxy-") {
+            let reason = "expected no header that belongs to the connection, such as Host or Content-Length";
+            return Err(AttestationError::InvalidRequest { reason });
+        }
+        fields.push(Field { name, value: value.trim_ascii().to_vec() });
+    }
+    if fields.iter().all(|field| field.name != "accept") {
+        fields.push(Field { name: "accept".to_owned(), value: b"*/*".to_vec() });
+    }
+    Ok(Head { control: base.control_data(request.method, url), fields })
+}

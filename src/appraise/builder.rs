@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn the_policy_of_the_test_gives_every_requirement() {
         let given = given();
-        let source = include_str!("../policy/requirement_list.rs");
+        let source = include_str!("../policy/requirement.rs");
         let variants = source.split("pub(crate) enum Requirement {").nth(1).unwrap().split('}').next().unwrap();
         let variants = variants.split(',').map(str::trim).filter(|variant| !variant.is_empty());
         let names: BTreeSet<_> = given.iter().map(|requirement| format!("{requirement:?}")).collect();

@@ -8,13 +8,15 @@
 
 mod advice;
 mod advisories;
+mod allow_methods;
 mod attested_key;
-mod builder;
 mod error;
 mod lint;
 mod paravisor;
 mod pcrs;
+mod require_methods;
 mod require_table;
+mod requirement;
 mod requirement_list;
 mod schema;
 mod strict_serde;
@@ -38,7 +40,8 @@ pub use paravisor::ParavisorFix;
 pub(crate) use paravisor::{PARAVISOR_FLOORS, PARAVISOR_ID_KEY, UnmetFloor};
 pub(crate) use pcrs::{PcrIndex, missing_for_system};
 pub(crate) use require_table::Requirements;
-pub(crate) use requirement_list::{CarriedBy, RequiredBy, Requirement};
+pub(crate) use requirement::{CarriedBy, Requirement};
+pub(crate) use requirement_list::RequiredBy;
 pub(crate) use schema::{Allowances, COMPLIANT_CVM, Kind};
 pub(crate) use tee::UP_TO_DATE;
 pub(crate) use trust::{AmdTrust, MaaTrust};

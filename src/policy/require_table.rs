@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyError;
 use super::advisories::{self, Mitigation};
-use super::requirement_list::CarriedBy;
+use super::requirement::CarriedBy;
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey, TeeKind};

@@ -1,7 +1,7 @@
 //! Which kinds of TEE a policy accepts, and which of its requirements apply to which kind.
 
 use super::PolicyError;
-use super::requirement_list::Requirement;
+use super::requirement::Requirement;
 use super::schema::{COMPLIANT_CVM, Document, Kind};
 use crate::claims::TeeKind;
 

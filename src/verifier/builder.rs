@@ -1,0 +1,261 @@
+//! [`VerifierBuilder`]: the settings of a [`Verifier`], and how it is built from them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Verifier;
+use super::addresses::{agent, front_end_headers, kds, misconfigured, proxy, resolved, thim};
+use crate::azure_vm::AkAnchors;
+use crate::clock::{Clock, TimeProvider};
+use crate::error::AttestationError;
+use crate::evidence::KeySetSource;
+use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
+use crate::maa::KeySet;
+use crate::snp::AmdAnchors;
+use crate::telemetry;
+use crate::tls::{self, Roots};
+use crate::transport::{Network, Proxy};
+use crate::verifier_state::VerifierState;
+
+/// Settings of a [`Verifier`].
+///
+/// Three kinds of trust are set here, and never mix: roots for the *application's* server name, roots for the servers of
+/// *collateral* (the key sets of MAA, AMD's certificates), and anchors of the *evidence* itself (AMD's roots, a pinned key
+/// set). Under MAA trust, anyone who controls the collateral roots can supply the keys that tokens are verified with.
+#[derive(Clone)]
+#[must_use]
+pub struct VerifierBuilder {
+    clock: Clock,
+    deadline: Duration,
+    request_timeout: Option<Duration>,
+    application_roots: (Vec<Vec<u8>>, bool),
+    collateral_roots: CollateralRoots,
+    key_set: Option<KeySet>,
+    agent: Option<String>,
+    proxy: Option<String>,
+    addresses: Vec<(String, SocketAddr)>,
+    front_end_headers: Vec<(String, Vec<u8>)>,
+    amd_anchors: AmdAnchors,
+    ak_anchors: AkAnchors,
+    kds: Option<String>,
+    thim: Option<String>,
+    cache_dir: Option<PathBuf>,
+}
+
+/// AMD's Key Distribution Service (AMD 57230).
+const KDS: &str = "https://kdsintf.amd.com";
+
+#[derive(Clone, Debug)]
+enum CollateralRoots {
+    BuiltIn,
+    Platform,
+    Own(Vec<u8>),
+}
+
+impl Default for VerifierBuilder {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            deadline: Duration::from_secs(30),
+            request_timeout: None,
+            application_roots: (Vec::new(), false),
+            collateral_roots: CollateralRoots::BuiltIn,
+            key_set: None,
+            agent: None,
+            proxy: None,
+            addresses: Vec::new(),
+            front_end_headers: Vec::new(),
+            amd_anchors: AmdAnchors::builtin(),
+            ak_anchors: AkAnchors::builtin(),
+            kds: None,
+            thim: None,
+            cache_dir: None,
+        }
+    }
+}
+
+impl VerifierBuilder {
+    /// Replaces the clocks of the machine. A function that returns the time of day replaces the wall clock alone; lifetimes also
+    /// end by the monotonic clock, so that setting the wall clock back extends none.
+    pub fn clock(mut self, clocks: impl TimeProvider + 'static) -> Self {
+        self.clock = Clock::new(clocks);
+        self
+    }
+
+    /// Limits the total time to connect to a peer and attest it; 30 seconds by default.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Limits the time of each request of a session, to the end of the response body; [`crate::Request::timeout`] overrides
+    /// it. No limit by default, since responses may be long: a request to a peer that never responds then lasts until the
+    /// attestation ends.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = Some(timeout);
+        self
+    }
+
+    /// Adds authorities for the application's server name to the platform's: PEM (one or more) or DER.
+    pub fn extra_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
+        self.application_roots.0.push(roots.as_ref().to_vec());
+        self
+    }
+
+    /// Replaces the platform's authorities for the application's server name: PEM (one or more) or DER.
+    pub fn only_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
+        self.application_roots = (vec![roots.as_ref().to_vec()], true);
+        self
+    }
+
+    /// Uses the platform's authorities for the servers of collateral instead of the compiled-in Web PKI roots. Under MAA
+    /// trust, anyone who can add a root to this machine can then forge tokens.
+    pub fn platform_collateral_roots(mut self) -> Self {
+        self.collateral_roots = CollateralRoots::Platform;
+        self
+    }
+
+    /// Replaces the authorities for the servers of collateral: PEM (one or more) or DER.
+    pub fn collateral_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
+        self.collateral_roots = CollateralRoots::Own(roots.as_ref().to_vec());
+        self
+    }
+
+    /// Pins the key set of the MAA instance instead of fetching it. It is used for any instance that a policy names and never
+    /// refreshed: a key that MAA withdraws stays trusted.
+    pub fn pin_key_set(mut self, key_set: KeySet) -> Self {
+        self.key_set = Some(key_set);
+        self
+    }
+
+    /// Replaces AMD's compiled-in roots. Every result then reports `anchors: custom`.
+    pub fn amd_anchors(mut self, anchors: AmdAnchors) -> Self {
+        self.amd_anchors = anchors;
+        self
+    }
+
+    /// Replaces Azure's compiled-in root of virtual TPMs, under which the certificate of a confidential VM's attestation key is
+    /// verified. Every result with such a certificate then reports `anchors: custom`.
+    pub fn ak_anchors(mut self, anchors: AkAnchors) -> Self {
+        self.ak_anchors = anchors;
+        self
+    }
+
+    /// Uses a mirror of AMD's Key Distribution Service, with the same paths below this address. Its responses are verified
+    /// like AMD's own, so that it needs no trust and may use plain HTTP.
+    pub fn kds(mut self, url: impl Into<String>) -> Self {
+        self.kds = Some(url.into());
+        self
+    }
+
+    /// Requests the certificate of a report's key from a THIM service before AMD's: Azure's
+    /// (`http://169.254.169.254/metadata/THIM/amd/certification`), which returns the certificate of the machine that it runs
+    /// on, or one with the same response format. It needs no trust and may use plain HTTP; a certificate that does not match
+    /// the report is not used.
+    pub fn thim(mut self, url: impl Into<String>) -> Self {
+        self.thim = Some(url.into());
+        self
+    }
+
+    /// Caches AMD's certificates and CRLs in a directory, for later processes. No directory by default; created if missing.
+    ///
+    /// It must belong to this user, give others no permissions, and not be a link; several processes may share it. Everything
+    /// in it is verified under AMD's pinned roots whenever it is loaded. A CRL from it is used as long as one in memory: one
+    /// hour from its fetch; a CRL older than a stored one is not accepted in its place. MAA key sets and attestation results
+    /// are never written. On Windows permissions are not checked: the directory is as private as its location.
+    pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_dir = Some(path.into());
+        self
+    }
+
+    /// Sets the address of the attestation agent, instead of the application's own origin (bound sessions) or its port 8080
+    /// (unbound ones). A bound session with a separate agent supports exactly one instance of the application. The agent needs
+    /// no trust, but it can make attestations fail, like anyone on the network path.
+    pub fn agent(mut self, url: impl Into<String>) -> Self {
+        self.agent = Some(url.into());
+        self
+    }
+
+    /// Connects through an HTTP proxy, such as `http://proxy.example:3128`. No proxy by default; the environment is ignored.
+    /// TLS passes through the proxy end to end.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Overrides name resolution for a host; port 0 stands for the port of the URL. The host is compared in the form that URLs
+    /// have, so that `bücher.example` and `xn--bcher-kva.example` are the same. Server names are validated as usual.
+    pub fn resolve(mut self, host: impl Into<String>, address: SocketAddr) -> Self {
+        self.addresses.push((host.into(), address));
+        self
+    }
+
+    /// Adds a header for a front end that ends TLS, such as `Ocp-Apim-Subscription-Key`: to requests for evidence and to those that
+    /// carry sealed messages, in sessions of policies with [`Binding::OwnMessageKey`](crate::Binding::OwnMessageKey). The front end
+    /// reads it, and the application does not get it. Headers of requests are sealed.
+    pub fn front_end_header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
+        self.front_end_headers.push((name.into(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Builds the verifier.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::Misconfigured`] or [`AttestationError::InvalidUrl`] for a setting that cannot be used.
+    pub fn build(self) -> Result<Verifier, AttestationError> {
+        let proxy_url = self.proxy.as_deref().map(proxy).transpose()?;
+        let bad_proxy = || misconfigured("the proxy's address cannot be used");
+        let proxy = proxy_url.as_ref().map(|url| Proxy::new(url).ok_or_else(bad_proxy)).transpose()?;
+        let agent = self.agent.as_deref().map(agent).transpose()?;
+        let kds = kds(self.kds.as_deref().unwrap_or(KDS))?;
+        let (roots, source) = match &self.collateral_roots {
+            CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::BuiltInRoots),
+            CollateralRoots::Platform => (Roots::Platform(Vec::new()), KeySetSource::PlatformRoots),
+            CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
+        };
+        let roots = roots.verifier()?;
+        let collateral = |https_only| {
+            let client = fetch::client(tls::web_pki_config(roots.clone(), &self.clock)?, proxy_url.as_ref())?
+                .https_only(https_only);
+            client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))
+        };
+        let key_sets = match self.key_set {
+            Some(key_set) => JwksCache::pinned(key_set, self.clock.clone()),
+            None => JwksCache::fetched(collateral(true)?, source, self.clock.clone()),
+        };
+        let anchors = self.amd_anchors;
+        let disk = self.cache_dir.map(|path| DiskCache::open(&path, &anchors)).transpose()?;
+        let thim = self.thim.as_deref().map(thim).transpose()?;
+        let thim = match thim {
+            Some(url) => Some(Thim::new(collateral(url.scheme() == "https")?, url)),
+            None => None,
+        };
+        let client = collateral(kds.scheme() == "https")?;
+        let kds = CollateralSources::new(client, kds, anchors.clone(), self.clock.clone(), disk).with_thim(thim);
+        let (files, only) = self.application_roots;
+        let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
+        let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
+        let mut state = VerifierState::new(self.clock, key_sets, kds, application_roots);
+        state.deadline = self.deadline;
+        state.request_timeout = self.request_timeout;
+        state.agent = agent;
+        let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
+        state.network = Network { proxy, addresses };
+        state.front_end_headers = front_end_headers(&self.front_end_headers)?;
+        state.amd_anchors = anchors;
+        state.ak_anchors = self.ak_anchors;
+        telemetry::describe();
+        Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
+    }
+}
+
+/// Omits addresses: that of a proxy may contain a password.
+impl fmt::Debug for VerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}

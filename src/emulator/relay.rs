@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::blindbox::BlindBox;
-use super::blindbox::agent::{Named, asks_for_connection};
+use super::blindbox::bound_form::{Named, asks_for_connection};
 use super::keys::random;
 use super::network::request::{Call, Handler, of_whole_requests};
 use super::network::response::BufferedResponse;

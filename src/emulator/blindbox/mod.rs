@@ -2,8 +2,10 @@
 
 pub(crate) mod agent;
 pub(crate) mod application;
+pub(crate) mod bound_form;
 pub(crate) mod builder;
 mod messages;
+mod ports;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,10 +14,8 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::{Method, Request};
 use tokio::net::TcpListener;
 
-use crate::agent::MESSAGE_PATH;
 use crate::azure_vm::AkAnchors;
 use crate::emulator::amd::pem;
 use crate::emulator::clock::EmulatedClock;
@@ -26,17 +26,16 @@ use crate::emulator::keys::random;
 use crate::emulator::knob::Knob;
 use crate::emulator::maa::Maa;
 use crate::emulator::network::fault::{Fault, Faults};
-use crate::emulator::network::request::{Arrival, Handler, IncomingBody, Reply};
-use crate::emulator::network::response::BufferedResponse;
 use crate::emulator::network::server::{Protocols, Server};
 use crate::emulator::network::tls::{CertificateAuthority, TlsKey, TlsVersions};
-use crate::emulator::network::traffic::{Traffic, is_agent_path};
+use crate::emulator::network::traffic::Traffic;
 use crate::emulator::{lock, origin};
 use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
-use agent::{Agent, AgentForm};
+use agent::Agent;
 use application::GuestApplication;
 use builder::{AgentLocation, BlindBoxBuilder, Transport};
 use messages::Messages;
+use ports::{Port, handler};
 
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
@@ -366,48 +365,4 @@ impl std::fmt::Debug for BlindBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "BlindBox({})", self.url())
     }
-}
-
-/// What a port serves.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
-    Application,
-    Agent,
-    Both,
-}
-
-fn handler(agent: &Arc<Agent>, faults: &Arc<Faults>, application: &Arc<GuestApplication>, port: Port) -> Handler {
-    let (agent, faults, application) = (Arc::clone(agent), Arc::clone(faults), Arc::clone(application));
-    Arc::new(move |arrival: Arrival| {
-        let (agent, faults, application) = (Arc::clone(&agent), Arc::clone(&faults), Arc::clone(&application));
-        Box::pin(async move {
-            let path = arrival.request.uri().path();
-            let for_agent = is_agent_path(path);
-            if port == Port::Application || (port == Port::Both && !for_agent) {
-                return application.reply(arrival, &faults).await;
-            }
-            if path == MESSAGE_PATH && agent.form != AgentForm::Legacy && arrival.request.method() == Method::POST {
-                return message(&agent, arrival, &faults, &application).await;
-            }
-            let call = match arrival.whole().await {
-                Ok(call) => call,
-                Err(reply) => return reply,
-            };
-            let answer = if for_agent { agent.answer(&call) } else { BufferedResponse::not_found() };
-            faults.reply(&call.path, answer).await
-        })
-    })
-}
-
-/// Opens a sealed message, has the application serve what is in it, and seals the response. The agent's own paths are not served inside.
-async fn message(agent: &Agent, arrival: Arrival, faults: &Faults, application: &GuestApplication) -> Reply {
-    let declines = lock(&agent.knobs).contains(&Knob::DeclineMessages);
-    let serve = async |request: Request<IncomingBody>| {
-        if is_agent_path(request.uri().path()) {
-            return BufferedResponse::not_found().into_reply();
-        }
-        application.reply(Arrival { request, tls: None }, faults).await
-    };
-    let open = |arrival: Arrival| agent.messages.reply(arrival.request.into_body(), declines, serve);
-    faults.serve(MESSAGE_PATH, arrival, open).await
 }

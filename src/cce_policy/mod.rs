@@ -10,6 +10,7 @@
 mod difference;
 mod error;
 mod finding;
+mod finding_messages;
 mod framework;
 mod lint;
 mod pattern;

@@ -5,6 +5,10 @@
 //!
 //! What decides what is trusted is the exception ([`decides_trust`]): the environment is inherited from processes that no one who
 //! reads the command line sees, so it neither sets such an option nor names the file that does.
+//!
+//! The arguments are parsed more than once, because clap decides conflicts and required options during a parse and its result
+//! cannot be added to afterwards. A first parse without these rules says which options the command line has, and so which variables and
+//! settings count; each setting is parsed alone, so that its error names the file; the last parse has all of it, under every rule.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What holds for any bytes. Unit tests ask it of vectors, fuzz targets of everything else.
+//! Properties of the parsers that hold for any bytes: unit tests check them on vectors, fuzz targets on everything else.
 //!
 //! Every function panics if its property does not hold.
 

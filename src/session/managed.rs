@@ -1,4 +1,4 @@
-//! A session that opens itself, and opens itself again.
+//! A session that connects on first use, and again after a refusal has closed it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Key sets and roots, in each form that the command reads.
+//! Reads key sets and root certificates in every format that the command accepts.
 
 use blindbox_attestation::AttestationError;
 use blindbox_attestation::azure_vm::AkAnchors;

@@ -1,4 +1,4 @@
-//! JSON objects whose members the caller names.
+//! Reads JSON objects whose members have names of the caller's, such as the files of evidence, and refuses repeated ones.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! [`Response`]: the head, and the body as it is pulled.
+//! [`Response`]: status and headers, and the body, which the host pulls in pieces.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,7 +21,7 @@ const EARLY_BYTES: u64 = 64 << 10;
 /// How long the head waits for such a body: a peer that announces a body and stalls must not hold back the head.
 const EARLY_WAIT: Duration = Duration::from_millis(1);
 
-/// How much of what is ready is gathered in one chunk, in bytes. Each chunk costs a crossing of threads, which is dearer than a
+/// How much of what is ready is gathered in one chunk, in bytes. Each chunk costs a change of threads, which takes longer than a
 /// copy.
 const CHUNK_BYTES: usize = 256 << 10;
 

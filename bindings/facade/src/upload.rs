@@ -26,13 +26,13 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Clone)]
 pub struct Upload(Arc<Owned<Host>>);
 
-/// The side of the host.
+/// The end that the host writes to.
 struct Host(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Rings when [`State::wants`] may have changed.
+    /// Notified when [`State::wants`] may have changed.
     changed: Notify,
 }
 
@@ -59,7 +59,7 @@ enum Stage {
     Over,
 }
 
-/// What the host has said.
+/// Whether the host has ended the body, and how.
 #[derive(Debug, Default)]
 enum End {
     #[default]
@@ -241,7 +241,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// The side of the request.
+/// The end that the request reads from.
 pub(crate) struct UploadBody(Arc<Shared>);
 
 impl UploadBody {

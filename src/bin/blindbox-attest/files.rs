@@ -1,4 +1,4 @@
-//! Files that commands are given.
+//! Reads the files that commands are given, and reports errors with their names.
 
 use std::fs::File;
 use std::io::{self, Read};

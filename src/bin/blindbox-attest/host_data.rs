@@ -1,4 +1,4 @@
-//! `host-data`: what a CCE policy becomes, what it leaves to others, and how it differs from another.
+//! `host-data`: the digest of a CCE policy, what it does not restrict, and how it differs from another.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

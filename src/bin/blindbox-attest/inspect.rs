@@ -1,4 +1,4 @@
-//! `inspect`: what files of evidence are, and all that they say.
+//! `inspect`: recognises files of evidence, and prints their whole content.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `blindbox-attest`: prove what a BlindBox runs, from a shell.
+//! `blindbox-attest`: verifies what a BlindBox runs, from a shell.
 
 #![forbid(unsafe_code)]
 #![deny(

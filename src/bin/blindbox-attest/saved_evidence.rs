@@ -1,4 +1,4 @@
-//! Evidence that `fetch` saved, on its way back.
+//! Reads the evidence that `fetch` saved, for `verify --evidence`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is different where a person looks: colour, width and progress.
+//! Output on a terminal: colour, width and progress.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! Bytes that have come and were not read yet.
+//! The input of the decoder: bytes that were received and are not parsed yet.
 
 use super::BinaryHttpError;
 use crate::message::varint;

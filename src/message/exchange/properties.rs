@@ -1,4 +1,4 @@
-//! What holds whatever a front end does. Every function panics if its property does not hold.
+//! Properties of the protocol that hold whatever a front end does, for unit tests and fuzz targets. Every function panics if its property does not hold.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

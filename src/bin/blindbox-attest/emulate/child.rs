@@ -1,4 +1,4 @@
-//! `emulate -- COMMAND`: runs a command while the emulation serves, and ends as it does.
+//! `emulate -- COMMAND`: runs a command while the emulator serves, and exits with its exit code.
 
 use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus};

@@ -1,4 +1,4 @@
-//! The files that a client of the emulation needs: the policy, the roots, the CCE policy and the key set.
+//! The files that a client of the emulator needs: the policy, the roots, the CCE policy and the key set.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,5 @@
-//! Who keeps a connection when all are taken: one on which no request was let in yet gives way to a newer one.
+//! Which connections of clients are kept when there is no room for another: one on which no request was accepted yet is closed for a
+//! newer one.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What systemd has with a service: the socket that it passes (`sd_listen_fds(3)`) and what it is notified of (`sd_notify(3)`).
+//! The interface of systemd to a service: the socket that it passes (`sd_listen_fds(3)`) and what it is notified of (`sd_notify(3)`).
 
 use std::io;
 

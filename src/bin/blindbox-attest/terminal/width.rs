@@ -1,4 +1,4 @@
-//! Tables on terminals that are narrower than they are.
+//! Wraps tables to the width of the terminal.
 
 use std::io::{self, IsTerminal};
 

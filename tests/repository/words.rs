@@ -191,21 +191,18 @@ fn the_documents_use_the_vocabulary() {
     for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
         paths.push(root().join(name));
     }
-    // The examples with a workspace of their own are not part of the package.
-    for name in [
-        "bindings/README.md",
-        "bindings/c/README.md",
-        "bindings/go/README.md",
-        "bindings/kotlin/README.md",
-        "bindings/python/README.md",
-        "bindings/wasm/README.md",
-        "examples/agent/README.md",
-        "packaging/README.md",
-        "src/snp/roots/README.md",
-    ] {
-        let path = root().join(name);
-        paths.extend(path.exists().then_some(path));
+    // What has a workspace of its own is not part of the package.
+    for directory in ["bindings", "examples", "models", "packaging", "src"] {
+        let directory = root().join(directory);
+        if directory.exists() {
+            named(&directory, &["README.md"], &mut paths);
+        }
     }
+    let pages = root().join("bindings/wasm");
+    if pages.exists() {
+        files(&pages, "html", &mut paths);
+    }
+    paths.retain(|path| !is_built(path));
     assert_clean(&paths, prose);
 }
 
@@ -257,18 +254,31 @@ fn sources_beside_the_package_use_the_vocabulary() {
         named(&directory, &["build", "install", "run"], &mut scripts);
     }
     scripts.push(root().join("Cargo.toml"));
-    let built = |path: &PathBuf| {
-        path.strip_prefix(root())
-            .unwrap()
-            .iter()
-            .any(|part| part == "target" || part == "node_modules" || part == "dist")
-    };
-    for paths in [&mut agent, &mut others, &mut scripts] {
-        paths.retain(|path| !built(path));
+    for paths in [&mut others, &mut scripts] {
+        paths.retain(|path| !is_built(path));
     }
+    // The messages of the bindings, too. Those of tests are what programs print.
+    let is_of_binding = |path: &PathBuf| {
+        let path = path.strip_prefix(root()).unwrap();
+        path.starts_with("bindings")
+            && path.extension().is_some_and(|found| found == "rs")
+            && path.iter().nth(2) == Some("src".as_ref())
+    };
+    let bindings: Vec<_> = others.extract_if(.., |path| is_of_binding(path)).collect();
+    assert!(
+        !root().join("bindings").exists() || bindings.iter().any(|path| path.ends_with("wasm/src/lib.rs")),
+        "{bindings:?}"
+    );
     assert_clean(&agent, comments_and_strings);
+    assert_clean(&bindings, comments_and_strings);
     assert_clean(&others, comments);
     assert_clean(&scripts, comments_of_scripts);
+}
+
+/// Whether a file is what a build has written, or what a package manager has fetched.
+fn is_built(path: &Path) -> bool {
+    let parts = path.strip_prefix(root()).unwrap();
+    parts.iter().any(|part| part == "target" || part == "node_modules" || part == "dist")
 }
 
 /// All files below a directory with one of these names, in a fixed order.

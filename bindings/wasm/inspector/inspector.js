@@ -130,7 +130,7 @@ function utc(seconds) {
 
 /** Who chose the policy and the time. What the files state never replaces what the user chose. */
 const origin = { policy: 'none', at: 'machine' };
-const TIMES = { machine: 'It is the time of this machine.', files: 'It is the time that the files state: whoever made them chose it.', user: '' };
+const TIMES = { machine: 'It is the time of this machine.', files: 'It is the time that the files state: their author chose it.', user: '' };
 
 function setTime(seconds, by) {
   byId('at').value = String(seconds);
@@ -245,7 +245,7 @@ function showChecks(appraisal) {
 /** The part of the verdict that the author of the files chose. */
 function chosen(keySet) {
   const by = [['policy', 'policy'], ['at', 'time']].filter(([what]) => origin[what] === 'files').map(([, name]) => name);
-  const made = by.length === 0 ? '' : ` The ${by.join(' and the ')} came with the files: whoever made them chose it.`;
+  const made = by.length === 0 ? '' : ` The ${by.join(' and the ')} came with the files: their author chose it.`;
   // A page does not learn where a file was: a genuine key set from elsewhere has these bytes too.
   const same = keySet !== undefined && [...given.values()].some(({ content }) => isSame(content, keySet));
   return same ? `${made} The key set has the bytes of one of the files: that it came from elsewhere is your word.` : made;

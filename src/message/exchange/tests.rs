@@ -1,6 +1,7 @@
 //! Each action of a hostile front end by itself, with its exact error; and all of them in any order.
 
-use std::sync::Weak;
+mod keys_and_numbers;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,9 +9,9 @@ use proptest::prelude::*;
 use super::agent::{NotOpened, RequestReader, Verdict};
 use super::client::{Failure, Recipient, Repetition, ResponseError};
 use super::fields::{MESSAGE, ReservedField};
-use super::keys::{KeySchedule, MessageKeys, Offer};
+use super::keys::Offer;
 use super::properties;
-use super::session::{MessageNumber, SessionId, Sessions, WINDOW};
+use super::session::{MessageNumber, SessionId, WINDOW};
 use super::stream::{MAX_PIECE, MessageError};
 use super::world::{Instance, Message, receive, seal, shows_secret};
 use crate::message::binary_http::{Control, Field, Head};
@@ -299,100 +300,6 @@ fn unknown_sessions_and_malformed_numbers_are_refused_and_sealed() {
     }
 }
 
-#[test]
-fn a_number_is_accepted_once_and_within_the_window() {
-    let mut sessions = Sessions::new(2);
-    let session = sessions.begin().unwrap();
-    let mut mark = |number| sessions.mark(MessageNumber { session, number });
-    assert!(mark(5) && !mark(5) && mark(0) && !mark(0));
-    assert!(mark(WINDOW + 4) && !mark(WINDOW + 4));
-    // The lower edge: 5 was used, 4 was not and is below.
-    assert!(!mark(4) && !mark(5) && mark(6));
-    assert!(mark(u64::MAX) && !mark(u64::MAX) && mark(u64::MAX - WINDOW + 1) && !mark(u64::MAX - WINDOW));
-}
-
-#[test]
-fn the_oldest_session_is_forgotten_and_never_begins_again() {
-    let mut sessions = Sessions::new(2);
-    let [first, second, third] = [(); 3].map(|()| sessions.begin().unwrap());
-    assert!(!sessions.mark(MessageNumber { session: first, number: 0 }));
-    assert!(sessions.mark(MessageNumber { session: second, number: 0 }));
-    assert!(sessions.mark(MessageNumber { session: third, number: 0 }));
-    assert!(sessions.insert(third).is_err_and(|error| error == crate::crypto::sealing::SealingError));
-    assert!(!sessions.mark(MessageNumber { session: third, number: 0 }));
-}
-
-/// Attestations name the newest key, requests to the one before are opened for as long as attestations of it last, and then its memory
-/// is gone.
-#[test]
-fn keys_are_replaced_kept_and_wiped() {
-    let at = Duration::from_secs;
-    let mut instance = Instance::new(Kem::XWing);
-    let first = instance.keys.offer(START).unwrap();
-    assert_eq!(instance.keys.offer(at(3_599)).unwrap().config, first.config);
-    let second = instance.keys.offer(at(3_600)).unwrap();
-    assert_ne!((second.config.digest(), second.config.key_id()), (first.config.digest(), first.config.key_id()));
-    let weak = instance.keys.weak();
-    let recipient = Recipient::new(first);
-    let (sealed, reader) = seal(&recipient, &Message::request(0, 0)).unwrap();
-    let response = instance.deliver(&sealed, ALL, at(7_199)).unwrap();
-    assert_eq!(receive(reader, &response, ALL), Ok(Message::response(&Message::request(0, 0))));
-    let (sealed, _) = seal(&recipient, &Message::request(1, 0)).unwrap();
-    assert_eq!(weak.iter().map(Weak::strong_count).collect::<Vec<_>>(), [1, 1]);
-    instance.keys.expire(at(7_200));
-    assert_eq!(weak.iter().map(Weak::strong_count).collect::<Vec<_>>(), [0, 1]);
-    assert_eq!(instance.deliver(&sealed, ALL, at(7_200)), Err(NotOpened));
-}
-
-/// A sender who is slow with a head does not keep a key from being overwritten in time.
-#[test]
-fn a_request_whose_head_is_slow_keeps_no_key() {
-    let (instance, recipient) = attested(Kem::X25519);
-    let weak = instance.keys.weak();
-    let (sealed, _) = seal(&recipient, &Message::request(0, 0)).unwrap();
-    let (start, rest) = sealed.split_at(50);
-    let mut reader = RequestReader::new();
-    assert!(reader.push(start, &instance.keys, START).unwrap().is_none());
-    instance.keys.expire(Duration::from_secs(7_200));
-    assert_eq!(weak.iter().map(Weak::strong_count).collect::<Vec<_>>(), [0]);
-    let verdict = reader.push(rest, &instance.keys, Duration::from_secs(7_200));
-    assert!(matches!(verdict, Ok(Some(Verdict::Admitted(_)))), "it began in time");
-}
-
-/// An agent refuses a schedule that it cannot keep.
-#[test]
-fn keys_are_kept_in_time_if_the_schedule_says_so() {
-    let second = Duration::from_secs(1);
-    for (kept, keeps) in [(7 * second, true), (7 * second + Duration::from_nanos(1), false)] {
-        let schedule = KeySchedule { lifetime: second, kept };
-        assert_eq!(schedule.keeps_every_key(), keeps);
-        let keys = MessageKeys::new(Kem::X25519, schedule);
-        keys.offer(START).unwrap();
-        let first = keys.weak().remove(0);
-        for number in 1..8 {
-            keys.offer(number * second).unwrap();
-        }
-        assert!(first.upgrade().is_some());
-        // Its time is over with `kept`, which is now or later.
-        keys.expire(8 * second);
-        assert_eq!(first.upgrade().is_some(), !keeps);
-        keys.offer(8 * second).unwrap();
-        assert!(first.upgrade().is_none());
-    }
-    assert!(KeySchedule { lifetime: Duration::MAX, kept: Duration::MAX }.keeps_every_key());
-}
-
-#[test]
-fn no_more_keys_are_kept_than_their_ids_can_name() {
-    let schedule = KeySchedule { lifetime: Duration::from_secs(1), kept: Duration::from_secs(1_000_000) };
-    let keys = MessageKeys::new(Kem::X25519, schedule);
-    for second in 0..300 {
-        keys.offer(Duration::from_secs(second)).unwrap();
-        assert!(keys.weak().len() <= 8);
-    }
-    assert_eq!(keys.offer(Duration::from_secs(300)).unwrap().config.key_id(), 44);
-}
-
 /// The properties of the fuzz targets, from a fixed start.
 #[test]
 fn a_front_end_that_does_everything_in_any_order_for_2000_steps_reads_and_changes_nothing() {
@@ -451,4 +358,15 @@ fn a_client_keeps_its_requests_within_the_window_of_the_agent() {
     // A request that its caller gives up is waited for no longer.
     drop((others, further));
     seal(&recipient, &request).unwrap();
+}
+
+/// `TRACE` is as safe as `GET` (RFC 9110 section 9.2.1). `PUT` and `DELETE` are idempotent, but one that is processed late may undo another.
+#[test]
+fn only_safe_methods_are_repeated_of_themselves() {
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+        assert_eq!(Repetition::of_method(method), Repetition::Idempotent, "{method}");
+    }
+    for method in ["POST", "PUT", "DELETE", "PATCH", "CONNECT", "get", ""] {
+        assert_eq!(Repetition::of_method(method), Repetition::Unsafe, "{method}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! | knobs of | are declared in | act in |
 //! |---|---|---|
-//! | guest, agent | `knob.rs` | `guest/mod.rs`, `blindbox/agent.rs` |
+//! | guest, agent | `knob.rs` | `guest/mod.rs`, `blindbox/agent.rs`, `blindbox/bound_form.rs` |
 //! | hardware evidence | `guest/hardware_knob.rs` | `guest/platform.rs` |
 //! | virtual TPM and paravisor | `guest/azure_vm/knob.rs` | `guest/azure_vm/guest.rs` |
 //! | token | `maa/token.rs` | the same file |

@@ -1,11 +1,16 @@
 //! The client of hosts that have the network themselves: each step by hand, over an HTTP client of the test.
 
-use blindbox_attestation::emulator::{FrontEnd, FrontEndKnob, Knob};
+use blindbox_attestation::emulator::{FrontEnd, FrontEndKnob, Guest, Kds, KeySetKnob, Knob, MaaEvidence, Platform};
+use blindbox_attestation::maa::KeyEvidenceError;
 use blindbox_attestation::message_client::{
     BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient, MessageExchange,
-    RequestToSeal, ResponsePart,
+    NeededDocuments, RequestToSeal, ResponsePart,
 };
-use blindbox_attestation::{AttestationError, KeySetSource, Policy, UnixTime, Verdict, Violation};
+use blindbox_attestation::snp::CrlError;
+use blindbox_attestation::{
+    AttestationError, AttestedKeyRequirement, KeySetSource, MaaKeyError, Policy, Product, UnixTime, UvmRequirement,
+    Verdict, Violation, Workload,
+};
 use zeroize::Zeroizing;
 
 use super::Behind;
@@ -20,9 +25,13 @@ struct Host {
 impl Host {
     async fn start() -> Self {
         let behind = Behind::start().await;
+        let client = client(behind.front_end.url(), behind.policy()).unwrap();
+        Self::over(behind, client)
+    }
+
+    fn over(behind: Behind, client: MessageClient) -> Self {
         let root = reqwest::Certificate::from_pem(behind.lab.blindbox.tls_root_pem().as_bytes()).unwrap();
         let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().unwrap();
-        let client = client(behind.front_end.url(), behind.policy()).unwrap();
         Self { behind, http, client, drawn: 0 }
     }
 
@@ -44,13 +53,18 @@ impl Host {
         (status, content_type.unwrap_or_default(), response.bytes().await.unwrap().to_vec())
     }
 
-    async fn attest(&mut self) -> Result<(), AttestationError> {
+    /// The steps before the verification.
+    async fn needed(&mut self) -> Result<NeededDocuments, AttestationError> {
         let (random, now) = (self.random(), self.now());
         let asked = self.client.begin(random, now)?;
         let (status, content_type, body) = self.post(&asked.url, &[], asked.body.into_bytes()).await;
         let response = HostResponse::Received { status, content_type: &content_type, body: &body };
         let key_set = self.behind.lab.maa.key_set();
-        let needed = self.client.evidence(response, Some(Ok(key_set.as_bytes())), KeySetSource::Given)?;
+        self.client.evidence(response, Some(Ok(key_set.as_bytes())), KeySetSource::Given)
+    }
+
+    async fn attest(&mut self) -> Result<(), AttestationError> {
+        let (needed, now) = (self.needed().await?, self.now());
         assert_eq!((needed.certificate, needed.crls), (None, Vec::new()));
         self.client.attest(FetchedDocuments::default(), now).map(|_| ())
     }
@@ -180,6 +194,46 @@ async fn a_name_that_was_not_validated_is_not_called_validated() {
         assert_eq!(check.verdict == Verdict::Passed, is_validated, "{check:?}");
         assert_eq!(check.actual == "validated (front end)", is_validated, "{check:?}");
     }
+}
+
+/// The key of MAA that a container holds is verified with AMD's CRL for the machine of that container, as over a session.
+#[tokio::test]
+async fn the_crl_for_the_key_of_maa_is_requested_where_the_policy_needs_it() {
+    let (machine, of_maa) = (Platform::new(Product::Milan), Platform::new(Product::Genoa));
+    let behind = Behind::with(|blindbox| blindbox.platform(&machine)).await;
+    let blindbox = &behind.lab.blindbox;
+    let requirement = AttestedKeyRequirement::new([Guest::container().snp.host_data], 104);
+    let requirement = requirement.with_uvm_issuer(of_maa.uvm_issuer());
+    let client = |requirement| {
+        let trust = behind.lab.trust().require_attested_maa_key(requirement).unwrap();
+        let workload = Workload::binds_its_own_message_key(blindbox.host_data());
+        let uvm = UvmRequirement::at_least(100).issued_by(blindbox.uvm_issuer().unwrap());
+        let policy = Policy::confidential_container(trust, workload, uvm).unwrap();
+        MessageClient::new(behind.front_end.url().as_ref(), policy, machine.anchors(), Default::default()).unwrap()
+    };
+    let (required, off) = (client(requirement.clone()), client(requirement.allow_no_revocation_check()));
+    let mut host = Host::over(behind, required);
+    // Without evidence there is nothing to fetch a CRL for.
+    assert_eq!(host.needed().await, Ok(NeededDocuments::default()));
+    let no_evidence = AttestationError::UnattestedMaaKey(MaaKeyError::Evidence(KeyEvidenceError::NoEvidence));
+    let now = host.now();
+    assert_eq!(host.client.attest(FetchedDocuments::default(), now).err(), Some(no_evidence));
+    host.behind.lab.maa.set(KeySetKnob::OwnEvidence(Box::new(MaaEvidence::new(&of_maa))));
+    let needed = host.needed().await.unwrap();
+    assert_eq!((needed.certificate, needed.crls), (None, vec!["/vcek/v1/Genoa/crl".to_owned()]));
+    let missing = AttestationError::RevocationUnavailable { reason: CrlError::Missing };
+    assert_eq!(host.client.attest(FetchedDocuments::default(), now).err(), Some(missing));
+    let kds = Kds::builder().plain_http().start().await.unwrap();
+    let crl = host.http.get(format!("{}/vcek/v1/Genoa/crl", kds.url())).send().await.unwrap().bytes().await.unwrap();
+    host.needed().await.unwrap();
+    let fetched = FetchedDocuments { certificate: None, crls: vec![crl.to_vec()] };
+    let attestation = host.client.attest(fetched, now).unwrap();
+    assert_eq!(attestation.appraisal().check("maa key revocation").unwrap().actual, "not revoked");
+    host.client = off;
+    assert_eq!(host.needed().await, Ok(NeededDocuments::default()));
+    let attestation = host.client.attest(FetchedDocuments::default(), now).unwrap();
+    let shown = &attestation.appraisal().check("maa key revocation").unwrap().actual;
+    assert_eq!(shown, "NOT CHECKED: the policy turns it off");
 }
 
 /// What may be sealed again, and after how long.

@@ -63,7 +63,7 @@ class Emulated:
         command += ["--policy", self.file("policy.toml")]
         command += ["--application-root", self.file("application-root.pem")]
         command += ["--collateral-root", self.file("collateral-root.pem")]
-        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=600, check=False)
         return done.returncode, json.loads(done.stdout)
 
 
@@ -79,7 +79,7 @@ def emulate(*arguments):
                 yield Emulated(json.loads(line), directory)
             finally:
                 process.stdin.close()
-                process.wait(timeout=30)
+                process.wait(timeout=600)
 
 
 def check(what, holds):

@@ -26,7 +26,7 @@ use crate::emulator::keys::random;
 use crate::emulator::knob::Knob;
 use crate::emulator::maa::Maa;
 use crate::emulator::network::fault::{Fault, Faults};
-use crate::emulator::network::server::{Protocols, Server};
+use crate::emulator::network::server::{Cuts, Protocols, Server};
 use crate::emulator::network::tls::{CertificateAuthority, TlsKey, TlsVersions};
 use crate::emulator::network::traffic::Traffic;
 use crate::emulator::{lock, origin};
@@ -261,6 +261,11 @@ impl BlindBox {
     /// Cuts every open connection.
     pub fn drop_connections(&self) {
         self.servers().for_each(Server::drop_connections);
+    }
+
+    /// How often its servers have cut their connections.
+    pub(crate) fn cuts(&self) -> Vec<Cuts> {
+        self.servers().map(Server::cuts).collect()
     }
 
     /// Stops listening and cuts every connection: clients are refused until [`Self::restart`].

@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::blindbox::BlindBox;
 use super::network::request::{Arrival, Handler, Reply};
 use super::network::response::BufferedResponse;
-use super::network::server::{HttpVersions, Protocols, Server};
+use super::network::server::{Cuts, HttpVersions, Protocols, Server};
 use super::network::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey, TlsVersions};
 use super::network::traffic::{Traffic, is_agent_path};
 use super::{lock, origin};
@@ -59,7 +59,7 @@ pub struct FrontEndBuilder {
 struct Shared {
     replicas: Vec<Replica>,
     prefix: String,
-    client: reqwest::Client,
+    client: Mutex<Upstream>,
     knobs: Mutex<Vec<FrontEndKnob>>,
     /// The pages that may use it.
     origins: Vec<String>,
@@ -76,6 +76,27 @@ struct Shared {
 struct Replica {
     application: String,
     agent: String,
+    cuts: Vec<Cuts>,
+}
+
+/// What sends requests on. Its connections are those since the replicas last cut theirs: a request that was sent on one that is cut would
+/// fail by chance, as the cut is noticed before or after.
+struct Upstream {
+    client: reqwest::Client,
+    cuts: u64,
+}
+
+impl Upstream {
+    fn new(cuts: u64) -> reqwest::Result<Self> {
+        // It does not verify whom it forwards to, as most front ends do not: clients do not rely on it.
+        let client = reqwest::Client::builder()
+            .tls_danger_accept_invalid_certs(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(300))
+            .build()?;
+        Ok(Self { client, cuts })
+    }
 }
 
 impl FrontEndBuilder {
@@ -125,7 +146,11 @@ impl FrontEndBuilder {
         let Some(first) = blindboxes.first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a front end has at least one replica"));
         };
-        let replica = |blindbox: &&BlindBox| Replica { application: blindbox.url(), agent: blindbox.agent_url() };
+        let replica = |blindbox: &&BlindBox| Replica {
+            application: blindbox.url(),
+            agent: blindbox.agent_url(),
+            cuts: blindbox.cuts(),
+        };
         let replicas = blindboxes.iter().map(replica).collect();
         self.start_before(replicas, first.authority(), first.now()).await
     }
@@ -139,7 +164,8 @@ impl FrontEndBuilder {
     pub async fn start_at(self, url: &str, authority: &CertificateAuthority) -> io::Result<FrontEnd> {
         let url = url.trim_end_matches('/').to_owned();
         let now = std::time::SystemTime::now().into();
-        self.start_before(vec![Replica { application: url.clone(), agent: url }], authority, now).await
+        let replica = Replica { application: url.clone(), agent: url, cuts: Vec::new() };
+        self.start_before(vec![replica], authority, now).await
     }
 
     async fn start_before(
@@ -150,18 +176,11 @@ impl FrontEndBuilder {
     ) -> io::Result<FrontEnd> {
         let key = TlsKey::generate(KeyKind::P256);
         let identity = authority.issue(&key, &CertificateRequest::new(["127.0.0.1", "localhost", &self.host], now));
-        // It does not verify whom it forwards to, as most front ends do not: clients do not rely on it.
-        let client = reqwest::Client::builder()
-            .tls_danger_accept_invalid_certs(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(Duration::from_secs(300))
-            .build()
-            .map_err(io::Error::other)?;
+        let client = Upstream::new(0).map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             replicas,
             prefix: self.prefix,
-            client,
+            client: Mutex::new(client),
             knobs: Mutex::new(self.knobs),
             origins: self.origins,
             record: Record::default(),
@@ -272,6 +291,15 @@ fn handler(shared: &Arc<Shared>) -> Handler {
 }
 
 impl Shared {
+    fn client(&self) -> reqwest::Client {
+        let cuts = self.replicas.iter().flat_map(|replica| &replica.cuts).map(Cuts::count).sum();
+        let mut upstream = lock(&self.client);
+        if upstream.cuts != cuts {
+            *upstream = Upstream::new(cuts).expect("a client like the first one can be made");
+        }
+        upstream.client.clone()
+    }
+
     async fn reply(&self, arrival: Arrival) -> Reply {
         let page = cors::Page::of(&arrival.request, &self.origins, &self.prefix);
         if let Some(preflight) = page.as_ref().and_then(|page| page.preflight(&arrival.request)) {

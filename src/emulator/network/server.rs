@@ -69,6 +69,22 @@ pub(crate) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Tasks,
+    cuts: Cuts,
+}
+
+/// How often the connections of a server were cut. Clones count the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cuts(Arc<AtomicU64>);
+
+impl Cuts {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// When no connection is left that was there before.
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 struct Shared {
@@ -117,6 +133,7 @@ impl Server {
                 connections: Tasks::default(),
             }),
             accepting: Tasks::default(),
+            cuts: Cuts::default(),
         };
         if let Some(identity) = identity {
             server.set_identity(identity);
@@ -143,6 +160,11 @@ impl Server {
 
     pub(crate) fn drop_connections(&self) {
         self.shared.connections.abort_all();
+        self.cuts.note();
+    }
+
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.cuts.clone()
     }
 
     /// Stops listening and drops every connection: clients are refused until [`Self::listen_again`].
@@ -150,6 +172,7 @@ impl Server {
         self.accepting.abort_all();
         self.shared.connections.abort_all();
         self.accepting.gone().await;
+        self.cuts.note();
     }
 
     /// Listens again on the same port; without a stop before, after one.

@@ -127,7 +127,8 @@ typedef struct bb_collected bb_collected;
 typedef struct bb_error bb_error;
 
 /**
- * A request that was started, and whose response is not there yet. Threads may share it; one waits for it.
+ * A request that was started, and whose response is not there yet. Threads may share it; one at a time waits for it, and a second one
+ * is refused.
  */
 typedef struct bb_exchange bb_exchange;
 
@@ -263,14 +264,15 @@ void bb_note_fork(void);
 uint32_t bb_error_number(const bb_error *error);
 
 /**
- * Returns whether the same call may succeed later without any change of settings or deployment.
+ * Returns whether the same call may succeed later without any change of settings or deployment. It does not say that a request may be
+ * repeated: that depends on `bb_error_request_sent`.
  *
  * @param error NULL gives false.
  */
 bool bb_error_retryable(const bb_error *error);
 
 /**
- * Returns whether the peer may have received the request that failed.
+ * Returns whether the peer may have received the request that failed. If so, repeat it only if processing it twice does no harm.
  *
  * @param error NULL gives false.
  */

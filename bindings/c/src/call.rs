@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use blindbox_facade::{self as facade, Error};
 
@@ -34,7 +34,8 @@ pub(crate) fn quiet(body: impl FnOnce()) {
 
 /// Work on the runtime.
 pub(crate) struct Running<T> {
-    outcome: Receiver<Result<T, Error>>,
+    /// Locked by the thread that waits: threads may share an exchange, and a channel has one receiver.
+    outcome: Mutex<Receiver<Result<T, Error>>>,
     task: Arc<facade::Cancel>,
     process: u32,
     _registration: Option<Registration>,
@@ -51,7 +52,7 @@ impl<T: Send + 'static> Running<T> {
         // The receiver may be gone: the outcome is then of no interest.
         let task = Arc::new(facade::start(work, move |outcome| drop(sender.try_send(outcome)))?);
         let registration = cancel.map(|cancel| cancel.register(&task));
-        Ok(Self { outcome, task, process: process::id(), _registration: registration })
+        Ok(Self { outcome: Mutex::new(outcome), task, process: process::id(), _registration: registration })
     }
 
     /// Blocks until the work has ended.
@@ -60,7 +61,14 @@ impl<T: Send + 'static> Running<T> {
         if self.process != process::id() {
             return Err(Error::forked());
         }
-        self.outcome.recv().unwrap_or_else(|_| Err(Error::closed("exchange")))
+        let outcome = match self.outcome.try_lock() {
+            Ok(outcome) => outcome,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::argument("exchange: expected one thread to wait, found a second one"));
+            }
+        };
+        outcome.recv().unwrap_or_else(|_| Err(Error::closed("exchange")))
     }
 
     /// Ends the work.
@@ -111,5 +119,19 @@ mod tests {
         let error = running.wait().unwrap_err();
         assert_eq!((error.code, error.request_sent), ("cancelled", false));
         assert_eq!(running.wait().unwrap_err().code, "closed");
+    }
+
+    #[test]
+    fn a_second_thread_that_waits_is_refused_and_takes_nothing() {
+        let cancel = bb_cancel::default();
+        let running = Running::<()>::start(Some(&cancel), std::future::pending()).unwrap();
+        // What a thread that waits holds.
+        let waiting = running.outcome.lock().unwrap();
+        let error = running.wait().unwrap_err();
+        assert_eq!(error.code, "misconfigured");
+        assert!(error.message.contains("expected one thread to wait, found a second one"), "{error}");
+        drop(waiting);
+        cancel.trigger();
+        assert_eq!(running.wait().unwrap_err().code, "cancelled");
     }
 }

@@ -52,7 +52,8 @@ pub extern "C" fn bb_error_number(error: Option<&bb_error>) -> u32 {
     error.map_or(0, |error| error.number)
 }
 
-/// Returns whether the same call may succeed later without any change of settings or deployment.
+/// Returns whether the same call may succeed later without any change of settings or deployment. It does not say that a request may be
+/// repeated: that depends on `bb_error_request_sent`.
 ///
 /// @param error NULL gives false.
 #[unsafe(no_mangle)]
@@ -60,7 +61,7 @@ pub extern "C" fn bb_error_retryable(error: Option<&bb_error>) -> bool {
     error.is_some_and(|error| error.retryable)
 }
 
-/// Returns whether the peer may have received the request that failed.
+/// Returns whether the peer may have received the request that failed. If so, repeat it only if processing it twice does no harm.
 ///
 /// @param error NULL gives false.
 #[unsafe(no_mangle)]

@@ -21,3 +21,19 @@ mod response;
 mod session;
 mod text;
 mod verifier;
+
+/// What the header says of threads. A handle that could not be shared would not compile here: nothing else compares the header's promise
+/// with its fields, since C has no types for it.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<cancel::bb_cancel>();
+    shared::<collected::bb_collected>();
+    shared::<error::bb_error>();
+    shared::<policy::bb_policy>();
+    shared::<request::bb_request>();
+    shared::<request::bb_upload>();
+    shared::<response::bb_response>();
+    shared::<session::bb_exchange>();
+    shared::<session::bb_session>();
+    shared::<verifier::bb_verifier>();
+};

@@ -15,7 +15,8 @@ use crate::response::bb_response;
 /// A session with an attested peer. Threads may share it.
 pub struct bb_session(pub(crate) facade::Session);
 
-/// A request that was started, and whose response is not there yet. Threads may share it; one waits for it.
+/// A request that was started, and whose response is not there yet. Threads may share it; one at a time waits for it, and a second one
+/// is refused.
 pub struct bb_exchange(Running<facade::Response>);
 
 /// Sends a request, and blocks until the head of the response is there. Redirects are returned as responses.

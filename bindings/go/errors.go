@@ -52,9 +52,10 @@ type Error struct {
 	Name string
 	// Category says what it means for the peer.
 	Category Category
-	// Retryable is whether the same call may succeed later without any change of settings or deployment.
+	// Retryable is whether the same call may succeed later without any change of settings or deployment. It does not say that a request
+	// may be repeated: that depends on RequestSent.
 	Retryable bool
-	// RequestSent is whether the peer may have received the request that failed.
+	// RequestSent is whether the peer may have received the request that failed. If so, repeat it only if processing it twice does no harm.
 	RequestSent bool
 	// Message is the reason, for people.
 	Message string

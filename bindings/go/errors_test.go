@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -94,10 +95,19 @@ func TestArgumentsThatCannotBeUsed(t *testing.T) {
 		return err
 	}
 	for name, attempt := range map[string]func() error{
-		"no policy":    func() error { _, err := Connect(ctx, "https://a.example", nil); return err },
-		"url":          func() error { _, err := Connect(ctx, "no url", policy); return err },
-		"zero byte":    func() error { _, err := Connect(ctx, "https://a.example/\x00", policy); return err },
-		"roots":        func() error { _, err := NewVerifier(WithAMDRoots([]byte("nonsense"))); return err },
+		"no policy": func() error { _, err := Connect(ctx, "https://a.example", nil); return err },
+		"url":       func() error { _, err := Connect(ctx, "no url", policy); return err },
+		"zero byte": func() error { _, err := Connect(ctx, "https://a.example/\x00", policy); return err },
+		"roots":     func() error { _, err := NewVerifier(WithAMDRoots([]byte("nonsense"))); return err },
+		"twice": func() error {
+			_, err := NewVerifier(WithKDS("https://a.example"), WithKDS("https://a.example"))
+			return err
+		},
+		"host twice": func() error {
+			address := netip.MustParseAddrPort("127.0.0.1:1")
+			_, err := NewVerifier(WithResolve("a.example", address), WithResolve("b.example", address), WithResolve("a.example", address))
+			return err
+		},
 		"policy":       func() error { _, err := ParsePolicy("kind = 1"); return err },
 		"UTF-8":        func() error { _, err := ParsePolicy("kind = \"\xff\""); return err },
 		"host data":    func() error { _, err := ParseHostData("ab"); return err },

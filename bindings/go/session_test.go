@@ -65,6 +65,7 @@ func TestHeaders(t *testing.T) {
 	request.Header.Add("X-Mine", "1")
 	request.Header.Add("X-Mine", "2")
 	request.Header.Set("Content-Length", "7")
+	request.Header.Set("Host", request.URL.Host)
 	response, err := session.RoundTrip(request)
 	must(t, err)
 	headers := content(t, response.Body)
@@ -74,6 +75,7 @@ func TestHeaders(t *testing.T) {
 	before := emulator.traffic("application_requests")
 	for name, change := range map[string]func(*http.Request){
 		"host":      func(r *http.Request) { r.Host = "evil.example" },
+		"header":    func(r *http.Request) { r.Header.Set("Host", "evil.example") },
 		"upgrade":   func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
 		"injection": func(r *http.Request) { r.Header["X"] = []string{"a\r\nb: c"} },
 		"trailer":   func(r *http.Request) { r.Trailer = http.Header{"X": nil} },

@@ -11,11 +11,24 @@ import (
 	"unsafe"
 )
 
-// Option is a setting of a verifier. The core's documentation of VerifierBuilder says what each means.
-type Option func(settings map[string]any)
+// Option is a setting of a verifier. The core's documentation of VerifierBuilder says what each means. One that is given twice is refused:
+// which of the two holds would depend on their order.
+type Option func(*settings)
+
+// settings are what options have set, by the names of the core.
+type settings struct {
+	values map[string]any
+	// repeated is the name of a setting that was given twice.
+	repeated string
+}
 
 func setting(name string, value any) Option {
-	return func(settings map[string]any) { settings[name] = value }
+	return func(given *settings) {
+		if _, found := given.values[name]; found {
+			given.repeated = name
+		}
+		given.values[name] = value
+	}
 }
 
 // WithApplicationRoots replaces the roots of the application's certificate, in PEM.
@@ -49,11 +62,14 @@ func WithProxy(url string) Option { return setting("proxy", url) }
 
 // member adds to a setting that is an object.
 func member(setting, name, value string) Option {
-	return func(settings map[string]any) {
-		members, _ := settings[setting].(map[string]string)
+	return func(given *settings) {
+		members, _ := given.values[setting].(map[string]string)
 		if members == nil {
 			members = map[string]string{}
-			settings[setting] = members
+			given.values[setting] = members
+		}
+		if _, found := members[name]; found {
+			given.repeated = setting
 		}
 		members[name] = value
 	}
@@ -93,11 +109,14 @@ type Verifier struct {
 
 // NewVerifier makes a verifier.
 func NewVerifier(options ...Option) (*Verifier, error) {
-	settings := map[string]any{}
+	made := settings{values: map[string]any{}}
 	for _, option := range options {
-		option(settings)
+		option(&made)
 	}
-	content, err := json.Marshal(settings)
+	if made.repeated != "" {
+		return nil, misconfigured("settings: expected one value for " + made.repeated + ", found a second one")
+	}
+	content, err := json.Marshal(made.values)
 	if err != nil {
 		return nil, misconfigured(err.Error())
 	}

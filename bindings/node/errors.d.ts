@@ -1,5 +1,16 @@
 // Written by tests/generated.js from the core's list of codes.
 
+/** The frozen facts about one kind of error. */
+export interface Code {
+  readonly code: string;
+  readonly number: number;
+  readonly category: 'rejected' | 'untrusted' | 'unavailable' | 'misconfigured' | 'internal';
+  /** Whether the same call may succeed later without any change of settings or deployment. */
+  readonly retryable: boolean;
+  /** The name of the class, such as `DebugMode`. */
+  readonly name: string;
+}
+
 /** One check of an appraisal. */
 export interface Check {
   readonly name: string;
@@ -15,9 +26,12 @@ export class AttestationError extends Error {
   readonly code: string;
   readonly number: number;
   readonly category: 'rejected' | 'untrusted' | 'unavailable' | 'misconfigured' | 'internal';
-  /** Whether the same call may succeed later without any change of settings or deployment. */
+  /**
+   * Whether the same call may succeed later without any change of settings or deployment. It does not say that a request may be
+   * repeated: that depends on `requestSent`.
+   */
   readonly retryable: boolean;
-  /** Whether the peer may have received the request that failed. */
+  /** Whether the peer may have received the request that failed. If so, repeat it only if processing it twice does no harm. */
   readonly requestSent: boolean;
   /**
    * Every check of genuine evidence that was rejected, else null. It holds values that identify a machine, and is not part of the

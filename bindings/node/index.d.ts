@@ -1,10 +1,13 @@
 /// <reference lib="esnext.disposable" />
-import { Check } from './errors';
+import { Check, Code } from './errors';
 
 export * from './errors';
 
 /** The version of this package, which is that of its native part. */
 export const version: string;
+
+/** All kinds of errors, in the order of their numbers. */
+export function codes(): Code[];
 
 /** The path of a file. */
 export type File = string | URL;

@@ -1,7 +1,7 @@
 'use strict';
 
 const { Attestation, Evidence, inspect, verifyRecorded, verifyUnappraised } = require('./lib/attestation');
-const { classes } = require('./lib/errors');
+const { classes, codes } = require('./lib/errors');
 const { enableLogging } = require('./lib/log');
 const { version } = require('./lib/native');
 const { HostData, Policy } = require('./lib/policy');
@@ -14,6 +14,7 @@ module.exports = {
   Policy,
   Session,
   Verifier,
+  codes,
   enableLogging,
   inspect,
   verifyConnection,

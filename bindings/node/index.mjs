@@ -81,6 +81,7 @@ export const WrongTeeKind = all.WrongTeeKind;
 export const WrongUvm = all.WrongUvm;
 export const WrongVmConfiguration = all.WrongVmConfiguration;
 export const WrongVmpl = all.WrongVmpl;
+export const codes = all.codes;
 export const enableLogging = all.enableLogging;
 export const inspect = all.inspect;
 export const verifyConnection = all.verifyConnection;

@@ -6,8 +6,12 @@ export class AttestationError extends Error {
   readonly code: string;
   readonly number: number;
   readonly category: 'rejected' | 'untrusted' | 'unavailable' | 'misconfigured' | 'internal';
+  /**
+   * Whether the same call may succeed later without any change of settings or deployment. It does not say that a request may be
+   * repeated: that depends on `requestSent`.
+   */
   readonly retryable: boolean;
-  /** Whether the application may have received the request that failed. */
+  /** Whether the application may have received the request that failed. If so, repeat it only if processing it twice does no harm. */
   readonly requestSent: boolean;
   /** Every check, if the evidence was appraised. It holds values that identify a machine, and is not printed with the error. */
   readonly appraisal: Check[] | null;

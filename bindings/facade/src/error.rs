@@ -17,9 +17,10 @@ pub struct Error {
     pub number: u16,
     /// `rejected`, `untrusted`, `unavailable`, `misconfigured` or `internal`.
     pub category: &'static str,
-    /// Whether the same call may succeed later without any change of settings or deployment.
+    /// Whether the same call may succeed later without any change of settings or deployment. It does not say that a request may be
+    /// repeated: that depends on `request_sent`.
     pub retryable: bool,
-    /// Whether the peer may have received the request that failed.
+    /// Whether the peer may have received the request that failed. If so, repeat it only if processing it twice does no harm.
     pub request_sent: bool,
     /// The reason, for people.
     pub message: String,

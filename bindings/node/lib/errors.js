@@ -58,6 +58,11 @@ function generate() {
 
 generate();
 
+/** All kinds of errors, in the order of their numbers. */
+function codes() {
+  return Array.from(byCode.values(), ({ code, number, category, retryable, name }) => ({ code, number, category, retryable, name }));
+}
+
 /** The error of a failure. A code that is not known, of a newer core, gets the class of its category. */
 function made(failure, options = undefined) {
   const kind = byCode.get(failure.code)?.kind ?? CATEGORIES[failure.category] ?? Internal;
@@ -87,4 +92,4 @@ function value(outcome) {
   return outcome;
 }
 
-module.exports = { argument, classes, isFailure, made, ofCode, value };
+module.exports = { argument, classes, codes, isFailure, made, ofCode, value };

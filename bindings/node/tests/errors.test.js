@@ -26,8 +26,10 @@ after(() => emulator.stop());
 test('there is a class for each code', () => {
   const categories = { rejected: 'Rejected', untrusted: 'Untrusted', unavailable: 'Unavailable' };
   Object.assign(categories, { misconfigured: 'Misconfigured', internal: 'Internal' });
-  const codes = native.codes();
+  const codes = blindbox.codes();
   assert(codes.length > 40);
+  assert.deepEqual(codes, native.codes());
+  assert.deepEqual(codes[0], { code: 'debug-mode', number: 101, category: 'rejected', retryable: false, name: 'DebugMode' });
   for (const { code, number, category, retryable, name } of codes) {
     const error = made({ code, number, category, retryable, requestSent: true, message: 'the reason' });
     assert(error instanceof blindbox[name] && error instanceof blindbox[categories[category]]);

@@ -4,6 +4,7 @@ import {
   type Attestation,
   AttestationError,
   type Check,
+  type Code,
   DebugMode,
   HostData,
   Policy,
@@ -11,6 +12,7 @@ import {
   type Session,
   Unavailable,
   Verifier,
+  codes,
   enableLogging,
   inspect,
   verifyConnection,
@@ -34,6 +36,8 @@ export async function main(signal: AbortSignal): Promise<void> {
   const attestation: Attestation = await session.reattest({ signal });
   const checks: Check[] = attestation.appraisal;
   console.log(checks.map((check) => check.verdict));
+  const all: Code[] = codes();
+  console.log(all.filter((code) => code.retryable).map((code) => `${code.name} ${code.number}`));
   const client = new OpenAI({ baseURL: `${session.url}/v1`, apiKey: 'k', fetch: session.fetch });
   console.log(client.baseURL);
   const evidence = await new Verifier({ collateralRoots: 'roots.pem' }).collect('https://a', policy);

@@ -8,7 +8,16 @@ PATH = pathlib.Path(__file__).resolve().parents[1] / "python/blindbox_attestatio
 
 HEAD = '''\
 # Written by tests/stub.py from the core's list of codes.
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
+
+class ErrorCode(NamedTuple):
+    code: str
+    number: int
+    category: str
+    retryable: bool
+    name: str
+
+def codes() -> list[ErrorCode]: ...
 
 class Check(dict[str, Any]):
     @property
@@ -54,6 +63,7 @@ def make(
     message: str,
     appraisal: Optional[str],
 ) -> AttestationError: ...
+def _restore(code: str, category: str, message: str, facts: dict[str, Any]) -> AttestationError: ...
 def argument(reason: str) -> AttestationError: ...
 def boolean(name: str, value: object) -> bool: ...
 '''
@@ -61,7 +71,7 @@ def boolean(name: str, value: object) -> bool: ...
 
 def text():
     """The stub."""
-    names = ["AttestationError", "Check", *(kind.__name__ for kind in _errors.CATEGORIES.values())]
+    names = ["AttestationError", "Check", "ErrorCode", "codes", *(kind.__name__ for kind in _errors.CATEGORIES.values())]
     lines = []
     for code, _, category, _, name in _native.codes():
         bases = [_errors.CATEGORIES[category].__name__]

@@ -1,9 +1,11 @@
 """Exceptions."""
 
+import copy
 import json
 import logging
 import pickle
 import time
+import traceback
 
 import pytest
 
@@ -12,7 +14,9 @@ from blindbox_attestation import _errors, _native, _version
 
 
 def test_there_is_a_class_for_each_code():
-    for code, number, category, retryable, name in _native.codes():
+    assert blindbox.codes() == _native.codes()
+    assert blindbox.codes()[0] == blindbox.ErrorCode("debug-mode", 101, "rejected", False, "DebugMode")
+    for code, number, category, retryable, name in blindbox.codes():
         made = _errors.make(code, number, category, retryable, False, "the reason", None)
         assert type(made) is getattr(blindbox, name)
         assert isinstance(made, _errors.CATEGORIES[category]) and isinstance(made, blindbox.AttestationError)
@@ -52,7 +56,12 @@ def test_values_that_identify_a_machine_are_in_no_message(emulate):
     with pytest.raises(blindbox.WrongChip) as caught:
         emulator.connect()
     assert any(check.actual == chip for check in caught.value.appraisal)
-    assert chip not in str(caught.value) and chip not in repr(caught.value)
+    for error in (caught.value, copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
+        assert (type(error), error.code, error.number) == (blindbox.WrongChip, "wrong-chip", caught.value.number)
+        assert any(check.actual == chip for check in error.appraisal)
+        report = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        for shown in (str(error), repr(error), repr(error.args), f"{error!r:>200}", report):
+            assert chip not in shown
 
 
 @pytest.mark.parametrize(
@@ -80,12 +89,12 @@ def test_exceptions_survive_pickling(emulator):
     emulator.order("knob debug")
     with pytest.raises(blindbox.DebugMode) as caught:
         emulator.connect()
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert type(copy) is blindbox.DebugMode and str(copy) == str(caught.value)
-    assert copy.appraisal == caught.value.appraisal
+    pickled = pickle.loads(pickle.dumps(caught.value))
+    assert type(pickled) is blindbox.DebugMode and str(pickled) == str(caught.value)
+    assert pickled.appraisal == caught.value.appraisal
     made = _errors.make("application-unreachable", 305, "unavailable", True, True, "broken", None)
-    copy = pickle.loads(pickle.dumps(made))
-    assert type(copy) is blindbox.ApplicationUnreachable and copy.request_sent and str(copy) == "broken"
+    pickled = pickle.loads(pickle.dumps(made))
+    assert type(pickled) is blindbox.ApplicationUnreachable and pickled.request_sent and str(pickled) == "broken"
 
 
 def test_an_application_that_is_not_there():

@@ -49,6 +49,16 @@ def test_other_origins_are_refused(emulator, client):
         client.get("/redirect?to=https://evil.example/", follow_redirects=True)
 
 
+def test_another_host_is_refused(emulator, client):
+    own = emulator.url.removeprefix("https://")
+    assert client.get("/", headers={"Host": own}).status_code == 200
+    before = emulator.traffic()["application_requests"]
+    for host in ("evil.example", "", own + "0"):
+        with pytest.raises(blindbox.InvalidRequest):
+            client.get("/", headers={"host": host})
+    assert emulator.traffic()["application_requests"] == before
+
+
 def test_errors_are_those_of_httpx(emulator, client):
     emulator.order("fail /=hang")
     with pytest.raises(httpx.ReadTimeout) as caught:

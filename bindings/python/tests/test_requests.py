@@ -4,6 +4,7 @@ import gzip
 import http.server
 import io
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -147,6 +148,28 @@ def test_nothing_goes_around_the_attested_connection(emulator, secure, monkeypat
         secure.get("/")
     assert not secure.adapters and received == []
     assert emulator.traffic()["application_requests"] == before
+
+
+def test_another_host_is_refused(emulator, secure):
+    own = emulator.url.removeprefix("https://")
+    assert secure.get("/", headers={"Host": own}).ok
+    before = emulator.traffic()["application_requests"]
+    for host in ("evil.example", "", own + "0"):
+        with pytest.raises(blindbox.InvalidRequest):
+            secure.get("/", headers={"host": host})
+    assert emulator.traffic()["application_requests"] == before
+
+
+def test_an_exception_of_requests_survives_pickling(emulator, secure):
+    emulator.order("fail /large=truncated")
+    with pytest.raises(requests.ConnectionError) as caught:
+        secure.get("/large?bytes=100000", headers={"Authorization": "Bearer a-secret"})
+    content = pickle.dumps(caught.value)
+    copy = pickle.loads(content)
+    assert isinstance(copy, requests.ConnectionError) and isinstance(copy, blindbox.ApplicationUnreachable)
+    assert (copy.code, copy.number, copy.request_sent) == ("application-unreachable", caught.value.number, True)
+    assert str(copy) == str(caught.value) and copy.request is None
+    assert b"a-secret" not in content
 
 
 def test_a_timeout_is_that_of_requests(emulator, secure):

@@ -6,7 +6,7 @@ import io
 import json as _json
 from collections.abc import Set
 from typing import Any, AsyncIterable, Iterable, Iterator, Mapping, Sequence, Tuple, Union
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from ._errors import argument
 
@@ -52,6 +52,14 @@ def header_list(headers: HeaderInput | None) -> list[tuple[str, bytes]]:
         return []
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return [(name, value if isinstance(value, bytes) else _encode(value)) for name, value in pairs]
+
+
+def is_host_of(value: str | bytes, url: str) -> bool:
+    """Whether the value of a header `Host` is the host of the URL, which the core writes itself."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower()
+    return text.strip().lower() in (host, host + {"https": ":443", "http": ":80"}.get(parts.scheme, ""))
 
 
 def _encode(value: str) -> bytes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _native
 
-__all__ = ["AttestationError", "Check", "Internal", "Misconfigured", "Rejected", "Unavailable", "Untrusted"]
+__all__ = ["AttestationError", "Check", "ErrorCode", "Internal", "Misconfigured", "Rejected", "Unavailable", "Untrusted", "codes"]
 
 
 class Check(dict):
@@ -19,8 +19,26 @@ class Check(dict):
         raise AttributeError(name)
 
 
+class ErrorCode(NamedTuple):
+    """The frozen facts about one kind of error: `name` is that of its exception, such as `DebugMode`."""
+
+    code: str
+    number: int
+    category: str
+    retryable: bool
+    name: str
+
+
+def codes() -> list[ErrorCode]:
+    """Return all kinds of errors, in the order of their numbers."""
+    return [ErrorCode(*facts) for facts in _native.codes()]
+
+
 class AttestationError(Exception):
     """The reason why there is no attested connection. `code` and `number` never change between releases.
+
+    `retryable` is whether the same call may succeed later without any change of settings or deployment, and `request_sent` whether the
+    peer may have received the request that failed: repeat such a request only if processing it twice does no harm.
 
     `appraisal` has every check of genuine evidence that was rejected, else it is None. It holds values that identify a machine,
     and is not part of the message.
@@ -93,7 +111,7 @@ CODES: dict[str, type[AttestationError]] = {}
 
 
 def _generate() -> None:
-    for code, number, category, retryable, name in _native.codes():
+    for code, number, category, retryable, name in codes():
         base = CATEGORIES.get(category, Internal)
         if name == base.__name__:
             CODES[code] = base
@@ -145,7 +163,7 @@ _generate()
 _native.set_error_factory(make)
 for _category in CATEGORIES.values():
     _category.__module__ = "blindbox_attestation"
-AttestationError.__module__ = Check.__module__ = "blindbox_attestation"
+AttestationError.__module__ = Check.__module__ = ErrorCode.__module__ = codes.__module__ = "blindbox_attestation"
 
 
 def argument(reason: str) -> AttestationError:

@@ -1,5 +1,14 @@
 # Written by tests/stub.py from the core's list of codes.
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
+
+class ErrorCode(NamedTuple):
+    code: str
+    number: int
+    category: str
+    retryable: bool
+    name: str
+
+def codes() -> list[ErrorCode]: ...
 
 class Check(dict[str, Any]):
     @property
@@ -111,6 +120,7 @@ __all__ = [
     "Closed",
     "ConnectionMismatch",
     "DebugMode",
+    "ErrorCode",
     "EvidenceMismatch",
     "FalseAttestationReport",
     "FirmwareTooOld",
@@ -173,6 +183,7 @@ __all__ = [
     "WrongUvm",
     "WrongVmConfiguration",
     "WrongVmpl",
+    "codes",
 ]
 
 CODES: dict[str, type[AttestationError]]
@@ -187,5 +198,6 @@ def make(
     message: str,
     appraisal: Optional[str],
 ) -> AttestationError: ...
+def _restore(code: str, category: str, message: str, facts: dict[str, Any]) -> AttestationError: ...
 def argument(reason: str) -> AttestationError: ...
 def boolean(name: str, value: object) -> bool: ...

@@ -18,7 +18,7 @@ from typing import Any, AsyncIterator, Iterator
 import httpx
 
 from . import _native
-from ._body import split
+from ._body import is_host_of, split
 from ._errors import AttestationError
 from ._library_errors import as_library_error
 from ._session import AsyncSession, Session
@@ -28,7 +28,7 @@ __all__ = ["AsyncTransport", "Transport"]
 
 # Set by `httpx` for connections of its own: the core writes them, or nothing would decode the body.
 _DROPPED = frozenset(
-    [b"host", b"connection", b"keep-alive", b"proxy-connection", b"content-length", b"transfer-encoding"]
+    [b"connection", b"keep-alive", b"proxy-connection", b"content-length", b"transfer-encoding"]
 )
 
 
@@ -46,8 +46,11 @@ def _library(error: AttestationError, request: httpx.Request) -> AttestationErro
 
 
 def _headers(request: httpx.Request) -> list[tuple[str, bytes]]:
+    url = str(request.url)
     raw = request.headers.raw
-    return [(name.decode("ascii"), value) for name, value in raw if name.lower() not in _DROPPED]
+    kept = [(name.decode("ascii"), value) for name, value in raw if name.lower() not in _DROPPED]
+    # The core refuses one that the caller has set to another host.
+    return [(name, value) for name, value in kept if not (name.lower() == "host" and is_host_of(value, url))]
 
 
 def _content(request: httpx.Request) -> tuple[Any, int | None]:

@@ -12,14 +12,14 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from .. import _native
-from .._body import header_list, split
+from .._body import header_list, is_host_of, split
 from .._errors import AttestationError, argument
 from .._library_errors import as_library_error
 from ._decoder import Decoder
 
 # Set by `requests` for connections of its own: the core writes them, or has no use for them.
 _DROPPED = frozenset(
-    ["host", "connection", "keep-alive", "proxy-connection", "content-length", "transfer-encoding", "accept-encoding"]
+    ["connection", "keep-alive", "proxy-connection", "content-length", "transfer-encoding", "accept-encoding"]
 )
 
 
@@ -61,12 +61,15 @@ class Adapter(BaseAdapter):
         if proxies:
             raise argument("expected no proxies=: give proxy= to the session, which goes through it with attested TLS")
         head, piece = _timeouts(timeout)
-        headers = [(name, value) for name, value in (request.headers or {}).items() if name.lower() not in _DROPPED]
+        url = str(request.url)
+        kept = [(name, value) for name, value in (request.headers or {}).items() if name.lower() not in _DROPPED]
+        # The core refuses one that the caller has set to another host.
+        headers = [(name, value) for name, value in kept if not (name.lower() == "host" and is_host_of(value, url))]
         whole, source = split(request.body, _length(request.headers))
         reading = () if source is None else (source.next, source.length)
         try:
             sent = self._session.send(
-                str(request.method), str(request.url), header_list(headers), whole, None, head, *reading
+                str(request.method), url, header_list(headers), whole, None, head, *reading
             )
         except AttestationError as error:
             raise _library(error, request) from None

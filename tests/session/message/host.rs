@@ -209,7 +209,7 @@ async fn the_crl_for_the_key_of_maa_is_requested_where_the_policy_needs_it() {
         let workload = Workload::binds_its_own_message_key(blindbox.host_data());
         let uvm = UvmRequirement::at_least(100).issued_by(blindbox.uvm_issuer().unwrap());
         let policy = Policy::confidential_container(trust, workload, uvm).unwrap();
-        MessageClient::new(behind.front_end.url().as_ref(), policy, machine.anchors(), Default::default()).unwrap()
+        MessageClient::new(&behind.front_end.url(), policy, machine.anchors(), Default::default()).unwrap()
     };
     let (required, off) = (client(requirement.clone()), client(requirement.allow_no_revocation_check()));
     let mut host = Host::over(behind, required);

@@ -18,6 +18,8 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"sync"
+	"syscall"
 	"time"
 
 	"blindbox-attestation/bindings/go"
@@ -25,24 +27,41 @@ import (
 
 const megabyte = 1 << 20
 
-// kind is what is measured: how often a turn repeats it, what is sent, and how many bytes come back.
+// kind is what is measured: what is sent, how many bytes come back, how often a turn repeats it, and how many are sent at once.
 type kind struct {
 	label, method, target string
 	body                  []byte
-	repeats, size         int
+	size, repeats, atOnce int
 }
 
 var kinds = []kind{
-	{"GET, 21 bytes", "GET", "/", nil, 50, 21},
-	{"1 MB down", "GET", fmt.Sprintf("/large?bytes=%d", megabyte), nil, 4, megabyte},
-	{"1 MB up and down", "POST", "/echo", bytes.Repeat([]byte("blindbox"), megabyte/8), 4, megabyte},
+	{"GET, 21 bytes", "GET", "/", nil, 21, 50, 1},
+	{"16 at once", "GET", "/", nil, 21, 320, 16},
+	{"64 at once", "GET", "/", nil, 21, 640, 64},
+	{"1 MB down", "GET", fmt.Sprintf("/large?bytes=%d", megabyte), nil, megabyte, 4, 1},
+	{"1 MB up and down", "POST", "/echo", bytes.Repeat([]byte("blindbox"), megabyte/8), megabyte, 4, 1},
 }
 
 type client struct {
 	name string
 	http *http.Client
 	// By kind.
-	times [][]time.Duration
+	totals []totals
+}
+
+// totals is what requests of one kind have cost: the time of each, or of a turn divided by its requests where several are sent at once;
+// and what all of them have used.
+type totals struct {
+	times    []time.Duration
+	requests int
+	used     usage
+}
+
+// usage is what this process has used: the processor time of its threads, and how often one of them waited, which depends little on what
+// else the machine does.
+type usage struct {
+	processor time.Duration
+	waits     int64
 }
 
 func main() {
@@ -67,7 +86,7 @@ func main() {
 		{name: "net/http, HTTP/1.1", http: plain(root, false)},
 	}
 	for _, c := range clients {
-		c.times = make([][]time.Duration, len(kinds))
+		c.totals = make([]totals, len(kinds))
 	}
 	// The first turn opens connections.
 	for turn := 0; turn <= rounds; turn++ {
@@ -81,21 +100,51 @@ func main() {
 
 func (c *client) measure(url string, count bool) {
 	for i, k := range kinds {
-		for n := 0; n < k.repeats; n++ {
-			began := time.Now()
-			found := c.send(url, k)
-			took := time.Since(began)
-			if found != k.size {
-				log.Fatalf("%s, %s: expected %d bytes, found %d", c.name, k.label, k.size, found)
-			}
-			if count {
-				c.times[i] = append(c.times[i], took)
-			}
+		before := used()
+		times := c.turn(url, k)
+		if count {
+			after := used()
+			total := &c.totals[i]
+			total.times = append(total.times, times...)
+			total.requests += k.repeats
+			total.used.processor += after.processor - before.processor
+			total.used.waits += after.waits - before.waits
 		}
 	}
 }
 
-func (c *client) send(url string, k kind) int {
+func (c *client) turn(url string, k kind) []time.Duration {
+	var times []time.Duration
+	if k.atOnce == 1 {
+		for n := 0; n < k.repeats; n++ {
+			began := time.Now()
+			c.send(url, k)
+			times = append(times, time.Since(began))
+		}
+		return times
+	}
+	began := time.Now()
+	var group sync.WaitGroup
+	for n := 0; n < k.atOnce; n++ {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for n := 0; n < k.repeats/k.atOnce; n++ {
+				c.send(url, k)
+			}
+		}()
+	}
+	group.Wait()
+	return append(times, time.Since(began)/time.Duration(k.repeats))
+}
+
+func used() usage {
+	var of syscall.Rusage
+	must(syscall.Getrusage(syscall.RUSAGE_SELF, &of))
+	return usage{time.Duration(of.Utime.Nano() + of.Stime.Nano()), int64(of.Nvcsw)}
+}
+
+func (c *client) send(url string, k kind) {
 	var body io.Reader
 	if k.body != nil {
 		body = bytes.NewReader(k.body)
@@ -107,7 +156,9 @@ func (c *client) send(url string, k kind) int {
 	content, err := io.ReadAll(response.Body)
 	must(err)
 	must(response.Body.Close())
-	return len(content)
+	if len(content) != k.size {
+		log.Fatalf("%s, %s: expected %d bytes, found %d", c.name, k.label, k.size, len(content))
+	}
 }
 
 func plain(root []byte, http2 bool) *http.Client {
@@ -116,19 +167,30 @@ func plain(root []byte, http2 bool) *http.Client {
 		log.Fatal("the root of the application is not in PEM")
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: http2}
+	// HTTP/1.1 has a connection for each request of those at once.
+	transport.MaxIdleConnsPerHost = 64
 	return &http.Client{Transport: transport}
 }
 
 func report(clients []*client) {
 	fmt.Printf("%-20s", "")
 	for _, k := range kinds {
-		fmt.Printf("%26s", k.label)
+		fmt.Printf("%18s", k.label)
 	}
 	fmt.Println()
 	for _, c := range clients {
 		fmt.Printf("%-20s", c.name)
-		for i := range kinds {
-			fmt.Printf("%26s", fmt.Sprintf("%d us", median(c.times[i]).Microseconds()))
+		for _, total := range c.totals {
+			fmt.Printf("%18s", fmt.Sprintf("%d us", median(total.times).Microseconds()))
+		}
+		fmt.Printf("\n%-20s", "  processor time")
+		for _, total := range c.totals {
+			each := total.used.processor / time.Duration(total.requests)
+			fmt.Printf("%18s", fmt.Sprintf("%d us", each.Microseconds()))
+		}
+		fmt.Printf("\n%-20s", "  waits of threads")
+		for _, total := range c.totals {
+			fmt.Printf("%18.1f", float64(total.used.waits)/float64(total.requests))
 		}
 		fmt.Println()
 	}
@@ -136,7 +198,7 @@ func report(clients []*client) {
 	const goal = 1.2
 	for _, peer := range clients[1:] {
 		for i, k := range kinds {
-			ratio := float64(median(clients[0].times[i])) / float64(median(peer.times[i]))
+			ratio := float64(median(clients[0].totals[i].times)) / float64(median(peer.totals[i].times))
 			verdict := "met"
 			if ratio > goal {
 				verdict = "MISSED"

@@ -18,7 +18,8 @@ use crate::crypto::sealing::{
 
 /// The label of X-Wing's combiner.
 const X_WING_LABEL: &[u8] = br"\.//^\";
-const VERSION: &[u8] = b"HPKE-v1";
+/// The version and the `suite_id` of RFC 9180 section 4.1, for X25519.
+const DHKEM_SUITE: &[u8] = b"HPKE-v1KEM\x00\x20";
 const MODE_BASE: &[u8] = &[0];
 
 /// A private key of a recipient. It cannot be exported, and is overwritten when dropped.
@@ -97,10 +98,9 @@ fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), SealingError> {
 
 /// `ExtractAndExpand` of RFC 9180 section 4.1.
 fn dhkem_secret(dh: &Secret, encapsulated: &[u8], public_key: &[u8]) -> Result<Secret, SealingError> {
-    let suite = [b"KEM".as_slice(), &Kem::X25519.id()].concat();
-    let prk = labeled_extract(&suite, &[], "eae_prk", dh.as_slice())?;
+    let prk = labeled_extract(DHKEM_SUITE, &[], "eae_prk", dh.as_slice())?;
     let mut out = Zeroizing::new([0; 32]);
-    labeled_expand(&suite, &prk, "shared_secret", &[encapsulated, public_key], out.as_mut_slice())?;
+    labeled_expand(DHKEM_SUITE, &prk, "shared_secret", [encapsulated, public_key, &[]], out.as_mut_slice())?;
     Ok(out)
 }
 
@@ -114,17 +114,31 @@ fn x_wing_secret(
     sha3_256(&[ml_kem.as_slice(), x25519.as_slice(), ephemeral, public_key, X_WING_LABEL])
 }
 
-/// RFC 9180 section 4.
-fn labeled_extract(suite: &[u8], salt: &[u8], label: &str, ikm: &[u8]) -> Result<Secret, SealingError> {
-    hkdf_extract(salt, &[VERSION, suite, label.as_bytes(), ikm])
+/// The version and the `suite_id` of RFC 9180 section 5.1.
+fn suite(kem: Kem, aead: Aead) -> [u8; 17] {
+    let ([kem_high, kem_low], [kdf_high, kdf_low], [aead_high, aead_low]) = (kem.id(), KDF_ID, aead_id(aead));
+    [
+        b'H', b'P', b'K', b'E', b'-', b'v', b'1', b'H', b'P', b'K', b'E', kem_high, kem_low, kdf_high, kdf_low,
+        aead_high, aead_low,
+    ]
 }
 
-/// RFC 9180 section 4.
-fn labeled_expand(suite: &[u8], prk: &Secret, label: &str, info: &[&[u8]], out: &mut [u8]) -> Result<(), SealingError> {
+/// `LabeledExtract` of RFC 9180 section 4.
+fn labeled_extract(suite: &[u8], salt: &[u8], label: &str, ikm: &[u8]) -> Result<Secret, SealingError> {
+    hkdf_extract(salt, &[suite, label.as_bytes(), ikm])
+}
+
+/// `LabeledExpand` of RFC 9180 section 4, with the concatenation of `info`.
+fn labeled_expand(
+    suite: &[u8],
+    prk: &Secret,
+    label: &str,
+    info: [&[u8]; 3],
+    out: &mut [u8],
+) -> Result<(), SealingError> {
     let len = u16::try_from(out.len()).map_err(|_| SealingError)?.to_be_bytes();
-    let mut labeled = vec![len.as_slice(), VERSION, suite, label.as_bytes()];
-    labeled.extend_from_slice(info);
-    hkdf_expand(prk, &labeled, out)
+    let [first, second, third] = info;
+    hkdf_expand(prk, &[&len, suite, label.as_bytes(), first, second, third], out)
 }
 
 /// A key with a base nonce and a counter: the part of a context that encrypts (RFC 9180 section 5.2). Chunks of a response use
@@ -182,30 +196,30 @@ impl AeadContext {
 
 /// The secret from which a context exports others (RFC 9180 section 5.3).
 pub(crate) struct Exporter {
-    suite: Vec<u8>,
+    suite: [u8; 17],
     secret: Secret,
 }
 
 impl Exporter {
     /// Derives a secret of the size of `out`.
     pub(super) fn export(&self, label: &[u8], out: &mut [u8]) -> Result<(), SealingError> {
-        labeled_expand(&self.suite, &self.secret, "sec", &[label], out)
+        labeled_expand(&self.suite, &self.secret, "sec", [label, &[], &[]], out)
     }
 }
 
 /// `KeySchedule` of RFC 9180 section 5.1, in base mode.
 fn key_schedule(kem: Kem, aead: Aead, shared: &Secret, info: &[u8]) -> Result<(AeadContext, Exporter), SealingError> {
-    let suite = [b"HPKE".as_slice(), &kem.id(), &KDF_ID, &aead_id(aead)].concat();
+    let suite = suite(kem, aead);
     let psk_id_hash = labeled_extract(&suite, &[], "psk_id_hash", &[])?;
     let info_hash = labeled_extract(&suite, &[], "info_hash", info)?;
     let context = [MODE_BASE, psk_id_hash.as_slice(), info_hash.as_slice()];
     let secret = labeled_extract(&suite, shared.as_slice(), "secret", &[])?;
     let mut key = Zeroizing::new(vec![0; aead.key_len()]);
-    labeled_expand(&suite, &secret, "key", &context, &mut key)?;
+    labeled_expand(&suite, &secret, "key", context, &mut key)?;
     let mut base_nonce = [0; NONCE_LEN];
-    labeled_expand(&suite, &secret, "base_nonce", &context, &mut base_nonce)?;
+    labeled_expand(&suite, &secret, "base_nonce", context, &mut base_nonce)?;
     let mut exporter = Zeroizing::new([0; 32]);
-    labeled_expand(&suite, &secret, "exp", &context, exporter.as_mut_slice())?;
+    labeled_expand(&suite, &secret, "exp", context, exporter.as_mut_slice())?;
     Ok((AeadContext::new(aead, &key, base_nonce)?, Exporter { suite, secret: exporter }))
 }
 

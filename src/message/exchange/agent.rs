@@ -149,8 +149,9 @@ impl Admitted {
 }
 
 fn admits(numbers: &UsedNumbers, head: &mut Head) -> bool {
-    let Ok(Some(value)) = fields::take_message(&mut head.fields) else { return false };
-    let Some(request) = MessageNumber::from_value(&value) else { return false };
+    let Ok(Some(value)) = fields::message(&head.fields) else { return false };
+    let Some(request) = MessageNumber::from_value(value) else { return false };
+    head.fields.retain(|field| field.name != fields::MESSAGE);
     // A client that is right sends no such field, so its number is not worth keeping.
     fields::check_request(&head.fields).is_ok() && numbers.mark(request)
 }

@@ -201,15 +201,15 @@ impl Author {
     }
 
     fn of(head: &Head) -> Self {
-        let mut others = head.fields.clone();
-        let notice = match fields::take_message(&mut others) {
+        if fields::check(&head.fields, fields::is_of_a_connection).is_err() {
+            return Self::Malformed;
+        }
+        match fields::message(&head.fields) {
             Ok(None) => Self::Application,
             Ok(Some(value)) if value == REFUSED.as_bytes() => Self::Agent(Notice::Refused),
             Ok(Some(value)) if value == DECLINED.as_bytes() => Self::Agent(Notice::Declined),
             Ok(Some(_)) | Err(_) => Self::Malformed,
-        };
-        let reserved = fields::check(&others, fields::is_reserved).is_err();
-        if reserved { Self::Malformed } else { notice }
+        }
     }
 }
 

@@ -39,12 +39,16 @@ pub(super) fn check(fields: &[Field], is_reserved: impl Fn(&str) -> bool) -> Res
 }
 
 pub(crate) fn is_reserved(name: &str) -> bool {
-    name == MESSAGE || OF_A_CONNECTION.contains(&name)
+    name == MESSAGE || is_of_a_connection(name)
 }
 
-/// Takes the fields `blindbox-message` out. `Err` if there is more than one.
-pub(super) fn take_message(fields: &mut Vec<Field>) -> Result<Option<Vec<u8>>, ReservedField> {
-    let mut values: Vec<_> = fields.extract_if(.., |field| field.name == MESSAGE).map(|field| field.value).collect();
-    let value = values.pop();
-    if values.is_empty() { Ok(value) } else { Err(ReservedField(MESSAGE.to_owned())) }
+pub(super) fn is_of_a_connection(name: &str) -> bool {
+    OF_A_CONNECTION.contains(&name)
+}
+
+/// Returns the value of the field `blindbox-message`. `Err` if there is more than one.
+pub(super) fn message(fields: &[Field]) -> Result<Option<&[u8]>, ReservedField> {
+    let mut values = fields.iter().filter(|field| field.name == MESSAGE).map(|field| field.value.as_slice());
+    let value = values.next();
+    if values.next().is_none() { Ok(value) } else { Err(ReservedField(MESSAGE.to_owned())) }
 }

@@ -9,8 +9,8 @@ use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
 use super::keys::NoKey;
-use crate::message::binary_http::{self, Control, Field, Head};
-use crate::message::exchange::agent::Responder as Sealer;
+use crate::message::binary_http::{BinaryHttpError, Control, Field, Head};
+use crate::message::exchange::agent::{Responder as Sealer, ResponseHead};
 use crate::message::exchange::fields;
 use crate::message::exchange::stream::{MessageError, MessageWriter};
 use crate::message::headers::to_fields;
@@ -41,15 +41,11 @@ impl Responder {
         // HTTP/1.1 and HTTP/2 leave it out by themselves, and applications rely on that.
         let has_content =
             self.method != Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let head = Head {
-            control: Control::Response { status: parts.status.as_u16() },
-            fields: of_application(&parts.headers),
+        let (head, body) = match response_head(parts.status, &parts.headers) {
+            Ok(head) => (head, has_content.then_some(body)),
+            Err(_) => (response_head(StatusCode::BAD_GATEWAY, &HeaderMap::new()).map_err(|_| NoKey)?, None),
         };
-        let (head, body) = match binary_http::head(&head) {
-            Ok(_) => (head, has_content.then_some(body)),
-            Err(_) => (status(StatusCode::BAD_GATEWAY), None),
-        };
-        let (writer, start) = self.sealer.begin(head).map_err(|_| NoKey)?;
+        let (writer, start) = self.sealer.begin(&head).map_err(|_| NoKey)?;
         let state = State::Start(start.into(), Box::new(writer), body);
         Ok(sealed_response(SealedBody { state }))
     }
@@ -77,18 +73,18 @@ pub fn sealed_response<B>(content: B) -> Response<B> {
 
 /// A whole sealed response of the agent with a status and no content.
 pub(super) fn whole(responder: Sealer, code: StatusCode) -> Result<Bytes, MessageError> {
-    let (writer, mut out) = responder.begin(status(code))?;
+    let (writer, mut out) = responder.begin(&response_head(code, &HeaderMap::new())?)?;
     out.extend(writer.finish(&[])?);
     Ok(out.into())
 }
 
-fn status(code: StatusCode) -> Head {
-    Head { control: Control::Response { status: code.as_u16() }, fields: Vec::new() }
+fn response_head(status: StatusCode, headers: &HeaderMap) -> Result<ResponseHead, BinaryHttpError> {
+    ResponseHead::new(Head { control: Control::Response { status: status.as_u16() }, fields: to_fields(headers) })
 }
 
-/// The fields that an application may write.
-fn of_application(headers: &HeaderMap) -> Vec<Field> {
-    to_fields(headers.iter().filter(|(name, _)| !fields::is_reserved(name.as_str())))
+/// The trailers that an application may write.
+fn of_application(trailers: &HeaderMap) -> Vec<Field> {
+    to_fields(trailers.iter().filter(|(name, _)| !fields::is_reserved(name.as_str())))
 }
 
 /// The content of a sealed response. It ends with its final chunk only if the application's content ended; else with an error.

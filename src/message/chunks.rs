@@ -52,15 +52,16 @@ impl ChunkSealer {
         Self { context, left: MAX_CHUNKS }
     }
 
-    /// Encrypts a chunk that is not the last: 1 to 16384 bytes.
+    /// Encrypts a chunk that is not the last.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn chunk(&mut self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
-        let mut out = Vec::with_capacity(sealed_len(text.len()));
+        let mut out = Vec::new();
         self.append(&[text], &mut out)?;
         Ok(out)
     }
 
-    /// Encrypts a chunk that is not the last, whose text is given in parts, and appends it to `out`. After an error nothing is
-    /// appended.
+    /// Encrypts a chunk that is not the last, 1 to 16384 bytes, whose text is given in parts, and appends it to `out`. After an error
+    /// nothing is appended.
     pub(crate) fn append(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), ChunkError> {
         let len = parts.iter().fold(0_usize, |len, part| len.saturating_add(part.len()));
         if len == 0 {
@@ -72,6 +73,7 @@ impl ChunkSealer {
             return Err(ChunkError::TooLarge);
         }
         let start = out.len();
+        out.reserve(sealed_len(len));
         varint::write(len.saturating_add(TAG_LEN), out).ok_or(ChunkError::TooLarge)?;
         self.context.append(&[], parts, out).map_err(|error| {
             out.truncate(start);
@@ -79,15 +81,22 @@ impl ChunkSealer {
         })
     }
 
-    /// Encrypts the last chunk: at most 16384 bytes. The HTTP content MUST end with it.
-    pub(crate) fn finish(mut self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
+    /// Encrypts the last chunk.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn finish(self, text: &[u8]) -> Result<Vec<u8>, ChunkError> {
+        let mut out = Vec::new();
+        self.append_final(text, &mut out)?;
+        Ok(out)
+    }
+
+    /// Encrypts the last chunk, at most 16384 bytes, and appends it to `out`. The HTTP content MUST end with it.
+    pub(crate) fn append_final(mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), ChunkError> {
         if text.len() > MAX_TEXT {
             return Err(ChunkError::TooLarge);
         }
-        let mut out = Vec::with_capacity(sealed_len(text.len()));
+        out.reserve(sealed_len(text.len()));
         out.push(0);
-        self.context.append(FINAL, &[text], &mut out)?;
-        Ok(out)
+        Ok(self.context.append(FINAL, &[text], out)?)
     }
 }
 

@@ -7,13 +7,15 @@ const INDETERMINATE_REQUEST: u8 = 2;
 const INDETERMINATE_RESPONSE: u8 = 3;
 /// Ends a section of fields, and the content.
 const END: u8 = 0;
+/// How many bytes most heads fit in, so that they are written without growing.
+const MOST_HEADS: usize = 512;
 
 /// The start of a message: control data and header fields. What a reader would refuse is not written.
 pub(crate) fn head(head: &Head) -> Result<Vec<u8>, BinaryHttpError> {
     if !head.control.is_valid() {
         return Err(BinaryHttpError::Control);
     }
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(MOST_HEADS);
     match &head.control {
         Control::Request { method, scheme, authority, path } => {
             out.push(INDETERMINATE_REQUEST);
@@ -47,7 +49,8 @@ pub(crate) fn content(piece: &[u8]) -> Result<Vec<u8>, BinaryHttpError> {
 
 /// The end of the content, and the trailers.
 pub(crate) fn end(trailers: &[Field]) -> Result<Vec<u8>, BinaryHttpError> {
-    let mut out = vec![END];
+    let mut out = Vec::with_capacity(2);
+    out.push(END);
     section(trailers, &mut out)?;
     Ok(out)
 }

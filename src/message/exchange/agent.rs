@@ -10,7 +10,7 @@ use super::keys::{MessageKeys, UsedNumbers};
 use super::session::MessageNumber;
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
 use crate::crypto::sealing::SealingError;
-use crate::message::binary_http::{Control, Field, Head, Kind, Part};
+use crate::message::binary_http::{self, BinaryHttpError, Control, Field, Head, Kind, Part};
 use crate::message::chunks::ChunkOpener;
 use crate::message::request::{OpenedRequest, RequestStart};
 use crate::message::response::ResponseSealer;
@@ -161,7 +161,7 @@ fn notice(response: ResponseSealer, status: u16, reason: &str) -> Result<Vec<u8>
     let field = Field { name: fields::MESSAGE.to_owned(), value: reason.as_bytes().to_vec() };
     let head = Head { control: Control::Response { status }, fields: vec![field] };
     let (start, chunks) = response.begin()?;
-    let (writer, mut out) = MessageWriter::begin(start, chunks, &head)?;
+    let (writer, mut out) = MessageWriter::begin(start, chunks, &binary_http::head(&head)?)?;
     out.extend(writer.finish(&[])?);
     Ok(out)
 }
@@ -215,11 +215,22 @@ impl Responder {
         notice(self.response, 503, DECLINED)
     }
 
-    /// Begins the response of the application. Fields that are not the application's to write are left out: a response that an
-    /// application passes on could otherwise say that its request was declined.
-    pub(crate) fn begin(self, mut head: Head) -> Result<(MessageWriter, Vec<u8>), MessageError> {
-        head.fields.retain(|field| !fields::is_reserved(&field.name));
+    /// Begins the response of the application.
+    pub(crate) fn begin(self, head: &ResponseHead) -> Result<(MessageWriter, Vec<u8>), MessageError> {
         let (start, chunks) = self.response.begin()?;
-        MessageWriter::begin(start, chunks, &head)
+        MessageWriter::begin(start, chunks, &head.0)
+    }
+}
+
+/// The head of an application's response, written in full before anything of the response is sealed: one that cannot be sealed can
+/// still be replaced.
+pub(crate) struct ResponseHead(Vec<u8>);
+
+impl ResponseHead {
+    /// Fields that are not the application's to write are left out: a response that an application passes on could otherwise say that
+    /// its request was declined.
+    pub(crate) fn new(mut head: Head) -> Result<Self, BinaryHttpError> {
+        head.fields.retain(|field| !fields::is_reserved(&field.name));
+        binary_http::head(&head).map(Self)
     }
 }

@@ -10,7 +10,7 @@ use super::keys::Offer;
 use super::session::{MessageNumber, SessionId, WINDOW};
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
 use crate::crypto::sealing::SealingError;
-use crate::message::binary_http::{Field, Head, Kind, Part};
+use crate::message::binary_http::{self, Field, Head, Kind, Part};
 use crate::message::key_config::KeyConfig;
 use crate::message::request;
 use crate::message::response::ResponseOpener;
@@ -88,7 +88,7 @@ impl Recipient {
         let value = number.to_string().into_bytes();
         head.fields.insert(0, Field { name: fields::MESSAGE.to_owned(), value });
         let sealed = request::seal(&self.config)?;
-        let (writer, start) = MessageWriter::begin(sealed.start, sealed.chunks, &head)?;
+        let (writer, start) = MessageWriter::begin(sealed.start, sealed.chunks, &binary_http::head(&head)?)?;
         let reader = MessageReader::new(sealed.response, Kind::Response);
         Ok((writer, start, ResponseReader { reader, author: Author::Unknown, under_way: Some(under_way) }))
     }

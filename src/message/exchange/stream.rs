@@ -2,7 +2,7 @@
 
 use super::fields::{self, ReservedField};
 use crate::crypto::sealing::{SealingError, TAG_LEN};
-use crate::message::binary_http::{self, BinaryHttpError, Decoder, Field, Head, Kind, Part};
+use crate::message::binary_http::{self, BinaryHttpError, Decoder, Field, Kind, Part};
 use crate::message::chunks::{ChunkError, ChunkSealer, Chunks, MAX_TEXT};
 
 /// The most bytes of content in one chunk. With the two lengths before it (2 bytes each) and the tag, a chunk has 16,384 bytes, which is
@@ -90,13 +90,16 @@ pub(crate) struct MessageWriter {
 }
 
 impl MessageWriter {
-    /// Writes `start` and the head, which gets chunks of its own.
-    pub(super) fn begin(mut start: Vec<u8>, chunks: ChunkSealer, head: &Head) -> Result<(Self, Vec<u8>), MessageError> {
-        let mut writer = Self { chunks };
-        for text in binary_http::head(head)?.chunks(MAX_TEXT) {
-            start.extend(writer.chunks.chunk(text)?);
+    /// Writes `start` and the head, as [`binary_http::head`] has written it. It gets chunks of its own.
+    pub(super) fn begin(
+        mut start: Vec<u8>,
+        mut chunks: ChunkSealer,
+        head: &[u8],
+    ) -> Result<(Self, Vec<u8>), MessageError> {
+        for text in head.chunks(MAX_TEXT) {
+            chunks.append(&[text], &mut start)?;
         }
-        Ok((writer, start))
+        Ok((Self { chunks }, start))
     }
 
     /// Writes content. Nothing is written for no bytes.
@@ -116,9 +119,9 @@ impl MessageWriter {
         let (before, last) = end.split_at(end.len().saturating_sub(MAX_TEXT));
         let mut out = Vec::new();
         for text in before.chunks(MAX_TEXT) {
-            out.extend(self.chunks.chunk(text)?);
+            self.chunks.append(&[text], &mut out)?;
         }
-        out.extend(self.chunks.finish(last)?);
+        self.chunks.append_final(last, &mut out)?;
         Ok(out)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::agent::{NotOpened, RequestReader, Verdict};
+use super::agent::{NotOpened, RequestReader, ResponseHead, Verdict};
 use super::client::{Failure, Recipient, Repetition, ResponseError};
 use super::fields::{MESSAGE, ReservedField};
 use super::keys::Offer;
@@ -137,7 +137,7 @@ fn the_application_cannot_write_what_only_the_agent_writes() {
     let fields = vec![field(MESSAGE, "declined"), field("content-length", "3"), field("x-mine", "1")];
     let head = Head { control: Control::Response { status: 503 }, fields };
     let (_, _, responder) = admitted.accept();
-    let (writer, out) = responder.begin(head).unwrap();
+    let (writer, out) = responder.begin(&ResponseHead::new(head).unwrap()).unwrap();
     assert_eq!(
         writer.finish(&[field(MESSAGE, "declined")]),
         Err(MessageError::Reserved(ReservedField(MESSAGE.to_owned())))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::agent::{NotOpened, RequestReader, Verdict};
+use super::agent::{NotOpened, RequestReader, ResponseHead, Verdict};
 use super::client::{Recipient, ResponseError, ResponseReader};
 use super::keys::{KeySchedule, MessageKeys};
 use super::stream::{Ending, MessageError};
@@ -114,7 +114,8 @@ impl Instance {
         let request = Message { head, content: body, trailers };
         let response = Message::response(&request);
         self.processed.push(request);
-        let (mut writer, mut out) = responder.begin(response.head).map_err(|_| NotOpened)?;
+        let (mut writer, mut out) =
+            responder.begin(&ResponseHead::new(response.head).map_err(|_| NotOpened)?).map_err(|_| NotOpened)?;
         out.extend(writer.content(&response.content).map_err(|_| NotOpened)?);
         out.extend(writer.finish(&response.trailers).map_err(|_| NotOpened)?);
         Ok(out)

@@ -40,8 +40,8 @@ pub(super) fn seal_with(config: &KeyConfig, ephemeral: &X25519PrivateKey) -> Res
 }
 
 fn begin(config: &KeyConfig, sender: hpke::Sender) -> Result<SealedRequest, SealingError> {
-    let response = ResponseOpener::new(config.aead(), &sender.encapsulated, &sender.exporter)?;
     let start = [config.header().as_slice(), &sender.encapsulated].concat();
+    let response = ResponseOpener::new(config.aead(), sender.encapsulated, &sender.exporter)?;
     Ok(SealedRequest { start, chunks: ChunkSealer::new(sender.context), response })
 }
 
@@ -84,7 +84,7 @@ impl RequestStart {
     /// Opens the request with a key. A false encapsulated key may show with the first chunk only.
     pub(crate) fn open(self, key: &PrivateKey) -> Result<OpenedRequest, SealingError> {
         let (context, exporter) = hpke::setup_recipient(key, self.aead, &self.encapsulated, &info(&self.header))?;
-        let response = ResponseSealer::new(self.aead, &self.encapsulated, &exporter)?;
+        let response = ResponseSealer::new(self.aead, self.encapsulated, &exporter)?;
         Ok(OpenedRequest { chunks: ChunkOpener::new(context), response })
     }
 }

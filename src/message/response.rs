@@ -18,10 +18,10 @@ struct ResponseSecret {
 }
 
 impl ResponseSecret {
-    fn new(aead: Aead, encapsulated: &[u8], exporter: &Exporter) -> Result<Self, SealingError> {
+    fn new(aead: Aead, encapsulated: Vec<u8>, exporter: &Exporter) -> Result<Self, SealingError> {
         let mut secret = Zeroizing::new(vec![0; aead.key_len()]);
         exporter.export(LABEL, &mut secret)?;
-        Ok(Self { aead, encapsulated: encapsulated.to_vec(), secret })
+        Ok(Self { aead, encapsulated, secret })
     }
 
     fn context(&self, nonce: &[u8]) -> Result<AeadContext, SealingError> {
@@ -50,7 +50,7 @@ pub(crate) struct ResponseSealer {
 }
 
 impl ResponseSealer {
-    pub(super) fn new(aead: Aead, encapsulated: &[u8], exporter: &Exporter) -> Result<Self, SealingError> {
+    pub(super) fn new(aead: Aead, encapsulated: Vec<u8>, exporter: &Exporter) -> Result<Self, SealingError> {
         Ok(Self { secret: ResponseSecret::new(aead, encapsulated, exporter)? })
     }
 
@@ -79,7 +79,7 @@ enum State {
 }
 
 impl ResponseOpener {
-    pub(super) fn new(aead: Aead, encapsulated: &[u8], exporter: &Exporter) -> Result<Self, SealingError> {
+    pub(super) fn new(aead: Aead, encapsulated: Vec<u8>, exporter: &Exporter) -> Result<Self, SealingError> {
         Ok(Self { state: State::Nonce(ResponseSecret::new(aead, encapsulated, exporter)?, Vec::new()) })
     }
 }
@@ -90,9 +90,13 @@ impl Chunks for ResponseOpener {
             State::Chunks(chunks) => chunks.push(bytes),
             State::Failed(_) => {}
             State::Nonce(secret, received) => {
-                received.extend_from_slice(bytes);
-                let Some((nonce, rest)) = received.split_at_checked(secret.aead.key_len()) else { return };
-                self.state = match secret.context(nonce) {
+                let missing = secret.aead.key_len().saturating_sub(received.len());
+                let Some((end, rest)) = bytes.split_at_checked(missing) else {
+                    received.extend_from_slice(bytes);
+                    return;
+                };
+                received.extend_from_slice(end);
+                self.state = match secret.context(received) {
                     Ok(context) => {
                         let mut chunks = ChunkOpener::new(context);
                         chunks.push(rest);

@@ -67,10 +67,16 @@ impl RequestReader {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => Err(NotOpened),
             State::Start(mut received) => {
-                received.extend_from_slice(bytes);
-                match RequestStart::read(&received).map_err(|_| NotOpened)? {
+                // Most requests come with their first piece up to the head and beyond: it is read where it is.
+                let start = if received.is_empty() {
+                    bytes
+                } else {
+                    received.extend_from_slice(bytes);
+                    &received
+                };
+                match RequestStart::read(start).map_err(|_| NotOpened)? {
                     None => {
-                        self.state = State::Start(received);
+                        self.state = State::Start(start.to_vec());
                         Ok(None)
                     }
                     Some((start, rest)) => self.head(Opened::open(start, keys, now)?, rest),

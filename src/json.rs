@@ -187,6 +187,13 @@ impl<'a> Object<'a> {
         self.members.iter().map(|member| &*member.name)
     }
 
+    /// Returns the first name that begins with `prefix`.
+    pub(crate) fn first_with_prefix(&self, prefix: &str) -> Option<&str> {
+        // Names are sorted: those before the prefix come first, and those that begin with it next.
+        let at = self.members.partition_point(|member| *member.name < *prefix);
+        self.members.get(at).map(|member| &*member.name).filter(|name| name.starts_with(prefix))
+    }
+
     /// Returns the object's source text, from brace to brace.
     pub(crate) fn source(&self) -> &'a str {
         self.source

@@ -87,7 +87,7 @@ fn refuse_foreign(tee: &Object<'_>, shape: TokenShape, prefixes: &[&str]) -> Res
 }
 
 fn refuse_prefixes(object: &Object<'_>, shape: TokenShape, prefixes: &[&str]) -> Result<(), TokenError> {
-    match object.names().find(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
+    match prefixes.iter().filter_map(|prefix| object.first_with_prefix(prefix)).min() {
         Some(name) => Err(TokenError::MixedShapes { shape, claim: shown(name) }),
         None => Ok(()),
     }
@@ -234,7 +234,8 @@ fn uvm_svn(endorsement: &Object<'_>) -> Result<u64, TokenError> {
     const EXPECTED: &str = "a decimal number without leading zeros";
     let text: &str = required(endorsement, GUEST_SVN)?;
     let svn: u64 = text.parse().map_err(|_| TokenError::invalid(GUEST_SVN, EXPECTED, text))?;
-    if svn.to_string() != text {
+    // `parse` accepts a sign and zeros before the number.
+    if text.starts_with('+') || (text.starts_with('0') && text != "0") {
         return Err(TokenError::invalid(GUEST_SVN, EXPECTED, text));
     }
     // Endorsements since version 103 repeat it in the headers.

@@ -34,10 +34,11 @@ pub fn verify(
     now: UnixTime,
 ) -> Result<VerifiedToken, TokenError> {
     let parts = Parts::split(token)?;
-    let header = parts.header()?;
+    let header = json::parse(&parts.header).map_err(|error| TokenError::json(TokenPart::Header, error))?;
+    let header = Header::read(object(TokenPart::Header, &header)?)?;
     let key = expected_key(&header, keys, expected.key_id)?;
     key.verify(parts.signed, &parts.signature)
-        .map_err(|_| TokenError::BadSignature { key_id: shown(&header.key_id) })?;
+        .map_err(|_| TokenError::BadSignature { key_id: shown(header.key_id) })?;
 
     let payload = json::parse(&parts.payload).map_err(|error| TokenError::json(TokenPart::Payload, error))?;
     let payload = object(TokenPart::Payload, &payload)?;
@@ -49,7 +50,7 @@ pub fn verify(
     let claims = claims::read(payload, tee, shape)?;
     let maa = MaaClaims {
         issuer: expected.issuer.clone(),
-        key_id: header.key_id,
+        key_id: header.key_id.to_owned(),
         shape,
         compliance_status: claims.compliance_status,
         vm_id: claims.vm_id,
@@ -185,11 +186,16 @@ impl<'t> Parts<'t> {
             signed: signed.as_bytes(),
         })
     }
+}
 
+struct Header<'h> {
+    key_id: &'h str,
+    key_set_url: Option<&'h str>,
+}
+
+impl<'h> Header<'h> {
     /// Reads `alg`, `jku`, `kid` and `typ`, the parameters of every MAA token. Others are ignored, except that `crit` is refused.
-    fn header(&self) -> Result<Header, TokenError> {
-        let header = json::parse(&self.header).map_err(|error| TokenError::json(TokenPart::Header, error))?;
-        let header = object(TokenPart::Header, &header)?;
+    fn read(header: &'h Object<'_>) -> Result<Self, TokenError> {
         let algorithm: &str = header.required("alg").map_err(TokenError::header)?;
         if algorithm != "RS256" {
             return Err(TokenError::UnsupportedAlgorithm { found: shown(algorithm) });
@@ -201,21 +207,13 @@ impl<'t> Parts<'t> {
         if header.contains("crit") {
             return Err(TokenError::CriticalExtensions);
         }
-        let key_id: &str = header.required("kid").map_err(TokenError::header)?;
-        let key_set_url: Option<&str> = header.optional("jku").map_err(TokenError::header)?;
-        Ok(Header { key_id: key_id.to_owned(), key_set_url: key_set_url.map(ToOwned::to_owned) })
+        let key_id = header.required("kid").map_err(TokenError::header)?;
+        Ok(Self { key_id, key_set_url: header.optional("jku").map_err(TokenError::header)? })
     }
-}
 
-struct Header {
-    key_id: String,
-    key_set_url: Option<String>,
-}
-
-impl Header {
     /// Checks `jku`, after the issuer, so that a token of another instance is reported as such. Nothing is ever fetched from it.
     fn check_key_set_url(&self, issuer: &Issuer) -> Result<(), TokenError> {
-        match &self.key_set_url {
+        match self.key_set_url {
             Some(actual) if actual.strip_prefix(issuer.as_str()) != Some("/certs") => {
                 Err(TokenError::WrongKeySetUrl { expected: issuer.key_set_url(), actual: shown(actual) })
             }
@@ -224,13 +222,13 @@ impl Header {
     }
 }
 
-fn expected_key<'k>(header: &Header, keys: &'k KeySet, pinned: Option<&str>) -> Result<&'k Key, TokenError> {
+fn expected_key<'k>(header: &Header<'_>, keys: &'k KeySet, pinned: Option<&str>) -> Result<&'k Key, TokenError> {
     if let Some(pinned) = pinned
         && pinned != header.key_id
     {
-        return Err(TokenError::WrongKeyId { expected: shown(pinned), actual: shown(&header.key_id) });
+        return Err(TokenError::WrongKeyId { expected: shown(pinned), actual: shown(header.key_id) });
     }
-    let key = keys.key(&header.key_id)?;
+    let key = keys.key(header.key_id)?;
     if pinned.is_some() && !key.matches_digest_id() {
         return Err(TokenError::KeyIdMismatch { key_id: shown(key.id()) });
     }

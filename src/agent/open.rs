@@ -13,7 +13,7 @@ use super::keys::MessageKeys;
 use super::respond::{self, Responder};
 use crate::message::binary_http::{Control, Head};
 use crate::message::exchange::agent::{Admitted, NotOpened, RequestReader, Verdict};
-use crate::message::headers::from_fields;
+use crate::message::headers;
 
 /// A sealed request whose head has been opened.
 pub enum Opened<B> {
@@ -155,6 +155,6 @@ fn request(head: &Head) -> Option<Request<()>> {
     if !authority.is_empty() {
         headers.insert(HOST, HeaderValue::from_str(authority).ok()?);
     }
-    headers.extend(from_fields(&head.fields)?);
+    headers::append(headers, &head.fields)?;
     Some(request)
 }

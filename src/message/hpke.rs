@@ -144,14 +144,15 @@ fn labeled_expand(
 /// A key with a base nonce and a counter: the part of a context that encrypts (RFC 9180 section 5.2). Chunks of a response use
 /// the same construction (draft-ietf-ohai-chunked-ohttp-08 section 6.2).
 pub(crate) struct AeadContext {
-    key: AeadKey,
+    /// With its key schedule it has 600 bytes. Moving a context neither copies it nor leaves copies behind.
+    key: Box<AeadKey>,
     base_nonce: Zeroizing<[u8; NONCE_LEN]>,
     next: u64,
 }
 
 impl AeadContext {
     pub(super) fn new(aead: Aead, key: &[u8], base_nonce: [u8; NONCE_LEN]) -> Result<Self, SealingError> {
-        Ok(Self { key: AeadKey::new(aead, key)?, base_nonce: Zeroizing::new(base_nonce), next: 0 })
+        Ok(Self { key: Box::new(AeadKey::new(aead, key)?), base_nonce: Zeroizing::new(base_nonce), next: 0 })
     }
 
     /// `ComputeNonce` and `IncrementSeq`: each nonce is returned once.

@@ -15,7 +15,10 @@ use crate::message::key_config::KeyConfig;
 pub struct SealingClient(Recipient);
 
 /// Opens the response to one request of a [`SealingClient`].
-pub struct SealedCall(ResponseReader);
+pub struct SealedCall {
+    reader: ResponseReader,
+    head: Option<Response<()>>,
+}
 
 impl SealingClient {
     /// Takes the key configuration and the session that an agent has returned. `None` if they are none of the protocol.
@@ -43,33 +46,54 @@ impl SealingClient {
         let (mut writer, mut sealed, reader) = self.0.seal(head).expect("a request that can be sealed");
         sealed.extend(writer.content(request.body()).expect("content that can be sealed"));
         sealed.extend(writer.finish(&[]).expect("an end that can be sealed"));
-        (sealed, SealedCall(reader))
+        (sealed, SealedCall { reader, head: None })
     }
 }
 
 impl SealedCall {
     /// Opens a whole response. `None` if it is not the response to this request, or not complete.
     #[must_use]
-    pub fn open(self, content: &[u8]) -> Option<Response<Vec<u8>>> {
-        let mut reader = self.0;
-        reader.push(content);
-        let (mut parts, mut response) = (Vec::new(), Response::new(Vec::new()));
-        while let Some(part) = reader.next().ok()? {
-            parts.push(part);
-        }
-        let Ending { parts: last, .. } = reader.finish().ok()?;
-        for part in parts.into_iter().chain(last) {
-            match part {
-                Part::Content(bytes) => response.body_mut().extend(bytes),
-                Part::Head(head) => {
-                    let Control::Response { status } = head.control else { return None };
-                    *response.status_mut() = StatusCode::from_u16(status).ok()?;
-                    *response.headers_mut() = from_fields(&head.fields)?;
-                }
-            }
-        }
-        Some(response)
+    pub fn open(mut self, content: &[u8]) -> Option<Response<Vec<u8>>> {
+        let mut opened = Vec::new();
+        let mut take = |piece| opened.extend::<Vec<u8>>(piece);
+        self.push(content, &mut take)?;
+        let response = self.end(&mut take)?;
+        Some(response.map(|()| opened))
     }
+
+    /// Opens what has come of the response, and gives each piece of its content to `take`. `None` if it is not the response to this request.
+    #[must_use]
+    pub fn push(&mut self, content: &[u8], mut take: impl FnMut(Vec<u8>)) -> Option<()> {
+        self.reader.push(content);
+        while let Some(part) = self.reader.next().ok()? {
+            read(part, &mut self.head, &mut take)?;
+        }
+        Some(())
+    }
+
+    /// Ends the response. `None` if it is not complete: then what was opened is not the whole of it.
+    #[must_use]
+    pub fn end(mut self, mut take: impl FnMut(Vec<u8>)) -> Option<Response<()>> {
+        let Ending { parts, .. } = self.reader.finish().ok()?;
+        for part in parts {
+            read(part, &mut self.head, &mut take)?;
+        }
+        self.head
+    }
+}
+
+fn read(part: Part, response: &mut Option<Response<()>>, take: &mut impl FnMut(Vec<u8>)) -> Option<()> {
+    match part {
+        Part::Content(bytes) => take(bytes),
+        Part::Head(head) => {
+            let Control::Response { status } = head.control else { return None };
+            let mut opened = Response::new(());
+            *opened.status_mut() = StatusCode::from_u16(status).ok()?;
+            *opened.headers_mut() = from_fields(&head.fields)?;
+            *response = Some(opened);
+        }
+    }
+    Some(())
 }
 
 impl std::fmt::Debug for SealingClient {

@@ -140,13 +140,16 @@ impl Value<'_> {
     }
 }
 
+/// How many members after the previous one are compared before all are searched. Most names differ in length, which is compared first.
+const LOOKED_AT_FIRST: usize = 8;
+
 /// An object, without duplicate members.
 #[derive(Debug)]
 pub(crate) struct Object<'a> {
     /// Sorted by name.
     members: Vec<Member<'a>>,
     source: &'a str,
-    /// The probable index of the next requested member: after the previous one. Only an optimization.
+    /// From here on the next requested member is looked for first: after the previous one. Only an optimization.
     next: Cell<usize>,
 }
 
@@ -205,9 +208,11 @@ impl<'a> Object<'a> {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value<'a>> {
-        let at = match self.members.get(self.next.get()) {
-            Some(member) if member.name == name => self.next.get(),
-            _ => {
+        let next = self.next.get();
+        let mut ahead = self.members.get(next..).unwrap_or_default().iter().take(LOOKED_AT_FIRST);
+        let at = match ahead.position(|member| member.name == name) {
+            Some(passed) => next.saturating_add(passed),
+            None => {
                 let at = self.members.binary_search_by(|member| (*member.name).cmp(name));
                 at.inspect_err(|at| self.next.set(*at)).ok()?
             }

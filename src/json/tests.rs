@@ -23,6 +23,29 @@ fn values_are_read_as_they_stand() {
     assert_eq!(object.source().as_bytes(), document.trim_ascii());
 }
 
+/// Wherever names with the prefix stand among the others.
+#[test]
+fn names_are_found_by_their_beginning() {
+    let document = br#"{"x-b-2":0,"x-a":1,"x-b":2,"x-b-1":3,"":4,"y":5}"#;
+    let Value::Object(object) = parse(document).unwrap() else { panic!("not an object") };
+    for (prefix, found) in [
+        ("", Some("")),
+        ("x", Some("x-a")),
+        ("x-b", Some("x-b")),
+        ("x-b-", Some("x-b-1")),
+        ("x-b-2", Some("x-b-2")),
+        ("y", Some("y")),
+        ("w", None),
+        ("x-b-3", None),
+        ("x-c", None),
+        ("z", None),
+    ] {
+        assert_eq!(object.first_with_prefix(prefix), found, "{prefix:?}");
+    }
+    let Value::Object(empty) = parse(b"{}").unwrap() else { panic!("not an object") };
+    assert_eq!(empty.first_with_prefix("x"), None);
+}
+
 #[test]
 fn every_escape_has_its_character() {
     let read = |text: &'static str| parse(text.as_bytes());

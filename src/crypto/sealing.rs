@@ -18,7 +18,7 @@ use aws_lc as library;
 use rust as library;
 
 pub(crate) use super::suite::{
-    Aead, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, NONCE_LEN, TAG_LEN, X25519_LEN,
+    Aead, MAX_KEY_LEN, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, NONCE_LEN, TAG_LEN, X25519_LEN,
 };
 pub(crate) use library::{
     AeadKey, MlKem768PrivateKey, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,

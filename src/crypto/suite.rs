@@ -6,6 +6,8 @@ pub(crate) const X25519_LEN: usize = 32;
 pub(crate) const ML_KEM_768_PUBLIC_KEY_LEN: usize = 1184;
 /// The size of a ciphertext of ML-KEM-768 (FIPS 203 table 3).
 pub(crate) const ML_KEM_768_CIPHERTEXT_LEN: usize = 1088;
+/// The size of a key of AES-256-GCM, the longest.
+pub(crate) const MAX_KEY_LEN: usize = 32;
 /// The size of a nonce of AES-GCM (RFC 5116 section 5.1).
 pub(crate) const NONCE_LEN: usize = 12;
 /// The size of the tag that a ciphertext of AES-GCM ends with (RFC 5116 section 5.1).
@@ -26,7 +28,7 @@ impl Aead {
         match self {
             #[cfg(test)]
             Self::Aes128Gcm => 16,
-            Self::Aes256Gcm => 32,
+            Self::Aes256Gcm => MAX_KEY_LEN,
         }
     }
 }

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 pub(crate) use super::suite::Kem;
 use super::suite::{KDF_ID, aead_id};
 use crate::crypto::sealing::{
-    Aead, AeadKey, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, MlKem768PrivateKey, NONCE_LEN, SealingError,
-    Secret, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,
+    Aead, AeadKey, MAX_KEY_LEN, ML_KEM_768_CIPHERTEXT_LEN, ML_KEM_768_PUBLIC_KEY_LEN, MlKem768PrivateKey, NONCE_LEN,
+    SealingError, Secret, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,
 };
 
 /// The label of X-Wing's combiner.
@@ -215,13 +215,14 @@ fn key_schedule(kem: Kem, aead: Aead, shared: &Secret, info: &[u8]) -> Result<(A
     let info_hash = labeled_extract(&suite, &[], "info_hash", info)?;
     let context = [MODE_BASE, psk_id_hash.as_slice(), info_hash.as_slice()];
     let secret = labeled_extract(&suite, shared.as_slice(), "secret", &[])?;
-    let mut key = Zeroizing::new(vec![0; aead.key_len()]);
-    labeled_expand(&suite, &secret, "key", context, &mut key)?;
+    let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
+    let key = key.get_mut(..aead.key_len()).ok_or(SealingError)?;
+    labeled_expand(&suite, &secret, "key", context, key)?;
     let mut base_nonce = [0; NONCE_LEN];
     labeled_expand(&suite, &secret, "base_nonce", context, &mut base_nonce)?;
     let mut exporter = Zeroizing::new([0; 32]);
     labeled_expand(&suite, &secret, "exp", context, exporter.as_mut_slice())?;
-    Ok((AeadContext::new(aead, &key, base_nonce)?, Exporter { suite, secret: exporter }))
+    Ok((AeadContext::new(aead, key, base_nonce)?, Exporter { suite, secret: exporter }))
 }
 
 /// What `SetupBaseS` of RFC 9180 section 5.1.1 gives the sender.

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, Chunks};
 use super::hpke::{AeadContext, Exporter};
-use crate::crypto::sealing::{Aead, NONCE_LEN, SealingError, hkdf_expand, hkdf_extract};
+use crate::crypto::sealing::{Aead, MAX_KEY_LEN, NONCE_LEN, SealingError, hkdf_expand, hkdf_extract};
 
 const LABEL: &[u8] = b"message/bhttp chunked response";
 /// What a response is encrypted with, until its nonce is known.
@@ -37,11 +37,12 @@ pub(super) fn response_context(
     nonce: &[u8],
 ) -> Result<AeadContext, SealingError> {
     let prk = hkdf_extract(&[encapsulated, nonce].concat(), &[secret])?;
-    let mut key = Zeroizing::new(vec![0; aead.key_len()]);
-    hkdf_expand(&prk, &[b"key"], &mut key)?;
+    let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
+    let key = key.get_mut(..aead.key_len()).ok_or(SealingError)?;
+    hkdf_expand(&prk, &[b"key"], key)?;
     let mut base_nonce = [0; NONCE_LEN];
     hkdf_expand(&prk, &[b"nonce"], &mut base_nonce)?;
-    AeadContext::new(aead, &key, base_nonce)
+    AeadContext::new(aead, key, base_nonce)
 }
 
 /// Encrypts the response to one request.

@@ -1,4 +1,4 @@
-// Carries out the commands of the conformance suite with the Kotlin package: sessions, exceptions.
+// Carries out the commands of the conformance suite with the Kotlin package: sessions, exceptions, interrupts.
 
 package conformance
 
@@ -12,34 +12,33 @@ import kotlin.concurrent.thread
 
 private var session: Session? = null
 
-private class Command(private val fields: Map<*, *>) {
-    fun text(name: String): String = fields[name] as String
-    fun found(name: String): String? = fields[name] as String?
-    fun number(name: String): Long? = fields[name] as Long?
-    fun flag(name: String): Boolean = fields[name] == true
-    fun path(name: String): Path? = found(name)?.let(Path::of)
+private class Command(private val fields: Map<String, String>) {
+    fun text(name: String): String = fields.getValue(name)
+    fun words(name: String): List<String> = text(name).split(" ").filter(String::isNotEmpty)
+    fun <T> given(name: String, use: (String) -> T): T? = fields[name]?.let(use)
+    fun bytes(name: String): ByteArray? = given(name) { Files.readAllBytes(Path.of(it)) }
 
-    fun policy() = Policy(text("policy"))
+    fun policy() = Policy(bytes("policy")!!.decodeToString())
     fun verifier(): Verifier = Verifier.builder().apply {
-        path("application_roots")?.let(::applicationRoots)
-        path("collateral_roots")?.let(::collateralRoots)
-        path("amd_roots")?.let(::amdRoots)
-        path("ak_root")?.let(::akRoot)
-        found("kds")?.let(::kds)
-        number("deadline_ms")?.let { deadline(Duration.ofMillis(it)) }
-        number("request_timeout_ms")?.let { requestTimeout(Duration.ofMillis(it)) }
+        given("application_roots") { applicationRoots(Path.of(it)) }
+        given("collateral_roots") { collateralRoots(Path.of(it)) }
+        given("amd_roots") { amdRoots(Path.of(it)) }
+        given("ak_root") { akRoot(Path.of(it)) }
+        given("kds", ::kds)
+        given("deadline_ms") { deadline(Duration.ofMillis(it.toLong())) }
+        given("request_timeout_ms") { requestTimeout(Duration.ofMillis(it.toLong())) }
     }.build()
 }
 
 fun main() {
-    while (true) {
-        val command = Command(Json.parse(readlnOrNull() ?: break) as Map<*, *>)
+    for (line in generateSequence(::readlnOrNull)) {
+        val command = Command(line.split("\t").associate { it.substringBefore("=") to it.substringAfter("=") })
         val outcome = try {
             carriedOut(command)
         } catch (error: AttestationException) {
-            mapOf("error" to described(error))
+            described(error)
         }
-        println(Json.write(outcome))
+        println(outcome.entries.joinToString("\t") { (name, value) -> "$name=${Json.write(value)}" })
     }
 }
 
@@ -49,72 +48,53 @@ private fun carriedOut(command: Command): Map<String, Any?> = when (command.text
         attested(session!!.attestation)
     }
     "reattest" -> attested(session!!.reattest())
-    "request" -> command.number("cancel_ms")?.let { cancelled(command, it) } ?: requested(command)
+    "request" -> command.given("cancel_ms") { cancelled(command, it.toLong()) } ?: requested(command)
     "start" -> emptyMap<String, Any?>().also { session!!.sendAsync(request(command)) }
     "recorded" -> recorded(command)
     "policy" -> mapOf("digest" to command.policy().digest)
-    else -> emptyMap<String, Any?>().also { session?.close() }.also { session = null }
+    else -> emptyMap<String, Any?>().also { session!!.close() }
 }
 
 private fun request(command: Command): Request {
     val request = Request(command.text("method"), command.text("target"))
-    command.found("header")?.let { request.header(it, HexFormat.of().parseHex(command.text("value"))) }
-    command.path("body")?.let(Files::readAllBytes)?.let { body ->
-        if (command.flag("streamed")) request.body(body.inputStream()) else request.body(body)
-    }
+    command.given("header") { request.header(it, command.bytes("value")!!) }
+    val streamed = command.given("streamed") { Files.newInputStream(Path.of(command.text("body"))) }
+    if (streamed != null) request.body(streamed) else command.bytes("body")?.let { request.body(it) }
     return request
 }
 
 private fun requested(command: Command): Map<String, Any?> = session!!.send(request(command)).use { response ->
     val outcome = linkedMapOf<String, Any?>("status" to response.status)
-    for (name in command.found("show").orEmpty().split(" ").filter(String::isNotEmpty)) {
-        outcome[name] = response.headers[name]?.let { HexFormat.of().formatHex(it.toByteArray(Charsets.ISO_8859_1)) }
-    }
+    for (name in command.words("show")) outcome[name] = hex(response.headers[name].orEmpty().toByteArray(Charsets.ISO_8859_1))
     try {
-        outcome["content"] = HexFormat.of().formatHex(response.body.readAllBytes())
+        outcome + ("content" to hex(response.body.readAllBytes()))
     } catch (error: AttestationException) {
-        if (error is Cancelled) throw error
-        outcome["error"] = described(error)
+        outcome + described(error)
     }
-    outcome
 }
 
-/** Interrupts this thread in its request. */
+/** Interrupts this thread in its request: the error is `Cancelled`. */
 private fun cancelled(command: Command, after: Long): Map<String, Any?> {
     val requests = Thread.currentThread()
-    var at = 0L
-    val canceller = thread(isDaemon = true) {
+    thread(isDaemon = true) {
         Thread.sleep(after)
-        at = System.nanoTime()
         requests.interrupt()
     }
-    val found = try {
-        requested(command)
-    } catch (_: Cancelled) {
-        null
+    try {
+        return requested(command)
+    } finally {
+        Thread.interrupted()
     }
-    val ended = System.nanoTime()
-    Thread.interrupted()
-    if (found != null) return found
-    canceller.join()
-    return mapOf("cancelled" to true, "milliseconds" to (ended - at) / 1_000_000)
 }
 
 private fun recorded(command: Command): Map<String, Any?> {
-    val policy = command.policy()
-    var keySet = command.path("key_set")?.let(Files::readAllBytes)
-    var at = command.number("at")?.let(Instant::ofEpochSecond)
-    val documents = command.found("directory")?.let { directory ->
-        java.io.File(directory).listFiles()!!.associate { it.name to it.readBytes() }
-    } ?: command.verifier().collect(command.text("url"), policy).let { evidence ->
-        at = evidence.askedAt
-        keySet = evidence.documents["key-set.json"].takeUnless { command.flag("beside") }
-        evidence.documents
-    }
-    val (amdRoots, akRoot) = listOf("amd_roots", "ak_root").map { command.path(it)?.let(Files::readString) }
-    val recording = Recording(documents, at!!.plusSeconds(command.number("later") ?: 0), keySet, amdRoots, akRoot)
-    return attested(verifyRecorded(recording, policy))
+    val documents = command.words("documents").associateWith { Files.readAllBytes(Path.of(it)) }
+    val (amdRoots, akRoot) = listOf("amd_roots", "ak_root").map { command.bytes(it)?.decodeToString() }
+    val at = Instant.ofEpochSecond(command.text("at").toLong())
+    return attested(verifyRecorded(Recording(documents, at, command.bytes("key_set"), amdRoots, akRoot), command.policy()))
 }
+
+private fun hex(bytes: ByteArray) = HexFormat.of().formatHex(bytes)
 
 private fun attested(attestation: Attestation) = mapOf("attestation" to Json.parse(attestation.toJson()))
 

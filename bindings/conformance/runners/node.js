@@ -2,84 +2,64 @@
 
 // Carries out the commands of the conformance suite with the Node package: the `fetch` of a session, signals, error classes.
 
-const { readFileSync, readdirSync } = require('node:fs');
-const path = require('node:path');
+const { createReadStream, readFileSync } = require('node:fs');
 const readline = require('node:readline');
 
 // The directory of the package is given: the suite needs no installation.
 const blindbox = require(process.argv[2]);
 
-let session = null;
+let session;
 
 const SETTINGS = {
-  application_roots: 'applicationRoots',
-  collateral_roots: 'collateralRoots',
-  amd_roots: 'amdRoots',
-  ak_root: 'akRoot',
-  kds: 'kds',
-  deadline_ms: 'deadline',
-  request_timeout_ms: 'requestTimeout',
+  application_roots: ['applicationRoots', String],
+  collateral_roots: ['collateralRoots', String],
+  amd_roots: ['amdRoots', String],
+  ak_root: ['akRoot', String],
+  kds: ['kds', String],
+  deadline_ms: ['deadline', Number],
+  request_timeout_ms: ['requestTimeout', Number],
 };
 
-function verifier(command) {
+function settings(command) {
   const given = Object.entries(SETTINGS).filter(([member]) => member in command);
-  return new blindbox.Verifier(Object.fromEntries(given.map(([member, name]) => [name, command[member]])));
+  return Object.fromEntries(given.map(([member, [name, type]]) => [name, type(command[member])]));
 }
 
-const attested = (attestation) => ({ attestation: attestation.toJSON() });
-
-async function* pieces(bytes) {
-  for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
-}
+// The policy of a command, whose path is given.
+const parsed = ({ policy }) => new blindbox.Policy(readFileSync(policy, 'utf8'));
 
 function sent({ method, target, header, value, body: file, streamed }, signal) {
   const headers = new Headers();
   // As in browsers, each character is a byte.
-  if (header !== undefined) headers.append(header, Buffer.from(value, 'hex').toString('latin1'));
-  let body = file === undefined ? undefined : readFileSync(file);
-  if (streamed) body = pieces(body);
+  if (header) headers.append(header, readFileSync(value, 'latin1'));
+  const body = file && (streamed ? createReadStream(file) : readFileSync(file));
   return session.fetch(target, { method, headers, body, signal, duplex: 'half' });
-}
-
-async function cancelled(command) {
-  let start;
-  const controller = new AbortController();
-  setTimeout(() => {
-    start = performance.now();
-    controller.abort();
-  }, command.cancel_ms);
-  try {
-    const response = await sent(command, controller.signal);
-    return { status: response.status, length: (await response.arrayBuffer()).byteLength };
-  } catch (error) {
-    if (error !== controller.signal.reason) throw error;
-    return { cancelled: true, milliseconds: Math.round(performance.now() - start) };
-  }
 }
 
 const DO = {
   async connect(command) {
-    const policy = new blindbox.Policy(command.policy);
-    session = await verifier(command).connect(command.url, policy);
-    return attested(session.attestation);
+    session = await new blindbox.Verifier(settings(command)).connect(command.url, parsed(command));
+    return { attestation: session.attestation };
   },
 
   async reattest() {
-    return attested(await session.reattest());
+    return { attestation: await session.reattest() };
   },
 
   async request(command) {
-    if (command.cancel_ms !== undefined) return cancelled(command);
-    const response = await sent(command);
-    const outcome = { status: response.status };
-    for (const name of command.show?.split(' ') ?? []) {
-      const value = response.headers.get(name);
-      outcome[name] = value === null ? null : Buffer.from(value, 'latin1').toString('hex');
-    }
+    const controller = new AbortController();
+    if (command.cancel_ms) setTimeout(() => controller.abort(), Number(command.cancel_ms));
+    const outcome = {};
     try {
-      return { ...outcome, content: Buffer.from(await response.arrayBuffer()).toString('hex') };
+      const response = await sent(command, controller.signal);
+      outcome.status = response.status;
+      for (const name of command.show.split(' ').filter(Boolean)) {
+        outcome[name] = Buffer.from(response.headers.get(name) ?? '', 'latin1').toString('hex');
+      }
+      outcome.content = Buffer.from(await response.arrayBuffer()).toString('hex');
+      return outcome;
     } catch (error) {
-      return { ...outcome, error: described(error) };
+      return error === controller.signal.reason ? { cancelled: true } : { ...outcome, ...described(error) };
     }
   },
 
@@ -89,32 +69,19 @@ const DO = {
   },
 
   async recorded(command) {
-    const policy = new blindbox.Policy(command.policy);
-    const text = (file) => (file === undefined ? undefined : readFileSync(file, 'utf8'));
-    const options = { amdRoots: text(command.amd_roots), akRoot: text(command.ak_root) };
-    let documents;
-    if (command.directory !== undefined) {
-      const names = readdirSync(command.directory);
-      documents = Object.fromEntries(names.map((name) => [name, readFileSync(path.join(command.directory, name))]));
-      options.at = command.at;
-      if (command.key_set !== undefined) options.keySet = readFileSync(command.key_set);
-    } else {
-      const evidence = await verifier(command).collect(command.url, policy);
-      ({ documents } = evidence);
-      options.at = evidence.about.asked_at;
-      if (!command.beside) options.keySet = documents['key-set.json'];
-    }
-    options.at += command.later ?? 0;
-    return attested(blindbox.verifyRecorded(documents, policy, options));
+    const documents = Object.fromEntries(command.documents.split(' ').filter(Boolean).map((name) => [name, readFileSync(name)]));
+    const text = (file) => file && readFileSync(file, 'utf8');
+    const options = { at: Number(command.at), amdRoots: text(command.amd_roots), akRoot: text(command.ak_root) };
+    if (command.key_set) options.keySet = readFileSync(command.key_set);
+    return { attestation: blindbox.verifyRecorded(documents, parsed(command), options) };
   },
 
   async policy(command) {
-    return { digest: new blindbox.Policy(command.policy).digest };
+    return { digest: parsed(command).digest };
   },
 
   async close() {
-    session?.close();
-    session = null;
+    session.close();
     return {};
   },
 };
@@ -130,9 +97,10 @@ function described(error) {
 
 async function main() {
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const command = JSON.parse(line);
-    const outcome = await DO[command.do](command).catch((error) => ({ error: described(error) }));
-    process.stdout.write(`${JSON.stringify(outcome)}\n`);
+    const command = Object.fromEntries(line.split('\t').map((field) => field.split(/=(.*)/s, 2)));
+    const outcome = await DO[command.do](command).catch(described);
+    const fields = Object.entries(outcome).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+    process.stdout.write(`${fields.join('\t')}\n`);
   }
   // A request may still be under way.
   process.exit(0);

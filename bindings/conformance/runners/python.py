@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import os
 import sys
 import threading
-import time
 
 import blindbox_attestation as blindbox
 
 session = None
+opened = None  # the command that opened it
 
 
 def read(path):
@@ -18,39 +17,40 @@ def read(path):
 
 
 def verifier(command):
-    paths = ("application_roots", "collateral_roots", "amd_roots", "ak_root", "kds")
-    settings = {name: command[name] for name in paths if name in command}
+    names = ("application_roots", "collateral_roots", "amd_roots", "ak_root", "kds")
+    settings = {name: command[name] for name in names if name in command}
     for name in ("deadline", "request_timeout"):
         if name + "_ms" in command:
-            settings[name] = command[name + "_ms"] / 1000
+            settings[name] = int(command[name + "_ms"]) / 1000
     return blindbox.Verifier(**settings)
 
 
-def attested(attestation):
-    return {"attestation": attestation.fields}
+def parsed(command):
+    return blindbox.Policy(read(command["policy"]).decode())
 
 
 def connect(command):
-    global session
-    policy = blindbox.Policy(command["policy"])
-    session = verifier(command).connect(command["url"], policy)
-    return attested(session.attestation)
+    global session, opened
+    policy = parsed(command)
+    session, opened = verifier(command).connect(command["url"], policy), command
+    return {"attestation": session.attestation.fields}
 
 
 def reattest(command):
-    return attested(session.reattest())
+    return {"attestation": session.reattest().fields}
 
 
 def sent(command):
     """The arguments of a request."""
-    headers, content = [], None
+    options = {}
     if "header" in command:
-        headers = [(command["header"], bytes.fromhex(command["value"]))]
-    if "body" in command:
-        content = read(command["body"])
-        if command.get("streamed"):
-            content = iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
-    return command["method"], command["target"], {"headers": headers, "content": content}
+        options["headers"] = [(command["header"], read(command["value"]))]
+    if "streamed" in command:
+        file = open(command["body"], "rb")
+        options["content"] = iter(lambda: file.read(65536), b"")
+    elif "body" in command:
+        options["content"] = read(command["body"])
+    return command["method"], command["target"], options
 
 
 def request(command):
@@ -59,29 +59,26 @@ def request(command):
     method, target, options = sent(command)
     response = session.request(method, target, **options)
     outcome = {"status": response.status}
-    for name in command.get("show", "").split():
-        value = response.headers.get(name)
-        outcome[name] = None if value is None else value.encode("latin-1").hex()
+    for name in command["show"].split():
+        outcome[name] = response.headers.get(name, "").encode("latin-1").hex()
     try:
         return {**outcome, "content": response.read().hex()}
     except blindbox.AttestationError as error:
-        return {**outcome, "error": described(error)}
+        return {**outcome, **described(error)}
 
 
 async def cancelled(command):
     method, target, options = sent(command)
-    limit = command["cancel_ms"] / 1000
-    async with await verifier(command).connect_async(command["url"], blindbox.Policy(command["policy"])) as session:
+    async with await verifier(opened).connect_async(opened["url"], parsed(opened)) as session:
 
         async def whole():
             response = await session.request(method, target, **options)
-            return {"status": response.status, "length": len(await response.read())}
+            return {"status": response.status, "content": (await response.read()).hex()}
 
-        start = time.monotonic()
         try:
-            return await asyncio.wait_for(whole(), limit)
+            return await asyncio.wait_for(whole(), int(command["cancel_ms"]) / 1000)
         except asyncio.TimeoutError:
-            return {"cancelled": True, "milliseconds": max(0, round((time.monotonic() - start - limit) * 1000))}
+            return {"cancelled": True}
 
 
 def start(command):
@@ -91,29 +88,19 @@ def start(command):
 
 
 def recorded(command):
-    policy = blindbox.Policy(command["policy"])
     roots = {name: read(command[name]).decode() for name in ("amd_roots", "ak_root") if name in command}
-    if "directory" in command:
-        documents = {entry.name: read(entry.path) for entry in os.scandir(command["directory"])}
-        key_set, at = command.get("key_set"), command["at"]
-        key_set = None if key_set is None else read(key_set)
-    else:
-        evidence = verifier(command).collect(command["url"], policy)
-        documents, at = dict(evidence.documents), evidence.about["asked_at"]
-        key_set = None if command.get("beside") else documents.get("key-set.json")
-    at += command.get("later", 0)
-    return attested(blindbox.verify_recorded(documents, policy, at=at, key_set=key_set, **roots))
+    key_set = read(command["key_set"]) if "key_set" in command else None
+    documents = {name: read(name) for name in command["documents"].split()}
+    verdict = blindbox.verify_recorded(documents, parsed(command), at=int(command["at"]), key_set=key_set, **roots)
+    return {"attestation": verdict.fields}
 
 
 def policy(command):
-    return {"digest": blindbox.Policy(command["policy"]).digest}
+    return {"digest": parsed(command).digest}
 
 
 def close(command):
-    global session
-    if session is not None:
-        session.close()
-    session = None
+    session.close()
     return {}
 
 
@@ -128,9 +115,9 @@ def described(error):
 DO = {f.__name__: f for f in (connect, reattest, request, start, recorded, policy, close)}
 
 for line in sys.stdin:
-    command = json.loads(line)
+    command = dict(field.split("=", 1) for field in line.rstrip("\n").split("\t"))
     try:
         outcome = DO[command["do"]](command)
     except blindbox.AttestationError as error:
-        outcome = {"error": described(error)}
-    print(json.dumps(outcome), flush=True)
+        outcome = described(error)
+    print(*(f"{name}={json.dumps(value)}" for name, value in outcome.items()), sep="\t", flush=True)

@@ -1,6 +1,6 @@
 // Carries out the commands of the conformance suite that need no network with the WebAssembly module, under Node.
 
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { pathToFileURL } from 'node:url';
@@ -10,22 +10,18 @@ const dist = process.argv[2];
 const { AttestationError, load } = await import(pathToFileURL(path.resolve(dist, 'blindbox.js')));
 const blindbox = await load(readFileSync(path.join(dist, 'blindbox.wasm')));
 
+const text = (file) => file && readFileSync(file, 'utf8');
+
 const DO = {
-  recorded({ directory, policy, at, later = 0, key_set, amd_roots, ak_root }) {
-    const documents = Object.fromEntries(readdirSync(directory).map((name) => [name, readFileSync(path.join(directory, name))]));
-    const options = { at: at + later };
-    if (key_set !== undefined) options.keySet = readFileSync(key_set);
-    if (amd_roots !== undefined) options.amdRoots = readFileSync(amd_roots, 'utf8');
-    if (ak_root !== undefined) options.akRoot = readFileSync(ak_root, 'utf8');
-    return { attestation: blindbox.verifyRecorded(documents, policy, options) };
+  recorded({ documents, policy, at, key_set, amd_roots, ak_root }) {
+    const options = { at: Number(at), amdRoots: text(amd_roots), akRoot: text(ak_root) };
+    if (key_set) options.keySet = readFileSync(key_set);
+    const files = Object.fromEntries(documents.split(' ').filter(Boolean).map((name) => [name, readFileSync(name)]));
+    return { attestation: blindbox.verifyRecorded(files, text(policy), options) };
   },
 
   policy({ policy }) {
-    return { digest: blindbox.policy(policy).digest };
-  },
-
-  close() {
-    return {};
+    return { digest: blindbox.policy(text(policy)).digest };
   },
 };
 
@@ -38,12 +34,13 @@ function described(error) {
 }
 
 for await (const line of readline.createInterface({ input: process.stdin })) {
-  const command = JSON.parse(line);
+  const command = Object.fromEntries(line.split('\t').map((field) => field.split(/=(.*)/s, 2)));
   let outcome;
   try {
     outcome = DO[command.do](command);
   } catch (error) {
-    outcome = { error: described(error) };
+    outcome = described(error);
   }
-  process.stdout.write(`${JSON.stringify(outcome)}\n`);
+  const fields = Object.entries(outcome).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  process.stdout.write(`${fields.join('\t')}\n`);
 }

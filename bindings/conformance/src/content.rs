@@ -15,13 +15,14 @@ const SHOWN: usize = 30;
 pub(crate) fn body(length: u64, stage: &Stage) -> Result<PathBuf, Failure> {
     // A piece that is lost, repeated or in another place gives other bytes.
     let content: Vec<u8> = (b'a'..b'x').cycle().take(usize::try_from(length)?).collect();
-    let path = stage.directory.join("body");
-    fs::write(&path, content)?;
-    Ok(path)
+    stage.file("body", &content)
 }
 
-/// The settings of the verifier as one JSON object, for languages that take them so.
-pub(crate) fn settings(command: &Value) -> Result<String, Failure> {
+/// What a source of a request body reads so that it fails: `read` gives an error there, at the first byte.
+pub(crate) const UNREADABLE: &str = "/proc/self/mem";
+
+/// Writes the settings of the verifier as one JSON object, for languages that take them so, and returns its path.
+pub(crate) fn settings(command: &Value, stage: &Stage) -> Result<PathBuf, Failure> {
     let mut settings = json!({});
     for name in ["application_roots", "collateral_roots", "amd_roots", "ak_root"] {
         if let Some(path) = command[name].as_str() {
@@ -33,7 +34,7 @@ pub(crate) fn settings(command: &Value) -> Result<String, Failure> {
             settings[name] = value.clone();
         }
     }
-    Ok(settings.to_string())
+    stage.file("settings", settings.to_string().as_bytes())
 }
 
 /// Puts length, CRC-32 and first bytes in place of a content, which is in hexadecimal.
@@ -52,20 +53,23 @@ pub(crate) fn digested(mut outcome: Value) -> Result<Value, Failure> {
     Ok(outcome)
 }
 
-/// Puts the name of a header and its value in hexadecimal in place of both: each character is a byte in Latin-1.
-pub(crate) fn with_header(command: &mut Value, header: &str) -> Result<(), Failure> {
+/// Puts the name of a header, and the path of a file with its value, in place of both: each character is a byte in Latin-1.
+pub(crate) fn with_header(command: &mut Value, header: &str, stage: &Stage) -> Result<(), Failure> {
     let (name, value) = header.split_once(": ").ok_or("expected a header as NAME: VALUE")?;
     let value: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
-    (command["header"], command["value"]) = (json!(name), json!(to_hex(&value?)));
+    (command["header"], command["value"]) = (json!(name), json!(stage.file("value", &value?)?));
     Ok(())
 }
 
-/// Puts texts in place of the values of headers, which are in hexadecimal: each byte is a character in Latin-1.
+/// Puts texts in place of the values of headers, which are in hexadecimal: each byte is a character in Latin-1. One that is absent is
+/// empty.
 pub(crate) fn with_texts(outcome: &mut Value, names: &str) -> Result<(), Failure> {
-    for name in names.split(' ') {
-        if let Some(value) = outcome[name].as_str() {
-            outcome[name] = json!(hex(value)?.into_iter().map(char::from).collect::<String>());
-        }
+    if outcome.get("status").is_none() {
+        return Ok(());
+    }
+    for name in names.split_whitespace() {
+        let value = hex(outcome[name].as_str().unwrap_or_default())?;
+        outcome[name] = json!(value.into_iter().map(char::from).collect::<String>());
     }
     Ok(())
 }
@@ -94,13 +98,15 @@ mod tests {
 
     #[test]
     fn headers_are_bytes_for_a_runner_and_text_in_the_file() -> Result<(), Failure> {
+        let stage = Stage::new("content", PathBuf::new(), None)?;
         let mut command = json!({ "header": "x-mine: café" });
-        with_header(&mut command, "x-mine: café")?;
-        assert_eq!(command, json!({ "header": "x-mine", "value": "636166e9" }));
-        assert!(with_header(&mut command, "x-mine: ĉ").is_err());
-        let mut outcome = json!({ "status": 200, "x-mine": "636166e9", "etag": null });
+        with_header(&mut command, "x-mine: café", &stage)?;
+        assert_eq!(command["header"], "x-mine");
+        assert_eq!(fs::read(command["value"].as_str().unwrap_or_default())?, b"caf\xe9");
+        assert!(with_header(&mut command, "x-mine: ĉ", &stage).is_err());
+        let mut outcome = json!({ "status": 200, "x-mine": "636166e9" });
         with_texts(&mut outcome, "etag x-mine")?;
-        assert_eq!(outcome, json!({ "status": 200, "x-mine": "café", "etag": null }));
+        assert_eq!(outcome, json!({ "status": 200, "x-mine": "café", "etag": "" }));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ pub(crate) struct Emulator {
     pub(crate) about: Value,
     /// The man in the middle, if there is one.
     pub(crate) relay: Option<String>,
+    /// The issuer of the endorsement of its utility VM, if it shows one.
+    uvm_issuer: Option<String>,
     process: Child,
     orders: Option<ChildStdin>,
     outcomes: BufReader<ChildStdout>,
@@ -54,8 +56,19 @@ impl Emulator {
             about["ak_root"] = json!(file("ak-root.pem"));
         }
         let policy = std::fs::read_to_string(directory.join("policy.toml"))?;
-        let relay = found["relay_url"].as_str().map(str::to_owned);
-        Ok(Self { arguments: arguments.to_vec(), policy, about, relay, process, orders, outcomes, directory })
+        let text = |name: &str| found[name].as_str().map(str::to_owned);
+        let (relay, uvm_issuer) = (text("relay_url"), text("uvm_issuer"));
+        Ok(Self {
+            arguments: arguments.to_vec(),
+            policy,
+            about,
+            relay,
+            uvm_issuer,
+            process,
+            orders,
+            outcomes,
+            directory,
+        })
     }
 
     /// Gives an order, and returns its outcome.
@@ -73,13 +86,25 @@ impl Emulator {
         self.arguments.iter().any(|argument| argument == "--front-end")
     }
 
-    /// Puts the addresses of this run in their places.
+    /// Puts what differs from run to run in its place: addresses, `{uvm_issuer}`, `{collateral_roots}`, and `{now-SECONDS}`.
     pub(crate) fn filled(&self, text: &str, stage: &Stage) -> Result<String, Failure> {
-        match (text.contains("{relay}"), &self.relay) {
-            (false, _) => Ok(stage.filled(text)),
-            (true, Some(relay)) => Ok(stage.filled(text).replace("{relay}", relay)),
-            (true, None) => Err(format!("{text}: there is no relay without --relay").into()),
+        let mut text = stage.filled(text);
+        let roots = self.about["collateral_roots"].as_str();
+        for (name, value) in
+            [("relay", self.relay.as_deref()), ("uvm_issuer", self.uvm_issuer.as_deref()), ("collateral_roots", roots)]
+        {
+            let place = format!("{{{name}}}");
+            if text.contains(&place) {
+                text = text.replace(&place, value.ok_or_else(|| format!("{text}: this emulator has no {name}"))?);
+            }
         }
+        while let Some((before, (seconds, after))) =
+            text.split_once("{now-").and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+        {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            text = format!("{before}{}{after}", now.saturating_sub(seconds.parse()?));
+        }
+        Ok(text)
     }
 
     /// Waits until the application has received a request more than at an earlier reading of `traffic`.

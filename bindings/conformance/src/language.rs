@@ -1,28 +1,24 @@
 //! [`Language`]: one binding, what it passed, and what is measured of its process.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::content;
 use crate::emulator::Emulator;
 use crate::runner::{Process, Runner};
 use crate::scenario::{Failure, Scenario};
-
-/// The number of requests over which the memory of a process must not grow.
-const REQUESTS: u64 = 10_000;
-/// What the memory may grow by, in bytes: the garbage that a collector of the language leaves. A leak of one response for each request
-/// is more.
-const GROWTH: u64 = 32 << 20;
-/// How long a cancelled call may take, in milliseconds: the time is printed, and this is no measure of it.
-const CANCELLED_WITHIN: u64 = 60_000;
+use crate::stage::Stage;
+use crate::step::RecordedStep;
+use crate::{cancellation, content, memory};
 
 /// One language.
 pub(crate) struct Language {
     pub(crate) name: String,
-    pub(crate) runner: Box<dyn Runner>,
+    runner: Box<dyn Runner>,
     /// Whether it has no network: it runs what needs none.
-    pub(crate) is_offline: bool,
+    is_offline: bool,
     passed: usize,
-    failures: Vec<String>,
+    failed: usize,
     notes: Vec<String>,
     slowest_cancellation: Option<u64>,
     refusals: usize,
@@ -31,102 +27,117 @@ pub(crate) struct Language {
 
 impl Language {
     pub(crate) fn new(name: &str, runner: Box<dyn Runner>, is_offline: bool) -> Self {
-        let (failures, notes) = (Vec::new(), Vec::new());
         Self {
             name: name.to_owned(),
             runner,
             is_offline,
             passed: 0,
-            failures,
-            notes,
+            failed: 0,
+            notes: Vec::new(),
             slowest_cancellation: None,
             refusals: 0,
             passed_over: 0,
         }
     }
 
-    pub(crate) fn runs(&self, scenario: &Scenario) -> bool {
-        !self.is_offline || scenario.is_offline()
-    }
-
-    /// Notes a scenario that is not its matter.
-    pub(crate) fn pass_over(&mut self) {
-        self.passed_over = self.passed_over.saturating_add(1);
-    }
-
-    /// Notes what came of a scenario.
-    pub(crate) fn note(&mut self, scenario: &str, outcomes: &[Value], failure: Option<String>) {
-        let (received, commands) = outcomes.split_last().unwrap_or((&Value::Null, &[]));
+    /// Runs a scenario, and returns its outcomes and what is wrong about them. `None` if it is not its matter.
+    pub(crate) fn run(
+        &mut self,
+        scenario: &Scenario,
+        emulator: &mut Emulator,
+        stage: &Stage,
+        collector: &mut dyn Runner,
+    ) -> Result<Option<(Vec<Value>, Result<(), String>)>, Failure> {
+        if self.is_offline && !scenario.is_offline() {
+            self.passed_over = self.passed_over.saturating_add(1);
+            return Ok(None);
+        }
+        if scenario.not_in.contains(&self.name) {
+            self.notes.push(format!("NOT RUN: {}, where it shows something else", scenario.name));
+            return Ok(None);
+        }
+        let (outcomes, times) =
+            cancellation::judged(|| scenario.run(emulator, stage, self.runner.as_mut(), collector))?;
+        let received = outcomes.last().unwrap_or(&Value::Null);
         self.refusals = self.refusals.saturating_add(usize::from(received.get("bytes").is_some()));
-        let times = commands.iter().filter_map(|outcome| outcome["milliseconds"].as_u64());
-        let slowest = times.max();
-        self.slowest_cancellation = self.slowest_cancellation.max(slowest);
-        let failure = failure.or_else(|| {
-            let slow = slowest.filter(|time| *time > CANCELLED_WITHIN)?;
-            Some(format!("a cancelled call returned after {slow} ms"))
+        let verdict = scenario.check(&outcomes).and(times).map(|slowest| {
+            self.slowest_cancellation = self.slowest_cancellation.max(slowest);
         });
-        self.outcome(scenario, failure.map_or(Ok(()), Err));
+        Ok(Some((outcomes, verdict)))
     }
 
-    fn outcome(&mut self, name: &str, outcome: Result<(), String>) {
-        match outcome {
+    /// Notes what came of a scenario, and prints what is wrong.
+    pub(crate) fn note(&mut self, name: &str, verdict: Result<(), String>) {
+        match verdict {
             Ok(()) => self.passed = self.passed.saturating_add(1),
-            Err(failure) => self.failures.push(format!("{name}: {failure}")),
+            Err(failure) => {
+                eprintln!("{}: {name}: {failure}", self.name);
+                self.failed = self.failed.saturating_add(1);
+            }
         }
     }
 
-    /// The memory of the process stays flat over many requests.
-    pub(crate) fn check_memory(&mut self, emulator: &mut Emulator) -> Result<(), Failure> {
-        let Some(process) = self.runner.process().filter(|_| !self.is_offline) else { return Ok(()) };
-        connect(process, emulator)?;
-        let mut get = |times: u64| -> Result<Option<u64>, Failure> {
+    /// The memory of the process stays flat over many requests; of one without a network, over many verifications.
+    pub(crate) fn check_memory(
+        &mut self,
+        emulator: &mut Emulator,
+        stage: &Stage,
+        collector: &mut dyn Runner,
+    ) -> Result<(), Failure> {
+        let (what, command, expected) = if self.is_offline {
+            ("verifications", self.recorded(emulator, stage, collector)?, "attestation")
+        } else {
+            self.connect(emulator, stage)?;
+            let get = json!({ "do": "request", "method": "GET", "target": "/", "url": format!("{}/", url(emulator)), "show": "" });
+            ("requests", get, "status")
+        };
+        let runner = self.runner.as_mut();
+        let growth = memory::growth(|times| {
             for _ in 0..times {
-                let outcome = process.run(&json!({ "do": "request", "method": "GET", "target": "/" }))?;
-                if outcome["status"] != 200 {
-                    return Err(format!("expected the status 200, found {outcome}").into());
+                let outcome = runner.run(&command)?;
+                if outcome.get(expected).is_none() || outcome.get("error").is_some() {
+                    return Err(format!("expected {expected}, found {outcome}").into());
                 }
             }
-            Ok(process.memory())
-        };
-        let before = get(REQUESTS / 5)?;
-        let after = get(REQUESTS)?;
-        process.run(&json!({ "do": "close" }))?;
-        let Some((before, after)) = before.zip(after) else {
+            Ok(runner.memory())
+        })?;
+        if !self.is_offline {
+            runner.run(&json!({ "do": "close" }))?;
+        }
+        let Some(growth) = growth else {
             self.notes.push("NOT MEASURED: the memory of the process (no /proc)".to_owned());
             return Ok(());
         };
-        let growth = after.saturating_sub(before);
-        self.notes.push(format!("{} KiB more memory after {REQUESTS} requests", growth / 1024));
-        let flat = if growth > GROWTH { Err(format!("{growth} bytes more after {REQUESTS} requests")) } else { Ok(()) };
-        self.outcome("memory", flat);
+        self.notes.push(format!("{} KiB more memory after {} {what}", growth / 1024, memory::REQUESTS));
+        let verdict = memory::check(&self.name, growth);
+        self.note("memory", verdict);
         Ok(())
     }
 
     /// The process ends while a request is under way.
-    pub(crate) fn check_end(&mut self, emulator: &mut Emulator) -> Result<(), Failure> {
-        let Some(process) = self.runner.process() else { return Ok(()) };
-        let ended = if self.is_offline {
-            process.end()
-        } else {
-            connect(process, emulator)?;
+    pub(crate) fn check_end(&mut self, emulator: &mut Emulator, stage: &Stage) -> Result<(), Failure> {
+        if self.runner.process().is_none() {
+            return Ok(());
+        }
+        if !self.is_offline {
+            self.connect(emulator, stage)?;
             // From now on: this prefix is that of the agent too.
             emulator.order("fail /=hang")?;
             let before = emulator.order("traffic")?;
-            process.run(&json!({ "do": "start", "method": "GET", "target": "/" }))?;
+            let url = format!("{}/", url(emulator));
+            self.runner.run(&json!({ "do": "start", "method": "GET", "target": "/", "url": url, "show": "" }))?;
             emulator.wait_for_request(&before)?;
-            process.end()
-        };
-        self.outcome("the end of the process with a request under way", ended);
+        }
+        if let Some(ended) = self.runner.process().map(Process::end) {
+            self.note("the end of the process with a request under way", ended);
+        }
         Ok(())
     }
 
     /// Prints what it passed; returns how many passed and failed.
     pub(crate) fn report(&self) -> (usize, usize) {
-        let Self { name, failures, passed, .. } = self;
-        for failure in failures {
-            eprintln!("{name}: {failure}");
-        }
-        let mut line = format!("{name}: {passed} passed, {} failed", failures.len());
+        let Self { name, failed, passed, .. } = self;
+        let mut line = format!("{name}: {passed} passed, {failed} failed");
         if self.refusals > 0 {
             line.push_str(&format!("; 0 application bytes in {} scenarios of refusals only", self.refusals));
         }
@@ -141,18 +152,36 @@ impl Language {
             line.push_str(note);
         }
         println!("{line}");
-        (*passed, failures.len())
+        (*passed, *failed)
+    }
+
+    /// Opens a session with an emulator that has no knobs and faults.
+    fn connect(&mut self, emulator: &mut Emulator, stage: &Stage) -> Result<(), Failure> {
+        let mut command = self.command("connect", emulator, stage)?;
+        command["settings"] = json!(content::settings(&command, stage)?);
+        match self.runner.run(&command)? {
+            outcome if outcome.get("error").is_some() => Err(format!("expected a session, found {outcome}").into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The command that verifies the evidence of an emulator that has no knobs and faults.
+    fn recorded(&self, emulator: &mut Emulator, stage: &Stage, collector: &mut dyn Runner) -> Result<Value, Failure> {
+        let mut command = self.command("recorded", emulator, stage)?;
+        fs::read_dir(self.runner.directory())?.try_for_each(|entry| fs::remove_file(entry?.path()))?;
+        RecordedStep::default().lay_out(&mut command, self.runner.directory(), stage, collector)?;
+        Ok(command)
+    }
+
+    fn command(&self, verb: &str, emulator: &mut Emulator, stage: &Stage) -> Result<Value, Failure> {
+        emulator.order("reset")?;
+        let mut command = emulator.about.clone();
+        command["do"] = json!(verb);
+        command["policy"] = json!(stage.file("policy", emulator.policy.as_bytes())?);
+        Ok(command)
     }
 }
 
-/// Opens a session with an emulator that has no knobs and faults.
-fn connect(process: &mut Process, emulator: &mut Emulator) -> Result<(), Failure> {
-    emulator.order("reset")?;
-    let mut command = emulator.about.clone();
-    (command["do"], command["policy"]) = (json!("connect"), json!(emulator.policy));
-    command["settings"] = json!(content::settings(&command)?);
-    match process.run(&command)? {
-        outcome if outcome.get("error").is_some() => Err(format!("expected a session, found {outcome}").into()),
-        _ => Ok(()),
-    }
+fn url(emulator: &Emulator) -> &str {
+    emulator.about["url"].as_str().unwrap_or_default()
 }

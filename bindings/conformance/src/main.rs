@@ -5,15 +5,21 @@
 
 #![allow(clippy::indexing_slicing, reason = "all of them are members of JSON objects, in a program for tests")]
 
+mod cancellation;
 mod content;
 mod coverage;
 mod emulator;
 mod language;
+mod line;
 mod mask;
+mod memory;
 mod reference;
 mod runner;
 mod scenario;
 mod stage;
+mod step;
+#[cfg(test)]
+mod thin;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,7 +27,7 @@ use std::process::ExitCode;
 use crate::emulator::Emulator;
 use crate::language::Language;
 use crate::reference::Reference;
-use crate::runner::{Process, Runner};
+use crate::runner::Process;
 use crate::scenario::{Failure, Scenario};
 use crate::stage::Stage;
 
@@ -47,27 +53,30 @@ fn conform() -> Result<bool, Failure> {
     };
     let mut scenarios = read("scenarios.json")?;
     scenarios.extend(read("channels.json")?);
-    let mut languages = vec![Language::new("rust", Box::new(Reference::new()?), false)];
+    let stage = Stage::new("conformance", suite.join("policies"), vectors())?;
+    let reference = Reference::new(stage.subdirectory("rust")?)?;
+    let mut languages = vec![Language::new("rust", Box::new(reference), false)];
     for argument in arguments {
         let (name, command) = argument.split_once('=').ok_or("expected LANGUAGE=COMMAND")?;
         let (name, is_offline) = name.strip_suffix(":offline").map_or((name, false), |name| (name, true));
-        languages.push(Language::new(name, Box::new(Process::start(command)?), is_offline));
+        let process = Process::start(command, stage.subdirectory(name)?)?;
+        languages.push(Language::new(name, Box::new(process), is_offline));
     }
-    let stage = Stage::new(suite.join("policies"), vectors())?;
     match &stage.vectors {
         Some(_) => scenarios.extend(read("vectors.json")?),
         None => eprintln!(
             "SKIPPED: the scenarios of recorded evidence, since there is none; name its directory in BLINDBOX_VECTORS"
         ),
     }
-    let (mut emulator, mut collector) = (None, Reference::new()?);
+    let (mut emulator, mut collector) = (None, Reference::new(stage.subdirectory("collector")?)?);
     for scenario in &scenarios {
         run(scenario, &mut languages, &mut collector, &mut emulator, Path::new(&attest), &stage)?;
     }
     drop(emulator.take());
     let mut emulator = Emulator::start(Path::new(&attest), &[], &stage)?;
     for language in &mut languages {
-        let checked = language.check_memory(&mut emulator).and_then(|()| language.check_end(&mut emulator));
+        let checked = language.check_memory(&mut emulator, &stage, &mut collector);
+        let checked = checked.and_then(|()| language.check_end(&mut emulator, &stage));
         checked.map_err(|error| format!("{}: {error}", language.name))?;
     }
     let (passed, mut failed) = languages
@@ -104,20 +113,12 @@ fn run(
     let emulator = running.as_mut().ok_or("there is no emulator")?;
     let mut expected: Option<String> = None;
     for language in languages {
-        if !language.runs(scenario) {
-            language.pass_over();
-            continue;
-        }
-        let collector: Option<&mut dyn Runner> = if language.is_offline { Some(&mut *collector) } else { None };
-        let outcomes = scenario.run(emulator, stage, language.runner.as_mut(), collector);
-        let outcomes = outcomes.map_err(|error| format!("{}: {}: {error}", language.name, scenario.name))?;
+        let ran = language.run(scenario, emulator, stage, collector);
+        let ran = ran.map_err(|error| format!("{}: {}: {error}", language.name, scenario.name))?;
+        let Some((outcomes, verdict)) = ran else { continue };
         let found = mask::masked(&outcomes, scenario.messages, emulator)?;
-        let failure = match (scenario.check(&outcomes), &expected) {
-            (Err(failure), _) => Some(failure),
-            (Ok(()), Some(expected)) => mask::difference(expected, &found),
-            (Ok(()), None) => None,
-        };
-        language.note(&scenario.name, &outcomes, failure);
+        let difference = expected.as_ref().and_then(|expected| mask::difference(expected, &found));
+        language.note(&scenario.name, verdict.and(difference.map_or(Ok(()), Err)));
         expected.get_or_insert(found);
     }
     Ok(())

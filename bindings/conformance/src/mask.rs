@@ -11,11 +11,15 @@ const RANDOM_DIGITS: usize = 32;
 /// The form of a time (RFC 3339), with a zero for each digit.
 const TIME: &str = "0000-00-00T00:00:00Z";
 
+/// The units of durations in messages: an hour that has just begun is "59 min 59 s" a moment later.
+const UNITS: [&str; 5] = ["d", "h", "min", "s", "ms"];
+
 /// The members of an outcome that hold random values. The others, such as the digest of a policy, are compared as they are.
 const RANDOM: [&str; 2] = ["checks", "error"];
 
 /// The outcomes as text: addresses and times are masked, long runs of hexadecimal digits in checks and errors, and in the messages of
-/// errors every number, since some are durations. Without `messages`, those are left out.
+/// errors every number, since some are durations. Without `messages`, those are left out, and the status of a response
+/// that then fails.
 pub(crate) fn masked(outcomes: &[Value], messages: bool, emulator: &Emulator) -> Result<String, Failure> {
     let text = with_times(&serde_json::to_string(&without_random(outcomes, messages)?)?);
     let urls = emulator.about["url"].as_str().into_iter().chain(emulator.relay.as_deref());
@@ -26,10 +30,14 @@ fn without_random(outcomes: &[Value], messages: bool) -> Result<Vec<Value>, Fail
     let mut outcomes: Vec<Value> = outcomes.iter().map(compared).collect();
     for error in outcomes.iter_mut().filter_map(|outcome| outcome.get_mut("error")) {
         let message = with_random(error["message"].as_str().unwrap_or_default());
-        error["message"] =
-            if messages { with_runs(&message, |c| c.is_ascii_digit(), |_| true).into() } else { Value::Null };
+        let masked = || with_durations(&with_runs(&message, |c| c.is_ascii_digit(), |_| true));
+        error["message"] = if messages { masked().into() } else { Value::Null };
     }
     for outcome in &mut outcomes {
+        // The head of a response may come before its stream is reset, or be lost with it.
+        if let Some(members) = outcome.as_object_mut().filter(|members| !messages && members.contains_key("error")) {
+            members.remove("status");
+        }
         for name in RANDOM {
             if let Some(member) = outcome.get_mut(name) {
                 *member = serde_json::from_str(&with_random(&serde_json::to_string(member)?))?;
@@ -70,6 +78,23 @@ fn with_runs(text: &str, of: impl Fn(&char) -> bool, is_masked: impl Fn(&str) ->
     masked + rest
 }
 
+/// Makes one word of each masked duration: "# min # s later" and "# h later" are "DURATION later".
+fn with_durations(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = text.split(' ').peekable();
+    while let Some(word) = rest.next() {
+        let unit = rest.peek().map_or("", |next| next.trim_end_matches([',', '.', ';', ':', ')']));
+        if word != "#" || !UNITS.contains(&unit) {
+            words.push(word.to_owned());
+            continue;
+        }
+        let mark = rest.next().map_or("", |next| next.trim_start_matches(unit));
+        words.pop_if(|last| last == "DURATION");
+        words.push(format!("DURATION{mark}"));
+    }
+    words.join(" ")
+}
+
 fn with_times(text: &str) -> String {
     let zeros: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     let mut masked = String::new();
@@ -105,6 +130,25 @@ mod tests {
         let expected = format!("at TIME, #, {}, 107, café", digest.get(1..).unwrap_or_default());
         assert_eq!(with_random(&with_times(&text)), expected);
         assert_eq!(with_runs("3 of 100 s", |c| c.is_ascii_digit(), |_| true), "# of # s");
+    }
+
+    #[test]
+    fn without_messages_an_error_may_have_a_status() -> Result<(), Failure> {
+        let error = json!({ "error": { "code": "a", "message": "text" } });
+        let with_status = json!({ "status": 200, "error": { "code": "a", "message": "other" } });
+        let masked = |outcome: &Value, messages| without_random(&[outcome.clone()], messages);
+        assert_eq!(masked(&error, false)?, masked(&with_status, false)?);
+        assert_ne!(masked(&error, true)?, masked(&with_status, true)?);
+        assert_ne!(masked(&json!({ "status": 200 }), false)?, masked(&json!({ "status": 204 }), false)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_duration_is_masked_with_its_units() {
+        assert_eq!(with_durations("now, # min # s earlier: compare"), "now, DURATION earlier: compare");
+        assert_eq!(with_durations("now, # h earlier: compare"), "now, DURATION earlier: compare");
+        assert_eq!(with_durations("within # s, # times # s."), "within DURATION, # times DURATION.");
+        assert_eq!(with_durations("# of # # seconds #"), "# of # # seconds #");
     }
 
     #[test]

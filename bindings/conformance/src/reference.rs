@@ -1,7 +1,8 @@
 //! The reference: the crate itself.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use blindbox_attestation::azure_vm::AkAnchors;
 use blindbox_attestation::files::read_certificate;
@@ -15,24 +16,25 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::content;
-use crate::runner::Runner;
+use crate::runner::{Runner, resident};
 use crate::scenario::Failure;
 
 /// Carries out commands with the crate.
 pub(crate) struct Reference {
     runtime: Runtime,
     session: Option<Session>,
+    directory: PathBuf,
 }
 
 impl Reference {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { runtime: Runtime::new()?, session: None })
+    pub(crate) fn new(directory: PathBuf) -> Result<Self, Failure> {
+        Ok(Self { runtime: Runtime::new()?, session: None, directory })
     }
 }
 
 impl Runner for Reference {
     fn run(&mut self, command: &Value) -> Result<Value, Failure> {
-        let Self { runtime, session } = self;
+        let Self { runtime, session, directory } = self;
         runtime.block_on(async {
             let outcome = match text(command, "do") {
                 "connect" => connect(command, session).await?,
@@ -41,12 +43,9 @@ impl Runner for Reference {
                     Err(error) => Err(error),
                 },
                 "request" => request(command, given(session)?).await?,
-                "recorded" => recorded(command).await?,
+                "recorded" => recorded(command, directory)?,
                 "collect" => collect(command).await?,
-                "policy" => text(command, "policy")
-                    .parse::<Policy>()
-                    .map_err(AttestationError::from)
-                    .map(|policy| json!({ "digest": policy.digest().to_string() })),
+                "policy" => policy(command)?.map(|policy| json!({ "digest": policy.digest().to_string() })),
                 "close" => {
                     *session = None;
                     Ok(json!({}))
@@ -56,12 +55,24 @@ impl Runner for Reference {
             Ok(outcome.unwrap_or_else(|error| json!({ "error": described(&error) })))
         })
     }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn memory(&self) -> Option<u64> {
+        resident("self")
+    }
 }
 
 type Outcome = Result<Result<Value, AttestationError>, Failure>;
 
 fn text<'c>(command: &'c Value, name: &str) -> &'c str {
     command[name].as_str().unwrap_or_default()
+}
+
+fn policy(command: &Value) -> Result<Result<Policy, AttestationError>, Failure> {
+    Ok(fs::read_to_string(text(command, "policy"))?.parse().map_err(AttestationError::from))
 }
 
 fn given(session: &Option<Session>) -> Result<&Session, Failure> {
@@ -93,8 +104,8 @@ fn ak_anchors(command: &Value) -> Result<Option<AkAnchors>, Failure> {
 }
 
 async fn connect(command: &Value, place: &mut Option<Session>) -> Outcome {
-    let (policy, verifier) = match (text(command, "policy").parse::<Policy>(), verifier(command)?) {
-        (Err(error), _) => return Ok(Err(error.into())),
+    let (policy, verifier) = match (policy(command)?, verifier(command)?) {
+        (Err(error), _) => return Ok(Err(error)),
         (_, Err(error)) => return Ok(Err(error)),
         (Ok(policy), Ok(verifier)) => (policy, verifier),
     };
@@ -112,26 +123,18 @@ async fn request(command: &Value, session: &Session) -> Outcome {
     let method = Method::from_bytes(text(command, "method").as_bytes())?;
     let mut request = session.request(method, text(command, "target"));
     if let Some(name) = command["header"].as_str() {
-        request = request.header(name, content::hex(text(command, "value"))?);
+        request = request.header(name, fs::read(text(command, "value"))?);
     }
     if let Some(path) = command["body"].as_str() {
-        let body = fs::read(path)?;
         request = if command["streamed"] == true {
-            request.body_reader(std::io::Cursor::new(body))
+            request.body_reader(tokio::fs::File::open(path).await?)
         } else {
-            request.body(body)
+            request.body(fs::read(path)?)
         };
     }
     let Some(limit) = command["cancel_ms"].as_u64() else { return received(command, request.send()).await };
-    let limit = Duration::from_millis(limit);
-    let start = Instant::now();
-    match tokio::time::timeout(limit, received(command, request.send())).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let milliseconds = u64::try_from(start.elapsed().saturating_sub(limit).as_millis())?;
-            Ok(Ok(json!({ "cancelled": true, "milliseconds": milliseconds })))
-        }
-    }
+    let outcome = tokio::time::timeout(Duration::from_millis(limit), received(command, request.send())).await;
+    outcome.unwrap_or_else(|_| Ok(Ok(json!({ "cancelled": true }))))
 }
 
 async fn received(command: &Value, response: impl Future<Output = Result<Response, AttestationError>>) -> Outcome {
@@ -158,43 +161,32 @@ fn head(command: &Value, response: &Response) -> Value {
     outcome
 }
 
-/// Collects evidence into a directory, for languages without a network.
+/// Collects evidence into a directory.
 async fn collect(command: &Value) -> Outcome {
-    let policy: Policy = text(command, "policy").parse()?;
+    let policy = policy(command)??;
     let bundle = match verifier(command)??.collect(text(command, "url"), &policy).await {
         Ok(bundle) => bundle,
         Err(error) => return Ok(Err(error)),
     };
     for (name, content) in bundle.files().iter() {
-        fs::write(std::path::Path::new(text(command, "directory")).join(name), content)?;
+        fs::write(Path::new(text(command, "directory")).join(name), content)?;
     }
     Ok(Ok(json!({ "asked_at": bundle.asked_at.as_secs() })))
 }
 
-async fn recorded(command: &Value) -> Outcome {
-    let policy: Policy = match text(command, "policy").parse() {
+fn recorded(command: &Value, directory: &Path) -> Outcome {
+    let policy = match policy(command)? {
         Ok(policy) => policy,
-        Err(error) => return Ok(Err(AttestationError::from(error))),
+        Err(error) => return Ok(Err(error)),
     };
     let mut files = EvidenceFiles::default();
-    let mut at = command["at"].as_u64().unwrap_or(0);
-    let mut key_set = command["key_set"].as_str().map(fs::read).transpose()?;
-    if let Some(directory) = command["directory"].as_str() {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            if let Err(error) = files.insert(&entry.file_name().to_string_lossy(), fs::read(entry.path())?) {
-                return Ok(Err(error.into()));
-            }
+    for name in text(command, "documents").split_whitespace() {
+        if let Err(error) = files.insert(name, fs::read(directory.join(name))?) {
+            return Ok(Err(error.into()));
         }
-    } else {
-        let bundle = match verifier(command)??.collect(text(command, "url"), &policy).await {
-            Ok(bundle) => bundle,
-            Err(error) => return Ok(Err(error)),
-        };
-        (files, at) = (bundle.files(), bundle.asked_at.as_secs());
-        key_set = files.get("key-set.json").filter(|_| command["beside"] != true).map(<[u8]>::to_vec);
     }
-    let at = UnixTime::from_secs(at.saturating_add(command["later"].as_u64().unwrap_or(0)));
+    let key_set = command["key_set"].as_str().map(fs::read).transpose()?;
+    let at = UnixTime::from_secs(command["at"].as_u64().ok_or("expected a time")?);
     Ok(verdict(command, &files, key_set.as_deref(), &policy, at))
 }
 

@@ -1,12 +1,14 @@
 //! [`Runner`]: carries out commands with the interface of one language.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::line;
 use crate::scenario::Failure;
 
 /// So long a runner may take for one command, and to end.
@@ -17,25 +19,34 @@ pub(crate) trait Runner {
     /// Carries out one command, and returns its outcome.
     fn run(&mut self, command: &Value) -> Result<Value, Failure>;
 
-    /// The process that is measured, if it is one of its own.
+    /// Where it finds the documents of recorded evidence, and nothing else.
+    fn directory(&self) -> &Path;
+
+    /// The resident memory of its process in bytes, where the system says it.
+    fn memory(&self) -> Option<u64>;
+
+    /// The process, if it is one of its own.
     fn process(&mut self) -> Option<&mut Process> {
         None
     }
 }
 
-/// A runner that is a process: commands come in lines of JSON, and so do outcomes.
+/// A runner that is a process: commands and outcomes are lines.
 pub(crate) struct Process {
     process: Child,
+    directory: PathBuf,
     commands: Option<ChildStdin>,
     outcomes: Receiver<String>,
 }
 
 impl Process {
-    pub(crate) fn start(command: &str) -> Result<Self, Failure> {
+    /// Starts a program in a directory of its own.
+    pub(crate) fn start(command: &str, directory: PathBuf) -> Result<Self, Failure> {
         let mut words = command.split(' ');
         let program = words.next().unwrap_or_default();
         let mut process = std::process::Command::new(program)
             .args(words)
+            .current_dir(&directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -44,14 +55,7 @@ impl Process {
         let lines = BufReader::new(process.stdout.take().ok_or("a runner has no output")?).lines();
         let (sender, outcomes) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Ok(Self { process, commands, outcomes })
-    }
-
-    /// Its resident memory in bytes, where the system says it.
-    pub(crate) fn memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+        Ok(Self { process, directory, commands, outcomes })
     }
 
     /// Closes its standard input, upon which it must end as a program that is done.
@@ -65,17 +69,34 @@ impl Process {
                 Some(status) => return Err(format!("expected the exit status 0, found {status}")),
             }
         }
-        Err(format!("it still runs {} s after its standard input was closed", LONG.as_secs()))
+        let found = format!("found that it still runs {} s after its standard input was closed", LONG.as_secs());
+        Err(format!("expected that the process ends, {found}"))
     }
 }
 
 impl Runner for Process {
     fn run(&mut self, command: &Value) -> Result<Value, Failure> {
         let commands = self.commands.as_mut().ok_or("the runner takes no commands")?;
-        writeln!(commands, "{command}")?;
-        let outcome = self.outcomes.recv_timeout(LONG);
-        let outcome = outcome.map_err(|_| format!("a runner ended, or takes too long for {command}"))?;
-        Ok(serde_json::from_str(&outcome).map_err(|_| format!("a runner printed {outcome:?}"))?)
+        let line = line::of_command(command)?;
+        writeln!(commands, "{line}")
+            .map_err(|error| format!("expected a runner that reads {line:?}, found: {error}"))?;
+        let outcome = self.outcomes.recv_timeout(LONG).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                format!("expected an outcome within {} s of {line:?}, found none", LONG.as_secs())
+            }
+            RecvTimeoutError::Disconnected => {
+                format!("expected an outcome of {line:?}, found that the runner ended; what it printed is above")
+            }
+        })?;
+        Ok(line::outcome(&outcome).map_err(|error| format!("{line:?}: {error}"))?)
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn memory(&self) -> Option<u64> {
+        resident(&self.process.id().to_string())
     }
 
     fn process(&mut self) -> Option<&mut Process> {
@@ -92,4 +113,11 @@ impl Drop for Process {
         }
         drop(self.process.wait());
     }
+}
+
+/// The resident memory of a process in bytes: its number, or `self`.
+pub(crate) fn resident(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -1,16 +1,17 @@
 //! [`Scenario`]: what is changed about the peer, what a client does, and what must come of it. A member that is not known is refused:
 //! a misspelt one would weaken the scenario without a sign.
 
-use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::content;
 use crate::emulator::Emulator;
 use crate::runner::Runner;
 use crate::stage::Stage;
+use crate::step::{Step, With, extend};
 
 /// What a front end must not see in clear: the body of every request that has one, the response to `/`, and a path.
 const PLAINTEXT: [&str; 3] = ["abcdefghijklmnopqrstuvw", "hello from a BlindBox", "/echo"];
@@ -45,74 +46,13 @@ pub(crate) struct Scenario {
     /// Whether it is compared how many requests the application received. Not where one is cancelled on its way.
     #[serde(default = "yes")]
     requests: bool,
+    /// Languages whose interface shows something else by intention.
+    #[serde(default)]
+    pub(crate) not_in: Vec<String>,
     steps: Vec<Step>,
     /// For each step but orders: the code of the error, the status, `ok`, or `cancelled`. Behind a code may be ` (sent)` or
     /// ` (not sent)`: whether the application may have received the request.
     pub(crate) expect: Vec<Value>,
-}
-
-/// Settings of the verifier.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct With {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_timeout_ms: Option<u64>,
-}
-
-/// A step: an order to the emulator, or a command for the runner, whose members `README.md` describes.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
-enum Step {
-    Order {
-        order: String,
-    },
-    Connect {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        url: Option<String>,
-    },
-    Reattest {},
-    Request(Box<RequestStep>),
-    Recorded(Box<RecordedStep>),
-    Policy {},
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct RequestStep {
-    method: String,
-    target: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    header: Option<String>,
-    #[serde(skip_serializing)]
-    bytes: Option<u64>,
-    #[serde(default, skip_serializing_if = "is_false")]
-    streamed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    show: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cancel_ms: Option<u64>,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct RecordedStep {
-    /// Files of recorded evidence below the vectors, by the names of `fetch`; without them the evidence is that of the emulator.
-    #[serde(default, skip_serializing)]
-    files: BTreeMap<String, String>,
-    /// The file in which one bit of a byte is changed, and the byte.
-    #[serde(skip_serializing)]
-    flip: Option<(String, usize)>,
-    /// A key set from elsewhere, below the vectors.
-    #[serde(skip_serializing)]
-    key_set: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    later: Option<u64>,
-    #[serde(default, skip_serializing_if = "is_false")]
-    beside: bool,
 }
 
 impl Scenario {
@@ -121,51 +61,56 @@ impl Scenario {
         self.steps.iter().all(|step| matches!(step, Step::Recorded(_) | Step::Policy {} | Step::Order { .. }))
     }
 
-    /// Runs it, and returns what each command gave, then what the peer received. With a `collector`, that collects evidence in place of
-    /// a runner without a network.
+    /// Runs it, and returns what each command gave, then what the peer received. The collector collects the evidence that is recorded:
+    /// each language is to verify the same, those without a network too.
     pub(crate) fn run(
         &self,
         emulator: &mut Emulator,
         stage: &Stage,
         runner: &mut dyn Runner,
-        mut collector: Option<&mut dyn Runner>,
+        collector: &mut dyn Runner,
     ) -> Result<Vec<Value>, Failure> {
         emulator.order("reset")?;
         if emulator.has_front_end() {
             emulator.order("forget-seen")?;
         }
         for order in &self.orders {
-            emulator.order(&stage.filled(order))?;
+            emulator.order(&emulator.filled(order, stage)?)?;
         }
         let before = emulator.order("traffic")?;
-        let policy = self.policy(emulator, stage)?;
+        let policy = stage.file("policy", self.policy(emulator, stage)?.as_bytes())?;
+        let mut session = None;
         let mut outcomes = Vec::new();
         for step in &self.steps {
             if let Step::Order { order } = step {
-                emulator.order(&stage.filled(order))?;
+                emulator.order(&emulator.filled(order, stage)?)?;
                 continue;
             }
+            if matches!(step, Step::Connect { .. }) {
+                close(session.take(), runner)?;
+            }
+            let directory = runner.directory().to_owned();
+            fs::read_dir(&directory)?.try_for_each(|entry| fs::remove_file(entry?.path()))?;
             let mut command = emulator.about.clone();
             command["policy"] = json!(policy);
             extend(&mut command, &self.with, emulator, stage)?;
             extend(&mut command, step, emulator, stage)?;
-            command["settings"] = json!(content::settings(&command)?);
-            if let Step::Request(step) = step {
-                step.lay_out(&mut command, stage)?;
+            command["settings"] = json!(content::settings(&command, stage)?);
+            match step {
+                Step::Request(step) => step.lay_out(&mut command, session.as_deref().unwrap_or_default(), stage)?,
+                Step::Recorded(step) => step.lay_out(&mut command, &directory, stage, collector)?,
+                _ => {}
             }
-            if let Step::Recorded(step) = step {
-                step.lay_out(&mut command, stage)?;
-                if let Some(collector) = collector.as_deref_mut().filter(|_| step.files.is_empty()) {
-                    step.collect(&mut command, stage, collector)?;
-                }
-            }
-            let mut outcome = content::digested(runner.run(&command)?)?;
+            let mut outcome = content::digested(step.carry_out(&command, runner)?)?;
             if let Some(names) = command["show"].as_str() {
                 content::with_texts(&mut outcome, names)?;
             }
+            if matches!(step, Step::Connect { .. }) && outcome.get("error").is_none() {
+                session = command["url"].as_str().map(str::to_owned);
+            }
             outcomes.push(outcome);
         }
-        runner.run(&json!({ "do": "close" }))?;
+        close(session, runner)?;
         let refused = outcomes.iter().all(|outcome| outcome.get("error").is_some());
         outcomes.push(self.traffic(emulator, &before, refused)?);
         Ok(outcomes)
@@ -197,14 +142,14 @@ impl Scenario {
 
     fn policy(&self, emulator: &Emulator, stage: &Stage) -> Result<String, Failure> {
         let mut policy = match &self.policy_file {
-            Some(name) => std::fs::read_to_string(stage.policies.join(name).with_extension("toml"))?,
+            Some(name) => fs::read_to_string(stage.policies.join(name).with_extension("toml"))?,
             None => emulator.policy.clone(),
         };
         for (from, to) in &self.policy {
             if !policy.contains(from.as_str()) {
                 return Err(format!("{}: the policy has no {from:?}:\n{policy}", self.name).into());
             }
-            policy = policy.replace(from.as_str(), to);
+            policy = policy.replace(from.as_str(), &emulator.filled(to, stage)?);
         }
         Ok(policy)
     }
@@ -231,80 +176,13 @@ impl Scenario {
     }
 }
 
-impl RequestStep {
-    /// Writes the body, and puts the bytes of the header in its place.
-    fn lay_out(&self, command: &mut Value, stage: &Stage) -> Result<(), Failure> {
-        if let Some(length) = self.bytes {
-            command["body"] = json!(content::body(length, stage)?);
-        }
-        self.header.as_ref().map_or(Ok(()), |header| content::with_header(command, header))
-    }
-}
-
-impl RecordedStep {
-    /// Puts the files into a directory of the stage, and names it to the runner.
-    fn lay_out(&self, command: &mut Value, stage: &Stage) -> Result<(), Failure> {
-        if self.files.is_empty() {
-            return Ok(());
-        }
-        let vectors = stage.vectors.as_ref().ok_or("there are no vectors")?;
-        let directory = stage.empty_directory("recorded")?;
-        for (name, path) in &self.files {
-            let path = vectors.join(path);
-            let mut content = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            if let Some((_, at)) = self.flip.as_ref().filter(|(file, _)| file == name) {
-                *content.get_mut(*at).ok_or("the byte to change is beyond the end")? ^= 1;
-            }
-            std::fs::write(directory.join(name), content)?;
-        }
-        command["directory"] = json!(directory);
-        if let Some(path) = &self.key_set {
-            command["key_set"] = json!(vectors.join(path));
-        }
-        // Recorded evidence is verified under the real roots.
-        for name in ["amd_roots", "ak_root"] {
-            command.as_object_mut().map(|members| members.remove(name));
-        }
-        Ok(())
-    }
-}
-
-impl RecordedStep {
-    /// Has evidence collected into a directory of the stage, and names it to the runner.
-    fn collect(&self, command: &mut Value, stage: &Stage, collector: &mut dyn Runner) -> Result<(), Failure> {
-        let directory = stage.empty_directory("collected")?;
-        let mut collect = command.clone();
-        (collect["do"], collect["directory"]) = (json!("collect"), json!(directory));
-        let collected = collector.run(&collect)?;
-        let at = collected["asked_at"].as_u64().ok_or_else(|| format!("expected evidence, found {collected}"))?;
-        (command["directory"], command["at"]) = (json!(directory), json!(at));
-        let key_set = directory.join("key-set.json");
-        if !self.beside && key_set.exists() {
-            command["key_set"] = json!(key_set);
-        }
-        Ok(())
-    }
-}
-
-/// Sets members of a command, with the addresses of this run in their places.
-fn extend(command: &mut Value, members: &impl Serialize, emulator: &Emulator, stage: &Stage) -> Result<(), Failure> {
-    let members: Map<String, Value> = serde_json::from_value(serde_json::to_value(members)?)?;
-    for (name, value) in members {
-        command[name] = match value {
-            Value::String(text) => json!(emulator.filled(&text, stage)?),
-            other => other,
-        };
-    }
-    Ok(())
+/// Closes the session of a runner, if it has one.
+fn close(session: Option<String>, runner: &mut dyn Runner) -> Result<(), Failure> {
+    session.map_or(Ok(()), |_| runner.run(&json!({ "do": "close" })).map(drop))
 }
 
 fn yes() -> bool {
     true
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// The code of an error, `with_sent` whether the request was sent; `cancelled`, the status of a response, or `ok`.

@@ -23,8 +23,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(policies: PathBuf, vectors: Option<PathBuf>) -> Result<Self, Failure> {
-        let directory = std::env::temp_dir().join(format!("blindbox-conformance-{}", std::process::id()));
+    pub(crate) fn new(name: &str, policies: PathBuf, vectors: Option<PathBuf>) -> Result<Self, Failure> {
+        let directory = std::env::temp_dir().join(format!("blindbox-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
         let canary = TcpListener::bind("127.0.0.1:0")?;
         let address = canary.local_addr()?;
@@ -42,12 +42,18 @@ impl Stage {
         Ok(Self { directory, policies, vectors, application, canary, touched, last })
     }
 
-    /// A directory of this name, with nothing in it.
-    pub(crate) fn empty_directory(&self, name: &str) -> Result<PathBuf, Failure> {
+    /// A directory of this name.
+    pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf, Failure> {
         let directory = self.directory.join(name);
-        drop(std::fs::remove_dir_all(&directory));
         std::fs::create_dir_all(&directory)?;
         Ok(directory)
+    }
+
+    /// Writes a file that a command names, and returns its path.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.directory.join(name);
+        std::fs::write(&path, content)?;
+        Ok(path)
     }
 
     /// Puts the addresses of this run in their places.

@@ -2,135 +2,148 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
 	"blindbox-attestation/bindings/go"
 )
 
-var background = context.Background()
+// command has the fields of a line of the standard input.
+type command map[string]string
+
 var session *blindbox.Session
 
-func do(c *command) (object, error) {
-	switch c.Do {
-	case "request":
-		return request(c)
-	case "start":
-		go request(c)
-		return nil, nil
-	case "reattest":
-		return attested(session.Reattest(background))
-	case "close":
-		if session != nil {
-			session.Close()
-		}
-		session = nil
-		return nil, nil
-	}
-	policy, err := blindbox.ParsePolicy(c.Policy)
-	switch {
-	case err != nil:
-		return nil, err
-	case c.Do == "policy":
-		return object{"digest": policy.Digest()}, nil
-	case c.Do == "recorded":
-		return recorded(c, policy)
-	}
-	verifier, err := blindbox.NewVerifier(options(c)...)
-	if err != nil {
-		return nil, err
-	}
-	if session, err = verifier.Connect(background, c.URL, policy); err != nil {
-		return nil, err
-	}
-	return attested(session.Attestation())
+// file returns the content of the file whose path is given; nil without one.
+func (c command) file(name string) []byte {
+	content, _ := os.ReadFile(c[name])
+	return content
 }
 
-func options(c *command) []blindbox.Option {
-	options := []blindbox.Option{blindbox.WithApplicationRoots(c.ApplicationRoots), blindbox.WithCollateralRoots(c.CollateralRoots)}
-	add := func(isGiven bool, option blindbox.Option) {
-		if isGiven {
+func (c command) duration(name, unit string) time.Duration {
+	return must(time.ParseDuration("0" + c[name] + unit))
+}
+
+func (c command) run() error {
+	switch c["do"] {
+	case "request":
+		return c.request()
+	case "start":
+		go c.request()
+		return nil
+	case "reattest":
+		return show(session.Reattest(context.Background()))
+	case "close":
+		return session.Close()
+	}
+	policy, err := blindbox.ParsePolicy(string(c.file("policy")))
+	switch {
+	case err != nil:
+		return err
+	case c["do"] == "policy":
+		fmt.Printf("digest=%q\t", policy.Digest())
+		return nil
+	case c["do"] == "recorded":
+		given := blindbox.Recorded{KeySet: c.file("key_set"), AMDRoots: c.file("amd_roots"), AKRoot: c.file("ak_root")}
+		given.Documents = map[string][]byte{}
+		for _, name := range strings.Fields(c["documents"]) {
+			given.Documents[name] = must(os.ReadFile(name))
+		}
+		return show(blindbox.VerifyRecorded(given, policy, time.Unix(0, 0).Add(c.duration("at", "s"))))
+	}
+	if session, err = blindbox.Connect(context.Background(), c["url"], policy, c.options()...); err != nil {
+		return err
+	}
+	return show(session.Attestation())
+}
+
+func (c command) options() (options []blindbox.Option) {
+	for name, option := range map[string]blindbox.Option{
+		"application_roots":  blindbox.WithApplicationRoots(c.file("application_roots")),
+		"collateral_roots":   blindbox.WithCollateralRoots(c.file("collateral_roots")),
+		"amd_roots":          blindbox.WithAMDRoots(c.file("amd_roots")),
+		"ak_root":            blindbox.WithAKRoot(c.file("ak_root")),
+		"kds":                blindbox.WithKDS(c["kds"]),
+		"deadline_ms":        blindbox.WithDeadline(c.duration("deadline_ms", "ms")),
+		"request_timeout_ms": blindbox.WithRequestTimeout(c.duration("request_timeout_ms", "ms")),
+	} {
+		if c[name] != "" {
 			options = append(options, option)
 		}
 	}
-	add(c.KDS != "", blindbox.WithKDS(c.KDS))
-	add(c.AMDRoots != nil, blindbox.WithAMDRoots(c.AMDRoots))
-	add(c.AKRoot != nil, blindbox.WithAKRoot(c.AKRoot))
-	add(c.Deadline > 0, blindbox.WithDeadline(c.Deadline*time.Millisecond))
-	add(c.RequestTimeout > 0, blindbox.WithRequestTimeout(c.RequestTimeout*time.Millisecond))
 	return options
 }
 
-func attested(attestation *blindbox.Attestation, err error) (object, error) {
-	if err != nil {
-		return nil, err
+func (c command) request() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if limit := c.duration("cancel_ms", "ms"); limit > 0 {
+		time.AfterFunc(limit, cancel)
 	}
-	return object{"attestation": attestation.JSON()}, nil
-}
-
-func request(c *command) (object, error) {
-	ctx, limit := background, c.Cancel*time.Millisecond
-	if limit > 0 {
-		limited, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		ctx = limited
+	request := must(http.NewRequestWithContext(ctx, c["method"], c["url"], strings.NewReader(string(c.file("body")))))
+	if c["streamed"] != "" {
+		request.Body, request.ContentLength = must(os.Open(c["body"])), -1
 	}
-	start := time.Now()
-	outcome, err := exchange(ctx, c)
-	if limit > 0 && errors.Is(err, context.DeadlineExceeded) {
-		return object{"cancelled": true, "milliseconds": (time.Since(start) - limit).Milliseconds()}, nil
-	}
-	return outcome, err
-}
-
-// exchange sends a request and reads its response. Where its body breaks off, both results are there.
-func exchange(ctx context.Context, c *command) (object, error) {
-	target := c.Target
-	if strings.HasPrefix(target, "/") {
-		target = session.URL(target)
-	}
-	request := must(http.NewRequestWithContext(ctx, c.Method, target, c.body()))
-	value := string(must(hex.DecodeString(c.Value)))
-	if c.Header == "host" {
-		request.Host = value
-	} else if c.Header != "" {
-		request.Header.Add(c.Header, value)
+	if c["header"] != "" {
+		request.Header.Add(c["header"], string(c.file("value")))
 	}
 	client := session.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer response.Body.Close()
-	outcome := object{"status": response.StatusCode}
-	for _, name := range strings.Fields(c.Show) {
-		outcome[name] = nil
-		if values := response.Header.Values(name); len(values) > 0 {
-			outcome[name] = hex.EncodeToString([]byte(values[0]))
-		}
+	for _, name := range strings.Fields(c["show"]) {
+		fmt.Printf("%s=\"%x\"\t", name, response.Header.Get(name))
 	}
 	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		return outcome, err
-	}
-	outcome["content"] = hex.EncodeToString(content)
-	return outcome, nil
+	fmt.Printf("status=%d\tcontent=\"%x\"\t", response.StatusCode, content)
+	return err
 }
 
-func described(err error) object {
+func show(attestation *blindbox.Attestation, err error) error {
+	if err == nil {
+		fmt.Printf("attestation=%s\t", attestation.JSON())
+	}
+	return err
+}
+
+func describe(err error) {
 	var failure *blindbox.Error
 	if !errors.As(err, &failure) || !errors.Is(err, failure.Code) || !errors.Is(err, failure.Category) {
-		check(err)
+		panic(err)
 	}
-	return object{
-		"code": failure.Code, "number": failure.Number, "category": failure.Category, "name": failure.Name,
-		"retryable": failure.Retryable, "request_sent": failure.RequestSent, "message": failure.Message,
-		"checks": failure.Appraisal(),
+	message, checks := must(json.Marshal(failure.Message)), must(json.Marshal(failure.Appraisal()))
+	fmt.Printf("code=%q\tnumber=%d\tcategory=%q\tname=%q\tmessage=%s\tchecks=%s\tretryable=%t\trequest_sent=%t\t", failure.Code,
+		failure.Number, failure.Category, failure.Name, message, checks, failure.Retryable, failure.RequestSent)
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func main() {
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); fmt.Println() {
+		command := command{}
+		for _, field := range strings.Split(lines.Text(), "\t") {
+			name, value, _ := strings.Cut(field, "=")
+			command[name] = value
+		}
+		if err := command.run(); errors.Is(err, context.Canceled) {
+			fmt.Print("cancelled=true\t")
+		} else if err != nil {
+			describe(err)
+		}
 	}
 }

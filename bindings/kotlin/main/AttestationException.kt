@@ -18,7 +18,7 @@ internal class Facts(
  * The reason why there is no attested connection, or why a request failed. [code] and [number] never change between releases.
  *
  * There is a class for each code, such as `DebugMode`, below that of its category. It is an [IOException], as the failures of TLS are:
- * a retry that repeats every one must look at [retryable].
+ * a retry that repeats every one must look at [retryable] and [requestSent].
  */
 public sealed class AttestationException private constructor(facts: Facts) : IOException(facts.message) {
     /** The frozen code, such as `debug-mode`. */
@@ -30,10 +30,13 @@ public sealed class AttestationException private constructor(facts: Facts) : IOE
     /** `rejected`, `untrusted`, `unavailable`, `misconfigured` or `internal`. */
     public val category: String = facts.category
 
-    /** Whether the same call may succeed later without any change of settings or deployment. */
+    /**
+     * Whether the same call may succeed later without any change of settings or deployment. It does not say that a request may be
+     * repeated: that depends on [requestSent].
+     */
     public val retryable: Boolean = facts.retryable
 
-    /** Whether the application may have received the request that failed. */
+    /** Whether the application may have received the request that failed. If so, repeat it only if processing it twice does no harm. */
     public val requestSent: Boolean = facts.requestSent
 
     private val checks: String? = facts.appraisal

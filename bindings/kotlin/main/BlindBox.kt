@@ -7,6 +7,7 @@
 package blindbox.attestation
 
 import blindbox.attestation.ffi.Outcome
+import blindbox.attestation.ffi.codes as nativeCodes
 import blindbox.attestation.ffi.logLevel
 import blindbox.attestation.ffi.logNext
 import java.io.IOException
@@ -41,6 +42,27 @@ public fun inspect(content: ByteArray): List<Map<String, Any?>> = inspected(cont
 /** Returns what a file of evidence is, for display. What it says is not verified. */
 @Throws(IOException::class)
 public fun inspect(file: Path): List<Map<String, Any?>> = inspected(readFile(file))
+
+/** The frozen facts about one kind of error. */
+public class ErrorCode internal constructor(
+    /** The code, such as `debug-mode`. */
+    public val code: String,
+    /** The number, such as 101. */
+    public val number: Int,
+    /** `rejected`, `untrusted`, `unavailable`, `misconfigured` or `internal`. */
+    public val category: String,
+    /** Whether the same call may succeed later without any change of settings or deployment. */
+    public val retryable: Boolean,
+    /** The name of the exception class, such as `DebugMode`. */
+    public val name: String,
+) {
+    override fun toString(): String = "$code ($number)"
+}
+
+/** Returns all kinds of errors in the order of their numbers. */
+public fun codes(): List<ErrorCode> = native {
+    nativeCodes().map { ErrorCode(it.code, it.number, it.category, it.retryable, it.name) }
+}
 
 /** An event of the core. From `info` on it holds codes, durations and counts, and nothing from evidence. */
 public class LogEvent internal constructor(

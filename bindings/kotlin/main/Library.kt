@@ -5,6 +5,7 @@ import blindbox.attestation.ffi.version as nativeVersion
 import com.sun.jna.Native
 import com.sun.jna.Platform
 import java.io.IOException
+import java.nio.charset.CharacterCodingException
 
 /** The version of this package, which its native part must have too. */
 internal const val VERSION: String = "0.1.0"
@@ -60,5 +61,8 @@ internal inline fun <T> native(work: (Engine) -> T): T {
     } catch (panic: InternalException) {
         // What a panic says is not repeated: it may hold anything.
         throw internal("it panicked; please report what standard error says")
+    } catch (_: CharacterCodingException) {
+        // UniFFI encodes every string before it calls anything.
+        throw argument("expected text, found half of a surrogate pair")
     }
 }

@@ -15,7 +15,8 @@ public fun interface BodyWriter {
 
 /** A request. `target` begins with a slash, or is a URL on the session's origin. */
 public class Request(public val method: String, public val target: String) {
-    internal val headers = ArrayList<Header>()
+    private val headers = ArrayList<Header>()
+    private var contentType: String? = null
     internal var content: ByteArray? = null
     internal var uploader: Uploader? = null
     internal var timeoutMs: ULong? = null
@@ -33,10 +34,11 @@ public class Request(public val method: String, public val target: String) {
     public fun body(bytes: ByteArray): Request = apply {
         content = bytes
         uploader = null
+        contentType = null
     }
 
-    /** Sets a body of JSON, and its content type. */
-    public fun json(text: String): Request = header("content-type", "application/json").body(text)
+    /** Sets a body of JSON, and its content type unless a header sets another. */
+    public fun json(text: String): Request = body(text).apply { contentType = "application/json" }
 
     /**
      * Sets a body that is read from a stream while it is sent, in flat memory, and closed after it. `length` is what it has in all, or -1
@@ -51,8 +53,15 @@ public class Request(public val method: String, public val target: String) {
     /** Sets a body that is written while it is sent, in flat memory. `length` is what it has in all, or -1. It is sent once. */
     public fun body(length: Long, writer: BodyWriter): Request = uploaded(length, buffered = true, writer)
 
+    /** The headers as they are sent. */
+    internal fun sentHeaders(): List<Header> {
+        val type = contentType?.takeIf { headers.none { header -> header.name.equals("content-type", ignoreCase = true) } }
+        return if (type == null) headers.toList() else headers + Header("content-type", type.toByteArray())
+    }
+
     private fun uploaded(length: Long, buffered: Boolean, writer: BodyWriter) = apply {
         content = null
+        contentType = null
         uploader = Uploader(length.takeIf { it >= 0 }?.toULong(), buffered, writer)
     }
 

@@ -62,7 +62,7 @@ public class Session internal constructor(private val native: NativeSession) : A
     /** A request under way, and the thread that writes its body. */
     private inner class Sending(request: Request) {
         // A body that another request has is refused by the core; its thread is that of the other one.
-        private val uploader = request.uploader?.takeIf(Uploader::start)
+        private val uploader = request.uploader?.takeIf(Uploader::claim)
 
         val call: Call = native { engine ->
             engine.start { calls, id ->
@@ -71,12 +71,17 @@ public class Session internal constructor(private val native: NativeSession) : A
                     id,
                     request.method,
                     request.target,
-                    request.headers,
+                    request.sentHeaders(),
                     request.content,
                     request.uploader?.upload,
                     request.timeoutMs,
                 )
             }
+        }
+
+        init {
+            // After the call was started: where it cannot be, nothing would end the thread.
+            uploader?.start()
         }
 
         fun stop() {

@@ -18,14 +18,20 @@ internal class Uploader(length: ULong?, private val buffered: Boolean, private v
     var failure: Throwable? = null
         private set
 
-    private val started = AtomicBoolean()
+    private val claimed = AtomicBoolean()
     private var task: Future<*>? = null
 
-    /** Starts writing, for the first request that has the body. The core refuses any other. Returns whether it is the first. */
-    fun start(): Boolean {
-        if (!started.compareAndSet(false, true)) return false
-        task = POOL.submit(::run)
-        return true
+    /** Returns whether it is the first request that has the body. The core refuses any other. */
+    fun claim(): Boolean = claimed.compareAndSet(false, true)
+
+    /** Starts writing, once the request was started. */
+    fun start() {
+        try {
+            task = POOL.submit(::run)
+        } catch (failed: Throwable) {
+            // No thread can be started: the request would wait for its body.
+            fail(failed)
+        }
     }
 
     /** Interrupts a source that waits: the request takes no more. */
@@ -43,9 +49,13 @@ internal class Uploader(length: ULong?, private val buffered: Boolean, private v
         } catch (_: Ended) {
             // The outcome of the request says why.
         } catch (failed: Throwable) {
-            failure = failed
-            upload.fail("its source failed: ${failed.javaClass.simpleName}")
+            fail(failed)
         }
+    }
+
+    private fun fail(failed: Throwable) {
+        failure = failed
+        upload.fail("its source failed: ${failed.javaClass.simpleName}")
     }
 
     private inner class Output : OutputStream() {

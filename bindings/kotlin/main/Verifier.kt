@@ -52,11 +52,13 @@ public class Verifier private constructor(private val native: NativeVerifier) {
     /**
      * Settings of a verifier. None of them relaxes a check. Roots that are given replace the built-in ones; roots and key sets are files,
      * or their content. No variable of the environment and no system property is read. `docs/trust.md` and `docs/faults.md` describe each.
+     * A setting that is given twice is refused by [build], and so is a host or a header: which of the two holds would depend on their order.
      */
     public class Builder internal constructor() {
         private val settings = LinkedHashMap<String, Any>()
         private val resolve = LinkedHashMap<String, String>()
         private val frontEndHeaders = LinkedHashMap<String, String>()
+        private var repeated: String? = null
 
         /** Limits one connection with its attestation. */
         public fun deadline(limit: Duration): Builder = set("deadline_ms", milliseconds("deadline", limit))
@@ -116,13 +118,13 @@ public class Verifier private constructor(private val native: NativeVerifier) {
         public fun proxy(url: String): Builder = set("proxy", url)
 
         /** Sets the address (`IP:PORT`) of a host in place of what its name is resolved to. */
-        public fun resolve(host: String, address: String): Builder = apply { resolve[host] = address }
+        public fun resolve(host: String, address: String): Builder = once("resolve", resolve, host, address)
 
         /**
          * Adds a header for a front end that ends TLS, such as a key of a gateway: the front end reads it, and the application
          * does not get it.
          */
-        public fun frontEndHeader(name: String, value: String): Builder = apply { frontEndHeaders[name] = value }
+        public fun frontEndHeader(name: String, value: String): Builder = once("front_end_headers", frontEndHeaders, name, value)
 
         /** Sets the URL of AMD's key distribution service. */
         public fun kds(url: String): Builder = set("kds", url)
@@ -136,11 +138,16 @@ public class Verifier private constructor(private val native: NativeVerifier) {
         /** Makes the verifier. */
         @Throws(AttestationException::class)
         public fun build(): Verifier {
+            repeated?.let { throw argument("settings: expected one value for $it, found a second one") }
             val objects = mapOf("resolve" to resolve, "front_end_headers" to frontEndHeaders)
             return Verifier(settings + objects.filterValues { it.isNotEmpty() })
         }
 
-        private fun set(name: String, value: Any): Builder = apply { settings[name] = value }
+        private fun set(name: String, value: Any): Builder = once(name, settings, name, value)
+
+        private fun <T> once(setting: String, values: MutableMap<String, T>, key: String, value: T): Builder = apply {
+            if (values.put(key, value) != null) repeated = setting
+        }
 
         // DER is not text; the core says what it expects.
         private fun text(content: ByteArray) = content.toString(Charsets.UTF_8)

@@ -1,7 +1,6 @@
 package tests
 
 import blindbox.attestation.*
-import blindbox.attestation.ffi.codes
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertNull
@@ -29,6 +28,8 @@ class ErrorsTest {
     fun `there is a class for each code`() {
         val all = codes()
         assertTrue("${all.size}", all.size > 40)
+        assertEquals(all.map { it.number }.sorted(), all.map { it.number })
+        assertEquals("debug-mode (101)", all.first().toString())
         for (code in all) {
             val made = exception(Facts(code.code, code.number, code.category, code.retryable, true, "the reason", null))
             assertEquals(code.name, made.javaClass.simpleName)

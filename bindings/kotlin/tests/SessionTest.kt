@@ -61,6 +61,24 @@ class SessionTest : EmulatedTest() {
     }
 
     @Test
+    fun `a request that cannot be started leaves no thread`() {
+        // UniFFI refuses it before the core sees it: nothing would end a thread that waits for a connection.
+        val request = Request("POST", "/\ud800").body("x".byteInputStream())
+        thrown<AttestationException.Misconfigured> { session.send(request) }
+        val stacks = Thread.getAllStackTraces().values
+        assertTrue(stacks.none { stack -> stack.any { it.className.startsWith("blindbox.attestation.Uploader") } })
+    }
+
+    @Test
+    fun `a content type of the caller replaces that of JSON`() {
+        val types = { request: Request ->
+            (Json.parse(session.send(request).text()) as List<*>).map { it as List<*> }.filter { it[0] == "content-type" }.map { it[1] }
+        }
+        assertEquals(listOf("application/json"), types(Request("GET", "/headers").json("{}").json("{}")))
+        assertEquals(listOf("text/mine"), types(Request("GET", "/headers").json("{}").header("Content-Type", "text/mine")))
+    }
+
+    @Test
     fun `headers are bytes`() {
         val request = Request("GET", "/headers").header("X-Mine", "1").header("x-latin", byteArrayOf(0xe4.toByte()))
         val sent = (Json.parse(session.send(request).text()) as List<*>).associate { it as List<*>; it[0] to it[1] }
@@ -332,6 +350,14 @@ class SessionTest : EmulatedTest() {
             emulator.settings().extraApplicationRoots(emulator.file("application-root.pem")),
         )) {
             thrown<AttestationException.Misconfigured> { settings.build() }
+        }
+        for ((name, settings) in listOf(
+            "collateral_roots" to emulator.settings().collateralRoots(emulator.file("application-root.pem")),
+            "resolve" to emulator.settings().resolve("a.example", "127.0.0.1:1").resolve("a.example", "127.0.0.1:1"),
+            "front_end_headers" to emulator.settings().frontEndHeader("x-key", "1").frontEndHeader("x-key", "2"),
+        )) {
+            val found = thrown<AttestationException.Misconfigured> { settings.build() }
+            assertEquals("misconfigured: settings: expected one value for $name, found a second one", found.message)
         }
         thrown<AttestationException.Misconfigured> { Verifier.builder().deadline(Duration.ZERO) }
         thrown<java.nio.file.NoSuchFileException> { Verifier.builder().keySet(emulator.file("nowhere")) }

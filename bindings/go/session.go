@@ -176,6 +176,18 @@ func send(
 	return response, number, failure
 }
 
+// idempotentKey is the key of a context's value.
+type idempotentKey struct{}
+
+// Idempotent returns a copy of a request with the statement that to process it twice has the same effect as to process it once. It counts
+// in sessions with sealed messages (own-message-key): after an error that the front end may have made up, the request is sent again, at
+// most twice. One whose body is read while it is sent is sent once: any but a buffer, bytes or a string of at most 1 MiB. GET, HEAD and OPTIONS are idempotent without it.
+//
+// The statement is a value of the request's context. It is not about the requests that a client makes of redirects.
+func Idempotent(request *http.Request) *http.Request {
+	return request.WithContext(context.WithValue(request.Context(), idempotentKey{}, true))
+}
+
 // Headers that belong to the message and not to its content. The core writes them; net/http leaves them out too.
 var excluded = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true}
 
@@ -209,6 +221,13 @@ func prepare(request *http.Request) (*C.bb_request, error) {
 	var failure *C.bb_error
 	if number := C.bb_request_new(method, target, &prepared, &failure); number != 0 {
 		return nil, failed(number, failure)
+	}
+	// A client keeps the context for the redirect that it follows, which has the response that it comes from.
+	if request.Context().Value(idempotentKey{}) != nil && request.Response == nil {
+		if number := C.bb_request_idempotent(prepared, &failure); number != 0 {
+			C.bb_request_free(prepared)
+			return nil, failed(number, failure)
+		}
 	}
 	for name, values := range request.Header {
 		// net/http leaves out every Host. The core refuses one: its caller expects another server than the one that is attested.

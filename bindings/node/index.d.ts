@@ -155,9 +155,16 @@ export class Verifier {
   collect(url: string | URL, policy: Policy, options?: CallOptions): Promise<Evidence>;
 }
 
-/** Options of a request: those of `fetch`, and asynchronous iterables as bodies. */
+/** Options of a request: those of `fetch`, asynchronous iterables as bodies, and `idempotent`. */
 export interface FetchOptions extends Omit<RequestInit, 'body'> {
   body?: RequestInit['body'] | AsyncIterable<Uint8Array | string> | null;
+  /**
+   * States that to process the request twice has the same effect as to process it once. It counts in sessions with sealed messages
+   * (`own-message-key`): after an error that the front end may have made up, the request is sent again, at most twice. One whose body is
+   * read while it is sent (a stream, an iterable, a `Blob`, `FormData`, the body of a `Request`) is sent once. `GET`, `HEAD` and `OPTIONS`
+   * are idempotent without it.
+   */
+  idempotent?: boolean;
 }
 
 /**

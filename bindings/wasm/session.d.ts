@@ -28,6 +28,17 @@ export interface ConnectOptions {
   akRoot?: string;
 }
 
+/** Options of a request: those of `fetch` of the platform, and one more. */
+export interface FetchOptions extends RequestInit {
+  /**
+   * States that to process the request twice has the same effect as to process it once. A response that the instance does not know the
+   * key, or has received the request before, may come from the front end after the request was processed. An idempotent request is then
+   * sealed again for the instance that is attested next, at most twice; not one whose body is a stream, which can be read once.
+   * `GET`, `HEAD` and `OPTIONS` are idempotent without it.
+   */
+  idempotent?: boolean;
+}
+
 /** A session with an attested instance. Nothing is sealed after its attestation has ended or evidence was refused. */
 export interface Session {
   /** As given to `connect`. */
@@ -41,7 +52,7 @@ export interface Session {
    * begins with `/` is below the session's URL; other origins are refused. Redirects are not followed, and cookies not kept. The content of
    * the response errors unless it is complete. Attests first if the last attestation has ended.
    */
-  readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+  readonly fetch: (input: string | URL | Request, init?: FetchOptions) => Promise<Response>;
   /** Attests again now. After a refusal, nothing else opens the session again. */
   reattest(): Promise<void>;
   /** Ends requests under way with the error `closed`, and drops the keys. */

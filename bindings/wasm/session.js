@@ -107,12 +107,13 @@ class Session {
 
   /** As `fetch` of the platform, sealed to the attested instance. */
   fetch = async (input, init = {}) => {
+    const idempotent = idempotentOf(init);
     const { request, abort } = this.#request(input, init);
     const { signal } = abort;
     signal.throwIfAborted();
     const stream = init.body instanceof ReadableStream && streamsRequests() ? init.body : null;
     const whole = stream === null ? new Uint8Array(await request.arrayBuffer()) : null;
-    const sealing = { method: request.method, url: request.url, headers: [...request.headers], repeatable: stream === null };
+    const sealing = { method: request.method, url: request.url, headers: [...request.headers], repeatable: stream === null, idempotent };
     // Whether an earlier attempt may have arrived: the error of a later one must not say that nothing did.
     let arrived = false;
     for (let attempt = 0; ; attempt += 1) {
@@ -428,6 +429,14 @@ function closeExchange(machine, exchange) {
   } catch {
     // The module has ended, and the exchange with it.
   }
+}
+
+/** Whether the caller permits that the request is processed twice. The string 'false' is true where a condition is expected. */
+function idempotentOf(init) {
+  const given = Object.hasOwn(init, 'idempotent') ? init.idempotent : undefined;
+  if (given === undefined) return false;
+  if (typeof given !== 'boolean') throw argument(`idempotent: expected true or false, found ${given === null ? 'null' : typeof given}`);
+  return given;
 }
 
 /** Whether this platform sends a stream as the content of a request. */

@@ -76,11 +76,12 @@ impl MessageExchange {
         url: Url,
         validity: Validity,
     ) -> Self {
+        let by_method = Repetition::of_method(request.method);
         Self {
             writer: Some(writer),
             reader: Some(reader),
             has_head: false,
-            repetition: Repetition::of_method(request.method),
+            repetition: if request.idempotent { Repetition::Idempotent } else { by_method },
             repeatable: request.repeatable,
             attempt: request.attempt,
             url,

@@ -694,6 +694,18 @@ BB_MUST_USE uint32_t bb_request_upload(bb_request *request, const bb_upload *upl
 BB_MUST_USE uint32_t bb_request_timeout(bb_request *request, uint64_t milliseconds, bb_error **error);
 
 /**
+ * States that to process the request twice has the same effect as to process it once. It counts in sessions with sealed messages
+ * (`own-message-key`): after an error that the front end may have made up, the request is sent again, at most twice; not one with an
+ * upload. `GET`, `HEAD` and `OPTIONS` are idempotent without it.
+ *
+ * @param request changed by the call.
+ * @param error NULL, or receives the error; free it with `bb_error_free`.
+ */
+BB_MUST_USE
+uint32_t bb_request_idempotent(bb_request *request,
+                               bb_error **error);
+
+/**
  * Frees a request. One that is being sent goes on.
  *
  * @param request NULL, or the request; it must not be used any more.

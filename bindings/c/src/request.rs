@@ -135,6 +135,24 @@ pub extern "C" fn bb_request_timeout(
     })
 }
 
+/// States that to process the request twice has the same effect as to process it once. It counts in sessions with sealed messages
+/// (`own-message-key`): after an error that the front end may have made up, the request is sent again, at most twice; not one with an
+/// upload. `GET`, `HEAD` and `OPTIONS` are idempotent without it.
+///
+/// @param request changed by the call.
+/// @param error NULL, or receives the error; free it with `bb_error_free`.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn bb_request_idempotent(
+    request: Option<&mut bb_request>,
+    error: Option<&mut MaybeUninit<*mut bb_error>>,
+) -> u32 {
+    call(error, || {
+        given("request", request)?.0.idempotent = true;
+        Ok(())
+    })
+}
+
 /// Frees a request. One that is being sent goes on.
 ///
 /// @param request NULL, or the request; it must not be used any more.

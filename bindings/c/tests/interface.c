@@ -2,6 +2,7 @@
 #include "emulator.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static emulator emulated;
@@ -533,9 +534,56 @@ static void threads_share_a_session(void) {
     for (int i = 0; i < 8; i++) CHECK(pthread_join(threads[i], NULL) == 0 && !failed[i]);
 }
 
+/* How often the application receives a request that fails. */
+static long processed(emulator *lossy, bb_session *behind, bool idempotent, bool uploaded) {
+    bb_error *error = NULL;
+    bb_response *response = NULL;
+    bb_exchange *exchange = NULL;
+    bb_upload *upload = NULL;
+    bb_request *request = request_of("POST", "/echo");
+    if (idempotent) OK(bb_request_idempotent(request, &error));
+    long before = traffic(lossy, "application_requests");
+    if (uploaded) {
+        bool taken;
+        OK(bb_upload_new(1, &upload, &error));
+        OK(bb_request_upload(request, upload, &error));
+        OK(bb_session_start(behind, request, NULL, &exchange, &error));
+        OK(bb_upload_write(upload, (const uint8_t *)"x", 1, NULL, &taken, &error));
+        bb_upload_finish(upload);
+    } else {
+        OK(bb_request_body(request, (const uint8_t *)"x", 1, &error));
+        OK(bb_session_start(behind, request, NULL, &exchange, &error));
+    }
+    uint32_t result = bb_exchange_wait(exchange, &response, &error);
+    CHECK(bb_error_request_sent(error));
+    expect(result, BB_APPLICATION_UNREACHABLE, error, "application-unreachable");
+    bb_exchange_free(exchange), bb_upload_free(upload), bb_request_free(request);
+    return traffic(lossy, "application_requests") - before;
+}
+
+static void a_request_is_sent_again_if_the_caller_permits_it(const char *program) {
+    static emulator lossy;
+    char directory[512];
+    snprintf(directory, sizeof directory, "%s/lossy", emulated.directory);
+    CHECK(mkdir(directory, 0700) == 0);
+    emulator_start(&lossy, program, directory, true);
+    bb_error *error = NULL;
+    bb_session *behind = NULL;
+    bb_policy *of_messages = emulator_policy(&lossy);
+    bb_verifier *own = emulator_verifier(&lossy);
+    OK(bb_connect(own, lossy.url, of_messages, NULL, &behind, &error));
+    CHECK(processed(&lossy, behind, false, false) == 1);
+    CHECK(processed(&lossy, behind, true, false) == 3);
+    /* It can be read once. */
+    CHECK(processed(&lossy, behind, true, true) == 1);
+    bb_session_free(behind), bb_verifier_free(own), bb_policy_free(of_messages);
+    emulator_stop(&lossy);
+    expect(bb_request_idempotent(NULL, &error), BB_MISCONFIGURED, error, "misconfigured");
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 3);
-    emulator_start(&emulated, arguments[1], arguments[2]);
+    emulator_start(&emulated, arguments[1], arguments[2], false);
     policy = emulator_policy(&emulated);
     verifier = emulator_verifier(&emulated);
     session = connected();
@@ -557,6 +605,7 @@ int main(int count, char **arguments) {
     threads_share_a_session();
     for (int i = 0; i < 5; i++) a_connection_that_is_cut_during_an_upload();
     a_body_that_breaks_off_is_never_an_end();
+    a_request_is_sent_again_if_the_caller_permits_it(arguments[1]);
     bb_session_free(session);
     bb_verifier_free(verifier);
     bb_policy_free(policy);

@@ -109,6 +109,7 @@ struct Seal {
     /// Names and values, of which each character is a byte.
     headers: Vec<(String, String)>,
     repeatable: bool,
+    idempotent: bool,
     attempt: u8,
 }
 
@@ -267,10 +268,10 @@ impl MessageHost {
     }
 
     fn seal(&mut self, arguments: Value, random: &[u8]) -> Outcome {
-        let Seal { at, method, url, headers, repeatable, attempt } = parse(arguments)?;
+        let Seal { at, method, url, headers, repeatable, idempotent, attempt } = parse(arguments)?;
         let headers = headers.into_iter().map(|(name, value)| latin1(&value).map(|value| (name, value)));
         let headers = headers.collect::<Result<_, _>>()?;
-        let request = RequestToSeal { method: &method, url: &url, headers, repeatable, attempt };
+        let request = RequestToSeal { method: &method, url: &url, headers, repeatable, idempotent, attempt };
         let begun = self.client()?.seal(request, Zeroizing::new(random.to_vec()), UnixTime::from_secs(at))?;
         let BegunExchange { url, headers, start, exchange, .. } = begun;
         if self.exchanges.len() >= MAX_EXCHANGES {

@@ -38,6 +38,9 @@ pub struct Request {
     pub body: Option<RequestBody>,
     /// The time limit, to the end of the response body, instead of the verifier's.
     pub timeout: Option<Duration>,
+    /// The caller states that to process it twice has the same effect as to process it once:
+    /// [`blindbox_attestation::Request::idempotent`]. Without effect on an upload, which can be read once.
+    pub idempotent: bool,
 }
 
 /// The body of a request.
@@ -132,6 +135,9 @@ impl Session {
         }
         if let Some(timeout) = request.timeout {
             prepared = prepared.timeout(timeout);
+        }
+        if request.idempotent {
+            prepared = prepared.idempotent();
         }
         Ok((prepared, sender))
     }

@@ -86,7 +86,7 @@ impl Session {
         let body = upload.map(|upload| upload.0.clone().into()).or_else(|| body.map(Into::into));
         let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
         let timeout = timeout_ms.map(Duration::from_millis);
-        let request = Request { method, target, headers, body, timeout };
+        let request = Request { method, target, headers, body, timeout, idempotent: false };
         calls.start(id, self.0.send(request), Outcome::responded);
     }
 

@@ -1,6 +1,7 @@
 'use strict';
 
 const { argument } = require('./errors');
+const { boolean } = require('./policy');
 
 const NORMALIZED = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT']);
 
@@ -35,6 +36,9 @@ function prepare(input, init) {
   if (init.duplex !== undefined && init.duplex !== 'half') {
     throw argument(`fetch: expected the duplex half, found ${init.duplex}`);
   }
+  // Of the object that is given: one on its prototype is no statement about this request.
+  const given = Object.hasOwn(init, 'idempotent') ? init.idempotent : undefined;
+  const idempotent = given !== undefined && boolean('idempotent', given);
   const headers = new Headers(init.headers ?? request?.headers);
   const body = init.body === undefined && request !== null ? unused(request) : extract(init.body ?? null);
   if (body !== null && (method === 'GET' || method === 'HEAD')) {
@@ -54,7 +58,7 @@ function prepare(input, init) {
     }
   }
   const signal = init.signal === undefined ? (request?.signal ?? null) : init.signal;
-  return { request, method, target, headers: flat, body, signal, redirect };
+  return { request, method, target, headers: flat, body, signal, redirect, idempotent };
 }
 
 /** Whether it is a `Request`, also one of a package such as undici. */

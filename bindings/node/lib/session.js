@@ -183,13 +183,13 @@ class Session {
   }
 
   async #fetch(input, init) {
-    const { request, method, target, headers, body, signal, redirect } = prepare(input, init);
+    const { request, method, target, headers, body, signal, redirect, idempotent } = prepare(input, init);
     const feeder = body !== null && body.source !== null ? new Feeder(body.source, body.length) : null;
     try {
       const outcome = await call(
         (cancel) => {
           const bytes = body === null ? null : body.bytes;
-          const sent = this.#native.send(method, target, headers, bytes, feeder?.upload, null, cancel);
+          const sent = this.#native.send(method, target, headers, bytes, feeder?.upload, null, idempotent, cancel);
           feeder?.run();
           return sent;
         },

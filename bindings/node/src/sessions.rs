@@ -88,6 +88,7 @@ impl Session {
         body: Option<&[u8]>,
         upload: Option<&Upload>,
         timeout_ms: Option<u32>,
+        idempotent: bool,
         cancel: &Cancel,
     ) -> napi::Result<Object<'env>> {
         let body = match upload {
@@ -95,7 +96,7 @@ impl Session {
             None => body.map(|bytes| bytes.to_vec().into()),
         };
         let timeout = timeout_ms.map(|milliseconds| Duration::from_millis(milliseconds.into()));
-        let request = pairs(headers).map(|headers| Request { method, target, headers, body, timeout });
+        let request = pairs(headers).map(|headers| Request { method, target, headers, body, timeout, idempotent });
         let sent = request.map(|request| self.0.send(request));
         call::start(env, Some(cancel), async move { sent?.await }, Response::new)
     }

@@ -26,7 +26,7 @@ const policy: Policy = Policy.confidentialContainer({ hostData, minimumSvn: 101,
 export async function main(signal: AbortSignal): Promise<void> {
   const session: Session = await verifyConnection(new URL('https://a'), policy, { deadline: 10_000, signal });
   const asFetch: typeof fetch = session.fetch;
-  const response: Response = await session.fetch('/generate', { method: 'POST', body: 'x', signal });
+  const response: Response = await session.fetch('/generate', { method: 'POST', body: 'x', signal, idempotent: true });
   await asFetch(new Request('https://a/'));
   async function* pieces(): AsyncGenerator<Uint8Array | string> {
     yield 'a';

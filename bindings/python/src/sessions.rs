@@ -68,7 +68,7 @@ pub(crate) struct Session(facade::Session);
 #[pymethods]
 impl Session {
     /// `source` returns the next piece of a body in its place, or None at its end; `length` is what it has in all.
-    #[pyo3(signature = (method, target, headers, body, timeout, limit, source=None, length=None))]
+    #[pyo3(signature = (method, target, headers, body, timeout, limit, source=None, length=None, idempotent=false))]
     #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
     fn send(
         &self,
@@ -81,8 +81,10 @@ impl Session {
         limit: Option<f64>,
         source: Option<Py<PyAny>>,
         length: Option<u64>,
+        idempotent: bool,
     ) -> PyResult<Response> {
         let mut request = request(py, method, target, headers, body, timeout)?;
+        request.idempotent = idempotent;
         let Some(source) = source else {
             return call::block(py, self.0.send(request), limit).map(Response::new);
         };
@@ -93,7 +95,7 @@ impl Session {
         Ok(Response::writing(response, upload))
     }
 
-    #[pyo3(signature = (method, target, headers, body, upload, timeout, done))]
+    #[pyo3(signature = (method, target, headers, body, upload, timeout, idempotent, done))]
     #[expect(clippy::too_many_arguments, reason = "one flat call is what crosses the languages")]
     fn send_start(
         &self,
@@ -104,9 +106,11 @@ impl Session {
         body: Option<Vec<u8>>,
         upload: Option<&Upload>,
         timeout: Option<f64>,
+        idempotent: bool,
         done: Py<PyAny>,
     ) -> PyResult<Cancel> {
         let mut request = request(py, method, target, headers, body, timeout)?;
+        request.idempotent = idempotent;
         if let Some(upload) = upload {
             request.body = Some(upload.0.clone().into());
         }
@@ -144,5 +148,5 @@ fn request(
     timeout: Option<f64>,
 ) -> PyResult<Request> {
     let timeout = timeout.map(|seconds| call::duration(py, seconds)).transpose()?;
-    Ok(Request { method, target, headers, body: body.map(Into::into), timeout })
+    Ok(Request { method, target, headers, body: body.map(Into::into), timeout, idempotent: false })
 }

@@ -5,7 +5,7 @@ import { AttestationError as SameError, type ConnectOptions, type Session, conne
 export async function session(module: Uint8Array<ArrayBuffer>, policy: string, signal: AbortSignal): Promise<void> {
   const options: ConnectOptions = { module, keySet: async (url) => new URL(url), kds: (path) => (path === '' ? undefined : module), timeout: 1, clock: () => new Date() };
   const session: Session = await connect(new URL('https://a'), policy, options);
-  const response: Response = await session.fetch('/generate', { method: 'POST', body: new Blob([]), signal });
+  const response: Response = await session.fetch('/generate', { method: 'POST', body: new Blob([]), signal, idempotent: true });
   const bytes: ReadableStream<Uint8Array> | null = response.body;
   console.log(bytes, session.url, session.appraisal.map(({ verdict }) => verdict), session.attestation['message_key']);
   await session.reattest();

@@ -20,6 +20,8 @@ struct Host {
     http: reqwest::Client,
     client: MessageClient,
     drawn: u8,
+    /// What the caller states about each request.
+    idempotent: bool,
 }
 
 impl Host {
@@ -32,7 +34,7 @@ impl Host {
     fn over(behind: Behind, client: MessageClient) -> Self {
         let root = reqwest::Certificate::from_pem(behind.lab.blindbox.tls_root_pem().as_bytes()).unwrap();
         let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().unwrap();
-        Self { behind, http, client, drawn: 0 }
+        Self { behind, http, client, drawn: 0, idempotent: false }
     }
 
     fn now(&self) -> UnixTime {
@@ -73,7 +75,9 @@ impl Host {
         let (random, now) = (self.random(), self.now());
         let url = format!("{}/echo", self.behind.front_end.url());
         let headers = vec![("x-secret".to_owned(), b"the secret".to_vec())];
-        self.client.seal(RequestToSeal { method, url: &url, headers, repeatable: true, attempt }, random, now)
+        let idempotent = self.idempotent;
+        let request = RequestToSeal { method, url: &url, headers, repeatable: true, idempotent, attempt };
+        self.client.seal(request, random, now)
     }
 
     async fn exchange(&mut self, method: &str, text: &str) -> Result<String, ExchangeFailed> {
@@ -151,7 +155,9 @@ async fn a_request_ends_with_the_attestation_that_it_began_under() {
     let end = host.client.attestation().unwrap().expires_at();
     let begun = host.now();
     let (random, url) = (host.random(), format!("{}/echo", host.behind.front_end.url()));
-    let request = RequestToSeal { method: "POST", url: &url, headers: Vec::new(), repeatable: false, attempt: 0 };
+    let headers = Vec::new();
+    let request =
+        RequestToSeal { method: "POST", url: &url, headers, repeatable: false, idempotent: false, attempt: 0 };
     let BegunExchange { mut exchange, .. } = host.client.seal(request, random, begun).unwrap();
     exchange.content(b"in time", begun).unwrap();
     for at in [end, begun] {
@@ -238,24 +244,28 @@ async fn the_crl_for_the_key_of_maa_is_requested_where_the_policy_needs_it() {
 
 /// What may be sealed again, and after how long.
 #[tokio::test]
-async fn only_what_was_not_processed_or_is_safe_is_sealed_again() {
+async fn only_what_was_not_processed_or_is_idempotent_is_sealed_again() {
     let mut host = Host::start().await;
     host.attest().await.unwrap();
-    for (knob, method, again) in [
-        (FrontEndKnob::ReportUnknownKey, "POST", None),
-        (FrontEndKnob::ReportUnknownKey, "OPTIONS", Some(0)),
-        (FrontEndKnob::RepeatRequest, "POST", None),
-        (FrontEndKnob::RepeatRequest, "OPTIONS", Some(0)),
-        (FrontEndKnob::ResponseWithoutFinalChunk, "OPTIONS", None),
-        (FrontEndKnob::ForgeResponse(503), "OPTIONS", None),
+    for (knob, method, idempotent, again) in [
+        (FrontEndKnob::ReportUnknownKey, "POST", false, None),
+        (FrontEndKnob::ReportUnknownKey, "POST", true, Some(0)),
+        (FrontEndKnob::ReportUnknownKey, "OPTIONS", false, Some(0)),
+        (FrontEndKnob::RepeatRequest, "POST", false, None),
+        (FrontEndKnob::RepeatRequest, "POST", true, Some(0)),
+        (FrontEndKnob::RepeatRequest, "OPTIONS", false, Some(0)),
+        (FrontEndKnob::ResponseWithoutFinalChunk, "OPTIONS", true, None),
+        (FrontEndKnob::ForgeResponse(503), "OPTIONS", true, None),
     ] {
+        host.idempotent = idempotent;
         host.behind.front_end.set(knob.clone());
         let failed = host.exchange(method, "").await.unwrap_err();
         assert_eq!((failed.error.code(), failed.error.request_sent()), ("application-unreachable", true), "{knob:?}");
-        assert_eq!(failed.again_after_ms, again, "{knob:?} {method}");
+        assert_eq!(failed.again_after_ms, again, "{knob:?} {method} {idempotent}");
         host.behind.front_end.reset();
         host.attest().await.unwrap();
     }
+    host.idempotent = false;
     host.behind.lab.blindbox.set(Knob::DeclineMessages);
     let declined = host.exchange("POST", "").await.unwrap_err();
     assert_eq!((declined.error.request_sent(), declined.again_after_ms), (false, Some(100)));

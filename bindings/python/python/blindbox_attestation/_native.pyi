@@ -67,6 +67,7 @@ class Session:
         limit: Optional[float],
         source: Optional[Callable[[], Optional[bytes]]] = None,
         length: Optional[int] = None,
+        idempotent: bool = False,
     ) -> Response: ...
     def send_start(
         self,
@@ -76,6 +77,7 @@ class Session:
         body: Optional[bytes],
         upload: Optional[Upload],
         timeout: Optional[float],
+        idempotent: bool,
         done: _Done,
     ) -> Cancel: ...
     def reattest(self) -> str: ...

@@ -196,6 +196,7 @@ class Session(_Common):
         json: Any = None,
         form: Pairs | None = None,
         timeout: float | None = None,
+        idempotent: bool = False,
     ) -> Response:
         """Send a request, and return when the head of the response is there.
 
@@ -203,13 +204,19 @@ class Session(_Common):
         bytes; files and iterables are read while they are sent, on this thread, and once. If the peer responds before it has all of
         them, the rest is sent while the response is read, and given up at its end. `timeout` limits the time to the end of the
         response body, in seconds; it cannot end a `read` of the source that blocks, such as that of a silent pipe.
+
+        `idempotent` states that to process the request twice has the same effect as to process it once. It counts in sessions with
+        sealed messages (`own-message-key`): after an error that the front end may have made up, the request is sent again, at most
+        twice; not one whose body is a file or an iterable. GET, HEAD and OPTIONS are idempotent without it.
         """
+        idempotent = boolean("idempotent", idempotent)
         body, pairs = encode(content, json, form, header_list(headers))
         whole, source = split(body)
         url = with_query(target, params)
         if source is None:
-            return Response(self._native.send(method, url, pairs, whole, timeout, None))
-        return Response(self._native.send(method, url, pairs, None, timeout, None, source.next, source.length))
+            return Response(self._native.send(method, url, pairs, whole, timeout, None, idempotent=idempotent))
+        reading = (source.next, source.length)
+        return Response(self._native.send(method, url, pairs, None, timeout, None, *reading, idempotent))
 
     def get(self, target: str, **options: Any) -> Response:
         """Send a GET request: see `request`."""
@@ -272,16 +279,18 @@ class AsyncSession(_Common):
         json: Any = None,
         form: Pairs | None = None,
         timeout: float | None = None,
+        idempotent: bool = False,
     ) -> AsyncResponse:
         """Send a request: see `Session.request`. `content` may also be an asynchronous iterable of bytes. A task reads it.
 
         A file is read on a thread of the loop's executor. Cancelling the request cannot end a `read` that blocks there, and
         `asyncio.run` waits for it: pass an asynchronous iterable for a source that may stay silent, such as a pipe.
         """
+        idempotent = boolean("idempotent", idempotent)
         body, pairs = encode(content, json, form, header_list(headers))
         whole, upload = prepared(body)
         url = with_query(target, params)
-        native = await sent(self._native.send_start, method, url, pairs, whole, upload, timeout)
+        native = await sent(self._native.send_start, method, url, pairs, whole, upload, timeout, idempotent)
         return AsyncResponse(native, upload)
 
     async def get(self, target: str, **options: Any) -> AsyncResponse:

@@ -135,9 +135,10 @@ async def sent(
     whole: bytes | None,
     upload: Upload | None,
     timeout: float | None,
+    idempotent: bool,
 ) -> _native.Response:
     """Send a request."""
     if upload is None:
-        response: _native.Response = await started(start, method, target, headers, whole, None, timeout)
+        response: _native.Response = await started(start, method, target, headers, whole, None, timeout, idempotent)
         return response
-    return await upload.send(start, method, target, headers, None, upload._native, timeout)
+    return await upload.send(start, method, target, headers, None, upload._native, timeout, idempotent)

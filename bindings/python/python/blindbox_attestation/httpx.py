@@ -7,7 +7,8 @@
         http_client=httpx.Client(transport=Transport(session), trust_env=False),
     )
 
-Requests to other origins, redirects included, are refused before anything is sent.
+Requests to other origins, redirects included, are refused before anything is sent. The extension `idempotent` of a request
+(`client.post(url, extensions={"idempotent": True})`) is the option of `Session.request`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import httpx
 
 from . import _native
 from ._body import is_host_of, split
-from ._errors import AttestationError
+from ._errors import AttestationError, boolean
 from ._library_errors import as_library_error
 from ._session import AsyncSession, Session
 from ._upload import Upload, prepared, sent, started
@@ -64,6 +65,10 @@ def _content(request: httpx.Request) -> tuple[Any, int | None]:
 def _read_timeout(request: httpx.Request) -> float | None:
     timeout: dict[str, float | None] = request.extensions.get("timeout", {})
     return timeout.get("read")
+
+
+def _idempotent(request: httpx.Request) -> bool:
+    return boolean('the extension "idempotent"', request.extensions.get("idempotent", False))
 
 
 def _response(sent: _native.Response, stream: Any, request: httpx.Request) -> httpx.Response:
@@ -111,11 +116,13 @@ class Transport(httpx.BaseTransport):
         It starts again with each piece of the request's body that is sent, so it does not limit how long an upload takes. A body
         that is an iterable or a file is read while it is sent.
         """
+        idempotent = _idempotent(request)
         whole, source = split(*_content(request))
-        reading = () if source is None else (source.next, source.length)
+        pieces, length = (None, None) if source is None else (source.next, source.length)
+        url, headers, limit = str(request.url), _headers(request), _read_timeout(request)
         try:
             response = self._session._native.send(
-                request.method, str(request.url), _headers(request), whole, None, _read_timeout(request), *reading
+                request.method, url, headers, whole, None, limit, pieces, length, idempotent
             )
         except AttestationError as error:
             raise _library(error, request) from None
@@ -180,8 +187,9 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request: see `Transport.handle_request`."""
+        idempotent = _idempotent(request)
         whole, upload = prepared(*_content(request))
         start = self._session._native.send_start
-        work = sent(start, request.method, str(request.url), _headers(request), whole, upload, None)
+        work = sent(start, request.method, str(request.url), _headers(request), whole, upload, None, idempotent)
         response = await _limited(work, request, upload)
         return _response(response, _AsyncStream(response, request, upload), request)

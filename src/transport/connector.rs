@@ -63,7 +63,9 @@ impl Connector {
         let host = origin.host_str().ok_or_else(unusable)?;
         let port = origin.port_or_known_default().ok_or_else(unusable)?;
         let authority: Authority = format!("{host}:{port}").parse().map_err(|_| unusable())?;
-        let uri = format!("{}://{authority}/", origin.scheme()).parse().map_err(|_| unusable())?;
+        // A port in it replaces that of an address which the caller gave for the host: the scheme's own is left out.
+        let stated = origin.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let uri = format!("{}://{host}{stated}/", origin.scheme()).parse().map_err(|_| unusable())?;
         let tls = if origin.scheme() == "https" {
             let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             Some((Arc::clone(tls), ServerName::try_from(name).map_err(|_| unusable())?))

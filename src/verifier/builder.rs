@@ -186,8 +186,9 @@ impl VerifierBuilder {
         self
     }
 
-    /// Overrides name resolution for a host; port 0 stands for the port of the URL. The host is compared in the form that URLs
-    /// have, so that `bücher.example` and `xn--bcher-kva.example` are the same. Server names are validated as usual.
+    /// Overrides name resolution for a host. A URL with another port than that of its scheme keeps it; with any other, the port of the
+    /// address is used, where 0 stands for that of the scheme. The host is compared in the form that URLs have, so that `bücher.example`
+    /// and `xn--bcher-kva.example` are the same. Server names are validated as usual.
     pub fn resolve(mut self, host: impl Into<String>, address: SocketAddr) -> Self {
         self.addresses.push((host.into(), address));
         self

@@ -47,6 +47,13 @@ async fn a_name_is_validated_where_the_caller_went_by_one() {
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(lab.blindbox.traffic().connections()[0].server_name.as_deref(), Some("my-app.example"));
 
+    // The port of the address stands for that of the scheme, and for no other.
+    let session = verifier.connect("https://my-app.example", &lab.policy()).await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(session.get("/").send().await.unwrap().url(), "https://my-app.example/");
+    let error = verifier.connect("https://my-app.example:1", &lab.policy()).await.unwrap_err();
+    assert_eq!(error.code(), "application-unreachable", "{error}");
+
     for url in [lab.blindbox.url(), lab.blindbox.url().replace("127.0.0.1", "localhost")] {
         let session = lab.verifier().connect(url, &lab.policy()).await.unwrap();
         let check = session.attestation().appraisal().check("server name").unwrap().clone();

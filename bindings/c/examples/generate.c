@@ -87,7 +87,11 @@ int main(int count, char **arguments) {
     if (!result) result = generate(session, &error);
     if (result) {
         printf("%s\n", bb_error_name(error));
+        /* Before what goes to the standard error. */
+        fflush(stdout);
         fprintf(stderr, "%s (%u): %s\n", bb_error_code(error), (unsigned)result, bb_error_message(error));
+        /* Every check, if the evidence was genuine. It is for this terminal, and not for a log. */
+        if (bb_error_appraisal(error)) fprintf(stderr, "%s\n", bb_error_appraisal(error));
     }
     bb_error_free(error);
     bb_session_free(session);

@@ -11,6 +11,9 @@ use crate::stage::Stage;
 use crate::step::RecordedStep;
 use crate::{cancellation, content, memory};
 
+/// The outcomes of a scenario, and what is wrong about them.
+pub(crate) type Ran = (Vec<Value>, Result<(), String>);
+
 /// One language.
 pub(crate) struct Language {
     pub(crate) name: String,
@@ -47,7 +50,7 @@ impl Language {
         emulator: &mut Emulator,
         stage: &Stage,
         collector: &mut dyn Runner,
-    ) -> Result<Option<(Vec<Value>, Result<(), String>)>, Failure> {
+    ) -> Result<Option<Ran>, Failure> {
         if self.is_offline && !scenario.is_offline() {
             self.passed_over = self.passed_over.saturating_add(1);
             return Ok(None);

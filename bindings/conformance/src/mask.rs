@@ -136,7 +136,7 @@ mod tests {
     fn without_messages_an_error_may_have_a_status() -> Result<(), Failure> {
         let error = json!({ "error": { "code": "a", "message": "text" } });
         let with_status = json!({ "status": 200, "error": { "code": "a", "message": "other" } });
-        let masked = |outcome: &Value, messages| without_random(&[outcome.clone()], messages);
+        let masked = |outcome: &Value, messages| without_random(std::slice::from_ref(outcome), messages);
         assert_eq!(masked(&error, false)?, masked(&with_status, false)?);
         assert_ne!(masked(&error, true)?, masked(&with_status, true)?);
         assert_ne!(masked(&json!({ "status": 200 }), false)?, masked(&json!({ "status": 204 }), false)?);

@@ -19,7 +19,7 @@ const BETWEEN: u64 = 8_000;
 
 /// By how many KiB the memory of a language may grow: about twice what it needs.
 const LIMITS: &[(&str, u64)] =
-    &[("c", 512), ("go", 4096), ("kotlin", 8192), ("node", 16_384), ("python", 512), ("rust", 512), ("wasm", 8192)];
+    &[("c", 512), ("go", 4096), ("kotlin", 4096), ("node", 16_384), ("python", 512), ("rust", 512), ("wasm", 8192)];
 
 /// Makes requests, so many at a time, and returns by how many bytes the lowest reading rises. `None` where there is no reading.
 pub(crate) fn growth(mut make: impl FnMut(usize) -> Result<Option<u64>, Failure>) -> Result<Option<u64>, Failure> {

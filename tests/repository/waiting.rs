@@ -20,6 +20,8 @@ const REPORT: &str = "the time is printed, or compared with the limit of a hang"
 /// The functions that may: file, function, reason.
 const HELPERS: &[(&str, &str, &str)] = &[
     ("bindings/facade/tests/common/mod.rs", "until", POLLS),
+    ("bindings/facade/tests/facade/callers.rs", "later", AT_LEAST),
+    ("bindings/facade/tests/facade/callers.rs", "moment", MOMENT),
     ("examples/agent/src/rotation.rs", "keys_end_in_time_while_files_hang_and_only_one_look_ever_hangs", PAUSED),
     ("examples/agent/src/rotation.rs", "when_no_key_can_be_made_the_last_one_does_not_serve_on", PAUSED),
     ("examples/agent/tests/agent/lab.rs", "moment", MOMENT),

@@ -16,7 +16,7 @@
  * Texts       UTF-8 that ends with a zero. Other bytes are the error BB_MISCONFIGURED. A zero within a text that the library gives
  *             is replaced by U+FFFD.
  * Threads     Every function may be called from every thread; what is said at a type limits that. Nothing is called back. A call
- *             that blocks ends when its bb_cancel handle is triggered.
+ *             that blocks ends when its bb_cancel handle is triggered. It works on the thread that calls: give it 512 KiB of stack.
  * Fork        Objects belong to the process that made them. In a forked child their use is the error BB_FORKED; make new ones, after
  *             the fork.
  * Panics      A fault of the library is the error BB_INTERNAL, and nothing was verified. It does not end the process.

@@ -2,11 +2,9 @@
 
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::Arc;
 
-use blindbox_facade::{self as facade, Error};
+use blindbox_facade::{Call, Error, Started};
 
 use crate::cancel::{Registration, bb_cancel};
 use crate::error::bb_error;
@@ -32,12 +30,9 @@ pub(crate) fn quiet(body: impl FnOnce()) {
     drop(catch_unwind(AssertUnwindSafe(body)));
 }
 
-/// Work on the runtime.
+/// Work that was started.
 pub(crate) struct Running<T> {
-    /// Locked by the thread that waits: threads may share an exchange, and a channel has one receiver.
-    outcome: Mutex<Receiver<Result<T, Error>>>,
-    task: Arc<facade::Cancel>,
-    process: u32,
+    work: Started<T>,
     _registration: Option<Registration>,
 }
 
@@ -48,32 +43,19 @@ impl<T: Send + 'static> Running<T> {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Self, Error> {
         cancel.map(bb_cancel::check).transpose()?;
-        let (sender, outcome) = sync_channel(1);
-        // The receiver may be gone: the outcome is then of no interest.
-        let task = Arc::new(facade::start(work, move |outcome| drop(sender.try_send(outcome)))?);
-        let registration = cancel.map(|cancel| cancel.register(&task));
-        Ok(Self { outcome: Mutex::new(outcome), task, process: process::id(), _registration: registration })
+        let work = Started::new(work)?;
+        let registration = cancel.map(|cancel| cancel.register(work.cancel()));
+        Ok(Self { work, _registration: registration })
     }
 
     /// Blocks until the work has ended.
     pub(crate) fn wait(&self) -> Result<T, Error> {
-        // The threads that would end it do not exist in a forked child.
-        if self.process != process::id() {
-            return Err(Error::forked());
-        }
-        let outcome = match self.outcome.try_lock() {
-            Ok(outcome) => outcome,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::argument("exchange: expected one thread to wait, found a second one"));
-            }
-        };
-        outcome.recv().unwrap_or_else(|_| Err(Error::closed("exchange")))
+        self.work.wait()
     }
 
     /// Ends the work.
     pub(crate) fn stop(&self) {
-        self.task.cancel();
+        self.work.cancel().cancel();
     }
 }
 
@@ -82,7 +64,15 @@ pub(crate) fn wait<T: Send + 'static>(
     cancel: Option<&bb_cancel>,
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    Running::start(cancel, work)?.wait()
+    cancel.map(bb_cancel::check).transpose()?;
+    let call = Call::new(work)?;
+    let ends = cancel.map(|cancel| {
+        let ends = Arc::new(call.cancel());
+        (cancel.register(&ends), ends)
+    });
+    let outcome = call.wait();
+    drop(ends);
+    outcome
 }
 
 #[cfg(test)]
@@ -119,19 +109,5 @@ mod tests {
         let error = running.wait().unwrap_err();
         assert_eq!((error.code, error.request_sent), ("cancelled", false));
         assert_eq!(running.wait().unwrap_err().code, "closed");
-    }
-
-    #[test]
-    fn a_second_thread_that_waits_is_refused_and_takes_nothing() {
-        let cancel = bb_cancel::default();
-        let running = Running::<()>::start(Some(&cancel), std::future::pending()).unwrap();
-        // What a thread that waits holds.
-        let waiting = running.outcome.lock().unwrap();
-        let error = running.wait().unwrap_err();
-        assert_eq!(error.code, "misconfigured");
-        assert!(error.message.contains("expected one thread to wait, found a second one"), "{error}");
-        drop(waiting);
-        cancel.trigger();
-        assert_eq!(running.wait().unwrap_err().code, "cancelled");
     }
 }

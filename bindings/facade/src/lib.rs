@@ -5,8 +5,9 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `process` | one runtime for each process, never dropped; objects know the process that made them |
-//! | `task` | [`start`]: completion by callback; [`wait`], [`wait_writing`]: blocking calls that can be interrupted; [`Cancel`] |
+//! | `process` | runtimes, made once in each process and never dropped; objects know the process that made them |
+//! | `drive` | the runtime of blocking calls, which the threads that call drive |
+//! | `task` | [`start`]: completion by callback; [`wait`], [`wait_writing`], [`Call`], [`Started`]: blocking calls that can be interrupted; [`Cancel`] |
 //! | `error` | [`Error`]: code, number, category, and the appraisal by a channel of its own; [`codes`] |
 //! | `settings` | every setting of the verifier as JSON, unknown fields refused |
 //! | `verifier`, `session`, `response` | connections, requests, response bodies |
@@ -20,8 +21,14 @@
 //!
 //! # Threads
 //!
-//! Every function may be called from every thread. Futures run on the runtime of the process ([`start`], [`wait`]); do not poll
-//! them anywhere else. Never call the host language from inside a future: complete, and let the host pick the result up.
+//! Every function may be called from every thread. Futures run on a runtime of the process ([`start`], [`wait`], [`Call`],
+//! [`Started`]); do not poll them anywhere else. Never call the host language from inside a future: complete, and let the host pick the
+//! result up.
+//!
+//! The work of a blocking call runs on the thread that calls, with the tasks of the connections that blocking calls have opened: it needs
+//! 512 KiB of stack, and `SIGPIPE` is blocked meanwhile. [`wait`] calls `proceed`, and [`wait_writing`] its source, between the steps of the
+//! work, so that they may make calls themselves. A thread that polls for another runtime of tokio may call too, and blocks that runtime;
+//! its work is then driven by a thread of the client.
 //!
 //! # Fork
 //!
@@ -31,6 +38,8 @@
 #![forbid(unsafe_code)]
 
 mod call;
+#[cfg(feature = "client")]
+mod drive;
 mod endorsements;
 mod error;
 #[cfg(feature = "client")]
@@ -48,6 +57,8 @@ mod response;
 mod session;
 #[cfg(feature = "client")]
 mod settings;
+#[cfg(feature = "client")]
+mod signals;
 #[cfg(feature = "client")]
 mod task;
 #[cfg(feature = "client")]
@@ -68,7 +79,7 @@ pub use response::{Early, Response};
 #[cfg(feature = "client")]
 pub use session::{Request, RequestBody, Session};
 #[cfg(feature = "client")]
-pub use task::{Cancel, start, wait, wait_writing};
+pub use task::{Call, Cancel, Started, start, wait, wait_writing};
 #[cfg(feature = "client")]
 pub use upload::Upload;
 #[cfg(feature = "client")]

@@ -16,7 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, Interest};
-use tracing::{Level, Metadata, Subscriber};
+use tracing::{Dispatch, Level, Metadata, Subscriber};
 
 use crate::error::Error;
 use crate::process::Process;
@@ -84,9 +84,9 @@ pub fn set_level(level: &str) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// `internal` if there is no runtime.
+/// None at present.
 pub fn next(timeout: Duration) -> Result<Option<Event>, Error> {
-    Ok(Process::current()?.events.next(timeout))
+    Ok(Process::current().events.next(timeout))
 }
 
 impl Queue {
@@ -126,7 +126,12 @@ thread_local! {
     static SUBSCRIBED: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
 }
 
-/// Makes this thread of the runtime report its events.
+/// What receives the events of threads of the host, while they poll work of the client.
+pub(crate) fn dispatch() -> Dispatch {
+    Dispatch::new(Events)
+}
+
+/// Makes this thread of the client report its events.
 pub(crate) fn subscribe_thread() {
     let guard = tracing::subscriber::set_default(Events);
     SUBSCRIBED.with(|subscribed| subscribed.replace(Some(guard)));
@@ -180,9 +185,7 @@ impl Subscriber for Events {
         };
         let fields_json = Value::Object(fields.others).to_string();
         let event = Event { level, message: fields.message, fields: fields_json, dropped: 0 };
-        if let Ok(process) = Process::current() {
-            process.events.push(event);
-        }
+        Process::current().events.push(event);
     }
 
     fn enter(&self, _: &Id) {}

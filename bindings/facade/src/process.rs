@@ -1,14 +1,16 @@
-//! One runtime for each process, and objects that know which process made them.
+//! What exists once in each process, and objects that know which process made them.
 
-use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::{panic, process, thread};
+use std::{io, mem, panic, process, thread};
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::drive::{Demand, Driver};
 use crate::error::Error;
 use crate::log::Queue;
+use crate::signals::block_broken_pipe;
 
 /// A process: its id, and how many forks were noted before. The id alone would repeat in a long chain of forks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,8 @@ impl ProcessId {
 /// What exists once in each process.
 pub(crate) struct Process {
     id: ProcessId,
-    pub(crate) runtime: Runtime,
+    runtime: OnceLock<Runtime>,
+    driver: OnceLock<Driver>,
     pub(crate) events: Queue,
     /// Of a child that was forked later.
     next: OnceLock<Box<Process>>,
@@ -50,72 +53,97 @@ impl Process {
     /// Takes no lock of its own that another thread may have held while the process was forked: a `OnceLock` is set with a value that
     /// was made before. The threads of a runtime take one of `tracing` for a moment when they start to report their events, and a child
     /// that was forked in that moment would wait for ever: a process that forks makes its first session before, or after.
-    pub(crate) fn current() -> Result<&'static Self, Error> {
+    pub(crate) fn current() -> &'static Self {
         let id = ProcessId::current();
         let mut place = &FIRST;
         let mut made: Option<Box<Self>> = None;
         loop {
             if let Some(process) = place.get() {
                 if process.id == id {
-                    // Another thread was faster.
-                    if let Some(own) = made {
-                        own.runtime.shutdown_background();
-                    }
-                    return Ok(process);
+                    return process;
                 }
                 place = &process.next;
                 continue;
             }
-            let own = match made.take() {
-                Some(own) => own,
-                None => Box::new(Self { id, runtime: runtime()?, events: Queue::default(), next: OnceLock::new() }),
-            };
-            if let Err(own) = place.set(own) {
-                made = Some(own);
-            }
+            let own = made.take().unwrap_or_else(|| {
+                let (runtime, driver, next) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+                Box::new(Self { id, runtime, driver, events: Queue::default(), next })
+            });
+            // Another thread may be faster.
+            made = place.set(own).err();
         }
+    }
+
+    /// The runtime of work whose completion is called back, on threads of its own.
+    pub(crate) fn runtime(&'static self) -> Result<&'static Runtime, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        if let Err(own) = self.runtime.set(runtime()?) {
+            // Another thread was faster.
+            own.shutdown_background();
+        }
+        self.runtime.get().ok_or_else(|| Error::internal("there is no runtime"))
+    }
+
+    /// The runtime of blocking calls, which those who call drive.
+    pub(crate) fn driver(&'static self) -> Result<&'static Driver, Error> {
+        if let Some(driver) = self.driver.get() {
+            return Ok(driver);
+        }
+        // It has no thread before it is used.
+        if let Err(own) = self.driver.set(Driver::new()?) {
+            // Another thread was faster.
+            own.discard();
+        }
+        self.driver.get().ok_or_else(|| Error::internal("there is no runtime"))
+    }
+
+    /// Has the runtime of blocking calls driven as long as the demand exists, if there is one. Sessions that a blocking call has opened
+    /// have their connections there.
+    pub(crate) fn demand(&'static self) -> Result<Option<Demand>, Error> {
+        self.driver.get().map(Driver::demand).transpose()
     }
 }
 
+/// The runtime of work whose completion is called back.
 fn runtime() -> Result<Runtime, Error> {
+    // The other half is for the threads of the host. A second worker on two processors wakes for nothing at each request: that
+    // costs a request 10 us, and much more on a machine that is busy.
+    let workers = (thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4);
+    let mut builder = Builder::new_multi_thread();
+    configure(&mut builder);
+    built(|| builder.worker_threads(workers).build())
+}
+
+/// Sets what is the same for all runtimes.
+pub(crate) fn configure(builder: &mut Builder) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    builder
+        // For the resolution of names only.
+        .max_blocking_threads(8)
+        .thread_name_fn(|| format!("blindbox-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(own_thread)
+        .enable_all();
+}
+
+/// Prepares a thread of the client.
+pub(crate) fn own_thread() {
+    block_broken_pipe();
+    crate::log::subscribe_thread();
+}
+
+pub(crate) fn built(build: impl FnOnce() -> io::Result<Runtime>) -> Result<Runtime, Error> {
     // Tokio panics where no thread can be started.
-    let built = panic::catch_unwind(|| {
-        // The other half is for the threads of the host. A second worker on two processors wakes for nothing at each request: that
-        // costs a request 10 us, and much more on a machine that is busy.
-        let workers = (thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4);
-        let count = AtomicUsize::new(0);
-        Builder::new_multi_thread()
-            .worker_threads(workers)
-            // For the resolution of names only.
-            .max_blocking_threads(8)
-            .thread_name_fn(move || format!("blindbox-{}", count.fetch_add(1, Ordering::Relaxed)))
-            .on_thread_start(|| {
-                block_broken_pipe();
-                crate::log::subscribe_thread();
-            })
-            .enable_all()
-            .build()
-    });
-    match built {
-        Ok(Ok(runtime)) => Ok(runtime),
-        Ok(Err(error)) => Err(Error::internal(format!("the threads of the client cannot be started: {error}"))),
+    match panic::catch_unwind(AssertUnwindSafe(build)) {
+        Ok(built) => built.map_err(no_threads),
         Err(_) => Err(Error::internal("the threads of the client cannot be started")),
     }
 }
 
-/// Makes this thread see a connection that its peer has closed as an error. The default of a program that is not written in Rust is the
-/// signal `SIGPIPE`, which ends it; Go ends by it too if the thread is not its own. What the host does with the signal elsewhere is its
-/// own concern.
-#[cfg(unix)]
-fn block_broken_pipe() {
-    let mut signals = nix::sys::signal::SigSet::empty();
-    signals.add(nix::sys::signal::SIGPIPE);
-    // It fails for no set that holds known signals.
-    let _ = signals.thread_block();
+pub(crate) fn no_threads(error: io::Error) -> Error {
+    Error::internal(format!("the threads of the client cannot be started: {error}"))
 }
-
-#[cfg(not(unix))]
-fn block_broken_pipe() {}
 
 /// A value that belongs to the process that made it. In another process it is neither used nor dropped: dropping could wait for a
 /// lock that a thread of the parent held during the fork.
@@ -137,6 +165,11 @@ impl<T> Owned<T> {
     /// `forked` in another process.
     pub(crate) fn get(&self) -> Result<&T, Error> {
         self.value.as_ref().filter(|_| self.process == ProcessId::current()).ok_or_else(Error::forked)
+    }
+
+    /// As [`Owned::get`].
+    pub(crate) fn get_mut(&mut self) -> Result<&mut T, Error> {
+        self.value.as_mut().filter(|_| self.process == ProcessId::current()).ok_or_else(Error::forked)
     }
 }
 

@@ -1,36 +1,49 @@
-//! Work on the runtime: completion by callback, and blocking calls that can be interrupted.
+//! Work: completion by callback on a thread of the client, and blocking calls that can be interrupted.
 
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::task::AbortHandle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::futures::TaskLocalFuture;
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::sleep;
 
+use crate::drive::Driver;
 use crate::error::Error;
-use crate::process::{Owned, Process};
+use crate::process::{Owned, Process, ProcessId};
 use crate::upload::Upload;
 
-/// Ends work that [`start`] began. Dropping it ends nothing.
+/// Ends work that [`start`] or [`Started`] began, or a [`Call`]. Dropping it ends nothing.
 #[derive(Debug)]
-pub struct Cancel(Owned<AbortHandle>);
+pub struct Cancel(Owned<Ends>);
+
+#[derive(Debug)]
+enum Ends {
+    Task(AbortHandle),
+    Call(Arc<Notify>),
+}
 
 impl Cancel {
     /// Ends the work: its connections are closed or freed, and its completion is called with `cancelled` unless it has completed.
     /// The peer may have received a request that is cancelled. Does nothing in a forked child.
     pub fn cancel(&self) {
-        if let Ok(task) = self.0.get() {
-            task.abort();
+        match self.0.get() {
+            Ok(Ends::Task(task)) => task.abort(),
+            // It is kept until the call looks.
+            Ok(Ends::Call(call)) => call.notify_one(),
+            Err(_) => {}
         }
     }
 }
 
-/// Starts work on the runtime of this process. `done` is called exactly once, on a thread of the runtime: with the outcome, with
+/// Starts work on the threads of the client. `done` is called exactly once, on one of them: with the outcome, with
 /// `cancelled` after [`Cancel::cancel`], or with `internal` if the work panicked.
 ///
 /// `done` must not block, and must not panic.
@@ -42,20 +55,33 @@ pub fn start<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
     done: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Result<Cancel, Error> {
+    let process = Process::current();
+    let (runtime, demand) = (process.runtime()?, process.demand()?);
+    let task = task(work, done);
+    let task = runtime.spawn(async move {
+        let _demand = demand;
+        task.await;
+    });
+    Ok(Cancel(Owned::new(Ends::Task(task.abort_handle()))))
+}
+
+fn task<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    done: impl FnOnce(Result<T, Error>),
+) -> impl Future<Output = ()> {
     let sent = Arc::new(AtomicBool::new(false));
     let completion = Completion { done: Some(done), sent: Arc::clone(&sent), outcome: PhantomData };
-    let task = Process::current()?.runtime.spawn(SENT.scope(sent, Started { work, completion }.run()));
-    Ok(Cancel(Owned::new(task.abort_handle())))
+    SENT.scope(sent, Task { work, completion }.run())
 }
 
 /// Work that may be cancelled before it is polled. Then the work is dropped first, as its fields are in their order: it may be about
 /// a request that was sent, which the completion reports.
-struct Started<W, T, F: FnOnce(Result<T, Error>)> {
+struct Task<W, T, F: FnOnce(Result<T, Error>)> {
     work: W,
     completion: Completion<T, F>,
 }
 
-impl<T, W: Future<Output = Result<T, Error>>, F: FnOnce(Result<T, Error>)> Started<W, T, F> {
+impl<T, W: Future<Output = Result<T, Error>>, F: FnOnce(Result<T, Error>)> Task<W, T, F> {
     async fn run(self) {
         let Self { work, completion } = self;
         let outcome = caught(work).await;
@@ -95,23 +121,21 @@ pub fn wait<T: Send + 'static, E>(
     interval: Duration,
     mut proceed: impl FnMut() -> Result<(), E>,
 ) -> Result<Result<T, Error>, E> {
-    let (sender, receiver) = sync_channel(1);
-    let cancel = match start(work, move |outcome| drop(sender.try_send(outcome))) {
-        Ok(cancel) => cancel,
+    let mut call = match Call::new(work) {
+        Ok(call) => call,
         Err(error) => return Ok(Err(error)),
     };
     loop {
-        match receiver.recv_timeout(interval) {
-            Ok(outcome) => return Ok(outcome),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Err(error) = proceed() {
-                    cancel.cancel();
-                    return Err(error);
+        match call.until(async { sleep(interval).await }) {
+            Ok(Step::Ended(outcome)) => return Ok(outcome),
+            // Not within the runtime: it may run code of the host that makes a call.
+            Ok(Step::Event(())) => {
+                if let Err(stopped) = proceed() {
+                    call.give_up();
+                    return Err(stopped);
                 }
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                return Ok(Err(Error::internal("the work ended without an outcome")));
-            }
+            Err(error) => return Ok(Err(error)),
         }
     }
 }
@@ -132,67 +156,194 @@ pub fn wait_writing<T: Send + 'static, E>(
     mut source: impl FnMut() -> Result<Option<Bytes>, E>,
     mut proceed: impl FnMut() -> Result<(), E>,
 ) -> Result<Result<T, Error>, E> {
-    let (sender, receiver) = channel();
-    let done = sender.clone();
-    let work = match start(work, move |outcome| drop(done.send(Event::Done(outcome)))) {
-        Ok(work) => work,
+    let mut call = match Call::new(work) {
+        Ok(call) => call,
         Err(error) => return Ok(Err(error)),
     };
-    let ask = || {
-        let sender = sender.clone();
-        start(upload.ready(), move |wants| drop(sender.send(Event::Asked(wants))))
-    };
-    let mut asking = match ask() {
-        Ok(asking) => asking,
-        Err(error) => return Ok(Err(error)),
-    };
+    // Until the request takes no more: its outcome then says why.
+    let mut takes_more = true;
     let mut asked = Instant::now();
-    let outcome = loop {
+    loop {
         // By the time that has passed: a source that always has a piece leaves no interval without an event.
         if asked.elapsed() >= interval {
             asked = Instant::now();
-            if let Err(error) = proceed() {
-                break Err(error);
+            if let Err(stopped) = proceed() {
+                call.give_up();
+                return Err(stopped);
             }
         }
-        let stopped = match receiver.recv_timeout(interval.saturating_sub(asked.elapsed())) {
-            Ok(Event::Done(outcome)) => break Ok(outcome),
-            Ok(Event::Asked(Ok(true))) => match source() {
-                Ok(piece) => {
-                    if upload.put(piece) {
-                        match ask() {
-                            Ok(again) => asking = again,
-                            Err(error) => break Ok(Err(error)),
-                        }
-                    }
-                    None
-                }
-                Err(error) => {
-                    upload.fail("its source failed");
-                    Some(error)
-                }
-            },
-            // The request takes no more: its outcome says why.
-            Ok(Event::Asked(_)) => None,
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => {
-                break Ok(Err(Error::internal("the work ended without an outcome")));
+        let ready = async {
+            if !takes_more {
+                return pending().await;
+            }
+            upload.ready().await
+        };
+        let left = interval.saturating_sub(asked.elapsed());
+        let event = async {
+            tokio::select! {
+                biased;
+                wants = ready => Some(wants),
+                () = sleep(left) => None,
             }
         };
-        if let Some(error) = stopped {
-            break Err(error);
+        match call.until(event) {
+            Ok(Step::Ended(outcome)) => return Ok(outcome),
+            Ok(Step::Event(Some(Ok(true)))) => match source() {
+                Ok(piece) => takes_more = upload.put(piece),
+                Err(stopped) => {
+                    upload.fail("its source failed");
+                    call.give_up();
+                    return Err(stopped);
+                }
+            },
+            Ok(Step::Event(Some(_))) => takes_more = false,
+            Ok(Step::Event(None)) => {}
+            Err(error) => return Ok(Err(error)),
         }
-    };
-    if outcome.is_err() {
-        work.cancel();
     }
-    asking.cancel();
-    outcome
 }
 
-enum Event<T> {
-    Done(Result<T, Error>),
-    Asked(Result<bool, Error>),
+/// Work that notes whether it sends a request.
+type BoxedWork<W> = Pin<Box<TaskLocalFuture<Arc<AtomicBool>, W>>>;
+
+/// Work that the thread which waits for it runs to its end.
+pub struct Call<W> {
+    /// `None` once it has ended. It is boxed so that it can be left alone in a forked child.
+    work: Owned<Option<BoxedWork<W>>>,
+    sent: Arc<AtomicBool>,
+    cancel: Arc<Notify>,
+    driver: &'static Driver,
+}
+
+/// What a call waited for.
+enum Step<T, V> {
+    /// The work has ended.
+    Ended(Result<T, Error>),
+    /// Something else has happened; the work goes on with the next step.
+    Event(V),
+}
+
+impl<T, W: Future<Output = Result<T, Error>>> Call<W> {
+    /// Prepares work, which begins when it is waited for.
+    ///
+    /// # Errors
+    ///
+    /// `internal` if there is no runtime.
+    pub fn new(work: W) -> Result<Self, Error> {
+        let driver = Process::current().driver()?;
+        let sent = Arc::new(AtomicBool::new(false));
+        let work = Owned::new(Some(Box::pin(SENT.scope(Arc::clone(&sent), work))));
+        Ok(Self { work, sent, cancel: Arc::default(), driver })
+    }
+
+    /// Returns what ends the work from another thread.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        Cancel(Owned::new(Ends::Call(Arc::clone(&self.cancel))))
+    }
+
+    /// Runs the work to its end, and blocks this thread.
+    ///
+    /// # Errors
+    ///
+    /// That of the work, `cancelled`, or `internal` if there are no threads.
+    pub fn wait(mut self) -> Result<T, Error> {
+        match self.until(pending::<Infallible>())? {
+            Step::Ended(outcome) => outcome,
+            Step::Event(never) => match never {},
+        }
+    }
+
+    /// Runs the work until it has ended or something else has happened, and blocks this thread.
+    fn until<V>(&mut self, event: impl Future<Output = V>) -> Result<Step<T, V>, Error> {
+        let Self { work: place, sent, cancel, driver } = self;
+        // Code of the host may have forked this process between two steps.
+        let place = place.get_mut()?;
+        let step = async {
+            let Some(work) = place.as_mut() else { return Step::Ended(Err(Error::closed("call"))) };
+            let ended = tokio::select! {
+                biased;
+                () = cancel.notified() => None,
+                outcome = caught(work.as_mut()) => Some(outcome),
+                value = event => return Step::Event(value),
+            };
+            // Dropped before the flag is read: it may be about a request that was sent.
+            drop(place.take());
+            Step::Ended(match ended {
+                Some(outcome) => outcome,
+                None => {
+                    // What it leaves to the tasks of connections is done now, such as the reset of its stream.
+                    yield_now().await;
+                    Err(cancelled(sent))
+                }
+            })
+        };
+        driver.block_on(step)
+    }
+
+    /// Ends the work without an outcome. Does nothing in a forked child.
+    fn give_up(mut self) {
+        let Ok(place) = self.work.get_mut() else { return };
+        let drop_work = async {
+            drop(place.take());
+            yield_now().await;
+        };
+        // Where it cannot be dropped within the runtime, it is dropped with the call.
+        drop(self.driver.block_on(drop_work));
+    }
+}
+
+/// Work that goes on without being waited for.
+pub struct Started<T> {
+    outcome: Mutex<Option<oneshot::Receiver<Result<T, Error>>>>,
+    process: ProcessId,
+    cancel: Arc<Cancel>,
+    driver: &'static Driver,
+}
+
+impl<T: Send + 'static> Started<T> {
+    /// Starts work.
+    ///
+    /// # Errors
+    ///
+    /// `internal` if there are no threads to run it on.
+    pub fn new(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<Self, Error> {
+        let driver = Process::current().driver()?;
+        let (sender, outcome) = oneshot::channel();
+        // The receiver may be gone: the outcome is then of no interest.
+        let task = driver.spawn(task(work, move |outcome| drop(sender.send(outcome))))?;
+        let cancel = Arc::new(Cancel(Owned::new(Ends::Task(task))));
+        Ok(Self { outcome: Mutex::new(Some(outcome)), process: ProcessId::current(), cancel, driver })
+    }
+
+    /// Returns what ends the work.
+    #[must_use]
+    pub fn cancel(&self) -> &Arc<Cancel> {
+        &self.cancel
+    }
+
+    /// Blocks until the work has ended. Its outcome can be had once.
+    ///
+    /// # Errors
+    ///
+    /// That of the work, `cancelled`, `closed` at a second time, `misconfigured` while another thread waits, or `forked` in another
+    /// process.
+    pub fn wait(&self) -> Result<T, Error> {
+        // Before the lock: a thread of the parent that held it does not exist here.
+        if self.process != ProcessId::current() {
+            return Err(Error::forked());
+        }
+        // Held while this thread waits: threads may share an exchange, and one of them has the outcome.
+        let mut outcome = match self.outcome.try_lock() {
+            Ok(outcome) => outcome,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::argument("exchange: expected one thread to wait, found a second one"));
+            }
+        };
+        let outcome = outcome.take().ok_or_else(|| Error::closed("exchange"))?;
+        self.driver.block_on(outcome)?.unwrap_or_else(|_| Err(Error::closed("exchange")))
+    }
 }
 
 /// The outcome of work, or `internal` if it panics.
@@ -223,25 +374,28 @@ impl<T, F: FnOnce(Result<T, Error>)> Completion<T, F> {
 impl<T, F: FnOnce(Result<T, Error>)> Drop for Completion<T, F> {
     fn drop(&mut self) {
         if let Some(done) = self.done.take() {
-            let sent = self.sent.load(Ordering::SeqCst);
-            done(Err(if sent { Error::cancelled() } else { Error::cancelled_unsent() }));
+            done(Err(cancelled(&self.sent)));
         }
     }
+}
+
+/// What is reported of work that was dropped before it had an outcome.
+fn cancelled(sent: &AtomicBool) -> Error {
+    if sent.load(Ordering::SeqCst) { Error::cancelled() } else { Error::cancelled_unsent() }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::mpsc::channel;
+
     use super::*;
 
     /// What is reported of work that is dropped before it was polled.
     fn unpolled(work: impl Future<Output = Result<(), Error>>) -> bool {
-        let sent = Arc::new(AtomicBool::new(false));
         let (sender, outcomes) = channel();
-        let done = move |outcome| sender.send(outcome).unwrap();
-        let completion = Completion { done: Some(done), sent: Arc::clone(&sent), outcome: PhantomData };
-        drop(SENT.scope(sent, Started { work, completion }.run()));
+        drop(task(work, move |outcome| sender.send(outcome).unwrap()));
         let error: Error = outcomes.recv().unwrap().unwrap_err();
         assert_eq!(error.code, "cancelled");
         error.request_sent
@@ -259,5 +413,18 @@ mod tests {
             let _about = about;
             Ok(())
         }));
+    }
+
+    #[test]
+    fn a_second_thread_that_waits_is_refused_and_takes_nothing() {
+        let started = Started::<()>::new(pending()).unwrap();
+        // What a thread that waits holds.
+        let waiting = started.outcome.lock().unwrap();
+        let error = started.wait().unwrap_err();
+        assert_eq!(error.code, "misconfigured");
+        assert!(error.message.contains("expected one thread to wait, found a second one"), "{error}");
+        drop(waiting);
+        started.cancel().cancel();
+        assert_eq!(started.wait().unwrap_err().code, "cancelled");
     }
 }

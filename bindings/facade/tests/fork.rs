@@ -3,7 +3,11 @@
 
 mod common;
 
-use blindbox_facade::note_fork;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blindbox_facade::{Error, note_fork};
 use common::{Scene, get, wait};
 
 #[test]
@@ -24,6 +28,24 @@ fn objects_of_the_parent_are_refused_and_new_ones_work() {
     session.close();
     response.close();
     assert_eq!(scene.blindbox.traffic().application_requests(), before);
+    a_call_that_forks_leaves_its_work_alone();
     let own = scene.session().unwrap();
     assert_eq!(wait(own.send(get("/"))).unwrap().status, 200);
+}
+
+/// Code of the host runs between the steps of a call, and may go on in a child.
+fn a_call_that_forks_leaves_its_work_alone() {
+    let work = Arc::new(());
+    let held = Arc::clone(&work);
+    let pending = async move {
+        let _held = held;
+        std::future::pending::<Result<(), Error>>().await
+    };
+    let outcome = blindbox_facade::wait(pending, Duration::from_millis(1), || {
+        note_fork();
+        Ok::<_, Infallible>(())
+    });
+    assert_eq!(outcome.unwrap().unwrap_err().code, "forked");
+    // Dropping it could wait for a lock that a thread of the parent held.
+    assert_eq!(Arc::strong_count(&work), 2);
 }

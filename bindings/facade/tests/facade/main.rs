@@ -9,6 +9,7 @@
     clippy::expect_used
 )]
 
+mod callers;
 #[path = "../common/mod.rs"]
 mod common;
 mod uploads;

@@ -20,6 +20,7 @@ public class Request(public val method: String, public val target: String) {
     internal var content: ByteArray? = null
     internal var uploader: Uploader? = null
     internal var timeoutMs: ULong? = null
+    internal var isIdempotent: Boolean = false
 
     /** Adds a header. Text outside of ASCII is sent as UTF-8. */
     public fun header(name: String, value: String): Request = header(name, value.toByteArray())
@@ -68,4 +69,11 @@ public class Request(public val method: String, public val target: String) {
     /** Limits the time to the end of the response body, in place of the verifier's limit. */
     @Throws(AttestationException::class)
     public fun timeout(limit: Duration): Request = apply { timeoutMs = milliseconds("timeout", limit).toULong() }
+
+    /**
+     * States that to process the request twice has the same effect as to process it once. It counts in sessions with sealed messages
+     * (`own-message-key`): after an error that the front end may have made up, the request is sent again, at most twice; not one whose
+     * body is a stream or a writer. `GET`, `HEAD` and `OPTIONS` are idempotent without it.
+     */
+    public fun idempotent(): Request = apply { isIdempotent = true }
 }

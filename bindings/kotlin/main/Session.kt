@@ -75,6 +75,7 @@ public class Session internal constructor(private val native: NativeSession) : A
                     request.content,
                     request.uploader?.upload,
                     request.timeoutMs,
+                    request.isIdempotent,
                 )
             }
         }

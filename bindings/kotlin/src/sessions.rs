@@ -82,11 +82,12 @@ impl Session {
         body: Option<Vec<u8>>,
         upload: Option<Arc<Upload>>,
         timeout_ms: Option<u64>,
+        idempotent: bool,
     ) {
         let body = upload.map(|upload| upload.0.clone().into()).or_else(|| body.map(Into::into));
         let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
         let timeout = timeout_ms.map(Duration::from_millis);
-        let request = Request { method, target, headers, body, timeout, idempotent: false };
+        let request = Request { method, target, headers, body, timeout, idempotent };
         calls.start(id, self.0.send(request), Outcome::responded);
     }
 

@@ -40,6 +40,27 @@ class SessionTest : EmulatedTest() {
     }
 
     @Test
+    fun `a request is sent again if the caller permits it`() {
+        // It delivers a request, and says that the instance does not know the key.
+        Emulator("--agent", "bound-message", "--front-end", "--knob", "front-end-report-unknown-key").use { lossy ->
+            lossy.connect().use { session ->
+                fun processed(request: Request): Long {
+                    val before = lossy.traffic("application_requests")
+                    val failed = thrown<AttestationException.Unavailable> { session.send(request) }
+                    assertEquals("application-unreachable", failed.code)
+                    assertTrue(failed.requestSent)
+                    return lossy.traffic("application_requests") - before
+                }
+                fun post() = Request("POST", "/echo")
+                assertEquals(1, processed(post().body("x")))
+                assertEquals(3, processed(post().body("x").idempotent()))
+                // It can be read once.
+                assertEquals(1, processed(post().body("x".byteInputStream()).idempotent()))
+            }
+        }
+    }
+
+    @Test
     fun `requests and responses`() {
         assertEquals("bound", session.attestation.channel)
         assertTrue(session.attestation.toString().contains("passed"))

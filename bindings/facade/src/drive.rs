@@ -4,11 +4,11 @@
 //! request. So the work is polled on the thread that waits for it. Of the threads that are in [`Driver::block_on`], tokio lets one hold the
 //! scheduler: that one waits for the network and polls the tasks of connections. When it returns, tokio wakes another one to take over.
 //!
-//! While nobody calls, a thread in the background drives: connections are closed, answered and renewed at any time. It must not be woken
-//! at each request, so it takes over when no call has come for [`QUIET`], and gives way to the next call. Work that goes on without a
+//! While no thread calls, one in the background drives: connections respond to pings, are renewed and closed at any time. It must not be
+//! woken at each request, so it takes over when no call has come for [`QUIET`], and gives way to the next call. Work that goes on without a
 //! caller ([`Demand`]) it drives at once, and then it stays: callers only poll their own work.
 //!
-//! # Why somebody always drives
+//! # Why some thread always drives
 //!
 //! All fields of [`State`] change under its lock. Where there are callers, one of them holds the scheduler or is about to take it, unless
 //! the background thread holds it, which drives as well. Without callers, `driving` says whether the background thread drives:
@@ -16,12 +16,12 @@
 //! - The last caller leaves while there is demand: it sees `driving` unset and wakes the thread. If the thread is on its way from the last
 //!   time, it reads the state before it waits.
 //! - Demand comes: it sees callers, who drive, or `driving`, or wakes the thread.
-//! - Nobody calls and there is no demand: the thread looks at each [`QUIET`] whether calls come. If one caller stays, it sleeps, and the
+//! - No thread calls and there is no demand: it looks at each [`QUIET`] whether calls come. If one caller stays, it sleeps, and the
 //!   last caller to leave wakes it (`asleep`).
 //!
-//! The background thread stops driving only when it is told to, once for each time, with `driving` being reset under the lock: by a caller
-//! that comes while there is no demand, or by the end of the last demand while there are callers. What tells it is kept until it is read, so
-//! it does not matter whether the thread has reached the scheduler by then.
+//! The background thread stops driving only when it is notified, once for each time, with `driving` being reset under the lock: by a caller
+//! that comes while there is no demand, or by the end of the last demand while there are callers. The notification is kept until it is
+//! read, so it does not matter whether the thread has reached the scheduler by then.
 
 use std::future::Future;
 use std::pin::pin;
@@ -63,7 +63,7 @@ struct State {
     calls: u64,
     /// Work that goes on without a caller.
     demand: usize,
-    /// Whether the background thread drives, and was not told to stop.
+    /// Whether the background thread drives, and was not notified to stop.
     driving: bool,
     /// Whether the background thread waits for the last caller to leave.
     asleep: bool,
@@ -82,7 +82,7 @@ impl Driver {
         Ok(Self { runtime, events: log::dispatch(), broken_pipes: BrokenPipes::new(), state, changed, leave })
     }
 
-    /// Polls a future on this thread until it is ready, and drives the runtime meanwhile unless another thread does.
+    /// Polls a future on this thread until it is ready, and drives the runtime as well unless another thread does.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Driver {
                 let _caller = self.enter()?;
                 Ok(self.here(|| self.runtime.block_on(future)))
             }
-            // This thread polls for a runtime: tokio does not let it drive one meanwhile.
+            // This thread polls for a runtime: tokio does not let it drive one at the same time.
             _ => {
                 let _demand = self.demand()?;
                 let _runtime = self.runtime.enter();

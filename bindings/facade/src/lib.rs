@@ -26,7 +26,7 @@
 //! result up.
 //!
 //! The work of a blocking call runs on the thread that calls, with the tasks of the connections that blocking calls have opened: it needs
-//! 512 KiB of stack, and `SIGPIPE` is blocked meanwhile. [`wait`] calls `proceed`, and [`wait_writing`] its source, between the steps of the
+//! 512 KiB of stack, and `SIGPIPE` is blocked there. [`wait`] calls `proceed`, and [`wait_writing`] its source, between the steps of the
 //! work, so that they may make calls themselves. A thread that polls for another runtime of tokio may call too, and blocks that runtime;
 //! its work is then driven by a thread of the client.
 //!

@@ -150,7 +150,7 @@ class Session {
     const relative = typeof input === 'string' && input.startsWith('/') && !input.startsWith('//');
     const target = relative ? this.#base.replace(/\/+$/, '') + input : input;
     const streamed = init.body instanceof ReadableStream ? { duplex: 'half' } : {};
-    const followed = [this.#closed.signal, init.signal, input instanceof Request ? input.signal : null].filter((signal) => signal instanceof AbortSignal);
+    const followed = [this.#closed.signal, signalOf(init), input instanceof Request ? input.signal : null].filter((signal) => signal !== null);
     // Kept until the response has ended, and not taken from the new `Request`: in Node the signal of a `Request` follows another one only
     // while the `Request` is kept, and what `any` returns keeps no signal that it follows.
     const abort = { signal: AbortSignal.any(followed), followed, input };
@@ -436,6 +436,13 @@ function idempotentOf(init) {
   const given = Object.hasOwn(init, 'idempotent') ? init.idempotent : undefined;
   if (given === undefined) return false;
   if (typeof given !== 'boolean') throw argument(`idempotent: expected true or false, found ${given === null ? 'null' : typeof given}`);
+  return given;
+}
+
+/** The caller's signal. What is none would end nothing, and the caller would not know. */
+function signalOf(init) {
+  const given = init.signal ?? null;
+  if (given !== null && !(given instanceof AbortSignal)) throw argument(`signal: expected an AbortSignal, found ${typeof given}`);
   return given;
 }
 

@@ -377,6 +377,9 @@ test('requests that are not sealed are not sent', async () => {
       await refused(session.fetch(target, init), 'invalid-request');
     }
     assert.equal((await failing(session.fetch('/', { signal: AbortSignal.abort() }))).name, 'AbortError');
+    for (const signal of [new AbortController(), 'a signal']) {
+      await refused(session.fetch('/', { signal }), 'misconfigured');
+    }
     assert.equal(front.sent.length, before);
     const failure = new Error('of the body');
     const body = new ReadableStream({

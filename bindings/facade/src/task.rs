@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -156,8 +156,9 @@ pub fn wait_writing<T: Send + 'static, E>(
     mut source: impl FnMut() -> Result<Option<Bytes>, E>,
     mut proceed: impl FnMut() -> Result<(), E>,
 ) -> Result<Result<T, Error>, E> {
-    let mut call = match Call::new(work) {
-        Ok(call) => call,
+    // A task of its own: a source may block for long, and what the request has to do in that time, such as to end at its limit, is done.
+    let mut work = match Started::new(work) {
+        Ok(work) => work,
         Err(error) => return Ok(Err(error)),
     };
     // Until the request takes no more: its outcome then says why.
@@ -168,7 +169,7 @@ pub fn wait_writing<T: Send + 'static, E>(
         if asked.elapsed() >= interval {
             asked = Instant::now();
             if let Err(stopped) = proceed() {
-                call.give_up();
+                work.cancel.cancel();
                 return Err(stopped);
             }
         }
@@ -186,13 +187,13 @@ pub fn wait_writing<T: Send + 'static, E>(
                 () = sleep(left) => None,
             }
         };
-        match call.until(event) {
+        match work.until(event) {
             Ok(Step::Ended(outcome)) => return Ok(outcome),
             Ok(Step::Event(Some(Ok(true)))) => match source() {
                 Ok(piece) => takes_more = upload.put(piece),
                 Err(stopped) => {
                     upload.fail("its source failed");
-                    call.give_up();
+                    work.cancel.cancel();
                     return Err(stopped);
                 }
             },
@@ -344,6 +345,23 @@ impl<T: Send + 'static> Started<T> {
         let outcome = outcome.take().ok_or_else(|| Error::closed("exchange"))?;
         self.driver.block_on(outcome)?.unwrap_or_else(|_| Err(Error::closed("exchange")))
     }
+
+    /// Waits until the work has ended or something else has happened, and blocks this thread.
+    fn until<V>(&mut self, event: impl Future<Output = V>) -> Result<Step<T, V>, Error> {
+        // Code of the host may have forked this process between two steps.
+        if self.process != ProcessId::current() {
+            return Err(Error::forked());
+        }
+        let place = self.outcome.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let outcome = place.as_mut().ok_or_else(|| Error::closed("call"))?;
+        self.driver.block_on(async {
+            tokio::select! {
+                biased;
+                ended = outcome => Step::Ended(ended.unwrap_or_else(|_| Err(Error::closed("call")))),
+                value = event => Step::Event(value),
+            }
+        })
+    }
 }
 
 /// The outcome of work, or `internal` if it panics.
@@ -389,6 +407,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::sync::mpsc::channel;
+    use std::task::Poll;
+
+    use http_body::Body as _;
 
     use super::*;
 
@@ -426,5 +447,28 @@ mod tests {
         drop(waiting);
         started.cancel().cancel();
         assert_eq!(started.wait().unwrap_err().code, "cancelled");
+    }
+
+    #[test]
+    fn work_goes_on_while_the_source_of_its_body_blocks() {
+        const LONG: Duration = Duration::from_secs(60);
+        let upload = Upload::new(None);
+        let mut body = upload.body().unwrap();
+        let (asks, asked) = oneshot::channel();
+        let (ends, ended) = channel();
+        let work = async move {
+            // The request takes more, and a source is asked for it.
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx).is_pending())).await;
+            asked.await.unwrap();
+            yield_now().await;
+            ends.send(()).unwrap();
+            Ok(())
+        };
+        let mut asks = Some(asks);
+        let source = || {
+            asks.take().unwrap().send(()).unwrap();
+            ended.recv_timeout(LONG).map(|()| None)
+        };
+        wait_writing(work, &upload, LONG, source, || Ok(())).unwrap().unwrap();
     }
 }

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tracing::Dispatch;
 
 use crate::error::Error;
@@ -174,7 +175,14 @@ impl Driver {
                 state.asleep = false;
                 continue;
             }
-            if state.callers > 0 || (state.calls != seen && state.demand == 0) {
+            if state.callers > 0 {
+                continue;
+            }
+            if state.calls != seen && state.demand == 0 {
+                // Calls that end at their first poll leave tasks unpolled: those that are ready get a turn.
+                drop(state);
+                self.runtime.block_on(yield_now());
+                state = self.lock();
                 continue;
             }
             state.driving = true;

@@ -17,8 +17,8 @@ pub struct RequestToSeal<'a> {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Whether all of the content is there to be sent again.
     pub repeatable: bool,
-    /// Whether the caller states that to process it twice has the same effect as to process it once. `GET`, `HEAD`, `OPTIONS` and `TRACE`
-    /// are idempotent without it. Without effect unless it is `repeatable`.
+    /// Whether the caller states that to process it twice has the same effect as to process it once. `GET`, `HEAD` and `OPTIONS` are
+    /// idempotent without it. Without effect unless it is `repeatable`.
     pub idempotent: bool,
     /// How often this request was sealed before.
     pub attempt: u8,

@@ -237,7 +237,7 @@ impl Repetition {
     /// Of a request of which the caller says nothing: only safe methods are repeated (RFC 9110 section 9.2.1). A `PUT` that is processed
     /// late, after another one, is not what its caller meant.
     pub(crate) fn of_method(method: &str) -> Self {
-        if matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE") { Self::Idempotent } else { Self::Unsafe }
+        if matches!(method, "GET" | "HEAD" | "OPTIONS") { Self::Idempotent } else { Self::Unsafe }
     }
 }
 

@@ -49,6 +49,19 @@ def test_other_origins_are_refused(emulator, client):
         client.get("/redirect?to=https://evil.example/", follow_redirects=True)
 
 
+def test_the_statement_about_a_request_is_not_about_its_redirect(emulator, session):
+    seen = []
+
+    class Recording(Transport):
+        def handle_request(self, request):
+            seen.append(request.extensions.get("idempotent"))
+            return super().handle_request(request)
+
+    with httpx.Client(transport=Recording(session), base_url=emulator.url, trust_env=False, timeout=LONG) as client:
+        client.get("/redirect", follow_redirects=True, extensions={"idempotent": True})
+    assert seen == [True, None]
+
+
 def test_another_host_is_refused(emulator, client):
     own = emulator.url.removeprefix("https://")
     assert client.get("/", headers={"Host": own}).status_code == 200

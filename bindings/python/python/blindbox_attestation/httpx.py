@@ -68,7 +68,8 @@ def _read_timeout(request: httpx.Request) -> float | None:
 
 
 def _idempotent(request: httpx.Request) -> bool:
-    return boolean('the extension "idempotent"', request.extensions.get("idempotent", False))
+    # Taken out: the request that a client makes of a redirect has the extensions of the first one.
+    return boolean('the extension "idempotent"', request.extensions.pop("idempotent", False))
 
 
 def _response(sent: _native.Response, stream: Any, request: httpx.Request) -> httpx.Response:

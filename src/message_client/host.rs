@@ -1,4 +1,4 @@
-//! What passes between the host and the client during an attestation: what to request, and what came of it.
+//! What passes between the host and the client: what to request, and what came of it.
 
 /// What a host received, or why it received nothing.
 #[derive(Clone, Copy, Debug)]

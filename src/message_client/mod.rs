@@ -14,13 +14,12 @@
 //! A session ends as one of [`crate::verify_connection`] does: nothing is sealed after the attestation has ended, or after evidence
 //! was refused, until [`MessageClient::attest`] succeeds again. What was begun under an attestation ends with it: a request whose
 //! content comes slowly is not continued under the next one.
-
 //!
 //! | file | responsibility |
 //! |---|---|
 //! | `mod` | the steps up to the attestation, and what a request is sealed with |
 //! | `exchange` | the content of a request, and its response |
-//! | `host` | what passes between host and client during an attestation |
+//! | `host` | what passes between host and client |
 //! | `request` | the request that a host gives, as binary HTTP |
 //! | `validity` | until when requests are sealed and continued |
 

@@ -78,9 +78,7 @@ impl Emulator {
         let outcome = line(&mut self.outcomes)?;
         if outcome["ok"] == true { Ok(outcome) } else { Err(format!("{order}: {outcome}").into()) }
     }
-}
 
-impl Emulator {
     /// Whether a front end ends TLS before it.
     pub(crate) fn has_front_end(&self) -> bool {
         self.arguments.iter().any(|argument| argument == "--front-end")

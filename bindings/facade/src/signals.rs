@@ -25,7 +25,7 @@ mod unix {
         signals
     }
 
-    /// Does so for threads of the host, for a while.
+    /// Blocks the signal on threads of the host while they work for the client.
     pub(crate) struct BrokenPipes(Pending);
 
     impl BrokenPipes {

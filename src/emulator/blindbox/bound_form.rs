@@ -1,4 +1,6 @@
 //! The runtime data of the bound forms, as the agent attests and sends them; with the knobs that change them.
+//!
+//! Written apart from [`crate::challenge`]: a mistake in a form must not be at both ends.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! Properties of the protocol that hold whatever a front end does, for unit tests and fuzz targets. Every function panics if its property does not hold.
+//! Properties of the protocol that hold whatever a front end does, for unit tests and fuzz targets. Every function panics if its
+//! property does not hold.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -17,9 +17,17 @@ const LAST: std::ops::Range<usize> = 90..100;
 /// How many requests lie between the ends of both parts.
 const BETWEEN: u64 = 8_000;
 
-/// By how many KiB the memory of a language may grow: about twice what it needs.
-const LIMITS: &[(&str, u64)] =
-    &[("c", 512), ("go", 4096), ("kotlin", 4096), ("node", 16_384), ("python", 512), ("rust", 512), ("wasm", 8192)];
+/// By how many KiB the memory of a language may grow: at least twice what it needs. What the JVM compiles in that time was between 1.5 and
+/// 5.6 MiB in a few runs.
+const LIMITS: &[(&str, u64)] = &[
+    ("c", 1024),
+    ("go", 8192),
+    ("kotlin", 16_384),
+    ("node", 16_384),
+    ("python", 2048),
+    ("rust", 1024),
+    ("wasm", 16_384),
+];
 
 /// Makes requests, so many at a time, and returns by how many bytes the lowest reading rises. `None` where there is no reading.
 pub(crate) fn growth(mut make: impl FnMut(usize) -> Result<Option<u64>, Failure>) -> Result<Option<u64>, Failure> {
@@ -73,15 +81,15 @@ mod tests {
 
     #[test]
     fn a_leak_shows_below_the_garbage() -> Result<(), Failure> {
-        let leaking = growth_of(|made| (64 << 20) + (made % 700) * 50_000 + made * 100)?;
+        let leaking = growth_of(|made| (64 << 20) + (made % 700) * 50_000 + made * 200)?;
         let leaked = leaking.ok_or("expected a growth")?;
-        assert!((700_000..900_000).contains(&leaked), "{leaked}");
+        assert!((1_400_000..1_800_000).contains(&leaked), "{leaked}");
         let failure = check("c", leaked).err().ok_or("expected a failure")?;
         assert!(
-            failure.starts_with("expected at most 512 KiB more from request 2000 to request 10000, found 7"),
+            failure.starts_with("expected at most 1024 KiB more from request 2000 to request 10000, found 1"),
             "{failure}"
         );
-        assert_eq!(check("c", 512 << 10), Ok(()));
+        assert_eq!(check("c", 1024 << 10), Ok(()));
         Ok(())
     }
 

@@ -26,8 +26,8 @@
 //! result up.
 //!
 //! The work of a blocking call runs on the thread that calls, with the tasks of the connections that blocking calls have opened: it needs
-//! 512 KiB of stack, and `SIGPIPE` is blocked there. [`wait`] calls `proceed`, and [`wait_writing`] its source, between the steps of the
-//! work, so that they may make calls themselves. A thread that polls for another runtime of tokio may call too, and blocks that runtime;
+//! 512 KiB of stack, and `SIGPIPE` is blocked there. [`wait`] calls `proceed` between the steps of the work, and [`wait_writing`] its source
+//! while the work goes on without it: both may make calls themselves. A thread that polls for another runtime of tokio may call too, and blocks that runtime;
 //! its work is then driven by a thread of the client.
 //!
 //! # Fork

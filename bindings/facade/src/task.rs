@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::drive::Driver;
 use crate::error::Error;
-use crate::process::{Owned, Process, ProcessId};
+use crate::process::{Owned, Process};
 use crate::upload::Upload;
 
 /// Ends work that [`start`] or [`Started`] began, or a [`Call`]. Dropping it ends nothing.
@@ -294,10 +294,12 @@ impl<T, W: Future<Output = Result<T, Error>>> Call<W> {
     }
 }
 
+/// Where the outcome of a task comes.
+type Outcome<T> = oneshot::Receiver<Result<T, Error>>;
+
 /// Work that goes on without being waited for.
 pub struct Started<T> {
-    outcome: Mutex<Option<oneshot::Receiver<Result<T, Error>>>>,
-    process: ProcessId,
+    outcome: Owned<Mutex<Option<Outcome<T>>>>,
     cancel: Arc<Cancel>,
     driver: &'static Driver,
 }
@@ -314,7 +316,7 @@ impl<T: Send + 'static> Started<T> {
         // The receiver may be gone: the outcome is then of no interest.
         let task = driver.spawn(task(work, move |outcome| drop(sender.send(outcome))))?;
         let cancel = Arc::new(Cancel(Owned::new(Ends::Task(task))));
-        Ok(Self { outcome: Mutex::new(Some(outcome)), process: ProcessId::current(), cancel, driver })
+        Ok(Self { outcome: Owned::new(Mutex::new(Some(outcome))), cancel, driver })
     }
 
     /// Returns what ends the work.
@@ -330,12 +332,8 @@ impl<T: Send + 'static> Started<T> {
     /// That of the work, `cancelled`, `closed` at a second time, `misconfigured` while another thread waits, or `forked` in another
     /// process.
     pub fn wait(&self) -> Result<T, Error> {
-        // Before the lock: a thread of the parent that held it does not exist here.
-        if self.process != ProcessId::current() {
-            return Err(Error::forked());
-        }
         // Held while this thread waits: threads may share an exchange, and one of them has the outcome.
-        let mut outcome = match self.outcome.try_lock() {
+        let mut outcome = match self.outcome.get()?.try_lock() {
             Ok(outcome) => outcome,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
@@ -349,10 +347,7 @@ impl<T: Send + 'static> Started<T> {
     /// Waits until the work has ended or something else has happened, and blocks this thread.
     fn until<V>(&mut self, event: impl Future<Output = V>) -> Result<Step<T, V>, Error> {
         // Code of the host may have forked this process between two steps.
-        if self.process != ProcessId::current() {
-            return Err(Error::forked());
-        }
-        let place = self.outcome.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let place = self.outcome.get_mut()?.get_mut().unwrap_or_else(PoisonError::into_inner);
         let outcome = place.as_mut().ok_or_else(|| Error::closed("call"))?;
         self.driver.block_on(async {
             tokio::select! {
@@ -440,7 +435,7 @@ mod tests {
     fn a_second_thread_that_waits_is_refused_and_takes_nothing() {
         let started = Started::<()>::new(pending()).unwrap();
         // What a thread that waits holds.
-        let waiting = started.outcome.lock().unwrap();
+        let waiting = started.outcome.get().unwrap().lock().unwrap();
         let error = started.wait().unwrap_err();
         assert_eq!(error.code, "misconfigured");
         assert!(error.message.contains("expected one thread to wait, found a second one"), "{error}");

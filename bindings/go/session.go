@@ -181,7 +181,8 @@ type idempotentKey struct{}
 
 // Idempotent returns a copy of a request with the statement that to process it twice has the same effect as to process it once. It counts
 // in sessions with sealed messages (own-message-key): after an error that the front end may have made up, the request is sent again, at
-// most twice. One whose body is read while it is sent is sent once: any but a buffer, bytes or a string of at most 1 MiB. GET, HEAD and OPTIONS are idempotent without it.
+// most twice. One whose body is read while it is sent is sent once: any but a buffer, bytes or a string of at most 1 MiB. GET, HEAD and
+// OPTIONS are idempotent without it.
 //
 // The statement is a value of the request's context. It is not about the requests that a client makes of redirects.
 func Idempotent(request *http.Request) *http.Request {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json as _json
 from collections.abc import Set
-from typing import Any, AsyncIterable, Iterable, Iterator, Mapping, Sequence, Tuple, Union
+from typing import Any, AsyncIterable, Iterable, Iterator, Mapping, Sequence, Tuple, TypeVar, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from ._errors import argument
@@ -14,6 +14,7 @@ Content = Union[str, bytes, bytearray, memoryview, Iterable[bytes], io.IOBase]
 AsyncContent = Union[Content, AsyncIterable[bytes]]
 Pairs = Union[Mapping[str, Any], Sequence[Tuple[str, Any]]]
 HeaderInput = Union[Mapping[str, Union[str, bytes]], Iterable[Tuple[str, Union[str, bytes]]]]
+_Value = TypeVar("_Value", bound=Union[str, bytes])
 
 
 class Headers(Mapping[str, str]):
@@ -54,8 +55,12 @@ def header_list(headers: HeaderInput | None) -> list[tuple[str, bytes]]:
     return [(name, value if isinstance(value, bytes) else _encode(value)) for name, value in pairs]
 
 
-def is_host_of(value: str | bytes, url: str) -> bool:
-    """Whether the value of a header `Host` is the host of the URL, which the core writes itself."""
+def without_own_host(headers: list[tuple[str, _Value]], url: str) -> list[tuple[str, _Value]]:
+    """Leave out the `Host` of the URL, which the core writes itself. It refuses one that the caller has set to another host."""
+    return [(name, value) for name, value in headers if not (name.lower() == "host" and _is_host_of(value, url))]
+
+
+def _is_host_of(value: str | bytes, url: str) -> bool:
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].lower()

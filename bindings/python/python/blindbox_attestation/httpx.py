@@ -19,7 +19,7 @@ from typing import Any, AsyncIterator, Iterator
 import httpx
 
 from . import _native
-from ._body import is_host_of, split
+from ._body import split, without_own_host
 from ._errors import AttestationError, boolean
 from ._library_errors import as_library_error
 from ._session import AsyncSession, Session
@@ -47,11 +47,9 @@ def _library(error: AttestationError, request: httpx.Request) -> AttestationErro
 
 
 def _headers(request: httpx.Request) -> list[tuple[str, bytes]]:
-    url = str(request.url)
     raw = request.headers.raw
     kept = [(name.decode("ascii"), value) for name, value in raw if name.lower() not in _DROPPED]
-    # The core refuses one that the caller has set to another host.
-    return [(name, value) for name, value in kept if not (name.lower() == "host" and is_host_of(value, url))]
+    return without_own_host(kept, str(request.url))
 
 
 def _content(request: httpx.Request) -> tuple[Any, int | None]:

@@ -12,7 +12,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from .. import _native
-from .._body import header_list, is_host_of, split
+from .._body import header_list, split, without_own_host
 from .._errors import AttestationError, argument
 from .._library_errors import as_library_error
 from ._decoder import Decoder
@@ -63,8 +63,7 @@ class Adapter(BaseAdapter):
         head, piece = _timeouts(timeout)
         url = str(request.url)
         kept = [(name, value) for name, value in (request.headers or {}).items() if name.lower() not in _DROPPED]
-        # The core refuses one that the caller has set to another host.
-        headers = [(name, value) for name, value in kept if not (name.lower() == "host" and is_host_of(value, url))]
+        headers = without_own_host(kept, url)
         whole, source = split(request.body, _length(request.headers))
         reading = () if source is None else (source.next, source.length)
         try:

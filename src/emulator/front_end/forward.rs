@@ -54,7 +54,7 @@ impl Shared {
         let base = if is_agent_path(head.uri.path()) { &to.agent } else { &to.application };
         let mut headers = passed(head.headers);
         headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
-        let request = self.client().request(head.method, format!("{base}{target}")).headers(headers);
+        let request = self.client()?.request(head.method, format!("{base}{target}")).headers(headers);
         let request = match body.size_hint().exact() {
             Some(0) => request,
             _ => request.body(reqwest::Body::wrap(self.record.watch(body))),

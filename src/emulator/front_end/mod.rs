@@ -291,13 +291,13 @@ fn handler(shared: &Arc<Shared>) -> Handler {
 }
 
 impl Shared {
-    fn client(&self) -> reqwest::Client {
+    fn client(&self) -> reqwest::Result<reqwest::Client> {
         let cuts = self.replicas.iter().flat_map(|replica| &replica.cuts).map(Cuts::count).sum();
         let mut upstream = lock(&self.client);
         if upstream.cuts != cuts {
-            *upstream = Upstream::new(cuts).expect("a client like the first one can be made");
+            *upstream = Upstream::new(cuts)?;
         }
-        upstream.client.clone()
+        Ok(upstream.client.clone())
     }
 
     async fn reply(&self, arrival: Arrival) -> Reply {

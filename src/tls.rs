@@ -20,6 +20,8 @@ use crate::crypto;
 use crate::error::AttestationError;
 use crate::types::{SpkiDigest, TlsExporter};
 
+mod platform;
+
 /// The most certificates in one file of roots; no platform has so many.
 const MAX_ROOTS: usize = 2_000;
 
@@ -92,25 +94,18 @@ impl Roots {
                 let store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
                 web_pki(store)
             }
-            Self::Platform(extra) => {
-                match rustls_platform_verifier::Verifier::new_with_extra_roots(extra.clone(), provider()) {
-                    Ok(verifier) => Ok(Arc::new(verifier)),
-                    // A minimal container image has no roots; the caller's can still be used.
-                    Err(_) if !extra.is_empty() => Self::Only(extra.clone()).verifier(),
-                    Err(_) => Err(misconfigured(
-                        "the platform has no root certificates; install them (`ca-certificates`) or give roots to the verifier",
-                    )),
-                }
-            }
-            Self::Only(roots) => {
-                let mut store = RootCertStore::empty();
-                for root in roots {
-                    store.add(root.clone()).map_err(|_| misconfigured("a root certificate cannot be used"))?;
-                }
-                web_pki(store)
-            }
+            Self::Platform(extra) => platform::verifier(extra),
+            Self::Only(roots) => web_pki(store(roots)?),
         }
     }
+}
+
+fn store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, AttestationError> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.clone()).map_err(|_| misconfigured("a root certificate cannot be used"))?;
+    }
+    Ok(store)
 }
 
 fn web_pki(store: RootCertStore) -> Result<NameVerifier, AttestationError> {

@@ -56,6 +56,39 @@ fn the_environment_does_not_decide_what_is_trusted() {
 }
 
 #[test]
+fn openssls_variables_do_not_replace_the_roots_of_the_platform() {
+    let emulator = Emulator::start(&["--host", "my-app.example"]);
+    let address = emulator.url().replace("https://my-app.example:", "my-app.example=127.0.0.1:");
+    let verify = |name: &str, value: &str| {
+        let mut command = command();
+        command.args([
+            "verify",
+            emulator.url(),
+            "--resolve",
+            &address,
+            "--json",
+            "--policy",
+            &emulator.path("policy.toml"),
+        ]);
+        outcome(command.args(["--collateral-root", &emulator.path("collateral-root.pem")]).env(name, value))
+    };
+    // The root of the application is none of the platform, wherever these variables lead.
+    for (name, value) in [("SSL_CERT_FILE", emulator.path("application-root.pem")), ("SSL_CERT_DIR", emulator.path(""))]
+    {
+        let outcome = verify(name, &value);
+        assert_eq!(
+            (outcome.exit, outcome.code().as_str()),
+            (2, "server-name-not-validated"),
+            "{name}: {}",
+            outcome.out
+        );
+    }
+    // Nor do they take the platform's away, which would be an error of the configuration.
+    let outcome = verify("SSL_CERT_FILE", "/nowhere");
+    assert_eq!((outcome.exit, outcome.code().as_str()), (2, "server-name-not-validated"), "{}", outcome.out);
+}
+
+#[test]
 fn every_option_has_a_variable() {
     let emulator = Emulator::start(&[]);
     let verify = |change: &dyn Fn(&mut Command)| {

@@ -65,8 +65,8 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, p
 fn signing_key(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "signing key";
     let actual = hardware.signing_key;
-    let Some(accepted) = policy.requirements().signing_keys.as_deref() else {
-        return checks.not_evaluated(NAME, "no kind of key is required", actual.to_string());
+    let Some(accepted) = policy.signing_keys() else {
+        return checks.not_evaluated(NAME, "the provider is required, whose key is a VLEK", actual.to_string());
     };
     let expected = any_of(accepted);
     let checks = &mut checks.of(Requirement::SigningKeys);

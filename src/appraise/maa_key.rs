@@ -2,6 +2,7 @@
 
 use super::AppraisalBuilder;
 use super::builder::Required;
+use crate::claims::SigningKey;
 use crate::error::{Violation, any_of};
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::{AdvisoryStatus, AttestedKeyRequirement, Grade, Platform, Requirement, advisories};
@@ -10,6 +11,7 @@ use crate::snp::{Revocation, RevocationOutcome};
 /// Checks the container that holds the key. Its report, its endorsement and that both are about the key were verified before.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
     holder(checks, key);
+    signing_key(checks, key);
     let host_data = key.report.snp().host_data;
     require(
         &mut checks.of(Requirement::MaaKeyHostData),
@@ -53,6 +55,19 @@ fn holder(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
         faults.is_empty(),
         "no debugging, no migration, vmpl 0".to_owned(),
         actual,
+    );
+}
+
+/// Checks that the report is signed by the key of one chip: Azure's machines have VCEKs. A VLEK is shared by many chips of a cloud
+/// provider, and would let each of them prove any key.
+fn signing_key(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
+    let (expected, actual) = (SigningKey::Vcek, key.report.hardware().signing_key);
+    require(
+        &mut checks.of(Requirement::MaaKeyHolder),
+        "maa key signing key",
+        actual == expected,
+        expected.to_string(),
+        actual.to_string(),
     );
 }
 

@@ -12,7 +12,7 @@ use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::tee::UP_TO_DATE;
 use super::workload::{Binding, UvmRequirement};
-use crate::claims::TeeKind;
+use crate::claims::{SigningKey, TeeKind};
 
 /// A finding about a policy: something that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -287,6 +287,13 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             has_snp && require.chip_ids.is_none() && document.products().is_none(),
             "any-chip",
             "any chip of any product passes; reports of a Milan chip whose seed was extracted can be forged at will",
+        ),
+        (
+            require.csp_ids.is_none()
+                && require.signing_keys.as_ref().is_some_and(|accepted| accepted.contains(&SigningKey::Vlek)),
+            "any-provider",
+            "reports pass that are signed with a VLEK of any cloud provider, in whose machines they can be made; name the providers \
+             (`require.csp-ids`)",
         ),
         (
             require.minimum_report_guest_svn.is_some() && document.id_keys().is_none(),

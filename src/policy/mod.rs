@@ -320,6 +320,11 @@ impl Policy {
         self.document.products()
     }
 
+    /// Returns the accepted kinds of key that sign reports; `None` if the policy names the cloud providers instead.
+    pub(crate) fn signing_keys(&self) -> Option<&[SigningKey]> {
+        self.document.signing_keys()
+    }
+
     /// Returns whether the channel must be bound to the evidence, which follows from the caller's assertion about the workload.
     pub(crate) fn binding(&self) -> Binding {
         self.document.binding()

@@ -163,7 +163,8 @@ impl Policy {
         self.require_once("require.vm-ids", |require| &mut require.vm_ids, any_of.into_iter().collect())
     }
 
-    /// Requires a report signed by one of these kinds of key, such as a chip's own VCEK. Needs AMD trust.
+    /// Accepts reports signed by one of these kinds of key, instead of a chip's own VCEK only. With [`SigningKey::Vlek`] name the
+    /// providers too ([`Policy::require_csp_ids`]). Needs AMD trust.
     ///
     /// # Errors
     ///

@@ -330,6 +330,16 @@ impl Document {
         amd.or(self.require.products.as_deref())
     }
 
+    /// Returns the accepted kinds of key that sign reports: [`SigningKey::Vcek`] unless the policy says otherwise. `None` if it names
+    /// providers instead, whose keys are VLEKs.
+    pub(super) fn signing_keys(&self) -> Option<&[SigningKey]> {
+        match (&self.require.signing_keys, &self.require.csp_ids) {
+            (Some(accepted), _) => Some(accepted),
+            (None, Some(_)) => None,
+            (None, None) => Some(&[SigningKey::Vcek]),
+        }
+    }
+
     fn validate_advisories(&self) -> Result<(), PolicyError> {
         let waived = self.trust.amd.as_ref().and_then(|amd| amd.waived_advisories.as_deref()).unwrap_or_default();
         if self.require.advisories.iter().flatten().any(|name| waived.contains(name)) {

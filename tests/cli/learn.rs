@@ -59,6 +59,19 @@ fn what_a_container_showed_is_a_policy_that_it_meets() {
     assert_eq!(verified.exit, 0, "{}", verified.err);
 }
 
+/// Without the provider's name the policy would accept the keys of chips only, and not what it was learned from.
+#[test]
+fn the_provider_of_a_vlek_is_learned_by_its_name() {
+    let emulator = Emulator::start(&["--product", "milan", "--vlek", "--trust", "amd"]);
+    let outcome = learn(&emulator, &["--amd", "--binding", "own-key"]);
+    assert_eq!(outcome.exit, 0, "{}", outcome.err);
+    let line = format!("csp-ids = [\"CN=cc-emulated.example\"] # {SHOWN}");
+    assert!(outcome.out.contains(&line), "{}", outcome.out);
+    fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
+    let verified = emulator.verify(&["--full"]);
+    assert_eq!(verified.exit, 0, "{}", verified.err);
+}
+
 #[test]
 fn one_judge_alone_and_an_unbound_channel_are_learned_too() {
     let emulator = Emulator::start(&["--agent", "legacy"]);

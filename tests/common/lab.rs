@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use blindbox_attestation::emulator::amd::CSP_ID;
 use blindbox_attestation::emulator::{
     AgentForm, AgentLocation, BlindBox, BlindBoxBuilder, EmulatedClock, Guest, Kds, Maa, Platform,
 };
 use blindbox_attestation::{
-    AttestationError, Policy, Session, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
+    AttestationError, Policy, Session, SigningKey, Trust, UvmRequirement, Verifier, VerifierBuilder, Workload,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -61,7 +62,11 @@ impl Lab {
     pub fn hardware_policy(&self, trust: Trust) -> Policy {
         let workload = Workload::binds_its_own_key(self.blindbox.host_data());
         let uvm = UvmRequirement::at_least(100).issued_by(self.blindbox.uvm_issuer().unwrap());
-        Policy::confidential_container(trust, workload, uvm).unwrap()
+        let policy = Policy::confidential_container(trust, workload, uvm).unwrap();
+        match self.blindbox.platform().unwrap().signing_key() {
+            SigningKey::Vlek => policy.require_csp_ids([CSP_ID]).unwrap(),
+            _ => policy,
+        }
     }
 
     /// A BlindBox as first released: attests what it is sent, on a port of its own.

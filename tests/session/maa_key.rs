@@ -149,6 +149,16 @@ async fn a_container_that_is_not_as_required_is_refused() {
         assert_eq!(failed.map(|check| check.name).collect::<Vec<_>>(), [name], "{knob:?}");
         assert_eq!(refused.violation(), Some(&Violation::WrongMaaKey { field, expected, actual }));
     }
+    // A key that many chips of a cloud provider have proves nothing about those of Azure.
+    let of_provider = Platform::builder(Product::Genoa).vlek().build();
+    scene.publish(MaaEvidence::new(&of_provider));
+    let builder = scene.lab.builder().amd_anchors(scene.of_maa.anchors());
+    let policy = scene.policy(scene.lab.trust(), scene.requirement().with_uvm_issuer(of_provider.uvm_issuer()));
+    let verifier = builder.build().unwrap();
+    let refused = verifier.connect(scene.lab.blindbox.url(), &policy).await.unwrap_err();
+    let (expected, actual) = ("VCEK".to_owned(), "VLEK".to_owned());
+    let wrong = Violation::WrongMaaKey { field: "signing key", expected, actual };
+    assert_eq!(refused.violation(), Some(&wrong), "{refused:?}");
     // Without a CPUID the report does not say which microcode it needs.
     let refused = scene.refused(MaaEvidenceKnob::Hardware(HardwareKnob::ReportVersion(2))).await;
     assert_eq!(refused.violation(), Some(&Violation::NotReported { claim: "cpuid" }));

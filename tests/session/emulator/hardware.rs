@@ -85,6 +85,8 @@ fn appraise(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Result<OfflineAtt
     let workload = Workload::binds_its_own_key(blindbox.host_data());
     let uvm = UvmRequirement::at_least(101).issued_by(blindbox.uvm_issuer().unwrap());
     let policy = Policy::confidential_container(trust, workload, uvm).unwrap();
+    let key = blindbox.platform().unwrap().signing_key();
+    let policy = policy.require_signing_keys([key]).unwrap();
     verify_recorded(&evidence(answer), &endorsements(maa, blindbox, answer), &policy, blindbox.now())
 }
 

@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::TokenClaims;
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::{
-    AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, Trust, Vek, Verdict, verify,
+    AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, SigningKey, Trust, Vek, Verdict, verify,
 };
 use serde_json::{Value, json};
 
@@ -191,7 +191,8 @@ fn a_chip_that_the_report_masks_is_not_the_one_that_the_token_names() {
     let mut agreeing = evidence(&guest, &data);
     agreeing.report = Some(report(&guest, &data).sign(&vlek));
     agreeing.token = Some(sign(&claims(&guest, &data).claim("x-ms-sevsnpvm-chipid", "0".repeat(128))));
-    let attested = verify(&agreeing, &endorsements, challenge, &both_policy(), NOW).unwrap();
+    let policy = both_policy().require_signing_keys([SigningKey::Vlek]).unwrap();
+    let attested = verify(&agreeing, &endorsements, challenge, &policy, NOW).unwrap();
     assert_eq!(attested.claims().tee.snp().unwrap().chip_id, None);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blindbox_attestation::emulator::amd::AmdHierarchy;
+use blindbox_attestation::emulator::amd::{AmdHierarchy, CSP_ID};
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::snp::{AmdAnchors, CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
@@ -25,6 +25,11 @@ fn attest_with(guest: &Guest, policy: &Policy, change: impl FnOnce(&mut Evidence
 }
 
 type Verdicts = Result<Attestation, AttestationError>;
+
+fn violations(refused: &AttestationError) -> Vec<Violation> {
+    let AttestationError::Rejected(rejection) = refused else { panic!("{refused:?}") };
+    rejection.violations().cloned().collect()
+}
 
 fn check(attested: &Attestation, name: &str) -> (Verdict, String) {
     let check = attested.appraisal().check(name).unwrap_or_else(|| panic!("no {name} in\n{attested}"));
@@ -263,7 +268,7 @@ fn a_key_of_many_chips_vouches_for_none() {
     let guest = endorsed_container();
     let vlek = amd().vlek().issue();
     let accepted = guest.snp.chip_id.unwrap();
-    let attest = |policy: &Policy| {
+    let by_vlek = |policy: &Policy| {
         let challenge = bound();
         let data = challenge.runtime_data();
         let mut evidence = evidence(&guest, &data);
@@ -272,16 +277,35 @@ fn a_key_of_many_chips_vouches_for_none() {
         endorsements.vek = Some(Vek::from_der(vlek.der()));
         verify(&evidence, &endorsements, challenge, policy, NOW)
     };
-    assert!(attest(&amd_policy()).is_ok());
+    let vlek_only = |policy: Policy| policy.require_signing_keys([SigningKey::Vlek]).unwrap();
     for policy in [amd_policy(), both_policy()] {
-        let refused = attest(&policy.require_chip_ids([accepted]).unwrap()).unwrap_err();
-        let Some(Violation::NotReported { claim, .. }) = refused.violation() else { panic!("{refused:?}") };
-        assert_eq!(*claim, "chip id");
+        let policy = vlek_only(policy).require_chip_ids([accepted]).unwrap();
+        let refused = by_vlek(&policy).unwrap_err();
+        assert_eq!(violations(&refused), [Violation::NotReported { claim: "chip id" }]);
     }
-    let vcek_only = amd_policy().require_signing_keys([blindbox_attestation::SigningKey::Vcek]).unwrap();
-    let refused = attest(&vcek_only).unwrap_err();
-    let Some(Violation::WrongChip { field, expected, actual }) = refused.violation() else { panic!("{refused}") };
-    assert_eq!((*field, expected.as_str(), actual.as_str()), ("signing key", "VCEK", "VLEK"));
+    // Nor does it pass unless the policy names its kind or its provider.
+    let wrong = |expected: &str, actual: &str| {
+        let (expected, actual) = (expected.to_owned(), actual.to_owned());
+        [Violation::WrongChip { field: "signing key", expected, actual }]
+    };
+    for policy in [amd_policy(), both_policy()] {
+        assert_eq!(violations(&by_vlek(&policy).unwrap_err()), wrong("VCEK", "VLEK"));
+        let vcek_only = policy.clone().require_signing_keys([SigningKey::Vcek]).unwrap();
+        assert_eq!(violations(&by_vlek(&vcek_only).unwrap_err()), wrong("VCEK", "VLEK"));
+        let both = policy.clone().require_signing_keys([SigningKey::Vcek, SigningKey::Vlek]).unwrap();
+        for accepting in [vlek_only(policy.clone()), both] {
+            let attested = by_vlek(&accepting).unwrap();
+            assert_eq!(check(&attested, "signing key"), (Verdict::Passed, "VLEK".into()));
+        }
+        let attested = by_vlek(&policy.require_csp_ids([CSP_ID]).unwrap()).unwrap();
+        let reason = "the provider is required, whose key is a VLEK";
+        assert_eq!(check(&attested, "signing key"), (Verdict::NotEvaluated(reason), "VLEK".into()));
+    }
+    // Of a chip's own key the kind is checked too.
+    let attested = attest(&guest, &amd_policy()).unwrap();
+    assert_eq!(check(&attested, "signing key"), (Verdict::Passed, "VCEK".into()));
+    let refused = attest(&guest, &vlek_only(amd_policy())).unwrap_err();
+    assert_eq!(violations(&refused), wrong("VLEK", "VCEK"));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What a policy leaves open, as its lints report it.
 
 use blindbox_attestation::{
-    AttestedKeyRequirement, Binding, BitRequirement, GuestIdentity, Measurement, Policy, Sha256Digest, TcbMinima,
-    TcbMinimum, Trust, UvmRequirement, Workload,
+    AttestedKeyRequirement, Binding, BitRequirement, GuestIdentity, Measurement, Policy, Sha256Digest, SigningKey,
+    TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
 use super::{SHARED, container, everything, host_data};
@@ -140,6 +140,20 @@ fn lint_says_what_is_open() {
             "microcode-of-a-product"
         ]
     );
+}
+
+/// A VLEK is accepted by its kind alone, as the key of any provider.
+#[test]
+fn lint_says_that_any_provider_passes() {
+    let open = |policy: &Policy| policy.lint().iter().any(|lint| lint.code == "any-provider");
+    let workload = Workload::binds_its_own_key(host_data());
+    let usual = Policy::confidential_container(Trust::amd(), workload, UvmRequirement::at_least(101)).unwrap();
+    let accepting = |keys: &[SigningKey]| usual.clone().require_signing_keys(keys.to_vec()).unwrap();
+    assert!(!open(&usual) && !open(&accepting(&[SigningKey::Vcek])));
+    for keys in [&[SigningKey::Vlek][..], &[SigningKey::Vcek, SigningKey::Vlek]] {
+        assert!(open(&accepting(keys)), "{keys:?}");
+        assert!(!open(&accepting(keys).require_csp_ids(["AWS"]).unwrap()), "{keys:?}");
+    }
 }
 
 /// A front end has a name, and no instance.

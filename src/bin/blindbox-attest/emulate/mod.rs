@@ -10,6 +10,7 @@ mod saved;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use blindbox_attestation::emulator::amd::CSP_ID;
 use blindbox_attestation::emulator::azure_vm::QuoteBuilder;
 use blindbox_attestation::emulator::{
     AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, FrontEnd, FrontEndBuilder, Guest, HttpVersions, Kds,
@@ -271,6 +272,9 @@ impl Arguments {
                 Policy::confidential_vm(trust, guest, binding)
             }
         };
+        // A VLEK passes only by the name of its provider.
+        let of_provider = trust_amd && self.vlek;
+        let policy = if of_provider { policy.and_then(|policy| policy.require_csp_ids([CSP_ID])) } else { policy };
         let policy = if binds { policy } else { policy.and_then(Policy::allow_unbound_channel) };
         let in_clear = !binds && self.transport == TransportArgument::PlainHttp;
         let policy = if in_clear { policy.and_then(Policy::allow_plain_http) } else { policy };

@@ -197,6 +197,13 @@ impl Learn {
                 &format!("chip-ids = [{}]", quoted(&chip.to_string())),
             );
         }
+        if let Some(provider) = shown.claims.hardware.as_ref().and_then(|hardware| hardware.csp_id.as_ref()) {
+            draft.shown(
+                "the cloud provider whose key signed the report, which no machine of Azure has; without this line only the key of a \
+                 chip is accepted",
+                &format!("csp-ids = [{}]", quoted(provider)),
+            );
+        }
         let product = snp.product.map_or_else(|| "any".to_owned(), |product| product.to_string().to_lowercase());
         let tcb = snp.reported_tcb;
         let parts = [

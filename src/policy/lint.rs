@@ -13,6 +13,7 @@ use super::tcb::TcbMinima;
 use super::tee::UP_TO_DATE;
 use super::workload::{Binding, UvmRequirement};
 use crate::claims::{SigningKey, TeeKind};
+use crate::types::Product;
 
 /// A finding about a policy: something that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -284,9 +285,12 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              require platform-info `alias-check-complete` where the firmware is new enough",
         ),
         (
-            has_snp && require.chip_ids.is_none() && document.products().is_none(),
+            has_snp
+                && require.chip_ids.is_none()
+                && document.products().is_none_or(|products| products.contains(&Product::Milan)),
             "any-chip",
-            "any chip of any product passes; reports of a Milan chip whose seed was extracted can be forged at will",
+            "any Milan chip passes, and the reports of one whose seed was extracted can be forged at will; accept other products only \
+             (`trust.amd.products`, `require.products`), or pin `require.chip-ids`",
         ),
         (
             require.csp_ids.is_none()

@@ -1,8 +1,8 @@
 //! What a policy leaves open, as its lints report it.
 
 use blindbox_attestation::{
-    AttestedKeyRequirement, Binding, BitRequirement, GuestIdentity, Measurement, Policy, Sha256Digest, SigningKey,
-    TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+    AttestedKeyRequirement, Binding, BitRequirement, ChipId, GuestIdentity, Measurement, Policy, Product, Sha256Digest,
+    SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
 use super::{SHARED, container, everything, host_data};
@@ -154,6 +154,27 @@ fn lint_says_that_any_provider_passes() {
         assert!(open(&accepting(keys)), "{keys:?}");
         assert!(!open(&accepting(keys).require_csp_ids(["AWS"]).unwrap()), "{keys:?}");
     }
+}
+
+/// The seed of any Milan chip forges reports of Milan chips.
+#[test]
+fn lint_says_that_any_milan_chip_passes() {
+    let open = |policy: &Policy| policy.lint().iter().any(|lint| lint.code == "any-chip");
+    let chip = ChipId::new([1; 64]);
+    for trust in [Trust::maa(SHARED).unwrap(), Trust::amd()] {
+        let workload = Workload::binds_its_own_key(host_data());
+        let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(101)).unwrap();
+        let accepting = |products: &[Product]| policy.clone().require_products(products.to_vec()).unwrap();
+        assert!(open(&policy));
+        for products in [&[Product::Milan][..], &[Product::Genoa, Product::Milan]] {
+            assert!(open(&accepting(products)), "{products:?}");
+            assert!(!open(&accepting(products).require_chip_ids([chip]).unwrap()), "{products:?}");
+        }
+        assert!(!open(&accepting(&[Product::Genoa, Product::Turin])));
+    }
+    let workload = Workload::binds_its_own_key(host_data());
+    let of_milan = Trust::amd().require_products([Product::Milan]).unwrap();
+    assert!(open(&Policy::confidential_container(of_milan, workload, UvmRequirement::at_least(101)).unwrap()));
 }
 
 /// A front end has a name, and no instance.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::channel_mode::ChannelMode;
-use super::coalesce::{Coalesce, Freshness, VerdictKey};
+use super::coalesce::{Coalesce, Freshness, Scope, VerdictKey};
 use super::lease::Lease;
 use super::recipient::MessageRecipient;
 use crate::base_url::BaseUrl;
@@ -83,11 +83,20 @@ impl Attester {
         self.policy.requirements().post_quantum && self.mode.kind() != Channel::BoundMessage
     }
 
+    /// What attestations are shared for. With sealed messages, the path of the URL decides which workload is attested, and where requests
+    /// are sent.
+    pub(crate) fn scope(&self) -> Scope {
+        match self.mode.kind() {
+            Channel::BoundMessage => Scope::Path(self.base.url().to_string()),
+            _ => Scope::Origin(self.base.origin()),
+        }
+    }
+
     /// What a verdict over a connection depends on.
     pub(crate) fn verdict_key(&self, security: Security) -> VerdictKey {
         VerdictKey {
             peer: self.mode.peer_id(security),
-            origin: self.base.origin(),
+            scope: self.scope(),
             policy: self.policy_digest,
             key_exchange: security.key_exchange.filter(|_| self.requires_post_quantum()),
         }

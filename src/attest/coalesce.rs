@@ -34,10 +34,19 @@ const COALESCE_WINDOW: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct VerdictKey {
     pub(crate) peer: PeerId,
-    pub(crate) origin: String,
+    pub(crate) scope: Scope,
     pub(crate) policy: Sha256Digest,
     /// The key exchange, if the policy requires a post-quantum one.
     pub(crate) key_exchange: Option<&'static str>,
+}
+
+/// What a URL leads to, and an attestation is shared for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// All paths of an origin: they lead to the peer of the connection.
+    Origin(String),
+    /// One path of a front end, with the origin: another path may lead to another workload.
+    Path(String),
 }
 
 /// The attestations and refusals of one peer.
@@ -101,8 +110,8 @@ pub(crate) struct Coalesce {
     cohorts: Mutex<HashMap<Cohort, Overlap>>,
 }
 
-/// Calls that open sessions for the same origin and policy.
-type Cohort = (String, Sha256Digest);
+/// Calls that open sessions for the same scope and policy.
+type Cohort = (Scope, Sha256Digest);
 
 /// Calls that overlap in time.
 #[derive(Debug)]
@@ -169,8 +178,8 @@ impl Drop for ConnectGuard<'_> {
 
 impl Coalesce {
     /// Begins a call that opens a session.
-    pub(crate) fn connect(&self, origin: String, policy: Sha256Digest, clock: &Clock) -> ConnectGuard<'_> {
-        let cohort = (origin, policy);
+    pub(crate) fn connect(&self, scope: Scope, policy: Sha256Digest, clock: &Clock) -> ConnectGuard<'_> {
+        let cohort = (scope, policy);
         let now = clock.moment();
         let mut cohorts = lock(&self.cohorts);
         let overlap = cohorts.entry(cohort.clone()).or_insert(Overlap { under_way: 0, since: now });
@@ -241,8 +250,8 @@ mod tests {
     fn key(number: usize) -> VerdictKey {
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&number.to_be_bytes());
-        let (origin, policy) = ("https://app.example".to_owned(), Sha256Digest::new([0; 32]));
-        VerdictKey { peer: PeerId::Key(SpkiDigest::new(digest)), origin, policy, key_exchange: None }
+        let (scope, policy) = (Scope::Origin("https://app.example".to_owned()), Sha256Digest::new([0; 32]));
+        VerdictKey { peer: PeerId::Key(SpkiDigest::new(digest)), scope, policy, key_exchange: None }
     }
 
     /// An attacker on the path shows new keys, all of which are refused, while evidence that was requested before is delayed.

@@ -120,7 +120,7 @@ impl Session {
     ) -> Result<Self, AttestationError> {
         let attester = Attester::new(verifier, coalesce, url, policy)?;
         let origin = attester.base.origin();
-        let call = coalesce.connect(origin.clone(), attester.policy_digest(), &verifier.clock);
+        let call = coalesce.connect(attester.scope(), attester.policy_digest(), &verifier.clock);
         // Lets tasks that start at the same time register before the first of them is done: they share its attestation.
         tokio::task::yield_now().await;
         let pool = Pool::new(verifier.clock.clone());

@@ -54,6 +54,7 @@ pub struct FrontEndBuilder {
     http: HttpVersions,
     knobs: Vec<FrontEndKnob>,
     origins: Vec<String>,
+    also: Vec<Arc<Shared>>,
 }
 
 struct Shared {
@@ -112,6 +113,14 @@ impl FrontEndBuilder {
     #[must_use]
     pub fn path_prefix(mut self, prefix: &str) -> Self {
         prefix.trim_end_matches('/').clone_into(&mut self.prefix);
+        self
+    }
+
+    /// Serves at its address what another front end serves, which has another path: one front end before several workloads. May be
+    /// called again.
+    #[must_use]
+    pub fn also_serves(mut self, other: &FrontEnd) -> Self {
+        self.also.push(Arc::clone(&other.shared));
         self
     }
 
@@ -191,7 +200,8 @@ impl FrontEndBuilder {
         });
         let traffic = Traffic::default();
         let protocols = Protocols { http: self.http, tls: TlsVersions::Both, ..Protocols::default() };
-        let server = Server::start(Some(&identity), protocols, traffic.clone(), handler(&shared)).await?;
+        let services = std::iter::once(Arc::clone(&shared)).chain(self.also).collect();
+        let server = Server::start(Some(&identity), protocols, traffic.clone(), handler(services)).await?;
         Ok(FrontEnd { server, shared, traffic, host: self.host, key: key.spki_digest() })
     }
 }
@@ -206,6 +216,7 @@ impl FrontEnd {
             http: HttpVersions::default(),
             knobs: Vec::new(),
             origins: Vec::new(),
+            also: Vec::new(),
         }
     }
 
@@ -282,11 +293,13 @@ impl std::fmt::Debug for FrontEnd {
     }
 }
 
-fn handler(shared: &Arc<Shared>) -> Handler {
-    let shared = Arc::clone(shared);
+/// The first service responds to paths that none of them has.
+fn handler(services: Vec<Arc<Shared>>) -> Handler {
     Arc::new(move |arrival: Arrival| {
-        let shared = Arc::clone(&shared);
-        Box::pin(async move { shared.reply(arrival).await })
+        let target = arrival.request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let of_path = services.iter().find(|service| service.below(target).is_some());
+        let service = of_path.or(services.first()).map(Arc::clone).expect("a front end has a service");
+        Box::pin(async move { service.reply(arrival).await })
     })
 }
 
@@ -315,8 +328,7 @@ impl Shared {
     async fn reply_to_anyone(&self, mut arrival: Arrival) -> Reply {
         let knobs = lock(&self.knobs).clone();
         let target = arrival.request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let below = target.strip_prefix(&self.prefix).filter(|below| below.starts_with('/')).map(str::parse);
-        let Some(Ok(below)) = below else {
+        let Some(Ok(below)) = self.below(target).map(str::parse) else {
             return BufferedResponse::error(404, "the front end serves nothing at this path").into_reply();
         };
         *arrival.request.uri_mut() = below;
@@ -330,6 +342,11 @@ impl Shared {
         }
         let replica = self.replica(arrival.request.headers(), &knobs);
         self.pass(arrival.request, replica).await
+    }
+
+    /// What of a target is below the path that leads to the replicas.
+    fn below<'t>(&self, target: &'t str) -> Option<&'t str> {
+        target.strip_prefix(&self.prefix).filter(|below| below.starts_with('/'))
     }
 
     /// Which replica gets a request.
@@ -351,6 +368,12 @@ impl Shared {
     fn of_instance(&self, headers: &hyper::HeaderMap) -> Option<usize> {
         let instance = headers.get(crate::message::exchange::outer::INSTANCE_FIELD)?.to_str().ok()?;
         lock(&self.instances).get(instance).copied()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shared({:?})", self.prefix)
     }
 }
 

@@ -5,6 +5,7 @@
 mod host;
 mod hostile;
 mod keys;
+mod paths;
 mod requests;
 
 use blindbox_attestation::emulator::{BlindBoxBuilder, FrontEnd, FrontEndKnob};

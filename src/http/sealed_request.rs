@@ -14,7 +14,7 @@ use super::guarded_body::Progress;
 use crate::base_url::BaseUrl;
 use crate::error::{AttestationError, BoxError};
 use crate::message::binary_http::{Field, Head};
-use crate::message::exchange::client::{Recipient, ResponseReader};
+use crate::message::exchange::client::{Numbered, ResponseReader};
 use crate::message::exchange::stream::{MessageError, MessageWriter};
 use crate::message::headers::to_fields;
 use crate::transport::OutgoingBody;
@@ -37,13 +37,13 @@ impl HandedOut {
     }
 }
 
-/// Seals a request for this URL, under a number of its own.
+/// Seals a request for this URL, under its number.
 pub(crate) fn seal(
     request: http::Request<OutgoingBody>,
     url: &Url,
     base: &BaseUrl,
     progress: Progress,
-    recipient: &Recipient,
+    number: Numbered<'_>,
 ) -> Result<SealedRequest, AttestationError> {
     let (head, body) = request.into_parts();
     let mut headers = head.headers;
@@ -52,7 +52,7 @@ pub(crate) fn seal(
         headers.remove(name);
     }
     let head = Head { control: base.control_data(head.method.as_str(), url), fields: to_fields(&headers) };
-    let (writer, start, response) = recipient.seal(head)?;
+    let (writer, start, response) = number.seal(head)?;
     let handed_out = HandedOut::default();
     let mut sealed = SealedBody { start, writer: Some(writer), body, progress, handed_out: handed_out.clone() };
     // A request without a body is one piece, and has a length.

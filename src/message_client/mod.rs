@@ -260,7 +260,8 @@ impl MessageClient {
         Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
     }
 
-    /// Returns whether a request can be sealed now. If not, the host attests first.
+    /// Returns whether a request can be sealed now. If not, the host attests first: no attestation is valid, the last one no longer leads to
+    /// its instance, or 1,024 requests were sealed under it since one whose response has not begun.
     ///
     /// # Errors
     ///
@@ -268,7 +269,7 @@ impl MessageClient {
     pub fn is_attested(&mut self, now: UnixTime) -> Result<bool, AttestationError> {
         let now = self.advance(now);
         self.standing.check()?;
-        Ok(self.instance.as_ref().is_some_and(|instance| instance.is_usable(now)))
+        Ok(self.instance.as_ref().is_some_and(|instance| instance.is_usable(now) && instance.recipient.has_number()))
     }
 
     /// Returns the last attestation, whose end may have passed.

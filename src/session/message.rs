@@ -32,11 +32,17 @@ use crate::transport::{TransportError, TransportErrorKind};
 const MAX_PROBLEM: usize = 4_096;
 const PROBLEM_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why a request was sealed under none of several attestations.
+const NO_NUMBER: &str =
+    "1024 later requests were sealed under the same attestation as one whose response has not begun";
+
 /// What became of a sealed request on one connection.
 enum Outcome {
     Response(Response),
     /// Nothing of it was handed to the HTTP library.
     NotSent(TransportError),
+    /// Nothing of it was sealed: the attestation has no number for it.
+    NoNumber,
     /// There is no response of the application, and perhaps another attempt has one.
     Failed(Failure, AttestationError),
 }
@@ -74,6 +80,13 @@ impl SessionInner {
                 }
                 Outcome::NotSent(failure) => {
                     last = Some(failure);
+                    continue;
+                }
+                // The session with the agent goes on for what waits, and another one is begun: a request whose response takes long
+                // holds up no others.
+                Outcome::NoNumber => {
+                    recipient.mark_lost();
+                    last = Some(TransportError::new(TransportErrorKind::NotProcessed, NO_NUMBER));
                     continue;
                 }
                 Outcome::Failed(failure, error) => (failure, error),
@@ -125,10 +138,12 @@ async fn exchange(
 ) -> Result<Outcome, AttestationError> {
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
+    // Before the body is taken, which may be there to be read once.
+    let Some(number) = recipient.recipient().number() else { return Ok(Outcome::NoNumber) };
     let guarded = Arc::clone(&peer);
     let (request, progress) = parts.request(url, MAX_PIECE, move || guarded.check())?;
     let SealedRequest { body, handed_out, response } =
-        sealed_request::seal(request, url, base, progress.clone(), recipient.recipient())?;
+        sealed_request::seal(request, url, base, progress.clone(), number)?;
     let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
     let mut request = http::Request::post(recipient.url().as_str()).body(body).map_err(unusable)?;
     request.headers_mut().clone_from(recipient.headers());

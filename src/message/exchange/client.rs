@@ -9,7 +9,6 @@ use super::fields;
 use super::keys::Offer;
 use super::session::{MessageNumber, SessionId, WINDOW};
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
-use crate::crypto::sealing::SealingError;
 use crate::message::binary_http::{self, Field, Head, Kind, Part};
 use crate::message::key_config::KeyConfig;
 use crate::message::request;
@@ -46,6 +45,12 @@ struct Numbers {
     under_way: BTreeSet<u64>,
 }
 
+/// The number of a request that is not sealed yet.
+pub(crate) struct Numbered<'r> {
+    recipient: &'r Recipient,
+    under_way: UnderWay,
+}
+
 /// A number whose request may not have arrived. It is forgotten when this is dropped.
 struct UnderWay {
     numbers: Arc<Mutex<Numbers>>,
@@ -55,16 +60,20 @@ struct UnderWay {
 impl UnderWay {
     /// Takes the next number. None is given out that would put the window of the agent above one that is under way: the request of
     /// that one would be refused if it came later.
-    fn begin(numbers: &Arc<Mutex<Numbers>>) -> Result<Self, MessageError> {
+    fn begin(numbers: &Arc<Mutex<Numbers>>) -> Option<Self> {
         let mut state = lock(numbers);
-        let number = state.next;
-        let oldest = state.under_way.first().copied().unwrap_or(number);
-        if number.saturating_sub(oldest) >= WINDOW {
-            return Err(MessageError::TooManyUnderWay);
-        }
-        state.next = number.checked_add(1).ok_or(SealingError)?;
+        let number = state.free()?;
+        state.next = number.checked_add(1)?;
         state.under_way.insert(number);
-        Ok(Self { numbers: Arc::clone(numbers), number })
+        Some(Self { numbers: Arc::clone(numbers), number })
+    }
+}
+
+impl Numbers {
+    /// The next number, if it can be given out.
+    fn free(&self) -> Option<u64> {
+        let oldest = self.under_way.first().copied().unwrap_or(self.next);
+        (self.next.saturating_sub(oldest) < WINDOW).then_some(self.next)
     }
 }
 
@@ -79,15 +88,33 @@ impl Recipient {
         Self { config: offer.config, session: offer.session, numbers: Arc::default() }
     }
 
-    /// Seals the head of a request under a number of its own. Returns what writes its content, the bytes so far, and what reads the
-    /// response.
-    pub(crate) fn seal(&self, mut head: Head) -> Result<(MessageWriter, Vec<u8>, ResponseReader), MessageError> {
+    /// Takes a number for a request. `None` while the response to one that is [`WINDOW`] below the next has not begun, however few are
+    /// waited for: requests are then sealed under another attestation, whose numbers begin again.
+    pub(crate) fn number(&self) -> Option<Numbered<'_>> {
+        Some(Numbered { recipient: self, under_way: UnderWay::begin(&self.numbers)? })
+    }
+
+    /// Whether [`Recipient::number`] gives one.
+    #[cfg(feature = "crypto-rust")]
+    pub(crate) fn has_number(&self) -> bool {
+        lock(&self.numbers).free().is_some()
+    }
+
+    /// Takes a number and seals the head of a request under it, as [`Numbered::seal`].
+    pub(crate) fn seal(&self, head: Head) -> Result<(MessageWriter, Vec<u8>, ResponseReader), MessageError> {
+        self.number().ok_or(MessageError::TooManyUnderWay)?.seal(head)
+    }
+}
+
+impl Numbered<'_> {
+    /// Seals the head of a request. Returns what writes its content, the bytes so far, and what reads the response.
+    pub(crate) fn seal(self, mut head: Head) -> Result<(MessageWriter, Vec<u8>, ResponseReader), MessageError> {
+        let Self { recipient: Recipient { config, session, .. }, under_way } = self;
         fields::check_request(&head.fields)?;
-        let under_way = UnderWay::begin(&self.numbers)?;
-        let number = MessageNumber { session: self.session, number: under_way.number };
+        let number = MessageNumber { session: *session, number: under_way.number };
         let value = number.to_string().into_bytes();
         head.fields.insert(0, Field { name: fields::MESSAGE.to_owned(), value });
-        let sealed = request::seal(&self.config)?;
+        let sealed = request::seal(config)?;
         let (writer, start) = MessageWriter::begin(sealed.start, sealed.chunks, &binary_http::head(&head)?)?;
         let reader = MessageReader::new(sealed.response, Kind::Response);
         Ok((writer, start, ResponseReader { reader, author: Author::Unknown, under_way: Some(under_way) }))

@@ -19,7 +19,7 @@ struct Host {
     behind: Behind,
     http: reqwest::Client,
     client: MessageClient,
-    drawn: u8,
+    drawn: u16,
     /// What the caller states about each request.
     idempotent: bool,
 }
@@ -44,7 +44,8 @@ impl Host {
     /// Bytes that no other call has.
     fn random(&mut self) -> Zeroizing<Vec<u8>> {
         self.drawn += 1;
-        Zeroizing::new((0..HOST_RANDOM_LEN).map(|at| u8::try_from(at).unwrap() ^ self.drawn).collect())
+        let drawn = self.drawn.to_le_bytes();
+        Zeroizing::new((0..HOST_RANDOM_LEN).map(|at| u8::try_from(at).unwrap() ^ drawn[at % drawn.len()]).collect())
     }
 
     async fn post(&self, url: &str, headers: &[(String, String)], body: Vec<u8>) -> (u16, String, Vec<u8>) {
@@ -145,6 +146,25 @@ async fn a_refusal_ends_a_client_until_another_attestation() {
     // What was begun before the refusal stays refused.
     assert_eq!(exchange.content(b"more", host.now()).map_err(|error| error.code()), Err("session-poisoned"));
     assert_eq!(exchange.open(&[0; 64]).unwrap_err().error.code(), "session-poisoned");
+}
+
+/// One response that does not begin: after 1,023 further requests the host attests again, and the first one goes on.
+#[tokio::test]
+async fn a_slow_request_makes_a_host_attest_for_others() {
+    let mut host = Host::start().await;
+    host.attest().await.unwrap();
+    let BegunExchange { mut exchange, .. } = host.seal("POST", 0).unwrap();
+    for _ in 1..1_024 {
+        assert_eq!(host.client.is_attested(host.now()), Ok(true));
+        drop(host.seal("POST", 0).unwrap());
+    }
+    assert_eq!(host.client.is_attested(host.now()), Ok(false));
+    let error = host.seal("POST", 0).map(|_| ()).unwrap_err();
+    assert_eq!((error.code(), error.request_sent()), ("application-unreachable", false));
+    host.attest().await.unwrap();
+    assert_eq!(host.exchange("POST", "other").await.as_deref(), Ok("other"));
+    exchange.content(b"more", host.now()).unwrap();
+    exchange.end(host.now()).unwrap();
 }
 
 /// A request whose content comes slowly: what was sealed before may have arrived.

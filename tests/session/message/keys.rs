@@ -129,6 +129,34 @@ async fn another_instance_does_not_prolong_what_was_sealed_to_the_first() {
     assert_eq!(lab.blindbox.traffic().count("/echo") + other.traffic().count("/echo"), 0);
 }
 
+/// An agent keeps 1,024 numbers: none is given out while the response to one that far below has not begun. Then another attestation gives
+/// more, and what is under way goes on.
+#[tokio::test]
+async fn a_slow_request_holds_up_no_others() {
+    let lab = Lab::start().await;
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    let session = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+    let gate = Gate::closed();
+    lab.blindbox.fail("/echo", Fault::Held(gate.clone()));
+    let slow = tokio::spawn(session.post("/echo").body("slow").send());
+    gate.arrived(1).await;
+    let attestations = || lab.blindbox.traffic().count("/attest/maa");
+    for _ in 1..1_024 {
+        hello(&session).await.unwrap();
+    }
+    assert_eq!(attestations(), 1);
+    // It has a body that can be read once, and nothing of it is read before it can be sealed.
+    let stream = futures::stream::iter([Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(b"x"))]);
+    let response = session.post("/generate").body_stream(stream).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), attestations()), (400, 2));
+    hello(&session).await.unwrap();
+    assert_eq!(attestations(), 2);
+    assert!(!slow.is_finished());
+    gate.open();
+    assert_eq!(soon(slow).await.unwrap().unwrap().text().await.unwrap(), "slow");
+    assert_eq!(lab.blindbox.traffic().count("/echo"), 1);
+}
+
 /// The first attempt was delivered, and the attestation for the second one fails: the error does not say that nothing was sent.
 #[tokio::test]
 async fn an_error_after_a_delivered_attempt_says_so() {

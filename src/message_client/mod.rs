@@ -159,9 +159,20 @@ impl MessageClient {
     ///
     /// # Errors
     ///
-    /// As the fetching of evidence does for [`crate::verify_connection`]: the host is not reached, or what it responds with is no evidence.
-    /// None of them is a verdict: what was attested before stays so until its end.
+    /// As the fetching of evidence does for [`crate::verify_connection`]. After one that is a verdict, such as a response that names no
+    /// message key, the client seals nothing, as after a refusal by [`MessageClient::attest`]. Without a verdict, such as when the host is
+    /// not reached, what was attested before stays so until its end.
     pub fn evidence(
+        &mut self,
+        response: HostResponse<'_>,
+        key_set: Option<Result<&[u8], &str>>,
+        source: KeySetSource,
+    ) -> Result<NeededDocuments, AttestationError> {
+        let read = self.read_evidence(response, key_set, source);
+        read.inspect_err(|error| self.refuse_if_verdict(error))
+    }
+
+    fn read_evidence(
         &mut self,
         response: HostResponse<'_>,
         key_set: Option<Result<&[u8], &str>>,
@@ -242,12 +253,7 @@ impl MessageClient {
             ak_anchors: self.ak_anchors.clone(),
         };
         let verified = crate::verify::verify(&evidence, &endorsements, challenge, &self.policy, now);
-        let attestation = verified.inspect_err(|error| {
-            if error.is_verdict() {
-                self.instance = None;
-                self.standing.refuse(error.code());
-            }
-        })?;
+        let attestation = verified.inspect_err(|error| self.refuse_if_verdict(error))?;
         let config = attestation.message_key.clone();
         let config = config.ok_or(AttestationError::MissingEvidence { what: "a message key" })?;
         let headers =
@@ -258,6 +264,14 @@ impl MessageClient {
         let recipient = Recipient::new(Offer { config, session });
         let reached = Arc::new(Reached::new());
         Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
+    }
+
+    /// Ends the session after evidence was refused, whichever step refused it.
+    fn refuse_if_verdict(&mut self, error: &AttestationError) {
+        if error.is_verdict() {
+            self.instance = None;
+            self.standing.refuse(error.code());
+        }
     }
 
     /// Returns whether a request can be sealed now. If not, the host attests first: no attestation is valid, the last one no longer leads to

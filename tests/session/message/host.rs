@@ -1,6 +1,8 @@
 //! The client of hosts that have the network themselves: each step by hand, over an HTTP client of the test.
 
-use blindbox_attestation::emulator::{FrontEnd, FrontEndKnob, Guest, Kds, KeySetKnob, Knob, MaaEvidence, Platform};
+use blindbox_attestation::emulator::{
+    Fault, FrontEnd, FrontEndKnob, Guest, Kds, KeySetKnob, Knob, MaaEvidence, Platform,
+};
 use blindbox_attestation::maa::KeyEvidenceError;
 use blindbox_attestation::message_client::{
     BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient, MessageExchange,
@@ -8,8 +10,8 @@ use blindbox_attestation::message_client::{
 };
 use blindbox_attestation::snp::CrlError;
 use blindbox_attestation::{
-    AttestationError, AttestedKeyRequirement, KeySetSource, MaaKeyError, Policy, Product, UnixTime, UvmRequirement,
-    Verdict, Violation, Workload,
+    AttestationError, AttestedKeyRequirement, ChannelNotBound, KeySetSource, MaaKeyError, Policy, Product, UnixTime,
+    UvmRequirement, Verdict, Violation, Workload,
 };
 use zeroize::Zeroizing;
 
@@ -146,6 +148,30 @@ async fn a_refusal_ends_a_client_until_another_attestation() {
     // What was begun before the refusal stays refused.
     assert_eq!(exchange.content(b"more", host.now()).map_err(|error| error.code()), Err("session-poisoned"));
     assert_eq!(exchange.open(&[0; 64]).unwrap_err().error.code(), "session-poisoned");
+}
+
+/// Evidence that is refused before it is verified is refused as well: what the client was sealed to may no longer be what it was.
+#[tokio::test]
+async fn a_response_that_is_refused_ends_a_client() {
+    let mut host = Host::start().await;
+    host.attest().await.unwrap();
+    let BegunExchange { mut exchange, .. } = host.seal("POST", 0).unwrap();
+    host.behind.lab.blindbox.set(Knob::RefuseMessageForm);
+    let not_named = AttestationError::ChannelNotBound { reason: ChannelNotBound::MessageKeyNotNamed };
+    assert_eq!(host.needed().await.unwrap_err(), not_named);
+    let poisoned = AttestationError::SessionPoisoned { cause: "channel-not-bound" };
+    assert_eq!(host.client.is_attested(host.now()), Err(poisoned.clone()));
+    assert!(host.client.attestation().is_none());
+    assert_eq!(host.seal("POST", 0).map(|_| ()), Err(poisoned.clone()));
+    assert_eq!(exchange.content(b"more", host.now()), Err(poisoned));
+    host.behind.lab.blindbox.reset();
+    host.attest().await.unwrap();
+    assert_eq!(host.exchange("POST", "again").await.as_deref(), Ok("again"));
+    // What is no verdict refuses nothing.
+    host.behind.lab.blindbox.fail("/attest/maa", Fault::status(500));
+    assert_eq!(host.needed().await.unwrap_err().code(), "agent-unreachable");
+    assert_eq!(host.client.is_attested(host.now()), Ok(true));
+    assert_eq!(host.exchange("POST", "still").await.as_deref(), Ok("still"));
 }
 
 /// One response that does not begin: after 1,023 further requests the host attests again, and the first one goes on.

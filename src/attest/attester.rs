@@ -184,9 +184,10 @@ impl Attester {
         };
         let ((evidence, offer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
         if let (Some(issuer), Some(keys)) = (issuer, &key_set)
-            && names_unknown_key(&evidence, keys)
+            && let Some(key_id) = unknown_key(&evidence, keys)
         {
-            key_set = Some(telemetry::step(Step::KeySet, verifier.key_sets.refresh(issuer, deadline)).await?);
+            let newer = verifier.key_sets.refresh(issuer, &key_id, requested_at, deadline);
+            key_set = Some(telemetry::step(Step::KeySet, newer).await?);
         }
         let maa_crl = self.crl_for_maa_key(&evidence, key_set.as_ref(), deadline).await?;
         let (vek, crl) = collateral.map_or((None, None), |(vek, crl)| (Some(vek), crl));
@@ -205,8 +206,8 @@ impl Attester {
     }
 }
 
-/// Whether a token names a key that is not in the set: then a newer set is fetched. Any other fault of the token is reported by the
-/// verification.
-fn names_unknown_key(evidence: &Evidence, keys: &KeySet) -> bool {
-    evidence.claimed_key_id().is_some_and(|id| keys.key_ids().all(|known| known != id))
+/// Returns the key that a token names if it is not in the set: then a newer set is fetched. Any other fault of the token is reported by
+/// the verification.
+fn unknown_key(evidence: &Evidence, keys: &KeySet) -> Option<String> {
+    evidence.claimed_key_id().filter(|id| keys.key_ids().all(|known| known != id.as_str()))
 }

@@ -10,19 +10,19 @@ use reqwest::Client;
 use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError};
 use super::single_flight::CachedFetch;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::maa::{KeySet, MAX_KEY_SET_LEN};
 use crate::sync::lock;
 use crate::telemetry::Lookup;
-use crate::types::Issuer;
+use crate::types::{Issuer, shorten};
 
 /// How long a key set is used. A key that MAA withdraws is trusted for at most this time.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// How old a key set must be before an unknown key id causes another fetch. Without it a peer could make this client flood
-/// MAA by sending tokens with invented key ids.
+/// MAA by sending tokens with invented key ids. No one waits for it to pass, so that such a peer holds up no request either.
 const REFETCH_COOLDOWN: Duration = Duration::from_secs(10);
 
 /// The most instances whose key sets are kept: policies name one or two.
@@ -40,7 +40,14 @@ pub(crate) struct JwksCache {
 #[derive(Debug)]
 enum Source {
     Pinned(KeySet),
-    Fetched { client: Client, source: KeySetSource, entries: Mutex<HashMap<Issuer, Arc<CachedFetch<KeySet>>>> },
+    Fetched { client: Client, source: KeySetSource, entries: Mutex<HashMap<Issuer, Arc<CachedFetch<Fetched>>>> },
+}
+
+/// A key set, and when it was requested from the instance.
+#[derive(Clone, Debug)]
+struct Fetched {
+    key_set: KeySet,
+    requested_at: Moment,
 }
 
 impl JwksCache {
@@ -78,12 +85,40 @@ impl JwksCache {
 
     /// Returns the key set of an instance, cached for an hour.
     pub(crate) async fn get(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
-        self.get_max_age(LIFETIME, issuer, deadline).await
+        match &self.source {
+            Source::Pinned(key_set) => Ok(key_set.clone()),
+            Source::Fetched { .. } => Ok(self.get_max_age(LIFETIME, issuer, deadline).await?.key_set),
+        }
     }
 
-    /// Returns a newer key set, for a token whose key id the cached one does not have.
-    pub(crate) async fn refresh(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
-        self.get_max_age(REFETCH_COOLDOWN, issuer, deadline).await
+    /// Returns a newer key set, for a token that names a key which the cached one does not have.
+    ///
+    /// Only a key set that was requested after the attestation began shows that MAA does not publish the key. An older one may be from
+    /// before MAA began to use it: without a newer one nothing is known about the peer, and the error is no verdict on it.
+    pub(crate) async fn refresh(
+        &self,
+        issuer: &Issuer,
+        key_id: &str,
+        attested_since: Moment,
+        deadline: &Deadline,
+    ) -> Result<KeySet, AttestationError> {
+        if let Source::Pinned(key_set) = &self.source {
+            return Ok(key_set.clone());
+        }
+        let Fetched { key_set, requested_at } = self.get_max_age(REFETCH_COOLDOWN, issuer, deadline).await?;
+        if requested_at.not_before(attested_since) || key_set.key_ids().any(|known| known == key_id) {
+            return Ok(key_set);
+        }
+        let seconds = REFETCH_COOLDOWN.as_secs();
+        let key_id = shorten(key_id, 64);
+        Err(AttestationError::MaaUnreachable {
+            issuer: issuer.clone(),
+            reason: format!(
+                "it is fetched at most once in {seconds} s, and the last one has no key {key_id:?}, which the token names and MAA may \
+                 have begun to use since then"
+            ),
+            source: None,
+        })
     }
 
     async fn get_max_age(
@@ -91,10 +126,9 @@ impl JwksCache {
         max_age: Duration,
         issuer: &Issuer,
         deadline: &Deadline,
-    ) -> Result<KeySet, AttestationError> {
-        let (client, entries) = match &self.source {
-            Source::Pinned(key_set) => return Ok(key_set.clone()),
-            Source::Fetched { client, entries, .. } => (client, entries),
+    ) -> Result<Fetched, AttestationError> {
+        let Source::Fetched { client, entries, .. } = &self.source else {
+            return Err(AttestationError::MissingEvidence { what: "a key set that is not pinned" });
         };
         let entry = {
             let mut entries = lock(entries);
@@ -104,15 +138,22 @@ impl JwksCache {
             Arc::clone(entries.entry(issuer.clone()).or_default())
         };
         let lookup = Lookup::new("key-set");
-        let fetch = || lookup.on_network(fetch(client, issuer, *deadline));
+        let requested_at = self.clock.moment();
+        let fetch = || lookup.on_network(fetch(client, issuer, requested_at, *deadline));
         let outcome = entry.get(&self.clock, max_age, ACTIVITY, deadline, fetch).await;
         lookup.ended(&outcome);
         outcome
     }
 }
 
-async fn fetch(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<KeySet, AttestationError> {
-    Ok(KeySet::from_json(&fetch_document(client, issuer, deadline).await?)?)
+async fn fetch(
+    client: &Client,
+    issuer: &Issuer,
+    requested_at: Moment,
+    deadline: Deadline,
+) -> Result<Fetched, AttestationError> {
+    let key_set = KeySet::from_json(&fetch_document(client, issuer, deadline).await?)?;
+    Ok(Fetched { key_set, requested_at })
 }
 
 async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {

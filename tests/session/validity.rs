@@ -360,6 +360,39 @@ async fn keys_that_maa_takes_out_of_use_are_out_of_use_here() {
     assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "invalid-token" });
 }
 
+/// MAA uses a new key a moment after its key set was fetched: that says nothing about the peer, which keeps its attestation.
+#[tokio::test]
+async fn a_key_that_maa_changes_just_after_a_fetch_ends_no_session() {
+    let lab = Lab::start().await;
+    let policy = lab.policy().require_max_session_age(Duration::from_secs(20)).unwrap();
+    let verifier = lab.verifier();
+    let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+    // Another session has the key set fetched again.
+    lab.maa.rotate_key();
+    lab.blindbox.clock().advance(12);
+    let _ = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
+    assert_eq!(lab.maa.key_set_fetches(), 2);
+    lab.maa.rotate_key();
+    lab.blindbox.clock().advance(4);
+    let requested = lab.blindbox.traffic().count("/attest/maa");
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(lab.blindbox.traffic().count("/attest/maa"), requested + 1, "a renewal");
+    // The attestation ends without another one, and the session does not.
+    lab.blindbox.clock().advance(4);
+    let error = hello(&session).await.unwrap_err();
+    assert_eq!((error.code(), error.is_retryable()), ("maa-unreachable", true), "{error:?}");
+    assert_eq!(lab.maa.key_set_fetches(), 2);
+    lab.blindbox.clock().advance(10);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert_eq!(lab.maa.key_set_fetches(), 3);
+    // A set that was requested for the attestation itself does not have the key: that is a verdict.
+    lab.maa.sign_with_unpublished_key();
+    lab.blindbox.clock().advance(16);
+    let error = hello(&session).await.unwrap_err();
+    assert!(matches!(error, AttestationError::InvalidToken(TokenError::UnknownKey { .. })), "{error:?}");
+    assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "invalid-token" });
+}
+
 /// Only the monotonic clock advances.
 struct WallClockStandsStill(UnixTime, EmulatedClock);
 

@@ -6,7 +6,7 @@ use blindbox_attestation::azure_vm::{
     check_ak_issuer,
 };
 use blindbox_attestation::emulator::amd::AmdHierarchy;
-use blindbox_attestation::emulator::azure_vm::{AkCertificateBuilder, VirtualTpm, VirtualTpmAuthority};
+use blindbox_attestation::emulator::azure_vm::{AkCertificateBuilder, AkIssuer, VirtualTpm, VirtualTpmAuthority};
 use blindbox_attestation::snp::{self, CertificateError, Collateral, Revocation};
 
 use super::NOW;
@@ -157,9 +157,26 @@ fn an_authority_may_issue_such_certificates() {
     let cause =
         CertificateError::ExcludedUse { expected: vec!["2.23.133.8.3".into()], allowed: vec!["2.23.133.8.1".into()] };
     assert_eq!(refused, refuse(1, cause));
-    // Two authorities, of which the upper one allows none below it: the second is the first again, which issued itself by name
-    // only.
-    assert!(azure.verify(&azure.certificate().authority_path_len(None).chain().unwrap(), NOW).is_ok());
+    let refused = azure.refused(&azure.certificate().authority_key_usage(0x80));
+    assert_eq!(refused, refuse(1, CertificateError::WrongKeyUsage(KeyUse::Certificates)));
+    // Two authorities, of which the upper one allows none below it.
+    let below = azure.certificate().issuer(AkIssuer::AuthorityBelow);
+    let refused = azure.refused(&below);
+    assert_eq!(refused, refuse(2, CertificateError::PathTooLong { allowed: 0, actual: 1 }));
+    for allowed in [Some(1), None] {
+        let chain = below.clone().authority_path_len(allowed).chain().unwrap();
+        assert!(azure.verify(&chain, NOW).is_ok(), "{allowed:?}");
+    }
+}
+
+/// The owner of a confidential VM has a genuine certificate, and is no authority.
+#[test]
+fn the_owner_of_a_vm_certifies_no_other() {
+    let azure = Azure::new();
+    let chain = azure.certificate().issuer(AkIssuer::OwnerOfAnotherVm).authority_path_len(None).chain().unwrap();
+    assert!(azure.anchors.check_chain(&chain[1..], NOW).is_ok());
+    let refused = azure.verify(&chain, NOW);
+    assert_eq!(refused, Err(AkCertificateError::Certificate { index: 1, cause: CertificateError::NotACa }));
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::x509::RsaNumbers;
 const ALGORITHM: SigningAlgorithm = SigningAlgorithm::RsaPkcs1(Sha2::Sha256);
 const ROOT_NAME: &str = "Emulated Virtual TPM Root (do not trust)";
 const AUTHORITY_NAME: &str = "Emulated Virtual TPM CA (do not trust)";
+const AUTHORITY_BELOW_NAME: &str = "Emulated Virtual TPM CA below (do not trust)";
+const ANOTHER_VM: &str = "0123456789ab.ConfidentialVM.Azure.windows.net";
 const ATTESTATION_KEY_USE: &str = "2.23.133.8.3";
 
 /// A root of virtual TPMs and an authority below it.
@@ -87,12 +89,14 @@ impl VirtualTpmAuthority {
         AkCertificateBuilder {
             authority: self,
             key,
+            issuer: AkIssuer::Authority,
             issuer_url: None,
             subject: "01d451636602.ConfidentialVM.Azure.windows.net".to_owned(),
             not_after: "480501000000Z".to_owned(),
             uses: vec!["1.3.6.1.4.1.311.10.3.12".to_owned(), ATTESTATION_KEY_USE.to_owned()],
             key_usage: 0x80,
             is_authority: false,
+            authority_key_usage: 0x04,
             authority_path_len: Some(0),
             authority_uses: vec!["2.23.133.8.1".to_owned(), ATTESTATION_KEY_USE.to_owned()],
             authority_not_after: "480501000000Z".to_owned(),
@@ -100,10 +104,23 @@ impl VirtualTpmAuthority {
     }
 }
 
+/// Who signs the certificate of an attestation key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AkIssuer {
+    /// The authority below the root.
+    Authority,
+    /// Another authority, which the first one certified.
+    AuthorityBelow,
+    /// The owner of another VM, with a key that the authority certified as the attestation key of that VM.
+    OwnerOfAnotherVm,
+}
+
 /// The certificate of an attestation key to fill in and sign.
 #[derive(Clone, Debug)]
 pub struct AkCertificateBuilder<'a> {
     authority: &'a VirtualTpmAuthority,
+    issuer: AkIssuer,
     key: Vec<u8>,
     issuer_url: Option<String>,
     subject: String,
@@ -111,6 +128,7 @@ pub struct AkCertificateBuilder<'a> {
     uses: Vec<String>,
     key_usage: u8,
     is_authority: bool,
+    authority_key_usage: u8,
     authority_path_len: Option<u8>,
     authority_uses: Vec<String>,
     authority_not_after: String,
@@ -121,6 +139,12 @@ impl AkCertificateBuilder<'_> {
     #[must_use]
     pub fn subject(self, subject: &str) -> Self {
         Self { subject: subject.to_owned(), ..self }
+    }
+
+    /// Who signs it.
+    #[must_use]
+    pub fn issuer(self, issuer: AkIssuer) -> Self {
+        Self { issuer, ..self }
     }
 
     /// The address of the issuer's certificate (`AuthorityInfoAccess`, RFC 5280 section 4.2.2.1); none unless set.
@@ -153,55 +177,77 @@ impl AkCertificateBuilder<'_> {
         Self { is_authority, ..self }
     }
 
-    /// The path length of the authority that issues it.
+    /// The key usage of the authority: 0x04 certificate signing, 0x80 digital signature.
+    #[must_use]
+    pub fn authority_key_usage(self, authority_key_usage: u8) -> Self {
+        Self { authority_key_usage, ..self }
+    }
+
+    /// The path length of the authority.
     #[must_use]
     pub fn authority_path_len(self, path_len: Option<u8>) -> Self {
         Self { authority_path_len: path_len, ..self }
     }
 
-    /// The extended key usage of the authority that issues it.
+    /// The extended key usage of the authority, and of the one below it.
     #[must_use]
     pub fn authority_uses(self, uses: &[&str]) -> Self {
         Self { authority_uses: uses.iter().map(|each| (*each).to_owned()).collect(), ..self }
     }
 
-    /// The end of the validity of the authority that issues it, as `YYMMDDhhmmssZ`.
+    /// The end of the validity of the authority, as `YYMMDDhhmmssZ`.
     #[must_use]
     pub fn authority_not_after(self, time: &str) -> Self {
         Self { authority_not_after: time.to_owned(), ..self }
     }
 
-    /// The certificate and that of its issuer, in DER.
+    /// The certificate and those above it without the root, in DER.
     ///
     /// # Errors
     ///
     /// [`KeyFailure`] if a key cannot sign.
     pub fn chain(&self) -> Result<Vec<Vec<u8>>, KeyFailure> {
         let signer = &self.authority.signer;
-        let algorithm = algorithm_identifier(ALGORITHM, false);
-        let mut extensions =
-            vec![basic_constraints(self.is_authority, None), key_usage(self.key_usage), extended_key_usage(&self.uses)];
-        extensions.extend(self.issuer_url.as_deref().map(authority_information));
-        let leaf = CertificateSpec {
-            subject: &self.subject,
-            issuer: AUTHORITY_NAME,
-            validity: [utc_time("250601000000Z"), utc_time(&self.not_after)],
-            extensions,
-            public_key: self.key.clone(),
-            algorithm: algorithm.clone(),
-        };
         let authority = CertificateSpec {
             subject: AUTHORITY_NAME,
             issuer: ROOT_NAME,
             validity: [utc_time("250401000000Z"), utc_time(&self.authority_not_after)],
             extensions: vec![
                 basic_constraints(true, self.authority_path_len),
-                key_usage(0x04),
+                key_usage(self.authority_key_usage),
                 extended_key_usage(&self.authority_uses),
             ],
             public_key: signer.public_key()?,
-            algorithm,
+            algorithm: algorithm_identifier(ALGORITHM, false),
         };
-        Ok(vec![leaf.sign(signer)?, authority.sign(signer)?])
+        let authority = authority.sign(signer)?;
+        if self.issuer == AkIssuer::Authority {
+            let leaf = self.leaf(&self.subject, AUTHORITY_NAME, self.key.clone());
+            return Ok(vec![leaf.sign(signer)?, authority]);
+        }
+        let signer_below = Signer::generate(ALGORITHM, RsaOwner::Leaf)?;
+        let mut below = self.leaf(ANOTHER_VM, AUTHORITY_NAME, signer_below.public_key()?);
+        if self.issuer == AkIssuer::AuthorityBelow {
+            below.subject = AUTHORITY_BELOW_NAME;
+            below.extensions =
+                vec![basic_constraints(true, None), key_usage(0x04), extended_key_usage(&self.authority_uses)];
+        }
+        let leaf = self.leaf(&self.subject, below.subject, self.key.clone());
+        Ok(vec![leaf.sign(&signer_below)?, below.sign(signer)?, authority])
+    }
+
+    /// A certificate as that of the attestation key, whatever its names and its key.
+    fn leaf<'a>(&self, subject: &'a str, issuer: &'a str, public_key: Vec<u8>) -> CertificateSpec<'a> {
+        let mut extensions =
+            vec![basic_constraints(self.is_authority, None), key_usage(self.key_usage), extended_key_usage(&self.uses)];
+        extensions.extend(self.issuer_url.as_deref().map(authority_information));
+        CertificateSpec {
+            subject,
+            issuer,
+            validity: [utc_time("250601000000Z"), utc_time(&self.not_after)],
+            extensions,
+            public_key,
+            algorithm: algorithm_identifier(ALGORITHM, false),
+        }
     }
 }

@@ -35,7 +35,7 @@ mod quote;
 
 use std::fmt;
 
-pub use certificate::{AkCertificateBuilder, VirtualTpmAuthority};
+pub use certificate::{AkCertificateBuilder, AkIssuer, VirtualTpmAuthority};
 pub(crate) use guest::{AzureVmGuest, AzureVmRequest};
 pub use hcl::HclReportBuilder;
 pub use knob::AzureVmKnob;

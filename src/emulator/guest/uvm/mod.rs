@@ -34,6 +34,8 @@ pub const SIGNED_AT: u64 = 1_748_779_200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChainFault {
+    /// The leaf names a signature algorithm of another kind of key than its issuer's.
+    AlgorithmOfAnotherKey,
     /// The intermediate may not sign certificates by its key usage.
     AuthorityMayNotSign,
     /// The intermediate is no certificate authority.
@@ -200,11 +202,13 @@ impl UvmSignerBuilder {
             validity: self.validity(0, ["250101000000Z", "260101000000Z"]),
             extensions,
             public_key: key.public_key()?,
-            algorithm: if fault(ChainFault::WeakAlgorithm) {
+            algorithm: match self.fault {
                 // sha1WithRSAEncryption
-                b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05\x05\x00".to_vec()
-            } else {
-                algorithm_identifier(self.authorities, self.explicit_trailer)
+                Some(ChainFault::WeakAlgorithm) => {
+                    b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05\x05\x00".to_vec()
+                }
+                Some(ChainFault::AlgorithmOfAnotherKey) => algorithm_identifier(other_kind(self.authorities), false),
+                _ => algorithm_identifier(self.authorities, self.explicit_trailer),
             },
         };
         let mut der = leaf.sign(if fault(ChainFault::ForgedLink) { key } else { authority })?;
@@ -212,6 +216,14 @@ impl UvmSignerBuilder {
             der.push(0);
         }
         Ok(der)
+    }
+}
+
+/// An algorithm of RSA for a key of ECDSA, and the other way round.
+const fn other_kind(algorithm: SigningAlgorithm) -> SigningAlgorithm {
+    match algorithm {
+        SigningAlgorithm::RsaPkcs1(_) | SigningAlgorithm::RsaPss(_) => SigningAlgorithm::EcdsaP384,
+        _ => SigningAlgorithm::RsaPss(Sha2::Sha384),
     }
 }
 

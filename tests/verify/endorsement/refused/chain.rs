@@ -1,7 +1,7 @@
 //! Faults of the chain of certificates.
 
 use blindbox_attestation::UnixTime;
-use blindbox_attestation::emulator::uvm::{ChainFault, SigningAlgorithm, UvmSigner};
+use blindbox_attestation::emulator::uvm::{ChainFault, Sha2, SigningAlgorithm, UvmSigner};
 use blindbox_attestation::uvm::{CertificateError, EndorsementError, EndorsementForm, KeyUse, verify};
 use coset::cbor::value::Value;
 
@@ -45,6 +45,17 @@ fn each_fault_of_a_chain_is_named() {
         let signer = UvmSigner::builder().leaf(SigningAlgorithm::EcdsaP384).fault(fault).build().unwrap();
         let cose = signer.endorse(EndorsementForm::CwtHashEnvelope, 1, &measurement()).unwrap();
         assert_eq!(verify(&cose, &expected(&signer)), Err(EndorsementError::Certificate { index, cause }), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_algorithm_of_another_kind_of_key_is_refused() {
+    for authorities in [SigningAlgorithm::EcdsaP384, SigningAlgorithm::RsaPss(Sha2::Sha384)] {
+        let builder = UvmSigner::builder().authorities(authorities).leaf(SigningAlgorithm::EcdsaP384);
+        let signer = builder.fault(ChainFault::AlgorithmOfAnotherKey).build().unwrap();
+        let cose = signer.endorse(EndorsementForm::CwtHashEnvelope, 1, &measurement()).unwrap();
+        let refused = EndorsementError::Certificate { index: 0, cause: CertificateError::IssuerKeyMismatch };
+        assert_eq!(verify(&cose, &expected(&signer)), Err(refused), "{authorities:?}");
     }
 }
 

@@ -1,11 +1,15 @@
 //! The key of an MAA that a confidential container holds, over the network.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
 use crate::lab::{Lab, hello};
 use blindbox_attestation::emulator::{
     Guest, HardwareKnob, Kds, KdsKnob, KeyForm, KeySetKnob, MaaEvidence, MaaEvidenceKnob, Platform, UVM_FEED,
 };
 use blindbox_attestation::maa::{KeyEvidenceError, KeyEvidencePart};
-use blindbox_attestation::snp::{CrlError, ReportError};
+use blindbox_attestation::snp::{CertificateError, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     AttestationError, AttestedKeyRequirement, Endorsements, HostData, KeySetSource, MaaKeyError, Measurement, Policy,
@@ -123,6 +127,14 @@ async fn a_container_that_is_not_as_required_is_refused() {
         ),
         (
             MaaEvidenceKnob::MigrationAllowed,
+            "maa key",
+            "guest policy",
+            "no debugging, no migration, vmpl 0".to_owned(),
+            "migration allowed".to_owned(),
+        ),
+        (
+            // REPORT_ID_MA of a guest that has a migration agent.
+            MaaEvidenceKnob::Hardware(HardwareKnob::ReportBytes(0x160, vec![0x33; 32])),
             "maa key",
             "guest policy",
             "no debugging, no migration, vmpl 0".to_owned(),
@@ -259,6 +271,25 @@ async fn evidence_that_does_not_prove_the_key_is_refused() {
         ),
         "{refused:?}"
     );
+}
+
+/// Of two endorsements, either could be the one that is verified.
+#[tokio::test]
+async fn evidence_has_one_endorsement_of_the_utility_vm() {
+    let scene = Scene::start().await;
+    let refused = async |endorsements: &[&str]| {
+        let endorsements = URL_SAFE_NO_PAD.encode(json!({ "Uvm": endorsements }).to_string());
+        let document = json!({ "Endorsements": endorsements, "SnpReport": "AAAA", "VcekCertChain": "AAAA" });
+        match scene.refused(MaaEvidenceKnob::Document(document.to_string())).await {
+            AttestationError::UnattestedMaaKey(error) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let ambiguous = KeyEvidenceError::Malformed { part: KeyEvidencePart::Endorsements };
+    assert_eq!(refused(&[]).await, MaaKeyError::Evidence(ambiguous.clone()));
+    assert_eq!(refused(&["AAAA", "AAAA"]).await, MaaKeyError::Evidence(ambiguous));
+    // With one of them the certificates are next.
+    assert_eq!(refused(&["AAAA"]).await, MaaKeyError::Certificates(CertificateError::Malformed));
 }
 
 #[tokio::test]

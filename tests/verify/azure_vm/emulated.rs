@@ -1,5 +1,7 @@
 //! Reports of the paravisor and quotes that are signed and wrong.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blindbox_attestation::azure_vm::{
     HclReport, HclReportError, Quote, QuoteError, RuntimeClaims, RuntimeClaimsError, VerifiedQuote,
 };
@@ -119,6 +121,23 @@ fn the_report_covers_the_claims_in_full() {
     assert!(matches!(refused, HclReportError::WrongReportData { .. }), "{refused:?}");
 }
 
+/// Two reports over the same claims, of the same machine.
+#[test]
+fn claims_are_read_with_the_report_in_their_blob_only() {
+    let machine = Machine::new();
+    let sign = |report_id| machine.tpm.hcl_report().sign(machine.amd.report().report_id(report_id), &machine.vcek);
+    let (one, other) = (sign([1; 32]), sign([2; 32]));
+    let (one, other) = (HclReport::read(&one).unwrap(), HclReport::read(&other).unwrap());
+    let collateral = Collateral::new(machine.vcek.der());
+    let verified = |hcl: &HclReport<'_>| {
+        snp::verify(hcl.snp_report().unwrap(), &collateral, &machine.amd.anchors(), Revocation::Off, NOW).unwrap()
+    };
+    assert_eq!(verified(&one).snp().report_data, verified(&other).snp().report_data);
+    assert!(one.verify_with(&verified(&one)).is_ok());
+    assert_eq!(one.verify_with(&verified(&other)), Err(HclReportError::AnotherReport));
+    assert_eq!(other.verify_with(&verified(&one)), Err(HclReportError::AnotherReport));
+}
+
 #[test]
 fn a_report_of_less_privileged_software_is_not_the_paravisors() {
     let machine = Machine::new();
@@ -197,6 +216,23 @@ fn claims_that_are_covered_and_ambiguous_or_incomplete_are_refused() {
     let refused =
         machine.refused(&machine.tpm.hcl_report().claims(&with_keys(&format!("[{}]", key("HCLAkPub", "AQAB", &one)))));
     assert_eq!(refused, HclReportError::RuntimeClaims(invalid("n", "base64url without padding")));
+}
+
+/// The attestation key of a TPM with the ROCA weakness (CVE-2017-15361) signs for anyone who factors it.
+#[test]
+fn an_attestation_key_that_can_be_factored_is_refused() {
+    let machine = Machine::new();
+    let whole = machine.tpm.hcl_report().claims_json();
+    let own = whole.split(r#""n":""#).nth(1).unwrap().split('"').next().unwrap();
+    // A multiple of the primes of the fingerprint (11, 13, 17, 19, 37 and so on) with 65537 added: 65537 modulo each of them.
+    let mut modulus = hex::decode("a04916af44a0a5e1ba5b4b8fd0").unwrap();
+    modulus.resize(253, 0);
+    modulus.extend([1, 0, 1]);
+    let with = |modulus: &[u8]| machine.tpm.hcl_report().claims(&whole.replace(own, &URL_SAFE_NO_PAD.encode(modulus)));
+    let weak = HclReportError::RuntimeClaims(RuntimeClaimsError::WeakKey);
+    assert_eq!(machine.refused(&with(&modulus)), weak);
+    *modulus.last_mut().unwrap() ^= 2;
+    assert!(machine.claims(&with(&modulus)).is_ok());
 }
 
 #[test]

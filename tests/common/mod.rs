@@ -16,6 +16,18 @@ pub fn vectors() -> Option<PathBuf> {
     None
 }
 
+/// The directory of reported cases, `cases` beside that of recorded evidence. As [`vectors`], it says so where there is none.
+#[must_use]
+#[allow(dead_code)]
+pub fn cases() -> Option<PathBuf> {
+    let directory = vectors()?.parent()?.join("cases");
+    if directory.is_dir() {
+        return Some(directory);
+    }
+    skipped(&format!("no reported cases in {}", directory.display()));
+    None
+}
+
 /// Says that a test returns early, and why.
 pub fn skipped(why: &str) {
     // Not `eprintln!`: the test harness swallows what that prints in a test that passes, as this one will.

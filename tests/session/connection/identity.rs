@@ -1,6 +1,8 @@
 //! Who the peer is: its key, its name, the keys of MAA, and the policy that a verdict is about.
 
-use blindbox_attestation::emulator::{AgentLocation, HttpVersions, KeyKind, Knob};
+use std::time::Duration;
+
+use blindbox_attestation::emulator::{AgentLocation, Fault, HttpVersions, KeyKind, Knob};
 use blindbox_attestation::{AttestationError, Channel, Session, Verdict, Violation};
 use serde_json::{Value, json};
 
@@ -22,11 +24,28 @@ async fn a_session_talks_to_the_attested_peer() {
         // Evidence and application went over one and the same connection.
         let connections = lab.blindbox.traffic().connections();
         assert_eq!(connections.len(), 1, "{http:?}");
-        assert!(!connections[0].resumed);
         let expected = if http == HttpVersions::Http1 { "http/1.1" } else { "h2" };
         assert_eq!(connections[0].protocol.as_deref(), Some(expected));
         assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 1);
     }
+}
+
+/// A resumed connection has no certificate, and so no proof that the peer holds the attested key. The emulator offers resumption.
+#[tokio::test]
+async fn no_connection_resumes_another() {
+    let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http1)).await;
+    let verifier = lab.verifier();
+    let connect = async || verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
+    let session = connect().await;
+    hello(&session).await.unwrap();
+    // Its body never comes, so that its connection is in use.
+    lab.blindbox.fail("/echo", Fault::Drip(Duration::from_secs(3600)));
+    let _first = session.post("/echo").body("0123456789").send().await.unwrap();
+    hello(&session).await.unwrap();
+    // Nor does a session resume the connection of another.
+    hello(&connect().await).await.unwrap();
+    let resumed: Vec<_> = lab.blindbox.traffic().connections().iter().map(|connection| connection.resumed).collect();
+    assert_eq!(resumed, [false; 3]);
 }
 
 #[tokio::test]

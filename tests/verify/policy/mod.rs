@@ -3,6 +3,7 @@
 mod combinations;
 mod file;
 mod lint;
+mod lint_codes;
 mod twice;
 mod values;
 

@@ -28,8 +28,14 @@ strict! {
         pub(super) revocation: RevocationRule,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub(crate) reported_tcb: Option<TcbMinima>,
+        /// The first field that a method set a second time: see [`AttestedKeyRequirement::validate`].
+        #[serde(skip)]
+        pub(super) given_twice: Option<&'static str>,
     }
 }
+
+const UVM_ISSUER: &str = "trust.maa.require-attested-key.uvm-issuer";
+const REPORTED_TCB: &str = "trust.maa.require-attested-key.reported-tcb";
 
 impl AttestedKeyRequirement {
     /// Requires a container with one of these host data (the digests of the CCE policies of MAA's service), on an endorsed
@@ -42,21 +48,28 @@ impl AttestedKeyRequirement {
             uvm_issuer: None,
             revocation: RevocationRule::Required,
             reported_tcb: None,
+            given_twice: None,
         }
     }
 
-    /// Requires minimum versions of `REPORTED_TCB` of the machine that MAA runs on. A second call replaces the first.
+    /// Requires minimum versions of `REPORTED_TCB` of the machine that MAA runs on.
+    ///
+    /// With a second call no policy can be made ([`PolicyError::GivenTwice`]).
     #[must_use]
     pub fn with_reported_tcb(mut self, minima: TcbMinima) -> Self {
-        self.reported_tcb = Some(minima);
+        let replaced = self.reported_tcb.replace(minima);
+        self.given_twice = self.given_twice.or(replaced.map(|_| REPORTED_TCB));
         self
     }
 
     /// Requires another issuer of the endorsement (a `did:x509`) than
     /// [`UvmRequirement::PRODUCTION_ISSUER`](super::UvmRequirement::PRODUCTION_ISSUER), byte for byte.
+    ///
+    /// With a second issuer no policy can be made ([`PolicyError::GivenTwice`]).
     #[must_use]
     pub fn with_uvm_issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.uvm_issuer = Some(issuer.into());
+        let replaced = self.uvm_issuer.replace(issuer.into());
+        self.given_twice = self.given_twice.or(replaced.map(|_| UVM_ISSUER));
         self
     }
 
@@ -81,6 +94,9 @@ impl AttestedKeyRequirement {
     }
 
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
+        if let Some(requirement) = self.given_twice {
+            return Err(PolicyError::GivenTwice { requirement });
+        }
         const HOST_DATA: &str = "trust.maa.require-attested-key.host-data";
         check_names(HOST_DATA, Some(&self.host_data), HostData::is_zero)?;
         if self.host_data.iter().any(HostData::is_known_allow_all) {
@@ -88,8 +104,8 @@ impl AttestedKeyRequirement {
             return Err(PolicyError::UnusableValue { requirement: HOST_DATA, reason });
         }
         check_number("trust.maa.require-attested-key.minimum-uvm-svn", Some(self.minimum_uvm_svn))?;
-        check_text("trust.maa.require-attested-key.uvm-issuer", self.uvm_issuer.as_deref())?;
+        check_text(UVM_ISSUER, self.uvm_issuer.as_deref())?;
         let minima = self.reported_tcb.as_ref();
-        minima.map_or(Ok(()), |minima| minima.validate("trust.maa.require-attested-key.reported-tcb"))
+        minima.map_or(Ok(()), |minima| minima.validate(REPORTED_TCB))
     }
 }

@@ -106,6 +106,7 @@ impl MaaTrust {
             uvm_issuer: _,
             revocation: _,
             reported_tcb,
+            given_twice: _,
         }) = require_attested_key
         {
             given.extend([

@@ -151,10 +151,11 @@ impl GuestIdentity {
         Self { mrtd, ..Self::unspecified() }
     }
 
-    /// Accepts these guests of Intel TDX too, beside the SEV-SNP guests that are accepted. A second call replaces the first.
+    /// Accepts these guests of Intel TDX too, beside all guests that are accepted already.
     #[must_use]
-    pub fn also_measured_tdx(self, mrtd: impl IntoIterator<Item = Measurement>) -> Self {
-        Self { mrtd: Some(mrtd.into_iter().collect()), ..self }
+    pub fn also_measured_tdx(mut self, mrtd: impl IntoIterator<Item = Measurement>) -> Self {
+        self.mrtd.get_or_insert_default().extend(mrtd);
+        self
     }
 
     /// Returns the kinds of TEE that the lists are about, if they are not about SEV-SNP alone.

@@ -165,7 +165,8 @@ async fn a_container_that_is_not_as_required_is_refused() {
     let of_provider = Platform::builder(Product::Genoa).vlek().build();
     scene.publish(MaaEvidence::new(&of_provider));
     let builder = scene.lab.builder().amd_anchors(scene.of_maa.anchors());
-    let policy = scene.policy(scene.lab.trust(), scene.requirement().with_uvm_issuer(of_provider.uvm_issuer()));
+    let requirement = AttestedKeyRequirement::new([Guest::container().snp.host_data], 104);
+    let policy = scene.policy(scene.lab.trust(), requirement.with_uvm_issuer(of_provider.uvm_issuer()));
     let verifier = builder.build().unwrap();
     let refused = verifier.connect(scene.lab.blindbox.url(), &policy).await.unwrap_err();
     let (expected, actual) = ("VCEK".to_owned(), "VLEK".to_owned());

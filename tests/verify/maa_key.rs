@@ -192,6 +192,16 @@ fn a_requirement_that_cannot_be_meant_is_refused() {
     let requirement = "trust.maa.require-attested-key.reported-tcb";
     assert_eq!(refusal, PolicyError::EmptyList { requirement });
     let usable = || AttestedKeyRequirement::new([host_data], 104);
+    let minima = || TcbMinima::any(TcbMinimum::new().snp(1));
+    for (twice, requirement) in [
+        (usable().with_uvm_issuer("did:a").with_uvm_issuer("did:b"), "trust.maa.require-attested-key.uvm-issuer"),
+        (
+            usable().with_reported_tcb(minima()).with_reported_tcb(minima()),
+            "trust.maa.require-attested-key.reported-tcb",
+        ),
+    ] {
+        assert_eq!(refused(twice), PolicyError::GivenTwice { requirement });
+    }
     let requirement = "trust.maa.require-attested-key";
     let twice = trust().require_attested_maa_key(usable()).unwrap().require_attested_maa_key(usable());
     assert_eq!(twice, Err(PolicyError::GivenTwice { requirement }));

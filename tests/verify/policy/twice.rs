@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use blindbox_attestation::{
-    AbiVersion, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, ImageId,
-    KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Product, ReportId, Sha256Digest,
+    AbiVersion, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData,
+    ImageId, KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Product, ReportId, Sha256Digest,
     SigningKey, TcbMinima, TcbMinimum, TeeKind, Trust, UvmRequirement, VmId, Workload,
 };
 
@@ -136,4 +136,17 @@ fn an_issuer_and_a_feed_of_utility_vms_are_given_once() {
     let changed = text.replacen(r#""minimum-svn""#, r#""given-twice":"uvm.feed","minimum-svn""#, 1);
     assert_ne!(changed, text);
     assert!(matches!(Policy::from_json(&changed), Err(PolicyError::Malformed { .. })), "{changed}");
+}
+
+/// The methods that accept something else too add to what is accepted.
+#[test]
+fn further_guests_and_workloads_are_accepted_beside_the_first() {
+    let [one, two, three] = [[1; 48], [2; 48], [3; 48]].map(Measurement::new);
+    let added = GuestIdentity::measured_tdx([one]).also_measured_tdx([two]).also_measured_tdx([three]);
+    assert_eq!(added, GuestIdentity::measured_tdx([one, two, three]));
+    let added = Workload::binds_its_own_key(host_data()).also_accept(HostData::new([7; 32]));
+    let policy =
+        Policy::confidential_container(Trust::maa(SHARED).unwrap(), added, UvmRequirement::at_least(101)).unwrap();
+    let listed = format!(r#""host-data":["{}","{}"]"#, host_data(), HostData::new([7; 32]));
+    assert!(policy.to_json().contains(&listed), "{}", policy.to_json());
 }

@@ -73,6 +73,22 @@ impl AppraisalBuilder {
         if holds { self.passed(name, expected, actual) } else { self.failed(name, expected, actual, violation) }
     }
 
+    /// Records a check as [`AppraisalBuilder::require`] does, whose violation states what was expected and found.
+    pub(super) fn require_text(
+        &mut self,
+        name: &'static str,
+        holds: bool,
+        expected: String,
+        actual: String,
+        violation: impl FnOnce(String, String) -> Violation,
+    ) {
+        if holds {
+            return self.passed(name, expected, actual);
+        }
+        let violation = violation(expected.clone(), actual.clone());
+        self.failed(name, expected, actual, violation);
+    }
+
     /// Records the failure of a check that needs a claim which the evidence does not carry.
     pub(super) fn claim_not_reported(&mut self, name: &'static str, claim: &'static str, expected: impl Into<Text>) {
         let actual = if claim == name { Text::from("not reported") } else { format!("{claim} not reported").into() };
@@ -145,6 +161,17 @@ impl<const N: usize> Required<'_, N> {
         violation: Violation,
     ) {
         self.evaluated().require(name, holds, expected, actual, violation);
+    }
+
+    pub(super) fn require_text(
+        &mut self,
+        name: &'static str,
+        holds: bool,
+        expected: String,
+        actual: String,
+        violation: impl FnOnce(String, String) -> Violation,
+    ) {
+        self.evaluated().require_text(name, holds, expected, actual, violation);
     }
 
     /// Records the failure of a check whose own claim the evidence does not carry.

@@ -139,13 +139,9 @@ fn author_key(checks: &mut AppraisalBuilder, tee: &ConsistentEvidence, actual: &
     let unused = tee.report.as_ref().is_some_and(|report| !report.hardware().author_key_en);
     match accepted {
         Some(accepted) if unused => {
-            let (expected, found) = (any_of(accepted), "none");
-            checks.failed(
-                NAME,
-                expected.clone(),
-                found,
-                Violation::WrongGuestIdentity { field: NAME, expected, actual: found.to_owned() },
-            );
+            checks.require_text(NAME, false, any_of(accepted), "none".to_owned(), |expected, actual| {
+                Violation::WrongGuestIdentity { field: NAME, expected, actual }
+            });
         }
         _ => require_one_of(checks, NAME, accepted, actual),
     }
@@ -158,14 +154,9 @@ fn require_one_of<T: PartialEq + fmt::Display>(
     actual: &T,
 ) {
     let Some(accepted) = accepted else { return };
-    let (expected, found) = (any_of(accepted), actual.to_string());
-    checks.require(
-        name,
-        accepted.contains(actual),
-        expected.clone(),
-        found.clone(),
-        Violation::WrongGuestIdentity { field: name, expected, actual: found },
-    );
+    checks.require_text(name, accepted.contains(actual), any_of(accepted), actual.to_string(), |expected, actual| {
+        Violation::WrongGuestIdentity { field: name, expected, actual }
+    });
 }
 
 fn require_chip<T: PartialEq + fmt::Display>(
@@ -177,12 +168,7 @@ fn require_chip<T: PartialEq + fmt::Display>(
     let Some(accepted) = accepted else { return };
     let expected = any_of(accepted);
     let Some(actual) = actual else { return checks.not_reported(name, expected) };
-    let found = actual.to_string();
-    checks.require(
-        name,
-        accepted.contains(actual),
-        expected.clone(),
-        found.clone(),
-        Violation::WrongChip { field: name, expected, actual: found },
-    );
+    checks.require_text(name, accepted.contains(actual), expected, actual.to_string(), |expected, actual| {
+        Violation::WrongChip { field: name, expected, actual }
+    });
 }

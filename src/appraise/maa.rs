@@ -68,7 +68,10 @@ fn compliance(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {
         }
     };
     let checks = &mut checks.of(Requirement::ComplianceStatus);
-    checks.require(NAME, holds, expected.clone(), text, Violation::NonCompliantUvm { expected, status: shown });
+    checks.require_text(NAME, holds, expected, text, |expected, _| Violation::NonCompliantUvm {
+        expected,
+        status: shown,
+    });
 }
 
 fn policy_hash(checks: &mut AppraisalBuilder, maa: &MaaClaims, policy: &Policy) {

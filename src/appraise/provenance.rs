@@ -68,8 +68,10 @@ fn key_exchange(checks: &mut AppraisalBuilder, group: Option<&str>, policy: &Pol
     }
     let actual = group.unwrap_or("a group that is not known").to_owned();
     let holds = group.is_some_and(|group| POST_QUANTUM.contains(&group));
-    let violation = Violation::NotPostQuantum { actual: actual.clone() };
-    checks.of(Requirement::PostQuantum).require(NAME, holds, "a post-quantum group", actual, violation);
+    let checks = &mut checks.of(Requirement::PostQuantum);
+    checks.require_text(NAME, holds, "a post-quantum group".to_owned(), actual, |_, actual| {
+        Violation::NotPostQuantum { actual }
+    });
 }
 
 /// Checks the sources of the evidence and of the keys that verified it.

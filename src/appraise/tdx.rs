@@ -86,8 +86,9 @@ fn attributes(checks: &mut AppraisalBuilder, tdx: &TdxClaims) {
     if unknown != 0 {
         actual.push_str(&format!(", of which {unknown:#010x} are unknown"));
     }
-    let violation = Violation::WrongGuestIdentity { field: NAME, expected: expected.clone(), actual: actual.clone() };
-    checks.require(NAME, disables_ve && unknown == 0, expected, actual, violation);
+    checks.require_text(NAME, disables_ve && unknown == 0, expected, actual, |expected, actual| {
+        Violation::WrongGuestIdentity { field: NAME, expected, actual }
+    });
 }
 
 /// Checks the launch measurement, which is that of paravisor and firmware.
@@ -116,8 +117,11 @@ fn module(checks: &mut AppraisalBuilder, tdx: &TdxClaims) {
     } else {
         format!("signer {}, attributes {:#018x}", tdx.mrsignerseam, tdx.seam_attributes)
     };
-    let violation = Violation::WrongGuestIdentity { field: NAME, expected: expected.clone(), actual: actual.clone() };
-    checks.require(NAME, holds, expected, actual, violation);
+    checks.require_text(NAME, holds, expected, actual, |expected, actual| Violation::WrongGuestIdentity {
+        field: NAME,
+        expected,
+        actual,
+    });
 }
 
 /// Checks Intel's verdict on the TCB, as MAA found it.
@@ -131,8 +135,10 @@ fn tcb_status(checks: &mut AppraisalBuilder, tdx: &TdxClaims, policy: &Policy) {
         return checks.allowed(NAME, UP_TO_DATE, format!("{actual}, which require.tcb-status accepts"));
     }
     let expected = own.map_or_else(|| UP_TO_DATE.to_owned(), any_of);
-    let violation = Violation::WrongTcbStatus { expected: expected.clone(), actual: actual.clone() };
-    checks.require(NAME, accepted, expected, actual, violation);
+    checks.require_text(NAME, accepted, expected, actual, |expected, actual| Violation::WrongTcbStatus {
+        expected,
+        actual,
+    });
 }
 
 /// Records what a token of TDX shows of the paravisor: nothing but the launch measurement.

@@ -85,8 +85,9 @@ pub(super) fn uvm(checks: &mut AppraisalBuilder, endorsed: Option<&UvmClaims>, p
     ] {
         let checks = &mut checks.of(requirement);
         let holds = expected == actual;
-        let (expected, actual) = (expected.to_owned(), shorten(actual, 200));
-        checks.require(name, holds, expected.clone(), actual.clone(), Violation::WrongUvm { field, expected, actual });
+        checks.require_text(name, holds, expected.to_owned(), shorten(actual, 200), |expected, actual| {
+            Violation::WrongUvm { field, expected, actual }
+        });
     }
     let actual = endorsed.svn;
     let checks = &mut checks.of(Requirement::UvmMinimumSvn);

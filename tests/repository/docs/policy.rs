@@ -123,7 +123,8 @@ fn every_check_of_the_appraisal_is_documented() {
         }
         let mut found = BTreeSet::new();
         // The first text behind each call that records a check, and names that stand in a constant or a table.
-        let calls = ["passed(", "allowed(", "failed(", "require(", "not_evaluated(", "not_reported(", "off("];
+        let calls =
+            ["passed(", "allowed(", "failed(", "require(", "require_text(", "not_evaluated(", "not_reported(", "off("];
         let calls = calls.map(|call| format!("checks.{call}"));
         let constants = ["const NAME: &str = ".to_owned()];
         for before in calls.iter().chain(&constants) {

@@ -222,6 +222,12 @@ impl HardwareClaims {
     pub fn is_firmware_provisional(&self) -> bool {
         self.current_firmware != self.committed_firmware || self.current_tcb != self.committed_tcb
     }
+
+    /// Whether the guest has a migration agent, which can move it whatever its guest policy says.
+    #[must_use]
+    pub fn has_migration_agent(&self) -> bool {
+        self.report_id_ma.as_bytes().iter().any(|byte| *byte != 0xff)
+    }
 }
 
 /// A version of the SNP firmware. Ordered by major, minor, build.

@@ -13,7 +13,8 @@ use crate::types::{Revocation, shorten};
 pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
     let (require, hardware) = (policy.requirements(), report.hardware());
     signing_key(checks, hardware, policy);
-    revocation(checks, report, policy);
+    let rule = policy.amd().map(AmdTrust::revocation);
+    revocation(&mut checks.of(Requirement::Revocation), "revocation", report, rule);
     crl_age(checks, report, policy);
     csp_id(checks, hardware, policy);
     tcb::of_hardware(checks, hardware, report.product(), policy);
@@ -68,15 +69,10 @@ fn signing_key(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy:
     let Some(accepted) = policy.signing_keys() else {
         return checks.not_evaluated(NAME, "the provider is required, whose key is a VLEK", actual.to_string());
     };
-    let expected = any_of(accepted);
     let checks = &mut checks.of(Requirement::SigningKeys);
-    checks.require(
-        NAME,
-        accepted.contains(&actual),
-        expected.clone(),
-        actual.to_string(),
-        Violation::WrongChip { field: NAME, expected, actual: actual.to_string() },
-    );
+    checks.require_text(NAME, accepted.contains(&actual), any_of(accepted), actual.to_string(), |expected, actual| {
+        Violation::WrongChip { field: NAME, expected, actual }
+    });
 }
 
 /// Checks the cloud provider whose VLEK signed the report. The certificate of a VCEK names no provider.
@@ -86,26 +82,24 @@ fn csp_id(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Pol
     let checks = &mut checks.of(Requirement::CspIds);
     let expected = any_of(accepted);
     let Some(actual) = hardware.csp_id.clone() else { return checks.not_reported(NAME, expected) };
-    let shown = shorten(&actual, 64);
-    checks.require(
-        NAME,
-        accepted.contains(&actual),
-        expected.clone(),
-        shown.clone(),
-        Violation::WrongChip { field: NAME, expected, actual: shown },
-    );
+    checks.require_text(NAME, accepted.contains(&actual), expected, shorten(&actual, 64), |expected, actual| {
+        Violation::WrongChip { field: NAME, expected, actual }
+    });
 }
 
-fn revocation(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {
-    const NAME: &str = "revocation";
+/// Records whether AMD's CRL was checked. A required CRL that is missing or outdated has already failed the verification of the report.
+pub(super) fn revocation(
+    checks: &mut Required<'_>,
+    name: &'static str,
+    report: &VerifiedReport,
+    rule: Option<Revocation>,
+) {
     const EXPECTED: &str = "AMD's current list does not name the signing authority";
-    // A required CRL that is missing or outdated has already failed the verification of the report.
-    let checks = &mut checks.of(Requirement::Revocation);
     let checked = matches!(report.revocation(), RevocationOutcome::Checked { .. });
-    match (checked, policy.amd().map(AmdTrust::revocation)) {
-        (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
-        (false, Some(Revocation::Off)) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off"),
-        (false, _) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: no current list could be had"),
+    match (checked, rule) {
+        (true, _) => checks.passed(name, EXPECTED, "not revoked"),
+        (false, Some(Revocation::Off)) => checks.allowed(name, EXPECTED, "NOT CHECKED: the policy turns it off"),
+        (false, _) => checks.allowed(name, EXPECTED, "NOT CHECKED: no current list could be had"),
     }
 }
 
@@ -141,26 +135,21 @@ fn firmware(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &P
     ] {
         let Some(minimum) = minimum else { continue };
         let checks = &mut checks.of(requirement);
-        let (expected, actual_text) = (format!("{minimum} or later"), actual.to_string());
-        checks.require(
+        checks.require_text(
             name,
             actual >= minimum,
-            expected.clone(),
-            actual_text.clone(),
-            Violation::FirmwareTooOld { firmware, expected, actual: actual_text },
+            format!("{minimum} or later"),
+            actual.to_string(),
+            |expected, actual| Violation::FirmwareTooOld { firmware, expected, actual },
         );
     }
     if require.committed_firmware_only {
         let checks = &mut checks.of(Requirement::CommittedFirmwareOnly);
         let provisional = hardware.is_firmware_provisional();
         let actual = format!("running {}, committed {}", hardware.current_firmware, hardware.committed_firmware);
-        checks.require(
-            "provisional firmware",
-            !provisional,
-            "none",
-            actual.clone(),
-            Violation::FirmwareTooOld { firmware: "running", expected: "the committed one".to_owned(), actual },
-        );
+        checks.require_text("provisional firmware", !provisional, "none".to_owned(), actual, |_, actual| {
+            Violation::FirmwareTooOld { firmware: "running", expected: "the committed one".to_owned(), actual }
+        });
     }
 }
 
@@ -182,27 +171,23 @@ fn platform_info(checks: &mut AppraisalBuilder, actual: &PlatformInfo, policy: &
 /// Checks for a migration agent: a guest that has one can be moved, whatever its guest policy says.
 fn migration_agent(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     const NAME: &str = "migration agent";
-    let none = hardware.report_id_ma.as_bytes().iter().all(|byte| *byte == 0xff);
-    match (none, policy.allowances().migration) {
-        (true, _) => checks.passed(NAME, "none", "none"),
-        (false, true) => checks.allowed(NAME, "none", "PRESENT: it can move the guest"),
-        (false, false) => {
-            checks.failed(NAME, "none", "present", Violation::MigrationAllowed);
-        }
+    match (hardware.has_migration_agent(), policy.allowances().migration) {
+        (false, _) => checks.passed(NAME, "none", "none"),
+        (true, true) => checks.allowed(NAME, "none", "PRESENT: it can move the guest"),
+        (true, false) => checks.failed(NAME, "none", "present", Violation::MigrationAllowed),
     }
 }
 
 fn guest_abi(checks: &mut AppraisalBuilder, hardware: &HardwareClaims, policy: &Policy) {
     let Some(minimum) = policy.requirements().minimum_guest_abi else { return };
     let actual = AbiVersion { major: hardware.policy_abi_major, minor: hardware.policy_abi_minor };
-    let (expected, found) = (format!("{minimum} or later"), actual.to_string());
     let checks = &mut checks.of(Requirement::MinimumGuestAbi);
-    checks.require(
+    checks.require_text(
         "guest abi",
         actual >= minimum,
-        expected.clone(),
-        found.clone(),
-        Violation::WrongGuestPolicy { bit: None, expected, actual: found },
+        format!("{minimum} or later"),
+        actual.to_string(),
+        |expected, actual| Violation::WrongGuestPolicy { bit: None, expected, actual },
     );
 }
 

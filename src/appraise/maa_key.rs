@@ -1,12 +1,11 @@
 //! Checks of the container that holds the key of the MAA instance.
 
-use super::AppraisalBuilder;
 use super::builder::Required;
+use super::{AppraisalBuilder, hardware, tcb};
 use crate::claims::SigningKey;
 use crate::error::{Violation, any_of};
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::{AdvisoryStatus, AttestedKeyRequirement, Grade, Platform, Requirement, advisories};
-use crate::snp::{Revocation, RevocationOutcome};
 
 /// Checks the container that holds the key. Its report, its endorsement and that both are about the key were verified before.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
@@ -30,16 +29,20 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, requ
     );
     reported_tcb(checks, key, required);
     advised_fixes(checks, key);
-    revocation(checks, key, required);
+    hardware::revocation(
+        &mut checks.of(Requirement::MaaKeyRevocation),
+        "maa key revocation",
+        &key.report,
+        Some(required.revocation()),
+    );
 }
 
 /// Checks that the container is one that neither its host nor a component at a lower privilege level can read or move.
 fn holder(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
     let (snp, hardware) = (key.report.snp(), key.report.hardware());
-    let agent = hardware.report_id_ma.as_bytes().iter().any(|byte| *byte != 0xff);
     let faults = [
         (snp.policy.debug, "debugging allowed"),
-        (snp.policy.migrate_ma || agent, "migration allowed"),
+        (snp.policy.migrate_ma || hardware.has_migration_agent(), "migration allowed"),
         (snp.vmpl != 0, "another privilege level than 0"),
     ];
     let faults: Vec<_> = faults.into_iter().filter_map(|(found, fault)| found.then_some(fault)).collect();
@@ -73,21 +76,15 @@ fn signing_key(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
 
 fn reported_tcb(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
     const NAME: &str = "maa key tcb";
-    let tcb = &key.report.snp().reported_tcb;
+    let actual = &key.report.snp().reported_tcb;
     let Some(minima) = &required.reported_tcb else {
-        return checks.not_evaluated(NAME, "no minimum in the policy", tcb.to_string());
+        return checks.not_evaluated(NAME, "no minimum in the policy", actual.to_string());
     };
     let checks = &mut checks.of(Requirement::MaaKeyReportedTcb);
-    let product = key.report.product();
-    match minima.for_processor(Some(product), key.report.hardware().cpuid) {
-        Ok(Some(minimum)) => {
-            require(checks, NAME, minimum.first_unmet(tcb).is_none(), minimum.to_string(), tcb.to_string());
-        }
-        Ok(None) => {
-            let expected = "a product that the policy has a minimum for".to_owned();
-            require(checks, NAME, false, expected, product.to_string());
-        }
-        Err(claim) => checks.claim_not_reported(NAME, claim, "a processor that the policy has a minimum for"),
+    let (product, cpuid) = (Some(key.report.product()), key.report.hardware().cpuid);
+    let no_minimum = |expected, actual| Violation::WrongMaaKey { field: "tcb", expected, actual };
+    if let Some(minimum) = tcb::minimum_for(checks, NAME, minima, product, cpuid, no_minimum) {
+        require(checks, NAME, minimum.first_unmet(actual).is_none(), minimum.to_string(), actual.to_string());
     }
 }
 
@@ -119,19 +116,11 @@ fn advised_fixes(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
     }
 }
 
-fn revocation(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {
-    const NAME: &str = "maa key revocation";
-    const EXPECTED: &str = "AMD's current list does not name the signing authority";
-    let checks = &mut checks.of(Requirement::MaaKeyRevocation);
-    let checked = matches!(key.report.revocation(), RevocationOutcome::Checked { .. });
-    match (checked, required.revocation()) {
-        (true, _) => checks.passed(NAME, EXPECTED, "not revoked"),
-        (false, Revocation::Off) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: the policy turns it off"),
-        (false, _) => checks.allowed(NAME, EXPECTED, "NOT CHECKED: no current list could be had"),
-    }
-}
-
 fn require(checks: &mut Required<'_>, name: &'static str, holds: bool, expected: String, actual: String) {
     let field = name.strip_prefix("maa key ").unwrap_or("guest policy");
-    checks.require(name, holds, expected.clone(), actual.clone(), Violation::WrongMaaKey { field, expected, actual });
+    checks.require_text(name, holds, expected, actual, |expected, actual| Violation::WrongMaaKey {
+        field,
+        expected,
+        actual,
+    });
 }

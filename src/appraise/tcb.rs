@@ -1,6 +1,7 @@
 //! Checks of TCB versions.
 
 use super::AppraisalBuilder;
+use super::builder::Required;
 use crate::claims::{Cpuid, HardwareClaims, SnpClaims};
 use crate::error::Violation;
 use crate::policy::{Policy, Requirement, TcbMinima, TcbMinimum};
@@ -55,20 +56,8 @@ fn at_least(checks: &mut AppraisalBuilder, subject: Subject<'_>, minima: Option<
         return checks.not_evaluated(name, "no minimum in the policy", actual.to_string());
     };
     let checks = &mut checks.of(requirement);
-    let expected = "a product that the policy has a minimum for";
-    let minimum: TcbMinimum = match (minima.for_processor(product, cpuid), product) {
-        (Ok(Some(minimum)), _) => minimum,
-        (Err(claim), _) => return checks.claim_not_reported(name, claim, expected),
-        (Ok(None), None) => return checks.claim_not_reported(name, "product", expected),
-        (Ok(None), Some(product)) => {
-            return checks.failed(
-                name,
-                expected,
-                product.to_string(),
-                Violation::WrongChip { field: "product", expected: expected.to_owned(), actual: product.to_string() },
-            );
-        }
-    };
+    let no_minimum = |expected, actual| Violation::WrongChip { field: "product", expected, actual };
+    let Some(minimum) = minimum_for(checks, name, minima, product, cpuid, no_minimum) else { return };
     match minimum.first_unmet(actual) {
         None => checks.passed(name, minimum.to_string(), actual.to_string()),
         Some((part, least, found)) => {
@@ -80,4 +69,26 @@ fn at_least(checks: &mut AppraisalBuilder, subject: Subject<'_>, minima: Option<
             );
         }
     }
+}
+
+/// Returns the minimum for a processor, or records the failure of the check: for a product without a minimum with the violation that
+/// `no_minimum` makes of what was expected and found.
+pub(super) fn minimum_for(
+    checks: &mut Required<'_>,
+    name: &'static str,
+    minima: &TcbMinima,
+    product: Option<Product>,
+    cpuid: Option<Cpuid>,
+    no_minimum: impl FnOnce(String, String) -> Violation,
+) -> Option<TcbMinimum> {
+    const EXPECTED: &str = "a product that the policy has a minimum for";
+    match (minima.for_processor(product, cpuid), product) {
+        (Ok(Some(minimum)), _) => return Some(minimum),
+        (Ok(None), Some(product)) => {
+            checks.require_text(name, false, EXPECTED.to_owned(), product.to_string(), no_minimum);
+        }
+        (Ok(None), None) => checks.claim_not_reported(name, "product", EXPECTED),
+        (Err(claim), _) => checks.claim_not_reported(name, claim, EXPECTED),
+    }
+    None
 }

@@ -134,7 +134,7 @@ fn every_check_of_the_appraisal_is_documented() {
             }
         }
         // These helpers take the checks of one requirement, then the name.
-        for helper in ["require_one_of(", "require_chip("] {
+        for helper in ["require_one_of(", "require_chip(", "revocation("] {
             for call in source.split(helper).skip(1).filter(|call| call.trim_start().starts_with("&mut checks.of(")) {
                 let argument = call.split_once("),").unwrap().1.trim_start();
                 found.insert(argument.strip_prefix('"').and_then(|rest| rest.split('"').next()).unwrap());

@@ -11,6 +11,7 @@ export interface ConnectOptions {
   /**
    * The key set of the MAA instance: its bytes, a URL, or a function of its address that returns one of these. Who gives it decides which
    * tokens are genuine. If left out it is fetched from the instance, which works in a page only if that allows the page's origin.
+   * With `NODE_TLS_REJECT_UNAUTHORIZED=0`, `fetch` of Node authenticates no server, and does not fetch it (`misconfigured`).
    */
   keySet?: Uint8Array | string | URL | ((url: string) => Uint8Array | string | URL | Promise<Uint8Array | string | URL>);
   /** AMD's Key Distribution Service, or a mirror of it that allows the page's origin; or a function that fetches the document at a path. */
@@ -18,7 +19,8 @@ export interface ConnectOptions {
   /** How long an attestation may take, in milliseconds: 30 seconds if left out. */
   timeout?: number;
   /** What sends requests to the front end and fetches documents; `fetch` of the platform if left out. It is not trusted with content. It
-   * is trusted with the key set where `keySet` is left out, and no server's name counts as validated. */
+   * is trusted with the key set where `keySet` is left out, and no server's name counts as validated. A dispatcher that replaces the one
+   * of Node for all requests cannot be seen from here: what authenticates no server then is trusted as `fetch` of the platform is. */
   fetch?: (url: string | URL, init?: any) => Promise<Response>;
   /** The time, in milliseconds since 1970-01-01 UTC; `Date.now` if left out. A clock that is set back prolongs nothing. */
   clock?: () => number | Date;

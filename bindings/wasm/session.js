@@ -16,6 +16,8 @@ const MAX_PIECE_BYTES = 1 << 20;
 const NOTHING = new Uint8Array(0);
 /** AMD's Key Distribution Service. */
 const KDS = 'https://kdsintf.amd.com';
+/** Why, and what to do. */
+const UNAUTHENTICATED = 'NODE_TLS_REJECT_UNAUTHORIZED is 0, so that Node authenticates no server; unset it, and name roots with NODE_EXTRA_CA_CERTS';
 const NULL_BODY = [204, 205, 304];
 /** How long the reason in a response that is not sealed is read, in milliseconds. */
 const PROBLEM_TIMEOUT = 5_000;
@@ -175,6 +177,8 @@ class Session {
 
   async #attestUntil(signal) {
     const machine = this.#machine;
+    // Servers that were authenticated by `connect` still are: the variable is read by Node for each connection.
+    if (this.#settings.validatesNames && !authenticatesServers()) throw argument(`this attestation would authenticate no server: ${UNAUTHENTICATED}`);
     const asked = machine.randomStep('begin', { at: this.#now() });
     const json = 'application/json';
     const question = { method: 'POST', headers: { 'content-type': json, accept: json }, body: asked.body };
@@ -208,9 +212,11 @@ class Session {
     try {
       const found = typeof given === 'function' ? await abortable(Promise.resolve(given(url)), signal) : given;
       if (found instanceof Uint8Array) return { key_set: base64(found), key_set_fetched: false };
+      if (this.#settings.isPlatforms && !authenticatesServers()) throw argument(`anyone could provide the key set of MAA: ${UNAUTHENTICATED}; or give the bytes of the key set`);
       return { key_set: base64(await this.#plain(found ?? url, signal)), key_set_fetched: fetched };
     } catch (error) {
       this.#closed.signal.throwIfAborted();
+      if (error instanceof AttestationError) throw error;
       return { key_set_failure: reasonOf(error), key_set_fetched: fetched };
     }
   }
@@ -446,6 +452,14 @@ function signalOf(init) {
   return given;
 }
 
+/**
+ * Whether `fetch` of the platform authenticates servers: Node does not with this variable. What a dispatcher that replaces its own one does
+ * cannot be seen.
+ */
+function authenticatesServers() {
+  return globalThis.process?.env?.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
+}
+
 /** Whether this platform sends a stream as the content of a request. */
 function streamsRequests() {
   let asked = false;
@@ -580,8 +594,9 @@ export async function connect(url, policy, given = {}) {
     kds: known.kds ?? KDS,
     keySet: known.keySet,
     timeout: known.timeout ?? 30_000,
+    validatesNames: known.fetch === undefined && authenticatesServers(),
   };
-  const client = { url: String(url), policy, validates_names: settings.isPlatforms };
+  const client = { url: String(url), policy, validates_names: settings.validatesNames };
   if (known.amdRoots !== undefined) client.amd_roots = known.amdRoots;
   if (known.akRoot !== undefined) client.ak_root = known.akRoot;
   const module = await compiled(known.module);

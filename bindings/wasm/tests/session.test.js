@@ -326,6 +326,56 @@ test('the page can give the key set, as bytes, from a URL or a function', async 
   });
 });
 
+/** Runs work as in a process with this variable, which Node reads for each connection. */
+async function unauthenticated(work) {
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+  try {
+    return await work();
+  } finally {
+    delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+  }
+}
+
+test('Node that authenticates no server fetches no key set, and validates no name', async () => {
+  await behind([], async (front) => {
+    const platforms = (options) => connect(front.url, front.policy, { module: MODULE, ...options });
+    await unauthenticated(async () => {
+      for (const keySet of [undefined, 'https://localhost/keys', () => 'https://localhost/keys']) {
+        const error = await refused(platforms(keySet === undefined ? {} : { keySet }), 'misconfigured');
+        assert.match(error.message, /NODE_TLS_REJECT_UNAUTHORIZED is 0/);
+      }
+      assert.equal((await front.order('traffic')).key_set_fetches, 0);
+      // Who gives the bytes vouches for them, and messages are sealed to the attested instance.
+      const session = await platforms({ keySet: new TextEncoder().encode(front.file('key-set.json')) });
+      assert.equal(session.attestation.server_name, 'not-evaluated');
+      assert.equal(await text(post(session, 'x')), 'x');
+      session.close();
+      // A `fetch` of the caller is trusted with the key set as it is without the variable.
+      (await front.connect()).close();
+    });
+  });
+});
+
+test('a session that authenticated servers does not attest without', async () => {
+  await behind([], async (front) => {
+    const { fetch } = globalThis;
+    try {
+      globalThis.fetch = (url, init) => {
+        front.sent.push(new URL(url).pathname);
+        return fetch(url, { ...init, dispatcher: front.dispatcher });
+      };
+      const session = await connect(front.url, front.policy, { module: MODULE });
+      const error = await unauthenticated(() => refused(session.reattest(), 'misconfigured'));
+      assert.match(error.message, /NODE_TLS_REJECT_UNAUTHORIZED is 0/);
+      assert.equal(front.count('/attest/maa'), 1);
+      await session.reattest();
+      session.close();
+    } finally {
+      globalThis.fetch = fetch;
+    }
+  });
+});
+
 test("AMD's root: certificates of the agent, and CRLs from the service", async () => {
   await behind(['--product', 'milan'], async (front) => {
     const amdRoots = front.file('amd-roots.pem');

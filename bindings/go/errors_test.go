@@ -118,6 +118,10 @@ func TestArgumentsThatCannotBeUsed(t *testing.T) {
 		"empty hash": func() error {
 			return refused(TrustMAA("https://sharedneu.neu.attest.azure.net").RequireMAAPolicyHash(""), OwnKey)
 		},
+		"two hashes": func() error {
+			pinned := TrustMAA("https://sharedneu.neu.attest.azure.net").RequireMAAPolicyHash(strings.Repeat("ab", 32))
+			return refused(pinned.RequireMAAPolicyHash(strings.Repeat("cd", 32)).AllowTestAttester(), OwnKey)
+		},
 		"no binding":    func() error { return refused(TrustAMD(), "") },
 		"inspection":    func() error { _, err := Inspect(nil); return err },
 		"level":         func() error { return Log(ctx, "loud", func(Event) {}) },

@@ -76,6 +76,8 @@ const (
 type Trust struct {
 	maa map[string]any
 	amd bool
+	// Whether two policies of the MAA instance were required.
+	hashedTwice bool
 }
 
 // TrustMAA trusts an MAA instance, such as https://sharedneu.neu.attest.azure.net.
@@ -91,10 +93,15 @@ func TrustMAAAndAMD(issuer string) Trust {
 	return trust
 }
 
-// RequireMAAPolicyHash requires the attestation policy of the MAA instance, by its SHA-256 in hexadecimal.
-func (t Trust) RequireMAAPolicyHash(hash string) Trust { return t.withMAA("policy-hash", hash) }
+// RequireMAAPolicyHash requires the attestation policy of the MAA instance, by its SHA-256 in hexadecimal. A second one is refused by
+// ConfidentialContainer.
+func (t Trust) RequireMAAPolicyHash(hash string) Trust {
+	_, given := t.maa["policy-hash"]
+	t.hashedTwice = t.hashedTwice || given
+	return t.withMAA("policy-hash", hash)
+}
 
-// AllowTestAttester accepts an MAA instance that is not Microsoft's, such as the emulator's.
+// AllowTestAttester accepts an instance of Azure's test ring (*.test.attest.azure.net).
 func (t Trust) AllowTestAttester() Trust { return t.withMAA("allow-test-attester", true) }
 
 // withMAA adds to a copy: a Trust is a value. Without an instance the policy is refused for the missing issuer.
@@ -103,7 +110,8 @@ func (t Trust) withMAA(name string, value any) Trust {
 	for name, value := range t.maa {
 		maa[name] = value
 	}
-	return Trust{maa, t.amd}
+	t.maa = maa
+	return t
 }
 
 // Container is a policy for a confidential container, field by field.
@@ -125,6 +133,9 @@ type Container struct {
 
 // ConfidentialContainer makes a policy.
 func ConfidentialContainer(container Container) (*Policy, error) {
+	if container.Trust.hashedTwice {
+		return nil, misconfigured("RequireMAAPolicyHash: expected one value, found a second one")
+	}
 	trust := map[string]any{}
 	if container.Trust.maa != nil {
 		trust["maa"] = container.Trust.maa

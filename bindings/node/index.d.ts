@@ -53,7 +53,7 @@ export interface ConfidentialContainer {
   /** Verify the hardware report down to AMD's root. Either this or `maa`, or both. */
   amd?: boolean;
   maaPolicyHash?: string;
-  /** True accepts an attester for tests. Only true and false are accepted here. */
+  /** True accepts an instance of Azure's test ring (`*.test.attest.azure.net`). Only true and false are accepted here. */
   allowTestAttester?: boolean;
   uvmIssuer?: string;
   /** The table `require` of a policy file. */

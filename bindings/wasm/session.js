@@ -89,6 +89,8 @@ class Session {
   #base;
   #attesting = null;
   #attestation = null;
+  /** The latest time, and when that was by the clock that no one sets. */
+  #latest = { at: -Infinity, passed: 0 };
   #closed = new AbortController();
 
   constructor(machine, base, settings) {
@@ -159,8 +161,14 @@ class Session {
     return { request: new Request(target, { ...init, ...streamed, signal: null }), abort };
   }
 
+  /** The time in seconds: that of the clock, or the latest and what has passed since if a clock that was set back says less. */
   #now() {
-    return Math.floor(Number(this.#settings.clock()) / 1000);
+    const given = Number(this.#settings.clock());
+    const passed = performance.now();
+    const at = Math.max(given, this.#latest.at + passed - this.#latest.passed);
+    // What is no time is for the module to refuse.
+    if (Number.isFinite(at)) this.#latest = { at, passed };
+    return Math.floor(at / 1000);
   }
 
   /** Attests, together with others that want it. */

@@ -25,7 +25,8 @@ impl Reached {
     }
 }
 
-/// The latest time that the host gave, in seconds: a clock that is set back prolongs nothing.
+/// The latest time that the host gave, in seconds. A clock that is set back to before it prolongs nothing as long as the host gives a time
+/// that goes on as its monotonic clock does.
 #[derive(Default)]
 pub(super) struct Latest(AtomicU64);
 

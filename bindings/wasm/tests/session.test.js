@@ -517,6 +517,22 @@ test('an attestation ends, and the next request has another', async () => {
   });
 });
 
+test('an attestation ends in time after the clock was set back', async (t) => {
+  await behind([], async (front) => {
+    let [later, passed] = [0, 0];
+    const elapsed = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => elapsed() + passed);
+    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 20\n`;
+    const session = await front.connect({ clock: () => Date.now() + later }, policy);
+    later = -3_600_000;
+    assert.equal(await text(post(session, '1')), '1');
+    assert.equal(front.count('/attest/maa'), 1);
+    passed = 20_000;
+    assert.equal(await text(post(session, '2')), '2');
+    assert.equal(front.count('/attest/maa'), 2);
+  });
+});
+
 test('a refusal ends what is under way, until another attestation succeeds', async () => {
   await behind([], async (front) => {
     const session = await front.connect();

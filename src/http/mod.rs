@@ -31,7 +31,7 @@ pub(crate) use guard::{Cancelled, Guard};
 pub(crate) use guarded_body::Progress;
 pub(crate) use headers::{check_all as check_headers, parse as parse_header};
 pub use multipart::{Form, Part};
-pub(crate) use parts::Parts;
+pub(crate) use parts::{Parts, new_request};
 pub use request::Request;
 pub(crate) use request::Sender;
 pub(crate) use request_body::{CHUNK_SIZE, RequestBody};

@@ -79,9 +79,7 @@ impl Parts {
             }
             _ => (OutgoingBody::empty(), Progress::over()),
         };
-        let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
-        let mut request =
-            http::Request::builder().method(self.method.clone()).uri(url.as_str()).body(body).map_err(unusable)?;
+        let mut request = new_request(self.method.clone(), url, body)?;
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         if let Some(content_type) = &self.content_type {
@@ -123,4 +121,14 @@ impl Parts {
         };
         Err(AttestationError::InvalidResponse { reason: reason.to_owned(), source: None })
     }
+}
+
+/// Returns a request without headers.
+pub(crate) fn new_request(
+    method: Method,
+    url: &Url,
+    body: OutgoingBody,
+) -> Result<http::Request<OutgoingBody>, AttestationError> {
+    let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
+    http::Request::builder().method(method).uri(url.as_str()).body(body).map_err(unusable)
 }

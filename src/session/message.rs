@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use url::Url;
 
 use super::checkout::{Checkout, Exchange};
-use super::exchange::failed;
+use super::exchange::{Call, Transmitted, transmit};
 use super::{MAX_ATTEMPTS, SessionInner};
 use crate::attest::{Freshness, MessageRecipient};
 use crate::base_url::BaseUrl;
@@ -21,7 +21,7 @@ use crate::deadline::Deadline;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::http::sealed_request::{self, SealedRequest};
 use crate::http::sealed_response::{OpeningError, SealedBody};
-use crate::http::{Parts, Response};
+use crate::http::{Parts, Response, new_request};
 use crate::message::exchange::client::{DECLINED_WAIT, Failure, MAX_REPETITIONS, Repetition, ResponseReader};
 use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
@@ -36,13 +36,15 @@ const PROBLEM_TIMEOUT: Duration = Duration::from_secs(5);
 const NO_NUMBER: &str =
     "1024 later requests were sealed under the same attestation as one whose response has not begun";
 
+/// Why the report that a request was not processed is not believed.
+const UNAUTHENTICATED_REPORT: &str =
+    "the front end reports that it did not process the request, and nothing authenticates that";
+
 /// What became of a sealed request on one connection.
 enum Outcome {
     Response(Response),
     /// Nothing of it was handed to the HTTP library.
     NotSent(TransportError),
-    /// Nothing of it was sealed: the attestation has no number for it.
-    NoNumber,
     /// There is no response of the application, and perhaps another attempt has one.
     Failed(Failure, AttestationError),
 }
@@ -64,41 +66,37 @@ impl SessionInner {
         let clock = &self.attester.verifier.clock;
         let mut freshness = Freshness::now(clock);
         self.renew_expiring(deadline).await?;
-        let (mut repetitions, mut wait, mut last) = (0, DECLINED_WAIT, None);
-        for _ in 0..MAX_ATTEMPTS {
+        let call = Call { url: &url, deadline, sent };
+        let (mut left, mut repetitions, mut wait) = (MAX_ATTEMPTS, 0, DECLINED_WAIT);
+        loop {
+            left = left.saturating_sub(1);
             let checkout = self.checkout(freshness, deadline).await?;
             let peer = Arc::clone(checkout.peer());
             // A session of this kind sends nothing that is not sealed.
             let recipient = peer.lease().recipient().ok_or(AttestationError::AttestationExpired)?;
             let sent_before = sent.load(Ordering::Relaxed);
-            let target = Target { url: &url, base: &self.attester.base };
-            let outcome = exchange(checkout, parts, &recipient, target, deadline, sent).await?;
+            let outcome = exchange(checkout, parts, &recipient, &self.attester.base, call).await?;
             let (failure, error) = match outcome {
                 Outcome::Response(response) => {
                     self.pool.mark_used(&peer);
                     return Ok(response);
                 }
-                Outcome::NotSent(failure) => {
-                    last = Some(failure);
-                    continue;
-                }
-                // The session with the agent goes on for what waits, and another one is begun: a request whose response takes long
-                // holds up no others.
-                Outcome::NoNumber => {
-                    recipient.mark_lost();
-                    last = Some(TransportError::new(TransportErrorKind::NotProcessed, NO_NUMBER));
-                    continue;
-                }
+                Outcome::NotSent(_) if left > 0 => continue,
+                Outcome::NotSent(failure) => return Err(not_sent(failure, call)),
                 Outcome::Failed(failure, error) => (failure, error),
             };
             if failure == Failure::Declined {
+                // A sealed decline says that the request was not processed and never will be.
                 sent.store(sent_before, Ordering::Relaxed);
             } else {
                 // Unauthenticated or caused by the front end: it costs an attestation, and no more.
                 recipient.mark_lost();
                 freshness = Freshness::evidence_from_now(clock);
             }
-            if repetitions >= MAX_REPETITIONS || !parts.has_whole_body() || !failure.allows_resending(repetition(parts))
+            if left == 0
+                || repetitions >= MAX_REPETITIONS
+                || !parts.has_whole_body()
+                || !failure.allows_resending(repetition(parts))
             {
                 return Err(error);
             }
@@ -108,96 +106,64 @@ impl SessionInner {
                 wait = wait.saturating_mul(2);
             }
         }
-        let last =
-            last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
-        let outcome = match sent.load(Ordering::Relaxed) {
-            true => "; an earlier attempt of the request was sent, and may have been processed",
-            false => "; nothing of the request was sent, and it may be sent again",
-        };
-        Err(last.and(outcome).of_application(&url))
     }
+}
+
+/// The error of a request whose last attempt was not sent.
+fn not_sent(failure: TransportError, call: Call<'_>) -> AttestationError {
+    let more = match call.sent.load(Ordering::Relaxed) {
+        true => "; an earlier attempt of the request was sent, and may have been processed",
+        false => "; nothing of the request was sent, and it may be sent again",
+    };
+    failure.and(more).of_application(call.url)
 }
 
 fn repetition(parts: &Parts) -> Repetition {
     if parts.idempotent { Repetition::Idempotent } else { Repetition::of_method(parts.method.as_str()) }
 }
 
-/// The URL of a request, and the base of the session.
-struct Target<'a> {
-    url: &'a Url,
-    base: &'a BaseUrl,
-}
-
 async fn exchange(
     mut checkout: Checkout,
     parts: &Parts,
     recipient: &MessageRecipient,
-    Target { url, base }: Target<'_>,
-    deadline: &Deadline,
-    sent: &AtomicBool,
+    base: &BaseUrl,
+    call: Call<'_>,
 ) -> Result<Outcome, AttestationError> {
     let peer = Arc::clone(checkout.peer());
     peer.check()?;
     // Before the body is taken, which may be there to be read once.
-    let Some(number) = recipient.recipient().number() else { return Ok(Outcome::NoNumber) };
-    let guarded = Arc::clone(&peer);
+    let Some(number) = recipient.recipient().number() else {
+        // The session with the agent goes on for what waits, and the next attempt begins another one: a request whose response takes
+        // long holds up no others.
+        recipient.mark_lost();
+        return Ok(Outcome::NotSent(TransportError::new(TransportErrorKind::NotProcessed, NO_NUMBER)));
+    };
+    let (url, guarded) = (call.url, Arc::clone(&peer));
     let (request, progress) = parts.request(url, MAX_PIECE, move || guarded.check())?;
     let SealedRequest { body, handed_out, response } =
         sealed_request::seal(request, url, base, progress.clone(), number)?;
-    let unusable = |_| AttestationError::InvalidRequest { reason: "expected a target that HTTP can carry" };
-    let mut request = http::Request::post(recipient.url().as_str()).body(body).map_err(unusable)?;
+    let mut request = new_request(Method::POST, recipient.url(), body)?;
     request.headers_mut().clone_from(recipient.headers());
-    let not_sent = || {
-        let reason = "the connection was closed before the request was sent";
-        TransportError::new(TransportErrorKind::NotProcessed, reason)
-    };
-    let Some(connection) = checkout.begin() else { return Ok(Outcome::NotSent(not_sent())) };
-    let sent_before = sent.load(Ordering::Relaxed);
-    let exchange = async {
-        if !connection.ready().await {
-            return Err(not_sent());
-        }
-        sent.store(true, Ordering::Relaxed);
-        connection.send(request).await
-    };
-    let outcome = tokio::select! {
-        biased;
-        error = peer.until_cancelled(Duration::ZERO) => return Err(error),
-        outcome = exchange => outcome,
-    };
-    let received = match outcome {
-        Ok(received) => received,
-        // Whatever the front end says of a request that was handed out, it may have delivered it.
-        Err(failure) if failure.kind == TransportErrorKind::NotProcessed && !handed_out.has_begun() => {
-            sent.store(sent_before, Ordering::Relaxed);
-            peer.check()?;
-            return Ok(Outcome::NotSent(failure));
-        }
-        Err(mut failure) => {
-            if failure.kind == TransportErrorKind::NotProcessed {
-                failure.reason =
-                    "the front end reports that it did not process the request, and nothing authenticates that".into();
-            }
-            let of_body = || progress.failure().map(|reason| AttestationError::RequestBodyFailed { reason });
-            let error = peer.check().err().or_else(of_body).unwrap_or_else(|| failed(failure, url, deadline));
-            return Err(error.after_request_was_sent());
-        }
+    // Whatever the front end says of a request that was handed out, it may have delivered it.
+    let doubt = || handed_out.has_begun().then_some(UNAUTHENTICATED_REPORT);
+    let received = match transmit(&mut checkout, request, &progress, call, doubt).await? {
+        Transmitted::Response(received) => received,
+        Transmitted::NotProcessed(failure) => return Ok(Outcome::NotSent(failure)),
     };
     checkout.advance(Exchange::Responding(progress));
     let opening = async {
         let is_sealed = outer::is_sealed(received.status().as_u16(), content_type(received.headers()));
-        Ok(if is_sealed { open(received, response, url).await } else { refuse(received, recipient, url).await })
+        if is_sealed { open(received, response, url).await } else { refuse(received, recipient, url).await }
     };
     let opened = tokio::select! {
         biased;
-        error = peer.until_cancelled(Duration::ZERO) => Err(error.after_request_was_sent()),
+        error = peer.until_cancelled(Duration::ZERO) => return Err(error),
         opened = opening => opened,
     };
-    let opened = opened?;
     // Nothing of a response is given out that was opened while its peer was refused.
-    peer.check().map_err(AttestationError::after_request_was_sent)?;
+    peer.check()?;
     Ok(match opened {
-        Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *deadline))),
+        Ok(opened) => Outcome::Response(Response::sealed(opened, checkout, url, parts.timeout.map(|_| *call.deadline))),
         Err((Some(failure), error)) => Outcome::Failed(failure, error),
         Err((None, error)) => return Err(error),
     })
@@ -220,9 +186,7 @@ async fn open(
             OpeningError::Response(error) => error.failure(),
             OpeningError::Transport(_) => None,
         };
-        let error = error.of_application(url);
-        // A sealed decline says that the request was not processed and never will be.
-        (failure, if failure == Some(Failure::Declined) { error } else { error.after_request_was_sent() })
+        (failure, error.of_application(url))
     })
 }
 
@@ -239,8 +203,7 @@ async fn refuse(
     if found.is_of_absent_instance() {
         recipient.mark_lost();
     }
-    let error = TransportError::new(TransportErrorKind::Broken, found.to_string()).of_application(url);
-    Err((found.failure(), error.after_request_was_sent()))
+    Err((found.failure(), TransportError::new(TransportErrorKind::Broken, found.to_string()).of_application(url)))
 }
 
 /// The content of a problem; nothing of one that is too long or too late.

@@ -2,11 +2,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::checkout::Checkout;
-use super::exchange::{self, Outcome};
+use super::exchange::{self, Call, Outcome};
 use super::pool::Poison;
 use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, SessionInner};
 use crate::attest::{Freshness, PeerId};
@@ -16,7 +16,7 @@ use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::http::{Parts, Response, Sender};
 use crate::telemetry::{self, BoxFuture};
-use crate::transport::{Connection, TransportError, TransportErrorKind};
+use crate::transport::Connection;
 
 impl Sender for SessionInner {
     fn send(self: Arc<Self>, parts: &Parts) -> BoxFuture<'_, Response> {
@@ -24,10 +24,15 @@ impl Sender for SessionInner {
             let sent = AtomicBool::new(false);
             let deadline = Deadline::after(parts.timeout.unwrap_or(Duration::MAX));
             let sending = self.send_within(parts, &deadline, &sent);
-            if parts.timeout.is_none() {
-                return sending.await;
-            }
-            deadline.run("the request", sending).await.unwrap_or_else(|timeout| Err(exchange::ended(timeout, &sent)))
+            let outcome = match parts.timeout {
+                None => sending.await,
+                Some(_) => deadline.run("the request", sending).await.unwrap_or_else(Err),
+            };
+            // The only place that says so of the error: whatever ended the request, and in whichever attempt.
+            outcome.map_err(|error| match sent.load(Ordering::Relaxed) {
+                true => error.after_request_was_sent(),
+                false => error,
+            })
         })
     }
 }
@@ -40,15 +45,16 @@ impl SessionInner {
         sent: &AtomicBool,
     ) -> Result<Response, AttestationError> {
         if self.attester.mode.kind() == Channel::BoundMessage {
-            let outcome = self.send_sealed(parts, deadline, sent).await;
-            return outcome.map_err(|error| exchange::ended(error, sent));
+            return self.send_sealed(parts, deadline, sent).await;
         }
         self.pool.check_not_poisoned()?;
         let url = self.attester.base.resolve(&parts.target, &parts.query)?;
         let freshness = Freshness::now(&self.attester.verifier.clock);
         self.renew_expiring(deadline).await?;
-        let mut last = None;
-        for _ in 0..MAX_ATTEMPTS {
+        let call = Call { url: &url, deadline, sent };
+        let mut left = MAX_ATTEMPTS;
+        loop {
+            left = left.saturating_sub(1);
             let checkout = match &parts.upgrade {
                 None => self.checkout(freshness, deadline).await?,
                 // Another protocol follows: no other request gets this connection.
@@ -58,7 +64,7 @@ impl SessionInner {
                 }
             };
             let peer = Arc::clone(checkout.peer());
-            match exchange::exchange(checkout, parts, &url, deadline, sent).await? {
+            match exchange::exchange(checkout, parts, call).await? {
                 Outcome::Upgraded(response, io, checkout) => {
                     let stream = self.attested_stream(io, checkout);
                     return Ok(Response::switched(*response, stream, &url));
@@ -68,12 +74,13 @@ impl SessionInner {
                     return Ok(response);
                 }
                 // It may be sent again, whatever its method.
-                Outcome::NotProcessed(failure) => last = Some(failure),
+                Outcome::NotProcessed(_) if left > 0 => {}
+                Outcome::NotProcessed(failure) => {
+                    let more = "; it was not processed by any connection, and may be sent again";
+                    return Err(failure.and(more).of_application(&url));
+                }
             }
         }
-        let last =
-            last.unwrap_or_else(|| TransportError::new(TransportErrorKind::NotProcessed, "no connection was free"));
-        Err(last.and("; it was not processed by any connection, and may be sent again").of_application(&url))
     }
 
     /// A connection for one request: a free one, or a new one whose peer is attested before it is used.

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::error::{Stage, TransportError, TransportErrorKind, classify};
+use super::error::{Stage, TransportError, classify};
 use super::proxy::Proxy;
 use crate::error::BoxError;
 use crate::types::{SpkiDigest, TlsExporter};
@@ -154,8 +154,7 @@ impl Connection {
         outcome.map_err(|error| {
             // The library returns a request only if it wrote nothing of it.
             if error.message().is_some() {
-                let reason = "the connection was closed before the request was sent";
-                return TransportError::new(TransportErrorKind::NotProcessed, reason);
+                return TransportError::not_sent();
             }
             let error = error.into_error();
             classify(&error, Stage::SENDING).caused_by(error)

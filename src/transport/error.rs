@@ -42,6 +42,11 @@ impl TransportError {
         Self { kind, reason: reason.into(), source: None }
     }
 
+    /// The error of a request of which nothing was written.
+    pub(crate) fn not_sent() -> Self {
+        Self::new(TransportErrorKind::NotProcessed, "the connection was closed before the request was sent")
+    }
+
     /// Adds the error that this one was classified from.
     pub(crate) fn caused_by(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(NetworkError::new(error)), ..self }

@@ -54,11 +54,6 @@ impl Parts {
         matches!(self.body, Some(RequestBody::Stream(_)))
     }
 
-    /// Whether all of the body is there to be sent once more.
-    pub(crate) fn has_whole_body(&self) -> bool {
-        !self.has_stream()
-    }
-
     /// Returns the request for a connection, and the progress of its body. `check` is called before each piece of the body, and
     /// returns an error if nothing more may be sent.
     pub(crate) fn request(

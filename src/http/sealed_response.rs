@@ -103,7 +103,7 @@ impl SealedBody {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
         Poll::Ready(match ready!(self.poll_part(cx)) {
             Ok(Some(Part::Content(content))) => Some(Ok(Frame::data(content.into()))),
-            // A message has one head.
+            // The reader gives one, which was read before.
             Ok(Some(Part::Head(_))) => Some(Err(ResponseError::Malformed.into())),
             Ok(None) => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => Some(Err(error)),

@@ -1,7 +1,5 @@
 //! [`MessageExchange`]: seals the content of one request, and opens the response to it.
 
-use std::time::Duration;
-
 use url::Url;
 
 use super::host::HostResponse;
@@ -9,9 +7,7 @@ use super::request::RequestToSeal;
 use super::validity::Validity;
 use crate::error::AttestationError;
 use crate::message::binary_http::{Control, Field, Part};
-use crate::message::exchange::client::{
-    DECLINED_WAIT, Failure, MAX_REPETITIONS, Repetition, ResponseError, ResponseReader,
-};
+use crate::message::exchange::client::{Failure, Repetition, Resending, ResponseError, ResponseReader};
 use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
 use crate::message::exchange::stream::{Ending, MessageWriter};
@@ -61,8 +57,7 @@ pub struct MessageExchange {
     reader: Option<ResponseReader>,
     /// The application's response has begun.
     has_head: bool,
-    repetition: Repetition,
-    repeatable: bool,
+    resending: Resending,
     attempt: u8,
     url: Url,
     validity: Validity,
@@ -77,12 +72,12 @@ impl MessageExchange {
         validity: Validity,
     ) -> Self {
         let by_method = Repetition::of_method(request.method);
+        let repetition = if request.idempotent { Repetition::Idempotent } else { by_method };
         Self {
             writer: Some(writer),
             reader: Some(reader),
             has_head: false,
-            repetition: if request.idempotent { Repetition::Idempotent } else { by_method },
-            repeatable: request.repeatable,
+            resending: Resending { repetition, whole_body: request.repeatable },
             attempt: request.attempt,
             url,
             validity,
@@ -177,7 +172,7 @@ impl MessageExchange {
     }
 
     fn check(&self, now: UnixTime) -> Result<(), AttestationError> {
-        let whole = self.repeatable;
+        let whole = self.resending.whole_body;
         self.validity.check(now).map_err(|error| if whole { error } else { error.after_request_was_sent() })
     }
 
@@ -192,16 +187,14 @@ impl MessageExchange {
 
     fn part(&mut self, part: Part) -> Result<ResponsePart, ExchangeFailed> {
         match part {
-            Part::Content(content) if self.has_head => Ok(ResponsePart::Content(content)),
-            Part::Head(head) if !self.has_head => {
+            Part::Content(content) => Ok(ResponsePart::Content(content)),
+            Part::Head(head) => {
                 let Control::Response { status } = head.control else {
                     return Err(self.failed(&ResponseError::Malformed));
                 };
                 self.has_head = true;
                 Ok(ResponsePart::Head { status, headers: head.fields.into_iter().map(header).collect() })
             }
-            // A message has one head, and it comes first.
-            _ => Err(self.failed(&ResponseError::Malformed)),
         }
     }
 
@@ -226,13 +219,8 @@ impl MessageExchange {
     }
 
     fn again(&self, failure: Failure) -> Option<u32> {
-        let may = !self.has_head
-            && self.repeatable
-            && self.attempt < MAX_REPETITIONS
-            && failure.allows_resending(self.repetition);
-        let wait = if failure == Failure::Declined { DECLINED_WAIT } else { Duration::ZERO };
-        let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        may.then(|| wait.checked_shl(u32::from(self.attempt)).unwrap_or(wait))
+        let wait = self.resending.wait(failure, self.attempt).filter(|_| !self.has_head)?;
+        Some(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
     }
 
     fn error(&self, reason: &str) -> AttestationError {

@@ -22,7 +22,7 @@ use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::http::sealed_request::{self, SealedRequest};
 use crate::http::sealed_response::{OpeningError, SealedBody};
 use crate::http::{Parts, Response, new_request};
-use crate::message::exchange::client::{DECLINED_WAIT, Failure, MAX_REPETITIONS, Repetition, ResponseReader};
+use crate::message::exchange::client::{Failure, Repetition, Resending, ResponseReader};
 use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
 use crate::message::exchange::stream::MAX_PIECE;
@@ -67,7 +67,8 @@ impl SessionInner {
         let mut freshness = Freshness::now(clock);
         self.renew_expiring(deadline).await?;
         let call = Call { url: &url, deadline, sent };
-        let (mut left, mut repetitions, mut wait) = (MAX_ATTEMPTS, 0, DECLINED_WAIT);
+        let resending = resending(parts);
+        let (mut left, mut repetitions) = (MAX_ATTEMPTS, 0);
         loop {
             left = left.saturating_sub(1);
             let checkout = self.checkout(freshness, deadline).await?;
@@ -93,17 +94,10 @@ impl SessionInner {
                 recipient.mark_lost();
                 freshness = Freshness::evidence_from_now(clock);
             }
-            if left == 0
-                || repetitions >= MAX_REPETITIONS
-                || !parts.has_whole_body()
-                || !failure.allows_resending(repetition(parts))
-            {
-                return Err(error);
-            }
+            let Some(wait) = resending.wait(failure, repetitions).filter(|_| left > 0) else { return Err(error) };
             repetitions = repetitions.saturating_add(1);
-            if failure == Failure::Declined {
+            if !wait.is_zero() {
                 deadline.run("waiting for an instance that is busy", tokio::time::sleep(wait)).await?;
-                wait = wait.saturating_mul(2);
             }
         }
     }
@@ -118,8 +112,10 @@ fn not_sent(failure: TransportError, call: Call<'_>) -> AttestationError {
     failure.and(more).of_application(call.url)
 }
 
-fn repetition(parts: &Parts) -> Repetition {
-    if parts.idempotent { Repetition::Idempotent } else { Repetition::of_method(parts.method.as_str()) }
+fn resending(parts: &Parts) -> Resending {
+    let by_method = Repetition::of_method(parts.method.as_str());
+    let repetition = if parts.idempotent { Repetition::Idempotent } else { by_method };
+    Resending { repetition, whole_body: !parts.has_stream() }
 }
 
 async fn exchange(

@@ -16,10 +16,10 @@ use crate::message::response::ResponseOpener;
 use crate::sync::lock;
 
 /// How often a request is sealed again after the instance did not process it, or if it is idempotent.
-pub(crate) const MAX_REPETITIONS: u8 = 2;
+const MAX_REPETITIONS: u8 = 2;
 
-/// The wait before a request is sealed again that a busy instance has declined; doubled for the next one.
-pub(crate) const DECLINED_WAIT: Duration = Duration::from_millis(100);
+/// The wait before a request is sealed again that a busy instance has declined; doubled for each attempt before.
+const DECLINED_WAIT: Duration = Duration::from_millis(100);
 
 /// The most attestations through a front end within a minute. A front end that says of each request that its key is not known would have
 /// a session attest for each: reports of the firmware are slow, and MAA limits its callers.
@@ -181,7 +181,8 @@ impl ResponseReader {
         self.reader.push(bytes);
     }
 
-    /// Returns the next part of the application's response, or `None` until more has been pushed.
+    /// Returns the next part of the application's response, or `None` until more has been pushed. The first part is the head, and no
+    /// other is.
     pub(crate) fn next(&mut self) -> Result<Option<Part>, ResponseError> {
         while let Some(part) = self.reader.next()? {
             // The agent marks the number before it responds.
@@ -215,7 +216,7 @@ impl Author {
     /// Returns the part if it is the application's.
     fn take(&mut self, part: Part) -> Result<Option<Part>, ResponseError> {
         if let Part::Head(head) = &part {
-            *self = Self::of(head);
+            *self = if *self == Self::Unknown { Self::of(head) } else { Self::Malformed };
         }
         match (&self, part) {
             (Self::Application, part) => Ok(Some(part)),
@@ -268,11 +269,32 @@ impl Repetition {
     }
 }
 
+/// What decides whether a request is sealed again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resending {
+    pub(crate) repetition: Repetition,
+    /// Whether all of the content is there to be sent again.
+    pub(crate) whole_body: bool,
+}
+
+impl Resending {
+    /// Returns after how long a request that failed is sealed again, under another number; `None` if it is not. `attempt` counts how often
+    /// it was sealed again before.
+    pub(crate) fn wait(self, failure: Failure, attempt: u8) -> Option<Duration> {
+        let may = self.whole_body && attempt < MAX_REPETITIONS && failure.allows_resending(self.repetition);
+        let wait = match failure {
+            Failure::Declined => DECLINED_WAIT.saturating_mul(1_u32.checked_shl(attempt.into()).unwrap_or(u32::MAX)),
+            Failure::Unauthenticated | Failure::Refused => Duration::ZERO,
+        };
+        may.then_some(wait)
+    }
+}
+
 impl Failure {
     /// Whether the client may seal the request again, under another number, without having it processed twice.
     ///
     /// "Refused" is no permission: a front end makes it by delivering a request twice and withholding the first response.
-    pub(crate) fn allows_resending(self, request: Repetition) -> bool {
+    pub(super) fn allows_resending(self, request: Repetition) -> bool {
         match self {
             Self::Declined => true,
             Self::Unauthenticated | Self::Refused => request == Repetition::Idempotent,

@@ -2,21 +2,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, TE};
 
-/// Headers that decide where a message goes, how it is framed, or what happens to the connection. With them, a caller could send
-/// the request to another host behind the peer, or hide a second request in it (request smuggling).
-const RESERVED: &[&str] = &[
-    "alt-used",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+use crate::message::exchange::fields;
 
 /// The most headers of a request. A `HeaderMap` panics when it is full (32,768); servers accept about one hundred.
 pub(super) const MAX_HEADERS: usize = 1_000;
@@ -34,10 +20,7 @@ pub(super) fn check(name: &HeaderName, value: &HeaderValue) -> Result<(), &'stat
     if name == TE && value == "trailers" {
         return Ok(());
     }
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
-        return Err("expected no header that belongs to the connection, such as Host or Content-Length");
-    }
-    Ok(())
+    if fields::is_of_the_client(name.as_str()) { Err(fields::OF_THE_CLIENT) } else { Ok(()) }
 }
 
 /// Returns an error if a caller cannot set one of the headers, or if there are too many.

@@ -5,6 +5,7 @@ use url::Url;
 use crate::base_url::BaseUrl;
 use crate::error::AttestationError;
 use crate::message::binary_http::{Field, Head};
+use crate::message::exchange::fields;
 
 /// A request to seal.
 #[derive(Clone, Debug)]
@@ -26,17 +27,16 @@ pub struct RequestToSeal<'a> {
 
 /// Control data and fields of a request, as binary HTTP has them.
 pub(super) fn head(request: &RequestToSeal<'_>, base: &BaseUrl, url: &Url) -> Result<Head, AttestationError> {
-    let mut fields = Vec::new();
+    let mut sealed = Vec::new();
     for (name, value) in &request.headers {
         let name = name.to_ascii_lowercase();
-        if matches!(name.as_str(), "alt-used" | "expect") || name.starts_with("proxy-") {
-            let reason = "expected no header that belongs to the connection, such as Host or Content-Length";
-            return Err(AttestationError::InvalidRequest { reason });
+        if fields::is_of_the_client(&name) {
+            return Err(AttestationError::InvalidRequest { reason: fields::OF_THE_CLIENT });
         }
-        fields.push(Field { name, value: value.trim_ascii().to_vec() });
+        sealed.push(Field { name, value: value.trim_ascii().to_vec() });
     }
-    if fields.iter().all(|field| field.name != "accept") {
-        fields.push(Field { name: "accept".to_owned(), value: b"*/*".to_vec() });
+    if sealed.iter().all(|field| field.name != "accept") {
+        sealed.push(Field { name: "accept".to_owned(), value: b"*/*".to_vec() });
     }
-    Ok(Head { control: base.control_data(request.method, url), fields })
+    Ok(Head { control: base.control_data(request.method, url), fields: sealed })
 }

@@ -19,6 +19,16 @@ const OF_A_CONNECTION: [&str; 9] = [
     "http2-settings",
 ];
 
+/// Why a field of [`is_of_the_client`] is refused.
+pub(crate) const OF_THE_CLIENT: &str =
+    "expected no header that belongs to the connection, such as Host or Content-Length";
+
+/// Whether a field belongs to the connection or to what delimits a message, so that no caller of a client sets it: a caller could have a
+/// request sent to another host behind the peer, or hide a second request in it. `name` is in lower case.
+pub(crate) fn is_of_the_client(name: &str) -> bool {
+    is_of_a_connection(name) || matches!(name, "alt-used" | "expect" | "host") || name.starts_with("proxy-")
+}
+
 /// A message has a field that its kind of message does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the field `{0}` does not belong in a sealed message")]

@@ -21,8 +21,8 @@ use tower_service::Service;
 use url::Url;
 
 use super::connection::{Connection, Io, Protocol, Security};
-use super::error::{Stage, TransportError, classify};
-use super::proxy::Proxy;
+use super::error::{Stage, TransportError, classify, find};
+use super::proxy::{Proxy, ProxyError};
 use crate::error::{AttestationError, BoxError};
 use crate::tls;
 
@@ -96,11 +96,11 @@ impl Connector {
     }
 
     fn failure(&self, error: BoxError) -> TransportError {
+        // Its error names the proxy.
+        let of_proxy = find::<ProxyError>(&*error).is_some();
         let failure = classify(&*error, Stage::OPENING).caused_by(error);
         match &self.proxy {
-            Some(proxy) if !failure.reason.contains("the proxy ") => {
-                failure.and(&format!(" (through the proxy {})", proxy.address))
-            }
+            Some(proxy) if !of_proxy => failure.and(&format!(" (through the proxy {})", proxy.address)),
             _ => failure,
         }
     }
@@ -148,20 +148,36 @@ impl Connector {
     }
 
     async fn open_stream_here(&self) -> Result<(Box<dyn Io>, Security), BoxError> {
-        let tcp = self.open_tcp().await?;
-        // A proxy cannot forward other protocols than HTTP: it is asked for a tunnel, with or without TLS.
-        let tcp = match &self.proxy {
-            Some(proxy) => proxy.tunnel(tcp, &self.authority).await?,
-            None => tcp,
-        };
         let Some((config, name)) = &self.tls else {
-            return Ok((Box::new(tcp), Security::default()));
+            // A proxy cannot forward other protocols than HTTP: it is asked for a tunnel, with or without TLS.
+            return Ok((Box::new(self.open_tunnel().await?), Security::default()));
         };
-        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
-        let security = self.security_of(&tls)?;
+        let (tls, security) = self.open_tls(config, name).await?;
         Ok((Box::new(tls), security))
     }
 
+    /// Opens a TLS connection, through the proxy if there is one.
+    async fn open_tls(
+        &self,
+        config: &Arc<ClientConfig>,
+        name: &ServerName<'static>,
+    ) -> Result<(TlsStream<TcpStream>, Security), BoxError> {
+        let tcp = Box::pin(self.open_tunnel()).await?;
+        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
+        let security = self.security_of(&tls)?;
+        Ok((tls, security))
+    }
+
+    /// Opens a TCP connection, through the proxy if there is one.
+    async fn open_tunnel(&self) -> Result<TcpStream, BoxError> {
+        let tcp = self.open_tcp().await?;
+        match &self.proxy {
+            Some(proxy) => proxy.tunnel(tcp, &self.authority).await,
+            None => Ok(tcp),
+        }
+    }
+
+    /// Opens a TCP connection to the host, or to the proxy if there is one.
     async fn open_tcp(&self) -> Result<TcpStream, BoxError> {
         let mut tcp = self.tcp.clone();
         let first_hop = self.proxy.as_ref().map_or(&self.uri, |proxy| &proxy.uri);
@@ -170,18 +186,12 @@ impl Connector {
     }
 
     async fn open(&self) -> Result<Connection, BoxError> {
-        let tcp = self.open_tcp().await?;
         let Some((config, name)) = &self.tls else {
             // A proxy forwards requests in cleartext; it gets the whole URL.
-            let security = Security::default();
+            let (tcp, security) = (self.open_tcp().await?, Security::default());
             return Connection::start(tcp, Protocol::Http1, security, self.proxy.clone()).await;
         };
-        let tcp = match &self.proxy {
-            Some(proxy) => Box::pin(proxy.tunnel(tcp, &self.authority)).await?,
-            None => tcp,
-        };
-        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
-        let security = self.security_of(&tls)?;
+        let (tls, security) = self.open_tls(config, name).await?;
         let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
         Connection::start(tls, protocol, security, None).await

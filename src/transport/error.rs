@@ -75,7 +75,7 @@ impl TransportError {
 }
 
 /// The first error of a type among the causes. The causes of `io::Error` are not in its `source()`: that skips one.
-pub(crate) fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+pub(super) fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);
     }

@@ -4,10 +4,10 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use url::Url;
 
-use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::agent_protocol::{AgentRequest, MAX_RESPONSE, Received, check_response, invalid, join_path, request_body};
 use crate::challenge::{Challenge, Channel};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::Evidence;
 use crate::message::exchange::session::SessionId;

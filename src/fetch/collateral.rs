@@ -9,12 +9,12 @@ use reqwest::Client;
 use url::Url;
 
 use super::crl_cache::{self, CrlCache};
-use super::deadline::Deadline;
 use super::disk_cache::DiskCache;
 use super::kds::KdsClient;
 use super::thim::Thim;
 use super::vek_cache::VekCache;
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, CertificateBundle, CollateralRequest, Crl, Vek, VekCertificate, VerifiedVek, crl_path};
 use crate::types::{Product, Revocation};

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::deadline::Deadline;
 use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
 use super::known_crls::{Document, KnownCrls};
 use super::single_flight::CachedFetches;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, ReportError, VerifiedCrl, VerifiedVek, crl_path};
 use crate::sync::lock;

@@ -12,9 +12,9 @@ use url::Url;
 
 use super::affinity;
 use super::agent::AgentChannel;
-use super::deadline::Deadline;
 use super::retry_after::retry_after;
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::transport::{OutgoingBody, Stage, TransportError, TransportErrorKind, classify, classify_reqwest};
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError};
 use super::single_flight::CachedFetch;
 use crate::clock::{Clock, Moment};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
 use crate::maa::{KeySet, MAX_KEY_SET_LEN};

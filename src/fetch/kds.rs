@@ -4,8 +4,8 @@
 use reqwest::Client;
 use url::Url;
 
-use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 
 /// The largest responses that are read, in bytes: stop a server that sends without end. Certificates have 2 KB, CRLs 1 KB.

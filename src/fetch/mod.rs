@@ -17,8 +17,6 @@ mod single_flight;
 mod thim;
 mod vek_cache;
 
-use crate::deadline;
-
 pub(crate) use agent::{AgentChannel, AttestRequest, MessageOffer, request_evidence};
 pub(crate) use collateral::CollateralSources;
 pub(crate) use disk_cache::DiskCache;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::deadline::Deadline;
 use crate::clock::{Clock, Moment};
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::sync::lock;
 

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Client;
 use url::Url;
 
-use super::deadline::Deadline;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
+use crate::deadline::Deadline;
 use crate::json::{self, Value};
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedVek};
 

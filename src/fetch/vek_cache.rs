@@ -6,13 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::deadline::Deadline;
 use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
 use super::single_flight::CachedFetches;
 use super::thim::Thim;
 use crate::claims::SigningKey;
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, CertificateBundle, CertificateRole, CollateralRequest, ReportError, VerifiedVek};
 use crate::telemetry::Lookup;

@@ -1,9 +1,14 @@
 //! The deadline of one operation, which its steps share.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::error::AttestationError;
+
+/// A boxed future. A future contains the futures that it awaits, so that each layer around a large one would double its size,
+/// until it no longer fits on the caller's stack.
+pub(crate) type BoxFuture<'w, T, E = AttestationError> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'w>>;
 
 /// The time at which an operation fails, however many steps it has.
 #[derive(Clone, Copy, Debug)]

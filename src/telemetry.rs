@@ -21,18 +21,14 @@ mod metrics {
 }
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::{Instrument as _, Span, debug, debug_span, info, info_span, warn};
 
+use crate::deadline::BoxFuture;
 use crate::error::{AttestationError, Category};
 use crate::types::SpkiDigest;
-
-/// A boxed future. A future contains the futures that it awaits, so that each layer around a large one would double its size,
-/// until it no longer fits on the caller's stack.
-pub(crate) type BoxFuture<'w, T> = Pin<Box<dyn Future<Output = Result<T, AttestationError>> + Send + 'w>>;
 
 /// The target of all events of this crate, by which subscribers filter them.
 const TARGET: &str = "blindbox_attestation";
@@ -91,12 +87,12 @@ pub(crate) fn describe() {
 }
 
 /// Runs a future within a span, and reports its result.
-fn instrument<'w, T: 'w>(
+fn instrument<'w, T: 'w, E: 'w>(
     span: Span,
-    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
-    ended: impl FnOnce(Option<&AttestationError>, Duration) + Send + 'w,
-) -> BoxFuture<'w, T> {
-    let work: BoxFuture<'w, T> = Box::pin(work);
+    work: impl Future<Output = Result<T, E>> + Send + 'w,
+    ended: impl FnOnce(Option<&E>, Duration) + Send + 'w,
+) -> BoxFuture<'w, T, E> {
+    let work: BoxFuture<'w, T, E> = Box::pin(work);
     let started = Instant::now();
     let reported = async move {
         let outcome = work.await;
@@ -156,12 +152,13 @@ pub(crate) fn attestation<'w, T: 'w>(
     })
 }
 
-/// Instruments the renewal of a peer's attestation.
-pub(crate) fn renewal<'w, T: 'w>(
-    work: impl Future<Output = Result<T, AttestationError>> + Send + 'w,
-) -> BoxFuture<'w, T> {
-    instrument(info_span!(target: TARGET, "renew"), work, |error, duration| {
-        let (outcome, duration_ms) = (code(error, ACCEPTED), milliseconds(duration));
+/// Instruments the renewal of a peer's attestation. `code` is that of why there is none.
+pub(crate) fn renewal<'w, T: 'w, E: 'w>(
+    work: impl Future<Output = Result<T, E>> + Send + 'w,
+    code: fn(&E) -> &'static str,
+) -> BoxFuture<'w, T, E> {
+    instrument(info_span!(target: TARGET, "renew"), work, move |error, duration| {
+        let (outcome, duration_ms) = (error.map_or(ACCEPTED, code), milliseconds(duration));
         metrics::renewal(outcome);
         debug!(target: TARGET, outcome, duration_ms, "renew");
     })

@@ -17,8 +17,8 @@ use super::multipart::Form;
 use super::parts::Parts;
 use super::request_body::{BoxBody, ChunksBody, ReaderBody, RequestBody, StreamedBody, boxed};
 use super::response::Response;
+use crate::deadline::BoxFuture;
 use crate::error::{AttestationError, BoxError};
-use crate::telemetry::BoxFuture;
 
 /// Sends requests to attested peers: a session.
 pub(crate) trait Sender: Send + Sync {

@@ -23,6 +23,34 @@ pub(super) struct Renewal {
     awaits_connection: bool,
 }
 
+/// Why an attestation was not renewed.
+enum NoRenewal {
+    /// The peer was refused.
+    Verdict(AttestationError),
+    /// There is no verdict on the peer; the code of the reason.
+    NotNow(&'static str),
+}
+
+/// There is no connection to the peer, and none is opened.
+const NO_CONNECTION: NoRenewal = NoRenewal::NotNow("no-connection");
+/// The connection that was opened leads to another peer, or has another key exchange where that counts.
+const ANOTHER_PEER: NoRenewal = NoRenewal::NotNow("another-peer");
+
+impl NoRenewal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Verdict(error) => error.code(),
+            Self::NotNow(code) => code,
+        }
+    }
+}
+
+impl From<AttestationError> for NoRenewal {
+    fn from(error: AttestationError) -> Self {
+        if error.is_verdict() { Self::Verdict(error) } else { Self::NotNow(error.code()) }
+    }
+}
+
 impl SessionInner {
     /// Renews attestations that end soon, in the task of the first request that finds them; other requests continue. Without a
     /// verdict, the old attestation remains valid until its end. All renewals together take at most the verifier's deadline and half
@@ -47,7 +75,7 @@ impl SessionInner {
             // Set before the attempt: a cancelled request does not get beyond the next await.
             renewal.paused_until = peer.lease().retry_at(clock);
             let share = Deadline::after(all.half_remaining());
-            let outcome = telemetry::renewal(self.reattest_peer(&peer, &mut renewal, &share)).await;
+            let outcome = telemetry::renewal(self.reattest_peer(&peer, &mut renewal, &share), NoRenewal::code).await;
             self.finish_renewal(&peer, &mut renewal, outcome)?;
         }
         Ok(())
@@ -69,8 +97,8 @@ impl SessionInner {
         }
         let share = Deadline::after(deadline.half_remaining());
         renewal.awaits_connection = false;
-        let outcome = telemetry::renewal(self.reattest_over(&peer, Some(checkout), &share)).await;
-        if outcome.as_ref().is_err_and(|error| !error.is_verdict()) {
+        let outcome = telemetry::renewal(self.reattest_over(&peer, checkout, &share), NoRenewal::code).await;
+        if matches!(outcome, Err(NoRenewal::NotNow(_))) {
             // A peer whose renewal is locked is being renewed by another task.
             for other in self.pool.expiring() {
                 if let Ok(mut renewal) = other.renewal.try_lock() {
@@ -85,7 +113,7 @@ impl SessionInner {
         &self,
         peer: &Arc<Peer>,
         renewal: &mut Renewal,
-        outcome: Result<Lease, AttestationError>,
+        outcome: Result<Lease, NoRenewal>,
     ) -> Result<(), AttestationError> {
         match outcome {
             Ok(lease) => {
@@ -93,11 +121,11 @@ impl SessionInner {
                 self.pool.renew(peer, lease);
                 Ok(())
             }
-            Err(error) if error.is_verdict() => {
+            Err(NoRenewal::Verdict(error)) => {
                 self.pool.revoke(peer.id(), &error);
                 Err(error)
             }
-            Err(_) => Ok(()),
+            Err(NoRenewal::NotNow(_)) => Ok(()),
         }
     }
 
@@ -106,19 +134,20 @@ impl SessionInner {
         peer: &Arc<Peer>,
         renewal: &mut Renewal,
         deadline: &Deadline,
-    ) -> Result<Lease, AttestationError> {
+    ) -> Result<Lease, NoRenewal> {
         renewal.awaits_connection = false;
         if let Some(mut checkout) = peer.checkout() {
-            return self.reattest_over(peer, Some(&mut checkout), deadline).await;
+            return self.reattest_over(peer, &mut checkout, deadline).await;
         }
         if self.attester.mode.agent_is_separate() {
-            return self.reattest_over(peer, None, deadline).await;
+            let outcome = self.attester.attest_again(peer.security(), None, deadline).await;
+            return outcome.map_err(NoRenewal::from);
         }
         renewal.awaits_connection = true;
         // There is no free connection. If none is in use either, the peer may be gone: its key may not exist any more. Another
         // connection says nothing of a peer that is one connection.
         if !peer.is_in_use() || peer.id().is_one_connection() {
-            return Err(AttestationError::AttestationExpired);
+            return Err(NO_CONNECTION);
         }
         self.reattest_on_another(peer, renewal, deadline).await
     }
@@ -129,10 +158,10 @@ impl SessionInner {
         peer: &Arc<Peer>,
         renewal: &mut Renewal,
         deadline: &Deadline,
-    ) -> Result<Lease, AttestationError> {
-        // A connection that cannot be opened is no verdict on this peer.
+    ) -> Result<Lease, NoRenewal> {
+        // A connection that cannot be opened is no verdict on this peer, whatever is the reason.
         let opened = self.attester.open(deadline).await;
-        let connection = opened.map_err(|_| AttestationError::AttestationExpired)?;
+        let connection = opened.map_err(|error| NoRenewal::NotNow(error.code()))?;
         let id = self.attester.mode.peer_id(connection.security());
         if id != peer.id() {
             if let Some(other) =
@@ -140,31 +169,28 @@ impl SessionInner {
             {
                 drop(self.pool.attach(&other, connection));
             }
-            return Err(AttestationError::AttestationExpired);
+            return Err(ANOTHER_PEER);
         }
         // Requests may share a connection as soon as it has joined, and a policy can be about the key exchange of each connection.
         if !self.attester.joins_unasked(connection.security(), peer.security()) {
-            return Err(AttestationError::AttestationExpired);
+            return Err(ANOTHER_PEER);
         }
         renewal.awaits_connection = false;
         let mut checkout = self.pool.attach(peer, connection);
-        self.reattest_over(peer, Some(&mut checkout), deadline).await
+        self.reattest_over(peer, &mut checkout, deadline).await
     }
 
     async fn reattest_over(
         &self,
         peer: &Arc<Peer>,
-        checkout: Option<&mut Checkout>,
+        checkout: &mut Checkout,
         deadline: &Deadline,
-    ) -> Result<Lease, AttestationError> {
-        let Some(checkout) = checkout else {
-            return self.attester.attest_again(peer.security(), None, deadline).await;
-        };
+    ) -> Result<Lease, NoRenewal> {
         let connection = checkout.begin();
         let security = connection.as_ref().map_or(peer.security(), |connection| connection.security());
-        let outcome = self.attester.attest_again(security, connection, deadline).await;
+        let outcome = self.attester.attest_again(security, connection, deadline).await.map_err(NoRenewal::from);
         // After a verdict the connection is not free for another request: the peer is revoked only after this.
-        if !outcome.as_ref().is_err_and(AttestationError::is_verdict) {
+        if !matches!(outcome, Err(NoRenewal::Verdict(_))) {
             checkout.advance(Exchange::Over);
         }
         outcome

@@ -12,10 +12,10 @@ use super::{MAX_ATTEMPTS, MAX_CONCURRENT_ATTESTATIONS, SessionInner};
 use crate::attest::{Freshness, PeerId};
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
-use crate::deadline::Deadline;
+use crate::deadline::{BoxFuture, Deadline};
 use crate::error::AttestationError;
 use crate::http::{Parts, Response, Sender};
-use crate::telemetry::{self, BoxFuture};
+use crate::telemetry;
 use crate::transport::Connection;
 
 impl Sender for SessionInner {
@@ -160,15 +160,15 @@ impl SessionInner {
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);
         }
-        if let Some(key) = id.key() {
-            let about = self.attester.verdict_key(security);
-            let clock = &self.attester.verifier.clock;
-            let refused = self.attester.coalesce.recent_refusal(&about, clock);
+        if id != PeerId::Unbound {
+            let recent = || {
+                let about = self.attester.verdict_key(security);
+                self.attester.coalesce.recent_refusal(&about, &self.attester.verifier.clock)
+            };
+            // A refusal of one instance behind a front end says nothing of the next.
+            let refused = id.key().and_then(|_| recent());
             let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
-            allowed.inspect_err(|error| telemetry::rejected_without_attestation(Some(key), error))?;
-        } else if id == PeerId::FrontEnd {
-            let allowed = self.pool.check_attest_rate(id);
-            allowed.inspect_err(|error| telemetry::rejected_without_attestation(None, error))?;
+            allowed.inspect_err(|error| telemetry::rejected_without_attestation(id.key(), error))?;
         }
         self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use blindbox_attestation::emulator::{Fault, HardwareKnob, Knob, Platform, Relay};
 use blindbox_attestation::{AttestationError, Product, Trust};
-use lab::{Lab, hello};
+use lab::{Lab, hello, noticed};
 use tracing::Level;
 
 use super::{Told, above, check_documented, event, events, field, lab, listen, text};
@@ -176,6 +176,17 @@ async fn renewal_and_leaving_are_told() {
     assert_eq!(field(event(&told, "renew"), "outcome"), "agent-unreachable");
     assert_eq!(events(&above(&told, Level::INFO)), ["not attested"]);
     lab.blindbox.recover();
+
+    // Nor where there is no connection: the one that the request opens is used.
+    lab.blindbox.clock().advance(300);
+    lab.blindbox.drop_connections();
+    noticed().await;
+    hello(&session).await.unwrap();
+    let told = ear.take();
+    check_documented(&told);
+    let renewals = told.iter().filter(|told| told.name == "renew" && !told.is_span);
+    let outcomes: Vec<_> = renewals.map(|renewal| field(renewal, "outcome")).collect();
+    assert_eq!(outcomes, ["no-connection", "accepted"]);
 
     lab.blindbox.clock().advance(3600);
     hello(&session).await.unwrap();

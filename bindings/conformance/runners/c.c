@@ -72,6 +72,7 @@ static uint32_t request(void) {
     void *value = content(field("value"), &length);
     uint32_t result = bb_request_new(field("method"), field("target"), &request, &error);
     if (!result && value) result = bb_request_header(request, field("header"), value, length, &error);
+    if (!result && field("idempotent")) result = bb_request_idempotent(request, &error);
     void *body = field("streamed") ? NULL : content(field("body"), &length);
     if (!result && body) result = bb_request_body(request, body, length, &error);
     if (!result && field("streamed")) result = stream(request, fopen(field("body"), "rb"), &response);

@@ -60,6 +60,7 @@ private fun request(command: Command): Request {
     command.given("header") { request.header(it, command.bytes("value")!!) }
     val streamed = command.given("streamed") { Files.newInputStream(Path.of(command.text("body"))) }
     if (streamed != null) request.body(streamed) else command.bytes("body")?.let { request.body(it) }
+    command.given("idempotent") { request.idempotent() }
     return request
 }
 

@@ -28,12 +28,12 @@ function settings(command) {
 // The policy of a command, whose path is given.
 const parsed = ({ policy }) => new blindbox.Policy(readFileSync(policy, 'utf8'));
 
-function sent({ method, target, header, value, body: file, streamed }, signal) {
+function sent({ method, target, header, value, body: file, streamed, idempotent }, signal) {
   const headers = new Headers();
   // As in browsers, each character is a byte.
   if (header) headers.append(header, readFileSync(value, 'latin1'));
   const body = file && (streamed ? createReadStream(file) : readFileSync(file));
-  return session.fetch(target, { method, headers, body, signal, duplex: 'half' });
+  return session.fetch(target, { method, headers, body, signal, duplex: 'half', idempotent: idempotent === 'true' });
 }
 
 const DO = {

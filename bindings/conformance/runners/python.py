@@ -50,6 +50,8 @@ def sent(command):
         options["content"] = iter(lambda: file.read(65536), b"")
     elif "body" in command:
         options["content"] = read(command["body"])
+    if "idempotent" in command:
+        options["idempotent"] = True
     return command["method"], command["target"], options
 
 

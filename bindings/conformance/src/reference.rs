@@ -132,6 +132,9 @@ async fn request(command: &Value, session: &Session) -> Outcome {
             request.body(fs::read(path)?)
         };
     }
+    if command["idempotent"] == true {
+        request = request.idempotent();
+    }
     let Some(limit) = command["cancel_ms"].as_u64() else { return received(command, request.send()).await };
     let outcome = tokio::time::timeout(Duration::from_millis(limit), received(command, request.send())).await;
     outcome.unwrap_or_else(|_| Ok(Ok(json!({ "cancelled": true }))))

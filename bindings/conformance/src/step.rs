@@ -57,6 +57,8 @@ pub(crate) struct RequestStep {
     /// The body is streamed from what cannot be read.
     #[serde(default, skip_serializing)]
     unreadable: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    idempotent: bool,
     #[serde(default)]
     show: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"blindbox-attestation/bindings/go"
 	"bufio"
 	"context"
 	"encoding/json"
@@ -12,8 +13,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"blindbox-attestation/bindings/go"
 )
 
 // command has the fields of a line of the standard input.
@@ -94,8 +93,10 @@ func (c command) request() error {
 	if c["header"] != "" {
 		request.Header.Add(c["header"], string(c.file("value")))
 	}
-	client := session.Client()
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if c["idempotent"] != "" {
+		request = blindbox.Idempotent(request)
+	}
+	client := &http.Client{Transport: session, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {
 		return err

@@ -18,9 +18,11 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     tag = "py3-none-" + re.sub(r"[-.]", "_", sysconfig.get_platform())
     name = f"blindbox_emulator-{PROJECT['version']}"
     info = f"{name}.dist-info"
+    readme = HERE / "README.md"  # `../package` puts it there.
     files = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {PROJECT['name']}\nVersion: {PROJECT['version']}\n"
-        f"Summary: {PROJECT['description']}\nLicense: Apache-2.0\nRequires-Python: {PROJECT['requires-python']}\n",
+        f"Summary: {PROJECT['description']}\nLicense: Apache-2.0\nRequires-Python: {PROJECT['requires-python']}\n"
+        "Description-Content-Type: text/markdown\n\n" + (readme.read_text(encoding="utf-8") if readme.exists() else ""),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: blindbox-emulator\nRoot-Is-Purelib: false\nTag: {tag}\n",
         f"{info}/entry_points.txt": "[pytest11]\nblindbox_emulator = blindbox_emulator.pytest_plugin\n",
     }

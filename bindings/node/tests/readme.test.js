@@ -53,6 +53,19 @@ test('the examples run', async () => {
   }
 });
 
+test('the example of the emulator runs', async () => {
+  const readme = fs.readFileSync(path.join(path.dirname(require.resolve('@blindbox/emulator')), 'README.md'), 'utf8');
+  const [, code] = readme.match(/^```js\n(.*?)^```$/ms);
+  const directory = fs.mkdtempSync(path.join(__dirname, 'readme-'));
+  try {
+    const script = path.join(directory, 'emulator.mjs');
+    fs.writeFileSync(script, code);
+    assert.equal((await run(process.execPath, [script])).stdout, '101\n');
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+});
+
 test('tsc --strict accepts the examples', { skip: !has('typescript/bin/tsc') || !has('openai') }, async () => {
   const directory = fs.mkdtempSync(path.join(__dirname, 'readme-'));
   try {

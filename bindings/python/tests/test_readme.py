@@ -1,10 +1,11 @@
 """The examples of the README, as they stand."""
 
 import functools
+import pathlib
 import re
 
 import pytest
-from conftest import ROOT, Emulator
+from conftest import BINARY, ROOT, Emulator
 
 import blindbox_attestation as blindbox
 import blindbox_attestation.requests
@@ -41,3 +42,15 @@ def test_the_example_of_a_refusal_prints_it(my_app, capsys):
     exec(compile(BLOCKS[0], "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("debug-mode 101 [{") and "'verdict': 'failed'" in printed
+
+
+def test_the_example_of_the_emulator_runs(monkeypatch, capsys):
+    package = ROOT / "bindings/emulator"
+    monkeypatch.syspath_prepend(package / "python")
+    import blindbox_emulator
+
+    # The package has the program only once it is built.
+    monkeypatch.setattr(blindbox_emulator, "program", lambda: pathlib.Path(BINARY))
+    [block] = re.findall(r"^```python\n(.*?)^```$", (package / "README.md").read_text(), re.M | re.S)
+    exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "0\n"

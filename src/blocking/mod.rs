@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Every check, limit and error is that of the async API: calls run it on background threads and wait, at most for the
-//! verifier's `deadline` or [`Request::timeout`].
+//! verifier's `deadline` or [`Request::timeout`]. The async API alone has streams of other protocols (`Session::stream`,
+//! `Request::upgrade`) and bodies of `http_body`.
 //!
 //! # Threads
 //!
@@ -45,6 +46,7 @@
 //! `tokio::task::unconstrained`, and executors other than tokio's. A call from there holds up its thread, as any blocking call
 //! would, until the work is done by the threads of this module.
 
+mod managed;
 mod reader_body;
 mod request;
 mod response;
@@ -56,6 +58,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderMap, Method};
 
 pub use crate::http::{BodyError, BodyJsonError};
+pub use managed::ManagedSession;
 pub use request::Request;
 pub use response::{BodyReader, Response, StatusError};
 
@@ -63,11 +66,12 @@ use crate::attest::EvidenceBundle;
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::error::AttestationError;
+use crate::http::request_methods;
 use crate::policy::Policy;
 use crate::session;
 use crate::verifier::{self, VerifierBuilder};
 
-/// Proves what is behind a URL before a byte of the application is sent to it, and waits for the outcome.
+/// Attests the peer behind a URL before a byte of the application is sent to it, and waits for the outcome.
 ///
 /// As [`crate::verify_connection`].
 ///
@@ -112,12 +116,22 @@ impl Verifier {
         Ok(Session { session })
     }
 
-    /// Asks the peer behind a URL for what the policy needs, and gives back what came, unverified. As
+    /// Returns a session that connects to the peer behind a URL on first use, and keeps itself open. As
+    /// [`crate::Verifier::managed_session`]. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Verifier::managed_session`].
+    pub fn managed_session(&self, url: impl AsRef<str>, policy: &Policy) -> Result<ManagedSession, AttestationError> {
+        self.verifier.managed_session(url, policy).map(ManagedSession::new)
+    }
+
+    /// Collects the evidence that the policy needs from the peer behind a URL, and returns it without verifying it. As
     /// [`crate::Verifier::collect`].
     ///
     /// # Errors
     ///
-    /// Where the peer gives no evidence at all; [`AttestationError::Misconfigured`] inside an async runtime.
+    /// [`AttestationError`] if the peer sends no evidence; [`AttestationError::Misconfigured`] inside an async runtime.
     pub fn collect(&self, url: impl AsRef<str>, policy: &Policy) -> Result<EvidenceBundle, AttestationError> {
         let (verifier, url, policy) = (self.verifier.clone(), url.as_ref().to_owned(), policy.clone());
         runtime::run(async move { verifier.collect(url, &policy).await })?
@@ -146,53 +160,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// A `GET` request to a target on the session's origin, such as `/status`.
-    pub fn get(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::GET, target)
-    }
+    request_methods!(Request);
 
-    /// A `POST` request.
-    pub fn post(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::POST, target)
-    }
-
-    /// A `PUT` request.
-    pub fn put(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::PUT, target)
-    }
-
-    /// A `PATCH` request.
-    pub fn patch(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::PATCH, target)
-    }
-
-    /// A `DELETE` request.
-    pub fn delete(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::DELETE, target)
-    }
-
-    /// A `HEAD` request.
-    pub fn head(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::HEAD, target)
-    }
-
-    /// An `OPTIONS` request.
-    pub fn options(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::OPTIONS, target)
-    }
-
-    /// A request of any method but `CONNECT` and `TRACE`. As [`crate::Session::request`].
+    /// Returns a request of any method except `CONNECT` and `TRACE`. As [`crate::Session::request`].
     pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
         Request::new(self.session.request(method, target))
     }
 
-    /// The latest attestation. Does not block.
+    /// Returns the latest attestation. Does not block.
     #[must_use]
     pub fn attestation(&self) -> Arc<Attestation> {
         self.session.attestation()
     }
 
-    /// How connections are tied to the evidence. Does not block.
+    /// Returns how connections are bound to the evidence. Does not block.
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.session.channel()
@@ -211,7 +192,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`verify_connection`]. A refusal takes the peer's key out of the session.
+    /// As [`verify_connection`]. A refusal removes the key of the peer from the session.
     pub fn reattest(&self) -> Result<Arc<Attestation>, AttestationError> {
         let session = self.session.clone();
         runtime::run(async move { session.reattest().await })?

@@ -45,17 +45,17 @@ impl Request {
         Self { request: self.request.query(name, value) }
     }
 
-    /// The body: a value as JSON, with the content type of JSON unless another one is set.
+    /// Sets the body to a value as JSON, with the content type of JSON unless another one is set.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         Self { request: self.request.json(value) }
     }
 
-    /// The body: pairs as an HTML form writes them. As [`crate::Request::form`].
+    /// Sets the body to pairs, encoded like an HTML form. As [`crate::Request::form`].
     pub fn form<N: AsRef<str>, V: AsRef<str>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Self { request: self.request.form(pairs) }
     }
 
-    /// The header `Authorization: Bearer ...`. As [`crate::Request::bearer_auth`].
+    /// Sets the header `Authorization: Bearer ...`. As [`crate::Request::bearer_auth`].
     pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
         Self { request: self.request.bearer_auth(token) }
     }
@@ -65,7 +65,7 @@ impl Request {
         Self { request: self.request.multipart(form) }
     }
 
-    /// The header `Authorization: Basic ...`. As [`crate::Request::basic_auth`].
+    /// Sets the header `Authorization: Basic ...`. As [`crate::Request::basic_auth`].
     pub fn basic_auth(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         Self { request: self.request.basic_auth(user, password) }
     }
@@ -76,7 +76,7 @@ impl Request {
         Self { request: self.request.http_body(BlockingReaderBody::new(reader)) }
     }
 
-    /// The body, as it is.
+    /// Sets the body to these bytes.
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
         Self { request: self.request.body(body) }
     }
@@ -95,7 +95,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`AttestationError`]; one without a verdict on the peer leaves open whether the peer got the request. Inside an async
+    /// [`AttestationError`]; [`AttestationError::request_sent`] reports whether the peer may have received the request. Inside an async
     /// runtime [`AttestationError::Misconfigured`], and nothing was sent.
     pub fn send(self) -> Result<Response, AttestationError> {
         let response = runtime::run(self.request.send())??;
@@ -103,7 +103,7 @@ impl Request {
     }
 }
 
-/// Without headers, query and body, which may be secret.
+/// Omits headers, query and body, which may be secret.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "blocking::{:?}", self.request)

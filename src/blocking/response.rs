@@ -49,13 +49,13 @@ impl Response {
         self.response.status()
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
-    /// The version of HTTP.
+    /// Returns the version of HTTP.
     #[must_use]
     pub fn version(&self) -> Version {
         self.response.version()
@@ -76,25 +76,25 @@ impl Response {
         self.response.error_for_status().map(Self::new).map_err(|error| StatusError { error })
     }
 
-    /// The size of the body in bytes, where the peer has announced it.
+    /// Returns the size of the body in bytes, if the peer has announced it.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.response.content_length()
     }
 
-    /// The whole body, however large. [`Response::reader`] is for bodies that need a limit.
+    /// Reads the whole body, however large. [`Response::reader`] is for bodies that need a limit.
     ///
     /// # Errors
     ///
-    /// The rejection of the peer, if it was rejected while the body was read; [`AttestationError::Timeout`] by the request's timeout,
+    /// The refusal of the peer, if it was refused while the body was read; [`AttestationError::Timeout`] by the request's timeout,
     /// [`AttestationError::AttestationExpired`] a minute after the end of the attestation,
-    /// [`AttestationError::ApplicationUnreachable`] where the connection broke before the body was complete.
+    /// [`AttestationError::ApplicationUnreachable`] if the connection failed before the body was complete.
     /// [`AttestationError::Misconfigured`] inside an async runtime.
     pub fn bytes(self) -> Result<Vec<u8>, AttestationError> {
         runtime::run(self.response.bytes())?.map(Vec::from)
     }
 
-    /// The whole body as text. What is not UTF-8 in it is replaced by U+FFFD.
+    /// Reads the whole body as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl Response {
         Ok(crate::http::text(self.bytes()?))
     }
 
-    /// The whole body, read as JSON. Neither the status nor the content type is looked at.
+    /// Reads the whole body as JSON, whatever the status and the content type are.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Response {
         crate::http::json(&self.bytes()?)
     }
 
-    /// The body while it comes in: what has arrived can be read, and a line can be had before the next one is written.
+    /// Returns a reader of the body as it arrives: a line can be read before the peer has sent the next one.
     pub fn reader(self) -> BodyReader {
         BodyReader { state: State::Open(self.response), chunk: Bytes::new() }
     }
@@ -148,16 +148,29 @@ pub struct BodyReader {
 
 enum State {
     Open(AsyncResponse),
-    Ended,
+    /// With the trailers, if there were any.
+    Ended(Option<HeaderMap>),
     Failed(AttestationError),
 }
 
 impl BodyReader {
+    /// Returns the trailers, after the body was read to its end; `None` if there were none. As [`crate::Response::trailers`].
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        match &self.state {
+            State::Ended(trailers) => trailers.as_ref(),
+            State::Open(_) | State::Failed(_) => None,
+        }
+    }
+
     fn next_chunk(&mut self) -> Result<(), AttestationError> {
         // Before the state is taken: an attempt in async code must not lose the body, which can still be read elsewhere.
         runtime::check()?;
-        match std::mem::replace(&mut self.state, State::Ended) {
-            State::Ended => Ok(()),
+        match std::mem::replace(&mut self.state, State::Ended(None)) {
+            State::Ended(trailers) => {
+                self.state = State::Ended(trailers);
+                Ok(())
+            }
             State::Failed(error) => {
                 self.state = State::Failed(error.clone());
                 Err(error)
@@ -172,7 +185,10 @@ impl BodyReader {
                         (self.state, self.chunk) = (State::Open(response), chunk);
                         return Ok(());
                     }
-                    Ok((Ok(None), _)) => return Ok(()),
+                    Ok((Ok(None), response)) => {
+                        self.state = State::Ended(response.trailers().cloned());
+                        return Ok(());
+                    }
                     Ok((Err(error), _)) | Err(error) => error,
                 };
                 self.state = State::Failed(failure.clone());
@@ -184,7 +200,7 @@ impl BodyReader {
 
 impl BufRead for BodyReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.chunk.is_empty() && !matches!(self.state, State::Ended) {
+        while self.chunk.is_empty() && !matches!(self.state, State::Ended(_)) {
             self.next_chunk().map_err(|error| io::Error::new(kind(&error), error))?;
         }
         Ok(&self.chunk)
@@ -210,7 +226,7 @@ impl fmt::Debug for BodyReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Open(_) => "open",
-            State::Ended => "ended",
+            State::Ended(_) => "ended",
             State::Failed(_) => "failed",
         };
         write!(f, "blocking::BodyReader({state})")

@@ -6,6 +6,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `request`, `headers`, `multipart` | what a caller can put into a request |
+//! | `methods` | `get`, `post` and their siblings of all sessions |
 //! | `parts` | the request for one connection; the check of a switch of protocols |
 //! | `request_body` | the sources of a body: bytes, readers, streams |
 //! | `guarded_body` | a body on its way, which continues only while its peer is attested |
@@ -17,6 +18,7 @@
 mod guard;
 mod guarded_body;
 mod headers;
+mod methods;
 mod multipart;
 mod parts;
 mod request;
@@ -30,6 +32,7 @@ mod stream;
 pub(crate) use guard::{Cancelled, Guard};
 pub(crate) use guarded_body::Progress;
 pub(crate) use headers::{check_all as check_headers, parse as parse_header};
+pub(crate) use methods::request_methods;
 pub use multipart::{Form, Part};
 pub(crate) use parts::{Parts, new_request};
 pub use request::Request;

@@ -1,15 +1,18 @@
-//! A session that connects on first use, and again after a refusal has closed it.
+//! [`ManagedSession`]: connects on first use, and again after a refusal has closed it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, Method};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Session;
 use crate::attest::{Attester, Coalesce};
+use crate::base_url::BaseUrl;
+use crate::deadline::{BoxFuture, Deadline};
 use crate::error::AttestationError;
-use crate::http::{Request, Response};
+use crate::http::{Parts, Request, Response, Sender, check_headers, request_methods};
 use crate::policy::Policy;
 use crate::sync::lock;
 use crate::verifier_state::VerifierState;
@@ -25,14 +28,15 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// - A session that a refusal has closed attests its peer again, once for each request at most. No check is skipped: a peer that is
 ///   still refused gets nothing.
 ///
-/// Expiry, renewal, restarts and replicas are handled by the [`Session`] itself.
+/// Requests are those of a [`Session`], with the same checks and errors. It is a
+/// `tower::Service` as well. Expiry, renewal, restarts and replicas are handled by the [`Session`] itself.
 ///
 /// ```no_run
 /// use blindbox_attestation::{Policy, Verifier};
 ///
 /// # async fn f(policy: Policy) -> Result<(), Box<dyn std::error::Error>> {
 /// let peer = Verifier::builder().build()?.managed_session("https://my-app.example", &policy)?;
-/// let response = peer.send(|session| session.post("/generate").json(&serde_json::json!({ "prompt": "hi" }))).await?;
+/// let response = peer.post("/generate").json(&serde_json::json!({ "prompt": "hi" })).send().await?;
 /// println!("{}", response.text().await?);
 /// # Ok(())
 /// # }
@@ -41,15 +45,18 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// Cheap to clone; clones share the session. An attempt runs in a task of its own: a caller that is dropped does not end it, so that
 /// callers that hang up cannot cause one attempt after the other.
 #[derive(Clone)]
+#[must_use]
 pub struct ManagedSession {
     peer: Arc<ManagedPeer>,
     cool_down: Duration,
+    default_headers: Arc<HeaderMap>,
 }
 
 struct ManagedPeer {
     verifier: Arc<VerifierState>,
     coalesce: Arc<Coalesce>,
     url: String,
+    base: BaseUrl,
     policy: Policy,
     state: Mutex<State>,
     /// Held by the task that makes an attempt.
@@ -91,20 +98,40 @@ impl ManagedSession {
         policy: &Policy,
     ) -> Result<Self, AttestationError> {
         // What is wrong with the settings is wrong from the start.
-        Attester::new(verifier, coalesce, url, policy)?;
+        let base = Attester::new(verifier, coalesce, url, policy)?.base;
         let peer = ManagedPeer {
             verifier: Arc::clone(verifier),
             coalesce: Arc::clone(coalesce),
             url: url.to_owned(),
+            base,
             policy: policy.clone(),
             state: Mutex::default(),
             attempt: Arc::default(),
         };
-        Ok(Self { peer: Arc::new(peer), cool_down: COOL_DOWN })
+        Ok(Self { peer: Arc::new(peer), cool_down: COOL_DOWN, default_headers: Arc::default() })
+    }
+
+    request_methods!(Request);
+
+    /// Returns a request of any method except `CONNECT` and `TRACE`, as [`Session::request`] does. It is sent when the session is
+    /// open; its timeout limits an attempt to open it too.
+    pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
+        let mut parts = Parts::new(method, target.as_ref(), &self.default_headers);
+        parts.timeout = self.peer.verifier.request_timeout;
+        Request::new(Arc::new(self.clone()), parts)
+    }
+
+    /// Returns a handle whose requests have these headers, unless they set one of the same name themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestationError::InvalidRequest`] for headers that [`Request::header`] does not allow.
+    pub fn with_default_headers(&self, headers: HeaderMap) -> Result<Self, AttestationError> {
+        check_headers(&headers).map_err(|reason| AttestationError::InvalidRequest { reason })?;
+        Ok(Self { default_headers: Arc::new(headers), ..self.clone() })
     }
 
     /// Sets for this handle for how long the outcome of a failed attempt is used; 10 seconds by default, 0 for no time.
-    #[must_use]
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
         self.cool_down = cool_down;
         self
@@ -127,20 +154,6 @@ impl ManagedSession {
     /// As [`ManagedSession::session`].
     pub async fn ready(&self) -> Result<(), AttestationError> {
         self.session_that(Session::has_attested_peer).await.map(drop)
-    }
-
-    /// Sends a request. `build` is called again if a refusal of the peer had closed the session before anything was sent, and the
-    /// peer was attested again.
-    ///
-    /// # Errors
-    ///
-    /// As [`ManagedSession::session`] and [`Request::send`].
-    pub async fn send(&self, build: impl Fn(&Session) -> Request) -> Result<Response, AttestationError> {
-        match build(&self.session().await?).send().await {
-            // Another request has found out in between, and this one was not sent.
-            Err(AttestationError::SessionPoisoned { .. }) => build(&self.session().await?).send().await,
-            outcome => outcome,
-        }
     }
 
     /// Returns the error of the last attempt, if it failed and no later one succeeded.
@@ -166,6 +179,10 @@ impl ManagedSession {
             Some(reason) => ManagedStatus::Closed { session, reason, retry_after },
             None => ManagedStatus::New,
         }
+    }
+
+    pub(super) fn base(&self) -> &BaseUrl {
+        &self.peer.base
     }
 
     fn rest_of_cool_down(&self, failed: Instant) -> Duration {
@@ -196,6 +213,28 @@ impl ManagedSession {
         });
         // It does not panic; the runtime may end.
         attempting.await.unwrap_or(Err(AttestationError::AttestationExpired))
+    }
+}
+
+impl Sender for ManagedSession {
+    fn send(self: Arc<Self>, parts: &Parts) -> BoxFuture<'_, Response> {
+        Box::pin(async move {
+            let deadline = Deadline::after(parts.timeout.unwrap_or(Duration::MAX));
+            match self.send_once(parts, &deadline).await {
+                // Another request has found out in between. A stream was not taken: the session is looked at before.
+                Err(error @ AttestationError::SessionPoisoned { .. }) if !error.request_sent() => {
+                    self.send_once(parts, &deadline).await
+                }
+                outcome => outcome,
+            }
+        })
+    }
+}
+
+impl ManagedSession {
+    async fn send_once(&self, parts: &Parts, deadline: &Deadline) -> Result<Response, AttestationError> {
+        let session = deadline.run("the request", self.session()).await??;
+        session.inner.send_before(parts, deadline).await
     }
 }
 

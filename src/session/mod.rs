@@ -45,7 +45,7 @@ use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::http::{Parts, Request, check_headers};
+use crate::http::{Parts, Request, check_headers, request_methods};
 use crate::policy::Policy;
 use crate::telemetry;
 use crate::verifier_state::VerifierState;
@@ -131,40 +131,7 @@ impl Session {
         Ok(Self { inner: Arc::new(inner), first: attested, default_headers: Arc::default() })
     }
 
-    /// Returns a `GET` request to a target on the session's origin, such as `/status`.
-    pub fn get(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::GET, target)
-    }
-
-    /// Returns a `POST` request.
-    pub fn post(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::POST, target)
-    }
-
-    /// Returns a `PUT` request.
-    pub fn put(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::PUT, target)
-    }
-
-    /// Returns a `PATCH` request.
-    pub fn patch(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::PATCH, target)
-    }
-
-    /// Returns a `DELETE` request.
-    pub fn delete(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::DELETE, target)
-    }
-
-    /// Returns a `HEAD` request.
-    pub fn head(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::HEAD, target)
-    }
-
-    /// Returns an `OPTIONS` request.
-    pub fn options(&self, target: impl AsRef<str>) -> Request {
-        self.request(Method::OPTIONS, target)
-    }
+    request_methods!(Request);
 
     /// Returns a request of any method except `CONNECT` and `TRACE`.
     ///

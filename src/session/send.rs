@@ -21,23 +21,32 @@ use crate::transport::Connection;
 impl Sender for SessionInner {
     fn send(self: Arc<Self>, parts: &Parts) -> BoxFuture<'_, Response> {
         Box::pin(async move {
-            let sent = AtomicBool::new(false);
             let deadline = Deadline::after(parts.timeout.unwrap_or(Duration::MAX));
-            let sending = self.send_within(parts, &deadline, &sent);
-            let outcome = match parts.timeout {
-                None => sending.await,
-                Some(_) => deadline.run("the request", sending).await.unwrap_or_else(Err),
-            };
-            // The only place that says so of the error: whatever ended the request, and in whichever attempt.
-            outcome.map_err(|error| match sent.load(Ordering::Relaxed) {
-                true => error.after_request_was_sent(),
-                false => error,
-            })
+            self.send_before(parts, &deadline).await
         })
     }
 }
 
 impl SessionInner {
+    /// Sends a request whose timeout is the deadline, if it has one.
+    pub(super) async fn send_before(
+        self: &Arc<Self>,
+        parts: &Parts,
+        deadline: &Deadline,
+    ) -> Result<Response, AttestationError> {
+        let sent = AtomicBool::new(false);
+        let sending = self.send_within(parts, deadline, &sent);
+        let outcome = match parts.timeout {
+            None => sending.await,
+            Some(_) => deadline.run("the request", sending).await.unwrap_or_else(Err),
+        };
+        // The only place that says so of the error: whatever ended the request, and in whichever attempt.
+        outcome.map_err(|error| match sent.load(Ordering::Relaxed) {
+            true => error.after_request_was_sent(),
+            false => error,
+        })
+    }
+
     async fn send_within(
         self: &Arc<Self>,
         parts: &Parts,

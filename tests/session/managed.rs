@@ -12,7 +12,7 @@ fn managed(lab: &Lab, cool_down: Duration) -> ManagedSession {
 }
 
 async fn hello(peer: &ManagedSession) -> Result<String, AttestationError> {
-    peer.send(|session| session.get("/")).await?.text().await
+    peer.get("/").send().await?.text().await
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -105,6 +105,47 @@ async fn it_is_ready_only_with_an_attestation_that_is_valid() {
     lab.blindbox.reset();
     peer.ready().await.unwrap();
     assert_eq!(hello(&peer).await.as_deref(), Ok("hello from a BlindBox"));
+}
+
+/// A refusal closes the session before a request takes its stream: it is sent after the next attempt, whole.
+#[tokio::test]
+async fn a_stream_is_sent_by_the_session_that_is_opened_for_it() {
+    let lab = Lab::start().await;
+    let peer = managed(&lab, LONG);
+    let echo = || peer.post("/echo").body_reader(&b"a stream"[..]).send();
+    assert_eq!(echo().await.unwrap().text().await.as_deref(), Ok("a stream"));
+    lab.blindbox.set(Knob::Debug);
+    assert_eq!(peer.session().await.unwrap().reattest().await.unwrap_err().code(), "debug-mode");
+    lab.blindbox.reset();
+    assert_eq!(echo().await.unwrap().text().await.as_deref(), Ok("a stream"));
+    assert_eq!(lab.blindbox.traffic().count("/echo"), 2);
+}
+
+#[tokio::test]
+async fn the_timeout_of_a_request_limits_the_attempt_too() {
+    let lab = Lab::start().await;
+    lab.blindbox.fail("/attest/", Fault::Hang);
+    let limit = Duration::from_millis(100);
+    let error = managed(&lab, LONG).get("/").timeout(limit).send().await.unwrap_err();
+    assert_eq!(error, AttestationError::Timeout { what: "the request", after: limit });
+    assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+}
+
+#[tokio::test]
+async fn default_headers_are_those_of_a_handle() {
+    let lab = Lab::start().await;
+    let peer = managed(&lab, LONG);
+    let tenant =
+        peer.with_default_headers([("x-tenant".parse().unwrap(), "one".parse().unwrap())].into_iter().collect());
+    hello(&tenant.unwrap()).await.unwrap();
+    hello(&peer).await.unwrap();
+    let sent = lab.blindbox.traffic().requests();
+    let tenants: Vec<_> =
+        sent.iter().filter(|request| request.path == "/").map(|request| request.header("x-tenant")).collect();
+    assert_eq!(tenants, [Some("one"), None]);
+    let refused =
+        peer.with_default_headers([("host".parse().unwrap(), "other".parse().unwrap())].into_iter().collect());
+    assert_eq!(refused.unwrap_err().code(), "invalid-request");
 }
 
 /// Callers that hang up would otherwise cause an attempt each.

@@ -20,7 +20,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{self, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use blindbox_attestation::{AttestationError, Category, ManagedSession, Policy, Session, VerifierBuilder};
+use blindbox_attestation::{AttestationError, Category, ManagedSession, Policy, VerifierBuilder};
 use serde::{Deserialize, Serialize};
 
 /// The most time that one prompt may take, until the end of the response.
@@ -73,8 +73,7 @@ struct Peer {
 impl Peer {
     /// Sends a prompt to the attested peer. Connecting, expiry, renewal, restarts and replicas are handled by the session.
     async fn send(&self, prompt: &Prompt) -> Result<Response, AttestationError> {
-        let request = |session: &Session| session.post("/generate").json(prompt).timeout(PROMPT_TIMEOUT);
-        self.session.send(request).await.map(pass_on)
+        self.session.post("/generate").json(prompt).timeout(PROMPT_TIMEOUT).send().await.map(pass_on)
     }
 
     fn refusal(&self, error: &AttestationError) -> Refusal {

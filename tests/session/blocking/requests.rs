@@ -224,3 +224,19 @@ fn a_request_carries_what_an_asynchronous_one_does() {
     let error = session.get("/none").send().unwrap().error_for_status().unwrap_err();
     assert_eq!((error.status().as_u16(), error.into_response().text().unwrap().as_str()), (404, "404 page not found"));
 }
+
+#[test]
+fn trailers_can_be_read_after_the_body() {
+    let bench = Bench::with(|blindbox| {
+        blindbox.http(HttpVersions::Http2).application(Application::service(crate::service::Grpc))
+    });
+    let request = bench.connect().post("/").header("content-type", "application/grpc").header("te", "trailers");
+    let mut reader = request.body("content").send().unwrap().reader();
+    assert_eq!(reader.trailers(), None);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), reader.trailers().unwrap()["grpc-status"].as_bytes()), ("content", &b"0"[..]));
+    // Also after it is read again.
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    assert!(reader.trailers().is_some());
+}

@@ -1,10 +1,11 @@
 //! Sessions without a runtime: the same verdicts as those of the async API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use blindbox_attestation::blocking::{self};
 use blindbox_attestation::emulator::{HttpVersions, Knob, Relay, RelayMode};
-use blindbox_attestation::{AttestationError, Category, Channel, HostData, Violation};
+use blindbox_attestation::{AttestationError, Category, Channel, HeaderMap, HostData, Violation};
 use serde_json::{Value, json};
 
 use super::{Bench, hello};
@@ -82,4 +83,27 @@ fn evidence_of_a_peer_that_refuses_can_be_kept() {
     assert!(collected.evidence.token.is_some() && collected.missing.is_empty(), "{:?}", collected.missing);
     assert_eq!(collected.tls_key, Some(bench.lab.blindbox.tls_key()));
     assert_eq!(bench.lab.blindbox.traffic().application_bytes(), 0);
+}
+
+#[test]
+fn a_managed_session_opens_itself() {
+    let bench = Bench::start();
+    let peer = bench.verifier().managed_session(bench.lab.blindbox.url(), &bench.lab.policy()).unwrap();
+    assert_eq!(bench.lab.blindbox.traffic().connections().len(), 0);
+    bench.lab.blindbox.set(Knob::Debug);
+    let refused = peer.get("/").send().unwrap_err();
+    assert_eq!(
+        (refused.code(), peer.ready(), peer.last_error()),
+        ("debug-mode", Err(refused.clone()), Some(refused.clone()))
+    );
+    assert_eq!(bench.lab.blindbox.traffic().application_bytes(), 0);
+    bench.lab.blindbox.reset();
+    // The error is kept for the cool-down, unless a handle has none.
+    assert_eq!(peer.session().unwrap_err(), refused);
+    let peer = peer.cool_down(Duration::ZERO).with_default_headers(HeaderMap::new()).unwrap();
+    assert_eq!(peer.get("/").send().unwrap().text().unwrap(), "hello from a BlindBox");
+    assert_eq!((peer.ready(), peer.last_error()), (Ok(()), None));
+    assert_eq!(hello(&peer.session().unwrap()).unwrap(), "hello from a BlindBox");
+    let url = bench.lab.blindbox.url();
+    assert_eq!(format!("{peer:?}"), format!("blocking::ManagedSession({url}, Some(Session({url}/, Bound)))"));
 }

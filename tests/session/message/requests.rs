@@ -221,7 +221,7 @@ async fn a_managed_session_follows_a_restart() {
     let behind = Behind::start().await;
     let managed = behind.lab.verifier().managed_session(behind.front_end.url(), &behind.policy()).unwrap();
     for attestations in 1..=2 {
-        let response = managed.send(|session| session.get("/")).await.unwrap();
+        let response = managed.get("/").send().await.unwrap();
         assert_eq!(response.text().await.unwrap(), "hello from a BlindBox");
         assert_eq!(behind.attestations(), attestations);
         behind.lab.blindbox.restart().await.unwrap();

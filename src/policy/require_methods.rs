@@ -8,6 +8,7 @@ use super::advisories::Mitigation;
 use super::require_table::{
     AbiVersion, BitRequirement, GuestPolicyBit, PlatformInfoBit, Requirements, VmConfigurationBit, give_once,
 };
+use super::requirement::Requirement;
 use super::tcb::TcbMinima;
 use super::{Policy, PolicyError};
 use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
@@ -22,7 +23,7 @@ impl Policy {
     ///
     /// [`PolicyError`]; as for every method of this block.
     pub fn require_measurements(self, any_of: impl IntoIterator<Item = Measurement>) -> Result<Self, PolicyError> {
-        self.require_once("require.measurements", |require| &mut require.measurements, any_of.into_iter().collect())
+        self.require_once(Requirement::Measurements, |require| &mut require.measurements, any_of.into_iter().collect())
     }
 
     /// Requires MAA's `x-ms-compliance-status` to be one of these instead of the default of the TEE kind
@@ -36,7 +37,7 @@ impl Policy {
         any_of: impl IntoIterator<Item = S>,
     ) -> Result<Self, PolicyError> {
         self.require_once(
-            "require.compliance-status",
+            Requirement::ComplianceStatus,
             |require| &mut require.compliance_status,
             any_of.into_iter().map(Into::into).collect(),
         )
@@ -50,7 +51,7 @@ impl Policy {
     ///
     /// [`PolicyError`]; [`PolicyError::GivenTwice`] if the policy was made with a list of `MRTD`, which names the kinds already.
     pub fn require_tee(self, any_of: impl IntoIterator<Item = TeeKind>) -> Result<Self, PolicyError> {
-        self.require_once("require.tee", |require| &mut require.tee, any_of.into_iter().collect())
+        self.require_once(Requirement::Tee, |require| &mut require.tee, any_of.into_iter().collect())
     }
 
     /// Requires one of these TCB statuses (`attester_tcb_status`) of a guest of Intel TDX instead of `UpToDate`.
@@ -60,7 +61,7 @@ impl Policy {
     /// [`PolicyError`]; [`PolicyError::UnusableValue`] for `Revoked`.
     pub fn require_tcb_status<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
         let statuses = any_of.into_iter().map(Into::into).collect();
-        self.require_once("require.tcb-status", |require| &mut require.tcb_status, statuses)
+        self.require_once(Requirement::TcbStatus, |require| &mut require.tcb_status, statuses)
     }
 
     /// Requires the report to be requested from one of these privilege levels (0 to 3) instead of level 0.
@@ -69,7 +70,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_vmpl(self, any_of: impl IntoIterator<Item = u32>) -> Result<Self, PolicyError> {
-        self.require_once("require.vmpl", |require| &mut require.vmpl, any_of.into_iter().collect())
+        self.require_once(Requirement::Vmpl, |require| &mut require.vmpl, any_of.into_iter().collect())
     }
 
     /// Requires at least this `GUEST_SVN` of the report. It comes from the ID block, so pin the ID key too.
@@ -78,7 +79,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_report_guest_svn(self, at_least: u32) -> Result<Self, PolicyError> {
-        self.require_once("require.minimum-report-guest-svn", |require| &mut require.minimum_report_guest_svn, at_least)
+        self.require_once(Requirement::MinimumReportGuestSvn, |require| &mut require.minimum_report_guest_svn, at_least)
     }
 
     /// Requires the ID block to be signed by one of these keys (SHA-384 digests).
@@ -87,7 +88,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_id_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, PolicyError> {
-        self.require_once("require.id-keys", |require| &mut require.id_keys, any_of.into_iter().collect())
+        self.require_once(Requirement::IdKeys, |require| &mut require.id_keys, any_of.into_iter().collect())
     }
 
     /// Requires the ID key to be signed by one of these author keys (SHA-384 digests).
@@ -96,7 +97,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_author_keys(self, any_of: impl IntoIterator<Item = KeyDigest>) -> Result<Self, PolicyError> {
-        self.require_once("require.author-keys", |require| &mut require.author_keys, any_of.into_iter().collect())
+        self.require_once(Requirement::AuthorKeys, |require| &mut require.author_keys, any_of.into_iter().collect())
     }
 
     /// Requires that some author key was used (`AUTHOR_KEY_EN`). Needs AMD trust.
@@ -114,7 +115,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_family_ids(self, any_of: impl IntoIterator<Item = FamilyId>) -> Result<Self, PolicyError> {
-        self.require_once("require.family-ids", |require| &mut require.family_ids, any_of.into_iter().collect())
+        self.require_once(Requirement::FamilyIds, |require| &mut require.family_ids, any_of.into_iter().collect())
     }
 
     /// Requires one of these values of `IMAGE_ID`.
@@ -123,7 +124,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_image_ids(self, any_of: impl IntoIterator<Item = ImageId>) -> Result<Self, PolicyError> {
-        self.require_once("require.image-ids", |require| &mut require.image_ids, any_of.into_iter().collect())
+        self.require_once(Requirement::ImageIds, |require| &mut require.image_ids, any_of.into_iter().collect())
     }
 
     /// Requires one of these chips. Evidence without a chip id is refused.
@@ -132,7 +133,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_chip_ids(self, any_of: impl IntoIterator<Item = ChipId>) -> Result<Self, PolicyError> {
-        self.require_once("require.chip-ids", |require| &mut require.chip_ids, any_of.into_iter().collect())
+        self.require_once(Requirement::ChipIds, |require| &mut require.chip_ids, any_of.into_iter().collect())
     }
 
     /// Requires a processor of one of these products. Evidence that does not name its product is refused.
@@ -141,7 +142,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_products(self, any_of: impl IntoIterator<Item = Product>) -> Result<Self, PolicyError> {
-        self.require_once("require.products", |require| &mut require.products, any_of.into_iter().collect())
+        self.require_once(Requirement::Products, |require| &mut require.products, any_of.into_iter().collect())
     }
 
     /// Requires one of these running guests (`REPORT_ID`).
@@ -150,7 +151,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_report_ids(self, any_of: impl IntoIterator<Item = ReportId>) -> Result<Self, PolicyError> {
-        self.require_once("require.report-ids", |require| &mut require.report_ids, any_of.into_iter().collect())
+        self.require_once(Requirement::ReportIds, |require| &mut require.report_ids, any_of.into_iter().collect())
     }
 
     /// Requires one of these virtual machines (`vmUniqueId`, which is `vmId` of Azure's instance metadata). Only the evidence of
@@ -160,7 +161,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_vm_ids(self, any_of: impl IntoIterator<Item = VmId>) -> Result<Self, PolicyError> {
-        self.require_once("require.vm-ids", |require| &mut require.vm_ids, any_of.into_iter().collect())
+        self.require_once(Requirement::VmIds, |require| &mut require.vm_ids, any_of.into_iter().collect())
     }
 
     /// Accepts reports signed by one of these kinds of key, instead of a chip's own VCEK only. With [`SigningKey::Vlek`] name the
@@ -170,7 +171,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_signing_keys(self, any_of: impl IntoIterator<Item = SigningKey>) -> Result<Self, PolicyError> {
-        self.require_once("require.signing-keys", |require| &mut require.signing_keys, any_of.into_iter().collect())
+        self.require_once(Requirement::SigningKeys, |require| &mut require.signing_keys, any_of.into_iter().collect())
     }
 
     /// Requires minimum versions of `REPORTED_TCB`, the TCB that the signing key is derived from.
@@ -179,7 +180,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_reported_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
-        self.require_once("require.reported-tcb", |require| &mut require.reported_tcb, minima)
+        self.require_once(Requirement::ReportedTcb, |require| &mut require.reported_tcb, minima)
     }
 
     /// Requires minimum versions of `COMMITTED_TCB`, below which the platform cannot be rolled back. Needs AMD trust.
@@ -188,7 +189,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_committed_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
-        self.require_once("require.committed-tcb", |require| &mut require.committed_tcb, minima)
+        self.require_once(Requirement::CommittedTcb, |require| &mut require.committed_tcb, minima)
     }
 
     /// Requires minimum versions of `CURRENT_TCB`, which runs now. Needs AMD trust.
@@ -197,7 +198,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_current_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
-        self.require_once("require.current-tcb", |require| &mut require.current_tcb, minima)
+        self.require_once(Requirement::CurrentTcb, |require| &mut require.current_tcb, minima)
     }
 
     /// Requires minimum versions of `LAUNCH_TCB`, which ran when the guest was launched or imported. Needs AMD trust.
@@ -206,7 +207,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_launch_tcb(self, minima: TcbMinima) -> Result<Self, PolicyError> {
-        self.require_once("require.launch-tcb", |require| &mut require.launch_tcb, minima)
+        self.require_once(Requirement::LaunchTcb, |require| &mut require.launch_tcb, minima)
     }
 
     /// Requires the fixes of these advisories, named as in [`advisories`](super::advisories). Evidence that does not carry the
@@ -215,9 +216,13 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError::UnusableValue`] for an advisory that this release does not know.
-    pub fn require_advisories<S: Into<String>>(self, all_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
+    pub fn require_advisories<S: Into<String>>(
+        mut self,
+        all_of: impl IntoIterator<Item = S>,
+    ) -> Result<Self, PolicyError> {
         let names = all_of.into_iter().map(Into::into).collect();
-        self.require_once("require.advisories", |require| &mut require.advisories, names)
+        give_once("require.advisories", &mut self.document.require.advisories, names)?;
+        Self::checked(self.document)
     }
 
     /// Requires the fixes of all advisories that AMD published until this day (`YYYY-MM-DD`, inclusive), as far as this release
@@ -226,8 +231,9 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError::UnusableValue`] for an invalid date, or one before the first advisory.
-    pub fn require_advisories_until(self, day: impl Into<String>) -> Result<Self, PolicyError> {
-        self.require_once("require.advisories-until", |require| &mut require.advisories_until, day.into())
+    pub fn require_advisories_until(mut self, day: impl Into<String>) -> Result<Self, PolicyError> {
+        give_once("require.advisories-until", &mut self.document.require.advisories_until, day.into())?;
+        Self::checked(self.document)
     }
 
     /// Requires these mitigations to be active both at launch and now (reports of version 5 and later). Needs AMD trust.
@@ -237,7 +243,7 @@ impl Policy {
     /// [`PolicyError`].
     pub fn require_mitigations(self, all_of: impl IntoIterator<Item = Mitigation>) -> Result<Self, PolicyError> {
         let bits = all_of.into_iter().collect();
-        self.require_once("require.mitigations", |require| &mut require.mitigations, bits)
+        self.require_once(Requirement::Mitigations, |require| &mut require.mitigations, bits)
     }
 
     /// Requires a report signed with the VLEK of one of these cloud providers (`CSP_ID` of its certificate). A VCEK names no
@@ -248,7 +254,7 @@ impl Policy {
     /// [`PolicyError`].
     pub fn require_csp_ids<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
         self.require_once(
-            "require.csp-ids",
+            Requirement::CspIds,
             |require| &mut require.csp_ids,
             any_of.into_iter().map(Into::into).collect(),
         )
@@ -260,7 +266,7 @@ impl Policy {
     ///
     /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a bit that is required already.
     pub fn require_guest_policy(self, bit: GuestPolicyBit, must: BitRequirement) -> Result<Self, PolicyError> {
-        self.with_bit("require.guest-policy", |require| &mut require.guest_policy, bit, must)
+        self.with_bit(Requirement::GuestPolicy(bit), |require| &mut require.guest_policy, bit, must)
     }
 
     /// Requires the guest policy to demand at least this version of the guest ABI. Needs AMD trust.
@@ -269,7 +275,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_guest_abi(self, at_least: AbiVersion) -> Result<Self, PolicyError> {
-        self.require_once("require.minimum-guest-abi", |require| &mut require.minimum_guest_abi, at_least)
+        self.require_once(Requirement::MinimumGuestAbi, |require| &mut require.minimum_guest_abi, at_least)
     }
 
     /// Requires a bit of `PLATFORM_INFO` to be set or clear. Needs AMD trust.
@@ -278,7 +284,7 @@ impl Policy {
     ///
     /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a bit that is required already.
     pub fn require_platform_info(self, bit: PlatformInfoBit, must: BitRequirement) -> Result<Self, PolicyError> {
-        self.with_bit("require.platform-info", |require| &mut require.platform_info, bit, must)
+        self.with_bit(Requirement::PlatformInfo(bit), |require| &mut require.platform_info, bit, must)
     }
 
     /// Requires a setting of a confidential VM to be set or clear, as its paravisor states it, such as Secure Boot. A setting that the
@@ -288,7 +294,7 @@ impl Policy {
     ///
     /// [`PolicyError`]; [`PolicyError::DuplicateValue`] for a setting that is required already.
     pub fn require_vm_configuration(self, bit: VmConfigurationBit, must: BitRequirement) -> Result<Self, PolicyError> {
-        self.with_bit("require.vm-configuration", |require| &mut require.vm_configuration, bit, must)
+        self.with_bit(Requirement::VmConfiguration(bit), |require| &mut require.vm_configuration, bit, must)
     }
 
     /// Requires Azure's certificate of the attestation key of a confidential VM. It shows that the machine stands in Azure, by the word
@@ -307,7 +313,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_firmware(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
-        self.require_once("require.minimum-firmware", |require| &mut require.minimum_firmware, at_least)
+        self.require_once(Requirement::MinimumFirmware, |require| &mut require.minimum_firmware, at_least)
     }
 
     /// Requires at least this committed SNP firmware. Needs AMD trust.
@@ -317,7 +323,7 @@ impl Policy {
     /// [`PolicyError`].
     pub fn require_committed_firmware_version(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
         self.require_once(
-            "require.minimum-committed-firmware",
+            Requirement::MinimumCommittedFirmware,
             |require| &mut require.minimum_committed_firmware,
             at_least,
         )
@@ -348,7 +354,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_launch_mitigations(self, mask: u64) -> Result<Self, PolicyError> {
-        self.require_once("require.launch-mitigations", |require| &mut require.launch_mitigations, mask)
+        self.require_once(Requirement::LaunchMitigations, |require| &mut require.launch_mitigations, mask)
     }
 
     /// Requires all these bits of `CURRENT_MIT_VECTOR` (reports of version 5 and later). Needs AMD trust.
@@ -357,7 +363,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_current_mitigations(self, mask: u64) -> Result<Self, PolicyError> {
-        self.require_once("require.current-mitigations", |require| &mut require.current_mitigations, mask)
+        self.require_once(Requirement::CurrentMitigations, |require| &mut require.current_mitigations, mask)
     }
 
     /// Requires the token to have at most this age, in whole seconds, when it is verified.
@@ -366,7 +372,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_max_token_age(self, age: Duration) -> Result<Self, PolicyError> {
-        self.require_once("require.max-token-age-seconds", |require| &mut require.max_token_age_seconds, age.as_secs())
+        self.require_once(Requirement::MaxTokenAge, |require| &mut require.max_token_age_seconds, age.as_secs())
     }
 
     /// Limits the lifetime of an attestation, in whole seconds (default: one hour).
@@ -375,11 +381,7 @@ impl Policy {
     ///
     /// [`PolicyError`].
     pub fn require_max_session_age(self, age: Duration) -> Result<Self, PolicyError> {
-        self.require_once(
-            "require.max-session-age-seconds",
-            |require| &mut require.max_session_age_seconds,
-            age.as_secs(),
-        )
+        self.require_once(Requirement::MaxSessionAge, |require| &mut require.max_session_age_seconds, age.as_secs())
     }
 }
 
@@ -387,24 +389,24 @@ impl Policy {
     /// Sets a requirement that is not set yet. A second value would replace the first without notice.
     fn require_once<T>(
         mut self,
-        requirement: &'static str,
+        requirement: Requirement,
         field: impl FnOnce(&mut Requirements) -> &mut Option<T>,
         value: T,
     ) -> Result<Self, PolicyError> {
-        give_once(requirement, field(&mut self.document.require), value)?;
+        give_once(requirement.field(), field(&mut self.document.require), value)?;
         Self::checked(self.document)
     }
 
     /// Sets a bit that is not set yet. A second value would replace the first without notice.
     fn with_bit<B: Copy + Ord + fmt::Display>(
         mut self,
-        requirement: &'static str,
+        requirement: Requirement,
         bits: impl FnOnce(&mut Requirements) -> &mut Option<BTreeMap<B, BitRequirement>>,
         bit: B,
         must: BitRequirement,
     ) -> Result<Self, PolicyError> {
         match bits(&mut self.document.require).get_or_insert_default().insert(bit, must) {
-            Some(_) => Err(PolicyError::DuplicateValue { requirement, value: bit.to_string() }),
+            Some(_) => Err(PolicyError::DuplicateValue { requirement: requirement.field(), value: bit.to_string() }),
             None => Self::checked(self.document),
         }
     }

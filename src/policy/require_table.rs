@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyError;
 use super::advisories::{self, Mitigation};
-use super::requirement::CarriedBy;
+use super::requirement::{CarriedBy, Requirement};
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
 use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
@@ -103,48 +103,48 @@ pub(super) struct Requested {
 
 impl Requirements {
     pub(super) fn validate(&self, Requested { amd, maa, paravisor }: Requested) -> Result<(), PolicyError> {
-        check_names("require.measurements", self.measurements.as_deref(), |_| false)?;
-        check_names("require.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
-        check_names("require.author-keys", self.author_keys.as_deref(), KeyDigest::is_zero)?;
-        check_names("require.family-ids", self.family_ids.as_deref(), |_| false)?;
-        check_names("require.image-ids", self.image_ids.as_deref(), |_| false)?;
-        check_names("require.chip-ids", self.chip_ids.as_deref(), ChipId::is_zero)?;
-        check_names("require.report-ids", self.report_ids.as_deref(), ReportId::is_zero)?;
-        check_names("require.vm-ids", self.vm_ids.as_deref(), |id| id.as_bytes() == &[0; 16])?;
-        check_names("require.compliance-status", self.compliance_status.as_deref(), String::is_empty)?;
-        check_names("require.tee", self.tee.as_deref(), |_| false)?;
-        check_names("require.tcb-status", self.tcb_status.as_deref(), String::is_empty)?;
-        check_names("require.vmpl", self.vmpl.as_deref(), |_| false)?;
-        check_names("require.products", self.products.as_deref(), |_| false)?;
-        check_names("require.signing-keys", self.signing_keys.as_deref(), |_| false)?;
-        check_names("require.mitigations", self.mitigations.as_deref(), |_| false)?;
-        check_names("require.csp-ids", self.csp_ids.as_deref(), String::is_empty)?;
+        check_values(Requirement::Measurements, self.measurements.as_deref(), |_| false)?;
+        check_values(Requirement::IdKeys, self.id_keys.as_deref(), KeyDigest::is_zero)?;
+        check_values(Requirement::AuthorKeys, self.author_keys.as_deref(), KeyDigest::is_zero)?;
+        check_values(Requirement::FamilyIds, self.family_ids.as_deref(), |_| false)?;
+        check_values(Requirement::ImageIds, self.image_ids.as_deref(), |_| false)?;
+        check_values(Requirement::ChipIds, self.chip_ids.as_deref(), ChipId::is_zero)?;
+        check_values(Requirement::ReportIds, self.report_ids.as_deref(), ReportId::is_zero)?;
+        check_values(Requirement::VmIds, self.vm_ids.as_deref(), |id| id.as_bytes() == &[0; 16])?;
+        check_values(Requirement::ComplianceStatus, self.compliance_status.as_deref(), String::is_empty)?;
+        check_values(Requirement::Tee, self.tee.as_deref(), |_| false)?;
+        check_values(Requirement::TcbStatus, self.tcb_status.as_deref(), String::is_empty)?;
+        check_values(Requirement::Vmpl, self.vmpl.as_deref(), |_| false)?;
+        check_values(Requirement::Products, self.products.as_deref(), |_| false)?;
+        check_values(Requirement::SigningKeys, self.signing_keys.as_deref(), |_| false)?;
+        check_values(Requirement::Mitigations, self.mitigations.as_deref(), |_| false)?;
+        check_values(Requirement::CspIds, self.csp_ids.as_deref(), String::is_empty)?;
         check_names("require.advisories", self.advisories.as_deref(), |_| false)?;
         self.advisories.iter().flatten().try_for_each(|name| advisories::check_known(name))?;
         advisories::check_day(self.advisories_until.as_deref())?;
         if self.vmpl.iter().flatten().any(|vmpl| *vmpl > 3) {
             let reason = "there are the levels 0, 1, 2 and 3 only";
-            return Err(PolicyError::UnusableValue { requirement: "require.vmpl", reason });
+            return Err(PolicyError::UnusableValue { requirement: Requirement::Vmpl.field(), reason });
         }
         for (requirement, number) in [
-            ("require.max-token-age-seconds", self.max_token_age_seconds),
-            ("require.max-session-age-seconds", self.max_session_age_seconds),
-            ("require.launch-mitigations", self.launch_mitigations),
-            ("require.current-mitigations", self.current_mitigations),
-            ("require.minimum-report-guest-svn", self.minimum_report_guest_svn.map(u64::from)),
-            ("require.minimum-guest-abi", self.minimum_guest_abi.map(|abi| u64::from(abi.major | abi.minor))),
-            ("require.minimum-firmware", self.minimum_firmware.map(any_part)),
-            ("require.minimum-committed-firmware", self.minimum_committed_firmware.map(any_part)),
+            (Requirement::MaxTokenAge, self.max_token_age_seconds),
+            (Requirement::MaxSessionAge, self.max_session_age_seconds),
+            (Requirement::LaunchMitigations, self.launch_mitigations),
+            (Requirement::CurrentMitigations, self.current_mitigations),
+            (Requirement::MinimumReportGuestSvn, self.minimum_report_guest_svn.map(u64::from)),
+            (Requirement::MinimumGuestAbi, self.minimum_guest_abi.map(|abi| u64::from(abi.major | abi.minor))),
+            (Requirement::MinimumFirmware, self.minimum_firmware.map(any_part)),
+            (Requirement::MinimumCommittedFirmware, self.minimum_committed_firmware.map(any_part)),
         ] {
-            check_number(requirement, number)?;
+            check_number(requirement.field(), number)?;
         }
         for (requirement, minima) in [
-            ("require.reported-tcb", &self.reported_tcb),
-            ("require.committed-tcb", &self.committed_tcb),
-            ("require.current-tcb", &self.current_tcb),
-            ("require.launch-tcb", &self.launch_tcb),
+            (Requirement::ReportedTcb, &self.reported_tcb),
+            (Requirement::CommittedTcb, &self.committed_tcb),
+            (Requirement::CurrentTcb, &self.current_tcb),
+            (Requirement::LaunchTcb, &self.launch_tcb),
         ] {
-            minima.as_ref().map_or(Ok(()), |minima| minima.validate(requirement))?;
+            minima.as_ref().map_or(Ok(()), |minima| minima.validate(requirement.field()))?;
         }
         for (requirement, bits) in [
             ("require.guest-policy", self.guest_policy.as_ref().map(BTreeMap::len)),
@@ -218,6 +218,15 @@ pub(super) fn check_names<T: Ord + fmt::Display>(
         return Err(PolicyError::UnusableValue { requirement, reason });
     }
     Ok(())
+}
+
+/// Checks the values of a requirement as [`check_names`] does.
+fn check_values<T: Ord + fmt::Display>(
+    requirement: Requirement,
+    values: Option<&[T]>,
+    is_nobody: impl Fn(&T) -> bool,
+) -> Result<(), PolicyError> {
+    check_names(requirement.field(), values, is_nobody)
 }
 
 /// Checks a number: zero would require nothing, and a policy file cannot hold more than 2^63 - 1 (TOML 1.0).

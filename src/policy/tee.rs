@@ -46,7 +46,7 @@ impl Document {
         let mrtd = self.guest.as_ref().is_some_and(|guest| guest.mrtd.is_some());
         if require.tcb_status.iter().flatten().any(|status| status == REVOKED) {
             let reason = "`Revoked` means that the platform's keys are known to others";
-            return Err(PolicyError::UnusableValue { requirement: "require.tcb-status", reason });
+            return Err(PolicyError::UnusableValue { requirement: Requirement::TcbStatus.field(), reason });
         }
         if self.kind == Kind::ConfidentialContainer && require.vm_ids.is_some() {
             return contradiction(

@@ -33,20 +33,18 @@ impl fmt::Display for Lint {
 
 /// Returns the findings, the most severe first.
 pub(super) fn lint(document: &Document) -> Vec<Lint> {
-    let (trust, require, allow) = (&document.trust, &document.require, &document.allow);
-    let maa = trust.maa.as_ref();
-    let amd = trust.amd.as_ref();
-    let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
-    let has_snp = document.accepts(TeeKind::Snp);
-    let seals_messages = document.binding() == Binding::OwnMessageKey;
-    let is_vm = document.kind == Kind::ConfidentialVm;
-    let is_vm_under_amd = is_vm && amd.is_some();
-    let required_pcrs: &PcrRequirements =
-        document.guest.as_ref().and_then(|guest| guest.pcrs.as_ref()).unwrap_or(const { &BTreeMap::new() });
-    let requires_pcr = |index| required_pcrs.contains_key(&index);
-    let vm_configuration = |bit| require.vm_configuration.as_ref().and_then(|bits| bits.get(&bit)).copied();
-    let usual_status = document.usual_compliance_status();
-    let open = [
+    let parts = [of_openings, of_system, of_vm, of_peer, of_trust, of_tcb, of_chip];
+    let rows = parts.into_iter().flat_map(|part| part(document));
+    rows.filter(|(holds, _, _)| *holds).map(|(_, code, message)| Lint { code, message }).collect()
+}
+
+/// Whether a finding is made, its code and its message.
+type Row = (bool, &'static str, &'static str);
+
+/// What shows the memory or the traffic of the guest to others, or lets them run code in it.
+fn of_openings(document: &Document) -> Vec<Row> {
+    let allow = &document.allow;
+    vec![
         (allow.debug, "debug-allowed", "the host may read the memory of a guest that passes; for development only"),
         (
             document.workload.as_ref().is_some_and(|workload| workload.allow_permissive),
@@ -64,21 +62,31 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "the workload does not bind its TLS key, so the evidence does not show that it is the peer; \
              deploy an agent that does and use `binding = \"own-key\"`",
         ),
+    ]
+}
+
+/// Which system runs in a confidential VM.
+fn of_system(document: &Document) -> Vec<Row> {
+    let is_vm = document.kind == Kind::ConfidentialVm;
+    let trusts_amd = document.trust.amd.is_some();
+    let pcrs = required_pcrs(document);
+    let requires_pcr = |index| pcrs.contains_key(&index);
+    vec![
         (
-            is_vm && amd.is_none(),
+            is_vm && !trusts_amd,
             "workload-not-evaluated",
             "under MAA trust alone the evidence of a confidential VM does not show which operating system or application runs in it; \
              trust AMD too, and pin `guest.pcrs`",
         ),
         (
-            is_vm_under_amd && pcrs::missing_for_system(required_pcrs).is_some(),
+            is_vm && trusts_amd && pcrs::missing_for_system(pcrs).is_some(),
             "any-guest-os",
             "an operating system passes that you do not name, with any application: the PCRs that are required do not identify boot \
              loader, command line and initial file system together; pin `guest.pcrs`: 4, and 8, 9 and 12 (GRUB), 9 and 12 (a kernel \
              with its stub) or 11 and 12 (a unified kernel image), with values that are not zero",
         ),
         (
-            required_pcrs.keys().any(|index| index.is_of_the_system()) && !requires_pcr(PcrIndex::BOOT_LOADER),
+            pcrs.keys().any(|index| index.is_of_the_system()) && !requires_pcr(PcrIndex::BOOT_LOADER),
             "pcrs-without-boot-loader",
             "the PCRs 8 to 15 are extended by the operating system, and any system can extend them as yours does; require PCR 4 too",
         ),
@@ -91,7 +99,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              both",
         ),
         (
-            pcrs::missing_for_system(required_pcrs).is_none()
+            pcrs::missing_for_system(pcrs).is_none()
                 && requires_pcr(PcrIndex::OVERRIDES)
                 && !requires_pcr(PcrIndex::EXTENSIONS),
             "system-extensions-not-required",
@@ -99,11 +107,21 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
              the image itself keep others out; require PCR 13, of zeros if there are none",
         ),
         (
-            required_pcrs.values().filter(|accepted| accepted.len() > 1).count() > 1,
+            pcrs.values().filter(|accepted| accepted.len() > 1).count() > 1,
             "pcr-values-combine",
             "several PCRs accept several values each, in any combination: the boot loader of one image passes with the command line of \
              another; write a policy for each image",
         ),
+    ]
+}
+
+/// Which VM it is, on which machine, and how its paravisor started it.
+fn of_vm(document: &Document) -> Vec<Row> {
+    let (require, allow) = (&document.require, &document.allow);
+    let is_vm = document.kind == Kind::ConfidentialVm;
+    let is_vm_under_amd = is_vm && document.trust.amd.is_some();
+    let vm_configuration = |bit| require.vm_configuration.as_ref().and_then(|bits| bits.get(&bit)).copied();
+    vec![
         (
             document.kind == Kind::SnpGuest,
             "firmware-only",
@@ -148,7 +166,7 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
         ),
         (
             is_vm_under_amd
-                && !requires_pcr(PcrIndex::SECURE_BOOT)
+                && !required_pcrs(document).contains_key(&PcrIndex::SECURE_BOOT)
                 && vm_configuration(VmConfigurationBit::SecureBoot) != Some(BitRequirement::Set),
             "secure-boot-not-required",
             "a VM with Secure Boot off passes: its firmware starts what is not signed, and the kernel does not lock itself down against \
@@ -172,6 +190,14 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "a token of Intel TDX states no version of the paravisor, so that the floor of CVE-2025-49707 does not apply to it; \
              pin `guest.mrtd`",
         ),
+    ]
+}
+
+/// Who the peer is.
+fn of_peer(document: &Document) -> Vec<Row> {
+    let (require, allow) = (&document.require, &document.allow);
+    let seals_messages = document.binding() == Binding::OwnMessageKey;
+    vec![
         (
             allow.migration,
             "migration-allowed",
@@ -194,6 +220,16 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "a message key of X25519 alone passes: who records sealed messages today can open them with a later quantum computer; use \
              `require.post-quantum`",
         ),
+    ]
+}
+
+/// What is trusted.
+fn of_trust(document: &Document) -> Vec<Row> {
+    let require = &document.require;
+    let (maa, amd) = (document.trust.maa.as_ref(), document.trust.amd.as_ref());
+    let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
+    let usual_status = document.usual_compliance_status();
+    vec![
         (
             maa.is_some_and(|maa| maa.allow_any_policy && maa.policy_hash.is_none()),
             "maa-policy-not-pinned",
@@ -244,6 +280,16 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "the utility VM under MAA's service is endorsed by an issuer other than Microsoft, which decides with it who may hold \
              the key; leave `trust.maa.require-attested-key.uvm-issuer` out",
         ),
+    ]
+}
+
+/// How recent firmware and microcode are.
+fn of_tcb(document: &Document) -> Vec<Row> {
+    let require = &document.require;
+    let (maa, amd) = (document.trust.maa.as_ref(), document.trust.amd.as_ref());
+    let maa_key = maa.and_then(|maa| maa.require_attested_key.as_ref());
+    let has_snp = document.accepts(TeeKind::Snp);
+    vec![
         (
             amd.is_some_and(|amd| amd.waived_advisories.is_some()),
             "advisory-waived",
@@ -284,6 +330,14 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "a machine with tampered memory modules (BadRAM, AMD-SB-3015) may pass; \
              require platform-info `alias-check-complete` where the firmware is new enough",
         ),
+    ]
+}
+
+/// Which chip it is, and who says so.
+fn of_chip(document: &Document) -> Vec<Row> {
+    let require = &document.require;
+    let has_snp = document.accepts(TeeKind::Snp);
+    vec![
         (
             has_snp
                 && require.chip_ids.is_none()
@@ -309,6 +363,10 @@ pub(super) fn lint(document: &Document) -> Vec<Lint> {
             "image-id-without-id-key",
             "family and image ids come from the ID block, which the host can sign with its own key; pin `id-keys` too",
         ),
-    ];
-    open.into_iter().filter(|(holds, _, _)| *holds).map(|(_, code, message)| Lint { code, message }).collect()
+    ]
+}
+
+fn required_pcrs(document: &Document) -> &PcrRequirements {
+    let pcrs = document.guest.as_ref().and_then(|guest| guest.pcrs.as_ref());
+    pcrs.unwrap_or(const { &BTreeMap::new() })
 }

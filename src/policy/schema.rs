@@ -2,7 +2,6 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 use super::PolicyError;
 use super::pcrs::PCRS;
@@ -11,6 +10,7 @@ use super::strict_serde;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
 use crate::claims::SigningKey;
+use crate::json::{self, Value};
 use crate::types::{KeyDigest, Measurement, Product, shorten};
 
 /// A policy as written in a file. [`super::Policy`] is one that has passed [`Document::validate`].
@@ -109,14 +109,11 @@ impl Document {
     pub(super) fn from_json(text: &str) -> Result<Self, PolicyError> {
         check_length(text)?;
         // serde's maps keep the last of two equal keys; the strict reader refuses duplicates.
-        crate::json::parse(text.as_bytes()).map_err(|error| malformed(None, &error.to_string()))?;
+        let value = json::parse(text.as_bytes()).map_err(|error| malformed(None, &error.to_string()))?;
+        if has_null(&value) {
+            return Err(malformed(None, "`null` is no value of a policy; leave out what is not required"));
+        }
         let read = || {
-            let value: Value = serde_json::from_str(text)?;
-            if has_null(&value) {
-                return Err(serde_json::Error::custom(
-                    "`null` is no value of a policy; leave out what is not required",
-                ));
-            }
             let mut reader = serde_json::Deserializer::from_str(text);
             let document = strict_serde::read(&mut reader)?;
             reader.end().map(|()| document)
@@ -402,11 +399,11 @@ fn malformed(place: Option<Place>, message: &str) -> PolicyError {
 }
 
 /// Refuses `null`, which programs write for a value that they do not have: it never means to require nothing.
-fn has_null(value: &Value) -> bool {
+fn has_null(value: &Value<'_>) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.iter().any(has_null),
-        Value::Object(members) => members.values().any(has_null),
+        Value::Object(object) => object.members().any(|(_, value)| has_null(value)),
         _ => false,
     }
 }

@@ -29,27 +29,10 @@ pub(crate) struct VerifierState {
     pub(crate) key_sets: JwksCache,
     pub(crate) kds: CollateralSources,
     pub(crate) application_roots: Roots,
-    application_names: OnceLock<NameVerifier>,
+    pub(crate) application_names: OnceLock<NameVerifier>,
 }
 
 impl VerifierState {
-    pub(crate) fn new(clock: Clock, key_sets: JwksCache, kds: CollateralSources, application_roots: Roots) -> Self {
-        Self {
-            clock,
-            deadline: Duration::from_secs(30),
-            request_timeout: None,
-            agent: None,
-            network: Network::default(),
-            front_end_headers: HeaderMap::new(),
-            amd_anchors: AmdAnchors::builtin(),
-            ak_anchors: AkAnchors::builtin(),
-            key_sets,
-            kds,
-            application_roots,
-            application_names: OnceLock::new(),
-        }
-    }
-
     /// Validates names of applications. Made when first needed: a session that goes by the key alone needs no roots.
     pub(crate) fn application_names(&self) -> Result<NameVerifier, AttestationError> {
         if let Some(names) = self.application_names.get() {

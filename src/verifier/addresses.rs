@@ -1,7 +1,5 @@
 //! Reads the addresses and headers that a caller sets on a [`VerifierBuilder`](super::VerifierBuilder).
 
-use std::net::SocketAddr;
-
 use http::HeaderMap;
 use url::Url;
 
@@ -55,15 +53,15 @@ fn address(text: &str) -> Option<Url> {
 }
 
 /// Normalizes a host as URLs do; in any other form it would never match.
-pub(super) fn resolved((host, address): (String, SocketAddr)) -> Result<(String, SocketAddr), AttestationError> {
-    let parsed = url::Host::parse(&host).map_err(|error| AttestationError::Misconfigured {
+pub(super) fn resolved(host: &str) -> Result<String, AttestationError> {
+    let parsed = url::Host::parse(host).map_err(|error| AttestationError::Misconfigured {
         reason: format!(
             "expected a name such as my-app.example as the host to resolve, found {:?}: {error}",
-            shorten(&host, 100)
+            shorten(host, 100)
         ),
     })?;
     match parsed {
-        url::Host::Domain(name) => Ok((name, address)),
+        url::Host::Domain(name) => Ok(name),
         // A URL with an address needs no name resolution.
         url::Host::Ipv4(_) | url::Host::Ipv6(_) => Err(AttestationError::Misconfigured {
             reason: format!("expected a name as the host to resolve, found the address {host}"),

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use url::Url;
 
 use super::Verifier;
 use super::addresses::{agent, front_end_headers, kds, misconfigured, proxy, resolved, thim};
@@ -31,7 +33,7 @@ pub struct VerifierBuilder {
     clock: Clock,
     deadline: Duration,
     request_timeout: Option<Duration>,
-    application_roots: (Vec<Vec<u8>>, bool),
+    application_roots: ApplicationRoots,
     collateral_roots: CollateralRoots,
     key_set: Option<KeySet>,
     agent: Option<String>,
@@ -48,6 +50,30 @@ pub struct VerifierBuilder {
 /// AMD's Key Distribution Service (AMD 57230).
 const KDS: &str = "https://kdsintf.amd.com";
 
+/// Files of authorities for the application's server name, as given.
+#[derive(Clone)]
+enum ApplicationRoots {
+    /// The platform's, and these.
+    Platform(Vec<Vec<u8>>),
+    Only(Vec<Vec<u8>>),
+}
+
+impl ApplicationRoots {
+    fn files(&mut self) -> &mut Vec<Vec<u8>> {
+        match self {
+            Self::Platform(files) | Self::Only(files) => files,
+        }
+    }
+
+    fn read(&self) -> Result<Roots, AttestationError> {
+        let read = |files: &[Vec<u8>]| files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>();
+        Ok(match self {
+            Self::Platform(files) => Roots::Platform(read(files)?.concat()),
+            Self::Only(files) => Roots::Only(read(files)?.concat()),
+        })
+    }
+}
+
 #[derive(Clone, Debug)]
 enum CollateralRoots {
     BuiltIn,
@@ -61,7 +87,7 @@ impl Default for VerifierBuilder {
             clock: Clock::system(),
             deadline: Duration::from_secs(30),
             request_timeout: None,
-            application_roots: (Vec::new(), false),
+            application_roots: ApplicationRoots::Platform(Vec::new()),
             collateral_roots: CollateralRoots::BuiltIn,
             key_set: None,
             agent: None,
@@ -101,13 +127,13 @@ impl VerifierBuilder {
 
     /// Adds authorities for the application's server name to the platform's: PEM (one or more) or DER.
     pub fn extra_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
-        self.application_roots.0.push(roots.as_ref().to_vec());
+        self.application_roots.files().push(roots.as_ref().to_vec());
         self
     }
 
     /// Replaces the platform's authorities for the application's server name: PEM (one or more) or DER.
     pub fn only_application_roots(mut self, roots: impl AsRef<[u8]>) -> Self {
-        self.application_roots = (vec![roots.as_ref().to_vec()], true);
+        self.application_roots = ApplicationRoots::Only(vec![roots.as_ref().to_vec()]);
         self
     }
 
@@ -212,6 +238,30 @@ impl VerifierBuilder {
         let bad_proxy = || misconfigured("the proxy's address cannot be used");
         let proxy = proxy_url.as_ref().map(|url| Proxy::new(url).ok_or_else(bad_proxy)).transpose()?;
         let agent = self.agent.as_deref().map(agent).transpose()?;
+        let (key_sets, kds) = self.collateral(proxy_url.as_ref())?;
+        let application_roots = self.application_roots.read()?;
+        let addresses = self.addresses.iter().map(|(host, address)| Ok((resolved(host)?, *address)));
+        let addresses = addresses.collect::<Result<_, AttestationError>>()?;
+        let state = VerifierState {
+            front_end_headers: front_end_headers(&self.front_end_headers)?,
+            clock: self.clock,
+            deadline: self.deadline,
+            request_timeout: self.request_timeout,
+            agent,
+            network: Network { proxy, addresses },
+            amd_anchors: self.amd_anchors,
+            ak_anchors: self.ak_anchors,
+            key_sets,
+            kds,
+            application_roots,
+            application_names: OnceLock::new(),
+        };
+        telemetry::describe();
+        Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
+    }
+
+    /// Builds the caches of what is fetched: the key sets of MAA, and what AMD publishes.
+    fn collateral(&self, proxy: Option<&Url>) -> Result<(JwksCache, CollateralSources), AttestationError> {
         let kds = kds(self.kds.as_deref().unwrap_or(KDS))?;
         let (roots, source) = match &self.collateral_roots {
             CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::BuiltInRoots),
@@ -219,38 +269,24 @@ impl VerifierBuilder {
             CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
         };
         let roots = roots.verifier()?;
-        let collateral = |https_only| {
-            let client = fetch::client(tls::web_pki_config(roots.clone(), &self.clock)?, proxy_url.as_ref())?
-                .https_only(https_only);
-            client.build().map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))
+        let client = |https_only| {
+            let config = tls::web_pki_config(roots.clone(), &self.clock)?;
+            let client = fetch::client(config, proxy)?.https_only(https_only).build();
+            client.map_err(|_| misconfigured("the HTTP client for collateral cannot be built"))
         };
-        let key_sets = match self.key_set {
-            Some(key_set) => JwksCache::pinned(key_set, self.clock.clone()),
-            None => JwksCache::fetched(collateral(true)?, source, self.clock.clone()),
+        let key_sets = match &self.key_set {
+            Some(key_set) => JwksCache::pinned(key_set.clone(), self.clock.clone()),
+            None => JwksCache::fetched(client(true)?, source, self.clock.clone()),
         };
-        let anchors = self.amd_anchors;
-        let disk = self.cache_dir.map(|path| DiskCache::open(&path, &anchors)).transpose()?;
-        let thim = self.thim.as_deref().map(thim).transpose()?;
-        let thim = match thim {
-            Some(url) => Some(Thim::new(collateral(url.scheme() == "https")?, url)),
+        let anchors = self.amd_anchors.clone();
+        let disk = self.cache_dir.as_deref().map(|path| DiskCache::open(path, &anchors)).transpose()?;
+        let thim = match self.thim.as_deref().map(thim).transpose()? {
+            Some(url) => Some(Thim::new(client(url.scheme() == "https")?, url)),
             None => None,
         };
-        let client = collateral(kds.scheme() == "https")?;
-        let kds = CollateralSources::new(client, kds, anchors.clone(), self.clock.clone(), disk).with_thim(thim);
-        let (files, only) = self.application_roots;
-        let roots = files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>()?.concat();
-        let application_roots = if only { Roots::Only(roots) } else { Roots::Platform(roots) };
-        let mut state = VerifierState::new(self.clock, key_sets, kds, application_roots);
-        state.deadline = self.deadline;
-        state.request_timeout = self.request_timeout;
-        state.agent = agent;
-        let addresses = self.addresses.into_iter().map(resolved).collect::<Result<_, _>>()?;
-        state.network = Network { proxy, addresses };
-        state.front_end_headers = front_end_headers(&self.front_end_headers)?;
-        state.amd_anchors = anchors;
-        state.ak_anchors = self.ak_anchors;
-        telemetry::describe();
-        Ok(Verifier { state: Arc::new(state), coalesce: Arc::default() })
+        let https_only = kds.scheme() == "https";
+        let kds = CollateralSources::new(client(https_only)?, kds, anchors, self.clock.clone(), disk).with_thim(thim);
+        Ok((key_sets, kds))
     }
 }
 

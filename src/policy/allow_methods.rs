@@ -33,11 +33,12 @@ impl Policy {
         self.with(|d| d.allow.unbound_channel = true)
     }
 
-    /// Accepts plain HTTP for an unbound channel: anyone on the path reads and changes everything.
+    /// Accepts plain HTTP for an unbound channel: anyone on the path reads and changes everything. Call
+    /// [`Policy::allow_unbound_channel`] first.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`].
+    /// [`PolicyError`]; [`PolicyError::Contradiction`] while the channel must be bound.
     pub fn allow_plain_http(self) -> Result<Self, PolicyError> {
         self.with(|d| d.allow.plain_http = true)
     }

@@ -54,11 +54,13 @@ impl Policy {
         self.require_once(Requirement::Tee, |require| &mut require.tee, any_of.into_iter().collect())
     }
 
-    /// Requires one of these TCB statuses (`attester_tcb_status`) of a guest of Intel TDX instead of `UpToDate`.
+    /// Requires one of these TCB statuses (`attester_tcb_status`) of a guest of Intel TDX instead of `UpToDate`. Call
+    /// [`Policy::require_tee`] first, unless the policy was made with a list of `MRTD`.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`]; [`PolicyError::UnusableValue`] for `Revoked`.
+    /// [`PolicyError`]; [`PolicyError::UnusableValue`] for `Revoked`, [`PolicyError::Contradiction`] while the policy does not accept
+    /// TDX.
     pub fn require_tcb_status<S: Into<String>>(self, any_of: impl IntoIterator<Item = S>) -> Result<Self, PolicyError> {
         let statuses = any_of.into_iter().map(Into::into).collect();
         self.require_once(Requirement::TcbStatus, |require| &mut require.tcb_status, statuses)

@@ -314,16 +314,17 @@ impl New {
         let measurements = self.measurement.iter().copied();
         let id_keys = self.id_key.iter().copied();
         let mrtd = self.mrtd.iter().copied();
+        let with_tdx =
+            |guest: GuestIdentity| if self.mrtd.is_empty() { guest } else { guest.also_measured_tdx(mrtd.clone()) };
         let guest = match (self.measurement.is_empty(), self.id_key.is_empty()) {
-            (true, true) if self.allow_any_azure_cvm => GuestIdentity::allow_any_azure_cvm(),
+            (true, true) if self.allow_any_azure_cvm => with_tdx(GuestIdentity::allow_any_azure_cvm()),
             (true, true) if self.mrtd.is_empty() => {
                 return Err(Failure::usage("a VM needs --measurement, --id-key or --mrtd, or --allow-any-azure-cvm"));
             }
             (true, true) => GuestIdentity::measured_tdx(mrtd.clone()),
-            (false, _) => GuestIdentity::by_measurement(measurements),
-            (true, false) => GuestIdentity::by_id_key(id_keys.clone()),
+            (false, _) => with_tdx(GuestIdentity::by_measurement(measurements)),
+            (true, false) => with_tdx(GuestIdentity::by_id_key(id_keys.clone())),
         };
-        let guest = if self.mrtd.is_empty() { guest } else { guest.also_measured_tdx(mrtd) };
         let mut pcrs = BTreeMap::<u8, Vec<Sha256Digest>>::new();
         for (index, value) in &self.pcr {
             pcrs.entry(*index).or_default().push(*value);

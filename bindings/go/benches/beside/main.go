@@ -1,7 +1,8 @@
 // Compares a session with the transport of net/http, to the same emulated application.
 //
-//	beside [ROUNDS]
+//	beside [ROUNDS [KIND [CLIENT]]]
 //
+// KIND and CLIENT are the beginning of a name in the table: without them, all are measured. That of one alone is for profilers.
 // Each client keeps its connection. They take turns in one run, so that what else the machine does meets all of them; the ratio of the
 // medians is the result that transfers to other machines. The peer of net/http speaks HTTP/2, as a session does, and HTTP/1.1.
 package main
@@ -18,6 +19,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -72,6 +74,9 @@ func main() {
 		rounds, err = strconv.Atoi(os.Args[1])
 		must(err)
 	}
+	if len(os.Args) > 2 {
+		kinds = chosen(kinds, os.Args[2], func(k kind) string { return k.label })
+	}
 	url := os.Getenv("BLINDBOX_URL")
 	root := read("BLINDBOX_APPLICATION_ROOT")
 	policy, err := blindbox.ReadPolicy(os.Getenv("BLINDBOX_POLICY"))
@@ -85,6 +90,9 @@ func main() {
 		{name: "net/http, HTTP/2", http: plain(root, true)},
 		{name: "net/http, HTTP/1.1", http: plain(root, false)},
 	}
+	if len(os.Args) > 3 {
+		clients = chosen(clients, os.Args[3], func(c *client) string { return c.name })
+	}
 	for _, c := range clients {
 		c.totals = make([]totals, len(kinds))
 	}
@@ -96,6 +104,20 @@ func main() {
 		}
 	}
 	report(clients)
+}
+
+// chosen returns those whose name begins with a prefix.
+func chosen[T any](all []T, prefix string, name func(T) string) []T {
+	var found []T
+	for _, one := range all {
+		if strings.HasPrefix(name(one), prefix) {
+			found = append(found, one)
+		}
+	}
+	if len(found) == 0 {
+		log.Fatalf("expected the beginning of a name, found %q", prefix)
+	}
+	return found
 }
 
 func (c *client) measure(url string, count bool) {

@@ -13,6 +13,8 @@ const MAX_URL: usize = 65_000;
 #[derive(Clone, Debug)]
 pub(crate) struct BaseUrl {
     url: Url,
+    /// The same with a slash at its end, against which targets are read.
+    directory: Url,
 }
 
 impl BaseUrl {
@@ -39,7 +41,9 @@ impl BaseUrl {
         }
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
-        Ok(Self { url })
+        let mut directory = url.clone();
+        directory.set_path(&format!("{path}/"));
+        Ok(Self { url, directory })
     }
 
     pub(crate) fn url(&self) -> &Url {
@@ -142,8 +146,10 @@ impl BaseUrl {
         if path.split('/').any(is_dots) {
             return invalid("expected a target without the segments . and ..");
         }
-        let text = format!("{}{}{target}", self.origin(), self.prefix());
-        let Ok(mut url) = Url::parse(&text) else { return invalid("expected a target that can be part of a URL") };
+        // A dot, so that nothing in it is read as a scheme or a host. Those of the base are not read again.
+        let Ok(mut url) = self.directory.join(&format!(".{target}")) else {
+            return invalid("expected a target that can be part of a URL");
+        };
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -152,7 +158,7 @@ impl BaseUrl {
         }
         let below = url.path().strip_prefix(self.prefix());
         let inside = below.is_some_and(|rest| rest.starts_with('/'));
-        let same = url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none();
+        let same = url[..Position::BeforePath] == self.url[..Position::BeforePath];
         if !same || !inside {
             return invalid("expected a target within the session's origin and base path");
         }
@@ -268,6 +274,10 @@ mod tests {
         assert_eq!(at(&below, "/generate"), "https://app.example:8443/api/v1/generate");
         assert_eq!(at(&below, "/@evil.example/:80"), "https://app.example:8443/api/v1/@evil.example/:80");
         assert_eq!(at(&below, "/..x/...?../.."), "https://app.example:8443/api/v1/..x/...?../..");
+        assert_eq!(at(&below, "/https://evil.example"), "https://app.example:8443/api/v1/https://evil.example");
+        assert_eq!(at(&below, "/evil:x@y"), "https://app.example:8443/api/v1/evil:x@y");
+        assert_eq!(at(&below, "/?x"), "https://app.example:8443/api/v1/?x");
+        assert_eq!(at(&base("https://app.example//a"), "/b"), "https://app.example//a/b");
         let query = [("q".to_owned(), "a b&c".to_owned())];
         assert_eq!(plain.resolve("/s?x=1", &query).unwrap().as_str(), "https://app.example/s?x=1&q=a+b%26c");
         for bad in [

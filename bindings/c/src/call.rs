@@ -4,15 +4,16 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use blindbox_facade::{Call, Error, Started};
+use blindbox_facade::{Call, Error, Started, within_process};
 
 use crate::cancel::{Registration, bb_cancel};
 use crate::error::bb_error;
 
-/// Runs the body of a function, and reports how it ended: 0, or the number of the error, whose details go to `error`.
+/// Runs the body of a function, and reports how it ended: 0, or the number of the error, whose details go to `error`. No function calls
+/// the host.
 pub(crate) fn call(error: Option<&mut MaybeUninit<*mut bb_error>>, body: impl FnOnce() -> Result<(), Error>) -> u32 {
     let panicked = |_| Err(Error::internal("it panicked; please report what standard error says"));
-    match catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(panicked) {
+    match catch_unwind(AssertUnwindSafe(|| within_process(body))).unwrap_or_else(panicked) {
         Ok(()) => 0,
         Err(failure) => {
             let number = failure.number.into();
@@ -27,7 +28,7 @@ pub(crate) fn call(error: Option<&mut MaybeUninit<*mut bb_error>>, body: impl Fn
 /// Runs a body that cannot fail, such as that of a function that frees: a panic ends it.
 pub(crate) fn quiet(body: impl FnOnce()) {
     // The panic was reported on standard error, and there is no way to report it here.
-    drop(catch_unwind(AssertUnwindSafe(body)));
+    drop(catch_unwind(AssertUnwindSafe(|| within_process(body))));
 }
 
 /// Work that was started.

@@ -196,7 +196,7 @@ impl Driver {
     fn here<T>(&self, poll: impl FnOnce() -> T) -> T {
         let _blocked = self.broken_pipes.block();
         let _events = tracing::dispatcher::set_default(&self.events);
-        poll()
+        process::within_process(poll)
     }
 
     /// Ends a runtime that was not used.

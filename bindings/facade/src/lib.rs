@@ -73,7 +73,7 @@ pub use message::MessageHost;
 pub use offline::{Recorded, inspect, verify_recorded, verify_unappraised};
 pub use policy::{Policy, cce_policy, host_data};
 #[cfg(feature = "client")]
-pub use process::note_fork;
+pub use process::{note_fork, within_process};
 #[cfg(feature = "client")]
 pub use response::{Early, Response};
 #[cfg(feature = "client")]

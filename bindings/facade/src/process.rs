@@ -1,5 +1,6 @@
 //! What exists once in each process, and objects that know which process made them.
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,15 +22,36 @@ pub(crate) struct ProcessId {
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
+thread_local! {
+    /// The process of this thread, as long as it is known.
+    static KNOWN: Cell<Option<ProcessId>> = const { Cell::new(None) };
+}
+
 /// Notes that this process is a fork of another. Optional: objects also compare process ids. Call it in the child, for example
 /// from `os.register_at_fork` or `pthread_atfork`; it takes no lock.
 pub fn note_fork() {
     FORKS.fetch_add(1, Ordering::SeqCst);
+    KNOWN.set(None);
+}
+
+/// Runs code that does not call the host, which could fork: the system is asked once in which process it runs, and not for each object.
+pub fn within_process<T>(body: impl FnOnce() -> T) -> T {
+    /// What was known before.
+    struct Before(Option<ProcessId>);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            KNOWN.set(self.0);
+        }
+    }
+
+    let _before = Before(KNOWN.replace(Some(ProcessId::current())));
+    body()
 }
 
 impl ProcessId {
     pub(crate) fn current() -> Self {
-        Self { id: process::id(), forks: FORKS.load(Ordering::SeqCst) }
+        KNOWN.get().unwrap_or_else(|| Self { id: process::id(), forks: FORKS.load(Ordering::SeqCst) })
     }
 }
 

@@ -97,7 +97,7 @@ impl Session {
     ///
     /// `forked` in another process.
     pub fn url(&self) -> Result<String, Error> {
-        Ok(self.0.get()?.base.as_str().trim_end_matches('/').to_owned())
+        Ok(without_slash(&self.0.get()?.base).to_owned())
     }
 
     /// Sends a request, and returns when the head of the response is there; a small body is then often there too.
@@ -148,6 +148,12 @@ impl Session {
             return Ok(target.to_owned());
         }
         let base = &self.0.get()?.base;
+        // As most hosts make it: the URL of the session and a path.
+        if let Some(below) = target.strip_prefix(without_slash(base))
+            && is_normal(below)
+        {
+            return Ok(below.to_owned());
+        }
         let other = || {
             let origin = base.origin().ascii_serialization();
             invalid_request(&format!(
@@ -205,6 +211,16 @@ impl Session {
     }
 }
 
+fn without_slash(base: &Url) -> &str {
+    base.as_str().trim_end_matches('/')
+}
+
+/// Whether this is a path, with or without a query, that parsing leaves as it is.
+fn is_normal(target: &str) -> bool {
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/?=&:@,+;".contains(&byte);
+    target.starts_with('/') && target.bytes().all(stays) && !target.contains("/.")
+}
+
 pub(crate) fn invalid_request(reason: &str) -> Error {
     let known = blindbox_attestation::AttestationError::InvalidRequest { reason: "" };
     let mut error = Error::from(known);
@@ -214,4 +230,41 @@ pub(crate) fn invalid_request(reason: &str) -> Error {
 
 fn to_json(attestation: &Attestation) -> Result<String, Error> {
     serde_json::to_string(attestation).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_parsed_would_stay_as_it_is() {
+        let normal =
+            ["/", "/x", "/a/b.c/", "//x", "/a//b", "/?", "/x?", "/x?y=1&z=a,b;c", "/@evil:80", "/~a_b-c+d", "/x?a/b?c"];
+        for target in normal {
+            let url = Url::parse(&format!("https://app.example:8443{target}")).unwrap();
+            assert!(is_normal(target), "{target}");
+            assert_eq!(&url[url::Position::BeforePath..], target);
+        }
+        for other in [
+            "",
+            "x",
+            "?x",
+            ":80/",
+            "@evil.example/",
+            "/a b",
+            "/./x",
+            "/../x",
+            "/x/..",
+            "/%2e%2e/x",
+            "/x#y",
+            "/\\x",
+            "/\"",
+            "/ü",
+            "/\n",
+        ] {
+            assert!(!is_normal(other), "{other}");
+        }
+    }
 }

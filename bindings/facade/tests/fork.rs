@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blindbox_facade::{Error, note_fork};
+use blindbox_facade::{Error, Upload, note_fork, within_process};
 use common::{Scene, get, wait};
 
 #[test]
@@ -29,6 +29,7 @@ fn objects_of_the_parent_are_refused_and_new_ones_work() {
     response.close();
     assert_eq!(scene.blindbox.traffic().application_requests(), before);
     a_call_that_forks_leaves_its_work_alone();
+    a_noted_fork_is_seen_at_once();
     let own = scene.session().unwrap();
     assert_eq!(wait(own.send(get("/"))).unwrap().status, 200);
 }
@@ -48,4 +49,14 @@ fn a_call_that_forks_leaves_its_work_alone() {
     assert_eq!(outcome.unwrap().unwrap_err().code, "forked");
     // Dropping it could wait for a lock that a thread of the parent held.
     assert_eq!(Arc::strong_count(&work), 2);
+}
+
+/// Also where the process is not asked for again.
+fn a_noted_fork_is_seen_at_once() {
+    let upload = Upload::new(None);
+    within_process(|| {
+        note_fork();
+        assert_eq!(wait(upload.ready()).unwrap_err().code, "forked");
+    });
+    assert_eq!(wait(upload.ready()).unwrap_err().code, "forked");
 }

@@ -1,9 +1,9 @@
 //! Responses.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, OnceLock, TryLockError};
 
 use blindbox_facade::{self as facade, Error};
 use bytes::{Buf, Bytes};
@@ -16,9 +16,10 @@ use crate::pointer::{c_text, copy, given, room, start};
 /// A response: its head, and its body as it is read. One thread at a time reads; the other functions may be called from every thread.
 pub struct bb_response {
     inner: facade::Response,
-    url: CString,
-    version: CString,
+    version: &'static CStr,
     names: Vec<CString>,
+    /// Once it was asked for: most callers have it.
+    url: OnceLock<CString>,
     unread: Mutex<Unread>,
 }
 
@@ -33,8 +34,12 @@ impl bb_response {
         let early = inner.early();
         let unread = Mutex::new(Unread { bytes: early.bytes, ended: early.complete });
         let names = inner.headers.iter().map(|(name, _)| c_text(name)).collect();
-        let (url, version) = (c_text(&inner.url), c_text(inner.version));
-        Self { inner, url, version, names, unread }
+        let version = match inner.version {
+            "HTTP/2" => c"HTTP/2",
+            "HTTP/1.0" => c"HTTP/1.0",
+            _ => c"HTTP/1.1",
+        };
+        Self { inner, version, names, url: OnceLock::new(), unread }
     }
 
     /// Reads what is there, or waits for more.
@@ -92,7 +97,7 @@ pub extern "C" fn bb_response_version(response: Option<&bb_response>) -> *const 
 /// Returns: never NULL; valid until the response is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn bb_response_url(response: Option<&bb_response>) -> *const c_char {
-    response.map_or(c"".as_ptr(), |response| response.url.as_ptr())
+    response.map_or(c"".as_ptr(), |response| response.url.get_or_init(|| c_text(&response.inner.url)).as_ptr())
 }
 
 /// Returns how many headers there are; one that occurs twice counts twice.

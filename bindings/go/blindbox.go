@@ -47,12 +47,20 @@ func checkVersion(found string) error {
 	return nil
 }
 
-// text copies a text for C, to be freed by freeText. A zero would end it early.
+// text copies a text for C, to be freed by freeText.
 func text(name, value string) (*C.char, error) {
-	if strings.IndexByte(value, 0) >= 0 {
-		return nil, misconfigured(name + ": expected text without a zero byte")
+	if err := checkText(name, value); err != nil {
+		return nil, err
 	}
 	return C.CString(value), nil
+}
+
+// checkText refuses a text with a zero, which would end it early.
+func checkText(name, value string) error {
+	if strings.IndexByte(value, 0) >= 0 {
+		return misconfigured(name + ": expected text without a zero byte")
+	}
+	return nil
 }
 
 func freeText(value *C.char) {

@@ -1,11 +1,55 @@
 package blindbox
 
-// #include <blindbox.h>
+/*
+#include <string.h>
+#include <blindbox.h>
+
+// A head without pointers, which cgo would check: names and values of the headers, as far as there is room, one behind the other.
+typedef struct {
+	int status, major, minor;
+	size_t count, copied, used;
+	size_t lengths[2 * 32];
+	char texts[2048];
+} head;
+
+typedef struct {
+	const char *name;
+	const uint8_t *value;
+	size_t length;
+} header;
+
+static header header_at(const bb_response *response, size_t index) {
+	header found;
+	found.name = bb_response_header_name(response, index);
+	found.value = bb_response_header_value(response, index, &found.length);
+	return found;
+}
+
+// Reads a head in one call: to enter C costs more than each of these functions.
+static void head_of(const bb_response *response, head *head) {
+	const char *version = bb_response_version(response);
+	head->status = bb_response_status(response);
+	head->major = strcmp(version, "HTTP/2") ? 1 : 2;
+	head->minor = strcmp(version, "HTTP/1.1") ? 0 : 1;
+	head->count = bb_response_header_count(response);
+	head->copied = head->used = 0;
+	for (size_t i = 0; i < head->count && i < sizeof head->lengths / sizeof *head->lengths / 2; i++) {
+		header found = header_at(response, i);
+		size_t length = strlen(found.name);
+		if (length + found.length > sizeof head->texts - head->used) break;
+		memcpy(head->texts + head->used, found.name, length);
+		memcpy(head->texts + head->used + length, found.value, found.length);
+		head->lengths[2 * i] = length;
+		head->lengths[2 * i + 1] = found.length;
+		head->used += length + found.length;
+		head->copied = i + 1;
+	}
+}
+*/
 import "C"
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -16,21 +60,18 @@ import (
 // newResponse makes the response of a request, whose body takes over what ends the request.
 func newResponse(request *http.Request, native *C.bb_response, watch *watch, upload *upload) *http.Response {
 	free := func(pointer unsafe.Pointer) { C.bb_response_free((*C.bb_response)(pointer)) }
-	status := int(C.bb_response_status(native))
+	var head C.head
+	C.head_of(native, &head)
+	status, major, minor := int(head.status), int(head.major), int(head.minor)
 	response := &http.Response{
-		Status:        fmt.Sprintf("%d %s", status, http.StatusText(status)),
+		Status:        strconv.Itoa(status) + " " + http.StatusText(status),
 		StatusCode:    status,
-		Proto:         C.GoString(C.bb_response_version(native)),
-		Header:        headers(native),
+		Proto:         "HTTP/" + strconv.Itoa(major) + "." + strconv.Itoa(minor),
+		ProtoMajor:    major,
+		ProtoMinor:    minor,
+		Header:        headers(native, &head),
 		ContentLength: -1,
 		Request:       request,
-	}
-	response.ProtoMajor, response.ProtoMinor = 1, 1
-	switch response.Proto {
-	case "HTTP/2":
-		response.Proto, response.ProtoMajor, response.ProtoMinor = "HTTP/2.0", 2, 0
-	case "HTTP/1.0":
-		response.ProtoMinor = 0
 	}
 	if length, err := strconv.ParseInt(response.Header.Get("Content-Length"), 10, 64); err == nil && length >= 0 {
 		response.ContentLength = length
@@ -52,14 +93,25 @@ func newResponse(request *http.Request, native *C.bb_response, watch *watch, upl
 	return response
 }
 
-func headers(native *C.bb_response) http.Header {
-	headers := http.Header{}
-	for i := C.size_t(0); i < C.bb_response_header_count(native); i++ {
-		var length C.size_t
-		value := C.bb_response_header_value(native, i, &length)
+func headers(native *C.bb_response, head *C.head) http.Header {
+	count, copied := int(head.count), int(head.copied)
+	headers := make(http.Header, count)
+	// One string, which all of them are parts of.
+	texts := C.GoStringN(&head.texts[0], C.int(head.used))
+	next := func(length C.size_t) string {
+		text := texts[:length]
+		texts = texts[length:]
+		return text
+	}
+	for i := 0; i < copied; i++ {
+		name := next(head.lengths[2*i])
+		headers.Add(name, next(head.lengths[2*i+1]))
+	}
+	for i := copied; i < count; i++ {
+		found := C.header_at(native, C.size_t(i))
 		// A copy, since the response may be freed before the header.
-		text := string(unsafe.Slice((*byte)(unsafe.Pointer(value)), int(length)))
-		headers.Add(C.GoString(C.bb_response_header_name(native, i)), text)
+		value := string(unsafe.Slice((*byte)(unsafe.Pointer(found.value)), int(found.length)))
+		headers.Add(C.GoString(found.name), value)
 	}
 	headers.Del("Transfer-Encoding")
 	return headers

@@ -1,6 +1,28 @@
 package blindbox
 
-// #include <blindbox.h>
+/*
+#include <blindbox.h>
+
+// Makes a request in one call: to enter C costs more than each of these functions. The texts are its method, its target, and names and
+// values of headers, each with a zero behind it; their lengths do not count it.
+static uint32_t request_new(
+	const char *texts, const size_t *lengths, size_t headers, bool idempotent, bb_request **request, bb_error **error
+) {
+	const char *target = texts + lengths[0] + 1;
+	uint32_t number = bb_request_new(texts, target, request, error);
+	if (number) return number;
+	if (idempotent) number = bb_request_idempotent(*request, error);
+	const char *name = target + lengths[1] + 1;
+	for (size_t i = 0; i < headers && !number; i++) {
+		const size_t *of = lengths + 2 + 2 * i;
+		const char *value = name + of[0] + 1;
+		number = bb_request_header(*request, name, (const uint8_t *)value, of[1], error);
+		name = value + of[1] + 1;
+	}
+	if (number) bb_request_free(*request);
+	return number;
+}
+*/
 import "C"
 
 import (
@@ -208,39 +230,55 @@ func prepare(request *http.Request) (*C.bb_request, error) {
 	if name == "" {
 		name = http.MethodGet
 	}
-	method, err := text("method", name)
-	if err != nil {
+	var texts texts
+	if err := texts.add("method", name); err != nil {
 		return nil, err
 	}
-	defer freeText(method)
-	target, err := text("url", request.URL.String())
-	if err != nil {
+	if err := texts.add("url", request.URL.String()); err != nil {
 		return nil, err
-	}
-	defer freeText(target)
-	var prepared *C.bb_request
-	var failure *C.bb_error
-	if number := C.bb_request_new(method, target, &prepared, &failure); number != 0 {
-		return nil, failed(number, failure)
-	}
-	// A client keeps the context for the redirect that it follows, which has the response that it comes from.
-	if request.Context().Value(idempotentKey{}) != nil && request.Response == nil {
-		if number := C.bb_request_idempotent(prepared, &failure); number != 0 {
-			C.bb_request_free(prepared)
-			return nil, failed(number, failure)
-		}
 	}
 	for name, values := range request.Header {
 		// net/http leaves out every Host. The core refuses one: its caller expects another server than the one that is attested.
 		if http.CanonicalHeaderKey(name) == "Host" && areHost(values, request.URL.Host) {
 			continue
 		}
-		if err := addHeader(prepared, name, values); err != nil {
-			C.bb_request_free(prepared)
+		if err := addHeader(&texts, name, values); err != nil {
 			return nil, err
 		}
 	}
+	// A client keeps the context for the redirect that it follows, which has the response that it comes from.
+	idempotent := request.Context().Value(idempotentKey{}) != nil && request.Response == nil
+	var prepared *C.bb_request
+	var failure *C.bb_error
+	number := C.request_new(
+		(*C.char)(unsafe.Pointer(&texts.bytes[0])), &texts.lengths[0], C.size_t(len(texts.lengths)/2-1), C.bool(idempotent),
+		&prepared, &failure,
+	)
+	if number != 0 {
+		return nil, failed(number, failure)
+	}
 	return prepared, nil
+}
+
+// texts are texts for C, with their lengths and a zero behind each.
+type texts struct {
+	bytes   []byte
+	lengths []C.size_t
+}
+
+// add adds a text that a zero would end early.
+func (t *texts) add(name, value string) error {
+	if err := checkText(name, value); err != nil {
+		return err
+	}
+	t.addBytes(value)
+	return nil
+}
+
+// addBytes adds what has its length.
+func (t *texts) addBytes(value string) {
+	t.bytes = append(append(t.bytes, value...), 0)
+	t.lengths = append(t.lengths, C.size_t(len(value)))
 }
 
 // areHost returns whether each value of a header is the host of the URL.
@@ -253,25 +291,19 @@ func areHost(values []string, host string) bool {
 	return true
 }
 
-func addHeader(prepared *C.bb_request, name string, values []string) error {
+func addHeader(texts *texts, name string, values []string) error {
 	if excluded[http.CanonicalHeaderKey(name)] {
 		return nil
 	}
-	given, err := text("header", name)
-	if err != nil {
-		return err
-	}
-	defer freeText(given)
 	for _, value := range values {
 		// An empty User-Agent stands for none, as in net/http.
 		if value == "" && http.CanonicalHeaderKey(name) == "User-Agent" {
 			continue
 		}
-		content := []byte(value)
-		var failure *C.bb_error
-		if number := C.bb_request_header(prepared, given, first(content), C.size_t(len(content)), &failure); number != 0 {
-			return failed(number, failure)
+		if err := texts.add("header", name); err != nil {
+			return err
 		}
+		texts.addBytes(value)
 	}
 	return nil
 }
@@ -285,17 +317,21 @@ var (
 	noCloserOfWriter = reflect.TypeOf(io.NopCloser(new(bytes.Buffer)))
 )
 
-// inMemory returns whether reading a body never waits: those that http.NewRequest makes of a buffer, of bytes or of a string. A body that
-// has GetBody may be any other.
-func inMemory(body io.Reader) bool {
+// inMemory returns the source of a body that never waits, or nil: one that http.NewRequest makes of a buffer, of bytes or of a string. A
+// body that has GetBody may be any other.
+func inMemory(body io.Reader) io.WriterTo {
 	if kind := reflect.TypeOf(body); kind == noCloser || kind == noCloserOfWriter {
 		body, _ = reflect.ValueOf(body).Field(0).Interface().(io.Reader)
 	}
-	switch body.(type) {
-	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
-		return true
+	switch source := body.(type) {
+	case *bytes.Buffer:
+		return source
+	case *bytes.Reader:
+		return source
+	case *strings.Reader:
+		return source
 	}
-	return false
+	return nil
 }
 
 // addBody adds the body of a request. The result is nil unless the body is written while it is sent.
@@ -304,20 +340,38 @@ func addBody(prepared *C.bb_request, request *http.Request) (*upload, error) {
 		return nil, nil
 	}
 	length := request.ContentLength
-	if length <= 0 || length > wholeBody || !inMemory(request.Body) {
+	source := inMemory(request.Body)
+	if length <= 0 || length > wholeBody || source == nil {
 		return newUpload(prepared, request.Body, length)
 	}
-	// With room for one byte more than there should be.
-	content := make([]byte, length+1)
-	read, err := io.ReadFull(request.Body, content)
+	added := wholeWriter{request: prepared, length: length}
+	_, err := source.WriteTo(&added)
 	_ = request.Body.Close()
-	if err != io.ErrUnexpectedEOF || int64(read) != length {
-		return nil, invalidRequest("expected a body as long as ContentLength")
+	if err == nil && !added.done {
+		err = wrongLength()
 	}
-	content = content[:length]
+	return nil, err
+}
+
+// wholeWriter is written to once, with all of a body, which is not copied in between.
+type wholeWriter struct {
+	request *C.bb_request
+	length  int64
+	done    bool
+}
+
+func (w *wholeWriter) Write(content []byte) (int, error) {
+	if int64(len(content)) != w.length || w.done {
+		return 0, wrongLength()
+	}
 	var failure *C.bb_error
-	if number := C.bb_request_body(prepared, first(content), C.size_t(len(content)), &failure); number != 0 {
-		return nil, failed(number, failure)
+	if number := C.bb_request_body(w.request, first(content), C.size_t(len(content)), &failure); number != 0 {
+		return 0, failed(number, failure)
 	}
-	return nil, nil
+	w.done = true
+	return len(content), nil
+}
+
+func wrongLength() error {
+	return invalidRequest("expected a body as long as ContentLength")
 }

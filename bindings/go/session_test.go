@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"runtime"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -97,6 +98,30 @@ func TestHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, emulator.traffic("application_requests"), before)
+}
+
+func TestHeadersOfResponsesOfAnySize(t *testing.T) {
+	session := emulate(t).session()
+	var names []string
+	for _, length := range []int{1, 1900, 2048, 5000} {
+		to := "/" + strings.Repeat("x", length)
+		request, err := http.NewRequest("GET", session.URL("/redirect?to="+to), nil)
+		must(t, err)
+		response, err := session.RoundTrip(request)
+		must(t, err)
+		must(t, response.Body.Close())
+		equal(t, response.Header.Get("Location"), to)
+		var found []string
+		for name := range response.Header {
+			found = append(found, name)
+		}
+		sort.Strings(found)
+		if names == nil {
+			names = found
+		}
+		// Those behind a long one too.
+		equal(t, strings.Join(found, " "), strings.Join(names, " "))
+	}
 }
 
 func TestOtherOriginsAndRedirects(t *testing.T) {

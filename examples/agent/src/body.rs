@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
+
+use crate::rate_limit::Place;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,7 +33,7 @@ pub(crate) struct LimitedBody<B> {
     waiting: bool,
     too_long: Arc<AtomicBool>,
     /// Given back with the body.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl<B> LimitedBody<B> {
@@ -42,7 +43,7 @@ impl<B> LimitedBody<B> {
     }
 
     /// Keeps a place until the body has ended.
-    pub(crate) fn holding_permit(self, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn holding(self, place: Place) -> Self {
         Self { _place: Some(place), ..self }
     }
 

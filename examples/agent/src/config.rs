@@ -141,13 +141,17 @@ pub struct Limits {
     pub attestation_burst_per_address: u32,
     /// See `attestations_per_second_per_address`.
     pub attestations_in_flight_per_address: u32,
-    /// Open connections: file descriptors and memory.
+    /// Open connections: file descriptors and memory. When all are taken, the one that has been idle for the longest time is closed for a
+    /// new one.
     pub connections: u32,
     /// Of those, how many one address may have (of IPv6 one /64): against a caller who takes every place. Where callers come
     /// through something that hides their addresses this is a bound for all of them.
     pub connections_per_address: u32,
     /// Requests to the application under way at a time: each has a connection to it.
     pub requests_in_flight: u32,
+    /// Of those, how many one address may have (of IPv6 one /64): against a caller who takes every place by requests that never end. Unless
+    /// set: 512, or with `[message]` as many as there are, since behind a front end all callers have one address.
+    pub requests_in_flight_per_address: Option<u32>,
     /// Sealed requests of one address (of IPv6 one /64) whose head is being received and opened: against a caller who takes all places,
     /// which are as many as `requests_in_flight`. Behind a front end this is a bound for all callers together, so that it is no less unless set.
     pub openings_per_address: u32,
@@ -175,6 +179,7 @@ impl Default for Limits {
             connections: 1024,
             connections_per_address: 256,
             requests_in_flight: 2048,
+            requests_in_flight_per_address: None,
             // As many as there are: behind a front end, where messages usually come from, all callers have one address.
             openings_per_address: 2048,
             body_bytes: 16 * 1024 * 1024,
@@ -255,6 +260,7 @@ impl Config {
         } else if [attestation_burst, attestations_in_flight].contains(&0)
             || attestations_per_address.contains(&0)
             || [connections, connections_per_address, requests_in_flight, openings_per_address].contains(&0)
+            || self.limits.requests_in_flight_per_address == Some(0)
             || self.limits.body_bytes == 0
             || seconds.contains(&0)
             || rates.contains(&0.0)
@@ -283,6 +289,13 @@ impl Config {
             return Ok(());
         };
         Err(InvalidConfig::Value(reason))
+    }
+
+    /// How many requests to the application one address may have under way.
+    pub(crate) fn requests_in_flight_per_address(&self) -> u32 {
+        let Limits { requests_in_flight, requests_in_flight_per_address, .. } = self.limits;
+        let default = if self.message.is_some() { requests_in_flight } else { 512 };
+        requests_in_flight_per_address.unwrap_or(default)
     }
 
     fn fetches_from_application(&self) -> bool {

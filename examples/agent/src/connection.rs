@@ -11,11 +11,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::idle::IdleTracker;
 use crate::key::Identity;
+use crate::open_connections::OpenConnection;
 use crate::server::Shared;
 
 /// How long what has begun may go on after its connection was asked to end: because its key retired, it reached its age, or
@@ -34,13 +34,13 @@ const HEADERS: u16 = 32 * 1024;
 /// Bytes that wait to be read or written, for a connection of HTTP/1.1 or a stream of HTTP/2.
 pub(crate) const BUFFER: usize = 64 * 1024;
 
-/// Serves a caller. The handshake ends when it is cancelled.
+/// Serves a caller. It closes when it is asked to: at once within the handshake, then in good order.
 pub(crate) async fn serve(
     stream: TcpStream,
     caller: IpAddr,
     identities: watch::Receiver<Arc<Identity>>,
     shared: Arc<Shared>,
-    evict: Arc<Notify>,
+    connection: Arc<OpenConnection>,
 ) {
     let _ = stream.set_nodelay(true);
     // This connection's for good, whatever key serves later: what is attested on it is the key it was opened with.
@@ -49,9 +49,9 @@ pub(crate) async fn serve(
     let handshake = TlsAcceptor::from(tls).accept(stream);
     let handshake = tokio::select! {
         done = tokio::time::timeout(limit, handshake) => done,
-        () = evict.notified() => return,
+        () = connection.asked_to_close() => return,
     };
-    drop(evict);
+    connection.establish();
     // From here on no reference to the private key is left (`key`): the connection has keys of its own.
     let Ok(Ok(stream)) = handshake else { return };
     let Some(exporter) = exporter(stream.get_ref().1) else { return };
@@ -59,12 +59,14 @@ pub(crate) async fn serve(
 
     let idle = Duration::from_secs(shared.limits.idle_seconds);
     let age = Duration::from_secs(shared.limits.connection_seconds);
-    let tracker = Arc::new(IdleTracker::new());
+    let tracker = Arc::clone(&connection.idle);
     let until = async {
         tokio::select! {
             () = key.retired() => DRAIN,
             () = tokio::time::sleep(age) => DRAIN,
             open = tracker.idle_for(idle) => if open { DRAIN } else { CLOSE_TIMEOUT },
+            // A request may have come since it was chosen for being idle.
+            () = connection.asked_to_close() => if tracker.quiet_since().is_some() { CLOSE_TIMEOUT } else { DRAIN },
         }
     };
     let service = service_fn(|request: Request<Incoming>| {

@@ -1,7 +1,6 @@
 //! Everything that is not the agent's, to the application: HTTP/1.1 on loopback or a Unix socket.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,14 +10,14 @@ use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Refusal;
 use crate::body::{Answer, BoxError, LimitedBody};
-use crate::config::{Application, Limits};
+use crate::config::{Application, Config};
 use crate::headers::{PassedHeader, strip_hop_by_hop, strip_withheld};
 use crate::http_client;
 use crate::log;
+use crate::rate_limit::{NoPlace, Place, Places};
 
 /// How long the application may take to begin its response.
 const ANSWER: Duration = Duration::from_secs(300);
@@ -28,31 +27,31 @@ pub(crate) struct Forward {
     pass_headers: Vec<PassedHeader>,
     body_bytes: u64,
     idle: Duration,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Forward {
-    pub(crate) fn new(application: Application, pass_headers: &[PassedHeader], limits: &Limits) -> Self {
-        let places = Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1)));
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
         Self {
-            application,
-            pass_headers: pass_headers.to_vec(),
+            application: config.application.clone(),
+            pass_headers: config.pass_headers.clone(),
             body_bytes: limits.body_bytes,
             idle: Duration::from_secs(limits.idle_seconds),
-            places,
+            places: Places::new(limits.requests_in_flight, config.requests_in_flight_per_address()),
         }
     }
 
     /// A place for one request under way.
-    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)
+    pub(crate) fn place(&self, caller: IpAddr) -> Result<Place, NoPlace> {
+        self.places.admit(caller)
     }
 
     pub(crate) async fn pass<B>(
         &self,
         request: Request<B>,
         caller: IpAddr,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Response<Answer>, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
@@ -79,7 +78,7 @@ impl Forward {
         if body.size_hint().exact().is_none() {
             head.headers.remove(CONTENT_LENGTH);
         }
-        Ok(Response::from_parts(head, LimitedBody::new(body, u64::MAX, self.idle).holding_permit(place).boxed_unsync()))
+        Ok(Response::from_parts(head, LimitedBody::new(body, u64::MAX, self.idle).holding(place).boxed_unsync()))
     }
 
     /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
@@ -168,5 +167,4 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
 const BAD: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request is ambiguous" };
 const LATE: Refusal = Refusal { status: StatusCode::GATEWAY_TIMEOUT, text: "the application does not respond" };
 const NO_ANSWER: Refusal = Refusal { status: StatusCode::BAD_GATEWAY, text: "the application does not respond" };
-const TOO_MANY: Refusal = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "too many requests at the moment" };
 const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };

@@ -62,6 +62,12 @@ impl IdleTracker {
         }
     }
 
+    /// Since when there has been no request, unless there is one: a response that the caller does not take is one still.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        state.open.is_empty().then_some(state.since)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

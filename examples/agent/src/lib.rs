@@ -50,6 +50,7 @@ mod idle;
 mod key;
 mod maa;
 mod messages;
+mod open_connections;
 mod rate_limit;
 mod rotation;
 mod route;

@@ -17,14 +17,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::api::Refusal;
 use crate::body::{Answer, BoxError, LimitedBody, whole};
 use crate::config::{Limits, MessageConfig};
 use crate::forward::Forward;
-use crate::rate_limit::Callers;
+use crate::rate_limit::Places;
 use crate::route::{Route, classify};
 use crate::server::refused;
 
@@ -40,9 +39,7 @@ pub(crate) struct Messages {
     keys: Arc<MessageKeys>,
     started: Instant,
     /// Requests that are being opened. Their senders are not authenticated.
-    places: Arc<Semaphore>,
-    /// How many of them each caller has, so that one does not take every place.
-    callers: Arc<Callers>,
+    places: Arc<Places>,
     head_time: Duration,
     body_bytes: u64,
     idle: Duration,
@@ -53,8 +50,7 @@ impl Messages {
         Self {
             keys: Arc::new(MessageKeys::new(config.kem.into(), config.schedule())),
             started: Instant::now(),
-            places: Arc::new(Semaphore::new(usize::try_from(limits.requests_in_flight).unwrap_or(1))),
-            callers: Arc::new(Callers::new(limits.openings_per_address)),
+            places: Arc::new(Places::new(limits.requests_in_flight, limits.openings_per_address)),
             head_time: Duration::from_secs(limits.attestation_request_seconds),
             // Small chunks have as much beside the content as they have content.
             body_bytes: limits.body_bytes.saturating_mul(2).saturating_add(OVERHEAD),
@@ -89,13 +85,12 @@ impl Messages {
                 text: "the request must be message/ohttp-chunked-req",
             });
         }
-        let own_place = self.callers.admit(caller).ok_or(TOO_MANY_OF_CALLER)?;
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TOO_MANY)?;
+        let place = self.places.admit(caller)?;
         let body = LimitedBody::new(request.into_body(), self.body_bytes, self.idle);
         let too_long = body.too_long();
         let opening = open(&self.keys, body, self.started.elapsed());
         let opened = tokio::time::timeout(self.head_time, opening).await.map_err(|_| LATE)?;
-        drop((place, own_place));
+        drop(place);
         match opened {
             Ok(Opened::Admitted(exchange)) => exchanged(*exchange, caller, forward).await,
             Ok(Opened::Answered(content)) => Ok(sealed_response(whole(content))),
@@ -112,7 +107,7 @@ async fn exchanged(
     forward: &Forward,
 ) -> Result<Response<Answer>, Refusal> {
     // A request that waits for a place could be given up by its client and be processed all the same.
-    let Ok(place) = forward.place() else { return exchange.decline().map(sealed).map_err(|NoKey| NO_KEY) };
+    let Ok(place) = forward.place(caller) else { return exchange.decline().map(sealed).map_err(|NoKey| NO_KEY) };
     let (request, responder) = exchange.accept();
     // The outer path was that of sealed messages. Inside, no path is the agent's.
     let answer = match classify(request.method(), request.uri()) {
@@ -129,9 +124,6 @@ fn sealed(content: Bytes) -> Response<Answer> {
     sealed_response(whole(content))
 }
 
-const TOO_MANY: Refusal = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: "too many requests at the moment" };
-const TOO_MANY_OF_CALLER: Refusal =
-    Refusal { status: StatusCode::TOO_MANY_REQUESTS, text: "too many requests of this address at the moment" };
 const LATE: Refusal = Refusal { status: StatusCode::REQUEST_TIMEOUT, text: "the request did not arrive in time" };
 const TOO_LONG: Refusal = Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text: "the request is too long" };
 const CUT: Refusal = Refusal { status: StatusCode::BAD_REQUEST, text: "the request did not arrive whole" };

@@ -1,4 +1,4 @@
-//! How many attestations there may be, and how many connections of one caller.
+//! How many attestations there may be, and how many connections and requests of one caller.
 //!
 //! A caller is an IPv4 address or an IPv6 /64, which is what one subscriber usually has. Everyone behind one NAT is one caller,
 //! and so is everyone behind a balancer that hides addresses: there the limits per address are to be raised to the common ones.
@@ -8,6 +8,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use hyper::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::api::Refusal;
 use crate::config::Limits;
 
 /// So many callers cost nothing to remember.
@@ -127,14 +131,14 @@ impl Drop for AttestationPermit {
     }
 }
 
-/// How many connections each caller has, or sealed requests that are being opened.
+/// How many connections each caller has, or requests.
 pub(crate) struct Callers {
     most: u32,
     open: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 /// One of them, to be held until it is done.
-pub(crate) struct ConnectionPermit {
+pub(crate) struct CallerPermit {
     caller: IpAddr,
     open: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
@@ -144,7 +148,7 @@ impl Callers {
         Self { most, open: Arc::default() }
     }
 
-    pub(crate) fn admit(&self, address: IpAddr) -> Option<ConnectionPermit> {
+    pub(crate) fn admit(&self, address: IpAddr) -> Option<CallerPermit> {
         let caller = network(address);
         let mut open = lock(&self.open);
         let number = open.entry(caller).or_insert(0);
@@ -152,11 +156,11 @@ impl Callers {
             return None;
         }
         *number += 1;
-        Some(ConnectionPermit { caller, open: Arc::clone(&self.open) })
+        Some(CallerPermit { caller, open: Arc::clone(&self.open) })
     }
 }
 
-impl Drop for ConnectionPermit {
+impl Drop for CallerPermit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         if let Some(number) = open.get_mut(&self.caller) {
@@ -165,6 +169,49 @@ impl Drop for ConnectionPermit {
                 open.remove(&self.caller);
             }
         }
+    }
+}
+
+/// Places for requests, and how many of them each caller may have, so that one does not take every place.
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    callers: Callers,
+}
+
+/// One of them, to be held until the request is done.
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _own: CallerPermit,
+}
+
+/// Why a request finds no place.
+#[derive(Clone, Copy)]
+pub(crate) enum NoPlace {
+    All,
+    OfCaller,
+}
+
+impl Places {
+    pub(crate) fn new(number: u32, per_caller: u32) -> Self {
+        let free = Arc::new(Semaphore::new(usize::try_from(number).unwrap_or(1)));
+        Self { free, callers: Callers::new(per_caller) }
+    }
+
+    /// The caller's own share first: who has used it up takes nothing from the others.
+    pub(crate) fn admit(&self, caller: IpAddr) -> Result<Place, NoPlace> {
+        let own = self.callers.admit(caller).ok_or(NoPlace::OfCaller)?;
+        let place = Arc::clone(&self.free).try_acquire_owned().map_err(|_| NoPlace::All)?;
+        Ok(Place { _place: place, _own: own })
+    }
+}
+
+impl From<NoPlace> for Refusal {
+    fn from(reason: NoPlace) -> Self {
+        let (status, text) = match reason {
+            NoPlace::All => (StatusCode::SERVICE_UNAVAILABLE, "too many requests at the moment"),
+            NoPlace::OfCaller => (StatusCode::TOO_MANY_REQUESTS, "too many requests of this address at the moment"),
+        };
+        Self { status, text }
     }
 }
 
@@ -185,6 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Config;
 
     fn ip(address: &str) -> IpAddr {
         address.parse().unwrap()
@@ -214,6 +262,21 @@ mod tests {
         assert!(admit("2001:db8::2").is_some());
         drop((neighbour, old));
         assert!(callers.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_address_has_a_share_of_the_places_unless_a_front_end_hides_it() {
+        let good = "listen = \"127.0.0.1:0\"\napplication = \"http://127.0.0.1:8000\"\nnames = [\"a.example\"]\n";
+        for (tables, share) in [
+            ("", 512),
+            ("[limits]\nrequests-in-flight = 4096", 512),
+            ("[limits]\nrequests-in-flight-per-address = 7", 7),
+            ("[message]", 2048),
+            ("[message]\n[limits]\nrequests-in-flight-per-address = 7", 7),
+        ] {
+            let config = Config::from_toml(&format!("{good}{tables}")).unwrap();
+            assert_eq!(config.requests_in_flight_per_address(), share, "{tables}");
+        }
     }
 
     #[test]

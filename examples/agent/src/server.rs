@@ -1,9 +1,8 @@
 //! A running agent: who gets a connection, and which part of the agent responds to a request.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -11,7 +10,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{Bound, Refusal, UNSUPPORTED};
@@ -26,9 +25,13 @@ use crate::forward::Forward;
 use crate::key::{Identity, KeyError};
 use crate::maa::MaaClient;
 use crate::messages::Messages;
+use crate::open_connections::OpenConnections;
 use crate::rate_limit::{Callers, Limiter};
 use crate::rotation::Rotation;
 use crate::route::{Route, classify};
+
+/// How long an idle connection that was asked to close has for it, before the next one is asked too.
+const GIVE_WAY: Duration = Duration::from_millis(100);
 
 /// A running agent. Everything it started ends when it is dropped, save an attestation that is under way.
 pub struct Agent {
@@ -81,7 +84,7 @@ impl Agent {
             arrival,
             messages: messages.clone(),
         };
-        let forward = Forward::new(config.application.clone(), &config.pass_headers, &limits);
+        let forward = Forward::new(config);
         let files = Files::start(&config.key).map_err(StartError::Files)?;
         let (mut rotation, identities) = Rotation::start(config, files)?;
         let mut tasks = JoinSet::new();
@@ -126,11 +129,9 @@ async fn accept(listener: TcpListener, identities: watch::Receiver<Arc<Identity>
     let places = usize::try_from(shared.limits.connections).unwrap_or(1);
     let (callers, free) = (Callers::new(shared.limits.connections_per_address), Arc::new(Semaphore::new(places)));
     let mut connections = JoinSet::new();
-    let mut handshakes: VecDeque<Weak<Notify>> = VecDeque::new();
+    let mut open = OpenConnections::default();
     let mut keys = identities.clone();
     loop {
-        // Beyond the bound callers wait in the system's queue.
-        let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
         let accepted = tokio::select! {
             biased;
             () = ended(&mut keys) => return,
@@ -142,21 +143,37 @@ async fn accept(listener: TcpListener, identities: watch::Receiver<Arc<Identity>
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        // Before another connection gives way to this one.
         let Some(own_place) = callers.admit(caller.ip()) else { continue };
+        // Beyond this one, callers wait in the system's queue.
+        let place = tokio::select! {
+            biased;
+            () = ended(&mut keys) => return,
+            place = place(&free, &open) => place,
+        };
+        let Some(place) = place else { return };
         // Handshakes have half of the places at most: silence costs nothing, so beyond that the oldest gives way.
-        handshakes.retain(|handshake| handshake.strong_count() > 0);
-        if handshakes.len() >= (places / 2).max(1)
-            && let Some(oldest) = handshakes.pop_front().and_then(|oldest| oldest.upgrade())
-        {
-            oldest.notify_one();
-        }
-        let evict = Arc::new(Notify::new());
-        handshakes.push_back(Arc::downgrade(&evict));
-        let serving = serve(stream, caller.ip(), identities.clone(), Arc::clone(&shared), evict);
+        open.limit_handshakes((places / 2).max(1));
+        let connection = open.add();
+        let serving = serve(stream, caller.ip(), identities.clone(), Arc::clone(&shared), connection);
         connections.spawn(async move {
             serving.await;
             drop((place, own_place));
         });
+    }
+}
+
+/// Waits for a place. While there is none, idle connections give way, one after the other: a caller who keeps many of them takes no
+/// place from others.
+async fn place(free: &Arc<Semaphore>, open: &OpenConnections) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(free).try_acquire_owned() {
+        return Some(place);
+    }
+    loop {
+        open.close_idle();
+        if let Ok(place) = tokio::time::timeout(GIVE_WAY, Arc::clone(free).acquire_owned()).await {
+            return place.ok();
+        }
     }
 }
 
@@ -212,7 +229,7 @@ impl Shared {
                 text: "the application takes sealed messages only",
             }),
             Route::Application => {
-                let place = self.forward.place()?;
+                let place = self.forward.place(caller)?;
                 self.forward.pass(request, caller, place).await
             }
         }

@@ -274,6 +274,59 @@ async fn requests_to_the_application_are_bounded_in_number() {
     soon(again).await;
 }
 
+#[tokio::test]
+async fn one_address_has_a_share_of_the_requests_to_the_application() {
+    let application = long_answers(LONG).await;
+    let (agent, _) = agent_without_machine(&application, "", "[limits]\nrequests-in-flight-per-address = 1").await;
+    let first = asked(&agent, &application).await;
+    let mut second = Client::connect(agent.address()).await;
+    let answer = second.send(&get("/")).await;
+    let shown = json!({ "error": "too many requests of this address at the moment" });
+    assert_eq!((answer.status, answer.json()), (429, shown));
+    assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
+    assert_eq!(second.send(&get("/status")).await.status, 200);
+    let mut elsewhere = Client::from(Ipv4Addr::new(127, 0, 0, 2).into(), agent.address()).await.unwrap();
+    assert_eq!(soon(elsewhere.send(&get("/"))).await.status, 200);
+    drop(first);
+    let again = async { while second.send(&get("/")).await.status == 429 {} };
+    soon(again).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_idle_gives_way_to_a_caller_without_a_place() {
+    let application = long_answers(LONG).await;
+    let limits = "[limits]\nconnections = 3\nidle-seconds = 1000000\nconnection-seconds = 1000000";
+    let (agent, _) = agent_without_machine(&application, "", limits).await;
+    // It has a request, and is not idle although it was the first.
+    let mut reading = asked(&agent, &application).await;
+    let mut idle = [Client::connect(agent.address()).await, Client::connect(agent.address()).await];
+    for client in [1, 0] {
+        assert_eq!(idle[client].send(&get("/status")).await.status, 200);
+        pass(1).await;
+    }
+    let mut new = soon(Client::connect(agent.address())).await;
+    assert_eq!(new.send(&get("/status")).await.status, 200);
+    // The one that was idle for longer ends in good order.
+    assert_eq!(soon(idle[1].rest()).await, b"");
+    assert_eq!(idle[0].send(&get("/status")).await.status, 200);
+    assert_eq!(soon(reading.read()).await.unwrap().body.len(), LONG);
+}
+
+#[tokio::test]
+async fn a_caller_beyond_its_share_closes_no_connection_of_others() {
+    let application = application().await;
+    let limits = "[limits]\nconnections = 2\nconnections-per-address = 1";
+    let (agent, _) = agent_without_machine(&application, "", limits).await;
+    let from = |last| Client::from(Ipv4Addr::new(127, 0, 0, last).into(), agent.address());
+    let mut open = [from(1).await.unwrap(), from(2).await.unwrap()];
+    for _ in 0..3 {
+        assert!(soon(from(2)).await.is_err());
+    }
+    for client in &mut open {
+        assert_eq!(client.send(&get("/status")).await.status, 200);
+    }
+}
+
 /// A device that does not respond until it is released.
 #[derive(Default)]
 struct Stuck {

@@ -218,10 +218,16 @@ async fn paths_of_the_agent_are_refused_inside() {
 
 #[tokio::test]
 async fn a_request_that_finds_no_place_is_declined_for_good() {
+    for limits in ["requests-in-flight = 1", "requests-in-flight-per-address = 1"] {
+        is_declined_for_good(limits).await;
+    }
+}
+
+async fn is_declined_for_good(limits: &str) {
     // An application that accepts a request, and does not respond.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let application = TestServer::at(listener.local_addr().unwrap());
-    let mut scene = Scene::with(application, "", "requests-in-flight = 1").await;
+    let mut scene = Scene::with(application, "", limits).await;
     let (to, _) = scene.attest("/attest/maa").await;
     let (held, _) = to.seal(0, &post(b"held"));
     let mut holding = Outer::connect(scene.agent.address()).await;

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::client::{Answer, Client, get, post};
 use crate::lab::{
-    Attester, ClosedPort, Machine, TestServer, agent_with_device, agent_without_machine, application, config, pass,
-    passing, sidecar, sidecar_source,
+    Attester, ClosedPort, Machine, TestServer, agent_with_device, agent_without_machine, application, config,
+    long_answers, moment, pass, passing, sidecar, sidecar_source, until,
 };
 
 const N: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -176,14 +176,18 @@ async fn too_many_attestations_at_once() {
 
 #[tokio::test]
 async fn too_many_connections() {
-    let application = application().await;
+    // More than the buffers between an application and a client hold.
+    let application = long_answers(48 * 1024 * 1024).await;
     let (agent, _) = agent_without_machine(&application, "", "[limits]\nconnections = 1").await;
     let mut first = Client::connect(agent.address()).await;
+    // A connection with a request gives way to no other.
+    first.write(&get("/")).await;
+    until("the application is asked", || application.count() > 0).await;
     let address = agent.address();
     let second = tokio::spawn(async move { Client::connect(address).await });
     // However often the agent runs until then.
     for _ in 0..20 {
-        assert_eq!(first.send(&get("/status")).await.status, 200);
+        moment().await;
         assert!(!second.is_finished(), "a connection beyond the bound was served");
     }
     drop(first);
@@ -381,6 +385,7 @@ refuses_configuration! {
     a_configuration_with_a_key_for_ever: ("", "[key]\nlifetime-seconds = 31536000");
     a_configuration_with_a_limit_of_zero: ("", "[limits]\nconnections = 0");
     a_configuration_with_a_limit_of_zero_requests: ("", "[limits]\nrequests-in-flight = 0");
+    a_configuration_with_a_limit_of_zero_requests_per_address: ("", "[limits]\nrequests-in-flight-per-address = 0");
     a_configuration_with_a_limit_of_zero_openings: ("", "[limits]\nopenings-per-address = 0");
     a_configuration_with_a_rate_that_is_no_number: ("", "[limits]\nattestations-per-second = nan");
     a_configuration_with_a_negative_rate: ("", "[limits]\nattestations-per-second-per-address = -1.0");

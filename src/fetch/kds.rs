@@ -8,8 +8,9 @@ use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 
-/// The largest responses that are read, in bytes: stop a server that sends without end. Certificates have 2 KB, CRLs 1 KB.
+/// The largest responses that are read, in bytes: stop a server that sends without end. Certificates have 2 KB, chains 5 KB, CRLs 1 KB.
 const MAX_CERTIFICATE: u64 = 64 << 10;
+const MAX_CHAIN: u64 = 64 << 10;
 const MAX_CRL: u64 = 64 << 10;
 
 pub(super) const ACTIVITY: &str = "fetching AMD's certificates";
@@ -28,6 +29,11 @@ impl KdsClient {
     /// Fetches a certificate, in DER.
     pub(super) async fn certificate(&self, path: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
         self.get(path, MAX_CERTIFICATE, "certificate for this chip and TCB", deadline).await
+    }
+
+    /// Fetches the certificates of an issuer and its root, in PEM.
+    pub(super) async fn chain(&self, path: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
+        self.get(path, MAX_CHAIN, "certificates of the issuer", deadline).await
     }
 
     /// Fetches a CRL, in DER.

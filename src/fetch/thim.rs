@@ -64,6 +64,9 @@ impl Thim {
         let certificates =
             response.required::<&str>("vcekCert").map_err(|_| "expected the string \"vcekCert\" in its response")?;
         let bundle = read(certificates).map_err(|error| format!("\"vcekCert\" cannot be read: {error}"))?;
+        // Needed only if AMD has given the issuer another key than the pinned one; a chain that cannot be read does no harm.
+        let chain = response.required::<&str>("certificateChain").ok().and_then(|chain| read(chain).ok());
+        let bundle = chain.into_iter().fold(bundle, CertificateBundle::followed_by);
         VerifiedVek::from_bundle(&bundle, anchors).map_err(|error| error.to_string())
     }
 }

@@ -14,8 +14,12 @@ use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::snp::{AmdAnchors, CertificateBundle, CertificateRole, CollateralRequest, ReportError, VerifiedVek};
+use crate::snp::{
+    AmdAnchors, CertificateBundle, CertificateRole, CollateralRequest, ReportError, VekCertificate, VerifiedVek,
+    chain_path,
+};
 use crate::telemetry::Lookup;
+use crate::x509::CertificateError;
 
 /// How long a certificate is cached. It is valid for years; this bounds the memory of a verifier that sees many machines.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -191,12 +195,33 @@ impl VekCache {
         let der = kds.certificate(path, deadline).await?;
         // A wrong certificate is a fault of the service or of the path to it, not of the peer: hence not a rejection.
         let unusable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
-        match VerifiedVek::verify(&der, None, &self.anchors) {
+        let outcome = match VerifiedVek::verify(&der, None, &self.anchors) {
+            Err(error) if is_of_other_issuer_key(&error) => {
+                self.verify_under_newer_issuer(kds, &der, deadline).await.ok_or(error)
+            }
+            outcome => outcome,
+        };
+        match outcome {
             Ok(vek) if wanted.request.check(&vek).is_ok() => Ok(vek),
             Ok(_) => Err(unusable("it sent the certificate of another chip, TCB or product".to_owned())),
             Err(error) => Err(unusable(format!("it sent a certificate that does not verify: {error}"))),
         }
     }
+
+    /// Verifies a certificate under the issuer that AMD's service names now, which must be signed by the pinned root: AMD may give the
+    /// issuer a new key. `None` if it does not verify under that one either.
+    async fn verify_under_newer_issuer(&self, kds: &KdsClient, der: &[u8], deadline: Deadline) -> Option<VerifiedVek> {
+        let vek = VekCertificate::from_der(der).ok()?;
+        let pem = kds.chain(&chain_path(vek.product(), vek.kind()), deadline).await.ok()?;
+        let bundle = CertificateBundle::from_pem(&pem).ok()?;
+        VerifiedVek::verify(der, Some(bundle.chain()?), &self.anchors).ok()
+    }
+}
+
+/// Whether an issuer of the expected name, but with another key than the pinned one, may have signed the certificate.
+fn is_of_other_issuer_key(error: &ReportError) -> bool {
+    let (role, cause) = (CertificateRole::Vek, CertificateError::WrongSignature);
+    *error == ReportError::Certificate { role, cause }
 }
 
 /// Returns the cause of an error, without the prefix for the whole verification.

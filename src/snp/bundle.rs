@@ -34,6 +34,13 @@ impl CertificateBundle {
         Ok(Self { certificates: pem::certificates_or_der(bytes)? })
     }
 
+    /// Adds the certificates of another bundle after these.
+    #[cfg(feature = "client")]
+    pub(crate) fn followed_by(mut self, other: Self) -> Self {
+        self.certificates.extend(other.certificates);
+        self
+    }
+
     /// Returns the certificates in DER, in their original order.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.certificates.iter().map(Vec::as_slice)

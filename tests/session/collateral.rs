@@ -9,8 +9,10 @@ use blindbox_attestation::emulator::{
 };
 use blindbox_attestation::snp::{CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::{
-    AttestationError, Channel, ChipId, Policy, Product, Trust, UvmRequirement, Verdict, Workload, verify_recorded,
+    AttestationError, Channel, ChipId, Policy, Product, SigningKey, Trust, UvmRequirement, Verdict, Workload,
+    verify_recorded,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn refused(lab: &Lab, policy: &Policy) -> AttestationError {
     let error = lab.verifier().connect(lab.blindbox.url(), policy).await.expect_err("a session");
@@ -383,4 +385,81 @@ async fn a_thim_service_is_understood_or_named_in_the_error() {
         let begins = format!("it has no certificate for this chip and TCB (status 404); the THIM service at {host}: ");
         assert!(reason.starts_with(&begins) && reason.contains(says), "{body}: {reason}");
     }
+}
+
+/// AMD signs with a new key of the issuer of VCEKs, and says so in the certificates that it sends with them.
+#[tokio::test]
+async fn an_issuer_with_a_new_key_is_taken_from_the_services_and_only_if_the_root_signed_it() {
+    let platform = Platform::new(Product::Milan);
+    let lab = Lab::on(&platform).await;
+    lab.blindbox.set(Knob::Hardware(HardwareKnob::NoCertificates));
+    // The new key is one that nothing else here needs.
+    let (amd, ask, new_key) = (AmdHierarchy::new(Product::Milan), CertificateRole::Ask, CertificateRole::Asvk);
+    let own = platform.vek();
+    let vcek = amd.vcek().chip_id(own.chip_id()).tcb(platform.tcb()).key_of(&own).signed_by(&amd, new_key).issue();
+    let issuer = amd.ca(ask).with_key_of(new_key);
+    let with_root = |issuer: Vec<u8>, root: &[u8]| amd::pem(&issuer) + &amd::pem(root);
+    let genuine = with_root(issuer.issue(), amd.ark());
+    let not_by_the_root = with_root(issuer.clone().signed_by(ask).issue(), amd.ark());
+    let of_other_root = with_root(issuer.issue(), AmdHierarchy::impostor(Product::Milan).ark());
+    let crl = platform.crl();
+    let refused = "it sent a certificate that does not verify: the VCEK/VLEK certificate is refused: its signature does not verify";
+    let unchanged = amd.chain_pem(SigningKey::Vcek);
+    for (chain, accepted) in [
+        (&genuine, true),
+        (&not_by_the_root, false),
+        (&of_other_root, false),
+        (&unchanged, false),
+        (&String::new(), false),
+    ] {
+        let files = vec![
+            ("/vcek/v1/Milan/cert_chain", chain.clone().into_bytes()),
+            ("/vcek/v1/Milan/crl", crl.clone()),
+            ("/vcek/v1/Milan/", vcek.der().to_vec()),
+        ];
+        let verifier = lab.builder().kds(serving(files).await).build().unwrap();
+        let outcome = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.map(drop);
+        match outcome {
+            Ok(()) => assert!(accepted, "{chain}"),
+            Err(AttestationError::KdsUnreachable { reason, .. }) => {
+                assert!(!accepted && reason.starts_with(refused), "{reason}");
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+
+        // THIM sends the chain along; AMD's service has the certificate of the old issuer.
+        let response = serde_json::json!({ "vcekCert": vcek.pem(), "certificateChain": chain });
+        let service = Kds::builder().plain_http().thim(&platform).start().await.unwrap();
+        service.fail("/", Fault::Body(response.to_string()));
+        let verifier = lab.builder().thim(service.thim_url()).build().unwrap();
+        let before = lab.kds().vcek_fetches();
+        let _ = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+        assert_eq!(lab.kds().vcek_fetches() - before, usize::from(!accepted), "{chain}");
+    }
+    // Under the pinned issuer nothing more is fetched.
+    let before = lab.kds().chain_fetches();
+    let _ = lab.verifier().connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap();
+    assert_eq!(lab.kds().chain_fetches(), before);
+}
+
+/// A service that sends these files; the first that the path begins with.
+async fn serving(files: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await?);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let file = files.iter().find(|(path, _)| head.starts_with(&format!("GET {path}")));
+            let (status, body) = file.map_or(("404 Not Found", &[][..]), |(_, body)| ("200 OK", body));
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            client.write_all(&[head.as_bytes(), body].concat()).await?;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    url
 }

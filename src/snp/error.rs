@@ -106,6 +106,16 @@ pub enum ReportError {
         /// The other TCB.
         actual: Tcb,
     },
+    /// The report claims that its platform runs less than it has committed to, and can be rolled back to.
+    #[error("COMMITTED_TCB ({committed}) is above CURRENT_TCB ({current}) in its {part}, which no firmware reports")]
+    CommittedTcbAboveCurrent {
+        /// The first part that is above.
+        part: &'static str,
+        /// `COMMITTED_TCB`.
+        committed: Tcb,
+        /// `CURRENT_TCB`.
+        current: Tcb,
+    },
     /// The report carries no signature.
     #[error("the report is not signed (the host masked the chip's key, or the signature is empty)")]
     Unsigned,

@@ -171,21 +171,28 @@ pub(crate) struct Fields {
 /// is the committed one or newer. A report that claims more contradicts itself: its platform cannot derive the key of that TCB.
 pub(crate) fn check_tcb_order(fields: &Fields) -> Result<(), ReportError> {
     let reported = fields.snp.reported_tcb;
-    for (field, actual) in
-        [("COMMITTED_TCB", fields.hardware.committed_tcb), ("CURRENT_TCB", fields.hardware.current_tcb)]
-    {
-        let above = [
-            ("fmc", reported.fmc > actual.fmc),
-            ("bootloader", reported.bootloader > actual.bootloader),
-            ("tee", reported.tee > actual.tee),
-            ("snp", reported.snp > actual.snp),
-            ("microcode", reported.microcode > actual.microcode),
-        ];
-        if let Some((part, _)) = above.into_iter().find(|(_, above)| *above) {
+    let (committed, current) = (fields.hardware.committed_tcb, fields.hardware.current_tcb);
+    for (field, actual) in [("COMMITTED_TCB", committed), ("CURRENT_TCB", current)] {
+        if let Some(part) = first_above(reported, actual) {
             return Err(ReportError::TcbAbovePlatform { part, reported, field, actual });
         }
     }
-    Ok(())
+    match first_above(committed, current) {
+        Some(part) => Err(ReportError::CommittedTcbAboveCurrent { part, committed, current }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the first part of a TCB that is above that of another.
+fn first_above(one: Tcb, other: Tcb) -> Option<&'static str> {
+    let parts = [
+        ("fmc", one.fmc > other.fmc),
+        ("bootloader", one.bootloader > other.bootloader),
+        ("tee", one.tee > other.tee),
+        ("snp", one.snp > other.snp),
+        ("microcode", one.microcode > other.microcode),
+    ];
+    parts.into_iter().find(|(_, above)| *above).map(|(part, _)| part)
 }
 
 fn check_policy(policy: u64) -> Result<(), ReportError> {

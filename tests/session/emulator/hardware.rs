@@ -430,12 +430,14 @@ async fn answers_have_the_members_of_their_form() {
 #[tokio::test]
 async fn a_machine_fills_in_what_the_guest_does_not_decide() {
     let maa = Maa::start().await.unwrap();
-    // Not below what is reported, which firmware does not allow.
+    // Not below what is reported nor above what runs, which firmware does not allow.
     let committed = Tcb::new(None, 5, 0, 27, 223);
     let platform = Platform::builder(Product::Milan)
         .tcb(Tcb::new(Some(9), 4, 0, 26, 222))
         .report_version(5)
-        .report(move |report| report.committed_tcb(committed).platform_info(1).launch_mitigation_vector(3))
+        .report(move |report| {
+            report.committed_tcb(committed).current_tcb(committed).platform_info(1).launch_mitigation_vector(3)
+        })
         .build();
     let blindbox = on(&platform, &maa).start().await.unwrap();
     let report = verify_report(&blindbox, &combined(&blindbox).await).unwrap();

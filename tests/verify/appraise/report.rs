@@ -42,8 +42,11 @@ fn the_other_tcbs_are_new_enough() {
     for (tcb, name, require, write) in tcbs {
         for policy in under_both(|policy| require(policy, minima)) {
             let shown = "bootloader 5, tee 2, snp 25, microcode 220";
-            passed(report_with(&policy, |report| write(report, Tcb::new(None, 5, 2, 25, 220))), name, shown);
-            let old = report_with(&policy, |report| write(report, Tcb::new(None, 255, 255, 25, 219)));
+            // What runs is at least what was committed to.
+            let with =
+                |tcb| report_with(&policy, |report| write(report.current_tcb(Tcb::new(None, 255, 255, 255, 255)), tcb));
+            passed(with(Tcb::new(None, 5, 2, 25, 220)), name, shown);
+            let old = with(Tcb::new(None, 255, 255, 25, 219));
             failed(
                 old,
                 name,
@@ -335,8 +338,26 @@ fn a_report_does_not_claim_a_tcb_that_its_platform_does_not_have() {
                 assert_eq!(refused, AttestationError::InvalidReport(error));
             }
         }
+        let newer = |report: ReportBuilder| {
+            write(report.current_tcb(Tcb::new(None, 4, 1, 24, 220)), Tcb::new(None, 4, 1, 24, 220))
+        };
         for policy in under_both(|policy| policy) {
-            assert!(report_with(&policy, |report| write(report, Tcb::new(None, 4, 1, 24, 220))).is_ok());
+            assert!(report_with(&policy, newer).is_ok());
+        }
+    }
+    // Nor that it runs less than it has committed to.
+    for (part, committed) in [
+        ("bootloader", Tcb::new(None, 6, 1, 25, 220)),
+        ("tee", Tcb::new(None, 5, 2, 25, 220)),
+        ("snp", Tcb::new(None, 5, 1, 26, 219)),
+        ("microcode", Tcb::new(None, 4, 0, 24, 221)),
+    ] {
+        let current = Tcb::new(None, 5, 1, 25, 220);
+        for policy in under_both(|policy| policy) {
+            let refused =
+                report_with(&policy, |report| report.committed_tcb(committed).current_tcb(current)).unwrap_err();
+            let error = ReportError::CommittedTcbAboveCurrent { part, committed, current };
+            assert_eq!(refused, AttestationError::InvalidReport(error));
         }
     }
 }

@@ -100,6 +100,12 @@ impl std::fmt::Display for Mitigation {
     }
 }
 
+/// The table.
+impl Advisory {
+    /// The day, `YYYY-MM-DD`, of the latest comparison of the table with AMD's bulletins: it may lack later ones.
+    pub const AS_OF: &'static str = "2026-10-08";
+}
+
 const CVE_RECORD: &str = "AMD's CVE record (github.com/CVEProject/cvelistV5)";
 const CCF: &str = "github.com/microsoft/CCF/issues/6812";
 const ALEPH: &str = "aleph-vm, minimum TCB of its SNP client (2026)";
@@ -312,6 +318,13 @@ mod tests {
             }
         }
         assert!(named("AMD-SB-3034").is_none(), "its figures were withdrawn");
+    }
+
+    /// Nothing newer is in it: the day changes with the table.
+    #[test]
+    fn the_table_is_not_newer_than_it_says() {
+        assert_eq!(check_day(Some(Advisory::AS_OF)), Ok(()));
+        assert!(TABLE.iter().all(|advisory| advisory.published <= Advisory::AS_OF));
     }
 
     #[test]

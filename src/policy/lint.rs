@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::advisories::Advisory;
 use super::paravisor::PARAVISOR_ID_KEY;
 use super::pcrs::{self, PcrIndex, PcrRequirements};
 use super::require_table::{BitRequirement, PlatformInfoBit, VmConfigurationBit};
@@ -311,6 +312,12 @@ fn of_tcb(document: &Document) -> Vec<Row> {
             "advisories-not-required",
             "published weaknesses with a fix may be open (AMD-SB-3016, 3020, 3023, 3027, 3030): the appraisal shows which; \
              require them with `require.advisories` or `require.advisories-until` where the provider has deployed the fixes",
+        ),
+        (
+            require.advisories_until.as_deref().is_some_and(|day| day > Advisory::AS_OF),
+            "advisories-beyond-table",
+            "`require.advisories-until` is later than the table of this release, which may lack advisories up to that day: upgrade, or \
+             read AMD's bulletins since then",
         ),
         (
             [&require.reported_tcb, &require.committed_tcb, &require.current_tcb, &require.launch_tcb]

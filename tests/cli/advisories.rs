@@ -4,8 +4,8 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use blindbox_attestation::Product;
 use blindbox_attestation::emulator::amd::AmdHierarchy;
+use blindbox_attestation::{Advisory, Product};
 use tempfile::TempDir;
 
 use crate::tool::run;
@@ -43,11 +43,14 @@ fn a_report_says_which_attacks_are_open() {
         assert!(lines[at + 1].trim_start().starts_with("source: "), "{}", lines[at + 1]);
     }
     assert!(outcome.out.contains("; snp 29 or later is needed\n"), "{}", outcome.out);
+    let as_of = format!("as of {}: later bulletins are not in the table of this release", Advisory::AS_OF);
+    assert_eq!(lines.last(), Some(&as_of.as_str()));
 
     let outcome = run(&["advisories", &path("old.bin"), "--json", "--deny-open"]);
     assert_eq!((outcome.exit, outcome.err.as_str()), (1, ""));
     let told = outcome.json();
     assert_eq!((told["kind"].as_str(), told["verified"].as_bool()), (Some("advisories"), Some(false)));
+    assert_eq!(told["as_of"], Advisory::AS_OF);
     assert_eq!(told["report"]["silicon"], "milan");
     let findings = told["report"]["findings"].as_array().unwrap();
     let last = findings.last().unwrap();

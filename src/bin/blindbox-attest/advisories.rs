@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use blindbox_attestation::files::{FileError, read_report};
-use blindbox_attestation::{AdvisoryFinding, AdvisoryStatus, UnverifiedAdvisories};
+use blindbox_attestation::{Advisory, AdvisoryFinding, AdvisoryStatus, UnverifiedAdvisories};
 use clap::Args;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let report = read_report(&bytes).map_err(|error| files::about(&arguments.file, expected_report(&error)))?;
     let found = UnverifiedAdvisories::read(&report).map_err(|error| files::about(&arguments.file, error))?;
     let printed = if arguments.json {
-        print_json(&json!({ "kind": "advisories", "verified": false, "report": found }))
+        print_json(&json!({ "kind": "advisories", "verified": false, "as_of": Advisory::AS_OF, "report": found }))
     } else {
         print(&text(&found))
     };
@@ -70,7 +70,7 @@ fn text(found: &UnverifiedAdvisories) -> String {
         found.version, found.reported_tcb
     );
     found.findings.iter().for_each(|finding| text += &row(finding));
-    text
+    text + &format!("as of {}: later bulletins are not in the table of this release\n", Advisory::AS_OF)
 }
 
 fn row(finding: &AdvisoryFinding) -> String {

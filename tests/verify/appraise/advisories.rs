@@ -3,8 +3,9 @@
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::snp::{ReportError, VekCertificate};
 use blindbox_attestation::{
-    AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation, PlatformInfoBit, Policy,
-    PolicyError, Product, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify, verify_recorded,
+    Advisory, AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation,
+    PlatformInfoBit, Policy, PolicyError, Product, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify,
+    verify_recorded,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};
@@ -256,6 +257,23 @@ fn the_provider_of_a_vlek_is_required_by_name() {
             "csp id",
             Violation::WrongChip { field: "csp id", expected: expected.into(), actual: wrong.into() },
         );
+    }
+}
+
+/// A day of which the table knows nothing is shown as such, under MAA trust too.
+#[test]
+fn what_was_published_after_the_table_is_not_called_fixed() {
+    for trust in [Trust::amd(), Trust::maa(ISSUER).unwrap()] {
+        for (day, shown) in [(Advisory::AS_OF, false), ("2026-10-09", true)] {
+            let until = policy(trust.clone()).require_advisories_until(day).unwrap();
+            let appraisal = match attest(&endorsed_container(), &until) {
+                Ok(attested) => attested.appraisal().clone(),
+                Err(refused) => refused.appraisal().unwrap().clone(),
+            };
+            let check = appraisal.check("advisories").map(|check| (check.verdict, check.actual.to_string()));
+            let known = format!("NOT KNOWN after {}, the day of the table of this release", Advisory::AS_OF);
+            assert_eq!(check, shown.then_some((Verdict::Allowed, known)), "{day}");
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a policy leaves open, as its lints report it.
 
 use blindbox_attestation::{
-    AttestedKeyRequirement, Binding, BitRequirement, ChipId, GuestIdentity, Measurement, Policy, Product, Sha256Digest,
-    SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+    Advisory, AttestedKeyRequirement, Binding, BitRequirement, ChipId, GuestIdentity, Measurement, Policy, Product,
+    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
 use super::{SHARED, container, everything, host_data};
@@ -178,6 +178,17 @@ fn lint_says_that_any_milan_chip_passes() {
 }
 
 /// A front end has a name, and no instance.
+/// No table has the bulletins of days to come.
+#[test]
+fn lint_says_that_advisories_are_required_beyond_the_table() {
+    let until = |day: &str| {
+        let policy = container().require_advisories_until(day).unwrap();
+        policy.lint().iter().any(|lint| lint.code == "advisories-beyond-table")
+    };
+    assert!(!until("2026-05-12") && !until(Advisory::AS_OF));
+    assert!(until("2026-10-09") && until("2099-12-31"));
+}
+
 #[test]
 fn lint_says_what_sealed_messages_leave_open() {
     let workload = Workload::binds_its_own_message_key(host_data());

@@ -168,6 +168,12 @@ const ROWS: &[Row] = &[
     ("no-minimum-tcb", &[CONTAINER_OF_UVM, AMD], "", "require.reported-tcb.any.snp = 1"),
     ("advisories-not-required", &[CONTAINER_OF_UVM, AMD], "", r#"require.advisories-until = "2026-05-12""#),
     (
+        "advisories-beyond-table",
+        &[CONTAINER_OF_UVM, AMD],
+        r#"require.advisories-until = "2099-12-31""#,
+        r#"require.advisories-until = "2026-05-12""#,
+    ),
+    (
         "microcode-of-a-product",
         &[CONTAINER_OF_UVM, MAA],
         "require.reported-tcb.any.microcode = 1",

@@ -157,6 +157,9 @@ pub struct MaaClaims {
     /// `vmUniqueId` of the paravisor's claims: the id of a compliant confidential VM in Azure, which its host chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm_id: Option<VmId>,
+    /// `vm-configuration` of the paravisor's claims: the settings of a compliant confidential VM in Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm_settings: Option<VmSettings>,
     /// `x-ms-policy-hash`: SHA-256 of the attestation policy that this MAA instance applied.
     pub policy_hash: Sha256Digest,
     /// `jti`.
@@ -167,6 +170,22 @@ pub struct MaaClaims {
     pub not_before: UnixTime,
     /// `exp`.
     pub expires_at: UnixTime,
+}
+
+/// The settings of a confidential VM in Azure, as its paravisor states them. MAA repeats them in its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VmSettings {
+    /// `secure-boot`; in a token of the VM's guest attestation, only if `secureboot` of MAA, from the log of the firmware, says so too.
+    pub secure_boot: Bit,
+    /// `tpm-enabled`.
+    pub tpm: Bit,
+    /// `console-enabled`.
+    pub console: Bit,
+    /// `interactive-console-enabled`.
+    pub interactive_console: Bit,
+    /// `filtered-vpci-devices-allowed`.
+    pub filtered_vpci_devices: Bit,
 }
 
 /// The claims that only a hardware report (AMD 56860 table 23) and the certificate of its signing key carry.

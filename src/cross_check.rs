@@ -4,7 +4,7 @@
 //! field that both carry must be equal.
 
 use crate::azure_vm::AzureVmClaims;
-use crate::claims::{Bit, SnpClaims, TeeClaims, TeeKind, UvmClaims};
+use crate::claims::{Bit, SnpClaims, TeeClaims, TeeKind, UvmClaims, VmSettings};
 use crate::error::AttestationError;
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
@@ -71,14 +71,14 @@ impl ConsistentEvidence {
     ///
     /// [`AttestationError::EvidenceMismatch`] if the token is about another VM.
     pub(crate) fn with_vm(self, vm: Option<AzureVmClaims>) -> Result<Self, AttestationError> {
-        if let (Some(token), Some(vm)) = (&self.token, &vm)
-            && let Some(id) = &token.maa().vm_id
-        {
-            require_match(
-                "vm id",
-                Sourced::new("token", id),
-                Sourced::new("runtime claims", &vm.runtime_claims.vm_configuration.vm_id),
-            )?;
+        if let (Some(token), Some(vm)) = (&self.token, &vm) {
+            let (token, stated) = (token.maa(), &vm.runtime_claims.vm_configuration);
+            if let Some(id) = &token.vm_id {
+                require_match("vm id", Sourced::new("token", id), Sourced::new("runtime claims", &stated.vm_id))?;
+            }
+            if let Some(settings) = &token.vm_settings {
+                check_settings_match(settings, &stated.into())?;
+            }
         }
         Ok(Self { vm, ..self })
     }
@@ -139,6 +139,36 @@ fn check_report_id(claims: &SnpClaims) -> Result<(), AttestationError> {
         });
     }
     Ok(())
+}
+
+/// Checks that the settings of a VM in a token are those that its paravisor states in the report. Those that a token omits do not count.
+fn check_settings_match(token: &VmSettings, stated: &VmSettings) -> Result<(), AttestationError> {
+    // Destructured, so that a setting that is added is compared here or does not compile.
+    let VmSettings { secure_boot, tpm, console, interactive_console, filtered_vpci_devices } = token;
+    for (field, token, stated) in [
+        ("secure boot", secure_boot, &stated.secure_boot),
+        ("tpm", tpm, &stated.tpm),
+        ("console", console, &stated.console),
+        ("interactive console", interactive_console, &stated.interactive_console),
+        ("filtered vpci devices", filtered_vpci_devices, &stated.filtered_vpci_devices),
+    ] {
+        if *token != Bit::NotReported {
+            require_match(
+                field,
+                Sourced::new("token", &shown(*token)),
+                Sourced::new("runtime claims", &shown(*stated)),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+const fn shown(bit: Bit) -> &'static str {
+    match bit {
+        Bit::Set => "set",
+        Bit::Clear => "clear",
+        Bit::NotReported => "not reported",
+    }
 }
 
 /// Checks that token and report are of the same guest and agree about it.

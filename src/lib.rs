@@ -211,7 +211,7 @@ pub use cce_policy::{
 pub use challenge::{Challenge, Channel, ServerNameCheck};
 pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
-    TdAttributes, TdxClaims, TeeClaims, TeeKind, TokenShape, UvmClaims,
+    TdAttributes, TdxClaims, TeeClaims, TeeKind, TokenShape, UvmClaims, VmSettings,
 };
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

@@ -2,9 +2,9 @@
 
 use super::guest::require_bit;
 use super::{AppraisalBuilder, AttestedTlsKey};
-use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate, VmConfiguration};
+use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate};
 use crate::binding;
-use crate::claims::{Bit, SnpClaims};
+use crate::claims::{Bit, SnpClaims, VmSettings};
 use crate::error::{Violation, any_of};
 use crate::policy::{ParavisorFix, PcrIndex, Policy, Requirement, VmConfigurationBit, missing_for_system};
 use crate::types::{Sha256Digest, shorten};
@@ -18,7 +18,7 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, vm: &AzureVmClaims, tls_ke
     }
     report_of_this_boot(checks, &vm.runtime_claims, tls_key, policy);
     ak_certificate(checks, vm.ak_certificate.as_ref(), policy);
-    vm_configuration(checks, &vm.runtime_claims.vm_configuration, policy);
+    settings(checks, Some(VmSettings::from(&vm.runtime_claims.vm_configuration)), policy);
     if let Some(quote) = &vm.quote {
         vm_id_in_pcr(checks, quote.pcrs(), &vm.runtime_claims);
         pcrs(checks, quote.pcrs(), policy);
@@ -99,20 +99,18 @@ fn vm_id_in_pcr(checks: &mut AppraisalBuilder, quoted: &Pcrs, claims: &RuntimeCl
     }
 }
 
-/// Checks the settings of the VM, as its paravisor states them.
-fn vm_configuration(checks: &mut AppraisalBuilder, actual: &VmConfiguration, policy: &Policy) {
-    let reported = |setting: Option<bool>| setting.map_or(Bit::NotReported, Bit::from);
+/// Checks the settings of the VM, as its paravisor states them: in its report, or in a token.
+pub(super) fn settings(checks: &mut AppraisalBuilder, stated: Option<VmSettings>, policy: &Policy) {
+    let of = |setting: fn(VmSettings) -> Bit| stated.map_or(Bit::NotReported, setting);
     for (setting, must) in policy.requirements().vm_configuration.iter().flatten() {
         let (setting, must) = (*setting, *must);
         let (name, actual) = match setting {
-            VmConfigurationBit::SecureBoot => ("secure boot", actual.secure_boot.into()),
-            VmConfigurationBit::Tpm => ("tpm", actual.tpm_enabled.into()),
-            VmConfigurationBit::Console => ("console", actual.console_enabled.into()),
-            VmConfigurationBit::InteractiveConsole => {
-                ("interactive console", reported(actual.interactive_console_enabled))
-            }
+            VmConfigurationBit::SecureBoot => ("secure boot", of(|stated| stated.secure_boot)),
+            VmConfigurationBit::Tpm => ("tpm", of(|stated| stated.tpm)),
+            VmConfigurationBit::Console => ("console", of(|stated| stated.console)),
+            VmConfigurationBit::InteractiveConsole => ("interactive console", of(|stated| stated.interactive_console)),
             VmConfigurationBit::FilteredVpciDevices => {
-                ("filtered vpci devices", reported(actual.filtered_vpci_devices_allowed))
+                ("filtered vpci devices", of(|stated| stated.filtered_vpci_devices))
             }
         };
         let checks = &mut checks.of(Requirement::VmConfiguration(setting));

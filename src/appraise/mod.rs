@@ -77,6 +77,10 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     }
     tdx::kind_of_tee(checks, &tee.claims, policy);
     guest::vm_id(checks, tee, policy);
+    if tee.vm.is_none() {
+        let stated = tee.token.as_ref().and_then(|token| token.maa().vm_settings);
+        azure_vm::settings(checks, stated, policy);
+    }
     if let TeeClaims::Snp(snp) = &tee.claims {
         guest::identity(checks, tee, snp, policy);
         paravisor::appraise(checks, snp, policy);

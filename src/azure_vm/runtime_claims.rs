@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::attestation_key::AttestationKey;
 use super::error::RuntimeClaimsError;
+use crate::claims::{Bit, VmSettings};
 use crate::json::{self, Object, Read as _, Value};
 use crate::types::{UserData, VmId};
 
@@ -100,6 +101,20 @@ impl VmConfiguration {
             interactive_console_enabled: object.optional("interactive-console-enabled")?,
             filtered_vpci_devices_allowed: object.optional("filtered-vpci-devices-allowed")?,
         })
+    }
+}
+
+/// The same settings, as a token may carry them too.
+impl From<&VmConfiguration> for VmSettings {
+    fn from(stated: &VmConfiguration) -> Self {
+        let optional = |setting: Option<bool>| setting.map_or(Bit::NotReported, Bit::from);
+        Self {
+            secure_boot: stated.secure_boot.into(),
+            tpm: stated.tpm_enabled.into(),
+            console: stated.console_enabled.into(),
+            interactive_console: optional(stated.interactive_console_enabled),
+            filtered_vpci_devices: optional(stated.filtered_vpci_devices_allowed),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::error::{TokenError, shown};
-use crate::claims::{Bit, GuestPolicy, SnpClaims, TeeClaims, TokenShape, UvmClaims};
+use crate::claims::{Bit, GuestPolicy, SnpClaims, TeeClaims, TokenShape, UvmClaims, VmSettings};
 use crate::json::{Object, Read};
 use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, VmId, shorten};
 
@@ -39,6 +39,7 @@ const GUEST_SVN: &str = "x-ms-sevsnpvm-guestsvn";
 pub(super) struct OtherClaims {
     pub(super) compliance_status: Option<String>,
     pub(super) vm_id: Option<VmId>,
+    pub(super) vm_settings: Option<VmSettings>,
     pub(super) policy_hash: Sha256Digest,
     pub(super) token_id: String,
     pub(super) tee: TeeClaims,
@@ -115,13 +116,15 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
         (_, None) => (None, None),
     };
     let compliance_status = optional_name(tee, COMPLIANCE_STATUS)?;
-    let vm_id = match compliance_status.as_deref() {
-        Some(COMPLIANT_CVM) => vm_id(payload, tee)?,
+    // Of other guests, no paravisor of Azure wrote them.
+    let configuration = match compliance_status.as_deref() {
+        Some(COMPLIANT_CVM) => vm_configuration(tee)?,
         _ => None,
     };
     Ok(OtherClaims {
         compliance_status,
-        vm_id,
+        vm_id: configuration.map_or(Ok(None), |configuration| vm_id(payload, configuration))?,
+        vm_settings: configuration.map(|configuration| vm_settings(payload, configuration)).transpose()?,
         policy_hash: policy_hash(payload)?,
         token_id: name(payload, "jti")?,
         tee: match shape {
@@ -247,13 +250,16 @@ fn uvm_svn(endorsement: &Object<'_>) -> Result<u64, TokenError> {
     }
 }
 
-/// Reads the id of a confidential VM from the claims of its paravisor, which the report covers. The id that MAA states for an `azurevm`
-/// must be the same; alone it is not used.
-fn vm_id(payload: &Object<'_>, tee: &Object<'_>) -> Result<Option<VmId>, TokenError> {
+/// Returns what the paravisor of a confidential VM states about it. The report covers it, as part of the paravisor's claims.
+fn vm_configuration<'o>(tee: &'o Object<'_>) -> Result<Option<&'o Object<'o>>, TokenError> {
+    let Some(runtime) = optional::<&Object<'_>>(tee, RUNTIME)? else { return Ok(None) };
+    optional(runtime, "vm-configuration")
+}
+
+/// Reads the id of a confidential VM. The id that MAA states for an `azurevm` must be the same; alone it is not used.
+fn vm_id(payload: &Object<'_>, configuration: &Object<'_>) -> Result<Option<VmId>, TokenError> {
     const EXPECTED: &str = "a UUID";
     let parse = |name, text: &str| VmId::parse_any_case(text).ok_or_else(|| TokenError::invalid(name, EXPECTED, text));
-    let Some(runtime) = optional::<&Object<'_>>(tee, RUNTIME)? else { return Ok(None) };
-    let Some(configuration) = optional::<&Object<'_>>(runtime, "vm-configuration")? else { return Ok(None) };
     let Some(text) = optional::<&str>(configuration, VM_UNIQUE_ID)? else { return Ok(None) };
     let id = parse(VM_UNIQUE_ID, text)?;
     match optional::<&str>(payload, VM_ID)? {
@@ -262,6 +268,22 @@ fn vm_id(payload: &Object<'_>, tee: &Object<'_>) -> Result<Option<VmId>, TokenEr
         }
         _ => Ok(Some(id)),
     }
+}
+
+/// Reads the settings of a confidential VM. The report of a paravisor can be of an earlier boot, while MAA reads `secureboot` of an
+/// `azurevm` from the log of the firmware under a fresh quote: Secure Boot is on only if neither says that it is off.
+fn vm_settings(payload: &Object<'_>, configuration: &Object<'_>) -> Result<VmSettings, TokenError> {
+    let setting =
+        |object, name| Ok::<_, TokenError>(optional::<bool>(object, name)?.map_or(Bit::NotReported, Bit::from));
+    let stated = setting(configuration, "secure-boot")?;
+    let logged = setting(payload, "secureboot")?;
+    Ok(VmSettings {
+        secure_boot: if (stated, logged) == (Bit::Set, Bit::Clear) { Bit::Clear } else { stated },
+        tpm: setting(configuration, "tpm-enabled")?,
+        console: setting(configuration, "console-enabled")?,
+        interactive_console: setting(configuration, "interactive-console-enabled")?,
+        filtered_vpci_devices: setting(configuration, "filtered-vpci-devices-allowed")?,
+    })
 }
 
 fn policy_hash(payload: &Object<'_>) -> Result<Sha256Digest, TokenError> {

@@ -54,6 +54,7 @@ pub fn verify(
         shape,
         compliance_status: claims.compliance_status,
         vm_id: claims.vm_id,
+        vm_settings: claims.vm_settings,
         policy_hash: claims.policy_hash,
         token_id: claims.token_id,
         issued_at: times.issued_at,

@@ -166,7 +166,7 @@ fn of_vm(document: &Document) -> Vec<Row> {
              that they have it, and with `require.minimum-report-guest-svn` any later one passes; pin `guest.measurements` too",
         ),
         (
-            is_vm_under_amd
+            is_vm
                 && !required_pcrs(document).contains_key(&PcrIndex::SECURE_BOOT)
                 && vm_configuration(VmConfigurationBit::SecureBoot) != Some(BitRequirement::Set),
             "secure-boot-not-required",

@@ -290,7 +290,7 @@ impl Policy {
     }
 
     /// Requires a setting of a confidential VM to be set or clear, as its paravisor states it, such as Secure Boot. A setting that the
-    /// paravisor does not state is refused. Needs AMD trust.
+    /// paravisor does not state is refused. For confidential VMs only.
     ///
     /// # Errors
     ///

@@ -158,8 +158,8 @@ impl Requirement {
             | Self::Mrtd
             | Self::TcbStatus
             | Self::MaxTokenAge => CarriedBy::Maa,
-            Self::VmIds => CarriedBy::MaaOrParavisor,
-            Self::Pcr(_) | Self::VmConfiguration(_) | Self::AkCertificate => CarriedBy::Paravisor,
+            Self::VmIds | Self::VmConfiguration(_) => CarriedBy::MaaOrParavisor,
+            Self::Pcr(_) | Self::AkCertificate => CarriedBy::Paravisor,
             Self::Revocation
             | Self::MaxCrlAge
             | Self::CommittedTcb

@@ -90,6 +90,8 @@ fn a_vm_is_learned_by_its_measurement() {
     assert_eq!(outcome.exit, 0, "{}", outcome.err);
     let measurement = format!("measurements = [\"{}\"] # {SHOWN}", emulator.serving.text("measurement"));
     assert!(outcome.out.contains(&measurement), "{}", outcome.out);
+    let secure_boot = format!("vm-configuration = {{ secure-boot = \"set\" }} # {SHOWN}");
+    assert!(outcome.out.contains(&secure_boot), "{}", outcome.out);
     fs::write(emulator.file("policy.toml"), &outcome.out).unwrap();
     assert_eq!(emulator.verify(&[]).exit, 0, "{}", outcome.out);
 }

@@ -151,6 +151,7 @@ fn a_policy_that_leaves_much_open() {
             "workload-not-evaluated",
             "any-vm",
             "another-vm",
+            "secure-boot-not-required",
             "no-advisory-floors",
             "no-minimum-tcb",
             "any-chip"

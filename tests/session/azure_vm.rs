@@ -210,6 +210,17 @@ async fn a_token_of_another_vm_is_refused() {
     lab.blindbox.set(Knob::claim("x-ms-azurevm-vmid", id));
     let error = refusal_after(&lab, &policy, "x-ms-isolation-tee/x-ms-runtime/vm-configuration/vmUniqueId", id).await;
     assert!(matches!(error, AttestationError::EvidenceMismatch { field: "vm id", .. }), "{error:?}");
+    // Nor one of another boot: the report says that Secure Boot was on, and the log of the firmware that it is off.
+    lab.blindbox.reset();
+    let error = refusal(&lab, &both(&lab), Knob::claim("secureboot", false)).await;
+    let expected = AttestationError::EvidenceMismatch {
+        field: "secure boot",
+        left_source: "token",
+        left: "clear".to_owned(),
+        right_source: "runtime claims",
+        right: "set".to_owned(),
+    };
+    assert_eq!(error, expected);
 
     let error = refusal(&lab, &policy, Knob::TokenOfAnotherReport).await;
     let what = "x-ms-runtime.client-payload.nonce";

@@ -337,8 +337,9 @@ fn a_policy_that_nothing_could_meet_is_refused() {
 #[test]
 fn lint_speaks_of_the_accepted_kinds() {
     let codes = |policy: &Policy| policy.lint().iter().map(|lint| lint.code).collect::<Vec<_>>();
-    assert_eq!(codes(&policy()), ["workload-not-evaluated", "another-vm"]);
-    let open = ["workload-not-evaluated", "any-vm", "another-vm", "tdx-paravisor-not-shown"];
+    assert_eq!(codes(&policy()), ["workload-not-evaluated", "another-vm", "secure-boot-not-required"]);
+    let open =
+        ["workload-not-evaluated", "any-vm", "another-vm", "secure-boot-not-required", "tdx-paravisor-not-shown"];
     assert_eq!(codes(&any(&[TeeKind::Tdx])), open);
     let both = codes(&any(&[TeeKind::Snp, TeeKind::Tdx]));
     for code in ["tdx-paravisor-not-shown", "no-advisory-floors", "no-minimum-tcb", "any-chip"] {

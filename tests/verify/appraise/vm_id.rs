@@ -2,7 +2,10 @@
 
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::maa::TokenError;
-use blindbox_attestation::{AttestationError, Binding, GuestIdentity, Policy, PolicyError, Trust, Violation, VmId};
+use blindbox_attestation::{
+    AttestationError, Binding, BitRequirement, GuestIdentity, Policy, PolicyError, Trust, Violation,
+    VmConfigurationBit, VmId,
+};
 use serde_json::json;
 
 use super::{failed, not_reported, passed};
@@ -70,6 +73,55 @@ fn two_ids_of_one_vm_agree_and_are_ids() {
         let error = refused(path, json!(1));
         assert!(matches!(error, TokenError::WrongClaimType { .. }), "{path}: {error:?}");
     }
+}
+
+/// What the paravisor states, as the token repeats it, and what MAA read from the log of the firmware.
+#[test]
+fn settings_that_the_paravisor_states_are_as_required() {
+    use BitRequirement::{Clear, Set};
+    use VmConfigurationBit::{Console, FilteredVpciDevices, InteractiveConsole, SecureBoot, Tpm};
+    let wrong = |setting, must| Violation::WrongVmConfiguration { setting, must };
+    for (guest, at) in [(Guest::confidential_vm(), "x-ms-isolation-tee/"), (Guest::confidential_vm_direct(), "")] {
+        let path = |name: &str| format!("{at}x-ms-runtime/vm-configuration/{name}");
+        let attest = |bit, must, change: &dyn Fn(TokenClaims) -> TokenClaims| {
+            let policy = policy(ITS_ID).require_vm_configuration(bit, must).unwrap();
+            attest_claims(&guest, &policy, change)
+        };
+        for (bit, check, claim) in [
+            (SecureBoot, "secure boot", "secure-boot"),
+            (Tpm, "tpm", "tpm-enabled"),
+            (Console, "console", "console-enabled"),
+            (InteractiveConsole, "interactive console", "interactive-console-enabled"),
+            (FilteredVpciDevices, "filtered vpci devices", "filtered-vpci-devices-allowed"),
+        ] {
+            let path = path(claim);
+            for (value, must) in [(true, Set), (false, Clear)] {
+                let stated = |claims: TokenClaims| claims.claim(&path, value);
+                passed(attest(bit, must, &stated), check, if value { "set" } else { "clear" });
+                let other = if value { Clear } else { Set };
+                failed(attest(bit, other, &stated), check, wrong(bit, other));
+            }
+            // Those that every paravisor states are part of the claims that bind a direct token.
+            let is_optional = matches!(bit, InteractiveConsole | FilteredVpciDevices);
+            match attest(bit, Set, &|claims| claims.without(&path)) {
+                Err(AttestationError::FalseAttestationReport { actual, .. }) if at.is_empty() && !is_optional => {
+                    assert_eq!(actual, format!("not the claims of a paravisor: the member {claim} is missing"));
+                }
+                other => not_reported(other, check, check),
+            }
+            let refused = attest(bit, Set, &|claims| claims.claim(&path, "true"));
+            assert!(matches!(refused, Err(AttestationError::InvalidToken(TokenError::WrongClaimType { .. }))));
+        }
+    }
+    let attest = |change: fn(TokenClaims) -> TokenClaims| {
+        let policy = policy(ITS_ID).require_vm_configuration(SecureBoot, Set).unwrap();
+        attest_claims(&Guest::confidential_vm(), &policy, change)
+    };
+    failed(attest(|claims| claims.claim("secureboot", false)), "secure boot", wrong(SecureBoot, Set));
+    passed(attest(|claims| claims.without("secureboot")), "secure boot", "set");
+    // What MAA read alone is of no use: the report does not cover it.
+    let alone = attest(|claims| claims.without("x-ms-isolation-tee/x-ms-runtime/vm-configuration/secure-boot"));
+    not_reported(alone, "secure boot", "secure boot");
 }
 
 /// The runtime data of a container are its own words, so that no evidence could meet the policy.

@@ -107,7 +107,8 @@ fn what_stays_open_of_a_vm_is_said() {
     let (boot, console) = (SecureBoot, InteractiveConsole);
     let amd = vm(Trust::amd()).unwrap();
     let (no_boot, no_console) = ("secure-boot-not-required", "interactive-console-not-refused");
-    assert_eq!(settings(&maa), [""; 0]);
+    assert_eq!(settings(&maa), [no_boot]);
+    assert_eq!(settings(&set(&maa, boot, BitRequirement::Set)), [""; 0]);
     assert_eq!(settings(&amd), [no_boot, no_console]);
     assert_eq!(settings(&set(&amd, boot, BitRequirement::Set)), [no_console]);
     assert_eq!(settings(&set(&amd, boot, BitRequirement::Clear)), [no_boot, no_console]);
@@ -177,7 +178,6 @@ fn lint_says_that_any_milan_chip_passes() {
     assert!(open(&Policy::confidential_container(of_milan, workload, UvmRequirement::at_least(101)).unwrap()));
 }
 
-/// A front end has a name, and no instance.
 /// No table has the bulletins of days to come.
 #[test]
 fn lint_says_that_advisories_are_required_beyond_the_table() {
@@ -189,6 +189,7 @@ fn lint_says_that_advisories_are_required_beyond_the_table() {
     assert!(until("2026-10-09") && until("2099-12-31"));
 }
 
+/// A front end has a name, and no instance.
 #[test]
 fn lint_says_what_sealed_messages_leave_open() {
     let workload = Workload::binds_its_own_message_key(host_data());

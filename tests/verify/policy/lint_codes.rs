@@ -97,6 +97,7 @@ const ROWS: &[Row] = &[
     ("old-paravisor-allowed", &[VM, MAA, "guest.allow-any-azure-cvm = true"], "allow.old-paravisor = true", ""),
     ("other-paravisor-key", &[VM, MAA, r#"guest.id-keys = ["<48>"]"#], "", r#"guest.measurements = ["<48>"]"#),
     ("secure-boot-not-required", &[PINNED_VM, AMD], "", r#"require.vm-configuration.secure-boot = "set""#),
+    ("secure-boot-not-required", &[PINNED_VM, MAA], "", r#"require.vm-configuration.secure-boot = "set""#),
     (
         "interactive-console-not-refused",
         &[PINNED_VM, AMD],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use blindbox_attestation::{EvidenceBundle, ParavisorFix, SnpClaims, TdxClaims, UvmRequirement};
+use blindbox_attestation::{Bit, EvidenceBundle, ParavisorFix, SnpClaims, TdxClaims, UvmRequirement};
 
 use super::{Learn, Shown};
 use crate::policy::{BindingArgument, Kind};
@@ -158,21 +158,17 @@ impl Learn {
                 &format!("vm-ids = [{}]", quoted(&id.to_lowercase())),
             );
         }
-        if let Some(vm) = &shown.claims.azure_vm {
-            if vm.ak_certificate.is_some() {
-                draft.shown(
-                    "Azure certified the key of the quote, so the machine stands in Azure",
-                    "ak-certificate = true",
-                );
-            }
-            if vm.runtime_claims.vm_configuration.secure_boot {
-                draft.shown(
-                    "Secure Boot is on, as the paravisor states",
-                    "vm-configuration = { secure-boot = \"set\" }",
-                );
-            } else {
-                draft.comment("NOTE: secure boot is off in this VM, as its paravisor states.");
-            }
+        if shown.claims.azure_vm.as_ref().is_some_and(|vm| vm.ak_certificate.is_some()) {
+            draft
+                .shown("Azure certified the key of the quote, so the machine stands in Azure", "ak-certificate = true");
+        }
+        let in_report = shown.claims.azure_vm.as_ref().map(|vm| vm.runtime_claims.vm_configuration.secure_boot.into());
+        let in_token = || shown.claims.maa.as_ref()?.vm_settings.map(|settings| settings.secure_boot);
+        match in_report.or_else(in_token) {
+            Some(Bit::Set) => draft
+                .shown("Secure Boot is on, as the paravisor states", "vm-configuration = { secure-boot = \"set\" }"),
+            Some(Bit::Clear) => draft.comment("NOTE: secure boot is off in this VM, as its paravisor states."),
+            _ => {}
         }
     }
 

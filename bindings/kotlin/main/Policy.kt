@@ -128,7 +128,10 @@ public enum class Binding(internal val word: String) {
     NONE("none"),
 }
 
-/** A policy for a confidential container as it is put together: [build] makes it. */
+/**
+ * A policy for a confidential container as it is put together: [build] makes it. What is given twice is refused by [build], as in a policy
+ * file: which of the two holds would depend on their order.
+ */
 public class ContainerPolicy internal constructor() {
     private val digests = ArrayList<String>()
     private val maa = LinkedHashMap<String, Any>()
@@ -137,14 +140,15 @@ public class ContainerPolicy internal constructor() {
     private val allow = LinkedHashMap<String, Any>()
     private var amd = false
     private var binding: Binding? = null
+    private var repeated: String? = null
 
     /** Sets the MAA instance that judges the evidence, such as `https://sharedneu.neu.attest.azure.net`. */
-    public fun maa(issuer: String): ContainerPolicy = apply { maa["issuer"] = issuer }
+    public fun maa(issuer: String): ContainerPolicy = once("maa", maa, "issuer", issuer)
 
     /** Requires this policy of the MAA instance, by its digest. */
-    public fun maaPolicyHash(digest: String): ContainerPolicy = apply { maa["policy-hash"] = digest }
+    public fun maaPolicyHash(digest: String): ContainerPolicy = once("maaPolicyHash", maa, "policy-hash", digest)
 
-    /** Accepts an MAA instance outside of Azure, for tests. */
+    /** Accepts an instance of Azure's test ring (`*.test.attest.azure.net`). */
     public fun allowTestAttester(): ContainerPolicy = apply { maa["allow-test-attester"] = true }
 
     /** Verifies the hardware report down to AMD's root, beside the MAA instance or in its place. */
@@ -157,16 +161,19 @@ public class ContainerPolicy internal constructor() {
     public fun hostData(hex: String): ContainerPolicy = apply { digests += hex }
 
     /** Sets the minimum security version of the utility VM. */
-    public fun minimumSvn(svn: Int): ContainerPolicy = apply { uvm["minimum-svn"] = svn }
+    public fun minimumSvn(svn: Int): ContainerPolicy = once("minimumSvn", uvm, "minimum-svn", svn)
 
     /** Sets who endorses the utility VM, if it is not Microsoft. */
-    public fun uvmIssuer(issuer: String): ContainerPolicy = apply { uvm["issuer"] = issuer }
+    public fun uvmIssuer(issuer: String): ContainerPolicy = once("uvmIssuer", uvm, "issuer", issuer)
 
     /** Sets what the workload attests: your assertion, which evidence cannot show. */
-    public fun binding(asserted: Binding): ContainerPolicy = apply { binding = asserted }
+    public fun binding(asserted: Binding): ContainerPolicy = apply {
+        if (binding != null) repeated = "binding"
+        binding = asserted
+    }
 
     /** Adds a field of the table `require` of a policy file. */
-    public fun require(name: String, value: Any): ContainerPolicy = apply { require[name] = value }
+    public fun require(name: String, value: Any): ContainerPolicy = once("require $name", require, name, value)
 
     /** Adds a field of the table `allow` of a policy file. */
     public fun allow(name: String): ContainerPolicy = apply { allow[name] = true }
@@ -174,6 +181,7 @@ public class ContainerPolicy internal constructor() {
     /** Makes the policy. */
     @Throws(AttestationException::class)
     public fun build(): Policy {
+        repeated?.let { throw argument("$it: expected one value, found a second one") }
         val binds = binding
             ?: throw argument("binding: expected one of Binding: an assertion about the workload, which evidence cannot show")
         if (maa.isNotEmpty() && "issuer" !in maa) {
@@ -192,5 +200,9 @@ public class ContainerPolicy internal constructor() {
         if (require.isNotEmpty()) fields["require"] = require
         if (allow.isNotEmpty()) fields["allow"] = allow
         return Policy.fromMap(fields)
+    }
+
+    private fun once(setting: String, values: MutableMap<String, Any>, key: String, value: Any): ContainerPolicy = apply {
+        if (values.put(key, value) != null) repeated = setting
     }
 }

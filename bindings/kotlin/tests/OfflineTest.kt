@@ -45,6 +45,28 @@ class OfflineTest : EmulatedTest() {
     }
 
     @Test
+    fun `a requirement that is given twice is refused`() {
+        val (issuer, hash) = Pair("https://sharedweu.weu.attest.azure.net", "ab".repeat(32))
+        val settings = mapOf<String, (ContainerPolicy) -> Unit>(
+            "maa" to { it.maa(issuer) },
+            "maaPolicyHash" to { it.maaPolicyHash(hash) },
+            "minimumSvn" to { it.minimumSvn(100) },
+            "uvmIssuer" to { it.uvmIssuer("did:x509:0:sha256:a::eku:1.2") },
+            "binding" to { it.binding(Binding.NONE) },
+            "require vm-ids" to { it.require("vm-ids", emptyList<String>()) },
+        )
+        for ((name, set) in settings) {
+            // The same value too: one of the two calls was meant to say something else.
+            val twice = Policy.confidentialContainer().also(set).also(set)
+            val found = thrown<AttestationException.Misconfigured> { twice.build() }
+            assertEquals("misconfigured: $name: expected one value, found a second one", found.message)
+        }
+        // What adds a value, or only allows something, has no order.
+        val again = container().binding(Binding.OWN_KEY).hostData("5a".repeat(32)).allow("debug").allow("debug").build()
+        assertEquals(2, Regex("[0-9a-f]{64}").findAll(again.toToml()).count())
+    }
+
+    @Test
     fun `host data`() {
         val file = emulator.file("cce-policy.base64")
         val hostData = HostData.fromCcePolicyFile(file)

@@ -259,8 +259,11 @@ impl MessageClient {
         let headers =
             [("content-type", outer::REQUEST_TYPE.to_owned()), (outer::INSTANCE_FIELD, outer::instance(&config))];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        // Of its own, so that a request from before a refusal is not continued.
-        self.standing = Arc::default();
+        // After a refusal a new one, so that no request from before it is continued. Without one the same, so that the next refusal ends
+        // what is under way under earlier attestations too.
+        if self.standing.check().is_err() {
+            self.standing = Arc::default();
+        }
         let recipient = Recipient::new(Offer { config, session });
         let reached = Arc::new(Reached::new());
         Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
@@ -275,7 +278,7 @@ impl MessageClient {
     }
 
     /// Returns whether a request can be sealed now. If not, the host attests first: no attestation is valid, the last one no longer leads to
-    /// its instance, or 1,024 requests were sealed under it since one whose response has not begun.
+    /// its instance, or 1,023 requests were sealed under it after one whose response has not begun.
     ///
     /// # Errors
     ///

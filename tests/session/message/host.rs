@@ -193,6 +193,20 @@ async fn a_slow_request_makes_a_host_attest_for_others() {
     exchange.end(host.now()).unwrap();
 }
 
+/// What was begun under an earlier attestation ends with a refusal too.
+#[tokio::test]
+async fn a_refusal_ends_what_was_begun_under_an_earlier_attestation() {
+    let mut host = Host::start().await;
+    host.attest().await.unwrap();
+    let BegunExchange { mut exchange, .. } = host.seal("POST", 0).unwrap();
+    host.attest().await.unwrap();
+    exchange.content(b"more", host.now()).unwrap();
+    host.behind.lab.blindbox.set(Knob::Debug);
+    assert_eq!(host.attest().await.unwrap_err().code(), "debug-mode");
+    assert_eq!(exchange.end(host.now()).map_err(|error| error.code()), Err("session-poisoned"));
+    assert_eq!(exchange.open(&[0; 64]).unwrap_err().error.code(), "session-poisoned");
+}
+
 /// A request whose content comes slowly: what was sealed before may have arrived.
 #[tokio::test]
 async fn a_request_ends_with_the_attestation_that_it_began_under() {

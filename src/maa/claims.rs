@@ -124,7 +124,7 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
     Ok(OtherClaims {
         compliance_status,
         vm_id: configuration.map_or(Ok(None), |configuration| vm_id(payload, configuration))?,
-        vm_settings: configuration.map(|configuration| vm_settings(payload, configuration)).transpose()?,
+        vm_settings: configuration.map(|configuration| vm_settings(payload, configuration, shape)).transpose()?,
         policy_hash: policy_hash(payload)?,
         token_id: name(payload, "jti")?,
         tee: match shape {
@@ -271,14 +271,18 @@ fn vm_id(payload: &Object<'_>, configuration: &Object<'_>) -> Result<Option<VmId
 }
 
 /// Reads the settings of a confidential VM. The report of a paravisor can be of an earlier boot, while MAA reads `secureboot` of an
-/// `azurevm` from the log of the firmware under a fresh quote: Secure Boot is on only if neither says that it is off.
-fn vm_settings(payload: &Object<'_>, configuration: &Object<'_>) -> Result<VmSettings, TokenError> {
+/// `azurevm` from the log of the firmware under a fresh quote: there, Secure Boot is on only if both say so.
+fn vm_settings(payload: &Object<'_>, configuration: &Object<'_>, shape: TokenShape) -> Result<VmSettings, TokenError> {
     let setting =
         |object, name| Ok::<_, TokenError>(optional::<bool>(object, name)?.map_or(Bit::NotReported, Bit::from));
     let stated = setting(configuration, "secure-boot")?;
     let logged = setting(payload, "secureboot")?;
+    let secure_boot = match (stated, shape) {
+        (Bit::Set, TokenShape::AzureVm) => logged,
+        _ => stated,
+    };
     Ok(VmSettings {
-        secure_boot: if (stated, logged) == (Bit::Set, Bit::Clear) { Bit::Clear } else { stated },
+        secure_boot,
         tpm: setting(configuration, "tpm-enabled")?,
         console: setting(configuration, "console-enabled")?,
         interactive_console: setting(configuration, "interactive-console-enabled")?,

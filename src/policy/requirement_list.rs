@@ -43,6 +43,9 @@ impl Document {
             given.extend([Requirement::UvmMinimumSvn, Requirement::UvmIssuer, Requirement::UvmFeed]);
         }
         given.extend(require.given());
+        // The default, which needs a report to be of use: see `Document::signing_keys`.
+        let by_default = require.signing_keys.is_none() && trust.amd.is_some() && self.signing_keys().is_some();
+        given.extend(by_default.then_some(Requirement::SigningKeys));
         given.extend(self.required_advisories().map(|(advisory, _)| Requirement::Advisory(advisory.name)));
         given
     }

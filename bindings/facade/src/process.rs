@@ -41,7 +41,8 @@ pub fn within_process<T>(body: impl FnOnce() -> T) -> T {
 
     impl Drop for Before {
         fn drop(&mut self) {
-            KNOWN.set(self.0);
+            // After a fork nothing is known any more, on any level.
+            KNOWN.set(KNOWN.get().and(self.0));
         }
     }
 

@@ -22,7 +22,7 @@ export interface ConnectOptions {
    * is trusted with the key set where `keySet` is left out, and no server's name counts as validated. A dispatcher that replaces the one
    * of Node for all requests cannot be seen from here: what authenticates no server then is trusted as `fetch` of the platform is. */
   fetch?: (url: string | URL, init?: any) => Promise<Response>;
-  /** The time, in milliseconds since 1970-01-01 UTC; `Date.now` if left out. A clock that is set back prolongs nothing. */
+  /** The time, in milliseconds since 1970-01-01 UTC; `Date.now` if left out. A clock that is set back prolongs nothing while the machine is awake. */
   clock?: () => number | Date;
   /** Roots that replace AMD's, in PEM: for tests. */
   amdRoots?: string;

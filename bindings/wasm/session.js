@@ -123,7 +123,8 @@ class Session {
     for (let attempt = 0; ; attempt += 1) {
       let wait;
       try {
-        if (!this.#machine.step('attested', { at: this.#now() }).attested) await abortable(this.#attest(), signal);
+        // Others that waited for the same attestation may have used it up. The module limits how often it begins one.
+        while (!this.#machine.step('attested', { at: this.#now() }).attested) await abortable(this.#attest(), signal);
         const begun = this.#machine.randomStep('seal', { at: this.#now(), ...sealing, attempt });
         return await this.#exchange(begun, { request, abort, whole, stream });
       } catch (error) {
@@ -217,16 +218,19 @@ class Session {
     const given = this.#settings.keySet;
     // What a caller's `fetch` brings is the caller's, whichever URL it was asked for.
     const fetched = given === undefined && this.#settings.isPlatforms;
-    try {
-      const found = typeof given === 'function' ? await abortable(Promise.resolve(given(url)), signal) : given;
-      if (found instanceof Uint8Array) return { key_set: base64(found), key_set_fetched: false };
-      if (this.#settings.isPlatforms && !authenticatesServers()) throw argument(`anyone could provide the key set of MAA: ${UNAUTHENTICATED}; or give the bytes of the key set`);
-      return { key_set: base64(await this.#plain(found ?? url, signal)), key_set_fetched: fetched };
-    } catch (error) {
+    const failed = (error) => {
       this.#closed.signal.throwIfAborted();
-      if (error instanceof AttestationError) throw error;
       return { key_set_failure: reasonOf(error), key_set_fetched: fetched };
+    };
+    let found = given;
+    try {
+      if (typeof given === 'function') found = await abortable(Promise.resolve(given(url)), signal);
+    } catch (error) {
+      return failed(error);
     }
+    if (found instanceof Uint8Array) return { key_set: base64(found), key_set_fetched: false };
+    if (this.#settings.isPlatforms && !authenticatesServers()) throw argument(`anyone could provide the key set of MAA: ${UNAUTHENTICATED}; or give the bytes of the key set`);
+    return this.#plain(found ?? url, signal).then((bytes) => ({ key_set: base64(bytes), key_set_fetched: fetched }), failed);
   }
 
   /** A document of AMD. Without it, the verification says what is missing, if the policy needs it. */

@@ -87,7 +87,9 @@ impl JwksCache {
     pub(crate) async fn get(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
         match &self.source {
             Source::Pinned(key_set) => Ok(key_set.clone()),
-            Source::Fetched { .. } => Ok(self.get_max_age(LIFETIME, issuer, deadline).await?.key_set),
+            Source::Fetched { client, entries, .. } => {
+                Ok(self.get_max_age(client, entries, LIFETIME, issuer, deadline).await?.key_set)
+            }
         }
     }
 
@@ -102,10 +104,12 @@ impl JwksCache {
         attested_since: Moment,
         deadline: &Deadline,
     ) -> Result<KeySet, AttestationError> {
-        if let Source::Pinned(key_set) = &self.source {
-            return Ok(key_set.clone());
-        }
-        let Fetched { key_set, requested_at } = self.get_max_age(REFETCH_COOLDOWN, issuer, deadline).await?;
+        let (client, entries) = match &self.source {
+            Source::Pinned(key_set) => return Ok(key_set.clone()),
+            Source::Fetched { client, entries, .. } => (client, entries),
+        };
+        let fetched = self.get_max_age(client, entries, REFETCH_COOLDOWN, issuer, deadline).await?;
+        let Fetched { key_set, requested_at } = fetched;
         if requested_at.not_before(attested_since) || key_set.key_ids().any(|known| known == key_id) {
             return Ok(key_set);
         }
@@ -123,13 +127,12 @@ impl JwksCache {
 
     async fn get_max_age(
         &self,
+        client: &Client,
+        entries: &Mutex<HashMap<Issuer, Arc<CachedFetch<Fetched>>>>,
         max_age: Duration,
         issuer: &Issuer,
         deadline: &Deadline,
     ) -> Result<Fetched, AttestationError> {
-        let Source::Fetched { client, entries, .. } = &self.source else {
-            return Err(AttestationError::MissingEvidence { what: "a key set that is not pinned" });
-        };
         let entry = {
             let mut entries = lock(entries);
             if entries.len() >= MAX_ISSUERS && !entries.contains_key(issuer) {

@@ -197,9 +197,12 @@ impl VekCache {
         let unusable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
         let outcome = match VerifiedVek::verify(&der, None, &self.anchors) {
             Err(error) if is_of_other_issuer_key(&error) => {
-                self.verify_under_newer_issuer(kds, &der, deadline).await.ok_or(error)
+                let found = self.verify_under_newer_issuer(kds, &der, deadline).await;
+                found
+                    .map_err(|failure| format!("{error}; of the chain that AMD has now: {}", reason(&failure)))
+                    .and_then(|found| found.ok_or_else(|| error.to_string()))
             }
-            outcome => outcome,
+            outcome => outcome.map_err(|error| error.to_string()),
         };
         match outcome {
             Ok(vek) if wanted.request.check(&vek).is_ok() => Ok(vek),
@@ -209,12 +212,18 @@ impl VekCache {
     }
 
     /// Verifies a certificate under the issuer that AMD's service names now, which must be signed by the pinned root: AMD may give the
-    /// issuer a new key. `None` if it does not verify under that one either.
-    async fn verify_under_newer_issuer(&self, kds: &KdsClient, der: &[u8], deadline: Deadline) -> Option<VerifiedVek> {
-        let vek = VekCertificate::from_der(der).ok()?;
-        let pem = kds.chain(&chain_path(vek.product(), vek.kind()), deadline).await.ok()?;
-        let bundle = CertificateBundle::from_pem(&pem).ok()?;
-        VerifiedVek::verify(der, Some(bundle.chain()?), &self.anchors).ok()
+    /// issuer a new key. `None` if it does not verify under that one either; an error if the service does not send it.
+    async fn verify_under_newer_issuer(
+        &self,
+        kds: &KdsClient,
+        der: &[u8],
+        deadline: Deadline,
+    ) -> Result<Option<VerifiedVek>, AttestationError> {
+        let Ok(vek) = VekCertificate::from_der(der) else { return Ok(None) };
+        let pem = kds.chain(&chain_path(vek.product(), vek.kind()), deadline).await?;
+        let bundle = CertificateBundle::from_pem(&pem).ok();
+        let chain = bundle.as_ref().and_then(CertificateBundle::chain);
+        Ok(chain.and_then(|chain| VerifiedVek::verify(der, Some(chain), &self.anchors).ok()))
     }
 }
 

@@ -353,7 +353,7 @@ func addBody(prepared *C.bb_request, request *http.Request) (*upload, error) {
 	return nil, err
 }
 
-// wholeWriter is written to once, with all of a body, which is not copied in between.
+// wholeWriter is written to once, with all of a body, which is not copied in between unless it is a string.
 type wholeWriter struct {
 	request *C.bb_request
 	length  int64

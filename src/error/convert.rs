@@ -21,8 +21,7 @@ impl From<MessageError> for AttestationError {
                 "expected no header that the protocol of sealed messages writes, or that belongs to a connection"
             }
             MessageError::TooManyUnderWay => {
-                let reason =
-                    "1024 sealed requests of one attestation wait for their responses; nothing of this one was sent";
+                let reason = "1023 sealed requests follow one of the same attestation whose response has not begun; nothing of this one was sent";
                 return Self::ApplicationUnreachable { reason: reason.to_owned(), source: None };
             }
             // Of all keys with the right length, the algorithms refuse only those that decrypt nothing.

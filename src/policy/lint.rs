@@ -171,7 +171,7 @@ fn of_vm(document: &Document) -> Vec<Row> {
                 && vm_configuration(VmConfigurationBit::SecureBoot) != Some(BitRequirement::Set),
             "secure-boot-not-required",
             "a VM with Secure Boot off passes: its firmware starts what is not signed, and the kernel does not lock itself down against \
-             its administrator; require vm-configuration `secure-boot`, or PCR 7",
+             its administrator; require vm-configuration `secure-boot` or, under AMD trust, PCR 7",
         ),
         (
             is_vm_under_amd && vm_configuration(VmConfigurationBit::InteractiveConsole) != Some(BitRequirement::Clear),

@@ -221,7 +221,7 @@ impl Sender for ManagedSession {
         Box::pin(async move {
             let deadline = Deadline::after(parts.timeout.unwrap_or(Duration::MAX));
             match self.send_once(parts, &deadline).await {
-                // Another request has found out in between. A stream was not taken: the session is looked at before.
+                // A refusal has closed it in between. Nothing was sent; a stream that has begun is not sent by another attempt.
                 Err(error @ AttestationError::SessionPoisoned { .. }) if !error.request_sent() => {
                     self.send_once(parts, &deadline).await
                 }

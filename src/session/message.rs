@@ -34,7 +34,7 @@ const PROBLEM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a request was sealed under none of several attestations.
 const NO_NUMBER: &str =
-    "1024 later requests were sealed under the same attestation as one whose response has not begun";
+    "1023 later requests were sealed under the same attestation as one whose response has not begun";
 
 /// Why the report that a request was not processed is not believed.
 const UNAUTHENTICATED_REPORT: &str =

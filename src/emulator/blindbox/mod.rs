@@ -360,9 +360,18 @@ impl BlindBox {
         std::iter::once(&self.application).chain(&self.separate_agent)
     }
 
+    /// The URLs of the application and of the agent by their addresses: no server of names knows the host of [`BlindBox::url`].
+    pub(in crate::emulator) fn urls_by_address(&self) -> [String; 2] {
+        let agent = self.separate_agent.as_ref().map_or(self.address(), Server::address);
+        [self.address(), agent].map(|address| format!("{}://{address}", self.scheme()))
+    }
+
     fn url_of(&self, address: SocketAddr) -> String {
-        let scheme = if self.settings.transport == Transport::PlainHttp { "http" } else { "https" };
-        origin(scheme, &self.settings.host, address.port())
+        origin(self.scheme(), &self.settings.host, address.port())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.settings.transport == Transport::PlainHttp { "http" } else { "https" }
     }
 }
 

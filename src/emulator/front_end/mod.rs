@@ -155,10 +155,9 @@ impl FrontEndBuilder {
         let Some(first) = blindboxes.first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a front end has at least one replica"));
         };
-        let replica = |blindbox: &&BlindBox| Replica {
-            application: blindbox.url(),
-            agent: blindbox.agent_url(),
-            cuts: blindbox.cuts(),
+        let replica = |blindbox: &&BlindBox| {
+            let [application, agent] = blindbox.urls_by_address();
+            Replica { application, agent, cuts: blindbox.cuts() }
         };
         let replicas = blindboxes.iter().map(replica).collect();
         self.start_before(replicas, first.authority(), first.now()).await

@@ -259,11 +259,13 @@ async fn the_session_of_another_attestation_only_makes_requests_be_refused() {
 
 #[tokio::test]
 async fn the_name_of_a_front_end_is_reported_as_such() {
-    let lab = Lab::start().await;
+    // The application goes by the name too, which no server of names knows.
+    let lab = Lab::with(|blindbox| blindbox.host("app.example")).await;
     let front_end = FrontEnd::builder().host("app.example").start([&lab.blindbox]).await.unwrap();
     let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
     let verifier = lab.builder().resolve("app.example", front_end.address()).build().unwrap();
     let session = verifier.connect(front_end.url(), &policy).await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     let attestation = session.attestation();
     assert_eq!(attestation.appraisal().check("server name").unwrap().actual, "validated (front end)");
     let json = serde_json::to_value(&*attestation).unwrap();

@@ -199,8 +199,8 @@ impl FrontEndBuilder {
         });
         let traffic = Traffic::default();
         let protocols = Protocols { http: self.http, tls: TlsVersions::Both, ..Protocols::default() };
-        let services = std::iter::once(Arc::clone(&shared)).chain(self.also).collect();
-        let server = Server::start(Some(&identity), protocols, traffic.clone(), handler(services)).await?;
+        let handler = handler(Arc::clone(&shared), self.also);
+        let server = Server::start(Some(&identity), protocols, traffic.clone(), handler).await?;
         Ok(FrontEnd { server, shared, traffic, host: self.host, key: key.spki_digest() })
     }
 }
@@ -293,11 +293,11 @@ impl std::fmt::Debug for FrontEnd {
 }
 
 /// The first service responds to paths that none of them has.
-fn handler(services: Vec<Arc<Shared>>) -> Handler {
+fn handler(own: Arc<Shared>, also: Vec<Arc<Shared>>) -> Handler {
     Arc::new(move |arrival: Arrival| {
         let target = arrival.request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let of_path = services.iter().find(|service| service.below(target).is_some());
-        let service = of_path.or(services.first()).map(Arc::clone).expect("a front end has a service");
+        let of_path = std::iter::once(&own).chain(&also).find(|service| service.below(target).is_some());
+        let service = Arc::clone(of_path.unwrap_or(&own));
         Box::pin(async move { service.reply(arrival).await })
     })
 }

@@ -170,7 +170,7 @@ fn reported_tcb(tee: &Object<'_>) -> Result<Tcb, TokenError> {
 }
 
 fn guest_policy(tee: &Object<'_>) -> Result<GuestPolicy, TokenError> {
-    let bit = |name| Ok::<_, TokenError>(optional::<bool>(tee, name)?.map_or(Bit::NotReported, Bit::from));
+    let bit = |name| optional_bit(tee, name);
     let ciphertext_hiding_dram = bit("x-ms-sevsnpvm-ciphertext-hiding-dram-enabled")?;
     let cxl_allow = bit("x-ms-sevsnpvm-cxl-allowed")?;
     let debug = required(tee, "x-ms-sevsnpvm-is-debuggable")?;
@@ -273,20 +273,19 @@ fn vm_id(payload: &Object<'_>, configuration: &Object<'_>) -> Result<Option<VmId
 /// Reads the settings of a confidential VM. The report of a paravisor can be of an earlier boot, while MAA reads `secureboot` of an
 /// `azurevm` from the log of the firmware under a fresh quote: there, Secure Boot is on only if both say so.
 fn vm_settings(payload: &Object<'_>, configuration: &Object<'_>, shape: TokenShape) -> Result<VmSettings, TokenError> {
-    let setting =
-        |object, name| Ok::<_, TokenError>(optional::<bool>(object, name)?.map_or(Bit::NotReported, Bit::from));
-    let stated = setting(configuration, "secure-boot")?;
-    let logged = setting(payload, "secureboot")?;
+    let setting = |name| optional_bit(configuration, name);
+    let stated = setting("secure-boot")?;
+    let logged = optional_bit(payload, "secureboot")?;
     let secure_boot = match (stated, shape) {
         (Bit::Set, TokenShape::AzureVm) => logged,
         _ => stated,
     };
     Ok(VmSettings {
         secure_boot,
-        tpm: setting(configuration, "tpm-enabled")?,
-        console: setting(configuration, "console-enabled")?,
-        interactive_console: setting(configuration, "interactive-console-enabled")?,
-        filtered_vpci_devices: setting(configuration, "filtered-vpci-devices-allowed")?,
+        tpm: setting("tpm-enabled")?,
+        console: setting("console-enabled")?,
+        interactive_console: setting("interactive-console-enabled")?,
+        filtered_vpci_devices: setting("filtered-vpci-devices-allowed")?,
     })
 }
 
@@ -313,6 +312,10 @@ pub(super) fn required<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static s
 
 fn optional<'o, T: Read<'o>>(object: &'o Object<'_>, name: &'static str) -> Result<Option<T>, TokenError> {
     object.optional(name).map_err(TokenError::claim)
+}
+
+fn optional_bit(object: &Object<'_>, name: &'static str) -> Result<Bit, TokenError> {
+    Ok(optional::<bool>(object, name)?.map_or(Bit::NotReported, Bit::from))
 }
 
 fn name(object: &Object<'_>, claim: &'static str) -> Result<String, TokenError> {

@@ -197,10 +197,11 @@ impl VekCache {
         let unusable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
         let outcome = match VerifiedVek::verify(&der, None, &self.anchors) {
             Err(error) if is_of_other_issuer_key(&error) => {
-                let found = self.verify_under_newer_issuer(kds, &der, deadline).await;
-                found
-                    .map_err(|failure| format!("{error}; of the chain that AMD has now: {}", reason(&failure)))
-                    .and_then(|found| found.ok_or_else(|| error.to_string()))
+                match self.verify_under_newer_issuer(kds, &der, deadline).await {
+                    Ok(Some(vek)) => Ok(vek),
+                    Ok(None) => Err(error.to_string()),
+                    Err(failure) => Err(format!("{error}; of the chain that AMD has now: {}", reason(&failure))),
+                }
             }
             outcome => outcome.map_err(|error| error.to_string()),
         };

@@ -209,11 +209,11 @@ pub(super) fn check_list<T: Ord + fmt::Display>(requirement: &'static str, value
 pub(super) fn check_names<T: Ord + fmt::Display>(
     requirement: &'static str,
     values: Option<&[T]>,
-    is_nobody: impl Fn(&T) -> bool,
+    is_unset: impl Fn(&T) -> bool,
 ) -> Result<(), PolicyError> {
     let Some(values) = values else { return Ok(()) };
     check_list(requirement, values)?;
-    if values.iter().any(is_nobody) {
+    if values.iter().any(is_unset) {
         let reason = "is empty or all zero, which in evidence means that nothing was set";
         return Err(PolicyError::UnusableValue { requirement, reason });
     }
@@ -224,9 +224,9 @@ pub(super) fn check_names<T: Ord + fmt::Display>(
 fn check_values<T: Ord + fmt::Display>(
     requirement: Requirement,
     values: Option<&[T]>,
-    is_nobody: impl Fn(&T) -> bool,
+    is_unset: impl Fn(&T) -> bool,
 ) -> Result<(), PolicyError> {
-    check_names(requirement.field(), values, is_nobody)
+    check_names(requirement.field(), values, is_unset)
 }
 
 /// Checks a number: zero would require nothing, and a policy file cannot hold more than 2^63 - 1 (TOML 1.0).

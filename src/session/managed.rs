@@ -28,8 +28,8 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// - A session that a refusal has closed attests its peer again, once for each request at most. No check is skipped: a peer that is
 ///   still refused gets nothing.
 ///
-/// Requests are those of a [`Session`], with the same checks and errors. It is a
-/// `tower::Service` as well. Expiry, renewal, restarts and replicas are handled by the [`Session`] itself.
+/// Requests are those of a [`Session`], with the same checks and errors; it is a `tower::Service` as well. Expiry, renewal, restarts and
+/// replicas are handled by the [`Session`] itself.
 ///
 /// ```no_run
 /// use blindbox_attestation::{Policy, Verifier};

@@ -18,7 +18,7 @@ pub fn vectors() -> Option<PathBuf> {
 
 /// The directory of reported cases, `cases` beside that of recorded evidence. As [`vectors`], it says so where there is none.
 #[must_use]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every test program reads them")]
 pub fn cases() -> Option<PathBuf> {
     let directory = vectors()?.parent()?.join("cases");
     if directory.is_dir() {

@@ -222,7 +222,7 @@ async fn early(response: &mut blindbox_attestation::Response) -> Early {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::collections::VecDeque;
     use std::task::{Context, Waker};

@@ -399,7 +399,7 @@ fn cancelled(sent: &AtomicBool) -> Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::sync::mpsc::channel;
     use std::task::Poll;

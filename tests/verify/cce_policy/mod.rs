@@ -12,12 +12,12 @@ use proptest::prelude::*;
 #[test]
 fn recorded_policies_hash_to_the_host_data_of_their_reports_and_allow_everything() {
     let Some(vectors) = crate::common::vectors() else { return };
-    for (folder, known) in
+    for (directory, known) in
         [("snp-aci-milan-v2-uvm22", false), ("snp-aci-milan-v3-tav", true), ("snp-aci-genoa-v3-tav", true)]
     {
-        let policy = CcePolicy::from_rego(std::fs::read(vectors.join(folder).join("security_policy.rego")).unwrap());
+        let policy = CcePolicy::from_rego(std::fs::read(vectors.join(directory).join("security_policy.rego")).unwrap());
         let policy = policy.unwrap();
-        let report = std::fs::read(vectors.join(folder).join("report.bin")).unwrap();
+        let report = std::fs::read(vectors.join(directory).join("report.bin")).unwrap();
         assert_eq!(policy.digest().as_bytes(), &report[0xc0..0xe0]);
         assert_eq!(policy.digest().is_known_allow_all(), known);
         let findings = policy.findings();

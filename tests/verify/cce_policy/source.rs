@@ -245,14 +245,14 @@ fn large_documents_are_read_in_one_pass() {
 #[test]
 fn the_recorded_cases_are_read_or_refused() {
     let Some(cases) = crate::common::cases() else { return };
-    let folder = cases.join("01-host-data-not-a-policy");
+    let directory = cases.join("01-host-data-not-a-policy");
     let expected =
-        find_cce_policies(&std::fs::read(folder.join("arm.json")).unwrap()).unwrap().remove(0).policy.unwrap();
+        find_cce_policies(&std::fs::read(directory.join("arm.json")).unwrap()).unwrap().remove(0).policy.unwrap();
     for name in ["b64_json.txt", "b64_jsonpair.txt", "b64_quoted.txt", "b64_squoted.txt", "warned.txt", "yaml.txt"] {
-        let document = std::fs::read_to_string(folder.join(name)).unwrap();
+        let document = std::fs::read_to_string(directory.join(name)).unwrap();
         assert_eq!(only(&document).policy.as_ref(), Ok(&expected), "{name}");
     }
-    let error = |name: &str| refused(std::fs::read(folder.join(name)).unwrap());
+    let error = |name: &str| refused(std::fs::read(directory.join(name)).unwrap());
     assert_eq!(error("rego_bom.rego"), CcePolicyError::ByteOrderMark.into());
     assert_eq!(error("rego_utf16.rego"), CcePolicySourceError::Utf16);
     assert!(matches!(error("b64_wronglines.txt"), CcePolicySourceError::NoCcePolicy { .. }));

@@ -157,7 +157,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     };
     if let Some(issuer) = &issuer {
         // The policy names who may judge; a second opinion on the command line must not be ignored in silence.
-        if policy.attester() != Some(issuer) {
+        if policy.maa_issuer() != Some(issuer) {
             return Err(bad_usage("--issuer", "is not the MAA instance that the policy names"));
         }
     }

@@ -27,7 +27,7 @@
 //! 2. the code inside is the expected code: launch measurement, host data = SHA-256 of the CCE policy ([`Workload`]);
 //! 3. it runs in production mode, not debug;
 //! 4. the utility VM is one that its vendor endorses, not older than allowed ([`UvmRequirement`]);
-//! 5. the attester is the one that the policy names;
+//! 5. the token, if the policy requires one, is of the MAA instance that the policy names;
 //! 6. the evidence is fresh, and the TLS key of the connection is the attested one ([`Challenge`]).
 //!
 //! Read [what this does not prove][limits] before you state [`Workload::binds_its_own_key`].

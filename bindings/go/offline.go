@@ -225,15 +225,15 @@ func VerifyRecorded(recorded Recorded, policy *Policy, at time.Time) (*Attestati
 	return newAttestation(taken(verdict), "")
 }
 
-// VerifyUnappraised verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. The
-// attester is the MAA instance of the token, "" without a token. It returns claims as JSON.
-func VerifyUnappraised(recorded Recorded, attester string, at time.Time) (json.RawMessage, error) {
+// VerifyUnappraised verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable.
+// maaIssuer is the MAA instance of the token, "" without a token. It returns claims as JSON.
+func VerifyUnappraised(recorded Recorded, maaIssuer string, at time.Time) (json.RawMessage, error) {
 	given := newNative(recorded)
 	defer given.free()
 	var issuer *C.char
-	if attester != "" {
+	if maaIssuer != "" {
 		var err error
-		if issuer, err = text("attester", attester); err != nil {
+		if issuer, err = text("maaIssuer", maaIssuer); err != nil {
 			return nil, err
 		}
 		defer freeText(issuer)

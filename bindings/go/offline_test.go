@@ -23,7 +23,7 @@ func TestPolicies(t *testing.T) {
 		Binding:    OwnKey,
 	})
 	must(t, err)
-	equal(t, policy.Attester(), "https://sharedneu.neu.attest.azure.net")
+	equal(t, policy.MAAIssuer(), "https://sharedneu.neu.attest.azure.net")
 	for _, form := range []string{policy.TOML(), policy.JSON()} {
 		again, err := ParsePolicy(form)
 		must(t, err)
@@ -61,7 +61,7 @@ func TestRecordedEvidence(t *testing.T) {
 	must(t, err)
 	equal(t, attestation.Channel, "")
 	equal(t, len(attestation.Claims()) > 0, true)
-	claims, err := VerifyUnappraised(recorded, emulator.policy.Attester(), now)
+	claims, err := VerifyUnappraised(recorded, emulator.policy.MAAIssuer(), now)
 	must(t, err)
 	equal(t, len(claims) > 0, true)
 	found, err := Inspect(documents["token.jwt"])

@@ -204,10 +204,10 @@ func (p *Policy) Digest() string {
 	})
 }
 
-// Attester returns the trusted MAA instance; "" under AMD trust alone.
-func (p *Policy) Attester() string {
+// MAAIssuer returns the trusted MAA instance; "" under AMD trust alone.
+func (p *Policy) MAAIssuer() string {
 	return p.property(func(policy *C.bb_policy, value **C.char, failure **C.bb_error) C.uint32_t {
-		return C.bb_policy_attester(policy, value, failure)
+		return C.bb_policy_maa_issuer(policy, value, failure)
 	})
 }
 

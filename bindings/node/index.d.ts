@@ -76,7 +76,7 @@ export class Policy {
   /** The SHA-256 of the policy: two policies have the same one exactly if they require the same. */
   readonly digest: string;
   /** The trusted MAA instance; null under AMD trust alone. */
-  readonly attester: string | null;
+  readonly maaIssuer: string | null;
   /** Returns what the policy does not restrict, the most severe first. */
   lint(): Lint[];
   equals(other: unknown): boolean;
@@ -216,7 +216,7 @@ export function verifyRecorded(documents: Documents, policy: Policy, options: Re
 /** Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. */
 export function verifyUnappraised(
   documents: Documents,
-  options: RecordedOptions & { attester?: string },
+  options: RecordedOptions & { maaIssuer?: string },
 ): Record<string, any>;
 
 /** Returns what a file of evidence is, for display: its bytes, or its path. What it says is not verified. */

@@ -92,7 +92,7 @@ export interface Blindbox {
   /** Verifies recorded evidence and appraises it against a policy, as text. The result proves neither freshness nor whose connection it was. */
   verifyRecorded(documents: Documents, policy: string, options: RecordedOptions): Recorded;
   /** Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. */
-  verifyUnappraised(documents: Documents, options: RecordedOptions & { attester?: string }): Record<string, any>;
+  verifyUnappraised(documents: Documents, options: RecordedOptions & { maaIssuer?: string }): Record<string, any>;
   /** Returns what the bytes of a file are, for display. What they say is not verified. */
   inspect(content: Uint8Array): Inspection[];
   /** Parses a policy, as TOML or JSON. */

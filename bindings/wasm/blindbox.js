@@ -110,9 +110,9 @@ class Blindbox {
   }
 
   verifyUnappraised(documents, given) {
-    const known = options('verifyUnappraised', given, ['at', 'attester', 'keySet', 'amdRoots', 'akRoot']);
+    const known = options('verifyUnappraised', given, ['at', 'maaIssuer', 'keySet', 'amdRoots', 'akRoot']);
     const made = recorded(documents, known);
-    if (known.attester !== undefined) made.attester = text('attester', known.attester);
+    if (known.maaIssuer !== undefined) made.attester = text('maaIssuer', known.maaIssuer);
     return this.#call('bb_verify_unappraised', made);
   }
 

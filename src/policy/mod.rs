@@ -53,7 +53,7 @@ use schema::Document;
 use crate::claims::{SigningKey, TeeKind};
 use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
 
-/// The appraisal policy: which attester is trusted, which workload is expected, and which additional requirements apply.
+/// The appraisal policy: which verifier is trusted, which workload is expected, and which additional requirements apply.
 ///
 /// Safe by default: no debugging, no migration, VMPL 0, MAA's compliance verdict required, a bound channel, TLS.
 ///
@@ -206,7 +206,7 @@ impl Policy {
 
     /// Returns the trusted MAA instance; `None` under AMD trust alone.
     #[must_use]
-    pub fn attester(&self) -> Option<&Issuer> {
+    pub fn maa_issuer(&self) -> Option<&Issuer> {
         self.maa().map(|maa| &maa.issuer)
     }
 

@@ -1,4 +1,4 @@
-//! [`Trust`]: the trusted attester (MAA, AMD or both), and its settings.
+//! [`Trust`]: the trusted verifier (MAA, this crate down to AMD's root, or both), and its settings.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::strict_serde::strict;
 use crate::types::{Issuer, Product, Revocation, Sha256Digest};
 
 strict! {
-    /// The trusted attester: Microsoft (MAA), AMD's root as verified by this crate, or both, which must agree.
+    /// The trusted verifier: Microsoft (MAA), this crate down to AMD's root, or both, which must agree.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[serde(deny_unknown_fields, rename_all = "kebab-case")]
     pub struct Trust {
@@ -255,7 +255,7 @@ impl Trust {
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
         if self.maa.is_none() && self.amd.is_none() {
             return Err(PolicyError::Contradiction {
-                reason: "`trust` names no attester; add `trust.maa`, `trust.amd` or both",
+                reason: "`trust` names no verifier; add `trust.maa`, `trust.amd` or both",
             });
         }
         self.amd.as_ref().map_or(Ok(()), AmdTrust::validate)?;

@@ -398,7 +398,7 @@ uint32_t bb_policy_lint(const bb_policy *policy,
  * @param url receives a text, which is freed with `bb_string_free`; NULL under AMD trust alone.
  * @param error NULL, or receives the error; free it with `bb_error_free`.
  */
-BB_MUST_USE uint32_t bb_policy_attester(const bb_policy *policy, char **url, bb_error **error);
+BB_MUST_USE uint32_t bb_policy_maa_issuer(const bb_policy *policy, char **url, bb_error **error);
 
 /**
  * Frees a policy. Sessions that were opened with it go on.
@@ -940,14 +940,14 @@ uint32_t bb_verify_recorded(const bb_recorded *recorded,
  * Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. Gives claims as JSON.
  *
  * @param recorded borrowed for the call.
- * @param attester NULL, or the MAA instance of the token, such as `https://sharedneu.neu.attest.azure.net`; borrowed for the call.
+ * @param maa_issuer NULL, or the MAA instance of the token, such as `https://sharedneu.neu.attest.azure.net`; borrowed for the call.
  * @param at the time, in seconds since 1970-01-01 UTC.
  * @param json receives a text; free it with `bb_string_free`.
  * @param error NULL, or receives the error; free it with `bb_error_free`.
  */
 BB_MUST_USE
 uint32_t bb_verify_unappraised(const bb_recorded *recorded,
-                               const char *attester,
+                               const char *maa_issuer,
                                uint64_t at,
                                char **json,
                                bb_error **error);

@@ -123,7 +123,7 @@ pub unsafe extern "C" fn bb_verify_recorded(
 /// Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. Gives claims as JSON.
 ///
 /// @param recorded borrowed for the call.
-/// @param attester NULL, or the MAA instance of the token, such as `https://sharedneu.neu.attest.azure.net`; borrowed for the call.
+/// @param maa_issuer NULL, or the MAA instance of the token, such as `https://sharedneu.neu.attest.azure.net`; borrowed for the call.
 /// @param at the time, in seconds since 1970-01-01 UTC.
 /// @param json receives a text; free it with `bb_string_free`.
 /// @param error NULL, or receives the error; free it with `bb_error_free`.
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn bb_verify_recorded(
 #[must_use]
 pub unsafe extern "C" fn bb_verify_unappraised(
     recorded: Option<&bb_recorded>,
-    attester: *const c_char,
+    maa_issuer: *const c_char,
     at: u64,
     json: Option<&mut MaybeUninit<*mut c_char>>,
     error: Option<&mut MaybeUninit<*mut bb_error>>,
@@ -141,8 +141,8 @@ pub unsafe extern "C" fn bb_verify_unappraised(
         // SAFETY: by the rules of the header, what the pointers lead to is there for the call.
         let recorded = unsafe { copied(recorded) }?;
         // SAFETY: by the rules of the header, a text is NULL or ends with a zero, and is borrowed for the call.
-        let attester = unsafe { optional_text("attester", attester) }?;
-        json.write(owned_text(&facade::verify_unappraised(&recorded, attester, at)?));
+        let maa_issuer = unsafe { optional_text("maa_issuer", maa_issuer) }?;
+        json.write(owned_text(&facade::verify_unappraised(&recorded, maa_issuer, at)?));
         Ok(())
     })
 }

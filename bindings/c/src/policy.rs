@@ -115,14 +115,14 @@ pub extern "C" fn bb_policy_lint(
 /// @param error NULL, or receives the error; free it with `bb_error_free`.
 #[unsafe(no_mangle)]
 #[must_use]
-pub extern "C" fn bb_policy_attester(
+pub extern "C" fn bb_policy_maa_issuer(
     policy: Option<&bb_policy>,
     url: Option<&mut MaybeUninit<*mut c_char>>,
     error: Option<&mut MaybeUninit<*mut bb_error>>,
 ) -> u32 {
     call(error, || {
         let (policy, url) = (given("policy", policy)?, given("url", url)?);
-        url.write(policy.0.attester().map_or(ptr::null_mut(), |attester| owned_text(&attester)));
+        url.write(policy.0.maa_issuer().map_or(ptr::null_mut(), |issuer| owned_text(&issuer)));
         Ok(())
     })
 }

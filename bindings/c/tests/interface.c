@@ -414,10 +414,10 @@ static void recorded_evidence(void) {
     OK(bb_verify_recorded(&recorded, policy, now, &json, &error));
     CHECK(strstr(json, "\"appraisal\""));
     bb_string_free(json);
-    char *attester = NULL;
-    OK(bb_policy_attester(policy, &attester, &error));
-    OK(bb_verify_unappraised(&recorded, attester, now, &json, &error));
-    bb_string_free(json), bb_string_free(attester);
+    char *maa_issuer = NULL;
+    OK(bb_policy_maa_issuer(policy, &maa_issuer, &error));
+    OK(bb_verify_unappraised(&recorded, maa_issuer, now, &json, &error));
+    bb_string_free(json), bb_string_free(maa_issuer);
     bb_recorded wrong = recorded;
     wrong.key_set = NULL, wrong.key_set_length = 0;
     uint32_t result = bb_verify_recorded(&wrong, policy, now, &json, &error);

@@ -177,7 +177,7 @@ fn described(PolicyText { policy }: PolicyText) -> Result<String, Error> {
         "policy": parsed(&policy.to_json())?,
         "toml": policy.to_toml(),
         "digest": policy.digest(),
-        "attester": policy.attester(),
+        "attester": policy.maa_issuer(),
         "lint": parsed(&policy.lint_json())?,
     })
     .to_string())

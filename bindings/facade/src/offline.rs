@@ -54,16 +54,16 @@ pub fn verify_recorded(recorded: &Recorded, policy: &Policy, now: u64) -> Result
     })
 }
 
-/// Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. `attester` is the MAA
+/// Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. `maa_issuer` is the MAA
 /// instance of the token, such as `https://sharedneu.neu.attest.azure.net`. Returns claims as JSON.
 ///
 /// # Errors
 ///
 /// As [`verify_recorded`].
-pub fn verify_unappraised(recorded: &Recorded, attester: Option<&str>, now: u64) -> Result<String, Error> {
+pub fn verify_unappraised(recorded: &Recorded, maa_issuer: Option<&str>, now: u64) -> Result<String, Error> {
     guarded(|| {
         let (evidence, endorsements) = recorded.read()?;
-        let issuer = attester.map(Issuer::new).transpose().map_err(Error::argument)?;
+        let issuer = maa_issuer.map(Issuer::new).transpose().map_err(Error::argument)?;
         let now = UnixTime::from_secs(now);
         let verified = blindbox_attestation::verify_unappraised(&evidence, &endorsements, issuer.as_ref(), now)?;
         serde_json::to_string(&verified).map_err(Error::internal)

@@ -43,8 +43,8 @@ impl Policy {
 
     /// Returns the trusted MAA instance; `None` under AMD trust alone.
     #[must_use]
-    pub fn attester(&self) -> Option<String> {
-        self.0.attester().map(ToString::to_string)
+    pub fn maa_issuer(&self) -> Option<String> {
+        self.0.maa_issuer().map(ToString::to_string)
     }
 
     /// Returns what the policy does not restrict, the most severe first: `[{"code", "message"}]`.

@@ -73,8 +73,8 @@ public class Recording @JvmOverloads constructor(
     @JvmOverloads
     @Suppress("UNCHECKED_CAST")
     @Throws(AttestationException::class)
-    public fun verifyUnappraised(attester: String? = null): Map<String, Any?> =
-        Json.parse(native { made(nativeVerifyUnappraised(recorded(), attester, seconds())) }) as Map<String, Any?>
+    public fun verifyUnappraised(maaIssuer: String? = null): Map<String, Any?> =
+        Json.parse(native { made(nativeVerifyUnappraised(recorded(), maaIssuer, seconds())) }) as Map<String, Any?>
 
     private fun seconds(): ULong =
         if (at.epochSecond >= 0) at.epochSecond.toULong() else throw argument("at: expected a time after 1970-01-01, found $at")

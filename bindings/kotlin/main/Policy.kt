@@ -76,7 +76,7 @@ public class Policy private constructor(internal val native: NativePolicy) {
     public val digest: String = native { this.native.digest() }
 
     /** The trusted MAA instance; `null` under AMD trust alone. */
-    public val attester: String? get() = native { this.native.attester() }
+    public val maaIssuer: String? get() = native { this.native.maaIssuer() }
 
     /** Returns the policy as TOML. */
     public fun toToml(): String = native { this.native.toToml() }

@@ -31,8 +31,8 @@ impl Policy {
         self.0.digest()
     }
 
-    pub fn attester(&self) -> Option<String> {
-        self.0.attester()
+    pub fn maa_issuer(&self) -> Option<String> {
+        self.0.maa_issuer()
     }
 
     pub fn lint(&self) -> String {
@@ -83,6 +83,6 @@ pub fn verify_recorded(recorded: Recorded, policy: &Policy, at: u64) -> Outcome 
 
 /// Returns the content of genuine evidence, without a verdict, in JSON: [`Outcome::Made`].
 #[uniffi::export]
-pub fn verify_unappraised(recorded: Recorded, attester: Option<String>, at: u64) -> Outcome {
-    text(facade::verify_unappraised(&recorded.into(), attester.as_deref(), at))
+pub fn verify_unappraised(recorded: Recorded, maa_issuer: Option<String>, at: u64) -> Outcome {
+    text(facade::verify_unappraised(&recorded.into(), maa_issuer.as_deref(), at))
 }

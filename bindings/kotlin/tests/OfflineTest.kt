@@ -24,7 +24,7 @@ class OfflineTest : EmulatedTest() {
             assertEquals(policy, same)
             assertEquals(policy.digest, same.digest)
         }
-        assertTrue(policy.attester!!.startsWith("https:"))
+        assertTrue(policy.maaIssuer!!.startsWith("https:"))
         val made = container().binding(Binding.OWN_KEY).build()
         assertNotEquals(policy, made)
         // An assertion that nothing can check is the caller's to make.
@@ -96,7 +96,7 @@ class OfflineTest : EmulatedTest() {
         val token = documents["token.jwt"]!!.copyOf().also { it.fill('A'.code.toByte(), it.size - 8) }
         thrown<InvalidToken> { verifyRecorded(Recording(documents + ("token.jwt" to token), at, keySet), policy) }
         thrown<AttestationException.Misconfigured> { verifyRecorded(Recording(mapOf("token.jwx" to token), at), policy) }
-        val verified = Recording(documents, at, keySet).verifyUnappraised(policy.attester)
+        val verified = Recording(documents, at, keySet).verifyUnappraised(policy.maaIssuer)
         assertTrue((verified["claims"] as Map<*, *>)["snp"] is Map<*, *>)
     }
 

@@ -97,8 +97,8 @@ function verifyRecorded(documents, policy, options) {
 
 /** Verifies evidence without appraising it. */
 function verifyUnappraised(documents, options) {
-  const given = known('verifyUnappraised', options, ['at', 'attester', 'keySet', 'amdRoots', 'akRoot']);
-  return JSON.parse(value(native.verifyUnappraised(recorded(documents, given), given.attester, seconds(given.at))));
+  const given = known('verifyUnappraised', options, ['at', 'maaIssuer', 'keySet', 'amdRoots', 'akRoot']);
+  return JSON.parse(value(native.verifyUnappraised(recorded(documents, given), given.maaIssuer, seconds(given.at))));
 }
 
 module.exports = { Attestation, Evidence, inspect, verifyRecorded, verifyUnappraised };

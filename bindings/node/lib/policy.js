@@ -232,8 +232,8 @@ class Policy {
     return this.#native.digest();
   }
 
-  get attester() {
-    return this.#native.attester() ?? null;
+  get maaIssuer() {
+    return this.#native.maaIssuer() ?? null;
   }
 
   lint() {

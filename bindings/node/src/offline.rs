@@ -34,8 +34,8 @@ impl Policy {
     }
 
     #[napi]
-    pub fn attester(&self) -> Option<String> {
-        self.0.attester()
+    pub fn maa_issuer(&self) -> Option<String> {
+        self.0.maa_issuer()
     }
 
     #[napi]
@@ -94,6 +94,6 @@ pub fn verify_recorded(recorded: Recorded, policy: &Policy, at: u32) -> Outcome<
 
 /// The content of genuine evidence, without a verdict, in JSON.
 #[napi]
-pub fn verify_unappraised(recorded: Recorded, attester: Option<String>, at: u32) -> Outcome<String> {
-    outcome(facade::verify_unappraised(&recorded.into(), attester.as_deref(), at.into()))
+pub fn verify_unappraised(recorded: Recorded, maa_issuer: Option<String>, at: u32) -> Outcome<String> {
+    outcome(facade::verify_unappraised(&recorded.into(), maa_issuer.as_deref(), at.into()))
 }

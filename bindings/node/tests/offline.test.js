@@ -30,7 +30,7 @@ test('policies', () => {
     assert(same.equals(policy));
     assert.equal(same.digest, policy.digest);
   }
-  assert.match(policy.attester, /^https:/);
+  assert.match(policy.maaIssuer, /^https:/);
   const options = { hostData: emulator.about.host_data, minimumSvn: 101, maa: MAA };
   const made = Policy.confidentialContainer({ ...options, binding: 'own-key' });
   assert(!made.equals(policy));
@@ -121,7 +121,7 @@ test('recorded evidence', async () => {
   ]) {
     assert.throws(() => blindbox.verifyRecorded(wrong, policy, options), { name: 'Misconfigured' });
   }
-  const { claims } = blindbox.verifyUnappraised(documents, { at, attester: policy.attester, keySet });
+  const { claims } = blindbox.verifyUnappraised(documents, { at, maaIssuer: policy.maaIssuer, keySet });
   assert(claims.snp);
 });
 

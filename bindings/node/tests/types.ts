@@ -42,7 +42,7 @@ export async function main(signal: AbortSignal): Promise<void> {
   console.log(client.baseURL);
   const evidence = await new Verifier({ collateralRoots: 'roots.pem' }).collect('https://a', policy);
   verifyRecorded(evidence.documents, policy, { at: new Date() });
-  verifyUnappraised(evidence.documents, { at: 1, attester: 'https://a' });
+  verifyUnappraised(evidence.documents, { at: 1, maaIssuer: 'https://a' });
   inspect(new Uint8Array());
   enableLogging('info', (event) => console.log(event.level, event.fields));
   enableLogging('off');

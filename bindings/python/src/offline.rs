@@ -28,8 +28,8 @@ impl Policy {
         self.0.digest()
     }
 
-    fn attester(&self) -> Option<String> {
-        self.0.attester()
+    fn maa_issuer(&self) -> Option<String> {
+        self.0.maa_issuer()
     }
 
     fn lint(&self) -> String {
@@ -75,17 +75,17 @@ pub(crate) fn verify_recorded(
 
 /// The content of genuine evidence, without a verdict, in JSON.
 #[pyfunction]
-#[pyo3(signature = (*, documents, key_set, amd_roots, ak_root, attester, at))]
+#[pyo3(signature = (*, documents, key_set, amd_roots, ak_root, maa_issuer, at))]
 pub(crate) fn verify_unappraised(
     py: Python<'_>,
     documents: Vec<(String, Vec<u8>)>,
     key_set: Option<Vec<u8>>,
     amd_roots: Option<String>,
     ak_root: Option<String>,
-    attester: Option<&str>,
+    maa_issuer: Option<&str>,
     at: u64,
 ) -> PyResult<String> {
     let recorded = Recorded { documents, key_set, amd_roots, ak_root };
-    crate::exit::detached(py, || facade::verify_unappraised(&recorded, attester, at))
+    crate::exit::detached(py, || facade::verify_unappraised(&recorded, maa_issuer, at))
         .map_err(|error| exception(py, error))
 }

@@ -16,7 +16,7 @@ def test_policies(emulator):
         pickle.loads(pickle.dumps(policy)),
     ):
         assert same == policy and same.digest == policy.digest and hash(same) == hash(policy)
-    assert policy.attester == emulator.about["maa"]["endpoint"] or policy.attester.startswith("https://")
+    assert policy.maa_issuer == emulator.about["maa"]["endpoint"] or policy.maa_issuer.startswith("https://")
     made = blindbox.Policy.confidential_container(
         host_data=emulator.about["host_data"],
         minimum_svn=101,
@@ -66,7 +66,7 @@ def test_recorded_evidence(emulator):
         blindbox.verify_recorded(evidence.documents, emulator.policy, at=at + 10 * 365 * 86400, key_set=key_set)
     with pytest.raises(blindbox.Misconfigured, match="token.jwx"):
         blindbox.verify_recorded({"token.jwx": b""}, emulator.policy, at=at)
-    claims = blindbox.verify_unappraised(evidence.documents, at=at, attester=emulator.policy.attester, key_set=key_set)
+    claims = blindbox.verify_unappraised(evidence.documents, at=at, maa_issuer=emulator.policy.maa_issuer, key_set=key_set)
     assert claims["claims"]["snp"]
     tampered = dict(evidence.documents, **{"token.jwt": evidence.documents["token.jwt"][:-8] + b"AAAAAAAA"})
     with pytest.raises(blindbox.InvalidToken):

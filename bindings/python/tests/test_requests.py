@@ -183,7 +183,7 @@ def test_a_timeout_is_that_of_requests(emulator, secure):
 
 def test_the_interface_of_the_original_client(emulate):
     legacy = emulate("--agent", "legacy")
-    endpoint = legacy.policy.attester.removeprefix("https://")
+    endpoint = legacy.policy.maa_issuer.removeprefix("https://")
     arguments = (legacy.url, legacy.folder / "cce-policy.base64", endpoint)
     options = {
         "maa_policy_hash": _field(legacy, "trust", "maa", "policy-hash"),
@@ -233,7 +233,7 @@ def test_what_the_original_client_had_and_this_one_has_not(emulator):
 
 def test_clear_text_is_never_a_fallback(emulate):
     plain = emulate("--agent", "legacy", "--transport", "plain-http")
-    arguments = (plain.url, plain.folder / "cce-policy.base64", plain.policy.attester)
+    arguments = (plain.url, plain.folder / "cce-policy.base64", plain.policy.maa_issuer)
     options = {
         "maa_policy_hash": _field(plain, "trust", "maa", "policy-hash"),
         "agent": plain.about["agent_url"],

@@ -30,7 +30,7 @@ export async function main(module: Uint8Array<ArrayBuffer>, documents: Documents
     const recorded: Recorded = blindbox.verifyRecorded(documents, policy, { at: new Date(), keySet: module });
     const checks: Check[] = recorded.appraisal;
     console.log(checks.filter(({ verdict }) => verdict === 'allowed').map(({ why }) => why));
-    blindbox.verifyUnappraised(documents, { at: 1, attester: 'https://a', amdRoots: 'pem', akRoot: 'pem' });
+    blindbox.verifyUnappraised(documents, { at: 1, maaIssuer: 'https://a', amdRoots: 'pem', akRoot: 'pem' });
   } catch (error) {
     if (!(error instanceof AttestationError)) throw error;
     const found: readonly Check[] | null = error.appraisal;

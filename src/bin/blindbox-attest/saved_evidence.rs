@@ -106,7 +106,7 @@ impl Saved<'_> {
             SavedKeySet::Claim => KeySetSource::BesideEvidence,
             SavedKeySet::Trusted => KeySetSource::Given,
         };
-        if self.key_set == SavedKeySet::Trusted && policy.attester().is_some() {
+        if self.key_set == SavedKeySet::Trusted && policy.maa_issuer().is_some() {
             unproven.push(Unproven::KeySet);
         }
         if let Some(path) = connection.key_set_path() {

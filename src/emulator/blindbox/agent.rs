@@ -63,7 +63,7 @@ pub(crate) struct Agent {
     pub(crate) form: AgentForm,
     pub(crate) guest: Mutex<Guest>,
     pub(crate) knobs: Mutex<Vec<Knob>>,
-    pub(crate) attesters: Mutex<Vec<Arc<MaaState>>>,
+    pub(crate) maas: Mutex<Vec<Arc<MaaState>>>,
     /// Issues every token, whichever endpoint was asked for.
     pub(crate) substitute: Mutex<Option<Arc<MaaState>>>,
     /// The application's TLS key now.
@@ -287,7 +287,7 @@ impl Agent {
         knobs: &[Knob],
     ) -> Result<String, BufferedResponse> {
         let runtime_data = attested.runtime_data;
-        let asked = lock(&self.attesters).iter().find(|maa| maa.endpoint() == endpoint).cloned();
+        let asked = lock(&self.maas).iter().find(|maa| maa.endpoint() == endpoint).cloned();
         let maa = lock(&self.substitute).clone().or(asked);
         let maa = maa.ok_or_else(|| BufferedResponse::error(403, "the attestation service cannot be reached"))?;
         // MAA takes runtime data of the type JSON and refuses what is not.

@@ -221,8 +221,8 @@ impl BlindBox {
     }
 
     /// Lets a further MAA instance attest this guest, for callers that ask for it.
-    pub fn add_attester(&self, maa: &Maa) {
-        lock(&self.agent.attesters).push(Arc::clone(maa.state()));
+    pub fn add_maa(&self, maa: &Maa) {
+        lock(&self.agent.maas).push(Arc::clone(maa.state()));
     }
 
     /// Gets every token from this instance from now on, whichever one the caller asks for.
@@ -323,7 +323,7 @@ impl BlindBox {
             form: settings.form,
             guest: Mutex::new(settings.guest.clone()),
             knobs: Mutex::new(settings.knobs.clone()),
-            attesters: Mutex::new(vec![Arc::clone(&settings.maa)]),
+            maas: Mutex::new(vec![Arc::clone(&settings.maa)]),
             substitute: Mutex::new(None),
             key: Mutex::new(identity.spki_digest()),
             report_source: settings.report_source.clone(),

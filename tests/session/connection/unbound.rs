@@ -116,7 +116,7 @@ async fn an_agent_elsewhere_may_have_any_key() {
 async fn an_agent_in_clear_makes_the_channel_a_channel_in_clear() {
     let lab = Lab::legacy().await;
     let agent = Lab::with(|blindbox| blindbox.agent(AgentForm::Legacy).transport(Transport::PlainHttp)).await;
-    agent.blindbox.add_attester(&lab.maa);
+    agent.blindbox.add_maa(&lab.maa);
     let verifier = lab.builder().agent(agent.blindbox.url()).build().unwrap();
     let policy = lab.unbound_policy().allow_unbound_channel().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &policy).await.unwrap_err();

@@ -140,7 +140,7 @@ async fn agents_take_the_form_they_are_made_for() {
 }
 
 #[tokio::test]
-async fn another_attester_can_be_asked_or_substituted() {
+async fn another_maa_can_be_asked_or_substituted() {
     let (maa, blindbox) = pair().await;
     let other = Maa::builder().host("localhost").start().await.unwrap();
     assert!(other.issuer().starts_with("https://localhost:"));
@@ -148,7 +148,7 @@ async fn another_attester_can_be_asked_or_substituted() {
     assert_eq!(claims_of(&blindbox).await["iss"], other.issuer());
     blindbox.reset();
     assert_eq!(claims_of(&blindbox).await["iss"], maa.issuer());
-    blindbox.add_attester(&other);
+    blindbox.add_maa(&other);
     let client = client(&blindbox.tls_root_pem());
     let request = json!({ "maa_endpoint": other.endpoint(), "nonce": NONCE });
     let answer = json_of(post(&client, blindbox.url() + "/attest/maa", request).await).await;

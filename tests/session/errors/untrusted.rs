@@ -61,7 +61,7 @@ async fn evidence_that_is_not_genuine_or_not_about_this_peer() {
 }
 
 #[tokio::test]
-async fn an_attester_of_another_name_is_refused_although_its_signature_is_good() {
+async fn an_instance_of_another_name_is_refused_although_its_signature_is_good() {
     let lab = Lab::start().await;
     let other = Maa::start().await.unwrap();
     lab.blindbox.attest_with(&other);

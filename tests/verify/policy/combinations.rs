@@ -31,7 +31,7 @@ fn an_allow_all_policy_is_refused_unless_allowed() {
 }
 
 #[test]
-fn an_attester_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
+fn an_instance_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
     let with = |trust: Trust| {
         Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmRequirement::at_least(101))
     };

@@ -107,15 +107,15 @@ def verify_unappraised(
     documents: Mapping[str, bytes],
     *,
     at: int,
-    attester: str | None = None,
+    maa_issuer: str | None = None,
     key_set: bytes | None = None,
     amd_roots: str | None = None,
     ak_root: str | None = None,
 ) -> dict[str, Any]:
     """Verify evidence without appraising it: its content is genuine, and nothing says that it is acceptable.
 
-    `attester` is the MAA instance of the token. Returns the claims.
+    `maa_issuer` is the MAA instance of the token. Returns the claims.
     """
     recorded = _recorded(documents, key_set, amd_roots, ak_root)
-    verified: dict[str, Any] = json.loads(_native.verify_unappraised(**recorded, attester=attester, at=at))
+    verified: dict[str, Any] = json.loads(_native.verify_unappraised(**recorded, maa_issuer=maa_issuer, at=at))
     return verified

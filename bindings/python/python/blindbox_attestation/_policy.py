@@ -203,9 +203,9 @@ class Policy:
         return self._native.digest()
 
     @property
-    def attester(self) -> str | None:
+    def maa_issuer(self) -> str | None:
         """The trusted MAA instance; None under AMD trust alone."""
-        return self._native.attester()
+        return self._native.maa_issuer()
 
     def lint(self) -> list[Lint]:
         """Return what the policy does not restrict, the most severe first."""

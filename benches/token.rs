@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use blindbox_attestation::maa::{KeySet, TokenExpectations, verify};
-use blindbox_attestation::{Issuer, UnixTime};
+use blindbox_attestation::{MaaIssuer, UnixTime};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -30,7 +30,7 @@ fn main() {
     let document = sign::key_set(&entries);
     println!("token {} bytes, claims {} bytes, key set {} bytes of 4 keys", token.len(), payload.len(), document.len());
 
-    let issuer = Issuer::new(sign::ISSUER).unwrap();
+    let issuer = MaaIssuer::new(sign::ISSUER).unwrap();
     let expected = TokenExpectations::new(&issuer);
     let now = UnixTime::from_secs(sign::NOW);
     let keys = KeySet::from_json(&document).unwrap();

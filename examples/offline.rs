@@ -27,7 +27,7 @@ use blindbox_attestation::files::{
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem_or_der};
 use blindbox_attestation::{
-    AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, Issuer, OfflineAttestation,
+    AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, MaaIssuer, OfflineAttestation,
     Policy, UnixTime, Vek, VerifiedEvidence, find_cce_policies, verify_recorded, verify_unappraised,
 };
 use clap::{ArgGroup, Parser};
@@ -136,7 +136,7 @@ impl<E: Into<AttestationError>> From<E> for Failure {
 
 fn run(arguments: &Arguments) -> Result<String, Failure> {
     let policy = arguments.policy.as_deref().map(read_policy).transpose()?;
-    let issuer = arguments.issuer.as_ref().map(|url| Issuer::new(url).map_err(|error| bad_usage("--issuer", error)));
+    let issuer = arguments.issuer.as_ref().map(|url| MaaIssuer::new(url).map_err(|error| bad_usage("--issuer", error)));
     let issuer = issuer.transpose()?;
     let (evidence, endorsements) = (evidence(arguments)?, endorsements(arguments)?);
     if evidence.token.is_none() && evidence.report.is_none() && evidence.hcl_report.is_none() {

@@ -26,7 +26,7 @@ use crate::message::exchange::outer::{KEY_CONFIG_MEMBER, SESSION_MEMBER};
 use crate::message::exchange::session::SessionId;
 use crate::policy::Policy;
 use crate::snp::certificates_from_pem;
-use crate::types::{Issuer, Sha256Digest, is_media_type, shorten};
+use crate::types::{MaaIssuer, Sha256Digest, is_media_type, shorten};
 
 /// The largest response that is read, in bytes: stops an agent that sends without end. Genuine ones have 5 to 40 kB.
 pub(crate) const MAX_RESPONSE: usize = 256 << 10;
@@ -70,7 +70,7 @@ pub(crate) struct AgentRequest<'p> {
     /// Below the agent's address.
     pub(crate) path: &'static str,
     /// The MAA instance whose token is needed.
-    pub(crate) maa: Option<&'p Issuer>,
+    pub(crate) maa: Option<&'p MaaIssuer>,
     pub(crate) parts: Parts,
 }
 
@@ -90,19 +90,19 @@ impl<'p> AgentRequest<'p> {
         issuer(policy).map(|issuer| Self::new(challenge, HardwareRequest::None, Some(issuer)))
     }
 
-    fn new(challenge: &Challenge, hardware: HardwareRequest, maa: Option<&'p Issuer>) -> Self {
+    fn new(challenge: &Challenge, hardware: HardwareRequest, maa: Option<&'p MaaIssuer>) -> Self {
         let message_key = challenge.channel() == Channel::BoundMessage;
         let parts = Parts { hardware, token: maa.is_some(), runtime_data: challenge.is_bound(), message_key };
         Self { path: hardware.path(), maa, parts }
     }
 }
 
-fn issuer(policy: &Policy) -> Option<&Issuer> {
+fn issuer(policy: &Policy) -> Option<&MaaIssuer> {
     policy.maa().map(|trust| &trust.issuer)
 }
 
 /// Writes a request. `maa` is the instance whose token is needed.
-pub(crate) fn request_body(challenge: &Challenge, maa: Option<&Issuer>) -> String {
+pub(crate) fn request_body(challenge: &Challenge, maa: Option<&MaaIssuer>) -> String {
     let mut body = Map::new();
     if let Some(issuer) = maa {
         body.insert("maa_endpoint".to_owned(), Json::from(issuer.authority()));
@@ -196,7 +196,7 @@ impl Parts {
 pub(crate) fn check_response(
     response: Received<'_>,
     challenge: &Challenge,
-    maa: Option<&Issuer>,
+    maa: Option<&MaaIssuer>,
     url: &Url,
 ) -> Result<(), AttestationError> {
     let status = response.status;

@@ -16,8 +16,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::types::{
-    ChipId, FamilyId, HostData, ImageId, Issuer, KeyDigest, Measurement, Product, ReportData, ReportId, Sha256Digest,
-    Tcb, UnixTime, VmId, by_name,
+    ChipId, FamilyId, HostData, ImageId, KeyDigest, MaaIssuer, Measurement, Product, ReportData, ReportId,
+    Sha256Digest, Tcb, UnixTime, VmId, by_name,
 };
 
 /// The state of a SEV-SNP guest, according to MAA or the hardware.
@@ -146,7 +146,7 @@ impl fmt::Display for TokenShape {
 #[non_exhaustive]
 pub struct MaaClaims {
     /// The MAA instance, from `iss`.
-    pub issuer: Issuer,
+    pub issuer: MaaIssuer,
     /// The key that signed, from the header.
     pub key_id: String,
     /// The layout of the token.

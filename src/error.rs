@@ -23,7 +23,7 @@ use crate::azure_vm::{AkCertificateError, HclReportError, QuoteError};
 use crate::maa::{KeySetError, TokenError};
 use crate::policy::PolicyError;
 use crate::snp::{CrlError, ReportError};
-use crate::types::{Issuer, SpkiDigest, TlsExporter, printable};
+use crate::types::{MaaIssuer, SpkiDigest, TlsExporter, printable};
 use crate::uvm::EndorsementError;
 
 /// An error of a body, an application or a connection, of any kind: its cause is found by downcasting.
@@ -55,7 +55,7 @@ pub enum AttestationError {
     #[error("attestation validation failed (wrong attester): expected a token of {expected}, found {actual:?}")]
     WrongAttester {
         /// The instance that the policy names.
-        expected: Issuer,
+        expected: MaaIssuer,
         /// The issuer in the token, shortened.
         actual: String,
     },
@@ -162,7 +162,7 @@ pub enum AttestationError {
     #[error("the attestation agent provided no {} (status {status}): {message}", requested_evidence(.issuer.as_ref()))]
     MaaTokenNotFound {
         /// The instance whose token was requested; `None` if only a hardware report was.
-        issuer: Option<Issuer>,
+        issuer: Option<MaaIssuer>,
         /// The HTTP status.
         status: u16,
         /// The agent's own message, shortened.
@@ -180,7 +180,7 @@ pub enum AttestationError {
     #[error("the key set of {issuer} cannot be fetched: {reason}")]
     MaaUnreachable {
         /// The instance.
-        issuer: Issuer,
+        issuer: MaaIssuer,
         /// The cause.
         reason: String,
         /// The error of the library below, if there is one.
@@ -267,7 +267,7 @@ pub enum AttestationError {
     )]
     KeySetNotAuthenticated {
         /// The instance that the key set must come from.
-        issuer: Issuer,
+        issuer: MaaIssuer,
     },
 
     // --- Misconfigured: to be fixed by the caller ---------------------------------------------------------------------

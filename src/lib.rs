@@ -235,8 +235,8 @@ pub use recorded::{EvidenceFiles, EvidenceFilesError};
 pub use session::{ManagedSession, ManagedStatus, Session, StreamBuilder};
 pub use snp::{Crl, Vek};
 pub use types::{
-    ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, Issuer, IssuerError, KeyDigest, Measurement, Nonce,
-    Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TdxRegister, TeeTcbSvn, TlsExporter, UnixTime,
+    ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, KeyDigest, MaaIssuer, MaaIssuerError, Measurement,
+    Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TdxRegister, TeeTcbSvn, TlsExporter, UnixTime,
     UserData, VmId, VmIdError, printable, printable_json,
 };
 pub use unverified_advisories::{AdvisoryFinding, UnverifiedAdvisories};

@@ -34,7 +34,7 @@ mod tests {
         AmdAnchors, BUILTIN_CERTIFICATES, CertificateError, CrlError, UnverifiedCrl, VekCertificate, VerifiedCrl,
         certificates_from_pem,
     };
-    use crate::types::{Issuer, Product, UnixTime};
+    use crate::types::{MaaIssuer, Product, UnixTime};
     use crate::uvm::{
         CoseError, DidX509Error, EndorsementError, EndorsementExpectations, MAX_ENDORSEMENT_LEN, read_unverified,
     };
@@ -202,7 +202,7 @@ mod tests {
         let modulus = URL_SAFE_NO_PAD.encode([0xff; 256]);
         let keys = format!(r#"{{"keys":[{{"kty":"RSA","kid":"a","n":"{modulus}","e":"AQAB"}}]}}"#);
         let keys = KeySet::from_json(keys.as_bytes()).unwrap();
-        let issuer = Issuer::new("https://sharedeus.eus.attest.azure.net").unwrap();
+        let issuer = MaaIssuer::new("https://sharedeus.eus.attest.azure.net").unwrap();
         let verify =
             |token: &str| maa::verify(token, &keys, &TokenExpectations::new(&issuer), UnixTime::from_secs(0)).err();
         let member = |number: usize| format!(r#","{:04x}":0"#, number * 2_741 % 4_800);

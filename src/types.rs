@@ -4,7 +4,7 @@
 
 mod by_name;
 mod calendar;
-mod issuer;
+mod maa_issuer;
 mod printable;
 mod revocation;
 mod time;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use by_name::by_name;
 pub(crate) use calendar::DateTime;
-pub use issuer::{Issuer, IssuerError};
+pub use maa_issuer::{MaaIssuer, MaaIssuerError};
 pub use printable::{printable, printable_json};
 pub use revocation::Revocation;
 pub use time::UnixTime;

@@ -17,7 +17,7 @@ use crate::maa::TokenExpectations;
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::{Binding, Policy};
 use crate::snp::{Revocation, VerifiedReport};
-use crate::types::{Issuer, UnixTime};
+use crate::types::{MaaIssuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations};
 
 /// The longest lifetime of an attestation in seconds, unless the policy sets another.
@@ -235,7 +235,7 @@ fn verify_offline(
 pub fn verify_unappraised(
     evidence: &Evidence,
     endorsements: &Endorsements,
-    issuer: Option<&Issuer>,
+    issuer: Option<&MaaIssuer>,
     now: UnixTime,
 ) -> Result<VerifiedEvidence, AttestationError> {
     let token = match (&evidence.token, issuer) {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use blindbox_attestation::maa::{KeySet, TokenExpectations, verify};
-use blindbox_attestation::{Issuer, UnixTime};
+use blindbox_attestation::{MaaIssuer, UnixTime};
 use libfuzzer_sys::fuzz_target;
 
 /// A key whose private half does not exist.
@@ -16,6 +16,6 @@ const KEY_SET: &str = concat!(
 
 fuzz_target!(|data: &str| {
     let keys = KeySet::from_json(KEY_SET.as_bytes()).expect("a usable key");
-    let issuer = Issuer::new("https://sharedneu.neu.attest.azure.net").expect("an issuer");
+    let issuer = MaaIssuer::new("https://sharedneu.neu.attest.azure.net").expect("an issuer");
     assert!(verify(data, &keys, &TokenExpectations::new(&issuer), UnixTime::from_secs(1_700_000_000)).is_err());
 });

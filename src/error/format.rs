@@ -6,7 +6,7 @@ use std::fmt;
 use super::AttestationError;
 use crate::appraisal::{abbreviate, is_identifying};
 use crate::policy::BitRequirement;
-use crate::types::Issuer;
+use crate::types::MaaIssuer;
 
 /// Formats `a`, or `one of a, b`.
 pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
@@ -48,6 +48,6 @@ pub(super) fn interrupted(reason: &AttestationError) -> String {
 }
 
 /// Names what an agent did not provide.
-pub(super) fn requested_evidence(issuer: Option<&Issuer>) -> String {
+pub(super) fn requested_evidence(issuer: Option<&MaaIssuer>) -> String {
     issuer.map_or_else(|| "hardware report".to_owned(), |issuer| format!("MAA token of {issuer}"))
 }

@@ -16,7 +16,7 @@ use crate::evidence::KeySetSource;
 use crate::maa::{KeySet, MAX_KEY_SET_LEN};
 use crate::sync::lock;
 use crate::telemetry::Lookup;
-use crate::types::{Issuer, shorten};
+use crate::types::{MaaIssuer, shorten};
 
 /// How long a key set is used. A key that MAA withdraws is trusted for at most this time.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -40,7 +40,7 @@ pub(crate) struct JwksCache {
 #[derive(Debug)]
 enum Source {
     Pinned(KeySet),
-    Fetched { client: Client, source: KeySetSource, entries: Mutex<HashMap<Issuer, Arc<CachedFetch<Fetched>>>> },
+    Fetched { client: Client, source: KeySetSource, entries: Mutex<HashMap<MaaIssuer, Arc<CachedFetch<Fetched>>>> },
 }
 
 /// A key set, and when it was requested from the instance.
@@ -76,7 +76,7 @@ impl JwksCache {
     }
 
     /// Fetches the key set of an instance as an unparsed document, past the cache.
-    pub(crate) async fn document(&self, issuer: &Issuer, deadline: &Deadline) -> Result<Vec<u8>, AttestationError> {
+    pub(crate) async fn document(&self, issuer: &MaaIssuer, deadline: &Deadline) -> Result<Vec<u8>, AttestationError> {
         match &self.source {
             Source::Pinned(_) => Err(AttestationError::MissingEvidence { what: "a key set that is not pinned" }),
             Source::Fetched { client, .. } => fetch_document(client, issuer, *deadline).await,
@@ -84,7 +84,7 @@ impl JwksCache {
     }
 
     /// Returns the key set of an instance, cached for an hour.
-    pub(crate) async fn get(&self, issuer: &Issuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
+    pub(crate) async fn get(&self, issuer: &MaaIssuer, deadline: &Deadline) -> Result<KeySet, AttestationError> {
         match &self.source {
             Source::Pinned(key_set) => Ok(key_set.clone()),
             Source::Fetched { client, entries, .. } => {
@@ -99,7 +99,7 @@ impl JwksCache {
     /// before MAA began to use it: without a newer one nothing is known about the peer, and the error is no verdict on it.
     pub(crate) async fn refresh(
         &self,
-        issuer: &Issuer,
+        issuer: &MaaIssuer,
         key_id: &str,
         attested_since: Moment,
         deadline: &Deadline,
@@ -128,9 +128,9 @@ impl JwksCache {
     async fn get_max_age(
         &self,
         client: &Client,
-        entries: &Mutex<HashMap<Issuer, Arc<CachedFetch<Fetched>>>>,
+        entries: &Mutex<HashMap<MaaIssuer, Arc<CachedFetch<Fetched>>>>,
         max_age: Duration,
-        issuer: &Issuer,
+        issuer: &MaaIssuer,
         deadline: &Deadline,
     ) -> Result<Fetched, AttestationError> {
         let entry = {
@@ -151,7 +151,7 @@ impl JwksCache {
 
 async fn fetch(
     client: &Client,
-    issuer: &Issuer,
+    issuer: &MaaIssuer,
     requested_at: Moment,
     deadline: Deadline,
 ) -> Result<Fetched, AttestationError> {
@@ -159,7 +159,7 @@ async fn fetch(
     Ok(Fetched { key_set, requested_at })
 }
 
-async fn fetch_document(client: &Client, issuer: &Issuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
+async fn fetch_document(client: &Client, issuer: &MaaIssuer, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
     let failed = |reason, source| AttestationError::MaaUnreachable { issuer: issuer.clone(), reason, source };
     let unreachable = |reason: String| failed(reason, None);
     let subject = "the key set of the MAA instance";

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::error::{TokenError, shown};
 use crate::claims::{Bit, GuestPolicy, SnpClaims, TeeClaims, TokenShape, UvmClaims, VmSettings};
 use crate::json::{Object, Read};
-use crate::types::{ChipId, HexError, HexErrorKind, Issuer, Product, Sha256Digest, Tcb, VmId, shorten};
+use crate::types::{ChipId, HexError, HexErrorKind, MaaIssuer, Product, Sha256Digest, Tcb, VmId, shorten};
 
 /// The longest string claim (token id, status, feed), in bytes: keeps megabytes out of results and logs. Genuine ones have
 /// at most 110.
@@ -94,7 +94,7 @@ fn refuse_prefixes(object: &Object<'_>, shape: TokenShape, prefixes: &[&str]) ->
     }
 }
 
-pub(super) fn check_issuer(payload: &Object<'_>, expected: &Issuer) -> Result<(), TokenError> {
+pub(super) fn check_issuer(payload: &Object<'_>, expected: &MaaIssuer) -> Result<(), TokenError> {
     let actual: &str = required(payload, "iss")?;
     if actual == expected.as_str() {
         Ok(())

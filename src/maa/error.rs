@@ -5,7 +5,7 @@ use std::fmt;
 use super::jwks::UnusableKey;
 use crate::claims::TokenShape;
 use crate::json::{JsonError, JsonType, MemberError, MemberErrorReason};
-use crate::types::{Issuer, UnixTime, difference, shorten};
+use crate::types::{MaaIssuer, UnixTime, difference, shorten};
 
 /// How many characters of a token's string are repeated in an error.
 const SHOWN: usize = 120;
@@ -202,7 +202,7 @@ pub enum TokenError {
     #[error("expected a token issued by {expected}, found {actual:?}")]
     WrongIssuer {
         /// The expected instance.
-        expected: Issuer,
+        expected: MaaIssuer,
         /// `iss`.
         actual: String,
     },

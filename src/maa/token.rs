@@ -10,7 +10,7 @@ use super::key_id;
 use super::times::Times;
 use crate::claims::{MaaClaims, TeeClaims, UvmClaims};
 use crate::json::{self, Object, Value};
-use crate::types::{Issuer, UnixTime};
+use crate::types::{MaaIssuer, UnixTime};
 
 /// The largest token that is read, in bytes: bounds the work for a token that is not genuine. Genuine ones have 2 to 7 kB.
 const MAX_BYTES: usize = 64 << 10;
@@ -69,13 +69,13 @@ pub fn verify(
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct TokenExpectations<'a> {
-    issuer: &'a Issuer,
+    issuer: &'a MaaIssuer,
     key_id: Option<&'a str>,
 }
 
 impl<'a> TokenExpectations<'a> {
     /// Expects a token of this MAA instance.
-    pub fn new(issuer: &'a Issuer) -> Self {
+    pub fn new(issuer: &'a MaaIssuer) -> Self {
         Self { issuer, key_id: None }
     }
 
@@ -87,7 +87,7 @@ impl<'a> TokenExpectations<'a> {
         Self { key_id: Some(key_id), ..self }
     }
 
-    pub(crate) fn issuer(&self) -> &'a Issuer {
+    pub(crate) fn issuer(&self) -> &'a MaaIssuer {
         self.issuer
     }
 
@@ -213,7 +213,7 @@ impl<'h> Header<'h> {
     }
 
     /// Checks `jku`, after the issuer, so that a token of another instance is reported as such. Nothing is ever fetched from it.
-    fn check_key_set_url(&self, issuer: &Issuer) -> Result<(), TokenError> {
+    fn check_key_set_url(&self, issuer: &MaaIssuer) -> Result<(), TokenError> {
         match self.key_set_url {
             Some(actual) if actual.strip_prefix(issuer.as_str()) != Some("/certs") => {
                 Err(TokenError::WrongKeySetUrl { expected: issuer.key_set_url(), actual: shown(actual) })

@@ -1,6 +1,6 @@
 //! [`PolicyError`]: the reasons why a policy cannot be used.
 
-use crate::types::{Issuer, IssuerError};
+use crate::types::{MaaIssuer, MaaIssuerError};
 
 /// The reason why a policy cannot be used. Reported when the policy is built or loaded, never at the first connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum PolicyError {
     },
     /// The issuer is not the address of an MAA instance.
     #[error("`trust.maa.issuer`: {0}")]
-    Issuer(#[from] IssuerError),
+    Issuer(#[from] MaaIssuerError),
     /// The MAA instance is not one of Microsoft's shared ones. It applies a policy that its owner can change.
     #[error(
         "`trust.maa`: {issuer} is not a shared instance: its owner writes the attestation policy that it applies; \
@@ -54,7 +54,7 @@ pub enum PolicyError {
     )]
     MaaPolicyNotPinned {
         /// The instance.
-        issuer: Issuer,
+        issuer: MaaIssuer,
     },
     /// An instance of Azure's test ring.
     #[error(
@@ -62,7 +62,7 @@ pub enum PolicyError {
     )]
     TestAttester {
         /// The instance.
-        issuer: Issuer,
+        issuer: MaaIssuer,
     },
     /// The host data is the digest of a CCE policy that allows everything.
     #[error(

@@ -51,7 +51,7 @@ use std::str::FromStr;
 use schema::Document;
 
 use crate::claims::{SigningKey, TeeKind};
-use crate::types::{Issuer, KeyDigest, Measurement, Product, Sha256Digest};
+use crate::types::{KeyDigest, MaaIssuer, Measurement, Product, Sha256Digest};
 
 /// The appraisal policy: which verifier is trusted, which workload is expected, and which additional requirements apply.
 ///
@@ -206,7 +206,7 @@ impl Policy {
 
     /// Returns the trusted MAA instance; `None` under AMD trust alone.
     #[must_use]
-    pub fn maa_issuer(&self) -> Option<&Issuer> {
+    pub fn maa_issuer(&self) -> Option<&MaaIssuer> {
         self.maa().map(|maa| &maa.issuer)
     }
 

@@ -8,7 +8,7 @@ use super::PolicyError;
 use super::attested_key::AttestedKeyRequirement;
 use super::require_table::{check_names, check_number, check_text, give_once};
 use super::strict_serde::strict;
-use crate::types::{Issuer, Product, Revocation, Sha256Digest};
+use crate::types::{MaaIssuer, Product, Revocation, Sha256Digest};
 
 strict! {
     /// The trusted verifier: Microsoft (MAA), this crate down to AMD's root, or both, which must agree.
@@ -27,7 +27,7 @@ strict! {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct MaaTrust {
     #[serde(deserialize_with = "issuer")]
-    pub(crate) issuer: Issuer,
+    pub(crate) issuer: MaaIssuer,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy_hash: Option<Sha256Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,8 +83,8 @@ pub(super) fn is_required(rule: &RevocationRule) -> bool {
     *rule == RevocationRule::Required
 }
 
-fn issuer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Issuer, D::Error> {
-    Issuer::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+fn issuer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MaaIssuer, D::Error> {
+    MaaIssuer::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
 impl Trust {
@@ -98,7 +98,7 @@ impl Trust {
     /// [`PolicyError::Issuer`] unless the string is an `https` origin. There is no default and no wildcard: any tenant
     /// can run an instance with its own policy.
     pub fn maa(issuer: impl AsRef<str>) -> Result<Self, PolicyError> {
-        let issuer = Issuer::new(issuer)?;
+        let issuer = MaaIssuer::new(issuer)?;
         let maa = MaaTrust {
             issuer,
             policy_hash: None,

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use blindbox_attestation::maa::{KeySet, TokenError, TokenExpectations, VerifiedToken, verify};
-use blindbox_attestation::{Issuer, JsonType, UnixTime};
+use blindbox_attestation::{JsonType, MaaIssuer, UnixTime};
 use serde_json::{Value, json};
 
 pub const ISSUER: &str = "https://maa.example";
@@ -219,7 +219,7 @@ pub fn keys() -> KeySet {
 }
 
 pub fn check(token: &str) -> Result<VerifiedToken, TokenError> {
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     verify(token, &keys(), &TokenExpectations::new(&issuer), UnixTime::from_secs(NOW))
 }
 

@@ -5,7 +5,7 @@ use crate::sign::{
     signer, vm_claims,
 };
 use blindbox_attestation::maa::{TokenError, TokenExpectations, TokenPart, verify};
-use blindbox_attestation::{Bit, Issuer, JsonType, Measurement, Product, ReportData, Tcb, TokenShape, UnixTime};
+use blindbox_attestation::{Bit, JsonType, MaaIssuer, Measurement, Product, ReportData, Tcb, TokenShape, UnixTime};
 use serde_json::{Value, json};
 
 #[test]
@@ -52,7 +52,7 @@ fn a_token_of_another_instance_is_refused_as_that() {
     {
         let mut claims = container_claims();
         claims["iss"] = actual.into();
-        let expected = Issuer::new(ISSUER).unwrap();
+        let expected = MaaIssuer::new(ISSUER).unwrap();
         assert_eq!(refusal(check_claims(&claims)), TokenError::WrongIssuer { expected, actual: actual.into() });
     }
 }
@@ -397,7 +397,7 @@ fn a_malformed_chip_id_is_not_repeated_in_full() {
 fn any_mutation_of_a_signed_payload_is_read_without_panic() {
     use proptest::prelude::*;
     let payload = vm_claims().to_string().into_bytes();
-    let (keys, issuer) = (keys(), Issuer::new(ISSUER).unwrap());
+    let (keys, issuer) = (keys(), MaaIssuer::new(ISSUER).unwrap());
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(at in 0..payload.len(), bytes in prop::collection::vec(any::<u8>(), 0..4), cut in 0_usize..8)| {
         let mut changed = payload.clone();

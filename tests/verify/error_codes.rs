@@ -9,7 +9,7 @@ use blindbox_attestation::maa::{KeyEvidenceError, KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, Issuer, MaaKeyError,
+    AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, MaaIssuer, MaaKeyError,
     Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
     TlsExporter, TokenShape, Verdict, Violation, VmConfigurationBit,
 };
@@ -158,7 +158,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
     use AttestationError::*;
     use Category::{Misconfigured as Mine, Unavailable, Untrusted};
     let text = || "text".to_owned();
-    let issuer = || Issuer::new(ISSUER).unwrap();
+    let issuer = || MaaIssuer::new(ISSUER).unwrap();
     let spki = SpkiDigest::new([1; 32]);
     let exporter = TlsExporter::new([1; 32]);
     let second = Duration::from_secs(1);

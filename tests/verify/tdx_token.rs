@@ -5,8 +5,9 @@ use std::fs;
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::maa::{KeySet, TokenError};
 use blindbox_attestation::{
-    AttestationError, Binding, Challenge, Endorsements, Evidence, GuestIdentity, Issuer, JsonType, Measurement, Policy,
-    ServerNameCheck, TeeKind, TokenShape, Trust, UnixTime, Verdict, verify, verify_recorded, verify_unappraised,
+    AttestationError, Binding, Challenge, Endorsements, Evidence, GuestIdentity, JsonType, MaaIssuer, Measurement,
+    Policy, ServerNameCheck, TeeKind, TokenShape, Trust, UnixTime, Verdict, verify, verify_recorded,
+    verify_unappraised,
 };
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ fn a_recorded_token_verifies_and_is_bound_to_nothing() {
     evidence.token = Some(String::from_utf8(read("token.jwt")).unwrap().trim_end().to_owned());
     let mut endorsements = Endorsements::default();
     endorsements.key_set = Some(KeySet::from_json(&read("jwks.json")).unwrap());
-    let parsed = Issuer::new(issuer).unwrap();
+    let parsed = MaaIssuer::new(issuer).unwrap();
     let verified = verify_unappraised(&evidence, &endorsements, Some(&parsed), issued_at).unwrap();
     let claims = verified.claims();
     assert_eq!(claims.maa.as_ref().unwrap().shape, TokenShape::TdxVm);

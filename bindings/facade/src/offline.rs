@@ -1,6 +1,8 @@
 //! Recorded evidence and inspection: no network, no clock.
 
-use blindbox_attestation::{AttestationError, Endorsements, Evidence, EvidenceFiles, Issuer, KeySetSource, UnixTime};
+use blindbox_attestation::{
+    AttestationError, Endorsements, Evidence, EvidenceFiles, KeySetSource, MaaIssuer, UnixTime,
+};
 
 use crate::endorsements::{ak_anchors, amd_anchors, key_set};
 use crate::error::Error;
@@ -63,7 +65,7 @@ pub fn verify_recorded(recorded: &Recorded, policy: &Policy, now: u64) -> Result
 pub fn verify_unappraised(recorded: &Recorded, maa_issuer: Option<&str>, now: u64) -> Result<String, Error> {
     guarded(|| {
         let (evidence, endorsements) = recorded.read()?;
-        let issuer = maa_issuer.map(Issuer::new).transpose().map_err(Error::argument)?;
+        let issuer = maa_issuer.map(MaaIssuer::new).transpose().map_err(Error::argument)?;
         let now = UnixTime::from_secs(now);
         let verified = blindbox_attestation::verify_unappraised(&evidence, &endorsements, issuer.as_ref(), now)?;
         serde_json::to_string(&verified).map_err(Error::internal)

@@ -30,7 +30,7 @@ use crate::emulator::network::server::{Cuts, Protocols, Server};
 use crate::emulator::network::tls::{CertificateAuthority, TlsKey, TlsVersions};
 use crate::emulator::network::traffic::Traffic;
 use crate::emulator::{lock, origin};
-use crate::types::{HostData, Issuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
+use crate::types::{HostData, MaaIssuer, Measurement, ReportId, Sha256Digest, SpkiDigest, UnixTime};
 use agent::Agent;
 use application::GuestApplication;
 use builder::{AgentLocation, BlindBoxBuilder, Transport};
@@ -94,7 +94,7 @@ impl BlindBox {
 
     /// The issuer of the tokens: what a policy names.
     #[must_use]
-    pub fn maa_issuer(&self) -> Issuer {
+    pub fn maa_issuer(&self) -> MaaIssuer {
         self.settings.maa.issuer()
     }
 

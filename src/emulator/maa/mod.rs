@@ -22,7 +22,7 @@ use crate::emulator::network::server::{Protocols, Server};
 use crate::emulator::network::tls::{CertificateAuthority, CertificateRequest, KeyKind, TlsKey};
 use crate::emulator::network::traffic::Traffic;
 use crate::emulator::{lock, origin};
-use crate::types::{Issuer, Sha256Digest};
+use crate::types::{MaaIssuer, Sha256Digest};
 use claims::{CONTAINER_POLICY_HASH, TokenClaims, VM_POLICY_HASH};
 use jwks::{KeySetKnob, MaaKey, key_set};
 use token::TokenFault;
@@ -303,8 +303,8 @@ impl MaaState {
         self.issuer.strip_prefix("https://").unwrap_or(&self.issuer)
     }
 
-    pub(crate) fn issuer(&self) -> Issuer {
-        Issuer::new(&self.issuer).expect("the emulator's issuer is an https origin")
+    pub(crate) fn issuer(&self) -> MaaIssuer {
+        MaaIssuer::new(&self.issuer).expect("the emulator's issuer is an https origin")
     }
 
     pub(crate) fn clock(&self) -> &EmulatedClock {

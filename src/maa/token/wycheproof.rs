@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::{Parts, TokenExpectations, verify};
 use crate::json;
 use crate::maa::jwks::KeySet;
-use crate::types::{Issuer, UnixTime};
+use crate::types::{MaaIssuer, UnixTime};
 
 /// A set of the group's public keys, as `KeySet` takes it.
 fn keys(group: &Json) -> Option<KeySet> {
@@ -30,7 +30,7 @@ fn accepts(group: &Json, token: &str) -> bool {
 #[test]
 fn every_signature_is_decided_as_the_files_say() {
     let Some(vectors) = crate::vectors::vectors() else { return };
-    let issuer = Issuer::new("https://sharedneu.neu.attest.azure.net").unwrap();
+    let issuer = MaaIssuer::new("https://sharedneu.neu.attest.azure.net").unwrap();
     let (mut accepted, mut count) = (Vec::new(), 0);
     for file in ["json_web_signature", "json_web_key"] {
         let path = vectors.join(format!("wycheproof/{file}.json"));

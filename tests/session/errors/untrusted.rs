@@ -3,7 +3,7 @@
 use AttestationError::*;
 use blindbox_attestation::emulator::{KeySetKnob, Knob, Maa, OpenConnections, TokenFault};
 use blindbox_attestation::maa::{KeySet, KeySetError, TokenError};
-use blindbox_attestation::{AttestationError, ChannelNotBound, Issuer, Measurement, SpkiDigest, Violation};
+use blindbox_attestation::{AttestationError, ChannelNotBound, MaaIssuer, Measurement, SpkiDigest, Violation};
 
 use super::{refused, same};
 use crate::lab::{Lab, hello, noticed};
@@ -71,7 +71,7 @@ async fn an_instance_of_another_name_is_refused_although_its_signature_is_good()
     let pinned = KeySet::from_json(other.key_set().as_bytes()).unwrap();
     let verifier = lab.builder().pin_key_set(pinned).build().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err();
-    let expected = Issuer::new(lab.maa.issuer()).unwrap();
+    let expected = MaaIssuer::new(lab.maa.issuer()).unwrap();
     assert_eq!(error, WrongAttester { expected, actual: other.issuer().to_owned() });
 }
 

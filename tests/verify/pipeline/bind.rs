@@ -2,8 +2,9 @@
 
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::{
-    AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, Evidence, GuestIdentity, Issuer,
-    Policy, ServerNameCheck, SpkiDigest, TlsExporter, Trust, UvmRequirement, Workload, verify, verify_unappraised,
+    AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, Evidence, GuestIdentity,
+    MaaIssuer, Policy, ServerNameCheck, SpkiDigest, TlsExporter, Trust, UvmRequirement, Workload, verify,
+    verify_unappraised,
 };
 use serde_json::json;
 
@@ -42,7 +43,7 @@ fn evidence_without_a_policy_covers_its_runtime_data() {
     let mut evidence = evidence(&container(), &challenge.runtime_data());
     // Only Microsoft's endorsements are verified without a policy.
     evidence.uvm_endorsement = None;
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     let unappraised = |evidence: &Evidence| verify_unappraised(evidence, &endorsements(), Some(&issuer), NOW);
     assert_eq!(unappraised(&evidence).err(), None);
     evidence.runtime_data = Some(bound().runtime_data());

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::maa::{KeySet, TokenError};
 use blindbox_attestation::{
-    Attestation, AttestationError, Issuer, KeySetSource, Policy, Trust, UvmRequirement, verify,
+    Attestation, AttestationError, KeySetSource, MaaIssuer, Policy, Trust, UvmRequirement, verify,
 };
 use serde_json::json;
 
@@ -58,7 +58,7 @@ fn the_key_that_the_policy_requires_is_the_only_one() {
 #[test]
 fn a_key_set_beside_the_evidence_counts_only_for_a_key_that_is_required_by_its_digest() {
     let beside = KeySetSource::BesideEvidence;
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     let refused = Some(AttestationError::KeySetNotAuthenticated { issuer });
     let digest = digest_of_the_key();
     for (key_id, required, expected) in [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blindbox_attestation::{
-    Binding, BitRequirement, GuestIdentity, HostData, Issuer, PlatformInfoBit, Policy, PolicyError, Sha256Digest,
+    Binding, BitRequirement, GuestIdentity, HostData, MaaIssuer, PlatformInfoBit, Policy, PolicyError, Sha256Digest,
     TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
@@ -36,7 +36,7 @@ fn an_instance_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
         Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), UvmRequirement::at_least(101))
     };
     let own = "https://mine.neu.attest.azure.net";
-    let issuer = Issuer::new(own).unwrap();
+    let issuer = MaaIssuer::new(own).unwrap();
     assert_eq!(with(Trust::maa(own).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
     let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(Sha256Digest::new([1; 32])).unwrap();
     assert!(with(pinned).is_ok());
@@ -44,10 +44,10 @@ fn an_instance_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
     assert!(waived.lint().iter().any(|lint| lint.code == "maa-policy-not-pinned"));
     // A name that only looks shared is someone's own.
     let lookalike = "https://shared.attest.azure.net.example.com";
-    let issuer = Issuer::new(lookalike).unwrap();
+    let issuer = MaaIssuer::new(lookalike).unwrap();
     assert_eq!(with(Trust::maa(lookalike).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
     let test = "https://sharedeus2.eus2.test.attest.azure.net";
-    let issuer = Issuer::new(test).unwrap();
+    let issuer = MaaIssuer::new(test).unwrap();
     assert_eq!(with(Trust::maa(test).unwrap()), Err(PolicyError::TestAttester { issuer }));
     assert!(with(Trust::maa(test).unwrap().allow_test_attester()).is_ok());
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use blindbox_attestation::maa::{TokenError, TokenExpectations, TokenPart, verify};
-use blindbox_attestation::{Bit, Issuer, Product, Tcb, TokenShape, UnixTime};
+use blindbox_attestation::{Bit, MaaIssuer, Product, Tcb, TokenShape, UnixTime};
 use serde_json::{Value, json};
 
 use super::OfflineAttestation;
@@ -74,7 +74,7 @@ fn the_claims_of_a_genuine_container_are_read() {
     let Some(vectors) = crate::common::vectors() else { return };
     let payload = fs::read_to_string(vectors.join("maa-payload-only-aci/aci_payload_2023.json")).unwrap();
     let claims: Value = serde_json::from_str(&payload).unwrap();
-    let issuer = Issuer::new(claims["iss"].as_str().unwrap()).unwrap();
+    let issuer = MaaIssuer::new(claims["iss"].as_str().unwrap()).unwrap();
     let header = json!({ "alg": "RS256", "jku": issuer.key_set_url(), "kid": KEY_ID, "typ": "JWT" });
     let now = UnixTime::from_secs(claims["iat"].as_u64().unwrap());
     let token = signer().token(&header.to_string(), &payload);

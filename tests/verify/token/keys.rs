@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::maa::{KeySet, TokenError, TokenExpectations, UnusableKey, verify};
-use blindbox_attestation::{Issuer, UnixTime};
+use blindbox_attestation::{MaaIssuer, UnixTime};
 
 use crate::sign::{
     ISSUER, KEY_ID, NOW, base64_url, check, container_claims, header, key_set, keys, refusal, signer, stranger,
@@ -16,7 +16,7 @@ fn an_unknown_key_is_reported_with_eight_of_the_known_ones() {
     for (keys, names, more) in [(8, 8, 0), (9, 8, 1)] {
         let entries: Vec<_> = (0..keys).map(|number| signer().jwk(&format!("key {number}"))).collect();
         let keys = KeySet::from_json(&key_set(&entries)).unwrap();
-        let issuer = Issuer::new(ISSUER).unwrap();
+        let issuer = MaaIssuer::new(ISSUER).unwrap();
         let refused = refusal(verify(&token, &keys, &TokenExpectations::new(&issuer), UnixTime::from_secs(NOW)));
         let TokenError::UnknownKey { key_id, known } = refused else { panic!("{refused:?}") };
         assert_eq!((key_id.as_str(), known.ids.len(), known.more), (KEY_ID, names, more));
@@ -38,7 +38,7 @@ fn no_header_parameter_is_a_source_of_keys() {
 #[test]
 fn a_key_stands_in_for_no_other_key() {
     let set = KeySet::from_json(&key_set(&[signer().jwk(KEY_ID), stranger().jwk("stranger")])).unwrap();
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     let token = stranger().token(&header().to_string(), &container_claims().to_string());
     let error = refusal(verify(&token, &set, &TokenExpectations::new(&issuer), UnixTime::from_secs(NOW)));
     assert_eq!(error, TokenError::BadSignature { key_id: KEY_ID.into() });
@@ -49,7 +49,7 @@ fn an_unusable_key_says_why() {
     let mut encrypts = signer().jwk(KEY_ID);
     encrypts["use"] = "enc".into();
     let set = KeySet::from_json(&key_set(&[encrypts, stranger().jwk("stranger")])).unwrap();
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     let token = signer().token(&header().to_string(), &container_claims().to_string());
     let error = refusal(verify(&token, &set, &TokenExpectations::new(&issuer), UnixTime::from_secs(NOW)));
     assert_eq!(error, TokenError::UnusableKey { key_id: KEY_ID.into(), reason: UnusableKey::WrongUse });
@@ -57,7 +57,7 @@ fn an_unusable_key_says_why() {
 
 #[test]
 fn a_pinned_key_is_the_only_one() {
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     let token = signer().token(&header().to_string(), &container_claims().to_string());
     let pinned = |key_id| {
         verify(&token, &keys(), &TokenExpectations::new(&issuer).key_id(key_id), UnixTime::from_secs(NOW)).map(|_| ())
@@ -68,7 +68,7 @@ fn a_pinned_key_is_the_only_one() {
 
 #[test]
 fn a_pinned_digest_is_that_of_the_key() {
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = MaaIssuer::new(ISSUER).unwrap();
     let now = UnixTime::from_secs(NOW);
     let spki_digest = {
         let body = STANDARD.encode(signer().spki());

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use blindbox_attestation::maa::{KeySet, TokenError, TokenExpectations, VerifiedToken, verify};
-use blindbox_attestation::{Issuer, UnixTime};
+use blindbox_attestation::{MaaIssuer, UnixTime};
 use serde_json::Value;
 
 use crate::sign::{check, container_claims, signer};
@@ -20,7 +20,7 @@ fn check_header(header: &Value) -> Result<VerifiedToken, TokenError> {
 struct OfflineAttestation {
     token: String,
     keys: KeySet,
-    issuer: Issuer,
+    issuer: MaaIssuer,
     issued_at: u64,
     expires_at: u64,
     expected: Value,
@@ -33,7 +33,7 @@ impl OfflineAttestation {
         Self {
             token: String::from_utf8(read("token.jwt")).unwrap().trim_end().to_owned(),
             keys: KeySet::from_json(&read(key_set)).unwrap(),
-            issuer: Issuer::new(expected["iss"].as_str().unwrap()).unwrap(),
+            issuer: MaaIssuer::new(expected["iss"].as_str().unwrap()).unwrap(),
             issued_at: expected["iat"].as_u64().unwrap(),
             expires_at: expected["exp"].as_u64().unwrap(),
             expected,

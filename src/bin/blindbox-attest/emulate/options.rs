@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use blindbox_attestation::Issuer;
+use blindbox_attestation::MaaIssuer;
 use blindbox_attestation::emulator::{AnyKnob, Application, KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
@@ -282,6 +282,6 @@ fn host(text: &str) -> Result<String, String> {
     let expected = "expected the name of a host, or its address, without scheme, port and path";
     let host = url::Host::parse(text).map_err(|error| format!("{expected}: {error}"))?.to_string();
     // Plainer than URLs demand: no wildcard, no dot at the end.
-    Issuer::new(format!("https://{host}")).map_err(|_| expected.to_owned())?;
+    MaaIssuer::new(format!("https://{host}")).map_err(|_| expected.to_owned())?;
     Ok(host)
 }

@@ -1,4 +1,4 @@
-//! [`Issuer`]: the address of an MAA instance, and whether Microsoft runs it for all tenants.
+//! [`MaaIssuer`]: the address of an MAA instance, and whether Microsoft runs it for all tenants.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ const CLOUDS: [&str; 2] = ["attest.azure.net", "attest.azure.us"];
 /// The address of an MAA instance exactly as in its tokens: `https://` and an authority, nothing after it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Issuer(String);
+pub struct MaaIssuer(String);
 
 /// The error for a string that is not the address of an MAA instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,21 +25,21 @@ pub struct Issuer(String);
     "expected the address of an MAA instance such as https://sharedneu.neu.attest.azure.net (https, a host of lower-case letters, digits and hyphens between single dots, no path and no trailing slash), found {found:?}"
 )]
 #[non_exhaustive]
-pub struct IssuerError {
+pub struct MaaIssuerError {
     /// The string, shortened.
     pub found: String,
 }
 
-impl Issuer {
+impl MaaIssuer {
     /// Parses the address of an MAA instance.
     ///
     /// # Errors
     ///
-    /// [`IssuerError`] unless it is an `https` origin in the normal form of URLs whose host is an address or a plain name:
+    /// [`MaaIssuerError`] unless it is an `https` origin in the normal form of URLs whose host is an address or a plain name:
     /// a wildcard is not an instance, and a dot at the end would be a second name of the same instance.
-    pub fn new(text: impl AsRef<str>) -> Result<Self, IssuerError> {
+    pub fn new(text: impl AsRef<str>) -> Result<Self, MaaIssuerError> {
         let text = text.as_ref();
-        let refuse = || IssuerError { found: shorten(text, 200) };
+        let refuse = || MaaIssuerError { found: shorten(text, 200) };
         let url = url::Url::parse(text).map_err(|_| refuse())?;
         let canonical = url.origin().ascii_serialization();
         let host_is_plain = match url.host() {
@@ -99,7 +99,7 @@ fn is_plain_name(name: &str) -> bool {
     name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain))
 }
 
-impl fmt::Display for Issuer {
+impl fmt::Display for MaaIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn an_issuer_is_an_https_origin_in_its_one_form() {
         for good in ["https://sharedneu.neu.attest.azure.net", "https://127.0.0.1:8443", "https://[::1]:1"] {
-            assert_eq!(Issuer::new(good).unwrap().as_str(), good);
+            assert_eq!(MaaIssuer::new(good).unwrap().as_str(), good);
         }
         for bad in [
             "http://sharedneu.neu.attest.azure.net",
@@ -134,7 +134,7 @@ mod tests {
             "sharedneu.neu.attest.azure.net",
             "",
         ] {
-            assert_eq!(Issuer::new(bad), Err(IssuerError { found: bad.into() }));
+            assert_eq!(MaaIssuer::new(bad), Err(MaaIssuerError { found: bad.into() }));
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
             ("https://mine.neu.attest.azure.net", false),
             ("https://sharedneu.neu.attest.azure.net:8443", false),
         ] {
-            assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_shared()), Ok(shared), "{issuer}");
+            assert_eq!(MaaIssuer::new(issuer).map(|issuer| issuer.is_shared()), Ok(shared), "{issuer}");
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
             ("https://sharedeus2.eus2.test.attest.azure.net.example.com", false),
             ("https://[::1]:8443", false),
         ] {
-            assert_eq!(Issuer::new(issuer).map(|issuer| issuer.is_test_ring()), Ok(test_ring), "{issuer}");
+            assert_eq!(MaaIssuer::new(issuer).map(|issuer| issuer.is_test_ring()), Ok(test_ring), "{issuer}");
         }
     }
 }

@@ -80,7 +80,7 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_report_guest_svn(self, at_least: u32) -> Result<Self, PolicyError> {
+    pub fn require_minimum_report_guest_svn(self, at_least: u32) -> Result<Self, PolicyError> {
         self.require_once(Requirement::MinimumReportGuestSvn, |require| &mut require.minimum_report_guest_svn, at_least)
     }
 
@@ -107,7 +107,7 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_author_key(self) -> Result<Self, PolicyError> {
+    pub fn require_any_author_key(self) -> Result<Self, PolicyError> {
         self.with(|d| d.require.author_key = true)
     }
 
@@ -276,7 +276,7 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_guest_abi(self, at_least: AbiVersion) -> Result<Self, PolicyError> {
+    pub fn require_minimum_guest_abi(self, at_least: AbiVersion) -> Result<Self, PolicyError> {
         self.require_once(Requirement::MinimumGuestAbi, |require| &mut require.minimum_guest_abi, at_least)
     }
 
@@ -314,7 +314,7 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_firmware(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
+    pub fn require_minimum_firmware(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
         self.require_once(Requirement::MinimumFirmware, |require| &mut require.minimum_firmware, at_least)
     }
 
@@ -323,7 +323,7 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn require_committed_firmware_version(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
+    pub fn require_minimum_committed_firmware(self, at_least: FirmwareVersion) -> Result<Self, PolicyError> {
         self.require_once(
             Requirement::MinimumCommittedFirmware,
             |require| &mut require.minimum_committed_firmware,

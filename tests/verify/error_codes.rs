@@ -31,7 +31,7 @@ fn the_gravest_violation_is_the_error_and_the_appraisal_lists_all() {
         .require_measurements([Measurement::new([1; 48])])
         .and_then(|policy| policy.require_id_keys([blindbox_attestation::KeyDigest::new([1; 48])]))
         .and_then(|policy| policy.require_reported_tcb(TcbMinima::any(TcbMinimum::new().snp(255))))
-        .and_then(|policy| policy.require_report_guest_svn(2))
+        .and_then(|policy| policy.require_minimum_report_guest_svn(2))
         .and_then(|policy| {
             policy.require_guest_policy(blindbox_attestation::GuestPolicyBit::Smt, BitRequirement::Clear)
         })

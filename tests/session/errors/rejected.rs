@@ -65,7 +65,8 @@ async fn genuine_evidence_that_the_policy_does_not_accept() {
         Violation::TcbTooOld { tcb: "reported", part: "snp", minimum: 24, actual: Some(23), .. }
     );
     check(error, "tcb-too-old");
-    let error = refused(&lab, Knob::ReportGuestSvn(2), |policy| policy.require_report_guest_svn(3).unwrap()).await;
+    let error =
+        refused(&lab, Knob::ReportGuestSvn(2), |policy| policy.require_minimum_report_guest_svn(3).unwrap()).await;
     check(assert_rejected!(error, Violation::GuestSvnTooOld { minimum: 3, actual: 2, .. }), "guest-svn-too-old");
     let error = refused(&lab, Knob::claim("x-ms-sevsnpvm-smt-allowed", true), |policy| {
         policy.require_guest_policy(GuestPolicyBit::Smt, BitRequirement::Clear).unwrap()

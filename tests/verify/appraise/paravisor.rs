@@ -113,7 +113,7 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     };
     let refused = attest(&other, &signed()).unwrap_err();
     assert!(matches!(refused.violation(), Some(Violation::WrongGuestIdentity { field: "id key", .. })), "{refused}");
-    let policy = signed().require_report_guest_svn(3).unwrap();
+    let policy = signed().require_minimum_report_guest_svn(3).unwrap();
     let found =
         format!("guest svn 3 of family {MILAN}: NOT KNOWN, the policy names its ID key {key} and a minimum guest svn");
     allowed(attest(&other, &policy), NAME, &found);
@@ -128,7 +128,7 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
             GuestIdentity::by_id_key([old, KeyDigest::from_hex(ID_KEY).unwrap()]),
             Binding::OwnKey,
         );
-        let policy = by_key.and_then(|policy| policy.require_report_guest_svn(1)).unwrap();
+        let policy = by_key.and_then(|policy| policy.require_minimum_report_guest_svn(1)).unwrap();
         assert!(lints(&policy));
         let (expected, actual) = (ID_KEY.to_owned(), old.to_string());
         failed(attest(&guest, &policy), NAME, Violation::WrongGuestIdentity { field: "id key", expected, actual });
@@ -138,7 +138,7 @@ fn a_policy_that_names_the_paravisor_itself_needs_no_floor() {
     // A minimum of the policy does not lower that of Azure's own key.
     let azure = GuestIdentity::by_id_key([KeyDigest::from_hex(ID_KEY).unwrap()]);
     let policy = Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), azure, Binding::OwnKey).unwrap();
-    let policy = policy.require_report_guest_svn(1).unwrap();
+    let policy = policy.require_minimum_report_guest_svn(1).unwrap();
     assert!(!lints(&policy));
     failed(attest(&vm(MILAN, 9), &policy), NAME, Violation::GuestSvnTooOld { minimum: 10, actual: 9 });
 }

@@ -106,7 +106,7 @@ fn a_published_weakness_is_refused_unless_waived() {
 
 #[test]
 fn firmware_is_new_enough_and_committed() {
-    for policy in under_both(|policy| policy.require_firmware(FIRMWARE(1, 55, 29)).unwrap()) {
+    for policy in under_both(|policy| policy.require_minimum_firmware(FIRMWARE(1, 55, 29)).unwrap()) {
         for enough in [FIRMWARE(1, 55, 29), FIRMWARE(1, 56, 0), FIRMWARE(2, 0, 0)] {
             let verdict = report_with(&policy, |report| report.current_firmware(enough));
             passed(verdict, "running firmware", &enough.to_string());
@@ -124,7 +124,7 @@ fn firmware_is_new_enough_and_committed() {
             );
         }
     }
-    for policy in under_both(|policy| policy.require_committed_firmware_version(FIRMWARE(1, 55, 29)).unwrap()) {
+    for policy in under_both(|policy| policy.require_minimum_committed_firmware(FIRMWARE(1, 55, 29)).unwrap()) {
         let verdict = report_with(&policy, |report| report.committed_firmware(FIRMWARE(1, 55, 30)));
         passed(verdict, "committed firmware", "1.55.30");
         let verdict = report_with(&policy, |report| report.committed_firmware(FIRMWARE(1, 54, 29)));
@@ -219,7 +219,7 @@ fn a_migration_agent_is_refused_unless_allowed() {
 #[test]
 fn the_abi_that_the_guest_asks_for_is_new_enough() {
     let asks_for = |major: u64, minor: u64| move |report: ReportBuilder| report.policy(0x3_0000 | (major << 8) | minor);
-    for policy in under_both(|policy| policy.require_guest_abi(AbiVersion { major: 1, minor: 51 }).unwrap()) {
+    for policy in under_both(|policy| policy.require_minimum_guest_abi(AbiVersion { major: 1, minor: 51 }).unwrap()) {
         for (major, minor) in [(1, 51), (2, 0)] {
             passed(report_with(&policy, asks_for(major, minor)), "guest abi", &format!("{major}.{minor}"));
         }
@@ -239,7 +239,7 @@ fn the_abi_that_the_guest_asks_for_is_new_enough() {
 
 #[test]
 fn an_author_key_was_used() {
-    for policy in under_both(|policy| policy.require_author_key().unwrap()) {
+    for policy in under_both(|policy| policy.require_any_author_key().unwrap()) {
         passed(report_with(&policy, |report| report.key_info(1)), "author key enabled", "used");
         failed(
             report_with(&policy, |report| report),

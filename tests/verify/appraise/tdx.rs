@@ -195,7 +195,7 @@ fn what_only_sev_snp_has_is_not_reported_of_tdx() {
     let with = |change: fn(Policy) -> Result<Policy, PolicyError>| change(policy()).unwrap();
     let policies = [
         (with(|p| p.require_vmpl([0])), "require.vmpl"),
-        (with(|p| p.require_report_guest_svn(1)), "require.minimum-report-guest-svn"),
+        (with(|p| p.require_minimum_report_guest_svn(1)), "require.minimum-report-guest-svn"),
         (policy().require_id_keys([key]).unwrap(), "require.id-keys"),
         (policy().require_author_keys([key]).unwrap(), "require.author-keys"),
         (policy().require_measurements([mrtd()]).unwrap(), "require.measurements"),

@@ -186,7 +186,7 @@ fn an_attestation_key_of_before_the_floor_is_refused() {
         old_policy(set.image()),
         old_policy(by_key.clone()),
         // No minimum makes a known key another one.
-        old_policy(by_key).require_report_guest_svn(1).unwrap(),
+        old_policy(by_key).require_minimum_report_guest_svn(1).unwrap(),
     ] {
         let refused = set.verify(&policy).unwrap_err();
         let failed: Vec<_> = refused.violations().collect();

@@ -33,7 +33,7 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.measurements", |p| p.require_measurements([Measurement::new([1; 48])])),
         ("require.compliance-status", |p| p.require_compliance_status(["azure-compliant-uvm"])),
         ("require.vmpl", |p| p.require_vmpl([0])),
-        ("require.minimum-report-guest-svn", |p| p.require_report_guest_svn(1)),
+        ("require.minimum-report-guest-svn", |p| p.require_minimum_report_guest_svn(1)),
         ("require.id-keys", |p| p.require_id_keys([KeyDigest::new([1; 48])])),
         ("require.author-keys", |p| p.require_author_keys([KeyDigest::new([1; 48])])),
         ("require.family-ids", |p| p.require_family_ids([FamilyId::new([1; 16])])),
@@ -46,10 +46,10 @@ fn a_second_value_does_not_replace_the_first() {
         ("require.committed-tcb", |p| p.require_committed_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
         ("require.current-tcb", |p| p.require_current_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
         ("require.launch-tcb", |p| p.require_launch_tcb(TcbMinima::any(TcbMinimum::new().snp(1)))),
-        ("require.minimum-guest-abi", |p| p.require_guest_abi(AbiVersion { major: 1, minor: 1 })),
-        ("require.minimum-firmware", |p| p.require_firmware(FirmwareVersion { major: 1, minor: 1, build: 1 })),
+        ("require.minimum-guest-abi", |p| p.require_minimum_guest_abi(AbiVersion { major: 1, minor: 1 })),
+        ("require.minimum-firmware", |p| p.require_minimum_firmware(FirmwareVersion { major: 1, minor: 1, build: 1 })),
         ("require.minimum-committed-firmware", |p| {
-            p.require_committed_firmware_version(FirmwareVersion { major: 1, minor: 1, build: 1 })
+            p.require_minimum_committed_firmware(FirmwareVersion { major: 1, minor: 1, build: 1 })
         }),
         ("require.launch-mitigations", |p| p.require_launch_mitigations(1)),
         ("require.current-mitigations", |p| p.require_current_mitigations(1)),

@@ -38,7 +38,7 @@ fn the_privilege_level_is_0_unless_others_are_accepted() {
 
 #[test]
 fn the_guest_svn_of_the_report_is_high_enough() {
-    for policy in under_every_trust(|policy| policy.require_report_guest_svn(2)) {
+    for policy in under_every_trust(|policy| policy.require_minimum_report_guest_svn(2)) {
         passed(attest(&guest_with(|snp| snp.report_guest_svn = 2), &policy), "report guest svn", "2");
         failed(
             attest(&guest_with(|snp| snp.report_guest_svn = 1), &policy),

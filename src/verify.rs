@@ -3,25 +3,21 @@
 
 mod azure_vm;
 mod evidence;
+mod lifetime;
 
 use self::evidence::{missing, verify_evidence_for, verify_report, verify_token};
 use crate::appraise::{AppraisalInput, AttestedTlsKey, appraise};
 use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
-use crate::azure_vm::VerifiedAkCertificate;
 use crate::binding;
 use crate::challenge::{Challenge, Named, Peer, ServerNameCheck};
 use crate::cross_check::ConsistentEvidence;
 use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence};
 use crate::maa::TokenExpectations;
-use crate::maa_key::AttestedMaaKey;
 use crate::policy::{Binding, Policy};
-use crate::snp::{Revocation, VerifiedReport};
+use crate::snp::Revocation;
 use crate::types::{MaaIssuer, UnixTime};
 use crate::uvm::{self, EndorsementExpectations};
-
-/// The longest lifetime of an attestation in seconds, unless the policy sets another.
-const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 
 /// Verifies evidence that responds to a challenge, and appraises it against a policy.
 ///
@@ -112,9 +108,7 @@ pub fn verify(
         now,
     };
     let appraisal = appraise(&input, policy)?;
-    let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
-    // An attestation ends with its evidence, however long the policy lets it live.
-    let expires_at = now.plus(age).min(expiry(&tee, maa_key.as_ref()));
+    let expires_at = lifetime::of_attestation(policy, &tee, maa_key.as_ref(), now);
     Ok(Attestation {
         channel,
         server_name,
@@ -218,7 +212,7 @@ fn verify_offline(
         now,
     };
     let appraisal = appraise(&input, policy)?;
-    Ok(OfflineAttestation::new(now, expiry(&tee, maa_key.as_ref()), claims(tee), appraisal))
+    Ok(OfflineAttestation::new(now, lifetime::of_evidence(&tee, maa_key.as_ref()), claims(tee), appraisal))
 }
 
 /// Verifies the given evidence, and that it is all about the same TEE, without a policy: for inspecting files. It proves nothing
@@ -275,16 +269,6 @@ pub(crate) fn check_channel_allowed(challenge: &Challenge, policy: &Policy) -> R
         (Binding::None, _) => ChannelNotAllowed::WorkloadDoesNotBind,
     };
     Err(AttestationError::ChannelNotAllowed { reason })
-}
-
-/// Returns the earliest expiry of the evidence and its endorsements.
-fn expiry(tee: &ConsistentEvidence, maa_key: Option<&AttestedMaaKey>) -> UnixTime {
-    let token = tee.token.as_ref().map(|token| token.maa().expires_at);
-    let report = tee.report.as_ref().map(VerifiedReport::expires_at);
-    let maa_key = maa_key.map(|key| key.report.expires_at());
-    let ak_certificate = tee.vm.as_ref().and_then(|vm| vm.ak_certificate.as_ref());
-    let ak_certificate = ak_certificate.map(VerifiedAkCertificate::expires_at);
-    [token, report, maa_key, ak_certificate].into_iter().flatten().fold(UnixTime::from_secs(u64::MAX), UnixTime::min)
 }
 
 /// Collects the claims of the TEE from all evidence.

@@ -7,9 +7,10 @@ use super::request::RequestToSeal;
 use super::validity::Validity;
 use crate::error::AttestationError;
 use crate::message::binary_http::{Control, Field, Part};
-use crate::message::exchange::client::{Failure, Repetition, Resending, ResponseError, ResponseReader};
+use crate::message::exchange::client::{ResponseError, ResponseReader};
 use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
+use crate::message::exchange::resending::{Failure, Repetition, Resending};
 use crate::message::exchange::stream::{Ending, MessageWriter};
 use crate::types::UnixTime;
 
@@ -71,8 +72,7 @@ impl MessageExchange {
         url: Url,
         validity: Validity,
     ) -> Self {
-        let by_method = Repetition::of_method(request.method);
-        let repetition = if request.idempotent { Repetition::Idempotent } else { by_method };
+        let repetition = Repetition::of(request.method, request.idempotent);
         Self {
             writer: Some(writer),
             reader: Some(reader),

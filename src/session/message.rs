@@ -1,5 +1,5 @@
-//! Sends a sealed request through a front end, and opens the response. What is sent again, and when: nothing that a front end says is
-//! a reason to send a request again that may not be processed twice.
+//! Sends a sealed request through a front end, and opens the response. What is sent again, and when, `message::exchange::resending`
+//! decides: nothing that a front end says is a reason to send a request again that may not be processed twice.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,9 +22,10 @@ use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::http::sealed_request::{self, SealedRequest};
 use crate::http::sealed_response::{OpeningError, SealedBody};
 use crate::http::{Parts, Response, new_request};
-use crate::message::exchange::client::{Failure, Repetition, Resending, ResponseReader};
+use crate::message::exchange::client::ResponseReader;
 use crate::message::exchange::not_sealed::NotSealed;
 use crate::message::exchange::outer;
+use crate::message::exchange::resending::{Failure, Repetition, Resending};
 use crate::message::exchange::stream::MAX_PIECE;
 use crate::transport::{TransportError, TransportErrorKind};
 
@@ -113,8 +114,7 @@ fn not_sent(failure: TransportError, call: Call<'_>) -> AttestationError {
 }
 
 fn resending(parts: &Parts) -> Resending {
-    let by_method = Repetition::of_method(parts.method.as_str());
-    let repetition = if parts.idempotent { Repetition::Idempotent } else { by_method };
+    let repetition = Repetition::of(parts.method.as_str(), parts.idempotent);
     Resending { repetition, whole_body: !parts.has_stream() }
 }
 

@@ -1,5 +1,5 @@
-//! Classifies the errors of the libraries below into kinds and fixed texts. The text of a library may change, and may contain
-//! what a peer sent.
+//! Classifies the errors of the libraries below into kinds, one of which says that the peer certainly did not process a request, and
+//! fixed texts. The text of a library may change, and may contain what a peer sent.
 
 use std::error::Error;
 use std::io;

@@ -9,6 +9,7 @@
 //! | [`stream`] | binary HTTP in chunks, written and read |
 //! | [`agent`] | the request that an agent opens, and its sealed response |
 //! | [`client`] | the request that a client seals, and the response to it |
+//! | [`resending`] | whether a request may be sealed and sent again |
 //! | [`outer`] | the HTTP messages that sealed ones travel in |
 //! | [`not_sealed`] | what a response says that is not sealed |
 //!
@@ -23,6 +24,7 @@ pub(crate) mod not_sealed;
 pub(crate) mod outer;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+pub(crate) mod resending;
 pub(crate) mod runtime_data;
 pub(crate) mod session;
 pub(crate) mod stream;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::client::Failure;
 use super::outer::{KEY_PROBLEM, NOT_OPENED_STATUS, PROBLEM_TYPE};
+use super::resending::Failure;
 use crate::json::{self, Value};
 use crate::types::is_media_type;
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::agent::{NotOpened, RequestReader, ResponseHead, Verdict};
-use super::client::{Failure, Recipient, Repetition, ResponseError};
+use super::client::{Recipient, ResponseError};
 use super::fields::{MESSAGE, ReservedField};
 use super::keys::Offer;
 use super::properties;
+use super::resending::{Failure, Repetition};
 use super::session::{MessageNumber, SessionId, WINDOW};
 use super::stream::{MAX_PIECE, MessageError};
 use super::world::{Instance, Message, receive, seal, shows_secret};

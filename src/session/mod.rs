@@ -5,6 +5,7 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `admission` | which connections are accepted: of an attested key, or after the peer is attested |
 //! | `send` | which connection a request is sent on; when it is sent again |
 //! | `message` | one sealed request through a front end; when it is sealed and sent again |
 //! | `exchange` | one request on one connection |
@@ -18,6 +19,7 @@
 //!
 //! Below it are `crate::attest` (one attestation: challenge, fetch, verify) and `crate::http` (requests and responses).
 
+mod admission;
 mod checkout;
 mod exchange;
 mod managed;

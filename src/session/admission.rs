@@ -1,0 +1,88 @@
+//! Which connections a session accepts: those of an attested key, and those whose peer is attested now.
+
+use std::sync::Arc;
+
+use super::SessionInner;
+use super::checkout::Checkout;
+use super::pool::Poison;
+use crate::attest::{Freshness, PeerId};
+use crate::attestation::Attestation;
+use crate::deadline::Deadline;
+use crate::error::AttestationError;
+use crate::telemetry;
+use crate::transport::Connection;
+
+impl SessionInner {
+    /// A new connection, whose peer is attested unless it is already.
+    pub(super) async fn checkout_new(
+        &self,
+        opening: impl Future<Output = Result<Connection, AttestationError>>,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let _permit = deadline.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
+        self.admit(opening.await?, freshness, deadline).await
+    }
+
+    /// Takes over an open connection, and attests its peer unless its key is attested already.
+    pub(super) async fn admit(
+        &self,
+        connection: Connection,
+        freshness: Freshness,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let security = connection.security();
+        let id = self.attester.mode.peer_id(security);
+        if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer.security())) {
+            let mut checkout = self.pool.attach(&peer, connection);
+            self.renew_on_new_connection(&mut checkout, deadline).await?;
+            return Ok(checkout);
+        }
+        if id != PeerId::Unbound {
+            let recent = || {
+                let about = self.attester.verdict_key(security);
+                self.attester.coalesce.recent_refusal(&about, &self.attester.verifier.clock)
+            };
+            // A refusal of one instance behind a front end says nothing of the next.
+            let refused = id.key().and_then(|_| recent());
+            let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
+            allowed.inspect_err(|error| telemetry::rejected_without_attestation(id.key(), error))?;
+        }
+        self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
+    }
+
+    /// Opens a connection and attests its peer, even if its key is attested already.
+    pub(super) async fn connect_and_attest(
+        &self,
+        freshness: Freshness,
+        poison: Poison,
+        deadline: &Deadline,
+    ) -> Result<Arc<Attestation>, AttestationError> {
+        let connection = self.attester.open(deadline).await?;
+        let checkout = self.attest_and_insert(connection, freshness, poison, deadline).await?;
+        Ok(Arc::clone(checkout.peer().lease().attested()))
+    }
+
+    async fn attest_and_insert(
+        &self,
+        mut connection: Connection,
+        freshness: Freshness,
+        poison: Poison,
+        deadline: &Deadline,
+    ) -> Result<Checkout, AttestationError> {
+        let attester = &self.attester;
+        let id = attester.mode.peer_id(connection.security());
+        let about = attester.verdict_key(connection.security());
+        match attester.attest(&mut connection, freshness, deadline).await {
+            Ok(lease) => {
+                self.pool.insert(id, &lease, connection, poison, || attester.coalesce.outweighs(&about, &lease))
+            }
+            Err(error) => {
+                if error.is_verdict() {
+                    self.pool.revoke(id, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+}

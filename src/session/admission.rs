@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::SessionInner;
 use super::checkout::Checkout;
+use super::peer::Peer;
 use super::pool::Poison;
 use crate::attest::{Freshness, PeerId};
 use crate::attestation::Attestation;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::telemetry;
-use crate::transport::Connection;
+use crate::transport::{Connection, Security};
 
 impl SessionInner {
     /// A new connection, whose peer is attested unless it is already.
@@ -32,12 +33,12 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
         let security = connection.security();
-        let id = self.attester.mode.peer_id(security);
-        if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer.security())) {
+        if let Some(peer) = self.peer_to_join(security) {
             let mut checkout = self.pool.attach(&peer, connection);
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);
         }
+        let id = self.attester.mode.peer_id(security);
         if id != PeerId::Unbound {
             let recent = || {
                 let about = self.attester.verdict_key(security);
@@ -49,6 +50,13 @@ impl SessionInner {
             allowed.inspect_err(|error| telemetry::rejected_without_attestation(id.key(), error))?;
         }
         self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
+    }
+
+    /// The attested peer that a connection with this security joins unasked.
+    pub(super) fn peer_to_join(&self, security: Security) -> Option<Arc<Peer>> {
+        let attester = &self.attester;
+        let peer = self.pool.get(attester.mode.peer_id(security))?;
+        attester.joins_unasked(security, peer.security()).then_some(peer)
     }
 
     /// Opens a connection and attests its peer, even if its key is attested already.

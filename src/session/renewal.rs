@@ -162,11 +162,8 @@ impl SessionInner {
         // A connection that cannot be opened is no verdict on this peer, whatever is the reason.
         let opened = self.attester.open(deadline).await;
         let connection = opened.map_err(|error| NoRenewal::NotNow(error.code()))?;
-        let id = self.attester.mode.peer_id(connection.security());
-        if id != peer.id() {
-            if let Some(other) =
-                self.pool.get(id).filter(|other| self.attester.joins_unasked(connection.security(), other.security()))
-            {
+        if self.attester.mode.peer_id(connection.security()) != peer.id() {
+            if let Some(other) = self.peer_to_join(connection.security()) {
                 drop(self.pool.attach(&other, connection));
             }
             return Err(ANOTHER_PEER);

@@ -100,9 +100,7 @@ impl SessionInner {
         let freshness = Freshness::now(&self.attester.verifier.clock);
         for _ in 0..MAX_ATTEMPTS {
             let (io, security) = self.attester.open_stream(options.port, &options.alpn, deadline).await?;
-            let id = self.attester.mode.peer_id(security);
-            if let Some(peer) = self.pool.get(id).filter(|peer| self.attester.joins_unasked(security, peer.security()))
-            {
+            if let Some(peer) = self.peer_to_join(security) {
                 return Ok(self.attested_stream(io, Checkout::of_stream(&peer)));
             }
             // Nothing was sent on it. What is asked for evidence speaks HTTP; a load balancer may lead it to another replica, and

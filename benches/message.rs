@@ -66,7 +66,7 @@ fn exchange(client: &SealingClient, keys: &MessageKeys, request: &Request<Vec<u8
     let response = Response::builder().header("content-type", "application/json");
     let response = response.body(body(Bytes::from_static(&[7; PIECE]), pieces)).unwrap();
     let mut received = 0;
-    let mut take = |piece: Vec<u8>| received += black_box(piece).len();
+    let mut take = |piece: Bytes| received += black_box(piece).len();
     read(responder.seal(response).unwrap().into_body(), |sealed| call.push(&sealed, &mut take).unwrap());
     assert_eq!(call.end(&mut take).unwrap().status(), 200);
     assert_eq!(received, pieces * PIECE);

@@ -96,7 +96,7 @@ impl Content {
     {
         loop {
             match self.next()? {
-                Some(Part::Content(bytes)) => return Poll::Ready(Ok(Read::Frame(Frame::data(bytes.into())))),
+                Some(Part::Content(bytes)) => return Poll::Ready(Ok(Read::Frame(Frame::data(bytes)))),
                 // The decoder gives one head, which was read before.
                 Some(Part::Head(_)) => return Poll::Ready(Err(Reason::Failed)),
                 None => {}
@@ -120,7 +120,7 @@ fn end(content: Content) -> Result<VecDeque<Frame<Bytes>>, Reason> {
     let mut frames = VecDeque::new();
     for part in parts {
         match part {
-            Part::Content(bytes) => frames.push_back(Frame::data(bytes.into())),
+            Part::Content(bytes) => frames.push_back(Frame::data(bytes)),
             Part::Head(_) => return Err(Reason::Failed),
         }
     }

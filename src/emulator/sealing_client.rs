@@ -1,5 +1,6 @@
 //! Sealed messages without a network and without evidence.
 
+use bytes::Bytes;
 use hyper::{Request, Response, StatusCode};
 
 use crate::message::binary_http::{Control, Head, Part};
@@ -55,7 +56,7 @@ impl SealedCall {
     #[must_use]
     pub fn open(mut self, content: &[u8]) -> Option<Response<Vec<u8>>> {
         let mut opened = Vec::new();
-        let mut take = |piece| opened.extend::<Vec<u8>>(piece);
+        let mut take = |piece: Bytes| opened.extend_from_slice(&piece);
         self.push(content, &mut take)?;
         let response = self.end(&mut take)?;
         Some(response.map(|()| opened))
@@ -63,7 +64,7 @@ impl SealedCall {
 
     /// Opens what has come of the response, and gives each piece of its content to `take`. `None` if it is not the response to this request.
     #[must_use]
-    pub fn push(&mut self, content: &[u8], mut take: impl FnMut(Vec<u8>)) -> Option<()> {
+    pub fn push(&mut self, content: &[u8], mut take: impl FnMut(Bytes)) -> Option<()> {
         self.reader.push(content);
         while let Some(part) = self.reader.next().ok()? {
             read(part, &mut self.head, &mut take)?;
@@ -73,7 +74,7 @@ impl SealedCall {
 
     /// Ends the response. `None` if it is not complete: then what was opened is not the whole of it.
     #[must_use]
-    pub fn end(mut self, mut take: impl FnMut(Vec<u8>)) -> Option<Response<()>> {
+    pub fn end(mut self, mut take: impl FnMut(Bytes)) -> Option<Response<()>> {
         let Ending { parts, .. } = self.reader.finish().ok()?;
         for part in parts {
             read(part, &mut self.head, &mut take)?;
@@ -82,7 +83,7 @@ impl SealedCall {
     }
 }
 
-fn read(part: Part, response: &mut Option<Response<()>>, take: &mut impl FnMut(Vec<u8>)) -> Option<()> {
+fn read(part: Part, response: &mut Option<Response<()>>, take: &mut impl FnMut(Bytes)) -> Option<()> {
     match part {
         Part::Content(bytes) => take(bytes),
         Part::Head(head) => {

@@ -102,7 +102,7 @@ impl SealedBody {
     /// Returns the next piece of the content, then the trailers, then `None`: the response is complete.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
         Poll::Ready(match ready!(self.poll_part(cx)) {
-            Ok(Some(Part::Content(content))) => Some(Ok(Frame::data(content.into()))),
+            Ok(Some(Part::Content(content))) => Some(Ok(Frame::data(content))),
             // The reader gives one, which was read before.
             Ok(Some(Part::Head(_))) => Some(Err(ResponseError::Malformed.into())),
             Ok(None) => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),

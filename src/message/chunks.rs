@@ -4,6 +4,8 @@
 //! encrypted with another additional text, so a sequence that was cut cannot be taken for a whole one. Lengths are not
 //! authenticated, and need not be: the order is, by the counter in each nonce.
 
+use bytes::{Buf, BytesMut};
+
 use super::hpke::AeadContext;
 use super::varint;
 use crate::crypto::sealing::{SealingError, TAG_LEN};
@@ -112,20 +114,19 @@ pub(crate) trait Chunks {
     fn push(&mut self, bytes: &[u8]);
 
     /// Returns the text of the next chunk before the last one, or `None` until more has been pushed.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError>;
+    fn next(&mut self) -> Result<Option<BytesMut>, ChunkError>;
 
     /// Returns the text of the last chunk, once the content has ended and [`Chunks::next`] has given `None`: only then the content is
     /// complete.
-    fn finish(self) -> Result<Vec<u8>, ChunkError>;
+    fn finish(self) -> Result<BytesMut, ChunkError>;
 }
 
 /// The chunks of a request, or of a response after its nonce.
 #[must_use = "content is complete only when `finish` has returned its end"]
 pub(crate) struct ChunkOpener {
     context: AeadContext,
-    received: Vec<u8>,
-    /// How many bytes at the start of `received` have been decrypted.
-    read: usize,
+    /// What was not decrypted yet. A chunk is decrypted here, and split off.
+    received: BytesMut,
     state: State,
     left: u64,
 }
@@ -140,73 +141,60 @@ enum State {
 
 impl ChunkOpener {
     pub(super) fn new(context: AeadContext) -> Self {
-        Self { context, received: Vec::new(), read: 0, state: State::Chunks, left: MAX_CHUNKS }
+        Self { context, received: BytesMut::new(), state: State::Chunks, left: MAX_CHUNKS }
     }
 
-    fn take(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+    fn take(&mut self) -> Result<Option<BytesMut>, ChunkError> {
         match self.state {
             State::Failed(error) => return Err(error),
             State::Final => return self.final_is_small().map(|()| None),
             State::Chunks => {}
         }
-        let rest = self.received.get(self.read..).unwrap_or_default();
-        let Some((len, prefix)) = varint::read(rest) else { return Ok(None) };
+        let Some((len, prefix)) = varint::read(&self.received) else { return Ok(None) };
         if len == 0 {
             self.state = State::Final;
-            self.skip(prefix);
+            self.received.advance(prefix);
             return self.final_is_small().map(|()| None);
         }
         let len = usize::try_from(len).ok().filter(|len| *len <= MAX_SEALED).ok_or(ChunkError::TooLarge)?;
         let end = prefix.checked_add(len).ok_or(ChunkError::TooLarge)?;
-        let Some(sealed) = rest.get(prefix..end) else { return Ok(None) };
+        if self.received.len() < end {
+            return Ok(None);
+        }
         self.left = self.left.checked_sub(1).ok_or(ChunkError::TooMany)?;
-        let text = self.context.open(&[], sealed)?;
-        self.skip(end);
+        self.received.advance(prefix);
+        let text = self.context.open(&[], self.received.split_to(len))?;
         if text.is_empty() { Err(ChunkError::Empty) } else { Ok(Some(text)) }
     }
 
-    fn rest(&self) -> &[u8] {
-        self.received.get(self.read..).unwrap_or_default()
-    }
-
-    fn skip(&mut self, len: usize) {
-        self.read = self.read.saturating_add(len).min(self.received.len());
-    }
-
     fn final_is_small(&self) -> Result<(), ChunkError> {
-        if self.rest().len() > MAX_SEALED { Err(ChunkError::TooLarge) } else { Ok(()) }
+        if self.received.len() > MAX_SEALED { Err(ChunkError::TooLarge) } else { Ok(()) }
     }
 }
 
 impl Chunks for ChunkOpener {
     fn push(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Failed(_)) {
-            // What was read is removed once for each piece that comes. Once for each chunk would be quadratic work for a sender who
-            // puts many small chunks into one piece.
-            self.received.drain(..self.read);
-            self.read = 0;
             self.received.extend_from_slice(bytes);
         }
     }
 
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+    fn next(&mut self) -> Result<Option<BytesMut>, ChunkError> {
         let next = self.take();
         if let Err(error) = next {
             self.state = State::Failed(error);
-            self.received = Vec::new();
-            self.read = 0;
+            self.received = BytesMut::new();
         }
         next
     }
 
-    fn finish(mut self) -> Result<Vec<u8>, ChunkError> {
+    fn finish(mut self) -> Result<BytesMut, ChunkError> {
         match self.state {
             State::Failed(error) => Err(error),
             State::Chunks => Err(ChunkError::Truncated),
             State::Final => {
                 self.final_is_small()?;
-                let sealed = self.received.get(self.read..).unwrap_or_default();
-                Ok(self.context.open(FINAL, sealed)?)
+                Ok(self.context.open(FINAL, self.received)?)
             }
         }
     }

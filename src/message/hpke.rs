@@ -7,6 +7,7 @@
 //!
 //! There is neither a pre-shared key nor sender authentication: the recipient is authenticated by attestation, the sender is not.
 
+use bytes::BytesMut;
 use zeroize::Zeroizing;
 
 pub(crate) use super::suite::Kem;
@@ -188,10 +189,12 @@ impl AeadContext {
         Ok(sealed)
     }
 
-    /// Decrypts the next text of the sequence.
-    pub(super) fn open(&mut self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
+    /// Decrypts the next text of the sequence, where it is.
+    pub(super) fn open(&mut self, aad: &[u8], mut sealed: BytesMut) -> Result<BytesMut, SealingError> {
         let nonce = self.next_nonce()?;
-        self.key.open(nonce, aad, sealed)
+        let len = self.key.open(nonce, aad, &mut sealed)?;
+        sealed.truncate(len);
+        Ok(sealed)
     }
 }
 

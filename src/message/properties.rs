@@ -99,7 +99,7 @@ fn open(mut chunks: ChunkOpener, content: &[u8], size: usize) -> (Vec<Vec<u8>>, 
         chunks.push(piece);
         loop {
             match chunks.next() {
-                Ok(Some(text)) => texts.push(text),
+                Ok(Some(text)) => texts.push(text.to_vec()),
                 Ok(None) => break,
                 Err(error) => return (texts, Some(error)),
             }
@@ -107,7 +107,7 @@ fn open(mut chunks: ChunkOpener, content: &[u8], size: usize) -> (Vec<Vec<u8>>, 
     }
     match chunks.finish() {
         Ok(text) => {
-            texts.push(text);
+            texts.push(text.to_vec());
             (texts, None)
         }
         Err(error) => (texts, Some(error)),

@@ -2,6 +2,7 @@
 //!
 //! The key is exported from the context of the request, so a response decrypts for its own request only.
 
+use bytes::BytesMut;
 use zeroize::Zeroizing;
 
 use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, Chunks};
@@ -109,7 +110,7 @@ impl Chunks for ResponseOpener {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ChunkError> {
+    fn next(&mut self) -> Result<Option<BytesMut>, ChunkError> {
         match &mut self.state {
             State::Nonce(..) => Ok(None),
             State::Chunks(chunks) => chunks.next(),
@@ -117,7 +118,7 @@ impl Chunks for ResponseOpener {
         }
     }
 
-    fn finish(self) -> Result<Vec<u8>, ChunkError> {
+    fn finish(self) -> Result<BytesMut, ChunkError> {
         match self.state {
             State::Nonce(..) => Err(ChunkError::Truncated),
             State::Chunks(chunks) => chunks.finish(),

@@ -1,5 +1,6 @@
 //! [`MessageExchange`]: seals the content of one request, and opens the response to it.
 
+use bytes::Bytes;
 use url::Url;
 
 use super::host::HostResponse;
@@ -25,7 +26,7 @@ pub enum ResponsePart {
         headers: Vec<(String, Vec<u8>)>,
     },
     /// A piece of the content, never empty.
-    Content(Vec<u8>),
+    Content(Bytes),
 }
 
 /// Why there is no complete response, and what the host does now.

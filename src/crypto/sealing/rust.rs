@@ -154,16 +154,17 @@ impl AeadKey {
         tag.map(Into::into).map_err(|_| SealingError)
     }
 
-    /// Verifies the tag at the end of `sealed`. Returns the decrypted text.
-    pub(crate) fn open(&self, nonce: [u8; NONCE_LEN], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
-        let (sealed, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(SealingError)?;
-        let (nonce, tag, mut text) = (Nonce::from(nonce), Tag::from(*tag), sealed.to_vec());
+    /// Verifies the tag at the end of `sealed`, and decrypts in place. Returns the length of the text, which stands at the start. After an
+    /// error, nothing of what is in `sealed` is authentic.
+    pub(crate) fn open(&self, nonce: [u8; NONCE_LEN], aad: &[u8], sealed: &mut [u8]) -> Result<usize, SealingError> {
+        let (text, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(SealingError)?;
+        let (nonce, tag, len) = (Nonce::from(nonce), Tag::from(*tag), text.len());
         match self {
             #[cfg(test)]
-            Self::Aes128Gcm(key) => key.decrypt_inout_detached(&nonce, aad, text.as_mut_slice().into(), &tag),
-            Self::Aes256Gcm(key) => key.decrypt_inout_detached(&nonce, aad, text.as_mut_slice().into(), &tag),
+            Self::Aes128Gcm(key) => key.decrypt_inout_detached(&nonce, aad, text.into(), &tag),
+            Self::Aes256Gcm(key) => key.decrypt_inout_detached(&nonce, aad, text.into(), &tag),
         }
         .map_err(|_| SealingError)?;
-        Ok(text)
+        Ok(len)
     }
 }

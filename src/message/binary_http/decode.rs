@@ -1,5 +1,7 @@
 //! Reads messages of known and of indeterminate length from pieces of any size (RFC 9292 sections 3.1 and 3.2).
 
+use bytes::{Bytes, BytesMut};
+
 use super::input::{Input, Item};
 use super::{BinaryHttpError, Control, Field, Head, Kind, MAX_FIELDS, MAX_HEAD};
 
@@ -9,7 +11,7 @@ pub(crate) enum Part {
     /// The first part.
     Head(Head),
     /// A piece of the content, never empty.
-    Content(Vec<u8>),
+    Content(Bytes),
 }
 
 /// Reads one message. After an error it gives nothing any more.
@@ -80,7 +82,7 @@ impl Decoder {
     }
 
     /// Takes the next bytes. The caller calls [`Decoder::next`] until it gives `None` before it pushes more.
-    pub(crate) fn push(&mut self, bytes: impl Into<Vec<u8>> + AsRef<[u8]>) {
+    pub(crate) fn push(&mut self, bytes: impl Into<BytesMut> + AsRef<[u8]>) {
         self.input.push(bytes);
     }
 
@@ -190,12 +192,10 @@ impl Decoder {
 
     /// Reads a section with a length. Gives `true`: it is read at once.
     fn known_section(&mut self) -> Item<bool> {
-        let Some(section) = self.input.string(&mut self.limit)? else { return Ok(None) };
+        let Some(mut section) = self.input.section(&mut self.limit)? else { return Ok(None) };
         let mut left = section.len();
-        let mut input = Input::default();
-        input.push(section);
         while left > 0 {
-            match input.field(&mut left) {
+            match section.field(&mut left) {
                 Ok(Some(Some(field))) => self.keep(field)?,
                 // An empty name, or a field that ends behind the section.
                 Ok(Some(None) | None) | Err(_) => return Err(BinaryHttpError::Field),

@@ -33,9 +33,9 @@ fn opened(content: &[u8], key: &PrivateKey) -> OpenedRequest {
 fn texts(mut chunks: ChunkOpener) -> Result<Vec<Vec<u8>>, ChunkError> {
     let mut texts = Vec::new();
     while let Some(text) = chunks.next()? {
-        texts.push(text);
+        texts.push(text.to_vec());
     }
-    texts.push(chunks.finish()?);
+    texts.push(chunks.finish()?.to_vec());
     Ok(texts)
 }
 
@@ -44,10 +44,10 @@ fn response_texts(mut response: ResponseOpener, content: &[u8], piece: usize) ->
     for bytes in content.chunks(piece) {
         response.push(bytes);
         while let Some(text) = response.next()? {
-            texts.push(text);
+            texts.push(text.to_vec());
         }
     }
-    texts.push(response.finish()?);
+    texts.push(response.finish()?.to_vec());
     Ok(texts)
 }
 

@@ -32,7 +32,7 @@ fn messages_of_rfc_9458() {
          6374e469135906992e1268c594d2a10c695d858c40a026e7965e7d86b83dd440b2c0185204b4d63525"
     );
     let (mut context, exporter) = setup_recipient(&recipient, Aead::Aes128Gcm, &sender.encapsulated, &info).unwrap();
-    assert_eq!(context.open(b"", &sealed).unwrap(), text);
+    assert_eq!(context.open(b"", (&*sealed).into()).unwrap(), text);
 
     let mut secret = [0; 16];
     exporter.export(b"message/bhttp response", &mut secret).unwrap();

@@ -19,7 +19,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use blindbox_attestation::inspect;
+use blindbox_attestation::inspect::inspect;
 use clap::Parser;
 
 /// Print attestation evidence in full, verified or not, and say which.

@@ -20,15 +20,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blindbox_attestation::azure_vm::{HclReport, Quote};
+use blindbox_attestation::cce_policy::{FoundCcePolicy, find_cce_policies};
 use blindbox_attestation::files::{
     FileError, read_certificates, read_crl, read_hcl_report, read_key_set, read_pcrs, read_report, read_text,
     read_token, read_tpm_quote, read_tpm_signature, read_uvm_endorsement,
 };
 use blindbox_attestation::maa::KeySet;
-use blindbox_attestation::snp::{UnverifiedReport, certificates_from_pem_or_der};
+use blindbox_attestation::snp::{Crl, UnverifiedReport, Vek, certificates_from_pem_or_der};
 use blindbox_attestation::{
-    AttestationError, Claims, Crl, Endorsements, Evidence, FoundCcePolicy, HostData, MaaIssuer, OfflineAttestation,
-    Policy, UnixTime, Vek, VerifiedEvidence, find_cce_policies, verify_recorded, verify_unappraised,
+    AttestationError, Claims, Endorsements, Evidence, HostData, MaaIssuer, OfflineAttestation, Policy, UnixTime,
+    VerifiedEvidence, verify_recorded, verify_unappraised,
 };
 use clap::{ArgGroup, Parser};
 use serde_json::{Value, json};

@@ -64,6 +64,19 @@
 //!
 //! Steps 2 to 5 are [`verify`]: bytes, a policy and a time in, a verdict out, without network, clock or environment.
 //!
+//! # Modules
+//!
+//! What most programs name is at the crate root; the rest is in the module of its subject:
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`advisories`] | AMD's advisories, and which of them a report shows to be fixed |
+//! | [`azure_vm`], [`maa`], [`snp`], [`uvm`] | evidence, its endorsements and their verification, step by step |
+//! | [`cce_policy`] | CCE policies: where they are found, what they leave open, how two of them differ |
+//! | [`files`], [`inspect`] | reading files of evidence; showing what is in them, for display |
+//! | `multipart` (feature `client`) | forms of several parts |
+//! | `agent`, `blocking`, `emulator`, `message_client` | by feature, as below |
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -122,6 +135,7 @@
     clippy::as_conversions
 )]
 
+pub mod advisories;
 #[cfg(feature = "agent")]
 pub mod agent;
 #[cfg_attr(not(feature = "client"), allow(dead_code))]
@@ -138,7 +152,7 @@ mod base_url;
 mod binding;
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod cce_policy;
+pub mod cce_policy;
 mod challenge;
 mod claims;
 #[cfg(feature = "client")]
@@ -157,11 +171,10 @@ mod fetch;
 pub mod files;
 #[cfg(feature = "client")]
 mod http;
-mod inspect;
+pub mod inspect;
 mod json;
 pub mod maa;
 mod maa_key;
-mod unverified_advisories;
 #[cfg(feature = "client")]
 mod verifier;
 // Their examples are tests; those of the cookbook use each feature.
@@ -204,10 +217,6 @@ pub use appraisal::{Appraisal, Check, Verdict};
 #[cfg(feature = "client")]
 pub use attest::EvidenceBundle;
 pub use attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
-pub use cce_policy::{
-    CcePolicy, CcePolicyDifference, CcePolicyError, CcePolicyFinding, CcePolicyFlag, CcePolicySourceError,
-    ContainerFinding, FoundCcePolicy, MountOrigin, find_cce_policies,
-};
 pub use challenge::{Challenge, Channel, ServerNameCheck};
 pub use claims::{
     Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
@@ -222,24 +231,21 @@ pub use error::{
 };
 pub use evidence::{Endorsements, Evidence, KeySetSource};
 #[cfg(feature = "client")]
-pub use http::{AttestedStream, Body, BodyError, BodyJsonError, Form, Part, Request, Response, StatusError};
-pub use inspect::{EvidenceKind, InspectError, Inspection, inspect};
+pub use http::{AttestedStream, Body, BodyError, BodyJsonError, Request, Response, StatusError, multipart};
 pub use json::{JsonError, JsonType};
 pub use policy::{
-    AbiVersion, Advisory, AdvisoryStatus, AttestedKeyRequirement, Binding, BitRequirement, Fix, Grade, GuestIdentity,
-    GuestPolicyBit, Lint, Mitigation, ParavisorFix, PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima,
-    TcbMinimum, Trust, Unmet, UvmRequirement, VmConfigurationBit, Workload, advisories,
+    AbiVersion, AttestedKeyRequirement, Binding, BitRequirement, GuestIdentity, GuestPolicyBit, Lint, ParavisorFix,
+    PlatformInfoBit, Policy, PolicyError, ReportSigner, TcbMinima, TcbMinimum, Trust, UvmRequirement,
+    VmConfigurationBit, Workload,
 };
 pub use recorded::{EvidenceFiles, EvidenceFilesError};
 #[cfg(feature = "client")]
 pub use session::{ManagedSession, ManagedStatus, Session, StreamBuilder};
-pub use snp::{Crl, Vek};
 pub use types::{
     ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, KeyDigest, MaaIssuer, MaaIssuerError, Measurement,
     Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TdxRegister, TeeTcbSvn, TlsExporter, UnixTime,
     UserData, VmId, VmIdError, printable, printable_json,
 };
-pub use unverified_advisories::{AdvisoryFinding, UnverifiedAdvisories};
 #[cfg(feature = "client")]
 pub use verifier::{Verifier, VerifierBuilder, verify_connection};
 pub use verify::{verify, verify_recorded, verify_unappraised};

@@ -2,7 +2,7 @@
 #![no_main]
 
 use blindbox_attestation::azure_vm::AkAnchors;
-use blindbox_attestation::inspect;
+use blindbox_attestation::inspect::inspect;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

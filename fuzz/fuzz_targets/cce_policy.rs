@@ -1,7 +1,7 @@
 //! A text that claims to be a CCE policy never panics.
 #![no_main]
 
-use blindbox_attestation::{CcePolicy, find_cce_policies};
+use blindbox_attestation::cce_policy::{CcePolicy, find_cce_policies};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

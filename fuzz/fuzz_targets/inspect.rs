@@ -1,7 +1,7 @@
 //! Bytes of a file that may be anything never panic, and what is shown of them can be shown.
 #![no_main]
 
-use blindbox_attestation::inspect;
+use blindbox_attestation::inspect::inspect;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

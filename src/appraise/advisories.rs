@@ -19,7 +19,7 @@ pub(super) fn appraise(
         let known = format!("NOT KNOWN after {}, the day of the table of this release", Advisory::AS_OF);
         checks.allowed("advisories", format!("the fixes of all advisories until {day}"), known);
     }
-    for advisory in advisories() {
+    for advisory in advisories::all() {
         match policy.requires_advisory(advisory) {
             Some(by) => required(checks, advisory, advisory.status(&platform), by, &platform),
             None if hardware.is_some() => advice(checks, advisory, advisory.status(&platform), &platform),

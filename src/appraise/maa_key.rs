@@ -93,7 +93,7 @@ fn advised_fixes(checks: &mut AppraisalBuilder, key: &AttestedMaaKey) {
     const NAME: &str = "maa key advisories";
     let platform = Platform::new(key.report.snp(), Some(key.report.hardware()));
     let (mut names, mut open, mut not_reported, mut unknown) = (Vec::new(), Vec::new(), None, false);
-    for advisory in advisories().iter().filter(|advisory| advisory.grade == Grade::Required) {
+    for advisory in advisories::all().iter().filter(|advisory| advisory.grade == Grade::Required) {
         names.push(advisory.name);
         match advisory.status(&platform) {
             AdvisoryStatus::Fixed => {}

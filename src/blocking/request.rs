@@ -11,7 +11,8 @@ use super::reader_body::BlockingReaderBody;
 use super::response::Response;
 use super::runtime;
 use crate::error::AttestationError;
-use crate::http::{Form, Request as AsyncRequest};
+use crate::http::Request as AsyncRequest;
+use crate::http::multipart::Form;
 
 /// A request to the attested peer, from [`Session::get`](super::Session::get) and its siblings. As [`crate::Request`].
 #[derive(Clone)]

@@ -32,7 +32,7 @@ pub enum CcePolicyError {
     /// Not UTF-8.
     #[error("is no CCE policy: it is not text in UTF-8")]
     NotUtf8,
-    /// Longer than [`CcePolicy::MAX_BYTES`](crate::CcePolicy::MAX_BYTES).
+    /// Longer than [`CcePolicy::MAX_BYTES`](crate::cce_policy::CcePolicy::MAX_BYTES).
     #[error("is larger than a CCE policy can be: {found} bytes, at most {max}")]
     TooLarge {
         /// The size, in bytes.

@@ -17,7 +17,7 @@ use crate::error::BoxError;
 /// A form of several parts, for [`Request::multipart`](crate::Request::multipart).
 ///
 /// ```no_run
-/// use blindbox_attestation::{Form, Part};
+/// use blindbox_attestation::multipart::{Form, Part};
 ///
 /// # async fn f(session: blindbox_attestation::Session) -> Result<(), Box<dyn std::error::Error>> {
 /// let form = Form::new()

@@ -279,7 +279,7 @@ mod tests {
         let cpuid = Some(Cpuid { family: 0x1a, model: 2, stepping: 1 });
         for product in [Product::Milan, Product::Genoa] {
             let platform = Platform { product: Some(product), cpuid, reported_tcb, hardware: None };
-            for advisory in advisories() {
+            for advisory in advisories::all() {
                 let expected = AdvisoryStatus::NotReported { claim: "a cpuid of the certificate's product" };
                 assert_eq!(advisory.status(&platform), expected, "{}", advisory.name);
             }

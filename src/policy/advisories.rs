@@ -127,7 +127,7 @@ const KERNEL_LIST: &str =
 /// [`Policy::require_advisories_until`](super::Policy::require_advisories_until). Only figures with a public source are listed,
 /// so the absence of an advisory means nothing.
 #[must_use]
-pub fn advisories() -> &'static [Advisory] {
+pub fn all() -> &'static [Advisory] {
     TABLE
 }
 

@@ -7,7 +7,7 @@
 //! Per-connection facts (the nonce, the peer's key) never enter a policy: they are a [`crate::Challenge`].
 
 mod advice;
-mod advisories;
+pub(crate) mod advisories;
 mod allow_methods;
 mod attested_key;
 mod error;
@@ -26,7 +26,7 @@ mod trust;
 mod workload;
 
 pub use advice::{AdvisoryStatus, Unmet};
-pub use advisories::{Advisory, Fix, Grade, Mitigation, advisories};
+pub use advisories::{Advisory, Grade};
 pub use attested_key::AttestedKeyRequirement;
 pub use error::PolicyError;
 pub use lint::Lint;

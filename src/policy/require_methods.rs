@@ -212,7 +212,7 @@ impl Policy {
         self.require_once(Requirement::LaunchTcb, |require| &mut require.launch_tcb, minima)
     }
 
-    /// Requires the fixes of these advisories, named as in [`advisories`](super::advisories). Evidence that does not carry the
+    /// Requires the fixes of these advisories, named as in [`advisories::all`](crate::advisories::all). Evidence that does not carry the
     /// values that show a fix is refused, and so is a processor for which this release knows no such values.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The list of the requirements that a policy sets, each of which the appraisal must evaluate.
 
-use super::advisories::{Advisory, Grade, advisories};
+use super::advisories::{self, Advisory, Grade};
 use super::attested_key::AttestedKeyRequirement;
 use super::require_table::Requirements;
 use super::requirement::Requirement;
@@ -53,7 +53,7 @@ impl Document {
     /// Whether some advisory is not required although the evidence could show its fix.
     pub(super) fn leaves_advice_open(&self) -> bool {
         self.trust.amd.is_some()
-            && advisories().iter().filter(|advisory| advisory.grade == Grade::Advice).any(|advisory| {
+            && advisories::all().iter().filter(|advisory| advisory.grade == Grade::Advice).any(|advisory| {
                 // A waived advisory has a lint of its own.
                 advisory.name != "AMD-SB-3015"
                     && self.required_advisories().all(|(required, _)| required.name != advisory.name)
@@ -62,7 +62,7 @@ impl Document {
 
     /// Returns each advisory whose fix is required, and the setting that requires it.
     pub(super) fn required_advisories(&self) -> impl Iterator<Item = (&'static Advisory, RequiredBy)> + '_ {
-        advisories().iter().filter_map(|advisory| {
+        advisories::all().iter().filter_map(|advisory| {
             let mut waived = self.trust.amd.iter().flat_map(|amd| amd.waived_advisories.iter().flatten());
             let is_waived = waived.any(|name| name == advisory.name);
             let until = self.require.advisories_until.as_deref();

@@ -236,7 +236,7 @@ impl Trust {
         self
     }
 
-    /// Accepts a platform without the fix of this one advisory, named as in [`advisories`](super::advisories).
+    /// Accepts a platform without the fix of this one advisory, named as in [`advisories::all`](crate::advisories::all).
     ///
     /// # Errors
     ///

@@ -4,8 +4,9 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use blindbox_attestation::Product;
+use blindbox_attestation::advisories::Advisory;
 use blindbox_attestation::emulator::amd::AmdHierarchy;
-use blindbox_attestation::{Advisory, Product};
 use tempfile::TempDir;
 
 use crate::tool::run;

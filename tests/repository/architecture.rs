@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["binding", "recorded"],
     &["appraise"],
     &["attestation"],
-    &["inspect", "unverified_advisories", "verify"],
+    &["advisories", "inspect", "verify"],
     &["tls", "telemetry", "message_client"],
     &["transport"],
     &["fetch"],

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use blindbox_attestation::emulator::{Application, Fault, HttpVersions, IncomingBody, Knob, TcpProxy};
-use blindbox_attestation::{AttestationError, Form, HeaderMap, Part, Session};
+use blindbox_attestation::multipart::{Form, Part};
+use blindbox_attestation::{AttestationError, HeaderMap, Session};
 use bytes::Bytes;
 use http_body::Body as _;
 

@@ -1,7 +1,8 @@
 //! What real reports say of AMD's advisories, and where each floor begins.
 
+use blindbox_attestation::advisories::{self, AdvisoryStatus, Unmet, UnverifiedAdvisories};
 use blindbox_attestation::snp::ReportError;
-use blindbox_attestation::{AdvisoryStatus, PlatformInfoBit, Silicon, Unmet, UnverifiedAdvisories, advisories};
+use blindbox_attestation::{PlatformInfoBit, Silicon};
 
 const fn old(part: &'static str, minimum: u8, actual: u8) -> AdvisoryStatus {
     AdvisoryStatus::NotFixed(Unmet::Tcb { part, minimum, actual: Some(actual) })
@@ -18,7 +19,7 @@ fn reports_of_real_machines_say_which_advisories_are_fixed() {
     use AdvisoryStatus::{Fixed, NothingKnown};
     let Some(vectors) = crate::common::vectors() else { return };
     let bit_2 = AdvisoryStatus::NotFixed(Unmet::Mitigation { vector: "launch", expected: 4, actual: 0xb });
-    let names = advisories().iter().map(|advisory| advisory.name).collect::<Vec<_>>();
+    let names = advisories::all().iter().map(|advisory| advisory.name).collect::<Vec<_>>();
     assert_eq!(
         names,
         ["AMD-SB-3015", "AMD-SB-3019", "AMD-SB-3020", "AMD-SB-3027", "AMD-SB-3023", "AMD-SB-3016", "AMD-SB-3030"]
@@ -104,7 +105,7 @@ fn every_floor_begins_at_its_number() {
         }
         UnverifiedAdvisories::read(&report).unwrap()
     };
-    for advisory in advisories() {
+    for advisory in advisories::all() {
         for silicon in Silicon::ALL {
             let Some(fix) = advisory.fix(silicon) else {
                 let found = with(silicon, 255, 255, 255, 255);
@@ -144,7 +145,7 @@ fn every_floor_begins_at_its_number() {
 /// The numbers of AMD-SB-3019, written out: this is the one that refuses without being asked.
 #[test]
 fn the_floors_of_entrysign_are_those_of_the_bulletin() {
-    let advisory = advisories().iter().find(|advisory| advisory.name == "AMD-SB-3019").unwrap();
+    let advisory = advisories::all().iter().find(|advisory| advisory.name == "AMD-SB-3019").unwrap();
     let floors = Silicon::ALL.map(|silicon| advisory.fix(silicon).map(|fix| (fix.tcb.snp, fix.tcb.microcode)));
     let floor = |snp, microcode| Some((Some(snp), Some(microcode)));
     assert_eq!(

@@ -5,12 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::files::read_report;
+use blindbox_attestation::inspect::{InspectError, inspect};
 use blindbox_attestation::maa::{KeySet, KeySetError};
 use blindbox_attestation::snp::{
     CertificateBundle, CertificateError, CrlError, ReportError, UnverifiedReport, VekCertificate, VerifiedCrl,
 };
 use blindbox_attestation::uvm::{self, EndorsementError, EndorsementExpectations};
-use blindbox_attestation::{InspectError, Policy, PolicyError, Product, inspect};
+use blindbox_attestation::{Policy, PolicyError, Product};
 
 /// Whether what is refused is refused for its length, one beyond the limit, and for something else at the limit.
 #[track_caller]

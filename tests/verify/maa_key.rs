@@ -6,11 +6,12 @@ use std::path::Path;
 use crate::sign::{key_set, signer, tlv};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use blindbox_attestation::inspect::inspect;
 use blindbox_attestation::maa::{KeyEvidenceError, KeySet};
 use blindbox_attestation::{
     AttestationError, AttestedKeyRequirement, Binding, Endorsements, Evidence, GuestIdentity, HostData, MaaKeyError,
     OfflineAttestation, Policy, PolicyError, Product, ReportData, TcbMinima, TcbMinimum, Trust, UnixTime, Verdict,
-    Violation, inspect, verify_recorded,
+    Violation, verify_recorded,
 };
 use serde_json::{Value, json};
 

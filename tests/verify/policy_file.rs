@@ -1,8 +1,9 @@
 //! What a policy file may say, and that there is one way to say it.
 
+use blindbox_attestation::advisories::Mitigation;
 use blindbox_attestation::{
-    AbiVersion, Binding, BitRequirement, GuestIdentity, GuestPolicyBit, Mitigation, PlatformInfoBit, Policy,
-    PolicyError, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+    AbiVersion, Binding, BitRequirement, GuestIdentity, GuestPolicyBit, PlatformInfoBit, Policy, PolicyError,
+    TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 use serde_json::{Value, json};
 

@@ -4,10 +4,10 @@ use std::fs;
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::emulator::amd::{CSP_ID, SignedVek};
+use blindbox_attestation::snp::Vek;
 use blindbox_attestation::{
     Attestation, AttestationError, Binding, Endorsements, Evidence, Measurement, OfflineAttestation, Policy,
-    PolicyError, ReportData, ReportSigner, SigningKey, Trust, UnixTime, Vek, Verdict, Violation, verify,
-    verify_recorded,
+    PolicyError, ReportData, ReportSigner, SigningKey, Trust, UnixTime, Verdict, Violation, verify, verify_recorded,
 };
 
 use crate::scene::*;

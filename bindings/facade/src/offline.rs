@@ -79,7 +79,7 @@ pub fn verify_unappraised(recorded: &Recorded, maa_issuer: Option<&str>, now: u6
 /// `misconfigured` for bytes that are no evidence.
 pub fn inspect(bytes: &[u8]) -> Result<String, Error> {
     guarded(|| {
-        let found = blindbox_attestation::inspect(bytes).map_err(Error::argument)?;
+        let found = blindbox_attestation::inspect::inspect(bytes).map_err(Error::argument)?;
         serde_json::to_string(&found).map_err(Error::internal)
     })
 }

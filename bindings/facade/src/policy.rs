@@ -1,6 +1,7 @@
 //! Policies, and the CCE policies whose digests they name.
 
-use blindbox_attestation::{AttestationError, CcePolicy, HostData};
+use blindbox_attestation::cce_policy::CcePolicy;
+use blindbox_attestation::{AttestationError, HostData};
 use serde_json::json;
 
 use crate::error::Error;

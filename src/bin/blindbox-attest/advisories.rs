@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use blindbox_attestation::advisories::{Advisory, AdvisoryFinding, AdvisoryStatus, UnverifiedAdvisories};
 use blindbox_attestation::files::{FileError, read_report};
-use blindbox_attestation::{Advisory, AdvisoryFinding, AdvisoryStatus, UnverifiedAdvisories};
 use clap::Args;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blindbox_attestation::{CcePolicy, FoundCcePolicy, find_cce_policies};
+use blindbox_attestation::cce_policy::{CcePolicy, FoundCcePolicy, find_cce_policies};
 
 use crate::exit::{Failure, note};
 use crate::files;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use blindbox_attestation::CcePolicy;
+use blindbox_attestation::cce_policy::CcePolicy;
 use clap::Args;
 use serde_json::json;
 

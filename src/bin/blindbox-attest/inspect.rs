@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 fn show(file: &Path) -> Result<(), Failure> {
     let bytes = files::read(file)?;
-    match blindbox_attestation::inspect(&bytes) {
+    match blindbox_attestation::inspect::inspect(&bytes) {
         Ok(found) => found.iter().try_for_each(print),
         Err(error) => match beside_evidence(file, &bytes) {
             Some(found) => print_json(&found),

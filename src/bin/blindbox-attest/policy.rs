@@ -7,9 +7,10 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use blindbox_attestation::cce_policy::CcePolicy;
 use blindbox_attestation::{
-    Binding, CcePolicy, GuestIdentity, HexError, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest,
-    TeeKind, Trust, UvmRequirement, Workload, printable_json,
+    Binding, GuestIdentity, HexError, HostData, KeyDigest, Measurement, Policy, PolicyError, Sha256Digest, TeeKind,
+    Trust, UvmRequirement, Workload, printable_json,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use blindbox_attestation::blocking::{BodyError, BodyJsonError};
 use blindbox_attestation::emulator::{Application, Fault, HttpVersions, Knob};
-use blindbox_attestation::{AttestationError, Form, HeaderMap};
+use blindbox_attestation::multipart::Form;
+use blindbox_attestation::{AttestationError, HeaderMap};
 use serde_json::Value;
 
 use super::{Bench, hello};

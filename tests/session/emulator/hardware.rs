@@ -3,14 +3,15 @@
 use blindbox_attestation::emulator::uvm::UvmSigner;
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{
-    self, CaChain, CertificateError, CertificateRole, Collateral, ReportError, Revocation, TcbPart, VerifiedReport,
+    self, CaChain, CertificateError, CertificateRole, Collateral, Crl, ReportError, Revocation, TcbPart, Vek,
+    VerifiedReport,
 };
 use blindbox_attestation::uvm::{
     self, EndorsementError, EndorsementExpectations, EndorsementForm, PRODUCTION_FEED, VerifiedEndorsement,
 };
 use blindbox_attestation::{
-    AttestationError, Bit, Crl, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId,
-    SigningKey, Tcb, Trust, UvmRequirement, Vek, Violation, Workload, verify_recorded, verify_unappraised,
+    AttestationError, Bit, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId,
+    SigningKey, Tcb, Trust, UvmRequirement, Violation, Workload, verify_recorded, verify_unappraised,
 };
 
 use super::*;

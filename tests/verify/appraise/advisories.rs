@@ -1,11 +1,11 @@
 //! Advisories by processor: what is required, what is advice, what evidence does not say.
 
+use blindbox_attestation::advisories::{Advisory, Mitigation};
 use blindbox_attestation::emulator::amd::ReportBuilder;
-use blindbox_attestation::snp::{ReportError, VekCertificate};
+use blindbox_attestation::snp::{ReportError, Vek, VekCertificate};
 use blindbox_attestation::{
-    Advisory, AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, Mitigation,
-    PlatformInfoBit, Policy, PolicyError, Product, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify,
-    verify_recorded,
+    AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, PlatformInfoBit, Policy, PolicyError,
+    Product, Tcb, TcbMinima, TcbMinimum, Trust, Verdict, Violation, verify, verify_recorded,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};

@@ -1,10 +1,11 @@
 //! What only a hardware report carries.
 
+use blindbox_attestation::advisories::Mitigation;
 use blindbox_attestation::emulator::amd::ReportBuilder;
-use blindbox_attestation::snp::ReportError;
+use blindbox_attestation::snp::{ReportError, Vek};
 use blindbox_attestation::{
-    AbiVersion, AttestationError, BitRequirement, FirmwareVersion, Mitigation, PlatformInfoBit, Policy, Product,
-    ReportId, Tcb, TcbMinima, TcbMinimum, Trust, Vek, Verdict, Violation, verify,
+    AbiVersion, AttestationError, BitRequirement, FirmwareVersion, PlatformInfoBit, Policy, Product, ReportId, Tcb,
+    TcbMinima, TcbMinimum, Trust, Verdict, Violation, verify,
 };
 
 use super::{Verdicts, allowed, failed, not_reported, passed};

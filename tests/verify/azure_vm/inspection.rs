@@ -1,7 +1,7 @@
 //! Files of the evidence of confidential VMs, shown without being verified.
 
 use blindbox_attestation::files::{self, FileError};
-use blindbox_attestation::{EvidenceKind, InspectError, inspect};
+use blindbox_attestation::inspect::{EvidenceKind, InspectError, inspect};
 use serde_json::Value;
 
 use crate::common::vectors;

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use blindbox_attestation::azure_vm::{AkCertificateError, HclReportError, Quote, QuoteError};
-use blindbox_attestation::snp::{CertificateError, certificates_from_pem};
+use blindbox_attestation::snp::{CertificateError, Vek, certificates_from_pem};
 use blindbox_attestation::{
     AttestationError, Binding, BitRequirement, Challenge, Endorsements, Evidence, GuestIdentity, KeyDigest,
-    Measurement, OfflineAttestation, Policy, ServerNameCheck, Sha256Digest, SpkiDigest, Trust, UnixTime, Vek, Verdict,
+    Measurement, OfflineAttestation, Policy, ServerNameCheck, Sha256Digest, SpkiDigest, Trust, UnixTime, Verdict,
     Violation, VmConfigurationBit, VmId, verify, verify_recorded,
 };
 

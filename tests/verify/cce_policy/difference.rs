@@ -1,6 +1,6 @@
 //! Two policies side by side.
 
-use blindbox_attestation::{CcePolicy, CcePolicyDifference};
+use blindbox_attestation::cce_policy::{CcePolicy, CcePolicyDifference};
 
 fn policy(text: &str) -> CcePolicy {
     CcePolicy::from_rego(format!("package policy\n{text}\n")).unwrap()

@@ -1,6 +1,6 @@
 //! What a policy leaves to others, and what of it is not known.
 
-use blindbox_attestation::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, MountOrigin};
+use blindbox_attestation::cce_policy::{CcePolicy, CcePolicyFinding, CcePolicyFlag, ContainerFinding, MountOrigin};
 
 const HEAD: &str =
     "package policy\n\nimport future.keywords.every\n\napi_version := \"0.10.0\"\nframework_version := \"0.2.3\"\n\n";

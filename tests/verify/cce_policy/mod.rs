@@ -6,7 +6,8 @@ mod source;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use blindbox_attestation::{CcePolicy, CcePolicyError, CcePolicyFinding, HostData, find_cce_policies};
+use blindbox_attestation::HostData;
+use blindbox_attestation::cce_policy::{CcePolicy, CcePolicyError, CcePolicyFinding, find_cce_policies};
 use proptest::prelude::*;
 
 #[test]

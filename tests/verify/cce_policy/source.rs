@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use blindbox_attestation::{CcePolicy, CcePolicyError, CcePolicySourceError, FoundCcePolicy, find_cce_policies};
+use blindbox_attestation::cce_policy::{
+    CcePolicy, CcePolicyError, CcePolicySourceError, FoundCcePolicy, find_cce_policies,
+};
 
 const TEXT: &str = "package policy\n\napi_version := \"0.10.0\"\ncontainers := []\n";
 

@@ -2,8 +2,9 @@
 
 use blindbox_attestation::emulator::TokenClaims;
 use blindbox_attestation::emulator::amd::ReportBuilder;
+use blindbox_attestation::snp::Vek;
 use blindbox_attestation::{
-    AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, SigningKey, Trust, Vek, Verdict, verify,
+    AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, SigningKey, Trust, Verdict, verify,
 };
 use serde_json::{Value, json};
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use blindbox_attestation::maa::KeySet;
+use blindbox_attestation::snp::Vek;
 use blindbox_attestation::{
     AttestationError, Binding, Endorsements, Evidence, GuestIdentity, HostData, Measurement, OfflineAttestation,
-    Policy, PolicyError, Product, Trust, UnixTime, UvmRequirement, Vek, Verdict, Violation, Workload, verify_recorded,
+    Policy, PolicyError, Product, Trust, UnixTime, UvmRequirement, Verdict, Violation, Workload, verify_recorded,
 };
 use serde_json::Value;
 

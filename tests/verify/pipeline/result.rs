@@ -102,12 +102,12 @@ fn an_attestation_ends_with_the_first_thing_it_rests_on() {
     let mut evidence = evidence(&guest, &data);
     evidence.report = Some(report(&guest, &data).sign(&vek));
     let mut of_short_life = endorsements();
-    of_short_life.vek = Some(blindbox_attestation::Vek::from_der(vek.der()));
+    of_short_life.vek = Some(blindbox_attestation::snp::Vek::from_der(vek.der()));
     let attested = verify(&evidence, &of_short_life, challenge, &all_day, NOW).unwrap();
     assert_eq!(attested.expires_at(), NOW.plus(90));
     let list = amd().crl().this_update(NOW.minus(HOUR)).next_update(Some(NOW.plus(45))).issue();
     let mut with_list = endorsements();
-    with_list.crls = vec![blindbox_attestation::Crl::Received(list)];
+    with_list.crls = vec![blindbox_attestation::snp::Crl::Received(list)];
     let challenge = bound();
     let evidence = crate::scene::evidence(&endorsed_container(), &challenge.runtime_data());
     let attested = verify(&evidence, &with_list, challenge, &all_day, NOW).unwrap();

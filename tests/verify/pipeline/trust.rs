@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::amd::{AmdHierarchy, CSP_ID};
 use blindbox_attestation::emulator::{Guest, TokenClaims};
-use blindbox_attestation::snp::{AmdAnchors, CertificateError, CertificateRole, CrlError, ReportError};
+use blindbox_attestation::snp::{AmdAnchors, CertificateError, CertificateRole, Crl, CrlError, ReportError, Vek};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
-    Attestation, AttestationError, Binding, Challenge, ChipId, Crl, Endorsements, Evidence, GuestIdentity,
-    KeySetSource, Policy, Product, Sha256Digest, SigningKey, Trust, UvmRequirement, Vek, Verdict, Violation, Workload,
-    verify,
+    Attestation, AttestationError, Binding, Challenge, ChipId, Endorsements, Evidence, GuestIdentity, KeySetSource,
+    Policy, Product, Sha256Digest, SigningKey, Trust, UvmRequirement, Verdict, Violation, Workload, verify,
 };
 
 use crate::scene::*;

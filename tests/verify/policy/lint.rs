@@ -1,8 +1,9 @@
 //! What a policy leaves open, as its lints report it.
 
+use blindbox_attestation::advisories::Advisory;
 use blindbox_attestation::{
-    Advisory, AttestedKeyRequirement, Binding, BitRequirement, ChipId, GuestIdentity, Measurement, Policy, Product,
-    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+    AttestedKeyRequirement, Binding, BitRequirement, ChipId, GuestIdentity, Measurement, Policy, Product, Sha256Digest,
+    SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
 use super::{SHARED, container, everything, host_data};

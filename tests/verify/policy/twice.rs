@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use blindbox_attestation::advisories::Mitigation;
 use blindbox_attestation::{
     AbiVersion, Binding, BitRequirement, ChipId, FamilyId, FirmwareVersion, GuestIdentity, GuestPolicyBit, HostData,
-    ImageId, KeyDigest, Measurement, Mitigation, PlatformInfoBit, Policy, PolicyError, Product, ReportId, Sha256Digest,
-    SigningKey, TcbMinima, TcbMinimum, TeeKind, Trust, UvmRequirement, VmId, Workload,
+    ImageId, KeyDigest, Measurement, PlatformInfoBit, Policy, PolicyError, Product, ReportId, Sha256Digest, SigningKey,
+    TcbMinima, TcbMinimum, TeeKind, Trust, UvmRequirement, VmId, Workload,
 };
 
 use super::{SHARED, container, container_of_both, host_data};

@@ -3,10 +3,10 @@
 use blindbox_attestation::emulator::amd::{self, AmdHierarchy, ReportBuilder};
 use blindbox_attestation::snp::{
     self, AmdAnchors, CertificateError, CertificateRole, Collateral, CollateralRequest, REPORT_LEN, ReportError,
-    Revocation, TcbPart, VerifiedCrl, VerifiedReport, VerifiedVek,
+    Revocation, TcbPart, Vek, VerifiedCrl, VerifiedReport, VerifiedVek,
 };
 use blindbox_attestation::{
-    AttestationError, Bit, ChipId, Cpuid, Endorsements, Evidence, FirmwareVersion, Product, SigningKey, Tcb, Vek,
+    AttestationError, Bit, ChipId, Cpuid, Endorsements, Evidence, FirmwareVersion, Product, SigningKey, Tcb,
     verify_unappraised,
 };
 

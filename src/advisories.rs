@@ -1,11 +1,17 @@
-//! The status of AMD's advisories according to an unverified report, for operators who inspect a machine.
+//! AMD's advisories: what shows on each processor that the fix is in force, and the status of each according to an unverified report.
+//!
+//! [`all`] returns those that this release knows. A policy requires their fixes by name
+//! ([`Policy::require_advisories`](crate::Policy::require_advisories)). [`UnverifiedAdvisories`] is for operators who inspect a machine.
 
 use serde::Serialize;
 
 use crate::claims::{Cpuid, Silicon};
-use crate::policy::{Advisory, AdvisoryStatus, Platform, advisories};
+use crate::policy::Platform;
 use crate::snp::{self, ReportError};
 use crate::types::{Product, Tcb};
+
+pub use crate::policy::advisories::{Advisory, Fix, Grade, Mitigation, all};
+pub use crate::policy::{AdvisoryStatus, Unmet};
 
 /// The status of AMD's advisories according to a report. Nothing is verified: for display only, never for decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,7 +46,7 @@ pub struct AdvisoryFinding {
 }
 
 impl UnverifiedAdvisories {
-    /// Reads a report of 1184 bytes and compares it with [`advisories`].
+    /// Reads a report of 1184 bytes and compares it with [`all`].
     ///
     /// # Errors
     ///
@@ -55,7 +61,7 @@ impl UnverifiedAdvisories {
             cpuid: hardware.cpuid,
             silicon: hardware.cpuid.and_then(Cpuid::silicon),
             reported_tcb: snp.reported_tcb,
-            findings: advisories().iter().map(finding).collect(),
+            findings: all().iter().map(finding).collect(),
         })
     }
 }

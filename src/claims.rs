@@ -9,15 +9,15 @@ mod tee;
 
 pub use silicon::Silicon;
 pub use tdx::{TdAttributes, TdxClaims};
-pub use tee::{TeeClaims, TeeKind};
+pub use tee::TeeClaims;
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::types::{
-    ChipId, FamilyId, HostData, ImageId, KeyDigest, MaaIssuer, Measurement, Product, ReportData, ReportId,
-    Sha256Digest, Tcb, UnixTime, VmId, by_name,
+    ChipId, FamilyId, FirmwareVersion, HostData, ImageId, KeyDigest, MaaIssuer, Measurement, Product, ReportData,
+    ReportId, Sha256Digest, SigningKey, Tcb, UnixTime, VmId,
 };
 
 /// The state of a SEV-SNP guest, according to MAA or the hardware.
@@ -249,46 +249,6 @@ impl HardwareClaims {
     }
 }
 
-/// A version of the SNP firmware. Ordered by major, minor, build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FirmwareVersion {
-    /// Major.
-    pub major: u8,
-    /// Minor.
-    pub minor: u8,
-    /// Build.
-    pub build: u8,
-}
-
-impl fmt::Display for FirmwareVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.build)
-    }
-}
-
-impl Serialize for FirmwareVersion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for FirmwareVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut parts = text.split('.').map(version_part);
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Some(major)), Some(Some(minor)), Some(Some(build)), None) => Ok(Self { major, minor, build }),
-            _ => Err(serde::de::Error::custom("expected a firmware version such as \"1.55.29\"")),
-        }
-    }
-}
-
-/// A number in its one form: `str::parse` would take a sign and leading zeros, so that one version had many texts.
-fn version_part(text: &str) -> Option<u8> {
-    let part: u8 = text.parse().ok()?;
-    (part.to_string() == text).then_some(part)
-}
-
 /// The configuration of the platform (`PLATFORM_INFO`, AMD 56860 table 24).
 ///
 /// A bit that a version of the report does not define is [`Bit::NotReported`], whatever stands there. Bits without a
@@ -322,41 +282,6 @@ impl PlatformInfo {
     #[must_use]
     pub const fn unnamed(&self) -> u64 {
         self.raw & !0xff
-    }
-}
-
-/// Which kind of key signed a report (`SIGNING_KEY`, AMD 56860 table 23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SigningKey {
-    /// The versioned chip endorsement key: one chip's own.
-    Vcek,
-    /// The versioned loaded endorsement key: a cloud provider's, the same on many chips.
-    Vlek,
-}
-
-impl<'de> Deserialize<'de> for SigningKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        by_name(deserializer, &["vcek", "vlek"], [Self::Vcek, Self::Vlek])
-    }
-}
-
-impl SigningKey {
-    #[cfg_attr(not(any(feature = "client", feature = "emulator")), allow(dead_code))]
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Vcek => Self::Vlek,
-            Self::Vlek => Self::Vcek,
-        }
-    }
-}
-
-impl fmt::Display for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Vcek => "VCEK",
-            Self::Vlek => "VLEK",
-        })
     }
 }
 

@@ -4,11 +4,11 @@
 //! field that both carry must be equal.
 
 use crate::azure_vm::AzureVmClaims;
-use crate::claims::{Bit, SnpClaims, TeeClaims, TeeKind, UvmClaims, VmSettings};
+use crate::claims::{Bit, SnpClaims, TeeClaims, UvmClaims, VmSettings};
 use crate::error::AttestationError;
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
-use crate::types::{ChipId, shorten};
+use crate::types::{ChipId, TeeKind, shorten};
 use crate::uvm::VerifiedEndorsement;
 
 /// Verified evidence that is all about the same TEE.

@@ -73,6 +73,7 @@
 //! | [`advisories`] | AMD's advisories, and which of them a report shows to be fixed |
 //! | [`azure_vm`], [`maa`], [`snp`], [`uvm`] | evidence, its endorsements and their verification, step by step |
 //! | [`cce_policy`] | CCE policies: where they are found, what they leave open, how two of them differ |
+//! | [`claims`] | what evidence states about a TEE; the parts of [`Claims`] |
 //! | [`files`], [`inspect`] | reading files of evidence; showing what is in them, for display |
 //! | `multipart` (feature `client`) | forms of several parts |
 //! | `agent`, `blocking`, `emulator`, `message_client` | by feature, as below |
@@ -154,7 +155,7 @@ mod binding;
 pub mod blocking;
 pub mod cce_policy;
 mod challenge;
-mod claims;
+pub mod claims;
 #[cfg(feature = "client")]
 mod clock;
 mod cross_check;
@@ -218,10 +219,6 @@ pub use appraisal::{Appraisal, Check, Verdict};
 pub use attest::EvidenceBundle;
 pub use attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
 pub use challenge::{Challenge, Channel, ServerNameCheck};
-pub use claims::{
-    Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, MaaClaims, PlatformInfo, SigningKey, Silicon, SnpClaims,
-    TdAttributes, TdxClaims, TeeClaims, TeeKind, TokenShape, UvmClaims, VmSettings,
-};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use clock::TimeProvider;
@@ -242,9 +239,9 @@ pub use recorded::{EvidenceFiles, EvidenceFilesError};
 #[cfg(feature = "client")]
 pub use session::{ManagedSession, ManagedStatus, Session, StreamBuilder};
 pub use types::{
-    ChipId, FamilyId, HexError, HexErrorKind, HostData, ImageId, KeyDigest, MaaIssuer, MaaIssuerError, Measurement,
-    Nonce, Product, ReportData, ReportId, Sha256Digest, SpkiDigest, Tcb, TdxRegister, TeeTcbSvn, TlsExporter, UnixTime,
-    UserData, VmId, VmIdError, printable, printable_json,
+    ChipId, FamilyId, FirmwareVersion, HexError, HexErrorKind, HostData, ImageId, KeyDigest, MaaIssuer, MaaIssuerError,
+    Measurement, Nonce, Product, ReportData, ReportId, Sha256Digest, SigningKey, SpkiDigest, Tcb, TdxRegister, TeeKind,
+    TeeTcbSvn, TlsExporter, UnixTime, UserData, VmId, VmIdError, printable, printable_json,
 };
 #[cfg(feature = "client")]
 pub use verifier::{Verifier, VerifierBuilder, verify_connection};

@@ -4,9 +4,12 @@
 
 mod by_name;
 mod calendar;
+mod firmware_version;
 mod maa_issuer;
 mod printable;
 mod revocation;
+mod signing_key;
+mod tee_kind;
 mod time;
 mod vm_id;
 
@@ -17,9 +20,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use by_name::by_name;
 pub(crate) use calendar::DateTime;
+pub use firmware_version::FirmwareVersion;
 pub use maa_issuer::{MaaIssuer, MaaIssuerError};
 pub use printable::{printable, printable_json};
 pub use revocation::Revocation;
+pub use signing_key::SigningKey;
+pub use tee_kind::TeeKind;
 pub use time::UnixTime;
 pub(crate) use time::difference;
 pub use vm_id::{VmId, VmIdError};

@@ -35,7 +35,7 @@ use crate::uvm::{self, EndorsementExpectations};
 ///     AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerNameCheck, SpkiDigest, Trust, UvmRequirement, Workload,
 ///     verify,
 /// };
-/// # use blindbox_attestation::TokenShape;
+/// # use blindbox_attestation::claims::TokenShape;
 /// # use blindbox_attestation::emulator::{Guest, Maa};
 /// # let (maa, guest) = (Maa::start().await?, Guest::container());
 /// # let (issuer, host_data, now) = (maa.issuer(), guest.snp.host_data, maa.clock().now());
@@ -135,7 +135,7 @@ pub fn verify(
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use blindbox_attestation::maa::KeySet;
 /// use blindbox_attestation::{AttestationError, Endorsements, Evidence, Policy, Trust, UvmRequirement, Workload, verify_recorded};
-/// # use blindbox_attestation::TokenShape;
+/// # use blindbox_attestation::claims::TokenShape;
 /// # use blindbox_attestation::emulator::{Guest, Maa};
 /// # let (maa, guest) = (Maa::start().await?, Guest::container());
 /// # let (issuer, host_data, at) = (maa.issuer(), guest.snp.host_data, maa.clock().now());

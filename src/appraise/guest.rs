@@ -4,11 +4,11 @@ use std::fmt;
 
 use super::AppraisalBuilder;
 use super::builder::Required;
-use crate::claims::{Bit, GuestPolicy, SigningKey, SnpClaims};
+use crate::claims::{Bit, GuestPolicy, SnpClaims};
 use crate::cross_check::ConsistentEvidence;
 use crate::error::{Violation, any_of};
 use crate::policy::{BitRequirement, GuestPolicyBit, Policy, Requirement};
-use crate::types::KeyDigest;
+use crate::types::{KeyDigest, SigningKey};
 
 /// Checks the guest policy: what the guest allows the platform to do to it.
 pub(super) fn policy(checks: &mut AppraisalBuilder, actual: &GuestPolicy, policy: &Policy) {

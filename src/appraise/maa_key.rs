@@ -2,10 +2,10 @@
 
 use super::builder::Required;
 use super::{AppraisalBuilder, hardware, tcb};
-use crate::claims::SigningKey;
 use crate::error::{Violation, any_of};
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::{AdvisoryStatus, AttestedKeyRequirement, Grade, Platform, Requirement, advisories};
+use crate::types::SigningKey;
 
 /// Checks the container that holds the key. Its report, its endorsement and that both are about the key were verified before.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {

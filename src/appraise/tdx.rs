@@ -1,10 +1,10 @@
 //! Checks of a guest of Intel TDX, and of the kind of TEE.
 
 use super::AppraisalBuilder;
-use crate::claims::{TdxClaims, TeeClaims, TeeKind};
+use crate::claims::{TdxClaims, TeeClaims};
 use crate::error::{Violation, any_of};
 use crate::policy::{Kind, Policy, Requirement, UP_TO_DATE};
-use crate::types::shorten;
+use crate::types::{TeeKind, shorten};
 
 /// Checks that the policy accepts the kind of TEE. TDX is accepted only where the policy names it.
 pub(super) fn kind_of_tee(checks: &mut AppraisalBuilder, tee: &TeeClaims, policy: &Policy) {

@@ -1,11 +1,9 @@
 //! [`TeeClaims`]: the state of a TEE, by its kind.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 
 use super::{SnpClaims, TdxClaims};
-use crate::types::{ReportData, by_name};
+use crate::types::{ReportData, TeeKind};
 
 /// The state of a TEE, according to MAA or the hardware. Each kind of TEE has claims of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,39 +53,5 @@ impl TeeClaims {
             Self::Snp(snp) => &snp.report_data,
             Self::Tdx(tdx) => &tdx.report_data,
         }
-    }
-}
-
-/// A kind of TEE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum TeeKind {
-    /// AMD SEV-SNP.
-    Snp,
-    /// Intel TDX.
-    Tdx,
-}
-
-impl TeeKind {
-    /// Returns the name for messages.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Snp => "SEV-SNP",
-            Self::Tdx => "Intel TDX",
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for TeeKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        by_name(deserializer, &["snp", "tdx"], [Self::Snp, Self::Tdx])
-    }
-}
-
-impl fmt::Display for TeeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -11,14 +11,13 @@ use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
 use super::known_crls::{Document, KnownCrls};
 use super::single_flight::CachedFetches;
-use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, ReportError, VerifiedCrl, VerifiedVek, crl_path};
 use crate::sync::lock;
 use crate::telemetry::Lookup;
-use crate::types::{Product, Revocation, UnixTime};
+use crate::types::{Product, Revocation, SigningKey, UnixTime};
 
 /// How long a CRL is used before a later one is requested: a revocation takes effect within this time.
 const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);

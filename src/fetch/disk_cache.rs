@@ -14,12 +14,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::known_crls::{Document, KnownCrls};
-use crate::claims::SigningKey;
 use crate::crypto::sha256;
 use crate::der;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek, crl_path};
-use crate::types::{Product, Sha256Digest, UnixTime};
+use crate::types::{Product, Sha256Digest, SigningKey, UnixTime};
 use dir::CacheDir;
 
 /// The largest file that is read, in bytes: eight CRLs, each as large as the network may send it.

@@ -10,7 +10,6 @@ use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
 use super::single_flight::CachedFetches;
 use super::thim::Thim;
-use crate::claims::SigningKey;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -19,6 +18,7 @@ use crate::snp::{
     chain_path,
 };
 use crate::telemetry::Lookup;
+use crate::types::SigningKey;
 use crate::x509::CertificateError;
 
 /// How long a certificate is cached. It is valid for years; this bounds the memory of a verifier that sees many machines.

@@ -13,8 +13,7 @@ use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::tee::UP_TO_DATE;
 use super::workload::{Binding, UvmRequirement};
-use crate::claims::{SigningKey, TeeKind};
-use crate::types::Product;
+use crate::types::{Product, SigningKey, TeeKind};
 
 /// A finding about a policy: something that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

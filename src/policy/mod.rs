@@ -50,8 +50,7 @@ use std::str::FromStr;
 
 use schema::Document;
 
-use crate::claims::{SigningKey, TeeKind};
-use crate::types::{KeyDigest, MaaIssuer, Measurement, Product, Sha256Digest};
+use crate::types::{KeyDigest, MaaIssuer, Measurement, Product, Sha256Digest, SigningKey, TeeKind};
 
 /// The appraisal policy: which verifier is trusted, which workload is expected, and which additional requirements apply.
 ///

@@ -11,8 +11,9 @@ use super::require_table::{
 use super::requirement::Requirement;
 use super::tcb::TcbMinima;
 use super::{Policy, PolicyError};
-use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
-use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, VmId};
+use crate::types::{
+    ChipId, FamilyId, FirmwareVersion, ImageId, KeyDigest, Measurement, Product, ReportId, SigningKey, TeeKind, VmId,
+};
 
 /// Additional requirements. Each method fails with [`PolicyError`] if the value cannot be used, if the evidence of the
 /// policy's trust can never show it, or if the requirement is set already ([`PolicyError::GivenTwice`]).

@@ -10,8 +10,9 @@ use super::advisories::{self, Mitigation};
 use super::requirement::{CarriedBy, Requirement};
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
-use crate::claims::{FirmwareVersion, SigningKey, TeeKind};
-use crate::types::{ChipId, FamilyId, ImageId, KeyDigest, Measurement, Product, ReportId, VmId};
+use crate::types::{
+    ChipId, FamilyId, FirmwareVersion, ImageId, KeyDigest, Measurement, Product, ReportId, SigningKey, TeeKind, VmId,
+};
 
 /// The requirements beyond the constructor's arguments. Every field that is set is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,8 @@ use super::require_table::{Requested, Requirements};
 use super::strict_serde;
 use super::trust::Trust;
 use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
-use crate::claims::SigningKey;
 use crate::json::{self, Value};
-use crate::types::{KeyDigest, Measurement, Product, shorten};
+use crate::types::{KeyDigest, Measurement, Product, SigningKey, shorten};
 
 /// A policy as written in a file. [`super::Policy`] is one that has passed [`Document::validate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use super::PolicyError;
 use super::requirement::Requirement;
 use super::schema::{COMPLIANT_CVM, Document, Kind};
-use crate::claims::TeeKind;
+use crate::types::TeeKind;
 
 /// Intel's TCB status that a policy requires unless it names others.
 pub(crate) const UP_TO_DATE: &str = "UpToDate";

@@ -6,8 +6,8 @@ use super::PolicyError;
 use super::pcrs::{self, PcrIndex, PcrRequirements};
 use super::require_table::{check_list, check_names, check_number, check_text};
 use super::strict_serde::strict;
-use crate::claims::{TeeKind, UvmClaims};
-use crate::types::{HostData, KeyDigest, Measurement, Sha256Digest};
+use crate::claims::UvmClaims;
+use crate::types::{HostData, KeyDigest, Measurement, Sha256Digest, TeeKind};
 
 strict! {
     /// Whether the measured configuration attests only its own TLS key, its own connections or its own message key. Evidence cannot show this; the

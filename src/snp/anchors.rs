@@ -4,9 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use super::certificate::{CaCertificate, read_certificate};
 use super::error::{CertificateRole, ReportError};
-use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
-use crate::types::{Product, Sha256Digest};
+use crate::types::{Product, Sha256Digest, SigningKey};
 use crate::x509::CertificateError;
 
 /// The certificates that every chain must end in: the ARK, ASK and ASVK of each processor family.

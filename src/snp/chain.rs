@@ -12,9 +12,8 @@ use super::report::{RawReport, check_tcb_order};
 use super::revocation::{Authorities, RevocationOutcome};
 use super::vek::{VekCertificate, VekIdentity};
 use super::{CaChain, VerifiedReport};
-use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
-use crate::types::{Product, Revocation, UnixTime};
+use crate::types::{Product, Revocation, SigningKey, UnixTime};
 use crate::x509::CertificateError;
 
 /// A VCEK or VLEK whose certificate was verified up to AMD's root: a handle to verify further reports with.

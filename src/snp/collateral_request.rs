@@ -8,8 +8,7 @@ use super::error::{ReportError, TcbPart};
 use super::product::{hardware_id_len, has_fmc};
 use super::report::RawReport;
 use super::vek::VekIdentity;
-use crate::claims::SigningKey;
-use crate::types::{ChipId, Product, Tcb};
+use crate::types::{ChipId, Product, SigningKey, Tcb};
 
 /// The certificate and CRL that are needed to verify a report, according to the *unverified* report.
 ///

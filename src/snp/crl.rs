@@ -18,10 +18,9 @@ use x509_parser::x509::X509Name;
 use super::anchors::AmdAnchors;
 use super::certificate::CaCertificate;
 use super::error::CrlError;
-use crate::claims::SigningKey;
 use crate::crypto::sha256_digest;
 use crate::der::{DerReader, Signed};
-use crate::types::{Product, Sha256Digest, UnixTime, shorten};
+use crate::types::{Product, Sha256Digest, SigningKey, UnixTime, shorten};
 use crate::x509::{SignatureAlgorithm, common_name};
 use tbs::{Content, Extension, Header};
 

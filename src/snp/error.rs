@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::claims::{Cpuid, SigningKey};
-use crate::types::{ChipId, Product, Tcb, UnixTime, difference};
+use crate::claims::Cpuid;
+use crate::types::{ChipId, Product, SigningKey, Tcb, UnixTime, difference};
 use crate::x509::CertificateError;
 
 /// The reason why a hardware report is refused.

@@ -12,8 +12,11 @@ use sev::parser::ByteParser as _;
 
 use super::error::ReportError;
 use super::product::{hardware_id_len, product_of};
-use crate::claims::{Bit, Cpuid, FirmwareVersion, GuestPolicy, HardwareClaims, PlatformInfo, SigningKey, SnpClaims};
-use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
+use crate::claims::{Bit, Cpuid, GuestPolicy, HardwareClaims, PlatformInfo, SnpClaims};
+use crate::types::{
+    ChipId, FamilyId, FirmwareVersion, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId,
+    SigningKey, Tcb,
+};
 
 /// The length of a report of any version (AMD 56860 table 23).
 pub const REPORT_LEN: usize = 0x4a0;

@@ -2,10 +2,9 @@
 
 use super::certificate::{CaCertificate, read_certificate};
 use super::product::{hardware_id_len, has_fmc, is_name_of};
-use crate::claims::SigningKey;
 use crate::crypto::{PublicKey, Scheme, sha256_digest};
 use crate::der::{Signed, ia5_string, octet_string, small_integer};
-use crate::types::{ChipId, Product, Sha256Digest, Tcb, UnixTime, shorten};
+use crate::types::{ChipId, Product, Sha256Digest, SigningKey, Tcb, UnixTime, shorten};
 use crate::x509::{Certificate, CertificateError, Validity};
 
 /// A VCEK or VLEK certificate as received, not verified; see [`super::VerifiedVek`].

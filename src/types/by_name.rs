@@ -41,8 +41,7 @@ mod tests {
     use serde::Deserialize;
     use serde::de::DeserializeOwned;
 
-    use crate::claims::{FirmwareVersion, SigningKey};
-    use crate::types::{ChipId, HostData, Product, Sha256Digest, UnixTime};
+    use crate::types::{ChipId, FirmwareVersion, HostData, Product, Sha256Digest, SigningKey, UnixTime};
 
     fn error<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
         serde_json::from_str::<T>(json).unwrap_err().to_string()

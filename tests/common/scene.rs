@@ -3,15 +3,15 @@
 
 use std::sync::OnceLock;
 
+use blindbox_attestation::claims::{Bit, SnpClaims};
 use blindbox_attestation::emulator::amd::{AmdHierarchy, ReportBuilder, SignedVek};
 use blindbox_attestation::emulator::uvm::{SigningAlgorithm, UvmSigner};
 use blindbox_attestation::emulator::{Guest, TokenClaims, report_data};
 use blindbox_attestation::snp::{Crl, Vek};
 use blindbox_attestation::uvm::EndorsementForm;
 use blindbox_attestation::{
-    Attestation, AttestationError, Binding, Bit, Challenge, Endorsements, Evidence, GuestIdentity, HostData,
-    KeySetSource, Policy, PolicyError, Product, ServerNameCheck, SnpClaims, SpkiDigest, Trust, UnixTime,
-    UvmRequirement, Workload, verify,
+    Attestation, AttestationError, Binding, Challenge, Endorsements, Evidence, GuestIdentity, HostData, KeySetSource,
+    Policy, PolicyError, Product, ServerNameCheck, SpkiDigest, Trust, UnixTime, UvmRequirement, Workload, verify,
 };
 use serde_json::json;
 

@@ -1,8 +1,9 @@
 //! What real reports say of AMD's advisories, and where each floor begins.
 
+use blindbox_attestation::PlatformInfoBit;
 use blindbox_attestation::advisories::{self, AdvisoryStatus, Unmet, UnverifiedAdvisories};
+use blindbox_attestation::claims::Silicon;
 use blindbox_attestation::snp::ReportError;
-use blindbox_attestation::{PlatformInfoBit, Silicon};
 
 const fn old(part: &'static str, minimum: u8, actual: u8) -> AdvisoryStatus {
     AdvisoryStatus::NotFixed(Unmet::Tcb { part, minimum, actual: Some(actual) })

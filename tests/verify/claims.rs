@@ -4,8 +4,9 @@ use crate::sign::{
     ISSUER, KEY_ID, NOW, any_of_each_type, base64_url, check, check_claims, container_claims, header, keys, refusal,
     signer, vm_claims,
 };
+use blindbox_attestation::claims::{Bit, TokenShape};
 use blindbox_attestation::maa::{TokenError, TokenExpectations, TokenPart, verify};
-use blindbox_attestation::{Bit, JsonType, MaaIssuer, Measurement, Product, ReportData, Tcb, TokenShape, UnixTime};
+use blindbox_attestation::{JsonType, MaaIssuer, Measurement, Product, ReportData, Tcb, UnixTime};
 use serde_json::{Value, json};
 
 #[test]
@@ -196,7 +197,10 @@ fn every_claim_reaches_its_place() {
         (104, "ContainerPlat-AMD-UVM", "did:x509:0:sha256:x::eku:1")
     );
     for (name, read) in [
-        ("x-ms-sevsnpvm-is-debuggable", (|policy| policy.debug) as fn(blindbox_attestation::GuestPolicy) -> bool),
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            (|policy| policy.debug) as fn(blindbox_attestation::claims::GuestPolicy) -> bool,
+        ),
         ("x-ms-sevsnpvm-migration-allowed", |policy| policy.migrate_ma),
     ] {
         let mut claims = container_claims();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use blindbox_attestation::azure_vm::{AkCertificateError, HclReportError, QuoteError};
+use blindbox_attestation::claims::TokenShape;
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::maa::{KeyEvidenceError, KeySetError, TokenError};
 use blindbox_attestation::snp::{CrlError, ReportError};
@@ -11,7 +12,7 @@ use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     AttestationError, BitRequirement, Category, ChannelNotAllowed, ChannelNotBound, HostData, MaaIssuer, MaaKeyError,
     Measurement, PlatformInfoBit, Policy, PolicyError, Product, Sha256Digest, SpkiDigest, TcbMinima, TcbMinimum,
-    TlsExporter, TokenShape, Verdict, Violation, VmConfigurationBit,
+    TlsExporter, Verdict, Violation, VmConfigurationBit,
 };
 
 use crate::scene::*;

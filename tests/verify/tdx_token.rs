@@ -2,12 +2,12 @@
 
 use std::fs;
 
+use blindbox_attestation::claims::TokenShape;
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::maa::{KeySet, TokenError};
 use blindbox_attestation::{
     AttestationError, Binding, Challenge, Endorsements, Evidence, GuestIdentity, JsonType, MaaIssuer, Measurement,
-    Policy, ServerNameCheck, TeeKind, TokenShape, Trust, UnixTime, Verdict, verify, verify_recorded,
-    verify_unappraised,
+    Policy, ServerNameCheck, TeeKind, Trust, UnixTime, Verdict, verify, verify_recorded, verify_unappraised,
 };
 use serde_json::{Value, json};
 

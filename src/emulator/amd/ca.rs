@@ -2,9 +2,8 @@
 
 use super::keys::CaKey;
 use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss_with_trailer, signed};
-use crate::claims::SigningKey;
 use crate::snp::CertificateRole;
-use crate::types::UnixTime;
+use crate::types::{SigningKey, UnixTime};
 
 /// A CA certificate to be signed by the hierarchy's root.
 #[derive(Clone)]

@@ -2,9 +2,8 @@
 
 use super::keys::CaKey;
 use super::{AmdHierarchy, DEFAULT_VALIDITY, Extension, der, rsa_pss, rsa_pss_with_trailer, signed};
-use crate::claims::SigningKey;
 use crate::snp::CertificateRole;
-use crate::types::{Product, UnixTime};
+use crate::types::{Product, SigningKey, UnixTime};
 
 const CRL_NUMBER: &str = "2.5.29.20";
 

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::registry::{self, HierarchyOwner, hierarchy};
-use crate::claims::SigningKey;
 use crate::emulator::clock::EmulatedClock;
 use crate::emulator::guest::platform::{Platform, new_chip_id};
 use crate::emulator::network::fault::{Fault, Faults};
@@ -16,7 +15,7 @@ use crate::emulator::network::tls::{CertificateAuthority, CertificateRequest, Ke
 use crate::emulator::network::traffic::Traffic;
 use crate::emulator::{lock, origin};
 use crate::snp::CertificateRole;
-use crate::types::{ChipId, Product, Tcb, UnixTime};
+use crate::types::{ChipId, Product, SigningKey, Tcb, UnixTime};
 
 /// Where Azure's hosts hand out the certificates of their own chip.
 const THIM_PATH: &str = "/metadata/THIM/amd/certification";

@@ -40,9 +40,8 @@ pub(super) use report::tcb_bytes;
 pub use vek::{CSP_ID, SignedVek, VekBuilder};
 
 use self::keys::CaKey;
-use crate::claims::SigningKey;
 use crate::snp::{AmdAnchors, CaChain, CertificateRole, CustomAnchors, certificate_pem};
-use crate::types::Product;
+use crate::types::{Product, SigningKey};
 
 /// The ARK, ASK and ASVK of one processor family, with AMD's names and this process's keys.
 #[derive(Clone, Debug)]

@@ -1,9 +1,12 @@
 //! Reports, as the firmware of any product writes them in any version (AMD 56860 table 23).
 
 use super::vek::SignedVek;
-use crate::claims::{Cpuid, FirmwareVersion, SigningKey};
+use crate::claims::Cpuid;
 use crate::snp::REPORT_LEN;
-use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId, Tcb};
+use crate::types::{
+    ChipId, FamilyId, FirmwareVersion, HostData, ImageId, KeyDigest, Measurement, Product, ReportData, ReportId,
+    SigningKey, Tcb,
+};
 
 /// A report to fill in and sign. Without more it is of version 3, of a production guest as Azure runs them.
 #[derive(Clone, Debug)]

@@ -6,9 +6,8 @@ use super::keys::{CaKey, ReportKey};
 use super::{
     AmdHierarchy, DEFAULT_VALIDITY, Extension, der, pem, rsa_pss, rsa_pss_parameters, rsa_pss_with_trailer, signed,
 };
-use crate::claims::SigningKey;
 use crate::snp::CertificateRole;
-use crate::types::{ChipId, Product, Tcb, UnixTime};
+use crate::types::{ChipId, Product, SigningKey, Tcb, UnixTime};
 
 const ARC: &str = "1.3.6.1.4.1.3704.1";
 

@@ -4,14 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use super::hardware_knob::HardwareKnob;
 use super::uvm::UvmSigner;
-use crate::claims::{Bit, GuestPolicy, SigningKey};
+use crate::claims::{Bit, GuestPolicy};
 use crate::emulator::amd::registry::{self, HierarchyOwner, hierarchy};
 use crate::emulator::amd::{ReportBuilder, SignedVek, pem, tcb_bytes};
 use crate::emulator::blindbox::agent::{HardwareEvidence, ReportSource};
 use crate::emulator::guest::Guest;
 use crate::emulator::keys::random;
 use crate::snp::AmdAnchors;
-use crate::types::{ChipId, Product, ReportData, Tcb};
+use crate::types::{ChipId, Product, ReportData, SigningKey, Tcb};
 use crate::uvm::EndorsementForm;
 
 /// An emulated machine. Given to a [`crate::emulator::BlindBoxBuilder`] it makes the agent serve `/attest/raw` and

@@ -162,7 +162,7 @@ fn every_check_of_the_appraisal_is_documented() {
 
 #[test]
 fn advisories_are_documented_with_their_floors() {
-    use blindbox_attestation::Silicon::{Bergamo, Genoa, GenoaX, Milan, MilanX, Turin};
+    use blindbox_attestation::claims::Silicon::{Bergamo, Genoa, GenoaX, Milan, MilanX, Turin};
     for advisory in blindbox_attestation::advisories::all() {
         let row = rows(TRUST).find(|cells| cells[0] == advisory.name).unwrap();
         assert_eq!((row[1], row[2]), (advisory.published, advisory.attack.unwrap_or_default()));

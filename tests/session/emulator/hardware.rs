@@ -1,5 +1,6 @@
 //! Reports, certificates and endorsements of a machine, as the agent sends them, and everything that spoils them.
 
+use blindbox_attestation::claims::Bit;
 use blindbox_attestation::emulator::uvm::UvmSigner;
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{
@@ -10,8 +11,8 @@ use blindbox_attestation::uvm::{
     self, EndorsementError, EndorsementExpectations, EndorsementForm, PRODUCTION_FEED, VerifiedEndorsement,
 };
 use blindbox_attestation::{
-    AttestationError, Bit, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId,
-    SigningKey, Tcb, Trust, UvmRequirement, Violation, Workload, verify_recorded, verify_unappraised,
+    AttestationError, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId, SigningKey,
+    Tcb, Trust, UvmRequirement, Violation, Workload, verify_recorded, verify_unappraised,
 };
 
 use super::*;

@@ -1,10 +1,11 @@
 //! Advisories by processor: what is required, what is advice, what evidence does not say.
 
 use blindbox_attestation::advisories::{Advisory, Mitigation};
+use blindbox_attestation::claims::Cpuid;
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::snp::{ReportError, Vek, VekCertificate};
 use blindbox_attestation::{
-    AttestationError, BitRequirement, Cpuid, Endorsements, Evidence, Measurement, PlatformInfoBit, Policy, PolicyError,
+    AttestationError, BitRequirement, Endorsements, Evidence, Measurement, PlatformInfoBit, Policy, PolicyError,
     Product, Tcb, TcbMinima, TcbMinimum, Trust, Verdict, Violation, verify, verify_recorded,
 };
 
@@ -206,7 +207,7 @@ fn a_token_is_held_to_what_is_required_and_shows_no_microcode() {
 #[test]
 fn a_processor_has_a_minimum_of_its_own() {
     let minima = TcbMinima::for_product(blindbox_attestation::Product::Milan, TcbMinimum::new().snp(24).microcode(219))
-        .with_silicon(blindbox_attestation::Silicon::MilanX, TcbMinimum::new().microcode(70));
+        .with_silicon(blindbox_attestation::claims::Silicon::MilanX, TcbMinimum::new().microcode(70));
     let required = policy(Trust::amd()).require_reported_tcb(minima).unwrap();
     let x = |microcode| attest_tcb(&required, tcb(24, microcode), |report| report.cpuid(MILAN_X));
     passed(x(70), "reported tcb", "bootloader 4, tee 0, snp 24, microcode 70");

@@ -1,10 +1,11 @@
 //! Guests of Intel TDX under MAA trust: what each requirement and relaxation means for them, and for the other kind of TEE.
 
 use aws_lc_rs::digest::{self, digest};
+use blindbox_attestation::claims::TdAttributes;
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::{
     AttestationError, BitRequirement, GuestIdentity, GuestPolicyBit, KeyDigest, Measurement, Policy, PolicyError,
-    Product, TdAttributes, TeeKind, Trust, Verdict, Violation,
+    Product, TeeKind, Trust, Verdict, Violation,
 };
 use serde_json::json;
 

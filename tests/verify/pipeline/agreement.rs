@@ -1,10 +1,11 @@
 //! Token, report and endorsement in one verification tell one story.
 
+use blindbox_attestation::claims::Cpuid;
 use blindbox_attestation::emulator::TokenClaims;
 use blindbox_attestation::emulator::amd::ReportBuilder;
 use blindbox_attestation::snp::Vek;
 use blindbox_attestation::{
-    AttestationError, Channel, ChipId, Cpuid, Measurement, Policy, SigningKey, Trust, Verdict, verify,
+    AttestationError, Channel, ChipId, Measurement, Policy, SigningKey, Trust, Verdict, verify,
 };
 use serde_json::{Value, json};
 

@@ -1,13 +1,13 @@
 //! Reports of every product, version and kind of key, right and wrong in every single way.
 
+use blindbox_attestation::claims::{Bit, Cpuid};
 use blindbox_attestation::emulator::amd::{self, AmdHierarchy, ReportBuilder};
 use blindbox_attestation::snp::{
     self, AmdAnchors, CertificateError, CertificateRole, Collateral, CollateralRequest, REPORT_LEN, ReportError,
     Revocation, TcbPart, Vek, VerifiedCrl, VerifiedReport, VerifiedVek,
 };
 use blindbox_attestation::{
-    AttestationError, Bit, ChipId, Cpuid, Endorsements, Evidence, FirmwareVersion, Product, SigningKey, Tcb,
-    verify_unappraised,
+    AttestationError, ChipId, Endorsements, Evidence, FirmwareVersion, Product, SigningKey, Tcb, verify_unappraised,
 };
 
 use super::NOW;

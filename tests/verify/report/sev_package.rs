@@ -1,11 +1,12 @@
 //! Real evidence that is on every machine: the Milan report and VCEK inside the published `sev` package, which cargo
 //! has unpacked to build this crate.
 
+use blindbox_attestation::claims::Bit;
 use blindbox_attestation::snp::{
     self, AmdAnchors, CertificateError, CertificateRole, Collateral, NotEvaluated, ReportError, Revocation,
     RevocationOutcome, VekCertificate, VekIdentity, VerifiedVek,
 };
-use blindbox_attestation::{Bit, Product, SigningKey, Tcb};
+use blindbox_attestation::{Product, SigningKey, Tcb};
 
 use crate::sev_data::{Milan, milan, package};
 

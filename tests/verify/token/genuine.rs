@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use blindbox_attestation::claims::{Bit, TokenShape};
 use blindbox_attestation::maa::{TokenError, TokenExpectations, TokenPart, verify};
-use blindbox_attestation::{Bit, MaaIssuer, Product, Tcb, TokenShape, UnixTime};
+use blindbox_attestation::{MaaIssuer, Product, Tcb, UnixTime};
 use serde_json::{Value, json};
 
 use super::OfflineAttestation;

@@ -9,7 +9,8 @@ use blindbox_agent::{Agent, Source};
 use blindbox_attestation::emulator::{Kds, Maa};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{Crl, Vek, certificates_from_pem};
-use blindbox_attestation::{Attestation, AttestationError, Challenge, Channel, Endorsements, Evidence, GuestPolicy, Policy, ServerNameCheck, Session, SpkiDigest, TlsExporter, TokenShape, Trust, Verifier, Violation, verify};
+use blindbox_attestation::claims::{GuestPolicy, TokenShape};
+use blindbox_attestation::{Attestation, AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerNameCheck, Session, SpkiDigest, TlsExporter, Trust, Verifier, Violation, verify};
 use serde_json::{Value, json};
 
 use crate::client::Client;

@@ -11,7 +11,8 @@ use blindbox_agent::{Agent, Config, Device, EvidenceError, SecurityContext, Side
 use blindbox_attestation::emulator::{Guest, HardwareEvidence, Maa, Platform, ReportSource as _, UVM_FEED};
 use blindbox_attestation::snp::{self, Collateral, Revocation};
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
-use blindbox_attestation::{Policy, Product, ReportData, TokenShape, Trust, UnixTime, UvmRequirement, Workload};
+use blindbox_attestation::claims::TokenShape;
+use blindbox_attestation::{Policy, Product, ReportData, Trust, UnixTime, UvmRequirement, Workload};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;

@@ -4,9 +4,10 @@ mod draft;
 
 use std::process::ExitCode;
 
+use blindbox_attestation::claims::UvmClaims;
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
 use blindbox_attestation::{
-    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, UvmClaims, UvmRequirement, verify_unappraised,
+    Claims, Evidence, EvidenceBundle, GuestIdentity, HostData, Policy, UvmRequirement, verify_unappraised,
 };
 use clap::Args;
 

@@ -1,9 +1,10 @@
 //! The guest: who it is, its policy, privilege level and version.
 
+use blindbox_attestation::claims::{Bit, SnpClaims};
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    Bit, BitRequirement, FamilyId, GuestIdentity, GuestPolicyBit, ImageId, KeyDigest, Measurement, Policy, PolicyError,
-    ReportId, SnpClaims, Trust, Violation,
+    BitRequirement, FamilyId, GuestIdentity, GuestPolicyBit, ImageId, KeyDigest, Measurement, Policy, PolicyError,
+    ReportId, Trust, Violation,
 };
 
 use super::super::{allowed, failed, not_reported, passed};

@@ -5,8 +5,9 @@ mod machine;
 mod token_only;
 mod workload;
 
+use blindbox_attestation::claims::SnpClaims;
 use blindbox_attestation::emulator::Guest;
-use blindbox_attestation::{Policy, PolicyError, SnpClaims, Trust};
+use blindbox_attestation::{Policy, PolicyError, Trust};
 
 use crate::scene::*;
 

@@ -10,10 +10,8 @@ use std::sync::Arc;
 
 use blindbox_agent::{Agent, AzureVm, Config, Source, StartError};
 use blindbox_attestation::emulator::{Kds, Maa};
-use blindbox_attestation::{
-    AttestationError, Binding, Channel, GuestIdentity, Policy, Session, Sha256Digest, TokenShape, Trust, Verdict,
-    Verifier, Violation,
-};
+use blindbox_attestation::claims::TokenShape;
+use blindbox_attestation::{AttestationError, Binding, Channel, GuestIdentity, Policy, Session, Sha256Digest, Trust, Verdict, Verifier, Violation};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use blindbox_attestation::{Bit, EvidenceBundle, ParavisorFix, SnpClaims, TdxClaims, UvmRequirement};
+use blindbox_attestation::claims::{Bit, SnpClaims, TdxClaims};
+use blindbox_attestation::{EvidenceBundle, ParavisorFix, UvmRequirement};
 
 use super::{Learn, Shown};
 use crate::policy::{BindingArgument, Kind};

@@ -12,7 +12,8 @@ use super::require_table::{BitRequirement, PlatformInfoBit, VmConfigurationBit};
 use super::schema::{Document, Kind};
 use super::tcb::TcbMinima;
 use super::tee::UP_TO_DATE;
-use super::workload::{Binding, UvmRequirement};
+use super::uvm::UvmRequirement;
+use super::workload::Binding;
 use crate::types::{Product, SigningKey, TeeKind};
 
 /// A finding about a policy: something that it does not restrict.

@@ -2,11 +2,13 @@
 
 use super::advisories::{self, Advisory, Grade};
 use super::attested_key::AttestedKeyRequirement;
+use super::guest::GuestIdentity;
 use super::require_table::Requirements;
 use super::requirement::Requirement;
 use super::schema::Document;
 use super::trust::{AmdTrust, MaaTrust, Trust};
-use super::workload::{GuestIdentity, UvmRequirement, Workload};
+use super::uvm::UvmRequirement;
+use super::workload::Workload;
 
 /// The setting that requires the fix of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,13 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::PolicyError;
+use super::guest::GuestIdentity;
 use super::pcrs::PCRS;
 use super::require_table::{Requested, Requirements};
 use super::strict_serde;
 use super::trust::Trust;
-use super::workload::{Binding, GuestIdentity, UvmRequirement, Workload};
+use super::uvm::UvmRequirement;
+use super::workload::{Binding, Workload};
 use crate::json::{self, Value};
 use crate::types::{KeyDigest, Measurement, Product, SigningKey, shorten};
 

@@ -25,4 +25,4 @@ pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
 pub(crate) use lease::Lease;
 pub(crate) use peer_id::PeerId;
-pub(crate) use recipient::MessageRecipient;
+pub(crate) use recipient::{MessageRecipient, has_own_header};

@@ -10,10 +10,34 @@ use url::Url;
 use crate::agent_protocol::join_path;
 use crate::attestation::Attestation;
 use crate::base_url::BaseUrl;
-use crate::fetch::MessageOffer;
+use crate::fetch::{AttestRequest, MessageOffer};
 use crate::message::exchange::client::Recipient;
 use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;
+use crate::message::key_config::KeyConfig;
+
+/// A header that the request with a sealed message has of its own.
+struct OwnHeader {
+    name: HeaderName,
+    value: fn(&KeyConfig, &MessageOffer) -> Option<HeaderValue>,
+}
+
+/// All headers of such a request, except those for a front end: none of those may replace one of these.
+const OWN_HEADERS: [OwnHeader; 5] = [
+    OwnHeader { name: CONTENT_TYPE, value: |_, _| Some(HeaderValue::from_static(outer::REQUEST_TYPE)) },
+    OwnHeader { name: ACCEPT, value: |_, _| Some(HeaderValue::from_static(outer::RESPONSE_TYPE)) },
+    OwnHeader { name: CACHE_CONTROL, value: |_, _| Some(HeaderValue::from_static("no-store")) },
+    OwnHeader {
+        name: HeaderName::from_static(outer::INSTANCE_FIELD),
+        value: |config, _| HeaderValue::try_from(outer::instance(config)).ok(),
+    },
+    OwnHeader { name: COOKIE, value: |_, offer| offer.cookies.clone() },
+];
+
+/// Whether a request for evidence or one with a sealed message has this header of its own.
+pub(crate) fn has_own_header(name: &HeaderName) -> bool {
+    AttestRequest::has_own_header(name) || OWN_HEADERS.iter().any(|own| own.name == *name)
+}
 
 /// The holder of the message key that one attestation names. All that share the attestation share this, so that no number is used twice.
 pub(crate) struct MessageRecipient {
@@ -34,14 +58,8 @@ impl MessageRecipient {
         let (config, offer) = (attested.message_key.clone()?, offer?);
         let url = join_path(base.url(), outer::PATH);
         let mut headers = front_end_headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(outer::REQUEST_TYPE));
-        headers.insert(ACCEPT, HeaderValue::from_static(outer::RESPONSE_TYPE));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(instance) = HeaderValue::try_from(outer::instance(&config)) {
-            headers.insert(HeaderName::from_static(outer::INSTANCE_FIELD), instance);
-        }
-        if let Some(cookies) = offer.cookies {
-            headers.insert(COOKIE, cookies);
+        for OwnHeader { name, value } in OWN_HEADERS {
+            value(&config, &offer).map(|value| headers.insert(name, value));
         }
         let recipient = Recipient::new(Offer { config, session: offer.session });
         Some(Arc::new(Self { recipient, url, headers, lost: AtomicBool::new(false) }))

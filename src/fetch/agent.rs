@@ -1,6 +1,6 @@
 //! Requests evidence from the attestation agent: `crate::agent_protocol` has the forms.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use url::Url;
 
@@ -16,6 +16,9 @@ use crate::transport::{Connection, Connector, OutgoingBody, TransportError, Tran
 
 const ACTIVITY: &str = "waiting for the attestation agent";
 
+/// All headers of a request for evidence, except those for a front end: none of those may replace one of these.
+const OWN_HEADERS: [(HeaderName, &str); 2] = [(CONTENT_TYPE, "application/json"), (ACCEPT, "application/json")];
+
 /// What is requested from an agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttestRequest<'a> {
@@ -30,6 +33,11 @@ impl<'a> AttestRequest<'a> {
     pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy, headers: &'a HeaderMap) -> Self {
         let front_end_headers = (challenge.channel() == Channel::BoundMessage).then_some(headers);
         Self { challenge, policy, front_end_headers }
+    }
+
+    /// Whether every request for evidence has this header.
+    pub(crate) fn has_own_header(name: &HeaderName) -> bool {
+        OWN_HEADERS.iter().any(|(own, _)| own == name)
     }
 }
 
@@ -123,13 +131,13 @@ impl Agent<'_> {
         };
         let headers = self.headers;
         let request = || {
-            let request = http::Request::post(url.as_str())
-                .header(CONTENT_TYPE, "application/json")
-                .header(ACCEPT, "application/json")
-                .body(OutgoingBody::bytes(body.clone()));
+            let request = http::Request::post(url.as_str()).body(OutgoingBody::bytes(body.clone()));
             let reason = "expected as the agent's address one that HTTP can carry";
             let mut request = request.map_err(|_| AttestationError::InvalidUrl { reason })?;
             request.headers_mut().extend(headers.cloned().unwrap_or_default());
+            for (name, value) in OWN_HEADERS {
+                request.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
             Ok(request)
         };
         match bounds.run_over(&mut self.channel, request).await {

@@ -3,19 +3,17 @@
 use http::HeaderMap;
 use url::Url;
 
+use crate::attest::has_own_header;
 use crate::error::AttestationError;
 use crate::http::parse_header;
 use crate::types::shorten;
-
-/// Headers that this crate writes itself.
-const OWN_HEADERS: [&str; 5] = ["accept", "blindbox-instance", "cache-control", "content-type", "cookie"];
 
 pub(super) fn front_end_headers(written: &[(String, Vec<u8>)]) -> Result<HeaderMap, AttestationError> {
     let mut headers = HeaderMap::new();
     for (name, value) in written {
         let (name, mut value) = parse_header(name, value)
             .map_err(|reason| misconfigured(&format!("a header for a front end: {reason}")))?;
-        if OWN_HEADERS.contains(&name.as_str()) {
+        if has_own_header(&name) {
             return Err(misconfigured("expected a header for a front end that the request does not have already"));
         }
         value.set_sensitive(true);

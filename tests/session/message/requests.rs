@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body::Frame;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -207,7 +208,12 @@ async fn a_header_for_the_front_end_reaches_the_front_end_alone() {
     let seen = behind.front_end.traffic().requests();
     let of = |path: &str| seen.iter().find(|request| request.path == path).unwrap().header("ocp-apim-subscription-key");
     assert_eq!((of("/attest/maa"), of("/attest/message")), (Some("a-subscription"), Some("a-subscription")));
-    for name in ["cookie", "content-type", "host", "blindbox-instance"] {
+    // Of what each request has already, nothing is replaced.
+    let others = seen.iter().flat_map(|request| &request.headers).map(|(name, _)| name.as_str());
+    let others: BTreeSet<_> = others.filter(|name| *name != "ocp-apim-subscription-key").collect();
+    let own = ["accept", "blindbox-instance", "cache-control", "content-type", "cookie"];
+    assert!(others.is_superset(&own.into()), "{others:?}");
+    for name in others.into_iter().chain(["host"]) {
         assert_eq!(with(name).unwrap_err().code(), "misconfigured", "{name}");
     }
     // A session that is bound to a TLS key does not send it.

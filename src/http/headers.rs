@@ -1,4 +1,4 @@
-//! Which headers a caller can set.
+//! Which headers a caller can set: those that `message::exchange::fields` does not reserve.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, TE};
 

@@ -1,4 +1,4 @@
-//! Fields that a message does not carry, or that only the ends of the protocol write.
+//! Which fields only the client or the ends of the protocol write, over TLS and in sealed messages.
 
 use crate::message::binary_http::Field;
 

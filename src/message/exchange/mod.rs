@@ -5,7 +5,7 @@
 //! | [`runtime_data`] | what evidence covers: the nonce and the digest of the key configuration |
 //! | [`session`] | session ids, numbers, and which numbers were used |
 //! | [`keys`] | the keys of one agent, from their generation until they are wiped |
-//! | [`fields`] | the fields that no application writes |
+//! | [`fields`] | the fields that only the client or the ends of the protocol write |
 //! | [`stream`] | binary HTTP in chunks, written and read |
 //! | [`agent`] | the request that an agent opens, and its sealed response |
 //! | [`client`] | the request that a client seals, and the response to it |

@@ -5,7 +5,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use super::access::TOKEN_HEADER;
 use super::response::ERROR_HEADER;
 
-/// Headers between two hops (RFC 9110 section 7.6.1), and those of a request that the session writes itself.
+/// Headers between two hops (RFC 9110 section 7.6.1). Most of them a session refuses: `message::exchange::fields` of the crate.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     // What goes with an offer of `h2c` (RFC 7540 section 3.2.1).

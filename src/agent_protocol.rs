@@ -23,7 +23,7 @@ use crate::error::{AttestationError, ChannelNotBound};
 use crate::evidence::Evidence;
 use crate::json::{self, MemberError, Object, Read, Value};
 use crate::message::exchange::outer::{KEY_CONFIG_MEMBER, SESSION_MEMBER};
-use crate::message::exchange::session::SessionId;
+use crate::message::exchange::replay::SessionId;
 use crate::policy::Policy;
 use crate::snp::certificates_from_pem;
 use crate::types::{MaaIssuer, Sha256Digest, is_media_type, shorten};

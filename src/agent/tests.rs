@@ -15,7 +15,7 @@ use super::*;
 use crate::message::binary_http::{Control, Field, Head, Part};
 use crate::message::exchange::client::{Recipient, ResponseError, ResponseReader};
 use crate::message::exchange::keys::Offer;
-use crate::message::exchange::session::SessionId;
+use crate::message::exchange::replay::SessionId;
 use crate::message::exchange::stream::Ending;
 use crate::message::key_config::KeyConfig;
 use crate::types::Nonce;

@@ -6,7 +6,7 @@ use hyper::{Request, Response, StatusCode};
 use crate::message::binary_http::{Control, Head, Part};
 use crate::message::exchange::client::{Recipient, ResponseReader};
 use crate::message::exchange::keys::Offer;
-use crate::message::exchange::session::SessionId;
+use crate::message::exchange::replay::SessionId;
 use crate::message::exchange::stream::Ending;
 use crate::message::headers::{from_fields, to_fields};
 use crate::message::key_config::KeyConfig;

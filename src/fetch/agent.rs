@@ -10,7 +10,7 @@ use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::evidence::Evidence;
-use crate::message::exchange::session::SessionId;
+use crate::message::exchange::replay::SessionId;
 use crate::policy::Policy;
 use crate::transport::{Connection, Connector, OutgoingBody, TransportError, TransportErrorKind};
 

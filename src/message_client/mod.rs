@@ -53,7 +53,7 @@ use crate::maa_key::crl_needed;
 use crate::message::exchange::client::{MAX_ATTESTATIONS, Recipient, TOO_MANY_ATTESTATIONS};
 use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;
-use crate::message::exchange::session::SessionId;
+use crate::message::exchange::replay::SessionId;
 use crate::policy::Policy;
 use crate::snp::{AmdAnchors, CollateralRequest, Crl, Revocation, Vek, crl_path};
 use crate::types::UnixTime;

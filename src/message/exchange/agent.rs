@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fields;
 use super::keys::{MessageKeys, UsedNumbers};
-use super::session::MessageNumber;
+use super::replay::MessageNumber;
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
 use crate::crypto::sealing::SealingError;
 use crate::message::binary_http::{self, BinaryHttpError, Control, Field, Head, Kind, Part};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::agent::{DECLINED, REFUSED};
 use super::fields;
 use super::keys::Offer;
-use super::session::{MessageNumber, SessionId, WINDOW};
+use super::replay::{MessageNumber, SessionId, WINDOW};
 use super::stream::{Ending, MessageError, MessageReader, MessageWriter};
 use crate::message::binary_http::{self, Field, Head, Kind, Part};
 use crate::message::key_config::KeyConfig;

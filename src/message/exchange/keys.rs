@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::session::{MAX_SESSIONS, MessageNumber, SessionId, Sessions};
+use super::replay::{MAX_SESSIONS, MessageNumber, SessionId, Sessions};
 use crate::crypto::sealing::SealingError;
 use crate::message::hpke::{Kem, PrivateKey};
 use crate::message::key_config::KeyConfig;

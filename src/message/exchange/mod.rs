@@ -3,7 +3,7 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`runtime_data`] | what evidence covers: the nonce and the digest of the key configuration |
-//! | [`session`] | session ids, numbers, and which numbers were used |
+//! | [`replay`] | protection against replays: session ids, numbers, and the window of used numbers |
 //! | [`keys`] | the keys of one agent, from their generation until they are wiped |
 //! | [`fields`] | the fields that only the client or the ends of the protocol write |
 //! | [`stream`] | binary HTTP in chunks, written and read |
@@ -24,9 +24,9 @@ pub(crate) mod not_sealed;
 pub(crate) mod outer;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+pub(crate) mod replay;
 pub(crate) mod resending;
 pub(crate) mod runtime_data;
-pub(crate) mod session;
 pub(crate) mod stream;
 #[cfg(any(test, fuzzing))]
 mod world;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::client::{Recipient, ResponseReader};
+use super::replay::{MessageNumber, SessionId, Sessions, WINDOW};
 use super::resending::{Failure, Repetition};
-use super::session::{MessageNumber, SessionId, Sessions, WINDOW};
 use super::world::{Instance, Message, receive, seal, shows_secret};
 use crate::message::hpke::Kem;
 

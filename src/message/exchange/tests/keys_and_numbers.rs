@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::agent::{NotOpened, RequestReader, Verdict};
 use super::super::client::Recipient;
 use super::super::keys::{KeySchedule, MessageKeys};
-use super::super::session::{MessageNumber, Sessions, WINDOW};
+use super::super::replay::{MessageNumber, Sessions, WINDOW};
 use super::super::world::{Instance, Message, receive, seal};
 use super::{ALL, START, attested};
 use crate::message::hpke::Kem;

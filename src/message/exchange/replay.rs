@@ -1,5 +1,6 @@
-//! Sessions and numbers: an agent processes a sealed request at most once.
+//! Replay protection: session ids, numbers, and the window of used numbers.
 //!
+//! An agent processes a sealed request at most once.
 //! An agent makes a session id with each attestation, at random and never twice, and a client numbers its requests. Neither is secret
 //! and neither authenticates a sender: a front end can use up the numbers of a session, as it can withhold its requests. What it
 //! cannot do is have one sealed request processed twice, since a number that was used stays used for as long as the session exists, and

@@ -10,7 +10,8 @@
 //! | unbound | `POST /attest/maa` `{"maa_endpoint", "runtime_data"}` | `{"token"}` |
 //! | unbound | `POST /attest/combined` `{"runtime_data"}` | as above, without `runtime_data` and `token` |
 //!
-//! A bound request carries a nonce and nothing that the caller could choose to have attested.
+//! A bound request carries a nonce and nothing that the caller could choose to have attested. A response has at most
+//! [`MAX_AGENT_RESPONSE`] bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,7 +30,7 @@ use crate::snp::certificates_from_pem;
 use crate::types::{MaaIssuer, Sha256Digest, is_media_type, shorten};
 
 /// The largest response that is read, in bytes: stops an agent that sends without end. Genuine ones have 5 to 40 kB.
-pub(crate) const MAX_RESPONSE: usize = 256 << 10;
+pub(crate) const MAX_AGENT_RESPONSE: usize = 256 << 10;
 
 /// How many characters of an agent's own error message are repeated in ours.
 const MAX_SHOWN: usize = 200;

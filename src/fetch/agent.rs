@@ -5,7 +5,9 @@ use hyper::body::Incoming;
 use url::Url;
 
 use super::http::{BoundedRequest, FetchError, HttpResponse};
-use crate::agent_protocol::{AgentRequest, MAX_RESPONSE, Received, check_response, invalid, join_path, request_body};
+use crate::agent_protocol::{
+    AgentRequest, MAX_AGENT_RESPONSE, Received, check_response, invalid, join_path, request_body,
+};
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -125,7 +127,7 @@ impl Agent<'_> {
         let bounds = BoundedRequest {
             activity: ACTIVITY,
             subject,
-            limit: u64::try_from(MAX_RESPONSE).unwrap_or(u64::MAX),
+            limit: u64::try_from(MAX_AGENT_RESPONSE).unwrap_or(u64::MAX),
             deadline: self.deadline,
             retry_connect: !bound,
         };

@@ -39,7 +39,7 @@ pub use request::RequestToSeal;
 
 use self::request::head;
 use self::validity::{Latest, Reached, Standing, Validity};
-use crate::agent_protocol::{AgentRequest, MAX_RESPONSE, Received, check_response, join_path, request_body};
+use crate::agent_protocol::{AgentRequest, MAX_AGENT_RESPONSE, Received, check_response, join_path, request_body};
 use crate::attestation::Attestation;
 use crate::azure_vm::AkAnchors;
 use crate::base_url::BaseUrl;
@@ -187,8 +187,8 @@ impl MessageClient {
                 return Err(AttestationError::AgentUnreachable { reason, source: None });
             }
         };
-        if received.body.len() > MAX_RESPONSE {
-            let limit = u64::try_from(MAX_RESPONSE).unwrap_or(u64::MAX);
+        if received.body.len() > MAX_AGENT_RESPONSE {
+            let limit = u64::try_from(MAX_AGENT_RESPONSE).unwrap_or(u64::MAX);
             return Err(AttestationError::TooLarge { what: "the response of the attestation agent", limit });
         }
         check_response(received, &pending.challenge, maa, self.base.url())?;

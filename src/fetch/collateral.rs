@@ -3,8 +3,6 @@
 //! Sources are not trusted. An entry is cached only after this verifier verified it under its own roots; dates, TCB and chip
 //! id are checked against each report again.
 
-use std::time::Duration;
-
 use reqwest::Client;
 use url::Url;
 
@@ -18,9 +16,6 @@ use crate::deadline::Deadline;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, CertificateBundle, CollateralRequest, Crl, Vek, VekCertificate, VerifiedVek, crl_path};
 use crate::types::{Product, Revocation};
-
-/// The longest wait for a CRL that is not required, bounded by half of the remaining time.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sources of certificates and CRLs, in memory, on disk and on the network.
 #[derive(Debug)]
@@ -119,8 +114,8 @@ impl CollateralSources {
             return without_crl(certificates, AttestationError::MissingEvidence { what: "the product of the report" });
         };
         let (own, other) = (request.crl_path(product), crl_path(product, request.signing_key().other()));
-        let patience = Deadline::after(deadline.half_remaining().min(PATIENCE));
-        let (crl, other_crl) = tokio::join!(self.kds.crl(&own, *deadline), self.kds.crl(&other, patience));
+        let for_other = crl_cache::for_other_kind(deadline);
+        let (crl, other_crl) = tokio::join!(self.kds.crl(&own, *deadline), self.kds.crl(&other, for_other));
         Documents { certificates, crl, other_crl: other_crl.ok() }
     }
 }

@@ -22,7 +22,7 @@ use crate::types::{Product, Revocation, SigningKey, UnixTime};
 /// How long a CRL is used before a later one is requested: a revocation takes effect within this time.
 const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// The most time to fetch the CRL for the other kind of key, which is not required.
+/// The most time to fetch the CRL for the other kind of key.
 const OTHER_KIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which CRL: AMD issues one for each product and kind of signing key.
@@ -90,7 +90,7 @@ impl CrlCache {
         let mut other = None;
         if !is_named {
             let key = Key { kind: key.kind.other(), ..key };
-            let limit = Deadline::after(deadline.half_remaining().min(OTHER_KIND_TIMEOUT));
+            let limit = for_other_kind(deadline);
             // A failure is not an error: the other CRL is not required, and a source that would swap the two CRLs could just as
             // well withhold one. What is known of it still counts.
             let failed = failure.is_some() || self.refresh(kds, key, &limit).await.is_err();
@@ -167,6 +167,11 @@ impl CrlCache {
         }
         Ok(known)
     }
+}
+
+/// Returns the deadline of a request for the CRL for the other kind of key, which is not required: at most half of the remaining time.
+pub(super) fn for_other_kind(deadline: &Deadline) -> Deadline {
+    Deadline::after(deadline.half_remaining().min(OTHER_KIND_TIMEOUT))
 }
 
 /// Whether a known CRL is recent enough that no later one has to be requested.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attester::Attester;
+use super::challenger::Challenger;
 use super::coalesce::Coalesce;
 use crate::attestation::OfflineAttestation;
 use crate::azure_vm::AkAnchors;
@@ -121,15 +121,15 @@ pub(crate) async fn collect(
 ) -> Result<EvidenceBundle, AttestationError> {
     let deadline = Deadline::after(verifier.deadline);
     // Its own `Coalesce`: without a verdict, there is nothing to share with sessions.
-    let attester = Attester::new(verifier, &Arc::new(Coalesce::default()), url, policy)?;
-    let mut connection = attester.open(&deadline).await?;
+    let challenger = Challenger::new(verifier, &Arc::new(Coalesce::default()), url, policy)?;
+    let mut connection = challenger.open(&deadline).await?;
     let security = connection.security();
-    let tls_key = attester.mode.peer_id(security).key();
+    let tls_key = challenger.mode.peer_id(security).key();
     let asked_at = verifier.clock.now();
-    let challenge = attester.mode.challenge(security, asked_at)?;
+    let challenge = challenger.mode.challenge(security, asked_at)?;
     let maa = policy.maa().map(|trust| &trust.issuer);
     let request = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
-    let agent = attester.mode.agent(Some(&mut connection));
+    let agent = challenger.mode.agent(Some(&mut connection));
     let (channel, agent) = agent.ok_or(AttestationError::AttestationExpired)?;
     let (mut evidence, _) = request_evidence(channel, agent, request, deadline).await?;
     evidence.runtime_data.get_or_insert_with(|| challenge.runtime_data());

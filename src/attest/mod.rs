@@ -3,7 +3,7 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `attester` | what one attestation is: open, challenge, fetch, verify |
+//! | `challenger` | what one attestation is: open, challenge, fetch, verify |
 //! | `channel_mode` | how the peer is reached and identified |
 //! | `peer_id` | what an attestation holds for: a key, or a connection |
 //! | `lease` | one attestation and its validity |
@@ -11,7 +11,7 @@
 //! | `coalesce` | which tasks share an attestation; which keys were refused |
 //! | `collect` | evidence without a verdict |
 
-mod attester;
+mod challenger;
 mod channel_mode;
 mod coalesce;
 mod collect;
@@ -19,7 +19,7 @@ mod lease;
 mod peer_id;
 mod recipient;
 
-pub(crate) use attester::Attester;
+pub(crate) use challenger::Challenger;
 pub(crate) use coalesce::{Coalesce, Freshness};
 pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;

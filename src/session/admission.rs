@@ -38,11 +38,11 @@ impl SessionInner {
             self.renew_on_new_connection(&mut checkout, deadline).await?;
             return Ok(checkout);
         }
-        let id = self.attester.mode.peer_id(security);
+        let id = self.challenger.mode.peer_id(security);
         if id != PeerId::Unbound {
             let recent = || {
-                let about = self.attester.verdict_key(security);
-                self.attester.coalesce.recent_refusal(&about, &self.attester.verifier.clock)
+                let about = self.challenger.verdict_key(security);
+                self.challenger.coalesce.recent_refusal(&about, &self.challenger.verifier.clock)
             };
             // A refusal of one instance behind a front end says nothing of the next.
             let refused = id.key().and_then(|_| recent());
@@ -54,9 +54,9 @@ impl SessionInner {
 
     /// The attested peer that a connection with this security joins unasked.
     pub(super) fn peer_to_join(&self, security: Security) -> Option<Arc<Peer>> {
-        let attester = &self.attester;
-        let peer = self.pool.get(attester.mode.peer_id(security))?;
-        attester.joins_unasked(security, peer.security()).then_some(peer)
+        let challenger = &self.challenger;
+        let peer = self.pool.get(challenger.mode.peer_id(security))?;
+        challenger.joins_unasked(security, peer.security()).then_some(peer)
     }
 
     /// Opens a connection and attests its peer, even if its key is attested already.
@@ -66,7 +66,7 @@ impl SessionInner {
         poison: Poison,
         deadline: &Deadline,
     ) -> Result<Arc<Attestation>, AttestationError> {
-        let connection = self.attester.open(deadline).await?;
+        let connection = self.challenger.open(deadline).await?;
         let checkout = self.attest_and_insert(connection, freshness, poison, deadline).await?;
         Ok(Arc::clone(checkout.peer().lease().attested()))
     }
@@ -78,12 +78,12 @@ impl SessionInner {
         poison: Poison,
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
-        let attester = &self.attester;
-        let id = attester.mode.peer_id(connection.security());
-        let about = attester.verdict_key(connection.security());
-        match attester.attest(&mut connection, freshness, deadline).await {
+        let challenger = &self.challenger;
+        let id = challenger.mode.peer_id(connection.security());
+        let about = challenger.verdict_key(connection.security());
+        match challenger.attest(&mut connection, freshness, deadline).await {
             Ok(lease) => {
-                self.pool.insert(id, &lease, connection, poison, || attester.coalesce.outweighs(&about, &lease))
+                self.pool.insert(id, &lease, connection, poison, || challenger.coalesce.outweighs(&about, &lease))
             }
             Err(error) => {
                 if error.is_verdict() {

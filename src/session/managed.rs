@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Session;
-use crate::attest::{Attester, Coalesce};
+use crate::attest::{Challenger, Coalesce};
 use crate::base_url::BaseUrl;
 use crate::deadline::{BoxFuture, Deadline};
 use crate::error::AttestationError;
@@ -98,7 +98,7 @@ impl ManagedSession {
         policy: &Policy,
     ) -> Result<Self, AttestationError> {
         // What is wrong with the settings is wrong from the start.
-        let base = Attester::new(verifier, coalesce, url, policy)?.base;
+        let base = Challenger::new(verifier, coalesce, url, policy)?.base;
         let peer = ManagedPeer {
             verifier: Arc::clone(verifier),
             coalesce: Arc::clone(coalesce),

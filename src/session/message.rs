@@ -63,8 +63,8 @@ impl SessionInner {
         if parts.upgrade.is_some() {
             return Err(AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::StreamNotSealed });
         }
-        let url = self.attester.base.resolve(&parts.target, &parts.query)?;
-        let clock = &self.attester.verifier.clock;
+        let url = self.challenger.base.resolve(&parts.target, &parts.query)?;
+        let clock = &self.challenger.verifier.clock;
         let mut freshness = Freshness::now(clock);
         self.renew_expiring(deadline).await?;
         let call = Call { url: &url, deadline, sent };
@@ -77,7 +77,7 @@ impl SessionInner {
             // A session of this kind sends nothing that is not sealed.
             let recipient = peer.lease().recipient().ok_or(AttestationError::AttestationExpired)?;
             let sent_before = sent.load(Ordering::Relaxed);
-            let outcome = exchange(checkout, parts, &recipient, &self.attester.base, call).await?;
+            let outcome = exchange(checkout, parts, &recipient, &self.challenger.base, call).await?;
             let (failure, error) = match outcome {
                 Outcome::Response(response) => {
                     self.pool.mark_used(&peer);

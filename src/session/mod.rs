@@ -42,7 +42,7 @@ pub use stream::StreamBuilder;
 
 use pool::{Poison, Pool};
 
-use crate::attest::{Attester, Coalesce, Freshness};
+use crate::attest::{Challenger, Coalesce, Freshness};
 use crate::attestation::Attestation;
 use crate::challenge::Channel;
 use crate::deadline::Deadline;
@@ -107,7 +107,7 @@ pub struct Session {
 }
 
 struct SessionInner {
-    attester: Attester,
+    challenger: Challenger,
     pool: Pool,
     attest_permits: Semaphore,
 }
@@ -120,13 +120,13 @@ impl Session {
         url: &str,
         policy: &Policy,
     ) -> Result<Self, AttestationError> {
-        let attester = Attester::new(verifier, coalesce, url, policy)?;
-        let origin = attester.base.origin();
-        let call = coalesce.connect(attester.scope(), attester.policy_digest(), &verifier.clock);
+        let challenger = Challenger::new(verifier, coalesce, url, policy)?;
+        let origin = challenger.base.origin();
+        let call = coalesce.connect(challenger.scope(), challenger.policy_digest(), &verifier.clock);
         // Lets tasks that start at the same time register before the first of them is done: they share its attestation.
         tokio::task::yield_now().await;
         let pool = Pool::new(verifier.clock.clone());
-        let inner = SessionInner { attester, pool, attest_permits: Semaphore::new(MAX_CONCURRENT_ATTESTATIONS) };
+        let inner = SessionInner { challenger, pool, attest_permits: Semaphore::new(MAX_CONCURRENT_ATTESTATIONS) };
         let deadline = Deadline::after(verifier.deadline);
         let attesting = inner.connect_and_attest(call.freshness, Poison::Clears, &deadline);
         let attested = telemetry::connect(&origin, attesting).await?;
@@ -140,7 +140,7 @@ impl Session {
     /// `target` begins with one slash and stays within the session's origin and base path.
     pub fn request(&self, method: Method, target: impl AsRef<str>) -> Request {
         let mut parts = Parts::new(method, target.as_ref(), &self.default_headers);
-        parts.timeout = self.inner.attester.verifier.request_timeout;
+        parts.timeout = self.inner.challenger.verifier.request_timeout;
         Request::new(Arc::clone(&self.inner), parts)
     }
 
@@ -180,7 +180,7 @@ impl Session {
     /// Returns how connections are bound to the evidence.
     #[must_use]
     pub fn channel(&self) -> Channel {
-        self.inner.attester.mode.kind()
+        self.inner.challenger.mode.kind()
     }
 
     /// Opens a new connection and attests its peer again, even if its key is attested or was refused recently. Success also ends
@@ -190,7 +190,7 @@ impl Session {
     ///
     /// As [`crate::verify_connection`]. A refusal removes the key of the peer from the session.
     pub async fn reattest(&self) -> Result<Arc<Attestation>, AttestationError> {
-        let verifier = &self.inner.attester.verifier;
+        let verifier = &self.inner.challenger.verifier;
         let deadline = Deadline::after(verifier.deadline);
         let freshness = Freshness::evidence_from_now(&verifier.clock);
         self.inner.connect_and_attest(freshness, Poison::Clears, &deadline).await
@@ -213,6 +213,6 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({}, {:?})", self.inner.attester.base.url(), self.channel())
+        write!(f, "Session({}, {:?})", self.inner.challenger.base.url(), self.channel())
     }
 }

@@ -60,8 +60,8 @@ impl SessionInner {
         if expiring.is_empty() {
             return Ok(());
         }
-        let all = self.attester.verifier.deadline.min(deadline.half_remaining());
-        let clock = &self.attester.verifier.clock;
+        let all = self.challenger.verifier.deadline.min(deadline.half_remaining());
+        let clock = &self.challenger.verifier.clock;
         let (least, all) = (all.checked_div(MIN_RENEWAL_SHARE).unwrap_or_default(), Deadline::after(all));
         for peer in expiring {
             let Ok(mut renewal) = peer.renewal.try_lock() else { continue };
@@ -139,8 +139,8 @@ impl SessionInner {
         if let Some(mut checkout) = peer.checkout() {
             return self.reattest_over(peer, &mut checkout, deadline).await;
         }
-        if self.attester.mode.agent_is_separate() {
-            let outcome = self.attester.attest_again(peer.security(), None, deadline).await;
+        if self.challenger.mode.agent_is_separate() {
+            let outcome = self.challenger.attest_again(peer.security(), None, deadline).await;
             return outcome.map_err(NoRenewal::from);
         }
         renewal.awaits_connection = true;
@@ -160,16 +160,16 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<Lease, NoRenewal> {
         // A connection that cannot be opened is no verdict on this peer, whatever is the reason.
-        let opened = self.attester.open(deadline).await;
+        let opened = self.challenger.open(deadline).await;
         let connection = opened.map_err(|error| NoRenewal::NotNow(error.code()))?;
-        if self.attester.mode.peer_id(connection.security()) != peer.id() {
+        if self.challenger.mode.peer_id(connection.security()) != peer.id() {
             if let Some(other) = self.peer_to_join(connection.security()) {
                 drop(self.pool.attach(&other, connection));
             }
             return Err(ANOTHER_PEER);
         }
         // Requests may share a connection as soon as it has joined, and a policy can be about the key exchange of each connection.
-        if !self.attester.joins_unasked(connection.security(), peer.security()) {
+        if !self.challenger.joins_unasked(connection.security(), peer.security()) {
             return Err(ANOTHER_PEER);
         }
         renewal.awaits_connection = false;
@@ -185,7 +185,7 @@ impl SessionInner {
     ) -> Result<Lease, NoRenewal> {
         let connection = checkout.begin();
         let security = connection.as_ref().map_or(peer.security(), |connection| connection.security());
-        let outcome = self.attester.attest_again(security, connection, deadline).await.map_err(NoRenewal::from);
+        let outcome = self.challenger.attest_again(security, connection, deadline).await.map_err(NoRenewal::from);
         // After a verdict the connection is not free for another request: the peer is revoked only after this.
         if !matches!(outcome, Err(NoRenewal::Verdict(_))) {
             checkout.advance(Exchange::Over);

@@ -49,12 +49,12 @@ impl SessionInner {
         deadline: &Deadline,
         sent: &AtomicBool,
     ) -> Result<Response, AttestationError> {
-        if self.attester.mode.kind() == Channel::BoundMessage {
+        if self.challenger.mode.kind() == Channel::BoundMessage {
             return self.send_sealed(parts, deadline, sent).await;
         }
         self.pool.check_not_poisoned()?;
-        let url = self.attester.base.resolve(&parts.target, &parts.query)?;
-        let freshness = Freshness::now(&self.attester.verifier.clock);
+        let url = self.challenger.base.resolve(&parts.target, &parts.query)?;
+        let freshness = Freshness::now(&self.challenger.verifier.clock);
         self.renew_expiring(deadline).await?;
         let call = Call { url: &url, deadline, sent };
         let mut left = MAX_ATTEMPTS;
@@ -65,7 +65,7 @@ impl SessionInner {
                 // Another protocol follows: no other request gets this connection.
                 Some(_) => {
                     let attesting = self.attesting(deadline);
-                    self.checkout_new(self.attester.open_http1(&attesting), freshness, &attesting).await?
+                    self.checkout_new(self.challenger.open_http1(&attesting), freshness, &attesting).await?
                 }
             };
             let peer = Arc::clone(checkout.peer());
@@ -126,7 +126,7 @@ impl SessionInner {
             if self.pool.is_full(self.opening().saturating_sub(1)) {
                 continue;
             }
-            return self.admit(self.attester.open(&attesting).await?, freshness, &attesting).await;
+            return self.admit(self.challenger.open(&attesting).await?, freshness, &attesting).await;
         }
     }
 
@@ -137,6 +137,6 @@ impl SessionInner {
 
     /// The time for a connection and the attestation of its peer, within that of a request.
     fn attesting(&self, request: &Deadline) -> Deadline {
-        Deadline::after(self.attester.verifier.deadline.min(request.remaining()))
+        Deadline::after(self.challenger.verifier.deadline.min(request.remaining()))
     }
 }

@@ -36,7 +36,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let base = &self.inner.attester.base;
+        let base = &self.inner.challenger.base;
         send(read_http(base, request, |method, target| self.request(method, target)))
     }
 }

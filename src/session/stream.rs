@@ -53,7 +53,7 @@ impl StreamBuilder {
     /// [`Request::upgrade`](crate::Request::upgrade). As [`Request::send`](crate::Request::send); [`AttestationError::TooManyUnattestedPeers`] if no attempt led to an attested
     /// key.
     pub async fn open(&self) -> Result<AttestedStream, AttestationError> {
-        let deadline = Deadline::after(self.session.inner.attester.verifier.deadline);
+        let deadline = Deadline::after(self.session.inner.challenger.verifier.deadline);
         deadline.run("opening a stream", self.session.inner.open_stream(self, &deadline)).await?
     }
 }
@@ -77,7 +77,7 @@ impl SessionInner {
             tokio::time::sleep(RENEWAL_INTERVAL).await;
             if peer.is_valid() && peer.needs_renewal() {
                 // A refusal revokes the peer, which ends the stream; otherwise the old attestation is valid until its end.
-                let _ = self.renew_expiring(&Deadline::after(self.attester.verifier.deadline)).await;
+                let _ = self.renew_expiring(&Deadline::after(self.challenger.verifier.deadline)).await;
             }
         }
     }
@@ -88,7 +88,7 @@ impl SessionInner {
         deadline: &Deadline,
     ) -> Result<AttestedStream, AttestationError> {
         self.pool.check_not_poisoned()?;
-        let refused = match self.attester.mode.kind() {
+        let refused = match self.challenger.mode.kind() {
             Channel::BoundConnection => Some(ChannelNotAllowed::StreamNotAttested),
             Channel::BoundMessage => Some(ChannelNotAllowed::StreamNotSealed),
             _ => None,
@@ -97,16 +97,16 @@ impl SessionInner {
             return Err(AttestationError::ChannelNotAllowed { reason });
         }
         self.renew_expiring(deadline).await?;
-        let freshness = Freshness::now(&self.attester.verifier.clock);
+        let freshness = Freshness::now(&self.challenger.verifier.clock);
         for _ in 0..MAX_ATTEMPTS {
-            let (io, security) = self.attester.open_stream(options.port, &options.alpn, deadline).await?;
+            let (io, security) = self.challenger.open_stream(options.port, &options.alpn, deadline).await?;
             if let Some(peer) = self.peer_to_join(security) {
                 return Ok(self.attested_stream(io, Checkout::of_stream(&peer)));
             }
             // Nothing was sent on it. What is asked for evidence speaks HTTP; a load balancer may lead it to another replica, and
             // the next stream as well.
             drop(io);
-            drop(self.checkout_new(self.attester.open(deadline), freshness, deadline).await?);
+            drop(self.checkout_new(self.challenger.open(deadline), freshness, deadline).await?);
         }
         Err(AttestationError::TooManyUnattestedPeers {
             reason: "none of 8 streams led to a key that is attested on the session's port",

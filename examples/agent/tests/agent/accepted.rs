@@ -6,21 +6,24 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_agent::{Agent, Source};
+use blindbox_attestation::claims::{GuestPolicy, TokenShape};
 use blindbox_attestation::emulator::{Kds, Maa};
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{Crl, Vek, certificates_from_pem};
-use blindbox_attestation::claims::{GuestPolicy, TokenShape};
-use blindbox_attestation::{Attestation, AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerNameCheck, Session, SpkiDigest, TlsExporter, Trust, Verifier, Violation, verify};
+use blindbox_attestation::{
+    Attestation, AttestationError, Challenge, Channel, Endorsements, Evidence, Policy, ServerNameCheck, Session,
+    SpkiDigest, TlsExporter, Trust, Verifier, Violation, verify,
+};
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::lab::{
-    Attester, Machine, TestServer, application, config, connection_policy, now, policy, sidecar, sidecar_source,
+    MaaEndpoint, Machine, TestServer, application, config, connection_policy, now, policy, sidecar, sidecar_source,
 };
 
 struct Scene {
     machine: Machine,
-    attester: Attester,
+    maa_endpoint: MaaEndpoint,
     application: TestServer,
     agent: Agent,
 }
@@ -31,13 +34,13 @@ impl Scene {
     }
 
     async fn of(machine: Machine) -> Self {
-        let attester = Attester::start(&machine).await;
+        let maa_endpoint = MaaEndpoint::start(&machine).await;
         let application = application().await;
         let context = machine.security_context();
-        let agent = agent(&attester, &application, machine.source(&context)).await;
+        let agent = agent(&maa_endpoint, &application, machine.source(&context)).await;
         // Read again for each report.
         let _ = context.keep();
-        Self { machine, attester, application, agent }
+        Self { machine, maa_endpoint, application, agent }
     }
 
     /// Asks, and verifies what comes back without any I/O.
@@ -47,7 +50,7 @@ impl Scene {
         let challenge = Challenge::bound(key, ServerNameCheck::NotEvaluated, now()).unwrap();
         let mut request = json!({ "nonce": challenge.nonce().to_string() });
         if with_token {
-            request["maa_endpoint"] = self.attester.host().into();
+            request["maa_endpoint"] = self.maa_endpoint.host().into();
         }
         self.verify_answer(&mut client, path, &request, challenge, &policy(trust, &self.machine)).await
     }
@@ -64,10 +67,10 @@ impl Scene {
         let challenge = Challenge::bound_connection(key, exporter, ServerNameCheck::NotEvaluated, now()).unwrap();
         let request = json!({
             "nonce": challenge.nonce().to_string(),
-            "maa_endpoint": self.attester.host(),
+            "maa_endpoint": self.maa_endpoint.host(),
             "protocol": "blindbox-bound-connection/1",
         });
-        let policy = connection_policy(self.attester.trust(), &self.machine);
+        let policy = connection_policy(self.maa_endpoint.trust(), &self.machine);
         self.verify_answer(client, path, &request, challenge, &policy).await
     }
 
@@ -82,17 +85,17 @@ impl Scene {
         let answer = client.post(path, &request.to_string()).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let (evidence, mut endorsements) = evidence(&answer.json());
-        endorsements.key_set = Some(KeySet::from_json(self.attester.key_set.as_bytes()).unwrap());
+        endorsements.key_set = Some(KeySet::from_json(self.maa_endpoint.key_set.as_bytes()).unwrap());
         endorsements.crls = vec![Crl::Received(self.machine.platform.crl())];
         endorsements.amd_anchors = self.machine.platform.anchors();
         verify(&evidence, &endorsements, challenge, policy, now())
     }
 }
 
-async fn agent(attester: &Attester, application: &TestServer, source: Source) -> Agent {
+async fn agent(maa_endpoint: &MaaEndpoint, application: &TestServer, source: Source) -> Agent {
     let roots = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(roots.path(), &attester.root_pem).unwrap();
-    let top = format!("maa = [{:?}]\nmaa-roots = {:?}", attester.host(), roots.path());
+    std::fs::write(roots.path(), &maa_endpoint.root_pem).unwrap();
+    let top = format!("maa = [{:?}]\nmaa-roots = {:?}", maa_endpoint.host(), roots.path());
     let config = config(&format!("http://{}", application.address), &top, "");
     Agent::start(&config, source).await.unwrap()
 }
@@ -115,7 +118,7 @@ fn evidence(answer: &Value) -> (Evidence, Endorsements) {
 #[tokio::test]
 async fn a_token_for_the_key_of_the_connection() {
     let scene = Scene::start().await;
-    let attested = scene.appraise("/attest/maa", scene.attester.trust(), true).await.unwrap();
+    let attested = scene.appraise("/attest/maa", scene.maa_endpoint.trust(), true).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
     assert_eq!((scene.machine.reports(), scene.application.count()), (1, 0));
 }
@@ -125,17 +128,17 @@ async fn a_report_without_maa() {
     let scene = Scene::start().await;
     let attested = scene.appraise("/attest/combined", Trust::amd(), false).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
-    assert_eq!(scene.attester.count(), 0);
+    assert_eq!(scene.maa_endpoint.count(), 0);
 }
 
 #[tokio::test]
 async fn a_token_and_the_very_report_it_was_made_from() {
     let scene = Scene::start().await;
-    let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
+    let trust = Trust::maa_and_amd(&scene.maa_endpoint.issuer).unwrap();
     let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let attested = scene.appraise("/attest/combined", trust, true).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
-    assert_eq!((scene.machine.reports(), scene.attester.count()), (1, 1));
+    assert_eq!((scene.machine.reports(), scene.maa_endpoint.count()), (1, 1));
 }
 
 #[tokio::test]
@@ -161,8 +164,8 @@ async fn evidence_about_the_connection_it_is_requested_on() {
 #[tokio::test]
 async fn a_session_whose_connections_are_attested() {
     let scene = Scene::start().await;
-    let policy = connection_policy(scene.attester.trust(), &scene.machine);
-    let session = session(&scene.attester, &scene.agent, &policy).await.unwrap();
+    let policy = connection_policy(scene.maa_endpoint.trust(), &scene.machine);
+    let session = session(&scene.maa_endpoint, &scene.agent, &policy).await.unwrap();
     assert_eq!(session.channel(), Channel::BoundConnection);
     let answer = session.post("/generate?n=1").body("prompt").send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "/generate?n=1 prompt");
@@ -181,8 +184,8 @@ async fn the_tcb_of_the_certificate_is_said_as_it_stands_in_the_report() {
 #[tokio::test]
 async fn a_session_over_it_reaches_the_application_and_nothing_else() {
     let scene = Scene::start().await;
-    let policy = policy(scene.attester.trust(), &scene.machine);
-    let session = session(&scene.attester, &scene.agent, &policy).await.unwrap();
+    let policy = policy(scene.maa_endpoint.trust(), &scene.machine);
+    let session = session(&scene.maa_endpoint, &scene.agent, &policy).await.unwrap();
     assert_eq!(session.channel(), Channel::Bound);
     assert_eq!(scene.application.count(), 0);
     let answer = session.post("/generate?n=1").body("prompt").send().await.unwrap();
@@ -194,10 +197,10 @@ async fn a_session_over_it_reaches_the_application_and_nothing_else() {
 async fn a_session_that_takes_nobodys_word_alone() {
     let scene = Scene::start().await;
     let kds = Kds::start().await.unwrap();
-    let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
+    let trust = Trust::maa_and_amd(&scene.maa_endpoint.issuer).unwrap();
     let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let verifier = Verifier::builder()
-        .collateral_roots(scene.attester.root_pem.clone() + &kds.tls_root_pem())
+        .collateral_roots(scene.maa_endpoint.root_pem.clone() + &kds.tls_root_pem())
         .amd_anchors(scene.machine.platform.anchors())
         .kds(kds.url())
         .build()
@@ -214,8 +217,8 @@ async fn a_debug_guest_is_attested_and_refused_by_the_client() {
     let mut machine = Machine::new();
     machine.guest.snp.policy = GuestPolicy::new(true, false, true);
     let scene = Scene::of(machine).await;
-    let policy = policy(scene.attester.trust(), &scene.machine);
-    let error = session(&scene.attester, &scene.agent, &policy).await.unwrap_err();
+    let policy = policy(scene.maa_endpoint.trust(), &scene.machine);
+    let error = session(&scene.maa_endpoint, &scene.agent, &policy).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error}");
     assert_eq!(scene.application.count(), 0);
 }
@@ -223,14 +226,14 @@ async fn a_debug_guest_is_attested_and_refused_by_the_client() {
 #[tokio::test]
 async fn an_outage_of_maa_is_one_that_clients_wait_for() {
     let scene = Scene::start().await;
-    let policy = policy(scene.attester.trust(), &scene.machine);
-    scene.attester.away.store(true, Ordering::SeqCst);
-    let error = session(&scene.attester, &scene.agent, &policy).await.unwrap_err();
+    let policy = policy(scene.maa_endpoint.trust(), &scene.machine);
+    scene.maa_endpoint.away.store(true, Ordering::SeqCst);
+    let error = session(&scene.maa_endpoint, &scene.agent, &policy).await.unwrap_err();
     assert!(matches!(error, AttestationError::AgentUnreachable { .. }), "{error}");
     assert!(error.is_retryable());
     assert_eq!((scene.machine.reports(), scene.application.count()), (3, 0));
-    scene.attester.away.store(false, Ordering::SeqCst);
-    assert!(session(&scene.attester, &scene.agent, &policy).await.is_ok());
+    scene.maa_endpoint.away.store(false, Ordering::SeqCst);
+    assert!(session(&scene.maa_endpoint, &scene.agent, &policy).await.is_ok());
 }
 
 /// The report is genuine, and this MAA judges no report of this machine: asking again would not help.
@@ -238,9 +241,9 @@ async fn an_outage_of_maa_is_one_that_clients_wait_for() {
 async fn a_refusal_of_maa_is_final() {
     let scene = Scene::start().await;
     let context = Machine::new().security_context();
-    let agent = agent(&scene.attester, &scene.application, Machine::new().source(&context)).await;
-    let policy = policy(scene.attester.trust(), &scene.machine);
-    let error = session(&scene.attester, &agent, &policy).await.unwrap_err();
+    let agent = agent(&scene.maa_endpoint, &scene.application, Machine::new().source(&context)).await;
+    let policy = policy(scene.maa_endpoint.trust(), &scene.machine);
+    let error = session(&scene.maa_endpoint, &agent, &policy).await.unwrap_err();
     assert!(matches!(error, AttestationError::MaaTokenNotFound { status: 403, .. }), "{error}");
     assert!(!error.is_retryable());
 }
@@ -267,18 +270,18 @@ async fn the_sidecar_is_the_second_source() {
 async fn with_the_sidecar_too_a_token_is_made_from_the_report_beside_it() {
     let machine = Machine::new();
     let maa = Arc::new(Maa::start().await.unwrap());
-    let (attester, sidecar) = (Attester::start(&machine).await, sidecar(&machine, &maa).await);
+    let (maa_endpoint, sidecar) = (MaaEndpoint::start(&machine).await, sidecar(&machine, &maa).await);
     let application = application().await;
-    let agent = agent(&attester, &application, sidecar_source(&sidecar)).await;
-    let scene = Scene { machine, attester, application, agent };
-    let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
+    let agent = agent(&maa_endpoint, &application, sidecar_source(&sidecar)).await;
+    let scene = Scene { machine, maa_endpoint, application, agent };
+    let trust = Trust::maa_and_amd(&scene.maa_endpoint.issuer).unwrap();
     let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let attested = scene.appraise("/attest/combined", trust, true).await.unwrap();
     assert_eq!(attested.channel(), Channel::Bound);
-    assert_eq!((scene.machine.reports(), sidecar.count(), scene.attester.count()), (1, 1, 1));
+    assert_eq!((scene.machine.reports(), sidecar.count(), scene.maa_endpoint.count()), (1, 1, 1));
 }
 
-async fn session(attester: &Attester, agent: &Agent, policy: &Policy) -> Result<Session, AttestationError> {
-    let verifier = Verifier::builder().collateral_roots(&attester.root_pem).build()?;
+async fn session(maa_endpoint: &MaaEndpoint, agent: &Agent, policy: &Policy) -> Result<Session, AttestationError> {
+    let verifier = Verifier::builder().collateral_roots(&maa_endpoint.root_pem).build()?;
     verifier.connect(format!("https://{}", agent.address()), policy).await
 }

@@ -4,10 +4,10 @@ use blindbox_agent::Agent;
 use blindbox_attestation::emulator::{CertificateAuthority, FrontEnd, FrontEndKnob};
 use blindbox_attestation::{AttestationError, Channel, Session, Verifier};
 
-use crate::lab::{Attester, Machine, TestServer, application, config, message_policy};
+use crate::lab::{MaaEndpoint, Machine, TestServer, application, config, message_policy};
 
 struct Scene {
-    attester: Attester,
+    maa_endpoint: MaaEndpoint,
     machine: Machine,
     application: TestServer,
     front_end: FrontEnd,
@@ -17,21 +17,21 @@ struct Scene {
 impl Scene {
     async fn start(message: &str) -> Self {
         let (machine, application) = (Machine::new(), application().await);
-        let attester = Attester::start(&machine).await;
+        let maa_endpoint = MaaEndpoint::start(&machine).await;
         let context = machine.security_context();
         let root = context.path().join("maa-root.pem");
-        std::fs::write(&root, &attester.root_pem).unwrap();
-        let top = format!("maa = [{:?}]\nmaa-roots = {root:?}", attester.host());
+        std::fs::write(&root, &maa_endpoint.root_pem).unwrap();
+        let top = format!("maa = [{:?}]\nmaa-roots = {root:?}", maa_endpoint.host());
         let config = config(&format!("http://{}", application.address), &top, &format!("[message]\n{message}"));
         let agent = Agent::start(&config, machine.source(&context)).await.unwrap();
         let _ = context.keep();
         let front_end = before(&agent).await;
-        Self { attester, machine, application, front_end, _agent: agent }
+        Self { maa_endpoint, machine, application, front_end, _agent: agent }
     }
 
     async fn connect(&self) -> Session {
-        let verifier = Verifier::builder().collateral_roots(&self.attester.root_pem).build().unwrap();
-        let policy = message_policy(self.attester.trust(), &self.machine);
+        let verifier = Verifier::builder().collateral_roots(&self.maa_endpoint.root_pem).build().unwrap();
+        let policy = message_policy(self.maa_endpoint.trust(), &self.machine);
         verifier.connect(self.front_end.url(), &policy).await.unwrap()
     }
 }

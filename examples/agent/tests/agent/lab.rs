@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use blindbox_agent::{Agent, Config, Device, EvidenceError, SecurityContext, Sidecar, Source};
+use blindbox_attestation::claims::TokenShape;
 use blindbox_attestation::emulator::{Guest, HardwareEvidence, Maa, Platform, ReportSource as _, UVM_FEED};
 use blindbox_attestation::snp::{self, Collateral, Revocation};
 use blindbox_attestation::uvm::{self, EndorsementExpectations};
-use blindbox_attestation::claims::TokenShape;
 use blindbox_attestation::{Policy, Product, ReportData, Trust, UnixTime, UvmRequirement, Workload};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -166,7 +166,7 @@ pub fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 }
 
 /// An MAA instance that takes reports at its REST interface: it verifies them, and signs with the emulator's keys.
-pub struct Attester {
+pub struct MaaEndpoint {
     pub issuer: String,
     pub root_pem: String,
     pub key_set: String,
@@ -175,7 +175,7 @@ pub struct Attester {
     arrived: Arc<Mutex<Vec<Arrived>>>,
 }
 
-impl Attester {
+impl MaaEndpoint {
     pub async fn start(machine: &Machine) -> Self {
         Self::of(&machine.platform).await
     }
@@ -188,7 +188,7 @@ impl Attester {
         let key_set = maa.key_set();
         let (platform, arrived) = (platform.clone(), Arc::<Mutex<Vec<Arrived>>>::default());
         let away = Arc::<AtomicBool>::default();
-        let attester = Self {
+        let maa_endpoint = Self {
             issuer: issuer.clone(),
             root_pem,
             key_set: key_set.clone(),
@@ -214,7 +214,7 @@ impl Attester {
                 });
             }
         });
-        attester
+        maa_endpoint
     }
 
     pub fn host(&self) -> &str {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::lab::{
-    Attester, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, passing,
+    MaaEndpoint, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, passing,
     soon,
 };
 use crate::outer::{Outer, Received};
@@ -22,7 +22,7 @@ const SEALED: &str = "message/ohttp-chunked-req";
 const SECRET: &str = "the-secret-of-this-test";
 
 struct Scene {
-    attester: Attester,
+    maa_endpoint: MaaEndpoint,
     application: TestServer,
     agent: Agent,
     outer: Outer,
@@ -39,22 +39,22 @@ impl Scene {
 
     async fn with(application: TestServer, message: &str, limits: &str) -> Self {
         let machine = Machine::new();
-        let attester = Attester::start(&machine).await;
+        let maa_endpoint = MaaEndpoint::start(&machine).await;
         let context = machine.security_context();
         let root = context.path().join("maa-root.pem");
-        std::fs::write(&root, &attester.root_pem).unwrap();
-        let top = format!("maa = [\"{}\"]\nmaa-roots = \"{}\"", attester.host(), root.display());
+        std::fs::write(&root, &maa_endpoint.root_pem).unwrap();
+        let top = format!("maa = [\"{}\"]\nmaa-roots = \"{}\"", maa_endpoint.host(), root.display());
         let tables = format!("[message]\n{message}\n[limits]\n{limits}");
         let config = config(&format!("http://{}", application.address), &top, &tables);
         let agent = Agent::start(&config, machine.source(&context)).await.unwrap();
         let _ = context.keep();
         let outer = Outer::connect(agent.address()).await;
-        Self { attester, application, agent, outer }
+        Self { maa_endpoint, application, agent, outer }
     }
 
     async fn attest(&mut self, path: &str) -> (Recipient, Value) {
         let request = json!({
-            "maa_endpoint": self.attester.host(),
+            "maa_endpoint": self.maa_endpoint.host(),
             "nonce": NONCE,
             "protocol": "blindbox-bound-message/1",
         });

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::client::{Answer, Client, get, post};
 use crate::lab::{
-    Attester, ClosedPort, Machine, TestServer, agent_with_device, agent_without_machine, application, config,
+    ClosedPort, MaaEndpoint, Machine, TestServer, agent_with_device, agent_without_machine, application, config,
     long_answers, moment, pass, passing, sidecar, sidecar_source, until,
 };
 
@@ -294,12 +294,12 @@ async fn a_certificate_of_the_host_for_another_tcb() {
 #[tokio::test]
 async fn an_maa_that_its_roots_do_not_vouch_for() {
     let machine = Machine::new();
-    let (attester, context) = (Attester::start(&machine).await, machine.security_context());
-    let agent = with_source(machine.source(&context), &format!("maa = [{:?}]", attester.host())).await;
-    let answer = Client::connect(agent.address()).await.send(&at(attester.host())).await;
+    let (maa_endpoint, context) = (MaaEndpoint::start(&machine).await, machine.security_context());
+    let agent = with_source(machine.source(&context), &format!("maa = [{:?}]", maa_endpoint.host())).await;
+    let answer = Client::connect(agent.address()).await.send(&at(maa_endpoint.host())).await;
     // That server is not MAA, which may be reached another time.
     assert_later(&answer);
-    assert_eq!(attester.count(), 0);
+    assert_eq!(maa_endpoint.count(), 0);
 }
 
 /// Each status of the table in `docs/protocol.md`, brought about; and no other is in it.

@@ -9,21 +9,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blindbox_agent::{Agent, AzureVm, Config, Source, StartError};
-use blindbox_attestation::emulator::{Kds, Maa};
 use blindbox_attestation::claims::TokenShape;
-use blindbox_attestation::{AttestationError, Binding, Channel, GuestIdentity, Policy, Session, Sha256Digest, Trust, Verdict, Verifier, Violation};
+use blindbox_attestation::emulator::{Kds, Maa};
+use blindbox_attestation::{
+    AttestationError, Binding, Channel, GuestIdentity, Policy, Session, Sha256Digest, Trust, Verdict, Verifier,
+    Violation,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{Answer, Client, get, post};
-use crate::lab::{Attester, Handler, TestServer, answer, application, config, host_certificates, moment, pass, soon};
+use crate::lab::{
+    Handler, MaaEndpoint, TestServer, answer, application, config, host_certificates, moment, pass, soon,
+};
 use paravisor::Paravisor;
 
 pub struct Scene {
     pub paravisor: Arc<Paravisor>,
     pub metadata: TestServer,
     pub application: TestServer,
-    pub attester: Attester,
+    pub maa_endpoint: MaaEndpoint,
     files: TempDir,
 }
 
@@ -32,12 +37,12 @@ impl Scene {
     pub async fn start() -> Option<Self> {
         let paravisor = Paravisor::start().await?;
         let metadata = metadata(&paravisor).await;
-        let attester = Attester::of(&paravisor.platform).await;
+        let maa_endpoint = MaaEndpoint::of(&paravisor.platform).await;
         let files = tempfile::tempdir().unwrap();
-        let scene = Self { paravisor, metadata, application: application().await, attester, files };
+        let scene = Self { paravisor, metadata, application: application().await, maa_endpoint, files };
         let authority = scene.paravisor.authority.certificate_of_modulus(&scene.paravisor.swtpm.modulus());
         scene.write("issuers.pem", &pem(&authority.chain().unwrap()[1]));
-        scene.write("roots.pem", &scene.attester.root_pem);
+        scene.write("roots.pem", &scene.maa_endpoint.root_pem);
         scene.write("ak-root.pem", &pem(scene.paravisor.authority.root()));
         Some(scene)
     }
@@ -50,7 +55,8 @@ impl Scene {
 
     /// A configuration with these lines more in `[azure-vm]`, and these tables after it.
     pub fn config(&self, in_vm: &str, tables: &str) -> Config {
-        let top = format!("maa = [{:?}]\nmaa-roots = {:?}", self.attester.host(), self.files.path().join("roots.pem"));
+        let top =
+            format!("maa = [{:?}]\nmaa-roots = {:?}", self.maa_endpoint.host(), self.files.path().join("roots.pem"));
         let vm = format!(
             "[azure-vm]\ntpm = {:?}\nmetadata = \"http://{}\"\nak-root = {:?}\n{in_vm}\n{tables}",
             self.paravisor.address().to_string(),
@@ -78,7 +84,7 @@ impl Scene {
 
     pub async fn connect(&self, agent: &Agent, policy: &Policy, kds: &Kds) -> Result<Session, AttestationError> {
         let verifier = Verifier::builder()
-            .collateral_roots(self.attester.root_pem.clone() + &kds.tls_root_pem())
+            .collateral_roots(self.maa_endpoint.root_pem.clone() + &kds.tls_root_pem())
             .amd_anchors(self.paravisor.platform.anchors())
             .ak_anchors(self.paravisor.authority.anchors())
             .kds(kds.url())
@@ -143,7 +149,7 @@ async fn the_quote_of_a_tpm_attests_the_key_and_the_connection() {
         assert_eq!(session.get("/hello").send().await.unwrap().text().await.unwrap(), "/hello ");
     }
     // The certificate of the chip came with the evidence. One report was made for the key, and none for a request.
-    assert_eq!((kds.vcek_fetches(), scene.attester.count()), (0, 0));
+    assert_eq!((kds.vcek_fetches(), scene.maa_endpoint.count()), (0, 0));
     assert_eq!(scene.paravisor.faults.lock().unwrap().reads, 1);
 }
 
@@ -151,12 +157,12 @@ async fn the_quote_of_a_tpm_attests_the_key_and_the_connection() {
 async fn a_token_is_of_the_report_beside_it() {
     let Some(scene) = Scene::start().await else { return };
     let (agent, kds) = (scene.agent().await, Kds::start().await.unwrap());
-    let trust = Trust::maa_and_amd(&scene.attester.issuer).unwrap();
+    let trust = Trust::maa_and_amd(&scene.maa_endpoint.issuer).unwrap();
     let trust = trust.require_maa_policy_hash(Maa::policy_hash(TokenShape::SevSnpVm)).unwrap();
     let policy = scene.policy(trust, Binding::OwnKey).allow_direct_vm_token().unwrap();
     let session = scene.connect(&agent, &policy, &kds).await.unwrap();
     // The agent's request for the token, and the client's for the key set.
-    assert_eq!((session.channel(), scene.attester.count()), (Channel::Bound, 2));
+    assert_eq!((session.channel(), scene.maa_endpoint.count()), (Channel::Bound, 2));
 }
 
 #[tokio::test]
@@ -238,7 +244,7 @@ async fn a_confidential_vm_has_one_request_for_evidence_and_a_container_not_this
     let agent = scene.agent().await;
     let mut client = Client::connect(agent.address()).await;
     let nonce = json!({ "nonce": "0".repeat(64) }).to_string();
-    let maa = json!({ "nonce": "0".repeat(64), "maa_endpoint": scene.attester.host() }).to_string();
+    let maa = json!({ "nonce": "0".repeat(64), "maa_endpoint": scene.maa_endpoint.host() }).to_string();
     for (status, request) in [
         (404, post("/attest/combined", &nonce)),
         (404, post("/attest/maa", &maa)),
@@ -247,11 +253,11 @@ async fn a_confidential_vm_has_one_request_for_evidence_and_a_container_not_this
         (404, post("/attest/azure-vm/", &nonce)),
         (400, post("/attest/azure-vm", r#"{"runtime_data":"e30="}"#)),
         (400, post("/attest/azure-vm", &nonce.replace('}', r#","runtime_data":"e30="}"#))),
-        (403, post("/attest/azure-vm", &maa.replace(scene.attester.host(), "evil.example"))),
+        (403, post("/attest/azure-vm", &maa.replace(scene.maa_endpoint.host(), "evil.example"))),
     ] {
         assert_eq!(client.send(&request).await.status, status, "{request}");
     }
-    assert_eq!((scene.application.count(), scene.attester.count()), (0, 0));
+    assert_eq!((scene.application.count(), scene.maa_endpoint.count()), (0, 0));
     let (agent, reports) = crate::lab::agent_without_machine(&scene.application, "", "").await;
     assert_eq!(Client::connect(agent.address()).await.send(&post("/attest/azure-vm", &nonce)).await.status, 404);
     assert_eq!(reports.load(std::sync::atomic::Ordering::SeqCst), 0);

@@ -23,7 +23,7 @@ use crate::verifier_state::VerifierState;
 use crate::verify::verify;
 
 /// Opens connections to one origin and attests their peers under one policy.
-pub(crate) struct Attester {
+pub(crate) struct Challenger {
     pub(crate) verifier: Arc<VerifierState>,
     pub(crate) coalesce: Arc<Coalesce>,
     pub(crate) base: BaseUrl,
@@ -32,7 +32,7 @@ pub(crate) struct Attester {
     policy_digest: Sha256Digest,
 }
 
-impl Attester {
+impl Challenger {
     pub(crate) fn new(
         verifier: &Arc<VerifierState>,
         coalesce: &Arc<Coalesce>,

@@ -28,7 +28,7 @@ use blindbox_attestation::files::{
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::{Crl, UnverifiedReport, Vek, certificates_from_pem_or_der};
 use blindbox_attestation::{
-    AttestationError, Claims, Endorsements, Evidence, HostData, MaaIssuer, OfflineAttestation, Policy, UnixTime,
+    AttestationError, Claims, Endorsements, Evidence, HostData, MaaIssuer, Policy, RecordedAttestation, UnixTime,
     VerifiedEvidence, verify_recorded, verify_unappraised,
 };
 use clap::{ArgGroup, Parser};
@@ -299,7 +299,7 @@ fn bad_file(path: &Path, error: impl Into<Box<dyn Error>>) -> Failure {
     Failure { exit: exit::MISCONFIGURED, code: "misconfigured", message }
 }
 
-fn recorded_text(recorded: &OfflineAttestation) -> String {
+fn recorded_text(recorded: &RecordedAttestation) -> String {
     let (at, end) = (recorded.verified_for(), recorded.expires_at());
     format!("verified and accepted for {at}; the verdict ends at {end}\n\n{}", recorded.appraisal().full())
         .trim_end()
@@ -315,7 +315,7 @@ fn unappraised_text(verified: &VerifiedEvidence) -> String {
     )
 }
 
-fn recorded_json(evidence: &Evidence, recorded: &OfflineAttestation) -> String {
+fn recorded_json(evidence: &Evidence, recorded: &RecordedAttestation) -> String {
     to_json(evidence, true, recorded.verified_for(), recorded.claims(), json!(recorded.appraisal()))
 }
 

@@ -55,7 +55,7 @@ pub struct Attestation {
 /// cannot be turned into an [`Attestation`] or a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
-pub struct OfflineAttestation {
+pub struct RecordedAttestation {
     verified_for: UnixTime,
     expires_at: UnixTime,
     claims: Claims,
@@ -133,7 +133,7 @@ impl Attestation {
     }
 }
 
-impl OfflineAttestation {
+impl RecordedAttestation {
     pub(crate) fn new(verified_for: UnixTime, expires_at: UnixTime, claims: Claims, appraisal: Appraisal) -> Self {
         Self { verified_for, expires_at, claims, appraisal }
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Attestation {
     }
 }
 
-impl fmt::Display for OfflineAttestation {
+impl fmt::Display for RecordedAttestation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.appraisal.fmt(f)
     }

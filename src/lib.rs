@@ -217,7 +217,7 @@ pub use ::http::{HeaderMap, Method, StatusCode, Version};
 pub use appraisal::{Appraisal, Check, Verdict};
 #[cfg(feature = "client")]
 pub use attest::EvidenceBundle;
-pub use attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
+pub use attestation::{Attestation, Claims, RecordedAttestation, VerifiedEvidence};
 pub use challenge::{Challenge, Channel, ServerNameCheck};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

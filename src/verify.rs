@@ -7,7 +7,7 @@ mod lifetime;
 
 use self::evidence::{missing, verify_evidence_for, verify_report, verify_token};
 use crate::appraise::{AppraisalInput, AttestedTlsKey, appraise};
-use crate::attestation::{Attestation, Claims, OfflineAttestation, VerifiedEvidence};
+use crate::attestation::{Attestation, Claims, RecordedAttestation, VerifiedEvidence};
 use crate::binding;
 use crate::challenge::{Challenge, Named, Peer, ServerNameCheck};
 use crate::cross_check::ConsistentEvidence;
@@ -168,7 +168,7 @@ pub fn verify_recorded(
     endorsements: &Endorsements,
     policy: &Policy,
     now: UnixTime,
-) -> Result<OfflineAttestation, AttestationError> {
+) -> Result<RecordedAttestation, AttestationError> {
     verify_offline(evidence, endorsements, policy, now, |tee| match &evidence.runtime_data {
         Some(runtime_data) => binding::check_recorded_runtime_data(tee, runtime_data),
         None => Ok(()),
@@ -182,7 +182,7 @@ pub(crate) fn verify_collected(
     endorsements: &Endorsements,
     challenge: &Challenge,
     policy: &Policy,
-) -> Result<OfflineAttestation, AttestationError> {
+) -> Result<RecordedAttestation, AttestationError> {
     check_channel_allowed(challenge, policy)?;
     verify_offline(evidence, endorsements, policy, challenge.made_at(), |tee| {
         binding::check_challenge(tee, evidence, challenge).map(|_| ())
@@ -196,7 +196,7 @@ fn verify_offline(
     policy: &Policy,
     now: UnixTime,
     bind: impl FnOnce(&ConsistentEvidence) -> Result<(), AttestationError>,
-) -> Result<OfflineAttestation, AttestationError> {
+) -> Result<RecordedAttestation, AttestationError> {
     let (tee, maa_key) = verify_evidence_for(policy, evidence, endorsements, now)?;
     bind(&tee)?;
     let input = AppraisalInput {
@@ -212,7 +212,7 @@ fn verify_offline(
         now,
     };
     let appraisal = appraise(&input, policy)?;
-    Ok(OfflineAttestation::new(now, lifetime::of_evidence(&tee, maa_key.as_ref()), claims(tee), appraisal))
+    Ok(RecordedAttestation::new(now, lifetime::of_evidence(&tee, maa_key.as_ref()), claims(tee), appraisal))
 }
 
 /// Verifies the given evidence, and that it is all about the same TEE, without a policy: for inspecting files. It proves nothing

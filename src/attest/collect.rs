@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::challenger::Challenger;
 use super::coalesce::Coalesce;
-use crate::attestation::OfflineAttestation;
+use crate::attestation::RecordedAttestation;
 use crate::azure_vm::AkAnchors;
 use crate::challenge::{Challenge, Channel};
 use crate::deadline::Deadline;
@@ -105,7 +105,7 @@ impl EvidenceBundle {
     /// # Errors
     ///
     /// The first entry of `missing`, else as [`crate::verify`].
-    pub fn verify(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
+    pub fn verify(&self, policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
         if let Some(missing) = self.missing.first() {
             return Err(missing.clone());
         }

@@ -10,7 +10,7 @@ use blindbox_attestation::inspect::inspect;
 use blindbox_attestation::maa::{KeyEvidenceError, KeySet};
 use blindbox_attestation::{
     AttestationError, AttestedKeyRequirement, Binding, Endorsements, Evidence, GuestIdentity, HostData, MaaKeyError,
-    OfflineAttestation, Policy, PolicyError, Product, ReportData, TcbMinima, TcbMinimum, Trust, UnixTime, Verdict,
+    Policy, PolicyError, Product, RecordedAttestation, ReportData, TcbMinima, TcbMinimum, Trust, UnixTime, Verdict,
     Violation, verify_recorded,
 };
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn requirement(host_data: HostData, svn: u64) -> AttestedKeyRequirement {
     AttestedKeyRequirement::new([host_data], svn).allow_no_revocation_check()
 }
 
-fn verify(vectors: &Path, key_set: &[u8], policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
+fn verify(vectors: &Path, key_set: &[u8], policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
     let token = fs::read_to_string(vectors.join("maa-sharedeus-sevsnpvm-2026/token.jwt")).unwrap();
     let mut evidence = Evidence::default();
     evidence.token = Some(token.trim_end().to_owned());

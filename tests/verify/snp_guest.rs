@@ -6,8 +6,9 @@ use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::emulator::amd::{CSP_ID, SignedVek};
 use blindbox_attestation::snp::Vek;
 use blindbox_attestation::{
-    Attestation, AttestationError, Binding, Endorsements, Evidence, Measurement, OfflineAttestation, Policy,
-    PolicyError, ReportData, ReportSigner, SigningKey, Trust, UnixTime, Verdict, Violation, verify, verify_recorded,
+    Attestation, AttestationError, Binding, Endorsements, Evidence, Measurement, Policy, PolicyError,
+    RecordedAttestation, ReportData, ReportSigner, SigningKey, Trust, UnixTime, Verdict, Violation, verify,
+    verify_recorded,
 };
 
 use crate::scene::*;
@@ -20,7 +21,7 @@ fn provider(csp_id: &str) -> ReportSigner {
     ReportSigner::Provider(vec![csp_id.to_owned()])
 }
 
-fn recorded(policy: &Policy) -> Option<Result<OfflineAttestation, AttestationError>> {
+fn recorded(policy: &Policy) -> Option<Result<RecordedAttestation, AttestationError>> {
     let folder = crate::common::vectors()?.join("snp-milan-v3-vlek-aws-ue2");
     let read = |name: &str| fs::read(folder.join(name)).unwrap();
     let mut evidence = Evidence::default();

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use blindbox_attestation::{EvidenceBundle, OfflineAttestation};
+use blindbox_attestation::{EvidenceBundle, RecordedAttestation};
 
 use crate::error::Error;
 use crate::policy::Policy;
@@ -76,7 +76,7 @@ impl Collected {
     ///
     /// As [`crate::verify_recorded`], and the first cause for which a document is missing.
     pub fn verify(&self, policy: &Policy) -> Result<String, Error> {
-        let accepted: OfflineAttestation = self.0.verify(policy.inner())?;
+        let accepted: RecordedAttestation = self.0.verify(policy.inner())?;
         serde_json::to_string(&accepted).map_err(Error::internal)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blindbox_attestation::{
-    AttestationError, Evidence, EvidenceFiles, EvidenceFilesError, KeySetSource, OfflineAttestation, UnixTime,
+    AttestationError, Evidence, EvidenceFiles, EvidenceFilesError, KeySetSource, RecordedAttestation, UnixTime,
     verify_recorded,
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -73,7 +73,7 @@ pub struct Saved<'a> {
 
 /// What was verified, and what the verdict takes from the directory without proof.
 pub struct Verified {
-    pub attestation: OfflineAttestation,
+    pub attestation: RecordedAttestation,
     pub unproven: Vec<Unproven>,
 }
 

@@ -159,7 +159,7 @@ fn names_of_errors_in_the_documents_exist() {
                     && error.chars().all(|c| c.is_ascii_alphanumeric())
                     && error.contains(|c: char| c.is_ascii_lowercase());
                 assert!(
-                    !is_name || known.contains(error) || error == "OfflineAttestation",
+                    !is_name || known.contains(error) || error == "RecordedAttestation",
                     "{name} names {error}, which is no error"
                 );
             }

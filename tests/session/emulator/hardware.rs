@@ -11,7 +11,7 @@ use blindbox_attestation::uvm::{
     self, EndorsementError, EndorsementExpectations, EndorsementForm, PRODUCTION_FEED, VerifiedEndorsement,
 };
 use blindbox_attestation::{
-    AttestationError, Endorsements, Evidence, KeyDigest, OfflineAttestation, Policy, Product, ReportId, SigningKey,
+    AttestationError, Endorsements, Evidence, KeyDigest, Policy, Product, RecordedAttestation, ReportId, SigningKey,
     Tcb, Trust, UvmRequirement, Violation, Workload, verify_recorded, verify_unappraised,
 };
 
@@ -82,7 +82,7 @@ fn endorsements(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Endorsements 
 }
 
 /// Everything together, under a policy that trusts MAA and AMD.
-fn appraise(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Result<OfflineAttestation, AttestationError> {
+fn appraise(maa: &Maa, blindbox: &BlindBox, answer: &Value) -> Result<RecordedAttestation, AttestationError> {
     let trust = Trust::maa_and_amd(maa.issuer()).unwrap().require_maa_policy_hash(blindbox.maa_policy_hash()).unwrap();
     let workload = Workload::binds_its_own_key(blindbox.host_data());
     let uvm = UvmRequirement::at_least(101).issued_by(blindbox.uvm_issuer().unwrap());

@@ -8,7 +8,7 @@ use blindbox_attestation::azure_vm::{AkCertificateError, HclReportError, Quote, 
 use blindbox_attestation::snp::{CertificateError, Vek, certificates_from_pem};
 use blindbox_attestation::{
     AttestationError, Binding, BitRequirement, Challenge, Endorsements, Evidence, GuestIdentity, KeyDigest,
-    Measurement, OfflineAttestation, Policy, ServerNameCheck, Sha256Digest, SpkiDigest, Trust, UnixTime, Verdict,
+    Measurement, Policy, RecordedAttestation, ServerNameCheck, Sha256Digest, SpkiDigest, Trust, UnixTime, Verdict,
     Violation, VmConfigurationBit, VmId, verify, verify_recorded,
 };
 
@@ -59,7 +59,7 @@ fn set(vectors: &Path, name: &str) -> Set {
 }
 
 impl Set {
-    fn verify(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
+    fn verify(&self, policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
         verify_recorded(&self.evidence, &self.endorsements, policy, NOW)
     }
 

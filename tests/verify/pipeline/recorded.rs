@@ -6,8 +6,8 @@ use std::path::Path;
 use blindbox_attestation::maa::KeySet;
 use blindbox_attestation::snp::Vek;
 use blindbox_attestation::{
-    AttestationError, Binding, Endorsements, Evidence, GuestIdentity, HostData, Measurement, OfflineAttestation,
-    Policy, PolicyError, Product, Trust, UnixTime, UvmRequirement, Verdict, Violation, Workload, verify_recorded,
+    AttestationError, Binding, Endorsements, Evidence, GuestIdentity, HostData, Measurement, Policy, PolicyError,
+    Product, RecordedAttestation, Trust, UnixTime, UvmRequirement, Verdict, Violation, Workload, verify_recorded,
 };
 use serde_json::Value;
 
@@ -49,11 +49,11 @@ impl Set {
         Measurement::from_hex(self.expected["measurement"].as_str().unwrap()).unwrap()
     }
 
-    fn verify(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
+    fn verify(&self, policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
         verify_recorded(&self.evidence, &self.endorsements, policy, AT)
     }
 
-    fn verify_at_issue(&self, policy: &Policy) -> Result<OfflineAttestation, AttestationError> {
+    fn verify_at_issue(&self, policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
         let issued_at = UnixTime::from_secs(self.expected["iat"].as_u64().unwrap());
         verify_recorded(&self.evidence, &self.endorsements, policy, issued_at)
     }
@@ -275,7 +275,7 @@ fn the_recorded_direct_token_of_a_vm_passes_where_it_is_asked_for_by_name() {
     let trust = || Trust::maa(set.expected["iss"].as_str().unwrap()).unwrap();
     let guest = GuestIdentity::by_measurement([set.measurement()]);
     let policy = Policy::confidential_vm(trust(), guest, Binding::OwnKey).unwrap();
-    let kinds = |refused: Result<OfflineAttestation, AttestationError>| match refused.unwrap_err().violation() {
+    let kinds = |refused: Result<RecordedAttestation, AttestationError>| match refused.unwrap_err().violation() {
         Some(Violation::WrongTeeKind { expected, actual }) => (*expected, *actual),
         other => panic!("{other:?}"),
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    AttestationError, Challenge, Channel, ChipId, OfflineAttestation, ReportId, ServerNameCheck, UnixTime, Verdict,
+    AttestationError, Challenge, Channel, ChipId, RecordedAttestation, ReportId, ServerNameCheck, UnixTime, Verdict,
     Violation, verify, verify_recorded,
 };
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ fn the_json_of_a_result_keeps_its_names() {
     );
 }
 
-fn record(guest: &Guest) -> Result<OfflineAttestation, AttestationError> {
+fn record(guest: &Guest) -> Result<RecordedAttestation, AttestationError> {
     verify_recorded(&evidence(guest, b"{}"), &endorsements(), &both_policy(), NOW)
 }
 

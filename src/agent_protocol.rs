@@ -178,7 +178,7 @@ impl Parts {
         }
         if self.runtime_data {
             let claimed = optional_bytes(&object, "runtime_data")?;
-            let legacy = AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer };
+            let legacy = AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData };
             evidence.runtime_data = Some(claimed.ok_or(legacy)?);
         }
         if !self.message_key {
@@ -212,7 +212,7 @@ pub(crate) fn check_response(
             // An agent that knows only the unbound form reports that the bound request lacks the data to attest.
             let lacks = message.to_ascii_lowercase().replace('_', "").contains("runtimedata");
             if challenge.is_bound() && status == 400 && lacks {
-                return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
+                return Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData });
             }
             // Of a request that this crate wrote, an agent that knows only the other bound form refuses the member `protocol`.
             let not_named = match challenge.channel() {

@@ -46,7 +46,7 @@ pub(crate) fn check_challenge(
         let claimed = received
             .runtime_data
             .as_deref()
-            .ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer })?;
+            .ok_or(AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData })?;
         if !crypto::constant_time_eq(claimed, &expected) {
             return Err(mismatch(&expected, claimed, challenge));
         }

@@ -12,7 +12,7 @@ pub enum ChannelNotBound {
         "the agent's response carries no runtime data of its own, as with agents that attest any data they are sent; \
          deploy an agent that binds its own key"
     )]
-    LegacyAnswer,
+    NoRuntimeData,
     /// The agent does not name the connection: it knows only the form that names the key, or another responds in its place.
     #[error(
         "the agent attests its TLS key but not this connection, although the policy requires it (`binding = \"own-connection\"`); \

@@ -247,7 +247,7 @@ async fn a_response_without_a_part_or_with_another_is_refused() {
         assert_eq!(error, AttestationError::InvalidAgentAnswer { reason });
     }
     let error = refusal(&lab, &policy, Knob::without_answer_member("runtime_data")).await;
-    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
+    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData });
     for (name, value, reason) in [
         ("pcrs", serde_json::json!(["00"]), r#"expected as "pcrs" strings of 64 lower-case hexadecimal digits"#),
         ("pcrs", serde_json::json!(vec!["00"; 25]), r#"expected at most 24 values as "pcrs", found 25"#),

@@ -165,7 +165,7 @@ async fn there_is_no_negotiation_down_to_evidence_about_the_key() {
     // An agent that does not know the form, and one that responds in the other form.
     assert_eq!(refused(&lab, Knob::RefuseConnectionForm).await, not_named);
     assert_eq!(refused(&lab, Knob::AnswerInServerForm).await, not_named);
-    let legacy = AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer };
+    let legacy = AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData };
     assert_eq!(refused(&lab, Knob::AnswerInLegacyForm).await, legacy);
     assert_eq!(refused(&lab, Knob::RefuseBoundForm).await, legacy);
     // Nor is there one up: the policy for the key does not ask for the connection.

@@ -190,7 +190,7 @@ async fn there_is_no_negotiation_down_to_an_unbound_answer() {
     let lab = Lab::start().await;
     let relay = Relay::builder().mode(RelayMode::LegacyForm).start(&lab.blindbox).await.unwrap();
     let error = lured(&lab, &relay).await.unwrap_err();
-    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
+    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData });
     assert_nothing_leaked(&relay);
     // What was asked had no room for what the relay would have attested.
     let asked = relay.traffic().requests().remove(0).json().unwrap();

@@ -175,7 +175,7 @@ fn golden() -> Vec<(AttestationError, &'static str, u16, Category, bool)> {
         (NotAnEnclave { attestation_type: text() }, "not-an-enclave", 201, Untrusted, false),
         (WrongAttester { expected: issuer(), actual: text() }, "wrong-attester", 202, Untrusted, false),
         (ChannelMismatch { attested: spki, connected: spki }, "channel-mismatch", 203, Untrusted, false),
-        (ChannelNotBound { reason: self::ChannelNotBound::LegacyAnswer }, "channel-not-bound", 204, Untrusted, false),
+        (ChannelNotBound { reason: self::ChannelNotBound::NoRuntimeData }, "channel-not-bound", 204, Untrusted, false),
         (
             FalseAttestationReport { what: "report data", expected: text(), actual: text() },
             "false-attestation-report",

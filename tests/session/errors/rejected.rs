@@ -109,5 +109,5 @@ async fn a_workload_that_does_not_bind() {
     let error = lab.verifier().connect(lab.blindbox.url(), &lab.unbound_policy()).await.unwrap_err();
     assert_eq!(error, AttestationError::ChannelNotAllowed { reason: ChannelNotAllowed::WorkloadDoesNotBind });
     assert_eq!(lab.blindbox.traffic().connections().len(), 0);
-    assert_eq!(lab.refusal().await, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
+    assert_eq!(lab.refusal().await, AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData });
 }

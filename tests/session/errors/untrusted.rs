@@ -22,7 +22,7 @@ async fn evidence_that_is_not_genuine_or_not_about_this_peer() {
     assert_eq!(error, ChannelMismatch { attested: foreign, connected: lab.blindbox.tls_key() });
     for knob in [Knob::AnswerInLegacyForm, Knob::RefuseBoundForm] {
         let error = refused(&lab, knob, same).await;
-        assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer });
+        assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData });
     }
     for knob in [Knob::OldNonce, Knob::RuntimeData(b"{}".to_vec()), Knob::RuntimeDataInAnswer(b"{}".to_vec())] {
         assert_error!(refused(&lab, knob, same).await, FalseAttestationReport { what: "runtime data", .. });

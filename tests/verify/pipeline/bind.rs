@@ -149,7 +149,7 @@ fn an_answer_without_runtime_data_is_an_old_agents() {
         let mut evidence = evidence(&guest, &challenge.runtime_data());
         evidence.runtime_data = None;
         let verdict = verify(&evidence, &endorsements(), challenge, &policy, NOW);
-        assert_eq!(verdict, Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::LegacyAnswer }));
+        assert_eq!(verdict, Err(AttestationError::ChannelNotBound { reason: ChannelNotBound::NoRuntimeData }));
     }
 }
 

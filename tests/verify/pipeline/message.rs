@@ -83,7 +83,7 @@ fn a_message_key_that_is_not_the_attested_one_is_refused() {
     });
     assert!(matches!(&error, AttestationError::FalseAttestationReport { what: "report data", .. }), "{error}");
     assert_eq!(verdict(&|evidence| evidence.key_config = None), not_named(ChannelNotBound::MessageKeyNotNamed));
-    assert_eq!(verdict(&|evidence| evidence.runtime_data = None), not_named(ChannelNotBound::LegacyAnswer));
+    assert_eq!(verdict(&|evidence| evidence.runtime_data = None), not_named(ChannelNotBound::NoRuntimeData));
     for bytes in [Vec::new(), vec![1], [key_config(), vec![0]].concat()] {
         let error = verdict(&|evidence| evidence.key_config = Some(bytes.clone()));
         assert!(matches!(&error, AttestationError::InvalidAgentAnswer { .. }), "{error}");

@@ -150,7 +150,9 @@ fn banned(lines: &[String]) -> Vec<(usize, &'static str, &'static str)> {
     for (number, line) in lines.iter().enumerate() {
         // A hyphen, an underscore or a digit makes a name of it: `answer-refused`, `max_answer`.
         let of_line = line.split(|c: char| !(c.is_alphanumeric() || "-_'’/.".contains(c)));
-        let of_line = of_line.map(|word| word.trim_matches(['.', '\'', '-', '/']).to_lowercase());
+        let of_line = of_line.map(|word| word.trim_matches(['.', '\'', '’', '-', '/']).to_lowercase());
+        // What is behind an apostrophe inside a word is an ending: `anybody's`, `he'd`.
+        let of_line = of_line.map(|word| word.split(['\'', '’']).next().unwrap().to_owned());
         words.extend(of_line.filter(|word| !word.is_empty()).map(|word| (number + 1, word)));
     }
     let mut found = Vec::new();
@@ -296,10 +298,16 @@ fn named(directory: &Path, names: &[&str], found: &mut Vec<PathBuf>) {
 
 #[test]
 fn the_readers_find_what_they_should() {
-    let document = "Nobody\n```text\nnobody\n```\nis `nobody` at\nhand.\n";
+    let document = "Nobody\n```text\nnobody\n```\nis `nobody` at\nhand.\nAnybody's and anybody’s 'folder', don't.\n";
     assert_eq!(
         banned(&prose(document)),
-        [(1, "nobody", "no one, or name the subject"), (5, "at hand", "available, cached")]
+        [
+            (1, "nobody", "no one, or name the subject"),
+            (5, "at hand", "available, cached"),
+            (7, "anybody", "anyone"),
+            (7, "anybody", "anyone"),
+            (7, "folder", "directory")
+        ]
     );
 
     let source = concat!(

@@ -65,12 +65,11 @@ struct New {
     #[arg(long, requires = "maa", help_heading = "Who may judge")]
     allow_test_attester: bool,
 
-    /// Whether the workload binds its TLS key to its evidence. `own-key` is YOUR WORD that nothing in it attests data chosen
-    /// by a caller, and that its key is made inside the TEE and never leaves; evidence cannot show it. `own-connection` says
-    /// that too, and requires evidence about each TLS connection, which the agent must support. `own-message-key` is for a workload
-    /// behind a front end that ends TLS: YOUR WORD is about the key that each request and response is sealed to, and that the
-    /// application gets no other requests. BlindBox as
-    /// first released and Microsoft's SKR container are `none`.
+    /// Whether the workload binds its TLS key to its evidence. `own-key` is your assertion, which evidence cannot show, that
+    /// nothing in it attests data chosen by a caller, and that its key is made inside the TEE and never leaves. `own-connection`
+    /// asserts the same, and requires evidence about each TLS connection, which the agent must support. `own-message-key` is for a
+    /// workload behind a front end that ends TLS: your assertion is about the key that each request is sealed to, and that the
+    /// application gets no other requests. BlindBox as first released and Microsoft's SKR container are `none`.
     #[arg(long, value_enum, help_heading = "What must run")]
     binding: BindingArgument,
 
@@ -86,7 +85,7 @@ struct New {
     #[arg(long, help_heading = "What must run")]
     allow_permissive_workload: bool,
 
-    /// The least security version of the container's utility VM, such as 101.
+    /// The minimum security version of the container's utility VM, such as 101.
     #[arg(long, value_name = "SVN", help_heading = "What must run")]
     uvm_svn: Option<u64>,
 
@@ -108,7 +107,8 @@ struct New {
     #[arg(long, value_enum, requires = "allow_any_azure_cvm", help_heading = "What must run")]
     tee: Vec<TeeArgument>,
 
-    /// Accept any confidential VM that MAA calls compliant, anybody's.
+    /// Accept any confidential VM, of any customer, that MAA reports as compliant; under --amd, any whose paravisor has the fix of
+    /// CVE-2025-49707.
     #[arg(long, conflicts_with_all = ["measurement", "id_key", "mrtd"], help_heading = "What must run")]
     allow_any_azure_cvm: bool,
 
@@ -118,7 +118,7 @@ struct New {
     #[arg(long, value_name = "INDEX=HEX", value_parser = pcr, requires = "amd", help_heading = "What must run")]
     pcr: Vec<(u8, Sha256Digest)>,
 
-    /// Accept a channel that the evidence does not speak of, for --binding none.
+    /// Accept a channel that the evidence does not name, for --binding none.
     #[arg(long, help_heading = "Relaxations")]
     allow_unbound_channel: bool,
 

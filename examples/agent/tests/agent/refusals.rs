@@ -146,7 +146,7 @@ refuses! {
 #[tokio::test]
 async fn a_tunnel() {
     let answer = refused("CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n\r\n").await;
-    // A target without a path is nobody's.
+    // A target without a path belongs neither to the agent nor to the application.
     assert_eq!(answer.status, 400);
 }
 

@@ -35,7 +35,7 @@ pub struct Learn {
     #[arg(long, help_heading = "Who may judge")]
     amd: bool,
 
-    /// Whether the workload binds its TLS key to its evidence: your word, which a look does not replace (see `policy new`).
+    /// Whether the workload binds its TLS key to its evidence: your assertion, which the evidence of a peer does not replace (see `policy new`).
     #[arg(long, value_enum, help_heading = "What must run")]
     binding: BindingArgument,
 

@@ -22,7 +22,7 @@ impl Learn {
             Kind::Container => draft.line("kind = \"confidential-container\""),
             Kind::Vm => {
                 draft.line("kind = \"confidential-vm\"");
-                draft.comment("Your word (--binding): evidence cannot show it.");
+                draft.comment("Your assertion (--binding): evidence cannot show it.");
                 draft.line(&format!("binding = {}", quoted(self.binding_name())));
             }
         }
@@ -71,7 +71,7 @@ impl Learn {
 
     fn container(&self, draft: &mut Draft, shown: &Shown) {
         draft.line("\n[workload]");
-        draft.comment("Your word (--binding): evidence cannot show it.");
+        draft.comment("Your assertion (--binding): evidence cannot show it.");
         draft.line(&format!("binding = {}", quoted(self.binding_name())));
         let Some(snp) = shown.claims.tee.snp() else { return };
         if snp.host_data.is_known_allow_all() {

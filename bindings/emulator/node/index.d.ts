@@ -19,8 +19,8 @@ export class Emulator {
   readonly settings: Record<string, string>;
   /** Returns the text of a policy that accepts the emulated guest. */
   policyText(): string;
-  /** Gives an order, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and returns its outcome. */
-  order(text: string): Promise<Record<string, any>>;
+  /** Sends a command, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and returns its outcome. */
+  command(text: string): Promise<Record<string, any>>;
   /** Ends it and removes its files. May be called again. */
   stop(): Promise<void>;
 }

@@ -55,8 +55,8 @@ class Emulator {
     return fs.readFileSync(path.join(this.directory, 'policy.toml'), 'utf8');
   }
 
-  /** Gives an order, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and returns its outcome. */
-  async order(text) {
+  /** Sends a command, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and returns its outcome. */
+  async command(text) {
     this.#process.stdin.write(`${text}\n`);
     const { value } = await this.#lines.next();
     const outcome = value === undefined ? { ok: false, error: 'the emulator has ended' } : JSON.parse(value);

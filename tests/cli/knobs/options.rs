@@ -91,7 +91,11 @@ fn what_cannot_be_understood_is_refused() {
         assert_eq!(answer["ok"], false, "{order}");
         assert!(answer["error"].as_str().unwrap().contains(error), "{order}: {answer}");
     };
-    for (order, error) in [("knob", "no knob"), ("jump", "no order is called"), ("fail-kds /=hang", "no KDS")] {
+    for (order, error) in [
+        ("knob", "no knob"),
+        ("jump", "expected a command of `emulate --help`, found \"jump\""),
+        ("fail-kds /=hang", "no KDS"),
+    ] {
         answered(order, error);
     }
     for knob in HARDWARE.iter().flat_map(|(orders, ..)| orders.split(';')) {

@@ -23,7 +23,7 @@ test('it serves until it is stopped', async () => {
   const emulator = await Emulator.start();
   const root = fs.readFileSync(emulator.settings.applicationRoots);
   assert.equal(await get(`${emulator.url}/`, root), 'hello from a BlindBox');
-  assert.equal((await emulator.order('traffic')).application_requests, 1);
+  assert.equal((await emulator.command('traffic')).application_requests, 1);
   assert.match(emulator.policyText(), /^version = 1/);
   await emulator.stop();
   assert.equal(fs.existsSync(emulator.directory), false);
@@ -31,12 +31,12 @@ test('it serves until it is stopped', async () => {
   await emulator.stop();
 });
 
-test('arguments and orders', async () => {
+test('arguments and commands', async () => {
   const emulator = await Emulator.start('--guest', 'vm', '--product', 'milan', '--trust', 'amd');
   const names = ['akRoot', 'amdRoots', 'applicationRoots', 'collateralRoots', 'kds'];
   assert.deepEqual(Object.keys(emulator.settings).sort(), names);
-  await emulator.order('knob debug');
-  await assert.rejects(emulator.order('knob nonsense'), /knob nonsense/);
+  await emulator.command('knob debug');
+  await assert.rejects(emulator.command('knob nonsense'), /knob nonsense/);
   await emulator.stop();
 });
 

@@ -65,8 +65,8 @@ class Emulator:
 
         return blindbox_attestation.Policy(self.policy_text())
 
-    def order(self, text: str) -> dict[str, Any]:
-        """Give an order, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and return its outcome."""
+    def command(self, text: str) -> dict[str, Any]:
+        """Send a command, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and return its outcome."""
         assert self._process.stdin is not None
         self._process.stdin.write(text.encode() + b"\n")
         self._process.stdin.flush()

@@ -17,7 +17,7 @@ class TestEmulator(unittest.TestCase):
             context = ssl.create_default_context(cafile=emulator.settings["application_roots"])
             with urllib.request.urlopen(emulator.url + "/", context=context) as response:
                 self.assertEqual(response.read(), b"hello from a BlindBox")
-            self.assertEqual(emulator.order("traffic")["application_requests"], 1)
+            self.assertEqual(emulator.command("traffic")["application_requests"], 1)
             self.assertIn("version = 1", emulator.policy_text())
             directory, url = emulator.directory, emulator.url
         self.assertFalse(directory.exists())
@@ -25,13 +25,13 @@ class TestEmulator(unittest.TestCase):
             urllib.request.urlopen(url + "/", context=context)
         emulator.stop()
 
-    def test_arguments_and_orders(self):
+    def test_arguments_and_commands(self):
         with Emulator("--guest", "vm", "--product", "milan", "--trust", "amd") as emulator:
             names = {"application_roots", "collateral_roots", "amd_roots", "ak_root", "kds"}
             self.assertEqual(set(emulator.settings), names)
-            emulator.order("knob debug")
+            emulator.command("knob debug")
             with self.assertRaisesRegex(ValueError, "knob nonsense"):
-                emulator.order("knob nonsense")
+                emulator.command("knob nonsense")
 
     def test_what_cannot_start_says_so(self):
         with self.assertRaisesRegex(RuntimeError, "did not start: .* --nonsense"):

@@ -12,7 +12,7 @@ use super::knobs;
 use crate::exit::{Failure, print_json_line};
 
 pub const HELP: &str = "\
-Orders, one a line on standard input; each has a response of one line of JSON with `ok`:
+Commands, one a line on standard input; each has a response of one line of JSON with `ok`:
   knob NAME[=VALUE]          sets a knob
   fail PATH=FAULT            fails requests of application and agent; also fail-maa and fail-kds
   reset                      takes back every knob and fault, those of the command line too
@@ -26,7 +26,7 @@ Orders, one a line on standard input; each has a response of one line of JSON wi
 
 /// Lines of standard input until it is closed, read on a thread of its own: nothing can interrupt that.
 pub fn from_stdin() -> UnboundedReceiver<String> {
-    let (sender, orders) = unbounded_channel();
+    let (sender, commands) = unbounded_channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
             let Ok(line) = line else { return };
@@ -35,17 +35,17 @@ pub fn from_stdin() -> UnboundedReceiver<String> {
             }
         }
     });
-    orders
+    commands
 }
 
-/// Until no more orders can come. Without any it never ends.
-pub async fn obey(emulation: &Emulation, orders: Option<UnboundedReceiver<String>>) -> Result<(), Failure> {
-    let Some(mut orders) = orders else { return std::future::pending().await };
-    while let Some(order) = orders.recv().await {
-        if order.trim().is_empty() {
+/// Until no more commands can come. Without any it never ends.
+pub async fn obey(emulation: &Emulation, commands: Option<UnboundedReceiver<String>>) -> Result<(), Failure> {
+    let Some(mut commands) = commands else { return std::future::pending().await };
+    while let Some(command) = commands.recv().await {
+        if command.trim().is_empty() {
             continue;
         }
-        let answer = match emulation.obey(order.trim()).await {
+        let answer = match emulation.obey(command.trim()).await {
             Ok(answer) => answer,
             Err(error) => json!({ "ok": false, "error": error }),
         };
@@ -55,8 +55,8 @@ pub async fn obey(emulation: &Emulation, orders: Option<UnboundedReceiver<String
 }
 
 impl Emulation {
-    async fn obey(&self, order: &str) -> Result<Value, String> {
-        let (verb, object) = order.split_once(' ').unwrap_or((order, ""));
+    async fn obey(&self, command: &str) -> Result<Value, String> {
+        let (verb, object) = command.split_once(' ').unwrap_or((command, ""));
         let fault = || faults::parse(object);
         match verb {
             "knob" => self.set(knobs::parse(object)?)?,
@@ -83,7 +83,7 @@ impl Emulation {
             "seen" if object.is_empty() => return Err("expected seen TEXT".to_owned()),
             "seen" => return Ok(json!({ "ok": true, "seen": self.front_end()?.count_seen(object) })),
             "forget-seen" => self.front_end()?.forget_seen(),
-            _ => return Err(format!("no order is called {verb:?}; see --help")),
+            _ => return Err(format!("expected a command of `emulate --help`, found {verb:?}")),
         }
         Ok(json!({ "ok": true }))
     }

@@ -65,9 +65,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(saved) if print_text => print(&emulation.next_command(saved))?,
         _ => print_json_line(&description)?,
     }
-    let orders = if arguments.ignore_stdin { None } else { Some(control::from_stdin()) };
+    let commands = if arguments.ignore_stdin { None } else { Some(control::from_stdin()) };
     tokio::select! {
-        ended = control::obey(&emulation, orders) => ended?,
+        ended = control::obey(&emulation, commands) => ended?,
         () = stop.asked() => {}
     }
     Ok(ExitCode::SUCCESS)

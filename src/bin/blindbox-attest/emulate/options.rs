@@ -132,14 +132,14 @@ pub struct Arguments {
     #[arg(long)]
     pub json: bool,
 
-    /// Do not read orders, and go on when standard input is closed; only a signal ends it.
+    /// Do not read commands, and go on when standard input is closed; only a signal ends it.
     #[arg(long)]
     pub ignore_stdin: bool,
 
     /// Run this command while the emulation serves, and end as it does (128 and the signal's number if a signal ended it).
     /// Its environment has BLINDBOX_URL and an option of a client each in BLINDBOX_POLICY, BLINDBOX_APPLICATION_ROOT,
-    /// BLINDBOX_COLLATERAL_ROOT and, with --product, BLINDBOX_AMD_ROOTS and BLINDBOX_KDS. Nothing is printed, and orders are
-    /// not read.
+    /// BLINDBOX_COLLATERAL_ROOT and, with --product, BLINDBOX_AMD_ROOTS and BLINDBOX_KDS. Nothing is printed, and
+    /// commands are not read.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

@@ -249,7 +249,7 @@ rows! {
 
 rows! {
     FRONT_END: FrontEndKnob => AnyKnob, AnyKnob::FrontEnd;
-    "Front end (with --front-end)" {
+    "Front end (with --front-end and --agent bound-message)" {
         "front-end-own-message-key", "puts a key of its own into attestation responses" => OwnMessageKey;
         "front-end-earlier-attestation", "repeats its first attestation response" => EarlierAttestation;
         "front-end-earlier-session", "gives later attestations the first session" => EarlierSession;

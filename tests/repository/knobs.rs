@@ -22,6 +22,7 @@ What the emulator can be made to attest and to send, for tests of your own: in R
 `Maa` and `Kds`), on the command line `emulate --knob` and `--fail`, and as commands `knob ...` and `fail ...` while it runs
 ([cli.md][cli.md#the-emulator]). The last column is the outcome of `verify` with the emulator's own policy, once for each kind of guest
 and trust whose tests use the knob: the code of the error, or `accepted` where that policy does not require the value or does not need it.
+`verify` attests and sends no message: a knob that acts on sealed messages is `accepted`, and shows in the requests of a session.
 ";
 
 /// The outcomes by the name of the knob or fault. Orders of several knobs are left out.

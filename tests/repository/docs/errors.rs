@@ -89,9 +89,22 @@ fn the_codes_in_the_document_are_those_of_the_values() {
     }
 }
 
+/// What the page says about one enum: from its name in bold to the next one. The reasons of two errors are in their rows.
+fn part_about(name: &str) -> &'static str {
+    let row_of =
+        |error: &str| ERRORS.lines().find(|line| rows(line).any(|cells| cells.get(2).copied() == Some(error))).unwrap();
+    match name {
+        "ChannelNotBound" => row_of("`ChannelNotBound`"),
+        "ChannelNotAllowed" => row_of("`ChannelNotAllowed`"),
+        _ => {
+            let part = ERRORS.split_once(&format!("**`{name}`**"));
+            part.unwrap_or_else(|| panic!("{name} is not in bold")).1.split("**`").next().unwrap()
+        }
+    }
+}
+
 #[test]
 fn every_error_of_a_step_is_named() {
-    let named = codes(ERRORS);
     for (path, name) in [
         ("src/error/channel.rs", "ChannelNotBound"),
         ("src/error/channel.rs", "ChannelNotAllowed"),
@@ -110,13 +123,13 @@ fn every_error_of_a_step_is_named() {
         ("src/maa/key_evidence.rs", "KeyEvidenceError"),
         ("src/policy/error.rs", "PolicyError"),
     ] {
-        assert!(named.contains(name), "{name} is not in docs/errors.md");
         let source = source(path);
         let variants = variants(&source, name);
         assert!(!variants.is_empty(), "{name}");
-        for variant in variants {
-            assert!(named.contains(variant), "{name}::{variant} is not in docs/errors.md");
-        }
+        // Several enums have a variant of the same name.
+        let named = codes(part_about(name));
+        let missing: Vec<_> = variants.into_iter().filter(|variant| !named.contains(variant)).collect();
+        assert!(missing.is_empty(), "{name}: {missing:?} are not in its part of docs/errors.md");
     }
 }
 

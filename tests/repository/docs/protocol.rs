@@ -1,12 +1,40 @@
 //! The test vectors of the protocol's pages hold.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blindbox_attestation::emulator::report_data;
 use blindbox_attestation::{Challenge, ServerNameCheck, SpkiDigest, TlsExporter, UnixTime};
+use http::StatusCode;
 use serde_json::Value;
 
-use super::{PROTOCOL, PROTOCOL_MESSAGE, PROTOCOL_VECTORS, blocks, source};
+use super::{PROTOCOL, PROTOCOL_MESSAGE, PROTOCOL_VECTORS, blocks, rows, source};
+use crate::words::files;
+
+/// The agent has a workspace of its own, which is not part of the package.
+#[test]
+fn every_status_of_the_reference_agent_is_in_the_table_of_errors() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/agent/src");
+    if !sources.exists() {
+        println!("skipped: {} is not there", sources.display());
+        return;
+    }
+    let mut paths = Vec::new();
+    files(&sources, "rs", &mut paths);
+    let text: String = paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let name = |status: &StatusCode| status.canonical_reason().unwrap().to_uppercase().replace([' ', '-'], "_");
+    let errors =
+        (400..600).filter_map(|code| StatusCode::from_u16(code).ok().filter(|it| it.canonical_reason().is_some()));
+    let sent: Vec<_> = errors.filter(|status| text.contains(&format!("StatusCode::{},", name(status)))).collect();
+    assert!(sent.len() >= 10, "{sent:?}");
+    let section = PROTOCOL.split("\n### ").find(|section| section.starts_with("Errors")).unwrap();
+    let listed: BTreeSet<_> =
+        rows(section).flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
+    let missing: Vec<_> = sent.iter().filter(|status| !listed.contains(status.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in the table of docs/protocol.md");
+}
 
 /// The tests of the crate seal and open this one.
 #[test]

@@ -42,13 +42,13 @@ use terminal::Colour;
 
 /// What stands below the help of every command.
 const EXIT_CODES: &str = "\
-Exit codes, which do not depend on whether the output is read, and the `verdict` that --json says:
+Exit codes and, with --json, the `verdict`. They do not depend on whether the output is read:
    0  accepted        or done
    1  rejected        genuine evidence that the policy does not accept
    2  untrusted       not genuine, or not about this peer; assume an attack
-   3  no-verdict      none could be reached (unavailable); trying again may help
+   3  no-verdict      none could be reached (unavailable); a retry may help
    4  misconfigured   a file, a policy or a setting cannot be used
-  64                  the command line itself; the only failure that --json does not say in JSON";
+  64                  the command line is wrong; not reported in JSON";
 
 #[cfg(not(feature = "emulator"))]
 const ABOUT_EMULATE: &str = "This build has no `emulate`: it comes with the crate's feature `emulator`.\n\n";
@@ -57,9 +57,10 @@ const ABOUT_EMULATE: &str = "";
 
 /// What stands below the help of the program.
 const ABOUT_VARIABLES: &str = "\
-Each option has an environment variable, BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or \
-false from it. An option on the command line comes before its variable, and before variables that conflict with it.
-What decides what is trusted (roots, key sets, --allow-...) has no variable: setting one is an error.\n\n";
+The environment variable of an option is BLINDBOX_ and its long name, such as BLINDBOX_POLICY for --policy; a flag takes true or \
+false from it. An option on the command line overrides its variable, and variables that conflict with it.
+Options that decide what is trusted (roots, key sets, --allow-...) have no variable: one that is set without the option is an \
+error.\n\n";
 
 /// Prove what a BlindBox (an application in an AMD SEV-SNP TEE on Azure) runs before sending it one byte.
 #[derive(Parser)]
@@ -192,7 +193,8 @@ fn completions(shell: Shell) -> String {
 
 fn wait_for(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::setting(format!("no threads to work with: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Failure::setting(format!("the threads of the runtime cannot be started: {error}")))?;
     let done = runtime.block_on(work);
     // A task may still wait for a response that is not needed any more.
     runtime.shutdown_background();

@@ -28,10 +28,10 @@ impl BaseUrl {
             return invalid("expected a URL without white space, control characters and backslashes");
         }
         if !matches!(url.scheme(), "https" | "http") {
-            return invalid("expected the scheme https");
+            return invalid("expected the scheme https, as in https://my-app.example");
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return invalid("expected no user name and password in it");
+            return invalid("expected a URL without user name and password");
         }
         if url.query().is_some() || url.fragment().is_some() {
             return invalid("expected neither a query nor a fragment: these belong to requests");

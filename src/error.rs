@@ -187,7 +187,7 @@ pub enum AttestationError {
         source: Option<NetworkError>,
     },
     /// AMD's Key Distribution Service provided no certificate or CRL.
-    #[error("AMD's certificates cannot be fetched: {reason}")]
+    #[error("AMD's service provided no certificate or CRL: {reason}")]
     KdsUnreachable {
         /// The cause.
         reason: String,
@@ -230,7 +230,7 @@ pub enum AttestationError {
         after: Duration,
     },
     /// A response was larger than the limit.
-    #[error("{what} is larger than {limit} bytes")]
+    #[error("expected {what} of at most {limit} bytes, found more; which service responds there?")]
     TooLarge {
         /// The response.
         what: &'static str,
@@ -263,7 +263,7 @@ pub enum AttestationError {
     /// The token verifies only under a key set that was stored with it. The author of the token could have written the key set,
     /// so that nothing is proven.
     #[error(
-        "no verdict: the token verifies under a key set that was kept with it, and who wrote the token could have written that; expected the key set of {issuer} from elsewhere (`--key-set`: its /certs, fetched over TLS), the digest of its key in the policy (`trust.maa.key-id`), or your own word for this key set (`--trust-saved-key-set`)"
+        "no verdict: the token verifies only under a key set that was stored with it, which its author could have written; give the key set of {issuer} from another source (`--key-set`: its /certs, fetched over TLS), pin its key by digest (`trust.maa.key-id`), or assert that the directory is authentic (`--trust-saved-key-set`)"
     )]
     KeySetNotAuthenticated {
         /// The instance that the key set must come from.

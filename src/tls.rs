@@ -100,10 +100,12 @@ impl Roots {
     }
 }
 
+const NO_ANCHOR: &str = "expected a root certificate that can be a trust anchor, found another";
+
 fn store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, AttestationError> {
     let mut store = RootCertStore::empty();
     for root in roots {
-        store.add(root.clone()).map_err(|_| misconfigured("a root certificate cannot be used"))?;
+        store.add(root.clone()).map_err(|_| misconfigured(NO_ANCHOR))?;
     }
     Ok(store)
 }
@@ -113,28 +115,29 @@ fn web_pki(store: RootCertStore) -> Result<NameVerifier, AttestationError> {
     Ok(verifier.map_err(|_| misconfigured("there is no root certificate to validate server names with"))?)
 }
 
-/// Parses root certificates: one or more in PEM, or one in DER.
+/// Parses root certificates: one or more in PEM, or one in DER. `setting` names the setting that they are given with, for messages.
 ///
 /// The PEM reader is that of the TLS library, not `snp::pem`: these are files of the operating system and of the operator. They
 /// contain hundreds of certificates, and sections of other kinds, which are ignored. `snp::pem` reads untrusted bundles of peers
 /// and refuses a section that is not a certificate.
-pub(crate) fn read_roots(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, AttestationError> {
-    const BAD: &str = "a root certificate is neither PEM nor DER";
+pub(crate) fn read_roots(setting: &str, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, AttestationError> {
+    let misconfigured = |reason: &str| misconfigured(&format!("{setting}: {reason}"));
     let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
     let roots: Vec<_> = if is_pem {
         let read = CertificateDer::pem_slice_iter(bytes).take(MAX_ROOTS.saturating_add(1)).collect::<Result<_, _>>();
-        read.map_err(|_| misconfigured(BAD))?
+        read.map_err(|_| misconfigured("expected root certificates in PEM or DER, found PEM that cannot be read"))?
     } else {
         vec![CertificateDer::from(bytes.to_vec())]
     };
     if roots.len() > MAX_ROOTS {
-        return Err(misconfigured("a file of root certificates has more than 2000 of them"));
+        return Err(misconfigured("expected at most 2000 root certificates in a file, found more"));
     }
-    let mut store = RootCertStore::empty();
-    roots.iter().try_for_each(|root| store.add(root.clone())).map_err(|_| misconfigured(BAD))?;
     if roots.is_empty() {
-        return Err(misconfigured("a file of root certificates has none"));
+        return Err(misconfigured("expected at least one root certificate in a file, found none"));
     }
+    let unusable = if is_pem { NO_ANCHOR } else { "expected root certificates in PEM or DER, found neither" };
+    let mut store = RootCertStore::empty();
+    roots.iter().try_for_each(|root| store.add(root.clone())).map_err(|_| misconfigured(unusable))?;
     Ok(roots)
 }
 
@@ -326,12 +329,25 @@ mod tests {
         let root = base64::engine::general_purpose::STANDARD.encode(crate::snp::BUILTIN_CERTIFICATES[0].ark);
         let file =
             |count: usize| format!("-----BEGIN CERTIFICATE-----\n{root}\n-----END CERTIFICATE-----\n").repeat(count);
-        assert_eq!(read_roots(file(2_000).as_bytes()).map(|roots| roots.len()), Ok(2_000));
-        let refused = read_roots(file(2_001).as_bytes());
-        assert_eq!(refused, Err(misconfigured("a file of root certificates has more than 2000 of them")));
+        let read = |bytes: &[u8]| read_roots("collateral roots", bytes).map(|roots| roots.len());
+        assert_eq!(read(file(2_000).as_bytes()), Ok(2_000));
+        let cut = file(1).replace("-----END CERTIFICATE-----", "");
+        let no_certificate = file(1).replace(&root, "AAAA");
+        for (bytes, expected) in [
+            (file(2_001), "expected at most 2000 root certificates in a file, found more"),
+            (
+                "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n".to_owned(),
+                "expected at least one root certificate in a file, found none",
+            ),
+            (no_certificate, NO_ANCHOR),
+            (cut, "expected root certificates in PEM or DER, found PEM that cannot be read"),
+            (String::new(), "expected root certificates in PEM or DER, found neither"),
+        ] {
+            assert_eq!(read(bytes.as_bytes()), Err(misconfigured(&format!("collateral roots: {expected}"))));
+        }
         // Sections of other kinds are those of the operator's tools.
         let mixed = format!("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n{}", file(1));
-        assert_eq!(read_roots(mixed.as_bytes()).map(|roots| roots.len()), Ok(1));
+        assert_eq!(read(mixed.as_bytes()), Ok(1));
         assert_eq!(crate::snp::certificates_from_pem(mixed.as_bytes()), Err(crate::x509::CertificateError::Malformed));
     }
 }

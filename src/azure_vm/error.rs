@@ -44,10 +44,12 @@ pub enum HclReportError {
         actual: usize,
     },
     /// A field of the header does not have the value that it must have.
-    #[error("its {field} is {actual:#x}, which is not accepted")]
+    #[error("expected its {field} to be {}, found {actual:#x}", any_of(.expected))]
     WrongField {
         /// The field.
         field: &'static str,
+        /// The accepted values. Empty for a size that follows from a length of the claims which no blob can have.
+        expected: Vec<u32>,
         /// Its value.
         actual: u32,
     },
@@ -59,6 +61,15 @@ pub enum HclReportError {
         /// `REPORT_DATA` of the hardware report.
         actual: Box<ReportData>,
     },
+}
+
+fn any_of(values: &[u32]) -> String {
+    let texts: Vec<_> = values.iter().map(|value| format!("{value:#x}")).collect();
+    match texts.as_slice() {
+        [] => "that of shorter claims".to_owned(),
+        [one] => one.clone(),
+        many => format!("one of {}", many.join(", ")),
+    }
 }
 
 /// The reason why the runtime claims of a confidential VM are refused.

@@ -205,12 +205,20 @@ impl<'a> Fields<'a> {
 
     fn expect(&mut self, field: &'static str, accepted: &[u32]) -> Result<u32, HclReportError> {
         let actual = self.number()?;
-        if accepted.contains(&actual) { Ok(actual) } else { Err(HclReportError::WrongField { field, actual }) }
+        if accepted.contains(&actual) {
+            Ok(actual)
+        } else {
+            Err(HclReportError::WrongField { field, expected: accepted.to_vec(), actual })
+        }
     }
 }
 
 fn check_size(field: &'static str, expected: Option<u32>, actual: u32) -> Result<(), HclReportError> {
-    if expected == Some(actual) { Ok(()) } else { Err(HclReportError::WrongField { field, actual }) }
+    if expected == Some(actual) {
+        Ok(())
+    } else {
+        Err(HclReportError::WrongField { field, expected: expected.into_iter().collect(), actual })
+    }
 }
 
 fn check_zeros(bytes: &Bytes<'_>) -> Result<(), HclReportError> {
@@ -222,9 +230,11 @@ fn check_zeros(bytes: &Bytes<'_>) -> Result<(), HclReportError> {
 
 /// A TD report is shorter than the place that it has.
 fn read_td_report(place: &[u8; REPORT_LEN]) -> Result<&[u8; TD_REPORT_LEN], HclReportError> {
-    // `REPORTTYPE`: of a TD.
-    if let Some(actual) = place.first().filter(|first| **first != 0x81) {
-        return Err(HclReportError::WrongField { field: "type of the td report", actual: u32::from(*actual) });
+    // `REPORTTYPE`.
+    const OF_A_TD: u8 = 0x81;
+    if let Some(actual) = place.first().filter(|first| **first != OF_A_TD) {
+        let (field, expected) = ("type of the td report", vec![u32::from(OF_A_TD)]);
+        return Err(HclReportError::WrongField { field, expected, actual: u32::from(*actual) });
     }
     let mut bytes = Bytes::new(place);
     let report = bytes.array::<TD_REPORT_LEN>().ok_or(HclReportError::Truncated { actual: place.len() })?;

@@ -70,7 +70,7 @@ pub enum Violation {
     DebugMode,
     /// The guest policy allows a migration agent to move the guest.
     #[error(
-        "attestation validation failed (migration is allowed): expected a guest policy without migration, found migration allowed"
+        "attestation validation failed (migration is allowed): expected a guest policy without migration, found migration allowed; deploy without migration, or use `allow_migration` if you know the migration agent"
     )]
     MigrationAllowed,
     /// The token has the layout of another kind of TEE than the policy is for.
@@ -117,7 +117,7 @@ pub enum Violation {
     },
     /// The utility VM is older than allowed.
     #[error(
-        "attestation validation failed (uvm too old): expected security version {minimum} or later, found {actual}"
+        "attestation validation failed (uvm too old): expected security version {minimum} or later, found {actual}; redeploy to get a newer utility VM"
     )]
     UvmTooOld {
         /// The minimum version.
@@ -227,7 +227,7 @@ pub enum Violation {
     },
     /// The evidence does not carry a claim that the policy requires. A claim that is not reported does not pass.
     #[error(
-        "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry"
+        "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry; use evidence that carries it, or drop the requirement"
     )]
     NotReported {
         /// The claim.

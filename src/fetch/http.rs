@@ -43,8 +43,10 @@ pub(crate) fn client(tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<C
         .no_hickory_dns()
         .no_proxy();
     let Some(proxy) = proxy else { return Ok(client) };
-    let proxy = reqwest::Proxy::all(proxy.clone())
-        .map_err(|_| AttestationError::Misconfigured { reason: "the proxy's address cannot be used".to_owned() })?;
+    let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|_| AttestationError::Misconfigured {
+        reason: "expected a proxy's address such as http://proxy.example:3128, found one that cannot be used"
+            .to_owned(),
+    })?;
     Ok(client.proxy(proxy))
 }
 

@@ -118,8 +118,8 @@ impl JwksCache {
         Err(AttestationError::MaaUnreachable {
             issuer: issuer.clone(),
             reason: format!(
-                "it is fetched at most once in {seconds} s, and the last one has no key {key_id:?}, which the token names and MAA may \
-                 have begun to use since then"
+                "the token names the key {key_id:?}, which the last key set does not have; MAA may have added it since, and the set is \
+                 fetched at most once in {seconds} s: try again"
             ),
             source: None,
         })

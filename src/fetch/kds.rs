@@ -41,8 +41,14 @@ impl KdsClient {
         self.get(path, MAX_CRL, "CRL at this path", deadline).await
     }
 
+    /// Returns the error of a service whose response is of no use. It names the address, which can be that of a mirror.
+    pub(super) fn unusable(&self, reason: &str) -> AttestationError {
+        let reason = format!("{}: {reason}", self.base.origin().ascii_serialization());
+        AttestationError::KdsUnreachable { reason, source: None }
+    }
+
     async fn get(&self, path: &str, limit: u64, wanted: &str, deadline: Deadline) -> Result<Vec<u8>, AttestationError> {
-        let unreachable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
+        let unreachable = |reason: String| self.unusable(&reason);
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let request =
             BoundedRequest { activity: ACTIVITY, subject: "AMD's response", limit, deadline, retry_connect: true };

@@ -194,7 +194,6 @@ impl VekCache {
     ) -> Result<VerifiedVek, AttestationError> {
         let der = kds.certificate(path, deadline).await?;
         // A wrong certificate is a fault of the service or of the path to it, not of the peer: hence not a rejection.
-        let unusable = |reason: String| AttestationError::KdsUnreachable { reason, source: None };
         let outcome = match VerifiedVek::verify(&der, None, &self.anchors) {
             Err(error) if is_of_other_issuer_key(&error) => {
                 match self.verify_under_newer_issuer(kds, &der, deadline).await {
@@ -207,8 +206,8 @@ impl VekCache {
         };
         match outcome {
             Ok(vek) if wanted.request.check(&vek).is_ok() => Ok(vek),
-            Ok(_) => Err(unusable("it sent the certificate of another chip, TCB or product".to_owned())),
-            Err(error) => Err(unusable(format!("it sent a certificate that does not verify: {error}"))),
+            Ok(_) => Err(kds.unusable("it sent the certificate of another chip, TCB or product")),
+            Err(error) => Err(kds.unusable(&format!("it sent a certificate that does not verify: {error}"))),
         }
     }
 

@@ -9,7 +9,8 @@ pub(super) const MAX_HEADERS: usize = 1_000;
 
 /// Reads a header as a caller wrote it.
 pub(crate) fn parse(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
-    let name = HeaderName::try_from(name).map_err(|_| "expected the name of a header")?;
+    let name = HeaderName::try_from(name)
+        .map_err(|_| "expected the name of a header (RFC 9110 section 5.1), without spaces and control characters")?;
     let value = HeaderValue::from_bytes(value).map_err(|_| "expected the value of a header, without line breaks")?;
     check(&name, &value)?;
     Ok((name, value))

@@ -65,7 +65,9 @@ pub enum KeySetError {
     #[error("the key set is refused: {0}")]
     NotJson(#[from] JsonError),
     /// No entry is a key that may verify tokens.
-    #[error("none of the {entries} entries of the key set is a usable key")]
+    #[error(
+        "expected at least one usable RSA key, found none (entries: {entries}); is this the /certs of an MAA instance?"
+    )]
     NoUsableKey {
         /// How many entries the set has.
         entries: usize,

@@ -162,7 +162,7 @@ impl Document {
         let of_a_vm = self.require.vm_configuration.is_some() || self.require.ak_certificate;
         if of_a_vm && self.kind != Kind::ConfidentialVm {
             return Err(PolicyError::Contradiction {
-                reason: "`require.vm-configuration` and `require.ak-certificate` are for confidential VMs of Azure",
+                reason: "`require.vm-configuration` and `require.ak-certificate` are for confidential VMs of Azure; drop them",
             });
         }
         let (amd, maa) = (self.trust.amd.is_some(), self.trust.maa.is_some());
@@ -179,7 +179,9 @@ impl Document {
             return contradiction("a confidential container needs `workload` with `host-data` and `binding`");
         };
         if self.guest.is_some() || self.binding.is_some() {
-            return contradiction("`guest` and a `binding` outside of `workload` belong to a confidential VM");
+            return contradiction(
+                "a confidential container takes no `guest`, and `binding` only in `workload`; drop them, or use another `kind`",
+            );
         }
         workload.validate()?;
         if let Some(uvm) = &self.uvm {
@@ -200,7 +202,9 @@ impl Document {
             return contradiction("a confidential VM needs `binding`: `own-key`, `own-connection` or `none`");
         }
         if self.workload.is_some() || self.uvm.is_some() {
-            return contradiction("`workload` and `uvm` belong to a confidential container; a VM has no CCE policy");
+            return contradiction(
+                "`workload` and `uvm` belong to a confidential container, and a VM has no CCE policy; drop them",
+            );
         }
         if self.trust.amd.is_some() && self.binding() == Binding::None {
             return contradiction(
@@ -243,7 +247,7 @@ impl Document {
         }
         if self.workload.is_some() || self.uvm.is_some() {
             return contradiction(
-                "`workload` and `uvm` belong to a confidential container; an SNP guest has no CCE policy",
+                "`workload` and `uvm` belong to a confidential container, and an SNP guest has no CCE policy; drop them",
             );
         }
         if self.trust.maa.is_some() || self.trust.amd.is_none() {
@@ -264,11 +268,11 @@ impl Document {
             );
         }
         if self.guest.as_ref().is_some_and(|guest| guest.allow_any_azure_cvm) {
-            return contradiction("`guest.allow-any-azure-cvm` is for confidential VMs of Azure");
+            return contradiction("`guest.allow-any-azure-cvm` is for confidential VMs of Azure; drop it");
         }
         if self.guest.as_ref().is_some_and(|guest| guest.pcrs.is_some()) {
             return contradiction(
-                "`guest.pcrs` is for confidential VMs of Azure: a TPM outside of the guest is the host's word",
+                "`guest.pcrs` is for confidential VMs of Azure: what a TPM outside of the guest states is asserted by the host; drop it",
             );
         }
         self.guest.as_ref().map_or(Ok(()), GuestIdentity::validate)
@@ -292,7 +296,7 @@ impl Document {
             );
         }
         if self.allow.direct_vm_token && self.kind != Kind::ConfidentialVm {
-            return contradiction("`allow.direct-vm-token` is for confidential VMs");
+            return contradiction("`allow.direct-vm-token` is for confidential VMs; drop it");
         }
         if self.allow.old_paravisor && (self.kind != Kind::ConfidentialVm || self.measurements().is_some()) {
             return contradiction(

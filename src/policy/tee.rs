@@ -54,7 +54,9 @@ impl Document {
             );
         }
         if self.kind != Kind::ConfidentialVm && (require.tee.is_some() || require.tcb_status.is_some() || mrtd) {
-            return contradiction("`require.tee`, `require.tcb-status` and `guest.mrtd` are for confidential VMs");
+            return contradiction(
+                "`require.tee`, `require.tcb-status` and `guest.mrtd` are for confidential VMs; drop them",
+            );
         }
         if !self.accepts(TeeKind::Tdx) && (require.tcb_status.is_some() || mrtd) {
             return contradiction(

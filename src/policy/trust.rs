@@ -218,7 +218,7 @@ impl Trust {
         Ok(self)
     }
 
-    /// Goes on without AMD's revocation list where it cannot be had; the result then says that it was not checked.
+    /// Accepts that AMD's CRL is not available; the result then reports that it was not checked.
     #[must_use]
     pub fn allow_best_effort_revocation(mut self) -> Self {
         if let Some(amd) = &mut self.amd {
@@ -227,7 +227,7 @@ impl Trust {
         self
     }
 
-    /// Never looks at AMD's revocation list; the result says so.
+    /// Ignores AMD's CRL; the result reports it.
     #[must_use]
     pub fn allow_no_revocation_check(mut self) -> Self {
         if let Some(amd) = &mut self.amd {
@@ -288,7 +288,7 @@ impl AmdTrust {
         check_number(MAX_CRL_AGE, self.max_crl_age_seconds)?;
         if self.max_crl_age_seconds.is_some() && self.revocation != RevocationRule::Required {
             return Err(PolicyError::Contradiction {
-                reason: "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none",
+                reason: "`trust.amd.max-crl-age-seconds` needs `trust.amd.revocation = \"required\"`; drop one of them",
             });
         }
         check_names("trust.amd.products", self.products.as_deref(), |_| false)?;

@@ -42,7 +42,9 @@ pub enum ReportError {
     #[error("expected no signature by the chip's key, which the report says is masked (MASK_CHIP_KEY), found one")]
     MaskedChipKey,
     /// The report has bytes with no meaning in the format.
-    #[error("the report is not in the form that its version and processor have")]
+    #[error(
+        "the report has bytes that its version and processor do not define: it was changed, or is of a form that this release does not read"
+    )]
     NotCanonical,
     /// The report and the certificate belong to different processor families.
     #[error("expected a certificate of {report}, which made the report, found one of {certificate}")]

@@ -14,7 +14,9 @@ pub(super) fn front_end_headers(written: &[(String, Vec<u8>)]) -> Result<HeaderM
         let (name, mut value) = parse_header(name, value)
             .map_err(|reason| misconfigured(&format!("a header for a front end: {reason}")))?;
         if has_own_header(&name) {
-            return Err(misconfigured("expected a header for a front end that the request does not have already"));
+            return Err(misconfigured(&format!(
+                "expected a front-end header that this crate does not set itself, found {name}"
+            )));
         }
         value.set_sensitive(true);
         headers.append(name, value);

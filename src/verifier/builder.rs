@@ -66,7 +66,8 @@ impl ApplicationRoots {
     }
 
     fn read(&self) -> Result<Roots, AttestationError> {
-        let read = |files: &[Vec<u8>]| files.iter().map(|file| tls::read_roots(file)).collect::<Result<Vec<_>, _>>();
+        let read_file = |file: &Vec<u8>| tls::read_roots("application roots", file);
+        let read = |files: &[Vec<u8>]| files.iter().map(read_file).collect::<Result<Vec<_>, _>>();
         Ok(match self {
             Self::Platform(files) => Roots::Platform(read(files)?.concat()),
             Self::Only(files) => Roots::Only(read(files)?.concat()),
@@ -235,7 +236,9 @@ impl VerifierBuilder {
     /// [`AttestationError::Misconfigured`] or [`AttestationError::InvalidUrl`] for a setting that cannot be used.
     pub fn build(self) -> Result<Verifier, AttestationError> {
         let proxy_url = self.proxy.as_deref().map(proxy).transpose()?;
-        let bad_proxy = || misconfigured("the proxy's address cannot be used");
+        let bad_proxy = || {
+            misconfigured("expected a proxy's address such as http://proxy.example:3128, found one that cannot be used")
+        };
         let proxy = proxy_url.as_ref().map(|url| Proxy::new(url).ok_or_else(bad_proxy)).transpose()?;
         let agent = self.agent.as_deref().map(agent).transpose()?;
         let (key_sets, kds) = self.collateral(proxy_url.as_ref())?;
@@ -266,7 +269,9 @@ impl VerifierBuilder {
         let (roots, source) = match &self.collateral_roots {
             CollateralRoots::BuiltIn => (Roots::BuiltIn, KeySetSource::BuiltInRoots),
             CollateralRoots::Platform => (Roots::Platform(Vec::new()), KeySetSource::PlatformRoots),
-            CollateralRoots::Own(roots) => (Roots::Only(tls::read_roots(roots)?), KeySetSource::OwnRoots),
+            CollateralRoots::Own(roots) => {
+                (Roots::Only(tls::read_roots("collateral roots", roots)?), KeySetSource::OwnRoots)
+            }
         };
         let roots = roots.verifier()?;
         let client = |https_only| {

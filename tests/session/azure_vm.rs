@@ -100,11 +100,11 @@ async fn what_is_not_genuine_is_refused_with_its_own_error() {
     assert!(matches!(error, AttestationError::InvalidHclReport(HclReportError::WrongReportData { .. })), "{error:?}");
     assert_eq!(vm(AzureVmKnob::QuoteOfAnotherVm).await, quote(QuoteError::WrongSignature));
     assert_eq!(vm(AzureVmKnob::SignatureBitFlipped(9)).await, quote(QuoteError::WrongSignature));
-    let another_type = HclReportError::WrongField { field: "report type", actual: 1 };
+    let another_type = HclReportError::WrongField { field: "report type", expected: vec![2, 4], actual: 1 };
     let error = vm(AzureVmKnob::HclReportBytes(0x4c8, vec![1, 0, 0, 0])).await;
     assert_eq!(error, AttestationError::InvalidHclReport(another_type));
     let error = vm(AzureVmKnob::HclReportBytes(0x4c8, vec![4, 0, 0, 0])).await;
-    let not_tdx = HclReportError::WrongField { field: "type of the td report", actual: 3 };
+    let not_tdx = HclReportError::WrongField { field: "type of the td report", expected: vec![0x81], actual: 3 };
     assert_eq!(error, AttestationError::InvalidHclReport(not_tdx));
     let count = QuoteError::WrongPcrCount { expected: 24, actual: 1 };
     assert_eq!(vm(AzureVmKnob::PcrValues(vec![blindbox_attestation::Sha256Digest::new([0; 32])])).await, quote(count));

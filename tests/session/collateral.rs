@@ -98,7 +98,7 @@ async fn a_mirror_needs_no_trust() {
         let verifier = lab.builder().kds(mirror.url()).build().unwrap();
         let error = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.unwrap_err();
         let AttestationError::KdsUnreachable { reason, .. } = error else { panic!("{error:?}") };
-        assert!(reason.starts_with(says), "{reason}");
+        assert!(reason.starts_with(&format!("{}: {says}", mirror.url())), "{reason}");
         assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
     }
     for knob in [KdsKnob::ForgedCrl, KdsKnob::CrlOf(Product::Genoa), KdsKnob::IssuerRevoked, KdsKnob::RootRevoked] {
@@ -163,8 +163,10 @@ async fn certificates_of_the_agent_that_do_not_fit_are_skipped() {
         let AttestationError::KdsUnreachable { reason, .. } = refused(&lab, &lab.amd_policy()).await else {
             panic!("{knob:?}")
         };
-        let begins = "it has no certificate for this chip and TCB (status 404); the agent's certificates: ";
-        assert!(reason.starts_with(begins) && reason.contains(says), "{knob:?}: {reason}");
+        let kds = lab.kds().url();
+        let begins =
+            format!("{kds}: it has no certificate for this chip and TCB (status 404); the agent's certificates: ");
+        assert!(reason.starts_with(&begins) && reason.contains(says), "{knob:?}: {reason}");
         lab.kds().recover();
     }
 }
@@ -382,7 +384,9 @@ async fn a_thim_service_is_understood_or_named_in_the_error() {
         let Err(AttestationError::KdsUnreachable { reason, .. }) = connect(body.clone()).await else {
             panic!("{body}")
         };
-        let begins = format!("it has no certificate for this chip and TCB (status 404); the THIM service at {host}: ");
+        let kds = lab.kds().url();
+        let begins =
+            format!("{kds}: it has no certificate for this chip and TCB (status 404); the THIM service at {host}: ");
         assert!(reason.starts_with(&begins) && reason.contains(says), "{body}: {reason}");
     }
 }
@@ -417,12 +421,13 @@ async fn an_issuer_with_a_new_key_is_taken_from_the_services_and_only_if_the_roo
             ("/vcek/v1/Milan/crl", crl.clone()),
             ("/vcek/v1/Milan/", vcek.der().to_vec()),
         ];
-        let verifier = lab.builder().kds(serving(files).await).build().unwrap();
+        let kds = serving(files).await;
+        let verifier = lab.builder().kds(kds.as_str()).build().unwrap();
         let outcome = verifier.connect(lab.blindbox.url(), &lab.amd_policy()).await.map(drop);
         match outcome {
             Ok(()) => assert!(accepted, "{chain}"),
             Err(AttestationError::KdsUnreachable { reason, .. }) => {
-                assert!(!accepted && reason.starts_with(refused), "{reason}");
+                assert!(!accepted && reason.starts_with(&format!("{kds}: {refused}")), "{reason}");
             }
             Err(error) => panic!("{error:?}"),
         }

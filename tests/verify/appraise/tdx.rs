@@ -315,7 +315,7 @@ fn a_policy_that_nothing_could_meet_is_refused() {
     assert_eq!(reason(vm(&format!("{any}\n{mrtd}\nrequire.tee = [\"tdx\"]"))), which);
     let old = "`allow.old-paravisor` is for guests of SEV-SNP, which `require.tee` does not accept";
     assert_eq!(reason(vm(&format!("{any}\nrequire.tee = [\"tdx\"]\nallow.old-paravisor = true"))), old);
-    let vms = "`require.tee`, `require.tcb-status` and `guest.mrtd` are for confidential VMs";
+    let vms = "`require.tee`, `require.tcb-status` and `guest.mrtd` are for confidential VMs; drop them";
     assert_eq!(reason(maa_policy().require_tee([TeeKind::Tdx])), vms);
 
     let unusable = |policy: Result<Policy, PolicyError>| match policy.unwrap_err() {

@@ -68,29 +68,30 @@ fn every_field_of_the_header_has_its_value() {
     let machine = Machine::new();
     let hcl = machine.tpm.hcl_report();
     let json = u32::try_from(hcl.claims_json().len()).unwrap();
-    for (offset, field, actual) in [
-        (0x00, "signature", 0x414c_4349),
-        (0x04, "version", 0),
-        (0x04, "version", 3),
-        (0x08, "report size", json + 20 + 0x4c0 + 1),
-        (0x0c, "request type", 1),
-        (0x0c, "request type", 3),
-        (0x10, "status", 1),
-        (0x14, "reserved", 1),
-        (0x18, "reserved", 1),
-        (0x1c, "reserved", 1),
-        (0x4c0, "data size", json + 21),
-        (0x4c4, "data version", 2),
-        (0x4c8, "report type", 1),
-        (0x4c8, "report type", 3),
-        (0x4c8, "report type", 5),
-        (0x4cc, "hash", 2),
-        (0x4cc, "hash", 3),
-        (0x4d0, "data size", json + 20),
+    let report_size = json + 20 + 0x4c0;
+    for (offset, field, expected, actual) in [
+        (0x00, "signature", &[0x414c_4348][..], 0x414c_4349),
+        (0x04, "version", &[1, 2], 0),
+        (0x04, "version", &[1, 2], 3),
+        (0x08, "report size", &[report_size], report_size + 1),
+        (0x0c, "request type", &[2], 1),
+        (0x0c, "request type", &[2], 3),
+        (0x10, "status", &[0], 1),
+        (0x14, "reserved", &[0], 1),
+        (0x18, "reserved", &[0], 1),
+        (0x1c, "reserved", &[0], 1),
+        (0x4c0, "data size", &[json + 20], json + 21),
+        (0x4c4, "data version", &[1], 2),
+        (0x4c8, "report type", &[2, 4], 1),
+        (0x4c8, "report type", &[2, 4], 3),
+        (0x4c8, "report type", &[2, 4], 5),
+        (0x4cc, "hash", &[1], 2),
+        (0x4cc, "hash", &[1], 3),
+        (0x4d0, "data size", &[json + 21], json + 20),
     ] {
         let written: u32 = if offset == 0x4d0 { json + 1 } else { actual };
         let refused = machine.refused(&hcl.clone().patch(offset, &written.to_le_bytes()));
-        assert_eq!(refused, HclReportError::WrongField { field, actual }, "{offset:#x}");
+        assert_eq!(refused, HclReportError::WrongField { field, expected: expected.to_vec(), actual }, "{offset:#x}");
     }
     // Behind the claims there is nothing.
     assert!(machine.claims(&hcl).is_ok());
@@ -100,10 +101,15 @@ fn every_field_of_the_header_has_its_value() {
     let hcl = hcl.patch(0x08, &3236_u32.to_le_bytes());
     assert_eq!(machine.refused(&hcl), HclReportError::Truncated { actual: 2600 });
     let hcl = machine.tpm.hcl_report().patch(0x4d0, &u32::MAX.to_le_bytes());
-    assert_eq!(machine.refused(&hcl), HclReportError::WrongField { field: "data size", actual: json + 20 });
+    let refused = machine.refused(&hcl);
+    assert_eq!(refused, HclReportError::WrongField { field: "data size", expected: Vec::new(), actual: json + 20 });
+    let message = format!("expected its data size to be that of shorter claims, found {:#x}", json + 20);
+    assert_eq!(refused.to_string(), message);
     // Another type of report in the place of a TD report.
     let refused = machine.refused(&machine.tpm.hcl_report().patch(0x4c8, &4_u32.to_le_bytes()));
-    assert_eq!(refused, HclReportError::WrongField { field: "type of the td report", actual: 3 });
+    let field = "type of the td report";
+    assert_eq!(refused, HclReportError::WrongField { field, expected: vec![0x81], actual: 3 });
+    assert_eq!(refused.to_string(), "expected its type of the td report to be 0x81, found 0x3");
 }
 
 #[test]

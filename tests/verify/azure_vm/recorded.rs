@@ -178,7 +178,7 @@ fn no_byte_of_a_blob_can_be_changed() {
     for version in 0..=u8::MAX {
         let mut changed = set.blob.clone();
         changed[4] = version;
-        let wrong = HclReportError::WrongField { field: "version", actual: version.into() };
+        let wrong = HclReportError::WrongField { field: "version", expected: vec![1, 2], actual: version.into() };
         let expected = if matches!(version, 1 | 2) { None } else { Some(AttestationError::from(wrong)) };
         assert_eq!(set.claims(&changed).err(), expected);
     }

@@ -125,6 +125,29 @@ fn host_data_needs_something_that_enforces_it() {
     assert_eq!(Policy::from_json(&text), Err(PolicyError::HostDataNotAnchored));
 }
 
+/// `binding` is in `workload` for a container, and at the top for guests of the other kinds.
+#[test]
+fn fields_of_another_kind_are_refused() {
+    let with = |text: &str, line: &str| {
+        Policy::from_toml(&text.replacen("version = 1\n", &format!("version = 1\n{line}\n"), 1))
+    };
+    let refused = |policy: Result<Policy, PolicyError>, reason| {
+        assert_eq!(policy, Err(PolicyError::Contradiction { reason }));
+    };
+    let of_a_guest =
+        "a confidential container takes no `guest`, and `binding` only in `workload`; drop them, or use another `kind`";
+    refused(with(&container().to_toml(), "binding = \"own-key\""), of_a_guest);
+    refused(with(&container().to_toml(), "guest.allow-any-azure-cvm = true"), of_a_guest);
+    let vm = format!(
+        "version = 1\nkind = \"confidential-vm\"\nbinding = \"own-key\"\ntrust.maa.issuer = \"{SHARED}\"\n\
+         guest.allow-any-azure-cvm = true\n"
+    );
+    let of_a_container =
+        "`workload` and `uvm` belong to a confidential container, and a VM has no CCE policy; drop them";
+    refused(with(&vm, "uvm.minimum-svn = 101"), of_a_container);
+    refused(container().allow_direct_vm_token(), "`allow.direct-vm-token` is for confidential VMs; drop it");
+}
+
 #[test]
 fn channel_relaxations_do_not_combine_into_nothing() {
     let contradiction = |policy: Result<Policy, PolicyError>| {

@@ -102,7 +102,7 @@ fn the_greatest_age_of_the_crl_is_a_requirement() {
     assert_eq!(refused, Err(PolicyError::UnusableValue { requirement: FIELD, reason }));
     let twice = Trust::amd().require_max_crl_age(day).unwrap().require_max_crl_age(day);
     assert_eq!(twice, Err(PolicyError::GivenTwice { requirement: FIELD }));
-    let reason = "`trust.amd.max-crl-age-seconds` requires a recent CRL, and `trust.amd.revocation` requires none";
+    let reason = "`trust.amd.max-crl-age-seconds` needs `trust.amd.revocation = \"required\"`; drop one of them";
     for relax in [Trust::allow_best_effort_revocation, Trust::allow_no_revocation_check] {
         let contradiction = Err(PolicyError::Contradiction { reason });
         assert_eq!(policy(relax(Trust::amd().require_max_crl_age(day).unwrap())), contradiction);

@@ -40,7 +40,7 @@ impl FromStr for Listen {
         let address: SocketAddr =
             text.parse().map_err(|_| "expected 127.0.0.1:PORT, [::1]:PORT, unix:PATH or systemd")?;
         if !address.ip().is_loopback() {
-            return Err("expected an address on loopback: who reaches the port speaks in your name".to_owned());
+            return Err("expected an address on loopback: anyone who reaches the port acts on your behalf".to_owned());
         }
         Ok(Self::Tcp(address))
     }

@@ -46,7 +46,7 @@ impl Operations {
         let address = listener.local_addr().map_err(failed)?;
         let registry = Registry::default();
         metrics::set_global_recorder(registry.clone())
-            .map_err(|_| Failure::setting("counters are recorded elsewhere already"))?;
+            .map_err(|_| Failure::setting("this process already has a recorder of `metrics`"))?;
         request_log::describe();
         metrics::describe_gauge!(EXPIRES, "When the latest attestation ends, in seconds since 1970");
         metrics::describe_gauge!(READY, "Whether requests are sent to an attested peer");

@@ -107,7 +107,7 @@ pub struct Arguments {
     max_answer: u64,
 
     /// Pass on a `Location` that names another origin. Otherwise such a response is refused: a client that follows it
-    /// takes its request, its headers and its token to where nothing is attested.
+    /// sends its request, headers and token to a server that is not attested.
     #[arg(long, help_heading = "Local port")]
     allow_redirects_elsewhere: bool,
 
@@ -268,7 +268,7 @@ fn announce(
         note(&format!("counters at {metrics}/metrics, health at {metrics}/livez and {metrics}/readyz"));
     }
     if token.required().is_none() {
-        note("note: no access token: every program and user that can reach the port speaks in your name");
+        note("note: no access token: every program and user that can reach the port acts on your behalf");
     }
     if arguments.allow_redirects_elsewhere {
         note(

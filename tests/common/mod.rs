@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The directory of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate. Where neither
-/// exists, says so and gives nothing: the test returns.
+/// The directory of recorded evidence, which `BLINDBOX_VECTORS` names; without it, one beside the repository. If it does not exist,
+/// says so and gives nothing: the test returns.
 #[must_use]
 pub fn vectors() -> Option<PathBuf> {
     let named = std::env::var_os("BLINDBOX_VECTORS").map(PathBuf::from);

@@ -124,7 +124,7 @@ fn run(
     Ok(())
 }
 
-/// The directory of recorded evidence: `$BLINDBOX_VECTORS`, else `../shared/vectors` beside the crate.
+/// The directory of recorded evidence, which `BLINDBOX_VECTORS` names; without it, one beside the repository.
 fn vectors() -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
     let directory = std::env::var_os("BLINDBOX_VECTORS").map_or_else(beside, PathBuf::from);

@@ -73,8 +73,8 @@ pub enum Channel {
     Bound,
     /// TLS 1.3, and the evidence names the key and this very connection, by its exporter (RFC 9266).
     BoundConnection,
-    /// Each request and response is sealed (RFC 9458) to a key that the evidence names. TLS may end at a front end, which reads and
-    /// changes nothing of them.
+    /// Each request is sealed to a key that the evidence names, and its response to the request (RFC 9458). TLS may end at a front
+    /// end, which can neither read nor change them.
     BoundMessage,
     /// TLS with a validated server name; the evidence does not name the key. The policy allowed it.
     UnboundTls,

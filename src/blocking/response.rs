@@ -86,10 +86,10 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// The refusal of the peer, if it was refused while the body was read; [`AttestationError::Timeout`] by the request's timeout,
-    /// [`AttestationError::AttestationExpired`] a minute after the end of the attestation,
-    /// [`AttestationError::ApplicationUnreachable`] if the connection failed before the body was complete.
-    /// [`AttestationError::Misconfigured`] inside an async runtime.
+    /// [`AttestationError::RequestInterrupted`], with the refusal of the peer, if it was refused while the body was read; with
+    /// [`AttestationError::Timeout`] after the request's timeout; with [`AttestationError::AttestationExpired`] one minute after the
+    /// end of the attestation; with [`AttestationError::ApplicationUnreachable`] if the connection broke before the body was
+    /// complete. [`AttestationError::Misconfigured`] inside an async runtime.
     pub fn bytes(self) -> Result<Vec<u8>, AttestationError> {
         runtime::run(self.response.bytes())?.map(Vec::from)
     }

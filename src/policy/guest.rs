@@ -66,8 +66,8 @@ impl GuestIdentity {
         Some(if of_snp { vec![TeeKind::Snp, TeeKind::Tdx] } else { vec![TeeKind::Tdx] })
     }
 
-    /// Accepts any confidential VM that MAA calls compliant; under AMD trust, any whose paravisor has the fix of CVE-2025-49707.
-    /// With [`Policy::require_tee`](super::Policy::require_tee) also one of Intel TDX.
+    /// Accepts any confidential VM, of any customer, that MAA reports as compliant; under AMD trust, any whose paravisor has the fix of
+    /// CVE-2025-49707. With [`Policy::require_tee`](super::Policy::require_tee) also one of Intel TDX.
     #[must_use]
     pub fn allow_any_azure_cvm() -> Self {
         Self { allow_any_azure_cvm: true, ..Self::unspecified() }
@@ -76,10 +76,10 @@ impl GuestIdentity {
     /// Requires one of these values of a PCR of the virtual TPM (SHA-256; index 0 to 15), which identify what was started. Needs AMD
     /// trust.
     ///
-    /// PCR 4 is the boot loader or kernel image, 7 Secure Boot, 8 and 9 the command line and initial file system, 11 the sections of a
-    /// unified kernel image and 12 what overrides them. The operating system extends 8 to 15, so that they are worth nothing without 4,
-    /// and 4 alone is the boot loader only: the result says which boot chain was started if the policy requires 4 with 8, 9 and 12 (GRUB), 9 and 12
-    /// (a kernel with its stub) or 11 and 12 (a unified kernel image).
+    /// PCR 4 measures the boot loader or kernel image, 7 Secure Boot, 8 and 9 the command line and initial file system, 11 a unified
+    /// kernel image, 12 what overrides its command line. The operating system extends 8 to 15, so they mean something only with 4, and
+    /// 4 alone identifies the boot loader only: the result names the boot chain if the policy requires 4 with 8, 9 and 12 (GRUB), 9 and
+    /// 12 (a kernel with its stub) or 11 and 12 (a unified kernel image).
     ///
     /// The values of one PCR are accepted in any combination with those of another: give each image a policy of its own.
     ///

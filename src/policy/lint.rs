@@ -16,7 +16,7 @@ use super::uvm::UvmRequirement;
 use super::workload::Binding;
 use crate::types::{Product, SigningKey, TeeKind};
 
-/// A finding about a policy: something that it does not restrict.
+/// Advice about a policy: something that it does not restrict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Lint {
@@ -234,7 +234,7 @@ fn of_trust(document: &Document) -> Vec<Row> {
         (
             maa.is_some_and(|maa| maa.allow_any_policy && maa.policy_hash.is_none()),
             "maa-policy-not-pinned",
-            "the owner of the MAA instance decides what it calls compliant; pin `trust.maa.policy-hash`",
+            "the owner of the MAA instance decides what it reports as compliant; pin `trust.maa.policy-hash`",
         ),
         (
             document.uvm.as_ref().is_some_and(|uvm| uvm.issuer() != UvmRequirement::PRODUCTION_ISSUER),

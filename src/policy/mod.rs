@@ -113,8 +113,10 @@ impl Policy {
     /// operating system runs in it is shown by PCRs alone ([`GuestIdentity::pcr`]); without them the result states
     /// `workload: not evaluated`.
     ///
-    /// Under AMD trust the report of the paravisor and a quote of the virtual TPM are verified down to AMD's root. A paravisor that
-    /// keeps its attestation key (CVE-2025-49707) is then mandatory, and a report that was made after the TLS key.
+    /// With SEV-SNP, the paravisor must have the fix of CVE-2025-49707, without which the administrator of a VM can replace the
+    /// attestation key of its virtual TPM. Exceptions: a policy that pins the launch measurement, and under MAA trust alone
+    /// [`Policy::allow_old_paravisor`]. Under AMD trust, the report of the paravisor and a quote of the virtual TPM are verified down to
+    /// AMD's root, and the report must be of this boot.
     ///
     /// # Errors
     ///

@@ -49,9 +49,10 @@ impl StreamBuilder {
     ///
     /// # Errors
     ///
-    /// [`AttestationError::ChannelNotAllowed`] if the policy requires evidence about each connection, which a stream cannot carry: use
-    /// [`Request::upgrade`](crate::Request::upgrade). As [`Request::send`](crate::Request::send); [`AttestationError::TooManyUnattestedPeers`] if no attempt led to an attested
-    /// key.
+    /// [`AttestationError::ChannelNotAllowed`] if the policy requires evidence about each connection, which a stream cannot carry
+    /// ([`Request::upgrade`](crate::Request::upgrade) can), or sealed messages, under which there are neither streams nor upgrades.
+    /// [`AttestationError::TooManyUnattestedPeers`] if no attempt led to an attested key. Others as
+    /// [`Request::send`](crate::Request::send).
     pub async fn open(&self) -> Result<AttestedStream, AttestationError> {
         let deadline = Deadline::after(self.session.inner.challenger.verifier.deadline);
         deadline.run("opening a stream", self.session.inner.open_stream(self, &deadline)).await?

@@ -107,7 +107,7 @@ pub struct CaChain<'a> {
 ///
 /// # Errors
 ///
-/// [`CertificateError::Malformed`] unless the input is PEM with certificates, [`CertificateError::TooLarge`] beyond 128 KiB.
+/// [`CertificateError::Malformed`] unless the input is PEM with certificates, [`CertificateError::TooLarge`] beyond 144 KiB.
 pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
     pem::certificates(text)
 }

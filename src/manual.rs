@@ -21,23 +21,24 @@ macro_rules! pages {
 
 pages! {
     readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
+    glossary = "../docs/glossary.md", "Terms of attestation, AMD, Azure and this crate, one line each.";
     cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, evidence from files, tests.";
     clients = "../docs/clients.md", "Clients in Python, Node, Java, Go and others, through the local proxy.";
-    languages = "../docs/languages.md", "What each language has: Rust, Python, and others through the local proxy.";
+    languages = "../docs/languages.md", "What each language has, from Rust to the local proxy; settings of the verifier.";
     python_client = "../docs/python-client.md", "Migrating from the Python client.";
     policy = "../docs/policy.md", "Policies: every field and method except the requirements.";
     policy_requirements = "../docs/policy-requirements.md", "Policies: the fields of `[require]`, TCB minima, bits.";
-    policy_examples = "../docs/policy-examples.md", "Policies: examples, what is refused, and every lint.";
+    policy_examples = "../docs/policy-examples.md", "Policies: examples, what is refused, where values come from, and every lint.";
     cce_policy = "../docs/cce-policy.md", "CCE policies: where they are read from, host data, findings.";
     trust = "../docs/trust.md", "Trust: who judges the evidence; roots, revocation, advisories, caches.";
     troubleshooting = "../docs/troubleshooting.md", "How to debug a refusal.";
-    platforms = "../docs/platforms.md", "Platforms: what is proven where and by whose word; the checks of the virtual TPM.";
+    platforms = "../docs/platforms.md", "Platforms: what is proven where, and who asserts it; the checks of the virtual TPM.";
     errors = "../docs/errors.md", "Errors: every code, what it means and what to do.";
     observability = "../docs/observability.md", "Spans, events and counters.";
     performance = "../docs/performance.md", "Round trips of a connection, and its cost.";
     cli = "../docs/cli.md", "The command `blindbox-attest`: commands, exit codes, proxy, emulator.";
     knobs = "../docs/knobs.md", "Knobs and faults of the emulator, with the outcome of each.";
-    session = "../docs/session.md", "Sessions: connections, renewal, refusal; the states, and what is sent again.";
+    session = "../docs/session.md", "Sessions: connections, renewal, refusal, the end; the states, and what is sent again.";
     faults = "../docs/faults.md", "Failures of network, agent, MAA, AMD and clocks; deadlines, retries, limits.";
     proxy = "../docs/proxy.md", "The local port of `blindbox-attest proxy`: what it forwards, changes and refuses.";
     checks = "../docs/checks.md", "Every check in its order, with its source and its error; limits of input.";

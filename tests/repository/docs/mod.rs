@@ -30,7 +30,7 @@ const LINKS: &str = include_str!("../../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 27] = [
+const DOCUMENTS: [(&str, &str); 28] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("policy-requirements.md", REQUIREMENTS),
@@ -42,6 +42,7 @@ const DOCUMENTS: [(&str, &str); 27] = [
     ("protocol.md", PROTOCOL),
     ("protocol-message.md", PROTOCOL_MESSAGE),
     ("protocol-vectors.md", PROTOCOL_VECTORS),
+    ("glossary.md", include_str!("../../../docs/glossary.md")),
     ("cookbook.md", COOKBOOK),
     ("threat-model.md", THREATS),
     ("platforms.md", PLATFORMS),

@@ -2,13 +2,13 @@
 //!
 //! The lowest floor: nothing here depends on evidence, its sources or policies.
 
-mod by_name;
 mod calendar;
 mod firmware_version;
 mod maa_issuer;
 mod printable;
 mod revocation;
 mod signing_key;
+mod strict_enum;
 mod tee_kind;
 mod time;
 mod vm_id;
@@ -18,7 +18,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) use by_name::by_name;
+use strict_enum::strict_enum;
+
 pub(crate) use calendar::DateTime;
 pub use firmware_version::FirmwareVersion;
 pub use maa_issuer::{MaaIssuer, MaaIssuerError};
@@ -289,7 +290,7 @@ impl Product {
 
 impl<'de> Deserialize<'de> for Product {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        by_name(deserializer, &["milan", "genoa", "turin"], Self::ALL)
+        strict_enum(deserializer, &["milan", "genoa", "turin"], Self::ALL)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::by_name;
+use super::strict_enum::strict_enum;
 
 /// Which kind of key signed a report (`SIGNING_KEY`, AMD 56860 table 23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -18,7 +18,7 @@ pub enum SigningKey {
 
 impl<'de> Deserialize<'de> for SigningKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        by_name(deserializer, &["vcek", "vlek"], [Self::Vcek, Self::Vlek])
+        strict_enum(deserializer, &["vcek", "vlek"], [Self::Vcek, Self::Vlek])
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::by_name;
+use super::strict_enum::strict_enum;
 
 /// A kind of TEE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -30,7 +30,7 @@ impl TeeKind {
 
 impl<'de> Deserialize<'de> for TeeKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        by_name(deserializer, &["snp", "tdx"], [Self::Snp, Self::Tdx])
+        strict_enum(deserializer, &["snp", "tdx"], [Self::Snp, Self::Tdx])
     }
 }
 

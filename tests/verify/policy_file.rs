@@ -285,12 +285,7 @@ fn a_public_type_takes_no_list_and_no_table_of_one_member_anywhere() {
         assert!(serde_json::from_value::<T>(table.clone()).is_ok(), "{table}");
         for other in others {
             let error = serde_json::from_value::<T>(other.clone()).expect_err(&other.to_string()).to_string();
-            assert!(
-                error.ends_with("expected a table")
-                    || error.contains("expected a text")
-                    || error.contains("expected a string"),
-                "{other}: {error}"
-            );
+            assert!(error.ends_with("expected a table") || error.contains("expected a string"), "{other}: {error}");
         }
     }
     let digest = "5a".repeat(32);

@@ -1,4 +1,4 @@
-//! Enums that are read as a text.
+//! Enums that are read from a string alone, for types below `policy`, whose `strict_serde` does the same.
 //!
 //! What serde derives for an enum also takes a table of one member for the name of a variant, such as `{"milan": null}` for
 //! `"milan"`. There is one way to say a value.
@@ -9,7 +9,7 @@ use serde::Deserializer;
 use serde::de::{Error, Visitor};
 
 /// Reads one of `values` by its name, which stands at the same place in `names`.
-pub(crate) fn by_name<'de, D: Deserializer<'de>, T: Copy, const N: usize>(
+pub(super) fn strict_enum<'de, D: Deserializer<'de>, T: Copy, const N: usize>(
     deserializer: D,
     names: &'static [&'static str; N],
     values: [T; N],
@@ -26,13 +26,13 @@ impl<T, const N: usize> Visitor<'_> for Name<T, N> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
+        f.write_str("a string")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+    fn visit_str<E: Error>(self, string: &str) -> Result<T, E> {
         let Self { names, values } = self;
-        let named = names.iter().zip(values).find(|(name, _)| **name == text);
-        named.map(|(_, value)| value).ok_or_else(|| E::unknown_variant(text, names))
+        let named = names.iter().zip(values).find(|(name, _)| **name == string);
+        named.map(|(_, value)| value).ok_or_else(|| E::unknown_variant(string, names))
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
         for key in [SigningKey::Vcek, SigningKey::Vlek] {
             assert_eq!(SigningKey::deserialize(serde_json::to_value(key).unwrap()).unwrap(), key);
         }
-        let map = "invalid type: map, expected a text";
+        let map = "invalid type: map, expected a string";
         assert!(error::<Product>(r#"{"milan":null}"#).starts_with(map));
         assert!(error::<SigningKey>(r#"{"vcek":null}"#).starts_with(map));
         for (json, found) in [("null", "null"), ("0", "integer `0`"), ("[\"milan\"]", "sequence"), ("true", "boolean")]
@@ -69,9 +69,9 @@ mod tests {
         assert!(error::<Product>("\"Milan\"").starts_with(unknown));
     }
 
-    /// The other public types that are read outside of policy files: texts and one number.
+    /// The other public types that are read outside of policy files: strings and one number.
     #[test]
-    fn a_table_is_no_text_and_no_number() {
+    fn a_table_is_no_string_and_no_number() {
         let table = r#"{"0":null}"#;
         for error in [
             error::<HostData>(table),

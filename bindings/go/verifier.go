@@ -39,10 +39,10 @@ func WithExtraApplicationRoots(pem []byte) Option {
 	return setting("extra_application_roots", string(pem))
 }
 
-// WithCollateralRoots replaces the roots of MAA's and AMD's certificates, in PEM.
+// WithCollateralRoots replaces the TLS roots for the connections to MAA and AMD's service, in PEM.
 func WithCollateralRoots(pem []byte) Option { return setting("collateral_roots", string(pem)) }
 
-// WithPlatformCollateralRoots takes the roots of the platform for MAA and AMD.
+// WithPlatformCollateralRoots takes the roots of the platform as the TLS roots for the connections to MAA and AMD's service.
 func WithPlatformCollateralRoots() Option { return setting("platform_collateral_roots", true) }
 
 // WithKeySet pins the key set of the MAA instance, a JWK set.

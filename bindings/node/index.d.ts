@@ -124,6 +124,7 @@ export interface Settings {
   requestTimeout?: number;
   applicationRoots?: File | Uint8Array;
   extraApplicationRoots?: File | Uint8Array;
+  /** TLS roots for the connections to MAA and AMD's service. */
   collateralRoots?: File | Uint8Array;
   platformCollateralRoots?: boolean;
   keySet?: File | Uint8Array;

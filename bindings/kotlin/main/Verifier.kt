@@ -80,14 +80,14 @@ public class Verifier private constructor(private val native: NativeVerifier) {
         /** Adds to the platform's roots for the application's certificate, in PEM. */
         public fun extraApplicationRoots(pem: ByteArray): Builder = set("extra_application_roots", text(pem))
 
-        /** Sets the roots for MAA and AMD, in PEM. */
+        /** Sets the TLS roots for the connections to MAA and AMD's service, in PEM. */
         @Throws(IOException::class)
         public fun collateralRoots(file: Path): Builder = collateralRoots(readFile(file))
 
-        /** Sets the roots for MAA and AMD, in PEM. */
+        /** Sets the TLS roots for the connections to MAA and AMD's service, in PEM. */
         public fun collateralRoots(pem: ByteArray): Builder = set("collateral_roots", text(pem))
 
-        /** Takes the platform's roots for MAA and AMD. */
+        /** Takes the platform's roots as the TLS roots for the connections to MAA and AMD's service. */
         public fun platformCollateralRoots(): Builder = set("platform_collateral_roots", true)
 
         /** Pins the key set of the MAA instance. */

@@ -85,10 +85,10 @@ pub enum PolicyError {
         /// The settings, why they contradict each other, and how to fix it.
         reason: &'static str,
     },
-    /// The policy requires something that no evidence of the chosen trust carries.
+    /// The policy requires or allows something that no evidence of the chosen trust carries.
     #[error("`{requirement}` needs {needs}, which `trust` does not include")]
     NotCoveredByTrust {
-        /// The requirement, as in a policy file.
+        /// The requirement or relaxation, as in a policy file.
         requirement: &'static str,
         /// The trust that could evaluate it.
         needs: &'static str,

@@ -166,22 +166,28 @@ impl Trust {
         self.maa.as_mut().ok_or(PolicyError::NotCoveredByTrust { requirement, needs: "MAA" })
     }
 
+    fn amd_or_refuse(&mut self, requirement: &'static str) -> Result<&mut AmdTrust, PolicyError> {
+        self.amd.as_mut().ok_or(PolicyError::NotCoveredByTrust { requirement, needs: "AMD" })
+    }
+
     /// Accepts an instance that is not one of Microsoft's shared ones, with any attestation policy of its owner.
-    #[must_use]
-    pub fn allow_any_maa_policy(mut self) -> Self {
-        if let Some(maa) = &mut self.maa {
-            maa.allow_any_policy = true;
-        }
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotCoveredByTrust`] without MAA trust.
+    pub fn allow_any_maa_policy(mut self) -> Result<Self, PolicyError> {
+        self.maa_or_refuse("trust.maa.allow-any-policy")?.allow_any_policy = true;
+        Ok(self)
     }
 
     /// Accepts an instance of Azure's test ring (`*.test.attest.azure.net`).
-    #[must_use]
-    pub fn allow_test_attester(mut self) -> Self {
-        if let Some(maa) = &mut self.maa {
-            maa.allow_test_attester = true;
-        }
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotCoveredByTrust`] without MAA trust.
+    pub fn allow_test_attester(mut self) -> Result<Self, PolicyError> {
+        self.maa_or_refuse("trust.maa.allow-test-attester")?.allow_test_attester = true;
+        Ok(self)
     }
 
     /// Requires a processor of one of these products. Evidence that does not name its product is refused.
@@ -192,9 +198,7 @@ impl Trust {
     /// [`Policy::require_products`](super::Policy::require_products) there), [`PolicyError::EmptyList`], [`PolicyError::GivenTwice`].
     pub fn require_products(mut self, products: impl IntoIterator<Item = Product>) -> Result<Self, PolicyError> {
         const REQUIREMENT: &str = "trust.amd.products";
-        let Some(amd) = &mut self.amd else {
-            return Err(PolicyError::NotCoveredByTrust { requirement: REQUIREMENT, needs: "AMD" });
-        };
+        let amd = self.amd_or_refuse(REQUIREMENT)?;
         give_once(REQUIREMENT, &mut amd.products, products.into_iter().collect())?;
         amd.validate()?;
         Ok(self)
@@ -210,45 +214,47 @@ impl Trust {
     /// [`PolicyError::NotCoveredByTrust`] under MAA alone, [`PolicyError::UnusableValue`] for less than a second,
     /// [`PolicyError::Contradiction`] where no CRL is required, [`PolicyError::GivenTwice`].
     pub fn require_max_crl_age(mut self, age: Duration) -> Result<Self, PolicyError> {
-        let Some(amd) = &mut self.amd else {
-            return Err(PolicyError::NotCoveredByTrust { requirement: MAX_CRL_AGE, needs: "AMD" });
-        };
+        let amd = self.amd_or_refuse(MAX_CRL_AGE)?;
         give_once(MAX_CRL_AGE, &mut amd.max_crl_age_seconds, age.as_secs())?;
         amd.validate()?;
         Ok(self)
     }
 
     /// Accepts that AMD's CRL is not available; the result then reports that it was not checked.
-    #[must_use]
-    pub fn allow_best_effort_revocation(mut self) -> Self {
-        if let Some(amd) = &mut self.amd {
-            amd.revocation = RevocationRule::AllowBestEffort;
-        }
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotCoveredByTrust`] under MAA alone, [`PolicyError::Contradiction`] with [`Trust::require_max_crl_age`].
+    pub fn allow_best_effort_revocation(self) -> Result<Self, PolicyError> {
+        self.with_revocation(RevocationRule::AllowBestEffort)
     }
 
     /// Ignores AMD's CRL; the result reports it.
-    #[must_use]
-    pub fn allow_no_revocation_check(mut self) -> Self {
-        if let Some(amd) = &mut self.amd {
-            amd.revocation = RevocationRule::AllowOff;
-        }
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotCoveredByTrust`] under MAA alone, [`PolicyError::Contradiction`] with [`Trust::require_max_crl_age`].
+    pub fn allow_no_revocation_check(self) -> Result<Self, PolicyError> {
+        self.with_revocation(RevocationRule::AllowOff)
+    }
+
+    fn with_revocation(mut self, rule: RevocationRule) -> Result<Self, PolicyError> {
+        let amd = self.amd_or_refuse("trust.amd.revocation")?;
+        amd.revocation = rule;
+        amd.validate()?;
+        Ok(self)
     }
 
     /// Accepts a platform without the fix of this one advisory, named as in [`advisories::all`](crate::advisories::all).
     ///
     /// # Errors
     ///
-    /// [`PolicyError::UnusableValue`] for an advisory that this release does not require by itself,
-    /// [`PolicyError::DuplicateValue`] for one that is waived already.
+    /// [`PolicyError::NotCoveredByTrust`] under MAA alone, [`PolicyError::UnusableValue`] for an advisory that this release does
+    /// not require by itself, [`PolicyError::DuplicateValue`] for one that is waived already.
     pub fn allow_tcb_below(mut self, advisory: impl Into<String>) -> Result<Self, PolicyError> {
-        let advisory = advisory.into();
-        super::advisories::check_waivable(&advisory)?;
-        if let Some(amd) = &mut self.amd {
-            amd.waived_advisories.get_or_insert_default().push(advisory);
-            amd.validate()?;
-        }
+        let amd = self.amd_or_refuse("trust.amd.waived-advisories")?;
+        amd.waived_advisories.get_or_insert_default().push(advisory.into());
+        amd.validate()?;
         Ok(self)
     }
 

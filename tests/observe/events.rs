@@ -84,7 +84,7 @@ async fn a_refused_connection_is_told_with_its_code() {
 async fn what_could_not_be_fetched_is_told_even_where_the_policy_goes_on_without() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
     lab.kds().fail("/", Fault::status(500));
-    let policy = lab.hardware_policy(Trust::amd().allow_best_effort_revocation());
+    let policy = lab.hardware_policy(Trust::amd().allow_best_effort_revocation().unwrap());
     let ear = listen();
     let _ = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
     let told = ear.take();

@@ -249,8 +249,8 @@ async fn a_vlek_comes_along_or_not_at_all() {
 #[tokio::test]
 async fn a_service_that_is_down_is_a_refusal_only_where_its_word_is_required() {
     let lab = Lab::on(&Platform::new(Product::Milan)).await;
-    let best_effort = lab.hardware_policy(Trust::amd().allow_best_effort_revocation());
-    let off = lab.hardware_policy(Trust::amd().allow_no_revocation_check());
+    let best_effort = lab.hardware_policy(Trust::amd().allow_best_effort_revocation().unwrap());
+    let off = lab.hardware_policy(Trust::amd().allow_no_revocation_check().unwrap());
     for fault in
         [Fault::status(500), Fault::too_many_requests(3600), Fault::CloseEarly, Fault::status(404), Fault::Gzip]
     {

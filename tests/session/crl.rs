@@ -21,7 +21,7 @@ async fn mirror(knobs: &[KdsKnob]) -> Kds {
 }
 
 fn best_effort(lab: &Lab) -> Policy {
-    lab.hardware_policy(Trust::amd().allow_best_effort_revocation())
+    lab.hardware_policy(Trust::amd().allow_best_effort_revocation().unwrap())
 }
 
 const ROLES: [(SigningKey, CertificateRole); 2] =

@@ -33,7 +33,7 @@ fn recorded(policy: &Policy) -> Option<Result<RecordedAttestation, AttestationEr
 
 /// The recorded guest asked for its report at VMPL 1, on firmware from before the fix of EntrySign. AMD's CRL is not recorded.
 fn recorded_policy(measurement: Measurement, signer: ReportSigner) -> Policy {
-    let trust = Trust::amd().allow_no_revocation_check().allow_tcb_below("AMD-SB-3019").unwrap();
+    let trust = Trust::amd().allow_no_revocation_check().unwrap().allow_tcb_below("AMD-SB-3019").unwrap();
     let policy = Policy::snp_guest(trust, [measurement], signer, Binding::OwnKey).unwrap();
     policy.require_vmpl([1]).unwrap()
 }
@@ -71,7 +71,7 @@ fn a_recorded_report_of_aws_is_accepted_for_its_provider_and_measurement() {
     let wrong = Violation::WrongChip { field: "signing key", expected: "VCEK".to_owned(), actual: "VLEK".to_owned() };
     assert_eq!(refused(&recorded_policy(measurement, ReportSigner::Chip)), [wrong]);
     let level_0 = Policy::snp_guest(
-        Trust::amd().allow_no_revocation_check().allow_tcb_below("AMD-SB-3019").unwrap(),
+        Trust::amd().allow_no_revocation_check().unwrap().allow_tcb_below("AMD-SB-3019").unwrap(),
         [measurement],
         provider(AWS),
         Binding::OwnKey,

@@ -280,8 +280,8 @@ impl New {
             Some(hash) => trust.require_maa_policy_hash(hash)?,
             None => trust,
         };
-        let trust = if self.allow_any_maa_policy { trust.allow_any_maa_policy() } else { trust };
-        Ok(if self.allow_test_attester { trust.allow_test_attester() } else { trust })
+        let trust = if self.allow_any_maa_policy { trust.allow_any_maa_policy()? } else { trust };
+        Ok(if self.allow_test_attester { trust.allow_test_attester()? } else { trust })
     }
 
     fn container(&self) -> Result<Policy, Failure> {

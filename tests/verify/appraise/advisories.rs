@@ -288,7 +288,7 @@ fn the_provider_of_a_recorded_vlek_is_accepted_by_its_name_only() {
     let mut endorsements = Endorsements::default();
     let vlek = VekCertificate::from_der(&read("vlek.der")).unwrap();
     endorsements.vek = Some(Vek::from_der(vlek.as_der()));
-    let trust = || Trust::amd().allow_no_revocation_check();
+    let trust = || Trust::amd().allow_no_revocation_check().unwrap();
     let measurement = Measurement::new([1; 48]);
     let policy = |provider| {
         let policy = Policy::confidential_container_by_measurement(trust(), workload(), [measurement]).unwrap();

@@ -74,12 +74,12 @@ impl Set {
 }
 
 fn policy(guest: GuestIdentity) -> Policy {
-    Policy::confidential_vm(Trust::amd().allow_no_revocation_check(), guest, Binding::OwnKey).unwrap()
+    Policy::confidential_vm(Trust::amd().allow_no_revocation_check().unwrap(), guest, Binding::OwnKey).unwrap()
 }
 
 /// For the oldest set, whose host is below the floor of AMD-SB-3019 as well.
 fn old_policy(guest: GuestIdentity) -> Policy {
-    let trust = Trust::amd().allow_no_revocation_check().allow_tcb_below("AMD-SB-3019").unwrap();
+    let trust = Trust::amd().allow_no_revocation_check().unwrap().allow_tcb_below("AMD-SB-3019").unwrap();
     Policy::confidential_vm(trust, guest, Binding::OwnKey).unwrap()
 }
 

@@ -60,7 +60,7 @@ impl Set {
 }
 
 fn amd() -> Trust {
-    Trust::amd().allow_no_revocation_check()
+    Trust::amd().allow_no_revocation_check().unwrap()
 }
 
 /// Directory, product, security version of the utility VM.
@@ -210,7 +210,8 @@ fn revocation_is_looked_at_unless_the_policy_says_otherwise() {
     let refused = set.verify(&container(&folder, &set, Trust::amd(), 101));
     let reason = blindbox_attestation::snp::CrlError::Missing;
     assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason }));
-    let best_effort = set.verify(&container(&folder, &set, Trust::amd().allow_best_effort_revocation(), 101)).unwrap();
+    let best_effort =
+        set.verify(&container(&folder, &set, Trust::amd().allow_best_effort_revocation().unwrap(), 101)).unwrap();
     let check = best_effort.appraisal().check("revocation").unwrap();
     assert_eq!((check.verdict, &*check.actual), (Verdict::Allowed, "NOT CHECKED: no current list could be had"));
 }

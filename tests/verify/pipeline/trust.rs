@@ -239,7 +239,7 @@ fn a_list_that_is_needed_is_there_genuine_and_current() {
     assert_eq!(refused, Err(AttestationError::InvalidReport(ReportError::Crl(expected))));
 
     let with = |trust| Policy::confidential_container(trust, workload(), own_uvm()).unwrap();
-    let best_effort = with(Trust::amd().allow_best_effort_revocation());
+    let best_effort = with(Trust::amd().allow_best_effort_revocation().unwrap());
     let none = "NOT CHECKED: no current list could be had";
     for change in [crl(|| None), crl(foreign), crl(stale)] {
         let attested = attest_with(&endorsed_container(), &best_effort, change).unwrap();
@@ -254,7 +254,7 @@ fn a_list_that_is_needed_is_there_genuine_and_current() {
             assert!(matches!(refused, AttestationError::InvalidReport(ReportError::Revoked { .. })), "{refused:?}");
         }
     }
-    let off = with(Trust::amd().allow_no_revocation_check());
+    let off = with(Trust::amd().allow_no_revocation_check().unwrap());
     let attested = attest_with(&endorsed_container(), &off, crl(|| None)).unwrap();
     assert_eq!(check(&attested, "revocation"), (Verdict::Allowed, "NOT CHECKED: the policy turns it off".into()));
     let attested = attest(&endorsed_container(), &amd_policy()).unwrap();
@@ -397,14 +397,14 @@ fn an_instance_of_the_test_ring_or_of_anybody_is_said_so() {
         attest_claims(&container(), &policy, |claims| claims.claim("iss", issuer))
     };
     let test = "https://sharedneu.neu.test.attest.azure.net";
-    let attested = at(test, Trust::maa(test).unwrap().allow_test_attester()).unwrap();
+    let attested = at(test, Trust::maa(test).unwrap().allow_test_attester().unwrap()).unwrap();
     let (verdict, actual) = check(&attested, "maa token");
     assert_eq!(verdict, Verdict::Allowed);
     assert!(actual.starts_with("TEST RING of Azure: signed by https://sharedneu.neu.test.attest"), "{actual}");
     assert!(matches!(check(&attested, "maa policy hash").0, Verdict::NotEvaluated(_)));
 
     let own = "https://mine.neu.attest.azure.net";
-    let attested = at(own, Trust::maa(own).unwrap().allow_any_maa_policy()).unwrap();
+    let attested = at(own, Trust::maa(own).unwrap().allow_any_maa_policy().unwrap()).unwrap();
     let (verdict, actual) = check(&attested, "maa policy hash");
     assert!(verdict == Verdict::Allowed && actual.starts_with("ANY: "), "{actual}");
     let applied = attested.claims().maa.as_ref().unwrap().policy_hash;

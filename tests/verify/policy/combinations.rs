@@ -18,6 +18,24 @@ fn what_is_required_of_maa_is_not_dropped_where_maa_is_not_asked() {
 }
 
 #[test]
+fn what_is_allowed_of_one_trust_is_refused_without_it() {
+    let uncovered = |requirement, needs| Err(PolicyError::NotCoveredByTrust { requirement, needs });
+    let maa = || Trust::maa(SHARED).unwrap();
+    assert_eq!(Trust::amd().allow_any_maa_policy(), uncovered("trust.maa.allow-any-policy", "MAA"));
+    assert_eq!(Trust::amd().allow_test_attester(), uncovered("trust.maa.allow-test-attester", "MAA"));
+    assert_eq!(maa().allow_best_effort_revocation(), uncovered("trust.amd.revocation", "AMD"));
+    assert_eq!(maa().allow_no_revocation_check(), uncovered("trust.amd.revocation", "AMD"));
+    assert_eq!(maa().allow_tcb_below("AMD-SB-3019"), uncovered("trust.amd.waived-advisories", "AMD"));
+    // In a file such a field is in the table of its trust, so that it includes that trust, or is refused without the instance.
+    let file = container().to_toml().replace(&format!("issuer = \"{SHARED}\""), "allow-test-attester = true");
+    let reason = match file.parse::<Policy>() {
+        Err(PolicyError::Malformed { reason }) => reason,
+        other => panic!("{file}: {other:?}"),
+    };
+    assert!(reason.contains("missing field `issuer`"), "{reason}");
+}
+
+#[test]
 fn an_allow_all_policy_is_refused_unless_allowed() {
     let digest = "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20";
     let digest = HostData::from_hex(digest).unwrap();
@@ -40,7 +58,7 @@ fn an_instance_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
     assert_eq!(with(Trust::maa(own).unwrap()), Err(PolicyError::MaaPolicyNotPinned { issuer }));
     let pinned = Trust::maa(own).unwrap().require_maa_policy_hash(Sha256Digest::new([1; 32])).unwrap();
     assert!(with(pinned).is_ok());
-    let waived = with(Trust::maa(own).unwrap().allow_any_maa_policy()).unwrap();
+    let waived = with(Trust::maa(own).unwrap().allow_any_maa_policy().unwrap()).unwrap();
     assert!(waived.lint().iter().any(|lint| lint.code == "maa-policy-not-pinned"));
     // A name that only looks shared is someone's own.
     let lookalike = "https://shared.attest.azure.net.example.com";
@@ -49,7 +67,7 @@ fn an_instance_that_someone_else_writes_the_policy_of_is_pinned_or_waived() {
     let test = "https://sharedeus2.eus2.test.attest.azure.net";
     let issuer = MaaIssuer::new(test).unwrap();
     assert_eq!(with(Trust::maa(test).unwrap()), Err(PolicyError::TestAttester { issuer }));
-    assert!(with(Trust::maa(test).unwrap().allow_test_attester()).is_ok());
+    assert!(with(Trust::maa(test).unwrap().allow_test_attester().unwrap()).is_ok());
 }
 
 #[test]

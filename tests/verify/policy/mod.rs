@@ -43,7 +43,8 @@ fn everything() -> Policy {
         .unwrap()
         .allow_tcb_below("AMD-SB-3019")
         .unwrap()
-        .allow_best_effort_revocation();
+        .allow_best_effort_revocation()
+        .unwrap();
     let workload = Workload::binds_its_own_key(host_data()).also_accept(HostData::new([0x5b; 32])).allow_permissive();
     let uvm = UvmRequirement::at_least(100).issued_by("did:x509:0:sha256:x::eku:1.2").of_feed("Feed");
     let require = Policy::confidential_container(trust, workload, uvm).unwrap();

@@ -83,7 +83,7 @@ impl Learn {
     /// A policy to ask with: it names who is asked and how, and nothing is appraised by it.
     fn asking(&self) -> Result<Policy, Failure> {
         let trust = trust_in(self.maa.as_deref(), self.amd)?;
-        let trust = if self.maa.is_some() { trust.allow_any_maa_policy().allow_test_attester() } else { trust };
+        let trust = if self.maa.is_some() { trust.allow_any_maa_policy()?.allow_test_attester()? } else { trust };
         let policy = match self.kind {
             Kind::Container => {
                 let any = HostData::from_hex(&"01".repeat(32)).map_err(|error| Failure::setting(error.to_string()))?;

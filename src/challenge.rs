@@ -150,7 +150,7 @@ impl Challenge {
         Self::new(Peer::UnboundTls { server_name: server_name.of_peer() }, now)
     }
 
-    /// Creates a challenge over plain HTTP. Only a policy with `allow_plain_http` accepts it.
+    /// Creates a challenge over plain HTTP. Only a policy with `allow_unbound_plain_http` accepts it.
     ///
     /// # Errors
     ///

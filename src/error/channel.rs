@@ -69,6 +69,8 @@ pub enum ChannelNotAllowed {
     )]
     StreamNotSealed,
     /// The channel is not encrypted, and the policy allows an unbound channel only over TLS.
-    #[error("plain HTTP is not allowed; use `https`, or say `allow_plain_http`")]
+    #[error(
+        "plain HTTP is not allowed; use `https`, or say `allow_unbound_plain_http` (`allow.plain-http` in a policy file)"
+    )]
     PlainHttp,
 }

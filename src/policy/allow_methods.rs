@@ -33,14 +33,17 @@ impl Policy {
         self.with(|d| d.allow.unbound_channel = true)
     }
 
-    /// Accepts plain HTTP for an unbound channel: anyone on the path reads and changes everything. Call
-    /// [`Policy::allow_unbound_channel`] first.
+    /// Accepts an unbound channel, as [`Policy::allow_unbound_channel`], and over plain HTTP too: anyone on the path reads and
+    /// changes everything. It sets both fields, `allow.unbound-channel` and `allow.plain-http`.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`]; [`PolicyError::Contradiction`] while the channel must be bound.
-    pub fn allow_plain_http(self) -> Result<Self, PolicyError> {
-        self.with(|d| d.allow.plain_http = true)
+    /// [`PolicyError`]; [`PolicyError::Contradiction`] for a workload whose channel must be bound.
+    pub fn allow_unbound_plain_http(self) -> Result<Self, PolicyError> {
+        self.with(|d| {
+            d.allow.unbound_channel = true;
+            d.allow.plain_http = true;
+        })
     }
 
     /// Accepts a URL with a DNS name without validating the server's name. The attested key then proves what runs, not whose

@@ -268,7 +268,7 @@ impl New {
         };
         let allow = |asked: bool, allow: Allow, policy: Policy| if asked { allow(policy) } else { Ok(policy) };
         allow(self.allow_unbound_channel, Policy::allow_unbound_channel, policy)
-            .and_then(|policy| allow(self.allow_plain_http, Policy::allow_plain_http, policy))
+            .and_then(|policy| allow(self.allow_plain_http, Policy::allow_unbound_plain_http, policy))
             .and_then(|policy| allow(self.allow_debug, Policy::allow_debug, policy))
             .and_then(|policy| allow(self.allow_unverified_name, Policy::allow_unverified_name, policy))
             .map_err(Failure::from)

@@ -60,7 +60,8 @@ async fn an_unbound_application_is_reached_before_anything_is_said_of_it() {
     let verifier = lab.builder().agent(lab.blindbox.agent_url()).build().unwrap();
     let error = verifier.connect("https://127.0.0.1:1", &policy).await.unwrap_err();
     assert_eq!(unreachable_reason(&error), "https://127.0.0.1:1: connection refused");
-    let error = verifier.connect("http://127.0.0.1:1", &policy.clone().allow_plain_http().unwrap()).await.unwrap_err();
+    let error =
+        verifier.connect("http://127.0.0.1:1", &policy.clone().allow_unbound_plain_http().unwrap()).await.unwrap_err();
     assert_eq!(unreachable_reason(&error), "http://127.0.0.1:1: connection refused");
     assert_eq!(lab.blindbox.agent_traffic().requests(), []);
     let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
@@ -80,7 +81,7 @@ async fn plain_http_needs_leave_of_its_own() {
     assert!(matches!(error, AttestationError::InvalidUrl { .. }), "{error:?}");
     assert_eq!(lab.blindbox.traffic().connections().len(), 0);
 
-    let policy = policy.allow_plain_http().unwrap();
+    let policy = policy.allow_unbound_plain_http().unwrap();
     let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
     assert_eq!(session.channel(), Channel::UnboundCleartext);
     assert!(first_line(&session).contains("IN CLEAR"), "{}", session.attestation());
@@ -121,7 +122,7 @@ async fn an_agent_in_clear_makes_the_channel_a_channel_in_clear() {
     let policy = lab.unbound_policy().allow_unbound_channel().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &policy).await.unwrap_err();
     assert!(matches!(error, AttestationError::InvalidUrl { .. }), "{error:?}");
-    let session = verifier.connect(lab.blindbox.url(), &policy.allow_plain_http().unwrap()).await.unwrap();
+    let session = verifier.connect(lab.blindbox.url(), &policy.allow_unbound_plain_http().unwrap()).await.unwrap();
     assert_eq!(session.channel(), Channel::UnboundCleartext);
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }

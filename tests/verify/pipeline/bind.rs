@@ -294,7 +294,7 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
     let own_connection = own_connection_policy();
     let any_data = of(Workload::attests_any_data(host_data())).unwrap();
     let unbound = any_data.clone().allow_unbound_channel().unwrap();
-    let in_clear = unbound.clone().allow_plain_http().unwrap();
+    let in_clear = unbound.clone().allow_unbound_plain_http().unwrap();
     let vm = |binding| {
         let guest = GuestIdentity::allow_any_azure_cvm();
         Policy::confidential_vm(Trust::maa(ISSUER).unwrap(), guest, binding).unwrap()

@@ -433,7 +433,7 @@ fn relaxations_of_the_channel_show_first() {
     let any_data = Workload::attests_any_data(host_data());
     let policy =
         Policy::confidential_container(Trust::maa(ISSUER).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
-    let policy = policy.allow_unbound_channel().unwrap().allow_plain_http().unwrap();
+    let policy = policy.allow_unbound_plain_http().unwrap();
     let challenge = Challenge::unbound_cleartext(NOW).unwrap();
     let evidence = evidence(&container(), &challenge.runtime_data());
     let attested = verify(&evidence, &endorsements(), challenge, &policy, NOW).unwrap();

@@ -172,12 +172,18 @@ fn channel_relaxations_do_not_combine_into_nothing() {
         assert!(matches!(policy, Err(PolicyError::Contradiction { .. })), "{policy:?}");
     };
     contradiction(container().allow_unbound_channel());
-    contradiction(container().allow_plain_http());
+    contradiction(container().allow_unbound_plain_http());
     let any_data = Workload::attests_any_data(host_data());
     let unbound =
         Policy::confidential_container(Trust::maa(SHARED).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
-    contradiction(unbound.clone().allow_plain_http());
+    let in_clear = unbound.clone().allow_unbound_plain_http().unwrap();
     let unbound = unbound.allow_unbound_channel().unwrap();
     contradiction(unbound.clone().allow_unverified_name());
-    assert!(unbound.allow_plain_http().is_ok());
+    assert_eq!(unbound.allow_unbound_plain_http().as_ref(), Ok(&in_clear));
+    // A file states each field.
+    let written = in_clear.to_toml();
+    let reason = "`allow.plain-http` needs `allow.unbound-channel`: a bound channel is always TLS";
+    let one = written.replace("unbound-channel = true\n", "");
+    assert_ne!(one, written);
+    assert_eq!(one.parse::<Policy>(), Err(PolicyError::Contradiction { reason }));
 }

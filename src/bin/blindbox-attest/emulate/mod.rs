@@ -277,7 +277,7 @@ impl Arguments {
         let policy = if of_provider { policy.and_then(|policy| policy.require_csp_ids([CSP_ID])) } else { policy };
         let policy = if binds { policy } else { policy.and_then(Policy::allow_unbound_channel) };
         let in_clear = !binds && self.transport == TransportArgument::PlainHttp;
-        let policy = if in_clear { policy.and_then(Policy::allow_plain_http) } else { policy };
+        let policy = if in_clear { policy.and_then(Policy::allow_unbound_plain_http) } else { policy };
         policy.map_err(Failure::from)
     }
 }

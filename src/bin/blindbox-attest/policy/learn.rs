@@ -95,7 +95,7 @@ impl Learn {
         let is_unbound = matches!(self.binding, BindingArgument::None);
         let policy = if is_unbound { policy.and_then(Policy::allow_unbound_channel) } else { policy };
         let in_clear = is_unbound && self.url.starts_with("http://");
-        let policy = if in_clear { policy.and_then(Policy::allow_plain_http) } else { policy };
+        let policy = if in_clear { policy.and_then(Policy::allow_unbound_plain_http) } else { policy };
         let policy = if self.allow_unverified_name { policy.and_then(Policy::allow_unverified_name) } else { policy };
         policy.map_err(Failure::from)
     }

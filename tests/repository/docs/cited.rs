@@ -51,6 +51,23 @@ fn the_tests_that_the_page_for_auditors_names_exist() {
     }
 }
 
+/// A target without a figure is named as one that was not measured. The directory is not part of the package.
+#[test]
+fn every_target_of_the_fuzzer_is_on_the_page_for_auditors() {
+    let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    if !targets.exists() {
+        println!("skipped: {} is not there", targets.display());
+        return;
+    }
+    let row = rows(ASSURANCE).find(|cells| cells[0].starts_with("fuzzing: inputs")).unwrap();
+    let named: Vec<_> = row.iter().flat_map(|cell| codes(cell)).collect();
+    for entry in std::fs::read_dir(targets).unwrap() {
+        let path = entry.unwrap().path();
+        let target = path.file_stem().unwrap().to_str().unwrap();
+        assert!(named.contains(&target), "docs/assurance.md does not name the target {target}");
+    }
+}
+
 /// The directory is not part of the package.
 #[test]
 fn the_scenarios_of_the_models_that_the_threat_model_cites_exist() {

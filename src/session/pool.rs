@@ -232,7 +232,9 @@ impl Pool {
             state.peers.retain(|other| !Arc::ptr_eq(other, &peer));
             state.evicted.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&peer)));
         }
-        if was_here && state.peers.is_empty() {
+        // A new key without evidence closes nothing. A session that does not go by keys has one peer, which was refused, whether or not
+        // its last attestation was still used: behind a front end that is the front end's choice.
+        if state.peers.is_empty() && (was_here || id.key().is_none()) {
             state.poisoned = Some(error.code());
         }
         let keys = state.peers.len();

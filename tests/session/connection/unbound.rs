@@ -39,6 +39,11 @@ async fn an_unbound_channel_needs_leave_and_says_so_first() {
     lab.blindbox.set(Knob::Debug);
     let error = hello(&session).await.unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
+    // It is the one peer of the session.
+    lab.blindbox.reset();
+    assert_eq!(hello(&session).await.unwrap_err(), AttestationError::SessionPoisoned { cause: "debug-mode" });
+    session.reattest().await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 
 #[tokio::test]

@@ -65,6 +65,22 @@ async fn a_refusal_closes_the_session() {
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 
+/// The instance was lost before the next one was refused: that closes the session too.
+#[tokio::test]
+async fn a_refusal_after_the_loss_of_the_instance_closes_the_session() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.post_while(&session, FrontEndKnob::ReportUnknownKey).await;
+    behind.lab.blindbox.set(Knob::RuntimeData(b"{}".to_vec()));
+    assert_eq!(hello(&session).await.unwrap_err().code(), "false-attestation-report");
+    behind.lab.blindbox.reset();
+    let sent = behind.front_end.traffic().count("/attest/maa");
+    assert_eq!(hello(&session).await.unwrap_err().code(), "session-poisoned");
+    assert_eq!(behind.front_end.traffic().count("/attest/maa"), sent);
+    session.reattest().await.unwrap();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+}
+
 /// A sealed decline says that the request was not processed: it is sent again, at most twice.
 #[tokio::test]
 async fn a_declined_request_is_sent_again_and_never_processed_twice() {

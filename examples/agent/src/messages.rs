@@ -85,7 +85,9 @@ impl Messages {
                 text: "the request must be message/ohttp-chunked-req",
             });
         }
-        let place = self.places.admit(caller)?;
+        // A 503 would say that this instance is not there: its clients would have others attested.
+        let busy = |reason| Refusal { status: StatusCode::TOO_MANY_REQUESTS, ..Refusal::from(reason) };
+        let place = self.places.admit(caller).map_err(busy)?;
         let body = LimitedBody::new(request.into_body(), self.body_bytes, self.idle);
         let too_long = body.too_long();
         let opening = open(&self.keys, body, self.started.elapsed());

@@ -4,14 +4,15 @@ use blindbox_agent::Agent;
 use blindbox_attestation::emulator::{CertificateAuthority, FrontEnd, FrontEndKnob};
 use blindbox_attestation::{AttestationError, Channel, Session, Verifier};
 
-use crate::lab::{MaaEndpoint, Machine, TestServer, application, config, message_policy};
+use crate::client::Client;
+use crate::lab::{MaaEndpoint, Machine, TestServer, application, config, message_policy, moment, soon};
 
 struct Scene {
     maa_endpoint: MaaEndpoint,
     machine: Machine,
     application: TestServer,
     front_end: FrontEnd,
-    _agent: Agent,
+    agent: Agent,
 }
 
 impl Scene {
@@ -26,7 +27,7 @@ impl Scene {
         let agent = Agent::start(&config, machine.source(&context)).await.unwrap();
         let _ = context.keep();
         let front_end = before(&agent).await;
-        Self { maa_endpoint, machine, application, front_end, _agent: agent }
+        Self { maa_endpoint, machine, application, front_end, agent }
     }
 
     async fn connect(&self) -> Session {
@@ -83,4 +84,28 @@ async fn a_front_end_has_nothing_processed_twice_and_changes_nothing() {
         assert_eq!(scene.application.arrived().len(), processed, "{knob:?}");
     }
     assert_eq!(session.get("/hello").send().await.unwrap().text().await.unwrap(), "/hello ");
+}
+
+/// An agent that is busy is there all the same: its clients attest no other instance.
+#[tokio::test]
+async fn a_busy_agent_is_not_attested_again() {
+    let scene = Scene::start("[limits]\nrequests-in-flight = 1\nopenings-per-address = 2").await;
+    let session = scene.connect().await;
+    let mut held = Client::connect(scene.agent.address()).await;
+    let head = "POST /attest/message HTTP/1.1\r\nhost: a\r\ncontent-type: message/ohttp-chunked-req\r\ncontent-length: 9\r\n\r\n1";
+    held.write(head).await;
+    // It may arrive after the first ones.
+    let error = soon(async {
+        loop {
+            match session.post("/hello").send().await {
+                Ok(_) => moment().await,
+                Err(error) => return error,
+            }
+        }
+    })
+    .await;
+    assert!(error.to_string().contains("the status 429"), "{error}");
+    drop(held);
+    soon(async { while session.post("/hello").send().await.is_err() {} }).await;
+    assert_eq!(scene.machine.reports(), 1);
 }

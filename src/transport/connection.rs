@@ -1,9 +1,7 @@
 //! One connection: one request at a time over HTTP/1.1, many over HTTP/2.
 
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
 use super::error::{Stage, TransportError, classify};
+use super::http2_tasks::Http2Tasks;
 use super::proxy::Proxy;
 use crate::error::BoxError;
 use crate::types::{SpkiDigest, TlsExporter};
@@ -89,12 +88,11 @@ impl Connection {
             let socket = tokio::spawn(connection.with_upgrades()).abort_handle();
             return Ok(Self { sender: Sender::Http1(sender), security, forward, socket });
         }
-        let tasks = Tasks::default();
+        let tasks = Http2Tasks::default();
         let mut builder = http2::Builder::new(tasks.clone());
         let handshake = builder.initial_connection_window_size(CONNECTION_WINDOW).handshake(io);
-        let (sender, connection) = Box::pin(handshake).await?;
-        let dispatch = tokio::spawn(connection).abort_handle();
-        let socket = tasks.0.get().cloned().unwrap_or(dispatch);
+        let (sender, requests) = Box::pin(handshake).await?;
+        let socket = tasks.drive(requests);
         Ok(Self { sender: Sender::Http2(sender), security, forward, socket })
     }
 
@@ -192,21 +190,6 @@ fn address_http1(request: &mut Request<OutgoingBody>, forward: Option<&Proxy>) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, value.clone());
         }
         Some(_) => {}
-    }
-}
-
-/// Spawns the tasks of one HTTP/2 connection, and remembers the first: it is spawned within the handshake and owns the socket.
-/// The others belong to single requests and end with it.
-#[derive(Clone, Default)]
-struct Tasks(Arc<OnceLock<AbortHandle>>);
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let task = tokio::spawn(task);
-        self.0.get_or_init(|| task.abort_handle());
     }
 }
 

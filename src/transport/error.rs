@@ -157,7 +157,8 @@ pub(crate) fn classify(error: &(dyn Error + 'static), stage: Stage) -> Transport
 }
 
 /// Classifies the end of an HTTP/2 stream. RFC 9113 section 8.7: a request certainly was not processed if its stream was reset with
-/// REFUSED_STREAM, or is above the last one that a GOAWAY names; for those streams the library reports the GOAWAY as their error.
+/// REFUSED_STREAM, or is above the last one that a GOAWAY names; for those streams the library reports the GOAWAY as their error, and for
+/// no others since one task drives a connection (`http2_tasks`).
 fn classify_h2(error: &h2::Error, stage: Stage) -> Option<TransportError> {
     let not_processed = |reason: &str| Some(TransportError::new(TransportErrorKind::NotProcessed, reason));
     let broken = |reason: String| Some(TransportError::new(TransportErrorKind::Broken, reason));

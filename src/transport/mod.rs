@@ -6,6 +6,7 @@
 mod connection;
 mod connector;
 mod error;
+mod http2_tasks;
 mod proxy;
 
 pub(crate) use connection::{Connection, Io, OutgoingBody, Security, upgraded};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::header::COOKIE;
+
 use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, Scope, VerdictKey};
 use super::lease::Lease;
@@ -111,20 +113,22 @@ impl Challenger {
     ) -> Result<Lease, AttestationError> {
         let (security, clock) = (connection.security(), &self.verifier.clock);
         let key = self.verdict_key(security);
-        let attestation = self.attest_over(security, Some(connection), deadline);
+        let attestation = self.attest_over(security, Some(connection), None, deadline);
         let lease = self.coalesce.attest(key, freshness, clock, deadline, attestation).await?;
         // The attestation may have taken longer than it is valid.
         if lease.is_valid(clock) { Ok(lease) } else { Err(AttestationError::AttestationExpired) }
     }
 
-    /// Attests a peer again, for this task only. Without a connection, the agent must be separate.
+    /// Attests a peer again, for this task only. Without a connection, the agent must be separate. `instance` is the one behind a front
+    /// end that was attested before.
     pub(crate) async fn attest_again(
         &self,
         security: Security,
         connection: Option<&mut Connection>,
+        instance: Option<&MessageRecipient>,
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
-        let attestation = self.attest_over(security, connection, deadline);
+        let attestation = self.attest_over(security, connection, instance, deadline);
         self.coalesce.attest_alone(self.verdict_key(security), &self.verifier.clock, attestation).await
     }
 
@@ -133,11 +137,12 @@ impl Challenger {
         &'a self,
         security: Security,
         connection: Option<&'a mut Connection>,
+        instance: Option<&'a MessageRecipient>,
         deadline: &'a Deadline,
     ) -> BoxFuture<'a, Lease> {
         Box::pin(async move {
             let challenge = self.mode.challenge(security, self.verifier.clock.now())?;
-            telemetry::attestation(self.run(challenge, connection, deadline)).await
+            telemetry::attestation(self.run(challenge, connection, instance, deadline)).await
         })
     }
 
@@ -158,12 +163,18 @@ impl Challenger {
         &self,
         challenge: Challenge,
         connection: Option<&mut Connection>,
+        instance: Option<&MessageRecipient>,
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
         let (verifier, policy) = (&self.verifier, &self.policy);
+        let mut headers = verifier.front_end_headers.clone();
+        // The front end may lead elsewhere all the same: nothing trusts it.
+        if let Some(cookies) = instance.and_then(MessageRecipient::cookies) {
+            headers.insert(COOKIE, cookies.clone());
+        }
         let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
-        let request = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
+        let request = AttestRequest::for_policy(&challenge, policy, &headers);
         let issuer = policy.maa().map(|trust| &trust.issuer);
         let key_set = async {
             match issuer {

@@ -80,6 +80,11 @@ impl MessageRecipient {
         &self.headers
     }
 
+    /// The cookies by which a front end leads to this instance, and those that the caller set.
+    pub(super) fn cookies(&self) -> Option<&HeaderValue> {
+        self.headers.get(COOKIE)
+    }
+
     /// Whether requests no longer reach the holder of the key, as far as the responses say. It is not authenticated: the next request
     /// attests an instance again, and nothing that was sealed is affected.
     pub(crate) fn is_lost(&self) -> bool {

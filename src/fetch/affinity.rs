@@ -18,6 +18,28 @@ pub(super) fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
             pairs.push(pair);
         }
     }
+    joined(&pairs)
+}
+
+/// Returns the cookies of a request together with those that its response sets. A front end that knows its cookie may not set it again.
+pub(super) fn merged(set: Option<HeaderValue>, sent: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let (Some(set), Some(sent)) = (&set, sent) else { return set.or_else(|| sent.cloned()) };
+    let mut pairs: Vec<&[u8]> = split(set).collect();
+    let kept = split(sent).filter(|pair| split(set).all(|other| name(other) != name(pair)));
+    pairs.extend(kept);
+    pairs.truncate(MAX_COOKIES);
+    joined(&pairs).or_else(|| Some(set.clone()))
+}
+
+fn split(cookies: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    cookies.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
+}
+
+fn name(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii_end()
+}
+
+fn joined(pairs: &[&[u8]]) -> Option<HeaderValue> {
     let joined = pairs.join(b"; ".as_slice());
     let mut value =
         HeaderValue::from_bytes(&joined).ok().filter(|_| !joined.is_empty() && joined.len() <= MAX_BYTES)?;
@@ -42,5 +64,19 @@ mod tests {
         assert_eq!(cookies_of(&both).as_deref(), Some("ARRAffinity=0a1b; route=2"));
         assert_eq!(cookies_of(&["a=1"; 20]), Some(["a=1"; 8].join("; ")));
         assert_eq!(cookies_of(&[&format!("a={}", "x".repeat(5_000))]), None);
+    }
+
+    #[test]
+    fn what_was_sent_is_kept_unless_it_is_set_again() {
+        let merged_of = |set: Option<&str>, sent: Option<&str>| {
+            let [set, sent] = [set, sent].map(|value| value.map(|value| HeaderValue::from_str(value).unwrap()));
+            merged(set, sent.as_ref()).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(merged_of(None, None), None);
+        assert_eq!(merged_of(None, Some("a=1; b=2")).as_deref(), Some("a=1; b=2"));
+        assert_eq!(merged_of(Some("a=1"), None).as_deref(), Some("a=1"));
+        assert_eq!(merged_of(Some("b=3; c=4"), Some("a=1; b=2")).as_deref(), Some("b=3; c=4; a=1"));
+        let long = format!("a={}", "x".repeat(4_090));
+        assert_eq!(merged_of(Some("b=3"), Some(&long)).as_deref(), Some("b=3"));
     }
 }

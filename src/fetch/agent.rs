@@ -1,9 +1,10 @@
 //! Requests evidence from the attestation agent: `crate::agent_protocol` has the forms.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use url::Url;
 
+use super::affinity;
 use super::http::{BoundedRequest, FetchError, HttpResponse};
 use crate::agent_protocol::{
     AgentRequest, MAX_AGENT_RESPONSE, Received, check_response, invalid, join_path, request_body,
@@ -103,7 +104,8 @@ pub(crate) async fn request_evidence(
     for request in std::iter::once(first).chain(AgentRequest::second(challenge, policy)) {
         let response = agent.post(&request, challenge).await?;
         let session = request.parts.read(&response.body, &mut evidence)?;
-        offer = session.map(|session| response.offer(session));
+        let sent = front_end_headers.and_then(|headers| headers.get(COOKIE));
+        offer = session.map(|session| response.offer(session, sent));
     }
     Ok((evidence, offer))
 }
@@ -165,7 +167,7 @@ impl HttpResponse {
         Received { status: self.status, content_type: &self.content_type, body: &self.body }
     }
 
-    fn offer(self, session: SessionId) -> MessageOffer {
-        MessageOffer { session, cookies: self.cookies }
+    fn offer(self, session: SessionId, sent: Option<&HeaderValue>) -> MessageOffer {
+        MessageOffer { session, cookies: affinity::merged(self.cookies, sent) }
     }
 }

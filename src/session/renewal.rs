@@ -140,7 +140,7 @@ impl SessionInner {
             return self.reattest_over(peer, &mut checkout, deadline).await;
         }
         if self.challenger.mode.agent_is_separate() {
-            let outcome = self.challenger.attest_again(peer.security(), None, deadline).await;
+            let outcome = self.challenger.attest_again(peer.security(), None, None, deadline).await;
             return outcome.map_err(NoRenewal::from);
         }
         renewal.awaits_connection = true;
@@ -185,7 +185,9 @@ impl SessionInner {
     ) -> Result<Lease, NoRenewal> {
         let connection = checkout.begin();
         let security = connection.as_ref().map_or(peer.security(), |connection| connection.security());
-        let outcome = self.challenger.attest_again(security, connection, deadline).await.map_err(NoRenewal::from);
+        let instance = peer.lease().recipient();
+        let outcome = self.challenger.attest_again(security, connection, instance.as_deref(), deadline).await;
+        let outcome = outcome.map_err(NoRenewal::from);
         // After a verdict the connection is not free for another request: the peer is revoked only after this.
         if !matches!(outcome, Err(NoRenewal::Verdict(_))) {
             checkout.advance(Exchange::Over);

@@ -120,6 +120,24 @@ async fn replicas_have_keys_of_their_own() {
     assert_eq!(count("/echo"), 6 + processed);
 }
 
+/// A renewal is of the instance that was attested, where the front end goes by its cookie.
+#[tokio::test]
+async fn a_renewal_reaches_the_same_instance() {
+    let lab = Lab::start().await;
+    let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
+    let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    let first = session.attestation();
+    let age = first.expires_at().as_secs() - first.issued_at().as_secs();
+    lab.blindbox.clock().advance(age - age / 10);
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    assert!(session.attestation().expires_at() > first.expires_at());
+    assert_eq!(session.attestation().message_key(), first.message_key());
+    let attestations = [&lab.blindbox, &other].map(|blindbox| blindbox.traffic().count("/attest/maa"));
+    assert_eq!(attestations, [2, 0]);
+}
+
 /// The front end leads the renewal to another replica: what was sealed to the first one ends with the attestation of the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_instance_does_not_prolong_what_was_sealed_to_the_first() {
@@ -136,7 +154,11 @@ async fn another_instance_does_not_prolong_what_was_sealed_to_the_first() {
     front_end.reset();
     let age = first.expires_at().as_secs() - first.issued_at().as_secs();
     lab.blindbox.clock().advance(age - age / 10);
-    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+    front_end.set(FrontEndKnob::SpreadOverReplicas);
+    // The renewal went to one replica, and the request to the other.
+    let error = session.post("/echo").body("x").send().await.unwrap_err();
+    assert!(unreachable_after_sending(&error).contains("has the message key"), "{error}");
+    front_end.reset();
     assert_ne!(session.attestation().message_key(), first.message_key());
     assert!(!held.is_finished());
     lab.blindbox.clock().advance(age / 10);

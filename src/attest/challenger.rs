@@ -104,16 +104,24 @@ impl Challenger {
         }
     }
 
-    /// Attests the peer of a connection, or shares the attestation of another task.
+    /// Attests the peer of a connection, or shares the attestation of another task. `on_verdict` is called if this task has a verdict of
+    /// its own.
     pub(crate) async fn attest(
         &self,
         connection: &mut Connection,
         freshness: Freshness,
         deadline: &Deadline,
+        on_verdict: impl FnOnce() + Send,
     ) -> Result<Lease, AttestationError> {
         let (security, clock) = (connection.security(), &self.verifier.clock);
         let key = self.verdict_key(security);
-        let attestation = self.attest_over(security, Some(connection), None, deadline);
+        let attestation = async {
+            let outcome = self.attest_over(security, Some(connection), None, deadline).await;
+            if outcome.as_ref().map_or_else(AttestationError::is_verdict, |_| true) {
+                on_verdict();
+            }
+            outcome
+        };
         let lease = self.coalesce.attest(key, freshness, clock, deadline, attestation).await?;
         // The attestation may have taken longer than it is valid.
         if lease.is_valid(clock) { Ok(lease) } else { Err(AttestationError::AttestationExpired) }

@@ -74,7 +74,7 @@ pub struct MessageClient {
     /// Whether the host validates the name in the server's certificate.
     validates_names: bool,
     latest: Arc<Latest>,
-    /// When attestations of the last minute began.
+    /// When attestations of the last minute began that took the place of another.
     recent: VecDeque<UnixTime>,
     pending: Option<Pending>,
     instance: Option<Instance>,
@@ -83,6 +83,8 @@ pub struct MessageClient {
 
 /// An attestation under way.
 struct Pending {
+    /// When it began, if it counts.
+    counted: Option<UnixTime>,
     challenge: Challenge,
     received: Option<(Evidence, SessionId)>,
     key_set: Option<(KeySet, KeySetSource)>,
@@ -132,7 +134,8 @@ impl MessageClient {
     ///
     /// [`AttestationError::ChannelNotAllowed`] unless the policy says that the workload binds its own message key;
     /// [`AttestationError::Misconfigured`] for random bytes that are missing, too few, or were given before;
-    /// [`AttestationError::TooManyUnattestedPeers`] for more than 30 attestations within a minute.
+    /// [`AttestationError::TooManyUnattestedPeers`] for more than 30 attestations within a minute. The first one, the next one after a
+    /// refusal, and those without a verdict do not count.
     pub fn begin(&mut self, random: Zeroizing<Vec<u8>>, now: UnixTime) -> Result<EvidenceRequest, AttestationError> {
         self.pending = None;
         let now = self.advance(now);
@@ -144,14 +147,14 @@ impl MessageClient {
         if self.recent.len() >= MAX_ATTESTATIONS {
             return Err(AttestationError::TooManyUnattestedPeers { reason: TOO_MANY_ATTESTATIONS });
         }
-        self.recent.push_back(now);
+        let counted = self.instance.is_some().then_some(now);
         let AgentRequest { path, maa, .. } = AgentRequest::first(&challenge, &self.policy);
         let request = EvidenceRequest {
             url: join_path(self.base.url(), path).into(),
             body: request_body(&challenge, maa),
             key_set_url: maa.map(|issuer| issuer.key_set_url()),
         };
-        self.pending = Some(Pending { challenge, received: None, key_set: None });
+        self.pending = Some(Pending { counted, challenge, received: None, key_set: None });
         Ok(request)
     }
 
@@ -168,8 +171,9 @@ impl MessageClient {
         key_set: Option<Result<&[u8], &str>>,
         source: KeySetSource,
     ) -> Result<NeededDocuments, AttestationError> {
+        let counted = self.pending.as_ref().and_then(|pending| pending.counted);
         let read = self.read_evidence(response, key_set, source);
-        read.inspect_err(|error| self.refuse_if_verdict(error))
+        read.inspect_err(|error| self.refuse_if_verdict(error, counted))
     }
 
     fn read_evidence(
@@ -235,7 +239,8 @@ impl MessageClient {
     /// As [`crate::verify`](crate::verify()). After a refusal the client seals nothing, and responses under way are not opened further.
     pub fn attest(&mut self, fetched: FetchedDocuments, now: UnixTime) -> Result<&Attestation, AttestationError> {
         let now = self.advance(now);
-        let Some(Pending { challenge, received: Some((evidence, session)), key_set }) = self.pending.take() else {
+        let Some(Pending { counted, challenge, received: Some((evidence, session)), key_set }) = self.pending.take()
+        else {
             return Err(not_begun());
         };
         let vek = fetched.certificate.map(|bytes| Vek::from_pem_or_der(&bytes)).transpose();
@@ -253,7 +258,7 @@ impl MessageClient {
             ak_anchors: self.ak_anchors.clone(),
         };
         let verified = crate::verify::verify(&evidence, &endorsements, challenge, &self.policy, now);
-        let attestation = verified.inspect_err(|error| self.refuse_if_verdict(error))?;
+        let attestation = verified.inspect_err(|error| self.refuse_if_verdict(error, counted))?;
         let config = attestation.message_key.clone();
         let config = config.ok_or(AttestationError::MissingEvidence { what: "a message key" })?;
         let headers =
@@ -264,14 +269,16 @@ impl MessageClient {
         if self.standing.check().is_err() {
             self.standing = Arc::default();
         }
+        self.recent.extend(counted);
         let recipient = Recipient::new(Offer { config, session });
         let reached = Arc::new(Reached::new());
         Ok(&self.instance.insert(Instance { recipient, attestation, headers, reached }).attestation)
     }
 
     /// Ends the session after evidence was refused, whichever step refused it.
-    fn refuse_if_verdict(&mut self, error: &AttestationError) {
+    fn refuse_if_verdict(&mut self, error: &AttestationError, counted: Option<UnixTime>) {
         if error.is_verdict() {
+            self.recent.extend(counted);
             self.instance = None;
             self.standing.refuse(error.code());
         }

@@ -81,7 +81,13 @@ impl SessionInner {
         let challenger = &self.challenger;
         let id = challenger.mode.peer_id(connection.security());
         let about = challenger.verdict_key(connection.security());
-        match challenger.attest(&mut connection, freshness, deadline).await {
+        // What the caller asks for is not limited.
+        let count = || {
+            if poison == Poison::Stays {
+                self.pool.count_attestation(id)
+            }
+        };
+        match challenger.attest(&mut connection, freshness, deadline, count).await {
             Ok(lease) => {
                 self.pool.insert(id, &lease, connection, poison, || challenger.coalesce.outweighs(&about, &lease))
             }

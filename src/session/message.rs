@@ -93,7 +93,8 @@ impl SessionInner {
             } else {
                 // Unauthenticated or caused by the front end: it costs an attestation, and no more.
                 recipient.mark_lost();
-                freshness = Freshness::evidence_from_now(clock);
+                // Others that lost the same instance share one attestation, also one that has begun since.
+                freshness = Freshness::now(clock);
             }
             let Some(wait) = resending.wait(failure, repetitions).filter(|_| left > 0) else { return Err(error) };
             repetitions = repetitions.saturating_add(1);

@@ -12,6 +12,7 @@
 //! | `checkout` | a connection in use for one exchange, and whether another can follow |
 //! | `peer` | one key: its attestation, its revocation, its connections |
 //! | `pool` | which peers a session has; when it is poisoned |
+//! | `rate` | how often peers are attested at an attacker's wish |
 //! | `renewal` | when and over which connection an attestation is renewed |
 //! | `stream` | opens byte streams of other protocols |
 //! | `service` | the session as a tower service |
@@ -26,6 +27,7 @@ mod managed;
 mod message;
 mod peer;
 mod pool;
+mod rate;
 mod renewal;
 mod send;
 mod service;

@@ -1,18 +1,17 @@
 //! The attested peers of a session by key: which are used, added, evicted and revoked, and when the session is poisoned.
 
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::checkout::Checkout;
 use super::peer::Peer;
+use super::rate::AttestRate;
 use crate::attest::{Lease, PeerId};
 use crate::attestation::Attestation;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::message::exchange::client::{MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS};
 use crate::sync::lock;
 use crate::telemetry;
 use crate::transport::{Connection, Security};
@@ -20,11 +19,6 @@ use crate::transport::{Connection, Security};
 /// The most attested keys of a session: the replicas of one deployment, and keys from before restarts. A further one evicts the
 /// least recently used.
 const MAX_KEYS: usize = 64;
-
-/// The most keys that a session attests within [`NEW_KEY_WINDOW`]. It limits the work that an attacker on the path can cause by
-/// showing a new key on each connection.
-const MAX_NEW_KEYS: usize = 120;
-const NEW_KEY_WINDOW: Duration = Duration::from_secs(60);
 
 /// The pool of a session. Lock order: the pool before a peer, to avoid deadlocks.
 pub(super) struct Pool {
@@ -41,7 +35,7 @@ struct State {
     /// Evicted peers with exchanges under way: a refusal must still reach those, and a new attestation restores the peer.
     evicted: Vec<Weak<Peer>>,
     latest: Option<Arc<Attestation>>,
-    recent: Vec<(PeerId, Instant)>,
+    rate: AttestRate,
     /// The code of the refusal after which no peer was left.
     poisoned: Option<&'static str>,
 }
@@ -246,25 +240,12 @@ impl Pool {
 
     /// Whether a key, or a connection, that is not attested may be asked for evidence; or an instance behind a front end.
     pub(super) fn check_attest_rate(&self, id: PeerId) -> Result<(), AttestationError> {
-        let mut state = lock(&self.state);
-        state.recent.retain(|(_, since)| self.clock.elapsed(*since) < NEW_KEY_WINDOW);
-        // A key counts once. Else retries during an outage of its agent would use up the limit. Behind a front end, nothing but the
-        // attestation says which instance it is.
-        if id != PeerId::FrontEnd && state.recent.iter().any(|(recent, _)| *recent == id) {
-            return Ok(());
-        }
-        let (limit, reason) = match id {
-            PeerId::FrontEnd => (MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS),
-            _ if id.is_one_connection() => {
-                (MAX_NEW_KEYS, "more than 120 connections needed an attestation within a minute")
-            }
-            _ => (MAX_NEW_KEYS, "more than 120 keys that are not attested were shown within a minute"),
-        };
-        if state.recent.len() >= limit {
-            return Err(AttestationError::TooManyUnattestedPeers { reason });
-        }
-        state.recent.push((id, self.clock.monotonic()));
-        Ok(())
+        lock(&self.state).rate.check(id, &self.clock)
+    }
+
+    /// Counts an attestation that a request caused.
+    pub(super) fn count_attestation(&self, id: PeerId) {
+        lock(&self.state).rate.count(id, &self.clock);
     }
 
     /// Whether another connection would be a peer beyond the limit, while `opening` are on their way: a request then waits for one of

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blindbox_attestation::emulator::{AgentLocation, BlindBoxBuilder, HttpVersions, Knob, OpenConnections};
+use blindbox_attestation::emulator::{AgentLocation, BlindBoxBuilder, Fault, HttpVersions, Knob, OpenConnections};
 use blindbox_attestation::{
     AttestationError, Channel, ChannelNotAllowed, ChannelNotBound, Policy, Session, SpkiDigest, TlsExporter, Workload,
 };
@@ -212,6 +212,21 @@ async fn connections_that_are_refused_are_bounded() {
     let reason = "more than 120 connections needed an attestation within a minute";
     assert_eq!((refused, error), (120, AttestationError::TooManyUnattestedPeers { reason }));
     assert_eq!(lab.blindbox.traffic().application_bytes(), 0);
+}
+
+/// Attestations without a verdict, in an outage, use up nothing.
+#[tokio::test]
+async fn an_outage_keeps_no_connections_out() {
+    let lab = Lab::start().await;
+    let session = connect(&lab).await.unwrap();
+    lab.blindbox.drop_connections();
+    noticed().await;
+    lab.blindbox.fail("/attest/", Fault::status(500));
+    for _ in 0..121 {
+        assert_eq!(hello(&session).await.unwrap_err().code(), "agent-unreachable");
+    }
+    lab.blindbox.reset();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 }
 
 #[tokio::test]

@@ -368,9 +368,24 @@ async fn steps_out_of_order_and_bad_random_bytes_are_refused() {
 async fn attestations_are_limited() {
     let mut host = Host::start().await;
     let now = host.now();
-    for _ in 0..30 {
+    // The first one is the caller's, and after a refusal the next one is.
+    host.attest().await.unwrap();
+    host.behind.lab.blindbox.set(Knob::Debug);
+    host.attest().await.unwrap_err();
+    host.behind.lab.blindbox.set(Knob::RuntimeData(b"{}".to_vec()));
+    host.attest().await.unwrap_err();
+    host.behind.lab.blindbox.reset();
+    host.attest().await.unwrap();
+    // What ends without a verdict uses up nothing.
+    for _ in 0..31 {
         let random = host.random();
         host.client.begin(random, now).unwrap();
+        let response = HostResponse::Failed { reason: "down" };
+        let error = host.client.evidence(response, None, KeySetSource::Given).unwrap_err();
+        assert_eq!(error.code(), "agent-unreachable");
+    }
+    for _ in 0..29 {
+        host.attest().await.unwrap();
     }
     let (random, in_a_minute) = (host.random(), now.plus(59));
     assert_eq!(host.client.begin(random, in_a_minute).unwrap_err().code(), "too-many-unattested-peers");

@@ -4,7 +4,7 @@ use blindbox_attestation::emulator::{BlindBox, Fault, FrontEnd, FrontEndKnob, Ga
 use blindbox_attestation::{AttestationError, Channel, Workload};
 
 use super::{Behind, unreachable_after_sending};
-use crate::lab::{Lab, hello, interrupted, interrupted_reason, soon};
+use crate::lab::{Lab, hello, interrupted, interrupted_reason, soon, until};
 
 #[tokio::test]
 async fn a_session_follows_the_key_when_it_is_replaced() {
@@ -231,4 +231,63 @@ async fn attestations_that_a_front_end_causes_have_a_limit() {
     behind.lab.blindbox.clock().advance(60);
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(behind.attestations(), 32);
+}
+
+/// A request that fails with an outage causes one attestation without a verdict, and uses up nothing.
+#[tokio::test]
+async fn an_outage_uses_up_no_attestations() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    behind.post_while(&session, FrontEndKnob::ReportUnknownKey).await;
+    behind.lab.blindbox.fail("/attest/maa", Fault::status(500));
+    for _ in 0..31 {
+        assert_eq!(hello(&session).await.unwrap_err().code(), "agent-unreachable");
+    }
+    assert_eq!(behind.attestations(), 32);
+    behind.lab.blindbox.reset();
+    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
+}
+
+/// What many requests wait for counts once.
+#[tokio::test]
+async fn requests_that_share_an_attestation_count_once() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    for _ in 0..4 {
+        behind.lab.blindbox.restart().await.unwrap();
+        let gate = Gate::closed();
+        behind.lab.blindbox.fail("/attest/maa", Fault::Held(gate.clone()));
+        let open = || behind.front_end.traffic().connections().len();
+        let before = open();
+        let tasks: Vec<_> = (0..8).map(|_| tokio::spawn(session.get("/").send())).collect();
+        gate.arrived(1).await;
+        // One for each that found the instance gone.
+        until("all wait for it", || open() == before + 8).await;
+        gate.open();
+        for task in tasks {
+            assert_eq!(soon(task).await.unwrap().unwrap().text().await.unwrap(), "hello from a BlindBox");
+        }
+        behind.lab.blindbox.reset();
+    }
+    assert_eq!(behind.attestations(), 5);
+}
+
+/// Attestations that are refused count, and those of the caller do not.
+#[tokio::test]
+async fn refusals_that_a_front_end_causes_have_a_limit() {
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let mut refused = 0;
+    let limited = loop {
+        behind.post_while(&session, FrontEndKnob::ReportUnknownKey).await;
+        behind.lab.blindbox.set(Knob::RuntimeData(b"{}".to_vec()));
+        let error = hello(&session).await.unwrap_err();
+        behind.lab.blindbox.reset();
+        if error.code() != "false-attestation-report" {
+            break error;
+        }
+        refused += 1;
+        session.reattest().await.unwrap();
+    };
+    assert_eq!((limited.code(), refused), ("too-many-unattested-peers", 30));
 }

@@ -1,4 +1,4 @@
-//! `blindbox-bound-message/1`: evidence names a key that messages are sealed to. The front end ends TLS. A proposal: not built yet.
+//! `blindbox-bound-message/1`: evidence names a key that messages are sealed to. The front end ends TLS.
 
 use blindbox_attestation_models::assert_violations;
 use blindbox_attestation_models::message::{

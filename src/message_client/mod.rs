@@ -50,7 +50,8 @@ use crate::error::{AttestationError, ChannelNotAllowed};
 use crate::evidence::{Endorsements, Evidence, KeySetSource};
 use crate::maa::KeySet;
 use crate::maa_key::crl_needed;
-use crate::message::exchange::client::{MAX_ATTESTATIONS, Recipient, TOO_MANY_ATTESTATIONS};
+use crate::message::exchange::attest_limit::{MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS, WINDOW_SECONDS};
+use crate::message::exchange::client::Recipient;
 use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;
 use crate::message::exchange::replay::SessionId;
@@ -59,9 +60,6 @@ use crate::snp::{AmdAnchors, CollateralRequest, Crl, Revocation, Vek, crl_path};
 use crate::types::UnixTime;
 
 pub use crate::crypto::host_random::HOST_RANDOM_LEN;
-
-/// The time in which [`MAX_ATTESTATIONS`] are counted.
-const ATTESTATION_WINDOW_SECONDS: u64 = 60;
 
 /// A client of one origin under one policy.
 ///
@@ -143,7 +141,7 @@ impl MessageClient {
         let server_name = if by_name { ServerNameCheck::Validated } else { ServerNameCheck::NotEvaluated };
         let challenge = with_random(random, || Challenge::bound_message(server_name, now))?;
         crate::verify::check_channel_allowed(&challenge, &self.policy)?;
-        self.recent.retain(|began| now < began.plus(ATTESTATION_WINDOW_SECONDS));
+        self.recent.retain(|began| now < began.plus(WINDOW_SECONDS));
         if self.recent.len() >= MAX_ATTESTATIONS {
             return Err(AttestationError::TooManyUnattestedPeers { reason: TOO_MANY_ATTESTATIONS });
         }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use crate::attest::PeerId;
 use crate::clock::Clock;
 use crate::error::AttestationError;
-use crate::message::exchange::client::{MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS};
+use crate::message::exchange::attest_limit::{MAX_ATTESTATIONS, TOO_MANY_ATTESTATIONS, WINDOW_SECONDS};
 use crate::types::SpkiDigest;
 
 /// The most keys that a session attests within [`WINDOW`], and the most attestations of single connections.
 const MAX_NEW: usize = 120;
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(WINDOW_SECONDS);
 
 /// What counts of the last minute.
 #[derive(Default)]

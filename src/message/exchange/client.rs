@@ -14,12 +14,6 @@ use crate::message::request;
 use crate::message::response::ResponseOpener;
 use crate::sync::lock;
 
-/// The most attestations through a front end within a minute. A front end that says of each request that its key is not known would have
-/// a session attest for each: reports of the firmware are slow, and MAA limits its callers.
-pub(crate) const MAX_ATTESTATIONS: usize = 30;
-pub(crate) const TOO_MANY_ATTESTATIONS: &str = "more than 30 attestations through the front end were needed within a minute: it does not \
-                                                lead sealed requests to the instance that was attested";
-
 /// The holder of an attested key, with what numbers its requests.
 ///
 /// Not `Clone`: two counters would use each number twice. [`Recipient::new`] is called once for an attestation, after the evidence

@@ -9,6 +9,7 @@
 //! | [`stream`] | binary HTTP in chunks, written and read |
 //! | [`agent`] | the request that an agent opens, and its sealed response |
 //! | [`client`] | the request that a client seals, and the response to it |
+//! | [`attest_limit`] | how many attestations a client requests through a front end |
 //! | [`resending`] | whether a request may be sealed and sent again |
 //! | [`outer`] | the HTTP messages that sealed ones travel in |
 //! | [`not_sealed`] | what a response says that is not sealed |
@@ -17,6 +18,7 @@
 //! of its own. The models of `models/` have the same parties.
 
 pub(crate) mod agent;
+pub(crate) mod attest_limit;
 pub(crate) mod client;
 pub(crate) mod fields;
 pub(crate) mod keys;

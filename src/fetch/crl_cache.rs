@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::cached_fetch::CachedFetches;
 use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
 use super::known_crls::{Document, KnownCrls};
-use super::single_flight::CachedFetches;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;

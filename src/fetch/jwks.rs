@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use reqwest::Client;
 
+use super::cached_fetch::CachedFetch;
 use super::http::{BoundedRequest, FetchError};
-use super::single_flight::CachedFetch;
 use crate::clock::{Clock, Moment};
 use crate::deadline::Deadline;
 use crate::error::AttestationError;

@@ -5,6 +5,7 @@
 
 mod affinity;
 mod agent;
+mod cached_fetch;
 mod collateral;
 mod crl_cache;
 mod disk_cache;

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::cached_fetch::CachedFetches;
 use super::disk_cache::DiskCache;
 use super::kds::{ACTIVITY, KdsClient};
-use super::single_flight::CachedFetches;
 use super::thim::Thim;
 use crate::clock::Clock;
 use crate::deadline::Deadline;

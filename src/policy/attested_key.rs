@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::PolicyError;
 use super::require_table::{check_names, check_number, check_text};
+use super::requirement::Requirement;
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
 use super::trust::{RevocationRule, is_required};
@@ -35,7 +36,7 @@ strict! {
 }
 
 const UVM_ISSUER: &str = "trust.maa.require-attested-key.uvm-issuer";
-const REPORTED_TCB: &str = "trust.maa.require-attested-key.reported-tcb";
+const REPORTED_TCB: &str = Requirement::MaaKeyReportedTcb.field();
 
 impl AttestedKeyRequirement {
     /// Requires a container with one of these host data (the digests of the CCE policies of MAA's service), on an endorsed
@@ -97,13 +98,13 @@ impl AttestedKeyRequirement {
         if let Some(requirement) = self.given_twice {
             return Err(PolicyError::GivenTwice { requirement });
         }
-        const HOST_DATA: &str = "trust.maa.require-attested-key.host-data";
+        const HOST_DATA: &str = Requirement::MaaKeyHostData.field();
         check_names(HOST_DATA, Some(&self.host_data), HostData::is_zero)?;
         if self.host_data.iter().any(HostData::is_known_allow_all) {
             let reason = "is the digest of an allow-all CCE policy, with which any code could hold the key";
             return Err(PolicyError::UnusableValue { requirement: HOST_DATA, reason });
         }
-        check_number("trust.maa.require-attested-key.minimum-uvm-svn", Some(self.minimum_uvm_svn))?;
+        check_number(Requirement::MaaKeyUvmSvn.field(), Some(self.minimum_uvm_svn))?;
         check_text(UVM_ISSUER, self.uvm_issuer.as_deref())?;
         let minima = self.reported_tcb.as_ref();
         minima.map_or(Ok(()), |minima| minima.validate(REPORTED_TCB))

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::PolicyError;
 use super::pcrs::{self, PcrIndex, PcrRequirements};
 use super::require_table::check_names;
+use super::requirement::Requirement;
 use super::strict_serde::strict;
 use crate::types::{KeyDigest, Measurement, Sha256Digest, TeeKind};
 
@@ -110,7 +111,7 @@ impl GuestIdentity {
         pcrs::validate(self.pcrs.as_ref())?;
         check_names("guest.measurements", self.measurements.as_deref(), |_| false)?;
         check_names("guest.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
-        check_names("guest.mrtd", self.mrtd.as_deref(), Measurement::is_zero)?;
+        check_names(Requirement::Mrtd.field(), self.mrtd.as_deref(), Measurement::is_zero)?;
         let pinned = self.measurements.is_some() || self.id_keys.is_some() || self.mrtd.is_some();
         if !pinned && !self.allow_any_azure_cvm {
             return Err(PolicyError::Contradiction {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::PolicyError;
 use super::attested_key::AttestedKeyRequirement;
 use super::require_table::{check_names, check_number, check_text, give_once};
+use super::requirement::Requirement;
 use super::strict_serde::strict;
 use crate::types::{MaaIssuer, Product, Revocation, Sha256Digest};
 
@@ -131,7 +132,7 @@ impl Trust {
     ///
     /// [`PolicyError::NotCoveredByTrust`] without MAA trust, [`PolicyError::GivenTwice`].
     pub fn require_maa_policy_hash(mut self, hash: Sha256Digest) -> Result<Self, PolicyError> {
-        const REQUIREMENT: &str = "trust.maa.policy-hash";
+        const REQUIREMENT: &str = Requirement::MaaPolicyHash.field();
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.policy_hash, hash)?;
         Ok(self)
     }
@@ -143,7 +144,7 @@ impl Trust {
     ///
     /// [`PolicyError::NotCoveredByTrust`] without MAA trust, [`PolicyError::GivenTwice`].
     pub fn require_maa_key_id(mut self, key_id: impl Into<String>) -> Result<Self, PolicyError> {
-        const REQUIREMENT: &str = "trust.maa.key-id";
+        const REQUIREMENT: &str = Requirement::MaaKeyId.field();
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.key_id, key_id.into())?;
         Ok(self)
     }
@@ -157,7 +158,7 @@ impl Trust {
     /// cannot be used.
     pub fn require_attested_maa_key(mut self, requirement: AttestedKeyRequirement) -> Result<Self, PolicyError> {
         requirement.validate()?;
-        const REQUIREMENT: &str = "trust.maa.require-attested-key";
+        const REQUIREMENT: &str = Requirement::MaaKeyHolder.field();
         give_once(REQUIREMENT, &mut self.maa_or_refuse(REQUIREMENT)?.require_attested_key, requirement)?;
         Ok(self)
     }
@@ -239,7 +240,7 @@ impl Trust {
     }
 
     fn with_revocation(mut self, rule: RevocationRule) -> Result<Self, PolicyError> {
-        let amd = self.amd_or_refuse("trust.amd.revocation")?;
+        let amd = self.amd_or_refuse(Requirement::Revocation.field())?;
         amd.revocation = rule;
         amd.validate()?;
         Ok(self)
@@ -277,12 +278,12 @@ impl MaaTrust {
         if !self.issuer.is_shared() && self.policy_hash.is_none() && !self.allow_any_policy {
             return Err(PolicyError::MaaPolicyNotPinned { issuer: self.issuer.clone() });
         }
-        check_text("trust.maa.key-id", self.key_id.as_deref())?;
+        check_text(Requirement::MaaKeyId.field(), self.key_id.as_deref())?;
         self.require_attested_key.as_ref().map_or(Ok(()), AttestedKeyRequirement::validate)
     }
 }
 
-const MAX_CRL_AGE: &str = "trust.amd.max-crl-age-seconds";
+const MAX_CRL_AGE: &str = Requirement::MaxCrlAge.field();
 
 impl AmdTrust {
     /// Returns whether AMD's CRL must be available, and how recent it must be.

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use super::PolicyError;
 use super::require_table::{check_number, check_text};
+use super::requirement::Requirement;
 use super::strict_serde::strict;
 use crate::claims::UvmClaims;
 
-const UVM_ISSUER: &str = "uvm.issuer";
-const UVM_FEED: &str = "uvm.feed";
+const UVM_ISSUER: &str = Requirement::UvmIssuer.field();
+const UVM_FEED: &str = Requirement::UvmFeed.field();
 
 strict! {
     /// The required utility VM of a confidential container: endorsed by its vendor, with a minimum security version.
@@ -72,7 +73,7 @@ impl UvmRequirement {
         if let Some(requirement) = self.given_twice {
             return Err(PolicyError::GivenTwice { requirement });
         }
-        check_number("uvm.minimum-svn", Some(self.minimum_svn))?;
+        check_number(Requirement::UvmMinimumSvn.field(), Some(self.minimum_svn))?;
         check_text(UVM_ISSUER, self.issuer.as_deref())?;
         check_text(UVM_FEED, self.feed.as_deref())
     }

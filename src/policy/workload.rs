@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::PolicyError;
 use super::require_table::check_list;
+use super::requirement::Requirement;
 use super::strict_serde::strict;
 use crate::types::HostData;
 
@@ -90,7 +91,7 @@ impl Workload {
     }
 
     pub(super) fn validate(&self) -> Result<(), PolicyError> {
-        const REQUIREMENT: &str = "workload.host-data";
+        const REQUIREMENT: &str = Requirement::HostData.field();
         check_list(REQUIREMENT, &self.host_data)?;
         for digest in &self.host_data {
             if digest.is_zero() {

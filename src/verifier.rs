@@ -2,6 +2,7 @@
 
 mod addresses;
 mod builder;
+mod front_end_headers;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

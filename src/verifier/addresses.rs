@@ -1,28 +1,9 @@
-//! Reads the addresses and headers that a caller sets on a [`VerifierBuilder`](super::VerifierBuilder).
+//! Reads the addresses that a caller sets on a [`VerifierBuilder`](super::VerifierBuilder).
 
-use http::HeaderMap;
 use url::Url;
 
-use crate::attest::has_own_header;
 use crate::error::AttestationError;
-use crate::http::parse_header;
 use crate::types::shorten;
-
-pub(super) fn front_end_headers(written: &[(String, Vec<u8>)]) -> Result<HeaderMap, AttestationError> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in written {
-        let (name, mut value) = parse_header(name, value)
-            .map_err(|reason| misconfigured(&format!("a header for a front end: {reason}")))?;
-        if has_own_header(&name) {
-            return Err(misconfigured(&format!(
-                "expected a front-end header that this crate does not set itself, found {name}"
-            )));
-        }
-        value.set_sensitive(true);
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
 
 pub(super) fn agent(text: &str) -> Result<Url, AttestationError> {
     let reason =

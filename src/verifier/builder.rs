@@ -9,7 +9,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::Verifier;
-use super::addresses::{agent, front_end_headers, kds, misconfigured, proxy, resolved, thim};
+use super::addresses::{agent, kds, misconfigured, proxy, resolved, thim};
+use super::front_end_headers::front_end_headers;
 use crate::azure_vm::AkAnchors;
 use crate::clock::{Clock, TimeProvider};
 use crate::error::AttestationError;

@@ -21,6 +21,8 @@ const UNAUTHENTICATED = 'NODE_TLS_REJECT_UNAUTHORIZED is 0, so that Node authent
 const NULL_BODY = [204, 205, 304];
 /** How long the reason in a response that is not sealed is read, in milliseconds. */
 const PROBLEM_TIMEOUT = 5_000;
+/** How long a document is waited for that the verification can do without, in milliseconds. */
+const OPTIONAL_TIMEOUT = 5_000;
 
 /** One instance of the module, with one client. */
 class Machine {
@@ -193,8 +195,9 @@ class Session {
     const question = { method: 'POST', headers: { 'content-type': json, accept: json }, body: asked.body };
     const [response, keySet] = await Promise.all([this.#receive(asked.url, question, signal), this.#keySet(asked.key_set_url, signal)]);
     const needed = machine.step('evidence', { response: response.about, ...keySet }, response.bytes);
-    const document = (path) => (path === null ? undefined : this.#document(path, signal));
-    const [certificate, ...crls] = await Promise.all([needed.certificate, ...needed.crls].map(document));
+    const document = (path) => this.#document(path, signal);
+    const others = needed.other_crls.map((path) => within(Math.min(OPTIONAL_TIMEOUT, this.#settings.timeout / 2), signal, (limit) => this.#document(path, limit)));
+    const [certificate, ...crls] = await Promise.all([this.#firstDocument(needed.certificates, signal), ...needed.crls.map(document), ...others]);
     const documents = { crls: crls.filter((crl) => crl !== undefined).map(base64) };
     if (certificate !== undefined) documents.certificate = base64(certificate);
     const { bytes: _, ...attestation } = machine.step('attest', { at: this.#now(), ...documents });
@@ -231,6 +234,15 @@ class Session {
     if (found instanceof Uint8Array) return { key_set: base64(found), key_set_fetched: false };
     if (this.#settings.isPlatforms && !authenticatesServers()) throw argument(`anyone could provide the key set of MAA: ${UNAUTHENTICATED}; or give the bytes of the key set`);
     return this.#plain(found ?? url, signal).then((bytes) => ({ key_set: base64(bytes), key_set_fetched: fetched }), failed);
+  }
+
+  /** The first document of AMD that can be fetched. */
+  async #firstDocument(paths, signal) {
+    for (const path of paths) {
+      const found = await this.#document(path, signal);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** A document of AMD. Without it, the verification says what is missing, if the policy needs it. */

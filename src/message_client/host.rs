@@ -35,10 +35,14 @@ pub struct EvidenceRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NeededDocuments {
-    /// The certificate of the key that signed the report, if the agent sent none.
-    pub certificate: Option<String>,
-    /// CRLs.
+    /// The certificate of the key that signed the report, if the agent sent none: the first of these that the service has. There are
+    /// several if the report does not name its product.
+    pub certificates: Vec<String>,
+    /// CRLs for the kinds of key that signed.
     pub crls: Vec<String>,
+    /// CRLs for the other kind of key of the same products. One that names no distribution point may be about either kind, so that the
+    /// host gives all it can fetch, and does not wait long for these.
+    pub other_crls: Vec<String>,
 }
 
 /// These documents, as received. What the host could not fetch is left out: the verification reports what is missing.
@@ -46,6 +50,6 @@ pub struct NeededDocuments {
 pub struct FetchedDocuments {
     /// The certificate, in PEM or DER.
     pub certificate: Option<Vec<u8>>,
-    /// CRLs, in DER.
+    /// CRLs of both lists, in DER and any order.
     pub crls: Vec<Vec<u8>>,
 }

@@ -213,20 +213,25 @@ impl MessageClient {
     }
 
     fn needed(&self, evidence: &Evidence, key_set: Option<&KeySet>) -> Result<NeededDocuments, AttestationError> {
-        let mut needed = NeededDocuments::default();
+        let (mut needed, mut signers) = (NeededDocuments::default(), Vec::new());
         if let (Some(trust), Some(report)) = (self.policy.amd(), evidence.hardware_report()?) {
             let request = CollateralRequest::from_report(report)?;
-            let product = request.candidates().first().copied();
+            let products = request.candidates();
             if evidence.certificates.is_none() {
-                needed.certificate = product.and_then(|product| request.vcek_path(product));
+                needed.certificates = products.iter().filter_map(|product| request.vcek_path(*product)).collect();
             }
             if trust.revocation() != Revocation::Off {
-                needed.crls.extend(product.map(|product| request.crl_path(product)));
+                signers.extend(products.iter().map(|product| (*product, request.signing_key())));
             }
         }
         if let Some((vek, _)) = crl_needed(&self.policy, evidence, key_set, &self.amd_anchors) {
-            needed.crls.push(crl_path(vek.certificate().product(), vek.certificate().kind()));
+            signers.push((vek.certificate().product(), vek.certificate().kind()));
         }
+        for (product, kind) in signers {
+            push_new(&mut needed.crls, crl_path(product, kind));
+            push_new(&mut needed.other_crls, crl_path(product, kind.other()));
+        }
+        needed.other_crls.retain(|path| !needed.crls.contains(path));
         Ok(needed)
     }
 
@@ -357,6 +362,12 @@ impl Instance {
 
 fn not_begun() -> AttestationError {
     AttestationError::Misconfigured { reason: "expected `begin` and `evidence` before this step".to_owned() }
+}
+
+fn push_new(paths: &mut Vec<String>, path: String) {
+    if !paths.contains(&path) {
+        paths.push(path);
+    }
 }
 
 fn with_random<T>(

@@ -23,7 +23,7 @@ impl<'de> Deserialize<'de> for SigningKey {
 }
 
 impl SigningKey {
-    #[cfg_attr(not(any(feature = "client", feature = "emulator")), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "client", feature = "emulator", feature = "crypto-rust")), allow(dead_code))]
     pub(crate) const fn other(self) -> Self {
         match self {
             Self::Vcek => Self::Vlek,

@@ -134,7 +134,7 @@ impl MessageHost {
     /// |---|---|---|
     /// | `new` | `url`, `policy`: text; `validates_names`: whether the host validates the names of servers; optional `amd_roots`, `ak_root` | |
     /// | `begin` | `at`; 64 random bytes | `url`, `body`, `key_set_url`: what to request from the agent and from MAA |
-    /// | `evidence` | `response`: `status`, `content_type`, or `failure`; `key_set` or `key_set_failure`; `key_set_fetched`; the response | `certificate`, `crls`: paths at AMD's service |
+    /// | `evidence` | `response`: `status`, `content_type`, or `failure`; `key_set` or `key_set_failure`; `key_set_fetched`; the response | `certificates`: paths at AMD's service, of which the first that it has; `crls`, and `other_crls`, which are worth a few seconds |
     /// | `attest` | `at`, `certificate`, `crls` | the attestation |
     /// | `attested` | `at` | `attested`: whether a request can be sealed |
     /// | `seal` | `at`, `method`, `url`, `headers`, `repeatable`, `attempt`; 64 random bytes | `exchange`, `url`, `headers`; the start of the content |
@@ -255,7 +255,7 @@ impl MessageHost {
         // The roots are those of the browser or of Node.
         let source = if arguments.key_set_fetched { KeySetSource::PlatformRoots } else { KeySetSource::Given };
         let needed = self.client()?.evidence(arguments.response.as_response(bytes)?, key_set, source)?;
-        Ok((json!({ "certificate": needed.certificate, "crls": needed.crls }), Vec::new()))
+        Ok((json!({ "certificates": needed.certificates, "crls": needed.crls, "other_crls": needed.other_crls }), Vec::new()))
     }
 
     fn attest(&mut self, arguments: Value) -> Outcome {

@@ -385,6 +385,20 @@ test("AMD's root: certificates of the agent, and CRLs from the service", async (
     assert.equal(front.count('/attest/combined'), 1);
     await refused(front.connect({ kds: front.about.kds.url }), 'invalid-report');
     await refused(front.connect({ amdRoots, kds: () => undefined }), 'revocation-unavailable');
+    // The CRL for the other kind of key is asked for too, and its absence is no reason to refuse.
+    const asked = [];
+    const kds = async (path) => {
+      asked.push(path);
+      return path.startsWith('/vlek') ? undefined : new Uint8Array(await (await front.fetch(front.about.kds.url + path)).arrayBuffer());
+    };
+    await text(post(await front.connect({ amdRoots, kds }), SECRET));
+    assert.deepEqual(asked, ['/vcek/v1/Milan/crl', '/vlek/v1/Milan/crl']);
+  });
+  // A CRL without a distribution point may be for either kind of key: the service could swap the two.
+  const knobs = ['kds-crl-names-no-distribution-point', 'kds-crl-of-other-kind', 'kds-issuer-revoked'];
+  await behind(['--product', 'milan', ...knobs.flatMap((knob) => ['--knob', knob])], async (front) => {
+    const error = await refused(front.connect({ amdRoots: front.file('amd-roots.pem'), kds: front.about.kds.url }), 'invalid-report');
+    assert.match(error.message, /revoked/);
   });
 });
 

@@ -1,18 +1,13 @@
 //! The client of hosts that have the network themselves: each step by hand, over an HTTP client of the test.
 
-use blindbox_attestation::emulator::{
-    Fault, FrontEnd, FrontEndKnob, Guest, Kds, KeySetKnob, Knob, MaaEvidence, Platform,
-};
-use blindbox_attestation::maa::KeyEvidenceError;
+mod documents;
+
+use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, Knob};
 use blindbox_attestation::message_client::{
     BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient, MessageExchange,
     NeededDocuments, RequestToSeal, ResponsePart,
 };
-use blindbox_attestation::snp::CrlError;
-use blindbox_attestation::{
-    AttestationError, AttestedKeyRequirement, ChannelNotBound, KeySetSource, MaaKeyError, Policy, Product, UnixTime,
-    UvmRequirement, Verdict, Violation, Workload,
-};
+use blindbox_attestation::{AttestationError, ChannelNotBound, KeySetSource, Policy, UnixTime, Verdict, Violation};
 use zeroize::Zeroizing;
 
 use super::Behind;
@@ -70,7 +65,7 @@ impl Host {
 
     async fn attest(&mut self) -> Result<(), AttestationError> {
         let (needed, now) = (self.needed().await?, self.now());
-        assert_eq!((needed.certificate, needed.crls), (None, Vec::new()));
+        assert_eq!(needed, NeededDocuments::default());
         self.client.attest(FetchedDocuments::default(), now).map(|_| ())
     }
 
@@ -260,46 +255,6 @@ async fn a_name_that_was_not_validated_is_not_called_validated() {
         assert_eq!(check.verdict == Verdict::Passed, is_validated, "{check:?}");
         assert_eq!(check.actual == "validated (front end)", is_validated, "{check:?}");
     }
-}
-
-/// The key of MAA that a container holds is verified with AMD's CRL for the machine of that container, as over a session.
-#[tokio::test]
-async fn the_crl_for_the_key_of_maa_is_requested_where_the_policy_needs_it() {
-    let (machine, of_maa) = (Platform::new(Product::Milan), Platform::new(Product::Genoa));
-    let behind = Behind::with(|blindbox| blindbox.platform(&machine)).await;
-    let blindbox = &behind.lab.blindbox;
-    let requirement = AttestedKeyRequirement::new([Guest::container().snp.host_data], 104);
-    let requirement = requirement.with_uvm_issuer(of_maa.uvm_issuer());
-    let client = |requirement| {
-        let trust = behind.lab.trust().require_attested_maa_key(requirement).unwrap();
-        let workload = Workload::binds_its_own_message_key(blindbox.host_data());
-        let uvm = UvmRequirement::at_least(100).issued_by(blindbox.uvm_issuer().unwrap());
-        let policy = Policy::confidential_container(trust, workload, uvm).unwrap();
-        MessageClient::new(&behind.front_end.url(), policy, machine.anchors(), Default::default()).unwrap()
-    };
-    let (required, off) = (client(requirement.clone()), client(requirement.allow_no_revocation_check()));
-    let mut host = Host::over(behind, required);
-    // Without evidence there is nothing to fetch a CRL for.
-    assert_eq!(host.needed().await, Ok(NeededDocuments::default()));
-    let no_evidence = AttestationError::UnattestedMaaKey(MaaKeyError::Evidence(KeyEvidenceError::NoEvidence));
-    let now = host.now();
-    assert_eq!(host.client.attest(FetchedDocuments::default(), now).err(), Some(no_evidence));
-    host.behind.lab.maa.set(KeySetKnob::OwnEvidence(Box::new(MaaEvidence::new(&of_maa))));
-    let needed = host.needed().await.unwrap();
-    assert_eq!((needed.certificate, needed.crls), (None, vec!["/vcek/v1/Genoa/crl".to_owned()]));
-    let missing = AttestationError::RevocationUnavailable { reason: CrlError::Missing };
-    assert_eq!(host.client.attest(FetchedDocuments::default(), now).err(), Some(missing));
-    let kds = Kds::builder().plain_http().start().await.unwrap();
-    let crl = host.http.get(format!("{}/vcek/v1/Genoa/crl", kds.url())).send().await.unwrap().bytes().await.unwrap();
-    host.needed().await.unwrap();
-    let fetched = FetchedDocuments { certificate: None, crls: vec![crl.to_vec()] };
-    let attestation = host.client.attest(fetched, now).unwrap();
-    assert_eq!(attestation.appraisal().check("maa key revocation").unwrap().actual, "not revoked");
-    host.client = off;
-    assert_eq!(host.needed().await, Ok(NeededDocuments::default()));
-    let attestation = host.client.attest(FetchedDocuments::default(), now).unwrap();
-    let shown = &attestation.appraisal().check("maa key revocation").unwrap().actual;
-    assert_eq!(shown, "NOT CHECKED: the policy turns it off");
 }
 
 /// What may be sealed again, and after how long.

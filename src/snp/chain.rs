@@ -176,9 +176,12 @@ impl VerifiedVek {
             fields.hardware.csp_id = Some(name.clone());
         }
         let chain_ends = [ark.validity.not_after, issuer.validity.not_after, vek.not_after()];
-        let list_ends = match outcome {
-            RevocationOutcome::Checked { next_update, .. } => Some(next_update),
-            RevocationOutcome::NotEvaluated { .. } => None,
+        let list_ends = match (&outcome, revocation) {
+            (RevocationOutcome::Checked { this_update, next_update }, Revocation::RequireIssuedWithin(age)) => {
+                Some(this_update.plus(age.as_secs()).min(*next_update))
+            }
+            (RevocationOutcome::Checked { next_update, .. }, _) => Some(*next_update),
+            (RevocationOutcome::NotEvaluated { .. }, _) => None,
         };
         let expires_at = chain_ends.into_iter().chain(list_ends).min().unwrap_or(now);
         Ok(VerifiedReport {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    AttestationError, Challenge, Channel, ChipId, RecordedAttestation, ReportId, ServerNameCheck, UnixTime, Verdict,
-    Violation, verify, verify_recorded,
+    AttestationError, Challenge, Channel, ChipId, RecordedAttestation, Policy, ReportId, ServerNameCheck, Trust,
+    UnixTime, Verdict, Violation, verify, verify_recorded,
 };
 use serde_json::{Value, json};
 
@@ -112,6 +112,15 @@ fn an_attestation_ends_with_the_first_thing_it_rests_on() {
     let evidence = crate::scene::evidence(&endorsed_container(), &challenge.runtime_data());
     let attested = verify(&evidence, &with_list, challenge, &all_day, NOW).unwrap();
     assert_eq!(attested.expires_at(), NOW.plus(45));
+    // The age of the list that the policy allows.
+    let trust = Trust::maa_and_amd(ISSUER).unwrap().require_max_crl_age(Duration::from_secs(HOUR + 20)).unwrap();
+    let recent = Policy::confidential_container(trust, workload(), own_uvm()).unwrap();
+    let challenge = bound();
+    let evidence = crate::scene::evidence(&endorsed_container(), &challenge.runtime_data());
+    let attested = verify(&evidence, &with_list, challenge, &recent, NOW).unwrap();
+    assert_eq!(attested.expires_at(), NOW.plus(20));
+    let recorded = verify_recorded(&evidence, &with_list, &recent, NOW).unwrap();
+    assert_eq!(recorded.expires_at(), NOW.plus(20));
 }
 
 /// The names of an object's members, and of theirs, in order.

@@ -165,7 +165,11 @@ fn a_greatest_age_of_the_crl_can_be_required() {
     let within = |seconds| Revocation::RequireIssuedWithin(Duration::from_secs(seconds));
     let (this_update, next_update) = (NOW.minus(10), NOW.plus(10));
     let checked = RevocationOutcome::Checked { this_update, next_update };
-    assert_eq!(verdict(SigningKey::Vcek, Some(&crl), within(10)), Ok((checked, next_update)));
+    // The attestation ends when the CRL gets too old for the policy, or with the CRL.
+    for (age, ends) in [(10, NOW), (15, NOW.plus(5)), (20, next_update), (21, next_update), (u64::MAX, next_update)] {
+        let expected = Ok((checked.clone(), ends));
+        assert_eq!(verdict(SigningKey::Vcek, Some(&crl), within(age)), expected, "{age}");
+    }
     let too_old = CrlError::TooOld { this_update, max_age_seconds: 9, now: NOW };
     assert_eq!(verdict(SigningKey::Vcek, Some(&crl), within(9)), Err(ReportError::Crl(too_old)));
     assert_eq!(verdict(SigningKey::Vcek, None, within(9)), Err(ReportError::Crl(CrlError::Missing)));

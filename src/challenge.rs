@@ -141,7 +141,7 @@ impl Challenge {
     /// Creates a challenge over TLS to an agent that attests any data. Only a policy with `allow_unbound_channel` accepts it.
     ///
     /// `server_name` says whether the certificate of the *application's* connection, which must be open by now, was validated for
-    /// its name: the evidence does not name its key.
+    /// its name. Nothing else says who the peer is, since the evidence does not name its key: one that was not validated is refused.
     ///
     /// # Errors
     ///

@@ -263,6 +263,9 @@ pub(crate) fn check_channel_allowed(challenge: &Challenge, policy: &Policy) -> R
         (Binding::OwnMessageKey, Peer::BoundMessage { .. }) => return Ok(()),
         (Binding::OwnConnection, _) => ChannelNotAllowed::ConnectionMustBeBound,
         (Binding::OwnMessageKey, _) => ChannelNotAllowed::MessagesMustBeSealed,
+        (Binding::None, Peer::UnboundTls { server_name: ServerNameCheck::NotEvaluated }) if allow.unbound_channel => {
+            ChannelNotAllowed::NameNotValidated
+        }
         (Binding::None, Peer::UnboundTls { .. }) if allow.unbound_channel => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.plain_http => return Ok(()),
         (Binding::None, Peer::UnboundCleartext) if allow.unbound_channel => ChannelNotAllowed::PlainHttp,

@@ -37,6 +37,9 @@ pub(super) fn connection(checks: &mut AppraisalBuilder, input: &AppraisalInput<'
         ServerNameCheck::ValidatedFrontEnd => {
             checks.passed("server name", "validated (front end)", "validated (front end)");
         }
+        ServerNameCheck::NotEvaluated if channel == Channel::UnboundCleartext => {
+            checks.not_evaluated("server name", "plain HTTP has no certificate: nothing says who the peer is", "any");
+        }
         ServerNameCheck::NotEvaluated => checks.not_evaluated(
             "server name",
             "goes by the attested key alone (proves what runs, not whose instance it is)",

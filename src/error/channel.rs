@@ -68,6 +68,12 @@ pub enum ChannelNotAllowed {
          to another protocol cannot be; send requests, or connect to the instance itself with `binding = \"own-key\"`"
     )]
     StreamNotSealed,
+    /// The evidence does not name the peer's key, and no one validated the name in its certificate: nothing says who the peer is.
+    #[error(
+        "the evidence does not name the key of an unbound channel, so the server's certificate must be validated for its name, and \
+         was not"
+    )]
+    NameNotValidated,
     /// The channel is not encrypted, and the policy allows an unbound channel only over TLS.
     #[error(
         "plain HTTP is not allowed; use `https`, or say `allow_unbound_plain_http` (`allow.plain-http` in a policy file)"

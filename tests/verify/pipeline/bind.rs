@@ -302,8 +302,16 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
     let (vm_own_key, vm_own_connection) = (vm(Binding::OwnKey), vm(Binding::OwnConnection));
     let vm_unbound = vm(Binding::None).allow_unbound_channel().unwrap();
 
-    let make: [fn() -> Challenge; 4] =
-        [bound, bound_connection, || UNBOUND(NOW).unwrap(), || Challenge::unbound_cleartext(NOW).unwrap()];
+    // Without a key in the evidence, the name of the application's server is all that says who the peer is.
+    let make: [fn() -> Challenge; 6] = [
+        bound,
+        bound_connection,
+        || UNBOUND(NOW).unwrap(),
+        || Challenge::unbound_cleartext(NOW).unwrap(),
+        || Challenge::unbound_tls(ServerNameCheck::NotEvaluated, NOW).unwrap(),
+        || Challenge::unbound_tls(ServerNameCheck::ValidatedFrontEnd, NOW).unwrap(),
+    ];
+    let name = ChannelNotAllowed::NameNotValidated;
     let (no, must, http) =
         (ChannelNotAllowed::WorkloadDoesNotBind, ChannelNotAllowed::ChannelMustBeBound, ChannelNotAllowed::PlainHttp);
     let must_name = ChannelNotAllowed::ConnectionMustBeBound;
@@ -311,22 +319,32 @@ fn a_policy_admits_the_challenges_of_its_own_kind_only() {
     let connection = Ok(Channel::BoundConnection);
     let container = container();
     let vm = Guest::confidential_vm();
-    for (name, policy, guest, expected) in [
-        ("own key", &own_key, &container, [bound_tls, Err(must), Err(must), Err(must)]),
-        ("own connection", &own_connection, &container, [Err(must_name), connection, Err(must_name), Err(must_name)]),
-        ("any data", &any_data, &container, [Err(no); 4]),
-        ("unbound", &unbound, &container, [Err(no), Err(no), tls, Err(http)]),
-        ("in clear", &in_clear, &container, [Err(no), Err(no), tls, clear]),
-        ("vm, own key", &vm_own_key, &vm, [bound_tls, Err(must), Err(must), Err(must)]),
-        ("vm, own connection", &vm_own_connection, &vm, [Err(must_name), connection, Err(must_name), Err(must_name)]),
-        ("vm, unbound", &vm_unbound, &vm, [Err(no), Err(no), tls, Err(http)]),
+    for (said, policy, guest, expected) in [
+        ("own key", &own_key, &container, [bound_tls, Err(must), Err(must), Err(must), Err(must), Err(must)]),
+        (
+            "own connection",
+            &own_connection,
+            &container,
+            [Err(must_name), connection, Err(must_name), Err(must_name), Err(must_name), Err(must_name)],
+        ),
+        ("any data", &any_data, &container, [Err(no); 6]),
+        ("unbound", &unbound, &container, [Err(no), Err(no), tls, Err(http), Err(name), Err(name)]),
+        ("in clear", &in_clear, &container, [Err(no), Err(no), tls, clear, Err(name), Err(name)]),
+        ("vm, own key", &vm_own_key, &vm, [bound_tls, Err(must), Err(must), Err(must), Err(must), Err(must)]),
+        (
+            "vm, own connection",
+            &vm_own_connection,
+            &vm,
+            [Err(must_name), connection, Err(must_name), Err(must_name), Err(must_name), Err(must_name)],
+        ),
+        ("vm, unbound", &vm_unbound, &vm, [Err(no), Err(no), tls, Err(http), Err(name), Err(name)]),
     ] {
         for (make, expected) in make.iter().zip(expected) {
             let challenge = make();
             let evidence = evidence(guest, &challenge.runtime_data());
             let verdict = verify(&evidence, &endorsements(), challenge, policy, NOW);
             let expected = expected.map_err(|reason| AttestationError::ChannelNotAllowed { reason });
-            assert_eq!(verdict.map(|attested| attested.channel()), expected, "{name}");
+            assert_eq!(verdict.map(|attested| attested.channel()), expected, "{said}");
         }
     }
 }

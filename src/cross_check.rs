@@ -4,7 +4,7 @@
 //! field that both carry must be equal.
 
 use crate::azure_vm::AzureVmClaims;
-use crate::claims::{Bit, SnpClaims, TeeClaims, UvmClaims, VmSettings};
+use crate::claims::{Bit, SnpClaims, TeeClaims, TokenShape, UvmClaims, VmSettings};
 use crate::error::AttestationError;
 use crate::maa::VerifiedToken;
 use crate::snp::VerifiedReport;
@@ -81,6 +81,21 @@ impl ConsistentEvidence {
             }
         }
         Ok(Self { vm, ..self })
+    }
+
+    /// Returns the settings of a confidential VM, as its paravisor states them: in its report, or in a token.
+    ///
+    /// The paravisor's report may be of an earlier boot, so that with a token of the VM's guest attestation Secure Boot is on only if the
+    /// token says so too; one that says nothing of it is [`Bit::NotReported`].
+    pub(crate) fn vm_settings(&self) -> Option<VmSettings> {
+        let token = self.token.as_ref().map(VerifiedToken::maa);
+        let in_token = token.and_then(|token| token.vm_settings);
+        let Some(vm) = &self.vm else { return in_token };
+        let mut stated = VmSettings::from(&vm.runtime_claims.vm_configuration);
+        if token.is_some_and(|token| token.shape == TokenShape::AzureVm) && stated.secure_boot == Bit::Set {
+            stated.secure_boot = in_token.map_or(Bit::NotReported, |settings| settings.secure_boot);
+        }
+        Some(stated)
     }
 
     /// Returns the utility VM's endorsement: from the document if there is one, otherwise from the token.

@@ -10,7 +10,13 @@ use crate::policy::{ParavisorFix, PcrIndex, Policy, Requirement, VmConfiguration
 use crate::types::{Sha256Digest, shorten};
 
 /// Checks the evidence that the report of the paravisor covers.
-pub(super) fn appraise(checks: &mut AppraisalBuilder, vm: &AzureVmClaims, tls_key: AttestedTlsKey, policy: &Policy) {
+pub(super) fn appraise(
+    checks: &mut AppraisalBuilder,
+    vm: &AzureVmClaims,
+    stated: Option<VmSettings>,
+    tls_key: AttestedTlsKey,
+    policy: &Policy,
+) {
     const SIGNED: &str = "signed by the attestation key in the paravisor's report";
     // Without one there is no verdict: see `crate::verify`.
     if vm.quote.is_some() {
@@ -18,7 +24,7 @@ pub(super) fn appraise(checks: &mut AppraisalBuilder, vm: &AzureVmClaims, tls_ke
     }
     report_of_this_boot(checks, &vm.runtime_claims, tls_key, policy);
     ak_certificate(checks, vm.ak_certificate.as_ref(), policy);
-    settings(checks, Some(VmSettings::from(&vm.runtime_claims.vm_configuration)), policy);
+    settings(checks, stated, policy);
     if let Some(quote) = &vm.quote {
         vm_id_in_pcr(checks, quote.pcrs(), &vm.runtime_claims);
         pcrs(checks, quote.pcrs(), policy);

@@ -78,14 +78,13 @@ pub(crate) fn appraise(input: &AppraisalInput<'_>, policy: &Policy) -> Result<Ap
     tdx::kind_of_tee(checks, &tee.claims, policy);
     guest::vm_id(checks, tee, policy);
     if tee.vm.is_none() {
-        let stated = tee.token.as_ref().and_then(|token| token.maa().vm_settings);
-        azure_vm::settings(checks, stated, policy);
+        azure_vm::settings(checks, tee.vm_settings(), policy);
     }
     if let TeeClaims::Snp(snp) = &tee.claims {
         guest::identity(checks, tee, snp, policy);
         paravisor::appraise(checks, snp, policy);
         if let Some(vm) = &tee.vm {
-            azure_vm::appraise(checks, vm, input.tls_key, policy);
+            azure_vm::appraise(checks, vm, tee.vm_settings(), input.tls_key, policy);
         }
         let hardware = tee.report.as_ref().map(VerifiedReport::hardware);
         tcb::reported(checks, snp, hardware, policy);

@@ -222,6 +222,20 @@ async fn a_token_of_another_vm_is_refused() {
     };
     assert_eq!(error, expected);
 
+    // Nor one that says nothing of it, where the policy requires Secure Boot: the log would be that of this boot.
+    let issuer = lab.blindbox.maa_issuer();
+    for trust in [Trust::maa(issuer.as_str()), Trust::maa_and_amd(issuer.as_str())] {
+        let trust = trust.unwrap();
+        let policy =
+            under(&lab, trust.require_maa_policy_hash(lab.blindbox.maa_policy_hash()).unwrap(), Binding::OwnKey);
+        let policy = policy.require_vm_configuration(VmConfigurationBit::SecureBoot, BitRequirement::Set).unwrap();
+        lab.blindbox.reset();
+        let _ = lab.verifier().connect(lab.blindbox.url(), &policy).await.unwrap();
+        let error = refusal(&lab, &policy, Knob::without_claim("secureboot")).await;
+        let violations: Vec<_> = error.violations().collect();
+        assert_eq!(violations, [&Violation::NotReported { claim: "secure boot" }]);
+    }
+
     let error = refusal(&lab, &policy, Knob::TokenOfAnotherReport).await;
     let what = "x-ms-runtime.client-payload.nonce";
     assert!(

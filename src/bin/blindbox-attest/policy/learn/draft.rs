@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use blindbox_attestation::claims::{Bit, SnpClaims, TdxClaims};
+use blindbox_attestation::claims::{Bit, SnpClaims, TdxClaims, TokenShape};
 use blindbox_attestation::{EvidenceBundle, ParavisorFix, UvmRequirement};
 
 use super::{Learn, Shown};
@@ -164,8 +164,15 @@ impl Learn {
                 .shown("Azure certified the key of the quote, so the machine stands in Azure", "ak-certificate = true");
         }
         let in_report = shown.claims.azure_vm.as_ref().map(|vm| vm.runtime_claims.vm_configuration.secure_boot.into());
-        let in_token = || shown.claims.maa.as_ref()?.vm_settings.map(|settings| settings.secure_boot);
-        match in_report.or_else(in_token) {
+        let maa = shown.claims.maa.as_ref();
+        let in_token = maa.and_then(|maa| maa.vm_settings).map(|settings| settings.secure_boot);
+        let stated = match in_report {
+            // A token of the guest attestation has to say so too.
+            Some(Bit::Set) if maa.is_some_and(|maa| maa.shape == TokenShape::AzureVm) => in_token,
+            Some(stated) => Some(stated),
+            None => in_token,
+        };
+        match stated {
             Some(Bit::Set) => draft
                 .shown("Secure Boot is on, as the paravisor states", "vm-configuration = { secure-boot = \"set\" }"),
             Some(Bit::Clear) => draft.comment("NOTE: secure boot is off in this VM, as its paravisor states."),

@@ -329,18 +329,21 @@ mod tests {
 
     #[test]
     fn a_day_has_one_form() {
-        for day in [
-            "2026-5-31",
-            "2026-05-32",
-            "2026-13-01",
-            "2026-00-10",
-            "26-05-31",
-            "2026/05/31",
-            "2026-05-31 ",
-            "",
-            "2020-01-01",
+        let form = "is not a day in the form `2026-05-31`";
+        let before = "is before the first advisory that this release knows, so it requires nothing";
+        for (day, reason) in [
+            ("2026-5-31", form),
+            ("2026-05-32", form),
+            ("2026-13-01", form),
+            ("2026-00-10", form),
+            ("26-05-31", form),
+            ("2026/05/31", form),
+            ("2026-05-31 ", form),
+            ("", form),
+            ("2020-01-01", before),
         ] {
-            assert!(matches!(check_day(Some(day)), Err(PolicyError::UnusableValue { .. })), "{day}");
+            let unusable = PolicyError::UnusableValue { requirement: "require.advisories-until", reason };
+            assert_eq!(check_day(Some(day)), Err(unusable), "{day}");
         }
         for day in ["2024-12-10", "2026-05-31", "2099-12-31"] {
             assert_eq!(check_day(Some(day)), Ok(()), "{day}");

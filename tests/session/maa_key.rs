@@ -5,15 +5,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use crate::lab::{Lab, hello};
+use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::emulator::{
     Guest, HardwareKnob, Kds, KdsKnob, KeyForm, KeySetKnob, MaaEvidence, MaaEvidenceKnob, Platform, UVM_FEED,
 };
 use blindbox_attestation::maa::{KeyEvidenceError, KeyEvidencePart};
-use blindbox_attestation::snp::{CertificateError, CrlError, ReportError};
+use blindbox_attestation::snp::{CertificateError, CertificateRole, CrlError, ReportError};
 use blindbox_attestation::uvm::EndorsementError;
 use blindbox_attestation::{
     AttestationError, AttestedKeyRequirement, Endorsements, HostData, KeySetSource, MaaKeyError, Measurement, Policy,
-    Product, Tcb, TcbMinima, TcbMinimum, Trust, UvmRequirement, Verdict, Violation, Workload, verify_recorded,
+    Product, Tcb, TcbMinima, TcbMinimum, Trust, UnixTime, UvmRequirement, Verdict, Violation, Workload,
+    verify_recorded,
 };
 
 /// A BlindBox that is judged by MAA, and the machine of MAA: of another product than that of the BlindBox.
@@ -257,21 +259,20 @@ async fn evidence_that_does_not_prove_the_key_is_refused() {
     let mut other = actual.as_bytes()[..32].to_vec();
     other[0] ^= 1;
     assert_eq!((&expected.as_bytes()[..], &actual.as_bytes()[32..]), (&other[..], &[0; 32][..]));
-    let refused = scene.refused(hardware(HardwareKnob::ForgedHierarchy)).await;
-    assert!(
-        matches!(refused, AttestationError::UnattestedMaaKey(MaaKeyError::Report(ReportError::Certificate { .. }))),
-        "{refused:?}"
-    );
-    let refused = scene.refused(hardware(HardwareKnob::NoCertificates)).await;
-    assert!(matches!(refused, AttestationError::UnattestedMaaKey(MaaKeyError::Certificates(_))), "{refused:?}");
+    let unattested = AttestationError::UnattestedMaaKey;
+    let cause = CertificateError::WrongSignature;
+    let forged = MaaKeyError::Report(ReportError::Certificate { role: CertificateRole::Vek, cause });
+    assert_eq!(scene.refused(hardware(HardwareKnob::ForgedHierarchy)).await, unattested(forged));
+    let none = MaaKeyError::Certificates(CertificateError::Malformed);
+    assert_eq!(scene.refused(hardware(HardwareKnob::NoCertificates)).await, unattested(none));
     let refused = scene.refused(hardware(HardwareKnob::EndorsedByAnother)).await;
-    assert!(
-        matches!(
-            refused,
-            AttestationError::UnattestedMaaKey(MaaKeyError::Endorsement(EndorsementError::WrongIssuer { .. }))
-        ),
-        "{refused:?}"
-    );
+    let AttestationError::UnattestedMaaKey(MaaKeyError::Endorsement(EndorsementError::WrongIssuer {
+        expected, ..
+    })) = refused
+    else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(expected, scene.of_maa.uvm_issuer());
 }
 
 /// Of two endorsements, either could be the one that is verified.
@@ -306,21 +307,21 @@ async fn the_revocation_of_the_authority_of_maas_machine_counts() {
     };
     let revoked = with(KdsKnob::IssuerRevoked).await;
     let refused = refusal(&revoked, &scene.maa_policy()).await.unwrap_err();
-    let is_revoked = |error: &AttestationError| {
-        matches!(error, AttestationError::UnattestedMaaKey(MaaKeyError::Report(ReportError::Revoked { .. })))
-    };
-    assert!(is_revoked(&refused), "{refused:?}");
+    let role = CertificateRole::Ask;
+    let serial = hex::encode(AmdHierarchy::new(scene.of_maa.product()).serial(role));
+    let is_revoked = AttestationError::UnattestedMaaKey(MaaKeyError::Report(ReportError::Revoked { role, serial }));
+    assert_eq!(refused, is_revoked);
     let outdated = with(KdsKnob::ExpiredCrl).await;
     let refused = refusal(&outdated, &scene.maa_policy()).await.unwrap_err();
-    assert!(
-        matches!(refused, AttestationError::RevocationUnavailable { reason: CrlError::Stale { .. } }),
-        "{refused:?}"
-    );
+    let now = scene.lab.blindbox.clock().now();
+    // A year after 2020-10-22, when the emulator's CRLs were made.
+    let reason = CrlError::Stale { next_update: UnixTime::from_secs(1_634_923_385), now };
+    assert_eq!(refused, AttestationError::RevocationUnavailable { reason });
     let best_effort = scene.policy(scene.lab.trust(), scene.requirement().allow_best_effort_revocation());
     let shown = refusal(&outdated, &best_effort).await;
     assert_eq!(shown.as_deref(), Ok("NOT CHECKED: no current list could be had"));
     let refused = refusal(&revoked, &best_effort).await.unwrap_err();
-    assert!(is_revoked(&refused), "{refused:?}");
+    assert_eq!(refused, is_revoked);
     let off = scene.policy(scene.lab.trust(), scene.requirement().allow_no_revocation_check());
     let shown = refusal(&revoked, &off).await;
     assert_eq!(shown.as_deref(), Ok("NOT CHECKED: the policy turns it off"));

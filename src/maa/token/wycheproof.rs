@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Parts, TokenExpectations, verify};
 use crate::json;
+use crate::maa::TokenError;
 use crate::maa::jwks::KeySet;
 use crate::types::{MaaIssuer, UnixTime};
 
@@ -50,7 +51,12 @@ fn every_signature_is_decided_as_the_files_say() {
                 // None of them is a token.
                 if let Some(keys) = keys(group) {
                     let verdict = verify(token, &keys, &TokenExpectations::new(&issuer), UnixTime::from_secs(0));
-                    assert!(verdict.is_err(), "{file} {}", test["tcId"]);
+                    let fits = match verdict {
+                        Err(TokenError::MissingHeader { name }) => !expected || name == "typ",
+                        Err(TokenError::NotJson { .. } | TokenError::PartCount { .. }) => !expected,
+                        _ => false,
+                    };
+                    assert!(fits, "{file} {}", test["tcId"]);
                 }
             }
         }

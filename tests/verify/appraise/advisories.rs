@@ -309,13 +309,15 @@ fn the_provider_of_a_recorded_vlek_is_accepted_by_its_name_only() {
 #[test]
 fn only_known_advisories_are_required_and_not_what_is_waived() {
     let plain = || policy(Trust::amd());
-    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
-        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
-        other => panic!("{requirement}: {other:?}"),
-    };
-    unusable(plain().require_advisories(["AMD-SB-3034"]), "require.advisories");
-    unusable(plain().require_advisories_until("2024-01-01"), "require.advisories-until");
-    unusable(plain().require_advisories_until("2026-1-1"), "require.advisories-until");
+    let unusable = |requirement, reason| PolicyError::UnusableValue { requirement, reason };
+    let unknown =
+        "names an advisory of which this release does not know what shows its fix; `advisories` lists those it knows";
+    assert_eq!(plain().require_advisories(["AMD-SB-3034"]), Err(unusable("require.advisories", unknown)));
+    let until = |day| plain().require_advisories_until(day);
+    let early = "is before the first advisory that this release knows, so it requires nothing";
+    assert_eq!(until("2024-01-01"), Err(unusable("require.advisories-until", early)));
+    let form = "is not a day in the form `2026-05-31`";
+    assert_eq!(until("2026-1-1"), Err(unusable("require.advisories-until", form)));
     let waiving = policy(Trust::amd().allow_tcb_below("AMD-SB-3019").unwrap());
     let refused = waiving.clone().require_advisories(["AMD-SB-3019"]);
     assert!(matches!(&refused, Err(PolicyError::Contradiction { reason }) if reason.contains("waives")), "{refused:?}");
@@ -324,5 +326,6 @@ fn only_known_advisories_are_required_and_not_what_is_waived() {
     let attested = attest_tcb(&by_day, tcb(23, 219), |report| report).unwrap();
     assert_eq!(attested.appraisal().check("AMD-SB-3019").unwrap().verdict, Verdict::Allowed);
     let refused = Trust::amd().allow_tcb_below("AMD-SB-3030");
-    assert!(matches!(refused, Err(PolicyError::UnusableValue { requirement: "trust.amd.waived-advisories", .. })));
+    let nothing = "names an advisory that this release does not require by itself, so there is nothing to waive";
+    assert_eq!(refused, Err(unusable("trust.amd.waived-advisories", nothing)));
 }

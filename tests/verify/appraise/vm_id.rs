@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::{Guest, TokenClaims};
 use blindbox_attestation::maa::TokenError;
 use blindbox_attestation::{
-    AttestationError, Binding, BitRequirement, GuestIdentity, Policy, PolicyError, Trust, Violation,
+    AttestationError, Binding, BitRequirement, GuestIdentity, JsonType, Policy, PolicyError, Trust, Violation,
     VmConfigurationBit, VmId,
 };
 use serde_json::json;
@@ -69,9 +69,16 @@ fn two_ids_of_one_vm_agree_and_are_ids() {
     });
     assert_eq!(refused(VM_ID, json!("VM")), invalid(VM_ID, "a UUID", "VM"));
     assert_eq!(refused(unique, json!("VM")), invalid("vmUniqueId", "a UUID", "VM"));
-    for path in [VM_ID, unique, "x-ms-isolation-tee/x-ms-runtime/vm-configuration"] {
-        let error = refused(path, json!(1));
-        assert!(matches!(error, TokenError::WrongClaimType { .. }), "{path}: {error:?}");
+    let configuration = "x-ms-isolation-tee/x-ms-runtime/vm-configuration";
+    for (path, name, expected) in [
+        (VM_ID, VM_ID, JsonType::String),
+        (unique, "vmUniqueId", JsonType::String),
+        (configuration, "vm-configuration", JsonType::Object),
+    ] {
+        assert_eq!(
+            refused(path, json!(1)),
+            TokenError::WrongClaimType { name, expected, found: JsonType::UnsignedInteger }
+        );
     }
 }
 
@@ -110,7 +117,9 @@ fn settings_that_the_paravisor_states_are_as_required() {
                 other => not_reported(other, check, check),
             }
             let refused = attest(bit, Set, &|claims| claims.claim(&path, "true"));
-            assert!(matches!(refused, Err(AttestationError::InvalidToken(TokenError::WrongClaimType { .. }))));
+            let (expected, found) = (JsonType::Boolean, JsonType::String);
+            let wrong_type = TokenError::WrongClaimType { name: claim, expected, found };
+            assert_eq!(refused, Err(AttestationError::InvalidToken(wrong_type)));
         }
     }
     let attest = |change: fn(TokenClaims) -> TokenClaims| {

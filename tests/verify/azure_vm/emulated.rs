@@ -8,7 +8,7 @@ use blindbox_attestation::azure_vm::{
 use blindbox_attestation::emulator::amd::{AmdHierarchy, SignedVek};
 use blindbox_attestation::emulator::azure_vm::{HclReportBuilder, QuoteBuilder, VirtualTpm};
 use blindbox_attestation::snp::{self, Collateral, Revocation};
-use blindbox_attestation::{AttestationError, JsonError, JsonType, Product, Sha256Digest};
+use blindbox_attestation::{AttestationError, JsonError, JsonType, Product, ReportData, Sha256Digest};
 
 use super::NOW;
 
@@ -120,11 +120,13 @@ fn the_report_covers_the_claims_in_full() {
     report_data[..32].copy_from_slice(machine_digest(hcl.claims_json().as_bytes()).as_bytes());
     assert!(machine.claims(&hcl.clone().report_data(report_data)).is_ok());
     // The second half is compared too.
+    let expected = Box::new(ReportData::new(report_data));
     report_data[63] = 1;
-    let refused = machine.refused(&hcl.clone().report_data(report_data));
-    assert!(matches!(refused, HclReportError::WrongReportData { .. }), "{refused:?}");
-    let refused = machine.refused(&hcl.report_data([0; 64]));
-    assert!(matches!(refused, HclReportError::WrongReportData { .. }), "{refused:?}");
+    for other in [report_data, [0; 64]] {
+        let actual = Box::new(ReportData::new(other));
+        let refused = machine.refused(&hcl.clone().report_data(other));
+        assert_eq!(refused, HclReportError::WrongReportData { expected: expected.clone(), actual });
+    }
 }
 
 /// Two reports over the same claims, of the same machine.
@@ -282,6 +284,11 @@ fn a_quote_is_signed_and_has_the_layout_of_one() {
     }
 }
 
+/// The digest of the name that the quote states: behind its magic number, its type, and length and algorithm of the name.
+fn named_signer(quote: &Quote) -> Sha256Digest {
+    Sha256Digest::new(quote.message[10..42].try_into().unwrap())
+}
+
 #[test]
 fn a_quote_by_another_key_or_a_key_of_another_kind_is_refused() {
     let (machine, other) = (Machine::new(), VirtualTpm::new());
@@ -289,11 +296,15 @@ fn a_quote_by_another_key_or_a_key_of_another_kind_is_refused() {
     // The right name, the wrong key.
     assert_eq!(machine.verify(&machine.tpm.quote().signed_by(&other).sign()), Err(QuoteError::WrongSignature));
     // The right key, another name.
-    let refused = machine.verify(&other.quote().signed_by(&machine.tpm).sign());
-    assert!(matches!(refused, Err(QuoteError::WrongSigner { .. })), "{refused:?}");
+    let expected = named_signer(&machine.tpm.quote().sign());
+    let of_other = other.quote().signed_by(&machine.tpm).sign();
     // A key that is not restricted signs anything that its caller gives it.
-    let refused = machine.verify(&machine.tpm.quote().attributes(0x0004_0472).sign());
-    assert!(matches!(refused, Err(QuoteError::WrongSigner { .. })), "{refused:?}");
+    let unrestricted = machine.tpm.quote().attributes(0x0004_0472).sign();
+    for quote in [of_other, unrestricted] {
+        let actual = named_signer(&quote);
+        assert_ne!(actual, expected);
+        assert_eq!(machine.verify(&quote), Err(QuoteError::WrongSigner { expected, actual }));
+    }
 }
 
 /// The i-th value is that of the i-th selected PCR, whatever its place in the list.

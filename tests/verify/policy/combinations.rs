@@ -168,22 +168,27 @@ fn fields_of_another_kind_are_refused() {
 
 #[test]
 fn channel_relaxations_do_not_combine_into_nothing() {
-    let contradiction = |policy: Result<Policy, PolicyError>| {
-        assert!(matches!(policy, Err(PolicyError::Contradiction { .. })), "{policy:?}");
+    let contradiction = |policy: Result<Policy, PolicyError>, reason| {
+        assert_eq!(policy, Err(PolicyError::Contradiction { reason }));
     };
-    contradiction(container().allow_unbound_channel());
-    contradiction(container().allow_unbound_plain_http());
+    let own_key = "`allow.unbound-channel` is for workloads with `binding = \"none\"`: one that binds its own key is never spoken \
+                   to over an unbound channel";
+    contradiction(container().allow_unbound_channel(), own_key);
+    contradiction(container().allow_unbound_plain_http(), own_key);
     let any_data = Workload::attests_any_data(host_data());
     let unbound =
         Policy::confidential_container(Trust::maa(SHARED).unwrap(), any_data, UvmRequirement::at_least(101)).unwrap();
     let in_clear = unbound.clone().allow_unbound_plain_http().unwrap();
     let unbound = unbound.allow_unbound_channel().unwrap();
-    contradiction(unbound.clone().allow_unverified_name());
+    let nothing = "`allow.unverified-name` and `allow.unbound-channel` together would leave nothing that says who the peer is; \
+                   drop one of them";
+    contradiction(unbound.clone().allow_unverified_name(), nothing);
     assert_eq!(unbound.allow_unbound_plain_http().as_ref(), Ok(&in_clear));
     // A file states each field.
     let written = in_clear.to_toml();
     let reason = "`allow.plain-http` needs `allow.unbound-channel`: a bound channel is always TLS";
-    let one = written.replace("unbound-channel = true\n", "");
+    let one = written.replace("unbound-channel = true
+", "");
     assert_ne!(one, written);
     assert_eq!(one.parse::<Policy>(), Err(PolicyError::Contradiction { reason }));
 }

@@ -156,7 +156,7 @@ impl RecordedAttestation {
         self.verified_for
     }
 
-    /// Returns the earliest expiry of the evidence, its endorsements and the policy's session age.
+    /// Returns the earliest expiry of the evidence and its endorsements. The policy's session age is about sessions.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at

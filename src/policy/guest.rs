@@ -109,7 +109,7 @@ impl GuestIdentity {
             return Err(PolicyError::GivenTwice { requirement });
         }
         pcrs::validate(self.pcrs.as_ref())?;
-        check_names("guest.measurements", self.measurements.as_deref(), |_| false)?;
+        check_names("guest.measurements", self.measurements.as_deref(), Measurement::is_zero)?;
         check_names("guest.id-keys", self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_names(Requirement::Mrtd.field(), self.mrtd.as_deref(), Measurement::is_zero)?;
         let pinned = self.measurements.is_some() || self.id_keys.is_some() || self.mrtd.is_some();

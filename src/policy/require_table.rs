@@ -104,7 +104,7 @@ pub(super) struct Requested {
 
 impl Requirements {
     pub(super) fn validate(&self, Requested { amd, maa, paravisor }: Requested) -> Result<(), PolicyError> {
-        check_values(Requirement::Measurements, self.measurements.as_deref(), |_| false)?;
+        check_values(Requirement::Measurements, self.measurements.as_deref(), Measurement::is_zero)?;
         check_values(Requirement::IdKeys, self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_values(Requirement::AuthorKeys, self.author_keys.as_deref(), KeyDigest::is_zero)?;
         check_values(Requirement::FamilyIds, self.family_ids.as_deref(), |_| false)?;

@@ -269,6 +269,12 @@ impl TcbMinima {
                 return Err(PolicyError::UnusableValue { requirement, reason });
             }
         }
+        let has_fmc = |minimum: &TcbMinimum| minimum.fmc.is_some();
+        if [milan, milan_x, genoa, genoa_x, bergamo].into_iter().flatten().any(has_fmc) {
+            let reason =
+                "has a minimum of `fmc`, which Milan and Genoa do not have, so that nothing meets it; leave it out";
+            return Err(PolicyError::UnusableValue { requirement, reason });
+        }
         Ok(())
     }
 }

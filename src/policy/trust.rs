@@ -278,6 +278,8 @@ impl MaaTrust {
         if !self.issuer.is_shared() && self.policy_hash.is_none() && !self.allow_any_policy {
             return Err(PolicyError::MaaPolicyNotPinned { issuer: self.issuer.clone() });
         }
+        let policy_hash = self.policy_hash.as_ref().map(std::slice::from_ref);
+        check_names(Requirement::MaaPolicyHash.field(), policy_hash, Sha256Digest::is_zero)?;
         check_text(Requirement::MaaKeyId.field(), self.key_id.as_deref())?;
         self.require_attested_key.as_ref().map_or(Ok(()), AttestedKeyRequirement::validate)
     }

@@ -191,16 +191,18 @@ fn a_requirement_that_cannot_be_meant_is_refused() {
     let value = HOST_DATA.to_owned();
     assert_eq!(refusal, PolicyError::DuplicateValue { requirement: HOST_DATA_FIELD, value });
     let allow_all = "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20";
-    for unusable in [HostData::new([0; 32]), HostData::from_hex(allow_all).unwrap()] {
-        let refusal = refused(AttestedKeyRequirement::new([unusable], 104));
-        assert!(matches!(refusal, PolicyError::UnusableValue { requirement: HOST_DATA_FIELD, .. }), "{refusal:?}");
-    }
+    let unusable = |requirement, reason| PolicyError::UnusableValue { requirement, reason };
+    let unset = "is empty or all zero, which in evidence means that nothing was set";
+    let refusal = refused(AttestedKeyRequirement::new([HostData::new([0; 32])], 104));
+    assert_eq!(refusal, unusable(HOST_DATA_FIELD, unset));
+    let any_code = "is the digest of an allow-all CCE policy, with which any code could hold the key";
+    let refusal = refused(AttestedKeyRequirement::new([HostData::from_hex(allow_all).unwrap()], 104));
+    assert_eq!(refusal, unusable(HOST_DATA_FIELD, any_code));
     let refusal = refused(AttestedKeyRequirement::new([host_data], 0));
-    let requirement = "trust.maa.require-attested-key.minimum-uvm-svn";
-    assert!(matches!(refusal, PolicyError::UnusableValue { requirement: found, .. } if found == requirement));
+    let zero = "is zero, which requires nothing or what nothing can meet";
+    assert_eq!(refusal, unusable("trust.maa.require-attested-key.minimum-uvm-svn", zero));
     let refusal = refused(AttestedKeyRequirement::new([host_data], 1).with_uvm_issuer(""));
-    let requirement = "trust.maa.require-attested-key.uvm-issuer";
-    assert!(matches!(refusal, PolicyError::UnusableValue { requirement: found, .. } if found == requirement));
+    assert_eq!(refusal, unusable("trust.maa.require-attested-key.uvm-issuer", "is empty"));
     let refusal = refused(AttestedKeyRequirement::new([host_data], 1).with_reported_tcb(TcbMinima::default()));
     let requirement = "trust.maa.require-attested-key.reported-tcb";
     assert_eq!(refusal, PolicyError::EmptyList { requirement });

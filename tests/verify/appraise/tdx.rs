@@ -318,12 +318,13 @@ fn a_policy_that_nothing_could_meet_is_refused() {
     let vms = "`require.tee`, `require.tcb-status` and `guest.mrtd` are for confidential VMs; drop them";
     assert_eq!(reason(maa_policy().require_tee([TeeKind::Tdx])), vms);
 
-    let unusable = |policy: Result<Policy, PolicyError>| match policy.unwrap_err() {
-        PolicyError::UnusableValue { requirement, .. } => requirement,
-        other => panic!("{other}"),
-    };
-    assert_eq!(unusable(policy().require_tcb_status(["Revoked"])), "require.tcb-status");
-    assert_eq!(unusable(policy().require_tcb_status([""])), "require.tcb-status");
+    let unusable = |reason| Err(PolicyError::UnusableValue { requirement: "require.tcb-status", reason });
+    assert_eq!(
+        policy().require_tcb_status(["Revoked"]),
+        unusable("`Revoked` means that the platform's keys are known to others")
+    );
+    let unset = "is empty or all zero, which in evidence means that nothing was set";
+    assert_eq!(policy().require_tcb_status([""]), unusable(unset));
     let empty = |requirement| Err(PolicyError::EmptyList { requirement });
     assert_eq!(policy_of(GuestIdentity::allow_any_azure_cvm()).require_tee([]), empty("require.tee"));
     assert_eq!(policy().require_tcb_status([""; 0]), empty("require.tcb-status"));

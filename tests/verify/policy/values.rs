@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use blindbox_attestation::{
-    Binding, BitRequirement, ChipId, GuestIdentity, HostData, KeyDigest, Policy, PolicyError, ReportId, TcbMinima,
-    TcbMinimum, Trust, UvmRequirement, VmId, Workload,
+    Binding, BitRequirement, ChipId, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Product,
+    ReportId, Sha256Digest, Silicon, TcbMinima, TcbMinimum, Trust, UvmRequirement, VmId, Workload,
 };
 
 use super::{SHARED, container, container_of_both, host_data};
@@ -39,25 +39,30 @@ fn an_empty_list_is_never_any() {
 
 #[test]
 fn values_that_name_no_one_are_refused() {
-    let refused = |policy: Result<Policy, PolicyError>, requirement| {
-        assert!(
-            matches!(&policy, Err(PolicyError::UnusableValue { requirement: named, .. }) if *named == requirement),
-            "{policy:?}"
-        );
+    let vmpl =
+        PolicyError::UnusableValue { requirement: "require.vmpl", reason: "there are the levels 0, 1, 2 and 3 only" };
+    assert_eq!(container().require_vmpl([4]), Err(vmpl));
+    let refused = |policy: Result<Policy, PolicyError>, requirement, reason| {
+        assert_eq!(policy, Err(PolicyError::UnusableValue { requirement, reason }));
     };
-    refused(container().require_vmpl([4]), "require.vmpl");
-    refused(container().require_id_keys([KeyDigest::new([0; 48])]), "require.id-keys");
-    refused(container().require_author_keys([KeyDigest::new([0; 48])]), "require.author-keys");
-    refused(container().require_chip_ids([ChipId::new([0; 64])]), "require.chip-ids");
-    refused(container().require_max_session_age(Duration::from_secs(0)), "require.max-session-age-seconds");
+    let unset = "is empty or all zero, which in evidence means that nothing was set";
+    let zero = "is zero, which requires nothing or what nothing can meet";
+    refused(container().require_id_keys([KeyDigest::new([0; 48])]), "require.id-keys", unset);
+    refused(container().require_author_keys([KeyDigest::new([0; 48])]), "require.author-keys", unset);
+    refused(container().require_chip_ids([ChipId::new([0; 64])]), "require.chip-ids", unset);
+    refused(container().require_max_session_age(Duration::from_secs(0)), "require.max-session-age-seconds", zero);
     let zeros = Workload::binds_its_own_key(HostData::new([0; 32]));
     let trust = || Trust::maa(SHARED).unwrap();
-    refused(Policy::confidential_container(trust(), zeros, UvmRequirement::at_least(1)), "workload.host-data");
+    refused(
+        Policy::confidential_container(trust(), zeros, UvmRequirement::at_least(1)),
+        "workload.host-data",
+        "is all zero, which means that no CCE policy was set",
+    );
     let workload = Workload::binds_its_own_key(host_data());
-    refused(Policy::confidential_container(trust(), workload, UvmRequirement::at_least(0)), "uvm.minimum-svn");
+    refused(Policy::confidential_container(trust(), workload, UvmRequirement::at_least(0)), "uvm.minimum-svn", zero);
     let uvm = |uvm| Policy::confidential_container(trust(), Workload::binds_its_own_key(host_data()), uvm);
-    refused(uvm(UvmRequirement::at_least(1).issued_by("")), "uvm.issuer");
-    refused(uvm(UvmRequirement::at_least(1).of_feed("")), "uvm.feed");
+    refused(uvm(UvmRequirement::at_least(1).issued_by("")), "uvm.issuer", "is empty");
+    refused(uvm(UvmRequirement::at_least(1).of_feed("")), "uvm.feed", "is empty");
     let waived = || Trust::amd().allow_tcb_below("AMD-SB-3019").unwrap();
     let duplicate =
         PolicyError::DuplicateValue { requirement: "trust.amd.waived-advisories", value: "AMD-SB-3019".into() };
@@ -68,15 +73,42 @@ fn values_that_name_no_one_are_refused() {
 
 #[test]
 fn zeros_name_no_one() {
-    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
-        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
-        other => panic!("{requirement}: {other:?}"),
+    let reason = "is empty or all zero, which in evidence means that nothing was set";
+    let unusable = |policy: Result<Policy, PolicyError>, requirement| {
+        assert_eq!(policy, Err(PolicyError::UnusableValue { requirement, reason }));
     };
     unusable(container().require_report_ids([ReportId::new([0; 32])]), "require.report-ids");
     unusable(container().require_vm_ids([VmId::new([0; 16])]), "require.vm-ids");
     unusable(container().require_compliance_status([""]), "require.compliance-status");
     let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey);
     unusable(vm(GuestIdentity::by_id_key([KeyDigest::new([0; 48])])), "guest.id-keys");
+    let zero = Measurement::new([0; 48]);
+    unusable(vm(GuestIdentity::by_measurement([zero])), "guest.measurements");
+    unusable(container().require_measurements([zero]), "require.measurements");
+    let trust = || Trust::maa(SHARED).unwrap();
+    let workload = || Workload::binds_its_own_key(host_data());
+    unusable(Policy::confidential_container_by_measurement(trust(), workload(), [zero]), "require.measurements");
+    let hash = trust().require_maa_policy_hash(Sha256Digest::new([0; 32])).unwrap();
+    unusable(Policy::confidential_container(hash, workload(), UvmRequirement::at_least(1)), "trust.maa.policy-hash");
+}
+
+/// What no processor of the product can meet is a mistake, and would otherwise show as a refusal of every machine.
+#[test]
+fn only_turin_has_a_version_of_the_fmc() {
+    let minimum = TcbMinimum::new().fmc(1);
+    let reason = "has a minimum of `fmc`, which Milan and Genoa do not have, so that nothing meets it; leave it out";
+    let unmeetable = PolicyError::UnusableValue { requirement: "require.reported-tcb", reason };
+    for silicon in [Silicon::Milan, Silicon::MilanX, Silicon::Genoa, Silicon::GenoaX, Silicon::Bergamo] {
+        let minima = TcbMinima::default().with_silicon(silicon, minimum);
+        assert_eq!(container().require_reported_tcb(minima), Err(unmeetable.clone()), "{silicon:?}");
+    }
+    for minima in [
+        TcbMinima::any(minimum),
+        TcbMinima::for_product(Product::Turin, minimum),
+        TcbMinima::default().with_silicon(Silicon::TurinDense, minimum),
+    ] {
+        assert!(container().require_reported_tcb(minima).is_ok());
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl VerifiedVek {
             None => (Arc::clone(pinned_issuer), Vec::new()),
             Some(chain) => check_chain(chain, pinned, vek.kind())?,
         };
-        if issuer.serial != pinned_issuer.serial && issuer.key_digest == pinned_issuer.key_digest {
+        if issuer.der != pinned_issuer.der && issuer.key_digest == pinned_issuer.key_digest {
             reissued.push(CaCertificate::clone(pinned_issuer));
         }
         if vek.issuer() != issuer.subject {
@@ -148,6 +148,15 @@ impl VerifiedVek {
         Authorities { issuer, ark, reissued }
     }
 
+    /// Returns a certificate of the issuer's key that is valid now: that of the chain, or another one that AMD issued for the key. The
+    /// one that came with the report may be outside its dates while the pinned one is not, and the other way round.
+    fn valid_issuer(&self, now: UnixTime) -> Result<&CaCertificate, ReportError> {
+        let Inner { issuer, reissued, .. } = &*self.inner;
+        let others = reissued.iter().filter(|other| other.key_digest == issuer.key_digest);
+        let valid = std::iter::once(&**issuer).chain(others).find(|issuer| issuer.check_validity(now).is_ok());
+        valid.map_or_else(|| issuer.check_validity(now).map(|()| &**issuer), Ok)
+    }
+
     fn verify_signature(&self, report: &RawReport<'_>) -> Result<(), ReportError> {
         let key = self.certificate().key();
         key.verify(report.body(), &report.signature()?).map_err(|_| ReportError::WrongSignature)
@@ -161,9 +170,9 @@ impl VerifiedVek {
         revocation: Revocation,
         now: UnixTime,
     ) -> Result<VerifiedReport, ReportError> {
-        let Inner { vek, issuer, ark, custom_anchors, .. } = &*self.inner;
+        let Inner { vek, ark, custom_anchors, .. } = &*self.inner;
         ark.check_validity(now)?;
-        issuer.check_validity(now)?;
+        let issuer = self.valid_issuer(now)?;
         vek.validity().check(now).map_err(refuse_vek)?;
         let outcome = self.authorities().check(crls, revocation, now)?;
 

@@ -243,12 +243,27 @@ fn an_authority_that_amd_issued_again_is_accepted_and_checked() {
     let ca = || amd.ca(CertificateRole::Ask);
     let (first, last) = (NOW.minus(10), NOW.plus(10));
     assert_eq!(with(&ca().serial(&[2, 0, 9]).valid(first, last).issue()), Ok(Ok(last)));
-    let not_before = NOW.plus(1);
-    let early = refuse(CertificateRole::Ask, CertificateError::NotYetValid { not_before, now: NOW });
-    assert_eq!(with(&ca().valid(not_before, last).issue()), Ok(Err(early)));
-    let not_after = NOW.minus(1);
-    let expired = refuse(CertificateRole::Ask, CertificateError::Expired { not_after, now: NOW });
-    assert_eq!(with(&ca().valid(first, not_after).issue()), Ok(Err(expired)));
+    // Outside its dates it is of no use, and no harm: the pinned one of the same key is valid.
+    let (not_before, not_after) = (NOW.plus(1), NOW.minus(1));
+    let pinned = with(amd.ask()).unwrap().unwrap();
+    for serial in [&[2, 0, 9][..], &amd.serial(CertificateRole::Ask)] {
+        assert_eq!(with(&ca().serial(serial).valid(not_before, last).issue()), Ok(Ok(pinned)));
+        assert_eq!(with(&ca().serial(serial).valid(first, not_after).issue()), Ok(Ok(pinned)));
+    }
+    // With another key there is no other one.
+    let of_other_key = amd.vcek().signed_by(&amd, CertificateRole::Asvk).issue();
+    let alone = |(not_before, not_after)| {
+        let issuer = ca().with_key_of(CertificateRole::Asvk).valid(not_before, not_after).issue();
+        let chain = CaChain { issuer: &issuer, ark: amd.ark() };
+        let vek = VerifiedVek::verify(of_other_key.der(), Some(chain), &amd.anchors()).unwrap();
+        vek.verify_with(&amd.report().sign(&of_other_key), None, Revocation::Off, NOW)
+            .map(|verified| verified.expires_at())
+    };
+    assert_eq!(alone((first, last)), Ok(last));
+    let early = CertificateError::NotYetValid { not_before, now: NOW };
+    assert_eq!(alone((not_before, last)), Err(refuse(CertificateRole::Ask, early)));
+    let expired = CertificateError::Expired { not_after, now: NOW };
+    assert_eq!(alone((first, not_after)), Err(refuse(CertificateRole::Ask, expired)));
 
     let refused = |issuer: &[u8]| with(issuer).err();
     let no_ca = Some(refuse(CertificateRole::Ask, CertificateError::NotACa));

@@ -95,9 +95,10 @@ fn any_revoked_certificate_of_an_authoritys_key_counts() {
     let amd = AmdHierarchy::new(Product::Milan);
     let vek = amd.vcek().issue();
     let report = amd.report().sign(&vek);
-    let reissued = |role, serial: &[u8]| amd.ca(role).serial(serial).issue();
     let (ark, ask) = (CertificateRole::Ark, CertificateRole::Ask);
-    let (new_ask, new_ark) = (reissued(ask, &[1, 0, 9]), reissued(ark, &[1, 9, 9]));
+    // Outside its dates, which takes nothing from its revocation.
+    let new_ask = amd.ca(ask).serial(&[1, 0, 9]).valid(NOW.minus(10), NOW.minus(1)).issue();
+    let new_ark = amd.ca(ark).serial(&[1, 9, 9]).issue();
     let chain = snp::CaChain { issuer: &new_ask, ark: &new_ark };
     let pem = [vek.der(), &new_ask, &new_ark].map(pem).concat();
     let bundle = CertificateBundle::from_pem(pem.as_bytes()).unwrap();

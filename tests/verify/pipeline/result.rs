@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blindbox_attestation::emulator::Guest;
 use blindbox_attestation::{
-    AttestationError, Challenge, Channel, ChipId, RecordedAttestation, Policy, ReportId, ServerNameCheck, Trust,
+    AttestationError, Challenge, Channel, ChipId, Policy, RecordedAttestation, ReportId, ServerNameCheck, Trust,
     UnixTime, Verdict, Violation, verify, verify_recorded,
 };
 use serde_json::{Value, json};

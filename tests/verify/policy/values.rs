@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use blindbox_attestation::claims::Silicon;
 use blindbox_attestation::{
     Binding, BitRequirement, ChipId, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Product,
-    ReportId, Sha256Digest, Silicon, TcbMinima, TcbMinimum, Trust, UvmRequirement, VmId, Workload,
+    ReportId, Sha256Digest, TcbMinima, TcbMinimum, Trust, UvmRequirement, VmId, Workload,
 };
 
 use super::{SHARED, container, container_of_both, host_data};
@@ -163,7 +164,7 @@ fn pcrs_are_those_that_mean_something() {
         assert!(matches!(Policy::from_toml(&file), Err(PolicyError::Malformed { .. })), "{file}");
     }
     // Nothing of these is of a container.
-    let reason = "`require.vm-configuration` and `require.ak-certificate` are for confidential VMs of Azure";
+    let reason = "`require.vm-configuration` and `require.ak-certificate` are for confidential VMs of Azure; drop them";
     assert_eq!(container_of_both().require_ak_certificate(), Err(PolicyError::Contradiction { reason }));
     let bit = blindbox_attestation::VmConfigurationBit::SecureBoot;
     let refused = container_of_both().require_vm_configuration(bit, BitRequirement::Set);

@@ -28,11 +28,6 @@ impl Deadline {
         self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether it was set to less than a time.
-    pub(crate) fn is_shorter_than(&self, time: Duration) -> bool {
-        self.after < time
-    }
-
     /// Returns half of the remaining time, for a step that must leave time for another.
     pub(crate) fn half_remaining(&self) -> Duration {
         self.remaining().checked_div(2).unwrap_or_default()

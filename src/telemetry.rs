@@ -102,11 +102,6 @@ fn instrument<'w, T: 'w, E: 'w>(
     Box::pin(reported.instrument(span))
 }
 
-/// Work that another task does, within the span of this one.
-pub(crate) fn in_this_span<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    work.instrument(Span::current())
-}
-
 /// Runs a step within its span.
 pub(crate) fn step<'w, T: 'w>(
     step: Step,

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::SessionInner;
 use super::checkout::Checkout;
 use super::peer::Peer;
@@ -15,27 +13,22 @@ use crate::error::AttestationError;
 use crate::telemetry;
 use crate::transport::{Connection, Security};
 
-/// What a request waits for that has less time than an attestation may take.
-const UNDER_WAY: &str = "waiting for an attestation that is under way";
-
 impl SessionInner {
     /// A new connection, whose peer is attested unless it is already.
     pub(super) async fn checkout_new(
-        self: &Arc<Self>,
+        &self,
         opening: impl Future<Output = Result<Connection, AttestationError>>,
         freshness: Freshness,
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
-        let acquiring = Arc::clone(&self.attest_permits).acquire_owned();
-        let permit = deadline.run("waiting for another connection", acquiring).await?.ok();
-        self.admit(opening.await?, permit, freshness, deadline).await
+        let _permit = deadline.run("waiting for another connection", self.attest_permits.acquire()).await?.ok();
+        self.admit(opening.await?, freshness, deadline).await
     }
 
     /// Takes over an open connection, and attests its peer unless its key is attested already.
     pub(super) async fn admit(
-        self: &Arc<Self>,
+        &self,
         connection: Connection,
-        permit: Option<OwnedSemaphorePermit>,
         freshness: Freshness,
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
@@ -56,30 +49,7 @@ impl SessionInner {
             let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
             allowed.inspect_err(|error| telemetry::rejected_without_attestation(id.key(), error))?;
         }
-        self.attest_in_a_task(connection, permit, freshness, deadline).await
-    }
-
-    /// Attests the peer of a connection in a task of its own, which a request that is given up leaves behind: where requests have less
-    /// time than an attestation takes, one of them finds the peer attested. It keeps the permit, and takes at most the verifier's deadline.
-    async fn attest_in_a_task(
-        self: &Arc<Self>,
-        connection: Connection,
-        permit: Option<OwnedSemaphorePermit>,
-        freshness: Freshness,
-        deadline: &Deadline,
-    ) -> Result<Checkout, AttestationError> {
-        let (session, whole) = (Arc::clone(self), self.challenger.verifier.deadline);
-        let is_short = deadline.is_shorter_than(whole);
-        let limit = if is_short { Deadline::after(whole) } else { *deadline };
-        let attesting = tokio::spawn(telemetry::in_this_span(async move {
-            let outcome = session.attest_and_insert(connection, freshness, Poison::Stays, &limit).await;
-            drop(permit);
-            outcome
-        }));
-        // Where the request has time enough, the error names the step that took too long.
-        let attested = if is_short { deadline.run(UNDER_WAY, attesting).await? } else { attesting.await };
-        // It does not panic; the runtime may end.
-        attested.unwrap_or(Err(AttestationError::AttestationExpired))
+        self.attest_and_insert(connection, freshness, Poison::Stays, deadline).await
     }
 
     /// The attested peer that a connection with this security joins unasked.

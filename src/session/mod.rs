@@ -72,8 +72,8 @@ const MAX_ATTEMPTS: usize = 8;
 /// # }
 /// ```
 ///
-/// A connection runs in the tokio runtime in which it was opened: use a session in one runtime, or open one in each. A call of
-/// [`Session::reattest`] whose future is neither polled nor dropped delays others that wait for the same attestation, until their deadline.
+/// A connection runs in the tokio runtime in which it was opened: use a session in one runtime, or open one in each. A request
+/// whose future is neither polled nor dropped delays others that wait for the same attestation, until their deadline.
 ///
 /// There is no access to an HTTP client that could reach another host, or the same host by another key:
 ///
@@ -111,7 +111,7 @@ pub struct Session {
 struct SessionInner {
     challenger: Challenger,
     pool: Pool,
-    attest_permits: Arc<Semaphore>,
+    attest_permits: Semaphore,
 }
 
 impl Session {
@@ -128,8 +128,7 @@ impl Session {
         // Lets tasks that start at the same time register before the first of them is done: they share its attestation.
         tokio::task::yield_now().await;
         let pool = Pool::new(verifier.clock.clone());
-        let inner =
-            SessionInner { challenger, pool, attest_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_ATTESTATIONS)) };
+        let inner = SessionInner { challenger, pool, attest_permits: Semaphore::new(MAX_CONCURRENT_ATTESTATIONS) };
         let deadline = Deadline::after(verifier.deadline);
         let attesting = inner.connect_and_attest(call.freshness, Poison::Clears, &deadline);
         let attested = telemetry::connect(&origin, attesting).await?;

@@ -90,7 +90,7 @@ impl SessionInner {
 
     /// A connection for one request: a free one, or a new one whose peer is attested before it is used.
     pub(super) async fn checkout(
-        self: &Arc<Self>,
+        &self,
         freshness: Freshness,
         deadline: &Deadline,
     ) -> Result<Checkout, AttestationError> {
@@ -113,10 +113,10 @@ impl SessionInner {
                 tokio::select! {
                     biased;
                     () = freed => None,
-                    permit = Arc::clone(&self.attest_permits).acquire_owned() => permit.ok(),
+                    permit = self.attest_permits.acquire() => permit.ok(),
                 }
             };
-            let Some(permit) = attesting.run("waiting for another connection", waiting).await? else { continue };
+            let Some(_permit) = attesting.run("waiting for another connection", waiting).await? else { continue };
             // Tasks that had the permits before may have opened a connection that takes all requests (HTTP/2).
             if let Some(checkout) = self.pool.checkout() {
                 return Ok(checkout);
@@ -126,8 +126,7 @@ impl SessionInner {
             if self.pool.is_full(self.opening().saturating_sub(1)) {
                 continue;
             }
-            let connection = self.challenger.open(&attesting).await?;
-            return self.admit(connection, Some(permit), freshness, &attesting).await;
+            return self.admit(self.challenger.open(&attesting).await?, freshness, &attesting).await;
         }
     }
 

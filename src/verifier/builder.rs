@@ -121,7 +121,7 @@ impl VerifierBuilder {
 
     /// Limits the time of each request of a session, to the end of the response body; [`crate::Request::timeout`] overrides
     /// it. No limit by default, since responses may be long: a request to a peer that never responds then lasts until the
-    /// attestation ends.
+    /// attestation ends. A request that needs an attestation makes it within this time: `docs/session.md`, "Renewal and end".
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = Some(timeout);
         self

@@ -260,22 +260,3 @@ async fn a_refusal_cancels_what_is_under_way() {
     let error = soon(slow).await.unwrap().unwrap_err();
     assert!(matches!(error.violation(), Some(Violation::DebugMode)), "{error:?}");
 }
-
-/// Requests that have less time than an attestation takes are given up. The attestation is not, and one of them finds the peer attested.
-#[tokio::test]
-async fn an_attestation_goes_on_without_the_request_that_began_it() {
-    let lab = Lab::start().await;
-    let session = lab.connect().await.unwrap();
-    lab.blindbox.clock().advance(3_601);
-    let gate = Gate::closed();
-    lab.blindbox.fail("/attest/", Fault::Held(gate.clone()));
-    let dropped = tokio::spawn(session.get("/").send());
-    gate.arrived(1).await;
-    dropped.abort();
-    assert!(dropped.await.unwrap_err().is_cancelled());
-    let short = session.get("/").timeout(Duration::from_millis(100)).send().await.unwrap_err();
-    assert_eq!(short.code(), "timeout");
-    gate.open();
-    assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
-    assert_eq!(lab.blindbox.traffic().count("/attest/maa"), 2);
-}

@@ -114,11 +114,12 @@ fn only_turin_has_a_version_of_the_fmc() {
 
 #[test]
 fn a_number_is_one_that_requires_something_and_that_a_file_can_hold() {
-    let unusable = |policy: Result<Policy, PolicyError>, requirement| match policy {
-        Err(PolicyError::UnusableValue { requirement: named, .. }) => assert_eq!(named, requirement),
-        other => panic!("{requirement}: {other:?}"),
-    };
-    for number in [0, 1 << 63, u64::MAX] {
+    let zero = "is zero, which requires nothing or what nothing can meet";
+    let beyond = "is beyond 2^63 - 1, which a policy file cannot hold";
+    for (number, reason) in [(0, zero), (1 << 63, beyond), (u64::MAX, beyond)] {
+        let unusable = |policy: Result<Policy, PolicyError>, requirement| {
+            assert_eq!(policy, Err(PolicyError::UnusableValue { requirement, reason }));
+        };
         unusable(container_of_both().require_launch_mitigations(number), "require.launch-mitigations");
         unusable(container_of_both().require_current_mitigations(number), "require.current-mitigations");
         unusable(container().require_max_token_age(Duration::from_secs(number)), "require.max-token-age-seconds");

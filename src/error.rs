@@ -186,8 +186,8 @@ pub enum AttestationError {
         /// The error of the library below, if there is one.
         source: Option<NetworkError>,
     },
-    /// AMD's Key Distribution Service provided no certificate or CRL.
-    #[error("AMD's service provided no certificate or CRL: {reason}")]
+    /// No source provided a usable certificate or CRL of AMD: agent, THIM, AMD's Key Distribution Service or a mirror of it.
+    #[error("no source provided a usable certificate or CRL of AMD: {reason}")]
     KdsUnreachable {
         /// The cause.
         reason: String,

@@ -71,7 +71,7 @@ pub enum ChannelNotAllowed {
     /// The evidence does not name the peer's key, and no one validated the name in its certificate: nothing says who the peer is.
     #[error(
         "the evidence does not name the key of an unbound channel, so the server's certificate must be validated for its name, and \
-         was not"
+         was not; validate it, and say so with `ServerNameCheck::Validated`"
     )]
     NameNotValidated,
     /// The channel is not encrypted, and the policy allows an unbound channel only over TLS.

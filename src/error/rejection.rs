@@ -227,7 +227,7 @@ pub enum Violation {
     },
     /// The evidence does not carry a claim that the policy requires. A claim that is not reported does not pass.
     #[error(
-        "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry; use evidence that carries it, or drop the requirement"
+        "attestation validation failed (not reported): the policy requires {claim}, which this evidence does not carry; use an agent, platform or trust whose evidence carries it"
     )]
     NotReported {
         /// The claim.

@@ -248,7 +248,7 @@ impl MessageClient {
         };
         let vek = fetched.certificate.map(|bytes| Vek::from_pem_or_der(&bytes)).transpose();
         let vek = vek.map_err(|error| {
-            let reason = format!("it sent something else than a certificate: {error}");
+            let reason = format!("what was fetched is no certificate: {error}");
             AttestationError::KdsUnreachable { reason, source: None }
         })?;
         let (key_set, key_set_source) = key_set.map_or_else(Default::default, |(keys, source)| (Some(keys), source));

@@ -269,8 +269,8 @@ pub(super) fn check_known(name: &str) -> Result<(), PolicyError> {
     if named(name).is_some() {
         return Ok(());
     }
-    let reason =
-        "names an advisory of which this release does not know what shows its fix; `advisories` lists those it knows";
+    let reason = "names an advisory of which this release does not know what shows its fix; `advisories::all` and docs/trust.md list those it \
+         knows";
     Err(PolicyError::UnusableValue { requirement: "require.advisories", reason })
 }
 

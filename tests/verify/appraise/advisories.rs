@@ -310,8 +310,8 @@ fn the_provider_of_a_recorded_vlek_is_accepted_by_its_name_only() {
 fn only_known_advisories_are_required_and_not_what_is_waived() {
     let plain = || policy(Trust::amd());
     let unusable = |requirement, reason| PolicyError::UnusableValue { requirement, reason };
-    let unknown =
-        "names an advisory of which this release does not know what shows its fix; `advisories` lists those it knows";
+    let unknown = "names an advisory of which this release does not know what shows its fix; `advisories::all` and docs/trust.md list those it \
+         knows";
     assert_eq!(plain().require_advisories(["AMD-SB-3034"]), Err(unusable("require.advisories", unknown)));
     let until = |day| plain().require_advisories_until(day);
     let early = "is before the first advisory that this release knows, so it requires nothing";

@@ -45,7 +45,7 @@ async fn container(maa: &Maa, amd: &Kds, machine: &Platform) -> Result<(), Box<d
         .kds(amd.url())
         .build()?;
 
-    heading("the genuine container, by the word of MAA and of AMD");
+    heading("the genuine container, under MAA and AMD trust");
     let session = verifier.connect(blindbox.url(), &both).await?;
     println!("{}", session.attestation());
     let answer = session.post("/echo").body("a secret for the proven peer").send().await?;
@@ -109,7 +109,7 @@ async fn confidential_vm(maa: &Maa, amd: &Kds, machine: &Platform) -> Result<(),
         .kds(amd.url())
         .build()?;
 
-    heading("the genuine confidential VM, by the word of AMD alone");
+    heading("the genuine confidential VM, under AMD trust alone");
     let session = verifier.connect(blindbox.url(), &policy).await?;
     println!("{}", session.attestation());
     let answer = session.post("/echo").body("a secret for the proven image").send().await?;

@@ -88,7 +88,7 @@ impl ParavisorFix {
 /// The first condition of the floor that a paravisor does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnmetFloor {
-    /// The ID key is another one. Without it, family and `GUEST_SVN` are the host's word.
+    /// The ID key is another one. Without it, family and `GUEST_SVN` are asserted by the host.
     IdKey,
     /// The family has no floor.
     Family,

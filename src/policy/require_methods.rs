@@ -300,8 +300,8 @@ impl Policy {
         self.with_bit(Requirement::VmConfiguration(bit), |require| &mut require.vm_configuration, bit, must)
     }
 
-    /// Requires Azure's certificate of the attestation key of a confidential VM. It shows that the machine stands in Azure, by the word
-    /// of Azure's authority for virtual TPMs and independently of AMD's keys. Needs AMD trust.
+    /// Requires Azure's certificate of the attestation key of a confidential VM. Azure's authority for
+    /// virtual TPMs asserts by it that the machine stands in Azure, independently of AMD's keys. Needs AMD trust.
     ///
     /// # Errors
     ///

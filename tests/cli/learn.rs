@@ -29,7 +29,7 @@ fn what_a_container_showed_is_a_policy_that_it_meets() {
     let emulator = Emulator::start(&["--product", "milan"]);
     let outcome = learn(&emulator, &["--maa", &issuer(&emulator), "--amd", "--binding", "own-key"]);
     assert_eq!(outcome.exit, 0, "{}", outcome.err);
-    assert!(outcome.err.contains("is the word of one peer"), "{}", outcome.err);
+    assert!(outcome.err.contains("is asserted by one peer alone"), "{}", outcome.err);
     let line = |begins: &str| {
         let line = outcome.out.lines().find(|line| line.starts_with(begins));
         line.unwrap_or_else(|| panic!("no {begins}: {}", outcome.out)).to_owned()

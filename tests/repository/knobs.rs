@@ -25,15 +25,15 @@ and trust whose tests use the knob: the code of the error, or `accepted` where t
 `verify` attests and sends no message: a knob that acts on sealed messages is `accepted`, and shows in the requests of a session.
 ";
 
-/// The outcomes by the name of the knob or fault. Orders of several knobs are left out.
+/// The outcomes by the name of the knob or fault. Rows of several knobs are left out.
 fn outcomes() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut outcomes: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for block in OUTCOMES.iter().flat_map(|file| file.split("\n\n")) {
-        let order = block.lines().next().unwrap_or_default();
-        if order.contains(';') {
+        let row = block.lines().next().unwrap_or_default();
+        if row.contains(';') {
             continue;
         }
-        let name = match order.split_once(' ') {
+        let name = match row.split_once(' ') {
             Some(("knob", knob)) => knob.split('=').next().unwrap(),
             Some(("fail", fault)) => fault.split_once('=').unwrap().1.split(':').next().unwrap(),
             _ => continue,

@@ -248,7 +248,7 @@ function chosen(keySet) {
   const made = by.length === 0 ? '' : ` The ${by.join(' and the ')} came with the files: their author chose it.`;
   // A page does not learn where a file was: a genuine key set from elsewhere has these bytes too.
   const same = keySet !== undefined && [...given.values()].some(({ content }) => isSame(content, keySet));
-  return same ? `${made} The key set has the bytes of one of the files: that it came from elsewhere is your word.` : made;
+  return same ? `${made} The key set has the bytes of one of the files: that it came from elsewhere is your assertion.` : made;
 }
 
 async function verify() {

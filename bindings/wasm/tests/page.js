@@ -94,7 +94,7 @@ test('files never replace what the user chose, and the verdict names what they c
     await verify();
     assert.match(
       await text('#verdict'),
-      /^Accepted for .*The policy and the time came with the files: their author chose it\. The key set has the bytes of one of the files: that it came from elsewhere is your word\.$/,
+      /^Accepted for .*The policy and the time came with the files: their author chose it\. The key set has the bytes of one of the files: that it came from elsewhere is your assertion\.$/,
     );
     // The same file again changes nothing; another one of its name does not take its place.
     await browser.choose('#files', [path.join(saved, 'token.jwt')]);

@@ -13,7 +13,7 @@ use crate::types::{ChipId, FamilyId, HostData, ImageId, KeyDigest, Measurement, 
 
 /// The issuer of Azure's production utility VMs.
 ///
-/// The endorsement claims of a token carry it as MAA's word; nothing in an emulated token proves them but its signature.
+/// The endorsement claims of a token carry it as asserted by MAA; nothing in an emulated token proves them but its signature.
 pub const PRODUCTION_UVM_ISSUER: &str = UvmClaims::PRODUCTION_ISSUER;
 
 /// The feed of the utility VM of Azure Container Instances.

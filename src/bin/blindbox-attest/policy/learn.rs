@@ -35,7 +35,8 @@ pub struct Learn {
     #[arg(long, help_heading = "Who may judge")]
     amd: bool,
 
-    /// Whether the workload binds its TLS key to its evidence: your assertion, which the evidence of a peer does not replace (see `policy new`).
+    /// Whether the workload binds its TLS key to its evidence: your assertion, which the evidence of a peer does not replace (see
+    /// `policy new`).
     #[arg(long, value_enum, help_heading = "What must run")]
     binding: BindingArgument,
 
@@ -64,7 +65,7 @@ impl Learn {
         let shown = learned(&collected, &asking)?;
         let text = self.draft(&collected, &shown);
         note(&format!(
-            "note: every line that says {SHOWN:?} is the word of one peer; check each before you require it"
+            "note: every line that says {SHOWN:?} is asserted by one peer alone; check each before you require it"
         ));
         // Beside the comment in the file, which standard output may have taken unseen.
         if let Some(paravisor) =

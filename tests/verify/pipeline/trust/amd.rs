@@ -1,4 +1,4 @@
-//! Under AMD's word: roots, certificates and keys.
+//! Under AMD trust: roots, certificates and keys.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Under MAA's word: key sets, instances, kinds of TEE.
+//! Under MAA trust: key sets, instances, kinds of TEE.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Under AMD's word: what CRLs say.
+//! Under AMD trust: what CRLs say.
 
 use super::*;
 

@@ -187,11 +187,7 @@ fn channel_relaxations_do_not_combine_into_nothing() {
     // A file states each field.
     let written = in_clear.to_toml();
     let reason = "`allow.plain-http` needs `allow.unbound-channel`: a bound channel is always TLS";
-    let one = written.replace(
-        "unbound-channel = true
-",
-        "",
-    );
+    let one = written.replace("unbound-channel = true\n", "");
     assert_ne!(one, written);
     assert_eq!(one.parse::<Policy>(), Err(PolicyError::Contradiction { reason }));
 }

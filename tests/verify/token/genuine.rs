@@ -7,7 +7,7 @@ use blindbox_attestation::maa::{TokenError, TokenExpectations, TokenPart, verify
 use blindbox_attestation::{MaaIssuer, Product, Tcb, UnixTime};
 use serde_json::{Value, json};
 
-use super::RecordedAttestation;
+use super::RecordedToken;
 use super::structure::tampered;
 use crate::sign::{KEY_ID, base64_url, keys, refusal, signer};
 
@@ -22,7 +22,7 @@ const GENUINE: [&str; 4] = [
 fn genuine_tokens_verify_and_say_what_is_expected() {
     let Some(vectors) = crate::common::vectors() else { return };
     for name in GENUINE {
-        let recorded = RecordedAttestation::open(&vectors.join(name), "jwks.json");
+        let recorded = RecordedToken::open(&vectors.join(name), "jwks.json");
         let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
         let expected = &recorded.expected;
         let (maa, snp) = (token.maa(), token.tee().snp().unwrap());
@@ -53,7 +53,7 @@ fn genuine_tokens_verify_and_say_what_is_expected() {
 #[test]
 fn the_newest_claims_are_read_where_they_are() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let recorded = RecordedAttestation::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
+    let recorded = RecordedToken::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
     let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
     let policy = token.tee().snp().unwrap().policy;
     assert_eq!(token.tee().snp().unwrap().product, Some(Product::Genoa));
@@ -64,7 +64,7 @@ fn the_newest_claims_are_read_where_they_are() {
     assert!(token.runtime_is(payload["x-ms-runtime"].to_string().as_bytes()));
     assert!(!token.runtime_is(payload.to_string().as_bytes()));
 
-    let recorded = RecordedAttestation::open(&vectors.join("maa-sharedeus2-azurevm-2025-01"), "jwks.json");
+    let recorded = RecordedToken::open(&vectors.join("maa-sharedeus2-azurevm-2025-01"), "jwks.json");
     let token = recorded.verify(&recorded.token, recorded.issued_at).unwrap();
     assert_eq!(token.tee().snp().unwrap().product, None);
     assert_eq!(token.tee().snp().unwrap().policy.single_socket, Bit::NotReported);
@@ -94,7 +94,7 @@ fn the_claims_of_a_genuine_container_are_read() {
 #[test]
 fn a_genuine_token_about_sgx_is_of_no_enclave_we_know() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let recorded = RecordedAttestation::open(&vectors.join("maa-sharedeus-sgx-2023"), "jwks.json");
+    let recorded = RecordedToken::open(&vectors.join("maa-sharedeus-sgx-2023"), "jwks.json");
     let error = refusal(recorded.verify(&recorded.token, recorded.issued_at));
     assert_eq!(error, TokenError::NotAnEnclave { attestation_type: "sgx".into() });
     // And only because its signature is genuine does it come that far.
@@ -107,7 +107,7 @@ fn a_genuine_token_about_sgx_is_of_no_enclave_we_know() {
 fn a_genuine_token_of_a_key_that_is_not_in_the_set_is_refused() {
     let Some(vectors) = crate::common::vectors() else { return };
     let directory = vectors.join("maa-sharedweu-test-sevsnpvm-aci-2025");
-    let recorded = RecordedAttestation::open(&directory, "../maa-payload-only-aci/jwks_sharedweu_2023.json");
+    let recorded = RecordedToken::open(&directory, "../maa-payload-only-aci/jwks_sharedweu_2023.json");
     let TokenError::UnknownKey { key_id, known } = refusal(recorded.verify(&recorded.token, recorded.issued_at)) else {
         panic!("another error")
     };
@@ -122,7 +122,7 @@ fn a_genuine_token_of_a_key_that_is_not_in_the_set_is_refused() {
 fn a_token_lives_from_a_minute_before_its_birth_to_a_minute_after_its_death() {
     let Some(vectors) = crate::common::vectors() else { return };
     for name in GENUINE {
-        let recorded = RecordedAttestation::open(&vectors.join(name), "jwks.json");
+        let recorded = RecordedToken::open(&vectors.join(name), "jwks.json");
         let at = |now| recorded.verify(&recorded.token, now).map(|_| ());
         let (born, dead) = (recorded.issued_at, recorded.expires_at);
         for now in [born - 60, born, dead - 1, dead, dead + 59] {
@@ -142,7 +142,7 @@ fn a_token_lives_from_a_minute_before_its_birth_to_a_minute_after_its_death() {
 #[test]
 fn no_byte_of_a_genuine_token_can_be_changed() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let recorded = RecordedAttestation::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
+    let recorded = RecordedToken::open(&vectors.join("maa-sharedeus-sevsnpvm-2026"), "jwks.json");
     let token = recorded.token.as_bytes();
     let dots: Vec<usize> = recorded.token.match_indices('.').map(|(at, _)| at).collect();
     let key_id = recorded.expected["kid"].as_str().unwrap();
@@ -187,7 +187,7 @@ fn no_byte_of_a_genuine_token_can_be_changed() {
 fn the_ids_of_genuine_keys_are_their_digests() {
     let Some(vectors) = crate::common::vectors() else { return };
     for name in GENUINE {
-        let recorded = RecordedAttestation::open(&vectors.join(name), "jwks.json");
+        let recorded = RecordedToken::open(&vectors.join(name), "jwks.json");
         let pinned = TokenExpectations::new(&recorded.issuer).key_id(recorded.expected["kid"].as_str().unwrap());
         let result = verify(&recorded.token, &recorded.keys, &pinned, UnixTime::from_secs(recorded.issued_at));
         assert!(result.is_ok(), "{name}");

@@ -17,7 +17,7 @@ fn check_header(header: &Value) -> Result<VerifiedToken, TokenError> {
     check(&signer().token(&header.to_string(), &container_claims().to_string()))
 }
 
-struct RecordedAttestation {
+struct RecordedToken {
     token: String,
     keys: KeySet,
     issuer: MaaIssuer,
@@ -26,7 +26,7 @@ struct RecordedAttestation {
     expected: Value,
 }
 
-impl RecordedAttestation {
+impl RecordedToken {
     fn open(folder: &Path, key_set: &str) -> Self {
         let read = |name: &str| fs::read(folder.join(name)).unwrap();
         let expected: Value = serde_json::from_slice(&read("expected.json")).unwrap();

@@ -156,7 +156,8 @@ impl RecordedAttestation {
         self.verified_for
     }
 
-    /// Returns the earliest expiry of the evidence and its endorsements. The policy's session age is about sessions.
+    /// Returns the earliest expiry of the evidence and its endorsements, the age of the CRL that the policy allows included. The
+    /// policy's session age does not count: there is no session.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at

@@ -83,8 +83,8 @@ impl Request {
     /// Sends these fields after the body (trailers, RFC 9110 section 6.5), by the rules of [`Request::header`]. Over HTTP/1.1 the
     /// body is sent in chunks, and the fields are announced in `Trailer`.
     ///
-    /// An agent may pass on no trailers of requests, sealed or not, as the reference agent does: an application that needs them is not
-    /// behind such a one.
+    /// An agent may drop the trailers of requests, sealed or not, as the reference agent does. An application that needs them needs an
+    /// agent that passes them on.
     ///
     /// Trailers that a body given to [`Request::http_body`] has itself are sent over HTTP/2 only.
     pub fn trailers(mut self, trailers: HeaderMap) -> Self {

@@ -160,7 +160,8 @@ impl VerifiedReport {
         &self.revocation
     }
 
-    /// Returns the last second at which the certificates and, if one was checked, the CRL are valid.
+    /// Returns the last second at which the certificates are valid and, if a CRL was checked, at which it is valid and not older than
+    /// required.
     #[must_use]
     pub const fn expires_at(&self) -> UnixTime {
         self.expires_at

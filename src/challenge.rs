@@ -166,7 +166,8 @@ impl Challenge {
         Ok(Self { nonce: Nonce::new(nonce), peer, key_exchange: None, made_at })
     }
 
-    /// Adds the key exchange group that TLS negotiated for the application's connection, by its IANA name, such as `X25519MLKEM768`. A policy with `require_post_quantum` needs it.
+    /// Adds the key exchange group that TLS negotiated for the application's connection, by its IANA name, such as
+    /// `X25519MLKEM768`. A policy with `require_post_quantum` needs it.
     pub fn key_exchange(mut self, group: impl Into<String>) -> Self {
         self.key_exchange = Some(group.into());
         self

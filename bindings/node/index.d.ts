@@ -196,7 +196,8 @@ export class Session {
 
 /**
  * Attests the peer behind a URL and opens a session with it, before any application data is sent. Failures are
- * `AttestationError`, but for a signal's reason and a file that cannot be read; nothing was sent then but the attestation request. Use one `Verifier` for several connections with settings.
+ * `AttestationError`, but for a signal's reason and a file that cannot be read; nothing was sent then but the attestation
+ * request. Use one `Verifier` for several connections with settings.
  */
 export function verifyConnection(url: string | URL, policy: Policy, options?: Settings & CallOptions): Promise<Session>;
 

@@ -53,7 +53,8 @@ fn pcrs(checks: &mut AppraisalBuilder, quoted: &Pcrs, policy: &Policy) {
     }
 }
 
-/// Returns which PCRs show the boot chain up to the initial file system, if the policy requires enough of them and all are as required; else why they do not.
+/// Returns which PCRs show the boot chain up to the initial file system, if the policy requires enough of them and all are as
+/// required; else why they do not.
 ///
 /// A quote shows nothing where the VM's administrator may have replaced the key that signs it, even if the policy pins the paravisor.
 pub(super) fn proven_system(

@@ -129,7 +129,8 @@ impl VerifiedToken {
 
     /// Whether the runtime data whose hash MAA found in the report (`x-ms-runtime`) is this JSON value.
     ///
-    /// The order of members and white space do not matter, because MAA serializes the value again. Always false for tokens of the shape [`TokenShape::AzureVm`](crate::claims::TokenShape::AzureVm).
+    /// The order of members and white space do not matter, because MAA serializes the value again. Always false for tokens of the
+    /// shape [`TokenShape::AzureVm`](crate::claims::TokenShape::AzureVm).
     #[must_use]
     pub fn runtime_is(&self, expected: &[u8]) -> bool {
         let Some(runtime) = &self.runtime else { return false };
@@ -148,8 +149,8 @@ impl VerifiedToken {
     /// Returns the data that the guest attestation of a confidential VM covers: the decoded `nonce` of
     /// `x-ms-runtime.client-payload`.
     ///
-    /// `None` unless the token has the shape [`TokenShape::AzureVm`](crate::claims::TokenShape::AzureVm), the client payload has this one member and
-    /// no other, and it is not empty: any other payload binds nothing.
+    /// `None` unless the token has the shape [`TokenShape::AzureVm`](crate::claims::TokenShape::AzureVm), the client payload has this
+    /// one member and no other, and it is not empty: any other payload binds nothing.
     #[must_use]
     pub fn client_nonce(&self) -> Option<&[u8]> {
         self.client_nonce.as_deref()

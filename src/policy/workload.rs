@@ -9,8 +9,8 @@ use super::strict_serde::strict;
 use crate::types::HostData;
 
 strict! {
-    /// Whether the measured configuration attests only its own TLS key, its own connections or its own message key. Evidence cannot show this; the
-    /// caller asserts it.
+    /// Whether the measured configuration attests only its own TLS key, its own connections or its own message key. Evidence cannot
+    /// show this; the caller asserts it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Binding {

@@ -9,4 +9,5 @@ mod knobs;
 mod package;
 mod version;
 mod waiting;
+mod width;
 mod words;

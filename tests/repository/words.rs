@@ -185,8 +185,8 @@ fn assert_clean(paths: &[PathBuf], read: fn(&str) -> Vec<String>) {
     assert!(report.is_empty(), "\n{report}");
 }
 
-#[test]
-fn the_documents_use_the_vocabulary() {
+/// The documents of the repository, in a fixed order.
+pub fn documents() -> Vec<PathBuf> {
     let mut paths = Vec::new();
     files(&root().join("docs"), "md", &mut paths);
     assert!(paths.len() >= 14, "{paths:?}");
@@ -200,6 +200,13 @@ fn the_documents_use_the_vocabulary() {
             named(&directory, &["README.md"], &mut paths);
         }
     }
+    paths.retain(|path| !is_built(path));
+    paths
+}
+
+#[test]
+fn the_documents_use_the_vocabulary() {
+    let mut paths = documents();
     let pages = root().join("bindings/wasm");
     if pages.exists() {
         files(&pages, "html", &mut paths);
@@ -278,7 +285,7 @@ fn sources_beside_the_package_use_the_vocabulary() {
 }
 
 /// Whether a file is what a build has written, or what a package manager has fetched.
-fn is_built(path: &Path) -> bool {
+pub fn is_built(path: &Path) -> bool {
     let parts = path.strip_prefix(root()).unwrap();
     parts.iter().any(|part| part == "target" || part == "node_modules" || part == "dist")
 }

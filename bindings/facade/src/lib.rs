@@ -25,10 +25,10 @@
 //! [`Started`]); do not poll them anywhere else. Never call the host language from inside a future: complete, and let the host pick the
 //! result up.
 //!
-//! The work of a blocking call runs on the thread that calls, with the tasks of the connections that blocking calls have opened: it needs
-//! 512 KiB of stack, and `SIGPIPE` is blocked there. [`wait`] calls `proceed` between the steps of the work, and [`wait_writing`] its source
-//! while the work goes on without it: both may make calls themselves. A thread that polls for another runtime of tokio may call too, and blocks that runtime;
-//! its work is then driven by a thread of the client.
+//! The work of a blocking call runs on the thread that calls, with the tasks of the connections that blocking calls have opened:
+//! it needs 512 KiB of stack, and `SIGPIPE` is blocked there. [`wait`] calls `proceed` between the steps of the work, and
+//! [`wait_writing`] its source while the work goes on without it: both may make calls themselves. A thread that polls for another
+//! runtime of tokio may call too, and blocks that runtime; its work is then driven by a thread of the client.
 //!
 //! # Fork
 //!

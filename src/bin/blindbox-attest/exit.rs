@@ -151,7 +151,8 @@ pub fn print(text: &(impl Display + ?Sized)) -> Result<(), Failure> {
     print_styled(&terminal::plain(&text.to_string()))
 }
 
-/// Prints to standard output what has colours already, and so was escaped before, or what is to be read by programs. A reader who has gone away (`| head`) is no failure, and changes nothing of how a command ends.
+/// Prints to standard output what has colours already, and so was escaped before, or what is to be read by programs. A reader who
+/// has gone away (`| head`) is no failure, and changes nothing of how a command ends.
 pub fn print_styled(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };

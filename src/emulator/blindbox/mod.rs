@@ -39,10 +39,10 @@ use ports::{Port, handler};
 
 /// A running BlindBox; everything it started stops when it is dropped.
 ///
-/// Its application, unless it is given another ([`BlindBoxBuilder::application`]), serves `GET /`, `/echo`, `POST /generate`, `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`.
-/// Its agent serves `GET /status`, `POST /attest/maa` and `/attest/combined`, in a confidential VM `/attest/azure-vm` in place of the
-/// latter, and in the legacy form `/attest/raw`. Sealed messages to it (`POST /attest/message`) are opened, and their requests served
-/// like any other.
+/// Its application, unless it is given another ([`BlindBoxBuilder::application`]), serves `GET /`, `/echo`, `POST /generate`,
+/// `/headers`, `/redirect?to=`, `/slow?ms=` and `/large?bytes=`. Its agent serves `GET /status`, `POST /attest/maa` and
+/// `/attest/combined`, in a confidential VM `/attest/azure-vm` in place of the latter, and in the legacy form `/attest/raw`.
+/// Sealed messages to it (`POST /attest/message`) are opened, and their requests served like any other.
 pub struct BlindBox {
     settings: BlindBoxBuilder,
     authority: CertificateAuthority,

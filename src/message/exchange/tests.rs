@@ -361,7 +361,8 @@ fn a_client_keeps_its_requests_within_the_window_of_the_agent() {
     seal(&recipient, &request).unwrap();
 }
 
-/// `TRACE` is as safe, and no sealed request has it (RFC 9110 section 9.2.1). `PUT` and `DELETE` are idempotent, but one that is processed late may undo another.
+/// `TRACE` is as safe, and no sealed request has it (RFC 9110 section 9.2.1). `PUT` and `DELETE` are idempotent, but one that is
+/// processed late may undo another.
 #[test]
 fn only_safe_methods_are_repeated_of_themselves() {
     for method in ["GET", "HEAD", "OPTIONS"] {

@@ -255,7 +255,10 @@ impl MessageHost {
         // The roots are those of the browser or of Node.
         let source = if arguments.key_set_fetched { KeySetSource::PlatformRoots } else { KeySetSource::Given };
         let needed = self.client()?.evidence(arguments.response.as_response(bytes)?, key_set, source)?;
-        Ok((json!({ "certificates": needed.certificates, "crls": needed.crls, "other_crls": needed.other_crls }), Vec::new()))
+        Ok((
+            json!({ "certificates": needed.certificates, "crls": needed.crls, "other_crls": needed.other_crls }),
+            Vec::new(),
+        ))
     }
 
     fn attest(&mut self, arguments: Value) -> Outcome {

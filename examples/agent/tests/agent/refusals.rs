@@ -340,6 +340,11 @@ async fn the_statuses_are_those_of_the_protocol() {
     seen.insert(after(301, client).await);
     let (alone, _) = agent_without_machine(&TestServer::at(closed.address()), "", "").await;
     seen.insert(Client::connect(alone.address()).await.send(&get("/")).await.status);
+    // Not sealed, where messages are; and without their content type.
+    let (sealed, _) = agent_without_machine(&TestServer::at(closed.address()), "", "[message]").await;
+    for request in [get("/"), post("/attest/message", "{}")] {
+        seen.insert(Client::connect(sealed.address()).await.send(&request).await.status);
+    }
     assert_eq!(seen, said);
 }
 

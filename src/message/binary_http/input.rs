@@ -81,6 +81,10 @@ impl Input {
     /// What there is, `limit` bytes at most. It is not copied.
     pub(super) fn at_most(&mut self, limit: u64) -> Bytes {
         let len = usize::try_from(limit).unwrap_or(usize::MAX).min(self.bytes.len());
+        if len == self.bytes.len() {
+            // All of it is given away. A view that is left empty would keep the buffer of the chunks from being used again.
+            return std::mem::take(&mut self.bytes).freeze();
+        }
         self.bytes.split_to(len).freeze()
     }
 }

@@ -179,7 +179,8 @@ pub(crate) fn expired(ended: usize, keys: usize) {
     debug!(target: TARGET, ended, keys, "expire");
 }
 
-/// Reports that a peer's evidence was rejected. `out`: the peer was in the session, which has `keys` keys left.
+/// Reports that a peer's evidence was rejected. `out`: the peer was in the session, or was the only one that it can have. The session
+/// has `keys` keys left.
 pub(crate) fn refused(key: Option<SpkiDigest>, error: &AttestationError, out: bool, keys: usize) {
     let (outcome, category) = (error.code(), category(error));
     metrics::refused_peer(outcome, "evidence");

@@ -204,8 +204,12 @@ impl Pool {
         if peer.revocation().is_some() {
             return;
         }
-        state.latest = Some(Arc::clone(lease.attested()));
-        if peer.is_renewed_by(peer.id(), &lease) {
+        let renewed = peer.is_renewed_by(peer.id(), &lease);
+        // An instance that was given up since is attested for what is under way: nothing more is sent to it.
+        if !renewed || state.peers.iter().any(|other| std::ptr::eq(Arc::as_ptr(other), peer)) {
+            state.latest = Some(Arc::clone(lease.attested()));
+        }
+        if renewed {
             peer.renew(lease);
         } else {
             state.evict_other_instance(peer.id());
@@ -228,14 +232,17 @@ impl Pool {
         }
         // A new key without evidence closes nothing. A session that does not go by keys has one peer, which was refused, whether or not
         // its last attestation was still used: behind a front end that is the front end's choice.
-        if state.peers.is_empty() && (was_here || id.key().is_none()) {
+        let closes = state.peers.is_empty() && (was_here || id.key().is_none());
+        // Reported once, and of a session that was open: a connection that is refused at first opens none.
+        let left = was_here || (closes && state.poisoned.is_none() && state.latest.is_some());
+        if closes {
             state.poisoned = Some(error.code());
         }
         let keys = state.peers.len();
         drop(state);
         // Requests that wait for a connection of it check again.
         self.freed.notify_waiters();
-        telemetry::refused(id.key(), error, was_here, keys);
+        telemetry::refused(id.key(), error, left, keys);
     }
 
     /// Whether a key, or a connection, that is not attested may be asked for evidence; or an instance behind a front end.

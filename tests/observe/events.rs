@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use blindbox_attestation::emulator::{Fault, HardwareKnob, Knob, Platform, Relay};
-use blindbox_attestation::{AttestationError, Product, Trust};
+use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, HardwareKnob, Knob, Platform, Relay};
+use blindbox_attestation::{AttestationError, Product, Trust, Workload};
 use lab::{Lab, hello, noticed};
 use tracing::Level;
 
@@ -206,6 +206,29 @@ async fn renewal_and_leaving_are_told() {
     // A poisoned session asks no one.
     hello(&session).await.unwrap_err();
     assert_eq!(text(&ear.take()), "");
+}
+
+/// Also where the instance was given up before: then no key is left that could be refused.
+#[tokio::test]
+async fn a_session_without_keys_that_closes_is_told() {
+    let lab = Lab::start().await;
+    let front_end = FrontEnd::builder().start([&lab.blindbox]).await.unwrap();
+    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
+    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    front_end.set(FrontEndKnob::ReportUnknownKey);
+    session.post("/echo").body("x").send().await.unwrap_err();
+    front_end.reset();
+    lab.blindbox.set(Knob::Debug);
+    let ear = listen();
+    hello(&session).await.unwrap_err();
+    let told = ear.take();
+    check_documented(&told);
+    assert_eq!(events(&above(&told, Level::INFO)), ["not attested", "leave"]);
+    let leave = event(&told, "leave");
+    assert_eq!((field(leave, "outcome"), field(leave, "keys"), field(leave, "poisoned")), ("debug-mode", "0", "true"));
+    // Once: after that it asks for nothing until the caller does, and what is refused then closes nothing.
+    session.reattest().await.unwrap_err();
+    assert_eq!(events(&above(&ear.take(), Level::INFO)), ["not attested"]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl MessageRecipient {
         &self.headers
     }
 
-    /// The cookies by which a front end leads to this instance, and those that the caller set.
+    /// The cookies by which a front end leads to this instance.
     pub(super) fn cookies(&self) -> Option<&HeaderValue> {
         self.headers.get(COOKIE)
     }

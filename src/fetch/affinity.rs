@@ -7,8 +7,8 @@ use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 const MAX_COOKIES: usize = 8;
 const MAX_BYTES: usize = 4_096;
 
-/// Returns the value of `Cookie` for the cookies that a response sets; their attributes are ignored, since they are sent to the same
-/// origin and no longer than the attestation is used.
+/// Returns the value of `Cookie` for the cookies that a response sets; their attributes are ignored. They are sent to the same
+/// origin alone, and until requests no longer reach the instance.
 pub(super) fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut pairs: Vec<&[u8]> = Vec::new();
     for value in headers.get_all(SET_COOKIE) {

@@ -101,10 +101,10 @@ pub(crate) async fn request_evidence(
     let mut agent = Agent { channel, base, headers: front_end_headers, deadline };
     let (mut evidence, mut offer) = (Evidence::default(), None);
     let first = AgentRequest::first(challenge, policy);
+    let sent = front_end_headers.and_then(|headers| headers.get(COOKIE));
     for request in std::iter::once(first).chain(AgentRequest::second(challenge, policy)) {
         let response = agent.post(&request, challenge).await?;
         let session = request.parts.read(&response.body, &mut evidence)?;
-        let sent = front_end_headers.and_then(|headers| headers.get(COOKIE));
         offer = session.map(|session| response.offer(session, sent));
     }
     Ok((evidence, offer))

@@ -73,7 +73,7 @@ impl Shared {
         BufferedResponse::read(response.map(|body| ResponseBody::passed(self.record.watch(body)))).await
     }
 
-    /// Passes an attestation request on. The response sets the cookie of its replica.
+    /// Passes an attestation request on. The response sets the cookie of its replica, unless the client has it.
     pub(super) async fn attestation(&self, arrival: Arrival, knobs: &[FrontEndKnob]) -> Reply {
         let replica = self.replica(arrival.request.headers(), knobs);
         let call = match arrival.whole().await {
@@ -94,7 +94,11 @@ impl Shared {
         };
         let asked = serde_json::from_slice::<Map<String, Value>>(&call.body).unwrap_or_default();
         let response = response.change_json(|answer| self.change_attestation(&asked, answer, replica, knobs));
-        let response = response.header("set-cookie", format!("{AFFINITY}={replica}; Path=/; Secure; HttpOnly"));
+        let response = if self.of_cookie(&call.headers) == Some(replica) {
+            response
+        } else {
+            response.header("set-cookie", format!("{AFFINITY}={replica}; Path=/; Secure; HttpOnly"))
+        };
         lock(&self.memory).attestation.get_or_insert_with(|| response.clone());
         response.into_reply()
     }

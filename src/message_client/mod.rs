@@ -72,7 +72,7 @@ pub struct MessageClient {
     /// Whether the host validates the name in the server's certificate.
     validates_names: bool,
     latest: Arc<Latest>,
-    /// When attestations of the last minute began that took the place of another.
+    /// When the attestations of the last minute began that had a verdict while another instance was attested.
     recent: VecDeque<UnixTime>,
     pending: Option<Pending>,
     instance: Option<Instance>,

@@ -44,7 +44,7 @@ impl SessionInner {
                 let about = self.challenger.verdict_key(security);
                 self.challenger.coalesce.recent_refusal(&about, &self.challenger.verifier.clock)
             };
-            // A refusal of one instance behind a front end says nothing of the next.
+            // Behind a front end a refusal is of one instance: it closes the session that attested it, and no other one from memory.
             let refused = id.key().and_then(|_| recent());
             let allowed = refused.map_or_else(|| self.pool.check_attest_rate(id), Err);
             allowed.inspect_err(|error| telemetry::rejected_without_attestation(id.key(), error))?;

@@ -16,7 +16,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The library would use two: one that begins streams for requests, and one that owns the socket and reads what the server sends. A
 /// GOAWAY that is read by the latter while the former begins a stream is reported as the error of that request, also if it is not above
 /// the last stream that the server processes, and is sent all the same: the request would be processed twice. Within one task no frame
-/// is read between two steps of the other.
+/// is read between two steps of the other. The library polls the start of each body here too: a body that panics ends the connection.
 struct Driven {
     socket: Task,
     /// Until it ends. The socket then ends with the last exchange.

@@ -174,7 +174,10 @@ impl VisitMut for Mutator<'_> {
             Expr::Path(path)
                 if path.path.segments.last().is_some_and(|s| self.constants.contains(&s.ident.to_string())) =>
             {
-                let changed = parse_quote!((#expr + 1));
+                // `u64::MAX` and the like, which share their name with constants of the crate: one more is no program.
+                let is_largest =
+                    path.path.segments.first().is_some_and(|s| s.ident.to_string().starts_with(['u', 'i']));
+                let changed = if is_largest { parse_quote!((#expr - 1)) } else { parse_quote!((#expr + 1)) };
                 self.replace(expr, changed);
             }
             Expr::MethodCall(call) => {

@@ -1,6 +1,7 @@
 //! The client of hosts that have the network themselves: each step by hand, over an HTTP client of the test.
 
 mod documents;
+mod network;
 
 use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, Knob};
 use blindbox_attestation::message_client::{

@@ -204,7 +204,8 @@ fn place(path: &Path, bytes: &[u8]) -> Result<()> {
 fn read(original: &Path, files: &[String], modules: &[&str]) -> Result<Vec<Source>> {
     let mut sources = vec![];
     for path in files.iter().filter(|path| path.starts_with("src/") && path.ends_with(".rs")) {
-        let tests = path.ends_with("tests.rs") || path.ends_with("wycheproof.rs");
+        let tests = path.contains("/tests/")
+            || ["tests.rs", "wycheproof.rs", "properties.rs", "world.rs"].iter().any(|name| path.ends_with(name));
         if modules.contains(&module(path)) && !tests {
             sources.push(Source { path: path.clone(), text: fs::read_to_string(original.join(path))?, first: 0 });
         }

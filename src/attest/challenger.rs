@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::COOKIE;
-
 use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, Scope, VerdictKey};
 use super::lease::Lease;
@@ -117,7 +115,7 @@ impl Challenger {
         let key = self.verdict_key(security);
         let attestation = async {
             let outcome = self.attest_over(security, Some(connection), None, deadline).await;
-            if outcome.as_ref().map_or_else(AttestationError::is_verdict, |_| true) {
+            if outcome.as_ref().err().is_none_or(AttestationError::is_verdict) {
                 on_verdict();
             }
             outcome
@@ -175,14 +173,10 @@ impl Challenger {
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
         let (verifier, policy) = (&self.verifier, &self.policy);
-        let mut headers = verifier.front_end_headers.clone();
-        // The front end may lead elsewhere all the same: nothing trusts it.
-        if let Some(cookies) = instance.and_then(MessageRecipient::cookies) {
-            headers.insert(COOKIE, cookies.clone());
-        }
         let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
-        let request = AttestRequest::for_policy(&challenge, policy, &headers);
+        let request = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
+        let request = request.with_cookies(instance.and_then(MessageRecipient::cookies));
         let issuer = policy.maa().map(|trust| &trust.issuer);
         let key_set = async {
             match issuer {

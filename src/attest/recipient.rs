@@ -59,7 +59,9 @@ impl MessageRecipient {
         let url = join_path(base.url(), outer::PATH);
         let mut headers = front_end_headers.clone();
         for OwnHeader { name, value } in OWN_HEADERS {
-            value(&config, &offer).map(|value| headers.insert(name, value));
+            if let Some(value) = value(&config, &offer) {
+                headers.insert(name, value);
+            }
         }
         let recipient = Recipient::new(Offer { config, session: offer.session });
         Some(Arc::new(Self { recipient, url, headers, lost: AtomicBool::new(false) }))

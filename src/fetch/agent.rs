@@ -29,13 +29,20 @@ pub(crate) struct AttestRequest<'a> {
     policy: &'a Policy,
     /// What a front end before the agent is sent beside.
     front_end_headers: Option<&'a HeaderMap>,
+    /// The cookies by which it led to the instance that is attested again. It may lead elsewhere all the same: nothing trusts it.
+    cookies: Option<&'a HeaderValue>,
 }
 
 impl<'a> AttestRequest<'a> {
     /// Requests what a policy needs. The headers are for front ends, and sent only where messages are sealed.
     pub(crate) fn for_policy(challenge: &'a Challenge, policy: &'a Policy, headers: &'a HeaderMap) -> Self {
         let front_end_headers = (challenge.channel() == Channel::BoundMessage).then_some(headers);
-        Self { challenge, policy, front_end_headers }
+        Self { challenge, policy, front_end_headers, cookies: None }
+    }
+
+    /// Requests it with these cookies of a front end.
+    pub(crate) fn with_cookies(self, cookies: Option<&'a HeaderValue>) -> Self {
+        Self { cookies, ..self }
     }
 
     /// Whether every request for evidence has this header.
@@ -95,17 +102,16 @@ pub(crate) struct MessageOffer {
 pub(crate) async fn request_evidence(
     channel: AgentChannel<'_>,
     base: &Url,
-    AttestRequest { challenge, policy, front_end_headers }: AttestRequest<'_>,
+    AttestRequest { challenge, policy, front_end_headers, cookies }: AttestRequest<'_>,
     deadline: Deadline,
 ) -> Result<(Evidence, Option<MessageOffer>), AttestationError> {
-    let mut agent = Agent { channel, base, headers: front_end_headers, deadline };
+    let mut agent = Agent { channel, base, headers: front_end_headers, cookies, deadline };
     let (mut evidence, mut offer) = (Evidence::default(), None);
     let first = AgentRequest::first(challenge, policy);
-    let sent = front_end_headers.and_then(|headers| headers.get(COOKIE));
     for request in std::iter::once(first).chain(AgentRequest::second(challenge, policy)) {
         let response = agent.post(&request, challenge).await?;
         let session = request.parts.read(&response.body, &mut evidence)?;
-        offer = session.map(|session| response.offer(session, sent));
+        offer = session.map(|session| response.offer(session, cookies));
     }
     Ok((evidence, offer))
 }
@@ -114,6 +120,7 @@ struct Agent<'a> {
     channel: AgentChannel<'a>,
     base: &'a Url,
     headers: Option<&'a HeaderMap>,
+    cookies: Option<&'a HeaderValue>,
     deadline: Deadline,
 }
 
@@ -133,12 +140,13 @@ impl Agent<'_> {
             deadline: self.deadline,
             retry_connect: !bound,
         };
-        let headers = self.headers;
+        let (headers, cookies) = (self.headers, self.cookies);
         let request = || {
             let request = http::Request::post(url.as_str()).body(OutgoingBody::bytes(body.clone()));
             let reason = "expected as the agent's address one that HTTP can carry";
             let mut request = request.map_err(|_| AttestationError::InvalidUrl { reason })?;
             request.headers_mut().extend(headers.cloned().unwrap_or_default());
+            request.headers_mut().extend(cookies.map(|cookies| (COOKIE, cookies.clone())));
             for (name, value) in OWN_HEADERS {
                 request.headers_mut().insert(name, HeaderValue::from_static(value));
             }

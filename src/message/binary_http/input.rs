@@ -44,14 +44,10 @@ impl Input {
 
     /// A length and as many bytes, `limit` at most with the length. `limit` is reduced by what was read.
     pub(super) fn string(&mut self, limit: &mut usize) -> Item<Vec<u8>> {
-        let Some((found, len)) = string_at(&self.bytes, *limit)? else { return Ok(None) };
-        let found = found.to_vec();
-        *limit = limit.saturating_sub(len);
-        self.skip(len);
-        Ok(Some(found))
+        Ok(self.section(limit)?.map(|found| found.bytes.to_vec()))
     }
 
-    /// A section with its length, `limit` bytes at most. `limit` is reduced by what was read.
+    /// The same, to be parsed.
     pub(super) fn section(&mut self, limit: &mut usize) -> Item<Self> {
         let Some((found, end)) = string_at(&self.bytes, *limit)? else { return Ok(None) };
         let prefix = end.saturating_sub(found.len());

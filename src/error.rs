@@ -12,7 +12,6 @@ use std::time::Duration;
 
 pub use channel::{ChannelNotAllowed, ChannelNotBound};
 pub use codes::{Category, ErrorCode};
-pub(crate) use format::any_of;
 pub use maa_key::MaaKeyError;
 pub use network::NetworkError;
 pub use rejection::{Rejection, Violation};

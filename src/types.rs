@@ -349,6 +349,15 @@ pub(crate) fn is_media_type(content_type: &str, expected: &str) -> bool {
     content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
 }
 
+/// Formats `a`, or `one of a, b`.
+pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
+    let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
+    match texts.as_slice() {
+        [one] => one.clone(),
+        many => format!("one of {}", many.join(", ")),
+    }
+}
+
 /// Returns the first of the texts that a stranger wrote, shortened, for an error message.
 pub(crate) fn shorten_all(texts: &[String]) -> Vec<String> {
     texts.iter().take(8).map(|text| shorten(text, 100)).collect()

@@ -5,9 +5,9 @@ use super::{AppraisalBuilder, AttestedTlsKey};
 use crate::azure_vm::{AzureVmClaims, Pcrs, RuntimeClaims, VerifiedAkCertificate};
 use crate::binding;
 use crate::claims::{Bit, SnpClaims, VmSettings};
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::policy::{ParavisorFix, PcrIndex, Policy, Requirement, VmConfigurationBit, missing_for_system};
-use crate::types::{Sha256Digest, shorten};
+use crate::types::{Sha256Digest, any_of, shorten};
 
 /// Checks the evidence that the report of the paravisor covers.
 pub(super) fn appraise(

@@ -6,9 +6,9 @@ use super::AppraisalBuilder;
 use super::builder::Required;
 use crate::claims::{Bit, GuestPolicy, SnpClaims};
 use crate::cross_check::ConsistentEvidence;
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::policy::{BitRequirement, GuestPolicyBit, Policy, Requirement};
-use crate::types::{KeyDigest, SigningKey};
+use crate::types::{KeyDigest, SigningKey, any_of};
 
 /// Checks the guest policy: what the guest allows the platform to do to it.
 pub(super) fn policy(checks: &mut AppraisalBuilder, actual: &GuestPolicy, policy: &Policy) {

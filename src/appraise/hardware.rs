@@ -4,10 +4,10 @@ use super::builder::Required;
 use super::guest::require_bit;
 use super::{AppraisalBuilder, tcb};
 use crate::claims::{HardwareClaims, PlatformInfo};
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::policy::{AbiVersion, AmdTrust, Policy, Requirement};
 use crate::snp::{RevocationOutcome, VerifiedReport};
-use crate::types::{Revocation, shorten};
+use crate::types::{Revocation, any_of, shorten};
 
 /// Checks the claims that only a hardware report carries.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, report: &VerifiedReport, policy: &Policy) {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::AppraisalBuilder;
 use crate::claims::{MaaClaims, TokenShape};
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::policy::{COMPLIANT_CVM, Kind, Policy, Requirement};
-use crate::types::{UnixTime, shorten};
+use crate::types::{UnixTime, any_of, shorten};
 
 /// Checks the claims that only MAA makes.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, maa: &MaaClaims, now: UnixTime, policy: &Policy) {

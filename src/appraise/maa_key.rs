@@ -2,10 +2,10 @@
 
 use super::builder::Required;
 use super::{AppraisalBuilder, hardware, tcb};
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::{AdvisoryStatus, AttestedKeyRequirement, Grade, Platform, Requirement, advisories};
-use crate::types::SigningKey;
+use crate::types::{SigningKey, any_of};
 
 /// Checks the container that holds the key. Its report, its endorsement and that both are about the key were verified before.
 pub(super) fn appraise(checks: &mut AppraisalBuilder, key: &AttestedMaaKey, required: &AttestedKeyRequirement) {

@@ -2,9 +2,9 @@
 
 use super::AppraisalBuilder;
 use crate::claims::{TdxClaims, TeeClaims};
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::policy::{Kind, Policy, Requirement, UP_TO_DATE};
-use crate::types::{TeeKind, shorten};
+use crate::types::{TeeKind, any_of, shorten};
 
 /// Checks that the policy accepts the kind of TEE. TDX is accepted only where the policy names it.
 pub(super) fn kind_of_tee(checks: &mut AppraisalBuilder, tee: &TeeClaims, policy: &Policy) {

@@ -3,9 +3,9 @@
 use super::{AppraisalBuilder, azure_vm};
 use crate::azure_vm::AzureVmClaims;
 use crate::claims::{SnpClaims, UvmClaims};
-use crate::error::{Violation, any_of};
+use crate::error::Violation;
 use crate::policy::{Kind, Policy, Requirement};
-use crate::types::shorten;
+use crate::types::{any_of, shorten};
 
 /// Checks the application by the digest of its CCE policy.
 ///

@@ -1,7 +1,7 @@
 //! The reasons why the evidence of an Azure confidential VM is refused.
 
 use crate::json::{JsonError, JsonType, MemberError, MemberErrorReason};
-use crate::types::{ReportData, Sha256Digest};
+use crate::types::{ReportData, Sha256Digest, any_of};
 use crate::x509::CertificateError;
 
 /// The reason why a report of the paravisor ("HCL report") is refused.
@@ -44,7 +44,7 @@ pub enum HclReportError {
         actual: usize,
     },
     /// A field of the header does not have the value that it must have.
-    #[error("expected its {field} to be {}, found {actual:#x}", any_of(.expected))]
+    #[error("expected its {field} to be {}, found {actual:#x}", accepted(.expected))]
     WrongField {
         /// The field.
         field: &'static str,
@@ -63,13 +63,9 @@ pub enum HclReportError {
     },
 }
 
-fn any_of(values: &[u32]) -> String {
+fn accepted(values: &[u32]) -> String {
     let texts: Vec<_> = values.iter().map(|value| format!("{value:#x}")).collect();
-    match texts.as_slice() {
-        [] => "that of shorter claims".to_owned(),
-        [one] => one.clone(),
-        many => format!("one of {}", many.join(", ")),
-    }
+    if texts.is_empty() { "that of shorter claims".to_owned() } else { any_of(&texts) }
 }
 
 /// The reason why the runtime claims of a confidential VM are refused.

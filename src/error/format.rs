@@ -8,15 +8,6 @@ use crate::appraisal::{abbreviate, is_identifying};
 use crate::policy::BitRequirement;
 use crate::types::MaaIssuer;
 
-/// Formats `a`, or `one of a, b`.
-pub(crate) fn any_of<T: fmt::Display>(values: &[T]) -> String {
-    let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
-    match texts.as_slice() {
-        [one] => one.clone(),
-        many => format!("one of {}", many.join(", ")),
-    }
-}
-
 /// Shortens a value that identifies a machine or guest, so that messages and logs can distinguish two without identifying one.
 pub(super) fn redact<'a>(field: &str, value: &'a str) -> Cow<'a, str> {
     if is_identifying(field) { abbreviate(value) } else { Cow::Borrowed(value) }

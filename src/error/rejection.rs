@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::format::{advisory_suffix, any_of, bit_value, or_none, redact};
+use super::format::{advisory_suffix, bit_value, or_none, redact};
 use crate::appraisal::Appraisal;
 use crate::policy::{BitRequirement, GuestPolicyBit, PlatformInfoBit, VmConfigurationBit};
-use crate::types::{HostData, Measurement, Sha256Digest, printable};
+use crate::types::{HostData, Measurement, Sha256Digest, any_of, printable};
 
 /// The rejection of genuine evidence: at least one violation of the policy, and every check of the appraisal.
 ///

@@ -95,6 +95,13 @@ async fn what_could_not_be_fetched_is_told_even_where_the_policy_goes_on_without
 }
 
 /// Nothing of evidence, machines, keys and tokens, in whole or in part.
+/// The session was closed by evidence of a debug guest.
+fn assert_closed(told: &[Told]) {
+    assert_eq!(events(&above(told, Level::INFO)), ["not attested", "leave"]);
+    let leave = event(told, "leave");
+    assert_eq!((field(leave, "outcome"), field(leave, "keys"), field(leave, "poisoned")), ("debug-mode", "0", "true"));
+}
+
 fn assert_not_identifying(lab: &Lab, told: &[Told]) {
     let text = text(&above(told, Level::INFO)).to_lowercase();
     let mut secrets = vec![lab.blindbox.tls_key().to_string(), lab.blindbox.host_data().to_string()];
@@ -199,9 +206,7 @@ async fn renewal_and_leaving_are_told() {
     hello(&session).await.unwrap_err();
     let told = ear.take();
     check_documented(&told);
-    assert_eq!(events(&above(&told, Level::INFO)), ["not attested", "leave"]);
-    let leave = event(&told, "leave");
-    assert_eq!((field(leave, "outcome"), field(leave, "keys"), field(leave, "poisoned")), ("debug-mode", "0", "true"));
+    assert_closed(&told);
     assert_not_identifying(&lab, &told);
     // A poisoned session asks no one.
     hello(&session).await.unwrap_err();
@@ -223,9 +228,7 @@ async fn a_session_without_keys_that_closes_is_told() {
     hello(&session).await.unwrap_err();
     let told = ear.take();
     check_documented(&told);
-    assert_eq!(events(&above(&told, Level::INFO)), ["not attested", "leave"]);
-    let leave = event(&told, "leave");
-    assert_eq!((field(leave, "outcome"), field(leave, "keys"), field(leave, "poisoned")), ("debug-mode", "0", "true"));
+    assert_closed(&told);
     // Once: after that it asks for nothing until the caller does, and what is refused then closes nothing.
     session.reattest().await.unwrap_err();
     assert_eq!(events(&above(&ear.take(), Level::INFO)), ["not attested"]);

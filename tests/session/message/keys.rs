@@ -1,6 +1,6 @@
 //! Message keys: replaced, lost with a restart, one for each replica; and how a session follows.
 
-use blindbox_attestation::emulator::{BlindBox, Fault, FrontEnd, FrontEndKnob, Gate, Knob};
+use blindbox_attestation::emulator::{Fault, FrontEndKnob, Gate, Knob};
 use blindbox_attestation::{AttestationError, Channel, Workload};
 
 use super::{Behind, unreachable_after_sending};
@@ -99,11 +99,9 @@ async fn a_declined_request_is_sent_again_and_never_processed_twice() {
 /// With affinity one attestation serves; without, each request to another replica needs one, and no request is processed twice.
 #[tokio::test]
 async fn replicas_have_keys_of_their_own() {
-    let lab = Lab::start().await;
-    let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
-    let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
-    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
-    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    let (behind, other) = Behind::with_replica().await;
+    let session = behind.connect().await.unwrap();
+    let Behind { lab, front_end } = &behind;
     let count = |path: &str| lab.blindbox.traffic().count(path) + other.traffic().count(path);
     for _ in 0..6 {
         assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
@@ -123,11 +121,9 @@ async fn replicas_have_keys_of_their_own() {
 /// A renewal is of the instance that was attested, where the front end goes by its cookie.
 #[tokio::test]
 async fn a_renewal_reaches_the_same_instance() {
-    let lab = Lab::start().await;
-    let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
-    let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
-    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
-    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    let (behind, other) = Behind::with_replica().await;
+    let session = behind.connect().await.unwrap();
+    let lab = &behind.lab;
     let first = session.attestation();
     let age = first.expires_at().as_secs() - first.issued_at().as_secs();
     // The front end sets its cookie once: the second renewal returns it too. By then the instance has another key.
@@ -145,11 +141,9 @@ async fn a_renewal_reaches_the_same_instance() {
 /// The front end leads the renewal to another replica: what was sealed to the first one ends with the attestation of the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_instance_does_not_prolong_what_was_sealed_to_the_first() {
-    let lab = Lab::start().await;
-    let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
-    let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
-    let policy = lab.policy_for(Workload::binds_its_own_message_key(lab.blindbox.host_data()));
-    let session = lab.verifier().connect(front_end.url(), &policy).await.unwrap();
+    let (behind, other) = Behind::with_replica().await;
+    let session = behind.connect().await.unwrap();
+    let Behind { lab, front_end } = &behind;
     let first = session.attestation();
     let gate = Gate::closed();
     front_end.set(FrontEndKnob::HoldRequests(gate.clone()));

@@ -8,7 +8,7 @@ mod keys;
 mod paths;
 mod requests;
 
-use blindbox_attestation::emulator::{BlindBoxBuilder, FrontEnd, FrontEndKnob};
+use blindbox_attestation::emulator::{BlindBox, BlindBoxBuilder, FrontEnd, FrontEndKnob};
 use blindbox_attestation::{AttestationError, Policy, Session, Workload};
 
 use crate::lab::Lab;
@@ -28,6 +28,14 @@ impl Behind {
         let lab = Lab::with(change).await;
         let front_end = FrontEnd::start(&lab.blindbox).await.unwrap();
         Self { lab, front_end }
+    }
+
+    /// A front end that leads to the lab's BlindBox first, and another replica.
+    async fn with_replica() -> (Self, BlindBox) {
+        let lab = Lab::start().await;
+        let other = BlindBox::builder(&lab.maa).authority(lab.blindbox.authority()).start().await.unwrap();
+        let front_end = FrontEnd::builder().start([&lab.blindbox, &other]).await.unwrap();
+        (Self { lab, front_end }, other)
     }
 
     fn policy(&self) -> Policy {

@@ -21,8 +21,8 @@ struct Set {
 }
 
 impl Set {
-    fn hardware(folder: &Path) -> Self {
-        let read = |name: &str| fs::read(folder.join(name));
+    fn hardware(directory: &Path) -> Self {
+        let read = |name: &str| fs::read(directory.join(name));
         let mut evidence = Evidence::default();
         evidence.report = Some(read("report.bin").unwrap());
         evidence.uvm_endorsement = read("uvm.cose").ok();
@@ -32,8 +32,8 @@ impl Set {
         Self { evidence, endorsements, expected: serde_json::from_slice(&read("expected.json").unwrap()).unwrap() }
     }
 
-    fn token(folder: &Path) -> Self {
-        let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    fn token(directory: &Path) -> Self {
+        let read = |name: &str| fs::read(directory.join(name)).unwrap();
         let mut evidence = Evidence::default();
         evidence.token = Some(String::from_utf8(read("token.jwt")).unwrap().trim_end().to_owned());
         let mut endorsements = Endorsements::default();
@@ -73,9 +73,9 @@ const CONTAINERS: [(&str, Product, u64); 5] = [
 ];
 
 /// The policy of a recorded container: by its CCE policy where that is recorded too.
-fn container(folder: &Path, set: &Set, trust: Trust, svn: u64) -> Policy {
+fn container(directory: &Path, set: &Set, trust: Trust, svn: u64) -> Policy {
     use base64::Engine;
-    let host_data = match fs::read(folder.join("security_policy.rego")) {
+    let host_data = match fs::read(directory.join("security_policy.rego")) {
         Ok(text) => {
             let cce_policy = base64::engine::general_purpose::STANDARD.encode(text);
             HostData::from_cce_policy(&cce_policy).unwrap()
@@ -95,11 +95,11 @@ fn container(folder: &Path, set: &Set, trust: Trust, svn: u64) -> Policy {
 fn recorded_containers_pass_a_full_appraisal_by_amds_word_alone() {
     let Some(vectors) = crate::common::vectors() else { return };
     for (name, product, svn) in CONTAINERS {
-        let folder = vectors.join(name);
-        let set = Set::hardware(&folder);
+        let directory = vectors.join(name);
+        let set = Set::hardware(&directory);
         let old = name == "snp-aci-milan-v2-uvm22";
         let trust = if old { amd().allow_tcb_below("AMD-SB-3019").unwrap() } else { amd() };
-        let recorded = set.verify(&container(&folder, &set, trust, svn)).unwrap_or_else(|error| {
+        let recorded = set.verify(&container(&directory, &set, trust, svn)).unwrap_or_else(|error| {
             panic!("{name}: {error}\n{}", error.appraisal().map(ToString::to_string).unwrap_or_default())
         });
         let verdict = |check| recorded.appraisal().check(check).unwrap_or_else(|| panic!("{name}: {check}")).verdict;
@@ -115,7 +115,7 @@ fn recorded_containers_pass_a_full_appraisal_by_amds_word_alone() {
         assert_eq!(recorded.claims().tee.snp().unwrap().product, Some(product));
         assert_eq!(recorded.claims().maa, None);
 
-        let newer = set.verify(&container(&folder, &set, amd().allow_tcb_below("AMD-SB-3019").unwrap(), svn + 1));
+        let newer = set.verify(&container(&directory, &set, amd().allow_tcb_below("AMD-SB-3019").unwrap(), svn + 1));
         let Some(Violation::UvmTooOld { minimum, actual, .. }) = newer.as_ref().unwrap_err().violation() else {
             panic!("{name}: {newer:?}")
         };
@@ -140,9 +140,9 @@ fn a_recorded_container_of_another_policy_is_other_code() {
 #[test]
 fn a_tcb_with_a_published_weakness_is_refused_by_the_name_of_the_advisory() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let folder = vectors.join("snp-aci-milan-v2-uvm22");
-    let set = Set::hardware(&folder);
-    let refused = set.verify(&container(&folder, &set, amd(), 22)).unwrap_err();
+    let directory = vectors.join("snp-aci-milan-v2-uvm22");
+    let set = Set::hardware(&directory);
+    let refused = set.verify(&container(&directory, &set, amd(), 22)).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "attestation validation failed (tcb too old): expected reported snp 24 or later (AMD-SB-3019), found 8"
@@ -169,12 +169,12 @@ fn requirements_of_the_documentation_are_true_of_real_evidence() {
     require.remove("max-session-age-seconds").unwrap();
     let trust: toml::Table = "[amd]\nrevocation = \"allow-off\"".parse().unwrap();
     for name in ["snp-aci-genoa-v3-tav", "maa-sharedeus-own-evidence-2026", "snp-genoa-v5-live"] {
-        let folder = vectors.join(name);
-        let report = fs::read(folder.join("report.bin")).unwrap();
+        let directory = vectors.join(name);
+        let report = fs::read(directory.join("report.bin")).unwrap();
         let mut evidence = Evidence::default();
         evidence.report = Some(report.clone());
         let mut endorsements = Endorsements::default();
-        endorsements.vek = Some(Vek::from_der(fs::read(folder.join("vcek.der")).unwrap()));
+        endorsements.vek = Some(Vek::from_der(fs::read(directory.join("vcek.der")).unwrap()));
         let mut policy = shown.clone();
         policy["trust"] = trust.clone().into();
         policy.remove("uvm").unwrap();
@@ -205,13 +205,13 @@ fn requirements_of_the_documentation_are_true_of_real_evidence() {
 #[test]
 fn revocation_is_looked_at_unless_the_policy_says_otherwise() {
     let Some(vectors) = crate::common::vectors() else { return };
-    let folder = vectors.join("snp-aci-milan-v3-20250617");
-    let set = Set::hardware(&folder);
-    let refused = set.verify(&container(&folder, &set, Trust::amd(), 101));
+    let directory = vectors.join("snp-aci-milan-v3-20250617");
+    let set = Set::hardware(&directory);
+    let refused = set.verify(&container(&directory, &set, Trust::amd(), 101));
     let reason = blindbox_attestation::snp::CrlError::Missing;
     assert_eq!(refused, Err(AttestationError::RevocationUnavailable { reason }));
     let best_effort =
-        set.verify(&container(&folder, &set, Trust::amd().allow_best_effort_revocation().unwrap(), 101)).unwrap();
+        set.verify(&container(&directory, &set, Trust::amd().allow_best_effort_revocation().unwrap(), 101)).unwrap();
     let check = best_effort.appraisal().check("revocation").unwrap();
     assert_eq!((check.verdict, &*check.actual), (Verdict::Allowed, "NOT CHECKED: no current list could be had"));
 }

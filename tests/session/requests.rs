@@ -139,8 +139,8 @@ async fn what_certainly_was_not_processed_is_sent_again_and_what_may_have_been_i
     lab.blindbox.recover();
     for (http, fault, text) in [
         (HttpVersions::Http2, Fault::ResetStream, "reset the stream"),
-        (HttpVersions::Http2, Fault::CloseEarly, ""),
-        (HttpVersions::Http1, Fault::CloseEarly, "the connection was closed"),
+        (HttpVersions::Http2, Fault::CloseEarly, "the connection was closed early"),
+        (HttpVersions::Http1, Fault::CloseEarly, "the connection was closed early"),
     ] {
         let lab = Lab::with(|blindbox| blindbox.http(http)).await;
         let session = lab.connect().await.unwrap();

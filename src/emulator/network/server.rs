@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::body::ResponseBody;
 use super::request::{Arrival, Handler, IncomingBody, Reply, ServerTls};
@@ -30,6 +31,8 @@ use crate::types::{SpkiDigest, TlsExporter};
 
 /// A client that connects and never shakes hands does not hold a task for longer.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(300);
+/// A client that does not close a connection that has ended does not hold it for longer.
+const CLOSING_LIMIT: Duration = Duration::from_secs(10);
 /// No connection of a test lives longer.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
 
@@ -253,7 +256,7 @@ impl Shared {
 
     async fn http<S>(self: Arc<Self>, stream: Counted<S>, id: u64, tls: Option<ServerTls>)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Transport,
     {
         let closing = Arc::new(Closing::default());
         let mut stream = SharedStream(Arc::new(Mutex::new(stream)));
@@ -276,6 +279,11 @@ impl Shared {
         if let Some(bytes) = last_words {
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
+        }
+        // Another owner is a protocol that HTTP was upgraded to.
+        if let Some(stream) = Arc::into_inner(stream.0) {
+            let mut stream = stream.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let _ = tokio::time::timeout(CLOSING_LIMIT, end(stream.inner.tcp())).await;
         }
     }
 
@@ -308,6 +316,30 @@ impl Shared {
             Reply::Reset(reason) => Err(reason.into()),
         }
     }
+}
+
+/// What carries HTTP.
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&mut self) -> &mut TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&mut self) -> &mut TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn tcp(&mut self) -> &mut TcpStream {
+        self.get_mut().0
+    }
+}
+
+/// Ends a connection so that each client sees the same, whatever it still sends: a socket that is dropped with unread bytes, such as
+/// the acknowledgement of HTTP/2 settings, is reset by the operating system, and what was sent before may be lost (RFC 9112 section 9.6).
+async fn end(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    tokio::io::copy(stream, &mut tokio::io::sink()).await.map(|_| ())
 }
 
 /// A response to `HEAD` has the headers of one to `GET`, and no body (RFC 9110 section 9.3.2): over HTTP/2, the library would send

@@ -132,12 +132,9 @@ fn unusual(usual: &str, outcome: &Outcome) -> String {
     rows.chain(outcome.err.lines()).map(|line| format!("  {}\n", masked(line))).collect()
 }
 
-/// Besides what `steady` replaces: at which byte of a text of varying length something is, which of three things was noticed
-/// first of a connection that was closed, and how much time was given.
+/// Besides what `steady` replaces: at which byte of a text of varying length something is, and how much time was given.
 fn masked(text: &str) -> String {
-    let text = steady(text)
-        .replace("was closed without a response", "was closed early")
-        .replace("was reset", "was closed early");
+    let text = steady(text);
     let text = match text.split_once(" took longer than ") {
         Some((before, after)) => {
             let rest = after.split_once([',', ';', '\n']).map_or("", |(time, _)| &after[time.len()..]);

@@ -1,5 +1,8 @@
 //! Faults, transports, keys that change, and the people in the middle.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use super::*;
 
 #[tokio::test]
@@ -58,6 +61,23 @@ async fn faults_spoil_the_answer() {
     blindbox.fail_times("/attest/maa", 1, Fault::status(503));
     assert_eq!(post(&client, url(), bound_request(&blindbox)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(post(&client, url(), bound_request(&blindbox)).await.status(), StatusCode::OK);
+}
+
+/// What a client still sends must not decide between an end and a reset, nor lose what was sent to it.
+#[tokio::test]
+async fn a_connection_is_closed_alike_whatever_is_unread() {
+    let kds = Kds::builder().plain_http().start().await.unwrap();
+    let address = kds.url().strip_prefix("http://").unwrap().to_owned();
+    for (fault, expected) in [(Fault::CloseEarly, ""), (Fault::BadStatusLine, "HTTP/1.1 banana\r\n\r\n")] {
+        kds.recover();
+        kds.fail("/", fault);
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n{}", "x".repeat(4 << 20));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).await.unwrap();
+        assert_eq!(received, expected);
+    }
 }
 
 #[tokio::test]

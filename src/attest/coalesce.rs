@@ -2,8 +2,9 @@
 //! last 30 seconds.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::lease::Lease;
@@ -104,10 +105,17 @@ impl Entry {
 }
 
 /// The attestations of a verifier.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Coalesce {
     entries: Mutex<HashMap<VerdictKey, Arc<Entry>>>,
     cohorts: Mutex<HashMap<Cohort, Overlap>>,
+    sessions: Mutex<Vec<Weak<dyn RefusalObserver>>>,
+}
+
+/// A session, which may have a peer that another session of the verifier finds out about.
+pub(crate) trait RefusalObserver: Send + Sync {
+    /// Is called when a peer was refused.
+    fn refused(&self, peer: &VerdictKey, error: &AttestationError);
 }
 
 /// Calls that open sessions for the same scope and policy.
@@ -176,7 +184,26 @@ impl Drop for ConnectGuard<'_> {
     }
 }
 
+impl fmt::Debug for Coalesce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalesce").finish_non_exhaustive()
+    }
+}
+
 impl Coalesce {
+    /// Adds a session, which is told of refusals from now on.
+    pub(crate) fn add(&self, session: Weak<dyn RefusalObserver>) {
+        let mut sessions = lock(&self.sessions);
+        sessions.retain(|other| other.strong_count() > 0);
+        sessions.push(session);
+    }
+
+    /// Tells every session of a refusal. A session whose attestation ends later than this call is refused by [`Self::outweighs`].
+    pub(crate) fn tell(&self, peer: &VerdictKey, error: &AttestationError) {
+        let sessions: Vec<_> = lock(&self.sessions).iter().filter_map(Weak::upgrade).collect();
+        sessions.iter().for_each(|session| session.refused(peer, error));
+    }
+
     /// Begins a call that opens a session.
     pub(crate) fn connect(&self, scope: Scope, policy: Sha256Digest, clock: &Clock) -> ConnectGuard<'_> {
         let cohort = (scope, policy);

@@ -20,7 +20,7 @@ mod peer_id;
 mod recipient;
 
 pub(crate) use challenger::Challenger;
-pub(crate) use coalesce::{Coalesce, Freshness};
+pub(crate) use coalesce::{Coalesce, Freshness, RefusalObserver, VerdictKey};
 pub use collect::EvidenceBundle;
 pub(crate) use collect::collect;
 pub(crate) use lease::Lease;

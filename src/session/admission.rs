@@ -1,4 +1,4 @@
-//! Which connections a session accepts: those of an attested key, and those whose peer is attested now.
+//! Which connections a session accepts: those of an attested key, and those whose peer is attested now. A refusal reaches every session.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::SessionInner;
 use super::checkout::Checkout;
 use super::peer::Peer;
 use super::pool::Poison;
-use crate::attest::{Freshness, PeerId};
+use crate::attest::{Freshness, PeerId, RefusalObserver, VerdictKey};
 use crate::attestation::Attestation;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
@@ -93,10 +93,29 @@ impl SessionInner {
             }
             Err(error) => {
                 if error.is_verdict() {
-                    self.pool.revoke(id, &error);
+                    self.refuse(connection.security(), &error);
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Revokes the peer of a connection that was refused, in every session of the verifier that would refuse it too.
+    pub(super) fn refuse(&self, security: Security, error: &AttestationError) {
+        let about = self.challenger.verdict_key(security);
+        self.pool.revoke(about.peer, error);
+        // Behind a front end a refusal is of one instance, which another session need not have.
+        if about.peer.key().is_some() {
+            self.challenger.coalesce.tell(&about, error);
+        }
+    }
+}
+
+impl RefusalObserver for SessionInner {
+    fn refused(&self, peer: &VerdictKey, error: &AttestationError) {
+        let security = self.pool.security_of(peer.peer);
+        if security.is_some_and(|security| self.challenger.verdict_key(security) == *peer) {
+            self.pool.revoke(peer.peer, error);
         }
     }
 }

@@ -34,7 +34,7 @@ mod service;
 mod stream;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
@@ -128,11 +128,14 @@ impl Session {
         // Lets tasks that start at the same time register before the first of them is done: they share its attestation.
         tokio::task::yield_now().await;
         let pool = Pool::new(verifier.clock.clone());
-        let inner = SessionInner { challenger, pool, attest_permits: Semaphore::new(MAX_CONCURRENT_ATTESTATIONS) };
+        let attest_permits = Semaphore::new(MAX_CONCURRENT_ATTESTATIONS);
+        let inner = Arc::new(SessionInner { challenger, pool, attest_permits });
+        let observer: Weak<SessionInner> = Arc::downgrade(&inner);
+        coalesce.add(observer);
         let deadline = Deadline::after(verifier.deadline);
         let attesting = inner.connect_and_attest(call.freshness, Poison::Clears, &deadline);
         let attested = telemetry::connect(&origin, attesting).await?;
-        Ok(Self { inner: Arc::new(inner), first: attested, default_headers: Arc::default() })
+        Ok(Self { inner, first: attested, default_headers: Arc::default() })
     }
 
     request_methods!(Request);

@@ -122,7 +122,7 @@ impl SessionInner {
                 Ok(())
             }
             Err(NoRenewal::Verdict(error)) => {
-                self.pool.revoke(peer.id(), &error);
+                self.refuse(peer.security(), &error);
                 Err(error)
             }
             Err(NoRenewal::NotNow(_)) => Ok(()),

@@ -166,6 +166,33 @@ async fn what_a_session_has_found_out_is_no_other_sessions() {
     assert_eq!(hello(&lenient).await.unwrap(), "hello from a BlindBox");
 }
 
+/// The other session would refuse the key too: what is under way there ends, and nothing more is sent.
+#[tokio::test]
+async fn a_refusal_reaches_every_session_with_the_same_policy() {
+    let lab = Lab::start().await;
+    let verifier = lab.verifier();
+    let connect = async || verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap();
+    let (one, other, elsewhere) = (connect().await, connect().await, lab.connect().await.unwrap());
+    let slow = one.get("/slow?ms=600000").send();
+    let mut slow = std::pin::pin!(slow);
+    while lab.blindbox.traffic().count("/slow") == 0 {
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(slow.as_mut().poll(cx).is_pending())).await;
+        assert!(polled);
+        tokio::task::yield_now().await;
+    }
+    lab.blindbox.set(Knob::Debug);
+    let debug_mode = |error: &AttestationError| matches!(error.violation(), Some(Violation::DebugMode));
+    assert!(debug_mode(&other.reattest().await.unwrap_err()));
+    let before = lab.blindbox.traffic().application_requests();
+    let error = slow.await.unwrap_err();
+    assert!(debug_mode(&error), "{error:?}");
+    let error = hello(&one).await.unwrap_err();
+    assert_eq!(error, AttestationError::SessionPoisoned { cause: "debug-mode" });
+    assert_eq!(lab.blindbox.traffic().application_requests(), before);
+    // Verdicts are not shared between verifiers, whose roots may differ.
+    assert_eq!(hello(&elsewhere).await.unwrap(), "hello from a BlindBox");
+}
+
 /// Gives a future up after each of these times, in milliseconds; what it was is over in time later on.
 async fn give_up<F: Future>(waits: &[u64], future: impl Fn() -> F) {
     for wait in waits {

@@ -21,8 +21,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::lab::{moment, soon};
+
 pub struct Client {
     stream: TlsStream<TcpStream>,
+    /// What of a response has come: a read that is given up loses nothing of it.
+    received: Vec<u8>,
     pub chain: Vec<Vec<u8>>,
 }
 
@@ -87,7 +91,7 @@ impl Client {
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = certificates.iter().map(|certificate| certificate.to_vec()).collect();
-        Ok(Self { stream, chain })
+        Ok(Self { stream, received: Vec::new(), chain })
     }
 
     /// SHA-256 of the `SubjectPublicKeyInfo` as it stands in the certificate of this connection.
@@ -115,7 +119,8 @@ impl Client {
     }
 
     pub async fn send(&mut self, request: &str) -> Answer {
-        self.write(request).await;
+        // The answer may come before all of it is written.
+        let _ = self.try_write(request).await;
         self.read().await.expect("an answer")
     }
 
@@ -140,23 +145,23 @@ impl Client {
 
     /// One response; none when the connection ends before it.
     pub async fn read(&mut self) -> Option<Answer> {
-        let mut received = Vec::new();
-        let head = loop {
-            if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
-                break received.drain(..end + 4).collect::<Vec<u8>>();
+        let length_of_head = loop {
+            if let Some(end) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
             }
-            if self.stream.read_buf(&mut received).await.unwrap_or(0) == 0 {
+            if self.stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
                 return None;
             }
         };
-        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let head = String::from_utf8(self.received[..length_of_head].to_vec()).unwrap().to_ascii_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
         let length: usize = length.parse().unwrap();
-        while received.len() < length {
-            assert_ne!(self.stream.read_buf(&mut received).await.unwrap(), 0);
+        while self.received.len() < length_of_head + length {
+            assert_ne!(self.stream.read_buf(&mut self.received).await.unwrap(), 0);
         }
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Some(Answer { status, head, body: String::from_utf8(received).unwrap() })
+        let body = std::mem::take(&mut self.received).split_off(length_of_head);
+        Some(Answer { status, head, body: String::from_utf8(body).unwrap() })
     }
 
     /// Everything until the other end closes or cuts.
@@ -176,6 +181,33 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
+}
+
+/// Holds a place with a request that does not arrive whole, until `found` finds it taken. Where the request comes while another one has
+/// the place, it is refused itself, and comes again.
+pub async fn holding<T>(
+    connect: impl AsyncFn() -> Client,
+    request: &str,
+    mut found: impl AsyncFnMut() -> Option<T>,
+) -> (Client, T) {
+    soon(async {
+        loop {
+            let mut held = connect().await;
+            held.write(request).await;
+            let refusal = loop {
+                tokio::select! {
+                    biased;
+                    refusal = held.read() => break refusal,
+                    () = moment() => {}
+                }
+                if let Some(found) = found().await {
+                    return (held, found);
+                }
+            };
+            assert_eq!(refusal.unwrap().status, 429);
+        }
+    })
+    .await
 }
 
 /// A client of HTTP/2: what requests are sent with, and the connection, which goes on by itself.

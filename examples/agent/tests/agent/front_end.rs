@@ -4,8 +4,8 @@ use blindbox_agent::Agent;
 use blindbox_attestation::emulator::{CertificateAuthority, FrontEnd, FrontEndKnob};
 use blindbox_attestation::{AttestationError, Channel, Session, Verifier};
 
-use crate::client::Client;
-use crate::lab::{MaaEndpoint, Machine, TestServer, application, config, message_policy, moment, soon};
+use crate::client::{Client, holding};
+use crate::lab::{MaaEndpoint, Machine, TestServer, application, config, message_policy, soon};
 
 struct Scene {
     maa_endpoint: MaaEndpoint,
@@ -91,19 +91,9 @@ async fn a_front_end_has_nothing_processed_twice_and_changes_nothing() {
 async fn a_busy_agent_is_not_attested_again() {
     let scene = Scene::start("[limits]\nrequests-in-flight = 1\nopenings-per-address = 2").await;
     let session = scene.connect().await;
-    let mut held = Client::connect(scene.agent.address()).await;
     let head = "POST /attest/message HTTP/1.1\r\nhost: a\r\ncontent-type: message/ohttp-chunked-req\r\ncontent-length: 9\r\n\r\n1";
-    held.write(head).await;
-    // It may arrive after the first ones.
-    let error = soon(async {
-        loop {
-            match session.post("/hello").send().await {
-                Ok(_) => moment().await,
-                Err(error) => return error,
-            }
-        }
-    })
-    .await;
+    let connect = async || Client::connect(scene.agent.address()).await;
+    let (held, error) = holding(connect, head, async || session.post("/hello").send().await.err()).await;
     assert!(error.to_string().contains("the status 429"), "{error}");
     drop(held);
     soon(async { while session.post("/hello").send().await.is_err() {} }).await;

@@ -9,10 +9,9 @@ use hyper::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::client::Client;
+use crate::client::{Client, holding};
 use crate::lab::{
-    MaaEndpoint, Machine, TestServer, agent_without_machine, application, config, long_answers, moment, pass, passing,
-    soon,
+    MaaEndpoint, Machine, TestServer, agent_without_machine, application, config, long_answers, pass, passing, soon,
 };
 use crate::outer::{Outer, Received};
 use crate::sealing::{Inner, Plain, Recipient};
@@ -255,39 +254,19 @@ async fn one_address_has_a_share_of_the_places_for_opening() {
     // What is sent whole is opened, and is sealed to no key of this agent.
     let status = async |last| from(last).await.send(&(head(1) + "x")).await.status;
     assert_eq!((status(1).await, status(2).await), (400, 400));
-    // One of an address that has a place, and the refusal of another address. Where the first comes while the other has the place, it is
-    // refused itself, and comes again.
-    let holding = async |last, other| {
-        let mut held = from(last).await;
-        held.write(&head(1)).await;
-        moment().await;
-        let refused = soon(async {
-            loop {
-                let answer = from(other).await.send(&(head(1) + "x")).await;
-                if answer.status != 400 {
-                    return answer;
-                }
-                tokio::select! {
-                    biased;
-                    refusal = held.read() => {
-                        assert_eq!(refusal.unwrap().status, 429);
-                        held = from(last).await;
-                        held.write(&head(1)).await;
-                    }
-                    () = moment() => {}
-                }
-            }
-        })
-        .await;
-        (held, refused)
+    // One of an address that has a place, and the refusal of another address.
+    let hold = async |last, other| {
+        let refused =
+            async || Some(from(other).await.send(&(head(1) + "x")).await).filter(|answer| answer.status != 400);
+        holding(async || from(last).await, &head(1), refused).await
     };
-    let (mut first, answer) = holding(1, 1).await;
+    let (mut first, answer) = hold(1, 1).await;
     let shown = json!({ "error": "too many requests of this address at the moment" });
     assert_eq!((answer.status, answer.json()), (429, shown));
     assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
     assert_eq!(status(2).await, 400);
     // Both places are taken, and no third address has one.
-    let (_second, answer) = holding(2, 3).await;
+    let (_second, answer) = hold(2, 3).await;
     let shown = json!({ "error": "too many requests at the moment" });
     assert_eq!((answer.status, answer.json()), (429, shown));
     // Each is given back.
@@ -395,24 +374,10 @@ async fn a_request_whose_head_is_late_gives_up_its_place() {
     let head =
         format!("POST /attest/message HTTP/1.1\r\nhost: x\r\ncontent-type: {SEALED}\r\ncontent-length: 9\r\n\r\n1");
     let (sealed, _) = to.seal(0, &get("/"));
-    // Until the slow one has the only place. Where it comes while the other has it, it is refused, and comes again.
-    let mut slow = Client::connect(scene.agent.address()).await;
-    slow.write(&head).await;
-    moment().await;
-    soon(async {
-        while scene.message(sealed.clone()).await.status != StatusCode::TOO_MANY_REQUESTS {
-            tokio::select! {
-                biased;
-                refusal = slow.read() => {
-                    assert_eq!(refusal.unwrap().status, 429);
-                    slow = Client::connect(scene.agent.address()).await;
-                    slow.write(&head).await;
-                }
-                () = moment() => {}
-            }
-        }
-    })
-    .await;
+    // Until the slow one has the only place.
+    let address = scene.agent.address();
+    let refused = async || (scene.message(sealed.clone()).await.status == StatusCode::TOO_MANY_REQUESTS).then_some(());
+    let (mut slow, ()) = holding(async || Client::connect(address).await, &head, refused).await;
     let late = passing(20, slow.read()).await.unwrap();
     assert_eq!((late.status, late.json()["error"].as_str()), (408, Some("the request did not arrive in time")));
     assert_eq!(scene.send(&to, 1, &get("/")).await.status, 200);

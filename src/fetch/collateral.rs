@@ -6,6 +6,7 @@
 use reqwest::Client;
 use url::Url;
 
+use super::OptionalTimeouts;
 use super::crl_cache::{self, CrlCache};
 use super::disk_cache::DiskCache;
 use super::kds::KdsClient;
@@ -27,11 +28,18 @@ pub(crate) struct CollateralSources {
 
 impl CollateralSources {
     /// Uses AMD's service or a mirror of it, and optionally a cache on disk.
-    pub(crate) fn new(client: Client, base: Url, anchors: AmdAnchors, clock: Clock, disk: Option<DiskCache>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        base: Url,
+        anchors: AmdAnchors,
+        clock: Clock,
+        disk: Option<DiskCache>,
+        timeouts: &OptionalTimeouts,
+    ) -> Self {
         Self {
             kds: KdsClient::new(client, base),
             veks: VekCache::new(anchors.clone(), clock.clone(), disk.clone()),
-            crls: CrlCache::new(anchors, clock, disk),
+            crls: CrlCache::new(anchors, clock, disk, timeouts.other_crl),
         }
     }
 
@@ -114,7 +122,7 @@ impl CollateralSources {
             return without_crl(certificates, AttestationError::MissingEvidence { what: "the product of the report" });
         };
         let (own, other) = (request.crl_path(product), crl_path(product, request.signing_key().other()));
-        let for_other = crl_cache::for_other_kind(deadline);
+        let for_other = self.crls.for_other_kind(deadline);
         let (crl, other_crl) = tokio::join!(self.kds.crl(&own, *deadline), self.kds.crl(&other, for_other));
         Documents { certificates, crl, other_crl: other_crl.ok() }
     }

@@ -22,9 +22,6 @@ use crate::types::{Product, Revocation, SigningKey, UnixTime};
 /// How long a CRL is used before a later one is requested: a revocation takes effect within this time.
 const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// The most time to fetch the CRL for the other kind of key.
-const OTHER_KIND_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Which CRL: AMD issues one for each product and kind of signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -37,6 +34,8 @@ pub(super) struct CrlCache {
     anchors: AmdAnchors,
     clock: Clock,
     disk: Option<DiskCache>,
+    /// The most time to fetch the CRL for the other kind of key.
+    other_kind_timeout: Duration,
     entries: CachedFetches<Key, KnownCrls>,
     /// All CRLs that were seen under each key, also where the refresh then failed: a known revocation is never forgotten.
     seen: Mutex<HashMap<Key, KnownCrls>>,
@@ -77,8 +76,13 @@ impl CrlLookup {
 }
 
 impl CrlCache {
-    pub(super) fn new(anchors: AmdAnchors, clock: Clock, disk: Option<DiskCache>) -> Self {
-        Self { anchors, clock, disk, entries: CachedFetches::default(), seen: Mutex::default() }
+    pub(super) fn new(
+        anchors: AmdAnchors,
+        clock: Clock,
+        disk: Option<DiskCache>,
+        other_kind_timeout: Duration,
+    ) -> Self {
+        Self { anchors, clock, disk, other_kind_timeout, entries: CachedFetches::default(), seen: Mutex::default() }
     }
 
     /// Finds the CRL for the issuer of one kind of key.
@@ -90,13 +94,19 @@ impl CrlCache {
         let mut other = None;
         if !is_named {
             let key = Key { kind: key.kind.other(), ..key };
-            let limit = for_other_kind(deadline);
+            let limit = self.for_other_kind(deadline);
             // A failure is not an error: the other CRL is not required, and a source that would swap the two CRLs could just as
             // well withhold one. What is known of it still counts.
             let failed = failure.is_some() || self.refresh(kds, key, &limit).await.is_err();
             other = self.known(key, failed).await.as_ref().map(KnownCrls::combined);
         }
         CrlLookup { crl, other, failure }
+    }
+
+    /// Returns the deadline of a request for the CRL for the other kind of key, which is not required: at most half of the remaining
+    /// time.
+    pub(super) fn for_other_kind(&self, deadline: &Deadline) -> Deadline {
+        Deadline::after(deadline.half_remaining().min(self.other_kind_timeout))
     }
 
     /// Returns all known CRLs, without a request to the network.
@@ -167,11 +177,6 @@ impl CrlCache {
         }
         Ok(known)
     }
-}
-
-/// Returns the deadline of a request for the CRL for the other kind of key, which is not required: at most half of the remaining time.
-pub(super) fn for_other_kind(deadline: &Deadline) -> Deadline {
-    Deadline::after(deadline.half_remaining().min(OTHER_KIND_TIMEOUT))
 }
 
 /// Whether a known CRL is recent enough that no later one has to be requested.

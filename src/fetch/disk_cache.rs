@@ -29,9 +29,6 @@ const MAX_FILE: usize = (8 * (64 << 10)) + HEADER_LEN;
 const MAGIC: &[u8; 8] = b"blindbx\x01";
 const HEADER_LEN: usize = 16;
 
-/// The most time to read or write a file: a network drive that hangs must cost less than fetching.
-const IO_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// How many files of this process are read or written at a time. A file operation that hangs blocks its thread for good, and
 /// a runtime has few blocking threads, which name lookups need too.
 static IO_PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
@@ -42,6 +39,8 @@ pub(crate) struct DiskCache {
     dir: Arc<CacheDir>,
     /// Part of each file name: verifiers with other roots that share the directory use other files.
     anchors: AmdAnchors,
+    /// The most time to read or write a file.
+    timeout: Duration,
 }
 
 impl DiskCache {
@@ -50,11 +49,11 @@ impl DiskCache {
     /// # Errors
     ///
     /// [`AttestationError::Misconfigured`] unless it is a directory that belongs to this user and gives others no rights.
-    pub(crate) fn open(path: &Path, anchors: &AmdAnchors) -> Result<Self, AttestationError> {
+    pub(crate) fn open(path: &Path, anchors: &AmdAnchors, timeout: Duration) -> Result<Self, AttestationError> {
         let dir = CacheDir::open(path).map_err(|reason| AttestationError::Misconfigured {
             reason: format!("the cache directory cannot be used: {reason}"),
         })?;
-        Ok(Self { dir: Arc::new(dir), anchors: anchors.clone() })
+        Ok(Self { dir: Arc::new(dir), anchors: anchors.clone(), timeout })
     }
 
     /// Returns the certificate with a KDS path, if it is stored and has not expired. It may be another certificate, because
@@ -106,13 +105,13 @@ impl DiskCache {
 
     async fn read(&self, name: String) -> Option<Vec<u8>> {
         let dir = Arc::clone(&self.dir);
-        with_io_timeout(&IO_PERMITS, move || dir.read(&name, MAX_FILE)).await?
+        with_timeout(&IO_PERMITS, self.timeout, move || dir.read(&name, MAX_FILE)).await?
     }
 
     /// Replaces a file. Failures are ignored: what is not stored is fetched again.
     async fn update(&self, name: String, content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8> + Send + 'static) {
         let dir = Arc::clone(&self.dir);
-        with_io_timeout(&IO_PERMITS, move || dir.update(&name, MAX_FILE, content)).await;
+        with_timeout(&IO_PERMITS, self.timeout, move || dir.update(&name, MAX_FILE, content)).await;
     }
 }
 
@@ -142,10 +141,11 @@ fn read_crls(file: &[u8], product: Product, kind: SigningKey, anchors: &AmdAncho
     KnownCrls::from_documents(documents, fetched)
 }
 
-/// Runs a file operation on a blocking thread. One that hangs is abandoned after [`IO_TIMEOUT`], and keeps its permit until it
+/// Runs a file operation on a blocking thread. One that hangs is abandoned after the timeout, and keeps its permit until it
 /// ends, so that hanging operations cannot use up the threads.
-async fn with_io_timeout<T: Send + 'static>(
+async fn with_timeout<T: Send + 'static>(
     permits: &Arc<Semaphore>,
+    timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let permits = Arc::clone(permits);
@@ -158,7 +158,7 @@ async fn with_io_timeout<T: Send + 'static>(
         };
         tokio::task::spawn_blocking(work).await.ok()
     };
-    tokio::time::timeout(IO_TIMEOUT, work).await.ok()?
+    tokio::time::timeout(timeout, work).await.ok()?
 }
 
 #[cfg(test)]
@@ -176,19 +176,23 @@ mod tests {
         let hung = Arc::new(std::sync::Mutex::new(hung));
         let hangs = || {
             let (started, hung) = (Arc::clone(&started), Arc::clone(&hung));
-            with_io_timeout(&permits, move || {
+            with_timeout(&permits, Duration::from_millis(10), move || {
                 started.fetch_add(1, Ordering::SeqCst);
                 hung.lock().unwrap().recv().is_err()
             })
         };
-        assert_eq!(tokio::join!(hangs(), hangs(), hangs(), hangs()), (None, None, None, None));
-        assert_eq!(started.load(Ordering::SeqCst), 2);
+        assert_eq!(tokio::join!(hangs(), hangs()), (None, None));
+        // Threads may start them later than they were abandoned.
+        while started.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(tokio::join!(hangs(), hangs()), (None, None));
         drop(release);
         // Operations that end after all return their permits; those that waited without one were never started.
         while permits.available_permits() < 2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(with_io_timeout(&permits, || 1).await, Some(1));
+        assert_eq!(with_timeout(&permits, Duration::MAX, || 1).await, Some(1));
         assert_eq!(started.load(Ordering::SeqCst), 2);
     }
 }

@@ -19,18 +19,17 @@ use crate::snp::{AmdAnchors, CertificateBundle, CertificateError, VerifiedVek};
 /// The largest response that is read, in bytes: stops a server that sends without end. Genuine ones have 10 KB.
 const MAX_THIM_RESPONSE: u64 = 64 << 10;
 
-/// The most time for a request to THIM; at most half of the remaining time, so that AMD's service can still be tried.
-const THIM_TIMEOUT: Duration = Duration::from_secs(2);
-
 #[derive(Debug)]
 pub(crate) struct Thim {
     client: Client,
     url: Url,
+    timeout: Duration,
 }
 
 impl Thim {
-    pub(crate) fn new(client: Client, url: Url) -> Self {
-        Self { client, url }
+    /// `timeout` is the most time for a request; it has at most half of the remaining time, so that AMD's service can still be tried.
+    pub(crate) fn new(client: Client, url: Url, timeout: Duration) -> Self {
+        Self { client, url, timeout }
     }
 
     /// Returns the origin of the service, for messages.
@@ -45,7 +44,7 @@ impl Thim {
     /// The reason why there is no certificate, as text.
     pub(super) async fn certificate(&self, anchors: &AmdAnchors, deadline: Deadline) -> Result<VerifiedVek, String> {
         let (activity, subject) = ("fetching the host's certificate", "the response with the host's certificate");
-        let deadline = Deadline::after(deadline.half_remaining().min(THIM_TIMEOUT));
+        let deadline = Deadline::after(deadline.half_remaining().min(self.timeout));
         let request = BoundedRequest { activity, subject, limit: MAX_THIM_RESPONSE, deadline, retry_connect: true };
         // Azure's metadata services require this header, because a page in a browser cannot send it across origins.
         let response = request.run(|| self.client.get(self.url.clone()).header("Metadata", "true")).await;

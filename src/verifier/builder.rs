@@ -15,7 +15,7 @@ use crate::azure_vm::AkAnchors;
 use crate::clock::{Clock, TimeProvider};
 use crate::error::AttestationError;
 use crate::evidence::KeySetSource;
-use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, Thim};
+use crate::fetch::{self, CollateralSources, DiskCache, JwksCache, OptionalTimeouts, Thim};
 use crate::maa::KeySet;
 use crate::snp::AmdAnchors;
 use crate::telemetry;
@@ -46,6 +46,7 @@ pub struct VerifierBuilder {
     kds: Option<String>,
     thim: Option<String>,
     cache_dir: Option<PathBuf>,
+    optional_timeouts: OptionalTimeouts,
 }
 
 /// AMD's Key Distribution Service (AMD 57230).
@@ -101,6 +102,7 @@ impl Default for VerifierBuilder {
             kds: None,
             thim: None,
             cache_dir: None,
+            optional_timeouts: OptionalTimeouts::default(),
         }
     }
 }
@@ -199,6 +201,14 @@ impl VerifierBuilder {
         self
     }
 
+    /// Limits each step to this time that is given up in favour of another one: a file of the cache, a request to THIM, the CRL for the
+    /// other kind of key. Not part of the interface: for tests of the outcomes of those steps, which on a busy machine take longer.
+    #[doc(hidden)]
+    pub fn optional_timeout(mut self, timeout: Duration) -> Self {
+        self.optional_timeouts = OptionalTimeouts::all(timeout);
+        self
+    }
+
     /// Sets the address of the attestation agent, instead of the application's own origin (bound sessions) or its port 8080
     /// (unbound ones). A bound session with a separate agent supports exactly one instance of the application. The agent needs
     /// no trust, but it can make attestations fail, like anyone on the network path.
@@ -284,15 +294,15 @@ impl VerifierBuilder {
             Some(key_set) => JwksCache::pinned(key_set.clone(), self.clock.clone()),
             None => JwksCache::fetched(client(true)?, source, self.clock.clone()),
         };
-        let anchors = self.amd_anchors.clone();
-        let disk = self.cache_dir.as_deref().map(|path| DiskCache::open(path, &anchors)).transpose()?;
+        let (anchors, timeouts) = (self.amd_anchors.clone(), self.optional_timeouts);
+        let disk = self.cache_dir.as_deref().map(|path| DiskCache::open(path, &anchors, timeouts.file)).transpose()?;
         let thim = match self.thim.as_deref().map(thim).transpose()? {
-            Some(url) => Some(Thim::new(client(url.scheme() == "https")?, url)),
+            Some(url) => Some(Thim::new(client(url.scheme() == "https")?, url, timeouts.thim)),
             None => None,
         };
         let https_only = kds.scheme() == "https";
-        let kds = CollateralSources::new(client(https_only)?, kds, anchors, self.clock.clone(), disk).with_thim(thim);
-        Ok((key_sets, kds))
+        let sources = CollateralSources::new(client(https_only)?, kds, anchors, self.clock.clone(), disk, &timeouts);
+        Ok((key_sets, sources.with_thim(thim)))
     }
 }
 

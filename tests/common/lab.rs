@@ -99,7 +99,8 @@ impl Lab {
         let builder = Verifier::builder()
             .clock(self.blindbox.clock().clone())
             .only_application_roots(self.blindbox.tls_root_pem())
-            .deadline(Duration::from_secs(60));
+            .deadline(Duration::from_secs(60))
+            .optional_timeout(Duration::from_secs(60));
         let Some(kds) = &self.kds else { return builder.collateral_roots(self.maa.tls_root_pem()) };
         let builder = match self.blindbox.ak_anchors() {
             Some(anchors) => builder.ak_anchors(anchors),

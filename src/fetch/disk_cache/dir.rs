@@ -14,8 +14,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::time::Duration;
 
-/// How often a writer retries, and how long it waits each time, while another one writes.
-const LOCK_ATTEMPTS: u32 = 50;
+/// How often a writer retries, and how long it waits each time, while another one writes. Tests have no other place to fetch from.
+const LOCK_ATTEMPTS: u32 = if cfg!(test) { 6_000 } else { 50 };
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Reads a regular file of at most `limit` bytes.

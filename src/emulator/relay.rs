@@ -202,8 +202,8 @@ impl Relay {
     }
 
     /// Cuts every connection, tunnels too, so that clients have to connect again.
-    pub fn drop_connections(&self) {
-        self.server.drop_connections();
+    pub async fn drop_connections(&self) {
+        self.server.drop_connections().await;
     }
 
     /// What reached the relay inside its own TLS. What passes through a tunnel is not its to count.

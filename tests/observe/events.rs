@@ -186,7 +186,7 @@ async fn renewal_and_leaving_are_told() {
 
     // Nor where there is no connection: the one that the request opens is used.
     lab.blindbox.clock().advance(300);
-    lab.blindbox.drop_connections();
+    lab.blindbox.drop_connections().await;
     noticed().await;
     hello(&session).await.unwrap();
     let told = ear.take();

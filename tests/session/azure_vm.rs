@@ -175,7 +175,7 @@ async fn what_the_policy_does_not_accept_is_a_violation() {
     let check = session.attestation().appraisal().check("ak certificate").cloned().unwrap();
     assert!(matches!(check.verdict, Verdict::NotEvaluated(_)), "{check:?}");
     drop(session);
-    lab.blindbox.drop_connections();
+    lab.blindbox.drop_connections().await;
     noticed().await;
 
     let old = Violation::GuestSvnTooOld { minimum: 10, actual: 7 };

@@ -109,7 +109,7 @@ async fn a_new_connection_to_the_same_key_is_attested_again() {
     let lab = Lab::start().await;
     let session = connect(&lab).await.unwrap();
     hello(&session).await.unwrap();
-    lab.blindbox.drop_connections();
+    lab.blindbox.drop_connections().await;
     noticed().await;
     hello(&session).await.unwrap();
     assert_eq!((lab.blindbox.traffic().tls_connections(), attestations(&lab)), (2, 2));
@@ -199,7 +199,7 @@ async fn old_and_forged_evidence_is_refused() {
 async fn connections_that_are_refused_are_bounded() {
     let lab = Lab::start().await;
     let session = connect(&lab).await.unwrap();
-    lab.blindbox.drop_connections();
+    lab.blindbox.drop_connections().await;
     noticed().await;
     lab.blindbox.set(Knob::ForeignExporter(TlsExporter::new([7; 32])));
     let mut refused = 0;
@@ -219,7 +219,7 @@ async fn connections_that_are_refused_are_bounded() {
 async fn an_outage_keeps_no_connections_out() {
     let lab = Lab::start().await;
     let session = connect(&lab).await.unwrap();
-    lab.blindbox.drop_connections();
+    lab.blindbox.drop_connections().await;
     noticed().await;
     lab.blindbox.fail("/attest/", Fault::status(500));
     for _ in 0..121 {

@@ -335,7 +335,7 @@ async fn futures_that_are_dropped_leave_nothing_stuck() {
     }
     let session = verifier.connect(lab.blindbox.url(), &policy).await.unwrap();
     for wait in [0, 1, 5, 20] {
-        lab.blindbox.drop_connections();
+        lab.blindbox.drop_connections().await;
         let _ = tokio::time::timeout(Duration::from_millis(wait), session.get("/slow?ms=5000").send()).await;
     }
     noticed().await;

@@ -34,7 +34,7 @@ async fn a_relay_that_lies_in_wait_gets_nothing_from_a_running_session() {
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
 
     relay.set_mode(RelayMode::Forward);
-    relay.drop_connections();
+    relay.drop_connections().await;
     noticed().await;
     let mismatch = AttestationError::ChannelMismatch { attested: lab.blindbox.tls_key(), connected: relay.tls_key() };
     assert_eq!(session.post("/generate").body("secret").send().await.unwrap_err(), mismatch);
@@ -48,7 +48,7 @@ async fn a_relay_that_lies_in_wait_gets_nothing_from_a_running_session() {
 
     // The attested key is still good where it is met.
     relay.set_mode(RelayMode::Tunnel);
-    relay.drop_connections();
+    relay.drop_connections().await;
     noticed().await;
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_eq!(lab.blindbox.traffic().count("/generate"), 0);
@@ -118,7 +118,7 @@ async fn a_stolen_serving_key_takes_over_a_session_unless_the_evidence_names_the
     let session = lured(&lab, &relay).await.unwrap();
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     relay.set_mode(RelayMode::Forward);
-    relay.drop_connections();
+    relay.drop_connections().await;
     noticed().await;
     assert_eq!(hello(&session).await.unwrap(), "intercepted");
     assert_eq!(relay.traffic().count("/attest/maa"), 0);
@@ -127,14 +127,14 @@ async fn a_stolen_serving_key_takes_over_a_session_unless_the_evidence_names_the
     let session = lab.verifier().connect(relay.url(), &own_connection).await.unwrap();
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     relay.set_mode(RelayMode::Forward);
-    relay.drop_connections();
+    relay.drop_connections().await;
     noticed().await;
     let error = session.post("/generate").body("secret").send().await.unwrap_err();
     assert!(matches!(error, AttestationError::ConnectionMismatch { .. }), "{error:?}");
     assert_nothing_leaked(&relay);
     // The genuine peer is still good where it is met.
     relay.set_mode(RelayMode::Tunnel);
-    relay.drop_connections();
+    relay.drop_connections().await;
     noticed().await;
     assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
     assert_nothing_leaked(&relay);

@@ -287,7 +287,7 @@ async fn a_peer_with_a_new_key_is_attested_before_it_gets_anything() {
         assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");
         assert_eq!(lab.blindbox.traffic().connections().len(), 1, "a connection under an attested key stays good");
 
-        lab.blindbox.drop_connections();
+        lab.blindbox.drop_connections().await;
         noticed().await;
         lab.blindbox.traffic().clear_requests();
         assert_eq!(hello(&session).await.unwrap(), "hello from a BlindBox");

@@ -227,7 +227,7 @@ async fn a_man_in_the_middle_who_comes_later_gets_nothing() {
     generate(&gateway, "hi").await.assert_is_an_answer_to("hi");
 
     relay.set_mode(RelayMode::Forward);
-    relay.drop_connections();
+    relay.drop_connections().await;
     noticed().await;
     generate(&gateway, "secret").await.assert_is(StatusCode::BAD_GATEWAY, "channel-mismatch");
     assert_eq!(relay.traffic().application_bytes(), 0);

@@ -254,13 +254,15 @@ impl BlindBox {
             self.servers().for_each(|server| server.set_identity(&identity));
         }
         if open == OpenConnections::Drop {
-            self.drop_connections();
+            self.servers().for_each(Server::cut_connections);
         }
     }
 
-    /// Cuts every open connection.
-    pub fn drop_connections(&self) {
-        self.servers().for_each(Server::drop_connections);
+    /// Cuts every open connection: when it returns, all of them have ended, and nothing more is read from them.
+    pub async fn drop_connections(&self) {
+        for server in self.servers() {
+            server.drop_connections().await;
+        }
     }
 
     /// How often its servers have cut their connections.
@@ -284,7 +286,7 @@ impl BlindBox {
         self.stop().await;
         self.agent.messages.restart();
         lock(&self.agent.guest).snp.report_id = ReportId::new(random());
-        self.rotate_tls_key(OpenConnections::Drop);
+        self.rotate_tls_key(OpenConnections::Keep);
         for server in self.servers() {
             server.listen_again().await?;
         }

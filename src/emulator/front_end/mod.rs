@@ -275,8 +275,8 @@ impl FrontEnd {
     }
 
     /// Cuts every open connection of clients.
-    pub fn drop_connections(&self) {
-        self.server.drop_connections();
+    pub async fn drop_connections(&self) {
+        self.server.drop_connections().await;
     }
 
     /// The requests that reached it.

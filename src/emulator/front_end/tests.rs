@@ -354,7 +354,7 @@ async fn a_restart_leaves_no_connection_that_is_cut() {
         scene.replicas[0].restart().await.unwrap();
         let to = scene.attest().await;
         assert_eq!(scene.echo(&to, "at once").await, Ok("at once".to_owned()));
-        scene.replicas[0].drop_connections();
+        scene.replicas[0].drop_connections().await;
         assert_eq!(scene.echo(&to, "at once").await, Ok("at once".to_owned()));
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod fault;
 pub(crate) mod gate;
+mod port;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

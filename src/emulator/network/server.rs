@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::body::ResponseBody;
+use super::port::Port;
 use super::request::{Arrival, Handler, IncomingBody, Reply, ServerTls};
 use super::tls::{KeyExchange, TlsIdentity, TlsVersions};
 use super::traffic::{ConnectionState, Traffic};
@@ -33,8 +34,6 @@ use crate::types::{SpkiDigest, TlsExporter};
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(300);
 /// A client that does not close a connection that has ended does not hold it for longer.
 const CLOSING_LIMIT: Duration = Duration::from_secs(10);
-/// No connection of a test lives longer.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
 
 /// Which protocols a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -70,6 +69,7 @@ pub(crate) struct Protocols {
 /// A running server; dropping it stops everything that it started.
 pub(crate) struct Server {
     address: SocketAddr,
+    port: Mutex<Port>,
     shared: Arc<Shared>,
     accepting: Tasks,
     cuts: Cuts,
@@ -127,6 +127,7 @@ impl Server {
     ) -> io::Result<Self> {
         let server = Self {
             address: listener.local_addr()?,
+            port: Mutex::default(),
             shared: Arc::new(Shared {
                 handler,
                 traffic,
@@ -161,8 +162,15 @@ impl Server {
         *lock(&self.shared.tunnel) = to;
     }
 
-    pub(crate) fn drop_connections(&self) {
+    /// Cuts every connection. What has arrived on one may be read before it ends.
+    pub(crate) fn cut_connections(&self) {
         self.shared.connections.abort_all();
+        self.cuts.note();
+    }
+
+    /// Cuts every connection, and waits for their ends: nothing is read from them after that.
+    pub(crate) async fn drop_connections(&self) {
+        self.shared.connections.end().await;
         self.cuts.note();
     }
 
@@ -172,31 +180,29 @@ impl Server {
 
     /// Stops listening and drops every connection: clients are refused until [`Self::listen_again`].
     pub(crate) async fn stop_listening(&self) {
-        self.accepting.abort_all();
-        self.shared.connections.abort_all();
-        self.accepting.gone().await;
-        self.cuts.note();
+        // First, so that no connection is accepted behind those that end.
+        self.accepting.end().await;
+        lock(&self.port).hold(self.address);
+        self.drop_connections().await;
     }
 
     /// Listens again on the same port; without a stop before, after one.
     pub(crate) async fn listen_again(&self) -> io::Result<()> {
         self.stop_listening().await;
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = lock(&self.port).listen(self.address)?;
         self.accept_on(listener);
         Ok(())
     }
 
     fn accept_on(&self, listener: TcpListener) {
-        let shared = Arc::clone(&self.shared);
+        let (shared, listener) = (Arc::clone(&self.shared), Arc::new(listener));
+        *lock(&self.port) = Port::Listening(Arc::clone(&listener));
         self.accepting.spawn(async move {
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        let connection = Arc::clone(&shared).connection(stream);
-                        let limited = tokio::time::timeout(CONNECTION_LIMIT, connection);
-                        shared.connections.spawn(async move {
-                            let _ = limited.await;
-                        });
+                        let tasks = shared.connections.group();
+                        tasks.spawn(Arc::clone(&shared).connection(stream, tasks.clone()));
                     }
                     // Out of file descriptors, most likely: wait for some to come back.
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -214,7 +220,7 @@ impl Drop for Server {
 }
 
 impl Shared {
-    async fn connection(self: Arc<Self>, mut stream: TcpStream) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, tasks: TaskGroup) {
         let (id, received) = self.traffic.accepted();
         let _ = stream.set_nodelay(true);
         let tunnel = *lock(&self.tunnel);
@@ -228,7 +234,7 @@ impl Shared {
         let endpoint = lock(&self.tls).clone();
         let Some(Endpoint { acceptor, key }) = endpoint else {
             self.traffic.update(id, |record| record.state = ConnectionState::Cleartext);
-            return self.http(Counted { inner: stream, received }, id, None).await;
+            return self.http(Counted { inner: stream, received }, id, None, tasks).await;
         };
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else {
             self.traffic.update(id, |record| record.state = ConnectionState::HandshakeFailed);
@@ -251,10 +257,10 @@ impl Shared {
             record.key = Some(key);
             record.resumed = resumed;
         });
-        self.http(Counted { inner: stream, received }, id, Some(ServerTls { key, exporter })).await;
+        self.http(Counted { inner: stream, received }, id, Some(ServerTls { key, exporter }), tasks).await;
     }
 
-    async fn http<S>(self: Arc<Self>, stream: Counted<S>, id: u64, tls: Option<ServerTls>)
+    async fn http<S>(self: Arc<Self>, stream: Counted<S>, id: u64, tls: Option<ServerTls>, tasks: TaskGroup)
     where
         S: Transport,
     {
@@ -264,7 +270,7 @@ impl Shared {
             let (shared, closing) = (Arc::clone(&self), Arc::clone(&closing));
             async move { shared.answer(request, id, tls, &closing).await }
         });
-        let mut builder = auto::Builder::new(self.connections.clone());
+        let mut builder = auto::Builder::new(tasks);
         builder = match self.protocols.http {
             HttpVersions::Both => builder,
             HttpVersions::Http1 => builder.http1_only(),
@@ -351,44 +357,71 @@ fn without_body(mut response: Response<ResponseBody>) -> Response<ResponseBody> 
     response.map(|_| ResponseBody::whole(Vec::new()))
 }
 
-/// Tasks that end with their owner; also the executor of HTTP/2, whose streams are tasks of their own.
+/// Tasks that end with their owner.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks(Arc<Mutex<TaskSet>>);
 
 #[derive(Default)]
 struct TaskSet {
     running: JoinSet<()>,
+    /// How often all of them were ended.
+    ends: u64,
     closed: bool,
 }
 
 impl Tasks {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut set = lock(&self.0);
-        while set.running.try_join_next().is_some() {}
-        if !set.closed {
-            set.running.spawn(task);
-        }
+        self.group().spawn(task);
     }
 
+    /// Spawns tasks that end with those that run now.
+    pub(crate) fn group(&self) -> TaskGroup {
+        TaskGroup { tasks: self.clone(), ends: lock(&self.0).ends }
+    }
+
+    /// Ends every task, of which some may still be running when it returns.
     pub(crate) fn abort_all(&self) {
-        lock(&self.0).running.abort_all();
+        let mut set = lock(&self.0);
+        set.ends += 1;
+        set.running.abort_all();
     }
 
     /// Ends every task and starts none any more. Needed because tasks of HTTP/2 hold this set that holds them.
     pub(crate) fn close(&self) {
-        let mut set = lock(&self.0);
-        set.closed = true;
-        set.running.abort_all();
+        lock(&self.0).closed = true;
+        self.abort_all();
     }
 
-    /// Waits until the tasks that were aborted have let go of what they held, a listening socket for one.
-    pub(crate) async fn gone(&self) {
-        let mut ending = std::mem::take(&mut lock(&self.0).running);
-        while ending.join_next().await.is_some() {}
+    /// Ends every task, and waits until they have let go of what they held, such as sockets.
+    pub(crate) async fn end(&self) {
+        let mut ending = {
+            let mut set = lock(&self.0);
+            set.ends += 1;
+            std::mem::take(&mut set.running)
+        };
+        ending.shutdown().await;
     }
 }
 
-impl<F> hyper::rt::Executor<F> for Tasks
+/// Spawns the tasks of a connection: the executor of HTTP/2, whose streams are tasks of their own. A connection that is being ended gets
+/// no new ones, which would outlive it.
+#[derive(Clone)]
+pub(crate) struct TaskGroup {
+    tasks: Tasks,
+    ends: u64,
+}
+
+impl TaskGroup {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut set = lock(&self.tasks.0);
+        while set.running.try_join_next().is_some() {}
+        if !set.closed && set.ends == self.ends {
+            set.running.spawn(task);
+        }
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for TaskGroup
 where
     F: Future + Send + 'static,
     F::Output: Send,

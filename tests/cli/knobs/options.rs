@@ -115,6 +115,8 @@ fn what_a_front_end_has_seen_can_be_asked_for() {
     assert_eq!(emulator.order("seen not in any request")["seen"], 0);
     let traffic = emulator.order("traffic");
     assert_eq!((&traffic["front_end_application_bytes"], &traffic["sealed_messages"]), (&0.into(), &0.into()));
+    emulator.order("drop-connections");
+    assert_eq!(emulator.verify(&["--json"]).exit, 0);
     emulator.order("forget-seen");
     assert_eq!(emulator.order("seen blindbox-bound-message/1")["seen"], 0);
 }

@@ -96,7 +96,7 @@ async fn a_new_key_each_time_ends_somewhere() {
     let lab = Lab::start().await;
     let session = lab.connect().await.unwrap();
     lab.blindbox.set(Knob::Debug);
-    lab.blindbox.drop_connections();
+    lab.blindbox.drop_connections().await;
     noticed().await;
     let mut asked = 0;
     let error = loop {

@@ -20,6 +20,7 @@ Commands, one a line on standard input; each has a response of one line of JSON 
   rotate-maa-key             a new key signs tokens; the old one is gone from the key set
   restart                    the guest starts again: another key, another report id
   stop                       stops listening until `restart`
+  drop-connections           cuts open connections; nothing more is read from them
   traffic                    counts what reached application, agent, MAA, relay and front end
   seen TEXT                  counts a text in what the front end has seen in clear (with --front-end)
   forget-seen                forgets what the front end has seen";
@@ -75,10 +76,14 @@ impl Emulation {
                 self.kds.iter().for_each(Kds::recover);
                 self.front_end.iter().for_each(FrontEnd::reset);
             }
-            "rotate-tls-key" => self.blindbox.rotate_tls_key(OpenConnections::Drop),
+            "rotate-tls-key" => {
+                self.blindbox.rotate_tls_key(OpenConnections::Keep);
+                self.blindbox.drop_connections().await;
+            }
             "rotate-maa-key" => self.maa.rotate_key(),
             "restart" => self.blindbox.restart().await.map_err(|error| error.to_string())?,
             "stop" => self.blindbox.stop().await,
+            "drop-connections" => self.drop_connections().await,
             "traffic" => return Ok(self.traffic()),
             "seen" if object.is_empty() => return Err("expected seen TEXT".to_owned()),
             "seen" => return Ok(json!({ "ok": true, "seen": self.front_end()?.count_seen(object) })),
@@ -103,6 +108,17 @@ impl Emulation {
             AnyKnob::FrontEnd(knob) => self.front_end.iter().for_each(|front_end| front_end.set(knob.clone())),
         }
         Ok(())
+    }
+
+    /// From the clients on: who passes requests on does so no more before the next one is cut off.
+    async fn drop_connections(&self) {
+        if let Some(front_end) = &self.front_end {
+            front_end.drop_connections().await;
+        }
+        if let Some(relay) = &self.relay {
+            relay.drop_connections().await;
+        }
+        self.blindbox.drop_connections().await;
     }
 
     fn kds(&self) -> Result<&Kds, String> {

@@ -9,7 +9,7 @@ use crate::emulator::network::request::Call;
 use crate::emulator::network::response::BufferedResponse;
 
 /// The longest wait that a caller of `/slow` can ask for.
-const SLOWEST: u64 = 60_000;
+const SLOWEST: u64 = 3_600_000;
 
 /// Fixed responses by path: content type and body.
 pub(crate) type Pages = BTreeMap<String, (String, Vec<u8>)>;

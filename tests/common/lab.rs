@@ -1,6 +1,7 @@
 //! An emulated MAA and BlindBox, and a verifier that knows the roots of both. Their clock stands still: a test advances it.
 #![allow(dead_code)]
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::amd::CSP_ID;
@@ -12,6 +13,7 @@ use blindbox_attestation::{
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 
 pub struct Lab {
     pub maa: Maa,
@@ -145,7 +147,8 @@ pub async fn hello(session: &Session) -> Result<String, AttestationError> {
 /// it knows, and is not sent again.
 ///
 /// No time alone says so on a busy machine. The client's runtime is the one of the test: when it has reported the ends of 20
-/// connections that were cut later, one after the other, it has reported those of the client.
+/// connections that were cut later, one after the other, it has reported those of the client. Of several workers each one then has
+/// a turn, so that none has yet to look at what was reported to it.
 pub async fn noticed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -154,6 +157,20 @@ pub async fn noticed() {
         drop(theirs.unwrap());
         assert_eq!(ours.unwrap().read(&mut [0]).await.unwrap(), 0);
         moment().await;
+    }
+    let workers = Handle::current().metrics().num_workers();
+    // A worker takes new tasks before its own ones now and then, but not every time.
+    for _ in 0..3 {
+        let all = Arc::new(Barrier::new(workers));
+        let turns: Vec<_> = (0..workers)
+            .map(|_| {
+                let all = Arc::clone(&all);
+                tokio::spawn(async move { all.wait() })
+            })
+            .collect();
+        for turn in turns {
+            turn.await.unwrap();
+        }
     }
 }
 

@@ -18,9 +18,9 @@ use crate::lab::{Lab, hello, interrupted, until};
 
 const BOTH_VERSIONS: [HttpVersions; 2] = [HttpVersions::Http1, HttpVersions::Http2];
 
-/// 64 MiB in pieces that are larger than what the session passes on at a time.
+/// 256 MiB in pieces that are larger than what the session passes on at a time.
 const PIECE: usize = 1 << 20;
-const PIECES: usize = 64;
+const PIECES: usize = 256;
 
 /// Counts its pieces. It fails after `fails_after` of them.
 struct Pieces {
@@ -89,7 +89,8 @@ async fn a_body_of_unknown_size_is_sent_with_every_method() {
     }
 }
 
-/// 64 MiB there and back. What is made of it and not received yet is bounded, however slowly it is read.
+/// 256 MiB there and back. What is made of it and not received yet is bounded, however slowly it is read. Most of that is in the buffers of
+/// sockets, four of them, which some systems let grow to 32 MiB each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_streamed_body_of_any_size_takes_the_same_memory() {
     for http in BOTH_VERSIONS {
@@ -98,13 +99,13 @@ async fn a_streamed_body_of_any_size_takes_the_same_memory() {
         let mut response = session.post("/").body_stream(stream).send().await.unwrap();
         let (mut received, mut most) = (0, 0);
         while let Some(chunk) = response.chunk().await.unwrap() {
-            let piece = u8::try_from(received / PIECE).unwrap();
+            let piece = u8::try_from(received / PIECE % PIECES).unwrap();
             assert_eq!(chunk.first().copied().unwrap_or(piece), piece, "{http:?} at {received}");
             received += chunk.len();
             most = most.max((made.load(Ordering::SeqCst) * PIECE).saturating_sub(received));
         }
         assert_eq!(received, PIECES * PIECE, "{http:?}");
-        assert!(most < 32 << 20, "{most} bytes on the way, {http:?}");
+        assert!(most < 160 << 20, "{most} bytes on the way, {http:?}");
     }
 }
 

@@ -226,10 +226,12 @@ async fn a_proxy_that_wants_a_password_is_named_with_its_port() {
     let address = listener.local_addr().unwrap();
     let asked = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = vec![0; 4096];
-        let length = stream.read(&mut request).await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
         stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        String::from_utf8_lossy(&request[..length]).into_owned()
+        String::from_utf8(request).unwrap()
     });
     let verifier = lab.builder().proxy(format!("http://us%20er:hunter2@{address}")).build().unwrap();
     let error = verifier.connect(lab.blindbox.url(), &lab.policy()).await.unwrap_err();

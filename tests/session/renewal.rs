@@ -79,7 +79,7 @@ async fn tries_each_agent_once(deadline: Duration) -> bool {
 }
 
 /// The connections of all replicas are closed: each request opens one, and only the first of them tries a renewal.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn of_many_agents_that_fail_one_is_tried_over_a_new_connection() {
     let (fleet, session) = outage(Duration::from_secs(60)).await;
     let next = async |requests| {
@@ -107,7 +107,7 @@ async fn of_many_agents_that_fail_one_is_tried_over_a_new_connection() {
 }
 
 /// Connections that the server closes sooner than the next request comes: there is none open to renew over.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn without_an_open_connection_the_one_for_the_request_renews() {
     for http in [HttpVersions::Http1, HttpVersions::Http2] {
         let lab = Lab::with(|blindbox| blindbox.http(http)).await;
@@ -133,7 +133,7 @@ async fn without_an_open_connection_the_one_for_the_request_renews() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn keys_of_instances_that_are_gone_cost_nothing() {
     let lab = Lab::with(|blindbox| blindbox.http(HttpVersions::Http2)).await;
     let network = TcpProxy::start(&[lab.blindbox.address()]).await.unwrap();
@@ -252,7 +252,7 @@ async fn a_refusal_cancels_what_is_under_way() {
     let session = lab.connect().await.unwrap();
     let slow = tokio::spawn({
         let session = session.clone();
-        async move { session.get("/slow?ms=30000").send().await }
+        async move { session.get("/slow?ms=600000").send().await }
     });
     until("the request arrives", || lab.blindbox.traffic().count("/slow") > 0).await;
     lab.blindbox.set(Knob::Debug);

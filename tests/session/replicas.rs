@@ -63,7 +63,7 @@ async fn every_balancer_every_version_one_after_the_other_and_at_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_replica_that_is_refused_costs_what_meets_it_and_no_more() {
     for http in BOTH_VERSIONS {
         let mut fleet = Fleet::start(2, http, Balancing::RoundRobin).await;
@@ -89,7 +89,7 @@ async fn a_replica_that_is_refused_costs_what_meets_it_and_no_more() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_man_in_the_middle_among_the_replicas_gets_nothing() {
     for mode in [RelayMode::Forward, RelayMode::Replay, RelayMode::LegacyForm] {
         let mut fleet = Fleet::start(2, HttpVersions::Both, Balancing::AtRandom).await;
@@ -126,14 +126,14 @@ async fn a_man_in_the_middle_among_the_replicas_gets_nothing() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_restart_under_way_is_an_error_and_the_next_request_finds_the_new_key() {
     for http in BOTH_VERSIONS {
         let mut fleet = Fleet::start(1, http, Balancing::RoundRobin).await;
         let session = fleet.connect().await.unwrap();
         let slow = tokio::spawn({
             let session = session.clone();
-            async move { session.get("/slow?ms=30000").header("x-id", "slow").send().await }
+            async move { session.get("/slow?ms=600000").header("x-id", "slow").send().await }
         });
         until("the request arrives", || fleet.count("/slow") > 0).await;
         let old = fleet.replicas[0].tls_key();

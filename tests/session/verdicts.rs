@@ -98,7 +98,7 @@ async fn one_connection_that_breaks_is_not_everybodys() {
     assert_eq!(tried, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_key_that_is_refused_again_and_again_crowds_out_no_other() {
     let lab = Lab::start().await;
     let (one, other) = (another(&lab).await, another(&lab).await);

@@ -175,20 +175,29 @@ async fn an_issuer_with_a_new_key_is_taken_from_the_services_and_only_if_the_roo
 async fn serving(files: Vec<(&'static str, Vec<u8>)>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let files = std::sync::Arc::new(files);
     tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(client.read_u8().await?);
-            }
-            let head = String::from_utf8(head).unwrap();
-            let file = files.iter().find(|(path, _)| head.starts_with(&format!("GET {path}")));
-            let (status, body) = file.map_or(("404 Not Found", &[][..]), |(_, body)| ("200 OK", body));
-            let length = body.len();
-            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-            client.write_all(&[head.as_bytes(), body].concat()).await?;
+        while let Ok((client, _)) = listener.accept().await {
+            let files = std::sync::Arc::clone(&files);
+            // A client may give up a connection, or open one that it does not use.
+            tokio::spawn(async move { send_file(client, &files).await });
         }
-        Ok::<_, std::io::Error>(())
     });
     url
+}
+
+async fn send_file(mut client: tokio::net::TcpStream, files: &[(&'static str, Vec<u8>)]) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let file = files.iter().find(|(path, _)| head.starts_with(&format!("GET {path}")));
+    let (status, body) = file.map_or(("404 Not Found", &[][..]), |(_, body)| ("200 OK", body));
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    client.write_all(&[head.as_bytes(), body].concat()).await?;
+    client.shutdown().await?;
+    // Until the client closes: a connection that is dropped with unread bytes is reset.
+    tokio::io::copy(&mut client, &mut tokio::io::sink()).await.map(drop)
 }

@@ -8,7 +8,8 @@ import threading
 import blindbox_attestation as blindbox
 
 session = None
-opened = None  # the command that opened it
+loop = asyncio.new_event_loop()
+cancelling = None  # a session whose requests can be cancelled
 
 
 def read(path):
@@ -30,9 +31,11 @@ def parsed(command):
 
 
 def connect(command):
-    global session, opened
+    global session, cancelling
     policy = parsed(command)
-    session, opened = verifier(command).connect(command["url"], policy), command
+    session = verifier(command).connect(command["url"], policy)
+    if "cancels" in command:
+        cancelling = loop.run_until_complete(verifier(command).connect_async(command["url"], policy))
     return {"attestation": session.attestation.fields}
 
 
@@ -57,7 +60,7 @@ def sent(command):
 
 def request(command):
     if "cancel_ms" in command:
-        return asyncio.run(cancelled(command))
+        return loop.run_until_complete(cancelled(command))
     method, target, options = sent(command)
     response = session.request(method, target, **options)
     outcome = {"status": response.status}
@@ -71,16 +74,15 @@ def request(command):
 
 async def cancelled(command):
     method, target, options = sent(command)
-    async with await verifier(opened).connect_async(opened["url"], parsed(opened)) as session:
 
-        async def whole():
-            response = await session.request(method, target, **options)
-            return {"status": response.status, "content": (await response.read()).hex()}
+    async def whole():
+        response = await cancelling.request(method, target, **options)
+        return {"status": response.status, "content": (await response.read()).hex()}
 
-        try:
-            return await asyncio.wait_for(whole(), int(command["cancel_ms"]) / 1000)
-        except asyncio.TimeoutError:
-            return {"cancelled": True}
+    try:
+        return await asyncio.wait_for(whole(), int(command["cancel_ms"]) / 1000)
+    except asyncio.TimeoutError:
+        return {"cancelled": True}
 
 
 def start(command):
@@ -102,7 +104,11 @@ def policy(command):
 
 
 def close(command):
+    global cancelling
     session.close()
+    if cancelling:
+        loop.run_until_complete(cancelling.aclose())
+    cancelling = None
     return {}
 
 

@@ -151,6 +151,12 @@ fn respond(mut stream: TcpStream) -> std::io::Result<()> {
         request.extend_from_slice(&byte);
     }
     let request = String::from_utf8_lossy(&request);
+    // To its end: a connection that is closed with unread bytes is reset, and the response may be lost.
+    let lengths = request.lines().filter_map(|line| line.split_once(':'));
+    let length = lengths
+        .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .find_map(|(_, value)| value.trim().parse().ok());
+    std::io::copy(&mut (&stream).take(length.unwrap_or(0)), &mut std::io::sink())?;
     let path = request.split(' ').nth(1).unwrap_or_default();
     let response: &[u8] = match path {
         "/204" => b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",

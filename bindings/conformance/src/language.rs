@@ -9,10 +9,10 @@ use crate::runner::{Process, Runner};
 use crate::scenario::{Failure, Scenario};
 use crate::stage::Stage;
 use crate::step::RecordedStep;
-use crate::{cancellation, content, memory};
+use crate::{attempts, cancellation, content, mask, memory};
 
-/// The outcomes of a scenario, and what is wrong about them.
-pub(crate) type Ran = (Vec<Value>, Result<(), String>);
+/// The outcomes of a scenario as text, and what is wrong about them.
+pub(crate) type Ran = (String, Result<(), String>);
 
 /// One language.
 pub(crate) struct Language {
@@ -43,13 +43,15 @@ impl Language {
         }
     }
 
-    /// Runs a scenario, and returns its outcomes and what is wrong about them. `None` if it is not its matter.
+    /// Runs a scenario, and returns its outcomes as text and what is wrong about them: the file expects others, or the reference had others.
+    /// `None` if it is not its matter.
     pub(crate) fn run(
         &mut self,
         scenario: &Scenario,
         emulator: &mut Emulator,
         stage: &Stage,
         collector: &mut dyn Runner,
+        expected: Option<&str>,
     ) -> Result<Option<Ran>, Failure> {
         if self.is_offline && !scenario.is_offline() {
             self.passed_over = self.passed_over.saturating_add(1);
@@ -59,14 +61,23 @@ impl Language {
             self.notes.push(format!("NOT RUN: {}, where it shows something else", scenario.name));
             return Ok(None);
         }
-        let (outcomes, times) =
-            cancellation::judged(|| scenario.run(emulator, stage, self.runner.as_mut(), collector))?;
+        let ((outcomes, found), verdict) = attempts::with_longer_limits(scenario.has_time_limit(), |longer| {
+            let (outcomes, times) = cancellation::judged(|| {
+                attempts::within(scenario.within_seconds, || {
+                    scenario.run(emulator, stage, self.runner.as_mut(), collector, longer)
+                })
+            })?;
+            let found = mask::masked(&outcomes, scenario.messages, emulator)?;
+            let difference = expected.and_then(|expected| mask::difference(expected, &found));
+            let verdict = scenario.check(&outcomes).and(difference.map_or(Ok(()), Err)).and(times);
+            Ok(((outcomes, found), verdict))
+        })?;
         let received = outcomes.last().unwrap_or(&Value::Null);
         self.refusals = self.refusals.saturating_add(usize::from(received.get("bytes").is_some()));
-        let verdict = scenario.check(&outcomes).and(times).map(|slowest| {
+        let verdict = verdict.map(|slowest| {
             self.slowest_cancellation = self.slowest_cancellation.max(slowest);
         });
-        Ok(Some((outcomes, verdict)))
+        Ok(Some((found, verdict)))
     }
 
     /// Notes what came of a scenario, and prints what is wrong.
@@ -95,7 +106,7 @@ impl Language {
             ("requests", get, "status")
         };
         let runner = self.runner.as_mut();
-        let growth = memory::growth(|times| {
+        let rounds = memory::rounds(&self.name, |times| {
             for _ in 0..times {
                 let outcome = runner.run(&command)?;
                 if outcome.get(expected).is_none() || outcome.get("error").is_some() {
@@ -107,12 +118,11 @@ impl Language {
         if !self.is_offline {
             runner.run(&json!({ "do": "close" }))?;
         }
-        let Some(growth) = growth else {
+        let Some((growth, verdict)) = rounds else {
             self.notes.push("NOT MEASURED: the memory of the process (no /proc)".to_owned());
             return Ok(());
         };
         self.notes.push(format!("{} KiB more memory after {} {what}", growth / 1024, memory::REQUESTS));
-        let verdict = memory::check(&self.name, growth);
         self.note("memory", verdict);
         Ok(())
     }

@@ -46,6 +46,8 @@ pub(crate) struct Scenario {
     /// Whether it is compared how many requests the application received. Not where one is cancelled on its way.
     #[serde(default = "yes")]
     requests: bool,
+    /// The time in which what is counted has to happen. Steps that take longer show something else, and are run again.
+    pub(crate) within_seconds: Option<u64>,
     /// Languages whose interface shows something else by intention.
     #[serde(default)]
     pub(crate) not_in: Vec<String>,
@@ -62,15 +64,18 @@ impl Scenario {
     }
 
     /// Runs it, and returns what each command gave, then what the peer received. The collector collects the evidence that is recorded:
-    /// each language is to verify the same, those without a network too.
+    /// each language is to verify the same, those without a network too. Time limits of requests are `longer` times those of the file.
     pub(crate) fn run(
         &self,
         emulator: &mut Emulator,
         stage: &Stage,
         runner: &mut dyn Runner,
         collector: &mut dyn Runner,
+        longer: u64,
     ) -> Result<Vec<Value>, Failure> {
         emulator.order("reset")?;
+        // A request that an earlier scenario gave up must not arrive in this one.
+        emulator.order("drop-connections")?;
         if emulator.has_front_end() {
             emulator.order("forget-seen")?;
         }
@@ -93,10 +98,11 @@ impl Scenario {
             fs::read_dir(&directory)?.try_for_each(|entry| fs::remove_file(entry?.path()))?;
             let mut command = emulator.about.clone();
             command["policy"] = json!(policy);
-            extend(&mut command, &self.with, emulator, stage)?;
+            extend(&mut command, &self.with.longer(longer), emulator, stage)?;
             extend(&mut command, step, emulator, stage)?;
             command["settings"] = json!(content::settings(&command, stage)?);
             match step {
+                Step::Connect { .. } if self.cancels() => command["cancels"] = json!(true),
                 Step::Request(step) => step.lay_out(&mut command, session.as_deref().unwrap_or_default(), stage)?,
                 Step::Recorded(step) => step.lay_out(&mut command, &directory, stage, collector)?,
                 _ => {}
@@ -114,6 +120,16 @@ impl Scenario {
         let refused = outcomes.iter().all(|outcome| outcome.get("error").is_some());
         outcomes.push(self.traffic(emulator, &before, refused)?);
         Ok(outcomes)
+    }
+
+    /// Whether it is about a time limit of a request, which on a busy machine may end another step than the one that it is about.
+    pub(crate) fn has_time_limit(&self) -> bool {
+        self.with.request_timeout_ms.is_some()
+    }
+
+    /// Whether a request is cancelled.
+    fn cancels(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Request(step) if step.cancel_ms.is_some()))
     }
 
     /// What the peer, and parties between, received since `before`.
@@ -162,6 +178,12 @@ impl Scenario {
             commands.iter().enumerate().map(|(at, outcome)| brief(outcome, expected(at).contains(SENT))).collect();
         if found != self.expect {
             return Err(format!("expected {:?}, found {found:?}", self.expect));
+        }
+        let sent =
+            commands.iter().filter(|outcome| outcome.pointer("/error/request_sent") == Some(&json!(true))).count();
+        let arrived = number(received, "requests").saturating_add(number(received, "sealed"));
+        if self.has_time_limit() && arrived < u64::try_from(sent).unwrap_or(u64::MAX) {
+            return Err("a request ended before it arrived".to_owned());
         }
         if number(received, "bytes") > 0 {
             return Err("bytes reached a peer that was refused".to_owned());

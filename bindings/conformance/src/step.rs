@@ -40,7 +40,15 @@ pub(crate) struct With {
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_timeout_ms: Option<u64>,
+    pub(crate) request_timeout_ms: Option<u64>,
+}
+
+impl With {
+    /// The same with so many times the time for a request.
+    pub(crate) fn longer(&self, times: u64) -> Self {
+        let request_timeout_ms = self.request_timeout_ms.map(|limit| limit.saturating_mul(times));
+        Self { request_timeout_ms, ..self.clone() }
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -62,7 +70,7 @@ pub(crate) struct RequestStep {
     #[serde(default)]
     show: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cancel_ms: Option<u64>,
+    pub(crate) cancel_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

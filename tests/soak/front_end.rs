@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::{BlindBox, EmulatedClock, FrontEnd, FrontEndKnob, Maa};
 use blindbox_attestation::{Policy, Session, Trust, UvmRequirement, Verifier, Workload};
@@ -65,6 +65,15 @@ struct Scene {
 struct Tally {
     answered: Vec<usize>,
     errors: BTreeMap<&'static str, usize>,
+    /// How often the front end has changed what it does, and how many requests and attestations were begun and ended since.
+    turn: usize,
+    ended: usize,
+}
+
+impl Tally {
+    fn ended(&mut self, turn: usize) {
+        self.ended += usize::from(self.turn == turn);
+    }
 }
 
 #[derive(Default)]
@@ -72,6 +81,12 @@ struct Shared {
     sent: AtomicUsize,
     done: AtomicBool,
     tally: Mutex<Tally>,
+}
+
+impl Shared {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap()
+    }
 }
 
 impl Scene {
@@ -113,22 +128,27 @@ impl Scene {
 async fn work(scene: Arc<Scene>, shared: Arc<Shared>) {
     let mut session = None;
     while !shared.done.load(Ordering::SeqCst) {
+        let turn = shared.tally().turn;
         let open = match session.take() {
             Some(open) => open,
             None => match scene.connect().await {
                 Ok(open) => open,
                 // An attestation that the front end changed.
-                Err(_) => continue,
+                Err(_) => {
+                    shared.tally().ended(turn);
+                    continue;
+                }
             },
         };
         let number = shared.sent.fetch_add(1, Ordering::SeqCst);
         let body = format!("{SECRET} {number}");
         let request = open.post("/echo").header("x-number", number.to_string()).body(body.clone());
         let outcome = match tokio::time::timeout(PATIENCE, request.send()).await.expect("a request is stuck") {
-            Ok(response) => response.text().await.map_err(|_| BROKEN_OFF),
+            Ok(response) => response.text().await.map_err(|error| error.code()),
             Err(error) => Err(error.code()),
         };
-        let mut tally = shared.tally.lock().unwrap();
+        let mut tally = shared.tally();
+        tally.ended(turn);
         match outcome {
             Ok(text) => {
                 assert_eq!(text, body, "the response of another request");
@@ -152,9 +172,15 @@ async fn soak(requests: usize, pace: usize) {
         if let Some(knob) = action {
             scene.front_end.set(knob.clone());
         }
-        // Attestations can fail for as long as an action lasts: no request is sent then, so it ends after a time too.
-        let (next, mut waited) = (sent() + pace, 0);
-        while sent() < next && (action.is_none() || waited < 100) {
+        {
+            let mut tally = shared.tally();
+            (tally.turn, tally.ended) = (tally.turn + 1, 0);
+        }
+        // Attestations can fail for as long as an action lasts: no request is sent then, so it ends after a time too, but not before it
+        // had an effect.
+        let (next, mut waited, begun) = (sent() + pace, 0, Instant::now());
+        while (sent() < next && (action.is_none() || waited < 100)) || shared.tally().ended == 0 {
+            assert!(begun.elapsed() < PATIENCE, "nothing comes of {action:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
             waited += 1;
         }
@@ -174,7 +200,8 @@ async fn soak(requests: usize, pace: usize) {
         tokio::time::timeout(PATIENCE, worker).await.expect("a worker is stuck").unwrap();
     }
     scene.count(&mut arrivals);
-    let tally = shared.tally.lock().unwrap();
+    assert_eq!(scene.front_end.count_seen(SECRET), 0);
+    let tally = shared.tally();
     let (requests, failed) = (sent(), tally.errors.values().sum::<usize>());
     eprintln!(
         "soak behind a front end: {requests} requests, answered {}, errors {:?}",
@@ -192,12 +219,8 @@ async fn soak(requests: usize, pace: usize) {
     }
 }
 
-/// A response that is cut or changed after its head.
-const BROKEN_OFF: &str = "broken off";
-
 /// What may come of a request here, besides a response.
 const EXPECTED: &[&str] = &[
-    BROKEN_OFF,
     "application-unreachable",
     "agent-unreachable",
     // An attestation that the front end changed, when a session attests again.

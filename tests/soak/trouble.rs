@@ -22,12 +22,16 @@ pub struct Tally {
     /// How often a poisoned session was opened again.
     pub healed: usize,
     pub slowest: Duration,
+    /// How many requests were begun and ended between two troubles, and how many of them had a response.
+    pub undisturbed: (usize, usize),
 }
 
 /// What workers and troubles share.
 #[derive(Default)]
 pub struct Shared {
     pub sent: AtomicUsize,
+    /// How often the state has changed between trouble and none: odd numbers are times without.
+    pub phase: AtomicUsize,
     /// No further requests.
     pub done: AtomicBool,
     tally: Mutex<Tally>,

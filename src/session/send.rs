@@ -135,8 +135,10 @@ impl SessionInner {
         MAX_CONCURRENT_ATTESTATIONS.saturating_sub(self.attest_permits.available_permits())
     }
 
-    /// The time for a connection and the attestation of its peer, within that of a request.
+    /// The time for a connection and the attestation of its peer, within that of a request. Where the request's ends first, it is that
+    /// deadline itself: an error states the time that was given, and not what was left of it.
     fn attesting(&self, request: &Deadline) -> Deadline {
-        Deadline::after(self.challenger.verifier.deadline.min(request.remaining()))
+        let whole = self.challenger.verifier.deadline;
+        if request.remaining() < whole { *request } else { Deadline::after(whole) }
     }
 }

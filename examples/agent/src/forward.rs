@@ -47,10 +47,11 @@ impl Forward {
         self.places.admit(caller)
     }
 
+    /// Passes a request on. The application gets the address of the caller; `None` if it came sealed, through a front end.
     pub(crate) async fn pass<B>(
         &self,
         request: Request<B>,
-        caller: IpAddr,
+        caller: Option<IpAddr>,
         place: Place,
     ) -> Result<Response<Answer>, Refusal>
     where
@@ -82,7 +83,11 @@ impl Forward {
     }
 
     /// The same request as HTTP/1.1 in origin form, without what was about the connection it came on.
-    fn request<B: Body>(&self, request: Request<B>, caller: IpAddr) -> Result<Request<LimitedBody<B>>, Refusal> {
+    fn request<B: Body>(
+        &self,
+        request: Request<B>,
+        caller: Option<IpAddr>,
+    ) -> Result<Request<LimitedBody<B>>, Refusal> {
         let (mut head, body) = request.into_parts();
         // Behind a tunnel, bytes would go through that are no requests, past everything here.
         if head.method == Method::CONNECT || !upgrade_may_be_ignored(&head) {
@@ -119,8 +124,10 @@ impl Forward {
         head.headers.remove(EXPECT);
         join_cookies(&mut head.headers)?;
         head.headers.insert(HOST, host);
-        let caller = HeaderValue::try_from(caller.to_canonical().to_string()).map_err(|_| BAD)?;
-        head.headers.insert("x-forwarded-for", caller);
+        if let Some(caller) = caller {
+            let caller = HeaderValue::try_from(caller.to_canonical().to_string()).map_err(|_| BAD)?;
+            head.headers.insert("x-forwarded-for", caller);
+        }
         head.headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         let mut passed = Request::new(LimitedBody::new(body, self.body_bytes, self.idle));
         *passed.method_mut() = head.method;

@@ -1,7 +1,7 @@
 //! Sealed messages, `blindbox-bound-message/1`: the form for an agent behind a front end that ends TLS.
 //!
 //! The front end is not trusted. Of the outer request, nothing is used but its body: method, path, headers and content of the request
-//! to the application are inside, and so is the whole response.
+//! to the application are inside, and so is the whole response. The address of its sender counts for limits alone.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -113,7 +113,8 @@ async fn exchanged(
     let (request, responder) = exchange.accept();
     // The outer path was that of sealed messages. Inside, no path is the agent's.
     let answer = match classify(request.method(), request.uri()) {
-        Route::Application => forward.pass(request, caller, place).await,
+        // The address is the front end's, and nothing authenticates what that says about its own callers.
+        Route::Application => forward.pass(request, None, place).await,
         Route::Ambiguous => Err(Refusal { status: StatusCode::BAD_REQUEST, text: "the path is ambiguous" }),
         _ => Err(Refusal { status: StatusCode::NOT_FOUND, text: "the application has no such path" }),
     };

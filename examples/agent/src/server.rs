@@ -230,7 +230,7 @@ impl Shared {
             }),
             Route::Application => {
                 let place = self.forward.place(caller)?;
-                self.forward.pass(request, caller, place).await
+                self.forward.pass(request, Some(caller), place).await
             }
         }
     }

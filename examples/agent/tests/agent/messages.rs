@@ -121,8 +121,11 @@ async fn the_application_gets_what_was_sealed_and_nothing_of_the_outer_request()
         assert_eq!((head.method, head.uri.to_string().as_str(), body.len()), (Method::POST, "/generate?q=1", 70_000));
         assert_eq!(head.headers["host"], "app.example");
         assert!(!head.headers.contains_key("blindbox-message"));
-        // Of the outer request, which had a cookie and a header of its own.
-        assert!(!head.headers.contains_key("cookie") && !head.headers.contains_key("x-outer"));
+        // Nothing of the outer request, which had a cookie, a header of its own and an address.
+        let mut names: Vec<&str> = head.headers.keys().map(hyper::header::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "host", "transfer-encoding", "x-forwarded-proto"]);
+        assert_eq!(head.headers["x-forwarded-proto"], "https");
 
         let response = scene.send(&to, 1, &get("/")).await;
         assert_eq!(response.content, b"/ ");
@@ -130,6 +133,26 @@ async fn the_application_gets_what_was_sealed_and_nothing_of_the_outer_request()
         assert_eq!(head.headers["x-secret"], SECRET);
         assert!(!head.headers.contains_key("transfer-encoding"), "a GET without content");
     }
+}
+
+/// An application takes these for what its proxy says.
+#[tokio::test]
+async fn what_only_an_intermediary_should_say_does_not_arrive_from_inside_either() {
+    let mut scene = Scene::start("").await;
+    let (to, _) = scene.attest("/attest/maa").await;
+    let fields = [
+        ("x-forwarded-for", "10.0.0.2"),
+        ("x-forwarded-proto", "http"),
+        ("forwarded", "for=10.0.0.2"),
+        ("x-real-ip", "10.0.0.2"),
+        ("x_forwarded_for", "10.0.0.2"),
+    ];
+    assert_eq!(scene.send(&to, 0, &Plain { fields: &fields, ..get("/") }).await.status, 200);
+    let (head, _) = scene.application.arrived().remove(0);
+    let mut fields: Vec<_> =
+        head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, [("host", "app.example"), ("x-forwarded-proto", "https")]);
 }
 
 #[tokio::test]

@@ -41,7 +41,9 @@ impl Outer {
 
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Received {
         let mut request = Request::builder().method(method).uri(format!("https://front-end.example{path}"));
-        for (name, value) in [("cookie", "front-end=1"), ("x-outer", "1")].iter().chain(headers) {
+        for (name, value) in
+            [("cookie", "front-end=1"), ("x-outer", "1"), ("x-forwarded-for", "10.0.0.1")].iter().chain(headers)
+        {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body))).unwrap();

@@ -111,9 +111,10 @@ fn messages(corpora: &Corpora) -> Result<()> {
             corpora.write("sealed_text", &format!("{index}-{kind}.bin"), &message)?;
         }
     }
-    // X-Wing: the layout is right, the key is not one.
-    let x_wing = [&[1, 0x64, 0x7a], [0x11; 1216].as_slice(), &[0, 4, 0, 1, 0, 2]].concat();
-    corpora.write("key_config", "x-wing.bin", &x_wing)
+    // The layout is right, the keys are none that a message can be sealed to.
+    let x_wing = |part: u8| [&[1, 0x64, 0x7a], [part; 1216].as_slice(), &[0, 4, 0, 1, 0, 2]].concat();
+    corpora.write("key_config", "low-order.bin", &x_wing(0))?;
+    corpora.write("key_config", "coefficient.bin", &x_wing(0xff))
 }
 
 /// A token, its key set and policies, as a client meets them.

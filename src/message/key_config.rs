@@ -3,6 +3,7 @@
 //! An agent names one configuration and evidence names its digest, so there is nothing to choose: the crate accepts one key of a
 //! [`Kem`], with HKDF-SHA256 and AES-256-GCM as its only pair, and no byte more.
 
+use super::public_key::{self, UnusableKey};
 use super::suite::{self, Kem};
 use crate::crypto::suite::Aead;
 use crate::types::Sha256Digest;
@@ -40,10 +41,13 @@ pub(crate) enum KeyConfigError {
     /// Not exactly one pair, or another one.
     #[error("the algorithms are not HKDF-SHA256 (0x0001) with AES-256-GCM (0x0002) alone")]
     Algorithms,
+    /// Nothing can be sealed to it.
+    #[error("the key configuration has no usable public key: {0}")]
+    PublicKey(UnusableKey),
 }
 
 impl KeyConfig {
-    /// Names a public key. `None` if its size is not that of the KEM.
+    /// Names a public key of one's own. `None` if its size is not that of the KEM.
     pub(crate) fn new(key_id: u8, kem: Kem, public_key: Vec<u8>) -> Option<Self> {
         let aead = Aead::Aes256Gcm;
         (public_key.len() == kem.public_key_len()).then_some(Self { key_id, kem, public_key, aead })
@@ -55,7 +59,7 @@ impl KeyConfig {
         Self { aead: Aead::Aes128Gcm, ..self }
     }
 
-    /// Reads exactly one configuration.
+    /// Reads exactly one configuration, of a key that messages can be sealed to.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, KeyConfigError> {
         let (key_id, rest) = bytes.split_first().ok_or(KeyConfigError::Empty)?;
         let (kem_id, rest) = rest.split_first_chunk::<2>().ok_or(KeyConfigError::Empty)?;
@@ -66,7 +70,11 @@ impl KeyConfig {
         }
         let (public_key, algorithms) = rest.split_at_checked(kem.public_key_len()).ok_or(KeyConfigError::Algorithms)?;
         let config = Self { key_id: *key_id, kem, public_key: public_key.to_vec(), aead: Aead::Aes256Gcm };
-        if algorithms == config.algorithms() { Ok(config) } else { Err(KeyConfigError::Algorithms) }
+        if algorithms != config.algorithms() {
+            return Err(KeyConfigError::Algorithms);
+        }
+        public_key::check(kem, public_key).map_err(KeyConfigError::PublicKey)?;
+        Ok(config)
     }
 
     /// The configuration as an agent sends it.
@@ -121,6 +129,7 @@ impl KeyConfig {
 mod tests {
     use super::*;
 
+    /// Of bytes that are a usable key of either KEM.
     fn config(kem: Kem) -> KeyConfig {
         KeyConfig::new(7, kem, vec![0xab; kem.public_key_len()]).unwrap()
     }
@@ -150,6 +159,22 @@ mod tests {
         }
         let longer = [bytes.as_slice(), &[0]].concat();
         assert_eq!(KeyConfig::from_bytes(&longer), Err(KeyConfigError::Length { expected: 41, found: 42 }));
+    }
+
+    #[test]
+    fn a_key_that_nothing_can_be_sealed_to_is_refused() {
+        let read = |kem: Kem, at: usize, part: [u8; 32]| {
+            let mut bytes = config(kem).to_bytes();
+            bytes[3 + at..3 + at + 32].copy_from_slice(&part);
+            KeyConfig::from_bytes(&bytes).map_err(|error| (error, error.to_string()))
+        };
+        let low_order = KeyConfigError::PublicKey(UnusableKey::LowOrder);
+        let text = "the key configuration has no usable public key: its X25519 part has a low order";
+        assert_eq!(read(Kem::X25519, 0, [0; 32]), Err((low_order, text.to_owned())));
+        assert_eq!(read(Kem::XWing, 1184, [0; 32]), Err((low_order, text.to_owned())));
+        let coefficient = KeyConfigError::PublicKey(UnusableKey::Coefficient);
+        let text = "the key configuration has no usable public key: its ML-KEM-768 part has a coefficient above 3328";
+        assert_eq!(read(Kem::XWing, 0, [0xff; 32]), Err((coefficient, text.to_owned())));
     }
 
     #[test]

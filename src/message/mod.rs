@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`hpke`] | the encryption to a public key |
 //! | [`key_config`] | the public key and its algorithms, as an agent names them |
+//! | [`public_key`] | which public keys are usable |
 //! | [`chunks`] | a sequence of encrypted chunks, of which the last is marked |
 //! | [`request`], [`response`] | the sealed messages, both ends |
 //! | [`binary_http`] | method, path, status, fields, content and trailers as bytes |
@@ -24,6 +25,7 @@ pub(crate) mod hpke;
 pub(crate) mod key_config;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+mod public_key;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod suite;

@@ -8,7 +8,7 @@ use super::chunks::{ChunkError, ChunkOpener, ChunkSealer, Chunks, MAX_TEXT};
 pub use super::exchange::properties::{front_end, message_number, sessions};
 use super::exchange::runtime_data::runtime_data;
 use super::hpke::{Kem, PrivateKey};
-use super::key_config::KeyConfig;
+use super::key_config::{KeyConfig, KeyConfigError};
 use super::request::{self, RequestStart};
 use crate::crypto::sealing::X25519PrivateKey;
 use crate::types::Nonce;
@@ -21,20 +21,31 @@ const PRIVATE_KEY: [u8; 32] = [
 /// How messages are cut into pieces.
 const PIECES: [usize; 3] = [1, 7, usize::MAX];
 
-/// A key configuration that is read is written as the same bytes.
+/// A key configuration that is read is written as the same bytes, and a message can be sealed to it. Nothing can be sealed to a key that
+/// is refused.
 ///
 /// # Panics
 ///
 /// If it is not.
 pub fn key_config(bytes: &[u8]) {
-    if let Ok(config) = KeyConfig::from_bytes(bytes) {
-        assert_eq!(config.to_bytes(), bytes);
-        assert_eq!(config.digest(), crate::crypto::sha256_digest(bytes));
-        assert_eq!(runtime_data(&Nonce::new([0; 32]), &config).len(), 207);
-        // A key of low order, or one that is no key of ML-KEM, is refused.
-        if let Ok(sealed) = request::seal(&config) {
-            assert!(matches!(RequestStart::read(&sealed.start), Ok(Some((start, []))) if start.names(&config)));
+    match KeyConfig::from_bytes(bytes) {
+        Ok(config) => {
+            assert_eq!(config.to_bytes(), bytes);
+            assert_eq!(config.digest(), crate::crypto::sha256_digest(bytes));
+            assert_eq!(runtime_data(&Nonce::new([0; 32]), &config).len(), 207);
+            let sealed = request::seal(&config).map(|sealed| sealed.start);
+            let read = sealed.as_ref().map(|start| RequestStart::read(start));
+            assert!(matches!(read, Ok(Ok(Some((start, [])))) if start.names(&config)));
         }
+        Err(KeyConfigError::PublicKey(_)) => {
+            let refused = || {
+                let ([key_id, kem @ ..], rest) = bytes.split_first_chunk::<3>()?;
+                let (public_key, _) = rest.split_last_chunk::<6>()?;
+                KeyConfig::new(*key_id, Kem::from_id(*kem)?, public_key.to_vec())
+            };
+            assert!(refused().is_some_and(|config| request::seal(&config).is_err()));
+        }
+        Err(_) => {}
     }
 }
 

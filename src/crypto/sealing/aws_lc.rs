@@ -47,7 +47,6 @@ impl X25519PrivateKey {
         agreement::PrivateKey::generate(&X25519).map(Self).map_err(|_| SealingError)
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, SealingError> {
         agreement::PrivateKey::from_private_key(&X25519, bytes).map(Self).map_err(|_| SealingError)
     }

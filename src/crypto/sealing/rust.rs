@@ -57,7 +57,6 @@ impl X25519PrivateKey {
         Ok(Self(StaticSecret::from(*random()?)))
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, SealingError> {
         Ok(Self(StaticSecret::from(*secret(bytes)?)))
     }

@@ -170,6 +170,18 @@ async fn a_response_that_is_refused_ends_a_client() {
     assert_eq!(host.exchange("POST", "still").await.as_deref(), Ok("still"));
 }
 
+#[tokio::test]
+async fn a_message_key_that_nothing_can_be_sealed_to_is_refused_in_a_host_too() {
+    let mut host = Host::start().await;
+    for (knob, error) in super::unusable_keys() {
+        host.behind.lab.blindbox.reset();
+        host.behind.lab.blindbox.set(knob);
+        assert_eq!(host.attest().await.unwrap_err(), error);
+        let poisoned = AttestationError::SessionPoisoned { cause: "invalid-agent-answer" };
+        assert_eq!(host.client.is_attested(host.now()), Err(poisoned));
+    }
+}
+
 /// One response that does not begin: after 1,023 further requests the host attests again, and the first one goes on.
 #[tokio::test]
 async fn a_slow_request_makes_a_host_attest_for_others() {

@@ -3,7 +3,7 @@
 use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, Knob, Relay};
 use blindbox_attestation::{AttestationError, ChannelNotBound, Sha256Digest, Workload};
 
-use super::{Behind, unreachable_after_sending};
+use super::{Behind, unreachable_after_sending, unusable_keys};
 use crate::lab::{Lab, hello};
 
 #[tokio::test]
@@ -44,6 +44,17 @@ async fn a_policy_for_the_tls_key_refuses_a_front_end() {
     let (attested, connected) = (behind.lab.blindbox.tls_key(), behind.front_end.tls_key());
     assert_eq!(error, AttestationError::ChannelMismatch { attested, connected });
     assert_eq!(behind.lab.blindbox.traffic().application_bytes(), 0);
+}
+
+/// No request could be sealed to it: that shows when it is attested, and not with each request.
+#[tokio::test]
+async fn a_message_key_that_nothing_can_be_sealed_to_is_refused_when_it_is_attested() {
+    let behind = Behind::start().await;
+    for (knob, error) in unusable_keys() {
+        behind.lab.blindbox.reset();
+        behind.lab.blindbox.set(knob);
+        assert_eq!(behind.assert_refused().await, error);
+    }
 }
 
 #[tokio::test]

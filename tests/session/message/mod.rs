@@ -8,7 +8,9 @@ mod keys;
 mod paths;
 mod requests;
 
-use blindbox_attestation::emulator::{BlindBox, BlindBoxBuilder, FrontEnd, FrontEndKnob};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blindbox_attestation::emulator::{BlindBox, BlindBoxBuilder, FrontEnd, FrontEndKnob, Knob};
 use blindbox_attestation::{AttestationError, Policy, Session, Workload};
 
 use crate::lab::Lab;
@@ -73,6 +75,20 @@ impl Behind {
             Ok(text) => panic!("{knob:?}: {text}"),
         }
     }
+}
+
+/// Responses whose key configuration is none that a message can be sealed to, with the error.
+fn unusable_keys() -> [(Knob, AttestationError); 2] {
+    let with = |at: usize, part: u8, defect: &str| {
+        let mut config = [&[1, 0x64, 0x7a], [0xab; 1216].as_slice(), &[0, 4, 0, 1, 0, 2]].concat();
+        config[at..at + 32].fill(part);
+        let reason = format!("the key configuration has no usable public key: {defect}");
+        (Knob::answer_member("key_config", STANDARD.encode(config)), AttestationError::InvalidAgentAnswer { reason })
+    };
+    [
+        with(3, 0xff, "its ML-KEM-768 part has a coefficient above 3328"),
+        with(3 + 1184, 0, "its X25519 part has a low order"),
+    ]
 }
 
 /// The text of the error of a request that may have arrived.

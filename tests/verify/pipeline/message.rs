@@ -2,7 +2,8 @@
 
 use blindbox_attestation::{
     AttestationError, Binding, Challenge, Channel, ChannelNotAllowed, ChannelNotBound, Evidence, GuestIdentity, Policy,
-    PolicyError, ServerNameCheck, Sha256Digest, Trust, UvmRequirement, Verdict, Workload, verify,
+    PolicyError, ServerNameCheck, Sha256Digest, SpkiDigest, TlsExporter, Trust, UvmRequirement, Verdict, Workload,
+    verify,
 };
 
 use crate::scene::*;
@@ -110,6 +111,61 @@ fn evidence_that_names_a_tls_key_is_no_evidence_of_a_message_key() {
     assert!(matches!(&error, AttestationError::FalseAttestationReport { what: "runtime data", .. }), "{error}");
 }
 
+/// Of this challenge, whose nonce is the right one.
+fn about_a_connection(challenge: &Challenge) -> String {
+    let (nonce, exporter, key) = (challenge.nonce(), "ef".repeat(32), "ab".repeat(32));
+    format!(
+        r#"{{"nonce":"{nonce}","protocol":"blindbox-bound-connection/1","tls-exporter":"{exporter}","tls-spki-sha256":"{key}"}}"#
+    )
+}
+
+#[test]
+fn evidence_about_a_connection_is_none_of_a_message_key() {
+    let challenge = sealed();
+    let mut evidence = evidence(&container(), about_a_connection(&challenge).as_bytes());
+    evidence.key_config = Some(key_config());
+    let error = verify(&evidence, &endorsements(), challenge, &maa(), NOW).unwrap_err();
+    assert_eq!(error, AttestationError::ChannelNotBound { reason: ChannelNotBound::MessageKeyNotNamed });
+}
+
+#[test]
+fn evidence_of_a_message_key_is_none_about_a_connection() {
+    let (key, exporter) = (SpkiDigest::new([0xab; 32]), TlsExporter::new([0xef; 32]));
+    let challenge = Challenge::bound_connection(key, exporter, ServerNameCheck::Validated, NOW).unwrap();
+    let workload = Workload::binds_its_own_connection(host_data());
+    let trust = Trust::maa(ISSUER).unwrap();
+    let policy = Policy::confidential_container(trust, workload, UvmRequirement::at_least(101)).unwrap();
+    let expected = String::from_utf8(challenge.runtime_data()).unwrap();
+    assert_eq!(expected, about_a_connection(&challenge));
+    let evidence = naming(&challenge, &key_config());
+    let actual = String::from_utf8(evidence.runtime_data.clone().unwrap()).unwrap();
+    let error = verify(&evidence, &endorsements(), challenge, &policy, NOW).unwrap_err();
+    assert_eq!(error, AttestationError::FalseAttestationReport { what: "runtime data", expected, actual });
+}
+
+/// Genuine evidence of an instance whose key is of no use: no message could be sealed to it.
+#[test]
+fn a_message_key_that_nothing_can_be_sealed_to_is_refused() {
+    let x_wing = [&[7, 0x64, 0x7a], [0xab; 1216].as_slice(), &[0, 4, 0, 1, 0, 2]].concat();
+    for (config, at, part, defect) in [
+        (key_config(), 3, 0x00, "its X25519 part has a low order"),
+        (x_wing.clone(), 3 + 1184, 0x00, "its X25519 part has a low order"),
+        (x_wing, 3, 0xff, "its ML-KEM-768 part has a coefficient above 3328"),
+    ] {
+        let challenge = sealed();
+        let usable = String::from_utf8(challenge.runtime_data_naming(&config).unwrap()).unwrap();
+        let sha256 = |bytes: &[u8]| hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes));
+        let mut unusable = config.clone();
+        unusable[at..at + 32].fill(part);
+        let reason = format!("the key configuration has no usable public key: {defect}");
+        let refused = AttestationError::InvalidAgentAnswer { reason };
+        assert_eq!(challenge.runtime_data_naming(&unusable), Err(refused.clone()));
+        let mut evidence = evidence(&container(), usable.replace(&sha256(&config), &sha256(&unusable)).as_bytes());
+        evidence.key_config = Some(unusable);
+        assert_eq!(verify(&evidence, &endorsements(), challenge, &maa(), NOW).unwrap_err(), refused);
+    }
+}
+
 #[test]
 fn the_policy_decides_whether_messages_are_sealed() {
     let challenge = sealed();
@@ -134,6 +190,7 @@ fn a_policy_can_require_x_wing() {
     let challenge = sealed().key_exchange("X25519MLKEM768");
     let evidence = naming(&challenge, &key_config());
     assert_eq!(verify(&evidence, &endorsements(), challenge, &policy, NOW).unwrap_err().code(), "not-post-quantum");
+    // A key that messages can be sealed to: the coefficients in these bytes are 2987 and 2746, and the point has no low order.
     let x_wing = [&[7, 0x64, 0x7a], [0xab; 1216].as_slice(), &[0, 4, 0, 1, 0, 2]].concat();
     let challenge = sealed();
     let evidence = naming(&challenge, &x_wing);

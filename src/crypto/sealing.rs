@@ -24,6 +24,10 @@ pub(crate) use library::{
     AeadKey, MlKem768PrivateKey, X25519PrivateKey, hkdf_expand, hkdf_extract, ml_kem_768_encapsulate, sha3_256,
 };
 
+/// With given randomness, for test vectors: AWS-LC has no such call.
+#[cfg(all(test, feature = "crypto-rust"))]
+pub(crate) use rust::encapsulate_with as ml_kem_768_encapsulate_with;
+
 /// 32 secret bytes.
 pub(crate) type Secret = Zeroizing<[u8; 32]>;
 

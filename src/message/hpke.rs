@@ -22,6 +22,9 @@ const X_WING_LABEL: &[u8] = br"\.//^\";
 /// The version and the `suite_id` of RFC 9180 section 4.1, for X25519.
 const DHKEM_SUITE: &[u8] = b"HPKE-v1KEM\x00\x20";
 const MODE_BASE: &[u8] = &[0];
+/// The size of a decapsulation key of ML-KEM-768 in the expanded form (FIPS 203 table 3).
+#[cfg(any(test, fuzzing))]
+const ML_KEM_768_PRIVATE_KEY_LEN: usize = 2400;
 
 /// A private key of a recipient. It cannot be exported, and is overwritten when dropped.
 pub(crate) enum PrivateKey {
@@ -40,6 +43,14 @@ impl PrivateKey {
             Kem::X25519 => Self::X25519(x25519),
             Kem::XWing => Self::XWing { ml_kem: Box::new(MlKem768PrivateKey::generate()?), x25519 },
         })
+    }
+
+    /// Reads a key of X-Wing that is written as its parts: that of ML-KEM-768 in the expanded form, and that of X25519.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn x_wing(parts: &[u8]) -> Result<Self, SealingError> {
+        let (ml_kem, x25519) = split(parts, ML_KEM_768_PRIVATE_KEY_LEN)?;
+        let ml_kem = Box::new(MlKem768PrivateKey::from_expanded(ml_kem)?);
+        Ok(Self::XWing { ml_kem, x25519: X25519PrivateKey::from_bytes(x25519)? })
     }
 
     pub(crate) fn kem(&self) -> Kem {
@@ -74,7 +85,12 @@ impl PrivateKey {
 }
 
 /// `Encap` of RFC 9180 section 4: the shared secret and the encapsulated key, for a public key of a KEM.
-fn encapsulate(kem: Kem, public_key: &[u8], ephemeral: &X25519PrivateKey) -> Result<(Secret, Vec<u8>), SealingError> {
+fn encapsulate(
+    kem: Kem,
+    public_key: &[u8],
+    ephemeral: &X25519PrivateKey,
+    ml_kem_768: impl FnOnce(&[u8]) -> Result<(Vec<u8>, Secret), SealingError>,
+) -> Result<(Secret, Vec<u8>), SealingError> {
     if public_key.len() != kem.public_key_len() {
         return Err(SealingError);
     }
@@ -86,7 +102,7 @@ fn encapsulate(kem: Kem, public_key: &[u8], ephemeral: &X25519PrivateKey) -> Res
         }
         Kem::XWing => {
             let (ml_kem, x25519) = split(public_key, ML_KEM_768_PUBLIC_KEY_LEN)?;
-            let (ciphertext, post_quantum) = ml_kem_768_encapsulate(ml_kem)?;
+            let (ciphertext, post_quantum) = ml_kem_768(ml_kem)?;
             let secret = x_wing_secret(&post_quantum, &ephemeral.agree(x25519)?, &ephemeral_public, x25519)?;
             Ok((secret, [ciphertext.as_slice(), &ephemeral_public].concat()))
         }
@@ -237,18 +253,19 @@ pub(super) struct Sender {
 
 /// Begins a context of a sender, with a new ephemeral key.
 pub(super) fn setup_sender(kem: Kem, aead: Aead, public_key: &[u8], info: &[u8]) -> Result<Sender, SealingError> {
-    setup_sender_with(kem, aead, public_key, info, &X25519PrivateKey::generate()?)
+    setup_sender_with(kem, aead, public_key, info, &X25519PrivateKey::generate()?, ml_kem_768_encapsulate)
 }
 
-/// The same with a given ephemeral key, for test vectors.
+/// The same with a given ephemeral key and encapsulation, for test vectors.
 pub(super) fn setup_sender_with(
     kem: Kem,
     aead: Aead,
     public_key: &[u8],
     info: &[u8],
     ephemeral: &X25519PrivateKey,
+    ml_kem_768: impl FnOnce(&[u8]) -> Result<(Vec<u8>, Secret), SealingError>,
 ) -> Result<Sender, SealingError> {
-    let (shared, encapsulated) = encapsulate(kem, public_key, ephemeral)?;
+    let (shared, encapsulated) = encapsulate(kem, public_key, ephemeral, ml_kem_768)?;
     let (context, exporter) = key_schedule(kem, aead, &shared, info)?;
     Ok(Sender { encapsulated, context, exporter })
 }

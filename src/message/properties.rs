@@ -55,14 +55,25 @@ pub fn key_config(bytes: &[u8]) {
 ///
 /// If it does not.
 pub fn encapsulated_request(bytes: &[u8]) {
-    let private_key = X25519PrivateKey::from_bytes(&PRIVATE_KEY).map(PrivateKey::X25519);
-    assert!(private_key.is_ok(), "the private key of the RFC is not usable");
+    let is_x_wing = bytes.get(1..3) == Some(&Kem::XWing.id());
+    let private_key = if is_x_wing { x_wing_key() } else { x25519_key() };
+    assert!(private_key.is_some(), "the private key of the vectors is not usable");
     let all = PIECES.map(|size| {
         let (start, rest) = RequestStart::read(bytes).ok().flatten()?;
-        Some(open(start.open(private_key.as_ref().ok()?).ok()?.chunks, rest, size))
+        Some(open(start.open(private_key.as_ref()?).ok()?.chunks, rest, size))
     });
     let [first, rest @ ..] = all;
     assert!(rest.iter().all(|other| *other == first), "{first:?} and {rest:?}");
+}
+
+fn x25519_key() -> Option<PrivateKey> {
+    X25519PrivateKey::from_bytes(&PRIVATE_KEY).map(PrivateKey::X25519).ok()
+}
+
+/// The key of the vector for X-Wing, as it is expanded from the seed there.
+pub(super) fn x_wing_key() -> Option<PrivateKey> {
+    let parts = hex::decode(include_str!("x_wing_private_key.hex").split_whitespace().collect::<String>());
+    PrivateKey::x_wing(&parts.ok()?).ok()
 }
 
 /// A text that is sealed to a new key comes out at the other end, and so does its response.

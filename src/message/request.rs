@@ -6,9 +6,9 @@ use super::hpke::{self, Kem, PrivateKey};
 use super::key_config::KeyConfig;
 use super::response::{ResponseOpener, ResponseSealer};
 use super::suite;
-#[cfg(test)]
-use crate::crypto::sealing::X25519PrivateKey;
 use crate::crypto::sealing::{Aead, SealingError};
+#[cfg(test)]
+use crate::crypto::sealing::{Secret, X25519PrivateKey};
 
 const LABEL: &[u8] = b"message/bhttp chunked request";
 /// The size of key id and algorithms in bytes.
@@ -31,12 +31,15 @@ pub(crate) fn seal(config: &KeyConfig) -> Result<SealedRequest, SealingError> {
     begin(config, sender)
 }
 
-/// The same with a given ephemeral key, for test vectors.
+/// The same with a given ephemeral key and encapsulation, for test vectors.
 #[cfg(test)]
-pub(super) fn seal_with(config: &KeyConfig, ephemeral: &X25519PrivateKey) -> Result<SealedRequest, SealingError> {
-    let header = config.header();
-    let (kem, aead) = (config.kem(), config.aead());
-    begin(config, hpke::setup_sender_with(kem, aead, config.public_key(), &info(&header), ephemeral)?)
+pub(super) fn seal_with(
+    config: &KeyConfig,
+    ephemeral: &X25519PrivateKey,
+    ml_kem_768: impl FnOnce(&[u8]) -> Result<(Vec<u8>, Secret), SealingError>,
+) -> Result<SealedRequest, SealingError> {
+    let (kem, aead, info) = (config.kem(), config.aead(), info(&config.header()));
+    begin(config, hpke::setup_sender_with(kem, aead, config.public_key(), &info, ephemeral, ml_kem_768)?)
 }
 
 fn begin(config: &KeyConfig, sender: hpke::Sender) -> Result<SealedRequest, SealingError> {

@@ -70,6 +70,12 @@ impl MlKem768PrivateKey {
         DecapsulationKey::generate(&ML_KEM_768).map(Self).map_err(|_| SealingError)
     }
 
+    /// Reads the expanded form (FIPS 203 algorithm 16). The library has no public key of what it reads.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn from_expanded(bytes: &[u8]) -> Result<Self, SealingError> {
+        DecapsulationKey::new(&ML_KEM_768, bytes).map(Self).map_err(|_| SealingError)
+    }
+
     pub(crate) fn public_key(&self) -> Result<Vec<u8>, SealingError> {
         let key = self.0.encapsulation_key().map_err(|_| SealingError)?;
         Ok(key.key_bytes().map_err(|_| SealingError)?.as_ref().to_vec())

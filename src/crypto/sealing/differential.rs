@@ -180,3 +180,19 @@ fn a_vector_of_x_wing() {
     assert_eq!(hex::encode(*rust::sha3_256(&parts).unwrap()), expected);
     assert_eq!(hex::encode(*aws_lc::sha3_256(&parts).unwrap()), expected);
 }
+
+/// The expanded form of a key (FIPS 203 algorithm 16), as test vectors give it.
+#[test]
+fn an_expanded_key_of_ml_kem_is_the_same_in_both() {
+    let parts: String = include_str!("../../message/x_wing_private_key.hex").split_whitespace().collect();
+    let expanded = &bytes(&parts)[..2_400];
+    let rust = rust::MlKem768PrivateKey::from_expanded(expanded).unwrap();
+    let aws_lc = aws_lc::MlKem768PrivateKey::from_expanded(expanded).unwrap();
+    let (ciphertext, secret) = rust::ml_kem_768_encapsulate(&rust.public_key().unwrap()).unwrap();
+    assert_eq!(*rust.decapsulate(&ciphertext).unwrap(), *secret);
+    assert_eq!(*aws_lc.decapsulate(&ciphertext).unwrap(), *secret);
+    for len in [0, 2_399] {
+        assert_eq!(rust::MlKem768PrivateKey::from_expanded(&expanded[..len]).err(), Some(SealingError));
+        assert_eq!(aws_lc::MlKem768PrivateKey::from_expanded(&expanded[..len]).err(), Some(SealingError));
+    }
+}

@@ -82,6 +82,14 @@ impl MlKem768PrivateKey {
         Ok(Self::from_seed(&*random()?))
     }
 
+    /// Reads the expanded form (FIPS 203 algorithm 16).
+    #[cfg(any(test, fuzzing))]
+    #[allow(deprecated, reason = "the other library reads no seed")]
+    pub(crate) fn from_expanded(bytes: &[u8]) -> Result<Self, SealingError> {
+        let bytes = bytes.try_into().map_err(|_| SealingError)?;
+        ml_kem_768::DecapsulationKey::from_expanded(&bytes).map(Self).map_err(|_| SealingError)
+    }
+
     /// Derives the key from `d || z` of FIPS 203 section 7.1.
     pub(super) fn from_seed(seed: &[u8; 64]) -> Self {
         Self(ml_kem_768::DecapsulationKey::from_seed((*seed).into()))
@@ -108,7 +116,7 @@ pub(crate) fn ml_kem_768_encapsulate(public_key: &[u8]) -> Result<(Vec<u8>, Secr
 }
 
 /// The same with given randomness (FIPS 203 section 6.2).
-pub(super) fn encapsulate_with(public_key: &[u8], random: &[u8; 32]) -> Result<(Vec<u8>, Secret), SealingError> {
+pub(crate) fn encapsulate_with(public_key: &[u8], random: &[u8; 32]) -> Result<(Vec<u8>, Secret), SealingError> {
     let key = public_key.try_into().map_err(|_| SealingError)?;
     let key = ml_kem_768::EncapsulationKey::new(&key).map_err(|_| SealingError)?;
     let mut message = (*random).into();

@@ -31,7 +31,8 @@ fn vectors_of_rfc_9180() {
     let public_key = recipient.public_key().unwrap();
     assert_eq!(hex::encode(&public_key), "3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d");
     let ephemeral = x25519("52c4a758a802cd8b936eceea314432798d5baf2d7e9235dc084ab1b9cfa2f736");
-    let mut sender = setup_sender_with(Kem::X25519, Aead::Aes128Gcm, &public_key, INFO, &ephemeral).unwrap();
+    let mut sender =
+        setup_sender_with(Kem::X25519, Aead::Aes128Gcm, &public_key, INFO, &ephemeral, ml_kem_768_encapsulate).unwrap();
     assert_eq!(hex::encode(&sender.encapsulated), "37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431");
     let (mut context, exporter) = setup_recipient(&recipient, Aead::Aes128Gcm, &sender.encapsulated, INFO).unwrap();
     for (number, expected) in [

@@ -1,12 +1,14 @@
 //! RFC 9458 appendix A, draft-ietf-ohai-chunked-ohttp-08 appendix A, and the project's own vectors.
 
+use ::hpke::kem::{X25519HkdfSha256, XWing};
+use ::hpke::{Deserializable as _, Serializable as _};
 use serde_json::Value;
 
 use super::super::exchange::runtime_data::runtime_data;
 use super::super::hpke::{setup_recipient, setup_sender_with};
 use super::super::response::response_context;
 use super::*;
-use crate::crypto::sealing::{Aead, X25519PrivateKey};
+use crate::crypto::sealing::{Aead, X25519PrivateKey, ml_kem_768_encapsulate, ml_kem_768_encapsulate_with};
 use crate::types::Nonce;
 
 fn x25519(hex: &str) -> X25519PrivateKey {
@@ -23,7 +25,9 @@ fn messages_of_rfc_9458() {
     let info = [b"message/bhttp request\0".as_slice(), &header].concat();
     assert_eq!(hex::encode(&info), "6d6573736167652f626874747020726571756573740001002000010001");
     let ephemeral = x25519("bc51d5e930bda26589890ac7032f70ad12e4ecb37abb1b65b1256c9c48999c73");
-    let mut sender = setup_sender_with(Kem::X25519, Aead::Aes128Gcm, &public_key, &info, &ephemeral).unwrap();
+    let mut sender =
+        setup_sender_with(Kem::X25519, Aead::Aes128Gcm, &public_key, &info, &ephemeral, ml_kem_768_encapsulate)
+            .unwrap();
     let text = bytes("00034745540568747470730b6578616d706c652e636f6d012f");
     let sealed = sender.context.seal(b"", &text).unwrap();
     assert_eq!(
@@ -50,7 +54,7 @@ fn messages_of_the_chunked_draft() {
     let recipient = PrivateKey::X25519(x25519("1c190d72acdbe4dbc69e680503bb781a932c70a12c8f3754434c67d8640d8698"));
     let config = KeyConfig::new(1, Kem::X25519, recipient.public_key().unwrap()).unwrap().with_aes_128_gcm();
     let ephemeral = x25519("b26d565f3f875ed480d1abced3d665159650c99174fd0b124ac4bda0c64ae324");
-    let mut sealed = request::seal_with(&config, &ephemeral).unwrap();
+    let mut sealed = request::seal_with(&config, &ephemeral, ml_kem_768_encapsulate).unwrap();
     let text = bytes("00034745540568747470730b6578616d706c652e636f6d012f");
     let (one, two) = text.split_at(12);
     let content = [
@@ -85,6 +89,17 @@ fn messages_of_the_chunked_draft() {
     assert_eq!(response_texts(sealed.response, &response, 3).unwrap(), [[0x01].as_slice(), &[0x40, 0xc8], &[]]);
 }
 
+/// The public key as the crate `hpke` derives it: that of X-Wing from a seed.
+fn public_key(kem: Kem, private_key: &[u8]) -> Vec<u8> {
+    fn of<K: ::hpke::Kem>(private_key: &[u8]) -> Vec<u8> {
+        K::sk_to_pk(&K::PrivateKey::from_bytes(private_key).unwrap()).to_bytes().to_vec()
+    }
+    match kem {
+        Kem::X25519 => of::<X25519HkdfSha256>(private_key),
+        Kem::XWing => of::<XWing>(private_key),
+    }
+}
+
 /// Request and response of `blindbox-bound-message/1`, with what evidence of their key names.
 #[test]
 fn messages_of_the_project() {
@@ -94,13 +109,18 @@ fn messages_of_the_project() {
         let chunks = |name: &str| -> Vec<Vec<u8>> {
             vector[name].as_array().unwrap().iter().map(|chunk| bytes(chunk.as_str().unwrap())).collect()
         };
-        let recipient = PrivateKey::X25519(x25519(text("private_key")));
         let config = KeyConfig::from_bytes(&bytes(text("key_config"))).unwrap();
-        assert_eq!(config.kem(), Kem::X25519);
-        assert_eq!(config, KeyConfig::new(1, Kem::X25519, recipient.public_key().unwrap()).unwrap());
+        let public_key = public_key(config.kem(), &bytes(text("private_key")));
+        assert_eq!(config, KeyConfig::new(1, config.kem(), public_key).unwrap());
         assert_eq!(config.digest().to_string(), text("key_config_sha256"));
+        let recipient = match config.kem() {
+            Kem::X25519 => PrivateKey::X25519(x25519(text("private_key"))),
+            Kem::XWing => properties::x_wing_key().unwrap(),
+        };
 
-        let mut sealed = request::seal_with(&config, &x25519(text("ephemeral_private_key"))).unwrap();
+        let random = vector.get("ml_kem_768_randomness").map(|_| bytes(text("ml_kem_768_randomness")));
+        let ml_kem_768 = |key: &[u8]| ml_kem_768_encapsulate_with(key, &random.unwrap().try_into().unwrap());
+        let mut sealed = request::seal_with(&config, &x25519(text("ephemeral_private_key")), ml_kem_768).unwrap();
         let request = chunks("binary_http_request_chunks");
         let [first, last] = request.as_slice() else { panic!("{} chunks", request.len()) };
         let content = [sealed.start, sealed.chunks.chunk(first).unwrap(), sealed.chunks.finish(last).unwrap()].concat();

@@ -1,5 +1,6 @@
-//! The crate `ohttp` 0.8.0 on the other end, with AES-128-GCM: in streams it has neither AES-256-GCM, nor ChaCha20-Poly1305 in
-//! responses (it reserves 16 bytes for the nonce of 32, and panics).
+//! The crate `ohttp` 0.8.0 on the other end, with AES-128-GCM. Its streams have two defects: they have neither AES-256-GCM, nor
+//! ChaCha20-Poly1305 in responses (they reserve 16 bytes for the nonce of 32, and panic); and to a reader whose buffer has space for all of
+//! an empty chunk, that chunk is the end of the stream, so that a message that was cut after it is a whole one.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,9 @@ use futures::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Cursor};
 use ohttp::hpke::{Aead as TheirAead, Kdf, Kem as TheirKem};
 
 use super::*;
+use crate::crypto::sealing::Aead;
+use crate::message::hpke::setup_sender;
+use crate::message::varint;
 
 fn their_kem(kem: Kem) -> TheirKem {
     match kem {
@@ -103,4 +107,56 @@ fn we_open_requests_of_the_crate_ohttp_and_it_our_responses() {
             });
         }
     }
+}
+
+/// A request of these chunks and a final one, without the check that our sealer makes. Also returns how many bytes are before the final one.
+fn sealed_unchecked(config: &KeyConfig, texts: &[&[u8]], last: &[u8]) -> (Vec<u8>, usize) {
+    let header = config.header();
+    let info = [b"message/bhttp chunked request\0".as_slice(), &header].concat();
+    let mut sender = setup_sender(config.kem(), Aead::Aes128Gcm, config.public_key(), &info).unwrap();
+    let mut content = [header.as_slice(), &sender.encapsulated].concat();
+    for text in texts {
+        let chunk = sender.context.seal(b"", text).unwrap();
+        varint::write(chunk.len(), &mut content).unwrap();
+        content.extend(chunk);
+    }
+    let before_last = content.len();
+    content.push(0);
+    content.extend(sender.context.seal(b"final", last).unwrap());
+    (content, before_last)
+}
+
+/// If this fails with a later version of the crate, the defect is repaired there.
+#[test]
+fn an_empty_chunk_is_refused_here_and_the_end_for_the_crate_ohttp() {
+    let texts: [&[u8]; 2] = [b"hello ", b""];
+    let suite = ohttp::SymmetricSuite::new(Kdf::HkdfSha256, TheirAead::Aes128Gcm);
+    let their_config = ohttp::KeyConfig::new(9, TheirKem::X25519Sha256, vec![suite]).unwrap();
+    let public_key = their_config.encode().unwrap()[3..35].to_vec();
+    let config = KeyConfig::new(9, Kem::X25519, public_key).unwrap().with_aes_128_gcm();
+    let (content, before_last) = sealed_unchecked(&config, &texts, b"world");
+    let server = ohttp::Server::new(their_config).unwrap();
+    let theirs = |content: &[u8]| {
+        let mut received = Vec::new();
+        let mut request = server.clone().decapsulate_stream(Cursor::new(content.to_vec()));
+        block_on(request.read_to_end(&mut received)).map(|_| received).map_err(|error| error.to_string())
+    };
+    assert_eq!(theirs(&content), Ok(b"hello ".to_vec()));
+    assert_eq!(theirs(&content[..before_last]), Ok(b"hello ".to_vec()), "cut, and whole all the same");
+    // Without the empty chunk, it finds that a message is cut.
+    let (content, before_last) = sealed_unchecked(&config, &texts[..1], b"world");
+    assert_eq!(theirs(&content), Ok(b"hello world".to_vec()));
+    assert_eq!(theirs(&content[..before_last]), Err("a field was truncated".to_owned()));
+
+    let (key, config) = key(Kem::X25519);
+    let config = config.with_aes_128_gcm();
+    let ours = |content: &[u8]| super::texts(opened(content, &key).chunks);
+    let (content, before_last) = sealed_unchecked(&config, &texts, b"world");
+    assert_eq!(ours(&content), Err(ChunkError::Empty));
+    assert_eq!(ours(&content[..before_last]), Err(ChunkError::Empty));
+    let (content, before_last) = sealed_unchecked(&config, &texts[..1], b"world");
+    assert_eq!(ours(&content).unwrap(), [b"hello ".as_slice(), b"world"]);
+    assert_eq!(ours(&content[..before_last]), Err(ChunkError::Truncated));
+    // Our sealer makes no such message.
+    assert_eq!(request::seal(&config).unwrap().chunks.chunk(b""), Err(ChunkError::Empty));
 }

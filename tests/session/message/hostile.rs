@@ -1,8 +1,9 @@
 //! What a front end, a relay or the owner of a stolen TLS key can do: each action by itself, with its exact error.
 
-use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, Knob, Relay};
+use blindbox_attestation::emulator::{Application, Fault, FrontEnd, FrontEndKnob, Knob, Relay};
 use blindbox_attestation::{AttestationError, ChannelNotBound, Sha256Digest, Workload};
 
+use super::received::Received;
 use super::{Behind, unreachable_after_sending, unusable_keys};
 use crate::lab::{Lab, hello};
 
@@ -165,6 +166,49 @@ async fn a_request_that_is_changed_or_cut_is_not_processed() {
         assert_eq!(behind.processed("/echo"), 0, "{knob:?}");
     }
     assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+}
+
+/// The application sees that the content breaks off.
+#[tokio::test]
+async fn a_request_without_its_final_chunk_is_never_whole() {
+    let received = Received::default();
+    let behind = Behind::with(|blindbox| blindbox.application(Application::service(received.clone()))).await;
+    let session = behind.connect().await.unwrap();
+    behind.front_end.set(FrontEndKnob::RequestWithoutFinalChunk);
+    let response = session.post("/echo").body("the secret").send().await.unwrap();
+    behind.front_end.reset();
+    // What it responds then is its affair: it is sealed, and for this request.
+    assert_eq!(response.status(), 502);
+    let cut = "the content of the sealed request cannot be read to its end: the message ends before its final chunk";
+    assert_eq!(received.bodies(), [Err(cut.to_owned())]);
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+    assert_eq!(received.bodies(), [Err(cut.to_owned()), Ok("x".to_owned())]);
+
+    // One that does not respond.
+    let behind = Behind::start().await;
+    let session = behind.connect().await.unwrap();
+    let error = behind.post_while(&session, FrontEndKnob::RequestWithoutFinalChunk).await;
+    let text = "the front end responded with the status 502, which the instance has not sealed";
+    assert_eq!(unreachable_after_sending(&error), format!("{}: {text}", behind.front_end.url()));
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+    assert_eq!(behind.attestations(), 2);
+}
+
+/// Each replica has a key of its own.
+#[tokio::test]
+async fn a_request_that_is_delivered_to_every_replica_is_processed_once() {
+    let (behind, other) = Behind::with_replica().await;
+    let session = behind.connect().await.unwrap();
+    // The last response is that of the other replica.
+    let error = behind.post_while(&session, FrontEndKnob::RequestToEveryReplica).await;
+    let text = "no instance that was reached has the message key, as after a restart, or with several instances behind a front end without \
+                affinity";
+    assert_eq!(unreachable_after_sending(&error), format!("{}: {text}", behind.front_end.url()));
+    assert_eq!((behind.processed("/echo"), other.traffic().count("/echo")), (1, 0));
+    assert_eq!((other.traffic().count("/attest/message"), other.traffic().application_bytes()), (1, 0));
+    assert_eq!(session.post("/echo").body("x").send().await.unwrap().text().await.unwrap(), "x");
+    // The next request is of the instance that is attested then, and of no other.
+    assert_eq!(behind.processed("/echo") + other.traffic().count("/echo"), 2);
 }
 
 /// The number of a request counts once. A refusal is no permission to send again what may not be processed twice.

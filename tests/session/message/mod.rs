@@ -6,6 +6,7 @@ mod host;
 mod hostile;
 mod keys;
 mod paths;
+mod received;
 mod requests;
 
 use base64::Engine as _;

@@ -23,6 +23,7 @@ pages! {
     readme = "../README.md", "What a session proves and what it does not, and how the parts are used.";
     glossary = "../docs/glossary.md", "Terms of attestation, AMD, Azure and this crate, one line each.";
     cookbook = "../docs/cookbook.md", "Recipes: containers, VMs, replicas, evidence from files, tests.";
+    front_ends = "../docs/front-ends.md", "Behind a load balancer, CDN or API gateway that ends TLS: its settings.";
     clients = "../docs/clients.md", "Clients in Python, Node, Java, Go and others, through the local proxy.";
     languages = "../docs/languages.md", "What each language has, from Rust to the local proxy; settings of the verifier.";
     python_client = "../docs/python-client.md", "Migrating from the Python client.";

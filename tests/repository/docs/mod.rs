@@ -30,7 +30,7 @@ const LINKS: &str = include_str!("../../../src/manual/links.md");
 
 const ASSURANCE: &str = include_str!("../../../docs/assurance.md");
 
-const DOCUMENTS: [(&str, &str); 28] = [
+const DOCUMENTS: [(&str, &str); 29] = [
     ("errors.md", ERRORS),
     ("policy.md", POLICY),
     ("policy-requirements.md", REQUIREMENTS),
@@ -44,6 +44,7 @@ const DOCUMENTS: [(&str, &str); 28] = [
     ("protocol-vectors.md", PROTOCOL_VECTORS),
     ("glossary.md", include_str!("../../../docs/glossary.md")),
     ("cookbook.md", COOKBOOK),
+    ("front-ends.md", include_str!("../../../docs/front-ends.md")),
     ("threat-model.md", THREATS),
     ("platforms.md", PLATFORMS),
     ("trust.md", TRUST),

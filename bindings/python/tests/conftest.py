@@ -16,25 +16,25 @@ BINARY = os.environ.get("BLINDBOX_ATTEST", str(ROOT / "target/debug/blindbox-att
 class Emulator:
     """A running `emulate`, and what a client needs to reach it."""
 
-    def __init__(self, folder, *arguments):
-        command = [BINARY, "emulate", "--out", str(folder), *arguments]
+    def __init__(self, directory, *arguments):
+        command = [BINARY, "emulate", "--out", str(directory), *arguments]
         # It ends when its standard input does, so it cannot outlive the tests.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         line = self._process.stdout.readline()
         assert line, "the emulator did not start"
         self.about = json.loads(line)
         self.url = self.about["url"]
-        self.folder = folder
-        self.policy = blindbox.Policy.from_file(folder / "policy.toml")
+        self.directory = directory
+        self.policy = blindbox.Policy.from_file(directory / "policy.toml")
         self.settings = {
-            "application_roots": folder / "application-root.pem",
-            "collateral_roots": folder / "collateral-root.pem",
+            "application_roots": directory / "application-root.pem",
+            "collateral_roots": directory / "collateral-root.pem",
         }
-        if (folder / "amd-roots.pem").exists():
-            self.settings["amd_roots"] = folder / "amd-roots.pem"
+        if (directory / "amd-roots.pem").exists():
+            self.settings["amd_roots"] = directory / "amd-roots.pem"
             self.settings["kds"] = self.about["kds"]["url"]
-        if (folder / "ak-root.pem").exists():
-            self.settings["ak_root"] = folder / "ak-root.pem"
+        if (directory / "ak-root.pem").exists():
+            self.settings["ak_root"] = directory / "ak-root.pem"
 
     def order(self, text):
         self._process.stdin.write(text.encode() + b"\n")
@@ -85,9 +85,9 @@ def emulate(tmp_path):
     started = []
 
     def start(*arguments):
-        folder = tmp_path / str(len(started))
-        folder.mkdir()
-        started.append(Emulator(folder, *arguments))
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        started.append(Emulator(directory, *arguments))
         return started[-1]
 
     yield start

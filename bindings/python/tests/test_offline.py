@@ -42,7 +42,7 @@ def test_policies(emulator):
 
 
 def test_host_data(emulator):
-    host_data = blindbox.HostData.from_cce_policy_file(emulator.folder / "cce-policy.base64")
+    host_data = blindbox.HostData.from_cce_policy_file(emulator.directory / "cce-policy.base64")
     assert str(host_data) == emulator.about["host_data"] and host_data == blindbox.HostData(host_data.hex)
     assert not host_data.is_known_allow_all and host_data.findings is not None
     known = "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20"
@@ -57,7 +57,7 @@ def test_recorded_evidence(emulator):
     accepted = evidence.verify(emulator.policy)
     assert accepted.channel is None and accepted.claims and accepted.appraisal
     at = evidence.about["asked_at"]
-    key_set = (emulator.folder / "key-set.json").read_bytes()
+    key_set = (emulator.directory / "key-set.json").read_bytes()
     record = blindbox.verify_recorded(evidence.documents, emulator.policy, at=at, key_set=key_set)
     assert [check.name for check in record.appraisal]
     with pytest.raises(blindbox.KeySetNotAuthenticated):
@@ -77,7 +77,7 @@ def test_inspect(emulator):
     evidence = blindbox.Verifier(**emulator.settings).collect(emulator.url, emulator.policy)
     (found,) = blindbox.inspect(evidence.documents["token.jwt"])
     assert (found["kind"], found["verified"]) == ("token", False)
-    (found,) = blindbox.inspect(emulator.folder / "key-set.json")
+    (found,) = blindbox.inspect(emulator.directory / "key-set.json")
     assert found["kind"] == "key-set"
     with pytest.raises(blindbox.Misconfigured):
         blindbox.inspect(b"nothing")

@@ -184,7 +184,7 @@ def test_a_timeout_is_that_of_requests(emulator, secure):
 def test_the_interface_of_the_original_client(emulate):
     legacy = emulate("--agent", "legacy")
     endpoint = legacy.policy.maa_issuer.removeprefix("https://")
-    arguments = (legacy.url, legacy.folder / "cce-policy.base64", endpoint)
+    arguments = (legacy.url, legacy.directory / "cce-policy.base64", endpoint)
     options = {
         "maa_policy_hash": _field(legacy, "trust", "maa", "policy-hash"),
         "agent": legacy.about["agent_url"],
@@ -213,7 +213,7 @@ def _field(emulator, *path):
 
 
 def test_what_the_original_client_had_and_this_one_has_not(emulator):
-    cce_file = emulator.folder / "cce-policy.base64"
+    cce_file = emulator.directory / "cce-policy.base64"
     for arguments, options, message in (
         ((emulator.url, cce_file, "a.example", True), {}, "debug_mode=True skipped attestation"),
         ((emulator.url,), {}, "expected cce_file"),
@@ -233,11 +233,11 @@ def test_what_the_original_client_had_and_this_one_has_not(emulator):
 
 def test_clear_text_is_never_a_fallback(emulate):
     plain = emulate("--agent", "legacy", "--transport", "plain-http")
-    arguments = (plain.url, plain.folder / "cce-policy.base64", plain.policy.maa_issuer)
+    arguments = (plain.url, plain.directory / "cce-policy.base64", plain.policy.maa_issuer)
     options = {
         "maa_policy_hash": _field(plain, "trust", "maa", "policy-hash"),
         "agent": plain.about["agent_url"],
-        "collateral_roots": plain.folder / "collateral-root.pem",
+        "collateral_roots": plain.directory / "collateral-root.pem",
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", attested.UnboundChannelWarning)
@@ -265,7 +265,7 @@ def test_the_examples_of_the_guide_print_the_name_of_the_error(emulator, tmp_pat
         "except blindbox.AttestationError as error:\n"
         "    print(type(error).__name__)\n"
     )
-    files = [str(emulator.folder / file) for file in ("policy.toml", "application-root.pem", "collateral-root.pem")]
+    files = [str(emulator.directory / file) for file in ("policy.toml", "application-root.pem", "collateral-root.pem")]
     done = subprocess.run(
         [sys.executable, str(script), emulator.url, *files], capture_output=True, text=True, timeout=300, check=False
     )
@@ -275,7 +275,7 @@ def test_the_examples_of_the_guide_print_the_name_of_the_error(emulator, tmp_pat
 @pytest.mark.parametrize("name", ["allow_unbound", "allow_plain_http", "allow_test_attester"])
 @pytest.mark.parametrize("wrong", ["false", "no", 1, 0, None])
 def test_what_relaxes_a_check_is_true_or_false(emulator, name, wrong):
-    cce_file = emulator.folder / "cce-policy.base64"
+    cce_file = emulator.directory / "cce-policy.base64"
     for arguments, options in (((emulator.url, cce_file, "a.example"), {}), ((emulator.url,), {"policy": emulator.policy})):
         with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected True or False"):
             attested.SecureSession(*arguments, **options, **{name: wrong})

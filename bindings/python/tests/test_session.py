@@ -262,7 +262,7 @@ def test_the_interpreter_ends_with_work_under_way(emulator, tmp_path):
         "asyncio.run(main())\n"
         "print('ended')\n"
     )
-    files = [str(emulator.folder / name) for name in ("policy.toml", "application-root.pem", "collateral-root.pem")]
+    files = [str(emulator.directory / name) for name in ("policy.toml", "application-root.pem", "collateral-root.pem")]
     done = subprocess.run(
         [sys.executable, str(script), emulator.url, *files], capture_output=True, text=True, timeout=300, check=False
     )

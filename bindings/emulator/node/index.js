@@ -28,6 +28,8 @@ class Emulator {
       emulator.#process.once('close', resolve);
       emulator.#process.once('error', resolve);
     });
+    // A command to a program that has ended: it gets no outcome, and says so.
+    emulator.#process.stdin.on('error', () => {});
     emulator.#lines = readline.createInterface({ input: emulator.#process.stdout })[Symbol.asyncIterator]();
     const { value } = await emulator.#lines.next();
     if (value === undefined) {
@@ -59,7 +61,10 @@ class Emulator {
   async command(text) {
     this.#process.stdin.write(`${text}\n`);
     const { value } = await this.#lines.next();
-    const outcome = value === undefined ? { ok: false, error: 'the emulator has ended' } : JSON.parse(value);
+    if (value === undefined) {
+      throw new Error(`${text}: the emulator has ended`);
+    }
+    const outcome = JSON.parse(value);
     if (outcome.ok !== true) {
       throw new Error(`${text}: ${JSON.stringify(outcome)}`);
     }

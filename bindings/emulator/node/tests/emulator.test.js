@@ -1,10 +1,19 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { execFileSync } = require('node:child_process');
+const childProcess = require('node:child_process');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const https = require('node:https');
 const { test } = require('node:test');
+
+// The programs that were started, the latest last.
+const children = [];
+const { execFileSync, spawn } = childProcess;
+childProcess.spawn = (...given) => {
+  children.push(spawn(...given));
+  return children.at(-1);
+};
 
 const { Emulator, program } = require('@blindbox/emulator');
 
@@ -29,6 +38,7 @@ test('it serves until it is stopped', async () => {
   assert.equal(fs.existsSync(emulator.directory), false);
   await assert.rejects(get(`${emulator.url}/`, root), { code: 'ECONNREFUSED' });
   await emulator.stop();
+  await assert.rejects(emulator.command('traffic'), { message: 'traffic: the emulator has ended' });
 });
 
 test('arguments and commands', async () => {
@@ -43,6 +53,25 @@ test('arguments and commands', async () => {
 test('what cannot start says so', async () => {
   await assert.rejects(Emulator.start('--nonsense'), /did not start: .* --nonsense/);
   assert(program.includes('node_modules'));
+});
+
+test('a program that has ended says so', async () => {
+  const ended = { message: 'traffic: the emulator has ended' };
+  for (const end of [
+    async (child) => {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+    // What a command meets if the program has just ended.
+    (child) => child.stdin.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })),
+  ]) {
+    const emulator = await Emulator.start();
+    await end(children.at(-1));
+    await assert.rejects(emulator.command('traffic'), ended);
+    await assert.rejects(emulator.command('traffic'), ended);
+    await emulator.stop();
+    assert.equal(fs.existsSync(emulator.directory), false);
+  }
 });
 
 test('the program has the version of the package', () => {

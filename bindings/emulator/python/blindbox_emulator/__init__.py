@@ -10,6 +10,7 @@ The arguments are those of `blindbox-attest emulate`. Its evidence proves nothin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -68,22 +69,29 @@ class Emulator:
     def command(self, text: str) -> dict[str, Any]:
         """Send a command, such as `knob debug`, `fail /attest/=hang`, `reset` or `traffic`, and return its outcome."""
         assert self._process.stdin is not None
-        self._process.stdin.write(text.encode() + b"\n")
-        self._process.stdin.flush()
-        outcome: dict[str, Any] = json.loads(self._line())
+        # Where it cannot be written, there is no outcome either. The pipe of one that was stopped is closed (ValueError).
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(text.encode() + b"\n")
+            self._process.stdin.flush()
+        line = self._line()
+        if not line.endswith(b"\n"):
+            raise RuntimeError(f"{text}: the emulator has ended")
+        outcome: dict[str, Any] = json.loads(line)
         if outcome.get("ok") is not True:
             raise ValueError(f"{text}: {outcome}")
         return outcome
 
     def _line(self) -> bytes:
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        return b"" if self._process.stdout.closed else self._process.stdout.readline()
 
     def stop(self) -> None:
         """End it and remove its files. May be called again."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                # What was not written is lost with the program that it was for.
+                with contextlib.suppress(OSError):
+                    stream.close()
         try:
             self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:

@@ -1,6 +1,7 @@
 """The package as it is installed."""
 
 import importlib.metadata
+import io
 import pathlib
 import ssl
 import subprocess
@@ -24,6 +25,8 @@ class TestEmulator(unittest.TestCase):
         with self.assertRaises(OSError):
             urllib.request.urlopen(url + "/", context=context)
         emulator.stop()
+        with self.assertRaisesRegex(RuntimeError, "^traffic: the emulator has ended$"):
+            emulator.command("traffic")
 
     def test_arguments_and_commands(self):
         with Emulator("--guest", "vm", "--product", "milan", "--trust", "amd") as emulator:
@@ -36,6 +39,26 @@ class TestEmulator(unittest.TestCase):
     def test_what_cannot_start_says_so(self):
         with self.assertRaisesRegex(RuntimeError, "did not start: .* --nonsense"):
             Emulator("--nonsense")
+
+    def test_a_program_that_has_ended_says_so(self):
+        emulator = Emulator()
+        emulator._process.kill()
+        emulator._process.wait()
+        for _ in range(2):
+            with self.assertRaisesRegex(RuntimeError, "^traffic: the emulator has ended$"):
+                emulator.command("traffic")
+        emulator.stop()
+        self.assertFalse(emulator.directory.exists())
+
+    def test_a_program_that_ends_within_a_line_says_so(self):
+        emulator = Emulator()
+        stdout = emulator._process.stdout
+        emulator._process.stdout = io.BytesIO(b'{"ok":tr')
+        with self.assertRaisesRegex(RuntimeError, "^traffic: the emulator has ended$"):
+            emulator.command("traffic")
+        stdout.close()
+        emulator.stop()
+        self.assertFalse(emulator.directory.exists())
 
     def test_the_package_is_the_one_that_is_installed(self):
         self.assertIn("site-packages", pathlib.Path(blindbox_emulator.__file__).parts)

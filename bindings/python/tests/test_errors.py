@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import pickle
+import threading
 import time
 import traceback
 
@@ -123,6 +124,32 @@ def test_events_go_to_logging(emulator, caplog):
         blindbox.enable_logging("off")
     with pytest.raises(blindbox.Misconfigured):
         blindbox.enable_logging("loud")
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit])
+def test_a_filter_that_raises_does_not_end_the_events(emulator, caplog, monkeypatch, raised):
+    caplog.set_level(logging.INFO, "blindbox_attestation")
+    reported, second = [], threading.Event()
+
+    def broken(record):
+        if not reported:
+            raise raised("a filter")
+        second.set()
+
+    monkeypatch.setattr(threading, "excepthook", lambda hooked: reported.append(hooked.exc_type))
+    logger = logging.getLogger("blindbox_attestation")
+    logger.addFilter(broken)
+    until = time.monotonic() + 300
+    try:
+        while not second.is_set():
+            assert time.monotonic() < until, reported
+            # Again, where the thread has ended.
+            blindbox.enable_logging("info")
+            emulator.connect().close()
+    finally:
+        blindbox.enable_logging("off")
+        logger.removeFilter(broken)
+    assert reported == [raised]
 
 
 def test_a_native_part_of_another_version_is_refused():

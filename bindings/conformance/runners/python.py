@@ -92,10 +92,9 @@ def start(command):
 
 
 def recorded(command):
-    roots = {name: read(command[name]).decode() for name in ("amd_roots", "ak_root") if name in command}
-    key_set = read(command["key_set"]) if "key_set" in command else None
+    replaced = {name: command[name] for name in ("key_set", "amd_roots", "ak_root") if name in command}
     documents = {name: read(name) for name in command["documents"].split()}
-    verdict = blindbox.verify_recorded(documents, parsed(command), at=int(command["at"]), key_set=key_set, **roots)
+    verdict = blindbox.verify_recorded(documents, parsed(command), at=int(command["at"]), **replaced)
     return {"attestation": verdict.fields}
 
 

@@ -1,7 +1,9 @@
 """Policies, host data, recorded evidence, inspection."""
 
+import functools
 import json
 import pickle
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -66,6 +68,12 @@ def test_recorded_evidence(emulator):
         blindbox.verify_recorded(evidence.documents, emulator.policy, at=at + 10 * 365 * 86400, key_set=key_set)
     with pytest.raises(blindbox.Misconfigured, match="token.jwx"):
         blindbox.verify_recorded({"token.jwx": b""}, emulator.policy, at=at)
+    named = {"key_set": emulator.directory / "key-set.json"}
+    when = datetime.fromtimestamp(at + 0.5, timezone(timedelta(hours=-7)))
+    assert blindbox.verify_recorded(evidence.documents, emulator.policy, at=when, **named).fields == record.fields
+    for wrong in (datetime.fromtimestamp(at), float(at), True, -1, 1 << 64, str(at)):
+        with pytest.raises(blindbox.Misconfigured, match="^misconfigured: at: expected a datetime"):
+            blindbox.verify_recorded(evidence.documents, emulator.policy, at=wrong, **named)
     claims = blindbox.verify_unappraised(evidence.documents, at=at, maa_issuer=emulator.policy.maa_issuer, key_set=key_set)
     assert claims["claims"]["snp"]
     tampered = dict(evidence.documents, **{"token.jwt": evidence.documents["token.jwt"][:-8] + b"AAAAAAAA"})
@@ -141,7 +149,7 @@ def test_the_files_of_a_confidential_vm_are_verified(emulate):
     evidence = blindbox.Verifier(**emulator.settings).collect(emulator.url, emulator.policy)
     of_vm = ("hcl-report.bin", "tpm-quote.msg", "tpm-quote.sig", "pcrs.json", "ak-chain.pem")
     assert all(evidence.documents[name] for name in of_vm)
-    roots = {name: emulator.settings[name].read_text() for name in ("amd_roots", "ak_root")}
+    roots = {name: emulator.settings[name] for name in ("amd_roots", "ak_root")}
 
     def verify(documents):
         return blindbox.verify_recorded(documents, emulator.policy, at=evidence.about["asked_at"], **roots)
@@ -149,6 +157,18 @@ def test_the_files_of_a_confidential_vm_are_verified(emulate):
     # What `fetch` writes beside them is accepted and not read.
     accepted = verify({**evidence.documents, "about.json": b"{}", "policy.toml": b""})
     assert {"tpm quote", "ak certificate"} <= {check.name for check in accepted.appraisal}
+    at = evidence.about["asked_at"]
+    contents = {name: path.read_bytes() for name, path in roots.items()}
+    assert blindbox.verify_recorded(evidence.documents, emulator.policy, at=at, **contents).fields == accepted.fields
+    # Text is a path, as in the settings of a verifier, and None does not stand for the roots that are built in.
+    for name, content in contents.items():
+        for call in (blindbox.Verifier, functools.partial(blindbox.verify_unappraised, evidence.documents, at=at)):
+            with pytest.raises(OSError):
+                call(**{name: content.decode()})
+            with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected a value, found None"):
+                call(**{name: None})
+            with pytest.raises(blindbox.Misconfigured, match=f"{name}: expected a path, or the content as bytes, found int"):
+                call(**{name: 1})
     for name, refused in (
         ("hcl-report.bin", blindbox.InvalidHclReport),
         ("tpm-quote.sig", blindbox.InvalidTpmQuote),

@@ -78,7 +78,7 @@ def test_lines(session):
 
 
 def test_lines_across_pieces():
-    from blindbox_attestation._response import Lines
+    from blindbox_attestation._lines import Lines
 
     lines = Lines("utf-8")
     encoded = "x\r\ny\u00e4\rz".encode()

@@ -19,13 +19,16 @@ __version__ = _version.__version__
 _version.check(_native.__version__)
 
 from . import _errors
+from ._async_session import AsyncSession
 from ._attestation import Attestation, Evidence, inspect, verify_recorded, verify_unappraised
 from ._body import Headers
 from ._errors import *  # noqa: F403
 from ._log import enable_logging
 from ._policy import HostData, Lint, Policy
 from ._response import AsyncResponse, Response, StatusError
-from ._session import AsyncSession, Session, Verifier, verify_connection, verify_connection_async
+from ._session import Session
+from ._settings import Settings
+from ._verifier import Verifier, verify_connection, verify_connection_async
 
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_native.note_fork)
@@ -42,6 +45,7 @@ __all__ = [
     "Policy",
     "Response",
     "Session",
+    "Settings",
     "StatusError",
     "Verifier",
     "enable_logging",

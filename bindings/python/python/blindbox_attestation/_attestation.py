@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from math import floor
 from typing import Any, Mapping
 
 from . import _native
-from ._errors import Check
-from ._policy import File, Policy, read_file
+from ._errors import Check, argument
+from ._given import NOT_GIVEN, given
+from ._policy import File, Policy
+from ._settings import content, text
 
 
 class Attestation:
@@ -70,52 +73,64 @@ class Evidence:
 
 def inspect(evidence: bytes | File) -> list[dict[str, Any]]:
     """Return what a file of evidence is, for display: its bytes, or its path. What it says is not verified."""
-    content = evidence if isinstance(evidence, bytes) else read_file(evidence)
-    found: list[dict[str, Any]] = json.loads(_native.inspect(content))
+    found: list[dict[str, Any]] = json.loads(_native.inspect(content("evidence", evidence)))
     return found
 
 
-def _recorded(
-    documents: Mapping[str, bytes], key_set: bytes | None, amd_roots: str | None, ak_root: str | None
-) -> dict[str, Any]:
+def _recorded(documents: Mapping[str, bytes], at: datetime | int, **others: File | bytes) -> dict[str, Any]:
     """What crosses into the core, which knows the names of files."""
-    return {"documents": list(documents.items()), "key_set": key_set, "amd_roots": amd_roots, "ak_root": ak_root}
+    replaced = given(others)
+    key_set = content("key_set", replaced.pop("key_set")) if "key_set" in replaced else None
+    roots = {name: text(name, replaced[name]) if name in replaced else None for name in ("amd_roots", "ak_root")}
+    return {"documents": list(documents.items()), "at": _seconds(at), "key_set": key_set, **roots}
+
+
+def _seconds(at: datetime | int) -> int:
+    """A time of the evidence in whole seconds."""
+    if isinstance(at, datetime):
+        if at.utcoffset() is None:
+            raise argument("at: expected a datetime with its time zone, found one without")
+        at = floor(at.timestamp())
+    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < 1 << 64:
+        raise argument(f"at: expected a datetime, or whole seconds since 1970-01-01 UTC, found {at!r}")
+    return at
 
 
 def verify_recorded(
     documents: Mapping[str, bytes],
     policy: Policy,
     *,
-    at: int,
-    key_set: bytes | None = None,
-    amd_roots: str | None = None,
-    ak_root: str | None = None,
+    at: datetime | int,
+    key_set: File | bytes = NOT_GIVEN,
+    amd_roots: File | bytes = NOT_GIVEN,
+    ak_root: File | bytes = NOT_GIVEN,
 ) -> Attestation:
-    """Verify recorded evidence and appraise it against a policy, for a time in seconds since 1970-01-01 UTC.
+    """Verify recorded evidence and appraise it against a policy, for a time: a datetime, or seconds since 1970-01-01 UTC.
 
     `documents` has evidence by the names of the files that `blindbox-attest fetch` writes, those of a confidential VM included. The
     policy and the notes about the request (`policy.toml`, `about.json`) may be among them, and are not read. `key_set` is the key
     set of the MAA instance, from elsewhere: `key-set.json` among the documents proves nothing, and is used only if the policy pins
-    the key. `amd_roots` replace AMD's roots, and `ak_root` Azure's root of virtual TPMs. The result proves neither freshness nor
-    whose connection it was.
+    the key. `amd_roots` replace AMD's roots, and `ak_root` Azure's root of virtual TPMs. The three are paths of files, or their
+    content as bytes, as in `Settings`. The result proves neither freshness nor whose connection it was.
     """
-    recorded = _recorded(documents, key_set, amd_roots, ak_root)
-    return Attestation(_native.verify_recorded(**recorded, policy=policy._native, at=at))
+    recorded = _recorded(documents, at, key_set=key_set, amd_roots=amd_roots, ak_root=ak_root)
+    return Attestation(_native.verify_recorded(**recorded, policy=policy._native))
 
 
 def verify_unappraised(
     documents: Mapping[str, bytes],
     *,
-    at: int,
+    at: datetime | int,
     maa_issuer: str | None = None,
-    key_set: bytes | None = None,
-    amd_roots: str | None = None,
-    ak_root: str | None = None,
+    key_set: File | bytes = NOT_GIVEN,
+    amd_roots: File | bytes = NOT_GIVEN,
+    ak_root: File | bytes = NOT_GIVEN,
 ) -> dict[str, Any]:
     """Verify evidence without appraising it: its content is genuine, and nothing says that it is acceptable.
 
-    `maa_issuer` is the MAA instance of the token. Returns the claims.
+    `maa_issuer` is the MAA instance of the token, such as the one of a policy; None if there is none. The others are those of
+    `verify_recorded`. Returns the claims.
     """
-    recorded = _recorded(documents, key_set, amd_roots, ak_root)
-    verified: dict[str, Any] = json.loads(_native.verify_unappraised(**recorded, maa_issuer=maa_issuer, at=at))
+    recorded = _recorded(documents, at, key_set=key_set, amd_roots=amd_roots, ak_root=ak_root)
+    verified: dict[str, Any] = json.loads(_native.verify_unappraised(**recorded, maa_issuer=maa_issuer))
     return verified

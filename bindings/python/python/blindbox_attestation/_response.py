@@ -11,6 +11,7 @@ from typing import Any, AsyncIterator, Iterator
 from . import _native
 from ._body import Headers
 from ._errors import AttestationError, argument
+from ._lines import Lines
 from ._upload import Upload, started
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
@@ -23,26 +24,6 @@ class StatusError(Exception):
         super().__init__(f"status {response.status} of {response.url}")
         #: The response.
         self.response = response
-
-
-class Lines:
-    """Splits text into lines at `\\n`, `\\r\\n` and `\\r`, across the borders of its pieces."""
-
-    def __init__(self, encoding: str) -> None:
-        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
-        self._rest = ""
-
-    def add(self, piece: bytes, final: bool = False) -> list[str]:
-        """Take a piece, and return the lines that are complete."""
-        text = self._rest + self._decoder.decode(piece, final)
-        # The other half of a line end may come with the next piece.
-        held = "\r" if text.endswith("\r") and not final else ""
-        lines = re.split(r"\r\n|\n|\r", text[: len(text) - len(held)])
-        self._rest = lines.pop() + held
-        if final and self._rest:
-            lines.append(self._rest)
-            self._rest = ""
-        return lines
 
 
 class _Common:

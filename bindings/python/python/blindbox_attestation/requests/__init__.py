@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import requests as _requests
@@ -21,7 +21,9 @@ import requests as _requests
 from .._errors import argument, boolean
 from .._given import NOT_GIVEN, given
 from .._policy import HostData, Policy
-from .._session import Session, Verifier, verify_connection
+from .._session import Session
+from .._settings import Settings
+from .._verifier import Verifier, verify_connection
 from . import errors
 from ._adapter import Adapter
 from .errors import (
@@ -35,6 +37,9 @@ from .errors import (
     WrongAttester,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = [
     "AttestationException",
     "DebugMode",
@@ -44,6 +49,7 @@ __all__ = [
     "NonCompliantUvm",
     "NotAnEnclaveError",
     "PlainHttpWarning",
+    "SecureOptions",
     "SecureSession",
     "UnboundChannelWarning",
     "WrongAttester",
@@ -67,6 +73,19 @@ class PlainHttpWarning(UserWarning):
     """Requests and responses are not encrypted: anyone on the path can read and change them."""
 
 
+class SecureOptions(Settings, total=False):
+    """The options of a `SecureSession`, which describes them: its own, and settings of a verifier."""
+
+    policy: Policy
+    minimum_svn: int
+    maa_policy_hash: str
+    uvm_issuer: str
+    allow_unbound: bool
+    allow_plain_http: bool
+    allow_test_attester: bool
+    verifier: Verifier
+
+
 class SecureSession(_requests.Session):
     """A `requests.Session` with one attested peer."""
 
@@ -85,7 +104,7 @@ class SecureSession(_requests.Session):
         allow_plain_http: bool = False,
         allow_test_attester: bool = False,
         verifier: Verifier = NOT_GIVEN,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         """Attest the peer behind `addr`, such as `https://my-app.example:8443`, and open a session with it.
 
@@ -93,6 +112,8 @@ class SecureSession(_requests.Session):
         that is trusted). `minimum_svn` is the minimum security version of the utility VM, 101 unless it is given. An agent that
         attests any data, like the one of the original BlindBox, needs `allow_unbound=True`, and an address in clear text
         `allow_plain_http=True`: neither is ever a fallback, and each warns. `settings` are those of `Verifier`.
+
+        Requests go to paths below that of `addr`.
         """
         allow_unbound = boolean("allow_unbound", allow_unbound)
         allow_plain_http = boolean("allow_plain_http", allow_plain_http)
@@ -162,8 +183,8 @@ class SecureSession(_requests.Session):
             raise argument("expected no trust_env: proxies and credentials of the environment are not for an attested peer")
 
     def request(self, method: Any, url: Any = "", *arguments: Any, **options: Any) -> _requests.Response:
-        """Send a request. `url` is relative to the address, or on its origin."""
-        return super().request(method, urljoin(self.base_url, url), *arguments, **options)
+        """Send a request. `url` is a path below the address, as in a `Session`, or a URL on its origin."""
+        return super().request(method, _below(self.base_url, url), *arguments, **options)
 
     def get(self, url: Any = "", **options: Any) -> _requests.Response:
         """Send a GET request."""
@@ -235,19 +256,16 @@ def connect(
     cce_file: "str | os.PathLike[str] | None" = None,
     attestation_endpoint: str | None = None,
     debug_mode: bool = False,
-    **options: Any,
+    **options: Unpack[SecureOptions],
 ) -> SecureSession:
     """Return a `SecureSession`."""
     return SecureSession(addr, cce_file, attestation_endpoint, debug_mode, **options)
 
 
-# What belongs to the session, among the options of a function such as `get`.
-_SESSION_OPTIONS = frozenset(
-    ["policy", "minimum_svn", "maa_policy_hash", "uvm_issuer", "allow_unbound", "allow_plain_http"]
-    + ["allow_test_attester", "verifier", "deadline", "request_timeout", "application_roots", "extra_application_roots"]
-    + ["collateral_roots", "platform_collateral_roots", "key_set", "amd_roots", "ak_root", "agent", "proxy", "resolve", "kds"]
-    + ["thim", "cache_dir", "front_end_headers"]
-)
+def _below(base: str, url: str) -> str:
+    """A URL: a path is one below the base, whether or not it begins with a slash. The core refuses what is not below it."""
+    is_path = url.startswith("/") and not url.startswith("//")
+    return urljoin(base.rstrip("/") + "/", f".{url}" if is_path else url)
 
 
 def _once(
@@ -256,7 +274,7 @@ def _once(
     """Attest the peer behind a URL, and send one request to it."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    settings = {name: options.pop(name) for name in _SESSION_OPTIONS & options.keys()}
+    settings = {name: options.pop(name) for name in SecureOptions.__optional_keys__ & options.keys()}
     with SecureSession(f"{parts.scheme}://{parts.netloc}", cce_policy, attestation_endpoint, **settings) as session:
         response = session.request(method, target, **options)
         # The session ends here, and a body that is left ends with it.

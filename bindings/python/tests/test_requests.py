@@ -99,6 +99,23 @@ def test_requests_as_usual(emulator, secure):
         secure.get("/nowhere").raise_for_status()
 
 
+def test_targets_are_below_the_address(emulator, secure):
+    address = emulator.url + "/redirect"
+    with attested.SecureSession(address, policy=emulator.policy, **emulator.settings) as below:
+        with blindbox.verify_connection(address, emulator.policy, **emulator.settings) as session:
+            for target, path in (("/x", "/x"), ("/x?a=//b:c", "/x?a=//b:c"), ("/", "/")):
+                assert below.get(target).url == session.get(target).url == address + path
+        for target, path in (("x", "/x"), ("?a=b", "/?a=b"), ("", "/"), (address + "/y", "/y")):
+            assert below.get(target).url == address + path
+        before = emulator.traffic()["application_requests"]
+        for target in (emulator.url + "/", "/../echo", "../echo", "//evil.example/", "https://evil.example/redirect/"):
+            with pytest.raises(blindbox.InvalidRequest):
+                below.get(target)
+        assert emulator.traffic()["application_requests"] == before
+    for target in ("/echo", "echo", "./echo", emulator.url + "/echo"):
+        assert secure.delete(target).url == emulator.url + "/echo"
+
+
 def test_streaming(emulator, secure):
     with secure.get("/large?bytes=1000000", stream=True) as response:
         pieces = list(response.iter_content(10_000))
@@ -305,6 +322,22 @@ def test_compressed_bodies_are_read_to_their_end():
     ):
         with pytest.raises(requests.exceptions.ContentDecodingError):
             decoded(encoding, body)
+
+
+@pytest.mark.parametrize("encoding, compress", [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_body_that_decodes_to_much_more_comes_in_pieces(encoding, compress):
+    # 16 MiB of 16 KiB, in two members where there can be two.
+    members = 2 if encoding == "gzip" else 1
+    decoder = Decoder(encoding)
+    sizes = [len(part) for part in decoder.add(compress(bytes(16 << 20)) * members)]
+    decoder.finish()
+    assert sum(sizes) == members * 16 << 20 and max(sizes) <= Decoder.LIMIT
+    # What is left is asked for, although nothing of the body is left to read.
+    decoder = Decoder(encoding)
+    body = compress(bytes(Decoder.LIMIT))
+    first = b"".join(decoder.add(body[:-1]))
+    assert len(first + b"".join(decoder.add(body[-1:]))) == Decoder.LIMIT
+    decoder.finish()
 
 
 def test_a_body_of_two_members_is_whole(emulate, compressed):

@@ -41,6 +41,13 @@ mod _native {
         codes.map(|code| (code.code, code.number, code.category, code.retryable, code.name)).collect()
     }
 
+    /// The error of a request that took longer than so many seconds.
+    #[pyfunction]
+    fn timeout(py: Python<'_>, after: f64) -> PyResult<Py<PyAny>> {
+        let after = call::duration(py, after)?;
+        Ok(call::exception(py, facade::Error::timeout(after)).into_value(py).into_any())
+    }
+
     /// Notes that this process is a fork of another.
     #[pyfunction]
     fn note_fork() {

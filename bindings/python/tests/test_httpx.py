@@ -76,7 +76,8 @@ def test_errors_are_those_of_httpx(emulator, client):
     emulator.order("fail /=hang")
     with pytest.raises(httpx.ReadTimeout) as caught:
         client.get("/", timeout=0.05)
-    assert isinstance(caught.value, blindbox.Timeout) and caught.value.request.url.path == "/"
+    assert isinstance(caught.value, blindbox.Timeout) and caught.value.request_sent
+    assert caught.value.request.url.path == "/"
     emulator.order("reset")
     emulator.order("fail /large=truncated")
     with pytest.raises(httpx.ReadError):
@@ -93,8 +94,10 @@ def test_asyncio(emulator):
                 async with client.stream("GET", "/large?bytes=1000000") as response:
                     assert sum([len(piece) async for piece in response.aiter_bytes()]) == 1_000_000
                 emulator.order("fail /=hang")
-                with pytest.raises(httpx.ReadTimeout):
+                with pytest.raises(httpx.ReadTimeout) as caught:
                     await client.get("/", timeout=0.05)
+                assert isinstance(caught.value, blindbox.Timeout) and caught.value.request_sent
+                assert caught.value.request.url.path == "/"
                 with pytest.raises(blindbox.InvalidRequest):
                     await client.get("https://evil.example/")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def started(start: Callable[..., _native.Cancel], *arguments: Any) -> Any:
-    """Wait for work on the threads of the core. Cancelling the task ends the work."""
+    """Wait for work on the threads of the core. Cancelling the task ends the work, and so does closing the coroutine."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -38,7 +38,9 @@ async def started(start: Callable[..., _native.Cancel], *arguments: Any) -> Any:
     work = start(*arguments, done)
     try:
         return await future
-    except asyncio.CancelledError:
+    except BaseException:
+        # Neither has an effect where it is the work that failed.
+        future.cancel()
         work.cancel()
         raise
 

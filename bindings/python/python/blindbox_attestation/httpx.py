@@ -19,10 +19,11 @@ from typing import Any, AsyncIterator, Iterator
 import httpx
 
 from . import _native
+from ._async_session import AsyncSession
 from ._body import split, without_own_host
 from ._errors import AttestationError, boolean
 from ._library_errors import as_library_error
-from ._session import AsyncSession, Session
+from ._session import Session
 from ._upload import Upload, prepared, sent, started
 
 __all__ = ["AsyncTransport", "Transport"]
@@ -131,20 +132,30 @@ class Transport(httpx.BaseTransport):
 async def _limited(work: Any, request: httpx.Request, upload: Upload | None) -> Any:
     """Wait for work; the read timeout starts again when the upload has got on."""
     task = asyncio.ensure_future(work)
+    limit = _read_timeout(request)
     try:
         while True:
             taken = 0 if upload is None else upload.taken
-            done, _ = await asyncio.wait([task], timeout=_read_timeout(request))
+            done, _ = await asyncio.wait([task], timeout=limit)
             if done:
                 return task.result()
-            if upload is None or upload.taken == taken:
-                raise httpx.ReadTimeout("the application did not respond in time", request=request)
+            if limit is not None and (upload is None or upload.taken == taken):
+                raise _native.timeout(limit)
     except AttestationError as error:
+        await _ended(task)
         raise _library(error, request) from None
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await _ended(task)
+        raise
+    except GeneratorExit:
+        # This coroutine was closed, and can wait for nothing more.
+        task.cancel()
+        raise
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 class _AsyncStream(httpx.AsyncByteStream):

@@ -12,6 +12,7 @@
 //! | `settings` | every setting of the verifier as JSON, unknown fields refused |
 //! | `verifier`, `session`, `response` | connections, requests, response bodies |
 //! | `upload` | [`Upload`]: request bodies that are written while they are sent |
+//! | `limit` | [`Limit`]: how long a blocking call waits for its peer |
 //! | `policy`, `offline` | policies, host data, recorded evidence, inspection |
 //! | `call` | the same by the name of a function, JSON in and out |
 //! | `message` | `MessageHost`: sealed messages for hosts that have the network themselves (feature `crypto-rust`) |
@@ -43,6 +44,8 @@ mod drive;
 mod endorsements;
 mod error;
 #[cfg(feature = "client")]
+mod limit;
+#[cfg(feature = "client")]
 pub mod log;
 mod members;
 #[cfg(feature = "crypto-rust")]
@@ -68,6 +71,8 @@ mod verifier;
 
 pub use call::{MAX_CALL_BYTES, call};
 pub use error::{Code, Error, codes};
+#[cfg(feature = "client")]
+pub use limit::Limit;
 #[cfg(feature = "crypto-rust")]
 pub use message::MessageHost;
 pub use offline::{Recorded, inspect, verify_recorded, verify_unappraised};

@@ -1,9 +1,8 @@
 //! Calls into the runtime, and errors on their way to Python.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use blindbox_facade::{self as facade, Error};
+use blindbox_facade::{self as facade, Error, Limit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -54,8 +53,8 @@ pub(crate) fn block_or<T: Send + 'static>(
     limit: Option<f64>,
     abandoned: impl FnOnce(),
 ) -> PyResult<T> {
-    let limit = Limit::new(py, limit)?;
-    let outcome = crate::exit::detached(py, || facade::wait(work, limit.interval(), || limit.proceed()));
+    let limit = limited(py, limit)?;
+    let outcome = crate::exit::detached(py, || facade::wait(work, limit.interval(SIGNALS), || proceed(&limit)));
     finished(py, outcome, abandoned)
 }
 
@@ -68,19 +67,18 @@ pub(crate) fn block_writing<T: Send + 'static>(
     limit: Option<f64>,
     abandoned: impl FnOnce(),
 ) -> PyResult<T> {
-    let limit = Limit::new(py, limit)?;
+    let limit = limited(py, limit)?;
     let Upload { upload, source, ended } = upload;
     let outcome = crate::exit::detached(py, || {
         let next = || match crate::exit::attached(|py| piece(py, source)) {
             Some(Ok(piece)) => {
                 *ended = piece.is_none();
-                limit.restart();
                 Ok(piece.map(Into::into))
             }
             Some(Err(raised)) => Err(Stop::Raised(raised)),
             None => Err(Stop::Ending),
         };
-        facade::wait_writing(work, upload, limit.interval(), next, || limit.proceed())
+        facade::wait_writing(work, upload, limit.interval(SIGNALS), limit.restarting(next), || proceed(&limit))
     });
     finished(py, outcome, abandoned)
 }
@@ -113,36 +111,16 @@ fn finished<T>(py: Python<'_>, outcome: Result<Result<T, Error>, Stop>, abandone
 }
 
 /// How long a blocking call may take. Only calls about a request have one: its error says that the request may have been sent.
-struct Limit {
-    limit: Option<Duration>,
-    started: Mutex<Instant>,
+fn limited(py: Python<'_>, seconds: Option<f64>) -> PyResult<Limit> {
+    Ok(Limit::new(seconds.map(|seconds| duration(py, seconds)).transpose()?))
 }
 
-impl Limit {
-    fn new(py: Python<'_>, seconds: Option<f64>) -> PyResult<Self> {
-        let limit = seconds.map(|seconds| duration(py, seconds)).transpose()?;
-        Ok(Self { limit, started: Mutex::new(Instant::now()) })
+fn proceed(limit: &Limit) -> Result<(), Stop> {
+    if let Some(after) = limit.over() {
+        return Err(Stop::Timeout(after));
     }
-
-    fn restart(&self) {
-        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    fn interval(&self) -> Duration {
-        self.limit.map_or(SIGNALS, |limit| limit.clamp(Duration::from_millis(1), SIGNALS))
-    }
-
-    fn proceed(&self) -> Result<(), Stop> {
-        if let Some(after) = self.limit.filter(|limit| self.elapsed() >= *limit) {
-            return Err(Stop::Timeout(after));
-        }
-        // None while the interpreter ends, when there is no handler to call.
-        crate::exit::attached(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
-    }
+    // None while the interpreter ends, when there is no handler to call.
+    crate::exit::attached(|py| py.check_signals()).unwrap_or(Ok(())).map_err(Stop::Raised)
 }
 
 enum Stop {

@@ -5,14 +5,14 @@ import http.server
 import io
 import socket
 import threading
-import time
+import types
 
 import httpx
 import pytest
 
 import blindbox_attestation as blindbox
 from blindbox_attestation import requests as attested
-from blindbox_attestation.httpx import AsyncTransport, Transport
+from blindbox_attestation.httpx import AsyncTransport, Transport, _limited
 
 # The limit of httpx, five seconds, is short for a busy machine.
 LONG = 300
@@ -257,43 +257,36 @@ def test_a_file_that_has_nothing_yet_is_not_taken_for_its_end(emulator, session)
     asyncio.run(main())
 
 
-# The limit is long for a busy machine, and the upload is longer.
-LIMIT, PAUSE, PARTS = 10.0, 2.0, 6
+# That of blocking calls is in the facade (`limit.rs`), with its tests.
+def test_a_read_timeout_of_asyncio_does_not_limit_an_upload():
+    # No wait for a piece is shorter.
+    request = httpx.Request("POST", "https://a", extensions={"timeout": {"read": 0}})
 
+    class Progress:
+        """An upload of which a piece was taken whenever it is asked."""
 
-def slowly():
-    for _ in range(PARTS):
-        time.sleep(PAUSE)
-        yield b"x"
+        asked = 0
 
-
-async def slowly_async():
-    for _ in range(PARTS):
-        await asyncio.sleep(PAUSE)
-        yield b"x"
-
-
-def test_a_read_timeout_does_not_limit_an_upload(emulator):
-    def of_httpx():
-        with emulator.connect() as session, httpx.Client(
-            transport=Transport(session), base_url=emulator.url, trust_env=False, timeout=LIMIT
-        ) as client:
-            return client.post("/echo", content=slowly()).content
-
-    def of_requests():
-        with attested.SecureSession(emulator.url, policy=emulator.policy, **emulator.settings) as secure:
-            return secure.post("/echo", data=slowly(), timeout=LIMIT).content
-
-    async def of_asyncio():
-        async with await emulator.connect_async() as session, httpx.AsyncClient(
-            transport=AsyncTransport(session), base_url=emulator.url, trust_env=False, timeout=LIMIT
-        ) as client:
-            return (await client.post("/echo", content=slowly_async())).content
+        @property
+        def taken(self):
+            self.asked += 1
+            if self.asked == 100:
+                ended.set_result("sent")
+            return self.asked
 
     async def main():
-        return await asyncio.gather(asyncio.to_thread(of_httpx), asyncio.to_thread(of_requests), of_asyncio())
+        nonlocal ended
+        ended = asyncio.get_running_loop().create_future()
+        upload = Progress()
+        assert await _limited(ended, request, upload) == "sent" and upload.asked >= 100
+        for stands_still in (types.SimpleNamespace(taken=5), None):
+            silent = asyncio.get_running_loop().create_future()
+            with pytest.raises(blindbox.Timeout):
+                await _limited(silent, request, stands_still)
+            assert silent.cancelled()
 
-    assert asyncio.run(main()) == [b"x" * PARTS] * 3
+    ended = None
+    asyncio.run(main())
 
 
 def test_a_read_timeout_ends_an_upload_that_stands_still(emulator):
@@ -305,7 +298,8 @@ def test_a_read_timeout_ends_an_upload_that_stands_still(emulator):
         async with await emulator.connect_async() as session, httpx.AsyncClient(
             transport=AsyncTransport(session), base_url=emulator.url, trust_env=False, timeout=0.2
         ) as client:
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(httpx.ReadTimeout) as caught:
                 await client.post("/echo", content=stands_still())
+            assert isinstance(caught.value, blindbox.Timeout) and caught.value.request_sent
 
     asyncio.run(main())

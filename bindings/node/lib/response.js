@@ -179,9 +179,36 @@ function encodingOf(headers) {
   return null;
 }
 
-function decoded(body, decoder) {
+/** A decoded body. An empty one is complete, such as one that was never compressed. */
+function decoded(body, makeDecoder) {
+  const source = Readable.fromWeb(body);
+  let isEmpty = true;
+  let failure = null;
+  source.once('data', () => {
+    isEmpty = false;
+  });
+  source.once('error', (error) => {
+    failure = { error };
+  });
   // The error of either side reaches the reader through the last stream.
-  return Readable.toWeb(pipeline(Readable.fromWeb(body), decoder(), () => {}));
+  const reader = Readable.toWeb(pipeline(source, makeDecoder(), () => {})).getReader();
+  const pull = async (controller) => {
+    try {
+      const { done, value } = await reader.read();
+      return done ? controller.close() : controller.enqueue(value);
+    } catch (error) {
+      if (failure !== null) {
+        throw failure.error;
+      }
+      if (isEmpty) {
+        return controller.close();
+      }
+      // What the decoder says is of the form of the body, and nothing of its content.
+      const message = `invalid response: expected a body in the encoding of its header, found ${error.message}`;
+      throw ofCode('invalid-response', message, { requestSent: true });
+    }
+  };
+  return new ReadableStream({ pull, cancel: (reason) => reader.cancel(reason) }, { highWaterMark: 0 });
 }
 
 module.exports = { respond };

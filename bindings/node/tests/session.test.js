@@ -1,7 +1,9 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const http = require('node:http');
 const { after, afterEach, before, test } = require('node:test');
+const { brotliCompressSync, deflateSync, gzipSync } = require('node:zlib');
 
 const blindbox = require('@blindbox/attestation');
 
@@ -19,6 +21,21 @@ after(async () => {
   session?.close();
   await emulator.stop();
 });
+
+/** A session with an application of the test's own. */
+async function serving(t, application) {
+  const server = http.createServer(application);
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const other = await Emulator.start('--application', `http://127.0.0.1:${server.address().port}`);
+  const served = await other.connect();
+  t.after(async () => {
+    served.close();
+    await other.stop();
+    server.closeAllConnections();
+    server.close();
+  });
+  return served;
+}
 
 test('a session sends requests to the attested peer', async () => {
   const response = await session.fetch('/generate', { method: 'POST', body: JSON.stringify({ prompt: 'hi' }) });
@@ -137,15 +154,72 @@ test('a body that breaks off is an error, and never an end', async () => {
   }
 });
 
-test('a body is given up', async () => {
-  const response = await session.fetch('/large?bytes=30000000');
-  await response.body.cancel();
-  assert.equal((await session.fetch('/')).status, 200);
+test('a body is given up', async (t) => {
+  // Each response is half of one, and the connection for it is closed when it is given up.
+  const closed = [];
+  const served = await serving(t, (request, response) => {
+    closed.push(new Promise((resolve) => response.once('close', resolve)));
+    response.writeHead(200, request.url === '/' ? {} : { 'content-encoding': request.url.slice(1) });
+    response.write(gzipSync('half').subarray(0, 12));
+  });
+  for (const [at, target] of ['/', '/gzip'].entries()) {
+    const reader = (await served.fetch(target)).body.getReader();
+    // What was sent of the compressed one decodes to nothing yet.
+    if (target === '/') assert.equal((await reader.read()).value.length, 12);
+    const waiting = reader.read();
+    await reader.cancel();
+    assert.equal((await waiting).done, true);
+    await closed[at];
+  }
 });
 
 test('a compressed body is decoded', async () => {
   await emulator.order('fail /=gzip');
   assert.equal(await (await session.fetch('/')).text(), 'hello from a BlindBox');
+});
+
+test('a body that cannot be decoded is an invalid response', async (t) => {
+  const text = Buffer.alloc(300_000, 'a line of text\n');
+  const bodies = {};
+  for (const [encoding, compress] of [['gzip', gzipSync], ['x-gzip', gzipSync], ['deflate', deflateSync], ['br', brotliCompressSync]]) {
+    const whole = compress(text);
+    bodies[encoding] = { whole, empty: Buffer.alloc(0), truncated: whole.subarray(0, -1), corrupt: Buffer.from('not of this encoding') };
+  }
+  const served = await serving(t, (request, response) => {
+    const [, encoding, kind, length] = request.url.split('/');
+    const body = bodies[encoding][kind];
+    // With its length, and in a chunk that may come behind the head.
+    const headers = length === 'length' ? { 'content-length': body.length } : {};
+    response.writeHead(200, { 'content-encoding': encoding, ...headers });
+    response.flushHeaders();
+    response.end(body);
+  });
+  const expected = { name: 'InvalidResponse', code: 'invalid-response', number: 313, requestSent: true };
+  for (const encoding of Object.keys(bodies)) {
+    for (const length of ['length', 'chunks']) {
+      const read = async (kind) => Buffer.from(await (await served.fetch(`/${encoding}/${kind}/${length}`)).arrayBuffer());
+      assert((await read('whole')).equals(text));
+      assert.equal((await read('empty')).length, 0);
+      await assert.rejects(read('truncated'), expected);
+      await assert.rejects(read('corrupt'), expected);
+    }
+  }
+});
+
+test('the errors of a compressed body are those of any body', async (t) => {
+  const served = await serving(t, (request, response) => {
+    response.writeHead(200, { 'content-encoding': 'gzip' });
+    response.write(gzipSync('half').subarray(0, 12));
+    if (request.url === '/broken') setImmediate(() => response.destroy());
+  });
+  const response = await served.fetch('/broken');
+  await assert.rejects(response.text(), { name: 'ApplicationUnreachable', requestSent: true });
+  const abort = new AbortController();
+  const reason = new Error('enough');
+  const stalled = await served.fetch('/', { signal: abort.signal });
+  const reading = stalled.text();
+  abort.abort(reason);
+  await assert.rejects(reading, reason);
 });
 
 test('other origins are refused, and redirects are responses', async () => {

@@ -82,18 +82,20 @@ export class Policy {
   equals(other: unknown): boolean;
 }
 
-/** What was proven: claims, checks and times. `toString()` is a table for people. */
+/** What was proven: claims, checks and times. `toString()` is a table for people, in which values that identify a machine are shortened. */
 export class Attestation {
   private constructor();
-  /** The state of the TEE. */
+  /** All of it, as in the JSON of the command. It holds values that identify a machine: do not log it. */
+  readonly fields: Record<string, any>;
+  /** The state of the TEE. It holds values that identify a machine. */
   readonly claims: Record<string, any>;
-  /** Every check. */
+  /** Every check. They hold values that identify a machine. */
   readonly appraisal: Check[];
   /** How the connection is tied to the evidence: `bound`, or an unbound form; null for recorded evidence. */
   readonly channel: string | null;
   readonly expiresAt: Date;
-  /** Returns all of it, as in the JSON of the command. */
-  toJSON(): Record<string, any>;
+  /** Returns what loggers print: nothing that identifies a machine. `fields` has all of it. */
+  toJSON(): { channel: string | null; expiresAt: Date };
   toString(): string;
 }
 
@@ -156,8 +158,11 @@ export class Verifier {
   collect(url: string | URL, policy: Policy, options?: CallOptions): Promise<Evidence>;
 }
 
-/** Options of a request: those of `fetch`, asynchronous iterables as bodies, and `idempotent`. */
-export interface FetchOptions extends Omit<RequestInit, 'body'> {
+/**
+ * Options of a request: those of `fetch`, asynchronous iterables as bodies, and `idempotent`. `integrity` and `dispatcher` are refused: a
+ * check that is not made, and another way than the attested connection.
+ */
+export interface FetchOptions extends Omit<RequestInit, 'body' | 'integrity' | 'dispatcher'> {
   body?: RequestInit['body'] | AsyncIterable<Uint8Array | string> | null;
   /**
    * States that to process the request twice has the same effect as to process it once. It counts in sessions with sealed messages
@@ -201,15 +206,16 @@ export class Session {
  */
 export function verifyConnection(url: string | URL, policy: Policy, options?: Settings & CallOptions): Promise<Session>;
 
+/** The time of a verdict on recorded evidence, and what is known from elsewhere: paths of files, or their content as bytes. */
 export interface RecordedOptions {
   /** The time of the verdict: a Date, or whole seconds since 1970-01-01 UTC. */
   at: Date | number;
   /** The key set of the MAA instance, from elsewhere: `key-set.json` among the documents proves nothing. */
-  keySet?: Uint8Array;
+  keySet?: File | Uint8Array;
   /** Roots that replace AMD's, in PEM. */
-  amdRoots?: string;
+  amdRoots?: File | Uint8Array;
   /** The root that replaces Azure's root of virtual TPMs, in PEM. */
-  akRoot?: string;
+  akRoot?: File | Uint8Array;
 }
 
 /** Verifies recorded evidence and appraises it. The result proves neither freshness nor whose connection it was. */
@@ -218,7 +224,7 @@ export function verifyRecorded(documents: Documents, policy: Policy, options: Re
 /** Verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable. */
 export function verifyUnappraised(
   documents: Documents,
-  options: RecordedOptions & { maaIssuer?: string },
+  options: RecordedOptions & { maaIssuer?: string | null },
 ): Record<string, any>;
 
 /** Returns what a file of evidence is, for display: its bytes, or its path. What it says is not verified. */

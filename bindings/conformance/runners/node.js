@@ -39,11 +39,11 @@ function sent({ method, target, header, value, body: file, streamed, idempotent 
 const DO = {
   async connect(command) {
     session = await new blindbox.Verifier(settings(command)).connect(command.url, parsed(command));
-    return { attestation: session.attestation };
+    return { attestation: session.attestation.fields };
   },
 
   async reattest() {
-    return { attestation: await session.reattest() };
+    return { attestation: (await session.reattest()).fields };
   },
 
   async request(command) {
@@ -70,10 +70,9 @@ const DO = {
 
   async recorded(command) {
     const documents = Object.fromEntries(command.documents.split(' ').filter(Boolean).map((name) => [name, readFileSync(name)]));
-    const text = (file) => file && readFileSync(file, 'utf8');
-    const options = { at: Number(command.at), amdRoots: text(command.amd_roots), akRoot: text(command.ak_root) };
-    if (command.key_set) options.keySet = readFileSync(command.key_set);
-    return { attestation: blindbox.verifyRecorded(documents, parsed(command), options) };
+    const { key_set: keySet, amd_roots: amdRoots, ak_root: akRoot } = command;
+    const options = { at: Number(command.at), keySet, amdRoots, akRoot };
+    return { attestation: blindbox.verifyRecorded(documents, parsed(command), options).fields };
   },
 
   async policy(command) {

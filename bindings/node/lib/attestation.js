@@ -2,7 +2,8 @@
 
 const { argument, value } = require('./errors');
 const { native } = require('./native');
-const { known, nativePolicy, readFile } = require('./policy');
+const { known, nativePolicy } = require('./policy');
+const { content, isGiven, material } = require('./settings');
 
 /** What was proven: claims, checks and times. `toString()` is a table for people. */
 class Attestation {
@@ -14,9 +15,14 @@ class Attestation {
     this.#text = text;
   }
 
-  /** All of it, as in the JSON of the command. */
-  toJSON() {
+  /** All of it, as in the JSON of the command. It holds values that identify a machine: do not log it. */
+  get fields() {
     return this.#fields;
+  }
+
+  /** What loggers print: nothing that identifies a machine. */
+  toJSON() {
+    return { channel: this.channel, expiresAt: this.expiresAt };
   }
 
   get claims() {
@@ -57,25 +63,25 @@ class Evidence {
 
 /** Returns what a file of evidence is, for display: its bytes, or its path. What it says is not verified. */
 function inspect(evidence) {
-  const content = evidence instanceof Uint8Array ? evidence : readFile(evidence);
-  return JSON.parse(value(native.inspect(content)));
+  return JSON.parse(value(native.inspect(content('evidence', evidence))));
 }
 
 /** What crosses into the core, which knows the names of files. */
-function recorded(documents, { keySet, amdRoots, akRoot }) {
+function recorded(documents, options) {
+  const read = (name, as) => (isGiven(name, options[name]) ? as(name, options[name]) : undefined);
   return {
-    documents: Object.entries(documents).map(([name, content]) => ({ name, content: bytes(name, content) })),
-    keySet: keySet === undefined ? undefined : bytes('keySet', keySet),
-    amdRoots,
-    akRoot,
+    documents: Object.entries(documents).map(([name, document]) => ({ name, content: bytes(name, document) })),
+    keySet: read('keySet', content),
+    amdRoots: read('amdRoots', material),
+    akRoot: read('akRoot', material),
   };
 }
 
-function bytes(name, content) {
-  if (!(content instanceof Uint8Array)) {
-    throw argument(`${name}: expected bytes (Uint8Array), found ${typeof content}`);
+function bytes(name, document) {
+  if (!(document instanceof Uint8Array)) {
+    throw argument(`${name}: expected bytes (Uint8Array), found ${typeof document}`);
   }
-  return Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  return content(name, document);
 }
 
 /** A time of the evidence in whole seconds. */

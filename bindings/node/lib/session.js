@@ -1,15 +1,14 @@
 'use strict';
 
 const { setMaxListeners } = require('node:events');
-const path = require('node:path');
-const { fileURLToPath } = require('node:url');
 
 const { Attestation, Evidence } = require('./attestation');
 const { argument, isFailure, made, value } = require('./errors');
 const { native } = require('./native');
-const { boolean, jsonOf, known, nativePolicy, readFile } = require('./policy');
+const { known, nativePolicy } = require('./policy');
 const { prepare } = require('./request');
 const { respond } = require('./response');
+const { SETTINGS, settingsOf } = require('./settings');
 const { Feeder } = require('./upload');
 
 /** Waits for a native call, which a signal ends. `discard` gets a result that comes too late. */
@@ -42,86 +41,6 @@ async function call(start, signal, discard = () => {}) {
   } finally {
     signal.removeEventListener('abort', abort);
   }
-}
-
-function isFile(given) {
-  return typeof given === 'string' || given instanceof URL;
-}
-
-/** Certificates or a key set: a path, or their content as bytes. */
-function material(name, given) {
-  if (isFile(given)) {
-    return readFile(given).toString('utf8');
-  }
-  if (given instanceof Uint8Array) {
-    // DER is not text; the core says what it expects.
-    return Buffer.from(given).toString('utf8');
-  }
-  throw argument(`${name}: expected a path, or the content as bytes`);
-}
-
-function milliseconds(name, given) {
-  if (typeof given !== 'number' || !(given >= 1 && given <= 1e12)) {
-    throw argument(`${name}: expected 1 to 1000000000000 milliseconds, found ${given}`);
-  }
-  return Math.round(given);
-}
-
-function text(name, given) {
-  if (typeof given !== 'string' && !(given instanceof URL)) {
-    throw argument(`${name}: expected a string, found ${typeof given}`);
-  }
-  return String(given);
-}
-
-/** Strings by their names. */
-function texts(name, given) {
-  if (typeof given !== 'object' || Array.isArray(given)) {
-    throw argument(`${name}: expected an object of strings by their names`);
-  }
-  return jsonOf(name, given);
-}
-
-function directory(name, given) {
-  // The empty path would be the current directory.
-  if (!isFile(given) || given === '') {
-    throw argument(`${name}: expected the path of a directory`);
-  }
-  return path.resolve(given instanceof URL ? fileURLToPath(given) : given);
-}
-
-/** The settings, by their names in JavaScript: the name in the core, and how a value is read. */
-const SETTINGS = {
-  deadline: ['deadline_ms', milliseconds],
-  requestTimeout: ['request_timeout_ms', milliseconds],
-  applicationRoots: ['application_roots', material],
-  extraApplicationRoots: ['extra_application_roots', material],
-  collateralRoots: ['collateral_roots', material],
-  platformCollateralRoots: ['platform_collateral_roots', boolean],
-  keySet: ['key_set', material],
-  amdRoots: ['amd_roots', material],
-  akRoot: ['ak_root', material],
-  agent: ['agent', text],
-  proxy: ['proxy', text],
-  resolve: ['resolve', texts],
-  frontEndHeaders: ['front_end_headers', texts],
-  kds: ['kds', text],
-  thim: ['thim', text],
-  cacheDir: ['cache_dir', directory],
-};
-
-function settingsOf(options) {
-  const settings = {};
-  for (const [name, given] of Object.entries(known('settings', options, Object.keys(SETTINGS)))) {
-    if (given === null) {
-      throw argument(`${name}: expected a value, found null; leave the setting out for its default`);
-    }
-    if (given !== undefined) {
-      const [ofCore, read] = SETTINGS[name];
-      settings[ofCore] = read(name, given);
-    }
-  }
-  return settings;
 }
 
 /** Opens sessions with attested peers. One verifier serves a whole process: sessions share keys and certificates. */
@@ -189,7 +108,7 @@ class Session {
       const outcome = await call(
         (cancel) => {
           const bytes = body === null ? null : body.bytes;
-          const sent = this.#native.send(method, target, headers, bytes, feeder?.upload, null, idempotent, cancel);
+          const sent = this.#native.send(method, target, headers, bytes, feeder?.upload, idempotent, cancel);
           feeder?.run();
           return sent;
         },

@@ -1,7 +1,5 @@
 //! Verifiers and sessions.
 
-use std::time::Duration;
-
 use blindbox_facade::{self as facade, Error, Request};
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -87,7 +85,6 @@ impl Session {
         headers: Vec<String>,
         body: Option<&[u8]>,
         upload: Option<&Upload>,
-        timeout_ms: Option<u32>,
         idempotent: bool,
         cancel: &Cancel,
     ) -> napi::Result<Object<'env>> {
@@ -95,8 +92,9 @@ impl Session {
             Some(upload) => Some(upload.0.clone().into()),
             None => body.map(|bytes| bytes.to_vec().into()),
         };
-        let timeout = timeout_ms.map(|milliseconds| Duration::from_millis(milliseconds.into()));
-        let request = pairs(headers).map(|headers| Request { method, target, headers, body, timeout, idempotent });
+        // The limit of a request is that of the verifier, or a signal's.
+        let request =
+            pairs(headers).map(|headers| Request { method, target, headers, body, timeout: None, idempotent });
         let sent = request.map(|request| self.0.send(request));
         call::start(env, Some(cancel), async move { sent?.await }, Response::new)
     }

@@ -129,11 +129,22 @@ test('recorded evidence of a confidential VM', async (t) => {
   const vm = await Emulator.start('--guest', 'vm', '--product', 'milan', '--trust', 'amd');
   t.after(() => vm.stop());
   const { documents, about } = await new blindbox.Verifier(vm.settings).collect(vm.url, vm.policy);
-  const [amdRoots, akRoot] = ['amdRoots', 'akRoot'].map((name) => fs.readFileSync(vm.settings[name], 'utf8'));
+  const { amdRoots, akRoot } = vm.settings;
   const options = { at: about.asked_at, amdRoots, akRoot };
   const withNotes = { ...documents, 'about.json': Buffer.from('{}'), 'policy.toml': Buffer.alloc(0) };
   const names = blindbox.verifyRecorded(withNotes, vm.policy, options).appraisal.map((check) => check.name);
   assert(names.includes('tpm quote') && names.includes('ak certificate'));
+  // Text is a path, as in the settings of a verifier, and null does not stand for the roots that are built in.
+  for (const name of ['amdRoots', 'akRoot']) {
+    const content = fs.readFileSync(options[name]);
+    const verify = (root) => blindbox.verifyRecorded(documents, vm.policy, { ...options, [name]: root });
+    assert.equal(verify(content).appraisal.length, verify(pathToFileURL(options[name])).appraisal.length);
+    for (const call of [verify, (root) => new blindbox.Verifier({ [name]: root })]) {
+      assert.throws(() => call(content.toString()), { syscall: 'open' });
+      assert.throws(() => call(null), { name: 'Misconfigured', message: new RegExp(`${name}: expected a value, found null`) });
+      assert.throws(() => call(1), { name: 'Misconfigured', message: new RegExp(`${name}: expected a path, or the content as bytes`) });
+    }
+  }
   const signature = Buffer.from(documents['tpm-quote.sig']);
   signature[255] ^= 1;
   const tampered = { ...documents, 'tpm-quote.sig': signature };

@@ -41,7 +41,7 @@ export async function main(signal: AbortSignal): Promise<void> {
   const client = new OpenAI({ baseURL: `${session.url}/v1`, apiKey: 'k', fetch: session.fetch });
   console.log(client.baseURL);
   const evidence = await new Verifier({ collateralRoots: 'roots.pem' }).collect('https://a', policy);
-  verifyRecorded(evidence.documents, policy, { at: new Date() });
+  verifyRecorded(evidence.documents, policy, { at: new Date(), amdRoots: 'roots.pem', akRoot: new Uint8Array() });
   verifyUnappraised(evidence.documents, { at: 1, maaIssuer: 'https://a' });
   inspect(new Uint8Array());
   enableLogging('info', (event) => console.log(event.level, event.fields));
@@ -65,5 +65,13 @@ main(AbortSignal.timeout(1)).catch((error: unknown) => {
 Policy.confidentialContainer({ hostData, minimumSvn: 101 });
 // @ts-expect-error: an unknown setting
 new Verifier({ deadlin: 1 });
+export function refused(session: Session): void {
+  // @ts-expect-error: a check that is not made
+  void session.fetch('/', { integrity: 'sha256-' });
+  // @ts-expect-error: another way than the attested connection
+  void session.fetch('/', { dispatcher: undefined });
+}
+// @ts-expect-error: no value is no root
+new Verifier({ amdRoots: null });
 // @ts-expect-error: a policy is not text
 void verifyConnection('https://a', 'kind = 1');

@@ -6,6 +6,9 @@ const { native } = require('./native');
 /** How often events are taken from the queue of the core, in milliseconds. */
 const INTERVAL = 100;
 
+/** How many events are reported at a time, as many as the queue holds: a listener that causes events ends nevertheless. */
+const AT_A_TIME = 1024;
+
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
 
 let timer = null;
@@ -26,7 +29,11 @@ function enableLogging(level, listener = undefined) {
 }
 
 function drain(level, listener) {
-  for (let event = native.logNext(); event !== null && !isFailure(event); event = native.logNext()) {
+  for (let taken = 0; taken < AT_A_TIME; taken += 1) {
+    const event = native.logNext();
+    if (event === null || isFailure(event)) {
+      return;
+    }
     // The core has one level for the process: a worker may have asked for events with evidence, which this listener did not.
     if (LEVELS.indexOf(event.level) < LEVELS.indexOf(level)) {
       continue;

@@ -69,6 +69,16 @@ test('a rejection has its checks, but not where it is printed', async () => {
     const session = await amd.connect();
     const chip = session.attestation.claims.snp.chip_id;
     assert.equal(chip.length, 128);
+    // Nor is the attestation printed with it: loggers use both.
+    const { attestation } = session;
+    const printed = JSON.stringify({ attestation });
+    assert.deepEqual(JSON.parse(printed), {
+      attestation: { channel: 'bound', expiresAt: attestation.expiresAt.toISOString() },
+    });
+    for (const printed of [String(attestation), inspect(attestation, { depth: null })]) {
+      assert(!printed.includes(chip));
+    }
+    assert.equal(attestation.fields.claims.snp.chip_id, chip);
     session.close();
     const require = { 'chip-ids': [[...chip].reverse().join('')] };
     amd.policy = blindbox.Policy.fromObject({ ...amd.policy.toJSON(), require });
@@ -158,4 +168,33 @@ test('events of the core', async () => {
   }
   assert.throws(() => blindbox.enableLogging('loud', () => {}), blindbox.Misconfigured);
   assert.throws(() => blindbox.enableLogging('info'), blindbox.Misconfigured);
+});
+
+test('a listener that causes events does not hold the program', () => {
+  const kept = { logNext: native.logNext, logLevel: native.logLevel };
+  const { setInterval } = globalThis;
+  let tick;
+  globalThis.setInterval = (work, _, ...given) => {
+    tick = () => work(...given);
+    return setInterval(() => {}, 1_000_000);
+  };
+  native.logLevel = () => true;
+  // There is always one more.
+  native.logNext = () => ({ level: 'info', message: 'event', fields: '{}', dropped: 0 });
+  let reported = 0;
+  try {
+    blindbox.enableLogging('info', () => {
+      reported += 1;
+      assert(reported < 1_000_000);
+    });
+    tick();
+    const first = reported;
+    tick();
+    assert(first > 0);
+    assert.equal(reported, 2 * first);
+  } finally {
+    blindbox.enableLogging('off');
+    Object.assign(native, kept);
+    globalThis.setInterval = setInterval;
+  }
 });

@@ -192,6 +192,8 @@ pub use message::properties as message_properties;
 mod parser_steps;
 mod policy;
 mod recorded;
+#[cfg(any(feature = "client", feature = "crypto-rust"))]
+mod retry;
 #[cfg(feature = "client")]
 mod session;
 pub mod snp;

@@ -5,27 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http_body::Body;
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use url::Url;
 
 use super::affinity;
 use super::agent::AgentChannel;
-use super::retry_after::retry_after;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
+use crate::retry::{self, BACKOFF, retry_after};
 use crate::transport::{OutgoingBody, Stage, TransportError, TransportErrorKind, classify, classify_reqwest};
 
 /// The longest wait for the next bytes of a response body: stops a peer that holds a connection open and sends nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest `Retry-After` that is obeyed. A server that asks for more would block the whole attestation.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// The waits before the second and the third attempt.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
 
 /// Builds a client with everything optional switched off: redirects, cookies, proxies from the environment, retries,
 /// decompression and `Referer`. Each is set explicitly, because another crate of the application may enable the reqwest
@@ -62,11 +56,6 @@ pub(super) struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// Whether a later attempt may have another outcome (RFC 9110 section 15.6, RFC 6585 section 4).
-    fn is_transient(&self) -> bool {
-        matches!(self.status, 429 | 502 | 503 | 504)
-    }
-
     /// Whether the `Content-Type` is JSON.
     pub(super) fn is_json(&self) -> bool {
         crate::agent_protocol::is_json(&self.content_type)
@@ -151,13 +140,13 @@ impl BoundedRequest {
     }
 
     /// Returns how long to wait before another attempt; `None` if the outcome is final.
-    fn pause(&self, outcome: &Result<HttpResponse, FetchError>, wait: Duration) -> Option<Duration> {
-        let wait = match outcome {
-            Ok(response) if response.is_transient() => response.retry_after.unwrap_or(wait).max(wait),
-            Err(FetchError::Transport(error)) if self.retry_connect && is_transient(error) => wait,
+    fn pause(&self, outcome: &Result<HttpResponse, FetchError>, backoff: Duration) -> Option<Duration> {
+        let asked = match outcome {
+            Ok(response) if retry::is_transient(response.status) => response.retry_after,
+            Err(FetchError::Transport(error)) if self.retry_connect && is_transient(error) => None,
             _ => return None,
         };
-        (wait <= MAX_RETRY_AFTER && wait < self.deadline.remaining()).then_some(wait)
+        retry::pause(backoff, asked, self.deadline.remaining())
     }
 
     async fn once(&self, request: RequestBuilder) -> Result<HttpResponse, FetchError> {
@@ -183,8 +172,9 @@ impl BoundedRequest {
         if headers.contains_key(CONTENT_ENCODING) {
             return Err(FetchError::ContentEncoded);
         }
-        let content_type = header_text(headers, CONTENT_TYPE.as_str());
-        let retry_after = retry_after(headers, Clock::system().now());
+        let content_type = header_text(headers, &CONTENT_TYPE).unwrap_or_default().to_owned();
+        let date = header_text(headers, &DATE);
+        let retry_after = retry_after(header_text(headers, &RETRY_AFTER), date, Clock::system().now());
         let cookies = affinity::cookies(headers);
         let status = response.status().as_u16();
         let body = self.read_body(response.into_body()).await?;
@@ -233,7 +223,6 @@ fn is_transient(error: &TransportError) -> bool {
     matches!(error.kind, Connect | NotProcessed | Broken)
 }
 
-fn header_text(headers: &HeaderMap, name: &str) -> String {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default().to_owned()
+fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }

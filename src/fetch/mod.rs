@@ -14,7 +14,6 @@ mod jwks;
 mod kds;
 mod known_crls;
 mod optional_timeouts;
-mod retry_after;
 mod single_flight;
 mod thim;
 mod vek_cache;

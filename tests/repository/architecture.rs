@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     // `vectors`: where recorded evidence is, for unit tests only.
     &["parser_steps", "sync", "types", "vectors"],
     &["der"],
-    &["claims", "crypto", "json", "appraisal", "clock"],
+    &["claims", "crypto", "json", "appraisal", "clock", "retry"],
     &["cce_policy", "message", "x509"],
     &["agent", "maa", "snp", "uvm", "policy"],
     &["azure_vm"],

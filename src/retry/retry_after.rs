@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-
 use crate::types::{DateTime, UnixTime};
 
 /// The longest value that is read, in bytes. The longest form of a date has 33.
@@ -11,17 +9,16 @@ const MAX_LEN: usize = 64;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Returns how long a server asks to wait. A date counts from the server's own `Date`, so that its clock may differ from
-/// ours; `now` is used for servers that send no `Date`.
-pub(super) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let text = |name| text(name).filter(|text| text.len() <= MAX_LEN);
-    let value = text(RETRY_AFTER)?;
+/// Returns how long a server asks to wait, by its headers `Retry-After` and `Date`. A date counts from the server's own `Date`, so that its
+/// clock may differ from ours; `now` is used for servers that send no `Date`.
+pub(crate) fn retry_after(value: Option<&str>, date: Option<&str>, now: UnixTime) -> Option<Duration> {
+    let bounded = |text: &&str| text.len() <= MAX_LEN;
+    let value = value.map(str::trim).filter(bounded)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number too large to parse is a very long wait, not no wait.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let from = text(DATE).and_then(http_date).unwrap_or(now.as_secs());
+    let from = date.map(str::trim).filter(bounded).and_then(http_date).unwrap_or(now.as_secs());
     Some(Duration::from_secs(http_date(value)?.saturating_sub(from)))
 }
 
@@ -87,14 +84,7 @@ mod tests {
     #[test]
     fn a_wait_is_a_number_or_counts_from_the_servers_own_date() {
         let now = UnixTime::from_secs(1_791_505_600);
-        let wait = |value: &str, date: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, value.parse().unwrap());
-            if let Some(date) = date {
-                headers.insert(DATE, date.parse().unwrap());
-            }
-            retry_after(&headers, now).map(|wait| wait.as_secs())
-        };
+        let wait = |value: &str, date: Option<&str>| retry_after(Some(value), date, now).map(|wait| wait.as_secs());
         assert_eq!(wait("3", None), Some(3));
         assert_eq!(wait(" 3 ", None), Some(3));
         assert_eq!(wait("99999999999999999999999", None), Some(u64::MAX));
@@ -109,6 +99,6 @@ mod tests {
         for value in ["-1", "1.5", "soon", ""] {
             assert_eq!(wait(value, None), None, "{value}");
         }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        assert_eq!(retry_after(None, date, now), None);
     }
 }

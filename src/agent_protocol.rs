@@ -32,6 +32,9 @@ use crate::types::{MaaIssuer, Sha256Digest, is_media_type, shorten};
 /// The largest response that is read, in bytes: stops an agent that sends without end. Genuine ones have 5 to 40 kB.
 pub(crate) const MAX_AGENT_RESPONSE: usize = 256 << 10;
 
+/// What a redirect is, which no client follows.
+pub(crate) const REDIRECTED: &str = "expected a response, found a redirect";
+
 /// How many characters of an agent's own error message are repeated in ours.
 const MAX_SHOWN: usize = 200;
 
@@ -225,7 +228,7 @@ pub(crate) fn check_response(
             }
             Err(AttestationError::MaaTokenNotFound { issuer: maa.cloned(), status, message })
         }
-        300..=399 => Err(invalid(&format!("expected a response, found a redirect (status {status})"))),
+        300..=399 => Err(invalid(&format!("{REDIRECTED} (status {status})"))),
         429 | 500.. => {
             let origin = url.origin().ascii_serialization();
             let reason = format!("{origin} responded with the status {status}");

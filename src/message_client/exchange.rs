@@ -161,6 +161,9 @@ impl MessageExchange {
             return failed;
         }
         match response {
+            HostResponse::Redirect => {
+                self.unauthenticated(None, "the front end responded with a redirect, which the instance has not sealed")
+            }
             HostResponse::Failed { reason } => self.unauthenticated(None, reason),
             HostResponse::Received { status, content_type, body } => {
                 let found = NotSealed::of(status, content_type, body);

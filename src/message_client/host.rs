@@ -12,6 +12,8 @@ pub enum HostResponse<'a> {
         /// The content.
         body: &'a [u8],
     },
+    /// A redirect, which the host did not follow. A browser does not say which: it hides status and headers.
+    Redirect,
     /// None.
     Failed {
         /// What the host says about it.
@@ -29,6 +31,17 @@ pub struct EvidenceRequest {
     pub body: String,
     /// Where the MAA instance publishes its key set; `None` if the policy does not trust one.
     pub key_set_url: Option<String>,
+}
+
+/// A response of the agent that may be worth another attempt, by what says so.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentBusy<'a> {
+    /// The status.
+    pub status: u16,
+    /// The header `Retry-After`, if there is one that the host can read.
+    pub retry_after: Option<&'a str>,
+    /// The header `Date`, likewise.
+    pub date: Option<&'a str>,
 }
 
 /// Documents of AMD's Key Distribution Service that the verification needs, as paths of it.

@@ -6,6 +6,7 @@
 //! | step | the host | this module |
 //! |---|---|---|
 //! | [`MessageClient::begin`] | gives time and random bytes | returns the request for evidence |
+//! | [`MessageClient::again_after`] | asks what it does with a response of the agent | returns whether the same request is sent again |
 //! | [`MessageClient::evidence`] | gives the response of the agent and MAA's key set | returns which documents of AMD are needed |
 //! | [`MessageClient::attest`] | gives these documents | verifies all of it, and appraises it against the policy |
 //! | [`MessageClient::seal`] | gives a request | seals its head to the attested key |
@@ -30,16 +31,19 @@ mod validity;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 pub use exchange::{BegunExchange, ExchangeFailed, MessageExchange, ResponsePart};
-pub use host::{EvidenceRequest, FetchedDocuments, HostResponse, NeededDocuments};
+pub use host::{AgentBusy, EvidenceRequest, FetchedDocuments, HostResponse, NeededDocuments};
 pub use request::RequestToSeal;
 
 use self::request::head;
 use self::validity::{Latest, Reached, Standing, Validity};
-use crate::agent_protocol::{AgentRequest, MAX_AGENT_RESPONSE, Received, check_response, join_path, request_body};
+use crate::agent_protocol::{
+    AgentRequest, MAX_AGENT_RESPONSE, REDIRECTED, Received, check_response, invalid, join_path, request_body,
+};
 use crate::attestation::Attestation;
 use crate::azure_vm::AkAnchors;
 use crate::base_url::BaseUrl;
@@ -56,6 +60,7 @@ use crate::message::exchange::keys::Offer;
 use crate::message::exchange::outer;
 use crate::message::exchange::replay::SessionId;
 use crate::policy::Policy;
+use crate::retry::{self, BACKOFF, retry_after};
 use crate::snp::{AmdAnchors, CollateralRequest, Crl, Revocation, Vek, crl_path};
 use crate::types::UnixTime;
 
@@ -156,6 +161,19 @@ impl MessageClient {
         Ok(request)
     }
 
+    /// Returns after how long the host sends the same request for evidence again; `None` if it gives this response to
+    /// [`MessageClient::evidence`]. `attempt` counts how often the host sent it again before, and `remaining` is the time that it has left.
+    #[must_use]
+    pub fn again_after(
+        response: AgentBusy<'_>,
+        attempt: usize,
+        remaining: Duration,
+        now: UnixTime,
+    ) -> Option<Duration> {
+        let backoff = BACKOFF.get(attempt).filter(|_| retry::is_transient(response.status))?;
+        retry::pause(*backoff, retry_after(response.retry_after, response.date, now), remaining)
+    }
+
     /// Takes the response of the agent and the key set of the MAA instance, with its origin. Nothing of it is verified yet.
     ///
     /// # Errors
@@ -184,6 +202,7 @@ impl MessageClient {
         let AgentRequest { maa, parts, .. } = AgentRequest::first(&pending.challenge, &self.policy);
         let received = match response {
             HostResponse::Received { status, content_type, body } => Received { status, content_type, body },
+            HostResponse::Redirect => return Err(invalid(REDIRECTED)),
             HostResponse::Failed { reason } => {
                 let reason = format!("{}: {reason}", self.base.origin());
                 return Err(AttestationError::AgentUnreachable { reason, source: None });

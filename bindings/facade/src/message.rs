@@ -1,10 +1,11 @@
 //! [`MessageHost`]: the client of sealed messages for hosts that pass nothing but bytes and have the network themselves.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use blindbox_attestation::message_client::{
-    BegunExchange, ExchangeFailed, FetchedDocuments, HostResponse, MessageClient, MessageExchange, RequestToSeal,
-    ResponsePart,
+    AgentBusy, BegunExchange, ExchangeFailed, FetchedDocuments, HostResponse, MessageClient, MessageExchange,
+    RequestToSeal, ResponsePart,
 };
 use blindbox_attestation::{KeySetSource, UnixTime};
 use serde::Deserialize;
@@ -75,8 +76,25 @@ struct Received {
     status: Option<u16>,
     #[serde(default)]
     content_type: String,
+    #[serde(default)]
+    redirect: bool,
     #[serde(default, deserialize_with = "given")]
     failure: Option<String>,
+}
+
+/// A response of the agent, before its content is given to a step.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Busy {
+    at: u64,
+    /// How often the request was sent again before.
+    attempt: usize,
+    remaining_ms: u64,
+    status: u16,
+    #[serde(default, deserialize_with = "given")]
+    retry_after: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    date: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,14 +152,15 @@ impl MessageHost {
     /// |---|---|---|
     /// | `new` | `url`, `policy`: text; `validates_names`: whether the host validates the names of servers; optional `amd_roots`, `ak_root` | |
     /// | `begin` | `at`; 64 random bytes | `url`, `body`, `key_set_url`: what to request from the agent and from MAA |
-    /// | `evidence` | `response`: `status`, `content_type`, or `failure`; `key_set` or `key_set_failure`; `key_set_fetched`; the response | `certificates`: paths at AMD's service, of which the first that it has; `crls`, and `other_crls`, which are worth a few seconds |
+    /// | `again` | `at`, `attempt`, `remaining_ms`, `status`, `retry_after`, `date` of a response of the agent | `after_ms`: when the same request is sent again, or null |
+    /// | `evidence` | `response`: `status`, `content_type`, or `redirect`, or `failure`; `key_set` or `key_set_failure`; `key_set_fetched`; the response | `certificates`: paths at AMD's service, of which the first that it has; `crls`, and `other_crls`, which are worth a few seconds |
     /// | `attest` | `at`, `certificate`, `crls` | the attestation |
     /// | `attested` | `at` | `attested`: whether a request can be sealed |
     /// | `seal` | `at`, `method`, `url`, `headers`, `repeatable`, `attempt`; 64 random bytes | `exchange`, `url`, `headers`; the start of the content |
     /// | `content`, `end` | `exchange`, `at`; content | more of the sealed content |
     /// | `response` | `exchange`, `status`, `content_type` | `sealed`: whether it is for `open` or for `refuse` |
     /// | `open`, `finish` | `exchange`; a piece of the response | `head` if it came: `status`, `headers`; `trailers` at the end; content |
-    /// | `refuse` | `exchange`; `status`, `content_type`, or `failure`; the response | always an error |
+    /// | `refuse` | `exchange`; `status`, `content_type`, or `redirect`, or `failure`; the response | always an error |
     /// | `close` | `exchange` | |
     /// | `drop` | | ends the client and all exchanges, and wipes their keys |
     ///
@@ -170,6 +189,7 @@ impl MessageHost {
         match step {
             "new" => self.new_client(arguments),
             "begin" => self.begin(arguments, bytes),
+            "again" => again(arguments),
             "evidence" => self.evidence(arguments, bytes),
             "attest" => self.attest(arguments),
             "attested" => {
@@ -304,11 +324,23 @@ impl MessageHost {
 impl Received {
     fn as_response<'a>(&'a self, body: &'a [u8]) -> Result<HostResponse<'a>, Error> {
         match (self.status, &self.failure) {
-            (Some(status), None) => Ok(HostResponse::Received { status, content_type: &self.content_type, body }),
-            (None, Some(reason)) => Ok(HostResponse::Failed { reason }),
-            _ => Err(Error::argument("expected a status or a failure")),
+            (Some(status), None) if !self.redirect => {
+                Ok(HostResponse::Received { status, content_type: &self.content_type, body })
+            }
+            (None, Some(reason)) if !self.redirect => Ok(HostResponse::Failed { reason }),
+            (None, None) if self.redirect => Ok(HostResponse::Redirect),
+            _ => Err(Error::argument("expected a status, a redirect or a failure")),
         }
     }
+}
+
+fn again(arguments: Value) -> Outcome {
+    let Busy { at, attempt, remaining_ms, status, retry_after, date } = parse(arguments)?;
+    let response = AgentBusy { status, retry_after: retry_after.as_deref(), date: date.as_deref() };
+    let remaining = Duration::from_millis(remaining_ms);
+    let wait = MessageClient::again_after(response, attempt, remaining, UnixTime::from_secs(at));
+    let after_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    Ok((json!({ "after_ms": after_ms }), Vec::new()))
 }
 
 /// Reads the name of the step, its arguments and its bytes.

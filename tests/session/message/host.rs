@@ -3,10 +3,12 @@
 mod documents;
 mod network;
 
+use std::time::Duration;
+
 use blindbox_attestation::emulator::{Fault, FrontEnd, FrontEndKnob, Knob};
 use blindbox_attestation::message_client::{
-    BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient, MessageExchange,
-    NeededDocuments, RequestToSeal, ResponsePart,
+    AgentBusy, BegunExchange, ExchangeFailed, FetchedDocuments, HOST_RANDOM_LEN, HostResponse, MessageClient,
+    MessageExchange, NeededDocuments, RequestToSeal, ResponsePart,
 };
 use blindbox_attestation::{AttestationError, ChannelNotBound, KeySetSource, Policy, UnixTime, Verdict, Violation};
 use zeroize::Zeroizing;
@@ -329,6 +331,28 @@ async fn steps_out_of_order_and_bad_random_bytes_are_refused() {
     let mut other = client(host.behind.front_end.url(), host.behind.lab.policy()).unwrap();
     let random = host.random();
     assert_eq!(other.begin(random, now).unwrap_err().code(), "channel-not-allowed");
+}
+
+#[test]
+fn a_busy_agent_is_asked_again_as_the_native_client_does() {
+    let now = UnixTime::from_secs(1_791_505_600);
+    let after = |status, retry_after, attempt, remaining_ms| {
+        let busy = AgentBusy { status, retry_after, date: Some("Fri, 09 Oct 2026 00:26:40 GMT") };
+        let wait = MessageClient::again_after(busy, attempt, Duration::from_millis(remaining_ms), now);
+        wait.map(|wait| wait.as_millis())
+    };
+    for status in [429, 502, 503, 504] {
+        assert_eq!([0, 1, 2].map(|attempt| after(status, None, attempt, 10_000)), [Some(200), Some(600), None]);
+    }
+    for status in [200, 302, 400, 403, 404, 500] {
+        assert_eq!(after(status, Some("1"), 0, 10_000), None, "{status}");
+    }
+    assert_eq!(after(429, Some("1"), 0, 10_000), Some(1_000));
+    assert_eq!(after(429, Some("Fri, 09 Oct 2026 00:26:43 GMT"), 1, 10_000), Some(3_000));
+    // It does not shorten the wait, and is not obeyed if it is long.
+    assert_eq!([after(429, Some("0"), 1, 10_000), after(429, Some("6"), 0, 10_000)], [Some(600), None]);
+    // There is no time for another attempt.
+    assert_eq!([after(503, None, 0, 200), after(503, None, 0, 201)], [None, Some(200)]);
 }
 
 /// A front end that claims again and again that a key is not known.

@@ -97,7 +97,9 @@ impl Shared {
         let response = if self.of_cookie(&call.headers) == Some(replica) {
             response
         } else {
-            response.header("set-cookie", format!("{AFFINITY}={replica}; Path=/; Secure; HttpOnly"))
+            // A browser returns others to the pages of its own site only.
+            let to_pages = if self.origins.is_empty() { "" } else { "; SameSite=None" };
+            response.header("set-cookie", format!("{AFFINITY}={replica}; Path=/; Secure; HttpOnly{to_pages}"))
         };
         lock(&self.memory).attestation.get_or_insert_with(|| response.clone());
         response.into_reply()

@@ -51,6 +51,6 @@ pub enum FrontEndKnob {
     WithholdResponse,
     /// Delivers the request, and reports that its key is not known.
     ReportUnknownKey,
-    /// Delivers nothing, and responds itself with this status and a text that is not sealed.
+    /// Delivers nothing, and responds itself with this status and a text that is not sealed; a redirect leads to `/elsewhere`.
     ForgeResponse(u16),
 }

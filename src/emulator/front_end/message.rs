@@ -41,7 +41,10 @@ impl Shared {
         for knob in knobs {
             match knob {
                 Knob::ForgeResponse(status) => {
-                    return BufferedResponse::text(*status, "written by the front end").into_reply();
+                    let response = BufferedResponse::text(*status, "written by the front end");
+                    let leads_away = (300..400).contains(status);
+                    let response = if leads_away { response.header("location", "/elsewhere") } else { response };
+                    return response.into_reply();
                 }
                 Knob::HoldRequests(gate) => gate.pass().await,
                 Knob::EarlierRequest => call.body = first.clone(),

@@ -371,6 +371,19 @@ async fn an_instance_that_declines_says_so_inside() {
 }
 
 #[tokio::test]
+async fn the_cookie_is_returned_from_another_site_where_pages_are_allowed() {
+    let scene = Scene::start(1).await;
+    let for_pages = FrontEnd::builder().allow_origin("https://chat.example").start(&scene.replicas).await.unwrap();
+    for (front_end, attributes) in
+        [(&scene.front_end, "; Path=/; Secure; HttpOnly"), (&for_pages, "; Path=/; Secure; HttpOnly; SameSite=None")]
+    {
+        let request = scene.http.post(format!("{}/attest/maa", front_end.url())).body("{}");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["set-cookie"], format!("{AFFINITY}=0{attributes}"));
+    }
+}
+
+#[tokio::test]
 async fn a_client_without_a_cookie_is_sent_on_by_the_instance_it_names() {
     let scene = Scene::start(3).await;
     let to = scene.attest().await;

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use blindbox_attestation::emulator::amd::CSP_ID;
 use blindbox_attestation::emulator::azure_vm::QuoteBuilder;
 use blindbox_attestation::emulator::{
-    AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, FrontEnd, FrontEndBuilder, Guest, HttpVersions, Kds,
-    KeySetKnob, Maa, MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
+    AgentForm, AgentLocation, AnyKnob, BlindBox, BlindBoxBuilder, FrontEnd, FrontEndBuilder, Guest, Kds, KeySetKnob,
+    Maa, MaaEvidence, MaaEvidenceKnob, Platform, Relay, Transport,
 };
 use blindbox_attestation::{
     Binding, BitRequirement, GuestIdentity, Policy, PolicyError, Product, Trust, UvmRequirement, VmConfigurationBit,
@@ -28,9 +28,7 @@ use crate::signals::Stop;
 use crate::terminal::with_progress;
 use faults::FaultAt;
 pub use options::Arguments;
-use options::{
-    AgentArgument, GuestKind, HttpArgument, PlaceArgument, ProductArgument, TransportArgument, TrustArgument,
-};
+use options::{AgentArgument, GuestKind, PlaceArgument, ProductArgument, TransportArgument, TrustArgument};
 
 use saved::{ReadyFile, Saved};
 
@@ -153,7 +151,7 @@ impl Arguments {
     }
 
     fn front_end(&self) -> FrontEndBuilder {
-        let mut builder = FrontEnd::builder();
+        let mut builder = FrontEnd::builder().http(self.http.into());
         if let Some(host) = &self.host {
             builder = builder.host(host);
         }
@@ -190,11 +188,7 @@ impl Arguments {
                 TransportArgument::Tls12 => Transport::Tls12,
                 TransportArgument::PlainHttp => Transport::PlainHttp,
             })
-            .http(match self.http {
-                HttpArgument::Both => HttpVersions::Both,
-                HttpArgument::Http1 => HttpVersions::Http1,
-                HttpArgument::Http2 => HttpVersions::Http2,
-            })
+            .http(self.http.into())
             .key_exchange(self.key_exchange.into())
             .certificate(self.certificate.into());
         match self.guest {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use blindbox_attestation::MaaIssuer;
-use blindbox_attestation::emulator::{AnyKnob, Application, KeyExchange, RelayMode, ServerCertificate};
+use blindbox_attestation::emulator::{AnyKnob, Application, HttpVersions, KeyExchange, RelayMode, ServerCertificate};
 use clap::{Args, ValueEnum};
 
 use super::control;
@@ -64,7 +64,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "tls13", help_heading = "Agent and application")]
     pub transport: TransportArgument,
 
-    /// Which versions of HTTP they speak.
+    /// Which versions of HTTP they speak, and the front end.
     #[arg(long, value_enum, default_value = "both", help_heading = "Agent and application")]
     pub http: HttpArgument,
 
@@ -236,6 +236,16 @@ impl From<RelayArgument> for RelayMode {
             RelayArgument::AttestOwnKey => Self::AttestOwnKey,
             RelayArgument::Replay => Self::Replay,
             RelayArgument::LegacyForm => Self::LegacyForm,
+        }
+    }
+}
+
+impl From<HttpArgument> for HttpVersions {
+    fn from(versions: HttpArgument) -> Self {
+        match versions {
+            HttpArgument::Both => Self::Both,
+            HttpArgument::Http1 => Self::Http1,
+            HttpArgument::Http2 => Self::Http2,
         }
     }
 }

@@ -1,5 +1,6 @@
 // A chat with an application in a TEE. `config.json` beside this page names the application, its policy and the key set of MAA:
-// {"url": "https://my-app.example", "policy": "policy.toml", "keySet": "key-set.json", "path": "/generate"}; `amdRoots` is for tests.
+// {"url": "https://my-app.example", "policy": "policy.toml", "keySet": "key-set.json", "path": "/generate"}; `amdRoots` is for tests. The
+// content security policy of index.html names it too.
 
 import { AttestationError, connect } from '../session.js';
 
@@ -92,14 +93,25 @@ function entry(author, text) {
 async function show(response, node) {
   const isJson = response.headers.get('content-type')?.includes('json');
   let found = '';
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  // A response such as 204 has no content.
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = (await reader?.read()) ?? { done: true };
     if (done) break;
     found += value;
     if (!isJson) node.data = found;
   }
-  node.data = isJson ? JSON.parse(found).text ?? found : found;
+  node.data = isJson ? textOf(found) : found;
+}
+
+/** The member `text` of JSON; what is something else, as it is. */
+function textOf(json) {
+  try {
+    const { text } = JSON.parse(json);
+    return typeof text === 'string' ? text : json;
+  } catch {
+    return json;
+  }
 }
 
 async function send(prompt) {
@@ -110,7 +122,9 @@ async function send(prompt) {
     const request = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt }) };
     const response = await session.fetch(config.path, request);
     await show(response, node);
-    if (!response.ok) node.data = `The application responded with the status ${response.status}: ${node.data}`;
+    const status = `The application responded with the status ${response.status}`;
+    if (node.data === '') node.data = `${status}, without content.`;
+    else if (!response.ok) node.data = `${status}: ${node.data}`;
     showVerified();
   } catch (error) {
     node.data = `No complete response (${error.code ?? error.name}): ${error.message}${error.requestSent ? ' It may have been processed.' : ''}`;

@@ -1,7 +1,7 @@
 // Headless Chromium by its debugging protocol over pipes: no package, no port.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -18,6 +18,9 @@ export class Browser {
   static async open(program, hosts = []) {
     const browser = new Browser();
     browser.directory = mkdtempSync(path.join(tmpdir(), 'blindbox-chromium-'));
+    // Cookies of other sites, which some builds block: a user may allow them.
+    mkdirSync(path.join(browser.directory, 'Default'));
+    writeFileSync(path.join(browser.directory, 'Default', 'Preferences'), JSON.stringify({ profile: { cookie_controls_mode: 0 } }));
     browser.process = spawn(
       program,
       [

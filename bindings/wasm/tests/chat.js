@@ -1,71 +1,43 @@
 // The chat in headless Chromium, from another origin than the front end: it verifies, chats, and shows refusals.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { Browser } from './browser.js';
 import { behind } from './front_end.js';
+import { Site } from './site.js';
 
-const DIST = path.dirname(process.env.BLINDBOX_WASM);
-const SCREENSHOTS = process.env.BLINDBOX_SCREENSHOTS;
+const PAGE = readFileSync(new URL('../chat/index.html', import.meta.url), 'utf8');
 const SECRET = 'the-secret-of-this-test';
-const TYPES = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 
+let site;
 let browser;
-let server;
-let origin;
-/** What the page's own server serves beside the files of the build. */
-let documents = {};
-const faults = [];
 
 before(async () => {
-  server = http.createServer((request, response) => {
-    const { pathname } = new URL(request.url, 'http://page');
-    try {
-      const content = documents[pathname] ?? readFileSync(path.join(DIST, pathname));
-      response.writeHead(200, { 'content-type': TYPES[path.extname(pathname)] ?? 'application/json' }).end(content);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  origin = `http://127.0.0.1:${server.address().port}`;
-  browser = await Browser.open(process.env.BLINDBOX_BROWSER, ['127.0.0.1']);
-  browser.listen(({ method, params }) => {
-    if (method === 'Runtime.exceptionThrown') faults.push(params.exceptionDetails.text);
-  });
-  if (SCREENSHOTS !== undefined) mkdirSync(SCREENSHOTS, { recursive: true });
+  site = await Site.open();
+  browser = site.browser;
 });
 
-after(async () => {
-  await browser.close();
-  server.closeAllConnections();
-  server.close();
-});
+after(() => site.close());
 
 /** Runs work with the page open before an emulated BlindBox. */
-async function chatting(options, work, allowed = origin) {
+async function chatting(options, work, allowed = site.origin) {
   await behind(['--allow-origin', allowed, ...options], async (front) => {
-    documents = {
+    site.documents = {
+      '/chat/index.html': PAGE.replace('https://my-app.example', front.url),
       '/chat/config.json': JSON.stringify({ url: front.url, policy: 'policy.toml', keySet: 'key-set.json', path: '/generate' }),
       '/chat/policy.toml': front.policy,
       '/chat/key-set.json': front.file('key-set.json'),
     };
-    await browser.visit(`${origin}/chat/index.html`);
+    await browser.visit(`${site.origin}/chat/index.html`);
     await work(front);
-    assert.deepEqual(faults, []);
+    assert.deepEqual(site.faults, []);
   });
 }
 
 const text = (selector) => browser.evaluate(`document.querySelector(${JSON.stringify(selector)}).innerText`);
 const isHidden = (selector) => browser.evaluate(`document.querySelector(${JSON.stringify(selector)}).hidden`);
-
-async function screenshot(name) {
-  if (SCREENSHOTS !== undefined) writeFileSync(path.join(SCREENSHOTS, `chat-${name}.png`), await browser.screenshot());
-}
 
 /** Writes a message by keyboard alone, and returns the last entry once it stands. */
 async function say(message) {
@@ -99,7 +71,7 @@ test('it verifies, shows every check, and chats; the front end sees nothing', as
     assert.match(await say('and again'), /a response to: and again/);
     assert.equal((await front.order(`seen ${SECRET}`)).seen, 0);
     assert.equal((await front.order('traffic')).application_requests, 2);
-    await screenshot('verified');
+    await site.screenshot('chat-verified.png');
   });
 });
 
@@ -107,7 +79,7 @@ test('a debug guest is refused, and gets nothing', async () => {
   await chatting(['--knob', 'debug'], async (front) => {
     await assertRefused(front, 'debug-mode');
     assert.match(await text('#refusal-checks'), /debug/);
-    await screenshot('refused');
+    await site.screenshot('chat-refused.png');
     // The same page verifies again when the guest is another.
     await front.order('reset');
     await browser.evaluate("document.querySelector('#retry').click()");
@@ -143,57 +115,29 @@ test('a response that is cut is none, and the conversation goes on', async () =>
   });
 });
 
-test('a response that is piped is read to its end, whatever is collected meanwhile', async () => {
-  await chatting([], async (front) => {
-    const length = await browser.evaluate(`(async () => {
-      const { connect } = await import('/session.js');
-      const near = async (name) => (await fetch('/chat/' + name)).text();
-      const session = await connect(${JSON.stringify(front.url)}, await near('policy.toml'), { keySet: '/chat/key-set.json' });
-      const response = await session.fetch('/large?bytes=3000000');
-      const reader = response.body.pipeThrough(new TransformStream()).getReader();
-      let length = 0;
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return length;
-        length += value.length;
-        // Collections of young objects drop those of the page that the browser can make again: a stream that is piped is one.
-        for (let i = 0, some = []; i < 200_000; i += 1) some = [some[0], { some: [i] }];
-      }
-    })()`);
-    assert.equal(length, 3_000_000);
+test('a response without content, and JSON without a text, are shown as they are', async () => {
+  const responses = [
+    [204, {}, '', 'The application responded with the status 204, without content.'],
+    [200, { 'content-type': 'application/json' }, '{"text": "cut', '{"text": "cut'],
+    [200, { 'content-type': 'application/json' }, 'null', 'null'],
+    [500, { 'content-type': 'application/json' }, '{"text": "sorry"}', 'The application responded with the status 500: sorry'],
+  ];
+  let next;
+  const application = http.createServer((request, response) => {
+    const [status, headers, content] = next;
+    request.resume().on('end', () => response.writeHead(status, headers).end(content));
   });
-});
-
-test('a megabyte in both directions, from memory and from a stream', async () => {
-  await chatting([], async (front) => {
-    const outcome = await browser.evaluate(`(async () => {
-      const { connect } = await import('/session.js');
-      const near = async (name) => (await fetch('/chat/' + name)).text();
-      const session = await connect(${JSON.stringify(front.url)}, await near('policy.toml'), { keySet: '/chat/key-set.json' });
-      const sent = new Uint8Array(1 << 20).map((_, at) => at * 7);
-      const pieces = () => {
-        let at = 0;
-        return new ReadableStream({
-          pull(controller) {
-            controller.enqueue(sent.slice(at, (at += 1 << 16)));
-            if (at === sent.length) controller.close();
-          },
-        });
-      };
-      const lengths = [];
-      for (const body of [sent, new Blob([sent]), pieces()]) {
-        const response = await session.fetch('/echo', { method: 'POST', body });
-        const found = new Uint8Array(await response.arrayBuffer());
-        lengths.push(found.every((byte, at) => byte === sent[at]) ? found.length : -1);
+  await new Promise((resolve) => application.listen(0, '127.0.0.1', resolve));
+  try {
+    await chatting(['--application', `http://127.0.0.1:${application.address().port}`], async () => {
+      for (const response of responses) {
+        next = response;
+        assert.equal(await say('hello'), `Application\n${response[3]}`);
+        assert.match(await text('#state'), /^Verified: /);
       }
-      const aborted = new AbortController();
-      const slow = session.fetch('/slow?ms=60000', { signal: aborted.signal });
-      setTimeout(() => aborted.abort(new Error('no longer')), 50);
-      lengths.push(await slow.catch((error) => error.message));
-      session.close();
-      lengths.push(await session.fetch('/').catch((error) => error.code));
-      return lengths;
-    })()`);
-    assert.deepEqual(outcome, [1 << 20, 1 << 20, 1 << 20, 'no longer', 'closed']);
-  });
+    });
+  } finally {
+    application.closeAllConnections();
+    application.close();
+  }
 });

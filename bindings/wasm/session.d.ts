@@ -30,13 +30,20 @@ export interface ConnectOptions {
   akRoot?: string;
 }
 
-/** Options of a request: those of `fetch` of the platform, and one more. */
-export interface FetchOptions extends RequestInit {
+/**
+ * Options of a request: those of `fetch` of the platform, and one more. Inherited ones count as well, so that a `Request` can be given.
+ *
+ * Refused (`misconfigured`), since they would protect the caller and have no effect here: `integrity`, unless it is empty, and
+ * `redirect: 'error'`: a redirect is returned as it is, and never followed. Without effect on a request that is sealed: `cache`,
+ * `credentials` (no cookie of the application is kept or sent; those of the front end always are), `keepalive`, `mode`, `priority`,
+ * `redirect` otherwise, `referrer`, `referrerPolicy`.
+ */
+export interface FetchOptions extends Omit<RequestInit, 'integrity' | 'redirect'> {
   /**
    * States that to process the request twice has the same effect as to process it once. A response that the instance does not know the
    * key, or has received the request before, may come from the front end after the request was processed. An idempotent request is then
    * sealed again for the instance that is attested next, at most twice; not one whose body is a stream, which can be read once.
-   * `GET`, `HEAD` and `OPTIONS` are idempotent without it.
+   * `GET`, `HEAD` and `OPTIONS` are idempotent without it. It counts only as a property of the object itself.
    */
   idempotent?: boolean;
 }
@@ -54,7 +61,7 @@ export interface Session {
    * begins with `/` is below the session's URL; other origins are refused. Redirects are not followed, and cookies not kept. The content of
    * the response errors unless it is complete. Attests first if the last attestation has ended.
    */
-  readonly fetch: (input: string | URL | Request, init?: FetchOptions) => Promise<Response>;
+  readonly fetch: (input: string | URL | Request, init?: FetchOptions | null) => Promise<Response>;
   /** Attests again now. After a refusal, nothing else opens the session again. */
   reattest(): Promise<void>;
   /** Ends requests under way with the error `closed`, and drops the keys. */

@@ -7,11 +7,14 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
+import { load } from '../blindbox.js';
 import { emulated } from './emulator.js';
-import { behind } from './front_end.js';
+import { MODULE, behind } from './front_end.js';
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const [SESSIONS, RECORDED] = [...README.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
+const blocks = (language) => [...README.matchAll(new RegExp(`^( *)\`\`\`${language}\\n(.*?)^ *\`\`\`$`, 'gms'))].map(([, indent, code]) => code.replaceAll(`\n${indent}`, '\n').slice(indent.length));
+const [SESSIONS, OWN_HEADER, RECORDED] = blocks('js');
+const [POLICY] = blocks('toml');
 
 let runs = 0;
 
@@ -26,7 +29,7 @@ async function printed(code, module, given) {
     const url = new URL(`../${module}`, import.meta.url);
     globalThis[name] = given;
     writeFileSync(path.join(directory, 'given.mjs'), `export * from '${url}';\nexport const { ${Object.keys(given)} } = globalThis.${name};\n`);
-    const variables = Object.keys(given).filter((variable) => !code.includes(`, ${variable} } from`));
+    const variables = Object.keys(given).filter((variable) => !new RegExp(`[{,] ${variable} } from`).test(code));
     const script = path.join(directory, 'readme.mjs');
     writeFileSync(script, `import { ${variables} } from './given.mjs';\n${code.replace(original, "'./given.mjs'")}`);
     console.log = (...values) => void lines.push(values.join(' '));
@@ -53,6 +56,25 @@ test('the example of a session', async () => {
     await front.order('knob debug');
     assert.match(await printed(SESSIONS, 'session.js', { connect, policy: front.policy }), /^debug-mode .* false$/s);
   });
+});
+
+test('the example of a header for the front end', async () => {
+  await behind([], async (front) => {
+    const seen = async (text) => (await front.order(`seen ${text}`)).seen;
+    const connect = (url, policy, { keySet, fetch }) => {
+      assert.equal(keySet, '/key-set.json');
+      return front.connect({ fetch }, policy);
+    };
+    await printed(OWN_HEADER.replaceAll('https://my-app.example', front.url), 'session.js', { connect, policy: front.policy, fetch: front.fetch, key: 'the-key' });
+    // It is not for MAA, whose key set was fetched too.
+    assert.deepEqual([await seen('subscription-key: the-key'), front.sent], [1, ['/attest/maa', '/certs']]);
+  });
+});
+
+test('the policy is valid', async () => {
+  const blindbox = await load(MODULE);
+  assert.deepEqual(blindbox.policy(POLICY).lint.filter(({ level }) => level === 'error'), []);
+  assert.match(POLICY, /own-message-key/);
 });
 
 test('the example of recorded evidence', async () => {

@@ -8,6 +8,7 @@ import vm from 'node:vm';
 
 import { AttestationError, connect } from '../session.js';
 import { MODULE, behind } from './front_end.js';
+import { ACTIONS, AGENT_FAULTS, REFUSED_EVIDENCE, refusedRequests } from './hostile.js';
 
 const SECRET = 'the-secret-of-this-test';
 
@@ -165,7 +166,7 @@ test('a response is given piece by piece, and errors if its end is missing', asy
   }
 });
 
-test('a response that stalls ends with a signal or the session, whatever is collected meanwhile', async () => {
+test('a response that stalls ends with a signal or the session, whatever is collected in between', async () => {
   const application = http.createServer((request, response) => void response.writeHead(200).write('one'));
   await new Promise((resolve) => application.listen(0, '127.0.0.1', resolve));
   try {
@@ -199,7 +200,7 @@ test('a response that stalls ends with a signal or the session, whatever is coll
   }
 });
 
-test('an attestation that stalls ends in time, whatever is collected meanwhile', async () => {
+test('an attestation that stalls ends in time, whatever is collected in between', async () => {
   await behind([], async (front) => {
     const fetch = (url, { signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
     const connecting = failing(front.connect({ fetch, timeout: 500 }));
@@ -213,26 +214,7 @@ test('an attestation that stalls ends in time, whatever is collected meanwhile',
 test('a front end that is hostile reads nothing and changes nothing unnoticed', async () => {
   await behind([], async (front) => {
     const session = await front.connect();
-    for (const [knob, reason] of [
-      ['change-request=0', /responded with the status 400|has the message key/],
-      ['change-request=1140', /has the message key/],
-      ['cut-request=1200', /has the message key/],
-      ['request-without-final-chunk', /status 502/],
-      ['repeat-request', /received the request before/],
-      ['change-response=0', /does not decrypt/],
-      ['change-response=40', /does not decrypt/],
-      ['cut-response=10', /ends before its final chunk/],
-      ['cut-response=60', /ends before its final chunk/],
-      ['response-without-final-chunk', /ends before its final chunk/],
-      ['reorder-chunks', /does not decrypt/],
-      ['repeat-chunk', /does not decrypt/],
-      ['append-to-response', /does not decrypt/],
-      ['withhold-response', /fetch failed/],
-      ['report-unknown-key', /has the message key/],
-      ['forge-response=200', /something else than a sealed message/],
-      ['forge-response=404', /status 404/],
-      ['forge-response=302', /status 302/],
-    ]) {
+    for (const [knob, reason] of ACTIONS) {
       await front.order(`knob front-end-${knob}`);
       const error = await refused(async () => text(post(session, SECRET)), 'application-unreachable', true);
       assert.match(error.message, reason, knob);
@@ -255,18 +237,7 @@ test('what was begun for one request is never the response to another', async ()
   });
 });
 
-for (const [knob, code] of [
-  ['debug', 'debug-mode'],
-  [`host-data=${'5a'.repeat(32)}`, 'invalid-enclave-code'],
-  ['uvm-svn=1', 'uvm-too-old'],
-  ['old-nonce', 'false-attestation-report'],
-  ['old-token', 'false-attestation-report'],
-  ['no-token', 'maa-token-not-found'],
-  ['refuse-message-form', 'channel-not-bound'],
-  ['answer-in-server-form', 'channel-not-bound'],
-  [`foreign-message-key=${'cd'.repeat(32)}`, 'false-attestation-report'],
-  ['front-end-own-message-key', 'false-attestation-report'],
-]) {
+for (const [knob, code] of REFUSED_EVIDENCE) {
   test(`refused before anything is sealed: ${knob}`, async () => {
     await behind(['--knob', knob], async (front) => {
       const error = await nothingSent(front, code);
@@ -277,13 +248,7 @@ for (const [knob, code] of [
 
 test('a failure of the agent, of MAA or of the network is no attestation', async () => {
   await behind([], async (front) => {
-    for (const [fault, code] of [
-      ['status:503', 'agent-unreachable'],
-      ['redirect:https://other.example/', 'invalid-agent-answer'],
-      ['content-type:text/html', 'invalid-agent-answer'],
-      ['malformed-json', 'invalid-agent-answer'],
-      ['close-early', 'agent-unreachable'],
-    ]) {
+    for (const [fault, code] of AGENT_FAULTS) {
       await front.order(`fail /attest/=${fault}`);
       await nothingSent(front, code);
       await front.order('reset');
@@ -429,21 +394,11 @@ test('requests that are not sealed are not sent', async () => {
   await behind([], async (front) => {
     const session = await front.connect();
     const before = front.sent.length;
-    for (const [target, init] of [
-      ['https://other.example/', {}],
-      [front.url.replace(/\d+$/, '1'), {}],
-      [front.url.replace('https', 'http'), {}],
-      [`${front.url}//echo`, {}],
-      ['/echo', { headers: { 'blindbox-message': 'x' } }],
-      ['/echo', { headers: { 'proxy-authorization': 'x' } }],
-      ['/echo', { headers: { expect: '100-continue' } }],
-    ]) {
-      await refused(session.fetch(target, init), 'invalid-request');
+    for (const [target, init, code] of refusedRequests(front.url)) {
+      await refused(session.fetch(target, init), code);
     }
     assert.equal((await failing(session.fetch('/', { signal: AbortSignal.abort() }))).name, 'AbortError');
-    for (const signal of [new AbortController(), 'a signal']) {
-      await refused(session.fetch('/', { signal }), 'misconfigured');
-    }
+    await refused(session.fetch('/', { signal: new AbortController() }), 'misconfigured');
     assert.equal(front.sent.length, before);
     const failure = new Error('of the body');
     const body = new ReadableStream({

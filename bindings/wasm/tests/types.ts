@@ -14,6 +14,11 @@ export async function session(module: Uint8Array<ArrayBuffer>, policy: string, s
   // A function that takes `fetch` takes this one.
   const taken: typeof fetch = session.fetch;
   console.log(taken);
+  await session.fetch('https://a', new Request('https://a'));
+  // @ts-expect-error: no digest is compared
+  await session.fetch('/', { integrity: 'sha256-' });
+  // @ts-expect-error: a redirect is no error
+  await session.fetch('/', { redirect: 'error' });
   // @ts-expect-error: checks are not changed
   session.appraisal.pop();
   // @ts-expect-error: the policy is not optional

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::channel_mode::ChannelMode;
 use super::coalesce::{Coalesce, Freshness, Scope, VerdictKey};
+use super::evidence_first::evidence_first;
 use super::lease::Lease;
 use super::recipient::MessageRecipient;
 use crate::base_url::BaseUrl;
@@ -195,7 +196,7 @@ impl Challenger {
             let collateral = telemetry::step(Step::Certificates, collateral).await?;
             Ok((evidence, offer, Some(collateral)))
         };
-        let ((evidence, offer, collateral), mut key_set) = tokio::try_join!(evidence, key_set)?;
+        let ((evidence, offer, collateral), mut key_set) = evidence_first(evidence, key_set).await?;
         if let (Some(issuer), Some(keys)) = (issuer, &key_set)
             && let Some(key_id) = unknown_key(&evidence, keys)
         {

@@ -9,12 +9,14 @@
 //! | `lease` | one attestation and its validity |
 //! | `recipient` | the instance that messages are sealed to |
 //! | `coalesce` | which tasks share an attestation; which keys were refused |
+//! | `evidence_first` | which error counts where evidence and key set are fetched at the same time |
 //! | `collect` | evidence without a verdict |
 
 mod challenger;
 mod channel_mode;
 mod coalesce;
 mod collect;
+mod evidence_first;
 mod lease;
 mod peer_id;
 mod recipient;

@@ -86,6 +86,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    /// Returns what the wall clock showed.
+    pub(crate) fn time_of_day(self) -> UnixTime {
+        self.wall
+    }
+
     /// Whether this moment is the same as or later than the other, whatever the clocks showed.
     pub(crate) fn not_before(self, other: Self) -> bool {
         self.order >= other.order

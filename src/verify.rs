@@ -74,6 +74,8 @@ use crate::uvm::{self, EndorsementExpectations};
 /// # Errors
 ///
 /// The first cryptographic failure, or the most severe violation of the policy with the whole appraisal.
+/// [`AttestationError::AttestationExpired`] if the attestation would have ended already: it lives from the time of the challenge, for an
+/// hour or the policy's session age.
 pub fn verify(
     evidence: &Evidence,
     endorsements: &Endorsements,
@@ -108,7 +110,7 @@ pub fn verify(
         now,
     };
     let appraisal = appraise(&input, policy)?;
-    let expires_at = lifetime::of_attestation(policy, &tee, maa_key.as_ref(), now);
+    let expires_at = lifetime::of_attestation(policy, &tee, maa_key.as_ref(), challenge.made_at(), now)?;
     Ok(Attestation {
         channel,
         server_name,

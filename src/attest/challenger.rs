@@ -9,6 +9,7 @@ use super::lease::Lease;
 use super::recipient::MessageRecipient;
 use crate::base_url::BaseUrl;
 use crate::challenge::{Challenge, Channel};
+use crate::clock::Moment;
 use crate::deadline::{BoxFuture, Deadline};
 use crate::error::AttestationError;
 use crate::evidence::{Endorsements, Evidence};
@@ -148,8 +149,10 @@ impl Challenger {
         deadline: &'a Deadline,
     ) -> BoxFuture<'a, Lease> {
         Box::pin(async move {
-            let challenge = self.mode.challenge(security, self.verifier.clock.now())?;
-            telemetry::attestation(self.run(challenge, connection, instance, deadline)).await
+            // The lifetime of the attestation counts from here, on both clocks.
+            let requested_at = self.verifier.clock.moment();
+            let challenge = self.mode.challenge(security, requested_at.time_of_day())?;
+            telemetry::attestation(self.run(challenge, requested_at, connection, instance, deadline)).await
         })
     }
 
@@ -165,16 +168,16 @@ impl Challenger {
         telemetry::step(Step::Certificates, self.verifier.kds.crl_for(&vek, revocation, deadline)).await
     }
 
-    /// Requests evidence from the agent and verifies it. The key set is fetched at the same time.
+    /// Requests evidence from the agent and verifies it. The key set is fetched at the same time. The challenge is of `requested_at`.
     async fn run(
         &self,
         challenge: Challenge,
+        requested_at: Moment,
         connection: Option<&mut Connection>,
         instance: Option<&MessageRecipient>,
         deadline: &Deadline,
     ) -> Result<Lease, AttestationError> {
         let (verifier, policy) = (&self.verifier, &self.policy);
-        let requested_at = verifier.clock.moment();
         let (channel, agent) = self.mode.agent(connection).ok_or(AttestationError::AttestationExpired)?;
         let request = AttestRequest::for_policy(&challenge, policy, &verifier.front_end_headers);
         let request = request.with_cookies(instance.and_then(MessageRecipient::cookies));

@@ -7,19 +7,21 @@ use super::recipient::MessageRecipient;
 use crate::attestation::Attestation;
 use crate::clock::{Clock, Moment};
 
-/// An attestation and its validity: until its end by the wall clock, and for no longer than its lifetime by the monotonic clock.
+/// An attestation and its validity: from its challenge to its end, by the clock that counts more.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     attested: Arc<Attestation>,
     requested_at: Moment,
+    /// From the challenge to the end of the attestation.
     span: Duration,
     /// Where messages are sealed.
     recipient: Option<Arc<MessageRecipient>>,
 }
 
 impl Lease {
+    /// `requested_at` is the moment of the challenge, from which the lifetime counts.
     pub(crate) fn new(attested: Attestation, requested_at: Moment) -> Self {
-        let span = attested.expires_at().as_secs().saturating_sub(attested.issued_at().as_secs());
+        let span = attested.expires_at().as_secs().saturating_sub(requested_at.time_of_day().as_secs());
         Self { attested: Arc::new(attested), requested_at, span: Duration::from_secs(span), recipient: None }
     }
 
@@ -54,9 +56,8 @@ impl Lease {
 
     /// The remaining validity, plus a grace period after it; zero when both are over.
     pub(crate) fn remaining(&self, clock: &Clock, grace: Duration) -> Duration {
-        let end = Duration::from_secs(self.attested.expires_at().as_secs()).saturating_add(grace);
-        let by_wall = end.saturating_sub(Duration::from_secs(clock.now().as_secs()));
-        by_wall.min(self.span.saturating_add(grace).saturating_sub(clock.since(self.requested_at)))
+        // By the clock that counts more: setting one back prolongs nothing.
+        self.span.saturating_add(grace).saturating_sub(clock.since(self.requested_at))
     }
 
     pub(crate) fn is_valid(&self, clock: &Clock) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::azure_vm::VerifiedAkCertificate;
 use crate::cross_check::ConsistentEvidence;
+use crate::error::AttestationError;
 use crate::maa_key::AttestedMaaKey;
 use crate::policy::Policy;
 use crate::snp::VerifiedReport;
@@ -10,15 +11,26 @@ use crate::types::UnixTime;
 /// The longest lifetime of an attestation in seconds, unless the policy sets another.
 const DEFAULT_SESSION_AGE_SECONDS: u64 = 60 * 60;
 
-/// Returns when an attestation made at `now` ends: with its evidence, however long the policy lets it live.
+/// Returns when an attestation ends: with its evidence, and when the policy's session age has passed since the challenge. The evidence
+/// says nothing of what the peer did after it responded, however late it is verified.
+///
+/// # Errors
+///
+/// [`AttestationError::AttestationExpired`] if that age has passed already.
 pub(super) fn of_attestation(
     policy: &Policy,
     tee: &ConsistentEvidence,
     maa_key: Option<&AttestedMaaKey>,
+    challenged_at: UnixTime,
     now: UnixTime,
-) -> UnixTime {
+) -> Result<UnixTime, AttestationError> {
     let age = policy.requirements().max_session_age_seconds.unwrap_or(DEFAULT_SESSION_AGE_SECONDS);
-    now.plus(age).min(of_evidence(tee, maa_key))
+    // A clock that was set back in between extends nothing.
+    let end = challenged_at.min(now).plus(age);
+    if end <= now {
+        return Err(AttestationError::AttestationExpired);
+    }
+    Ok(end.min(of_evidence(tee, maa_key)))
 }
 
 /// Returns the earliest expiry of the evidence and its endorsements.

@@ -124,6 +124,26 @@ async fn a_host_attests_and_exchanges_messages() {
     assert_eq!(host.seal("POST", 0).map(|_| ()), Err(AttestationError::AttestationExpired));
 }
 
+/// A response that is verified when the lifetime that counts from its challenge is over attests nothing, and refuses nothing.
+#[tokio::test]
+async fn an_attestation_that_comes_too_late_is_none() {
+    let mut host = Host::start().await;
+    let age = 60 * 60;
+    host.needed().await.unwrap();
+    host.behind.lab.blindbox.clock().advance(age);
+    let now = host.now();
+    let late = host.client.attest(FetchedDocuments::default(), now).map(|_| ());
+    assert_eq!(late, Err(AttestationError::AttestationExpired));
+    assert_eq!(host.client.is_attested(now), Ok(false));
+    // One that comes in time ends when its lifetime is over since the challenge.
+    let asked_at = host.now();
+    host.needed().await.unwrap();
+    host.behind.lab.blindbox.clock().advance(age / 2);
+    let now = host.now();
+    let attested = host.client.attest(FetchedDocuments::default(), now).unwrap();
+    assert_eq!(attested.expires_at(), asked_at.plus(age));
+}
+
 #[tokio::test]
 async fn a_refusal_ends_a_client_until_another_attestation() {
     let mut host = Host::start().await;

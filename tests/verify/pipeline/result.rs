@@ -123,6 +123,28 @@ fn an_attestation_ends_with_the_first_thing_it_rests_on() {
     assert_eq!(recorded.expires_at(), NOW.plus(20));
 }
 
+/// The evidence says nothing of what the peer did after it responded, however late it is verified.
+#[test]
+fn an_attestation_lives_from_its_challenge() {
+    let minute = || maa_policy().require_max_session_age(Duration::from_secs(60)).unwrap();
+    let at = |policy: &Policy, now| {
+        let challenge = bound();
+        let evidence = evidence(&container(), &challenge.runtime_data());
+        verify(&evidence, &endorsements(), challenge, policy, now).map(|attested| attested.expires_at())
+    };
+    assert_eq!(at(&minute(), NOW), Ok(NOW.plus(60)));
+    assert_eq!(at(&minute(), NOW.plus(59)), Ok(NOW.plus(60)));
+    assert_eq!(at(&maa_policy(), NOW.plus(1800)), Ok(NOW.plus(HOUR)));
+    for late in [60, 1800] {
+        assert_eq!(at(&minute(), NOW.plus(late)), Err(AttestationError::AttestationExpired));
+    }
+    // A clock that is set back prolongs nothing, and the evidence ends first all the same.
+    assert_eq!(at(&minute(), NOW.minus(30)), Ok(NOW.plus(30)));
+    // What is wrong with the evidence is said first.
+    let strict = minute().require_vmpl([1]).unwrap();
+    assert_eq!(at(&strict, NOW.plus(1800)).unwrap_err().code(), "wrong-vmpl");
+}
+
 /// The names of an object's members, and of theirs, in order.
 fn shape(value: &Value) -> Value {
     match value {

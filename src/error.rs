@@ -255,7 +255,7 @@ pub enum AttestationError {
     /// nothing by it.
     #[error("it cannot be checked whether AMD has revoked the signing authority: {reason}")]
     RevocationUnavailable {
-        /// [`CrlError::Missing`], [`CrlError::Stale`] or [`CrlError::TooOld`]; other defects of a CRL are
+        /// [`CrlError::Missing`], [`CrlError::Stale`], [`CrlError::TooOld`] or [`CrlError::StoredUnreadable`]; other defects of a CRL are
         /// [`ReportError::Crl`].
         reason: CrlError,
     },

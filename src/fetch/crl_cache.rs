@@ -8,13 +8,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::cached_fetch::CachedFetches;
-use super::disk_cache::DiskCache;
+use super::disk_cache::{DiskCache, Stored};
 use super::kds::{ACTIVITY, KdsClient};
 use super::known_crls::{Document, KnownCrls};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::AttestationError;
-use crate::snp::{AmdAnchors, ReportError, VerifiedCrl, VerifiedVek, crl_path};
+use crate::snp::{AmdAnchors, CrlError, ReportError, VerifiedCrl, VerifiedVek, crl_path};
 use crate::sync::lock;
 use crate::telemetry::Lookup;
 use crate::types::{Product, Revocation, SigningKey, UnixTime};
@@ -112,8 +112,10 @@ impl CrlCache {
     /// Returns all known CRLs, without a request to the network.
     async fn known(&self, key: Key, look_on_disk: bool) -> Option<KnownCrls> {
         if look_on_disk && let Some(disk) = &self.disk {
-            let stored = disk.crls(key.product, key.kind).await;
-            stored.map(|stored| self.remember(key, stored));
+            // One that cannot be read is not an error here: the refresh has failed already.
+            if let Stored::Crls(stored) = disk.crls(key.product, key.kind).await {
+                self.remember(key, *stored);
+            }
         }
         lock(&self.seen).get(&key).cloned()
     }
@@ -150,13 +152,18 @@ impl CrlCache {
         deadline: Deadline,
     ) -> Result<KnownCrls, AttestationError> {
         let (started, Key { product, kind }) = (Instant::now(), key);
-        if let Some(disk) = &self.disk
-            && let Some(stored) = disk.crls(product, kind).await
-        {
-            let known = self.remember(key, stored);
-            if is_current(&known, self.clock.now()) {
-                lookup.found_on_disk(started);
-                return Ok(known);
+        let mut disk_was_read = true;
+        if let Some(disk) = &self.disk {
+            match disk.crls(product, kind).await {
+                Stored::Nothing => {}
+                Stored::Unreadable => disk_was_read = false,
+                Stored::Crls(stored) => {
+                    let known = self.remember(key, *stored);
+                    if is_current(&known, self.clock.now()) {
+                        lookup.found_on_disk(started);
+                        return Ok(known);
+                    }
+                }
             }
         }
         let path = crl_path(product, kind);
@@ -167,13 +174,15 @@ impl CrlCache {
         };
         let now = self.clock.now();
         let fetched = lookup.on_network(fetch).await?;
-        let known = self.remember(key, KnownCrls::new(fetched.clone(), now)).fetched_at(now);
+        let mut known = self.remember(key, KnownCrls::new(fetched.clone(), now)).fetched_at(now);
         if let Some(disk) = &self.disk {
-            // An outdated CRL from the network is no evidence that there is no later one. The time 0 makes other processes that
-            // share the directory request it again.
-            let is_latest = fetched.crl.cmp_issued(&known.latest().crl).is_ge();
-            let stored = if is_latest { known.clone() } else { known.clone().fetched_at(UnixTime::from_secs(0)) };
-            disk.store_crls(product, kind, &stored).await;
+            match disk.store_crls(product, kind, &known, &fetched.crl).await {
+                // With what another process has stored since.
+                Some(merged) => known = self.remember(key, merged).fetched_at(now),
+                None if disk_was_read => {}
+                // The fetched CRL may be older than the stored one.
+                None => return Err(AttestationError::RevocationUnavailable { reason: CrlError::StoredUnreadable }),
+            }
         }
         Ok(known)
     }

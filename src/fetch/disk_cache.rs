@@ -19,7 +19,7 @@ use crate::der;
 use crate::error::AttestationError;
 use crate::snp::{AmdAnchors, VerifiedCrl, VerifiedVek, crl_path};
 use crate::types::{Product, Sha256Digest, SigningKey, UnixTime};
-use dir::CacheDir;
+use dir::{CacheDir, InPlace};
 
 /// The largest file that is read, in bytes: eight CRLs, each as large as the network may send it.
 const MAX_FILE: usize = (8 * (64 << 10)) + HEADER_LEN;
@@ -32,6 +32,15 @@ const HEADER_LEN: usize = 16;
 /// How many files of this process are read or written at a time. A file operation that hangs blocks its thread for good, and
 /// a runtime has few blocking threads, which name lookups need too.
 static IO_PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+
+/// The CRLs of one product and kind of key in the directory.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Nothing,
+    Crls(Box<KnownCrls>),
+    /// There may be some: the file cannot be read, or does not verify, or the drive is slow.
+    Unreadable,
+}
 
 /// The cache directory, with the roots that its files are verified under.
 #[derive(Clone, Debug)]
@@ -59,33 +68,51 @@ impl DiskCache {
     /// Returns the certificate with a KDS path, if it is stored and has not expired. It may be another certificate, because
     /// several paths share one file name; the caller checks.
     pub(super) async fn certificate(&self, path: &str, now: UnixTime) -> Option<VerifiedVek> {
-        let file = self.read(self.certificate_name(path)).await?;
+        let file = self.read(self.certificate_name(path)).await?.file()?;
         let (_, der) = decode(&file)?;
         let vek = VerifiedVek::verify(der, None, &self.anchors).ok()?;
         (vek.certificate().not_after() >= now).then_some(vek)
     }
 
-    /// Stores the certificate with a KDS path.
+    /// Stores the certificate with a KDS path. Failures are ignored: what is not stored is fetched again.
     pub(super) async fn store_certificate(&self, path: &str, vek: &VerifiedVek, now: UnixTime) {
         let content = encode(now, [vek.certificate().as_der()]);
-        self.update(self.certificate_name(path), |_| content).await;
+        self.update(self.certificate_name(path), |_| (content, ())).await;
     }
 
     /// Returns the stored CRLs of a product and kind of key, however old.
-    pub(super) async fn crls(&self, product: Product, kind: SigningKey) -> Option<KnownCrls> {
-        let file = self.read(self.crl_name(product, kind)).await?;
-        read_crls(&file, product, kind, &self.anchors)
+    pub(super) async fn crls(&self, product: Product, kind: SigningKey) -> Stored {
+        match self.read(self.crl_name(product, kind)).await {
+            Some(InPlace::Nothing) => Stored::Nothing,
+            Some(InPlace::File(file)) => read_crls(&file, product, kind, &self.anchors)
+                .map_or(Stored::Unreadable, |crls| Stored::Crls(Box::new(crls))),
+            Some(InPlace::Foreign) | None => Stored::Unreadable,
+        }
     }
 
-    /// Stores CRLs, merged with the stored ones whose entries still count.
-    pub(super) async fn store_crls(&self, product: Product, kind: SigningKey, known: &KnownCrls) {
-        let (anchors, known) = (self.anchors.clone(), known.clone());
-        self.update(self.crl_name(product, kind), move |stored| {
-            let stored = stored.and_then(|file| read_crls(&file, product, kind, &anchors));
-            let fetched = known.fetched();
-            encode(fetched, known.merged(stored).documents().map(|document| &*document.der))
-        })
-        .await;
+    /// Stores CRLs, the first of which was just fetched, merged with the stored ones whose entries still count. Returns all of them;
+    /// `None` if they could not be stored.
+    ///
+    /// A file that does not verify is replaced, and one that cannot be read is not: it may hold a later CRL.
+    pub(super) async fn store_crls(
+        &self,
+        product: Product,
+        kind: SigningKey,
+        known: &KnownCrls,
+        fetched: &VerifiedCrl,
+    ) -> Option<KnownCrls> {
+        let (anchors, known, fetched) = (self.anchors.clone(), known.clone(), fetched.clone());
+        let content = move |there: InPlace| {
+            let stored = there.file().and_then(|file| read_crls(&file, product, kind, &anchors));
+            let at = known.fetched();
+            let merged = known.merged(stored).fetched_at(at);
+            // An outdated CRL from the network is no evidence that there is no later one. The time 0 makes other processes that
+            // share the directory request it again.
+            let is_latest = fetched.cmp_issued(&merged.latest().crl).is_ge();
+            let at = if is_latest { at } else { UnixTime::from_secs(0) };
+            (encode(at, merged.documents().map(|document| &*document.der)), merged)
+        };
+        self.update(self.crl_name(product, kind), content).await
     }
 
     /// Returns one of 4,096 file names, so that peers that claim ever new chips cannot fill the disk. The certificate itself
@@ -103,15 +130,20 @@ impl DiskCache {
         hex::encode(sha256(&[anchors.as_bytes(), path.as_bytes()].concat()))
     }
 
-    async fn read(&self, name: String) -> Option<Vec<u8>> {
+    /// Reads what is in place of a file; `None` if that fails or takes too long.
+    async fn read(&self, name: String) -> Option<InPlace> {
         let dir = Arc::clone(&self.dir);
-        with_timeout(&IO_PERMITS, self.timeout, move || dir.read(&name, MAX_FILE)).await?
+        with_timeout(&IO_PERMITS, self.timeout, move || dir.read(&name, MAX_FILE)).await?.ok()
     }
 
-    /// Replaces a file. Failures are ignored: what is not stored is fetched again.
-    async fn update(&self, name: String, content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8> + Send + 'static) {
+    /// Replaces a file; `None` if that fails or takes too long.
+    async fn update<T: Send + 'static>(
+        &self,
+        name: String,
+        content: impl FnOnce(InPlace) -> (Vec<u8>, T) + Send + 'static,
+    ) -> Option<T> {
         let dir = Arc::clone(&self.dir);
-        with_timeout(&IO_PERMITS, self.timeout, move || dir.update(&name, MAX_FILE, content)).await;
+        with_timeout(&IO_PERMITS, self.timeout, move || dir.update(&name, MAX_FILE, content)).await?.ok()
     }
 }
 

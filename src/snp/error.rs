@@ -256,6 +256,11 @@ pub enum CrlError {
         /// The time of the check.
         now: UnixTime,
     },
+    /// The one in the cache directory can be neither read nor replaced, so that the one from the network may be an older one.
+    #[error(
+        "the CRL in the cache directory can be neither read nor replaced, and may be later than the fetched one: repair or empty the directory"
+    )]
+    StoredUnreadable,
     /// It is too large.
     #[error("expected a CRL of at most {limit} bytes, found {actual}")]
     TooLarge {

@@ -194,8 +194,9 @@ impl VerifierBuilder {
     ///
     /// It must belong to this user, give others no permissions, and not be a link; several processes may share it. Everything
     /// in it is verified under AMD's pinned roots whenever it is loaded. A CRL from it is used as long as one in memory: one
-    /// hour from its fetch; a CRL older than a stored one is not accepted in its place. MAA key sets and attestation results
-    /// are never written. On Windows permissions are not checked: the directory is as private as its location.
+    /// hour from its fetch; a CRL older than a stored one is not accepted in its place, nor, where the policy requires revocation, any
+    /// in place of a stored one that can be neither read nor replaced. MAA key sets and attestation results are never written. On
+    /// Windows permissions are not checked: the directory is as private as its location.
     pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(path.into());
         self

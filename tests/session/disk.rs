@@ -1,14 +1,14 @@
 //! Certificates and revocation lists on disk: read by later processes, believed no more than the network.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::lab::Lab;
 use blindbox_attestation::emulator::amd::AmdHierarchy;
 use blindbox_attestation::emulator::{HardwareKnob, Kds, KdsKnob, Knob, Platform};
-use blindbox_attestation::snp::{CertificateRole, ReportError};
-use blindbox_attestation::{AttestationError, Product, SigningKey, UnixTime, Verifier};
+use blindbox_attestation::snp::{CertificateRole, CrlError, ReportError};
+use blindbox_attestation::{AttestationError, Product, SigningKey, Trust, UnixTime, Verifier};
 use tempfile::TempDir;
 
 struct Scene {
@@ -182,6 +182,49 @@ async fn what_cannot_be_replaced_costs_a_fetch_and_nothing_else() {
         scene.connect().await.unwrap();
         assert_eq!(scene.fetches(), (fetches, 1));
     }
+}
+
+/// What is stored may be a later list than the one of the network, which is genuine and current too.
+#[tokio::test]
+async fn a_list_that_can_be_neither_read_nor_replaced_may_be_a_later_one() {
+    let scene = Scene::new(Product::Milan).await;
+    let unreadable = AttestationError::RevocationUnavailable { reason: CrlError::StoredUnreadable };
+    let best_effort = scene.lab.hardware_policy(Trust::amd().allow_best_effort_revocation().unwrap());
+    let by_best_effort = || async {
+        let verifier = scene.verifier();
+        verifier.connect(scene.lab.blindbox.url(), &best_effort).await.map(drop)
+    };
+    scene.connect().await.unwrap();
+    let crl = scene.file("crl-");
+    let good = fs::read(&crl).unwrap();
+
+    fs::remove_file(&crl).unwrap();
+    fs::create_dir(&crl).unwrap();
+    let verifier = scene.verifier();
+    for _ in 0..2 {
+        assert_eq!(scene.connect_by(&verifier).await, Err(unreadable.clone()));
+    }
+    by_best_effort().await.unwrap();
+    // The same verifier, when it can be read again.
+    fs::remove_dir(&crl).unwrap();
+    fs::write(&crl, &good).unwrap();
+    scene.connect_by(&verifier).await.unwrap();
+
+    // A fault of the system, with which it is not known what is there, replaces nothing.
+    fs::remove_file(&crl).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&crl).unwrap();
+    assert_eq!(scene.connect().await, Err(unreadable));
+    by_best_effort().await.unwrap();
+    assert!(fs::symlink_metadata(&crl).unwrap().file_type().is_socket());
+
+    // A list that was read before is known, whatever is there by now.
+    fs::remove_file(&crl).unwrap();
+    fs::write(&crl, &good).unwrap();
+    let verifier = scene.verifier();
+    scene.connect_by(&verifier).await.unwrap();
+    fs::remove_file(&crl).unwrap();
+    fs::create_dir(&crl).unwrap();
+    scene.connect_by(&verifier).await.unwrap();
 }
 
 #[tokio::test]

@@ -18,16 +18,36 @@ use std::time::Duration;
 const LOCK_ATTEMPTS: u32 = if cfg!(test) { 6_000 } else { 50 };
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
 
+/// What is in place of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InPlace {
+    Nothing,
+    File(Vec<u8>),
+    /// What this cache never writes: a directory, a link, a pipe or a device, or a file that is too large.
+    Foreign,
+}
+
+impl InPlace {
+    pub(super) fn file(self) -> Option<Vec<u8>> {
+        match self {
+            Self::File(content) => Some(content),
+            Self::Nothing | Self::Foreign => None,
+        }
+    }
+}
+
 /// Reads a regular file of at most `limit` bytes.
-fn read_at_most(file: File, limit: usize) -> Option<Vec<u8>> {
-    let limit = u64::try_from(limit).ok()?;
-    if !file.metadata().ok().filter(std::fs::Metadata::is_file)?.len().le(&limit) {
-        return None;
+fn read_at_most(file: File, limit: usize) -> io::Result<InPlace> {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > limit {
+        return Ok(InPlace::Foreign);
     }
     let mut content = Vec::new();
     // The file may grow after its size was read.
-    let read = file.take(limit.saturating_add(1)).read_to_end(&mut content).ok()?;
-    u64::try_from(read).is_ok_and(|read| read <= limit).then_some(content)
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    let fits = u64::try_from(read).is_ok_and(|read| read <= limit);
+    Ok(if fits { InPlace::File(content) } else { InPlace::Foreign })
 }
 
 /// Waits for another writer: `attempt` returns `None` while it writes.
@@ -57,22 +77,22 @@ mod tests {
                 let parent = tempfile::tempdir().unwrap();
                 let path = parent.path().join("a").join("b");
                 let dir = <$dir>::open(&path).unwrap();
-                assert_eq!(dir.read("x", 8), None);
+                assert_eq!(dir.read("x", 8).unwrap(), InPlace::Nothing);
                 let put = |name, content: &'static [u8], limit, expected: Option<&'static [u8]>| {
                     dir.update(name, limit, move |there| {
-                        assert_eq!(there.as_deref(), expected);
-                        content.to_vec()
+                        assert_eq!(there.file().as_deref(), expected);
+                        (content.to_vec(), ())
                     })
                 };
                 put("x", b"one", 8, None).unwrap();
                 put("x", b"three", 8, Some(b"one")).unwrap();
-                assert_eq!(dir.read("x", 5).unwrap(), b"three");
-                assert_eq!(dir.read("x", 4), None);
+                assert_eq!(dir.read("x", 5).unwrap(), InPlace::File(b"three".to_vec()));
+                assert_eq!(dir.read("x", 4).unwrap(), InPlace::Foreign);
                 // A file that is too large counts as none.
                 put("x", b"four", 4, None).unwrap();
-                assert_eq!(dir.read("x", 4).unwrap(), b"four");
+                assert_eq!(dir.read("x", 4).unwrap(), InPlace::File(b"four".to_vec()));
                 std::fs::create_dir(path.join("y")).unwrap();
-                assert_eq!(dir.read("y", 8), None);
+                assert_eq!(dir.read("y", 8).unwrap(), InPlace::Foreign);
                 assert!(put("y", b"five", 8, None).is_err());
                 assert!(!path.join("x.new").exists() && !path.join("y.new").exists());
             }
@@ -91,23 +111,38 @@ mod tests {
                     for number in 1..=8_u8 {
                         let dir = &dir;
                         scope.spawn(move || {
-                            let larger = |there: Option<Vec<u8>>| {
-                                there.filter(|there| there[0] > number).unwrap_or_else(|| vec![number; SIZE])
+                            let larger = |there: InPlace| {
+                                let there = there.file().filter(|there| there[0] > number);
+                                (there.unwrap_or_else(|| vec![number; SIZE]), ())
                             };
                             dir.update("x", SIZE, larger).unwrap();
                         });
                         scope.spawn(move || {
                             for _ in 0..50 {
-                                if let Some(content) = dir.read("x", SIZE) {
+                                if let InPlace::File(content) = dir.read("x", SIZE).unwrap() {
                                     assert_eq!(content, vec![content[0]; SIZE]);
                                 }
                             }
                         });
                     }
                 });
-                assert_eq!(dir.read("x", SIZE).unwrap(), vec![8; SIZE]);
+                assert_eq!(dir.read("x", SIZE).unwrap(), InPlace::File(vec![8; SIZE]));
             }
         };
+    }
+
+    /// Not as a file that is not there: what it holds may count.
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_opened_is_not_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = unix::CacheDir::open(&parent.path().join("cache")).unwrap();
+        let path = parent.path().join("cache").join("x");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(dir.read("x", 8).is_err());
+        let replace = |there: InPlace| -> (Vec<u8>, ()) { panic!("asked for new content in place of {there:?}") };
+        assert!(dir.update("x", 8, replace).is_err());
+        assert!(std::fs::symlink_metadata(&path).is_ok());
     }
 
     #[cfg(unix)]

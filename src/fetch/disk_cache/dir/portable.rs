@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{describe, lock, read_at_most};
+use super::{InPlace, describe, lock, read_at_most};
 
 /// The age at which a writer's temporary file counts as left behind by a crash.
 const STALE: Duration = Duration::from_secs(60);
@@ -24,26 +24,45 @@ impl CacheDir {
         Ok(Self(path))
     }
 
-    pub(in crate::fetch::disk_cache) fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
+    /// Reads what is in place of a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, with which nothing is known of what is there.
+    pub(in crate::fetch::disk_cache) fn read(&self, name: &str, limit: usize) -> io::Result<InPlace> {
         let path = self.0.join(name);
+        let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         // Checked before it is opened: opening a pipe would block.
-        fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
-        read_at_most(fs::File::open(path).ok()?, limit)
+        match fs::symlink_metadata(&path) {
+            Ok(found) if !found.is_file() => return Ok(InPlace::Foreign),
+            Ok(_) => {}
+            Err(error) if absent(&error) => return Ok(InPlace::Nothing),
+            Err(error) => return Err(error),
+        }
+        match fs::File::open(path) {
+            Ok(file) => read_at_most(file, limit),
+            Err(error) if absent(&error) => Ok(InPlace::Nothing),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Replaces a file atomically. `content` makes the new content from the present one; `None` if no file can be read.
-    pub(in crate::fetch::disk_cache) fn update(
+    /// Replaces a file atomically. `content` makes the new content from what is there, and a value to return. A file that is there but
+    /// cannot be read is not replaced.
+    pub(in crate::fetch::disk_cache) fn update<T>(
         &self,
         name: &str,
         limit: usize,
-        content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>,
-    ) -> io::Result<()> {
+        content: impl FnOnce(InPlace) -> (Vec<u8>, T),
+    ) -> io::Result<T> {
         // The temporary file is also the lock: only the process that creates it writes.
         let new = self.0.join(format!("{name}.new"));
         let mut file = create(&new)?;
-        let written = file.write_all(&content(self.read(name, limit)));
+        let written = self.read(name, limit).and_then(|there| {
+            let (content, result) = content(there);
+            file.write_all(&content).map(|()| result)
+        });
         drop(file);
-        let placed = written.and_then(|()| fs::rename(&new, self.0.join(name)));
+        let placed = written.and_then(|result| fs::rename(&new, self.0.join(name)).map(|()| result));
         if placed.is_err() {
             let _ = fs::remove_file(&new);
         }

@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat,
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::{describe, lock, read_at_most};
+use super::{InPlace, describe, lock, read_at_most};
 
 /// The permission bits of everyone but the owner.
 const OTHERS: u32 = 0o077;
@@ -56,20 +56,31 @@ impl CacheDir {
         Ok(Self(dir))
     }
 
-    pub(in crate::fetch::disk_cache) fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
+    /// Reads what is in place of a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, with which nothing is known of what is there.
+    pub(in crate::fetch::disk_cache) fn read(&self, name: &str, limit: usize) -> io::Result<InPlace> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        read_at_most(self.open_file(name, flags).ok()?, limit)
+        match openat(&self.0, name, flags, Mode::empty()) {
+            Ok(file) => read_at_most(File::from(file), limit),
+            Err(Errno::NOENT) => Ok(InPlace::Nothing),
+            Err(Errno::LOOP | Errno::MLINK) => Ok(InPlace::Foreign),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Replaces a file atomically. `content` makes the new content from the present one; `None` if no file can be read.
-    pub(in crate::fetch::disk_cache) fn update(
+    /// Replaces a file atomically. `content` makes the new content from what is there, and a value to return. A file that is there but
+    /// cannot be read is not replaced.
+    pub(in crate::fetch::disk_cache) fn update<T>(
         &self,
         name: &str,
         limit: usize,
-        content: impl FnOnce(Option<Vec<u8>>) -> Vec<u8>,
-    ) -> io::Result<()> {
+        content: impl FnOnce(InPlace) -> (Vec<u8>, T),
+    ) -> io::Result<T> {
         let _lock = self.lock()?;
-        let content = content(self.read(name, limit));
+        let (content, result) = content(self.read(name, limit)?);
         let new = format!("{name}.new");
         // A writer that crashed may have left its temporary file behind.
         let _ = unlinkat(&self.0, &new, AtFlags::empty());
@@ -79,7 +90,7 @@ impl CacheDir {
         if placed.is_err() {
             let _ = unlinkat(&self.0, &new, AtFlags::empty());
         }
-        placed
+        placed.map(|()| result)
     }
 
     /// Locks the directory against other writers until the returned file is dropped.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::PolicyError;
-use super::require_table::{check_names, check_number, check_text};
+use super::require_table::{check_issuer, check_names, check_number, check_text};
 use super::requirement::Requirement;
 use super::strict_serde::strict;
 use super::tcb::TcbMinima;
@@ -106,6 +106,7 @@ impl AttestedKeyRequirement {
         }
         check_number(Requirement::MaaKeyUvmSvn.field(), Some(self.minimum_uvm_svn))?;
         check_text(UVM_ISSUER, self.uvm_issuer.as_deref())?;
+        check_issuer(UVM_ISSUER, self.uvm_issuer.as_deref())?;
         let minima = self.reported_tcb.as_ref();
         minima.map_or(Ok(()), |minima| minima.validate(REPORTED_TCB))
     }

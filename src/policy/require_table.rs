@@ -107,8 +107,8 @@ impl Requirements {
         check_values(Requirement::Measurements, self.measurements.as_deref(), Measurement::is_zero)?;
         check_values(Requirement::IdKeys, self.id_keys.as_deref(), KeyDigest::is_zero)?;
         check_values(Requirement::AuthorKeys, self.author_keys.as_deref(), KeyDigest::is_zero)?;
-        check_values(Requirement::FamilyIds, self.family_ids.as_deref(), |_| false)?;
-        check_values(Requirement::ImageIds, self.image_ids.as_deref(), |_| false)?;
+        check_values(Requirement::FamilyIds, self.family_ids.as_deref(), FamilyId::is_zero)?;
+        check_values(Requirement::ImageIds, self.image_ids.as_deref(), ImageId::is_zero)?;
         check_values(Requirement::ChipIds, self.chip_ids.as_deref(), ChipId::is_zero)?;
         check_values(Requirement::ReportIds, self.report_ids.as_deref(), ReportId::is_zero)?;
         check_values(Requirement::VmIds, self.vm_ids.as_deref(), |id| id.as_bytes() == &[0; 16])?;
@@ -192,6 +192,17 @@ pub(super) fn check_given(requirement: &'static str, is_empty: bool) -> Result<(
 pub(super) fn check_text(requirement: &'static str, text: Option<&str>) -> Result<(), PolicyError> {
     match text {
         Some("") => Err(PolicyError::UnusableValue { requirement, reason: "is empty" }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the issuer of an endorsement that this crate verifies can be resolved: no endorsement meets another one.
+pub(super) fn check_issuer(requirement: &'static str, issuer: Option<&str>) -> Result<(), PolicyError> {
+    match issuer.map(crate::uvm::check_issuer) {
+        Some(Err(_)) => {
+            let reason = "is no `did:x509:0:sha256:<fingerprint>` with policies of the kinds `eku` and `subject`";
+            Err(PolicyError::UnusableValue { requirement, reason })
+        }
         _ => Ok(()),
     }
 }

@@ -168,6 +168,8 @@ impl Document {
         let (amd, maa) = (self.trust.amd.is_some(), self.trust.maa.is_some());
         self.require.validate(Requested { amd, maa, paravisor: amd && self.kind == Kind::ConfidentialVm })?;
         self.validate_no_two_lists()?;
+        self.validate_signers()?;
+        self.validate_vmpl()?;
         self.validate_advisories()?;
         self.validate_tee()?;
         self.validate_allowances()
@@ -186,6 +188,9 @@ impl Document {
         workload.validate()?;
         if let Some(uvm) = &self.uvm {
             uvm.validate()?;
+            if self.trust.amd.is_some() {
+                uvm.validate_issuer()?;
+            }
         }
         if self.uvm.is_none() && self.require.measurements.is_none() {
             return Err(PolicyError::HostDataNotAnchored);
@@ -262,11 +267,6 @@ impl Document {
                  chips (`require.signing-keys = [\"vcek\"]`)",
             );
         }
-        if self.require.csp_ids.is_some() && chips_only {
-            return contradiction(
-                "`require.csp-ids` needs a VLEK, and `require.signing-keys` accepts none; drop one of them",
-            );
-        }
         if self.guest.as_ref().is_some_and(|guest| guest.allow_any_azure_cvm) {
             return contradiction("`guest.allow-any-azure-cvm` is for confidential VMs of Azure; drop it");
         }
@@ -340,6 +340,40 @@ impl Document {
             (None, Some(_)) => None,
             (None, None) => Some(&[SigningKey::Vcek]),
         }
+    }
+
+    /// Checks that one key can sign a report that meets all that is required of its signer.
+    fn validate_signers(&self) -> Result<(), PolicyError> {
+        let contradiction = |reason| Err(PolicyError::Contradiction { reason });
+        let Requirements { signing_keys, csp_ids, chip_ids, .. } = &self.require;
+        let only = |kind| signing_keys.as_deref() == Some(&[kind]);
+        if csp_ids.is_some() && only(SigningKey::Vcek) {
+            return contradiction(
+                "`require.csp-ids` needs a VLEK, and `require.signing-keys` accepts none; drop one of them",
+            );
+        }
+        if chip_ids.is_some() && (csp_ids.is_some() || only(SigningKey::Vlek)) {
+            return contradiction(
+                "`require.chip-ids` needs a VCEK, since a VLEK names no chip, and `require.csp-ids` or `require.signing-keys` accepts \
+                 none; drop one of them",
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks that the claims of a paravisor, which runs at VMPL 0, are those of a report at VMPL 0: at another level, software in the VM
+    /// chooses what its report covers.
+    fn validate_vmpl(&self) -> Result<(), PolicyError> {
+        let statuses = self.require.compliance_status.iter().flatten();
+        let of_paravisor =
+            self.kind == Kind::ConfidentialVm || statuses.into_iter().any(|status| status == COMPLIANT_CVM);
+        if of_paravisor && self.require.vmpl.iter().flatten().any(|vmpl| *vmpl != 0) {
+            return Err(PolicyError::Contradiction {
+                reason: "`require.vmpl` with another level than 0 is not for confidential VMs of Azure: their evidence is bound through \
+                         the report of the paravisor, which is of level 0; drop it",
+            });
+        }
+        Ok(())
     }
 
     fn validate_advisories(&self) -> Result<(), PolicyError> {

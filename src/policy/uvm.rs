@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::PolicyError;
-use super::require_table::{check_number, check_text};
+use super::require_table::{check_issuer, check_number, check_text};
 use super::requirement::Requirement;
 use super::strict_serde::strict;
 use crate::claims::UvmClaims;
@@ -76,5 +76,10 @@ impl UvmRequirement {
         check_number(Requirement::UvmMinimumSvn.field(), Some(self.minimum_svn))?;
         check_text(UVM_ISSUER, self.issuer.as_deref())?;
         check_text(UVM_FEED, self.feed.as_deref())
+    }
+
+    /// Checks that the issuer can be resolved. Under MAA trust alone it is only compared with what MAA states.
+    pub(super) fn validate_issuer(&self) -> Result<(), PolicyError> {
+        check_issuer(UVM_ISSUER, self.issuer.as_deref())
     }
 }

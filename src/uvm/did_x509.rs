@@ -30,6 +30,11 @@ enum Policy {
     Subject(Vec<(String, String, String)>),
 }
 
+/// Checks that an issuer is a `did:x509` that endorsements can be verified under.
+pub(crate) fn check_issuer(issuer: &str) -> Result<(), DidX509Error> {
+    DidX509::parse(issuer).map(drop)
+}
+
 impl DidX509 {
     /// Parses a `did:x509`.
     pub(super) fn parse(text: &str) -> Result<Self, DidX509Error> {

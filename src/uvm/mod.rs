@@ -12,6 +12,7 @@ mod error;
 mod inspect;
 mod payload;
 
+pub(crate) use did_x509::check_issuer;
 pub use endorsement::{
     EndorsementExpectations, EndorsementForm, MAX_ENDORSEMENT_LEN, PRODUCTION_FEED, PRODUCTION_ISSUER,
     VerifiedEndorsement, verify,

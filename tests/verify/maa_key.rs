@@ -20,6 +20,8 @@ const ISSUER: &str = "https://sharedeus.eus.attest.azure.net";
 const KEY_ID: &str = "rFl9xM+g7TvX63y0iseZtIn20MD5SYAnGblKFasau8I=";
 /// The host data of MAA's own service, since 2025.
 const HOST_DATA: &str = "0178240eff4ef968efdcd735b8bcee63578c4eb9e4264178f747df149bf57bff";
+/// A `did:x509` of another vendor.
+const OWN_ISSUER: &str = "did:x509:0:sha256:WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo::eku:1.2";
 /// `iat` of the token.
 const AT: UnixTime = UnixTime::from_secs(1_791_503_157);
 
@@ -247,7 +249,7 @@ direct-vm-token = true
     for policy in [
         read,
         policy(requirement(host_data, 104)),
-        policy(requirement(host_data, 104).allow_best_effort_revocation().with_uvm_issuer("did:x509:0:x")),
+        policy(requirement(host_data, 104).allow_best_effort_revocation().with_uvm_issuer(OWN_ISSUER)),
     ] {
         assert_eq!(Policy::from_toml(&policy.to_toml()), Ok(policy.clone()));
         assert_eq!(Policy::from_json(&policy.to_json()), Ok(policy));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use blindbox_attestation::{
-    Binding, BitRequirement, GuestIdentity, HostData, MaaIssuer, PlatformInfoBit, Policy, PolicyError, Sha256Digest,
-    TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
+    Binding, BitRequirement, ChipId, GuestIdentity, HostData, MaaIssuer, PlatformInfoBit, Policy, PolicyError,
+    Sha256Digest, SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
-use super::{SHARED, container, host_data};
+use super::{SHARED, container, container_of_both, host_data};
 
 #[test]
 fn what_is_required_of_maa_is_not_dropped_where_maa_is_not_asked() {
@@ -118,6 +118,44 @@ fn a_vm_is_named_somehow_and_binds_under_amd_trust() {
     );
     let no_one = Policy::confidential_vm(trust(), GuestIdentity::by_measurement([]), Binding::OwnKey);
     assert_eq!(no_one, Err(PolicyError::EmptyList { requirement: "guest.measurements" }));
+}
+
+/// A VLEK names no chip, and a VCEK no provider.
+#[test]
+fn one_key_has_to_meet_all_that_is_required_of_the_signer() {
+    let contradiction = |policy: Result<Policy, PolicyError>, begins: &str| match policy {
+        Err(PolicyError::Contradiction { reason }) => assert!(reason.starts_with(begins), "{reason}"),
+        other => panic!("{other:?}"),
+    };
+    let (chip, vcek, vlek) = (ChipId::new([1; 64]), SigningKey::Vcek, SigningKey::Vlek);
+    let keys = |keys: &[SigningKey]| container_of_both().require_signing_keys(keys.iter().copied()).unwrap();
+    contradiction(keys(&[vcek]).require_csp_ids(["AWS"]), "`require.csp-ids` needs a VLEK");
+    contradiction(keys(&[vlek]).require_chip_ids([chip]), "`require.chip-ids` needs a VCEK");
+    let of_provider = container_of_both().require_csp_ids(["AWS"]).unwrap();
+    contradiction(of_provider.require_chip_ids([chip]), "`require.chip-ids` needs a VCEK");
+    for either in [keys(&[vcek, vlek]), container_of_both()] {
+        assert!(either.clone().require_csp_ids(["AWS"]).is_ok());
+        assert!(either.require_chip_ids([chip]).is_ok());
+    }
+    assert!(keys(&[vcek]).require_chip_ids([chip]).is_ok());
+    assert!(keys(&[vlek]).require_csp_ids(["AWS"]).is_ok());
+}
+
+/// At another level than that of the paravisor, software in the VM chooses what a report covers, and so what its claims are.
+#[test]
+fn the_claims_of_a_paravisor_are_of_level_0() {
+    let vm = |trust| Policy::confidential_vm(trust, GuestIdentity::allow_any_azure_cvm(), Binding::OwnKey).unwrap();
+    let status = |status: &str| container().require_compliance_status([status]).unwrap();
+    for policy in [vm(Trust::maa(SHARED).unwrap()), vm(Trust::amd()), status("azure-compliant-cvm")] {
+        assert!(policy.clone().require_vmpl([0]).is_ok());
+        for levels in [vec![2], vec![0, 1]] {
+            match policy.clone().require_vmpl(levels) {
+                Err(PolicyError::Contradiction { reason }) => assert!(reason.starts_with("`require.vmpl`"), "{reason}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(status("azure-compliant-uvm").require_vmpl([0, 1]).is_ok());
 }
 
 /// The paravisor of a confidential VM states its id, and so does a token; nothing of a container does.

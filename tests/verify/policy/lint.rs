@@ -6,7 +6,7 @@ use blindbox_attestation::{
     SigningKey, TcbMinima, TcbMinimum, Trust, UvmRequirement, Workload,
 };
 
-use super::{SHARED, container, everything, host_data};
+use super::{OWN_ISSUER, SHARED, container, everything, host_data};
 
 #[test]
 fn what_stays_open_of_a_vm_is_said() {
@@ -223,7 +223,7 @@ fn lint_says_what_is_open_about_the_key_of_maa() {
     let revocation = ["maa-key-revocation-not-required"];
     assert_eq!(codes(tight().allow_best_effort_revocation()), revocation);
     assert_eq!(codes(tight().allow_no_revocation_check()), revocation);
-    assert_eq!(codes(tight().with_uvm_issuer("did:x509:0")), ["maa-key-own-uvm-issuer"]);
+    assert_eq!(codes(tight().with_uvm_issuer(OWN_ISSUER)), ["maa-key-own-uvm-issuer"]);
     assert_eq!(codes(tight().with_uvm_issuer(UvmRequirement::PRODUCTION_ISSUER)), [""; 0]);
     let milan = TcbMinima::any(TcbMinimum::new().microcode(1));
     assert_eq!(codes(tight().with_reported_tcb(milan)), ["microcode-of-a-product"]);

@@ -161,7 +161,7 @@ const ROWS: &[Row] = &[
     (
         "maa-key-own-uvm-issuer",
         &[CONTAINER_OF_UVM, MAA, MAA_KEY],
-        r#"trust.maa.require-attested-key.uvm-issuer = "did:x509:0""#,
+        r#"trust.maa.require-attested-key.uvm-issuer = "did:x509:0:sha256:WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo::eku:1.2""#,
         "",
     ),
     ("advisory-waived", &[CONTAINER_OF_UVM], r#"trust.amd.waived-advisories = ["AMD-SB-3019"]"#, AMD),

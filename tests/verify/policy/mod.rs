@@ -20,6 +20,9 @@ fn host_data() -> HostData {
     HostData::new([0x5a; 32])
 }
 
+/// A `did:x509` of another vendor.
+const OWN_ISSUER: &str = "did:x509:0:sha256:WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo::eku:1.2";
+
 fn container() -> Policy {
     let workload = Workload::binds_its_own_key(host_data());
     Policy::confidential_container(Trust::maa(SHARED).unwrap(), workload, UvmRequirement::at_least(101)).unwrap()
@@ -46,7 +49,7 @@ fn everything() -> Policy {
         .allow_best_effort_revocation()
         .unwrap();
     let workload = Workload::binds_its_own_key(host_data()).also_accept(HostData::new([0x5b; 32])).allow_permissive();
-    let uvm = UvmRequirement::at_least(100).issued_by("did:x509:0:sha256:x::eku:1.2").of_feed("Feed");
+    let uvm = UvmRequirement::at_least(100).issued_by(OWN_ISSUER).of_feed("Feed");
     let require = Policy::confidential_container(trust, workload, uvm).unwrap();
     require
         .require_measurements([Measurement::new([1; 48])])

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use blindbox_attestation::claims::Silicon;
 use blindbox_attestation::{
-    Binding, BitRequirement, ChipId, GuestIdentity, HostData, KeyDigest, Measurement, Policy, PolicyError, Product,
-    ReportId, Sha256Digest, TcbMinima, TcbMinimum, Trust, UvmRequirement, VmId, Workload,
+    AttestedKeyRequirement, Binding, BitRequirement, ChipId, FamilyId, GuestIdentity, HostData, ImageId, KeyDigest,
+    Measurement, Policy, PolicyError, Product, ReportId, Sha256Digest, TcbMinima, TcbMinimum, Trust, UvmRequirement,
+    VmId, Workload,
 };
 
-use super::{SHARED, container, container_of_both, host_data};
+use super::{OWN_ISSUER, SHARED, container, container_of_both, host_data};
 
 #[test]
 fn an_empty_list_is_never_any() {
@@ -79,6 +80,8 @@ fn zeros_name_no_one() {
         assert_eq!(policy, Err(PolicyError::UnusableValue { requirement, reason }));
     };
     unusable(container().require_report_ids([ReportId::new([0; 32])]), "require.report-ids");
+    unusable(container().require_family_ids([FamilyId::new([0; 16])]), "require.family-ids");
+    unusable(container().require_image_ids([ImageId::new([0; 16])]), "require.image-ids");
     unusable(container().require_vm_ids([VmId::new([0; 16])]), "require.vm-ids");
     unusable(container().require_compliance_status([""]), "require.compliance-status");
     let vm = |guest| Policy::confidential_vm(Trust::maa(SHARED).unwrap(), guest, Binding::OwnKey);
@@ -91,6 +94,27 @@ fn zeros_name_no_one() {
     unusable(Policy::confidential_container_by_measurement(trust(), workload(), [zero]), "require.measurements");
     let hash = trust().require_maa_policy_hash(Sha256Digest::new([0; 32])).unwrap();
     unusable(Policy::confidential_container(hash, workload(), UvmRequirement::at_least(1)), "trust.maa.policy-hash");
+}
+
+/// Under MAA trust alone the issuer of the utility VM is compared with the one that MAA states, and not read.
+#[test]
+fn an_issuer_that_no_endorsement_can_have_is_refused() {
+    let reason = "is no `did:x509:0:sha256:<fingerprint>` with policies of the kinds `eku` and `subject`";
+    let with = |trust, issuer: &str| {
+        let uvm = UvmRequirement::at_least(1).issued_by(issuer);
+        Policy::confidential_container(trust, Workload::binds_its_own_key(host_data()), uvm)
+    };
+    for issuer in ["did:x509:0", &OWN_ISSUER.replace("eku:1.2", "san:dns:a"), &OWN_ISSUER.replace("sha256", "sha384")] {
+        let refused = Err(PolicyError::UnusableValue { requirement: "uvm.issuer", reason });
+        assert_eq!(with(Trust::amd(), issuer), refused);
+        assert_eq!(with(Trust::maa_and_amd(SHARED).unwrap(), issuer), refused);
+        assert!(with(Trust::maa(SHARED).unwrap(), issuer).is_ok());
+        let holder = AttestedKeyRequirement::new([host_data()], 1).with_uvm_issuer(issuer);
+        let requirement = "trust.maa.require-attested-key.uvm-issuer";
+        let refused = Err(PolicyError::UnusableValue { requirement, reason });
+        assert_eq!(Trust::maa(SHARED).unwrap().require_attested_maa_key(holder), refused);
+    }
+    assert!(with(Trust::amd(), OWN_ISSUER).is_ok());
 }
 
 /// What no processor of the product can meet is a mistake, and would otherwise show as a refusal of every machine.

@@ -36,13 +36,14 @@ impl ConsistentEvidence {
         endorsement: Option<VerifiedEndorsement>,
     ) -> Result<Self, AttestationError> {
         let of_token = token.as_ref().map(VerifiedToken::tee);
+        let stated_chip_id = token.as_ref().and_then(VerifiedToken::stated_chip_id);
         let of_report = report.as_ref().map(VerifiedReport::snp);
         for claims in [of_token.and_then(TeeClaims::snp), of_report].into_iter().flatten() {
             check_report_id(claims)?;
         }
         let claims = match (of_token, of_report) {
             (Some(TeeClaims::Snp(token)), Some(report)) => {
-                check_report_matches_token(token, report)?;
+                check_report_matches_token(token, stated_chip_id, report)?;
                 TeeClaims::Snp(report.clone())
             }
             (None, Some(report)) => TeeClaims::Snp(report.clone()),
@@ -187,7 +188,11 @@ const fn shown(bit: Bit) -> &'static str {
 }
 
 /// Checks that token and report are of the same guest and agree about it.
-fn check_report_matches_token(token: &SnpClaims, report: &SnpClaims) -> Result<(), AttestationError> {
+fn check_report_matches_token(
+    token: &SnpClaims,
+    stated_chip_id: Option<ChipId>,
+    report: &SnpClaims,
+) -> Result<(), AttestationError> {
     // Destructured, so that a field added to the claims is compared here or does not compile.
     let SnpClaims {
         measurement,
@@ -202,7 +207,8 @@ fn check_report_matches_token(token: &SnpClaims, report: &SnpClaims) -> Result<(
         author_key_digest,
         family_id,
         image_id,
-        chip_id,
+        // Without the zeros of a masked one, which are compared too.
+        chip_id: _,
         product,
     } = token;
     require_equal("report id", report_id, &report.report_id)?;
@@ -239,9 +245,9 @@ fn check_report_matches_token(token: &SnpClaims, report: &SnpClaims) -> Result<(
     require_equal("author key digest", author_key_digest, &report.author_key_digest)?;
     require_equal("family id", family_id, &report.family_id)?;
     require_equal("image id", image_id, &report.image_id)?;
-    // Tokens from before 2026 have no chip id; in a report, a masked id is zeros.
-    if let Some(token) = chip_id {
-        require_equal("chip id", token, &report.chip_id.unwrap_or(ChipId::new([0; ChipId::LEN])))?;
+    // Tokens from before 2026 have no chip id; a masked id is zeros, in both.
+    if let Some(token) = stated_chip_id {
+        require_equal("chip id", &token, &report.chip_id.unwrap_or(ChipId::new([0; ChipId::LEN])))?;
     }
     if let (Some(token), Some(report)) = (product, &report.product) {
         require_equal("product", token, report)?;

@@ -43,6 +43,8 @@ pub(super) struct OtherClaims {
     pub(super) policy_hash: Sha256Digest,
     pub(super) token_id: String,
     pub(super) tee: TeeClaims,
+    /// The chip id as the token states it. Zeros mean that it is masked; in `tee` it is then absent.
+    pub(super) stated_chip_id: Option<ChipId>,
     pub(super) uvm: Option<UvmClaims>,
     /// The JSON of `x-ms-runtime`, if the report data covers it.
     pub(super) runtime: Option<Box<str>>,
@@ -131,6 +133,10 @@ pub(super) fn read(payload: &Object<'_>, tee: &Object<'_>, shape: TokenShape) ->
             TokenShape::SevSnpVm | TokenShape::AzureVm => TeeClaims::Snp(snp(tee)?),
             TokenShape::TdxVm => TeeClaims::Tdx(tdx::read(tee)?),
         },
+        stated_chip_id: match shape {
+            TokenShape::SevSnpVm | TokenShape::AzureVm => chip_id(tee)?,
+            TokenShape::TdxVm => None,
+        },
         uvm: match shape {
             TokenShape::SevSnpVm | TokenShape::AzureVm => uvm(tee)?,
             TokenShape::TdxVm => None,
@@ -145,7 +151,7 @@ fn snp(tee: &Object<'_>) -> Result<SnpClaims, TokenError> {
     Ok(SnpClaims {
         author_key_digest: hex(tee, "x-ms-sevsnpvm-authorkeydigest")?,
         product: product(tee)?,
-        chip_id: chip_id(tee)?,
+        chip_id: chip_id(tee)?.filter(|id| !id.is_zero()),
         family_id: hex(tee, "x-ms-sevsnpvm-familyId")?,
         report_guest_svn: integer(tee, GUEST_SVN, "an integer below 2^32")?,
         host_data: hex(tee, "x-ms-sevsnpvm-hostdata")?,
@@ -193,9 +199,9 @@ fn guest_policy(tee: &Object<'_>) -> Result<GuestPolicy, TokenError> {
     })
 }
 
-/// Returns the chip id; zeros mean that it is masked.
+/// Returns the chip id as it is stated.
 fn chip_id(tee: &Object<'_>) -> Result<Option<ChipId>, TokenError> {
-    Ok(optional_hex(tee, "x-ms-sevsnpvm-chipid")?.filter(|id: &ChipId| !id.is_zero()))
+    optional_hex(tee, "x-ms-sevsnpvm-chipid")
 }
 
 fn vmpl(tee: &Object<'_>) -> Result<u32, TokenError> {

@@ -10,7 +10,7 @@ use super::key_id;
 use super::times::Times;
 use crate::claims::{MaaClaims, TeeClaims, UvmClaims};
 use crate::json::{self, Object, Value};
-use crate::types::{MaaIssuer, UnixTime};
+use crate::types::{ChipId, MaaIssuer, UnixTime};
 
 /// The largest token that is read, in bytes: bounds the work for a token that is not genuine. Genuine ones have 2 to 7 kB.
 const MAX_BYTES: usize = 64 << 10;
@@ -61,8 +61,8 @@ pub fn verify(
         not_before: times.not_before,
         expires_at: times.expires_at,
     };
-    let OtherClaims { tee, uvm, runtime, client_nonce, .. } = claims;
-    Ok(VerifiedToken { maa, tee, uvm, runtime, client_nonce })
+    let OtherClaims { tee, stated_chip_id, uvm, runtime, client_nonce, .. } = claims;
+    Ok(VerifiedToken { maa, tee, stated_chip_id, uvm, runtime, client_nonce })
 }
 
 /// The expectations of the relying party for a token.
@@ -103,6 +103,7 @@ impl<'a> TokenExpectations<'a> {
 pub struct VerifiedToken {
     maa: MaaClaims,
     tee: TeeClaims,
+    stated_chip_id: Option<ChipId>,
     uvm: Option<UvmClaims>,
     runtime: Option<Box<str>>,
     client_nonce: Option<Vec<u8>>,
@@ -119,6 +120,11 @@ impl VerifiedToken {
     #[must_use]
     pub fn tee(&self) -> &TeeClaims {
         &self.tee
+    }
+
+    /// Returns the chip id as the token states it, with the zeros of a masked one, which [`VerifiedToken::tee`] leaves out.
+    pub(crate) fn stated_chip_id(&self) -> Option<ChipId> {
+        self.stated_chip_id
     }
 
     /// Returns the endorsement of the utility VM, if MAA verified one.

@@ -216,6 +216,16 @@ fn a_chip_that_the_report_masks_is_not_the_one_that_the_token_names() {
     assert_eq!(attested.claims().tee.snp().unwrap().chip_id, None);
 }
 
+/// The zeros of a masked chip are compared as they are stated; a token without the claim says nothing.
+#[test]
+fn a_chip_that_the_token_masks_is_masked_in_the_report() {
+    let masked = "0".repeat(128);
+    let refused = attest_claims(&endorsed_container(), &both_policy(), |claims| {
+        claims.claim("x-ms-sevsnpvm-chipid", masked.clone())
+    });
+    assert_eq!(refused, Err(mismatch("chip id", (TOKEN, &masked), (REPORT, vek().chip_id()))));
+}
+
 #[test]
 fn a_product_that_the_report_does_not_say_is_that_of_its_chain() {
     // Nor does it say which processor, without which no microcode has the fix of AMD-SB-3019.

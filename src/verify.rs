@@ -177,16 +177,18 @@ pub fn verify_recorded(
     })
 }
 
-/// Verifies evidence as recorded, and checks that it covers the nonce and the TLS key of the challenge that it was requested with.
+/// Verifies evidence as recorded, for the time at which it was received, and checks that it covers the nonce and the TLS key of the
+/// challenge that it was requested with.
 #[cfg(feature = "client")]
 pub(crate) fn verify_collected(
     evidence: &Evidence,
     endorsements: &Endorsements,
     challenge: &Challenge,
     policy: &Policy,
+    received_at: UnixTime,
 ) -> Result<RecordedAttestation, AttestationError> {
     check_channel_allowed(challenge, policy)?;
-    verify_offline(evidence, endorsements, policy, challenge.made_at(), |tee| {
+    verify_offline(evidence, endorsements, policy, received_at, |tee| {
         binding::check_challenge(tee, evidence, challenge).map(|_| ())
     })
 }

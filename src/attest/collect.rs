@@ -48,6 +48,10 @@ pub struct EvidenceBundle {
     pub nonce: Nonce,
     /// When the evidence was requested.
     pub asked_at: UnixTime,
+    /// When all of it had been received: the agent may take long, and a token is issued only then.
+    pub received_at: UnixTime,
+    /// What each entry of `missing` would have been.
+    missing_parts: Vec<(Part, AttestationError)>,
     challenge: Arc<Challenge>,
     pinned_key_set: Option<KeySet>,
     key_set_source: KeySetSource,
@@ -98,18 +102,45 @@ impl EvidenceBundle {
         files_of(&self.evidence, &collected)
     }
 
-    /// Returns whether a policy accepts what was collected, as a record: [`crate::verify_recorded`] for the time of the
-    /// request, and that the evidence covers the nonce that was sent and the TLS key of the connection. There is no way from
+    /// Returns whether a policy accepts what was collected, as a record: [`crate::verify_recorded`] for the time at which it was
+    /// received, and that the evidence covers the nonce that was sent and the TLS key of the connection. There is no way from
     /// the result to a session.
     ///
     /// # Errors
     ///
-    /// The first entry of `missing`, else as [`crate::verify`].
+    /// Why an endorsement is missing that this policy needs, else as [`crate::verify`].
     pub fn verify(&self, policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
-        if let Some(missing) = self.missing.first() {
+        let needed = self.missing_parts.iter().filter(|(part, _)| part.is_needed_by(policy));
+        if let Some((_, missing)) = needed.min_by_key(|(part, _)| *part) {
             return Err(missing.clone());
         }
-        verify_collected(&self.evidence, &self.endorsements()?, &self.challenge, policy)
+        verify_collected(&self.evidence, &self.endorsements()?, &self.challenge, policy, self.received_at)
+    }
+
+    fn lacks(&mut self, part: Part, error: AttestationError) {
+        self.missing.push(error.clone());
+        self.missing_parts.push((part, error));
+    }
+}
+
+/// What can be missing, in the order in which a session reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Certificates,
+    RevocationList,
+    KeySet,
+    MaaRevocationList,
+}
+
+impl Part {
+    /// Whether evidence is refused without it.
+    fn is_needed_by(self, policy: &Policy) -> bool {
+        match self {
+            Self::KeySet => policy.maa().is_some(),
+            Self::MaaRevocationList => policy.attested_maa_key().is_some_and(|key| key.revocation().is_required()),
+            Self::Certificates => policy.amd().is_some(),
+            Self::RevocationList => policy.amd().is_some_and(|amd| amd.revocation().is_required()),
+        }
     }
 }
 
@@ -141,10 +172,12 @@ pub(crate) async fn collect(
         maa_revocation_list: None,
         key_set: None,
         missing: Vec::new(),
+        missing_parts: Vec::new(),
         channel: challenge.channel(),
         tls_key,
         nonce: *challenge.nonce(),
         asked_at,
+        received_at: asked_at,
         challenge: Arc::new(challenge),
         key_set_source: verifier.key_sets.source(),
         pinned_key_set: verifier.key_sets.pinned_set().cloned(),
@@ -154,7 +187,7 @@ pub(crate) async fn collect(
     if let (Some(issuer), None) = (maa, &collected.pinned_key_set) {
         match verifier.key_sets.document(issuer, &deadline).await {
             Ok(document) => collected.key_set = Some(document),
-            Err(error) => collected.missing.push(error),
+            Err(error) => collected.lacks(Part::KeySet, error),
         }
     }
     // A key set that cannot be read leads to no CRL: the verification says why.
@@ -162,24 +195,22 @@ pub(crate) async fn collect(
     if let Some((vek, _)) = crl_needed(policy, &collected.evidence, keys.as_ref(), &collected.amd_anchors) {
         match verifier.kds.crl_document(&vek, &deadline).await {
             Ok(crl) => collected.maa_revocation_list = Some(crl),
-            Err(error) => collected.missing.push(error),
+            Err(error) => collected.lacks(Part::MaaRevocationList, error),
         }
     }
     // One that cannot be read has no certificate: the verification says why.
     if let Ok(Some(report)) = collected.evidence.hardware_report() {
         let sent_along = collected.certificates.take();
         let documents = verifier.kds.documents(report, sent_along, &deadline).await;
-        let mut keep = |outcome: Result<Vec<u8>, AttestationError>| match outcome {
-            Ok(document) => Some(document),
-            Err(error) => {
-                collected.missing.push(error);
-                None
-            }
+        let mut keep = |part, outcome: Result<Vec<u8>, AttestationError>| {
+            outcome.map_err(|error| collected.lacks(part, error)).ok()
         };
-        collected.certificates = keep(documents.certificates);
-        collected.revocation_list = keep(documents.crl);
+        let certificates = keep(Part::Certificates, documents.certificates);
+        let revocation_list = keep(Part::RevocationList, documents.crl);
+        (collected.certificates, collected.revocation_list) = (certificates, revocation_list);
         collected.other_revocation_list = documents.other_crl;
     }
+    collected.received_at = verifier.clock.now();
     Ok(collected)
 }
 

@@ -73,7 +73,7 @@ pub extern "C" fn bb_collected_bytes(
     }
 }
 
-/// Gives how and when the peer was asked, as a JSON object with `asked_at`, `nonce`, `channel`, `tls_key` and `missing`.
+/// Gives how and when the peer was asked, as a JSON object with `asked_at`, `received_at`, `nonce`, `channel`, `tls_key` and `missing`.
 ///
 /// @param collected borrowed for the call.
 /// @param json receives a text; free it with `bb_string_free`.
@@ -92,8 +92,8 @@ pub extern "C" fn bb_collected_about(
     })
 }
 
-/// Appraises the evidence as a record: as of the time of the request, for its nonce and the TLS key of its connection. Gives claims and
-/// checks as JSON.
+/// Appraises the evidence as a record: as of the time at which it was received, for the nonce of the request and the TLS key of its
+/// connection. Gives claims and checks as JSON.
 ///
 /// @param collected borrowed for the call.
 /// @param policy borrowed for the call.

@@ -54,13 +54,15 @@ impl Collected {
         self.0.files().iter().map(|(name, bytes)| (name, bytes.to_vec())).collect()
     }
 
-    /// Returns how and when the peer was asked: `asked_at`, `nonce`, `channel`, `tls_key`, `missing`, as JSON.
+    /// Returns how and when the peer was asked: `asked_at`, `received_at`, `nonce`, `channel`, `tls_key`, `missing`, as
+    /// JSON.
     #[must_use]
     pub fn about_json(&self) -> String {
         let Self(bundle) = self;
         let missing: Vec<Error> = bundle.missing.iter().cloned().map(Error::from).collect();
         serde_json::json!({
             "asked_at": bundle.asked_at,
+            "received_at": bundle.received_at,
             "nonce": bundle.nonce.to_string(),
             "channel": bundle.channel,
             "tls_key": bundle.tls_key,
@@ -69,12 +71,12 @@ impl Collected {
         .to_string()
     }
 
-    /// Returns the verdict of a policy on the evidence as a record, as JSON: [`crate::verify_recorded`] for the time of the
-    /// request, its nonce and the TLS key of its connection.
+    /// Returns the verdict of a policy on the evidence as a record, as JSON: [`crate::verify_recorded`] for the time at which it was
+    /// received, the nonce of the request and the TLS key of its connection.
     ///
     /// # Errors
     ///
-    /// As [`crate::verify_recorded`], and the first cause for which a document is missing.
+    /// As [`crate::verify_recorded`], and the cause for which a document is missing that the policy needs.
     pub fn verify(&self, policy: &Policy) -> Result<String, Error> {
         let accepted: RecordedAttestation = self.0.verify(policy.inner())?;
         serde_json::to_string(&accepted).map_err(Error::internal)

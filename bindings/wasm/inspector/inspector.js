@@ -174,7 +174,8 @@ async function addOne(file) {
   if (before !== undefined) return;
   if (file.name === 'policy.toml') setPolicy(new TextDecoder().decode(content));
   if (file.name === 'about.json' && origin.at !== 'user') {
-    const at = JSON.parse(new TextDecoder().decode(content))?.asked_at;
+    const about = JSON.parse(new TextDecoder().decode(content));
+    const at = about?.received_at ?? about?.asked_at;
     if (Number.isSafeInteger(at)) setTime(at, 'files');
   }
 }

@@ -54,6 +54,7 @@ fn describe(url: &str, policy: &Policy, collected: &EvidenceBundle, outcome: &Re
     json!({
         "url": url,
         "asked_at": collected.asked_at,
+        "received_at": collected.received_at,
         "nonce": collected.nonce.to_string(),
         "channel": collected.channel,
         "tls_key": collected.tls_key,

@@ -17,14 +17,17 @@ use crate::files;
 #[derive(Deserialize)]
 struct About {
     asked_at: UnixTime,
+    /// Absent if another program wrote the file, or an earlier release; `null` is refused.
+    #[serde(default, deserialize_with = "present")]
+    received_at: Option<UnixTime>,
     /// Absent if another program wrote the file; `null` is refused.
     #[serde(default, deserialize_with = "present")]
     nonce: Option<String>,
 }
 
 /// A member that is there has a value: `null` is not absence.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// What is taken from a directory without proof, since no one else signed it.
@@ -93,7 +96,7 @@ impl Saved<'_> {
             (Some(seconds), _) => UnixTime::from_secs(seconds),
             (None, Some(about)) => {
                 unproven.push(Unproven::Time);
-                about.asked_at
+                about.received_at.unwrap_or(about.asked_at)
             }
             (None, None) => {
                 return Err(files::about(directory, "holds no about.json: say with --at for which time to verify"));

@@ -45,7 +45,7 @@ fn what_was_fetched_is_verified_without_a_network() {
     assert_eq!((outcome.exit, &json["verdict"]), (0, &"accepted".into()), "{json}");
     assert_eq!(json["recorded"], "neither fresh nor bound");
     let about: serde_json::Value = serde_json::from_slice(&fs::read(to.join("about.json")).unwrap()).unwrap();
-    assert_eq!(json["attestation"]["verified_for"], about["asked_at"]);
+    assert_eq!(json["attestation"]["verified_for"], about["received_at"]);
     assert_eq!(json["unproven"], serde_json::json!(["time", "nonce", "policy"]));
 
     // AMD's own roots know nothing of an emulated AMD.

@@ -1,6 +1,7 @@
 //! Hardware reports over the network: from the agent, with certificates from it or from AMD's service.
 
 mod agent;
+mod collected;
 mod service;
 mod thim;
 

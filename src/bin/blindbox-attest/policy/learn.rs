@@ -109,7 +109,7 @@ fn learned(collected: &EvidenceBundle, asking: &Policy) -> Result<Shown, Failure
     }
     let endorsements = collected.endorsements()?;
     let (evidence, other) = apart(&collected.evidence)?;
-    let unappraised = verify_unappraised(&evidence, &endorsements, asking.maa_issuer(), collected.asked_at)?;
+    let unappraised = verify_unappraised(&evidence, &endorsements, asking.maa_issuer(), collected.received_at)?;
     let claims = unappraised.claims().clone();
     let measurement = claims.tee.snp().map(|snp| snp.measurement);
     let uvm = match other {

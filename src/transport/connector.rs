@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Uri;
 use http::uri::Authority;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -90,6 +93,11 @@ impl Connector {
         Self { exports: true, ..self }
     }
 
+    #[cfg(test)]
+    pub(super) fn proxy_address(&self) -> &str {
+        self.proxy.as_ref().map_or("", |proxy| &proxy.address)
+    }
+
     /// Opens a connection. Nothing but the handshakes of TLS and HTTP/2 is exchanged.
     pub(crate) async fn connect(&self) -> Result<Connection, TransportError> {
         self.open().await.map_err(|error| self.failure(error))
@@ -150,10 +158,20 @@ impl Connector {
     async fn open_stream_here(&self) -> Result<(Box<dyn Io>, Security), BoxError> {
         let Some((config, name)) = &self.tls else {
             // A proxy cannot forward other protocols than HTTP: it is asked for a tunnel, with or without TLS.
-            return Ok((Box::new(self.open_tunnel().await?), Security::default()));
+            return Ok((self.open_cleartext().await?, Security::default()));
         };
         let (tls, security) = self.open_tls(config, name).await?;
         Ok((Box::new(tls), security))
+    }
+
+    /// Opens a stream in cleartext. A server that sends first may do so before the proxy has forwarded its own response.
+    async fn open_cleartext(&self) -> Result<Box<dyn Io>, BoxError> {
+        let (tcp, early) = self.open_tunnel().await?;
+        if early.is_empty() {
+            return Ok(Box::new(tcp));
+        }
+        let (from_server, to_server) = tcp.into_split();
+        Ok(Box::new(tokio::io::join(Cursor::new(early).chain(from_server), to_server)))
     }
 
     /// Opens a TLS connection, through the proxy if there is one.
@@ -162,18 +180,22 @@ impl Connector {
         config: &Arc<ClientConfig>,
         name: &ServerName<'static>,
     ) -> Result<(TlsStream<TcpStream>, Security), BoxError> {
-        let tcp = Box::pin(self.open_tunnel()).await?;
+        let (tcp, early) = Box::pin(self.open_tunnel()).await?;
+        if let Some(proxy) = self.proxy.as_ref().filter(|_| !early.is_empty()) {
+            // Servers do not send before the client in TLS: these bytes would be from the proxy.
+            return Err(proxy.unreadable().into());
+        }
         let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
         let security = self.security_of(&tls)?;
         Ok((tls, security))
     }
 
-    /// Opens a TCP connection, through the proxy if there is one.
-    async fn open_tunnel(&self) -> Result<TcpStream, BoxError> {
+    /// Opens a TCP connection, through the proxy if there is one, with what the proxy has sent after its response.
+    async fn open_tunnel(&self) -> Result<(TcpStream, Bytes), BoxError> {
         let tcp = self.open_tcp().await?;
         match &self.proxy {
             Some(proxy) => proxy.tunnel(tcp, &self.authority).await,
-            None => Ok(tcp),
+            None => Ok((tcp, Bytes::new())),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
@@ -43,9 +44,15 @@ impl Proxy {
         Some(Self { uri, address, authorization })
     }
 
-    /// Asks for a tunnel over a connection to the proxy.
-    pub(super) async fn tunnel(&self, tcp: TcpStream, target: &Authority) -> Result<TcpStream, BoxError> {
-        let unreadable = || ProxyError::Unreadable(self.address.clone());
+    /// The error for a response that is not one to `CONNECT`.
+    pub(super) fn unreadable(&self) -> ProxyError {
+        ProxyError::Unreadable(self.address.clone())
+    }
+
+    /// Asks for a tunnel over a connection to the proxy. Returns what followed the response of the proxy as well: the beginning of what
+    /// the server sends, if it sends first.
+    pub(super) async fn tunnel(&self, tcp: TcpStream, target: &Authority) -> Result<(TcpStream, Bytes), BoxError> {
+        let unreadable = || self.unreadable();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
         let mut request = Request::new(OutgoingBody::empty());
         *request.method_mut() = Method::CONNECT;
@@ -66,8 +73,7 @@ impl Proxy {
             }
             let upgraded = hyper::upgrade::on(response).await.map_err(|_| unreadable())?;
             let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| unreadable())?;
-            // Servers do not send before the client in TLS: these bytes would be from the proxy.
-            if parts.read_buf.is_empty() { Ok(parts.io.into_inner()) } else { Err(unreadable()) }
+            Ok((parts.io.into_inner(), parts.read_buf))
         };
         let outcome = outcome.await;
         driver.abort();
@@ -84,3 +90,6 @@ fn basic(url: &Url) -> Option<HeaderValue> {
     value.set_sensitive(true);
     Some(value)
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,8 @@ use crate::uvm::{self, EndorsementExpectations};
 /// `Ok` means that every check passed. Uses no network, and takes the time from `now`.
 ///
 /// For callers with their own connections, such as bindings for other languages. They must ensure that the key in the
-/// challenge is the one of *this* connection, that each challenge is sent once, and that no application data is sent before
-/// the result. With the feature `client`, `Verifier::connect` does this.
+/// challenge is the one of *this* connection, that each challenge is sent to this peer only (again only if it was not served: after a
+/// status of 429, 502, 503 or 504), and that no application data is sent before the result. With the feature `client`, `Verifier::connect` does this.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -203,7 +203,7 @@ impl Policy {
         self.document.to_json()
     }
 
-    /// Returns the SHA-256 of the policy's canonical JSON. Two policies have the same digest exactly if they require the same.
+    /// Returns the SHA-256 of the policy's canonical JSON. Policies with the same digest require the same.
     #[must_use]
     pub const fn digest(&self) -> Sha256Digest {
         self.digest

@@ -1,11 +1,8 @@
-//! What the client, the instances and the front end do.
+//! A variant of the protocol with an attacker, and what its steps change.
 
 use stateright::{Model, Property};
 
-use super::{
-    ATTESTATIONS, Action, COMPLETE, CONFIDENTIAL, EVIDENCE, Evidence, FRESH, Key, Kind, MATCHED, Memory, ONCE,
-    PROPERTIES, REQUESTS, RESPONSES, Response, SEALINGS, Sealed, Standing, State,
-};
+use super::{ATTESTATIONS, Action, Evidence, Key, PROPERTIES, REQUESTS, Standing, State};
 use crate::HONEST_RUN;
 
 /// What an instance does against repeated requests.
@@ -20,20 +17,20 @@ pub enum Replay {
     Nothing,
 }
 
-/// When the client seals a request again.
+/// When the client seals a request again: under the attestation that is the latest by then, be it the same or the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resend {
-    Never,
+    /// After a refusal that the instance sealed for a number that was not used before; if the request is idempotent, after every error
+    /// and refusal. The client of this crate attests again before it does so after a refusal or an unknown key, and leaves it to its
+    /// caller after other errors: the model lets the front end choose.
+    AsBuilt,
     /// After an error of the front end, such as "key not known".
     OnUnauthenticatedError,
     /// After a refusal that the instance sealed: the number was used, or the session is not known.
     OnSealedRefusal,
-    /// After a refusal that the instance sealed for a number that was not used before. The instance marks the number as used first,
-    /// or does not.
-    OnSealedDecline {
-        marked: bool,
-    },
-    /// Request 0 is idempotent (RFC 9110 section 9.2.2), and is sealed again after every error and refusal. Request 1 never is.
+    /// After a refusal that the instance sealed for a number that was not used before.
+    OnSealedDecline,
+    /// After every error and refusal, if the request is idempotent.
     Idempotent,
 }
 
@@ -53,6 +50,10 @@ pub enum Sealing {
 pub struct Scenario {
     pub replay: Replay,
     pub resend: Resend,
+    /// How often the client seals a request, at most.
+    pub sealings: usize,
+    /// Whether an instance marks the number of a request that it declines as used.
+    pub marks_declined: bool,
     pub responses: Sealing,
     /// Whether both instances have one key and know each other's sessions.
     pub shared_key: bool,
@@ -64,10 +65,12 @@ pub struct Scenario {
 
 impl Scenario {
     /// `blindbox-bound-message/1` as it is built.
-    pub fn proposed() -> Self {
+    pub fn as_built() -> Self {
         Self {
             replay: Replay::SessionOfAgent,
-            resend: Resend::Never,
+            resend: Resend::AsBuilt,
+            sealings: 3,
+            marks_declined: true,
             responses: Sealing::OfContext,
             shared_key: false,
             attests_any_data: false,
@@ -76,201 +79,16 @@ impl Scenario {
         }
     }
 
-    fn nonce(&self, attestation: usize) -> usize {
+    pub(super) fn nonce(&self, attestation: usize) -> usize {
         if self.nonce_used_again { 0 } else { attestation }
     }
 
-    fn key(&self, instance: usize) -> Key {
+    pub(super) fn key(&self, instance: usize) -> Key {
         if self.shared_key { Key::Shared } else { Key::OfInstance(instance) }
     }
 
-    fn holds(&self, instance: usize, key: Key) -> bool {
-        key == Key::Shared || key == Key::OfInstance(instance)
-    }
-
-    /// An instance makes evidence, and begins a session.
-    fn attest(&self, state: &mut State, instance: usize, nonce: usize) {
-        let session = match self.replay {
-            Replay::SessionOfNonce => nonce,
-            _ => state.sessions_begun,
-        };
-        state.sessions_begun += 1;
-        for (other, memory) in state.memory.iter_mut().enumerate() {
-            if other != instance && !self.shared_key {
-                continue;
-            }
-            if !memory.sessions.contains(&session) {
-                memory.sessions.push(session);
-            }
-            // Of use only where a session can start again.
-            memory.seen.retain(|(seen, _)| *seen != session);
-        }
-        let key = self.key(instance);
-        state.evidence.push(Evidence { nonce, key, session, requested: state.requested });
-    }
-
-    fn receive(&self, state: &mut State, attestation: usize, evidence: Evidence) {
-        state.accepted[attestation] = true;
-        if !evidence.requested[attestation] {
-            state.violate(FRESH);
-        }
-        state.member = Some(evidence);
-        state.next_number = 0;
-    }
-
-    fn seal(&self, state: &mut State, request: usize, member: Evidence) {
-        let (key, session) = (member.key, member.session);
-        state.requests[request] = Standing::Sent(state.sealed.len());
-        state.sealed.push(Sealed { request, key, session, number: state.next_number, time: false });
-        state.next_number += 1;
-    }
-
-    fn reveal(state: &mut State) {
-        let readable =
-            |sealed: &Sealed| sealed.key == Key::Attackers || (state.stolen && sealed.key == Key::OfInstance(0));
-        if state.sealed.iter().any(readable) {
-            state.violate(CONFIDENTIAL);
-        }
-    }
-
-    /// Whether an instance processes a request, which it then remembers.
-    fn admits(&self, memory: &mut Memory, sealed: Sealed) -> bool {
-        let entry = (sealed.session, sealed.number);
-        let admitted = match self.replay {
-            Replay::Nothing => return true,
-            Replay::TimeWindow => sealed.time == memory.clock,
-            Replay::SessionOfAgent | Replay::SessionOfNonce => memory.sessions.contains(&sealed.session),
-        } && !memory.seen.contains(&entry);
-        if admitted {
-            memory.seen.push(entry);
-            memory.seen.sort_unstable();
-        }
-        admitted
-    }
-
-    fn is_idempotent(&self, request: usize) -> bool {
-        self.resend == Resend::Idempotent && request == 0
-    }
-
-    fn deliver_to_busy(&self, state: &mut State, index: usize, instance: usize) {
-        let mut memory = state.memory[instance].clone();
-        let kind = if self.admits(&mut memory, state.sealed[index]) { Kind::Declined } else { Kind::Refused };
-        if self.resend != (Resend::OnSealedDecline { marked: false }) {
-            state.memory[instance] = memory;
-        }
-        Self::keep(state, Response { to: index, kind });
-    }
-
-    fn deliver(&self, state: &mut State, index: usize, instance: usize) {
-        let sealed = state.sealed[index];
-        let kind = if self.admits(&mut state.memory[instance], sealed) {
-            state.processed[sealed.request] += 1;
-            // To process an idempotent request twice has the effect of processing it once.
-            if state.processed[sealed.request] > 1 && !self.is_idempotent(sealed.request) {
-                state.violate(ONCE);
-            }
-            Kind::Processed
-        } else {
-            Kind::Refused
-        };
-        Self::keep(state, Response { to: index, kind });
-    }
-
-    /// The front end keeps a response of an instance.
-    fn keep(state: &mut State, response: Response) {
-        if !state.responses.contains(&response) && state.responses.len() < RESPONSES {
-            state.responses.push(response);
-            state.responses.sort_unstable();
-        }
-    }
-
-    /// Whether a response opens for the request that was sealed with this index.
-    fn opens(&self, state: &State, index: usize, response: Response) -> bool {
-        match self.responses {
-            Sealing::OfContext | Sealing::WithoutEnd => response.to == index,
-            Sealing::OfSession => state.sealed[response.to].session == state.sealed[index].session,
-        }
-    }
-
-    fn respond(&self, state: &mut State, request: usize, index: usize, response: Response) {
-        let again = match response.kind {
-            Kind::Processed => false,
-            Kind::Refused => self.resend == Resend::OnSealedRefusal || self.is_idempotent(request),
-            Kind::Declined => matches!(self.resend, Resend::OnSealedDecline { .. }) || self.is_idempotent(request),
-        };
-        state.requests[request] = if again { Standing::Waiting } else { Standing::Over };
-        if state.sealed[response.to].request != request {
-            state.violate(MATCHED);
-        }
-        state.reached |= response.kind == Kind::Processed && response.to == index;
-    }
-
-    fn front_end_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.evidence.len() < EVIDENCE {
-            let mut nonces: Vec<_> = (0..ATTESTATIONS).filter(|q| state.requested[*q]).map(|q| self.nonce(q)).collect();
-            nonces.dedup();
-            for nonce in nonces {
-                actions.extend((0..2).map(|instance| Action::Attest(instance, nonce)));
-                if self.attests_any_data {
-                    actions.push(Action::AttestsAnyData(nonce));
-                }
-            }
-        }
-        for (index, sealed) in state.sealed.iter().enumerate() {
-            let holders = (0..2).filter(|instance| self.holds(*instance, sealed.key));
-            for instance in holders {
-                actions.push(Action::Deliver(index, instance));
-                // A decline that has no consequence is a refusal like another one.
-                if matches!(self.resend, Resend::OnSealedDecline { .. }) {
-                    actions.push(Action::DeliverToBusy(index, instance));
-                }
-            }
-        }
-        for (instance, memory) in state.memory.iter().enumerate() {
-            match self.replay {
-                Replay::SessionOfAgent | Replay::SessionOfNonce => {
-                    actions.extend(memory.sessions.iter().map(|session| Action::Forget(instance, *session)));
-                }
-                Replay::TimeWindow => actions.push(Action::SetClock(instance)),
-                Replay::Nothing => {}
-            }
-        }
-        if self.theft && !state.stolen {
-            actions.push(Action::Steal);
-        }
-    }
-
-    fn client_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        for q in 0..ATTESTATIONS {
-            if !state.requested[q] && (q == 0 || state.accepted[q - 1]) {
-                actions.push(Action::Request(q));
-            }
-            if state.requested[q] && !state.accepted[q] {
-                let made_for = state.evidence.iter().filter(|evidence| evidence.nonce == self.nonce(q));
-                actions.extend(made_for.map(|evidence| Action::Receive(q, *evidence)));
-            }
-        }
-        for request in 0..REQUESTS {
-            match state.requests[request] {
-                // The requests are alike: the first one is sealed first.
-                Standing::Waiting => {
-                    let in_order = request == 0 || state.sealed.iter().any(|sealed| sealed.request == request - 1);
-                    if state.member.is_some() && state.sealed.len() < SEALINGS && in_order {
-                        actions.push(Action::Seal(request));
-                    }
-                }
-                Standing::Sent(index) => {
-                    for response in state.responses.iter().filter(|response| self.opens(state, index, **response)) {
-                        actions.push(Action::Respond(request, *response));
-                        if self.responses == Sealing::WithoutEnd {
-                            actions.push(Action::RespondCut(request, *response));
-                        }
-                    }
-                    actions.push(Action::Fail(request));
-                }
-                Standing::Over => {}
-            }
-        }
+    pub(super) fn has_numbers(&self) -> bool {
+        matches!(self.replay, Replay::SessionOfAgent | Replay::SessionOfNonce)
     }
 }
 
@@ -300,10 +118,12 @@ impl Model for Scenario {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         self.client_actions(state, actions);
         self.front_end_actions(state, actions);
+        self.host_actions(state, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let mut state = last.clone();
+        // What was violated before is not kept: a state is then the same whichever way led to it.
+        let mut state = State { violated: [false; 5], ..last.clone() };
         match action {
             Action::Request(q) => state.requested[q] = true,
             Action::Attest(instance, nonce) => self.attest(&mut state, instance, nonce),
@@ -311,24 +131,14 @@ impl Model for Scenario {
                 let (session, requested) = (usize::MAX, last.requested);
                 state.evidence.push(Evidence { nonce, key: Key::Attackers, session, requested });
             }
-            Action::Receive(q, evidence) => self.receive(&mut state, q, evidence),
-            Action::Seal(request) => {
-                self.seal(&mut state, request, last.member?);
-                Self::reveal(&mut state);
-            }
+            Action::Receive(q, evidence) => Self::receive(&mut state, q, evidence),
+            Action::Seal(request) => Self::seal(&mut state, request, last.member?),
             Action::Deliver(index, instance) => self.deliver(&mut state, index, instance),
             Action::DeliverToBusy(index, instance) => self.deliver_to_busy(&mut state, index, instance),
-            Action::Respond(request, response) | Action::RespondCut(request, response) => {
-                let Standing::Sent(index) = last.requests[request] else { return None };
-                self.respond(&mut state, request, index, response);
-                if matches!(action, Action::RespondCut(..)) {
-                    state.violate(COMPLETE);
-                }
-            }
-            Action::Fail(request) => {
-                let again = self.resend == Resend::OnUnauthenticatedError || self.is_idempotent(request);
-                state.requests[request] = if again { Standing::Waiting } else { Standing::Over };
-            }
+            Action::Respond(request, response) => self.respond(&mut state, request, response, true),
+            Action::RespondCut(request, response) => self.respond(&mut state, request, response, false),
+            Action::Fail(request) => self.fail(&mut state, request),
+            Action::DeliverOwn(index, instance) => self.deliver_own(&mut state, index, instance),
             Action::Forget(instance, session) => {
                 let memory = &mut state.memory[instance];
                 memory.sessions.retain(|known| *known != session);
@@ -340,17 +150,11 @@ impl Model for Scenario {
                 // What is outside of the window need not be remembered.
                 memory.seen.clear();
             }
-            Action::Steal => {
-                state.stolen = true;
-                Self::reveal(&mut state);
-            }
+            Action::Steal => state.stolen = true,
         }
+        self.read(&mut state);
+        self.forget_responses(&mut state);
         (state != *last).then_some(state)
-    }
-
-    /// A request that was processed twice stays so: what follows shows nothing more of the other properties.
-    fn within_boundary(&self, state: &State) -> bool {
-        state.processed.iter().all(|times| *times <= 2)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

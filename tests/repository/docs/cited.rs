@@ -1,8 +1,9 @@
 //! Tests and scenarios that the pages for auditors cite exist.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{ASSURANCE, THREATS, codes, rows};
+use super::{ASSURANCE, PROTOCOL_MESSAGE, THREATS, code, codes, rows, source};
 
 /// The sources of the tests, all in one.
 fn tests(directory: &Path, sources: &mut String) {
@@ -68,24 +69,58 @@ fn every_target_of_the_fuzzer_is_on_the_page_for_auditors() {
     }
 }
 
-/// The directory is not part of the package.
-#[test]
-fn the_scenarios_of_the_models_that_the_threat_model_cites_exist() {
+/// The tests of the models, each with its form; `None` where the directory is not there, which is not part of the package.
+fn scenarios() -> Option<BTreeSet<String>> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let forms = ["bound_server", "bound_connection", "bound_message"];
-    let cited: Vec<_> = codes(THREATS)
-        .into_iter()
-        .filter_map(|code| code.split_once("::"))
-        .filter(|(form, _)| forms.contains(form))
-        .collect();
-    assert!(cited.len() >= 6, "{cited:?}");
     if !models.exists() {
         println!("skipped: {} is not there", models.display());
-        return;
+        return None;
     }
-    for (form, scenario) in cited {
-        let source = std::fs::read_to_string(models.join(format!("tests/{form}.rs"))).unwrap();
-        let test = format!("#[test]\nfn {scenario}()");
-        assert!(source.contains(&test), "docs/threat-model.md cites {form}::{scenario}, which does not exist");
+    let mut found = BTreeSet::new();
+    for form in FORMS {
+        let source = source(&format!("models/tests/{form}.rs"));
+        let names = source.split("#[test]\nfn ").skip(1).map(|rest| rest.split('(').next().unwrap());
+        found.extend(names.map(|name| format!("{form}::{name}")));
+    }
+    Some(found)
+}
+
+/// The forms of the protocol, by the files of their scenarios.
+const FORMS: [&str; 3] = ["bound_server", "bound_connection", "bound_message"];
+
+fn is_scenario(code: &str) -> bool {
+    code.split_once("::").is_some_and(|(form, _)| FORMS.contains(&form))
+}
+
+#[test]
+fn the_scenarios_of_the_models_that_documents_cite_exist() {
+    let Some(scenarios) = scenarios() else { return };
+    let readme = source("models/README.md");
+    for (name, document, at_least) in [
+        ("docs/threat-model.md", THREATS, 20),
+        ("docs/protocol-message.md", PROTOCOL_MESSAGE, 5),
+        ("models/README.md", readme.as_str(), scenarios.len()),
+    ] {
+        let cited: Vec<_> = codes(document).into_iter().filter(|code| is_scenario(code)).collect();
+        assert!(cited.len() >= at_least, "{name}: {cited:?}");
+        for scenario in cited {
+            assert!(scenarios.contains(scenario), "{name} cites {scenario}, which does not exist");
+        }
+    }
+}
+
+/// The tests of the models compare their results with the rows. Here: there is a row of each, and none without a test.
+#[test]
+fn the_readme_of_the_models_has_a_row_of_each_scenario_and_counts_them() {
+    let Some(scenarios) = scenarios() else { return };
+    let readme = source("models/README.md");
+    let listed: Vec<_> = rows(&readme).filter_map(|cells| code(cells[0])).filter(|code| is_scenario(code)).collect();
+    assert_eq!(listed.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), scenarios);
+    assert_eq!(listed.len(), scenarios.len(), "a scenario has two rows");
+    for form in FORMS {
+        let file = format!("`tests/{form}.rs`");
+        let row = rows(&readme).find(|cells| cells[0] == file).unwrap();
+        let tests = scenarios.iter().filter(|name| name.starts_with(&format!("{form}::"))).count();
+        assert_eq!(row[2], tests.to_string(), "{file}");
     }
 }

@@ -37,7 +37,7 @@ impl<C: Fn() -> Instant> Limit<C> {
 
     /// How often to ask whether it is over: `interval`, or more often where the limit is shorter.
     pub fn interval(&self, interval: Duration) -> Duration {
-        self.after.map_or(interval, |after| after.clamp(Duration::from_millis(1), interval))
+        self.after.map_or(interval, |after| after.min(interval).max(Duration::from_millis(1)))
     }
 
     /// A source of an upload for [`crate::wait_writing`], with each of whose pieces the limit starts again.
@@ -95,17 +95,21 @@ mod tests {
     #[test]
     fn it_ends_a_wait_for_a_peer() {
         let (begin, passed) = (Instant::now(), Cell::new(Duration::ZERO));
+        let step = Duration::from_millis(1);
         let limit = Limit::with_clock(Some(LIMIT), || begin + passed.get());
         let proceed = || {
             passed.set(passed.get() + LIMIT / 4);
             limit.over().map_or(Ok(()), Err)
         };
-        let step = Duration::from_millis(1);
-        let silent = || pending::<Result<(), Error>>();
-        assert_eq!(wait(silent(), step, proceed).unwrap_err(), LIMIT);
+        assert_eq!(wait(pending::<Result<(), Error>>(), step, proceed).unwrap_err(), LIMIT);
         assert_eq!(passed.get(), LIMIT);
 
-        // Nor does an upload that stands still go on, whose last piece was taken at this time.
+        // Nor does an upload go on that stands still after its first pieces.
+        let limit = Limit::with_clock(Some(LIMIT), || begin + passed.get());
+        let proceed = || {
+            passed.set(passed.get() + LIMIT / 4);
+            limit.over().map_or(Ok(()), Err)
+        };
         let upload = Upload::new(None);
         let mut body = upload.body().unwrap();
         let stands_still = async move {

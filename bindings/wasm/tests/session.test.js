@@ -463,20 +463,21 @@ test('an instance that declines is asked again, for its content is not processed
 
 test('an attestation ends, and the next request has another', async () => {
   await behind([], async (front) => {
-    let later = 0;
-    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 20\n`;
+    // Tokens pass with a clock that is up to a minute off: as long as possible, so that a busy machine ends no attestation early.
+    let later = -50_000;
+    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 50\n`;
     const session = await front.connect({ clock: () => Date.now() + later }, policy);
     assert.equal(await text(post(session, '1')), '1');
     const { issued_at, expires_at } = session.attestation;
-    assert.equal(expires_at - issued_at, 20);
-    later = 20_000;
+    assert.equal(expires_at - issued_at, 50);
+    later = 0;
     assert.equal(await text(Promise.all([1, 2, 3].map(() => post(session, '2'))).then(([one]) => one)), '2');
     assert.equal(front.count('/attest/maa'), 2);
     // A clock that is set back makes nothing longer: the time of the next line is the latest for ever.
-    later = 40_000;
+    later = 50_000;
     await front.order('knob debug');
     await refused(post(session, SECRET), 'debug-mode');
-    later = 0;
+    later = -50_000;
     const error = await refused(post(session, SECRET), 'session-poisoned');
     assert.match(error.message, /debug-mode/);
     await refused(session.reattest(), 'debug-mode');
@@ -491,12 +492,12 @@ test('an attestation ends in time after the clock was set back', async (t) => {
     let [later, passed] = [0, 0];
     const elapsed = performance.now.bind(performance);
     t.mock.method(performance, 'now', () => elapsed() + passed);
-    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 20\n`;
+    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 50\n`;
     const session = await front.connect({ clock: () => Date.now() + later }, policy);
     later = -3_600_000;
     assert.equal(await text(post(session, '1')), '1');
     assert.equal(front.count('/attest/maa'), 1);
-    passed = 20_000;
+    passed = 50_000;
     assert.equal(await text(post(session, '2')), '2');
     assert.equal(front.count('/attest/maa'), 2);
   });
@@ -587,12 +588,12 @@ test('an error after a request was handed over says that it may have arrived', a
 test('content is not sealed after the end of its attestation, or after a refusal', async () => {
   await behind([], async (front) => {
     let later = 0;
-    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 20\n`;
+    const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 50\n`;
     const session = await front.connect({ clock: () => Date.now() + later }, policy);
     let request = slowly(session);
     request.send('in time');
     await sentTo(front, '/attest/message', 1);
-    later = 20_000;
+    later = 50_000;
     request.send(SECRET);
     await refused(request.outcome, 'attestation-expired', true);
     await again(() => session.reattest());

@@ -191,15 +191,15 @@ impl fmt::Debug for Coalesce {
 }
 
 impl Coalesce {
-    /// Adds a session, which is told of refusals from now on.
+    /// Adds a session, to which refusals are reported from now on.
     pub(crate) fn add(&self, session: Weak<dyn RefusalObserver>) {
         let mut sessions = lock(&self.sessions);
         sessions.retain(|other| other.strong_count() > 0);
         sessions.push(session);
     }
 
-    /// Tells every session of a refusal. A session whose attestation ends later than this call is refused by [`Self::outweighs`].
-    pub(crate) fn tell(&self, peer: &VerdictKey, error: &AttestationError) {
+    /// Reports a refusal to every session. A session whose attestation ends later than this call is refused by [`Self::outweighs`].
+    pub(crate) fn report(&self, peer: &VerdictKey, error: &AttestationError) {
         let sessions: Vec<_> = lock(&self.sessions).iter().filter_map(Weak::upgrade).collect();
         sessions.iter().for_each(|session| session.refused(peer, error));
     }

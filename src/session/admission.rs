@@ -106,7 +106,7 @@ impl SessionInner {
         self.pool.revoke(about.peer, error);
         // Behind a front end a refusal is of one instance, which another session need not have.
         if about.peer.key().is_some() {
-            self.challenger.coalesce.tell(&about, error);
+            self.challenger.coalesce.report(&about, error);
         }
     }
 }

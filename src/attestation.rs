@@ -120,13 +120,13 @@ impl Attestation {
         self.message_key.as_ref().map(KeyConfig::digest)
     }
 
-    /// Returns when the evidence was verified.
+    /// Returns when the evidence was verified, which may be some time after it was requested.
     #[must_use]
     pub fn issued_at(&self) -> UnixTime {
         self.issued_at
     }
 
-    /// Returns the earliest expiry of the evidence, its endorsements and the policy's session age.
+    /// Returns the earliest expiry of the evidence, its endorsements and the policy's session age, which counts from the challenge.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at

@@ -1,7 +1,9 @@
 //! An emulated MAA and BlindBox, and a verifier that knows the roots of both. Their clock stands still: a test advances it.
 #![allow(dead_code)]
 
-use std::sync::{Arc, Barrier};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use blindbox_attestation::emulator::amd::CSP_ID;
@@ -161,17 +163,29 @@ pub async fn noticed() {
     let workers = Handle::current().metrics().num_workers();
     // A worker takes new tasks before its own ones now and then, but not every time.
     for _ in 0..3 {
-        let all = Arc::new(Barrier::new(workers));
+        let had_turns = Arc::new(Mutex::new(HashSet::new()));
         let turns: Vec<_> = (0..workers)
             .map(|_| {
-                let all = Arc::clone(&all);
-                tokio::spawn(async move { all.wait() })
+                let had_turns = Arc::clone(&had_turns);
+                tokio::spawn(async move {
+                    // Without blocking: a worker that sleeps is woken by what is left to do.
+                    while had_turn(&had_turns) < workers {
+                        tokio::task::yield_now().await;
+                    }
+                })
             })
             .collect();
         for turn in turns {
             turn.await.unwrap();
         }
     }
+}
+
+/// Notes that the worker of this thread has a turn, and returns how many have had one.
+fn had_turn(workers: &Mutex<HashSet<ThreadId>>) -> usize {
+    let mut workers = workers.lock().unwrap();
+    workers.insert(thread::current().id());
+    workers.len()
 }
 
 /// A moment in which others get to work. Nothing depends on how long it is.

@@ -466,10 +466,16 @@ test('an attestation ends, and the next request has another', async () => {
     // Tokens pass with a clock that is up to a minute off: as long as possible, so that a busy machine ends no attestation early.
     let later = -50_000;
     const policy = `${front.policy}\n[require]\nmax-session-age-seconds = 50\n`;
-    const session = await front.connect({ clock: () => Date.now() + later }, policy);
+    let asked;
+    const clock = () => {
+      const now = Date.now() + later;
+      asked ??= now;
+      return now;
+    };
+    const session = await front.connect({ clock }, policy);
     assert.equal(await text(post(session, '1')), '1');
-    const { issued_at, expires_at } = session.attestation;
-    assert.equal(expires_at - issued_at, 50);
+    // From the challenge, which is the first that needs the time.
+    assert.equal(session.attestation.expires_at, Math.floor(asked / 1000) + 50);
     later = 0;
     assert.equal(await text(Promise.all([1, 2, 3].map(() => post(session, '2'))).then(([one]) => one)), '2');
     assert.equal(front.count('/attest/maa'), 2);

@@ -119,7 +119,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, request: &str) -> Answer {
-        // The answer may come before all of it is written.
+        // The response may come before all of it is written.
         let _ = self.try_write(request).await;
         self.read().await.expect("an answer")
     }

@@ -20,7 +20,7 @@ Commands, one a line on standard input; each has a response of one line of JSON 
   rotate-maa-key             a new key signs tokens; the old one is gone from the key set
   restart                    the guest starts again: another key, another report id
   stop                       stops listening until `restart`
-  drop-connections           cuts open connections; nothing more is read from them
+  drop-connections           cuts open connections, but not those of MAA and KDS
   traffic                    counts what reached application, agent, MAA, relay and front end
   seen TEXT                  counts a text in what the front end has seen in clear (with --front-end)
   forget-seen                forgets what the front end has seen";

@@ -249,6 +249,11 @@ impl Coalesce {
         lock(&self.entries).get(key).and_then(|entry| entry.outweighs(lease))
     }
 
+    /// Whether an attestation is newer than every refusal of the peer; false where nothing is known of the peer any more.
+    pub(crate) fn is_newer_than_refusals(&self, key: &VerdictKey, lease: &Lease) -> bool {
+        lock(&self.entries).get(key).is_some_and(|entry| entry.outweighs(lease).is_none())
+    }
+
     /// The refusal of a peer that was refused within the last 30 seconds.
     pub(crate) fn recent_refusal(&self, key: &VerdictKey, clock: &Clock) -> Option<AttestationError> {
         let entries = lock(&self.entries);

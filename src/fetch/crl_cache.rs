@@ -176,7 +176,9 @@ impl CrlCache {
         let fetched = lookup.on_network(fetch).await?;
         let mut known = self.remember(key, KnownCrls::new(fetched.clone(), now)).fetched_at(now);
         if let Some(disk) = &self.disk {
-            match disk.store_crls(product, kind, &known, &fetched.crl).await {
+            // A slow drive must not make a CRL unavailable that it has.
+            let at_least = if disk_was_read { Duration::ZERO } else { deadline.half_remaining() };
+            match disk.store_crls(product, kind, &known, &fetched.crl, at_least).await {
                 // With what another process has stored since.
                 Some(merged) => known = self.remember(key, merged).fetched_at(now),
                 None if disk_was_read => {}

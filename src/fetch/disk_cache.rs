@@ -77,7 +77,7 @@ impl DiskCache {
     /// Stores the certificate with a KDS path. Failures are ignored: what is not stored is fetched again.
     pub(super) async fn store_certificate(&self, path: &str, vek: &VerifiedVek, now: UnixTime) {
         let content = encode(now, [vek.certificate().as_der()]);
-        self.update(self.certificate_name(path), |_| (content, ())).await;
+        self.update(self.certificate_name(path), self.timeout, |_| (content, ())).await;
     }
 
     /// Returns the stored CRLs of a product and kind of key, however old.
@@ -93,13 +93,15 @@ impl DiskCache {
     /// Stores CRLs, the first of which was just fetched, merged with the stored ones whose entries still count. Returns all of them;
     /// `None` if they could not be stored.
     ///
-    /// A file that does not verify is replaced, and one that cannot be read is not: it may hold a later CRL.
+    /// A file that does not verify is replaced, and one that cannot be read is not: it may hold a later CRL. `at_least` is the time for it
+    /// where that is more than the limit of each file.
     pub(super) async fn store_crls(
         &self,
         product: Product,
         kind: SigningKey,
         known: &KnownCrls,
         fetched: &VerifiedCrl,
+        at_least: Duration,
     ) -> Option<KnownCrls> {
         let (anchors, known, fetched) = (self.anchors.clone(), known.clone(), fetched.clone());
         let content = move |there: InPlace| {
@@ -112,7 +114,7 @@ impl DiskCache {
             let at = if is_latest { at } else { UnixTime::from_secs(0) };
             (encode(at, merged.documents().map(|document| &*document.der)), merged)
         };
-        self.update(self.crl_name(product, kind), content).await
+        self.update(self.crl_name(product, kind), self.timeout.max(at_least), content).await
     }
 
     /// Returns one of 4,096 file names, so that peers that claim ever new chips cannot fill the disk. The certificate itself
@@ -140,10 +142,11 @@ impl DiskCache {
     async fn update<T: Send + 'static>(
         &self,
         name: String,
+        timeout: Duration,
         content: impl FnOnce(InPlace) -> (Vec<u8>, T) + Send + 'static,
     ) -> Option<T> {
         let dir = Arc::clone(&self.dir);
-        with_timeout(&IO_PERMITS, self.timeout, move || dir.update(&name, MAX_FILE, content)).await?.ok()
+        with_timeout(&IO_PERMITS, timeout, move || dir.update(&name, MAX_FILE, content)).await?.ok()
     }
 }
 

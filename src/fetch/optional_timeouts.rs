@@ -1,4 +1,4 @@
-//! The time limits of steps that another source or no result at all can stand in for: what hangs must cost less than that.
+//! The time limits of steps that another source or a later step can mostly stand in for: what hangs must cost less than that.
 
 use std::time::Duration;
 

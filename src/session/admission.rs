@@ -113,8 +113,10 @@ impl SessionInner {
 
 impl RefusalObserver for SessionInner {
     fn refused(&self, peer: &VerdictKey, error: &AttestationError) {
-        let security = self.pool.security_of(peer.peer);
-        if security.is_some_and(|security| self.challenger.verdict_key(security) == *peer) {
+        let Some(known) = self.pool.find(peer.peer) else { return };
+        let is_same = self.challenger.verdict_key(known.security()) == *peer;
+        // The report may come late, when the peer has been attested again.
+        if is_same && !self.challenger.coalesce.is_newer_than_refusals(peer, &known.lease()) {
             self.pool.revoke(peer.peer, error);
         }
     }

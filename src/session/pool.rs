@@ -221,9 +221,9 @@ impl Pool {
         Arc::new(Peer::new(id, security, lease, self.clock.clone(), Arc::clone(&self.freed)))
     }
 
-    /// How the first connection to a peer was secured, if the peer is in the pool or anything of it is under way.
-    pub(super) fn security_of(&self, id: PeerId) -> Option<Security> {
-        lock(&self.state).find(|peer| peer.id() == id).map(|peer| peer.security())
+    /// A peer that is in the pool, or of which anything is under way.
+    pub(super) fn find(&self, id: PeerId) -> Option<Arc<Peer>> {
+        lock(&self.state).find(|peer| peer.id() == id)
     }
 
     /// Removes and revokes the peer of a key whose evidence was refused. If no other peer is left, the session is poisoned.

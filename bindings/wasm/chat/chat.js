@@ -102,6 +102,7 @@ async function show(response, node) {
     if (!isJson) node.data = found;
   }
   node.data = isJson ? textOf(found) : found;
+  return found !== '';
 }
 
 /** The member `text` of JSON; what is something else, as it is. */
@@ -121,9 +122,9 @@ async function send(prompt) {
   try {
     const request = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt }) };
     const response = await session.fetch(config.path, request);
-    await show(response, node);
+    const hasContent = await show(response, node);
     const status = `The application responded with the status ${response.status}`;
-    if (node.data === '') node.data = `${status}, without content.`;
+    if (!hasContent) node.data = `${status}, without content.`;
     else if (!response.ok) node.data = `${status}: ${node.data}`;
     showVerified();
   } catch (error) {

@@ -1,6 +1,6 @@
 // One attestation after the other: what the module wants is fetched, and given to it.
 
-import { argument } from '../blindbox.js';
+import { AttestationError, argument } from '../blindbox.js';
 import { base64, firstBytes } from './bytes.js';
 import { reasonOf } from './errors.js';
 import { MAX_KEPT_BYTES, UNAUTHENTICATED, aboutOf, authenticatesServers, publicDocument, send } from './network.js';
@@ -57,6 +57,8 @@ export class Attester {
       }
     } catch (error) {
       this.#closed.throwIfAborted();
+      // Of a step, and not of the network.
+      if (error instanceof AttestationError) throw error;
       return { about: { failure: reasonOf(error) }, bytes: NOTHING };
     }
   }

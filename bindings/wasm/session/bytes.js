@@ -17,13 +17,16 @@ export function base64(bytes) {
   return btoa(binary);
 }
 
-/** All that a stream gives. */
-export async function allBytes(reader) {
+/** All that a stream gives; null if that is more than the limit. */
+export async function allBytes(reader, limit = Infinity) {
   const parts = [];
+  let length = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return joined(parts);
     parts.push(value);
+    length += value.length;
+    if (length > limit) return null;
   }
 }
 

@@ -7,6 +7,9 @@ import { abortable } from './waiting.js';
 /** The members of `RequestInit` that are read, own or not, as the platform does: `signal` and `body` are followed and read here. */
 const MEMBERS = ['body', 'cache', 'credentials', 'headers', 'integrity', 'keepalive', 'method', 'mode', 'priority', 'redirect', 'referrer', 'referrerPolicy', 'signal', 'window'];
 
+/** The most bytes of a stream that is read first: one without an end would fill the memory. */
+const MAX_WHOLE_STREAM = 64 * 1024 * 1024;
+
 /**
  * Returns the request. `closed` is the signal of the session, `isStreamed` says whether a stream is sent piece by piece.
  *
@@ -15,7 +18,6 @@ const MEMBERS = ['body', 'cache', 'credentials', 'headers', 'integrity', 'keepal
 export async function requestOf(input, init, { base, closed, isStreamed }) {
   const idempotent = idempotentOf(init);
   const given = membersOf(init);
-  refuseWeakened(given, input);
   const abort = abortOf(given, closed, { input, init });
   abort.signal.throwIfAborted();
   const stream = given.body instanceof ReadableStream ? given.body : null;
@@ -24,6 +26,7 @@ export async function requestOf(input, init, { base, closed, isStreamed }) {
   // A platform that does not know streams would take one for a text. Bytes have no type either.
   if (stream !== null) given.body = new Uint8Array(0);
   const request = new Request(targetOf(input, base), { ...given, signal: null });
+  refuseWeakened(request);
   const url = new URL(request.url);
   url.hash = '';
   const sealable = { method: request.method, url: url.href, headers: headersOf(given, input, request), repeatable: stream === null, idempotent, abort };
@@ -56,7 +59,9 @@ class ByteReader {
 /** Reads a stream that cannot be sent piece by piece. */
 export async function wholeStream(reader, signal) {
   try {
-    return await abortable(allBytes(reader), signal);
+    const content = await abortable(allBytes(reader, MAX_WHOLE_STREAM), signal);
+    if (content === null) throw argument(`body: expected at most ${MAX_WHOLE_STREAM} bytes of a stream, found more: this platform does not send it piece by piece`);
+    return content;
   } catch (error) {
     reader.cancel(error).catch(() => {});
     throw error;
@@ -98,12 +103,10 @@ function idempotentOf(init) {
   return given;
 }
 
-/** Refuses what would protect the caller and has no effect here. */
-function refuseWeakened(given, input) {
-  const of = (name) => given[name] ?? (input instanceof Request ? input[name] : undefined);
-  const integrity = of('integrity') ?? '';
+/** Refuses what would protect the caller and has no effect here, as the platform has understood it. */
+function refuseWeakened({ integrity, redirect }) {
   if (integrity !== '') throw argument('integrity: expected none, since no digest of the response is compared');
-  if (of('redirect') === 'error') throw argument("redirect: expected 'manual' or 'follow', found 'error': redirects are returned, and not followed");
+  if (redirect === 'error') throw argument("redirect: expected 'manual' or 'follow', found 'error': redirects are returned, and not followed");
 }
 
 /** What ends the request. */

@@ -59,12 +59,17 @@ test('there is no wait that the time for the attestation does not allow', async 
   });
 });
 
-test('a wait ends with the session', async () => {
+test('a wait ends with the session', async (t) => {
   await behind([], async (front) => {
     const session = await front.connect();
     await front.order('fail /attest/=too-many-requests:5');
+    const set = globalThis.setTimeout;
+    const waits = new Promise((resolve) => {
+      // The wait has no other end.
+      t.mock.method(globalThis, 'setTimeout', (call, milliseconds, ...given) => (milliseconds === 5_000 ? resolve() : set(call, milliseconds, ...given)));
+    });
     const error = session.reattest().catch((error) => error);
-    while (front.count('/attest/maa') < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    await waits;
     session.close();
     assert.equal((await error).code, 'closed');
     assert.equal(front.count('/attest/maa'), 2);

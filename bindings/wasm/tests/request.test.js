@@ -65,6 +65,11 @@ test('a stream is read first where the platform does not send it piece by piece'
       const endless = new ReadableStream({ pull: () => stopped.abort(reason), cancel: (found) => void (cancelled = found) }, { highWaterMark: 0 });
       await assert.rejects(session.fetch('/echo', { method: 'POST', body: endless, signal: stopped.signal }), reason);
       assert.equal(cancelled, reason);
+      let given = 0;
+      const unending = new ReadableStream({ pull: (to) => to.enqueue(new Uint8Array((given += 1) && 1 << 20)), cancel: (found) => void (cancelled = found) });
+      await failing(session.fetch('/echo', { method: 'POST', body: unending }), 'misconfigured', /at most 67108864 bytes/);
+      assert.equal(cancelled.code, 'misconfigured');
+      assert(given < 70, String(given));
       await assert.rejects(session.fetch('/echo', { method: 'POST', body: streamOf('text') }), { name: 'TypeError', message: 'expected a stream of Uint8Array' });
     });
     assert.equal((await front.order('traffic')).application_requests, 1);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use super::super::{Connector, Network};
@@ -18,19 +18,22 @@ async fn proxy() -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(client.read_u8().await?);
-            }
-            client.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{BANNER}").as_bytes()).await?;
-            let (mut read, mut write) = client.split();
-            tokio::io::copy(&mut read, &mut write).await?;
-            write.shutdown().await?;
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(serve(client));
         }
-        std::io::Result::Ok(())
     });
     url
+}
+
+async fn serve(mut client: TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    client.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{BANNER}").as_bytes()).await?;
+    let (mut read, mut write) = client.split();
+    tokio::io::copy(&mut read, &mut write).await?;
+    write.shutdown().await
 }
 
 async fn through_proxy(origin: &str) -> Connector {

@@ -6,6 +6,7 @@ import "C"
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 	"unsafe"
 )
@@ -84,20 +85,30 @@ func (c *Collected) Close() error {
 	return nil
 }
 
-// with runs a call with the evidence; nil where it was closed.
-func (c *Collected) with(call func(*C.bb_collected)) {
-	c.handle.with(func(native unsafe.Pointer) { call((*C.bb_collected)(native)) })
+// with runs a call with the evidence.
+func (c *Collected) with(call func(*C.bb_collected) error) error {
+	if c.handle == nil {
+		return misconfigured("expected evidence of Collect, found an empty value")
+	}
+	native := (*C.bb_collected)(c.handle.use())
+	if native == nil {
+		return own(ErrClosed, "the evidence is closed")
+	}
+	defer c.handle.done()
+	return call(native)
 }
 
 // Documents returns the documents by the names of the files that `blindbox-attest fetch` saves, such as token.jwt.
 func (c *Collected) Documents() map[string][]byte {
 	documents := map[string][]byte{}
-	c.with(func(native *C.bb_collected) {
+	// Closed evidence has none.
+	_ = c.with(func(native *C.bb_collected) error {
 		for i := C.size_t(0); i < C.bb_collected_count(native); i++ {
 			var length C.size_t
 			bytes := C.bb_collected_bytes(native, i, &length)
 			documents[C.GoString(C.bb_collected_name(native, i))] = C.GoBytes(unsafe.Pointer(bytes), C.int(length))
 		}
+		return nil
 	})
 	return documents
 }
@@ -105,11 +116,15 @@ func (c *Collected) Documents() map[string][]byte {
 // About returns how and when the peer was asked, as JSON.
 func (c *Collected) About() (json.RawMessage, error) {
 	var about *C.char
-	var failure *C.bb_error
-	var number C.uint32_t
-	c.with(func(native *C.bb_collected) { number = C.bb_collected_about(native, &about, &failure) })
-	if number != 0 {
-		return nil, failed(number, failure)
+	err := c.with(func(native *C.bb_collected) error {
+		var failure *C.bb_error
+		if number := C.bb_collected_about(native, &about, &failure); number != 0 {
+			return failed(number, failure)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return json.RawMessage(taken(about)), nil
 }
@@ -120,15 +135,19 @@ func (c *Collected) Verify(policy *Policy) (*Attestation, error) {
 		return nil, misconfigured("expected a policy, found nil")
 	}
 	var verdict *C.char
-	var failure *C.bb_error
-	var number C.uint32_t
-	c.with(func(native *C.bb_collected) {
+	err := c.with(func(native *C.bb_collected) error {
+		var failure *C.bb_error
+		var number C.uint32_t
 		policy.handle.with(func(policy unsafe.Pointer) {
 			number = C.bb_collected_verify(native, (*C.bb_policy)(policy), &verdict, &failure)
 		})
+		if number != 0 {
+			return failed(number, failure)
+		}
+		return nil
 	})
-	if number != 0 {
-		return nil, failed(number, failure)
+	if err != nil {
+		return nil, err
 	}
 	return newAttestation(taken(verdict), "")
 }
@@ -181,7 +200,17 @@ func (n *native) free() {
 	}
 }
 
-func newNative(recorded Recorded) *native {
+// newNative copies recorded evidence, to be freed. A text that C would cut at a zero byte is refused.
+func newNative(recorded Recorded) (*native, error) {
+	texts := map[string]string{"AMDRoots": string(recorded.AMDRoots), "AKRoot": string(recorded.AKRoot)}
+	for name := range recorded.Documents {
+		texts["Documents: the name "+strconv.Quote(name)] = name
+	}
+	for name, value := range texts {
+		if err := checkText(name, value); err != nil {
+			return nil, err
+		}
+	}
 	n := &native{}
 	n.recorded = (*C.bb_recorded)(n.room(C.sizeof_bb_recorded))
 	if recorded.KeySet != nil {
@@ -202,7 +231,7 @@ func newNative(recorded Recorded) *native {
 			i++
 		}
 	}
-	return n
+	return n, nil
 }
 
 // VerifyRecorded verifies recorded evidence and appraises it against a policy, for a time. The result proves neither freshness nor
@@ -211,7 +240,10 @@ func VerifyRecorded(recorded Recorded, policy *Policy, at time.Time) (*Attestati
 	if policy == nil {
 		return nil, misconfigured("expected a policy, found nil")
 	}
-	given := newNative(recorded)
+	given, err := newNative(recorded)
+	if err != nil {
+		return nil, err
+	}
 	defer given.free()
 	var verdict *C.char
 	var failure *C.bb_error
@@ -228,11 +260,13 @@ func VerifyRecorded(recorded Recorded, policy *Policy, at time.Time) (*Attestati
 // VerifyUnappraised verifies evidence without appraising it: its content is genuine, and nothing says that it is acceptable.
 // maaIssuer is the MAA instance of the token, "" without a token. It returns claims as JSON.
 func VerifyUnappraised(recorded Recorded, maaIssuer string, at time.Time) (json.RawMessage, error) {
-	given := newNative(recorded)
+	given, err := newNative(recorded)
+	if err != nil {
+		return nil, err
+	}
 	defer given.free()
 	var issuer *C.char
 	if maaIssuer != "" {
-		var err error
 		if issuer, err = text("maaIssuer", maaIssuer); err != nil {
 			return nil, err
 		}

@@ -165,11 +165,27 @@ func TestEmptyAndClosedValues(t *testing.T) {
 	equal(t, len(collected.Documents()) > 1, true)
 	must(t, collected.Close())
 	must(t, collected.Close())
-	for _, closed := range []*Collected{collected, {}} {
-		equal(t, len(closed.Documents()), 0)
-		_, err = closed.About()
-		expect(err)
-		_, err = closed.Verify(emulator.policy)
-		expect(err)
+	for none, kind := range map[*Collected]error{collected: ErrClosed, {}: ErrMisconfigured} {
+		equal(t, len(none.Documents()), 0)
+		_, err = none.About()
+		equal(t, errors.Is(err, kind), true)
+		_, err = none.Verify(emulator.policy)
+		equal(t, errors.Is(err, kind), true)
+	}
+}
+
+// C would end the text there: another document, or fewer roots.
+func TestTextsWithAZeroByteAreRefused(t *testing.T) {
+	emulator := emulate(t)
+	for _, recorded := range []Recorded{
+		{Documents: map[string][]byte{"token.jwt\x00.bak": {}}},
+		{AMDRoots: append([]byte{0}, emulator.amdRoots...)},
+		{AKRoot: append([]byte{0}, emulator.akRoot...)},
+	} {
+		_, err := VerifyRecorded(recorded, emulator.policy, time.Now())
+		equal(t, errors.Is(err, ErrMisconfigured), true)
+		equal(t, strings.Contains(err.Error(), "expected text without a zero byte"), true)
+		_, err = VerifyUnappraised(recorded, "", time.Now())
+		equal(t, errors.Is(err, ErrMisconfigured), true)
 	}
 }

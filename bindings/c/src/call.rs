@@ -12,8 +12,8 @@ use crate::error::bb_error;
 /// Runs the body of a function, and reports how it ended: 0, or the number of the error, whose details go to `error`. No function calls
 /// the host.
 pub(crate) fn call(error: Option<&mut MaybeUninit<*mut bb_error>>, body: impl FnOnce() -> Result<(), Error>) -> u32 {
-    let panicked = |_| Err(Error::internal("it panicked; please report what standard error says"));
-    match catch_unwind(AssertUnwindSafe(|| within_process(body))).unwrap_or_else(panicked) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| within_process(body)));
+    match outcome.unwrap_or_else(|panic| Err(Error::panicked(panic.as_ref()))) {
         Ok(()) => 0,
         Err(failure) => {
             let number = failure.number.into();
@@ -90,6 +90,7 @@ mod tests {
         // SAFETY: `call` makes errors with `Box::into_raw`.
         let error = unsafe { Box::from_raw(error) };
         assert_eq!(crate::error::bb_error_number(Some(&error)), 902);
+        assert!(crate::error::bb_error_request_sent(Some(&error)));
         assert_eq!(call(None, || panic!("a secret")), 902);
         quiet(|| panic!("a secret"));
     }

@@ -133,8 +133,9 @@ impl Error {
         Self { request_sent: true, ..AttestationError::Timeout { what: "the call", after }.into() }
     }
 
-    /// A panic of the core. What it says is not repeated: it may hold anything.
-    pub(crate) fn panicked(_: &(dyn Any + Send)) -> Self {
+    /// A panic of the core. What it says is not repeated: it may hold anything. A request may have been sent before.
+    #[must_use]
+    pub fn panicked(_: &(dyn Any + Send)) -> Self {
         let mut error = Self::internal("it panicked; please report what standard error says");
         error.request_sent = true;
         error

@@ -111,6 +111,7 @@ public class Response internal constructor(native: NativeResponse, head: Head, p
     public fun bytes(): ByteArray {
         synchronized(lock) {
             content?.let { return it }
+            (end as? End.Failed)?.let { throw exception(it.failure, uploader?.failure) }
             if (given) throw argument("the body was read before, in pieces, at least in part: what is left is not the whole")
         }
         val all = ByteArrayOutputStream()

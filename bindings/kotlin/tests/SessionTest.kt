@@ -221,6 +221,8 @@ class SessionTest : EmulatedTest() {
         emulator.order("fail /large=truncated")
         val whole = session.get("/large?bytes=100000")
         assertEquals("application-unreachable", thrown<ApplicationUnreachable> { whole.bytes() }.code)
+        // On every read: a caller that sends again unless the request may have arrived would otherwise send it twice.
+        assertTrue(thrown<ApplicationUnreachable> { whole.text() }.requestSent)
         val pieces = session.get("/large?bytes=100000").body
         repeat(2) {
             val found = thrown<ApplicationUnreachable> { pieces.readAllBytes() }

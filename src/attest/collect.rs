@@ -38,8 +38,6 @@ pub struct EvidenceBundle {
     pub maa_revocation_list: Option<Vec<u8>>,
     /// The key set of the MAA instance, in JSON; none if one is pinned.
     pub key_set: Option<Vec<u8>>,
-    /// Why endorsements are missing.
-    pub missing: Vec<AttestationError>,
     /// How the peer was reached.
     pub channel: Channel,
     /// The TLS key of the connection, if the policy is for a bound channel.
@@ -50,8 +48,7 @@ pub struct EvidenceBundle {
     pub asked_at: UnixTime,
     /// When all of it had been received: the agent may take long, and a token is issued only then.
     pub received_at: UnixTime,
-    /// What each entry of `missing` would have been.
-    missing_parts: Vec<(Part, AttestationError)>,
+    missing: Vec<(Part, AttestationError)>,
     challenge: Arc<Challenge>,
     pinned_key_set: Option<KeySet>,
     key_set_source: KeySetSource,
@@ -102,6 +99,11 @@ impl EvidenceBundle {
         files_of(&self.evidence, &collected)
     }
 
+    /// Returns why endorsements are missing, in the order in which they were asked for.
+    pub fn missing(&self) -> impl Iterator<Item = &AttestationError> {
+        self.missing.iter().map(|(_, error)| error)
+    }
+
     /// Returns whether a policy accepts what was collected, as a record: [`crate::verify_recorded`] for the time at which it was
     /// received, and that the evidence covers the nonce that was sent and the TLS key of the connection. There is no way from
     /// the result to a session.
@@ -110,7 +112,7 @@ impl EvidenceBundle {
     ///
     /// Why an endorsement is missing that this policy needs, else as [`crate::verify`].
     pub fn verify(&self, policy: &Policy) -> Result<RecordedAttestation, AttestationError> {
-        let needed = self.missing_parts.iter().filter(|(part, _)| part.is_needed_by(policy));
+        let needed = self.missing.iter().filter(|(part, _)| part.is_needed_by(policy));
         if let Some((_, missing)) = needed.min_by_key(|(part, _)| *part) {
             return Err(missing.clone());
         }
@@ -118,8 +120,7 @@ impl EvidenceBundle {
     }
 
     fn lacks(&mut self, part: Part, error: AttestationError) {
-        self.missing.push(error.clone());
-        self.missing_parts.push((part, error));
+        self.missing.push((part, error));
     }
 }
 
@@ -172,7 +173,6 @@ pub(crate) async fn collect(
         maa_revocation_list: None,
         key_set: None,
         missing: Vec::new(),
-        missing_parts: Vec::new(),
         channel: challenge.channel(),
         tls_key,
         nonce: *challenge.nonce(),

@@ -59,7 +59,7 @@ impl Collected {
     #[must_use]
     pub fn about_json(&self) -> String {
         let Self(bundle) = self;
-        let missing: Vec<Error> = bundle.missing.iter().cloned().map(Error::from).collect();
+        let missing: Vec<Error> = bundle.missing().cloned().map(Error::from).collect();
         serde_json::json!({
             "asked_at": bundle.asked_at,
             "received_at": bundle.received_at,

@@ -50,7 +50,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn describe(url: &str, policy: &Policy, collected: &EvidenceBundle, outcome: &Result<(), AttestationError>) -> Value {
-    let missing: Vec<Value> = collected.missing.iter().map(error_json).collect();
+    let missing: Vec<Value> = collected.missing().map(error_json).collect();
     json!({
         "url": url,
         "asked_at": collected.asked_at,
@@ -104,7 +104,7 @@ fn report(
     } else {
         let lines: String = written.iter().map(|name| format!("{}\n", arguments.out.join(name).display())).collect();
         let printed = print(&lines);
-        collected.missing.iter().for_each(|missing| note(&format!("note: {missing}")));
+        collected.missing().for_each(|missing| note(&format!("note: {missing}")));
         match outcome {
             Ok(()) => note("the policy accepts this evidence, as a record"),
             Err(error) => log::error(error.code(), &error.to_string()),

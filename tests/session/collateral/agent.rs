@@ -6,7 +6,7 @@ use super::*;
 async fn assert_collected_verifies(lab: &Lab) {
     let policy = lab.amd_policy();
     let collected = lab.verifier().collect(lab.blindbox.url(), &policy).await.unwrap();
-    assert_eq!(collected.missing, []);
+    assert_eq!(collected.missing().next(), None);
     let (endorsements, now) = (collected.endorsements().unwrap(), lab.blindbox.clock().now());
     let outcome = verify_recorded(&collected.evidence, &endorsements, &policy, now);
     assert!(outcome.is_ok(), "{outcome:?}");

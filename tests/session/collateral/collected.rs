@@ -14,7 +14,8 @@ async fn what_is_missing_counts_where_the_policy_needs_it() {
     let best_effort = lab.hardware_policy(trust().allow_best_effort_revocation().unwrap());
     let required = lab.amd_policy();
     let collected = lab.verifier().collect(lab.blindbox.url(), &required).await.unwrap();
-    let [missing] = &collected.missing[..] else { panic!("{:?}", collected.missing) };
+    let missing: Vec<_> = collected.missing().collect();
+    let [missing] = missing[..] else { panic!("{missing:?}") };
     assert_eq!(missing.code(), "kds-unreachable");
     for policy in [off, best_effort] {
         let connected = lab.verifier().connect(lab.blindbox.url(), &policy).await;
@@ -28,7 +29,7 @@ async fn what_is_missing_counts_where_the_policy_needs_it() {
     lab.maa.fail(Fault::status(404));
     let both = lab.both_policy();
     let collected = lab.verifier().collect(lab.blindbox.url(), &both).await.unwrap();
-    let codes: Vec<_> = collected.missing.iter().map(AttestationError::code).collect();
+    let codes: Vec<_> = collected.missing().map(AttestationError::code).collect();
     assert_eq!(codes, ["maa-unreachable", "kds-unreachable"]);
     let none = trust().allow_no_revocation_check().unwrap();
     assert!(collected.verify(&lab.hardware_policy(none)).is_ok());

@@ -104,7 +104,7 @@ impl Learn {
 
 /// Verifies every signature and that all is about one TEE. Anything else is no evidence to learn from.
 fn learned(collected: &EvidenceBundle, asking: &Policy) -> Result<Shown, Failure> {
-    if let Some(missing) = collected.missing.first() {
+    if let Some(missing) = collected.missing().next() {
         return Err(missing.clone().into());
     }
     let endorsements = collected.endorsements()?;

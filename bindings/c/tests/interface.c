@@ -8,6 +8,8 @@
 static emulator emulated;
 static bb_policy *policy;
 static bb_verifier *verifier;
+/* For what is refused: that reaches every session of a verifier. */
+static bb_verifier *without_session;
 static bb_session *session;
 
 static void failed(uint32_t result, uint32_t number, bb_error *error, const char *code) {
@@ -144,7 +146,7 @@ static void a_refusal(const char *knob, uint32_t number, const char *code, const
     bb_session *none = NULL;
     long before = traffic(&emulated, "application_bytes");
     order(&emulated, knob);
-    CHECK(bb_connect(verifier, emulated.url, policy, NULL, &none, &error) == number);
+    CHECK(bb_connect(without_session, emulated.url, policy, NULL, &none, &error) == number);
     CHECK(none == NULL && bb_error_number(error) == number && strcmp(bb_error_code(error), code) == 0);
     CHECK(strcmp(bb_error_name(error), name) == 0 && strcmp(bb_error_category(error), "rejected") == 0);
     CHECK(!bb_error_retryable(error) && !bb_error_request_sent(error));
@@ -152,7 +154,7 @@ static void a_refusal(const char *knob, uint32_t number, const char *code, const
     CHECK(!strstr(bb_error_message(error), "\"verdict\""));
     bb_error_free(error);
     /* Without room for the error, the number is left. */
-    CHECK(bb_connect(verifier, emulated.url, policy, NULL, &none, NULL) == number);
+    CHECK(bb_connect(without_session, emulated.url, policy, NULL, &none, NULL) == number);
     order(&emulated, "reset");
     CHECK(traffic(&emulated, "application_bytes") == before);
 }
@@ -479,7 +481,7 @@ static void events_are_pulled(void) {
     char *event = NULL;
     OK(bb_log_level("info", &error));
     order(&emulated, "knob debug");
-    CHECK(bb_connect(verifier, emulated.url, policy, NULL, &none, NULL) == BB_DEBUG_MODE);
+    CHECK(bb_connect(without_session, emulated.url, policy, NULL, &none, NULL) == BB_DEBUG_MODE);
     order(&emulated, "reset");
     bool found = false;
     while (!found) {
@@ -586,6 +588,7 @@ int main(int count, char **arguments) {
     emulator_start(&emulated, arguments[1], arguments[2], false);
     policy = emulator_policy(&emulated);
     verifier = emulator_verifier(&emulated);
+    without_session = emulator_verifier(&emulated);
     session = connected();
     versions_and_codes();
     arguments_that_cannot_be_used();
@@ -608,6 +611,7 @@ int main(int count, char **arguments) {
     a_request_is_sent_again_if_the_caller_permits_it(arguments[1]);
     bb_session_free(session);
     bb_verifier_free(verifier);
+    bb_verifier_free(without_session);
     bb_policy_free(policy);
     emulator_stop(&emulated);
     puts("the C interface: all tests passed");
